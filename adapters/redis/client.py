@@ -1,4 +1,4 @@
-"""The Redis client of a process, and whether Redis answers."""
+"""The Redis client of a process, and its health check."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
-from application.ports import PartState
+from application.ports import HealthStatus
 
 CONNECTIONS_MAX: Final = 20
 TIMEOUT_S: Final = 2  # to connect, to get a connection, and to get an answer
@@ -15,7 +15,7 @@ TIMEOUT_S: Final = 2  # to connect, to get a connection, and to get an answer
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Redis]:
-    """A client with its own connections, made when they are first needed."""
+    """A client with its own pool. Connections are opened when they are first needed."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS_MAX,
@@ -31,14 +31,14 @@ async def opened(url: str) -> AsyncIterator[Redis]:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisPart:
+class RedisHealthCheck:
     """Ready while Redis answers."""
 
     client: Redis
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         try:
             await self.client.ping()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            return PartState(ok=False, detail=f"no answer: {type(error).__name__}")
-        return PartState(ok=True)
+        except Exception as error:  # noqa: BLE001 - whatever the cause, it is reported
+            return HealthStatus(ok=False, detail=f"no answer: {type(error).__name__}")
+        return HealthStatus(ok=True)

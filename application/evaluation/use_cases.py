@@ -2,15 +2,47 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Self
 
-from application.evaluation.alerts.use_cases import AlertPorts, AlertUseCases
+from application.evaluation.alerts.alerts import (
+    CreateAlert,
+    DeleteAlert,
+    EvaluateAlerts,
+    ListAlertChanges,
+    ListAlerts,
+    OnAlertFault,
+)
+from application.evaluation.alerts.prune import (
+    CHANGES_RETENTION,
+    DELIVERIES_RETENTION,
+    PruneAlertHistory,
+)
+from application.evaluation.alerts.webhooks import (
+    CreateWebhook,
+    DeleteWebhook,
+    DeliverMessages,
+    ListDeliveries,
+    ListWebhooks,
+    SendTestMessage,
+)
 from application.evaluation.custom_metrics.catalogue import (
     ListMetrics,
     ListProviders,
+    MetricCatalogue,
     ReadRunTemplate,
 )
-from application.evaluation.custom_metrics.use_cases import CustomMetricUseCases
+from application.evaluation.custom_metrics.custom_metrics import (
+    ArchiveCustomMetric,
+    CreateCustomMetric,
+    ListCustomMetricRevisions,
+    ListCustomMetrics,
+    MetricRules,
+    ReadCustomMetric,
+    RestoreCustomMetric,
+    ReviseCustomMetric,
+)
+from application.evaluation.execution.dry_run import DryRunCustomMetric
 from application.evaluation.execution.estimate_run import EstimateRun
 from application.evaluation.execution.evaluate_target import EvaluateTarget
 from application.evaluation.execution.metric_evaluator import MetricEvaluator
@@ -19,6 +51,7 @@ from application.evaluation.execution.session_signals import SignalEvaluator
 from application.evaluation.judging.circuit_breaker import CircuitBreaker
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
 from application.evaluation.judging.judge_client import JudgeClient, RetryTiming
+from application.evaluation.judging.prune import PruneJudgeRecords
 from application.evaluation.monitors.monitors import (
     ChangeMonitor,
     CreateMonitor,
@@ -31,12 +64,14 @@ from application.evaluation.monitors.monitors import (
     ResumeMonitor,
 )
 from application.evaluation.monitors.scheduler import (
-    FireDueMonitors,
+    MonitorRunFactory,
     OnMonitorFault,
-    Runway,
+    RunDueMonitors,
     TriggerMonitor,
 )
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns, Shelf
+from application.evaluation.ports.agreement import HumanLabels
+from application.evaluation.ports.alerts import Alerts, Webhooks, WebhookSender
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import (
     Embedder,
     Judge,
@@ -47,25 +82,25 @@ from application.evaluation.ports.evaluation import (
     Targets,
     TraceScores,
 )
-from application.evaluation.ports.judging import JudgingPorts, SweepJudging
-from application.evaluation.ports.monitors import Changed, Leadership, Monitors
-from application.evaluation.ports.work_queue import Assignments
-from application.evaluation.runs.budget_rules import ReadRunUsage, SpendingRules
-from application.evaluation.runs.planning import AnnounceOverdue, PlanRun
+from application.evaluation.ports.judging import JudgingPorts, Pricings
+from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
+from application.evaluation.ports.work_queue import WorkQueue
+from application.evaluation.runs.budget_rules import BudgetRules, ReadRunUsage
+from application.evaluation.runs.planning import PlanRun, RequeueOverdue
 from application.evaluation.runs.requests import (
     CancelRun,
     DeleteRun,
-    Desk,
     ListRuns,
     ReadRun,
     RetryRun,
+    RunFactory,
     SessionScoresOfRun,
     StartBatch,
     StartSessionRun,
     StartTraceRun,
     TraceScoresOfRun,
 )
-from application.evaluation.scores.agreement import Labels, ReadAgreement, ReadAnnotationQueue
+from application.evaluation.scores.agreement import ReadAgreement, ReadAnnotationQueue
 from application.evaluation.scores.analytics import (
     CompareSessions,
     ReadSessionHistory,
@@ -90,22 +125,35 @@ from domain.evaluation.judging.models import JudgeModels, ProviderState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPorts:
+    """Every port of alerts, filled; and whether webhooks may lead into a private network."""
+
+    alerts: Alerts
+    webhooks: Webhooks
+    webhook_sender: WebhookSender
+    on_fault: OnAlertFault
+    allow_private: bool = False
+    deliveries_kept_for: timedelta = DELIVERIES_RETENTION
+    changes_kept_for: timedelta = CHANGES_RETENTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPorts:
     """Every port of evaluation, filled; and who may judge."""
 
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
-    labels: Labels
+    labels: HumanLabels
     runs: Runs
-    assignments: Assignments
+    work_queue: WorkQueue
     targets: Targets
     monitors: Monitors
-    changed: Changed
-    leadership: Leadership
+    changed: ChangeFeed
+    leader_election: LeaderElection
     alerting: AlertPorts
     custom_metrics: CustomMetrics
-    patterns: Patterns
+    regex: RegexEngine
     jobs: Jobs
     judge: Judge
     judging: JudgingPorts
@@ -119,13 +167,98 @@ class EvaluationPorts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertUseCases:
+    """Every use case of alerts, ready to call."""
+
+    create: CreateAlert
+    list: ListAlerts
+    delete: DeleteAlert
+    list_changes: ListAlertChanges
+    evaluate_runs: EvaluateAlerts
+    create_webhook: CreateWebhook
+    list_webhooks: ListWebhooks
+    delete_webhook: DeleteWebhook
+    send_test_message: SendTestMessage
+    list_deliveries: ListDeliveries
+    deliver_messages: DeliverMessages
+    prune_history: PruneAlertHistory
+
+    @classmethod
+    def over(
+        cls,
+        ports: AlertPorts,
+        monitors: Monitors,
+        custom: CustomMetrics,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> Self:
+        alerts, webhooks = ports.alerts, ports.webhooks
+        return cls(
+            create=CreateAlert(alerts, monitors, clock),
+            list=ListAlerts(alerts),
+            delete=DeleteAlert(alerts),
+            list_changes=ListAlertChanges(alerts),
+            evaluate_runs=EvaluateAlerts(alerts, custom, ports.on_fault, clock),
+            create_webhook=CreateWebhook(webhooks, ports.allow_private, random, clock),
+            list_webhooks=ListWebhooks(webhooks),
+            delete_webhook=DeleteWebhook(webhooks),
+            send_test_message=SendTestMessage(webhooks, clock),
+            list_deliveries=ListDeliveries(webhooks),
+            deliver_messages=DeliverMessages(webhooks, ports.webhook_sender, random, clock),
+            prune_history=PruneAlertHistory(
+                alerts, webhooks, ports.deliveries_kept_for, ports.changes_kept_for, clock
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomMetricUseCases:
+    """Every use case of them, ready to call."""
+
+    create: CreateCustomMetric
+    revise: ReviseCustomMetric
+    archive: ArchiveCustomMetric
+    restore: RestoreCustomMetric
+    list: ListCustomMetrics
+    read: ReadCustomMetric
+    list_revisions: ListCustomMetricRevisions
+    dry_run: DryRunCustomMetric
+
+    @classmethod
+    def over(
+        cls,
+        metrics: CustomMetrics,
+        regex: RegexEngine,
+        targets: Targets,
+        run_factory: RunFactory,
+        *,
+        prices: Pricings,
+        policy: EvaluationPolicy,
+        random: RandomBytes,
+    ) -> Self:
+        rules, clock = MetricRules(run_factory.models, regex), run_factory.clock
+        return cls(
+            create=CreateCustomMetric(metrics, rules, clock),
+            revise=ReviseCustomMetric(metrics, rules, clock),
+            archive=ArchiveCustomMetric(metrics, clock),
+            restore=RestoreCustomMetric(metrics),
+            list=ListCustomMetrics(metrics),
+            read=ReadCustomMetric(metrics),
+            list_revisions=ListCustomMetricRevisions(metrics),
+            dry_run=DryRunCustomMetric(
+                metrics, regex, targets, run_factory, prices, policy, random
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationUseCases:
     """Every use case of evaluation, ready to call."""
 
     plan_run: PlanRun
-    announce_overdue: AnnounceOverdue
+    requeue_overdue: RequeueOverdue
     evaluate_target: EvaluateTarget
-    sweep_judging: SweepJudging
+    prune_judge_records: PruneJudgeRecords
     list_metrics: ListMetrics
     read_run_template: ReadRunTemplate
     list_providers: ListProviders
@@ -166,7 +299,7 @@ class EvaluationUseCases:
     delete_monitor: DeleteMonitor
     trigger_monitor: TriggerMonitor
     list_monitor_runs: ListMonitorRuns
-    fire_due_monitors: FireDueMonitors
+    run_due_monitors: RunDueMonitors
     alerts: AlertUseCases
     custom_metrics: CustomMetricUseCases
 
@@ -178,15 +311,19 @@ class EvaluationUseCases:
         new_id: NewId,
         random: RandomBytes,
     ) -> Self:
-        custom, patterns, shelf = ports.custom_metrics, ports.patterns, Shelf(ports.custom_metrics)
-        spending = SpendingRules(ports.judging.prices, clock)
-        monitors, rules = ports.monitors, MonitorRules(ports.models, shelf, spending)
+        custom, regex, catalogue = (
+            ports.custom_metrics,
+            ports.regex,
+            MetricCatalogue(ports.custom_metrics),
+        )
+        spending = BudgetRules(ports.judging.prices, clock)
+        monitors, rules = ports.monitors, MonitorRules(ports.models, catalogue, spending)
         runway = _runway(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
-        desk = Desk(ports.runs, ports.jobs, ports.models, spending, shelf, clock)
+        run_factory = RunFactory(ports.runs, ports.jobs, ports.models, spending, catalogue, clock)
         return cls(
             list_metrics=ListMetrics(custom),
-            read_run_template=ReadRunTemplate(ports.models, shelf, patterns),
+            read_run_template=ReadRunTemplate(ports.models, catalogue, regex),
             list_providers=ListProviders(ports.providers),
             record_trace_score=RecordTraceScore(of_traces, clock),
             list_trace_scores=ListTraceScores(of_traces),
@@ -204,10 +341,10 @@ class EvaluationUseCases:
             compare_sessions=CompareSessions(ports.score_analytics),
             read_agreement=ReadAgreement(ports.labels),
             read_annotation_queue=ReadAnnotationQueue(ports.labels, clock),
-            start_trace_run=StartTraceRun(desk, ports.targets),
-            start_session_run=StartSessionRun(desk, ports.targets),
-            start_batch=StartBatch(desk),
-            retry_run=RetryRun(desk),
+            start_trace_run=StartTraceRun(run_factory, ports.targets),
+            start_session_run=StartSessionRun(run_factory, ports.targets),
+            start_batch=StartBatch(run_factory),
+            retry_run=RetryRun(run_factory),
             cancel_run=CancelRun(ports.runs, clock),
             delete_run=DeleteRun(ports.runs, clock),
             read_run=ReadRun(ports.runs),
@@ -215,10 +352,10 @@ class EvaluationUseCases:
             trace_scores_of_run=TraceScoresOfRun(of_traces),
             session_scores_of_run=SessionScoresOfRun(of_sessions),
             read_run_usage=ReadRunUsage(ports.runs, ports.judging.ledger),
-            estimate_run=_estimate_run(ports, desk, new_id),
-            plan_run=PlanRun(ports.assignments, ports.jobs, clock),
-            announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
-            sweep_judging=SweepJudging(ports.judging, clock),
+            estimate_run=_estimate_run(ports, run_factory, new_id),
+            plan_run=PlanRun(ports.work_queue, ports.jobs, clock),
+            requeue_overdue=RequeueOverdue(ports.work_queue, ports.jobs, clock),
+            prune_judge_records=PruneJudgeRecords(ports.judging, clock),
             evaluate_target=evaluate_target(ports, clock, new_id, random),
             create_monitor=CreateMonitor(monitors, rules, clock),
             list_monitors=ListMonitors(monitors),
@@ -229,44 +366,46 @@ class EvaluationUseCases:
             delete_monitor=DeleteMonitor(monitors),
             trigger_monitor=TriggerMonitor(runway, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
-            fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
+            run_due_monitors=RunDueMonitors(runway, ports.leader_election, ports.on_monitor_fault),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
-            custom_metrics=_custom_metrics(ports, desk, random),
+            custom_metrics=_custom_metrics(ports, run_factory, random),
         )
 
 
-def _estimate_run(ports: EvaluationPorts, desk: Desk, new_id: NewId) -> EstimateRun:
+def _estimate_run(ports: EvaluationPorts, run_factory: RunFactory, new_id: NewId) -> EstimateRun:
     return EstimateRun(
-        desk=desk,
+        run_factory=run_factory,
         targets=ports.targets,
-        assignments=ports.assignments,
+        work_queue=ports.work_queue,
         judge=ports.judge,
         ports=ports.judging,
         policy=ports.policy,
-        regex_search=ports.patterns.found,
-        clock=desk.clock,
+        regex_search=ports.regex.search,
+        clock=run_factory.clock,
         new_id=new_id,
     )
 
 
 def _custom_metrics(
-    ports: EvaluationPorts, desk: Desk, random: RandomBytes
+    ports: EvaluationPorts, run_factory: RunFactory, random: RandomBytes
 ) -> CustomMetricUseCases:
     return CustomMetricUseCases.over(
         ports.custom_metrics,
-        ports.patterns,
+        ports.regex,
         ports.targets,
-        desk,
+        run_factory,
         prices=ports.judging.prices,
         policy=ports.policy,
         random=random,
     )
 
 
-def _runway(ports: EvaluationPorts, spending: SpendingRules, clock: Clock, new_id: NewId) -> Runway:
+def _runway(
+    ports: EvaluationPorts, spending: BudgetRules, clock: Clock, new_id: NewId
+) -> MonitorRunFactory:
     look = (ports.monitors, ports.changed, ports.targets)
-    shelf = Shelf(ports.custom_metrics)
-    return Runway(*look, ports.jobs, ports.models, shelf, spending, clock, new_id)
+    catalogue = MetricCatalogue(ports.custom_metrics)
+    return MonitorRunFactory(*look, ports.jobs, ports.models, catalogue, spending, clock, new_id)
 
 
 def evaluate_target(
@@ -288,14 +427,14 @@ def evaluate_target(
         MetricEvaluator(judge, ports.embedder, breaker),
         policy,
         random,
-        ports.patterns.found,
+        ports.regex.search,
         ports.on_fault,
     )
     return EvaluateTarget(
-        ports.assignments,
+        ports.work_queue,
         ports.jobs,
         evaluator,
-        SignalEvaluator(ports.assignments, ports.targets, evaluator, policy, clock),
+        SignalEvaluator(ports.work_queue, ports.targets, evaluator, policy, clock),
         policy,
         ports.on_fault,
         clock,

@@ -1,4 +1,4 @@
-"""What exports need: a part of the composition root."""
+"""The ports of exports, and the encoder of each file format."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,36 +7,36 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import Final
 
-from adapters.export_formats.csv import CommaSeparated
+from adapters.export_formats.csv import CsvEncoder
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
 from adapters.postgres.exports.exports import PostgresExports
-from adapters.postgres.exports.trace_archive import PostgresArchive
+from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from application.exporting.ports import Encoder, Encoders, MissingFormats
-from application.exporting.streams import AT_ONCE_MAX
+from application.exporting.streams import CONCURRENT_STREAMS_MAX
 from application.exporting.use_cases import ExportPorts
 from domain.exporting.export import FileFormat, RowKind
 from domain.ids import ProjectId
 from entrypoints.settings import Settings
 
 
-def _lines(project: ProjectId, _: RowKind) -> Encoder:
-    # Imported late: it loads 8 MB of Litestar, which most workers never need.
+def _ndjson(project: ProjectId, _: RowKind) -> Encoder:
+    # Imports 8 MB of Litestar, which only a worker that writes such a file needs.
     from entrypoints.http.controllers.exports.ndjson import NdjsonEncoder  # noqa: PLC0415 - see above
 
     return NdjsonEncoder(project)
 
 
 def _parquet(_: ProjectId, kind: RowKind) -> Encoder:
-    # Importing pyarrow takes 40 MB, which only a worker that writes such a file pays.
-    from adapters.export_formats.parquet import Parquet  # noqa: PLC0415 - see above
+    # Imports 40 MB of pyarrow, which only a worker that writes such a file needs.
+    from adapters.export_formats.parquet import ParquetEncoder  # noqa: PLC0415 - see above
 
-    return Parquet(kind)
+    return ParquetEncoder(kind)
 
 
 ENCODERS: Final[Encoders] = {
-    FileFormat.CSV: lambda _, kind: CommaSeparated(kind),
+    FileFormat.CSV: lambda _, kind: CsvEncoder(kind),
     FileFormat.PARQUET: _parquet,
-    FileFormat.NDJSON: _lines,
+    FileFormat.NDJSON: _ndjson,
 }
 INSTALL_PARQUET: Final = (
     "Parquet needs an optional library that is not installed on this server: "
@@ -51,15 +51,15 @@ def missing_formats() -> MissingFormats:
 
 @asynccontextmanager
 async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPorts]:
-    """Exports are read on connections of their own, so that they keep no request waiting.
+    """Exports read on their own connections, so that no request waits for them.
 
-    They are made when they are needed, and one statement may take as long as the export.
+    The connections are opened when needed. One statement may take as long as the export.
     """
     async with opened(
         Engine({}),
         PoolSettings(
             url=settings.database_url or "",
-            size=AT_ONCE_MAX,
+            size=CONCURRENT_STREAMS_MAX,
             least=0,
             statement_timeout_ms=settings.export_max_seconds * 1_000,
             application_name="pandaprobe exports",
@@ -74,7 +74,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
 
 def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPorts:
     return ExportPorts(
-        archive=PostgresArchive(pool, streams, timeout_s),
+        archive=PostgresTraceArchive(pool, streams, timeout_s),
         exports=PostgresExports(pool),
         encoders=ENCODERS,
         missing_formats=missing_formats(),

@@ -107,7 +107,7 @@ class DataPlane:
         key = header(headers, b"x-api-key")
         if key is not None:
             project_name = header(headers, b"x-project-name")
-            caller = await use_cases.authenticate_key(key, project_name, request.origin)
+            caller = await use_cases.identity.authenticate_key(key, project_name, request.origin)
         else:
             caller = await _authenticate_in_project(request, use_cases)
         caller.require(*self.scopes)
@@ -135,7 +135,7 @@ class SignedInAccess:
         errors = FieldErrors()
         organization = _organization_header(request.headers, errors)
         errors.check()
-        await use_cases.resolve_membership(person, organization)
+        await use_cases.identity.resolve_membership(person, organization)
         return person
 
 
@@ -167,7 +167,7 @@ class OrganizationAccess:
         except InvalidValue:
             # Parsing the path refuses the request before a handler sees this caller.
             return OrganizationCaller(person, cast("Membership", None))
-        membership = await use_cases.resolve_membership(person, organization)
+        membership = await use_cases.identity.resolve_membership(person, organization)
         return OrganizationCaller(person, membership)
 
 
@@ -181,7 +181,7 @@ async def _authenticate_person(
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(message_without_token)
-    return await use_cases.authenticate_token(token, request.origin)
+    return await use_cases.identity.authenticate_token(token, request.origin)
 
 
 async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) -> Caller:
@@ -197,8 +197,10 @@ async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) ->
             errors.add(PROJECT_FIELD, str(error))
     errors.check()
     assert project is not None
-    membership = await use_cases.resolve_membership(person, organization)
-    return await use_cases.resolve_project(person.user.id, membership.organization_id, project)
+    membership = await use_cases.identity.resolve_membership(person, organization)
+    return await use_cases.identity.resolve_project(
+        person.user.id, membership.organization_id, project
+    )
 
 
 def _organization_header(headers: Headers, errors: FieldErrors) -> OrganizationId | None:

@@ -10,7 +10,7 @@ from litestar import Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from application.ports import Reply
+from application.ports import StoredResponse
 from domain.identity.caller import Caller
 from entrypoints.http.endpoint import http_context
 from entrypoints.http.middleware.load_shedding import admission_ticket
@@ -70,13 +70,13 @@ async def respond_idempotently[T](
         ticket.release_slot()  # while it waits, other requests of its caller may work
         await asyncio.sleep(seconds)
 
-    async def write_once(object_id: UUID) -> Reply:
+    async def write_once(object_id: UUID) -> StoredResponse:
         await ticket.acquire_slot()
-        return Reply(status, msgspec.json.encode(await write(object_id)))
+        return StoredResponse(status, msgspec.json.encode(await write(object_id)))
 
     if key is None:
-        reply = await write_once(use_cases.answer_once.new_id())
+        reply = await write_once(use_cases.run_idempotently.new_id())
     else:
         attempt = key.in_project(caller.project_id)
-        reply = await use_cases.answer_once(attempt, write_once, wait)
+        reply = await use_cases.run_idempotently(attempt, write_once, wait)
     return JsonResponse(reply.body, status_code=reply.status)

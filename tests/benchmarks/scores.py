@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from adapters.embedded.servers import running
+from adapters.embedded.servers import run_servers
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.database.pool import Pool
@@ -141,7 +141,9 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "agreement, a tenth labelled": labels(
             "compare_with_human_labels", NAME, THRESHOLD, ALL_TIME
         ),
-        "annotation queue": labels("offered", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT),
+        "annotation queue": labels(
+            "annotation_queue", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT
+        ),
     },
     "Session scores, a fifth as many": {
         "first page": session_page,
@@ -234,7 +236,7 @@ def table(found: dict[tuple[str, str, int], ReadCost], sizes: Sequence[int]) -> 
 
 def main(sizes: Sequence[int] = ()) -> None:
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from adapters.dramatiq.jobs import SENT_AT_ONCE, DramatiqJobs
-from adapters.dramatiq.messages import NAMESPACE, build_message, job_of
+from adapters.dramatiq.jobs import TRANSACTION_JOBS_MAX, DramatiqJobs
+from adapters.dramatiq.messages import NAMESPACE, build_message, parse_job
 from adapters.embedded.process import free_port
 from adapters.memory.jobs import WAITING_MAX, OwnJobs, RecordedJobs
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
-from application.jobs import Job, Jobs, Lane, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob
 from domain.ids import ProjectId, RunId
 
 WITHIN_S = 2.5  # the two seconds, plus what a busy machine needs
@@ -33,8 +33,8 @@ type ReadJobs = Callable[[], Awaitable[list[Job]]]
 ids = st.builds(uuid.UUID, int=st.integers(0, 2**128 - 1))
 targets = st.one_of(ids.map(str), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 jobs_of_any_kind = st.one_of(
-    st.builds(RunDue, ids.map(ProjectId), ids.map(RunId)),
-    st.builds(TargetDue, ids.map(ProjectId), ids.map(RunId), targets, st.booleans()),
+    st.builds(PlanRunJob, ids.map(ProjectId), ids.map(RunId)),
+    st.builds(EvaluateTargetJob, ids.map(ProjectId), ids.map(RunId), targets, st.booleans()),
 )
 
 
@@ -50,7 +50,11 @@ async def messages(client: Redis, queue: str) -> list[Message]:
 
 
 async def read_jobs(client: Redis) -> list[Job]:
-    return [job_of(lane, message.args) for lane in Lane for message in await messages(client, lane)]
+    return [
+        parse_job(lane, message.args)
+        for lane in JobQueue
+        for message in await messages(client, lane)
+    ]
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client whose queues are empty."""
     async with opened(redis_url) as client:
         await client.delete(
-            *(f"{NAMESPACE}:{queue}{end}" for queue in Lane for end in ("", ".msgs"))
+            *(f"{NAMESPACE}:{queue}{end}" for queue in JobQueue for end in ("", ".msgs"))
         )
         yield client
 
@@ -83,7 +87,11 @@ def queue(request: pytest.FixtureRequest) -> tuple[Jobs, ReadJobs]:
 async def test_sent_jobs_are_received(queue):
     jobs, received = queue
     run = a_run()
-    due = [RunDue(*run), TargetDue(*run, str(uuid.uuid4())), TargetDue(*run, "s", asks_judge=True)]
+    due = [
+        PlanRunJob(*run),
+        EvaluateTargetJob(*run, str(uuid.uuid4())),
+        EvaluateTargetJob(*run, "s", asks_judge=True),
+    ]
     await jobs.send(*due)
     assert await received() == due
 
@@ -91,7 +99,7 @@ async def test_sent_jobs_are_received(queue):
 async def test_jobs_of_one_lane_keep_their_order(queue):
     jobs, received = queue
     run = a_run()
-    due = [TargetDue(*run, f"session {n}") for n in range(30)]
+    due = [EvaluateTargetJob(*run, f"session {n}") for n in range(30)]
     for n in range(0, 30, 10):
         await jobs.send(*due[n : n + 10])
     assert await received() == due
@@ -105,7 +113,7 @@ async def test_sending_no_jobs_sends_nothing(queue):
 
 async def test_same_job_may_be_sent_again(queue):
     jobs, received = queue
-    job = RunDue(*a_run())
+    job = PlanRunJob(*a_run())
     await jobs.send(job, job)
     await jobs.send(job)
     assert await received() == [job] * 3
@@ -114,7 +122,7 @@ async def test_same_job_may_be_sent_again(queue):
 async def test_jobs_beyond_one_transaction_all_arrive(queue):
     jobs, received = queue
     run = a_run()
-    due = [TargetDue(*run, str(n)) for n in range(2 * SENT_AT_ONCE + 1)]
+    due = [EvaluateTargetJob(*run, str(n)) for n in range(2 * TRANSACTION_JOBS_MAX + 1)]
     await jobs.send(*due)
     if isinstance(jobs, OwnJobs):  # the queue is bounded; the rest is found in the database
         assert jobs.dropped == len(due) - WAITING_MAX
@@ -130,12 +138,17 @@ async def test_recorded_jobs_run_until_none_is_left():
 
     async def do(job: Job) -> None:
         done.append(job)
-        if isinstance(job, RunDue):
-            await jobs.send(*(TargetDue(*run, str(n)) for n in range(3)))
+        if isinstance(job, PlanRunJob):
+            await jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3)))
 
-    await jobs.send(RunDue(*run))
+    await jobs.send(PlanRunJob(*run))
     assert await jobs.done(do) == 4
-    assert [type(one) for one in done] == [RunDue, TargetDue, TargetDue, TargetDue]
+    assert [type(one) for one in done] == [
+        PlanRunJob,
+        EvaluateTargetJob,
+        EvaluateTargetJob,
+        EvaluateTargetJob,
+    ]
     assert await jobs.done(do) == 0
 
 
@@ -146,13 +159,13 @@ async def test_own_jobs_run_with_concurrency_of_each_lane():
 
     async def do(job: Job) -> None:
         begun.append(job)
-        if isinstance(job, TargetDue) and job.asks_judge:
+        if isinstance(job, EvaluateTargetJob) and job.asks_judge:
             await gate.wait()
         done.append(job)
 
-    working = asyncio.create_task(jobs.work({Lane.MEASURE: 2, Lane.JUDGE: 3}, do))
+    working = asyncio.create_task(jobs.work({JobQueue.MEASURE: 2, JobQueue.JUDGE: 3}, do))
     for asks_judge in (True, False):
-        await jobs.send(*(TargetDue(*run, str(n), asks_judge) for n in range(10)))
+        await jobs.send(*(EvaluateTargetJob(*run, str(n), asks_judge) for n in range(10)))
     while len(done) < 10:
         await asyncio.sleep(0)
     assert len(begun) == 13
@@ -172,9 +185,9 @@ def test_message_contains_job_only(job):
     sent = build_message(job)
     message = Message.decode(sent.encode())
     assert message == sent
-    assert job_of(message.queue_name, message.args) == job
+    assert parse_job(message.queue_name, message.args) == job
     assert (message.options, message.kwargs) == ({"redis_message_id": message.message_id}, {})
-    assert message.queue_name == Lane.PLAN or message.args[2:] == (job.target,)
+    assert message.queue_name == JobQueue.PLAN or message.args[2:] == (job.target,)
 
 
 def test_message_of_older_version_is_read():
@@ -185,10 +198,12 @@ def test_message_of_older_version_is_read():
     fields |= {"args": [str(project), str(run), "é"], "options": options, "message_id": "k"}
     data = json.dumps(fields | {"message_timestamp": 1}, ensure_ascii=False).encode()
     message = Message.decode(data)
-    assert job_of(message.queue_name, message.args) == TargetDue(project, run, "é", asks_judge=True)
+    assert parse_job(message.queue_name, message.args) == EvaluateTargetJob(
+        project, run, "é", asks_judge=True
+    )
 
 
-@pytest.mark.parametrize("queue", Lane)
+@pytest.mark.parametrize("queue", JobQueue)
 @pytest.mark.parametrize(
     "args",
     [
@@ -203,13 +218,17 @@ def test_message_of_older_version_is_read():
 )
 def test_invalid_arguments_raise_value_error(queue, args):
     with pytest.raises(ValueError):
-        job_of(queue, args)
+        parse_job(queue, args)
 
 
 async def test_judging_and_measuring_have_separate_queues():
     run = a_run()
-    due = [RunDue(*run), TargetDue(*run, "t"), TargetDue(*run, "t", asks_judge=True)]
-    assert [build_message(job).queue_name for job in due] == list(Lane)
+    due = [
+        PlanRunJob(*run),
+        EvaluateTargetJob(*run, "t"),
+        EvaluateTargetJob(*run, "t", asks_judge=True),
+    ]
+    assert [build_message(job).queue_name for job in due] == list(JobQueue)
 
 
 # --- a faulty Redis ------------------------------------------------------------------------------
@@ -250,7 +269,7 @@ async def duration_s(sending: Awaitable[None]) -> float:
 
 async def test_unreachable_redis_raises_nothing_and_counts_lost():
     run = a_run()
-    due = [TargetDue(*run, str(n)) for n in range(5)]
+    due = [EvaluateTargetJob(*run, str(n)) for n in range(5)]
     async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", ManualClock()) as (
         jobs,
         unsent,
@@ -265,20 +284,21 @@ async def test_silent_redis_is_waited_for_once(silent):
     run, ticks = a_run(), ManualClock()
     async with unreachable_jobs(silent, ticks) as (jobs, unsent):
         assert (
-            await duration_s(jobs.send(*(TargetDue(*run, str(n)) for n in range(3_000)))) < WITHIN_S
+            await duration_s(jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3_000))))
+            < WITHIN_S
         )
         for _ in range(100):  # the next ones do not ask Redis at all
-            await jobs.send(RunDue(*run))
+            await jobs.send(PlanRunJob(*run))
         assert len(unsent) == jobs.lost == 3_100
         ticks.now_us += 1_000_000
-        assert await duration_s(jobs.send(RunDue(*run))) < WITHIN_S
+        assert await duration_s(jobs.send(PlanRunJob(*run))) < WITHIN_S
 
 
 async def test_outage_is_logged_once(caplog):
     ticks = ManualClock()
     async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", ticks) as (jobs, _):
         for _ in range(5):
-            await jobs.send(RunDue(*a_run()))
+            await jobs.send(PlanRunJob(*a_run()))
             ticks.now_us += 1_000_000
     levels = [one.levelname for one in caplog.records if one.name == "adapters.dramatiq.jobs"]
     assert levels == ["WARNING"]
@@ -287,9 +307,9 @@ async def test_outage_is_logged_once(caplog):
 @pytest.mark.service
 async def test_flushed_redis_receives_later_jobs(redis):
     jobs = DramatiqJobs(redis, monotonic_us)
-    await jobs.send(RunDue(*a_run()))
+    await jobs.send(PlanRunJob(*a_run()))
     await redis.flushdb()
-    due = RunDue(*a_run())
+    due = PlanRunJob(*a_run())
     await jobs.send(due)
     assert await read_jobs(redis) == [due]
 
@@ -297,10 +317,10 @@ async def test_flushed_redis_receives_later_jobs(redis):
 @pytest.mark.service
 async def test_key_of_another_type_does_not_raise(redis):
     jobs = DramatiqJobs(redis, monotonic_us)
-    await redis.set(f"{NAMESPACE}:{Lane.PLAN}", "something else")
-    await jobs.send(RunDue(*a_run()))
+    await redis.set(f"{NAMESPACE}:{JobQueue.PLAN}", "something else")
+    await jobs.send(PlanRunJob(*a_run()))
     assert jobs.lost == 1
-    await redis.delete(f"{NAMESPACE}:{Lane.PLAN}")
+    await redis.delete(f"{NAMESPACE}:{JobQueue.PLAN}")
 
 
 @pytest.mark.service
@@ -309,8 +329,8 @@ async def test_cancelled_send_leaves_client_usable(redis):
     for _ in range(20):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(random.uniform(0, 0.004)):
-                await jobs.send(*(RunDue(*a_run()) for _ in range(200)))
+                await jobs.send(*(PlanRunJob(*a_run()) for _ in range(200)))
     await redis.flushdb()
-    due = RunDue(*a_run())
+    due = PlanRunJob(*a_run())
     await jobs.send(due)
     assert await read_jobs(redis) == [due]

@@ -21,7 +21,7 @@ import pytest
 
 from adapters.embedded.postgres import start_postgres
 from adapters.postgres.database.leader_election import LEADER
-from application.jobs import RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.use_cases import Ports
 from domain.evaluation.runs.run import EvalRun, RunProgress, RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
@@ -194,7 +194,7 @@ async def start_run(
         created_at=ports.clock(),
     )
     await ports.evaluation.runs.create(run, [WorkItem(one, run.metrics) for one in targets])
-    await ports.evaluation.jobs.send(RunDue(project, run.id))
+    await ports.evaluation.jobs.send(PlanRunJob(project, run.id))
     return RunUnderWay(ports, run)
 
 
@@ -362,17 +362,17 @@ async def test_jobs_that_name_nothing_are_dropped(workers: Workers) -> None:
         targets = await put_traces(ports, project := a_project(), 3)
         nothing = RunId(uuid.uuid4())
         await ports.evaluation.jobs.send(
-            RunDue(project, nothing),
-            TargetDue(project, nothing, targets[0]),
-            TargetDue(project, nothing, "no id", asks_judge=True),
+            PlanRunJob(project, nothing),
+            EvaluateTargetJob(project, nothing, targets[0]),
+            EvaluateTargetJob(project, nothing, "no id", asks_judge=True),
         )
         workers.start()
         run_under_way = await start_run(ports, project, targets)
         await run_under_way.wait_completed()
         await ports.evaluation.jobs.send(  # of another project, and done already
-            RunDue(a_project(), run_under_way.run.id),
-            TargetDue(a_project(), run_under_way.run.id, targets[0], asks_judge=True),
-            TargetDue(project, run_under_way.run.id, targets[0], asks_judge=True),
+            PlanRunJob(a_project(), run_under_way.run.id),
+            EvaluateTargetJob(a_project(), run_under_way.run.id, targets[0], asks_judge=True),
+            EvaluateTargetJob(project, run_under_way.run.id, targets[0], asks_judge=True),
         )
         await (await start_run(ports, project, targets)).wait_completed()
     assert len(count_questions(workers)) == 3 * len(JUDGED)

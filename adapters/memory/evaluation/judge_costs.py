@@ -123,7 +123,7 @@ class MemoryBudgets:
 
 
 def put_budget(store: MemoryStore, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
-    """As `OpenOrganization.put_budget`."""
+    """As `LockedOrganization.put_budget`."""
     if usd is None or project not in store.budgets:
         store.spending.pop((project, month_scope(now)), None)
     if usd is None:

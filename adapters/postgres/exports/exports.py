@@ -72,7 +72,7 @@ DUE: Final = f"""
 SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
 ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-UPDATE: Final = f"UPDATE exports SET {EXPORTS.assignments()} WHERE {OF_PROJECT} AND id = $2"
+UPDATE: Final = f"UPDATE exports SET {EXPORTS.work_queue()} WHERE {OF_PROJECT} AND id = $2"
 ADD_PIECE: Final = f"""
 INSERT INTO export_pieces (project_id, export_id, number, content)
 SELECT $1::uuid, $2::uuid, coalesce(max(number) + 1, 0), $3
@@ -98,7 +98,7 @@ class PostgresExports:
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
 
-    async def add(self, export: Export) -> Export:
+    async def create(self, export: Export) -> Export:
         project = export.project_id
         async with transaction(self.pool) as connection:
             await lock_project(connection, AdvisoryLock.EXPORTS, project)
@@ -133,7 +133,7 @@ class PostgresExports:
                 if await connection.execute(DELETE_PIECES, project, export) == NOTHING:
                     await connection.execute(DELETE, project, export)
 
-    async def piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
+    async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             content: bytes | None = await connection.fetchval(PIECE, project, export, number)
         if content is None:
@@ -152,7 +152,7 @@ class PostgresExports:
                     await connection.execute(UPDATE, *_row(claimed))
                     return claimed
 
-    async def keep(self, export: Export, *pieces: bytes) -> bool:
+    async def save(self, export: Export, *pieces: bytes) -> bool:
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(LOCK, *_place(export))
             known = None if row is None else _export(row)
@@ -167,7 +167,7 @@ class PostgresExports:
                     break
         return True
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(EXPIRED, now)
             if row is None:

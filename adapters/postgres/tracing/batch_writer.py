@@ -34,8 +34,8 @@ from adapters.postgres.tracing.row_updates import (
     payload_rows,
 )
 from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
-from adapters.pricing.price_cache import ProjectPrices
-from application.privacy.erasures import was_erased
+from adapters.pricing.price_cache import ProjectPriceCache
+from application.privacy.ports import trace_was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.erasure import data_subjects_of
@@ -91,7 +91,7 @@ class TraceWriter:
     """Stores batches of traces."""
 
     pool: Pool
-    prices: ProjectPrices
+    prices: ProjectPriceCache
 
     async def write(self, items: Sequence[Item]) -> None:
         """Merges each item into what is stored. Where it raises, some may be stored all the same.
@@ -103,7 +103,7 @@ class TraceWriter:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             # Before there is a transaction: who holds a connection waits for no other one.
             spans = (span for trace in incoming.values() for span in trace.spans)
-            pricing = await self.prices.of({project for project, _ in incoming}, spans)
+            pricing = await self.prices.get({project for project, _ in incoming}, spans)
             for _ in range(ROUNDS_MAX):
                 async with self.pool.acquire() as connection, connection.transaction():
                     incoming = await self._store(connection, incoming, pricing, changed_hands)
@@ -161,7 +161,7 @@ async def _check_storable(connection: Connection, keys: Iterable[Key]) -> None:
     projects, traces = map(list, zip(*keys, strict=True))
     await check_not_removed(connection, *projects)
     if await connection.fetchval(ERASED, projects, traces):
-        raise was_erased()
+        raise trace_was_erased()
 
 
 async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 
-from application.ports import Clock
-from application.pricing.model_prices import ModelPrices
+from application.pricing.ports import ModelPrices
 from application.tracing.ports import PriceBook
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
@@ -100,7 +99,7 @@ class Reservation:
 class Budgets(Protocol):
     """What may be spent, and what has been spent or reserved.
 
-    `OpenOrganization.put_budget` sets what a project may spend. A reservation that is never
+    `LockedOrganization.put_budget` sets what a project may spend. A reservation that is never
     settled, because its process was killed, counts as spent. Contract of Budgets:
     tests/contracts/evaluation/judging/test_budgets.py. All raise Unavailable.
     """
@@ -136,7 +135,7 @@ class Pricings:
 
     async def of(self, project: ProjectId) -> Pricing:
         """Raises Unavailable."""
-        return pricing_of((await self.own.of([project]))[project], self.book.price)
+        return pricing_of((await self.own.for_projects([project]))[project], self.book.price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,17 +153,3 @@ class JudgingPorts:
     kept_for: timedelta = KEPT_FOR
     entered_for: timedelta = ENTERED_FOR
     on_entry: Callable[[LedgerEntry], None] = lambda _: None
-
-
-@dataclass(frozen=True, slots=True)
-class SweepJudging:
-    """Deletes verdicts and ledger entries that have been kept for long enough."""
-
-    ports: JudgingPorts
-    clock: Clock
-
-    async def __call__(self) -> int:
-        """How many rows; what is left goes with the next calls. Raises Unavailable."""
-        now, ports = self.clock(), self.ports
-        verdicts = await ports.verdicts.sweep(now - ports.kept_for)
-        return verdicts + await ports.ledger.sweep(now - ports.entered_for)

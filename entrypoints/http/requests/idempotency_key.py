@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from application.ports import Attempt
+from application.ports import IdempotentRequest
 from domain.ids import ProjectId
 from entrypoints.http.middleware.request_ids import client_request_id
 from entrypoints.http.requests.errors import FieldErrors
@@ -36,8 +36,8 @@ class IdempotencyKey:
     key: str
     request_hash: bytes
 
-    def in_project(self, project: ProjectId) -> Attempt:
-        return Attempt(
+    def in_project(self, project: ProjectId) -> IdempotentRequest:
+        return IdempotentRequest(
             project=project,
             operation=self.operation,
             key=self.key,

@@ -17,17 +17,17 @@ from redis.asyncio import Redis
 
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.dramatiq.messages import NAMESPACE, build_message
-from adapters.dramatiq.worker_pool import Crew
+from adapters.dramatiq.worker_pool import WorkerPool
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
-from application.jobs import Job, Lane, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
 from domain.ids import ProjectId, RunId
 from tests.support.fixtures.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 pytestmark = pytest.mark.service
 
-HANDS = {Lane.PLAN: 1, Lane.MEASURE: 2, Lane.JUDGE: 2}
+HANDS = {JobQueue.PLAN: 1, JobQueue.MEASURE: 2, JobQueue.JUDGE: 2}
 
 
 def a_run() -> tuple[ProjectId, RunId]:
@@ -36,7 +36,7 @@ def a_run() -> tuple[ProjectId, RunId]:
 
 def some_targets(count: int, *, asks_judge: bool = False) -> list[Job]:
     run = a_run()
-    return [TargetDue(*run, str(n), asks_judge) for n in range(count)]
+    return [EvaluateTargetJob(*run, str(n), asks_judge) for n in range(count)]
 
 
 @dataclass
@@ -55,8 +55,10 @@ class Doing:
 
 
 @contextlib.asynccontextmanager
-async def at_work(url: str, doing: Doing, hands: Mapping[Lane, int] = HANDS) -> AsyncIterator[Crew]:
-    crew = Crew(url, hands, doing)
+async def at_work(
+    url: str, doing: Doing, hands: Mapping[JobQueue, int] = HANDS
+) -> AsyncIterator[WorkerPool]:
+    crew = WorkerPool(url, hands, doing)
     crew.start()
     try:
         yield crew
@@ -83,7 +85,7 @@ def valkey(servers_folder: Path) -> Iterator[Valkey]:
 
 async def left(client: Redis) -> int:
     """Messages that are in a queue, or fetched and not acknowledged."""
-    return sum([await client.hlen(f"{NAMESPACE}:{queue}.msgs") for queue in Lane])
+    return sum([await client.hlen(f"{NAMESPACE}:{queue}.msgs") for queue in JobQueue])
 
 
 async def emptied(client: Redis) -> None:
@@ -95,10 +97,10 @@ async def emptied(client: Redis) -> None:
 # --- the wire ------------------------------------------------------------------------------------
 
 
-async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
+async def test_stock_dramatiq_worker_receives_sent_jobs(redis, redis_url):
     """With Dramatiq's own broker, middleware and actors."""
     broker, taken = RedisBroker(url=redis_url, namespace=NAMESPACE), []
-    for queue, name in ((Lane.PLAN, "plan_run"), (Lane.MEASURE, "evaluate_target")):
+    for queue, name in ((JobQueue.PLAN, "plan_run"), (JobQueue.MEASURE, "evaluate_target")):
 
         def act(*args: str) -> None:
             taken.append(args)
@@ -106,7 +108,7 @@ async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
         dramatiq.actor(actor_name=name, queue_name=queue, broker=broker)(act)
     run = a_run()
     await DramatiqJobs(redis, monotonic_us).send(
-        RunDue(*run), *(TargetDue(*run, f"session {n} é") for n in range(50))
+        PlanRunJob(*run), *(EvaluateTargetJob(*run, f"session {n} é") for n in range(50))
     )
     worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=100)
     worker.start()
@@ -124,14 +126,14 @@ async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
 # --- work ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_sent_is_done_on_the_loop_and_acknowledged(redis, redis_url):
+async def test_sent_job_runs_on_the_loop_and_is_acknowledged(redis, redis_url):
     loops, doing = set(), Doing()
 
     async def do(job: Job) -> None:
         loops.add(asyncio.get_running_loop())
         await doing(job)
 
-    due = [RunDue(*a_run()), *some_targets(300), *some_targets(300, asks_judge=True)]
+    due = [PlanRunJob(*a_run()), *some_targets(300), *some_targets(300, asks_judge=True)]
     async with at_work(redis_url, do):
         await DramatiqJobs(redis, monotonic_us).send(*due)
         await until(lambda: len(doing.done) == len(due))
@@ -140,24 +142,22 @@ async def test_what_is_sent_is_done_on_the_loop_and_acknowledged(redis, redis_ur
     assert loops == {asyncio.get_running_loop()}
 
 
-async def test_no_queue_waits_for_another_and_none_has_more_hands_than_it_was_given(
-    redis, redis_url
-):
+async def test_lanes_are_independent_and_their_concurrency_is_limited(redis, redis_url):
     gate, doing = asyncio.Event(), Doing()
-    doing.gate = lambda job: gate if isinstance(job, TargetDue) and job.asks_judge else None
+    doing.gate = lambda job: gate if isinstance(job, EvaluateTargetJob) and job.asks_judge else None
     judged, measured = some_targets(10, asks_judge=True), some_targets(50)
     jobs = DramatiqJobs(redis, monotonic_us)
     async with at_work(redis_url, doing):
         await jobs.send(*judged)
-        await until(lambda: len(doing.begun) == HANDS[Lane.JUDGE])
-        await jobs.send(RunDue(*a_run()), *measured)
+        await until(lambda: len(doing.begun) == HANDS[JobQueue.JUDGE])
+        await jobs.send(PlanRunJob(*a_run()), *measured)
         await until(lambda: len(doing.done) == 51)
-        assert len(doing.begun) == 51 + HANDS[Lane.JUDGE]
+        assert len(doing.begun) == 51 + HANDS[JobQueue.JUDGE]
         gate.set()
         await until(lambda: len(doing.done) == 61)
 
 
-async def test_a_job_that_fails_harms_no_other(redis, redis_url, caplog):
+async def test_failing_job_does_not_affect_others(redis, redis_url, caplog):
     failing, *others = some_targets(5)
     doing = Doing()
 
@@ -176,11 +176,11 @@ async def test_a_job_that_fails_harms_no_other(redis, redis_url, caplog):
 # --- the end -------------------------------------------------------------------------------------
 
 
-async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(redis, redis_url):
+async def test_stop_finishes_running_jobs_and_requeues_the_rest(redis, redis_url):
     gate, doing = asyncio.Event(), Doing()
     doing.gate = lambda _: gate
     due = some_targets(20)
-    crew = Crew(redis_url, {Lane.MEASURE: 2}, doing)
+    crew = WorkerPool(redis_url, {JobQueue.MEASURE: 2}, doing)
     await DramatiqJobs(redis, monotonic_us).send(*due)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
@@ -189,13 +189,13 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     gate.set()
     await stopping
     assert len(doing.done) == len(doing.begun) >= 2
-    assert await redis.llen(f"{NAMESPACE}:{Lane.MEASURE}") == 20 - len(doing.done)
+    assert await redis.llen(f"{NAMESPACE}:{JobQueue.MEASURE}") == 20 - len(doing.done)
     async with at_work(redis_url, doing):
         await until(lambda: len(doing.done) == 20)
     assert Counter(doing.done) == Counter(due)
 
 
-async def test_what_takes_too_long_is_given_up(redis, redis_url):
+async def test_job_that_exceeds_the_stop_timeout_is_cancelled(redis, redis_url):
     doing = Doing()
     doing.gate = lambda _: asyncio.Event()
     await DramatiqJobs(redis, monotonic_us).send(*some_targets(4, asks_judge=True))
@@ -240,16 +240,14 @@ POISON: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", POISON)
-async def test_what_can_not_be_read_is_dropped_and_told_and_stops_nobody(
-    redis, redis_url, caplog, kind
-):
+async def test_unreadable_message_is_dropped_and_logged(redis, redis_url, caplog, kind):
     doing, due = Doing(), some_targets(40)
     jobs = DramatiqJobs(redis, monotonic_us)
     await jobs.send(*due[:20])
     for _ in range(3):
         key = str(uuid.uuid4())
-        await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, POISON[kind](key))
-        await redis.rpush(f"{NAMESPACE}:{Lane.MEASURE}", key)
+        await redis.hset(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs", key, POISON[kind](key))
+        await redis.rpush(f"{NAMESPACE}:{JobQueue.MEASURE}", key)
     await jobs.send(*due[20:])
     async with at_work(redis_url, doing):
         await until(lambda: len(doing.done) == 40)
@@ -263,7 +261,7 @@ async def test_what_can_not_be_read_is_dropped_and_told_and_stops_nobody(
 # --- outages -------------------------------------------------------------------------------------
 
 
-async def test_redis_that_comes_back_empty_is_worked_on_again(valkey, caplog):
+async def test_pool_continues_after_redis_restarts_empty(valkey, caplog):
     caplog.set_level(logging.INFO, "adapters.dramatiq")
     doing = Doing()
     async with at_work(valkey.url, doing), opened(valkey.url) as client:
@@ -283,7 +281,7 @@ async def test_redis_that_comes_back_empty_is_worked_on_again(valkey, caplog):
     assert "Traceback" not in caplog.text
 
 
-async def test_a_worker_may_be_there_before_redis(valkey):
+async def test_pool_may_start_before_redis(valkey):
     doing = Doing()
     valkey.kill()
     async with at_work(valkey.url, doing):
@@ -298,12 +296,12 @@ async def test_a_worker_may_be_there_before_redis(valkey):
     assert doing.done
 
 
-async def test_it_ends_in_time_while_redis_is_silent(valkey):
+async def test_stop_is_bounded_while_redis_is_silent(valkey):
     doing = Doing()
     doing.gate = lambda _: asyncio.Event()
     async with opened(valkey.url) as client:
         await DramatiqJobs(client, monotonic_us).send(*some_targets(9))
-    crew = Crew(valkey.url, HANDS, doing)
+    crew = WorkerPool(valkey.url, HANDS, doing)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
     with valkey.paused():
@@ -312,13 +310,13 @@ async def test_it_ends_in_time_while_redis_is_silent(valkey):
     assert doing.done == []
 
 
-async def test_what_a_killed_worker_had_fetched_comes_back(redis, redis_url):
+async def test_messages_of_a_killed_worker_are_requeued(redis, redis_url):
     """Its broker is silent for longer than HEARTBEAT_TIMEOUT_MS."""
     [due] = some_targets(1)
     message = build_message(due)
     key, data = message.message_id, message.encode()
-    dead = f"{NAMESPACE}:__acks__.dead.{Lane.MEASURE}"
-    await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, data)
+    dead = f"{NAMESPACE}:__acks__.dead.{JobQueue.MEASURE}"
+    await redis.hset(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs", key, data)
     await redis.sadd(dead, key)
     await redis.zadd(f"{NAMESPACE}:__heartbeats__", {"dead": 1})
     doing = Doing()

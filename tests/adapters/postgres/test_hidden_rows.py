@@ -48,7 +48,7 @@ async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
 
 async def begin(plane: DataPlane, of: ProjectId) -> None:
     erasure = an_erasure(of, GRACE, requested_at=FAR_FUTURE)
-    await plane.keeping.erasures.begin(erasure, GRACE, audit_entry(erasure))
+    await plane.privacy.erasures.begin(erasure, GRACE, audit_entry(erasure))
 
 
 async def after(

@@ -1,4 +1,4 @@
-"""Contracts of Administration and OpenOrganization, run against every adapter.
+"""Contracts of Administration and LockedOrganization, run against every adapter.
 
 This module tests the blocks: they run one at a time, and are stored completely or not at all.
 test_organization_edit.py tests each method of an open organization.
@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from application.identity.administration import OpenOrganization
+from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.login_code import LoginCode
@@ -49,14 +49,16 @@ class AdministrationFixture:
 
     @classmethod
     async def create(cls, identity: Identity) -> "AdministrationFixture":
-        fixture = cls(identity, await identity.founded(), await identity.person("g@example.com"))
-        async with identity.administration.opened(fixture.id) as opened:
+        fixture = cls(
+            identity, await identity.found_organization(), await identity.person("g@example.com")
+        )
+        async with identity.administration.lock(fixture.id) as opened:
             await opened.put_key(fixture.key)
             await opened.add_login_code(fixture.code)
             await opened.put_invitation(fixture.invitation)
         return fixture
 
-    async def change(self, opened: OpenOrganization) -> None:
+    async def change(self, opened: LockedOrganization) -> None:
         """Makes one change with each method that makes any, except `remove`."""
         owner, project = self.created.owner.user_id, self.created.project
         await opened.rename("Renamed")
@@ -104,7 +106,7 @@ async def fixture(identity: Identity) -> AdministrationFixture:
 
 async def test_block_is_stored_when_left(identity, fixture):
     before = await fixture.read_all()
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         await fixture.change(opened)
         assert await fixture.read_all() == before  # other readers see no partial change
     after = await fixture.read_all()
@@ -121,7 +123,7 @@ async def test_block_that_raises_stores_nothing(identity, fixture, error, remove
     before = await fixture.read_all()
 
     async def fail() -> None:
-        async with identity.administration.opened(fixture.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             await fixture.change(opened)
             if removed:
                 await opened.remove(at(2))
@@ -130,7 +132,7 @@ async def test_block_that_raises_stores_nothing(identity, fixture, error, remove
     with pytest.raises(type(error)):
         await fail()
     assert await fixture.read_all() == before
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.rename("Still usable")
     assert (await identity.directory.organization(fixture.id)).name == "Still usable"
 
@@ -139,7 +141,7 @@ async def test_failing_method_rolls_back_block(identity, fixture):
     before = await fixture.read_all()
 
     async def fail() -> None:
-        async with identity.administration.opened(fixture.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             await opened.rename("Renamed")
             await opened.put_project(new_project("onboarding", fixture.id))
 
@@ -152,7 +154,7 @@ async def test_cancelled_block_stores_nothing(identity, fixture):
     before, inside = await fixture.read_all(), asyncio.Event()
 
     async def hang() -> None:
-        async with identity.administration.opened(fixture.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             await fixture.change(opened)
             inside.set()
             await asyncio.Event().wait()
@@ -163,12 +165,12 @@ async def test_cancelled_block_stores_nothing(identity, fixture):
     with pytest.raises(asyncio.CancelledError):
         await hanging
     assert await fixture.read_all() == before
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         assert opened.organization == fixture.created.organization
 
 
 async def test_block_sees_its_own_changes(identity, fixture):
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         await fixture.change(opened)
         owner, project = fixture.created.owner.user_id, fixture.created.project
         assert await opened.member(owner) is None
@@ -185,7 +187,7 @@ async def test_block_sees_its_own_changes(identity, fixture):
 
 async def test_block_without_changes_changes_nothing(identity, fixture):
     before = await fixture.read_all()
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         assert opened.organization == fixture.created.organization
     assert await fixture.read_all() == before
 
@@ -196,10 +198,10 @@ async def test_block_without_changes_changes_nothing(identity, fixture):
 async def test_blocks_of_one_organization_run_one_at_a_time(identity):
     """Each reads a number and stores the next; no increment may be lost."""
     await identity.warm()
-    ours = (await identity.founded("0")).organization.id
+    ours = (await identity.found_organization("0")).organization.id
 
     async def count() -> None:
-        async with identity.administration.opened(ours) as opened:
+        async with identity.administration.lock(ours) as opened:
             await opened.owners()
             await opened.rename(str(int(opened.organization.name) + 1))
 
@@ -213,13 +215,13 @@ async def test_block_waits_for_previous_of_same_organization_only(identity):
     order: list[str] = []
 
     async def second() -> None:
-        async with identity.administration.opened(ours) as opened:
+        async with identity.administration.lock(ours) as opened:
             order.append(f"second, {opened.organization.name}")
 
-    async with identity.administration.opened(ours) as opened:
+    async with identity.administration.lock(ours) as opened:
         waiting = asyncio.create_task(second())
         for n in range(5):
-            async with identity.administration.opened(theirs) as other:
+            async with identity.administration.lock(theirs) as other:
                 await other.rename(f"Theirs {n}")
         await opened.rename("Renamed")
         order.append("first")
@@ -231,14 +233,14 @@ async def test_block_sees_nothing_of_failed_previous(identity, fixture):
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
-        async with identity.administration.opened(fixture.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             await fixture.change(opened)
             inside.set()
             await go_on.wait()
             raise Conflict("no")
 
     async def wait() -> None:
-        async with identity.administration.opened(fixture.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             assert opened.organization == fixture.created.organization
             assert list(await opened.owners()) == [fixture.created.owner.user_id]
 
@@ -253,14 +255,14 @@ async def test_block_sees_nothing_of_failed_previous(identity, fixture):
 
 
 async def test_cancelled_waiter_blocks_no_other(identity, fixture):
-    async with identity.administration.opened(fixture.id) as opened:
-        waiting = asyncio.create_task(identity.administration.opened(fixture.id).__aenter__())
-        async with identity.administration.opened(await identity.organization()):
+    async with identity.administration.lock(fixture.id) as opened:
+        waiting = asyncio.create_task(identity.administration.lock(fixture.id).__aenter__())
+        async with identity.administration.lock(await identity.organization()):
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await opened.rename("Renamed")
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         assert opened.organization.name == "Renamed"
 
 
@@ -268,7 +270,7 @@ async def test_data_plane_does_not_wait_for_block(identity, fixture):
     """Reading keys, creating projects by name and noting uses do not wait for administrators."""
     wanted, used = new_project("new bot", fixture.id), new_key(fixture.id)
     await identity.add_key(used)
-    async with in_time(), identity.administration.opened(fixture.id) as opened:
+    async with in_time(), identity.administration.lock(fixture.id) as opened:
         await opened.rename("Renamed")
         assert await identity.keys.by_digest(fixture.key.digest) == fixture.key
         assert await identity.projects.ensure(fixture.id, wanted) == wanted
@@ -282,25 +284,25 @@ async def test_data_plane_does_not_wait_for_block(identity, fixture):
 
 async def test_unknown_organization_is_not_found(identity):
     with pytest.raises(NotFound):
-        await identity.administration.opened(OrganizationId(uuid.uuid4())).__aenter__()
+        await identity.administration.lock(OrganizationId(uuid.uuid4())).__aenter__()
 
 
 async def test_removed_organization_is_not_found(identity, fixture):
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.remove(at(1))
     with pytest.raises(NotFound):
-        await identity.administration.opened(fixture.id).__aenter__()
+        await identity.administration.lock(fixture.id).__aenter__()
 
 
 async def test_waiting_block_finds_removed_organization_gone(identity, fixture):
     await identity.warm()
     other = await identity.organization()
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         waiting = [
-            asyncio.create_task(identity.administration.opened(fixture.id).__aenter__())
+            asyncio.create_task(identity.administration.lock(fixture.id).__aenter__())
             for _ in range(3)
         ]
-        async with identity.administration.opened(other):
+        async with identity.administration.lock(other):
             await opened.remove(at(1))
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in outcomes] == [NotFound] * 3
@@ -313,7 +315,7 @@ async def test_lost_connection_stores_nothing_and_is_unavailable(pool):
     before = await fixture.read_all()
 
     async def lose_connection() -> None:
-        async with identity.administration.opened(fixture.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             await fixture.change(opened)
             mine = await opened.connection.fetchval("SELECT pg_backend_pid()")
             await pool.execute("SELECT pg_terminate_backend($1)", mine)
@@ -322,7 +324,7 @@ async def test_lost_connection_stores_nothing_and_is_unavailable(pool):
     with pytest.raises(Unavailable):
         await lose_connection()
     assert await fixture.read_all() == before
-    async with identity.administration.opened(fixture.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.rename("Again")
     assert (await identity.directory.organization(fixture.id)).name == "Again"
     assert fixture.created.organization.created_at == NOON

@@ -1,4 +1,4 @@
-"""Contract of KeyUse, run against every adapter."""
+"""Contract of KeyUsage, run against every adapter."""
 
 import random
 import uuid
@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from adapters.caching.key_usage_buffer import GatheredKeyUses
-from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUse
+from adapters.caching.key_usage_buffer import KeyUsageBuffer
+from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUsage
 from adapters.memory.store import MemoryStore
-from application.identity.ports import KeyUse
+from application.identity.ports import KeyUsage
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.ids import ApiKeyId, OrganizationId
@@ -23,9 +23,9 @@ OTHER_AGENT = Origin("192.0.2.1", "curl/8")
 
 
 class KeyUseFixture:
-    """A KeyUse over one key, and readers that first wait until all uses are written."""
+    """A KeyUsage over one key, and readers that first wait until all uses are written."""
 
-    def __init__(self, store: MemoryStore, port: KeyUse, settle: Callable[[], Awaitable[None]]):
+    def __init__(self, store: MemoryStore, port: KeyUsage, settle: Callable[[], Awaitable[None]]):
         self.store, self.port, self.settle = store, port, settle
         self.key = ApiKey(
             id=ApiKeyId(uuid.uuid4()),
@@ -57,46 +57,46 @@ async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[KeyUseFixture
     store = MemoryStore()
     async with AsyncExitStack() as stack:
         if request.param == "memory":
-            yield KeyUseFixture(store, MemoryKeyUse(store), no_op)
+            yield KeyUseFixture(store, MemoryKeyUsage(store), no_op)
         else:
-            gathered = GatheredKeyUses.over(MemoryApiKeys(store), every_s=HOUR)
+            gathered = KeyUsageBuffer.flushing_to(MemoryApiKeys(store), every_s=HOUR)
             yield KeyUseFixture(store, await stack.enter_async_context(gathered), stack.aclose)
 
 
 async def test_use_is_written(fixture):
-    fixture.port.noted(fixture.key.id, at(1), HOME)
+    fixture.port.record(fixture.key.id, at(1), HOME)
     assert await fixture.last_used_at() == at(1)
 
 
 async def test_latest_use_is_written(fixture):
     for second in (1, HOUR, 2 * HOUR):
-        fixture.port.noted(fixture.key.id, at(second), HOME)
+        fixture.port.record(fixture.key.id, at(second), HOME)
     assert await fixture.last_used_at() == at(2 * HOUR)
 
 
 async def test_latest_use_counts_from_any_origin(fixture):
     for second, origin in ((1, HOME), (HOUR, AWAY), (2 * HOUR, OTHER_AGENT)):
-        fixture.port.noted(fixture.key.id, at(second), origin)
+        fixture.port.record(fixture.key.id, at(second), origin)
     assert await fixture.last_used_at() == at(2 * HOUR)
 
 
 async def test_last_use_never_moves_back(fixture):
-    fixture.port.noted(fixture.key.id, at(HOUR), HOME)
-    fixture.port.noted(fixture.key.id, at(1), HOME)
-    fixture.port.noted(fixture.key.id, at(2), AWAY)
+    fixture.port.record(fixture.key.id, at(HOUR), HOME)
+    fixture.port.record(fixture.key.id, at(1), HOME)
+    fixture.port.record(fixture.key.id, at(2), AWAY)
     assert await fixture.last_used_at() == at(HOUR)
 
 
 async def test_use_of_deleted_key_is_ignored(fixture):
-    fixture.port.noted(ApiKeyId(uuid.uuid4()), at(1), HOME)
-    fixture.port.noted(fixture.key.id, at(2), HOME)
+    fixture.port.record(ApiKeyId(uuid.uuid4()), at(1), HOME)
+    fixture.port.record(fixture.key.id, at(2), HOME)
     assert await fixture.last_used_at() == at(2)
     assert list(fixture.store.keys) == [fixture.key.id]
     assert [one.actor.key_id for one in await fixture.audit_entries()] == [fixture.key.id]
 
 
 async def test_audit_entry_names_key_time_and_origin(fixture):
-    fixture.port.noted(fixture.key.id, at(1), HOME)
+    fixture.port.record(fixture.key.id, at(1), HOME)
     [entry] = await fixture.audit_entries()
     assert entry == AuditEntry(
         id=entry.id,
@@ -112,7 +112,7 @@ async def test_audit_entry_names_key_time_and_origin(fixture):
 async def test_origin_is_audited_once(fixture):
     for second in range(0, 3 * HOUR, 50):
         for origin in (HOME, AWAY, OTHER_AGENT, Origin()):
-            fixture.port.noted(fixture.key.id, at(second), origin)
+            fixture.port.record(fixture.key.id, at(second), origin)
     origins = [one.actor.origin for one in await fixture.audit_entries()]
     assert len(origins) == 4
     assert set(origins) == {HOME, AWAY, OTHER_AGENT, Origin()}

@@ -1,4 +1,4 @@
-"""Part of the contract of OpenOrganization: each method's effect, on this organization only."""
+"""Part of the contract of LockedOrganization: each method's effect, on this organization only."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from application.identity.administration import OpenOrganization
+from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import Scope
 from domain.identity.audit import Actor, AuditAction, Origin
@@ -32,7 +32,7 @@ from tests.support.fixtures.identities import (
 class TwoOrganizations:
     """An open organization, and a second one."""
 
-    opened: OpenOrganization
+    opened: LockedOrganization
     ours: NewOrganization
     theirs: NewOrganization
 
@@ -47,8 +47,8 @@ class TwoOrganizations:
 
 @pytest.fixture
 async def fixture(identity: Identity) -> AsyncIterator[TwoOrganizations]:
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
-    async with identity.administration.opened(ours.organization.id) as opened:
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
+    async with identity.administration.lock(ours.organization.id) as opened:
         yield TwoOrganizations(opened, ours, theirs)
 
 
@@ -122,7 +122,7 @@ async def test_unknown_user_cannot_become_member(identity, fixture):
 
 
 async def test_removing_member_revokes_keys_in_this_organization_only(identity):
-    ours, theirs = await identity.founded(), await identity.founded()
+    ours, theirs = await identity.found_organization(), await identity.found_organization()
     here, there, person = ours.organization.id, theirs.organization.id, await identity.person()
     mine = [
         new_key(here, created_by=person.id),
@@ -137,7 +137,7 @@ async def test_removing_member_revokes_keys_in_this_organization_only(identity):
     ]
     for key in (*mine, *kept):
         await identity.add_key(key)
-    async with identity.administration.opened(here) as opened:
+    async with identity.administration.lock(here) as opened:
         await opened.put_membership(new_membership(here, person.id))
         revoked = await opened.remove_member(person.id, at(7))
         assert len(revoked) == 3
@@ -190,8 +190,8 @@ async def test_pending_invitations_to_email_include_expired(fixture):
 
 
 async def test_rename_is_stored(identity):
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
-    async with identity.administration.opened(ours.organization.id) as opened:
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.rename("O'Brien 2")
     renamed = replace(ours.organization, name="O'Brien 2")
     assert await identity.directory.organization(renamed.id) == renamed
@@ -200,7 +200,7 @@ async def test_rename_is_stored(identity):
 
 
 async def test_removed_organization_is_gone_for_every_reader(identity):
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
     kept = {}
     for one in (ours, theirs):
         home, owner = one.organization.id, one.owner.user_id
@@ -210,11 +210,11 @@ async def test_removed_organization_is_gone_for_every_reader(identity):
             new_invitation(home, owner, f"{home}@example.com"),
         )
         key, code, sent = kept[home]
-        async with identity.administration.opened(home) as opened:
+        async with identity.administration.lock(home) as opened:
             await opened.put_key(key)
             await opened.add_login_code(code)
             await opened.put_invitation(sent)
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.remove(at(1))
     directory = identity.directory
     for one, there in ((ours, False), (theirs, True)):
@@ -263,15 +263,15 @@ async def test_putting_project_again_changes_name_and_description(fixture):
 
 async def test_taken_project_name_is_conflict(identity):
     for change in (False, True):
-        ours = await identity.founded()
+        ours = await identity.found_organization()
         home = ours.organization.id
         bot = new_project("bot", home)
-        async with identity.administration.opened(home) as opened:
+        async with identity.administration.lock(home) as opened:
             await opened.put_project(bot)
 
         async def clash(home=home, bot=bot, change=change) -> None:
             other = replace(bot, name="onboarding") if change else new_project("bot", home)
-            async with identity.administration.opened(home) as opened:
+            async with identity.administration.lock(home) as opened:
                 await opened.put_project(other)
 
         with pytest.raises(Conflict):
@@ -300,15 +300,15 @@ async def test_budget_is_stored_changed_and_removed(fixture):
 
 
 async def test_removed_project_frees_its_name_and_loses_its_codes(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     home, owner = ours.organization.id, ours.owner.user_id
     bot, again = new_project("bot", home), new_project("bot", home)
     gone, kept = new_code(bot, owner), new_code(ours.project, owner)
-    async with identity.administration.opened(home) as opened:
+    async with identity.administration.lock(home) as opened:
         await opened.put_project(bot)
         await opened.add_login_code(gone)
         await opened.add_login_code(kept)
-    async with identity.administration.opened(home) as opened:
+    async with identity.administration.lock(home) as opened:
         await opened.remove_project(bot.id, at(1))
         assert await opened.project(bot.id) is None
         await opened.put_project(again)
@@ -324,7 +324,7 @@ async def test_removed_project_frees_its_name_and_loses_its_codes(identity):
 
 
 async def test_key_is_read_in_full_and_authenticates(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     key = new_key(
         ours.organization.id,
         created_by=ours.owner.user_id,
@@ -333,7 +333,7 @@ async def test_key_is_read_in_full_and_authenticates(identity):
         created_at=at(0.000_001),
         expires_at=at(90),
     )
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.put_key(key)
         assert await opened.key(key.id) == key
         assert await opened.key(ApiKeyId(uuid.uuid4())) is None
@@ -342,11 +342,11 @@ async def test_key_is_read_in_full_and_authenticates(identity):
 
 
 async def test_putting_key_again_only_revokes(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     home = ours.organization.id
     key = new_key(home)
     await identity.add_key(key)
-    async with identity.administration.opened(home) as opened:
+    async with identity.administration.lock(home) as opened:
         known = await opened.key(key.id)
         await identity.keys.mark_used({key.id: at(3)})  # used meanwhile
         changed = replace(known, revoked_at=at(5), name="other", scopes=frozenset())
@@ -367,7 +367,7 @@ async def test_removed_key_does_not_authenticate(identity):
     for key in (gone, kept):
         await identity.add_key(key)
         await identity.keys.by_digest(key.digest)
-    async with identity.administration.opened(ours) as opened:
+    async with identity.administration.lock(ours) as opened:
         await opened.remove_key(gone.id)
         await opened.remove_key(gone.id)
         assert await opened.key(gone.id) is None
@@ -379,12 +379,12 @@ async def test_removed_key_does_not_authenticate(identity):
 
 
 async def test_login_code_is_used_once(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     code = new_code(ours.project, ours.owner.user_id, label="Ünïcode 🔑", expires_at=at(-1))
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.add_login_code(code)
     assert await identity.directory.login_code(code.digest) == code
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         assert await opened.use_login_code(code.digest)
         assert not await opened.use_login_code(code.digest)
         assert not await opened.use_login_code(b"unknown")
@@ -410,7 +410,7 @@ async def test_audit_entry_is_read_in_full(identity, actor):
         resource_id="any text: Ünï 🔑",
         detail={"b": "2", "a": '"quoted" \\ {}', "ü": "🔑", "": ""},
     )
-    async with identity.administration.opened(ours) as opened:
+    async with identity.administration.lock(ours) as opened:
         await opened.record(entry)
     log = await identity.directory.audit_log(ours, PageRequest(limit=1))
     assert log.items[0] == entry
@@ -420,15 +420,15 @@ async def test_audit_entry_is_read_in_full(identity, actor):
 
 
 async def test_contents_of_another_organization_are_not_found(identity):
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
     here, there, owner = ours.organization.id, theirs.organization.id, theirs.owner.user_id
     key, code = new_key(there, created_by=owner), new_code(theirs.project, owner)
     sent = new_invitation(there, owner)
-    async with identity.administration.opened(there) as opened:
+    async with identity.administration.lock(there) as opened:
         await opened.put_key(key)
         await opened.add_login_code(code)
         await opened.put_invitation(sent)
-    async with identity.administration.opened(here) as opened:
+    async with identity.administration.lock(here) as opened:
         assert await opened.member(owner) is None
         assert owner not in await opened.owners()
         assert await opened.invitation(sent.id) is None

@@ -19,7 +19,7 @@ from tests.support.waiting import in_time
 async def test_founding_creates_organization_owner_and_project(identity):
     owner = await identity.person()
     ours = founding(owner.id, at=at(5))
-    assert await identity.organizations.found(ours) == ours.owner
+    assert await identity.organizations.create_first(ours) == ours.owner
     assert (ours.owner.role, ours.owner.created_at) == (Role.OWNER, at(5))
     assert list(await identity.organizations.memberships(owner.id)) == [ours.owner]
     organization, first = ours.organization, ours.project
@@ -48,8 +48,8 @@ async def assert_nothing_made(identity, unwanted):
 async def test_member_of_own_organization_founds_no_other(identity):
     owner = await identity.person()
     first, second = founding(owner.id), founding(owner.id, "Second")
-    assert await identity.organizations.found(first) == first.owner
-    assert await identity.organizations.found(second) == first.owner
+    assert await identity.organizations.create_first(first) == first.owner
+    assert await identity.organizations.create_first(second) == first.owner
     assert list(await identity.organizations.memberships(owner.id)) == [first.owner]
     await assert_nothing_made(identity, second)
 
@@ -58,7 +58,7 @@ async def test_member_of_another_organization_founds_none(identity):
     guest = await identity.person()
     host = await identity.join(guest.id, NOON)
     own = founding(guest.id)
-    found = await identity.organizations.found(own)
+    found = await identity.organizations.create_first(own)
     assert (found.organization_id, found.role) == (host, Role.MEMBER)
     await assert_nothing_made(identity, own)
 
@@ -67,7 +67,7 @@ async def test_concurrent_founding_creates_one_organization(identity):
     await identity.warm()
     owner = await identity.person()
     wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
-    made = await asyncio.gather(*(identity.organizations.found(one) for one in wanted))
+    made = await asyncio.gather(*(identity.organizations.create_first(one) for one in wanted))
     assert len(set(made)) == 1
     assert list(await identity.organizations.memberships(owner.id)) == [made[0]]
     for one in wanted:
@@ -77,7 +77,10 @@ async def test_concurrent_founding_creates_one_organization(identity):
 
 async def test_unknown_user_founds_nothing(identity):
     unknown = UserId(uuid.uuid4())
-    for make in (identity.organizations.found, lambda one: identity.organizations.add(one, None)):
+    for make in (
+        identity.organizations.create_first,
+        lambda one: identity.organizations.create(one, None),
+    ):
         ours = founding(unknown)
         with pytest.raises(NotFound):
             await make(ours)
@@ -90,8 +93,8 @@ async def test_unknown_user_founds_nothing(identity):
 async def test_add_creates_second_organization(identity):
     owner = await identity.person()
     first, second = founding(owner.id), founding(owner.id, "Second", at(1))
-    await identity.organizations.found(first)
-    await identity.organizations.add(second, None)
+    await identity.organizations.create_first(first)
+    await identity.organizations.create(second, None)
     memberships = await identity.organizations.memberships(owner.id)
     assert list(memberships) == [first.owner, second.owner]
     organization = second.organization
@@ -106,14 +109,14 @@ async def test_limit_counts_owned_organizations_only(identity):
     for n in range(3):
         await identity.join(owner.id, at(n))
     first, second, third = (founding(owner.id, f"Ours {n}", at(n)) for n in range(3))
-    await identity.organizations.add(first, 2)
-    await identity.organizations.add(second, 2)
+    await identity.organizations.create(first, 2)
+    await identity.organizations.create(second, 2)
     with pytest.raises(Forbidden):
-        await identity.organizations.add(third, 2)
+        await identity.organizations.create(third, 2)
     await assert_nothing_made(identity, third)
-    async with identity.administration.opened(first.organization.id) as opened:
+    async with identity.administration.lock(first.organization.id) as opened:
         await opened.remove(at(9))
-    await identity.organizations.add(third, 2)
+    await identity.organizations.create(third, 2)
     assert len(await identity.organizations.memberships(owner.id)) == 5
 
 
@@ -121,10 +124,10 @@ async def test_limit_none_is_unlimited_and_zero_forbids(identity):
     owner = await identity.person()
     unwanted = founding(owner.id)
     with pytest.raises(Forbidden):
-        await identity.organizations.add(unwanted, 0)
+        await identity.organizations.create(unwanted, 0)
     await assert_nothing_made(identity, unwanted)
     for n in range(5):
-        await identity.organizations.add(founding(owner.id, at=at(n)), None)
+        await identity.organizations.create(founding(owner.id, at=at(n)), None)
     assert len(await identity.organizations.memberships(owner.id)) == 5
 
 
@@ -133,7 +136,7 @@ async def test_concurrent_adds_stay_within_limit(identity):
     owner = await identity.person()
     wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
     outcomes = await asyncio.gather(
-        *(identity.organizations.add(one, 3) for one in wanted), return_exceptions=True
+        *(identity.organizations.create(one, 3) for one in wanted), return_exceptions=True
     )
     assert sum(outcome is None for outcome in outcomes) == 3
     assert {type(one) for one in outcomes if one is not None} == {Forbidden}
@@ -150,7 +153,7 @@ async def test_memberships_are_listed_oldest_first(identity):
     tied = sorted([joined[10], await identity.join(member.id, at(10))])
     memberships = await identity.organizations.memberships(member.id)
     assert [one.organization_id for one in memberships] == [*tied, joined[20], joined[30]]
-    oldest = await identity.organizations.found(founding(member.id))
+    oldest = await identity.organizations.create_first(founding(member.id))
     assert oldest == memberships[0]
 
 
@@ -172,7 +175,7 @@ async def test_failure_in_last_step_stores_nothing(pool):
     ours = founding(owner.id)
     clashing = replace(taken, organization_id=ours.organization.id)
     with pytest.raises(Conflict):
-        await identity.organizations.found(replace(ours, project=clashing))
+        await identity.organizations.create_first(replace(ours, project=clashing))
     assert list(await identity.organizations.memberships(owner.id)) == []
     with pytest.raises(NotFound):
         await identity.directory.organization(ours.organization.id)
@@ -189,7 +192,7 @@ async def test_lost_connection_is_unavailable_and_next_call_works(pool):
         lock = holder.transaction()
         await lock.start()
         await holder.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", owner.id)
-        waiting = asyncio.create_task(identity.organizations.found(ours))
+        waiting = asyncio.create_task(identity.organizations.create_first(ours))
         mine = await holder.fetchval("SELECT pg_backend_pid()")
         async with in_time():
             while not await holder.fetchval(
@@ -202,7 +205,7 @@ async def test_lost_connection_is_unavailable_and_next_call_works(pool):
             await waiting
         await lock.rollback()
     assert list(await identity.organizations.memberships(owner.id)) == []
-    assert (await identity.organizations.found(ours)).role is Role.OWNER
+    assert (await identity.organizations.create_first(ours)).role is Role.OWNER
 
 
 @pytest.mark.service

@@ -1,6 +1,6 @@
 """Random histories of administration read the same from memory and from PostgreSQL.
 
-Part of the contracts of Administration, OpenOrganization, Directory and Organizations.
+Part of the contracts of Administration, LockedOrganization, Directory and Organizations.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.memory.identity.identity import MemoryKeyUse
+from adapters.memory.identity.identity import MemoryKeyUsage
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
@@ -87,7 +87,7 @@ class Histories(RuleBasedStateMachine):
         # Two of them share an email.
         claims = Claims(issuer="test", subject=f"{self.tag}-{n}", email=self._address(f"P{n % 4}"))
         new = UserId(uuid.uuid4())
-        user = self.run_on_both(lambda w: w.ports.users.signed_in(claims, new=new, at=w.now))
+        user = self.run_on_both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
         return Person(user, origin=Origin(f"192.0.2.{n}", "browser"))
 
     def _address(self, name: str) -> str:
@@ -119,37 +119,39 @@ class Histories(RuleBasedStateMachine):
 
     @rule(who=actors, name=names)
     def create_organization(self, who: int, name: str) -> None:
-        made = self.run_on_both(lambda w: w.do.create_organization(self.people[who], name))
+        made = self.run_on_both(lambda w: w.do.identity.create_organization(self.people[who], name))
         if not isinstance(made, type):
             self.organizations.append(made.id)
 
     @rule(who=actors, of=indexes)
     def resolve(self, who: int, of: int) -> None:
         named = self._pick(self.organizations, of) if of % 2 else None
-        found = self.run_on_both(lambda w: w.do.resolve_membership(self.people[who], named))
+        found = self.run_on_both(
+            lambda w: w.do.identity.resolve_membership(self.people[who], named)
+        )
         if not isinstance(found, type) and found.organization_id not in self.organizations:
             self.organizations.append(found.organization_id)
 
     @rule(who=actors, of=indexes, name=st.none() | names)
     def rename(self, who: int, of: int, name: str | None) -> None:
         ours = self._pick(self.organizations, of)
-        self.run_on_both(lambda w: w.do.rename_organization(self.people[who], ours, name))
+        self.run_on_both(lambda w: w.do.identity.rename_organization(self.people[who], ours, name))
 
     @rule(who=actors, of=indexes, really=st.integers(0, 3))
     def delete_organization(self, who: int, of: int, really: int) -> None:
         if really == 0:
             ours = self._pick(self.organizations, of)
-            self.run_on_both(lambda w: w.do.delete_organization(self.people[who], ours))
+            self.run_on_both(lambda w: w.do.identity.delete_organization(self.people[who], ours))
 
     @rule(who=actors, of=indexes, whom=people, role=roles)
     def change_role(self, who: int, of: int, whom: int, role: Role) -> None:
         ours, user = self._pick(self.organizations, of), self.people[whom].user.id
-        self.run_on_both(lambda w: w.do.change_role(self.people[who], ours, user, role))
+        self.run_on_both(lambda w: w.do.identity.change_role(self.people[who], ours, user, role))
 
     @rule(who=actors, of=indexes, whom=people)
     def remove_member(self, who: int, of: int, whom: int) -> None:
         ours, user = self._pick(self.organizations, of), self.people[whom].user.id
-        self.run_on_both(lambda w: w.do.remove_member(self.people[who], ours, user))
+        self.run_on_both(lambda w: w.do.identity.remove_member(self.people[who], ours, user))
 
     @rule(who=actors, of=indexes)
     def leave(self, who: int, of: int) -> None:
@@ -160,7 +162,7 @@ class Histories(RuleBasedStateMachine):
     @rule(who=actors, of=indexes, name=addresses, role=roles)
     def invite(self, who: int, of: int, name: str, role: Role) -> None:
         ours, email = self._pick(self.organizations, of), self._address(name)
-        sent = self.run_on_both(lambda w: w.do.invite(self.people[who], ours, email, role))
+        sent = self.run_on_both(lambda w: w.do.identity.invite(self.people[who], ours, email, role))
         if not isinstance(sent, type):
             self.invitations.append(sent.invitation.id)
 
@@ -169,22 +171,24 @@ class Histories(RuleBasedStateMachine):
         person = replace(self.people[who], email_verified=verified > 0)
         invitation = self.invitations[asked % len(self.invitations)]
         self.run_on_both(
-            lambda w: (w.do.accept_invitation if accepts else w.do.decline_invitation)(
-                person, invitation
-            )
+            lambda w: (
+                w.do.identity.accept_invitation if accepts else w.do.identity.decline_invitation
+            )(person, invitation)
         )
 
     @rule(who=actors, of=indexes, asked=indexes)
     def revoke_invitation(self, who: int, of: int, asked: int) -> None:
         ours, one = self._pick(self.organizations, of), self._pick(self.invitations, asked)
-        self.run_on_both(lambda w: w.do.revoke_invitation(self.people[who], ours, one))
+        self.run_on_both(lambda w: w.do.identity.revoke_invitation(self.people[who], ours, one))
 
     # --- projects ---
 
     @rule(who=actors, of=indexes, name=names, text=texts)
     def create_project(self, who: int, of: int, name: str, text: str) -> None:
         ours = self._pick(self.organizations, of)
-        made = self.run_on_both(lambda w: w.do.create_project(self.people[who], ours, name, text))
+        made = self.run_on_both(
+            lambda w: w.do.identity.create_project(self.people[who], ours, name, text)
+        )
         if not isinstance(made, type):
             self.projects.append(made.id)
 
@@ -193,12 +197,14 @@ class Histories(RuleBasedStateMachine):
         self, who: int, of: int, which: int, name: str | None, text: str | None
     ) -> None:
         ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
-        self.run_on_both(lambda w: w.do.change_project(self.people[who], ours, one, name, text))
+        self.run_on_both(
+            lambda w: w.do.identity.change_project(self.people[who], ours, one, name, text)
+        )
 
     @rule(who=actors, of=indexes, which=indexes)
     def delete_project(self, who: int, of: int, which: int) -> None:
         ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
-        self.run_on_both(lambda w: w.do.delete_project(self.people[who], ours, one))
+        self.run_on_both(lambda w: w.do.identity.delete_project(self.people[who], ours, one))
 
     # --- keys ---
 
@@ -207,14 +213,16 @@ class Histories(RuleBasedStateMachine):
         ours = self._pick(self.organizations, of)
         self._remember_key(
             self.run_on_both(
-                lambda w: w.do.create_key(self.people[who], ours, "k", expiration, may)
+                lambda w: w.do.identity.create_key(self.people[who], ours, "k", expiration, may)
             )
         )
 
     @rule(who=actors, of=indexes, which=indexes)
     def rotate_key(self, who: int, of: int, which: int) -> None:
         ours, one = self._pick(self.organizations, of), self._pick(self.keys, which)
-        self._remember_key(self.run_on_both(lambda w: w.do.rotate_key(self.people[who], ours, one)))
+        self._remember_key(
+            self.run_on_both(lambda w: w.do.identity.rotate_key(self.people[who], ours, one))
+        )
 
     def _remember_key(self, made: Any) -> None:
         if not isinstance(made, type):
@@ -225,7 +233,7 @@ class Histories(RuleBasedStateMachine):
     def delete_or_revoke_key(self, who: int, of: int, which: int, for_good: bool) -> None:
         ours, one = self._pick(self.organizations, of), self._pick(self.keys, which)
         self.run_on_both(
-            lambda w: (w.do.delete_key if for_good else w.do.revoke_key)(
+            lambda w: (w.do.identity.delete_key if for_good else w.do.identity.revoke_key)(
                 self.people[who], ours, one
             )
         )
@@ -233,7 +241,9 @@ class Histories(RuleBasedStateMachine):
     @rule(which=indexes, name=names)
     def use_key(self, which: int, name: str) -> None:
         secret = self.secrets[which % len(self.secrets)]
-        caller = self.run_on_both(lambda w: w.do.authenticate_key(secret, name, UNKNOWN_ORIGIN))
+        caller = self.run_on_both(
+            lambda w: w.do.identity.authenticate_key(secret, name, UNKNOWN_ORIGIN)
+        )
         if not isinstance(caller, type) and caller.project_id not in self.projects:
             self.projects.append(caller.project_id)
 
@@ -243,7 +253,9 @@ class Histories(RuleBasedStateMachine):
         verifier = f"v{len(self.codes)}"
         challenge = challenge_of(verifier)
         code = self.run_on_both(
-            lambda w: w.do.issue_login_code(self.people[who], ours, one, challenge, "laptop")
+            lambda w: w.do.identity.issue_login_code(
+                self.people[who], ours, one, challenge, "laptop"
+            )
         )
         if not isinstance(code, type):
             self.codes.append((code, verifier))
@@ -254,7 +266,9 @@ class Histories(RuleBasedStateMachine):
             code, verifier = self.codes[which % len(self.codes)]
             answer = verifier if right else "wrong"
             self._remember_key(
-                self.run_on_both(lambda w: w.do.exchange_login_code(code, answer, UNKNOWN_ORIGIN))
+                self.run_on_both(
+                    lambda w: w.do.identity.exchange_login_code(code, answer, UNKNOWN_ORIGIN)
+                )
             )
 
     @rule(seconds=waits)
@@ -288,8 +302,8 @@ class Histories(RuleBasedStateMachine):
             *(self._read_organization(world, one) for one in self.organizations)
         )
         others = await asyncio.gather(
-            *(do.list_my_invitations(person) for person in self.people),
-            *(do.list_organizations(person) for person in self.people),
+            *(do.identity.list_my_invitations(person) for person in self.people),
+            *(do.identity.list_organizations(person) for person in self.people),
             *(world.ports.organizations.memberships(one.user.id) for one in self.people),
             *(read.login_code(code_digest(code)) for code, _ in self.codes),
         )
@@ -314,7 +328,9 @@ class Histories(RuleBasedStateMachine):
 
 def _ports(ports: Ports, seed: int) -> Ports:
     """Uses repeatable randomness, and discards key uses, which another suite tests."""
-    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUse(MemoryStore()))
+    return replace(
+        ports, random=random.Random(seed).randbytes, key_usage=MemoryKeyUsage(MemoryStore())
+    )
 
 
 def test_random_histories_of_administration_agree(pool, postgres_url):

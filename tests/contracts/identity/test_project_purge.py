@@ -1,4 +1,4 @@
-"""Contract of Removals, run against every adapter."""
+"""Contract of RemovedProjects, run against every adapter."""
 
 import asyncio
 import contextlib
@@ -28,9 +28,9 @@ from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import (
     ALL,
-    EVER,
+    ALL_TIME,
     DataPlane,
-    assert_rolled_up,
+    assert_summaries_match,
     fill,
     sessions_page,
     traces_page,
@@ -64,7 +64,7 @@ class PurgeFixture:
         return [store.traces, store.trace_scores, store.session_scores]
 
     async def remove(self, *, whole: bool = False) -> None:
-        async with self.world.ports.administration.opened(self.organization) as opened:
+        async with self.world.ports.administration.lock(self.organization) as opened:
             if whole:
                 await opened.remove(NOON)
             else:
@@ -86,7 +86,7 @@ class PurgeFixture:
     async def sweep(self, now=NOON) -> list[int]:
         """Sweeps until nothing is due; returns the rows deleted each time."""
         swept: list[int] = []
-        while gone := await self.world.ports.removals.sweep(now):
+        while gone := await self.world.ports.removed_projects.purge(now):
             swept.append(gone)
         return swept
 
@@ -136,9 +136,9 @@ def a_trace(n: int) -> Trace:
 @pytest.fixture
 async def fixture(world: World, adapter: Pool | None) -> PurgeFixture:
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
     gone, kept = new_project("gone", ours), new_project("kept", ours)
-    async with world.ports.administration.opened(ours) as opened:
+    async with world.ports.administration.lock(ours) as opened:
         for one in (gone, kept):
             await opened.put_project(one)
     made = PurgeFixture(world, adapter, ours, gone, kept, [a_trace(n) for n in range(4)])
@@ -167,10 +167,10 @@ async def assert_not_readable(fixture: PurgeFixture, project: ProjectId) -> None
     page = await sessions_page(plane, project)
     assert (list(page.items), page.total, page.end) == ([], 0, None)
     for by in Granularity:
-        assert list(await plane.analytics.volume(project, EVER, by)) == []
-        assert list(await plane.analytics.usage(project, EVER, by)) == []
-        assert list(await plane.analytics.sessions(project, EVER, by)) == []
-    assert list(await plane.analytics.models(project, EVER)) == []
+        assert list(await plane.analytics.volume(project, ALL_TIME, by)) == []
+        assert list(await plane.analytics.usage(project, ALL_TIME, by)) == []
+        assert list(await plane.analytics.sessions(project, ALL_TIME, by)) == []
+    assert list(await plane.analytics.models(project, ALL_TIME)) == []
     assert (await plane.analytics.users(project, ALL)).total == 0
     await assert_no_scores_readable(fixture, project)
     for read in (
@@ -206,7 +206,9 @@ async def test_removed_project_cannot_be_read(fixture, whole):
     if whole:
         await assert_not_readable(fixture, fixture.kept.id)
     else:
-        assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+        assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(
+            fixture.traces
+        )
 
 
 @pytest.mark.parametrize("swept", [False, True])
@@ -262,7 +264,7 @@ async def test_concurrent_writes_to_another_project_are_not_affected(fixture):
     )
     assert all(isinstance(one, Unavailable) for one in outcomes[::2])
     assert outcomes[1::2] == [None] * 10
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == 14
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == 14
 
 
 async def test_name_of_removed_project_starts_empty(fixture):
@@ -307,7 +309,9 @@ async def test_sweep_deletes_rows_of_removed_project_only(fixture, whole):
     assert await fixture.rows(fixture.kept.id) == (0 if whole else kept)
     assert await fixture.sweep() == []
     if not whole:
-        assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+        assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(
+            fixture.traces
+        )
 
 
 async def test_large_project_is_deleted_in_batches(fixture):
@@ -323,7 +327,7 @@ async def test_large_project_is_deleted_in_batches(fixture):
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
     swept: list[int] = []
-    while gone := await fixture.world.ports.removals.sweep(NOON):
+    while gone := await fixture.world.ports.removed_projects.purge(NOON):
         swept.append(gone)
         assert await fixture.rows(fixture.gone.id) == rows - sum(swept)
         await assert_not_readable(fixture, fixture.gone.id)
@@ -336,7 +340,7 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
     for turns in range(TURNS):
-        sweeping = asyncio.create_task(fixture.world.ports.removals.sweep(NOON))
+        sweeping = asyncio.create_task(fixture.world.ports.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)
         sweeping.cancel()
@@ -346,23 +350,23 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
         await assert_not_readable(fixture, fixture.gone.id)
     await fixture.sweep()
     assert await fixture.rows(fixture.gone.id) == 0
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 async def test_concurrent_sweeps_share_the_work(fixture):
     others = [new_project(f"other {n}", fixture.organization) for n in range(4)]
-    async with fixture.world.ports.administration.opened(fixture.organization) as opened:
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.put_project(one)
     for one in others:
         await fill(fixture.plane, one.id, *fixture.traces)
-    async with fixture.world.ports.administration.opened(fixture.organization) as opened:
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.remove_project(one.id, NOON)
     await asyncio.gather(*(fixture.sweep() for _ in range(4)))
     await fixture.sweep()
     assert [await fixture.rows(one.id) for one in others] == [0] * 4
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 @pytest.mark.service
@@ -370,16 +374,18 @@ async def test_sweep_skips_project_locked_by_another(pool):
     async with data_plane.over_postgres(pool) as plane:
         world = World(postgres_ports(pool, plane))
         ada = await world.person("ada")
-        ours = (await world.do.create_organization(ada, "Ours")).id
-        made = [await world.do.create_project(ada, ours, name, "") for name in ("one", "two")]
-        await world.do.sweep_removed()
+        ours = (await world.do.identity.create_organization(ada, "Ours")).id
+        made = [
+            await world.do.identity.create_project(ada, ours, name, "") for name in ("one", "two")
+        ]
+        await world.do.identity.purge_removed_projects()
         for one in made:
             await fill(plane, one.id, a_trace(0))
-            await world.do.delete_project(ada, ours, one.id)
+            await world.do.identity.delete_project(ada, ours, one.id)
     busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)
-        while await world.ports.removals.sweep(NOON):
+        while await world.ports.removed_projects.purge(NOON):
             pass
     fixture = PurgeFixture(world, pool, ours, made[0], made[1], [])
     assert await fixture.rows(made[0].id) > 0
@@ -399,26 +405,29 @@ async def test_late_rows_stay_hidden_and_are_swept(fixture):
     await fixture.sweep(LATER)
     assert await fixture.rows(fixture.gone.id) == 0
     await assert_not_readable(fixture, fixture.gone.id)
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 async def test_login_code_in_use_does_not_block_sweep(fixture):
     ada = await fixture.world.person("ada")
     codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
-    administration, removals = fixture.world.ports.administration, fixture.world.ports.removals
-    async with administration.opened(fixture.organization) as opened:
+    administration, removed_projects = (
+        fixture.world.ports.administration,
+        fixture.world.ports.removed_projects,
+    )
+    async with administration.lock(fixture.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
-    async with administration.opened(fixture.organization) as opened:
+    async with administration.lock(fixture.organization) as opened:
         assert await opened.use_login_code(codes[0].digest)
-        assert await removals.sweep(LATER) > 0  # without waiting
+        assert await removed_projects.purge(LATER) > 0  # without waiting
     assert await fixture.world.ports.directory.login_code(codes[1].digest) is None
 
 
 async def test_sweep_deletes_expired_login_codes(fixture):
     ada = await fixture.world.person("ada")
     codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
-    async with fixture.world.ports.administration.opened(fixture.organization) as opened:
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
     assert await fixture.sweep(at(20) - timedelta(microseconds=1)) == [1]

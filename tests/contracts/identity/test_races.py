@@ -12,7 +12,7 @@ import pytest
 
 from adapters.memory.identity.identity import MemoryTokens
 from adapters.postgres.database.pool import Pool
-from application.identity.ports import Meeting
+from application.identity.ports import KeyOrigin
 from domain.errors import Conflict, Failure, Forbidden, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Expiration
 from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction, Origin
@@ -48,7 +48,7 @@ async def ada(world, open_connections):
 @pytest.fixture
 async def ours(world, ada):
     """An organization owned by Ada."""
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 async def at_once(*calls: Awaitable[Any]) -> list[Any]:
@@ -72,8 +72,8 @@ async def test_concurrent_first_sign_ins_create_one_of_each(world, open_connecti
     do = world.with_ports(tokens=MemoryTokens({"hers": claims}))
 
     async def sign_in():
-        person = await do.authenticate_token("hers", UNKNOWN_ORIGIN)
-        return person.user.id, await do.resolve_membership(person, None)
+        person = await do.identity.authenticate_token("hers", UNKNOWN_ORIGIN)
+        return person.user.id, await do.identity.resolve_membership(person, None)
 
     [(user, membership), *others] = await at_once(*(sign_in() for _ in range(AT_ONCE)))
     assert set(others) == {(user, membership)}
@@ -87,8 +87,8 @@ async def test_concurrent_first_sign_ins_create_one_of_each(world, open_connecti
 async def test_two_owners_demoting_each_other_leave_one(world, ours, ada, turn):
     bob = await world.member(ours, "bob", Role.OWNER)
     outcomes = await at_once(
-        world.do.change_role(ada, ours, bob.user.id, Role.MEMBER),
-        world.do.change_role(bob, ours, ada.user.id, Role.MEMBER),
+        world.do.identity.change_role(ada, ours, bob.user.id, Role.MEMBER),
+        world.do.identity.change_role(bob, ours, ada.user.id, Role.MEMBER),
     )
     failed = [one for one in outcomes if isinstance(one, type)]
     assert len(failed) == 1
@@ -99,7 +99,9 @@ async def test_two_owners_demoting_each_other_leave_one(world, ours, ada, turn):
 
 async def test_last_of_concurrently_leaving_owners_stays(world, ours, ada, turn):
     owners = [ada, *[await world.member(ours, f"owner-{n}", Role.OWNER) for n in range(3)]]
-    outcomes = await at_once(*(world.do.remove_member(one, ours, one.user.id) for one in owners))
+    outcomes = await at_once(
+        *(world.do.identity.remove_member(one, ours, one.user.id) for one in owners)
+    )
     assert sorted(outcomes, key=str) == [Conflict, None, None, None]
     [stayed] = [one for one, outcome in zip(owners, outcomes, strict=True) if outcome is Conflict]
     assert await world.roles(ours) == {stayed.user.id: Role.OWNER}
@@ -112,8 +114,8 @@ async def test_one_owner_always_remains(world, ours, ada, turn):
     for one in owners:
         for other in owners:
             calls += [
-                world.do.remove_member(one, ours, other.user.id),
-                world.do.change_role(one, ours, other.user.id, Role.ADMIN),
+                world.do.identity.remove_member(one, ours, other.user.id),
+                world.do.identity.change_role(one, ours, other.user.id, Role.ADMIN),
             ]
     random.shuffle(calls)
     await at_once(*calls)
@@ -124,10 +126,10 @@ async def test_one_owner_always_remains(world, ours, ada, turn):
 async def test_removed_member_leaves_no_active_key(world, ours, ada, turn):
     bob = await world.member(ours, "bob")
     calls = [
-        world.do.create_key(bob, ours, f"k{n}", Expiration.NEVER, ALL_SCOPES)
+        world.do.identity.create_key(bob, ours, f"k{n}", Expiration.NEVER, ALL_SCOPES)
         for n in range(AT_ONCE)
     ]
-    calls.insert(random.randrange(AT_ONCE), world.do.remove_member(ada, ours, bob.user.id))
+    calls.insert(random.randrange(AT_ONCE), world.do.identity.remove_member(ada, ours, bob.user.id))
     outcomes = await at_once(*calls)
     made = [one for one in outcomes if isinstance(one, tuple)]
     assert {one for one in outcomes if not isinstance(one, tuple)} <= {None, Forbidden}
@@ -139,8 +141,8 @@ async def test_removed_member_leaves_no_active_key(world, ours, ada, turn):
 async def test_role_change_does_not_restore_removed_member(world, ours, ada, turn):
     bob = await world.member(ours, "bob")
     await at_once(
-        world.do.change_role(ada, ours, bob.user.id, Role.ADMIN),
-        world.do.remove_member(ada, ours, bob.user.id),
+        world.do.identity.change_role(ada, ours, bob.user.id, Role.ADMIN),
+        world.do.identity.remove_member(ada, ours, bob.user.id),
     )
     assert bob.user.id not in await world.roles(ours)
 
@@ -151,13 +153,13 @@ async def test_role_change_does_not_restore_removed_member(world, ours, ada, tur
 @pytest.mark.parametrize("other", ["revoke", "decline", "accept"])
 async def test_invitation_is_answered_once(world, ours, ada, other, turn):
     do, bob = world.do, await world.person("bob")
-    asked = (await do.invite(ada, ours, bob.user.email, Role.ADMIN)).invitation.id
+    asked = (await do.identity.invite(ada, ours, bob.user.email, Role.ADMIN)).invitation.id
     rival = {
-        "revoke": lambda: do.revoke_invitation(ada, ours, asked),
-        "decline": lambda: do.decline_invitation(bob, asked),
-        "accept": lambda: do.accept_invitation(bob, asked),
+        "revoke": lambda: do.identity.revoke_invitation(ada, ours, asked),
+        "decline": lambda: do.identity.decline_invitation(bob, asked),
+        "accept": lambda: do.identity.accept_invitation(bob, asked),
     }[other]
-    calls = [do.accept_invitation(bob, asked), rival()]
+    calls = [do.identity.accept_invitation(bob, asked), rival()]
     if turn % 2:
         calls.reverse()
     outcomes = await at_once(*calls)
@@ -179,7 +181,7 @@ async def test_email_is_invited_once(world, ours, ada, turn):
     admin = await world.member(ours, "admin", Role.ADMIN)
     outcomes = await at_once(
         *(
-            world.do.invite(who, ours, email, Role.MEMBER)
+            world.do.identity.invite(who, ours, email, Role.MEMBER)
             for who in (ada, admin)
             for email in ("new@example.com", " NEW@example.com")
         )
@@ -190,17 +192,22 @@ async def test_email_is_invited_once(world, ours, ada, turn):
 
 async def test_two_users_with_one_email_accept_once(world, ours, ada, turn):
     twins = [await world.person("bob") for _ in range(2)]
-    asked = (await world.do.invite(ada, ours, "bob@example.com", Role.MEMBER)).invitation.id
-    outcomes = await at_once(*(world.do.accept_invitation(one, asked) for one in twins))
+    asked = (
+        await world.do.identity.invite(ada, ours, "bob@example.com", Role.MEMBER)
+    ).invitation.id
+    outcomes = await at_once(*(world.do.identity.accept_invitation(one, asked) for one in twins))
     assert outcomes.count(Conflict) == 1
     assert len(await world.roles(ours)) == 2
 
 
 async def test_accepting_while_organization_is_deleted(world, ours, ada, turn):
     bob = await world.person("bob")
-    asked = (await world.do.invite(ada, ours, bob.user.email, Role.MEMBER)).invitation.id
-    await at_once(world.do.accept_invitation(bob, asked), world.do.delete_organization(ada, ours))
-    assert await world.do.list_organizations(bob) == []
+    asked = (await world.do.identity.invite(ada, ours, bob.user.email, Role.MEMBER)).invitation.id
+    await at_once(
+        world.do.identity.accept_invitation(bob, asked),
+        world.do.identity.delete_organization(ada, ours),
+    )
+    assert await world.do.identity.list_organizations(bob) == []
     assert await world.roles(ours) == {}
 
 
@@ -209,7 +216,7 @@ async def test_accepting_while_organization_is_deleted(world, ours, ada, turn):
 
 async def test_project_name_is_created_once(world, ours, ada, turn):
     outcomes = await at_once(
-        *(world.do.create_project(ada, ours, "bot", "") for _ in range(AT_ONCE))
+        *(world.do.identity.create_project(ada, ours, "bot", "") for _ in range(AT_ONCE))
     )
     assert outcomes.count(Conflict) == AT_ONCE - 1
     [made] = [one for one in outcomes if one is not Conflict]
@@ -220,7 +227,7 @@ async def test_project_name_is_created_once(world, ours, ada, turn):
 
 async def test_create_and_ensure_agree_on_one_project(world, ours, ada, turn):
     calls = [
-        *(world.do.create_project(ada, ours, "bot", "by hand") for _ in range(3)),
+        *(world.do.identity.create_project(ada, ours, "bot", "by hand") for _ in range(3)),
         *(world.ports.projects.ensure(ours, new_project("bot", ours)) for _ in range(6)),
     ]
     order = random.sample(range(9), 9)
@@ -233,9 +240,9 @@ async def test_create_and_ensure_agree_on_one_project(world, ours, ada, turn):
 
 
 async def test_new_name_is_given_to_one_of_two_projects(world, ours, ada, turn):
-    made = [await world.do.create_project(ada, ours, name, "") for name in ("a", "b")]
+    made = [await world.do.identity.create_project(ada, ours, name, "") for name in ("a", "b")]
     outcomes = await at_once(
-        *(world.do.change_project(ada, ours, one.id, "new", None) for one in made)
+        *(world.do.identity.change_project(ada, ours, one.id, "new", None) for one in made)
     )
     assert outcomes.count(Conflict) == 1
     names = [one.name for one in await world.ports.directory.projects(ours)]
@@ -247,28 +254,31 @@ async def test_new_name_is_given_to_one_of_two_projects(world, ours, ada, turn):
 
 
 async def test_key_rotated_twice_has_two_successors(world, ours, ada, turn):
-    old, _ = await world.do.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
-    outcomes = await at_once(*(world.do.rotate_key(ada, ours, old.id) for _ in range(2)))
+    old, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
+    outcomes = await at_once(*(world.do.identity.rotate_key(ada, ours, old.id) for _ in range(2)))
     new = [key for key, _ in outcomes]
     keys = {key.id: key for key in await world.ports.directory.keys(ours)}
     assert keys == {one.id: one for one in (old, *new)}
     assert len(keys) == 3
     for key, secret in outcomes:
-        caller = await world.do.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
+        caller = await world.do.identity.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
         assert caller.key_id == key.id
     assert await count_entries(world, ours, AuditAction.API_KEY_ROTATED) == 2
 
 
 async def test_revocation_and_rotation_leave_old_key_inactive(world, ours, ada, turn):
-    old, _ = await world.do.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
-    await at_once(world.do.rotate_key(ada, ours, old.id), world.do.revoke_key(ada, ours, old.id))
+    old, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
+    await at_once(
+        world.do.identity.rotate_key(ada, ours, old.id),
+        world.do.identity.revoke_key(ada, ours, old.id),
+    )
     assert not (await world.ports.directory.key(ours, old.id)).is_active(world.now)
 
 
 async def create_keys_of_bob(world: World, ours) -> tuple[Person, list[ApiKey]]:
     bob = await world.member(ours, "bob")
     made = [new_key(ours, created_by=bob.user.id) for _ in range(KEYS)]
-    async with world.ports.administration.opened(ours) as opened:
+    async with world.ports.administration.lock(ours) as opened:
         for key in made:
             await opened.put_key(key)
     return bob, made
@@ -281,8 +291,11 @@ async def use_all(world: World, made: list[ApiKey]) -> None:
 
 
 async def record_origins(world: World, made: list[ApiKey]) -> None:
-    await world.ports.keys.met(
-        [Meeting(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id())) for key in made]
+    await world.ports.keys.record_origins(
+        [
+            KeyOrigin(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id()))
+            for key in made
+        ]
     )
 
 
@@ -292,7 +305,7 @@ async def test_keys_in_use_while_their_creator_is_removed(world, ours, ada, turn
     calls = [
         *(use_all(world, made) for _ in range(3)),
         record_origins(world, made[:50]),
-        world.do.remove_member(ada, ours, bob.user.id),
+        world.do.identity.remove_member(ada, ours, bob.user.id),
     ]
     assert await at_once(*calls) == [None] * len(calls)
     found = await world.ports.directory.keys(ours)
@@ -305,7 +318,7 @@ async def test_keys_in_use_while_their_organization_is_deleted(world, ours, ada,
     calls = [
         *(use_all(world, made) for _ in range(3)),
         record_origins(world, made[:50]),
-        world.do.delete_organization(ada, ours),
+        world.do.identity.delete_organization(ada, ours),
     ]
     assert await at_once(*calls) == [None] * len(calls)
     assert list(await world.ports.directory.keys(ours)) == []
@@ -316,9 +329,14 @@ async def test_keys_in_use_while_their_organization_is_deleted(world, ours, ada,
 
 async def test_login_code_is_exchanged_once(world, ours, ada, turn):
     project = await world.project(ours)
-    code = await world.do.issue_login_code(ada, ours, project, challenge_of(VERIFIER), "laptop")
+    code = await world.do.identity.issue_login_code(
+        ada, ours, project, challenge_of(VERIFIER), "laptop"
+    )
     outcomes = await at_once(
-        *(world.do.exchange_login_code(code, VERIFIER, UNKNOWN_ORIGIN) for _ in range(AT_ONCE))
+        *(
+            world.do.identity.exchange_login_code(code, VERIFIER, UNKNOWN_ORIGIN)
+            for _ in range(AT_ONCE)
+        )
     )
     assert outcomes.count(Unauthenticated) == AT_ONCE - 1
     [(key, _, _)] = [one for one in outcomes if one is not Unauthenticated]
@@ -328,10 +346,12 @@ async def test_login_code_is_exchanged_once(world, ours, ada, turn):
 
 async def test_login_code_of_removed_member_leaves_no_active_key(world, ours, ada, turn):
     bob, project = await world.member(ours, "bob"), await world.project(ours)
-    code = await world.do.issue_login_code(bob, ours, project, challenge_of(VERIFIER), "laptop")
+    code = await world.do.identity.issue_login_code(
+        bob, ours, project, challenge_of(VERIFIER), "laptop"
+    )
     outcomes = await at_once(
-        world.do.exchange_login_code(code, VERIFIER, UNKNOWN_ORIGIN),
-        world.do.remove_member(ada, ours, bob.user.id),
+        world.do.identity.exchange_login_code(code, VERIFIER, UNKNOWN_ORIGIN),
+        world.do.identity.remove_member(ada, ours, bob.user.id),
     )
     assert outcomes[0] is Forbidden or isinstance(outcomes[0], tuple)
     keys = await world.ports.directory.keys(ours)

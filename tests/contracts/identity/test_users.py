@@ -30,7 +30,7 @@ def new_id() -> UserId:
 
 async def test_first_sign_in_creates_user(identity):
     claims, new = new_claims(email="Ada@example.com", display_name="Ada"), new_id()
-    assert await identity.users.signed_in(claims, new=new, at=NOON) == User(
+    assert await identity.users.record_sign_in(claims, new=new, at=NOON) == User(
         id=new,
         issuer=claims.issuer,
         subject=claims.subject,
@@ -43,16 +43,16 @@ async def test_first_sign_in_creates_user(identity):
 
 async def test_second_sign_in_finds_same_user(identity):
     claims = new_claims()
-    first = await identity.users.signed_in(claims, new=new_id(), at=NOON)
-    assert await identity.users.signed_in(claims, new=new_id(), at=at(1)) == first
+    first = await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
+    assert await identity.users.record_sign_in(claims, new=new_id(), at=at(1)) == first
 
 
 async def test_email_follows_token(identity):
     claims = new_claims(email="old@example.com")
-    await identity.users.signed_in(claims, new=new_id(), at=NOON)
+    await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
     moved = replace(claims, email="new@example.com")
-    assert (await identity.users.signed_in(moved, new=new_id(), at=at(1))).email == moved.email
-    assert (await identity.users.signed_in(moved, new=new_id(), at=at(2))).email == moved.email
+    assert (await identity.users.record_sign_in(moved, new=new_id(), at=at(1))).email == moved.email
+    assert (await identity.users.record_sign_in(moved, new=new_id(), at=at(2))).email == moved.email
 
 
 async def test_display_name_is_filled_only_while_empty(identity):
@@ -60,7 +60,7 @@ async def test_display_name_is_filled_only_while_empty(identity):
     seen = []
     for second, name in enumerate(["", "Ada", "Countess", ""]):
         changed = replace(claims, display_name=name)
-        user = await identity.users.signed_in(changed, new=new_id(), at=at(second))
+        user = await identity.users.record_sign_in(changed, new=new_id(), at=at(second))
         seen.append(user.display_name)
     assert seen == ["", "Ada", "Ada", "Ada"]
 
@@ -76,8 +76,8 @@ async def test_display_name_is_filled_only_while_empty(identity):
 )
 async def test_last_sign_in_is_updated_after_a_minute(identity, second, seen):
     claims = new_claims()
-    await identity.users.signed_in(claims, new=new_id(), at=NOON)
-    user = await identity.users.signed_in(claims, new=new_id(), at=at(second))
+    await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
+    user = await identity.users.record_sign_in(claims, new=new_id(), at=at(second))
     assert user.last_sign_in_at == seen
     assert user.created_at == NOON
 
@@ -89,7 +89,7 @@ async def test_user_is_identified_by_issuer_and_subject(identity):
         replace(claims, subject=claims.subject.upper() + "x"),
     ]
     users = [
-        await identity.users.signed_in(one, new=new_id(), at=NOON) for one in (claims, *others)
+        await identity.users.record_sign_in(one, new=new_id(), at=NOON) for one in (claims, *others)
     ]
     assert len({user.id for user in users}) == 3
     assert {user.email for user in users} == {claims.email}
@@ -99,7 +99,7 @@ async def test_concurrent_first_requests_create_one_user(identity):
     await identity.warm()
     claims = new_claims()
     users = await asyncio.gather(
-        *(identity.users.signed_in(claims, new=new_id(), at=at(n)) for n in range(50))
+        *(identity.users.record_sign_in(claims, new=new_id(), at=at(n)) for n in range(50))
     )
     assert len({user.id for user in users}) == 1
 
@@ -124,5 +124,5 @@ async def test_random_histories_agree_with_memory(identity, history):
     for second, email, name in history:
         changed = replace(claims, email=email, display_name=name)
         new, now = new_id(), NOON + timedelta(seconds=second)
-        expected = await model.signed_in(changed, new=new, at=now)
-        assert await identity.users.signed_in(changed, new=new, at=now) == expected
+        expected = await model.record_sign_in(changed, new=new, at=now)
+        assert await identity.users.record_sign_in(changed, new=new, at=now) == expected

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from application.privacy.erasures import UNDER_WAY_MAX, Erasures
+from application.privacy.ports import ERASURES_IN_PROGRESS_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditAction, AuditEntry
@@ -24,11 +24,11 @@ from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
     DataPlane,
-    assert_rolled_up,
+    assert_summaries_match,
     fill,
     project,
-    stored,
-    walked,
+    read_all_pages,
+    stored_traces,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.evaluation import a_run, work_of
@@ -58,7 +58,7 @@ class ErasureFixture:
 
     @property
     def port(self) -> Erasures:
-        return self.plane.keeping.erasures
+        return self.plane.privacy.erasures
 
     def add_entry(self, over: Erasure) -> AuditEntry:
         self.entries.append(audit_entry(over))
@@ -82,7 +82,7 @@ class ErasureFixture:
         raise AssertionError("the erasure does not end")
 
     async def found(self, erasure: Erasure, owner: DataSubject) -> tuple[Mapping[str, int], int]:
-        found = await self.port.found(erasure, owner)
+        found = await self.port.count_remaining(erasure, owner)
         return found.rows, found.traces_since
 
 
@@ -114,8 +114,8 @@ async def test_erases_everything_of_a_user_and_nothing_else(fixture):
         "trace_scores": 2,
         "traces": 3,
     }
-    assert {one.id for one in await stored(plane, ours)} == {one.id for one in others}
-    assert len(await assert_rolled_up(plane, ours)) == 2
+    assert {one.id for one in await stored_traces(plane, ours)} == {one.id for one in others}
+    assert len(await assert_summaries_match(plane, ours)) == 2
     assert len(await plane.evaluation.trace_scores.latest(ours, others[0].id)) == 1
     # Scores of a session that lost a trace are about that trace too, so they are erased.
     scores = plane.evaluation.session_scores
@@ -132,22 +132,22 @@ async def test_erases_everything_of_a_session(fixture):
     await plane.evaluation.session_scores.add(session_score(ours, TALK.id))
     erasure = await fixture.erase(ours, TALK)
     assert (erasure.rows["traces"], erasure.rows["session_scores"]) == (2, 1)
-    assert [one.id for one in await stored(plane, ours)] == [kept.id]
+    assert [one.id for one in await stored_traces(plane, ours)] == [kept.id]
     assert await fixture.found(erasure, TALK) == ({}, 0)
 
 
 async def test_erases_exports_that_may_contain_the_subject(fixture):
-    ours, theirs, exports = project(), project(), fixture.world.ports.exporting.exports
+    ours, theirs, exports = project(), project(), fixture.world.ports.exports.exports
     mine, others = an_export(ours), an_export(theirs)
     for one in (mine, others):
-        await exports.add(one)
+        await exports.create(one)
     claimed = mine.claimed(NOON + timedelta(minutes=1))
     await fixture.plane.traces.put(ours, a_trace())
     erasure = await fixture.erase(ours)
     assert erasure.rows["exports"] == 1
     assert await exports.all(ours) == []
     assert [one.id for one in await exports.all(theirs)] == [others.id]
-    assert not await exports.keep(claimed, b"written by a worker that began before")
+    assert not await exports.save(claimed, b"written by a worker that began before")
     assert await fixture.found(erasure, GRACE) == ({}, 0)
     await exports.delete(theirs, others.id)
 
@@ -181,7 +181,7 @@ async def test_another_project_keeps_its_data(fixture):
     for of in (ours, theirs):
         await fill(fixture.plane, of, one)
     await fixture.erase(ours)
-    assert [kept.id for kept in await stored(fixture.plane, theirs)] == [one.id]
+    assert [kept.id for kept in await stored_traces(fixture.plane, theirs)] == [one.id]
     await fixture.plane.traces.put(theirs, one)
 
 
@@ -201,11 +201,11 @@ async def test_erasure_runs_in_steps_and_may_be_resumed(fixture):
     assert (first.state, first.rows) == (ErasureState.REMOVING, {"traces": STEP_MAX})
     assert await fixture.port.get(ours, erasure.id) == first
     assert await fixture.found(first, GRACE) == ({"traces": 1}, 0)
-    assert (ours, erasure.id) in await fixture.port.unfinished()
+    assert (ours, erasure.id) in await fixture.port.list_unfinished()
     second = await fixture.step(erasure)
     assert second.rows == {"traces": STEP_MAX + 1}
     assert (await fixture.step(erasure)).state is ErasureState.REMOVED
-    assert (ours, erasure.id) not in await fixture.port.unfinished()
+    assert (ours, erasure.id) not in await fixture.port.list_unfinished()
 
 
 async def test_finished_erasure_is_final_and_audited_once(fixture):
@@ -233,14 +233,14 @@ async def test_concurrent_erasures_remove_each_trace_once(fixture):
     ends = [await fixture.step(await fixture.step(one)) for one in (first, second)]
     assert [one.state for one in ends] == [ErasureState.REMOVED] * 2
     assert sum(one.rows.get("traces", 0) for one in ends) == 30
-    assert list(await assert_rolled_up(fixture.plane, ours)) == []
+    assert list(await assert_summaries_match(fixture.plane, ours)) == []
 
 
 async def test_unfinished_erasures_come_oldest_first(fixture):
     ours, long_ago = project(), NOON - timedelta(days=9_000)
     later = await fixture.request(ours, requested_at=long_ago + timedelta(seconds=1))
     sooner = await fixture.request(ours, requested_at=long_ago)
-    found = [id_ for of, id_ in await fixture.port.unfinished() if of == ours]
+    found = [id_ for of, id_ in await fixture.port.list_unfinished() if of == ours]
     assert found == [sooner.id, later.id]
     for one in (sooner, later):
         await fixture.step(one)
@@ -248,7 +248,9 @@ async def test_unfinished_erasures_come_oldest_first(fixture):
 
 async def test_erasures_under_way_per_project_are_limited(fixture):
     ours, last = project(), NOON + timedelta(days=9_000)
-    request = [await fixture.request(ours, requested_at=last) for _ in range(UNDER_WAY_MAX)]
+    request = [
+        await fixture.request(ours, requested_at=last) for _ in range(ERASURES_IN_PROGRESS_MAX)
+    ]
     with pytest.raises(Conflict):
         await fixture.request(ours, TALK)
     await fixture.step(await fixture.request(project()))
@@ -274,7 +276,7 @@ async def test_erased_trace_is_not_stored_again(fixture):
     ):
         with pytest.raises(NotFound):
             await write
-    assert await stored(fixture.plane, ours) == []
+    assert await stored_traces(fixture.plane, ours) == []
 
 
 async def test_other_traces_of_same_batch_are_stored(fixture):
@@ -288,10 +290,10 @@ async def test_other_traces_of_same_batch_are_stored(fixture):
     )
     refused = [isinstance(one, Invalid) for one in results]
     assert refused == [one in late for one in sent]
-    assert {one.id for one in await stored(fixture.plane, ours)} == {
+    assert {one.id for one in await stored_traces(fixture.plane, ours)} == {
         one.id for one, is_refused in zip(sent, refused, strict=True) if not is_refused
     }
-    await assert_rolled_up(fixture.plane, ours)
+    await assert_summaries_match(fixture.plane, ours)
 
 
 async def test_erased_id_is_free_after_forgetting(fixture):
@@ -300,10 +302,10 @@ async def test_erased_id_is_free_after_forgetting(fixture):
     erasure = await fixture.request(ours)
     await fixture.step(erasure, long_ago)
     await fixture.step(erasure)
-    assert await fixture.port.forget(long_ago) == 0
-    assert await fixture.port.forget(long_ago + timedelta(microseconds=1)) == 1
+    assert await fixture.port.delete_erased_ids(long_ago) == 0
+    assert await fixture.port.delete_erased_ids(long_ago + timedelta(microseconds=1)) == 1
     await fixture.plane.traces.put(ours, one)
-    assert len(await assert_rolled_up(fixture.plane, ours)) == 1
+    assert len(await assert_summaries_match(fixture.plane, ours)) == 1
 
 
 async def test_later_traces_of_subject_are_stored_and_counted(fixture):
@@ -335,18 +337,18 @@ async def test_receipts_are_listed_newest_first(fixture):
     made = [await fixture.request(ours, requested_at=at(n // 2)) for n in range(5)]
     await fixture.request(project())
     made.sort(key=lambda one: (one.requested_at, one.id), reverse=True)
-    by_position, by_offset = await walked(lambda window: fixture.port.page(ours, window), 2)
+    by_position, by_offset = await read_all_pages(lambda window: fixture.port.page(ours, window), 2)
     assert by_position == by_offset == made
 
 
 async def test_erasures_of_removed_project_are_not_found(fixture):
     world = fixture.world
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
-    gone = (await world.do.create_project(ada, ours, "gone", "")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
+    gone = (await world.do.identity.create_project(ada, ours, "gone", "")).id
     erasure = await fixture.request(gone)
-    await world.do.delete_project(ada, ours, gone)
-    assert (gone, erasure.id) not in await fixture.port.unfinished()
+    await world.do.identity.delete_project(ada, ours, gone)
+    assert (gone, erasure.id) not in await fixture.port.list_unfinished()
     assert (await fixture.port.page(gone, PageRequest())).total == 0
     with pytest.raises(NotFound):
         await fixture.port.get(gone, erasure.id)

@@ -1,4 +1,4 @@
-"""Contract of Expired, run against every adapter."""
+"""Contract of ExpiredTraces, run against every adapter."""
 
 import asyncio
 from dataclasses import replace
@@ -11,7 +11,7 @@ from domain.ids import ProjectId
 from domain.tracing.trace import Trace
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures.data_plane import DataPlane, assert_rolled_up, fill, stored
+from tests.support.fixtures.data_plane import DataPlane, assert_summaries_match, fill, stored_traces
 from tests.support.fixtures.identities import new_project
 from tests.support.fixtures.in_memory_app import World
 
@@ -28,9 +28,9 @@ def plane(world: World) -> DataPlane:
 async def project_keeping_days(world: World, days: int | None) -> ProjectId:
     """Creates a project with this retention."""
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
     made = new_project("bot", ours)
-    async with world.ports.administration.opened(ours) as opened:
+    async with world.ports.administration.lock(ours) as opened:
         await opened.put_project(made)
         await opened.put_project(replace(made, retention_days=days))
     return made.id
@@ -59,15 +59,15 @@ async def test_traces_stored_before_retention_are_deleted(world, plane):
     late = a_trace(started_at=at(-9_000_000))
     middle = await put_around_instant(plane, ours, old, [late])
     await plane.traces.put(ours, replace(old[0], name="again"))
-    expired = plane.keeping.expired
-    assert await expired.remove(ours, middle + KEPT - timedelta(days=1)) == 0
+    expired = plane.privacy.expired
+    assert await expired.delete(ours, middle + KEPT - timedelta(days=1)) == 0
     assert ours not in await expired.projects(middle + KEPT - timedelta(days=1))
     assert ours in await expired.projects(middle + KEPT)
-    assert await expired.remove(ours, middle + KEPT) == 3
-    assert await expired.remove(ours, middle + KEPT) == 0
+    assert await expired.delete(ours, middle + KEPT) == 3
+    assert await expired.delete(ours, middle + KEPT) == 0
     assert ours not in await expired.projects(middle + KEPT)
-    assert [one.id for one in await stored(plane, ours)] == [late.id]
-    assert len(await assert_rolled_up(plane, ours)) == 1
+    assert [one.id for one in await stored_traces(plane, ours)] == [late.id]
+    assert len(await assert_summaries_match(plane, ours)) == 1
     with pytest.raises(NotFound):
         await plane.traces.get(ours, old[0].id)
 
@@ -75,10 +75,10 @@ async def test_traces_stored_before_retention_are_deleted(world, plane):
 async def test_deleted_trace_sent_again_is_new(world, plane):
     ours, one = await project_keeping_days(world, DAYS), a_trace()
     middle = await put_around_instant(plane, ours, [one], [])
-    assert await plane.keeping.expired.remove(ours, middle + KEPT) == 1
+    assert await plane.privacy.expired.delete(ours, middle + KEPT) == 1
     await plane.traces.put(ours, one)
-    assert await plane.keeping.expired.remove(ours, middle + KEPT) == 0
-    assert len(await assert_rolled_up(plane, ours)) == 1
+    assert await plane.privacy.expired.delete(ours, middle + KEPT) == 0
+    assert len(await assert_summaries_match(plane, ours)) == 1
 
 
 @pytest.mark.parametrize("days", [None, 3_650])
@@ -86,9 +86,9 @@ async def test_project_with_unlimited_or_longer_retention_keeps_all(world, plane
     ours, one = await project_keeping_days(world, days), a_trace()
     await fill(plane, ours, one)
     ages_later = datetime.now(UTC) + timedelta(days=3_000)
-    assert ours not in await plane.keeping.expired.projects(ages_later)
-    assert await plane.keeping.expired.remove(ours, ages_later) == 0
-    assert [one.id for one in await stored(plane, ours)] == [one.id]
+    assert ours not in await plane.privacy.expired.projects(ages_later)
+    assert await plane.privacy.expired.delete(ours, ages_later) == 0
+    assert [one.id for one in await stored_traces(plane, ours)] == [one.id]
 
 
 async def test_another_project_keeps_its_traces(world, plane):
@@ -98,8 +98,8 @@ async def test_another_project_keeps_its_traces(world, plane):
         await fill(plane, of, one)
         await plane.evaluation.trace_scores.add(trace_score(of, one.id))
         await plane.evaluation.session_scores.add(session_score(of, "s"))
-    assert await plane.keeping.expired.remove(ours, datetime.now(UTC) + KEPT) == 1
-    assert len(await assert_rolled_up(plane, theirs)) == 1
+    assert await plane.privacy.expired.delete(ours, datetime.now(UTC) + KEPT) == 1
+    assert len(await assert_summaries_match(plane, theirs)) == 1
     assert len(await plane.evaluation.trace_scores.latest(theirs, one.id)) == 1
     assert len(await plane.evaluation.session_scores.of_session(theirs, "s")) == 1
 
@@ -113,7 +113,7 @@ async def test_scores_are_deleted_with_trace_and_last_of_session(world, plane):
         await scores.trace_scores.add(trace_score(ours, one.id))
     for session in ("s", "t"):
         await scores.session_scores.add(session_score(ours, session))
-    assert await plane.keeping.expired.remove(ours, middle + KEPT) == 2
+    assert await plane.privacy.expired.delete(ours, middle + KEPT) == 2
     assert [len(await scores.trace_scores.latest(ours, one.id)) for one in (old, young)] == [0, 1]
     assert [len(await scores.session_scores.of_session(ours, one)) for one in "st"] == [1, 0]
 
@@ -127,10 +127,10 @@ async def test_expired_traces_are_deleted_in_steps_oldest_first(world, plane):
     await fill(plane, ours, last)
     now = datetime.now(UTC) + KEPT
     steps = []
-    while gone := await plane.keeping.expired.remove(ours, now):
+    while gone := await plane.privacy.expired.delete(ours, now):
         steps.append(gone)
         if len(steps) == 1:
-            assert last.id in {one.id for one in await stored(plane, ours)}
+            assert last.id in {one.id for one in await stored_traces(plane, ours)}
     assert sum(steps) == STEP_MAX + 1
     assert max(steps) <= STEP_MAX
 
@@ -139,6 +139,6 @@ async def test_concurrent_removals_share_the_work(world, plane):
     ours = await project_keeping_days(world, DAYS)
     await fill(plane, ours, *(a_trace(session_id=f"s{n % 3}") for n in range(40)))
     now = datetime.now(UTC) + KEPT
-    expired = plane.keeping.expired
-    assert sum(await asyncio.gather(*(expired.remove(ours, now) for _ in range(4)))) == 40
-    assert list(await assert_rolled_up(plane, ours)) == []
+    expired = plane.privacy.expired
+    assert sum(await asyncio.gather(*(expired.delete(ours, now) for _ in range(4)))) == 40
+    assert list(await assert_summaries_match(plane, ours)) == []

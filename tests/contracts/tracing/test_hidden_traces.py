@@ -34,11 +34,11 @@ from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
     ALL,
     DataPlane,
-    assert_rolled_up,
+    assert_summaries_match,
     fill,
     project,
+    read_all_pages,
     session_counts,
-    walked,
 )
 from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
@@ -123,7 +123,7 @@ async def _lists(plane: DataPlane, of: ProjectId) -> Any:
         async def page(window: PageRequest) -> Any:
             return await plane.traces.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
 
-        found.append(await walked(page, 5))
+        found.append(await read_all_pages(page, 5))
         found.append(await page(PageRequest(limit=3, offset=2)))
     return found
 
@@ -142,12 +142,12 @@ async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
         async def page(window: PageRequest) -> Any:
             return await plane.sessions.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
 
-        found.append(await walked(page, 2))
+        found.append(await read_all_pages(page, 2))
     return found
 
 
 async def _users(plane: DataPlane, of: ProjectId) -> Any:
-    return await walked(lambda window: plane.analytics.users(of, window), 1)
+    return await read_all_pages(lambda window: plane.analytics.users(of, window), 1)
 
 
 async def _scores(plane: DataPlane, of: ProjectId) -> Any:
@@ -162,7 +162,7 @@ async def _scores(plane: DataPlane, of: ProjectId) -> Any:
         async def page(window: PageRequest) -> Any:
             return await port.page(of, matching, window)  # noqa: B023 - asked at once
 
-        found.append([[one.id for one in pages] for pages in await walked(page, 4)])
+        found.append([[one.id for one in pages] for pages in await read_all_pages(page, 4)])
     found.append([one.id for one in await traces.of_run(of, RUNS[0])])
     found.append([one.id for one in await sessions.of_run(of, RUNS[0])])
     for session in ("stays 0", "gone 0"):
@@ -175,21 +175,21 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     found: list[Any] = [await figures.summaries(of, kind, EVER) for kind in TargetType]
     found += [await figures.distribution(of, kind, "m", 4, EVER) for kind in TargetType]
     found += [await figures.history(of, one, None, 9) for one in ("stays 0", "gone 0")]
-    found.append(await walked(lambda window: figures.comparison(of, "m", DESC, window), 2))
+    found.append(await read_all_pages(lambda window: figures.comparison(of, "m", DESC, window), 2))
     labels = plane.evaluation.labels
     found += [await labels.compare_with_human_labels(of, "m", 0.5, EVER)]
-    offered = await labels.offered(of, "m", 0.5, "seed", 9)
+    offered = await labels.annotation_queue(of, "m", 0.5, "seed", 9)
     return [*found, [(one.score.id, one.why) for one in offered]]
 
 
 async def _targets(plane: DataPlane, of: ProjectId) -> Any:
     targets, changed = plane.evaluation.targets, plane.evaluation.changed
-    upto = replace(await changed.edge(), written_at=NOON.replace(year=2_100))
+    upto = replace(await changed.readable_until(), written_at=NOON.replace(year=2_100))
     selections = (TraceSelection(), SessionSelection())
     return [
         await targets.traces(of, TraceSelection(), 99),
         await targets.sessions(of, SessionSelection(), 99),
-        *[await targets.traces_of(of, one) for one in ("stays 0", "gone 0")],
+        *[await targets.session_traces(of, one) for one in ("stays 0", "gone 0")],
         *[await changed.targets(of, one, None, upto, 99) for one in selections],
     ]
 
@@ -261,8 +261,8 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
     assert await do.trace_scores.latest(ours, one.id) == []
     assert not await do.trace_scores.delete(ours, score.id)
     assert not await do.session_scores.delete(ours, of_session.id)
-    assert await do.targets.subject(ours, one.id) == Failed(FailCode.TARGET_GONE)
-    assert await plane.exporting.archive.known(ours, [one.id]) == []
+    assert await do.targets.load_trace(ours, one.id) == Failed(FailCode.TARGET_GONE)
+    assert await plane.exports.archive.load(ours, [one.id]) == []
 
 
 async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not(
@@ -297,7 +297,7 @@ async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not
         pass
     assert len((await plane.sessions.get(ours, "s", ALL)).traces) == 1
     await plane.evaluation.session_scores.add(session_score(ours, "s"))
-    assert len(await assert_rolled_up(plane, ours)) == 1
+    assert len(await assert_summaries_match(plane, ours)) == 1
 
 
 async def test_several_subjects_are_hidden_at_once(fixture: ErasureFixture):
@@ -310,7 +310,7 @@ async def test_several_subjects_are_hidden_at_once(fixture: ErasureFixture):
     for erasure in (first, second):
         while not (await fixture.step(erasure)).removed_at:
             pass
-    assert len(await assert_rolled_up(plane, ours)) == len(others)
+    assert len(await assert_summaries_match(plane, ours)) == len(others)
 
 
 @BOTH_SUBJECTS
@@ -320,31 +320,31 @@ async def test_hidden_trace_is_not_judged(fixture: ErasureFixture, owner: DataSu
     run = a_run(ours, 1)
     [work] = work_of(run)
     await evaluation.runs.create(run, [replace(work, target=str(gone[0].id))])
-    await evaluation.assignments.plan(ours, run.id, NOON)
-    [due] = await evaluation.assignments.dispatch(ours, NOON)
-    claim = await evaluation.assignments.claim(ours, run.id, due.target, NOON)
+    await evaluation.work_queue.plan(ours, run.id, NOON)
+    [due] = await evaluation.work_queue.dispatch(ours, NOON)
+    claim = await evaluation.work_queue.claim(ours, run.id, due.target, NOON)
     assert claim is not None
-    assert await evaluation.assignments.is_live(claim, gone[0].id)
+    assert await evaluation.work_queue.is_live(claim, gone[0].id)
     await fixture.request(ours, owner)
-    assert not await evaluation.assignments.is_live(claim, gone[0].id)
-    assert await evaluation.assignments.is_live(claim)
+    assert not await evaluation.work_queue.is_live(claim, gone[0].id)
+    assert await evaluation.work_queue.is_live(claim)
 
 
 async def test_exports_are_deleted_when_erasure_begins(fixture: ErasureFixture):
-    ours, exports = project(), fixture.world.ports.exporting.exports
+    ours, exports = project(), fixture.world.ports.exports.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
-    await exports.add(made)
+    await exports.create(made)
     claimed = await exports.claim(NOON.replace(year=2_000), NOON)
     assert claimed is not None
     assert claimed.id == made.id
-    assert await exports.keep(claimed, b"piece")
-    assert await exports.piece(ours, made.id, 0) == b"piece"
+    assert await exports.save(claimed, b"piece")
+    assert await exports.read_piece(ours, made.id, 0) == b"piece"
     erasure = await fixture.request(ours)
     assert await exports.all(ours) == []
     # A client in the middle of a download gets no further piece.
     with pytest.raises(NotFound):
-        await exports.piece(ours, made.id, 0)
-    assert not await exports.keep(claimed, b"more")
+        await exports.read_piece(ours, made.id, 0)
+    assert not await exports.save(claimed, b"more")
     known = await fixture.port.get(ours, erasure.id)
     assert known.rows["exports"] == 1
     assert (await fixture.step(erasure)).rows == {"exports": 1, "export_pieces": 1}
@@ -368,4 +368,4 @@ async def test_hidden_trace_cannot_be_reassigned(fixture: ErasureFixture, owner:
     while not (erasure := await fixture.step(erasure)).removed_at:
         pass
     assert erasure.rows["traces"] == 2
-    assert list(await assert_rolled_up(plane, ours)) == []
+    assert list(await assert_summaries_match(plane, ours)) == []

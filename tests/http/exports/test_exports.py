@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from application.exporting.streams import OF_PROJECT_MAX
+from application.exporting.streams import STREAMS_PER_PROJECT_MAX
 from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
 from domain.exporting.exported_trace import TraceWithScores
@@ -361,7 +361,7 @@ class Paused:
         self.open = 0
 
     @asynccontextmanager
-    async def reading(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[TraceWithScores]]]:
+    async def read(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[TraceWithScores]]]:
         self.open += 1
         try:
             yield self._batches()
@@ -420,8 +420,8 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     [project] = site.store.projects
     trace = await site.ports.traces.get(ProjectId(project), TraceId(uuid.UUID(sent["trace_id"])))
     archive = Paused(TraceWithScores(trace))
-    exporting = replace(site.ports.exporting, archive=archive)
-    use_cases = UseCases.over(replace(site.ports, exporting=exporting))
+    exporting = replace(site.ports.exports, archive=archive)
+    use_cases = UseCases.over(replace(site.ports, exports=exporting))
     return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive
 
 
@@ -443,12 +443,12 @@ async def test_aborted_export_is_never_complete(paused, head):
 async def test_failure_before_the_first_line_is_an_error_response(site, head):
     class Away:
         @asynccontextmanager
-        async def reading(self, *_: object) -> AsyncIterator[None]:
+        async def read(self, *_: object) -> AsyncIterator[None]:
             raise Unavailable("The database is away")
             yield
 
-    exporting = replace(site.ports.exporting, archive=Away())
-    use_cases = UseCases.over(replace(site.ports, exporting=exporting))
+    exporting = replace(site.ports.exports, archive=Away())
+    use_cases = UseCases.over(replace(site.ports, exports=exporting))
     app = create_app(use_cases, CONFIG, RateLimits(site.limiter, {}))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
@@ -470,7 +470,7 @@ async def test_disconnect_releases_the_stream(paused, head):
 
 async def test_concurrent_streams_per_project_are_limited(paused, head):
     app, archive = paused
-    clients = [Client(app, head) for _ in range(OF_PROJECT_MAX)]
+    clients = [Client(app, head) for _ in range(STREAMS_PER_PROJECT_MAX)]
     for client in clients:
         assert (await client.next())["status"] == 200
     refused = await Client(app, head).next()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from application.jobs import RunDue
+from application.jobs import PlanRunJob
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.ids import ProjectId, RunId
 from tests.http.conftest import Site, field_errors
@@ -354,7 +354,7 @@ class TestRunning:
     async def test_due_slot_starts_a_run(self, shop: RunningProject) -> None:
         made = await monitors(shop, only_if_changed=False)
         shop.site.now = NOON + timedelta(hours=6)
-        assert await shop.do.fire_due_monitors() >= 1
+        assert await shop.do.run_due_monitors() >= 1
         page = await shop.read(f"{MONITORS}/{made['id']}/runs")
         [run] = page["items"]
         assert (page["total"], page["limit"], page["next_cursor"]) == (1, 50, None)
@@ -383,7 +383,7 @@ class TestRunning:
         assert (run["total_targets"], run["status"], run["model"]) == (1, "PENDING", "heuristic/1")
         assert await shop.run(run) == run
         project = ProjectId(uuid.UUID(made["project_id"]))
-        assert shop.take_jobs() == [RunDue(project, RunId(uuid.UUID(run["id"])))]
+        assert shop.take_jobs() == [PlanRunJob(project, RunId(uuid.UUID(run["id"])))]
         known = await read(shop, made)
         assert known["status"] == ("PAUSED" if paused else "ACTIVE")
         assert (known["last_run_at"], known["last_run_id"], known["next_run_at"]) == (

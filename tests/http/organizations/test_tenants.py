@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.caching.identity_cache import RememberedApiKeys, RememberedProjects
-from adapters.memory.identity.identity import MemoryKeyUse, MemoryTokens
+from adapters.caching.identity_cache import CachedApiKeys, CachedProjects
+from adapters.memory.identity.identity import MemoryKeyUsage, MemoryTokens
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
-from adapters.postgres.database.idempotency import PostgresReplies
+from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.identity.administration import PostgresAdministration
@@ -25,7 +25,7 @@ from adapters.postgres.identity.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.postgres.identity.project_purge import PostgresRemovals
+from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
 from domain.identity.user import Claims
@@ -66,23 +66,23 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
-        exporting=plane.exporting,
-        keeping=plane.keeping,
+        exports=plane.exports,
+        privacy=plane.privacy,
         pricing=plane.pricing,
-        keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
-        uses=MemoryKeyUse(MemoryStore()),
-        projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
+        keys=CachedApiKeys(PostgresApiKeys(pool), utc_now, 30),
+        key_usage=MemoryKeyUsage(MemoryStore()),
+        projects=CachedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
         directory=PostgresDirectory(pool),
         administration=PostgresAdministration(pool),
-        removals=PostgresRemovals(pool),
+        removed_projects=PostgresRemovedProjects(pool),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
-        replies=PostgresReplies(pool),
+        idempotency=PostgresIdempotencyStore(pool),
         workers=PostgresWorkers(pool),
         workloads=PostgresWorkloads(pool),
-        parts={},
+        health_checks={},
     )
 
 
@@ -108,9 +108,9 @@ async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
 
     async def key() -> str:
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
-        user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
-        membership = await use.resolve_membership(Person(user), None)
-        return (await use.issue_key(membership.organization_id, name="test"))[1]
+        user = await ports.users.record_sign_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
+        membership = await use.identity.resolve_membership(Person(user), None)
+        return (await use.identity.issue_key(membership.organization_id, name="test"))[1]
 
     mine, other = await key(), await key()
     async with httpx.AsyncClient(
@@ -292,9 +292,9 @@ async def test_too_deep_payload_is_named_and_not_stored(pool):
         ports = over_postgres(pool, plane)
         use = UseCases.over(ports)
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
-        user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
-        membership = await use.resolve_membership(Person(user), None)
-        _, secret = await use.issue_key(membership.organization_id, name="k")
+        user = await ports.users.record_sign_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
+        membership = await use.identity.resolve_membership(Person(user), None)
+        _, secret = await use.identity.issue_key(membership.organization_id, name="k")
         app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
         head = {"x-api-key": secret, "x-project-name": "deep"}
         async with httpx.AsyncClient(

@@ -62,7 +62,7 @@ def test_every_sort_has_a_position_type() -> None:
 def test_any_position_round_trips(
     one: tuple[PagedList[Any], Any, Position], order: SortOrder
 ) -> None:
-    paged, sort, end = one
+    paginate, sort, end = one
     first = paged.parse_page(PageQuery(), OURS, None, sort, order)
     cursor = first.respond(Page([], 0, end), []).next_cursor
     assert cursor is not None
@@ -299,7 +299,7 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             await ours("POST", f"/evaluations/monitors/{monitor}/alerts", ALERT)
             await ours("POST", f"/evaluations/monitors/{monitor}/trigger")
         await ours.run_jobs()
-        await ours.do.alerts.assess_runs()
+        await ours.do.alerts.evaluate_runs()
         document = (await site.http.get("/openapi.json")).json()
         for (method, path), told in operations(document).items():
             names = {one["name"] for one in told["parameters"]}

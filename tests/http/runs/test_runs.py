@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from application.jobs import RunDue
+from application.jobs import PlanRunJob
 from domain.ids import ProjectId, RunId
 from tests.http.conftest import Site, a_span, field_errors
 from tests.support.builders.values import NOON
@@ -57,7 +57,7 @@ class TestStarting:
             "error_message": None,
         }
         assert await shop.run(run) == run
-        assert shop.take_jobs() == [RunDue(ProjectId(project), RunId(uuid.UUID(run["id"])))]
+        assert shop.take_jobs() == [PlanRunJob(ProjectId(project), RunId(uuid.UUID(run["id"])))]
 
     async def test_planned_run_has_a_score_per_pair(self, shop: RunningProject) -> None:
         run = await shop.start_run()

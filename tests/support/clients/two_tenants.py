@@ -184,9 +184,9 @@ class TwoTenants:
         await store_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         words["erasure_id"] = str(uuid.uuid4())
         await store_erasure(
-            ports.keeping, project, words["erasure_id"], organization=words["org_id"]
+            ports.privacy, project, words["erasure_id"], organization=words["org_id"]
         )
-        await store_export(ports.exporting, project, words["export_id"], text=name)
+        await store_export(ports.exports, project, words["export_id"], text=name)
         price, repricing = words["price_id"], words["repricing_id"]
         await store_prices(ports.pricing, project, price, repricing, text=name)
         return words
@@ -230,9 +230,9 @@ class TwoTenants:
 
         Fails if it contains a value of the other tenant that wasn't sent.
         """
-        headers = dict(answer.headers)
+        said = dict(answer.headers)
         for name in ("x-request-id", "content-length"):
-            headers.pop(name, None)
+            said.pop(name, None)
         text = answer.text
         for word, value in sorted({**self.ours, **sent}.items(), key=lambda pair: -len(pair[1])):
             text = text.replace(value, f"{{{word.removeprefix('ours.')}}}")
@@ -241,4 +241,4 @@ class TwoTenants:
         assert told == [], f"{told} in {text}"
         for pattern in RANDOM:
             text = pattern.sub("{random}", text)
-        return answer.status_code, headers, text
+        return answer.status_code, said, text

@@ -3,8 +3,15 @@
 from typing import Final
 
 from adapters.postgres.database.columns import Column, Table, compile_reader
-from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
-from domain.evaluation.monitors.alert import AlertFigure, AlertProgress, AlertRule, AlertState
+from domain.evaluation.monitors.alert import (
+    Alert,
+    AlertChange,
+    AlertFigure,
+    AlertProgress,
+    AlertRule,
+    AlertState,
+)
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 
 _KEY: Final = ("project_id", "id")
 ALERTS: Final = Table(

@@ -39,7 +39,7 @@ READ: Final = f"SELECT {SHOWN} FROM monitors WHERE {OF_PROJECT} AND id = $2"
 # Who edits, fires and removes it go one after the other.
 LOCK: Final = f"{READ} FOR UPDATE"
 PUT: Final = f"""
-UPDATE monitors SET {MONITORS.assignments()}
+UPDATE monitors SET {MONITORS.work_queue()}
 WHERE {OF_PROJECT} AND id = $2
 """
 DELETE: Final = f"DELETE FROM monitors WHERE {OF_PROJECT} AND id = $2"
@@ -131,7 +131,7 @@ class PostgresMonitors:
         end = None if last is None else Position(last.created_at, last.id)
         return Page(shown, found.total, end)
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             if after is None:
                 rows = await connection.fetch(DUE, now)
@@ -140,7 +140,7 @@ class PostgresMonitors:
                 rows = await connection.fetch(DUE_AFTER, now, *place)
         return [monitor_of(row) for row in rows]
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         async with transaction(self.pool) as connection:

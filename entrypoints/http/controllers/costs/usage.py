@@ -65,7 +65,7 @@ class UsageController(Controller):
         params: Injected[UsageQuery],
         use_cases: Injected[UseCases],
     ) -> OrganizationUsageResponse:
-        usage = await use_cases.read_usage(
+        usage = await use_cases.costs.read_usage(
             caller.membership, params.date_from, params.date_to, params.by
         )
         return OrganizationUsageResponse.from_domain(params.by, usage)
@@ -78,7 +78,7 @@ class UsageController(Controller):
         use_cases: Injected[UseCases],
     ) -> BudgetResponse:
         project = ProjectId(path.project_id)
-        budget = await use_cases.read_budget(caller.membership, project)
+        budget = await use_cases.costs.read_budget(caller.membership, project)
         return BudgetResponse.from_domain(project, budget)
 
     @put("/projects/{project_id:str}/budget", **SET)
@@ -90,5 +90,7 @@ class UsageController(Controller):
         use_cases: Injected[UseCases],
     ) -> BudgetResponse:
         project = ProjectId(path.project_id)
-        budget = await use_cases.set_budget(caller.person, caller.organization, project, content)
+        budget = await use_cases.costs.set_budget(
+            caller.person, caller.organization, project, content
+        )
         return BudgetResponse.from_domain(project, budget)

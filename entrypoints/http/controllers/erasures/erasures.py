@@ -187,7 +187,7 @@ class ErasureController(Controller):
         content: Injected[ErasedOwner],
         use_cases: Injected[UseCases],
     ) -> ErasureResponse:
-        receipt = await use_cases.keeping.erase(caller, content)
+        receipt = await use_cases.privacy.erase_data_subject(caller, content)
         return ErasureResponse.from_domain(receipt)
 
     @get("/", **LIST)
@@ -199,7 +199,7 @@ class ErasureController(Controller):
     ) -> PaginatedResponse[ErasureResponse]:
         project = caller.project_id
         requested = ERASURES.parse_page(params, project, None, None, SortOrder.DESC)
-        page = await use_cases.keeping.list_erasures(project, requested.page)
+        page = await use_cases.privacy.list_erasures(project, requested.page)
         receipts = [ErasureResponse.from_domain(erasure) for erasure in page.items]
         return requested.respond(page, receipts)
 
@@ -210,7 +210,7 @@ class ErasureController(Controller):
         path: Injected[ErasurePath],
         use_cases: Injected[UseCases],
     ) -> ErasureResponse:
-        receipt = await use_cases.keeping.read_erasure(
+        receipt = await use_cases.privacy.read_erasure(
             caller.project_id, ErasureId(path.erasure_id)
         )
         return ErasureResponse.from_domain(receipt)
@@ -224,7 +224,7 @@ class ErasureController(Controller):
         use_cases: Injected[UseCases],
     ) -> ErasureCheckResponse:
         checked_at = use_cases.clock()
-        erasure, found = await use_cases.keeping.check_erasure(
+        erasure, found = await use_cases.privacy.check_erasure(
             caller.project_id, ErasureId(path.erasure_id), content
         )
         return ErasureCheckResponse(

@@ -110,7 +110,7 @@ class ExportFileController(Controller):
         wanted, matching = content
 
         async def write(id_: UUID) -> ExportResponse:
-            export = await use_cases.exporting.request_export(
+            export = await use_cases.exports.request_export(
                 caller.project_id, id_, wanted.format, wanted.rows, matching
             )
             return ExportResponse.from_domain(export)
@@ -123,7 +123,7 @@ class ExportFileController(Controller):
         caller: Injected[Caller],
         use_cases: Injected[UseCases],
     ) -> list[ExportResponse]:
-        exports = await use_cases.exporting.list_exports(caller.project_id)
+        exports = await use_cases.exports.list_exports(caller.project_id)
         return [ExportResponse.from_domain(export) for export in exports]
 
     @get("/{export_id:str}", **READ)
@@ -133,7 +133,7 @@ class ExportFileController(Controller):
         path: Injected[ExportPath],
         use_cases: Injected[UseCases],
     ) -> ExportResponse:
-        export = await use_cases.exporting.read_export(caller.project_id, path.export_id)
+        export = await use_cases.exports.read_export(caller.project_id, path.export_id)
         return ExportResponse.from_domain(export)
 
     @delete("/{export_id:str}", **DELETE)
@@ -143,7 +143,7 @@ class ExportFileController(Controller):
         path: Injected[ExportPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.exporting.delete_export(caller.project_id, path.export_id)
+        await use_cases.exports.delete_export(caller.project_id, path.export_id)
 
     @get("/{export_id:str}/download", **DOWNLOAD)
     async def download_export(
@@ -153,8 +153,8 @@ class ExportFileController(Controller):
         path: Injected[ExportPath],
         use_cases: Injected[UseCases],
     ) -> Response[bytes]:
-        read = use_cases.exporting.read_export_file
-        export = await read.found(caller.project_id, path.export_id)
+        read = use_cases.exports.read_export_file
+        export = await read.find(caller.project_id, path.export_id)
         etag = f'"{export.sha256}"'
         byte_range = requested_range(export.size, etag, dict(request.scope["headers"]))
         headers = {"etag": etag, "accept-ranges": "bytes"}

@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, Response, get, post
 from msgspec import Meta
 
-from application.exporting.imports import Imported
+from application.exporting.imports import ImportOutcome
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import Invalid
@@ -103,7 +103,7 @@ class TraceExportController(Controller):
         use_cases: Injected[UseCases],
     ) -> Response[bytes]:
         project = caller.project_id
-        stream = use_cases.exporting.stream_traces
+        stream = use_cases.exports.stream_traces
 
         @asynccontextmanager
         async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
@@ -124,12 +124,12 @@ class TraceExportController(Controller):
         config = http_context(request).config
         lines = [_parse_line(line, config) for line in content]
         valid = [line for line in lines if isinstance(line, TraceWithScores)]
-        import_traces = use_cases.exporting.import_traces
+        import_traces = use_cases.exports.import_traces
         imported = iter(await import_traces(caller.project_id, valid) if valid else ())
         outcomes = [line if isinstance(line, Invalid) else next(imported) for line in lines]
         return ImportResponse(
-            outcomes.count(Imported.STORED),
-            outcomes.count(Imported.UNCHANGED),
+            outcomes.count(ImportOutcome.STORED),
+            outcomes.count(ImportOutcome.UNCHANGED),
             [
                 rejected(index, outcome)
                 for index, outcome in enumerate(outcomes)

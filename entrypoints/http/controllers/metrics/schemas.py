@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.evaluation.custom_metrics.custom_metrics import MetricOrder
+from application.evaluation.custom_metrics.custom_metrics import MetricRequest
 from application.evaluation.execution.dry_run import DryRun
 from domain.evaluation.custom_metrics.custom_metric import DESCRIPTION_MAX, CustomMetric, Revision
 from domain.evaluation.metrics.definition import DefinitionKind
@@ -64,8 +64,8 @@ class ReviseCustomMetricRequest(msgspec.Struct, frozen=True, kw_only=True):
     threshold: Threshold = THRESHOLD
     definition: Definition
 
-    def to_domain(self) -> MetricOrder:
-        return MetricOrder(
+    def to_domain(self) -> MetricRequest:
+        return MetricRequest(
             description=self.description, threshold=self.threshold, body=bytes(self.definition)
         )
 

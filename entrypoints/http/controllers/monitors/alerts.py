@@ -7,13 +7,14 @@ import msgspec
 from litestar import Controller, delete, get, post
 from msgspec import Meta
 
-from application.evaluation.ports.alerts import Alert, AlertChange
 from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.evaluation.monitors.alert import (
     IN_A_ROW_MAX,
     SAMPLES_MIN,
     SAMPLES_MIN_MAX,
+    Alert,
+    AlertChange,
     AlertFigure,
     AlertRule,
     AlertState,

@@ -8,9 +8,8 @@ import msgspec
 from litestar import Controller, delete, get, post
 from msgspec import Meta
 
-from application.evaluation.ports.alerts import Delivery, Webhook
 from application.use_cases import UseCases
-from domain.evaluation.monitors.webhook import URL_MAX, format_secret
+from domain.evaluation.monitors.webhook import URL_MAX, Delivery, Webhook, format_secret
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.page import SortOrder

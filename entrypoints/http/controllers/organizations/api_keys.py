@@ -149,7 +149,7 @@ class ApiKeyController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
-        key, secret = await use_cases.create_key(
+        key, secret = await use_cases.identity.create_key(
             caller.person,
             caller.organization,
             content.name,
@@ -165,7 +165,7 @@ class ApiKeyController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[APIKeyResponse]:
-        keys, now = await use_cases.list_keys(caller.membership), use_cases.clock()
+        keys, now = await use_cases.identity.list_keys(caller.membership), use_cases.clock()
         return [APIKeyResponse.from_domain(key, now) for key in keys]
 
     @get("/{key_id:str}", **READ)
@@ -175,7 +175,7 @@ class ApiKeyController(Controller):
         path: Injected[KeyPath],
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
-        key = await use_cases.read_key(caller.membership, ApiKeyId(path.key_id))
+        key = await use_cases.identity.read_key(caller.membership, ApiKeyId(path.key_id))
         return APIKeyResponse.from_domain(key, use_cases.clock())
 
     @post("/{key_id:str}/rotate", **ROTATE)
@@ -185,7 +185,7 @@ class ApiKeyController(Controller):
         path: Injected[KeyPath],
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
-        key, secret = await use_cases.rotate_key(
+        key, secret = await use_cases.identity.rotate_key(
             caller.person, caller.organization, ApiKeyId(path.key_id)
         )
         return APIKeyResponse.from_domain(key, use_cases.clock(), secret)
@@ -198,5 +198,7 @@ class ApiKeyController(Controller):
         params: Injected[DeleteKeyQuery],
         use_cases: Injected[UseCases],
     ) -> None:
-        remove = use_cases.delete_key if params.permanent else use_cases.revoke_key
+        remove = (
+            use_cases.identity.delete_key if params.permanent else use_cases.identity.revoke_key
+        )
         await remove(caller.person, caller.organization, ApiKeyId(path.key_id))

@@ -102,6 +102,6 @@ class AuditLogController(Controller):
         membership = caller.membership
         organization = membership.organization_id
         requested = ENTRIES.parse_page(params, organization, None, None, SortOrder.DESC)
-        page = await use_cases.list_audit_log(membership, requested.page)
+        page = await use_cases.identity.list_audit_log(membership, requested.page)
         entries = [AuditEntryResponse.from_domain(entry) for entry in page.items]
         return requested.respond(page, entries)

@@ -89,7 +89,7 @@ class InvitationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationInvitationResponse:
-        invitation = await use_cases.invite(
+        invitation = await use_cases.identity.invite(
             caller.person, caller.organization, content.email, content.role
         )
         return OrganizationInvitationResponse.from_domain(invitation)
@@ -101,7 +101,7 @@ class InvitationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[OrganizationInvitationResponse]:
-        invitations = await use_cases.list_invitations(caller.membership)
+        invitations = await use_cases.identity.list_invitations(caller.membership)
         return [
             OrganizationInvitationResponse.from_domain(invitation) for invitation in invitations
         ]
@@ -113,7 +113,7 @@ class InvitationController(Controller):
         path: Injected[InvitationPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.revoke_invitation(
+        await use_cases.identity.revoke_invitation(
             caller.person,
             caller.organization,
             InvitationId(path.invitation_id),

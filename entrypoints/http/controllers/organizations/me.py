@@ -110,7 +110,7 @@ class MeController(Controller):
         caller: Injected[Person],
         use_cases: Injected[UseCases],
     ) -> list[MyInvitationResponse]:
-        invitations = await use_cases.list_my_invitations(caller)
+        invitations = await use_cases.identity.list_my_invitations(caller)
         return [MyInvitationResponse.from_domain(invitation) for invitation in invitations]
 
     @post("/invitations/{invitation_id:str}/accept", status_code=200, **ACCEPT)
@@ -120,7 +120,9 @@ class MeController(Controller):
         path: Injected[MyInvitationPath],
         use_cases: Injected[UseCases],
     ) -> MyMembershipResponse:
-        _, membership = await use_cases.accept_invitation(caller, InvitationId(path.invitation_id))
+        _, membership = await use_cases.identity.accept_invitation(
+            caller, InvitationId(path.invitation_id)
+        )
         user = caller.user
         return MyMembershipResponse.from_membership(membership, user.display_name, user.email)
 
@@ -131,4 +133,4 @@ class MeController(Controller):
         path: Injected[MyInvitationPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.decline_invitation(caller, InvitationId(path.invitation_id))
+        await use_cases.identity.decline_invitation(caller, InvitationId(path.invitation_id))

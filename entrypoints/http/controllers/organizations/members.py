@@ -69,7 +69,7 @@ class MemberController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[OrganizationMembershipResponse]:
-        members = await use_cases.list_members(caller.membership)
+        members = await use_cases.identity.list_members(caller.membership)
         return [OrganizationMembershipResponse.from_domain(member) for member in members]
 
     @patch("/{user_id:str}", **CHANGE)
@@ -80,7 +80,7 @@ class MemberController(Controller):
         path: Injected[MemberPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationMembershipResponse:
-        member = await use_cases.change_role(
+        member = await use_cases.identity.change_role(
             caller.person,
             caller.organization,
             UserId(path.user_id),
@@ -95,4 +95,6 @@ class MemberController(Controller):
         path: Injected[MemberPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.remove_member(caller.person, caller.organization, UserId(path.user_id))
+        await use_cases.identity.remove_member(
+            caller.person, caller.organization, UserId(path.user_id)
+        )

@@ -118,7 +118,7 @@ class OrganizationController(Controller):
         content: Injected[CreateOrganizationRequest],
         use_cases: Injected[UseCases],
     ) -> OrganizationResponse:
-        organization = await use_cases.create_organization(caller, content.name)
+        organization = await use_cases.identity.create_organization(caller, content.name)
         return OrganizationResponse.from_domain(organization)
 
     @get("/", **LIST)
@@ -127,7 +127,7 @@ class OrganizationController(Controller):
         caller: Injected[Person],
         use_cases: Injected[UseCases],
     ) -> list[MyOrganizationResponse]:
-        memberships = await use_cases.list_organizations(caller)
+        memberships = await use_cases.identity.list_organizations(caller)
         return [
             MyOrganizationResponse.from_membership(organization, role)
             for organization, role in memberships
@@ -141,7 +141,7 @@ class OrganizationController(Controller):
         use_cases: Injected[UseCases],
     ) -> MyOrganizationResponse:
         membership = caller.membership
-        organization = await use_cases.read_organization(membership)
+        organization = await use_cases.identity.read_organization(membership)
         return MyOrganizationResponse.from_membership(organization, membership.role)
 
     @patch("/{org_id:str}", **CHANGE)
@@ -152,7 +152,7 @@ class OrganizationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationResponse:
-        organization = await use_cases.rename_organization(
+        organization = await use_cases.identity.rename_organization(
             caller.person, caller.organization, content.name
         )
         return OrganizationResponse.from_domain(organization)
@@ -164,4 +164,4 @@ class OrganizationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.delete_organization(caller.person, caller.organization)
+        await use_cases.identity.delete_organization(caller.person, caller.organization)

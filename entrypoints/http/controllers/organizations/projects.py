@@ -167,7 +167,7 @@ class ProjectController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        project = await use_cases.create_project(
+        project = await use_cases.identity.create_project(
             caller.person,
             caller.organization,
             content.name,
@@ -182,7 +182,7 @@ class ProjectController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[ProjectResponse]:
-        projects = await use_cases.list_projects(caller.membership)
+        projects = await use_cases.identity.list_projects(caller.membership)
         return [ProjectResponse.from_domain(project) for project in projects]
 
     @get("/{project_id:str}", **READ)
@@ -192,7 +192,9 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        project = await use_cases.read_project(caller.membership, ProjectId(path.project_id))
+        project = await use_cases.identity.read_project(
+            caller.membership, ProjectId(path.project_id)
+        )
         return ProjectResponse.from_domain(project)
 
     @patch("/{project_id:str}", **CHANGE)
@@ -203,7 +205,7 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        project = await use_cases.change_project(
+        project = await use_cases.identity.change_project(
             caller.person,
             caller.organization,
             ProjectId(path.project_id),
@@ -220,7 +222,7 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        project = await use_cases.change_retention(
+        project = await use_cases.identity.change_retention(
             caller.person,
             caller.organization,
             ProjectId(path.project_id),
@@ -235,6 +237,6 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.delete_project(
+        await use_cases.identity.delete_project(
             caller.person, caller.organization, ProjectId(path.project_id)
         )

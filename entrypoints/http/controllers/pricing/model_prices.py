@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, delete, get, post
 from msgspec import Meta
 
-from application.pricing.model_prices import PriceOrder
+from application.pricing.model_prices import PriceRequest
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
@@ -66,9 +66,9 @@ class CreateModelPriceRequest(msgspec.Struct, frozen=True, kw_only=True):
     effective_from: Instant | None = None
     effective_to: Instant | None = None
 
-    def to_domain(self, _: HttpConfig) -> PriceOrder:
+    def to_domain(self, _: HttpConfig) -> PriceRequest:
         """Raises ValueError for an invalid instant."""
-        return PriceOrder(
+        return PriceRequest(
             match=self.match,
             input=Decimal(self.input),
             output=Decimal(self.output),
@@ -128,7 +128,7 @@ class UnpricedModelResponse(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-NewPrice = Annotated[PriceOrder, Body(CreateModelPriceRequest, CreateModelPriceRequest.to_domain)]
+NewPrice = Annotated[PriceRequest, Body(CreateModelPriceRequest, CreateModelPriceRequest.to_domain)]
 
 CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
@@ -177,7 +177,7 @@ class ModelPriceController(Controller):
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[ModelPriceResponse]:
-        project, create = caller.project_id, use_cases.pricing.create
+        project, create = caller.project_id, use_cases.pricing.create_price
 
         async def write(id_: UUID) -> ModelPriceResponse:
             return ModelPriceResponse.from_domain(await create(project, id_, content))
@@ -190,7 +190,7 @@ class ModelPriceController(Controller):
         caller: Injected[Caller],
         use_cases: Injected[UseCases],
     ) -> list[ModelPriceResponse]:
-        prices = await use_cases.pricing.list(caller.project_id)
+        prices = await use_cases.pricing.list_prices(caller.project_id)
         return [ModelPriceResponse.from_domain(price) for price in prices]
 
     @delete("/{price_id:str}", status_code=204, **DELETE)
@@ -200,7 +200,7 @@ class ModelPriceController(Controller):
         path: Injected[PricePath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.pricing.delete(caller.project_id, path.price_id)
+        await use_cases.pricing.delete_price(caller.project_id, path.price_id)
 
     @get("/unpriced", **UNPRICED)
     async def list_unpriced_models(
@@ -209,5 +209,5 @@ class ModelPriceController(Controller):
         params: Injected[UnpricedQuery],
         use_cases: Injected[UseCases],
     ) -> list[UnpricedModelResponse]:
-        models = await use_cases.pricing.list_unpriced(caller.project_id, params.days)
+        models = await use_cases.pricing.list_unpriced_models(caller.project_id, params.days)
         return [UnpricedModelResponse.from_domain(model) for model in models]

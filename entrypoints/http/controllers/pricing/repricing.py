@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, get, post
 from msgspec import Meta
 
-from application.pricing.repricing import RepricingOrder
+from application.pricing.repricing import RepricingRequest
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
@@ -57,9 +57,9 @@ class RepriceRequest(msgspec.Struct, frozen=True, kw_only=True):
     models: Annotated[list[ModelName], Meta(max_length=MODELS_MAX)] = []
     dry_run: bool = True
 
-    def to_domain(self, _: HttpConfig) -> RepricingOrder:
+    def to_domain(self, _: HttpConfig) -> RepricingRequest:
         """Raises ValueError for an invalid instant."""
-        return RepricingOrder(
+        return RepricingRequest(
             started_after=parse_optional_instant(self.since),
             started_before=parse_optional_instant(self.until),
             models=self.models,
@@ -177,7 +177,7 @@ def _differences(repricing: Repricing) -> Iterable[DifferenceResponse]:
         yield DifferenceResponse.from_domain(None, repricing.found.others)
 
 
-NewRepricing = Annotated[RepricingOrder, Body(RepriceRequest, RepriceRequest.to_domain)]
+NewRepricing = Annotated[RepricingRequest, Body(RepriceRequest, RepriceRequest.to_domain)]
 
 REPRICE: Final = endpoint(
     data_plane(Scope.EVALUATE),

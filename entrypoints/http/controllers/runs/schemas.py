@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.evaluation.runs.requests import Order
+from application.evaluation.runs.requests import RunRequest
 from domain.errors import Invalid
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
@@ -177,9 +177,9 @@ class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
         check_vote_count(self.votes)
         check_usd(self.max_cost_usd)
 
-    def to_request(self, metrics: Sequence[str], **fields: Any) -> Order:
+    def to_request(self, metrics: Sequence[str], **fields: Any) -> RunRequest:
         """`fields` are further fields of the domain's request."""
-        return Order(
+        return RunRequest(
             metrics=metrics,
             name=self.name,
             model=self.model,
@@ -214,7 +214,7 @@ class CreateEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
     filters: EvalRunFilters = msgspec.field(default_factory=EvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, TraceSelection]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, TraceSelection]:
         """Raises ValueError for an invalid date."""
         request = self.to_request(self.metrics, sampling_rate=self.sampling_rate)
         return request, self.filters.to_domain()
@@ -225,7 +225,7 @@ class CreateBatchEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
 
     trace_ids: TraceIds
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, list[str]]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
         return self.to_request(self.metrics), [str(id_) for id_ in self.trace_ids]
 
 
@@ -235,7 +235,7 @@ class CreateSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=True):
     filters: SessionEvalRunFilters = msgspec.field(default_factory=SessionEvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, SessionSelection]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, SessionSelection]:
         """Raises ValueError for an invalid date."""
         weights = self.signal_weights or {}
         request = self.to_request(
@@ -249,7 +249,7 @@ class CreateBatchSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=Tr
 
     session_ids: SessionIds
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, list[str]]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
         request = self.to_request(self.metrics, signal_weights=self.signal_weights or {})
         return request, self.session_ids
 

@@ -197,7 +197,7 @@ class SessionController(Controller):
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         requested = SESSIONS.parse_page(params, project, matching, sort, order)
-        page = await use_cases.list_sessions(project, matching, sort, order, requested.page)
+        page = await use_cases.tracing.list_sessions(project, matching, sort, order, requested.page)
         summaries = [SessionSummary.from_domain(session) for session in page.items]
         return requested.respond(page, summaries)
 
@@ -210,7 +210,7 @@ class SessionController(Controller):
         use_cases: Injected[UseCases],
     ) -> SessionDetail:
         project = caller.project_id
-        session = await use_cases.read_session(
+        session = await use_cases.tracing.read_session(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
         return SessionDetail.from_session(project, session)
@@ -222,5 +222,5 @@ class SessionController(Controller):
         path: Injected[SessionPath],
         use_cases: Injected[UseCases],
     ) -> SessionDeleteResponse:
-        deleted = await use_cases.delete_session(caller.project_id, path.session_id)
+        deleted = await use_cases.tracing.delete_session(caller.project_id, path.session_id)
         return SessionDeleteResponse(deleted)

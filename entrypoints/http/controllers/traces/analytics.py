@@ -204,7 +204,9 @@ class AnalyticsController(Controller):
         params: Injected[SessionAnalyticsQuery],
         use_cases: Injected[UseCases],
     ) -> list[SessionAnalyticsBucket]:
-        rows = await use_cases.session_volume(caller.project_id, params.period, params.granularity)
+        rows = await use_cases.tracing.session_volume(
+            caller.project_id, params.period, params.granularity
+        )
         return [SessionAnalyticsBucket.from_domain(row) for row in rows]
 
 
@@ -214,12 +216,13 @@ async def _rows(
     period = query.period
     match query.metric:
         case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
-            volume = await use_cases.trace_volume(project, period, query.granularity)
+            volume = await use_cases.tracing.trace_volume(project, period, query.granularity)
             return [AnalyticsBucket.from_domain(row) for row in volume]
         case AnalyticsMetric.COST | AnalyticsMetric.TOKENS:
-            usage = await use_cases.token_usage(project, period, query.granularity)
+            usage = await use_cases.tracing.token_usage(project, period, query.granularity)
             return [TokenCostBucket.from_domain(row) for row in usage]
         case AnalyticsMetric.MODELS:
             return [
-                TopModel.from_domain(row) for row in await use_cases.top_models(project, period)
+                TopModel.from_domain(row)
+                for row in await use_cases.tracing.top_models(project, period)
             ]

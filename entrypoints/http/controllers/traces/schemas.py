@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from application.tracing.edit import EDITED_MAX
+from application.tracing.edit import EDITED_TRACES_MAX
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing import analytics
 from domain.tracing.change import UNCHANGED, Clearable
@@ -406,7 +406,7 @@ def _clearable_object(value: Raw | UnsetType) -> Clearable[JsonText]:
     return UNCHANGED if value is UNSET else optional_object(value)
 
 
-type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_MAX)]
+type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_TRACES_MAX)]
 
 
 class BatchDeleteRequest(msgspec.Struct, frozen=True):

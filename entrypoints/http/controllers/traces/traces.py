@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, delete, get, patch, post
 from msgspec import Meta
 
-from application.tracing.edit import EDITED_MAX
+from application.tracing.edit import EDITED_TRACES_MAX
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
@@ -201,8 +201,8 @@ DELETE_BATCH: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),
     summary="Delete many traces",
     description=(
-        f"Deletes 1 to {EDITED_MAX} traces with their spans and scores, and returns how many "
-        "existed. Ids of traces that the project doesn't have are ignored."
+        f"Deletes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and returns how "
+        "many existed. Ids of traces that the project doesn't have are ignored."
     ),
     example={"deleted": 1},
     body_example={"trace_ids": [examples.TRACE_ID]},
@@ -212,8 +212,8 @@ TAG_BATCH: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Tag many traces",
     description=(
-        f"Removes tags from 1 to {EDITED_MAX} traces, then adds others. If tags were added, the "
-        "tags of a trace are sorted, without duplicates; if tags were only removed, the others "
+        f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags were added, "
+        "the tags of a trace are sorted, without duplicates; if tags were only removed, the others "
         "keep their order."
     ),
     example={"updated": 1},
@@ -235,7 +235,7 @@ class TraceController(Controller):
         content: Injected[NewTrace],
         use_cases: Injected[UseCases],
     ) -> TraceAccepted:
-        await use_cases.ingest_trace(caller.project_id, content)
+        await use_cases.tracing.ingest_trace(caller.project_id, content)
         return _accepted(content.id)
 
     @post("/batch", status_code=202, **INGEST_BATCH)
@@ -249,7 +249,9 @@ class TraceController(Controller):
         config = http_context(request).config
         items = [_parse_item(item, config) for item in content]
         valid = [item for item in items if isinstance(item, Trace)]
-        stored = iter(await use_cases.ingest_batch(caller.project_id, valid) if valid else ())
+        stored = iter(
+            await use_cases.tracing.ingest_batch(caller.project_id, valid) if valid else ()
+        )
         outcomes = [item if isinstance(item, Invalid) else next(stored) for item in items]
         if all(outcomes):
             raise Invalid.fields(_errors_of_all(outcomes))
@@ -275,7 +277,7 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> SpansAccepted:
         spans: Sequence[Span] = content
-        await use_cases.add_spans(caller.project_id, TraceId(path.trace_id), spans)
+        await use_cases.tracing.add_spans(caller.project_id, TraceId(path.trace_id), spans)
         ids: list[SpanId] = [span.id for span in spans]
         return SpansAccepted(list(ids))
 
@@ -289,7 +291,7 @@ class TraceController(Controller):
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         requested = TRACES.parse_page(params, project, matching, sort, order)
-        page = await use_cases.list_traces(project, matching, sort, order, requested.page)
+        page = await use_cases.tracing.list_traces(project, matching, sort, order, requested.page)
         return requested.respond(page, [TraceListItem.from_domain(trace) for trace in page.items])
 
     @get("/users", **LIST_USERS)
@@ -301,7 +303,7 @@ class TraceController(Controller):
     ) -> PaginatedResponse[UserSummary]:
         project = caller.project_id
         requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
-        page = await use_cases.list_users(project, requested.page)
+        page = await use_cases.tracing.list_users(project, requested.page)
         return requested.respond(page, [UserSummary.from_domain(user) for user in page.items])
 
     @get("/{trace_id:str}", **READ)
@@ -312,7 +314,7 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> TraceResponse:
         project = caller.project_id
-        trace = await use_cases.read_trace(project, TraceId(path.trace_id))
+        trace = await use_cases.tracing.read_trace(project, TraceId(path.trace_id))
         return TraceResponse.from_domain(project, trace)
 
     @patch("/{trace_id:str}", **CHANGE)
@@ -324,7 +326,7 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> TraceResponse:
         project = caller.project_id
-        trace = await use_cases.change_trace(project, TraceId(path.trace_id), content)
+        trace = await use_cases.tracing.change_trace(project, TraceId(path.trace_id), content)
         return TraceResponse.from_domain(project, trace)
 
     @patch("/{trace_id:str}/spans/{span_id:str}", **CHANGE_SPAN)
@@ -336,7 +338,9 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> SpanResponse:
         trace = TraceId(path.trace_id)
-        span = await use_cases.change_span(caller.project_id, trace, SpanId(path.span_id), content)
+        span = await use_cases.tracing.change_span(
+            caller.project_id, trace, SpanId(path.span_id), content
+        )
         return SpanResponse.from_domain(trace, span)
 
     @delete("/{trace_id:str}", status_code=204, **DELETE)
@@ -346,7 +350,7 @@ class TraceController(Controller):
         path: Injected[TracePath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.delete_trace(caller.project_id, TraceId(path.trace_id))
+        await use_cases.tracing.delete_trace(caller.project_id, TraceId(path.trace_id))
 
     @post("/batch/delete", status_code=200, **DELETE_BATCH)
     async def delete_traces(
@@ -356,7 +360,7 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> BatchDeleteResponse:
         ids = [TraceId(id_) for id_ in content.trace_ids]
-        return BatchDeleteResponse(await use_cases.delete_traces(caller.project_id, ids))
+        return BatchDeleteResponse(await use_cases.tracing.delete_traces(caller.project_id, ids))
 
     @post("/batch/tags", status_code=200, **TAG_BATCH)
     async def tag_traces(
@@ -366,7 +370,7 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> BatchTagsResponse:
         ids = [TraceId(id_) for id_ in content.trace_ids]
-        updated = await use_cases.tag_traces(
+        updated = await use_cases.tracing.tag_traces(
             caller.project_id, ids, content.add_tags, content.remove_tags
         )
         return BatchTagsResponse(updated)

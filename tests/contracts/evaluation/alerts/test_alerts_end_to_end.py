@@ -10,10 +10,10 @@ from standardwebhooks import Webhook as Verifier
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.jobs import RecordedJobs
-from adapters.webhook_sender import HttpCourier
-from application.evaluation.monitors.monitors import MonitorOrder
-from application.evaluation.runs.requests import Order
-from application.jobs import Job, RunDue, TargetDue
+from adapters.webhook_sender import HttpWebhookSender
+from application.evaluation.monitors.monitors import MonitorRequest
+from application.evaluation.runs.requests import RunRequest
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import format_secret
@@ -48,8 +48,8 @@ class MonitoredAgent:
     def __post_init__(self) -> None:
         self.world.now = EARLY
         evaluation = self.world.ports.evaluation
-        courier = HttpCourier(loopback, admits=lambda _: True, allow_private=True)
-        alerting = replace(evaluation.alerting, courier=courier, allow_private=True)
+        webhook_sender = HttpWebhookSender(loopback, is_allowed=lambda _: True, allow_private=True)
+        alerting = replace(evaluation.alerting, webhook_sender=webhook_sender, allow_private=True)
         ports = replace(evaluation, alerting=alerting, judge=self.judge)
         self.do = self.world.with_ports(evaluation=ports).evaluation
         assert isinstance(ports.jobs, RecordedJobs)
@@ -58,10 +58,10 @@ class MonitoredAgent:
     async def create_monitor(
         self, metric: str = "trace_success", model: str | None = None
     ) -> Monitor:
-        order = MonitorOrder(
+        order = MonitorRequest(
             name="hourly",
             of=TargetType.TRACE,
-            run=Order(metrics=[metric], model=model),
+            run=RunRequest(metrics=[metric], model=model),
             selection=TraceSelection(),
             cadence="every_6h",
             only_if_changed=False,  # changes are marked by the database's own clock
@@ -76,16 +76,16 @@ class MonitoredAgent:
     async def advance_six_hours(self) -> None:
         """Fires the monitor, runs the jobs, assesses the alerts and sends the messages."""
         self.world.forward(hours=6)
-        assert await self.do.fire_due_monitors() == 1
+        assert await self.do.run_due_monitors() == 1
         await self.jobs.done(self._do)
-        await self.do.alerts.assess_runs()
+        await self.do.alerts.evaluate_runs()
         await self.do.alerts.deliver_messages()
 
     async def _do(self, job: Job) -> None:
         match job:
-            case RunDue():
+            case PlanRunJob():
                 await self.do.plan_run(job.project, job.run)
-            case TargetDue():
+            case EvaluateTargetJob():
                 await self.do.evaluate_target(job.project, job.run, job.target)
 
 

@@ -1,4 +1,4 @@
-"""Contract of Courier, against receivers on loopback addresses."""
+"""Contract of WebhookSender, against receivers on loopback addresses."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from adapters.webhook_sender import ADDRESSES_MAX, HttpCourier, SystemResolver
-from application.evaluation.ports.alerts import Sent
+from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
+from application.evaluation.ports.alerts import DeliveryResult
 from domain.evaluation.monitors.webhook import format_secret
 from tests.support.builders.values import NOON
 from tests.support.fakes.webhook_receivers import (
@@ -53,15 +53,15 @@ class ScriptedResolver:
 LOCAL = ["127.0.0.1"]
 
 
-def unrestricted_sender(*answers: Sequence[str], **overrides) -> HttpCourier:
+def unrestricted_sender(*answers: Sequence[str], **overrides) -> HttpWebhookSender:
     """Builds a sender that may reach private addresses."""
-    known = {"admits": lambda _: True, "allow_private": True, "timeout_s": WAIT_MAX_S}
-    return HttpCourier(ScriptedResolver(*(answers or (LOCAL,))), **known | overrides)
+    known = {"is_allowed": lambda _: True, "allow_private": True, "timeout_s": WAIT_MAX_S}
+    return HttpWebhookSender(ScriptedResolver(*(answers or (LOCAL,))), **known | overrides)
 
 
-async def send_to(courier, url, **overrides) -> Sent:
+async def send_to(webhook_sender, url, **overrides) -> DeliveryResult:
     webhook = a_webhook(project(), url=url)
-    return await courier.send(a_delivery(webhook, body=BODY, **overrides), webhook, NOON)
+    return await webhook_sender.send(a_delivery(webhook, body=BODY, **overrides), webhook, NOON)
 
 
 # --- messages ----------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ async def test_message_is_signed_as_standard_webhooks_says():
     async with receiver() as there:
         webhook = a_webhook(project(), url=there.url("/a/b?c=%20d"))
         delivery = a_delivery(webhook, body=BODY)
-        assert await unrestricted_sender().send(delivery, webhook, now) == Sent(204)
+        assert await unrestricted_sender().send(delivery, webhook, now) == DeliveryResult(204)
     [(line, head, body)] = there.got
     assert line == "POST /a/b?c=%20d HTTP/1.1"
     assert head["host"] == f"hooks.example:{there.port}"
@@ -104,7 +104,7 @@ async def test_old_signature_is_rejected():
 async def test_response_status_is_reported(line, is_received):
     async with receiver(answer=with_status(line)) as there:
         sent = await send_to(unrestricted_sender(), there.url())
-    assert sent == Sent(int(line[:3]))
+    assert sent == DeliveryResult(int(line[:3]))
     assert sent.is_received is is_received
 
 
@@ -114,7 +114,7 @@ async def test_redirects_are_not_followed(status):
         answer = with_status(f"{status} Away", f"location: {elsewhere.url()}")
         async with receiver(answer=answer) as there:
             sent = await send_to(unrestricted_sender(), there.url())
-    assert sent == Sent(status)
+    assert sent == DeliveryResult(status)
     assert not sent.is_received
     assert elsewhere.got == []
 
@@ -124,7 +124,7 @@ async def test_redirects_are_not_followed(status):
 
 async def test_endless_body_is_not_read():
     async with receiver(answer=endless_body) as there:
-        assert await send_to(unrestricted_sender(), there.url()) == Sent(200)
+        assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(200)
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ async def test_endless_body_is_not_read():
 async def test_invalid_response_is_reported_by_error_code(answer, error):
     async with receiver(answer=answer) as there:
         within_s = SOON_S if error == "timeout" else WAIT_MAX_S
-        courier = unrestricted_sender(timeout_s=within_s)
-        assert await send_to(courier, there.url()) == Sent(None, error)
+        webhook_sender = unrestricted_sender(timeout_s=within_s)
+        assert await send_to(webhook_sender, there.url()) == DeliveryResult(None, error)
 
 
 async def test_closed_port_is_unreachable():
     async with receiver() as there:
         pass
-    assert await send_to(unrestricted_sender(), there.url()) == Sent(None, "unreachable")
+    assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(None, "unreachable")
 
 
 async def test_unknown_host_and_slow_lookup_are_reported():
@@ -163,17 +163,19 @@ async def test_unknown_host_and_slow_lookup_are_reported():
         (unknown, "unknown_host", WAIT_MAX_S),
         (slow, "timeout", SOON_S),
     ):
-        courier = replace(unrestricted_sender(timeout_s=within_s), resolve=resolve)
-        assert await send_to(courier, "http://x.example/") == Sent(None, error)
-    assert await send_to(unrestricted_sender([]), "http://x.example/") == Sent(None, "unknown_host")
+        webhook_sender = replace(unrestricted_sender(timeout_s=within_s), resolve=resolve)
+        assert await send_to(webhook_sender, "http://x.example/") == DeliveryResult(None, error)
+    assert await send_to(unrestricted_sender([]), "http://x.example/") == DeliveryResult(
+        None, "unknown_host"
+    )
 
 
 async def test_unexpected_error_is_reported_as_internal():
     async def broken(host, port):
         raise RuntimeError("no")
 
-    courier = replace(unrestricted_sender(), resolve=broken)
-    assert await send_to(courier, "http://x.example/") == Sent(None, "internal")
+    webhook_sender = replace(unrestricted_sender(), resolve=broken)
+    assert await send_to(webhook_sender, "http://x.example/") == DeliveryResult(None, "internal")
 
 
 # --- admitted addresses ------------------------------------------------------------------------
@@ -195,15 +197,17 @@ async def test_unexpected_error_is_reported_as_internal():
 )
 async def test_private_addresses_are_refused(found):
     async with receiver() as there:
-        courier = HttpCourier(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
-        sent = await send_to(courier, there.url(scheme="https"))
-    assert sent == Sent(None, "refused_target")
+        webhook_sender = HttpWebhookSender(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
+        sent = await send_to(webhook_sender, there.url(scheme="https"))
+    assert sent == DeliveryResult(None, "refused_target")
     assert there.got == []
 
 
 async def test_plain_http_is_refused_before_lookup():
     script = ScriptedResolver(["8.8.8.8"])
-    assert await send_to(HttpCourier(script), "http://x.example/") == Sent(None, "refused_target")
+    assert await send_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
+        None, "refused_target"
+    )
     assert script.asked == []
 
 
@@ -211,12 +215,14 @@ async def test_changed_dns_answer_cannot_redirect_to_private_address():
     # 127.0.0.2 is admitted: it stands for the Internet.
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
         script = ScriptedResolver(["127.0.0.2"], ["127.0.0.1"])
-        courier = replace(
-            unrestricted_sender(), resolve=script, admits=lambda address: address == "127.0.0.2"
+        webhook_sender = replace(
+            unrestricted_sender(), resolve=script, is_allowed=lambda address: address == "127.0.0.2"
         )
-        assert await send_to(courier, outside.url()) == Sent(204)
+        assert await send_to(webhook_sender, outside.url()) == DeliveryResult(204)
         assert script.asked == [("hooks.example", outside.port)]
-        assert await send_to(courier, outside.url()) == Sent(None, "refused_target")
+        assert await send_to(webhook_sender, outside.url()) == DeliveryResult(
+            None, "refused_target"
+        )
     assert len(outside.got) == 1
     assert inside.got == []
 
@@ -224,9 +230,13 @@ async def test_changed_dns_answer_cannot_redirect_to_private_address():
 async def test_first_reachable_address_is_used_up_to_limit():
     async with receiver("127.0.0.2") as there:
         silent = [f"127.0.0.{n}" for n in range(3, 3 + ADDRESSES_MAX - 1)]
-        assert await send_to(unrestricted_sender([*silent, "127.0.0.2"]), there.url()) == Sent(204)
+        assert await send_to(
+            unrestricted_sender([*silent, "127.0.0.2"]), there.url()
+        ) == DeliveryResult(204)
         beyond = [*silent, "127.0.0.9", "127.0.0.2"]
-        assert await send_to(unrestricted_sender(beyond), there.url()) == Sent(None, "unreachable")
+        assert await send_to(unrestricted_sender(beyond), there.url()) == DeliveryResult(
+            None, "unreachable"
+        )
 
 
 async def test_names_are_resolved_by_the_host():
@@ -274,19 +284,19 @@ def tls_contexts(name: str, folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 async def test_tls_verifies_host_name(tmp_path):
     server, client = tls_contexts("hooks.example", tmp_path)
     async with receiver(tls=server) as there:
-        courier = unrestricted_sender(tls=client, allow_private=False)
-        assert await send_to(courier, there.url(scheme="https")) == Sent(204)
+        webhook_sender = unrestricted_sender(tls=client, allow_private=False)
+        assert await send_to(webhook_sender, there.url(scheme="https")) == DeliveryResult(204)
         wrong = there.url(host="other.example", scheme="https")
-        assert await send_to(courier, wrong) == Sent(None, "tls")
+        assert await send_to(webhook_sender, wrong) == DeliveryResult(None, "tls")
         untrusting = unrestricted_sender(allow_private=False)
-        assert await send_to(untrusting, there.url(scheme="https")) == Sent(None, "tls")
+        assert await send_to(untrusting, there.url(scheme="https")) == DeliveryResult(None, "tls")
     [(_, head, _)] = there.got
     assert head["host"] == f"hooks.example:{there.port}"
 
 
 async def test_connections_are_not_reused():
     async with receiver(answer=OK) as there:
-        courier = unrestricted_sender()
+        webhook_sender = unrestricted_sender()
         for _ in range(3):
-            assert await send_to(courier, there.url()) == Sent(204)
+            assert await send_to(webhook_sender, there.url()) == DeliveryResult(204)
     assert [head["connection"] for _, head, _ in there.got] == ["close"] * 3

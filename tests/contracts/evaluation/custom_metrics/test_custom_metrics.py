@@ -36,7 +36,7 @@ async def test_reads_return_metric_as_created(fixture):
     assert await fixture.metrics.all(ours) == [first, second]
     assert await fixture.metrics.get(ours, "b_metric") == second
     assert shown(second) == body
-    assert await fixture.metrics.named(ours, ["b_metric", "nothing", "b_metric"]) == {
+    assert await fixture.metrics.by_names(ours, ["b_metric", "nothing", "b_metric"]) == {
         "b_metric": second
     }
     assert await fixture.metrics.revisions(ours, "b_metric") == [Revision(second.newest, NOON)]
@@ -140,7 +140,7 @@ async def test_archived_metric_is_readable_and_restorable(fixture):
     assert archived == replace(metric, archived_at=at(1))
     again = await fixture.metrics.edit(ours, "finished", lambda it: it.archived(at(2)))
     assert again.archived_at == at(1)
-    assert await fixture.metrics.named(ours, ["finished"]) == {"finished": archived}
+    assert await fixture.metrics.by_names(ours, ["finished"]) == {"finished": archived}
     with pytest.raises(Conflict, match="archived"):
         await fixture.metrics.edit(
             ours, "finished", lambda it: it.revised(a_definition(threshold=1.0), at(3))
@@ -159,7 +159,7 @@ async def test_metrics_of_another_project_are_not_found(fixture):
     ):
         with pytest.raises(NotFound):
             await ask
-    assert await fixture.metrics.named(theirs, ["finished"]) == {}
+    assert await fixture.metrics.by_names(theirs, ["finished"]) == {}
     assert await fixture.metrics.all(theirs) == []
     assert await fixture.metrics.all(ours) == [metric]
 
@@ -181,7 +181,7 @@ async def test_metrics_of_removed_project_are_not_found_or_created(fixture):
     await fixture.made(ours)
     await fixture.remove(ours)
     assert await fixture.metrics.all(ours) == []
-    assert await fixture.metrics.named(ours, ["finished"]) == {}
+    assert await fixture.metrics.by_names(ours, ["finished"]) == {}
     with pytest.raises(NotFound):
         await fixture.metrics.get(ours, "finished")
     with pytest.raises(Unavailable):

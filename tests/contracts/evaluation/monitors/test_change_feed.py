@@ -1,4 +1,4 @@
-"""Contract of Changed, run against every adapter.
+"""Contract of ChangeFeed, run against every adapter.
 
 Its clock is the store's own, so the tests compare watermarks and no times.
 """
@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.tracing.trace import TraceChange, TraceStatus
@@ -26,7 +26,7 @@ async def test_targets_after_watermark_are_those_written_since(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     early, late = trace(), trace()
     await fill(plane, ours, early)
-    mark = await monitoring.changed.edge()
+    mark = await monitoring.changed.readable_until()
     assert await monitoring.targets(ours) == ids(early)
     assert await monitoring.targets(ours, mark) == []
     await fill(plane, ours, late)
@@ -38,7 +38,7 @@ async def test_targets_after_watermark_are_those_written_since(monitoring):
 async def test_late_trace_counts_by_arrival(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     await fill(plane, ours, trace(started_at=at(1_000)))
-    mark = await monitoring.changed.edge()
+    mark = await monitoring.changed.readable_until()
     late = trace(started_at=at(-1_000_000))
     await fill(plane, ours, late)
     assert await monitoring.targets(ours, mark) == ids(late)
@@ -48,7 +48,7 @@ async def test_targets_beyond_upper_watermark_are_left_out(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     first, second = trace(session_id="s"), trace(session_id="t")
     await fill(plane, ours, first)
-    mark = await monitoring.changed.edge()
+    mark = await monitoring.changed.readable_until()
     await fill(plane, ours, second)
     changed = monitoring.changed
     assert await changed.targets(ours, TraceSelection(), None, mark, 9) == ids(first)
@@ -61,7 +61,7 @@ async def test_every_write_of_a_trace_counts(monitoring, how):
     ours, plane = project(), monitoring.evaluating.plane
     one = trace(span(), session_id="s", output=b'"a"')
     await fill(plane, ours, one, trace(session_id="t"))
-    mark = await monitoring.changed.edge()
+    mark = await monitoring.changed.readable_until()
     match how:
         case "sent":
             await plane.traces.put(ours, trace(id=one.id, status=TraceStatus.ERROR))
@@ -80,7 +80,7 @@ async def test_every_write_of_a_trace_counts(monitoring, how):
 async def test_write_that_changes_nothing_does_not_count(monitoring):
     ours, plane, one = project(), monitoring.evaluating.plane, trace(span())
     await fill(plane, ours, one)
-    mark = await monitoring.changed.edge()
+    mark = await monitoring.changed.readable_until()
     await plane.traces.put(ours, one)
     await plane.traces.retag(ours, [one.id], [], ["absent"])
     assert await monitoring.targets(ours, mark) == []
@@ -102,7 +102,7 @@ async def test_targets_come_in_order_up_to_one_over_limit(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     sent = [trace(session_id=f"s{n}") for n in range(5)]
     await fill(plane, ours, *sent)
-    edge = await monitoring.changed.edge()
+    edge = await monitoring.changed.readable_until()
     found = await monitoring.changed.targets(ours, TraceSelection(), None, edge, 2)
     assert found == ids(*sent)[:3]
     found = await monitoring.changed.targets(ours, SESSIONS, None, edge, 2)
@@ -113,7 +113,7 @@ async def test_session_changes_with_any_trace_and_matches_by_selected_traces(mon
     ours, plane = project(), monitoring.evaluating.plane
     failed = [trace(session_id="s", status=TraceStatus.ERROR, user_id="u") for _ in range(2)]
     await fill(plane, ours, *failed, trace(session_id="t", user_id="u"))
-    mark = await monitoring.changed.edge()
+    mark = await monitoring.changed.readable_until()
     await fill(plane, ours, trace(session_id="s", user_id="v"))
     for selection, found in (
         (SESSIONS, ["s"]),
@@ -128,10 +128,13 @@ async def test_session_changes_with_any_trace_and_matches_by_selected_traces(mon
 
 async def test_settle_delay_hides_recent_writes(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
-    now, settled = await monitoring.changed.edge(), await monitoring.settled.edge()
+    now, settled = (
+        await monitoring.changed.readable_until(),
+        await monitoring.settled.readable_until(),
+    )
     assert now.written_at - settled.written_at <= SETTLE_DELAY
     await fill(plane, ours, trace())
-    edge = await monitoring.settled.edge()
+    edge = await monitoring.settled.readable_until()
     assert await monitoring.settled.targets(ours, TraceSelection(), None, edge, 9) == []
     assert len(await monitoring.targets(ours)) == 1
 
@@ -158,7 +161,7 @@ VALUES ($1, $2, 'late', 'late', 'COMPLETED', now(), '{}', '{}', 0, 0, 0, 0, 0, '
 async def test_edge_stays_below_open_transactions(pool, has_written):
     """Later transactions that commit earlier wait for the next call, and none is lost."""
     ours, late = project(), trace()
-    changed = PostgresChanged(pool, NO_DELAY)
+    changed = PostgresChangeFeed(pool, NO_DELAY)
     selection = TraceSelection()
     async with pool.acquire() as connection:
         writing = connection.transaction()
@@ -168,27 +171,27 @@ async def test_edge_stays_below_open_transactions(pool, has_written):
         else:
             await connection.fetchval("SELECT now()")
         await pool.execute(INSERT_TRACE, ours, (other := trace()).id)
-        during = await changed.edge()
+        during = await changed.readable_until()
         assert await changed.targets(ours, selection, None, during, 9) == []
         if not has_written:
             await connection.execute(INSERT_TRACE, ours, late.id)
         await writing.commit()
-    after = await changed.edge()
+    after = await changed.readable_until()
     assert after > during
     assert await changed.targets(ours, selection, during, after, 9) == ids(late, other)
 
 
 @pytest.mark.service
 async def test_rolled_back_transaction_does_not_hold_back_edge(pool):
-    ours, changed = project(), PostgresChanged(pool, NO_DELAY)
+    ours, changed = project(), PostgresChangeFeed(pool, NO_DELAY)
     async with pool.acquire() as connection:
         writing = connection.transaction()
         await writing.start()
         await connection.execute(INSERT_TRACE, ours, trace().id)
-        during = await changed.edge()
+        during = await changed.readable_until()
         await writing.rollback()
     await pool.execute(INSERT_TRACE, ours, (stored := trace()).id)
-    after = await changed.edge()
+    after = await changed.readable_until()
     assert await changed.targets(ours, TraceSelection(), during, after, 9) == ids(stored)
 
 
@@ -206,7 +209,7 @@ async def read_changes_while_writing(monitoring, ours, sent):
     writing = asyncio.gather(*(plane.traces.put(ours, one) for one in sent))
     while True:
         is_over = writing.done()
-        edge = await changed.edge()
+        edge = await changed.readable_until()
         found += await changed.targets(ours, TraceSelection(), mark, edge, 1_000)
         mark = edge
         if is_over:

@@ -1,4 +1,4 @@
-"""Contract of Leadership, run against every adapter."""
+"""Contract of LeaderElection, run against every adapter."""
 
 import asyncio
 import random
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from adapters.memory.evaluation.monitors import Election, MemoryLeadership
-from adapters.postgres.database.leader_election import LEADER, PostgresLeadership
+from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection
+from adapters.postgres.database.leader_election import LEADER, PostgresLeaderElection
 
 TRIES_MAX = 100
 
@@ -20,9 +20,9 @@ async def candidate(adapter, request) -> AsyncIterator[Callable[[], object]]:
 
     def new() -> object:
         if adapter is None:
-            made.append(MemoryLeadership(election))
+            made.append(MemoryLeaderElection(election))
         else:
-            made.append(PostgresLeadership(request.getfixturevalue("postgres_url"), key))
+            made.append(PostgresLeaderElection(request.getfixturevalue("postgres_url"), key))
         return made[-1]
 
     yield new
@@ -33,25 +33,25 @@ async def candidate(adapter, request) -> AsyncIterator[Callable[[], object]]:
 async def test_first_caller_leads_and_keeps_leadership(candidate):
     first, second = candidate(), candidate()
     for _ in range(3):
-        assert await first.is_ours()
-        assert not await second.is_ours()
+        assert await first.is_leader()
+        assert not await second.is_leader()
 
 
 async def test_of_concurrent_candidates_one_leads(candidate):
     many = [candidate() for _ in range(5)]
-    found = await asyncio.gather(*(one.is_ours() for one in many))
+    found = await asyncio.gather(*(one.is_leader() for one in many))
     assert sum(found) == 1
-    assert await asyncio.gather(*(one.is_ours() for one in many)) == found
+    assert await asyncio.gather(*(one.is_leader() for one in many)) == found
 
 
 async def test_released_leadership_passes_to_next(candidate):
     first, second = candidate(), candidate()
-    assert await first.is_ours()
+    assert await first.is_leader()
     await first.close()
-    assert await second.is_ours()
-    assert not await first.is_ours()
+    assert await second.is_leader()
+    assert not await first.is_leader()
     await first.close()  # which no longer leads, so this releases nothing
-    assert await second.is_ours()
+    assert await second.is_leader()
 
 
 # --- over a connection ---------------------------------------------------------------------------
@@ -65,9 +65,11 @@ SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
 
 
 @pytest.fixture
-async def pair(postgres_url) -> AsyncIterator[tuple[PostgresLeadership, PostgresLeadership]]:
+async def pair(
+    postgres_url,
+) -> AsyncIterator[tuple[PostgresLeaderElection, PostgresLeaderElection]]:
     key = random.getrandbits(62)
-    pair = PostgresLeadership(postgres_url, key), PostgresLeadership(postgres_url, key)
+    pair = PostgresLeaderElection(postgres_url, key), PostgresLeaderElection(postgres_url, key)
     yield pair
     for one in pair:
         await one.close()
@@ -76,27 +78,27 @@ async def pair(postgres_url) -> AsyncIterator[tuple[PostgresLeadership, Postgres
 @pytest.mark.service
 async def test_broken_connection_ends_leadership(pool, pair):
     first, second = pair
-    assert await first.is_ours()
+    assert await first.is_leader()
     await pool.execute(TERMINATE_BACKEND, await pool.fetchval(SELECT_LOCK_HOLDER, first.key))
     for _ in range(TRIES_MAX):  # until the server has released the lock
-        if await second.is_ours():
+        if await second.is_leader():
             break
-    assert not await first.is_ours()
-    assert await second.is_ours()
+    assert not await first.is_leader()
+    assert await second.is_leader()
 
 
 @pytest.mark.service
 async def test_unreachable_database_means_no_leadership(pair):
-    nowhere = PostgresLeadership("postgresql://nobody@127.0.0.1:1/nothing")
-    assert not await nowhere.is_ours()
-    assert not await nowhere.is_ours()
+    nowhere = PostgresLeaderElection("postgresql://nobody@127.0.0.1:1/nothing")
+    assert not await nowhere.is_leader()
+    assert not await nowhere.is_leader()
 
 
 @pytest.mark.service
 async def test_follower_keeps_no_connection(pool, pair):
     first, second = pair
-    assert await first.is_ours()
-    assert not await second.is_ours()
+    assert await first.is_leader()
+    assert not await second.is_leader()
     for _ in range(TRIES_MAX):  # until the server has closed its connection
         left = await pool.fetch(SELECT_PIDS_BY_APPLICATION, LEADER)
         if len(left) == 1:
@@ -107,7 +109,7 @@ async def test_follower_keeps_no_connection(pool, pair):
 @pytest.mark.service
 async def test_leader_holds_no_snapshot(pool, pair):
     first, _ = pair
-    assert await first.is_ours()
+    assert await first.is_leader()
     holder = await pool.fetchval(SELECT_LOCK_HOLDER, first.key)
     row = await pool.fetchrow("SELECT * FROM pg_stat_activity WHERE pid = $1", holder)
     assert (row["backend_xid"], row["backend_xmin"]) == (None, None)
@@ -116,9 +118,9 @@ async def test_leader_holds_no_snapshot(pool, pair):
 @pytest.mark.service
 async def test_cancelled_call_leaves_no_lock(pool, pair):
     first, second = pair
-    asking = asyncio.create_task(first.is_ours())
+    asking = asyncio.create_task(first.is_leader())
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert await second.is_ours()
+    assert await second.is_leader()

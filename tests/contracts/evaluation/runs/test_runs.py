@@ -49,7 +49,7 @@ async def test_reads_return_run_as_created(evaluating):
 
 async def test_create_with_existing_id_returns_stored_run(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     again = await evaluating.runs.create(a_run(run.project_id, 5, id=run.id, name="other"), [])
     assert again == await evaluating.progress(run)
     assert (again.run.name, again.run.status) == (None, RUNNING)
@@ -67,7 +67,7 @@ async def test_run_without_targets_completes_when_created(evaluating):
 
 async def test_runs_of_another_project_are_not_found(evaluating):
     run, theirs = a_run(project()), project()
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     for ask in (
         evaluating.runs.get(theirs, run.id),
         evaluating.runs.failures(theirs, run.id),
@@ -111,9 +111,9 @@ async def test_page_lists_one_target_type_newest_first(evaluating):
 async def test_page_reports_progress_of_each_run(evaluating):
     ours = project()
     run, other = a_run(ours), a_run(ours, 1, created_at=later(seconds=1))
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.finish(await evaluating.claim_next(ours), BAD)
-    await evaluating.begun(other, work_of(other))
+    await evaluating.start_run(other, work_of(other))
     page = await evaluating.runs.page(ours, TargetType.TRACE, None, PageRequest())
     assert [one.tally for one in page.items] == [
         Tally(pending=2),
@@ -128,10 +128,10 @@ async def test_failures_include_signals(evaluating):
     ours, one = project(), trace(session_id="s0")
     await fill(evaluating.plane, ours, one)
     run = a_run(ours, 2, target_type=TargetType.SESSION, metrics=("agent_reliability",))
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(ours)
     signal = signal_of(claim.run, one, "confidence").with_outcome(BAD, NOON)
-    await evaluating.assignments.record_signal(claim, signal, NOON)
+    await evaluating.work_queue.record_signal(claim, signal, NOON)
     await evaluating.finish(claim, BAD)
     found, failed = await evaluating.runs.failures(ours, run.id)
     assert found == await evaluating.run(run)
@@ -149,23 +149,23 @@ async def test_failures_include_signals(evaluating):
 
 async def test_cancelling_skips_remaining_work_and_blocks_claims(evaluating):
     ours = project()
-    run = await evaluating.begun(first := a_run(ours, 4), work_of(first))
-    due = await evaluating.assignments.dispatch(ours, NOON)
-    await evaluating.assignments.close(done := await evaluating.claim(due[0]), NOON)
+    run = await evaluating.start_run(first := a_run(ours, 4), work_of(first))
+    due = await evaluating.work_queue.dispatch(ours, NOON)
+    await evaluating.work_queue.close(done := await evaluating.claim(due[0]), NOON)
     held = await evaluating.claim(due[1])
-    assert await evaluating.assignments.record(held, METRICS[0], BAD, NOON)
+    assert await evaluating.work_queue.record(held, METRICS[0], BAD, NOON)
     over = await evaluating.runs.cancel(ours, run.id, later(seconds=5))
     assert (over.run.status, over.run.completed_at) == (CANCELLED, later(seconds=5))
     codes = {"internal": 2, "rate_limited": 1}
     assert over.tally == Tally(evaluated=1, failed=3, skipped=5, codes=codes)
     assert await evaluating.progress(run) == over
-    assert not await evaluating.assignments.is_live(held)
+    assert not await evaluating.work_queue.is_live(held)
     for one in (*due, *(target(run, n) for n in range(4))):
         name = one if isinstance(one, str) else one.target
-        assert await evaluating.assignments.claim(ours, run.id, name, later(days=1)) is None
-    assert not await evaluating.assignments.record(held, METRICS[1], BAD, NOON)
-    assert await evaluating.assignments.close(held, NOON) == ()
-    assert await evaluating.assignments.dispatch(ours, NOON) == []
+        assert await evaluating.work_queue.claim(ours, run.id, name, later(days=1)) is None
+    assert not await evaluating.work_queue.record(held, METRICS[1], BAD, NOON)
+    assert await evaluating.work_queue.close(held, NOON) == ()
+    assert await evaluating.work_queue.dispatch(ours, NOON) == []
     assert await evaluating.progress(run) == over
     skipped = [one for one in await evaluating.scores(run) if one.code == "cancelled"]
     assert len(skipped) == 5
@@ -180,17 +180,17 @@ async def test_second_cancellation_changes_nothing(evaluating, planned):
     run = a_run(project())
     await evaluating.runs.create(run, work_of(run))
     if planned:
-        await evaluating.assignments.plan(run.project_id, run.id, NOON)
+        await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     over = await evaluating.runs.cancel(run.project_id, run.id, later(seconds=1))
     assert over.run.status is CANCELLED
     assert await evaluating.runs.cancel(run.project_id, run.id, later(seconds=2)) == over
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert len(await evaluating.scores(run)) == (4 if planned else 0)
 
 
 async def test_ended_run_cannot_be_cancelled(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.finish_all(run.project_id)
     over = await evaluating.progress(run)
     with pytest.raises(Conflict):
@@ -210,16 +210,16 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
     other = a_run(ours, 1, created_at=later(seconds=1))
     await evaluating.runs.create(run, work_of(run))
     if state != "pending":
-        await evaluating.assignments.plan(ours, run.id, NOON)
-        due = await evaluating.assignments.dispatch(ours, NOON)
+        await evaluating.work_queue.plan(ours, run.id, NOON)
+        due = await evaluating.work_queue.dispatch(ours, NOON)
         claim = await evaluating.claim(due[0])
         signal = signal_of(run, one, "confidence").with_outcome(BAD, NOON)
-        await evaluating.assignments.record_signal(claim, signal, NOON)
+        await evaluating.work_queue.record_signal(claim, signal, NOON)
         await evaluating.finish(claim)
         if state == "completed":
             await evaluating.finish(await evaluating.claim(due[1]))
     assert (await evaluating.run(run)).status.lower() == state
-    await evaluating.begun(other, work_of(other))
+    await evaluating.start_run(other, work_of(other))
     kept = {one.id: one for one in await evaluating.scores(run)}
     await evaluating.runs.delete(ours, run.id, later(hours=1), with_scores=with_scores)
     with pytest.raises(NotFound):
@@ -230,7 +230,7 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
     of_run = [score for score in left if score.run_id is None]
     assert {score.id for score in of_run} == (set() if with_scores else kept.keys())
     assert ScoreOutcome.PENDING not in {score.outcome for score in of_run}
-    assert await evaluating.assignments.claim(ours, run.id, "s1", later(days=1)) is None
+    assert await evaluating.work_queue.claim(ours, run.id, "s1", later(days=1)) is None
     assert (await evaluating.run(other)).status is RUNNING
     with pytest.raises(NotFound):
         await evaluating.runs.delete(ours, run.id, NOON, with_scores=with_scores)
@@ -238,7 +238,7 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
 
 async def test_runs_of_removed_project_are_not_found(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.remove(run.project_id)
     for ask in (
         evaluating.runs.get(run.project_id, run.id),
@@ -261,8 +261,8 @@ async def test_runs_of_removed_project_are_not_found(evaluating):
 async def test_tally_of_ended_run_ignores_later_edits_of_scores(evaluating):
     ours = project()
     run = a_run(ours, 3)
-    await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(ours, NOON)
+    await evaluating.start_run(run, work_of(run))
+    due = await evaluating.work_queue.dispatch(ours, NOON)
     for n, one in enumerate(due):
         await evaluating.finish(await evaluating.claim(one), BAD if n else GOOD)
     over = await evaluating.progress(run)
@@ -279,7 +279,7 @@ async def test_tally_of_ended_run_ignores_later_edits_of_scores(evaluating):
 async def test_tally_of_closed_target_ignores_later_edits_of_scores(evaluating):
     ours = project()
     run = a_run(ours, 3)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(ours)
     await evaluating.finish(claim, BAD)
     [failed, _] = [one for one in await evaluating.scores(run) if one.code]
@@ -291,10 +291,10 @@ async def test_tally_of_closed_target_ignores_later_edits_of_scores(evaluating):
 async def test_tally_of_target_in_flight_follows_its_scores(evaluating):
     ours = project()
     run = a_run(ours, 2)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     assert (await evaluating.progress(run)).tally == Tally(pending=4)
     claim = await evaluating.claim_next(ours)
-    assert await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], BAD, NOON)
     tally = Tally(pending=3, failed=1, codes={"rate_limited": 1})
     assert (await evaluating.progress(run)).tally == tally
     scores = [one for one in await evaluating.scores(run) if one.code]
@@ -305,7 +305,7 @@ async def test_tally_of_target_in_flight_follows_its_scores(evaluating):
 async def test_targets_may_have_different_metrics(evaluating):
     run = a_run(project())
     work = [WorkItem(target(run, n), (METRICS[n],)) for n in range(2)]
-    await evaluating.begun(run, work)
+    await evaluating.start_run(run, work)
     assert await evaluating.outcomes(run) == {
         (one.target, one.metrics[0]): "pending" for one in work
     }

@@ -1,4 +1,4 @@
-"""Contract of Assignments, run against every adapter."""
+"""Contract of WorkQueue, run against every adapter."""
 
 import uuid
 from dataclasses import replace
@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 
 from application.evaluation.ports.work_queue import (
+    ANNOUNCE_TIMEOUT,
     ATTEMPTS_MAX,
-    LATELY,
     LEASE,
-    PLANNED_AT_ONCE,
-    UNHEARD,
+    PLANNED_TARGETS_BATCH,
+    RENEW_DEBOUNCE,
     SignalKey,
 )
-from application.jobs import RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, PlanRunJob
 from domain.evaluation.runs.run import RunStatus, Tally, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import (
@@ -53,7 +53,7 @@ async def test_planning_writes_row_per_pair_and_starts_run(evaluating):
     work = [WorkItem(str(known.id), METRICS), WorkItem(target(run, 7), METRICS[1:])]
     await evaluating.runs.create(run, work)
     assert await evaluating.scores(run) == []
-    assert not await evaluating.assignments.plan(ours, run.id, later(seconds=3))
+    assert not await evaluating.work_queue.plan(ours, run.id, later(seconds=3))
     assert (await evaluating.run(run)).status is RUNNING
     scores = await evaluating.scores(run)
     assert {(str(one.trace_id), one.name, one.id, one.environment) for one in scores} == {
@@ -67,32 +67,32 @@ async def test_planning_writes_row_per_pair_and_starts_run(evaluating):
 
 async def test_session_run_has_session_rows(evaluating):
     run = a_run(project(), 2, **SESSIONS)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     assert await evaluating.trace_scores.of_run(run.project_id, run.id) == []
     scores = await evaluating.session_scores.of_run(run.project_id, run.id)
     assert {one.session_id for one in scores} == {"s0", "s1"}
 
 
 async def test_large_run_is_planned_in_batches_and_starts_after_last(evaluating):
-    run = a_run(project(), PLANNED_AT_ONCE + 1, metrics=METRICS[:1])
+    run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
-    assert await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert (await evaluating.run(run)).status is PENDING
-    assert (await evaluating.progress(run)).tally.pending == PLANNED_AT_ONCE
-    assert await evaluating.assignments.dispatch(run.project_id, NOON) == []
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert (await evaluating.progress(run)).tally.pending == PLANNED_TARGETS_BATCH
+    assert await evaluating.work_queue.dispatch(run.project_id, NOON) == []
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert (await evaluating.run(run)).status is RUNNING
     assert (await evaluating.progress(run)).tally.pending == run.targets
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
 
 
 async def test_deleted_or_foreign_run_is_not_planned(evaluating):
     run = a_run(project())
     await evaluating.runs.create(run, work_of(run))
-    assert not await evaluating.assignments.plan(project(), run.id, NOON)
+    assert not await evaluating.work_queue.plan(project(), run.id, NOON)
     assert (await evaluating.run(run)).status is PENDING
     await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert await evaluating.scores(run) == []
 
 
@@ -102,17 +102,17 @@ async def test_deleted_or_foreign_run_is_not_planned(evaluating):
 async def test_targets_in_flight_are_limited_by_window(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 3)
-    await evaluating.begun(run, work_of(run))
-    first = await evaluating.assignments.dispatch(ours, NOON)
+    await evaluating.start_run(run, work_of(run))
+    first = await evaluating.work_queue.dispatch(ours, NOON)
     assert [one.target for one in first] == [target(run, n) for n in range(WINDOW)]
-    assert await evaluating.assignments.dispatch(ours, NOON) == []
+    assert await evaluating.work_queue.dispatch(ours, NOON) == []
     claims = [await evaluating.claim(one) for one in first]
-    assert await evaluating.assignments.dispatch(ours, NOON) == []
+    assert await evaluating.work_queue.dispatch(ours, NOON) == []
     # The next targets replace those that are closed.
     assert [one.target for one in await evaluating.finish(claims[1])] == [target(run, WINDOW)]
     other = a_run(project(), 1)  # whose project has its own window
-    await evaluating.begun(other, work_of(other))
-    assert len(await evaluating.assignments.dispatch(other.project_id, NOON)) == 1
+    await evaluating.start_run(other, work_of(other))
+    assert len(await evaluating.work_queue.dispatch(other.project_id, NOON)) == 1
 
 
 @pytest.mark.parametrize(
@@ -129,17 +129,17 @@ async def test_session_dispatch_tells_whether_a_signal_asks_judge(
 ):
     of = {"metrics": (metric,), "signal_weights": weights, "model": "openai/m"}
     run = a_run(project(), 1, **SESSIONS | of)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     assert due.asks_judge is asks_judge
 
 
 async def test_dispatch_alternates_between_runs(evaluating):
     ours = project()
     large, small = a_run(ours, 9), a_run(ours, 2, created_at=later(seconds=1))
-    await evaluating.begun(large, work_of(large))
-    first = await evaluating.assignments.dispatch(ours, NOON)
-    await evaluating.begun(small, work_of(small))
+    await evaluating.start_run(large, work_of(large))
+    first = await evaluating.work_queue.dispatch(ours, NOON)
+    await evaluating.start_run(small, work_of(small))
     order = [
         (due.run, due.target)
         for one in first
@@ -153,8 +153,8 @@ async def test_runs_that_start_together_share_the_window(evaluating):
     ours = project()
     runs = [a_run(ours, 9, created_at=later(seconds=n)) for n in range(2)]
     for run in runs:
-        await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(ours, NOON)
+        await evaluating.start_run(run, work_of(run))
+    due = await evaluating.work_queue.dispatch(ours, NOON)
     assert [one.run for one in due] == [runs[0].id, runs[1].id, runs[0].id]
 
 
@@ -170,9 +170,9 @@ async def test_runs_that_start_together_share_the_window(evaluating):
 )
 async def test_dispatch_tells_whether_metrics_ask_judge(evaluating, metrics, model, asks):
     run = a_run(project(), 1, metrics=metrics, model=model)
-    await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(run.project_id, NOON)
-    assert due == [TargetDue(run.project_id, run.id, target(run, 0), asks)]
+    await evaluating.start_run(run, work_of(run))
+    due = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    assert due == [EvaluateTargetJob(run.project_id, run.id, target(run, 0), asks)]
 
 
 # --- claiming --------------------------------------------------------------------------------
@@ -180,14 +180,14 @@ async def test_dispatch_tells_whether_metrics_ask_judge(evaluating, metrics, mod
 
 async def test_claim_is_exclusive_until_lease_expires(evaluating):
     ours = project()
-    run = await evaluating.begun(first := a_run(ours), work_of(first))
-    [due, other] = await evaluating.assignments.dispatch(ours, NOON)
+    run = await evaluating.start_run(first := a_run(ours), work_of(first))
+    [due, other] = await evaluating.work_queue.dispatch(ours, NOON)
     claim = await evaluating.claim(due)
     assert (claim.run, claim.target, claim.metrics, claim.attempt) == (run, due.target, METRICS, 1)
 
     async def again(**period):
         at = later(**period)
-        return await evaluating.assignments.claim(ours, run.id, due.target, at)
+        return await evaluating.work_queue.claim(ours, run.id, due.target, at)
 
     assert await again() is None
     assert await again(seconds=LEASE.total_seconds() - 1) is None
@@ -202,45 +202,45 @@ async def test_undispatched_target_cannot_be_claimed(evaluating):
     await evaluating.runs.create(run, work_of(run))
     for planned in (False, True):
         if planned:
-            await evaluating.assignments.plan(run.project_id, run.id, NOON)
+            await evaluating.work_queue.plan(run.project_id, run.id, NOON)
         for one in (target(run, 0), target(run, 9), "no such thing"):
-            assert await evaluating.assignments.claim(run.project_id, run.id, one, NOON) is None
-    [due, _] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    assert await evaluating.assignments.claim(project(), run.id, due.target, NOON) is None
+            assert await evaluating.work_queue.claim(run.project_id, run.id, one, NOON) is None
+    [due, _] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    assert await evaluating.work_queue.claim(project(), run.id, due.target, NOON) is None
     assert (await evaluating.claim(due)).attempt == 1
 
 
 async def test_second_claim_contains_open_metrics_only(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim = await evaluating.claim(due)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
     again = await evaluating.claim(due, later(minutes=2))
     assert (again.metrics, again.attempt) == (METRICS[1:], 2)
-    assert await evaluating.assignments.record(again, METRICS[1], GOOD, later(minutes=2))
+    assert await evaluating.work_queue.record(again, METRICS[1], GOOD, later(minutes=2))
     last = await evaluating.claim(due, later(minutes=4))
     assert last.metrics == ()
-    await evaluating.assignments.close(last, later(minutes=4))
+    await evaluating.work_queue.close(last, later(minutes=4))
     assert (await evaluating.run(run)).status is COMPLETED
 
 
 async def test_target_is_dead_after_last_attempt(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    dead, now = await evaluating.assignments.dead(), NOON
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    dead, now = await evaluating.work_queue.count_dead(), NOON
     for n in range(ATTEMPTS_MAX):
         assert (await evaluating.claim(due, now)).attempt == n + 1
         now += LEASE
-    last = await evaluating.assignments.claim(due.project, due.run, due.target, now)
+    last = await evaluating.work_queue.claim(due.project, due.run, due.target, now)
     assert last is None
     over = await evaluating.progress(run)
     assert (over.run.status, over.run.completed_at) == (FAILED, now)
     assert over.tally == Tally(evaluated=1, failed=2, codes={"internal": 2})
-    assert await evaluating.assignments.dead() == dead + 1
+    assert await evaluating.work_queue.count_dead() == dead + 1
     await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
-    assert await evaluating.assignments.dead() == dead
+    assert await evaluating.work_queue.count_dead() == dead
 
 
 # --- recording and closing -------------------------------------------------------------------
@@ -248,12 +248,12 @@ async def test_target_is_dead_after_last_attempt(evaluating):
 
 async def test_outcome_is_written_once_and_in_place(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, later(seconds=9))
-    assert not await evaluating.assignments.record(claim, METRICS[0], BAD, later(seconds=10))
-    assert not await evaluating.assignments.record(claim, "coherence", GOOD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, later(seconds=9))
+    assert not await evaluating.work_queue.record(claim, METRICS[0], BAD, later(seconds=10))
+    assert not await evaluating.work_queue.record(claim, "coherence", GOOD, NOON)
     score = (await evaluating.scores(run))[0]
     assert score == before.with_outcome(GOOD, later(seconds=9))
     assert (score.value, score.judge_kind, score.created_at) == ("0.75", "measured", NOON)
@@ -270,56 +270,56 @@ async def test_outcome_is_written_once_and_in_place(evaluating):
 )
 async def test_outcome_is_stored_in_full(evaluating, outcome):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
-    assert await evaluating.assignments.record(claim, METRICS[0], outcome, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], outcome, NOON)
     assert (await evaluating.scores(run))[0] == before.with_outcome(outcome, NOON)
 
 
 async def test_record_all_leaves_out_recorded_metrics(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     first, second = await evaluating.scores(run)
     outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
-    assert await evaluating.assignments.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
-    assert await evaluating.assignments.record_all(claim, outcomes, NOON) == 1
+    assert await evaluating.work_queue.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
+    assert await evaluating.work_queue.record_all(claim, outcomes, NOON) == 1
     assert await evaluating.scores(run) == [
         first.with_outcome(GOOD, NOON),
         second.with_outcome(GOOD, NOON),
     ]
-    assert await evaluating.assignments.record_all(claim, {}, NOON) == 0
+    assert await evaluating.work_queue.record_all(claim, {}, NOON) == 0
 
 
 async def test_record_all_writes_nothing_if_one_outcome_is_invalid(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = await evaluating.scores(run)
     odd = Scored(0.5, "", {"label": float("nan")})
     with pytest.raises(ValueError, match="JSON"):
-        await evaluating.assignments.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
+        await evaluating.work_queue.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
     assert await evaluating.scores(run) == before
 
 
 async def test_correction_is_not_overwritten(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     waiting, remarked = await evaluating.scores(run)
     change = evaluating.trace_scores.change
     edited = await change(run.project_id, waiting.id, CORRECTED, NOON, None)
     remark = ScoreChange(reason="wait", metadata=b'{"a":1}')
     remarked = await change(run.project_id, remarked.id, remark, NOON, None)
-    assert not await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
-    assert await evaluating.assignments.record(claim, METRICS[1], BAD, NOON)
+    assert not await evaluating.work_queue.record(claim, METRICS[0], BAD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[1], BAD, NOON)
     assert await evaluating.scores(run) == [edited, remarked.with_outcome(BAD, NOON)]
 
 
 async def test_correction_survives_cancellation(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     edited, remarked = await evaluating.scores(run)
     change = evaluating.trace_scores.change
     edited = await change(run.project_id, edited.id, CORRECTED, NOON, None)
@@ -332,52 +332,52 @@ async def test_correction_survives_cancellation(evaluating):
 
 async def test_recording_renews_lease(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim, almost = await evaluating.claim(due), LEASE - timedelta(seconds=1)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON + almost)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON + almost)
     again = (due.project, due.run, due.target)
-    assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
-    second = await evaluating.assignments.claim(*again, NOON + almost + LEASE)
+    assert await evaluating.work_queue.claim(*again, NOON + LEASE) is None
+    second = await evaluating.work_queue.claim(*again, NOON + almost + LEASE)
     assert second is not None
     # A worker that has lost the target does not renew its lease for the other.
     late = NOON + almost + 2 * LEASE
-    assert await evaluating.assignments.record(claim, METRICS[1], GOOD, late)
-    assert await evaluating.assignments.claim(*again, late) is not None
+    assert await evaluating.work_queue.record(claim, METRICS[1], GOOD, late)
+    assert await evaluating.work_queue.claim(*again, late) is not None
 
 
 async def test_lease_renewed_recently_is_not_renewed_again(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
-    soon = NOON + LATELY - timedelta(microseconds=1)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, soon)
+    soon = NOON + RENEW_DEBOUNCE - timedelta(microseconds=1)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, soon)
     again = (run.project_id, run.id, claim.target)
-    assert await evaluating.assignments.claim(*again, NOON + LEASE) is not None
+    assert await evaluating.work_queue.claim(*again, NOON + LEASE) is not None
 
 
 async def test_closing_last_target_ends_run(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    due = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claims = [await evaluating.claim(one) for one in due]
     await evaluating.finish(claims[0], BAD)
     assert (await evaluating.run(run)).status is RUNNING
-    assert await evaluating.assignments.is_live(claims[1])
+    assert await evaluating.work_queue.is_live(claims[1])
     await evaluating.finish(claims[1], BAD, later(seconds=7))
     over = await evaluating.progress(run)
     assert over.tally == Tally(evaluated=2, failed=4, codes={"rate_limited": 4})
     assert over.run == run.started().settled(over.tally, later(seconds=7))
     assert over.run.status is FAILED
-    assert not await evaluating.assignments.is_live(claims[1])
+    assert not await evaluating.work_queue.is_live(claims[1])
 
 
 async def test_closing_fails_open_metrics(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
-    await evaluating.assignments.close(claim, later(seconds=1))
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
+    await evaluating.work_queue.close(claim, later(seconds=1))
     scores = await evaluating.scores(run)
     assert [(one.outcome.value, one.code) for one in scores] == [
         ("scored", None),
@@ -388,27 +388,27 @@ async def test_closing_fails_open_metrics(evaluating):
 
 async def test_lost_claim_cannot_close_or_postpone(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     lost = await evaluating.claim(due)
     claim = await evaluating.claim(due, NOON + LEASE)
-    assert await evaluating.assignments.close(lost, NOON + LEASE) == ()
-    await evaluating.assignments.postpone(lost, NOON, FailCode.QUOTA, NOON + LEASE)
+    assert await evaluating.work_queue.close(lost, NOON + LEASE) == ()
+    await evaluating.work_queue.postpone(lost, NOON, FailCode.QUOTA, NOON + LEASE)
     assert (await evaluating.progress(run)).tally == Tally(pending=2)
     await evaluating.finish(claim)
     assert (await evaluating.run(run)).status is COMPLETED
-    assert await evaluating.assignments.close(claim, NOON) == ()
+    assert await evaluating.work_queue.close(claim, NOON) == ()
 
 
 async def test_target_with_deleted_trace_ends_without_scores(evaluating):
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1)
-    await evaluating.begun(run, [WorkItem(str(known.id), METRICS)])
+    await evaluating.start_run(run, [WorkItem(str(known.id), METRICS)])
     claim = await evaluating.claim_next(ours)
     await evaluating.plane.traces.delete(ours, [known.id])
-    assert not await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
-    await evaluating.assignments.close(claim, NOON)
+    assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
+    await evaluating.work_queue.close(claim, NOON)
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally) == (COMPLETED, Tally(evaluated=1))
 
@@ -419,46 +419,46 @@ async def test_target_with_deleted_trace_ends_without_scores(evaluating):
 async def test_postponed_target_is_claimed_when_due(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 1)
-    await evaluating.begun(run, work_of(run))
-    due = (await evaluating.assignments.dispatch(ours, NOON))[0]
+    await evaluating.start_run(run, work_of(run))
+    due = (await evaluating.work_queue.dispatch(ours, NOON))[0]
     claim = await evaluating.claim(due)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
     until = later(minutes=10)
-    await evaluating.assignments.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
     early = until - timedelta(seconds=1)
     again = (due.project, due.run, due.target)
-    assert await evaluating.assignments.claim(*again, early) is None
+    assert await evaluating.work_queue.claim(*again, early) is None
     # it keeps its place in the window
-    assert await evaluating.assignments.dispatch(ours, early) == []
+    assert await evaluating.work_queue.dispatch(ours, early) == []
     second = await evaluating.claim(due, until)
     assert (second.metrics, second.attempt) == (METRICS[1:], 2)
 
 
 async def test_postponing_last_attempt_makes_target_dead(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    dead = await evaluating.assignments.dead()
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    dead = await evaluating.work_queue.count_dead()
     for _ in range(ATTEMPTS_MAX):
         claim = await evaluating.claim(due)
-        await evaluating.assignments.postpone(claim, NOON, FailCode.PROVIDER_ERROR, NOON)
-    assert await evaluating.assignments.claim(due.project, due.run, due.target, NOON) is None
+        await evaluating.work_queue.postpone(claim, NOON, FailCode.PROVIDER_ERROR, NOON)
+    assert await evaluating.work_queue.claim(due.project, due.run, due.target, NOON) is None
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.codes) == (FAILED, {"provider_error": 2})
-    assert await evaluating.assignments.dead() == dead + 1
+    assert await evaluating.work_queue.count_dead() == dead + 1
 
 
 async def test_dead_target_keeps_code_of_its_postponement(
     evaluating,
 ):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim = await evaluating.claim(due)
-    await evaluating.assignments.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
     for n in range(ATTEMPTS_MAX):
         again = (due.project, due.run, due.target)
-        await evaluating.assignments.claim(*again, NOON + n * LEASE)
+        await evaluating.work_queue.claim(*again, NOON + n * LEASE)
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.codes) == (FAILED, {"rate_limited": 2})
 
@@ -468,64 +468,64 @@ async def test_dead_target_keeps_code_of_its_postponement(
 
 async def overdue(evaluating, ours, now):
     """Returns the overdue jobs of one project, since other tests share the database."""
-    return [one for one in await evaluating.assignments.overdue(now) if one.project == ours]
+    return [one for one in await evaluating.work_queue.requeue_overdue(now) if one.project == ours]
 
 
 async def test_unplanned_run_is_announced_again(evaluating):
     run = a_run(project())
-    ours, due = run.project_id, RunDue(run.project_id, run.id)
+    ours, due = run.project_id, PlanRunJob(run.project_id, run.id)
     await evaluating.runs.create(run, work_of(run))
-    assert await overdue(evaluating, ours, NOON + UNHEARD - timedelta(seconds=1)) == []
-    assert await overdue(evaluating, ours, NOON + UNHEARD) == [due]
-    assert await overdue(evaluating, ours, NOON + 1.5 * UNHEARD) == []
-    assert await overdue(evaluating, ours, NOON + 2 * UNHEARD) == [due]
+    assert await overdue(evaluating, ours, NOON + ANNOUNCE_TIMEOUT - timedelta(seconds=1)) == []
+    assert await overdue(evaluating, ours, NOON + ANNOUNCE_TIMEOUT) == [due]
+    assert await overdue(evaluating, ours, NOON + 1.5 * ANNOUNCE_TIMEOUT) == []
+    assert await overdue(evaluating, ours, NOON + 2 * ANNOUNCE_TIMEOUT) == [due]
 
 
 async def test_interrupted_plan_is_announced_again(evaluating):
-    run = a_run(project(), PLANNED_AT_ONCE + 1, metrics=METRICS[:1])
+    run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
-    await evaluating.assignments.plan(run.project_id, run.id, NOON + UNHEARD)
-    assert await overdue(evaluating, run.project_id, NOON + UNHEARD) == []
-    assert await overdue(evaluating, run.project_id, NOON + 2 * UNHEARD) == [
-        RunDue(run.project_id, run.id)
+    await evaluating.work_queue.plan(run.project_id, run.id, NOON + ANNOUNCE_TIMEOUT)
+    assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT) == []
+    assert await overdue(evaluating, run.project_id, NOON + 2 * ANNOUNCE_TIMEOUT) == [
+        PlanRunJob(run.project_id, run.id)
     ]
 
 
 async def test_lost_message_is_announced_again(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    assert await overdue(evaluating, run.project_id, NOON + UNHEARD / 2) == []
-    assert await overdue(evaluating, run.project_id, NOON + UNHEARD) == [due]
-    assert await overdue(evaluating, run.project_id, NOON + 1.5 * UNHEARD) == []
-    assert (await evaluating.claim(due, NOON + UNHEARD)).attempt == 1
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT / 2) == []
+    assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT) == [due]
+    assert await overdue(evaluating, run.project_id, NOON + 1.5 * ANNOUNCE_TIMEOUT) == []
+    assert (await evaluating.claim(due, NOON + ANNOUNCE_TIMEOUT)).attempt == 1
 
 
 async def test_target_of_dead_worker_is_announced_again(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     lost = await evaluating.claim(due)
     assert await overdue(evaluating, run.project_id, NOON + LEASE / 2) == []
     assert await overdue(evaluating, run.project_id, NOON + LEASE) == [due]
-    assert await evaluating.assignments.close(lost, NOON + LEASE) == ()
+    assert await evaluating.work_queue.close(lost, NOON + LEASE) == ()
     assert (await evaluating.claim(due, NOON + LEASE)).attempt == 2
 
 
 async def test_postponed_target_is_announced_when_due(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     until = later(minutes=10)
     claim = await evaluating.claim(due)
-    await evaluating.assignments.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
     assert await overdue(evaluating, run.project_id, until - timedelta(seconds=1)) == []
     assert await overdue(evaluating, run.project_id, until) == [due]
 
 
 async def test_unfilled_window_is_filled(evaluating):
     run = a_run(project(), WINDOW + 2)
-    await evaluating.begun(run, work_of(run))  # and then the worker died
+    await evaluating.start_run(run, work_of(run))  # and then the worker died
     found = await overdue(evaluating, run.project_id, NOON)
     assert [one.target for one in found] == [target(run, n) for n in range(WINDOW)]
     assert await overdue(evaluating, run.project_id, NOON) == []
@@ -537,20 +537,20 @@ async def test_oldest_waiting_reports_age_of_oldest_job(evaluating):
     now, begin = NOON, NOON - age
 
     async def waits():
-        found = await evaluating.assignments.oldest_waiting(now)
+        found = await evaluating.work_queue.oldest_wait(now)
         return found is not None and found >= longest
 
     run = a_run(ours, 1, created_at=begin)
     await evaluating.runs.create(run, work_of(run))
-    assert await evaluating.assignments.oldest_waiting(now) == age
-    assert await evaluating.assignments.oldest_waiting(begin) == timedelta()
-    await evaluating.assignments.plan(ours, run.id, begin)
+    assert await evaluating.work_queue.oldest_wait(now) == age
+    assert await evaluating.work_queue.oldest_wait(begin) == timedelta()
+    await evaluating.work_queue.plan(ours, run.id, begin)
     assert not await waits()
-    [due] = await evaluating.assignments.dispatch(ours, begin)
+    [due] = await evaluating.work_queue.dispatch(ours, begin)
     assert await waits()
     claim = await evaluating.claim(due, begin)
-    assert await evaluating.assignments.oldest_waiting(now) == age - LEASE
-    await evaluating.assignments.postpone(claim, later(days=1), FailCode.RATE_LIMITED, begin)
+    assert await evaluating.work_queue.oldest_wait(now) == age - LEASE
+    await evaluating.work_queue.postpone(claim, later(days=1), FailCode.RATE_LIMITED, begin)
     assert not await waits()
     await evaluating.runs.delete(ours, run.id, now, with_scores=True)
 
@@ -559,24 +559,24 @@ async def test_removed_project_gets_no_work(evaluating):
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     run, pending = a_run(ours, 2), a_run(ours, 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.runs.create(pending, work_of(pending))
-    [due, _] = await evaluating.assignments.dispatch(ours, NOON)
-    claim, dead = await evaluating.claim(due), await evaluating.assignments.dead()
+    [due, _] = await evaluating.work_queue.dispatch(ours, NOON)
+    claim, dead = await evaluating.claim(due), await evaluating.work_queue.count_dead()
     await evaluating.remove(ours)
-    again, assignments = later(days=1), evaluating.assignments
-    assert not await assignments.is_live(claim)
-    assert not await assignments.record(claim, METRICS[0], GOOD, NOON)
-    await assignments.record_signal(claim, signal_of(run, known, "confidence"), NOON)
-    await assignments.renew(claim, NOON)
-    await assignments.postpone(claim, NOON, FailCode.QUOTA, NOON)
-    assert await assignments.close(claim, NOON) == ()
-    assert await assignments.claim(ours, run.id, due.target, again) is None
-    assert await assignments.dispatch(ours, again) == []
-    assert not await assignments.plan(ours, pending.id, again)
-    assert await assignments.signals(ours, known.id, {"confidence": KEY}) == []
+    again, work_queue = later(days=1), evaluating.work_queue
+    assert not await work_queue.is_live(claim)
+    assert not await work_queue.record(claim, METRICS[0], GOOD, NOON)
+    await work_queue.record_signal(claim, signal_of(run, known, "confidence"), NOON)
+    await work_queue.renew(claim, NOON)
+    await work_queue.postpone(claim, NOON, FailCode.QUOTA, NOON)
+    assert await work_queue.close(claim, NOON) == ()
+    assert await work_queue.claim(ours, run.id, due.target, again) is None
+    assert await work_queue.dispatch(ours, again) == []
+    assert not await work_queue.plan(ours, pending.id, again)
+    assert await work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     assert await overdue(evaluating, ours, again) == []
-    assert await assignments.dead() == dead
+    assert await work_queue.count_dead() == dead
 
 
 # --- signals ---------------------------------------------------------------------------------
@@ -594,8 +594,8 @@ async def test_signal_is_added_once_while_run_and_trace_exist(evaluating):
     ours, known, gone = project(), trace(session_id="s0"), trace()
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1, **SESSIONS)
-    await evaluating.begun(run, work_of(run))
-    claim, add = await evaluating.claim_next(ours), evaluating.assignments.record_signal
+    await evaluating.start_run(run, work_of(run))
+    claim, add = await evaluating.claim_next(ours), evaluating.work_queue.record_signal
     first = measured(run, known)
     await add(claim, first, NOON)
     await add(claim, measured(run, known, value=0.9), NOON)
@@ -611,25 +611,25 @@ async def test_recording_signal_renews_lease(evaluating):
     ours, known = project(), trace(session_id="s0")
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1, **SESSIONS)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(ours)
-    await evaluating.assignments.record_signal(claim, measured(run, known), NOON + LEASE / 2)
+    await evaluating.work_queue.record_signal(claim, measured(run, known), NOON + LEASE / 2)
     again = (ours, run.id, "s0")
-    assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
-    assert await evaluating.assignments.claim(*again, NOON + 1.5 * LEASE) is not None
+    assert await evaluating.work_queue.claim(*again, NOON + LEASE) is None
+    assert await evaluating.work_queue.claim(*again, NOON + 1.5 * LEASE) is not None
 
 
 async def test_lease_is_renewed_without_recording(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
-    await evaluating.assignments.renew(claim, NOON + LEASE / 2)
-    assert await evaluating.assignments.claim(*again, claim.target, NOON + LEASE) is None
+    await evaluating.work_queue.renew(claim, NOON + LEASE / 2)
+    assert await evaluating.work_queue.claim(*again, claim.target, NOON + LEASE) is None
     assert "pending" in (await evaluating.outcomes(run)).values()
-    assert await evaluating.assignments.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
+    assert await evaluating.work_queue.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
     # A worker that has lost the target does not renew its lease for the other.
-    await evaluating.assignments.renew(claim, NOON + 2.5 * LEASE)
-    assert await evaluating.assignments.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
+    await evaluating.work_queue.renew(claim, NOON + 2.5 * LEASE)
+    assert await evaluating.work_queue.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
 
 
 async def test_newest_signal_of_each_name_with_same_key_is_reused(evaluating):
@@ -637,18 +637,18 @@ async def test_newest_signal_of_each_name_with_same_key_is_reused(evaluating):
     await fill(evaluating.plane, ours, known, other)
     runs = [a_run(ours, 1, created_at=later(seconds=n), **SESSIONS) for n in range(4)]
     for run in runs:
-        await evaluating.begun(run, work_of(run))
+        await evaluating.start_run(run, work_of(run))
     claims = [
-        await evaluating.claim(one) for one in await evaluating.assignments.dispatch(ours, NOON)
+        await evaluating.claim(one) for one in await evaluating.work_queue.dispatch(ours, NOON)
     ]
     by_run = {claim.run.id: claim for claim in claims}
 
     async def add(n, score):
-        await evaluating.assignments.record_signal(by_run[runs[n].id], score, NOON)
+        await evaluating.work_queue.record_signal(by_run[runs[n].id], score, NOON)
         return score
 
     async def found(**wanted):
-        scores = await evaluating.assignments.signals(ours, known.id, wanted)
+        scores = await evaluating.work_queue.find_signals(ours, known.id, wanted)
         return {one.name: one for one in scores}
 
     assert await found(confidence=KEY) == {}
@@ -673,7 +673,7 @@ async def test_newest_signal_of_each_name_with_same_key_is_reused(evaluating):
     assert [one.value for one in (await found(confidence=KEY)).values()] == ["0.3"]
     await evaluating.trace_scores.change(ours, newer.id, CORRECTED, NOON, None)
     assert await found(confidence=KEY) == {"confidence": older}
-    assert await evaluating.assignments.signals(project(), known.id, both) == []
+    assert await evaluating.work_queue.find_signals(project(), known.id, both) == []
 
 
 @pytest.mark.parametrize(
@@ -706,7 +706,7 @@ async def test_scores_without_run_or_key_are_not_signals(evaluating, overrides):
         "updated_at": NOON,
     }
     await evaluating.trace_scores.add(TraceScore(**plain | overrides))
-    assert await evaluating.assignments.signals(ours, known.id, {"confidence": KEY}) == []
+    assert await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     await evaluating.trace_scores.add(TraceScore(**plain | {"id": ScoreId(uuid.uuid4())}))
-    found = await evaluating.assignments.signals(ours, known.id, {"confidence": KEY})
+    found = await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY})
     assert len(found) == 1

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
-from application.evaluation.ports.work_queue import LEASE, UNHEARD, Claim
-from application.jobs import Job, RunDue, TargetDue
+from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE, Claim
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.errors import Failure
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
         self.jobs_sent: list[Job] = []
         self.claims: list[Claim] = []
         self.measured = set[tuple[RunId, str, str]]()
-        self.dead_before = self.runner.run(self.postgres.assignments.dead())
+        self.dead_before = self.runner.run(self.postgres.work_queue.count_dead())
         self.create(0, 3, TargetType.TRACE, 3)
         self.plan(0)
 
@@ -142,7 +142,7 @@ class Histories(RuleBasedStateMachine):
         )
         self.run_on_both(lambda to: to.runs.create(run, work))
         self.runs.append(run)
-        self.jobs_sent.append(RunDue(run.project_id, run.id))
+        self.jobs_sent.append(PlanRunJob(run.project_id, run.id))
 
     @rule(which=indexes)
     def create_again(self, which: int) -> None:
@@ -153,7 +153,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=indexes)
     def plan(self, which: int) -> None:
         if run := self._pick(self.runs, which):
-            self.run_on_both(lambda to: to.assignments.plan(run.project_id, run.id, self.now))
+            self.run_on_both(lambda to: to.work_queue.plan(run.project_id, run.id, self.now))
 
     @rule(which=indexes, really=st.booleans())
     def cancel(self, which: int, really: bool) -> None:
@@ -173,16 +173,16 @@ class Histories(RuleBasedStateMachine):
     @rule(of=st.sampled_from([0, 0, 1]))
     def dispatch(self, of: int) -> None:
         self.jobs_sent += self.run_on_both(
-            lambda to: to.assignments.dispatch(self.projects[of], self.now)
+            lambda to: to.work_queue.dispatch(self.projects[of], self.now)
         )
 
     @rule(which=indexes)
     def claim(self, which: int) -> None:
         """Claims by a job that may be a duplicate, or late."""
-        targets = [one for one in self.jobs_sent if isinstance(one, TargetDue)]
+        targets = [one for one in self.jobs_sent if isinstance(one, EvaluateTargetJob)]
         if due := self._pick(targets, which):
             key = (due.project, due.run, due.target, self.now)
-            if claim := self.run_on_both(lambda to: to.assignments.claim(*key)):
+            if claim := self.run_on_both(lambda to: to.work_queue.claim(*key)):
                 self.claims.append(claim)
 
     @rule(which=indexes, metric=st.integers(0, 1), outcome=outcomes)
@@ -194,7 +194,7 @@ class Histories(RuleBasedStateMachine):
             self._record(claim, name, outcome)
 
     def _record(self, claim: Claim, metric: str, outcome: Outcome) -> None:
-        if self.run_on_both(lambda to: to.assignments.record(claim, metric, outcome, self.now)):
+        if self.run_on_both(lambda to: to.work_queue.record(claim, metric, outcome, self.now)):
             pair = (claim.run.id, claim.target, metric)
             assert pair not in self.measured
             self.measured.add(pair)
@@ -205,23 +205,23 @@ class Histories(RuleBasedStateMachine):
         if claim is not None and claim.run.target_type is TargetType.SESSION:
             signal = signal_of(claim.run, self.settled[of], "confidence", self.now)
             score = signal.with_outcome(outcome, self.now)
-            self.run_on_both(lambda to: to.assignments.record_signal(claim, score, self.now))
+            self.run_on_both(lambda to: to.work_queue.record_signal(claim, score, self.now))
 
     @rule(which=indexes)
     def renew(self, which: int) -> None:
         if claim := self._pick(self.claims, which):
-            self.run_on_both(lambda to: to.assignments.renew(claim, self.now))
+            self.run_on_both(lambda to: to.work_queue.renew(claim, self.now))
 
     @rule(which=indexes)
     def close(self, which: int) -> None:
         if claim := self._pick(self.claims, which):
-            self.jobs_sent += self.run_on_both(lambda to: to.assignments.close(claim, self.now))
+            self.jobs_sent += self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
 
     @rule(which=indexes, seconds=waits, code=codes)
     def postpone(self, which: int, seconds: int, code: FailCode) -> None:
         if claim := self._pick(self.claims, which):
             until = self.now + timedelta(seconds=seconds)
-            self.run_on_both(lambda to: to.assignments.postpone(claim, until, code, self.now))
+            self.run_on_both(lambda to: to.work_queue.postpone(claim, until, code, self.now))
 
     # --- time, people, upkeep ---
 
@@ -246,7 +246,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def overdue(self) -> None:
         async def act(to: Evaluating) -> list[Job]:
-            return self._ours(list(await to.assignments.overdue(self.now)))
+            return self._ours(list(await to.work_queue.requeue_overdue(self.now)))
 
         self.jobs_sent += self.run_on_both(act)
 
@@ -259,7 +259,7 @@ class Histories(RuleBasedStateMachine):
     def every_read_agrees(self) -> None:
         async def read(to: Evaluating) -> Any:
             """Reads all runs, each with its scores and failures."""
-            found: list[Any] = [await to.assignments.is_live(one) for one in self.claims[-2:]]
+            found: list[Any] = [await to.work_queue.is_live(one) for one in self.claims[-2:]]
             for of in self.projects:
                 for kind in TargetType:
                     page = await to.runs.page(of, kind, None, ALL)
@@ -276,8 +276,8 @@ class Histories(RuleBasedStateMachine):
         self.run_on_both(read)
         for of in self.projects:
             assert self.runner.run(self.pool.fetchval(COUNT_IN_FLIGHT, of)) <= WINDOW
-        dead = self.runner.run(self.postgres.assignments.dead())
-        assert dead - self.dead_before == self.runner.run(self.model.assignments.dead())
+        dead = self.runner.run(self.postgres.work_queue.count_dead())
+        assert dead - self.dead_before == self.runner.run(self.model.work_queue.count_dead())
 
     def teardown(self) -> None:
         """Upkeep ends every run, whatever jobs were lost; then every run is deleted."""
@@ -286,7 +286,7 @@ class Histories(RuleBasedStateMachine):
         for _ in range(ROUNDS_MAX):
             if all(self._is_over(run) for run in self.runs):
                 break
-            self.now += max(LEASE, UNHEARD, timedelta(minutes=10))
+            self.now += max(LEASE, ANNOUNCE_TIMEOUT, timedelta(minutes=10))
             self.jobs_sent = []
             self.overdue()
             for job in list(self.jobs_sent):
@@ -302,15 +302,15 @@ class Histories(RuleBasedStateMachine):
         return isinstance(found, type) or is_over(found.run)
 
     def _do(self, job: Job) -> None:
-        if isinstance(job, RunDue):
-            self.run_on_both(lambda to: to.assignments.plan(job.project, job.run, self.now))
+        if isinstance(job, PlanRunJob):
+            self.run_on_both(lambda to: to.work_queue.plan(job.project, job.run, self.now))
             return
         key = (job.project, job.run, job.target, self.now)
-        if (claim := self.run_on_both(lambda to: to.assignments.claim(*key))) is None:
+        if (claim := self.run_on_both(lambda to: to.work_queue.claim(*key))) is None:
             return
         for metric in claim.metrics:
             self._record(claim, metric, Failed(FailCode.INTERNAL))
-        self.run_on_both(lambda to: to.assignments.close(claim, self.now))
+        self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
 
 
 async def open_postgres(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluating]:
