@@ -62,7 +62,7 @@ def test_every_sort_has_a_position_type() -> None:
 def test_any_position_round_trips(
     one: tuple[PagedList[Any], Any, Position], order: SortOrder
 ) -> None:
-    paginate, sort, end = one
+    paged, sort, end = one
     first = paged.parse_page(PageQuery(), OURS, None, sort, order)
     cursor = first.respond(Page([], 0, end), []).next_cursor
     assert cursor is not None
