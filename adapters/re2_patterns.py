@@ -12,7 +12,7 @@ MEMORY_MAX: Final = 1 << 20  # bytes of one compiled pattern
 COMPILED_MAX: Final = 256  # of those used most recently, in one process
 
 
-class Re2Patterns:
+class Re2Engine:
     def check(self, pattern: str) -> None:
         if len(pattern) > PATTERN_MAX:
             raise Invalid(f"must have at most {PATTERN_MAX} characters")
@@ -21,7 +21,7 @@ class Re2Patterns:
         except re2.error as error:
             raise Invalid(f"is not a pattern of RE2: {_said(error)}") from error
 
-    def found(self, pattern: str, text: str) -> bool:
+    def search(self, pattern: str, text: str) -> bool:
         try:
             compiled = _compiled(pattern)
         except re2.error:

@@ -18,9 +18,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from application.evaluation.ports.alerts import Delivery, Sent, Webhook
+from application.evaluation.ports.alerts import DeliveryResult
 from domain.errors import Invalid
-from domain.evaluation.monitors.webhook import PORTS, is_public, signature, validate_url
+from domain.evaluation.monitors.webhook import (
+    PORTS,
+    Delivery,
+    Webhook,
+    is_public,
+    signature,
+    validate_url,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -64,7 +71,7 @@ def _addresses(host: str, port: int) -> Sequence[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class HttpCourier:
+class HttpWebhookSender:
     """`admits` says which addresses may be connected to; `allow_private` takes plain http too."""
 
     resolve: Resolve
@@ -74,14 +81,14 @@ class HttpCourier:
     timeout_s: float = TIMEOUT_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
 
-    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self._sent(delivery, webhook, now)
         except Exception as error:  # noqa: BLE001 - of one message, whatever it is; the others go on
-            return Sent(None, _why(error, webhook))
+            return DeliveryResult(None, _why(error, webhook))
 
-    async def _sent(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+    async def _sent(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         import httpx2  # noqa: PLC0415 - slow to import, and only workers need it
 
         url = validate_url(webhook.url, allow_private=self.allow_private)
@@ -122,7 +129,7 @@ def _system_tls() -> ssl.SSLContext:
 
 async def _posted(
     client: "httpx2.AsyncClient", url: str, address: str, head: Mapping[str, str], body: bytes
-) -> Sent:
+) -> DeliveryResult:
     import httpx2  # noqa: PLC0415
 
     meant = httpx2.URL(url)
@@ -133,7 +140,7 @@ async def _posted(
         content=body,
         extensions={"sni_hostname": meant.host},
     ) as answer:
-        return Sent(answer.status_code)  # nothing of its body is read
+        return DeliveryResult(answer.status_code)  # nothing of its body is read
 
 
 def _head(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str, str]:

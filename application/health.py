@@ -1,19 +1,19 @@
-"""Whether the service can do its work."""
+"""Whether the service is ready."""
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from application.ports import Part, PartState
+from application.ports import HealthCheck, HealthStatus
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReadiness:
-    """Asks every part at once."""
+    """Runs all health checks concurrently."""
 
-    parts: Mapping[str, Part]
+    checks: Mapping[str, HealthCheck]
 
-    async def __call__(self) -> Mapping[str, PartState]:
-        """The state of each part by its name."""
-        states = await asyncio.gather(*(part.check() for part in self.parts.values()))
-        return dict(zip(self.parts, states, strict=True))
+    async def __call__(self) -> Mapping[str, HealthStatus]:
+        """The status of each check by its name."""
+        states = await asyncio.gather(*(check.check() for check in self.checks.values()))
+        return dict(zip(self.checks, states, strict=True))

@@ -1,4 +1,4 @@
-"""Writes that have an effect once, however often they are sent."""
+"""Idempotency keys: a write has its effect once, however often it is sent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,73 +8,84 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from application.ports import Attempt, Clock, NewId, Replies, Reply, Turn
+from application.ports import (
+    Clock,
+    IdempotencyLock,
+    IdempotencyStore,
+    IdempotentRequest,
+    NewId,
+    StoredResponse,
+)
 from domain.errors import Unavailable
 
-LOOK_EVERY_S: Final = 0.1
-LOOKS_MAX: Final = 200  # so 20 s, which is longer than HELD: who waits for a dead one takes over
-STEPS_MAX: Final = 1_000  # of one round of sweeping
+POLL_INTERVAL_S: Final = 0.1
+POLLS_MAX: Final = 200  # 20 s: longer than a lock, so that a waiting request replaces a dead one
+STEPS_MAX: Final = 1_000  # of one round of deletions
 
-type Pause = Callable[[float], Awaitable[None]]
-"""Lets so many seconds pass."""
+type Sleep = Callable[[float], Awaitable[None]]
+"""Waits for so many seconds."""
 
-type Write = Callable[[UUID], Awaitable[Reply]]
-"""Makes the object of this id, or finds that it was made, and says what to answer."""
+type Write = Callable[[UUID], Awaitable[StoredResponse]]
+"""Creates the object of this id, or finds it, and returns the response."""
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerOnce:
-    """Does a write that wasn't done yet, and gives its answer again where it was."""
+class RunIdempotently:
+    """Does a write if it wasn't done yet; otherwise returns its stored response."""
 
-    replies: Replies
-    kept_for: timedelta
+    responses: IdempotencyStore
+    retention: timedelta
     clock: Clock
     new_id: NewId
 
-    async def __call__(self, attempt: Attempt, write: Write, pause: Pause = asyncio.sleep) -> Reply:
-        """The first reply to succeed; while another request is at it, waits for its reply.
+    async def __call__(
+        self, request: IdempotentRequest, write: Write, sleep: Sleep = asyncio.sleep
+    ) -> StoredResponse:
+        """The response of the first attempt that succeeds. Waits while another attempt runs.
 
-        Raises what `write` raises, and isn't remembered then; Conflict where the key belongs to
-        another request; Unavailable where the other one takes too long.
+        Raises what `write` raises; then no response is stored. Raises Conflict if the key belongs
+        to another request, Unavailable if the other attempt takes too long.
         """
-        turn = await self._awaited(attempt, pause)
-        if isinstance(turn, Reply):
-            return turn
+        lock = await self._acquire(request, sleep)
+        if isinstance(lock, StoredResponse):
+            return lock
         try:
-            reply = await write(turn.object_id)
+            response = await write(lock.object_id)
         except Exception:
-            with suppress(Unavailable):  # it runs out by itself
-                await self.replies.release(attempt, turn, self.clock())
+            with suppress(Unavailable):  # the lock expires by itself
+                await self.responses.release(request, lock, self.clock())
             raise
         try:
-            return await self.replies.keep(attempt, turn, reply)
+            return await self.responses.complete(request, lock, response)
         except Unavailable:
-            return reply  # it is done; a repeat finds the object by its id
+            return response  # the write is done; a retry finds the object by its id
 
-    async def _awaited(self, attempt: Attempt, pause: Pause) -> Turn | Reply:
-        """Between two looks nothing is held, least of all a connection."""
-        for _ in range(LOOKS_MAX):
+    async def _acquire(
+        self, request: IdempotentRequest, sleep: Sleep
+    ) -> IdempotencyLock | StoredResponse:
+        """Polls. Between two polls nothing is held, in particular no connection."""
+        for _ in range(POLLS_MAX):
             now = self.clock()
-            found = await self.replies.begin(attempt, self.new_id(), now, now + self.kept_for)
+            found = await self.responses.begin(request, self.new_id(), now, now + self.retention)
             if found is not None:
                 return found
-            await pause(LOOK_EVERY_S)
+            await sleep(POLL_INTERVAL_S)
         raise Unavailable("The same request is still in progress; try again")
 
 
 @dataclass(frozen=True, slots=True)
-class SweepReplies:
-    """Forgets the replies that have been kept for long enough."""
+class DeleteExpiredResponses:
+    """Deletes the stored responses whose retention has ended."""
 
-    replies: Replies
+    responses: IdempotencyStore
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many were forgotten. Raises Unavailable; what went before stays gone."""
-        swept = 0
+        """The number of deleted responses. Raises Unavailable; earlier batches stay deleted."""
+        deleted = 0
         for _ in range(STEPS_MAX):
-            gone = await self.replies.sweep(self.clock())
-            swept += gone
-            if not gone:
+            batch = await self.responses.delete_expired(self.clock())
+            deleted += batch
+            if not batch:
                 break
-        return swept
+        return deleted

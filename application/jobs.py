@@ -1,4 +1,4 @@
-"""What is due later, and how workers are told of it."""
+"""Background jobs, and the port that announces them to workers."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,16 +9,16 @@ from domain.ids import ProjectId, RunId
 
 
 @dataclass(frozen=True, slots=True)
-class RunDue:
-    """A run that is stored and not planned yet."""
+class PlanRunJob:
+    """Plan a stored run."""
 
     project: ProjectId
     run: RunId
 
 
 @dataclass(frozen=True, slots=True)
-class TargetDue:
-    """One target of a run. `asks_judge` where some of it may wait for a model."""
+class EvaluateTargetJob:
+    """Evaluate one target of a run. `asks_judge`: whether some of it may wait for a model."""
 
     project: ProjectId
     run: RunId
@@ -26,30 +26,30 @@ class TargetDue:
     asks_judge: bool = False
 
 
-type Job = RunDue | TargetDue
+type Job = PlanRunJob | EvaluateTargetJob
 
 
-class Lane(StrEnum):
-    """Jobs that wait for each other and for no others: a slow model holds up its own lane only."""
+class JobQueue(StrEnum):
+    """The queues. Each has its own workers, so a slow model delays only the `judge` queue."""
 
     PLAN = "plan"
     MEASURE = "measure"
     JUDGE = "judge"
 
 
-def lane_of(job: Job) -> Lane:
-    if isinstance(job, RunDue):
-        return Lane.PLAN
-    return Lane.JUDGE if job.asks_judge else Lane.MEASURE
+def queue_of(job: Job) -> JobQueue:
+    if isinstance(job, PlanRunJob):
+        return JobQueue.PLAN
+    return JobQueue.JUDGE if job.asks_judge else JobQueue.MEASURE
 
 
 class Jobs(Protocol):
-    """Telling workers what is due. Contract of Jobs: tests/contracts/test_jobs.py.
+    """Announces jobs to workers. Contract of Jobs: tests/contracts/test_jobs.py.
 
-    Telling is all it does: what is due stands in the rows of runs and assignments, and whatever
-    was told in vain is found there by `Assignments.overdue`.
+    A message is only a hint: the rows of runs and of the work queue say what is due. If a message
+    is lost, `WorkQueue.requeue_overdue` finds the job in the rows.
     """
 
     async def send(self, *jobs: Job) -> None:
-        """Never raises, and waits two seconds at most; a job may arrive twice, or not at all."""
+        """Never raises, and waits two seconds at most. A job may arrive twice, or never."""
         ...

@@ -12,61 +12,63 @@ from domain.limits import Decision, Limit
 type Clock = Callable[[], datetime]
 """The present instant, aware, in UTC."""
 
-type Ticks = Callable[[], int]
-"""Microseconds of a clock that is never set back; only differences of them mean something."""
+type MonotonicClock = Callable[[], int]
+"""Microseconds of a monotonic clock; only differences are meaningful."""
 
 type NewId = Callable[[], UUID]
-"""An id that nothing else has."""
+"""A new unique id."""
 
 type RandomBytes = Callable[[int], bytes]
-"""So many bytes that nobody can guess."""
+"""So many unpredictable bytes, as for secrets."""
 
 
 @dataclass(frozen=True, slots=True)
-class PartState:
-    """Whether a part of the service does its work; `detail` says what is wrong, or what to know."""
+class HealthStatus:
+    """Whether a part of the service works. `detail` says what is wrong, or worth knowing."""
 
     ok: bool
     detail: str | None = None
 
 
-class Part(Protocol):
-    """Something that the service can't work without. Contract: tests/contracts/test_health.py."""
+class HealthCheck(Protocol):
+    """Checks a dependency of the service.
 
-    async def check(self) -> PartState:
-        """The state right now, within two seconds. Never raises: what fails is told as not ok."""
+    Contract of HealthCheck: tests/contracts/test_health.py.
+    """
+
+    async def check(self) -> HealthStatus:
+        """The present status, within two seconds. Never raises: a failure is a status."""
         ...
 
 
-ADMIT_MAX_S: Final = 0.1  # a hundred times what Redis takes; a request hardly shows it
+ADMIT_MAX_S: Final = 0.1  # a hundred times what Redis needs; barely noticeable in a request
 
 
 class RateLimiter(Protocol):
-    """Who may go on, and who has asked too often. Contract: tests/contracts/test_rate_limiter.py.
+    """Limits requests by bucket. Contract: tests/contracts/test_rate_limiter.py.
 
-    A bucket is whatever is limited together, told by its name; always ask for one by the same
-    limit. No process admits more requests of a bucket than the limit in any span of the window's
-    length, `domain/limits.py` says exactly how; an adapter may hold this for several processes
-    together.
+    A bucket is a name for whatever is limited together; a bucket always has the same limit. No
+    process admits more requests of a bucket than the limit in any interval of the window's length,
+    as `domain/limits.py` defines it. An adapter may enforce this across processes.
     """
 
     async def admit(self, bucket: str, limit: Limit) -> Decision:
-        """Counts a request and admits it, or refuses it and counts nothing; decides by itself.
+        """Admits a request and counts it, or refuses it without counting.
 
-        Waits for other machines ADMIT_MAX_S at most, and never raises: what it relies on may be
-        gone, and then the limit still holds in this process.
+        Waits at most ADMIT_MAX_S for other machines, and never raises. If the shared store fails,
+        the limit still holds within this process.
         """
         ...
 
 
-HELD: Final = timedelta(seconds=10)  # for a write; whoever takes longer may be taken for dead
+IDEMPOTENCY_LOCK_TTL: Final = timedelta(seconds=10)  # then a write's process counts as dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A write that may be sent again: by one key, in one project, of one kind of request.
+class IdempotentRequest:
+    """A write with an idempotency key: identified by project, operation and key.
 
-    `request_hash` is of all that makes it this request and no other.
+    `request_hash` is a hash of everything that distinguishes the request from others.
     """
 
     project: ProjectId
@@ -76,48 +78,52 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What a write was answered with. `body` is as it was shown."""
+class StoredResponse:
+    """The response to a write. `body` is what was sent."""
 
     status: int
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The right to do a write until `held_until`, and the id that its object gets."""
+class IdempotencyLock:
+    """The right to do a write until `locked_until`, and the id that its object gets."""
 
     object_id: UUID
-    held_until: datetime
+    locked_until: datetime
 
 
-class Replies(Protocol):
-    """The replies to writes that may be sent again, for as long as they are kept.
+class IdempotencyStore(Protocol):
+    """The stored responses to writes with an idempotency key.
 
-    Contract of Replies: tests/contracts/test_idempotency.py. What is
-    written is durable on return. All raise Unavailable.
+    Contract of IdempotencyStore: tests/contracts/test_idempotency.py. Writes are durable on
+    return. All raise Unavailable.
     """
 
     async def begin(
-        self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
-        """The reply that is kept; else a turn, for HELD from now; None while another has it.
+        self, request: IdempotentRequest, new: UUID, now: datetime, expires_at: datetime
+    ) -> IdempotencyLock | StoredResponse | None:
+        """The stored response; else a lock for IDEMPOTENCY_LOCK_TTL; None if another has the lock.
 
-        A turn that was released, or has run out, is given to the next: with the id that the first
-        one had where it is the same request, else with `new`. After `expires_at` nothing is known
-        of it. Raises Conflict where the key belongs to another request, which has its reply or its
-        turn, NotFound where the project was removed.
+        A lock that was released or has expired is given to the next attempt: with the first
+        attempt's object id if it is the same request, else with `new`. Everything about the key is
+        forgotten after `expires_at`. Raises Conflict if another request has a response or the lock
+        under this key, NotFound if the project was removed.
         """
         ...
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
-        """Keeps the first reply of an object, and returns it: another's where that was first."""
+    async def complete(
+        self, request: IdempotentRequest, lock: IdempotencyLock, response: StoredResponse
+    ) -> StoredResponse:
+        """Stores the first response of an object and returns it, even if it is another's."""
         ...
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
-        """Ends a turn without a reply. Nothing happens where somebody else has it by now."""
+    async def release(
+        self, request: IdempotentRequest, lock: IdempotencyLock, now: datetime
+    ) -> None:
+        """Ends a lock without a response. Does nothing if another attempt has the lock by now."""
         ...
 
-    async def sweep(self, now: datetime) -> int:
-        """Forgets some of what has expired, in all projects; how many, 0 when none is left."""
+    async def delete_expired(self, now: datetime) -> int:
+        """Deletes some expired rows of all projects; how many, 0 if none is left."""
         ...

@@ -16,8 +16,7 @@ from application.evaluation.ports.workload import Workloads
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
-from application.idempotency import AnswerOnce, SweepReplies
-from application.identity.administration import Administration, Directory, Removals
+from application.idempotency import DeleteExpiredResponses, RunIdempotently
 from application.identity.authenticate import (
     AuthenticateKey,
     AuthenticateToken,
@@ -33,10 +32,10 @@ from application.identity.invitations import (
     RevokeInvitation,
 )
 from application.identity.keys import (
+    ApiKeyFactory,
     CreateKey,
     DeleteKey,
     IssueKey,
-    KeyMint,
     ListKeys,
     ReadKey,
     RevokeKey,
@@ -44,7 +43,7 @@ from application.identity.keys import (
 )
 from application.identity.login import ExchangeLoginCode, IssueLoginCode
 from application.identity.members import ChangeRole, ListMembers, RemoveMember
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
 from application.identity.organizations import (
     CreateOrganization,
     DeleteOrganization,
@@ -53,7 +52,17 @@ from application.identity.organizations import (
     ReadOrganization,
     RenameOrganization,
 )
-from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
+from application.identity.ports import (
+    Administration,
+    ApiKeys,
+    Directory,
+    KeyUsage,
+    Organizations,
+    Projects,
+    RemovedProjects,
+    Tokens,
+    Users,
+)
 from application.identity.projects import (
     ChangeProject,
     ChangeRetention,
@@ -62,10 +71,10 @@ from application.identity.projects import (
     ListProjects,
     ReadProject,
 )
-from application.identity.purge import SweepRemoved
-from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
+from application.identity.purge import PurgeRemovedProjects
+from application.ports import Clock, HealthCheck, IdempotencyStore, NewId, RandomBytes, RateLimiter
 from application.pricing.use_cases import PricingPorts, PricingUseCases
-from application.privacy.use_cases import KeepingPorts, KeepingUseCases
+from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.tracing.analyze import (
     ListUsers,
     SessionVolume,
@@ -101,30 +110,30 @@ class Ports:
     pricing: PricingPorts
     evaluation: EvaluationPorts
     exporting: ExportPorts
-    keeping: KeepingPorts
+    keeping: PrivacyPorts
     keys: ApiKeys
-    uses: KeyUse
+    uses: KeyUsage
     projects: Projects
     users: Users
     organizations: Organizations
     directory: Directory
     administration: Administration
-    removals: Removals
+    removed_projects: RemovedProjects
     tokens: Tokens
     limiter: RateLimiter
-    replies: Replies
+    replies: IdempotencyStore
     workers: Workers
     workloads: Workloads
-    parts: Mapping[str, Part]
+    parts: Mapping[str, HealthCheck]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
-    replies_kept_for: timedelta = timedelta(hours=24)
+    idempotency_ttl: timedelta = timedelta(hours=24)
 
     @property
-    def mint(self) -> KeyMint:
-        return KeyMint(self.clock, self.new_id, self.random)
+    def key_factory(self) -> ApiKeyFactory:
+        return ApiKeyFactory(self.clock, self.new_id, self.random)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +161,7 @@ class UseCases:
     pricing: PricingUseCases
     evaluation: EvaluationUseCases
     exporting: ExportUseCases
-    keeping: KeepingUseCases
+    keeping: PrivacyUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -190,16 +199,19 @@ class UseCases:
     delete_key: DeleteKey
     issue_login_code: IssueLoginCode
     exchange_login_code: ExchangeLoginCode
-    answer_once: AnswerOnce
-    sweep_removed: SweepRemoved
-    sweep_replies: SweepReplies
+    run_idempotently: RunIdempotently
+    purge_removed_projects: PurgeRemovedProjects
+    delete_expired_responses: DeleteExpiredResponses
     check_readiness: CheckReadiness
     clock: Clock  # by which all of them go
 
     @classmethod
     def over(cls, ports: Ports) -> Self:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
-        offices, mint = Offices(ports.administration, clock, new_id), ports.mint
+        editor, key_factory = (
+            OrganizationEditor(ports.administration, clock, new_id),
+            ports.key_factory,
+        )
         judging, most = ports.evaluation.judging, ports.owned_organizations_max
         return cls(
             clock=clock,
@@ -224,46 +236,46 @@ class UseCases:
             pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
             exporting=ExportUseCases.over(ports.exporting, ports.traces, ports.evaluation, clock),
-            keeping=KeepingUseCases.over(ports.keeping, directory, clock, new_id, ports.random),
+            keeping=PrivacyUseCases.over(ports.keeping, directory, clock, new_id, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
             resolve_project=ResolveProject(ports.projects),
-            issue_key=IssueKey(ports.administration, mint),
+            issue_key=IssueKey(ports.administration, key_factory),
             create_organization=CreateOrganization(ports.organizations, most, clock, new_id),
             list_organizations=ListOrganizations(directory),
             read_organization=ReadOrganization(directory),
-            rename_organization=RenameOrganization(offices),
-            delete_organization=DeleteOrganization(offices),
+            rename_organization=RenameOrganization(editor),
+            delete_organization=DeleteOrganization(editor),
             list_audit_log=ListAuditLog(directory),
             list_members=ListMembers(directory),
-            change_role=ChangeRole(offices),
-            remove_member=RemoveMember(offices),
-            invite=Invite(offices),
+            change_role=ChangeRole(editor),
+            remove_member=RemoveMember(editor),
+            invite=Invite(editor),
             list_invitations=ListInvitations(directory, clock),
-            revoke_invitation=RevokeInvitation(offices),
+            revoke_invitation=RevokeInvitation(editor),
             list_my_invitations=ListMyInvitations(directory, clock),
-            accept_invitation=AcceptInvitation(directory, offices),
-            decline_invitation=DeclineInvitation(directory, offices),
-            create_project=CreateProject(offices),
+            accept_invitation=AcceptInvitation(directory, editor),
+            decline_invitation=DeclineInvitation(directory, editor),
+            create_project=CreateProject(editor),
             list_projects=ListProjects(directory),
             read_project=ReadProject(ports.projects),
-            change_project=ChangeProject(offices),
-            change_retention=ChangeRetention(offices),
-            delete_project=DeleteProject(offices),
+            change_project=ChangeProject(editor),
+            change_retention=ChangeRetention(editor),
+            delete_project=DeleteProject(editor),
             read_usage=ReadUsage(directory, judging.ledger, clock),
             read_budget=ReadBudget(ports.projects, judging.budgets, judging.ledger, clock),
-            set_budget=SetBudget(offices, judging.ledger),
-            create_key=CreateKey(offices, mint),
+            set_budget=SetBudget(editor, judging.ledger),
+            create_key=CreateKey(editor, key_factory),
             list_keys=ListKeys(directory),
             read_key=ReadKey(directory),
-            rotate_key=RotateKey(offices, mint),
-            revoke_key=RevokeKey(offices),
-            delete_key=DeleteKey(offices),
-            issue_login_code=IssueLoginCode(ports.organizations, offices, ports.random),
-            exchange_login_code=ExchangeLoginCode(directory, ports.administration, mint),
-            answer_once=AnswerOnce(ports.replies, ports.replies_kept_for, clock, new_id),
-            sweep_removed=SweepRemoved(ports.removals, clock),
-            sweep_replies=SweepReplies(ports.replies, clock),
+            rotate_key=RotateKey(editor, key_factory),
+            revoke_key=RevokeKey(editor),
+            delete_key=DeleteKey(editor),
+            issue_login_code=IssueLoginCode(ports.organizations, editor, ports.random),
+            exchange_login_code=ExchangeLoginCode(directory, ports.administration, key_factory),
+            run_idempotently=RunIdempotently(ports.replies, ports.idempotency_ttl, clock, new_id),
+            purge_removed_projects=PurgeRemovedProjects(ports.removed_projects, clock),
+            delete_expired_responses=DeleteExpiredResponses(ports.replies, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

@@ -1,14 +1,14 @@
-"""Which workers there are: each tells of itself, so that others notice when none does."""
+"""The heartbeat of workers: each worker process records that it is alive."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-SEEN_EVERY: Final = timedelta(seconds=10)
-LOST_AFTER: Final = timedelta(seconds=60)  # of one that hasn't told for so long nothing is expected
-FORGOTTEN_AFTER: Final = timedelta(days=1)
-FORGOTTEN_AT_ONCE: Final = 1_000  # more than workers leave behind between two that tell
+HEARTBEAT_INTERVAL: Final = timedelta(seconds=10)
+WORKER_TIMEOUT: Final = timedelta(seconds=60)  # without a heartbeat; then a worker counts as dead
+WORKER_RETENTION: Final = timedelta(days=1)
+WORKERS_DELETED_MAX: Final = 1_000  # by one heartbeat; more than die between two heartbeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +21,14 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Attendance:
-    """How many workers were seen within LOST_AFTER, and when one last was, within a day."""
+class WorkerStatus:
+    """The number of workers alive within WORKER_TIMEOUT, and the last heartbeat within a day."""
 
     alive: int
     last_seen_at: datetime | None
 
-    def said(self, now: datetime) -> str | None:
-        """What is wrong with it, in words; None while a worker is alive."""
+    def problem(self, now: datetime) -> str | None:
+        """What is wrong, in words; None while a worker is alive."""
         if self.alive:
             return None
         if self.last_seen_at is None:
@@ -37,18 +37,18 @@ class Attendance:
 
 
 class Workers(Protocol):
-    """The workers of an installation, of all its projects together.
+    """The workers of an installation; they serve all projects.
 
     Contract of Workers: tests/contracts/evaluation/work_queue/test_workers.py. All raise
     Unavailable.
     """
 
-    async def seen(self, worker: Worker, now: datetime) -> None:
-        """It lives. Also forgets some of those that weren't seen for FORGOTTEN_AFTER."""
+    async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
+        """The worker is alive. Also deletes some that had no heartbeat for WORKER_RETENTION."""
         ...
 
-    async def left(self, worker: Worker) -> None:
-        """It ends in order, and is forgotten. Nothing happens where it wasn't seen."""
+    async def remove(self, worker: Worker) -> None:
+        """The worker ends regularly. Does nothing if it isn't known."""
         ...
 
-    async def attendance(self, now: datetime) -> Attendance: ...
+    async def status(self, now: datetime) -> WorkerStatus: ...

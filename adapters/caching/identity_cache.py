@@ -11,8 +11,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.identity.administration import Administration, OpenOrganization
-from application.identity.ports import ApiKeys, Meeting, Projects
+from application.identity.ports import (
+    Administration,
+    ApiKeys,
+    KeyOrigin,
+    LockedOrganization,
+    Projects,
+)
 from application.ports import Clock
 from domain.identity.api_key import ApiKey
 from domain.identity.organization import Project
@@ -36,8 +41,8 @@ class RememberedApiKeys:
         await self._inner.mark_used(uses)
         self._answers.change(lambda key: _used(key, uses.get(key.id)))
 
-    async def met(self, meetings: Sequence[Meeting]) -> None:
-        await self._inner.met(meetings)
+    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
+        await self._inner.record_origins(meetings)
 
     def forget_of(self, organization: OrganizationId) -> None:
         """Asks anew about each key of the organization."""
@@ -86,9 +91,9 @@ class RememberedAdministration:
         self._projects = projects
 
     @asynccontextmanager
-    async def opened(self, organization: OrganizationId) -> AsyncIterator[OpenOrganization]:
+    async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
         try:
-            async with self._inner.opened(organization) as opened:
+            async with self._inner.lock(organization) as opened:
                 yield opened
         finally:  # after a failed COMMIT too: it may have come through
             self._keys.forget_of(organization)

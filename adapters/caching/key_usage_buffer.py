@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.identity.ports import ApiKeys, Meeting
+from application.identity.ports import ApiKeys, KeyOrigin
 from application.ports import NewId
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId, AuditEntryId
@@ -23,7 +23,7 @@ LAST_FLUSH_S: Final = 0.5  # a stop isn't held up longer by a database that does
 _log = logging.getLogger(__name__)
 
 
-class GatheredKeyUses:
+class KeyUsageBuffer:
     """Uses of keys, gathered in memory and written every few seconds.
 
     A database that is away delays the writing and nothing else. What a killed process had
@@ -38,13 +38,13 @@ class GatheredKeyUses:
         self._new_id = new_id
         self._noted: dict[tuple[ApiKeyId, Origin], datetime] = {}
         self._due: dict[ApiKeyId, datetime] = {}
-        self._met: dict[tuple[ApiKeyId, Origin], Meeting] = {}
+        self._met: dict[tuple[ApiKeyId, Origin], KeyOrigin] = {}
 
     @classmethod
     @asynccontextmanager
     async def over(
         cls, keys: ApiKeys, every_s: float = FLUSH_EVERY_S
-    ) -> AsyncIterator["GatheredKeyUses"]:
+    ) -> AsyncIterator["KeyUsageBuffer"]:
         """Writes through `keys` while the block is open, and once more when it is left."""
         uses = cls(keys, every_s)
         rounds = asyncio.create_task(uses._rounds())
@@ -55,7 +55,7 @@ class GatheredKeyUses:
             await asyncio.wait([rounds])
             await uses._last_round()
 
-    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
+    def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         last = self._noted.get((key, origin))
         if last is not None and at - last < NOTE_STEP:
             return
@@ -64,7 +64,7 @@ class GatheredKeyUses:
             return  # not as noted: its next use tells of it
         _put(self._noted, (key, origin), at)
         if last is None:
-            meeting = Meeting(key, origin, at, AuditEntryId(self._new_id()))
+            meeting = KeyOrigin(key, origin, at, AuditEntryId(self._new_id()))
             self._met[key, origin] = meeting
 
     def _has_room(self, key: ApiKeyId) -> bool:
@@ -94,7 +94,7 @@ class GatheredKeyUses:
         written = False
         try:
             await self._keys.mark_used(due)
-            await self._keys.met(list(met.values()))
+            await self._keys.record_origins(list(met.values()))
             written = True
         except Exception:  # noqa: BLE001 - whatever it is, the next round tries again
             _log.warning("uses of %d API keys could not be written yet", len(due), exc_info=True)

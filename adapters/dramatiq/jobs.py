@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from adapters.dramatiq.messages import NAMESPACE, build_message
 from application.jobs import Job, Jobs
-from application.ports import Ticks
+from application.ports import MonotonicClock
 
 SEND_MAX_S: Final = 2  # for all jobs of a call
 SENT_AT_ONCE: Final = 1_000  # messages of one transaction of Redis: 0.3 MB
@@ -30,7 +30,7 @@ class DramatiqJobs:
     def __init__(
         self,
         client: Redis,
-        ticks: Ticks,
+        ticks: MonotonicClock,
         otherwise: Jobs | None = None,
         on_job: Callable[[Job], None] | None = None,
     ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from application.jobs import Job, Lane, RunDue, TargetDue, lane_of
+from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob, queue_of
 from domain.ids import ProjectId, RunId
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "pandaprobe"  # before the name of every key
 # A queue is a lane by its name.
 ACTORS: Final[Mapping[str, str]] = {
-    Lane.PLAN: "plan_run",
-    Lane.MEASURE: "evaluate_target",
-    Lane.JUDGE: "evaluate_target",
+    JobQueue.PLAN: "plan_run",
+    JobQueue.MEASURE: "evaluate_target",
+    JobQueue.JUDGE: "evaluate_target",
 }
 
 
@@ -25,8 +25,8 @@ def build_message(job: Job) -> "Message[None]":
     # An API that has sent no job doesn't load Dramatiq.
     from dramatiq.message import Message  # noqa: PLC0415 - see above
 
-    queue = lane_of(job).value
-    target = (job.target,) if isinstance(job, TargetDue) else ()
+    queue = queue_of(job).value
+    target = (job.target,) if isinstance(job, EvaluateTargetJob) else ()
     key = str(uuid.uuid4())
     return Message(
         queue_name=queue,
@@ -41,9 +41,12 @@ def build_message(job: Job) -> "Message[None]":
 def job_of(queue: str, args: Sequence[object]) -> Job:
     """The job that a message of this queue names. Raises ValueError where it names none."""
     match queue, args:
-        case Lane.PLAN, [str() as project, str() as run]:
-            return RunDue(ProjectId(UUID(project)), RunId(UUID(run)))
-        case ((Lane.MEASURE | Lane.JUDGE), [str() as project, str() as run, str() as target]):
+        case JobQueue.PLAN, [str() as project, str() as run]:
+            return PlanRunJob(ProjectId(UUID(project)), RunId(UUID(run)))
+        case (
+            (JobQueue.MEASURE | JobQueue.JUDGE),
+            [str() as project, str() as run, str() as target],
+        ):
             ids = ProjectId(UUID(project)), RunId(UUID(run))
-            return TargetDue(*ids, target, asks_judge=queue == Lane.JUDGE)
+            return EvaluateTargetJob(*ids, target, asks_judge=queue == JobQueue.JUDGE)
     raise ValueError(f"no job of {queue}")

@@ -12,7 +12,7 @@ import dramatiq
 
 from adapters.dramatiq.broker import QueueBroker
 from adapters.dramatiq.messages import ACTORS, job_of
-from application.jobs import Job, Lane
+from application.jobs import Job, JobQueue
 
 IDLE_MS: Final = 1_000  # between two looks of a thread without work whether it is to stop
 CLOSING_S: Final = 3  # for consumers to end, and to put back what they had fetched
@@ -30,7 +30,7 @@ class Crew:
     A thread does nothing but wait for what the loop does.
     """
 
-    def __init__(self, url: str, hands: Mapping[Lane, int], do: Do) -> None:
+    def __init__(self, url: str, hands: Mapping[JobQueue, int], do: Do) -> None:
         self._loop = asyncio.get_running_loop()
         self._do = do
         self._running: set[Future[None]] = set()

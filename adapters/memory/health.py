@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from application.ports import PartState
+from application.ports import HealthStatus
 
 
 @dataclass(frozen=True, slots=True)
-class FixedPart:
+class FixedHealthCheck:
     """Always in one state: a part that isn't there yet, or one that a test wants broken."""
 
-    state: PartState
+    state: HealthStatus
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         return self.state

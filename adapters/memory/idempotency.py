@@ -5,55 +5,64 @@ from datetime import datetime
 from uuid import UUID
 
 from adapters.memory.store import KnownAttempt, MemoryStore
-from application.ports import HELD, Attempt, Reply, Turn
+from application.ports import (
+    IDEMPOTENCY_LOCK_TTL,
+    IdempotencyLock,
+    IdempotentRequest,
+    StoredResponse,
+)
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryReplies:
+class MemoryIdempotencyStore:
     store: MemoryStore
 
     async def begin(
-        self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
-        if attempt.project in self.store.removed:
+        self, request: IdempotentRequest, new: UUID, now: datetime, expires_at: datetime
+    ) -> IdempotencyLock | StoredResponse | None:
+        if request.project in self.store.removed:
             raise NotFound("Project not found")
-        known = self.store.replies.get(_place(attempt))
+        known = self.store.replies.get(_place(request))
         if known is not None and known.expires_at <= now:
             known = None
-        is_same = known is not None and known.request_hash == attempt.request_hash
-        if known is not None and (known.reply is not None or known.turn.held_until > now):
+        is_same = known is not None and known.request_hash == request.request_hash
+        if known is not None and (known.response is not None or known.lock.locked_until > now):
             if not is_same:
                 raise Conflict("This key was sent with another request")
-            return known.reply
-        object_id = known.turn.object_id if known is not None and is_same else new
-        turn = Turn(object_id, now + HELD)
-        self.store.replies[_place(attempt)] = KnownAttempt(
-            attempt.request_hash, turn, None, expires_at
+            return known.response
+        object_id = known.lock.object_id if known is not None and is_same else new
+        lock = IdempotencyLock(object_id, now + IDEMPOTENCY_LOCK_TTL)
+        self.store.replies[_place(request)] = KnownAttempt(
+            request.request_hash, lock, None, expires_at
         )
-        return turn
+        return lock
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
-        known = self.store.replies.get(_place(attempt))
-        if known is None or known.turn.object_id != turn.object_id:
-            return reply
-        kept = known.reply or reply
-        self.store.replies[_place(attempt)] = replace(known, reply=kept)
+    async def complete(
+        self, request: IdempotentRequest, lock: IdempotencyLock, response: StoredResponse
+    ) -> StoredResponse:
+        known = self.store.replies.get(_place(request))
+        if known is None or known.lock.object_id != lock.object_id:
+            return response
+        kept = known.response or response
+        self.store.replies[_place(request)] = replace(known, response=kept)
         return kept
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
-        known = self.store.replies.get(_place(attempt))
-        if known is not None and known.turn == turn and known.reply is None:
-            released = replace(known, turn=replace(turn, held_until=now))
-            self.store.replies[_place(attempt)] = released
+    async def release(
+        self, request: IdempotentRequest, lock: IdempotencyLock, now: datetime
+    ) -> None:
+        known = self.store.replies.get(_place(request))
+        if known is not None and known.lock == lock and known.response is None:
+            released = replace(known, lock=replace(lock, locked_until=now))
+            self.store.replies[_place(request)] = released
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         expired = [place for place, one in self.store.replies.items() if one.expires_at <= now]
         for place in expired:
             del self.store.replies[place]
         return len(expired)
 
 
-def _place(attempt: Attempt) -> tuple[ProjectId, str, str]:
-    return attempt.project, attempt.operation, attempt.key
+def _place(request: IdempotentRequest) -> tuple[ProjectId, str, str]:
+    return request.project, request.operation, request.key

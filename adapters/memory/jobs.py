@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from application.jobs import Job, Lane, lane_of
+from application.jobs import Job, JobQueue, queue_of
 
 WAITING_MAX: Final = 1_000  # of each lane; what goes beyond is found again in the database
 
@@ -38,14 +38,14 @@ class OwnJobs:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._lanes: dict[Lane, asyncio.Queue[Job]] = {
-            lane: asyncio.Queue(WAITING_MAX) for lane in Lane
+        self._lanes: dict[JobQueue, asyncio.Queue[Job]] = {
+            lane: asyncio.Queue(WAITING_MAX) for lane in JobQueue
         }
 
     async def send(self, *jobs: Job) -> None:
         for job in jobs:
             try:
-                self._lanes[lane_of(job)].put_nowait(job)
+                self._lanes[queue_of(job)].put_nowait(job)
             except asyncio.QueueFull:
                 self.dropped += 1
 
@@ -53,7 +53,9 @@ class OwnJobs:
         """What was sent and not begun, in the order of each lane; it is taken away."""
         return [lane.get_nowait() for lane in self._lanes.values() for _ in range(lane.qsize())]
 
-    async def work(self, hands: Mapping[Lane, int], do: Callable[[Job], Awaitable[None]]) -> None:
+    async def work(
+        self, hands: Mapping[JobQueue, int], do: Callable[[Job], Awaitable[None]]
+    ) -> None:
         """Has jobs done, so many of a lane at once, until it is cancelled. `do` doesn't raise."""
         async with asyncio.TaskGroup() as group:
             for lane, count in hands.items():

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from typing import Final
 
-from application.ports import Ticks
+from application.ports import MonotonicClock
 from domain.limits import Decision, Limit, SlidingWindow
 
 # Buckets of one limit in which something counts: about 1 KB each while they hold little.
@@ -30,7 +30,7 @@ class MemoryRateLimiter:
     too often; to fill what is shared takes SHARED times the limit in one window.
     """
 
-    def __init__(self, ticks: Ticks, buckets_max: int = BUCKETS_MAX) -> None:
+    def __init__(self, ticks: MonotonicClock, buckets_max: int = BUCKETS_MAX) -> None:
         self._ticks = ticks
         self._buckets_max = buckets_max
         self._buckets: dict[Limit, _Buckets] = {}  # as many as the settings name

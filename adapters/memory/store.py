@@ -8,12 +8,13 @@ from decimal import Decimal
 from uuid import UUID
 
 from adapters.memory.stored_work import StoredRun, Work
-from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
 from application.evaluation.ports.judging import Verdict
-from application.ports import Reply, Turn
+from application.ports import IdempotencyLock, StoredResponse
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
+from domain.evaluation.monitors.alert import Alert, AlertChange
 from domain.evaluation.monitors.monitor import Monitor
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import Target
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
@@ -44,11 +45,11 @@ from domain.tracing.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class KnownAttempt:
-    """A write that may be sent again: who has its turn, and its reply once there is one."""
+    """A write that may be sent again: who has its lock, and its response once there is one."""
 
     request_hash: bytes
-    turn: Turn
-    reply: Reply | None
+    lock: IdempotencyLock
+    response: StoredResponse | None
     expires_at: datetime
 
 
@@ -98,7 +99,7 @@ class MemoryStore:
     # Which run has written a score, also where the run is gone.
     written_by: dict[tuple[ProjectId, ScoreId], RunId] = field(default_factory=dict)
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
-    assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
+    work_queue: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
     monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
     assessed: dict[tuple[ProjectId, RunId], datetime] = field(default_factory=dict)
     alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
@@ -231,8 +232,8 @@ class MemoryStore:
 
     def work_of(self, project: ProjectId, run: RunId) -> list[Work]:
         """In the order in which it is to be done."""
-        keys = [key for key in self.assignments if key[:2] == (project, run)]
-        ours = [self.assignments[key] for key in keys if project not in self.removed]
+        keys = [key for key in self.work_queue if key[:2] == (project, run)]
+        ours = [self.work_queue[key] for key in keys if project not in self.removed]
         return sorted(ours, key=lambda one: one.place)
 
     def monitor_of(self, project: ProjectId, monitor: MonitorId) -> Monitor | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
-from application.ports import PartState
+from application.ports import HealthStatus
 
 CONNECTIONS_MAX: Final = 20
 TIMEOUT_S: Final = 2  # to connect, to get a connection, and to get an answer
@@ -31,14 +31,14 @@ async def opened(url: str) -> AsyncIterator[Redis]:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisPart:
+class RedisHealthCheck:
     """Ready while Redis answers."""
 
     client: Redis
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         try:
             await self.client.ping()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            return PartState(ok=False, detail=f"no answer: {type(error).__name__}")
-        return PartState(ok=True)
+            return HealthStatus(ok=False, detail=f"no answer: {type(error).__name__}")
+        return HealthStatus(ok=True)

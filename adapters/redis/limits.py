@@ -9,7 +9,7 @@ from typing import Final, Protocol, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from application.ports import ADMIT_MAX_S, Ticks
+from application.ports import ADMIT_MAX_S, MonotonicClock
 from domain.limits import SECOND_US, Decision, Limit
 
 AWAY_S: Final = 1  # Redis isn't asked again for so long after it failed, and then by one request
@@ -101,7 +101,7 @@ class RedisRateLimiter:
     `fallbacks` is how many requests were decided without Redis; `on_fallback` is called for each.
     """
 
-    def __init__(self, windows: RedisWindows, own: OwnLimiter, ticks: Ticks) -> None:
+    def __init__(self, windows: RedisWindows, own: OwnLimiter, ticks: MonotonicClock) -> None:
         self.fallbacks = 0
         self.on_fallback: Callable[[], None] = lambda: None
         self._windows = windows

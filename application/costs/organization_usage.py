@@ -1,4 +1,4 @@
-"""What the judges of an organization cost, and what those of a project may."""
+"""What the judges of an organization cost, and the monthly budget of a project."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,15 @@ from datetime import datetime
 from decimal import Decimal
 
 from application.evaluation.ports.judging import Budgets, Ledger
-from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
-from application.identity.ports import Projects
-from application.identity.projects import NO_PROJECT
+from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Directory, Projects
+from application.identity.projects import PROJECT_NOT_FOUND
 from application.ports import Clock
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
     month_start,
     resolve_period,
     validate_budget,
@@ -30,7 +29,7 @@ from domain.ids import OrganizationId, ProjectId
 
 @dataclass(frozen=True, slots=True)
 class OrganizationUsage:
-    """What was spent in a period, in all and part by part: not all parts where there are many."""
+    """What was spent in a period: the total and its groups, as many as `Ledger` returns."""
 
     within: CreatedWithin
     total: Spending
@@ -39,7 +38,7 @@ class OrganizationUsage:
 
 @dataclass(frozen=True, slots=True)
 class ReadUsage:
-    """Of the projects that are there: what a removed one took goes with it."""
+    """The usage of the existing projects: that of a removed project is deleted with it."""
 
     directory: Directory
     ledger: Ledger
@@ -52,16 +51,18 @@ class ReadUsage:
         before: datetime | None,
         by: SpendingBy,
     ) -> OrganizationUsage:
-        """As `resolve_period`; this month where nothing is said. Raises Invalid, Unavailable."""
+        """As `resolve_period`; by default this month. Raises Invalid, Unavailable."""
         within = resolve_period(after, before, self.clock())
-        projects = [one.id for one in await self.directory.projects(membership.organization_id)]
+        projects = [
+            project.id for project in await self.directory.projects(membership.organization_id)
+        ]
         parts = await self.ledger.of_projects(projects, within, by)
         return OrganizationUsage(within, await self.ledger.total(projects, within), parts)
 
 
 @dataclass(frozen=True, slots=True)
 class MonthlyBudget:
-    """What the judges of a project may cost in a month, None for any amount, and what they did."""
+    """The monthly budget of a project, None without a limit, and what was spent this month."""
 
     month: datetime
     usd: Decimal | None
@@ -76,7 +77,7 @@ class ReadBudget:
     clock: Clock
 
     async def __call__(self, membership: Membership, project: ProjectId) -> MonthlyBudget:
-        """Of this month. Raises NotFound, Unavailable."""
+        """The budget and usage of this month. Raises NotFound, Unavailable."""
         known = await self.projects.get(membership.organization_id, project)
         usd = await self.budgets.monthly(known.id)
         return await _this_month(self.ledger, known.id, usd, self.clock())
@@ -84,24 +85,24 @@ class ReadBudget:
 
 @dataclass(frozen=True, slots=True)
 class SetBudget:
-    offices: Offices
+    editor: OrganizationEditor
     ledger: Ledger
 
     async def __call__(
         self, person: Person, organization: OrganizationId, project: ProjectId, usd: Decimal | None
     ) -> MonthlyBudget:
-        """Of this month and each later one. Raises Invalid, Forbidden, NotFound, Unavailable."""
+        """Sets it from this month on. Raises Invalid, Forbidden, NotFound, Unavailable."""
         new = None if usd is None else validate_budget(usd, "monthly_usd")
-        now = self.offices.clock()
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CHANGE_BUDGET)
-            if await office.open.project(project) is None:
-                raise NotFound(NO_PROJECT)
-            known = await office.open.budget(project)
+        now = self.editor.clock()
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_BUDGET)
+            if await edit.locked.project(project) is None:
+                raise NotFound(PROJECT_NOT_FOUND)
+            known = await edit.locked.budget(project)
             if new != known:
-                await office.open.put_budget(project, new, now)
-                detail = {"from": _told(known), "to": _told(new)}
-                await office.record(AuditAction.PROJECT_BUDGET_CHANGED, project, detail)
+                await edit.locked.put_budget(project, new, now)
+                detail = {"from": _budget_text(known), "to": _budget_text(new)}
+                await edit.record(AuditAction.PROJECT_BUDGET_CHANGED, project, detail)
         return await _this_month(self.ledger, project, new, now)
 
 
@@ -112,5 +113,5 @@ async def _this_month(
     return MonthlyBudget(month, usd, await ledger.total([project], CreatedWithin(month)))
 
 
-def _told(usd: Decimal | None) -> str:
+def _budget_text(usd: Decimal | None) -> str:
     return "none" if usd is None else f"{usd.normalize():f} USD a month"

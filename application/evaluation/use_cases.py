@@ -8,6 +8,7 @@ from application.evaluation.alerts.use_cases import AlertPorts, AlertUseCases
 from application.evaluation.custom_metrics.catalogue import (
     ListMetrics,
     ListProviders,
+    MetricCatalogue,
     ReadRunTemplate,
 )
 from application.evaluation.custom_metrics.use_cases import CustomMetricUseCases
@@ -32,11 +33,12 @@ from application.evaluation.monitors.monitors import (
 )
 from application.evaluation.monitors.scheduler import (
     FireDueMonitors,
+    MonitorRunFactory,
     OnMonitorFault,
-    Runway,
     TriggerMonitor,
 )
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns, Shelf
+from application.evaluation.ports.agreement import HumanLabels
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import (
     Embedder,
     Judge,
@@ -48,24 +50,24 @@ from application.evaluation.ports.evaluation import (
     TraceScores,
 )
 from application.evaluation.ports.judging import JudgingPorts, SweepJudging
-from application.evaluation.ports.monitors import Changed, Leadership, Monitors
-from application.evaluation.ports.work_queue import Assignments
-from application.evaluation.runs.budget_rules import ReadRunUsage, SpendingRules
-from application.evaluation.runs.planning import AnnounceOverdue, PlanRun
+from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
+from application.evaluation.ports.work_queue import WorkQueue
+from application.evaluation.runs.budget_rules import BudgetRules, ReadRunUsage
+from application.evaluation.runs.planning import PlanRun, RequeueOverdue
 from application.evaluation.runs.requests import (
     CancelRun,
     DeleteRun,
-    Desk,
     ListRuns,
     ReadRun,
     RetryRun,
+    RunFactory,
     SessionScoresOfRun,
     StartBatch,
     StartSessionRun,
     StartTraceRun,
     TraceScoresOfRun,
 )
-from application.evaluation.scores.agreement import Labels, ReadAgreement, ReadAnnotationQueue
+from application.evaluation.scores.agreement import ReadAgreement, ReadAnnotationQueue
 from application.evaluation.scores.analytics import (
     CompareSessions,
     ReadSessionHistory,
@@ -96,16 +98,16 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
-    labels: Labels
+    labels: HumanLabels
     runs: Runs
-    assignments: Assignments
+    work_queue: WorkQueue
     targets: Targets
     monitors: Monitors
-    changed: Changed
-    leadership: Leadership
+    changed: ChangeFeed
+    leader_election: LeaderElection
     alerting: AlertPorts
     custom_metrics: CustomMetrics
-    patterns: Patterns
+    regex: RegexEngine
     jobs: Jobs
     judge: Judge
     judging: JudgingPorts
@@ -123,7 +125,7 @@ class EvaluationUseCases:
     """Every use case of evaluation, ready to call."""
 
     plan_run: PlanRun
-    announce_overdue: AnnounceOverdue
+    requeue_overdue: RequeueOverdue
     evaluate_target: EvaluateTarget
     sweep_judging: SweepJudging
     list_metrics: ListMetrics
@@ -178,15 +180,19 @@ class EvaluationUseCases:
         new_id: NewId,
         random: RandomBytes,
     ) -> Self:
-        custom, patterns, shelf = ports.custom_metrics, ports.patterns, Shelf(ports.custom_metrics)
-        spending = SpendingRules(ports.judging.prices, clock)
-        monitors, rules = ports.monitors, MonitorRules(ports.models, shelf, spending)
+        custom, regex, catalogue = (
+            ports.custom_metrics,
+            ports.regex,
+            MetricCatalogue(ports.custom_metrics),
+        )
+        spending = BudgetRules(ports.judging.prices, clock)
+        monitors, rules = ports.monitors, MonitorRules(ports.models, catalogue, spending)
         runway = _runway(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
-        desk = Desk(ports.runs, ports.jobs, ports.models, spending, shelf, clock)
+        run_factory = RunFactory(ports.runs, ports.jobs, ports.models, spending, catalogue, clock)
         return cls(
             list_metrics=ListMetrics(custom),
-            read_run_template=ReadRunTemplate(ports.models, shelf, patterns),
+            read_run_template=ReadRunTemplate(ports.models, catalogue, regex),
             list_providers=ListProviders(ports.providers),
             record_trace_score=RecordTraceScore(of_traces, clock),
             list_trace_scores=ListTraceScores(of_traces),
@@ -204,10 +210,10 @@ class EvaluationUseCases:
             compare_sessions=CompareSessions(ports.score_analytics),
             read_agreement=ReadAgreement(ports.labels),
             read_annotation_queue=ReadAnnotationQueue(ports.labels, clock),
-            start_trace_run=StartTraceRun(desk, ports.targets),
-            start_session_run=StartSessionRun(desk, ports.targets),
-            start_batch=StartBatch(desk),
-            retry_run=RetryRun(desk),
+            start_trace_run=StartTraceRun(run_factory, ports.targets),
+            start_session_run=StartSessionRun(run_factory, ports.targets),
+            start_batch=StartBatch(run_factory),
+            retry_run=RetryRun(run_factory),
             cancel_run=CancelRun(ports.runs, clock),
             delete_run=DeleteRun(ports.runs, clock),
             read_run=ReadRun(ports.runs),
@@ -215,9 +221,9 @@ class EvaluationUseCases:
             trace_scores_of_run=TraceScoresOfRun(of_traces),
             session_scores_of_run=SessionScoresOfRun(of_sessions),
             read_run_usage=ReadRunUsage(ports.runs, ports.judging.ledger),
-            estimate_run=_estimate_run(ports, desk, new_id),
-            plan_run=PlanRun(ports.assignments, ports.jobs, clock),
-            announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
+            estimate_run=_estimate_run(ports, run_factory, new_id),
+            plan_run=PlanRun(ports.work_queue, ports.jobs, clock),
+            requeue_overdue=RequeueOverdue(ports.work_queue, ports.jobs, clock),
             sweep_judging=SweepJudging(ports.judging, clock),
             evaluate_target=evaluate_target(ports, clock, new_id, random),
             create_monitor=CreateMonitor(monitors, rules, clock),
@@ -229,44 +235,48 @@ class EvaluationUseCases:
             delete_monitor=DeleteMonitor(monitors),
             trigger_monitor=TriggerMonitor(runway, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
-            fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
+            fire_due_monitors=FireDueMonitors(
+                runway, ports.leader_election, ports.on_monitor_fault
+            ),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
-            custom_metrics=_custom_metrics(ports, desk, random),
+            custom_metrics=_custom_metrics(ports, run_factory, random),
         )
 
 
-def _estimate_run(ports: EvaluationPorts, desk: Desk, new_id: NewId) -> EstimateRun:
+def _estimate_run(ports: EvaluationPorts, run_factory: RunFactory, new_id: NewId) -> EstimateRun:
     return EstimateRun(
-        desk=desk,
+        run_factory=run_factory,
         targets=ports.targets,
-        assignments=ports.assignments,
+        work_queue=ports.work_queue,
         judge=ports.judge,
         ports=ports.judging,
         policy=ports.policy,
-        regex_search=ports.patterns.found,
-        clock=desk.clock,
+        regex_search=ports.regex.search,
+        clock=run_factory.clock,
         new_id=new_id,
     )
 
 
 def _custom_metrics(
-    ports: EvaluationPorts, desk: Desk, random: RandomBytes
+    ports: EvaluationPorts, run_factory: RunFactory, random: RandomBytes
 ) -> CustomMetricUseCases:
     return CustomMetricUseCases.over(
         ports.custom_metrics,
-        ports.patterns,
+        ports.regex,
         ports.targets,
-        desk,
+        run_factory,
         prices=ports.judging.prices,
         policy=ports.policy,
         random=random,
     )
 
 
-def _runway(ports: EvaluationPorts, spending: SpendingRules, clock: Clock, new_id: NewId) -> Runway:
+def _runway(
+    ports: EvaluationPorts, spending: BudgetRules, clock: Clock, new_id: NewId
+) -> MonitorRunFactory:
     look = (ports.monitors, ports.changed, ports.targets)
-    shelf = Shelf(ports.custom_metrics)
-    return Runway(*look, ports.jobs, ports.models, shelf, spending, clock, new_id)
+    catalogue = MetricCatalogue(ports.custom_metrics)
+    return MonitorRunFactory(*look, ports.jobs, ports.models, catalogue, spending, clock, new_id)
 
 
 def evaluate_target(
@@ -288,14 +298,14 @@ def evaluate_target(
         MetricEvaluator(judge, ports.embedder, breaker),
         policy,
         random,
-        ports.patterns.found,
+        ports.regex.search,
         ports.on_fault,
     )
     return EvaluateTarget(
-        ports.assignments,
+        ports.work_queue,
         ports.jobs,
         evaluator,
-        SignalEvaluator(ports.assignments, ports.targets, evaluator, policy, clock),
+        SignalEvaluator(ports.work_queue, ports.targets, evaluator, policy, clock),
         policy,
         ports.on_fault,
         clock,

@@ -1,4 +1,4 @@
-"""Exports as files: asking for one, looking how far it is, reading it."""
+"""Exports as files: requesting one, reading its progress, reading the file."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from domain.tracing.query import TraceFilter
 
 @dataclass(frozen=True, slots=True)
 class RequestExport:
-    """Asks for a file, which a worker writes."""
+    """Creates an export, whose file a worker writes."""
 
     exports: Exports
     missing_formats: MissingFormats
-    kept_for: timedelta
+    retention: timedelta
     clock: Clock
 
     async def __call__(
@@ -30,13 +30,13 @@ class RequestExport:
         row_kind: RowKind,
         matching: TraceFilter,
     ) -> Export:
-        """The one of this id, if it is there. Raises Invalid, Conflict, Unavailable."""
+        """The export, or the one that has the id already. Raises Invalid, Conflict, Unavailable."""
         if (advice := self.missing_formats.get(format_)) is not None:
             raise Invalid.field("format", advice)
         if format_ is FileFormat.NDJSON and row_kind is not RowKind.TRACES:
             raise Invalid.field("rows", "must be traces for ndjson: their spans are in them")
         now = self.clock()
-        return await self.exports.add(
+        return await self.exports.create(
             Export(
                 id=export,
                 project_id=project,
@@ -45,7 +45,7 @@ class RequestExport:
                 matching=matching,
                 created_at=now,
                 due_at=now,
-                expires_at=now + self.kept_for,
+                expires_at=now + self.retention,
             )
         )
 
@@ -55,7 +55,7 @@ class ListExports:
     exports: Exports
 
     async def __call__(self, project: ProjectId) -> Sequence[Export]:
-        """All that are kept, the newest first. Raises Unavailable."""
+        """All stored exports, newest first. Raises Unavailable."""
         return await self.exports.all(project)
 
 
@@ -70,24 +70,24 @@ class ReadExport:
 
 @dataclass(frozen=True, slots=True)
 class DeleteExport:
-    """Removes an export with its file; one that is being written is given up."""
+    """Deletes an export with its file; a running one is abandoned."""
 
     exports: Exports
 
     async def __call__(self, project: ProjectId, export: UUID) -> None:
-        """Raises NotFound, the second time too; Unavailable."""
+        """Raises NotFound, also the second time; Unavailable."""
         if not await self.exports.delete(project, export):
             raise NotFound("Export not found")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadExportFile:
-    """The file of an export that is complete, in part or whole."""
+    """Reads the file of a completed export, whole or a byte range."""
 
     exports: Exports
 
-    async def found(self, project: ProjectId, export: UUID) -> Export:
-        """Raises NotFound; Conflict where there is no file yet, or none to come; Unavailable."""
+    async def find(self, project: ProjectId, export: UUID) -> Export:
+        """Raises NotFound; Conflict if the export failed or isn't complete yet; Unavailable."""
         known = await self.exports.get(project, export)
         if known.status is ExportStatus.FAILED:
             raise Conflict(f"The export failed: {known.error}")
@@ -96,25 +96,25 @@ class ReadExportFile:
         return known
 
     async def __call__(self, export: Export, start: int, end: int) -> AsyncIterator[bytes]:
-        """Its bytes from `start` to before `end`, a piece at a time.
+        """Yields its bytes from `start` up to `end`, exclusive, one piece at a time.
 
-        Raises NotFound where it is removed meanwhile, Unavailable.
+        Raises NotFound if it is deleted meanwhile, Unavailable.
         """
         while start < end:
             number, begin = divmod(start, PIECE_BYTES)
-            piece = await self.exports.piece(export.project_id, export.id, number)
+            piece = await self.exports.read_piece(export.project_id, export.id, number)
             part = piece[begin : begin + end - start]
             start += len(part)
             yield part
 
 
 @dataclass(frozen=True, slots=True)
-class SweepExports:
-    """Removes what has been kept for as long as it should be."""
+class DeleteExpiredExports:
+    """Deletes exports whose retention has ended, with their files."""
 
     exports: Exports
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many rows; 0 when none is left. Safe to call again. Raises Unavailable."""
-        return await self.exports.sweep(self.clock())
+        """The number of deleted rows; 0 when none is left. Raises Unavailable."""
+        return await self.exports.delete_expired(self.clock())

@@ -1,4 +1,4 @@
-"""What exports need from the world."""
+"""The ports of exports."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,53 +13,53 @@ from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 
 type Batches = AsyncIterator[Sequence[TraceWithScores]]
-"""Traces in an order, some at a time: as many as a process can hold several times."""
+"""Traces in order, in batches of which a process can hold several in memory."""
 
 BATCH_TRACES_MAX: Final = 100
 
 
-class Archive(Protocol):
-    """Whole traces with their scores and those of their sessions, of one project.
+class TraceArchive(Protocol):
+    """Whole traces of a project, with their scores and those of their sessions.
 
-    Contract of Archive: tests/contracts/exporting/test_trace_archive.py.
+    Contract of TraceArchive: tests/contracts/exporting/test_trace_archive.py.
     """
 
-    def reading(
+    def read(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AbstractAsyncContextManager[Batches]:
-        """All traces that `matching` admits, in the order of the list, as they are at one moment.
+        """All traces that match, in the order of the list, from one snapshot.
 
-        A batch has 1 to BATCH_TRACES_MAX traces. The first trace of each session brings along what
-        was said of the session. Bounded in time: raises Unavailable beyond it,
-        or where the store is out of reach, on entering or later.
+        A batch has 1 to BATCH_TRACES_MAX traces. The first trace of each session has the scores of
+        the session. Raises Unavailable, on entering or later, if it takes too long or the store
+        can't be reached.
         """
         ...
 
-    async def known(
+    async def load(
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Sequence[TraceWithScores]:
-        """Those of at most BATCH_TRACES_MAX traces that are there, in any order.
+        """Those of at most BATCH_TRACES_MAX traces that exist, in any order.
 
-        Without what was said of their sessions. Raises Unavailable.
+        Without the scores of their sessions. Raises Unavailable.
         """
         ...
 
 
-PIECE_BYTES: Final = 256 << 10  # of a file as it is kept; the last piece may be shorter
+PIECE_BYTES: Final = 256 << 10  # of a stored file; the last piece may be shorter
 EXPORTS_MAX: Final = 10  # of a project, until they expire or are deleted
 
 
 class Exports(Protocol):
-    """The exports of every project, and the files that they came to, kept in pieces.
+    """The exports of every project, and their files, stored in pieces.
 
-    Contract of Exports: tests/contracts/exporting/test_exports.py. What is written
-    is durable on return. All raise Unavailable.
+    Contract of Exports: tests/contracts/exporting/test_exports.py. Writes are
+    durable on return. All raise Unavailable.
     """
 
-    async def add(self, export: Export) -> Export:
-        """Stores it; the one that is there under its id, if any.
+    async def create(self, export: Export) -> Export:
+        """Stores it; if its id exists, returns the stored one unchanged.
 
-        Raises Conflict where the project has EXPORTS_MAX, Unavailable where it was removed.
+        Raises Conflict if the project has EXPORTS_MAX, Unavailable if it was removed.
         """
         ...
 
@@ -68,51 +68,51 @@ class Exports(Protocol):
         ...
 
     async def all(self, project: ProjectId) -> Sequence[Export]:
-        """Newest first, ties by id."""
+        """Newest first, then by id."""
         ...
 
     async def delete(self, project: ProjectId, export: UUID) -> bool:
-        """Removes it with its file, whoever writes it; whether it was there."""
+        """Deletes it with its file, also while a worker writes it; whether it existed."""
         ...
 
-    async def piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
+    async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
         """A piece of the file, numbered from 0. Raises NotFound."""
         ...
 
     async def claim(self, now: datetime, until: datetime) -> Export | None:
-        """The export of any project that is due for longest, `claimed`, and no piece of it.
+        """Claims the longest due export of any project, and deletes its pieces.
 
-        None where nothing is due. Of claims at once each gets another.
+        None if none is due. Concurrent calls get different exports.
         """
         ...
 
-    async def keep(self, export: Export, *pieces: bytes) -> bool:
-        """Stores how a claimed export stands, and the next pieces of its file, wholly or not.
+    async def save(self, export: Export, *pieces: bytes) -> bool:
+        """Stores the state of a claimed export and the next pieces of its file, atomically.
 
-        Every piece has PIECE_BYTES, but the last of the file may have fewer: the first one kept
-        has the number 0. Of one that FAILED no piece stays. False, and nothing is stored, where it
-        was deleted, is over, or another attempt has begun since.
+        Pieces are numbered from 0 and have PIECE_BYTES; the last one may have fewer. If the export
+        FAILED, its pieces are deleted. Stores nothing and returns False if it was deleted, is
+        over, or another attempt has begun.
         """
         ...
 
-    async def sweep(self, now: datetime) -> int:
-        """Removes some that have expired, with their files; how many rows, 0 when none is left."""
+    async def delete_expired(self, now: datetime) -> int:
+        """Deletes a batch of expired ones, with their files; how many rows, 0 if none is left."""
         ...
 
 
 class Encoder(Protocol):
-    """Makes one file out of batches.
+    """Encodes batches of traces as one file.
 
     Contract of Encoder: tests/contracts/exporting/test_encoders.py.
     """
 
     @property
     def rows(self) -> int:
-        """How many there are in the file by now."""
+        """The number of rows so far."""
         ...
 
     def add(self, batch: Sequence[TraceWithScores]) -> bytes:
-        """The next bytes of the file, which may be none; what it holds back is bounded."""
+        """The next bytes of the file, possibly none; what is buffered is bounded."""
         ...
 
     def end(self) -> bytes:
@@ -121,7 +121,7 @@ class Encoder(Protocol):
 
 
 type Encoders = Mapping[FileFormat, Callable[[ProjectId, RowKind], Encoder]]
-"""How a file of each format is begun."""
+"""For each format, what starts a new file."""
 
 type MissingFormats = Mapping[FileFormat, str]
-"""Formats that need an optional library which isn't installed, and what to install, for callers."""
+"""Formats that need an optional library that isn't installed; the advice to install it."""

@@ -1,4 +1,4 @@
-"""Handing out everything that a filter admits, while somebody reads it."""
+"""Streams all traces that match a filter, while the client reads."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -6,56 +6,58 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from application.exporting.ports import Archive, Batches
+from application.exporting.ports import Batches, TraceArchive
 from domain.errors import LimitExceeded, Unavailable
 from domain.ids import ProjectId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 
-AT_ONCE_MAX: Final = 4  # in a process: each holds a connection, a snapshot and some megabytes
-OF_PROJECT_MAX: Final = 2  # of them one project's
-WAIT_S: Final = 10  # before it is worth asking again
-FULL: Final = "As many exports are under way as can be; try again"
-FULL_OF_YOURS: Final = (
-    f"{OF_PROJECT_MAX} exports of this project are under way: wait for one to end, "
+CONCURRENT_STREAMS_MAX: Final = (
+    4  # in a process: each has a connection, a snapshot and megabytes of memory
+)
+STREAMS_PER_PROJECT_MAX: Final = 2  # of one project, in a process
+RETRY_AFTER_S: Final = 10  # what a refused client is told to wait
+TOO_MANY_STREAMS: Final = "Too many exports are in progress; try again"
+TOO_MANY_OF_PROJECT: Final = (
+    f"{STREAMS_PER_PROJECT_MAX} exports of this project are in progress: wait for one to end, "
     "or ask for a file with POST /traces/exports"
 )
 
 
-class Seats:
-    """Who streams right now, in this process."""
+class StreamLimiter:
+    """Limits the concurrent streams of this process, in total and by project."""
 
     def __init__(self) -> None:
-        self._taken: Counter[ProjectId] = Counter()
+        self._running: Counter[ProjectId] = Counter()
 
     @contextmanager
-    def taken(self, project: ProjectId) -> Iterator[None]:
-        """A seat inside the block. Raises LimitExceeded, Unavailable."""
-        if self._taken[project] >= OF_PROJECT_MAX:
-            raise LimitExceeded(FULL_OF_YOURS, retry_after_s=WAIT_S)
-        if self._taken.total() >= AT_ONCE_MAX:
-            raise Unavailable(FULL, retry_after_s=WAIT_S)
-        self._taken[project] += 1
+    def slot(self, project: ProjectId) -> Iterator[None]:
+        """Counts a stream during the block. Raises LimitExceeded, Unavailable."""
+        if self._running[project] >= STREAMS_PER_PROJECT_MAX:
+            raise LimitExceeded(TOO_MANY_OF_PROJECT, retry_after_s=RETRY_AFTER_S)
+        if self._running.total() >= CONCURRENT_STREAMS_MAX:
+            raise Unavailable(TOO_MANY_STREAMS, retry_after_s=RETRY_AFTER_S)
+        self._running[project] += 1
         try:
             yield
         finally:
-            self._taken[project] -= 1
-            if not self._taken[project]:
-                del self._taken[project]
+            self._running[project] -= 1
+            if not self._running[project]:
+                del self._running[project]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamTraces:
-    """Every trace that a filter admits, whole, with its scores, of one moment."""
+    """All traces that match a filter, whole, with their scores, from one snapshot."""
 
-    archive: Archive
-    seats: Seats
+    archive: TraceArchive
+    limiter: StreamLimiter
 
     @asynccontextmanager
     async def __call__(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
-        """Raises LimitExceeded beyond OF_PROJECT_MAX at once, Unavailable; also later."""
-        with self.seats.taken(project):
-            async with self.archive.reading(project, matching, sort, order) as batches:
+        """Raises LimitExceeded beyond STREAMS_PER_PROJECT_MAX, Unavailable; also later."""
+        with self.limiter.slot(project):
+            async with self.archive.read(project, matching, sort, order) as batches:
                 yield batches

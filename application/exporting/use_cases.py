@@ -6,16 +6,16 @@ from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.files import (
+    DeleteExpiredExports,
     DeleteExport,
     ListExports,
     ReadExport,
     ReadExportFile,
     RequestExport,
-    SweepExports,
 )
 from application.exporting.imports import ImportTraces
-from application.exporting.ports import Archive, Encoders, Exports, MissingFormats
-from application.exporting.streams import Seats, StreamTraces
+from application.exporting.ports import Encoders, Exports, MissingFormats, TraceArchive
+from application.exporting.streams import StreamLimiter, StreamTraces
 from application.exporting.write_export import WriteExport
 from application.ports import Clock
 from application.tracing.ports import Traces
@@ -25,7 +25,7 @@ from application.tracing.ports import Traces
 class ExportPorts:
     """Every port of exports, filled; and what a file may come to."""
 
-    archive: Archive
+    archive: TraceArchive
     exports: Exports
     encoders: Encoders = field(default_factory=dict)
     missing_formats: MissingFormats = field(default_factory=dict)
@@ -45,7 +45,7 @@ class ExportUseCases:
     read_export_file: ReadExportFile
     delete_export: DeleteExport
     write_export: WriteExport
-    sweep_exports: SweepExports
+    delete_expired_exports: DeleteExpiredExports
 
     @classmethod
     def over(
@@ -53,7 +53,7 @@ class ExportUseCases:
     ) -> Self:
         exports = ports.exports
         return cls(
-            stream_traces=StreamTraces(ports.archive, Seats()),
+            stream_traces=StreamTraces(ports.archive, StreamLimiter()),
             import_traces=ImportTraces(
                 ports.archive, traces, evaluation.trace_scores, evaluation.session_scores
             ),
@@ -71,5 +71,5 @@ class ExportUseCases:
                 size_max=ports.size_max,
                 clock=clock,
             ),
-            sweep_exports=SweepExports(exports, clock),
+            delete_expired_exports=DeleteExpiredExports(exports, clock),
         )

@@ -1,4 +1,4 @@
-"""The worker's half of exports: one file at a time, from beginning to end."""
+"""Writes the files of exports: the work of a worker, one file at a time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from typing import Final
 
 from application.exporting.ports import (
     PIECE_BYTES,
-    Archive,
     Encoder,
     Encoders,
     Exports,
     MissingFormats,
+    TraceArchive,
 )
 from application.ports import Clock
 from application.tracing.ports import Traces
@@ -22,20 +22,20 @@ from domain.exporting.export import ATTEMPTS_MAX, Export
 from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceSort
 
-HELD: Final = timedelta(minutes=5)  # with nothing kept; then its worker is taken for dead
-PUT_OFF: Final = timedelta(seconds=30)  # where something was away
-GIVEN_UP: Final = f"Workers began it {ATTEMPTS_MAX} times, and none could finish it: narrow it"
-FAULT: Final = "An unexpected fault; the log of the worker tells it"
+EXPORT_LEASE: Final = timedelta(minutes=5)  # without progress; then the worker counts as dead
+RETRY_DELAY: Final = timedelta(seconds=30)  # after something was unavailable
+TOO_MANY_ATTEMPTS: Final = f"{ATTEMPTS_MAX} attempts failed to finish it: narrow it"
+UNEXPECTED_ERROR: Final = "An unexpected error; see the log of the worker"
 
 
 @dataclass(frozen=True, slots=True)
 class WriteExport:
-    """Writes the file of the export that waits for longest, all of it of one moment.
+    """Writes the file of the longest waiting export, from one snapshot.
 
-    One that is broken off begins again, here or elsewhere: its rows are of a later moment then.
+    An interrupted one starts again, on any worker, with a later snapshot.
     """
 
-    archive: Archive
+    archive: TraceArchive
     traces: Traces
     exports: Exports
     encoders: Encoders
@@ -44,28 +44,28 @@ class WriteExport:
     clock: Clock
 
     async def __call__(self) -> int:
-        """1 where there was one to write. Raises Unavailable, and whatever is a fault of ours."""
+        """1 if an export was due, else 0. Raises Unavailable, and any unexpected error."""
         now = self.clock()
-        export = await self.exports.claim(now, now + HELD)
+        export = await self.exports.claim(now, now + EXPORT_LEASE)
         if export is None:
             return 0
         if export.attempts > ATTEMPTS_MAX:
-            await self.exports.keep(export.failed(GIVEN_UP, now))
+            await self.exports.save(export.failed(TOO_MANY_ATTEMPTS, now))
             return 1
         # The API refuses such a request, but the API may have libraries that this worker lacks.
         if (advice := self.missing_formats.get(export.format)) is not None:
-            await self.exports.keep(export.failed(f"On the worker: {advice}", now))
+            await self.exports.save(export.failed(f"On the worker: {advice}", now))
             return 1
         try:
             await self._write(export)
         except Unavailable:
-            await self.exports.keep(export.put_off(self.clock() + PUT_OFF))
+            await self.exports.save(export.put_off(self.clock() + RETRY_DELAY))
             raise
-        except asyncio.CancelledError:  # this worker leaves; another may begin at once
-            await self.exports.keep(export.put_off(self.clock()))
+        except asyncio.CancelledError:  # this worker stops; another may start immediately
+            await self.exports.save(export.put_off(self.clock()))
             raise
         except Exception:
-            await self.exports.keep(export.failed(FAULT, self.clock()))
+            await self.exports.save(export.failed(UNEXPECTED_ERROR, self.clock()))
             raise
         return 1
 
@@ -75,29 +75,31 @@ class WriteExport:
         page = await self.traces.summaries(project, matching, sort, order, PageRequest(limit=1))
         export = replace(export, traces_total=page.total)
         encoder = self.encoders[export.format](project, export.row_kind)
-        file = _Pieces()
-        async with self.archive.reading(project, matching, sort, order) as batches:
+        file = _PieceBuffer()
+        async with self.archive.read(project, matching, sort, order) as batches:
             async for batch in batches:
                 file.add(encoder.add(batch))
-                export = self._standing(export, encoder, file, len(batch))
+                export = self._progress(export, encoder, file, len(batch))
                 if file.size > self.size_max:
-                    await self.exports.keep(export.failed(self._too_large, self.clock()))
+                    await self.exports.save(export.failed(self._too_large, self.clock()))
                     return
-                pieces = [*file.whole()]
-                if pieces and not await self.exports.keep(export, *pieces):
-                    return  # deleted, or another's by now
+                pieces = [*file.whole_pieces()]
+                if pieces and not await self.exports.save(export, *pieces):
+                    return  # it was deleted, or another attempt has begun
         file.add(encoder.end())
-        export = self._standing(export, encoder, file, 0)
+        export = self._progress(export, encoder, file, 0)
         done = export.completed(file.digest.hexdigest(), self.clock())
-        await self.exports.keep(done, *file.whole(), *file.rest())
+        await self.exports.save(done, *file.whole_pieces(), *file.rest())
 
-    def _standing(self, export: Export, encoder: Encoder, file: "_Pieces", done: int) -> Export:
+    def _progress(
+        self, export: Export, encoder: Encoder, file: "_PieceBuffer", batch_traces: int
+    ) -> Export:
         return replace(
             export,
-            traces_done=export.traces_done + done,
+            traces_done=export.traces_done + batch_traces,
             rows=encoder.rows,
             size=file.size,
-            due_at=self.clock() + HELD,
+            due_at=self.clock() + EXPORT_LEASE,
         )
 
     @property
@@ -108,24 +110,24 @@ class WriteExport:
         )
 
 
-class _Pieces:
-    """A file on its way: what of it isn't kept yet, and what all of it comes to."""
+class _PieceBuffer:
+    """The bytes of a file that aren't stored yet, and the size and digest of the whole file."""
 
     def __init__(self) -> None:
         self.size = 0
         self.digest = sha256()
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     def add(self, data: bytes) -> None:
         self.size += len(data)
         self.digest.update(data)
-        self._held += data
+        self._buffer += data
 
-    def whole(self) -> Iterator[bytes]:
-        while len(self._held) >= PIECE_BYTES:
-            piece = bytes(self._held[:PIECE_BYTES])
-            del self._held[:PIECE_BYTES]
+    def whole_pieces(self) -> Iterator[bytes]:
+        while len(self._buffer) >= PIECE_BYTES:
+            piece = bytes(self._buffer[:PIECE_BYTES])
+            del self._buffer[:PIECE_BYTES]
             yield piece
 
     def rest(self) -> list[bytes]:
-        return [bytes(self._held)] if self._held else []
+        return [bytes(self._buffer)] if self._buffer else []

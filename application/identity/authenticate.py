@@ -1,9 +1,9 @@
-"""Who is asking: credentials in, a caller with one project and some scopes out."""
+"""Authentication: from credentials to a caller with a project and scopes."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
+from application.identity.ports import ApiKeys, KeyUsage, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, key_digest
@@ -14,25 +14,25 @@ from domain.identity.organization_bootstrap import NewOrganization
 from domain.ids import OrganizationId, ProjectId, UserId
 
 PROJECT_NAME_HEADER: Final = "header.X-Project-Name"
-NO_SUCH_PROJECT: Final = "Project not found or not in your organization"
+PROJECT_NOT_FOUND: Final = "Project not found or not in your organization"
 NOT_A_MEMBER: Final = "You are not a member of this organization"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthenticateKey:
-    """A program with an API key, working on a project that it names.
+    """Authenticates a program by its API key, for the project that it names.
 
-    A project that isn't there yet is made, once, however many ask for it at the same time.
+    Creates the project if it doesn't exist; concurrent requests create it once.
     """
 
     keys: ApiKeys
     projects: Projects
-    uses: KeyUse
+    uses: KeyUsage
     clock: Clock
     new_id: NewId
 
     async def __call__(self, secret: str, project_name: str | None, origin: Origin) -> Caller:
-        """Raises Unauthenticated, Invalid for the project's name or without one, Unavailable."""
+        """Raises Unauthenticated, Invalid for a wrong or missing project name, Unavailable."""
         now = self.clock()
         key = await self.keys.by_digest(key_digest(secret))
         if key is None:
@@ -48,9 +48,9 @@ class AuthenticateKey:
         )
         try:
             project = await self.projects.ensure(key.organization_id, wanted)
-        except NotFound as gone:  # the organization went while the key was still remembered
+        except NotFound as gone:  # the organization was removed, and the key is still cached
             raise Unauthenticated(UNKNOWN_KEY) from gone
-        self.uses.noted(key.id, now, origin)
+        self.uses.record(key.id, now, origin)
         return Caller(
             organization_id=key.organization_id,
             project_id=project.id,
@@ -61,7 +61,7 @@ class AuthenticateKey:
 
 @dataclass(frozen=True, slots=True)
 class AuthenticateToken:
-    """A person with a token of the identity provider, known from their first request on."""
+    """Authenticates a person by a token of the identity provider; stores the user."""
 
     tokens: Tokens
     users: Users
@@ -72,15 +72,15 @@ class AuthenticateToken:
         """Raises Unauthenticated, Unavailable."""
         claims = await self.tokens.verify(token)
         new = UserId(self.new_id())
-        user = await self.users.signed_in(claims, new=new, at=self.clock())
+        user = await self.users.record_sign_in(claims, new=new, at=self.clock())
         return Person(user, claims.email_verified, origin)
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveMembership:
-    """The membership with which a person works: in the organization they name, or their oldest.
+    """The membership that a person acts with: in the named organization, or the oldest one.
 
-    Who belongs to none gets an organization of their own, with a first project.
+    A person without any membership gets a new organization with a first project.
     """
 
     organizations: Organizations
@@ -88,14 +88,14 @@ class ResolveMembership:
     new_id: NewId
 
     async def __call__(self, person: Person, named: OrganizationId | None) -> Membership:
-        """Raises Forbidden where the person isn't a member of the one named, Unavailable."""
+        """Raises Forbidden if the person isn't a member of the named one, Unavailable."""
         user = person.user.id
         memberships = await self.organizations.memberships(user)
         if not memberships:
-            founding = NewOrganization.create(
+            new = NewOrganization.create(
                 FIRST_ORGANIZATION, user, person.actor, self.new_id, self.clock()
             )
-            memberships = [await self.organizations.found(founding)]
+            memberships = [await self.organizations.create_first(new)]
         if named is None:
             return memberships[0]
         for membership in memberships:
@@ -106,18 +106,18 @@ class ResolveMembership:
 
 @dataclass(frozen=True, slots=True)
 class ResolveProject:
-    """The project that a person works on."""
+    """The caller for a person who works on a project."""
 
     projects: Projects
 
     async def __call__(
         self, user: UserId, organization: OrganizationId, project: ProjectId
     ) -> Caller:
-        """Raises NotFound, in one text for what is unknown and what is another's; Unavailable."""
+        """Raises NotFound, with the same text for unknown projects and others'; Unavailable."""
         try:
             found = await self.projects.get(organization, project)
         except NotFound as missing:
-            raise NotFound(NO_SUCH_PROJECT) from missing
+            raise NotFound(PROJECT_NOT_FOUND) from missing
         return Caller(
             organization_id=organization, project_id=found.id, scopes=ALL_SCOPES, user_id=user
         )

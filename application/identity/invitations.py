@@ -1,11 +1,11 @@
-"""Asking people into an organization, and their answers."""
+"""Invitations to an organization, and the answers to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Directory
 from application.ports import Clock
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity.audit import AuditAction
@@ -22,31 +22,31 @@ from domain.identity.organization import Membership, Organization, Role
 from domain.identity.rights import TO_INVITE, Action
 from domain.ids import InvitationId, MembershipId, OrganizationId
 
-NO_INVITATION: Final = "Invitation not found"
+INVITATION_NOT_FOUND: Final = "Invitation not found"
 
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """Nothing is mailed: who is invited sees it once they sign in."""
+    """Sends no mail: the invited person finds the invitation after signing in."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, email: str, role: Role
     ) -> SentInvitation:
         """Raises Invalid for the address, Forbidden, Conflict, Unavailable."""
         address = validate_email(email, "email")
-        async with self.offices.open(organization, person) as office:
-            await office.entered(TO_INVITE[role])
-            now = self.offices.clock()
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(TO_INVITE[role])
+            now = self.editor.clock()
             if address == normalize_email(person.user.email):
                 raise Conflict("This is your own address")
-            if await office.open.has_member(address):
-                raise Conflict("Somebody with this address is a member already")
-            if any(one.is_pending(now) for one in await office.open.invitations_to(address)):
+            if await edit.locked.has_member(address):
+                raise Conflict("A user with this address is a member already")
+            if any(one.is_pending(now) for one in await edit.locked.invitations_to(address)):
                 raise Conflict("An invitation to this address is pending already")
             invitation = Invitation(
-                id=InvitationId(self.offices.new_id()),
+                id=InvitationId(self.editor.new_id()),
                 organization_id=organization,
                 email=address,
                 role=role,
@@ -54,13 +54,13 @@ class Invite:
                 created_at=now,
                 expires_at=now + INVITATION_LIFETIME,
             )
-            await office.open.put_invitation(invitation)
-            await office.record(
+            await edit.locked.put_invitation(invitation)
+            await edit.record(
                 AuditAction.INVITATION_CREATED, invitation.id, {"email": address, "role": role}
             )
             return SentInvitation(
                 invitation=invitation,
-                organization_name=office.open.organization.name,
+                organization_name=edit.locked.organization.name,
                 inviter_display_name=person.user.display_name,
                 inviter_email=person.user.email,
             )
@@ -72,7 +72,7 @@ class ListInvitations:
     clock: Clock
 
     async def __call__(self, membership: Membership) -> Sequence[SentInvitation]:
-        """Whatever their status, newest first. Raises Unavailable."""
+        """With any status, newest first. Raises Unavailable."""
         now = self.clock()
         sent = await self.directory.invitations(membership.organization_id)
         return [one.as_of(now) for one in sent]
@@ -80,20 +80,20 @@ class ListInvitations:
 
 @dataclass(frozen=True, slots=True)
 class RevokeInvitation:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, invitation: InvitationId
     ) -> None:
         """Raises Forbidden, NotFound, Conflict where it isn't pending, Unavailable."""
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.REVOKE_INVITATION)
-            known = await office.open.invitation(invitation)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.REVOKE_INVITATION)
+            known = await edit.locked.invitation(invitation)
             if known is None:
-                raise NotFound(NO_INVITATION)
-            revoked = known.settled(InvitationStatus.REVOKED, self.offices.clock())
-            await office.open.put_invitation(revoked)
-            await office.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
+                raise NotFound(INVITATION_NOT_FOUND)
+            revoked = known.settled(InvitationStatus.REVOKED, self.editor.clock())
+            await edit.locked.put_invitation(revoked)
+            await edit.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,62 +102,64 @@ class ListMyInvitations:
     clock: Clock
 
     async def __call__(self, person: Person) -> Sequence[SentInvitation]:
-        """Those to the person's address that wait for an answer, newest first."""
+        """The pending invitations to the person's address, newest first."""
         return await self.directory.invitations_to(normalize_email(person.user.email), self.clock())
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptInvitation:
     directory: Directory
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, invitation: InvitationId
     ) -> tuple[Organization, Membership]:
-        """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
-        organization = await _mine(self.directory, person, invitation)
-        gone = NotFound(NO_INVITATION)
-        async with self.offices.open(organization, person, gone) as office:
-            known = await office.open.invitation(invitation)
+        """Raises NotFound, Forbidden for another address, Conflict, Unavailable; in order."""
+        organization = await _invited_organization(self.directory, person, invitation)
+        not_found = NotFound(INVITATION_NOT_FOUND)
+        async with self.editor.edit(organization, person, not_found) as edit:
+            known = await edit.locked.invitation(invitation)
             if known is None:
-                raise NotFound(NO_INVITATION)
-            now = self.offices.clock()
+                raise NotFound(INVITATION_NOT_FOUND)
+            now = self.editor.clock()
             accepted = known.settled(InvitationStatus.ACCEPTED, now)
-            if await office.open.member(person.user.id) is not None:
+            if await edit.locked.member(person.user.id) is not None:
                 raise Conflict("You are a member of this organization already")
             membership = Membership(
-                id=MembershipId(self.offices.new_id()),
+                id=MembershipId(self.editor.new_id()),
                 organization_id=organization,
                 user_id=person.user.id,
                 role=known.role,
                 created_at=now,
             )
-            await office.open.put_membership(membership)
-            await office.open.put_invitation(accepted)
-            await office.record(AuditAction.INVITATION_ACCEPTED, known.id, {"role": known.role})
-            return office.open.organization, membership
+            await edit.locked.put_membership(membership)
+            await edit.locked.put_invitation(accepted)
+            await edit.record(AuditAction.INVITATION_ACCEPTED, known.id, {"role": known.role})
+            return edit.locked.organization, membership
 
 
 @dataclass(frozen=True, slots=True)
 class DeclineInvitation:
     directory: Directory
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, invitation: InvitationId) -> None:
-        """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
-        organization = await _mine(self.directory, person, invitation)
-        gone = NotFound(NO_INVITATION)
-        async with self.offices.open(organization, person, gone) as office:
-            known = await office.open.invitation(invitation)
+        """Raises NotFound, Forbidden for another address, Conflict, Unavailable; in order."""
+        organization = await _invited_organization(self.directory, person, invitation)
+        not_found = NotFound(INVITATION_NOT_FOUND)
+        async with self.editor.edit(organization, person, not_found) as edit:
+            known = await edit.locked.invitation(invitation)
             if known is None:
-                raise NotFound(NO_INVITATION)
-            declined = known.settled(InvitationStatus.DECLINED, self.offices.clock())
-            await office.open.put_invitation(declined)
-            await office.record(AuditAction.INVITATION_DECLINED, known.id)
+                raise NotFound(INVITATION_NOT_FOUND)
+            declined = known.settled(InvitationStatus.DECLINED, self.editor.clock())
+            await edit.locked.put_invitation(declined)
+            await edit.record(AuditAction.INVITATION_DECLINED, known.id)
 
 
-async def _mine(directory: Directory, person: Person, invitation: InvitationId) -> OrganizationId:
-    """Into which organization the person is invited. Raises NotFound, Forbidden."""
+async def _invited_organization(
+    directory: Directory, person: Person, invitation: InvitationId
+) -> OrganizationId:
+    """The organization that the person is invited to. Raises NotFound, Forbidden."""
     sent = (await directory.invitation(invitation)).invitation
     if not sent.is_to(person.user.email):
         raise Forbidden("This invitation is for another address")

@@ -1,12 +1,12 @@
-"""Giving programs a way in, and taking it back."""
+"""API keys: creating, rotating, revoking and deleting them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from application.identity.administration import Administration, Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Administration, Directory
 from application.ports import Clock, NewId, RandomBytes
 from domain.errors import NotFound
 from domain.identity.api_key import (
@@ -26,18 +26,18 @@ from domain.identity.organization import Membership
 from domain.identity.rights import Action
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
-NO_KEY: Final = "API key not found"
+KEY_NOT_FOUND: Final = "API key not found"
 
 
 @dataclass(frozen=True, slots=True)
-class KeyMint:
-    """Where keys are made. Their secrets are told here, and nowhere and never again."""
+class ApiKeyFactory:
+    """Makes keys. Only here is the secret of a key known; it is never stored."""
 
     clock: Clock
     new_id: NewId
     random: RandomBytes
 
-    def new(
+    def create(
         self,
         organization: OrganizationId,
         *,
@@ -64,10 +64,10 @@ class KeyMint:
 
 @dataclass(frozen=True, slots=True)
 class IssueKey:
-    """Makes a key on an operator's behalf."""
+    """Creates a key for an operator of the service, without a user."""
 
     administration: Administration
-    mint: KeyMint
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self,
@@ -77,29 +77,29 @@ class IssueKey:
         scopes: frozenset[Scope] = ALL_SCOPES,
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises NotFound where the organization is gone, Unavailable."""
-        key, secret = self.mint.new(
+        """The key and its secret. Raises NotFound if the organization is gone, Unavailable."""
+        key, secret = self.key_factory.create(
             organization, name=name, created_by=None, scopes=scopes, expires_at=expires_at
         )
         entry = AuditEntry(
-            id=AuditEntryId(self.mint.new_id()),
+            id=AuditEntryId(self.key_factory.new_id()),
             organization_id=organization,
             at=key.created_at,
             actor=OPERATOR,
             action=AuditAction.API_KEY_CREATED,
             resource_id=str(key.id),
-            detail=_detail(key),
+            detail=_audit_detail(key),
         )
-        async with self.administration.opened(organization) as opened:
-            await opened.put_key(key)
-            await opened.record(entry)
+        async with self.administration.lock(organization) as locked:
+            await locked.put_key(key)
+            await locked.record(entry)
         return key, secret
 
 
 @dataclass(frozen=True, slots=True)
 class CreateKey:
-    offices: Offices
-    mint: KeyMint
+    editor: OrganizationEditor
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self,
@@ -110,17 +110,17 @@ class CreateKey:
         scopes: frozenset[Scope],
     ) -> tuple[ApiKey, str]:
         """The key and its secret. Raises Forbidden, Unavailable."""
-        key, secret = self.mint.new(
+        key, secret = self.key_factory.create(
             organization,
             name=name,
             created_by=person.user.id,
             scopes=scopes,
-            expires_at=expiration.after(self.offices.clock()),
+            expires_at=expiration.after(self.editor.clock()),
         )
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CREATE_KEY)
-            await office.open.put_key(key)
-            await office.record(AuditAction.API_KEY_CREATED, key.id, _detail(key))
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CREATE_KEY)
+            await edit.locked.put_key(key)
+            await edit.record(AuditAction.API_KEY_CREATED, key.id, _audit_detail(key))
         return key, secret
 
 
@@ -144,69 +144,69 @@ class ReadKey:
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:
-    """Makes a key that follows another, which stays valid until its own expiry."""
+    """Creates a key like another one, which stays valid until it expires."""
 
-    offices: Offices
-    mint: KeyMint
+    editor: OrganizationEditor
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self, person: Person, organization: OrganizationId, key: ApiKeyId
     ) -> tuple[ApiKey, str]:
         """The new key and its secret. Raises Forbidden, NotFound, Invalid, Unavailable."""
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CHANGE_KEY)
-            known = await office.open.key(key)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_KEY)
+            known = await edit.locked.key(key)
             if known is None:
-                raise NotFound(NO_KEY)
+                raise NotFound(KEY_NOT_FOUND)
             known.check_rotatable()
-            new, secret = self.mint.new(
+            new, secret = self.key_factory.create(
                 organization,
                 name=known.name,
                 created_by=person.user.id,
                 scopes=known.scopes,
-                expires_at=self.offices.clock() + KEY_LIFETIME,
+                expires_at=self.editor.clock() + KEY_LIFETIME,
             )
-            await office.open.put_key(new)
-            detail = {**_detail(new), "new_id": str(new.id)}
-            await office.record(AuditAction.API_KEY_ROTATED, known.id, detail)
+            await edit.locked.put_key(new)
+            detail = {**_audit_detail(new), "new_id": str(new.id)}
+            await edit.record(AuditAction.API_KEY_ROTATED, known.id, detail)
         return new, secret
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeKey:
-    """A revoked key stays to be seen, and opens nothing. Revoking it again changes nothing."""
+    """A revoked key is refused but stays listed. Revoking it again changes nothing."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CHANGE_KEY)
-            known = await office.open.key(key)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_KEY)
+            known = await edit.locked.key(key)
             if known is None:
-                raise NotFound(NO_KEY)
-            revoked = known.revoked(self.offices.clock())
+                raise NotFound(KEY_NOT_FOUND)
+            revoked = known.revoked(self.editor.clock())
             if revoked != known:
-                await office.open.put_key(revoked)
-                await office.record(AuditAction.API_KEY_REVOKED, key, _detail(known))
+                await edit.locked.put_key(revoked)
+                await edit.record(AuditAction.API_KEY_REVOKED, key, _audit_detail(known))
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteKey:
-    """Takes a key away for good: it opens nothing, and no list shows it."""
+    """Deletes a key: it is refused, and no longer listed."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CHANGE_KEY)
-            known = await office.open.key(key)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_KEY)
+            known = await edit.locked.key(key)
             if known is None:
-                raise NotFound(NO_KEY)
-            await office.open.remove_key(key)
-            await office.record(AuditAction.API_KEY_DELETED, key, _detail(known))
+                raise NotFound(KEY_NOT_FOUND)
+            await edit.locked.remove_key(key)
+            await edit.record(AuditAction.API_KEY_DELETED, key, _audit_detail(known))
 
 
-def _detail(key: ApiKey) -> dict[str, str]:
+def _audit_detail(key: ApiKey) -> dict[str, str]:
     return {"name": key.name, "prefix": key.prefix}

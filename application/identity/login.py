@@ -1,16 +1,15 @@
-"""Signing a command line in: a code for a person's browser, exchanged for a key by the program.
+"""Sign-in of the command line: the browser gets a code, the program exchanges it for a key.
 
-Authorization code with PKCE (RFC 7636): who sees the code alone can't exchange it.
+Authorization code with PKCE (RFC 7636): the code alone can't be exchanged.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.administration import Administration, Directory
 from application.identity.authenticate import NOT_A_MEMBER
-from application.identity.keys import KeyMint
-from application.identity.organization_edit import Offices
-from application.identity.ports import Organizations
+from application.identity.keys import ApiKeyFactory
+from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Administration, Directory, Organizations
 from application.ports import RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, KEY_LIFETIME, ApiKey
@@ -30,14 +29,14 @@ from domain.identity.organization import Member, Project
 from domain.identity.rights import Action
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
 
-NO_PROJECT: Final = "Project not found"
-NO_LONGER: Final = "Who asked for this code is no longer a member, or its project is gone"
+PROJECT_NOT_FOUND: Final = "Project not found"
+NOT_A_MEMBER_ANY_MORE: Final = "The user of this code is no longer a member, or its project is gone"
 
 
 @dataclass(frozen=True, slots=True)
 class IssueLoginCode:
     organizations: Organizations
-    offices: Offices
+    editor: OrganizationEditor
     random: RandomBytes
 
     async def __call__(
@@ -48,17 +47,17 @@ class IssueLoginCode:
         challenge: str,
         label: str,
     ) -> str:
-        """The code, good for CODE_LIFE. Raises Forbidden, NotFound, Unavailable."""
-        # Asked before it is opened: a stranger to an organization must not hold its members up.
-        mine = await self.organizations.memberships(person.user.id)
-        if all(one.organization_id != organization for one in mine):
+        """The code, valid for CODE_LIFETIME. Raises Forbidden, NotFound, Unavailable."""
+        # Checked before locking: outsiders must not be able to delay the members.
+        memberships = await self.organizations.memberships(person.user.id)
+        if all(one.organization_id != organization for one in memberships):
             raise Forbidden(NOT_A_MEMBER)
-        code, now = format_code(self.random(CODE_BYTES)), self.offices.clock()
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.ISSUE_LOGIN_CODE)
-            if await office.open.project(project) is None:
-                raise NotFound(NO_PROJECT)
-            await office.open.add_login_code(
+        code, now = format_code(self.random(CODE_BYTES)), self.editor.clock()
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.ISSUE_LOGIN_CODE)
+            if await edit.locked.project(project) is None:
+                raise NotFound(PROJECT_NOT_FOUND)
+            await edit.locked.add_login_code(
                 LoginCode(
                     digest=code_digest(code),
                     user_id=person.user.id,
@@ -70,7 +69,7 @@ class IssueLoginCode:
                     expires_at=now + CODE_LIFETIME,
                 )
             )
-            await office.record(AuditAction.LOGIN_CODE_ISSUED, project, {"label": label})
+            await edit.record(AuditAction.LOGIN_CODE_ISSUED, project, {"label": label})
         return code
 
 
@@ -78,23 +77,23 @@ class IssueLoginCode:
 class ExchangeLoginCode:
     directory: Directory
     administration: Administration
-    mint: KeyMint
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self, code: str, verifier: str, origin: Origin
     ) -> tuple[ApiKey, str, Project]:
-        """A key of the person who asked for the code, its secret, and the project they chose.
+        """A key for the user who requested the code, its secret, and the chosen project.
 
-        Raises Unauthenticated for a code that is unknown, used or expired and for a wrong
-        verifier, which leaves the code as it is; Forbidden where the person's membership ended
-        or the project is gone; Unavailable.
+        Raises Unauthenticated for a code that is unknown, used or expired, and for a wrong
+        verifier, which doesn't use up the code; Forbidden if the membership ended or the project
+        is gone; Unavailable.
         """
-        now = self.mint.clock()
+        now = self.key_factory.clock()
         known = await self.directory.login_code(code_digest(code))
         if known is None:
             raise Unauthenticated(REFUSED)
         known.check(verifier, now)
-        key, secret = self.mint.new(
+        key, secret = self.key_factory.create(
             known.organization_id,
             name=key_name(known.label, now),
             created_by=known.user_id,
@@ -102,23 +101,25 @@ class ExchangeLoginCode:
             expires_at=now + KEY_LIFETIME,
         )
         try:
-            async with self.administration.opened(known.organization_id) as opened:
-                if not await opened.use_login_code(known.digest):
+            async with self.administration.lock(known.organization_id) as locked:
+                if not await locked.use_login_code(known.digest):
                     raise Unauthenticated(REFUSED)
-                project = await opened.project(known.project_id)
-                member = await opened.member(known.user_id)
+                project = await locked.project(known.project_id)
+                member = await locked.member(known.user_id)
                 if project is not None and member is not None:
-                    await opened.put_key(key)
-                    await opened.record(self._entry(known, key, member, origin))
+                    await locked.put_key(key)
+                    await locked.record(self._audit_entry(known, key, member, origin))
         except NotFound as gone:
-            raise Forbidden(NO_LONGER) from gone
-        if project is None or member is None:  # the code is used up all the same
-            raise Forbidden(NO_LONGER)
+            raise Forbidden(NOT_A_MEMBER_ANY_MORE) from gone
+        if project is None or member is None:  # the code is used up anyway
+            raise Forbidden(NOT_A_MEMBER_ANY_MORE)
         return key, secret, project
 
-    def _entry(self, code: LoginCode, key: ApiKey, member: Member, origin: Origin) -> AuditEntry:
+    def _audit_entry(
+        self, code: LoginCode, key: ApiKey, member: Member, origin: Origin
+    ) -> AuditEntry:
         return AuditEntry(
-            id=AuditEntryId(self.mint.new_id()),
+            id=AuditEntryId(self.key_factory.new_id()),
             organization_id=code.organization_id,
             at=key.created_at,
             actor=Actor(user_id=code.user_id, name=member.email, origin=origin),

@@ -1,11 +1,11 @@
-"""Who belongs to an organization, and as what."""
+"""The members of an organization, and their roles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Directory
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -13,7 +13,7 @@ from domain.identity.organization import Member, Membership, Role, check_owner_r
 from domain.identity.rights import TO_REMOVE, Action, check_right
 from domain.ids import OrganizationId, UserId
 
-NO_MEMBER: Final = "Member not found"
+MEMBER_NOT_FOUND: Final = "Member not found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +27,28 @@ class ListMembers:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRole:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, user: UserId, role: Role
     ) -> Member:
         """Raises Forbidden, NotFound, Conflict for the last OWNER, Unavailable; in this order."""
-        async with self.offices.open(organization, person) as office:
-            mine = await office.entered()
+        async with self.editor.edit(organization, person) as edit:
+            mine = await edit.authorize()
             if user == person.user.id:
-                raise Forbidden("Nobody may change their own role")
+                raise Forbidden("You can't change your own role")
             check_right(mine.role, Action.CHANGE_ROLE)
-            member = await office.open.member(user)
+            member = await edit.locked.member(user)
             if member is None:
-                raise NotFound(NO_MEMBER)
+                raise NotFound(MEMBER_NOT_FOUND)
             known = member.membership
             if known.role is role:
                 return member
             if known.role is Role.OWNER:
-                check_owner_remains(await office.open.owners(), user)
+                check_owner_remains(await edit.locked.owners(), user)
             changed = replace(known, role=role)
-            await office.open.put_membership(changed)
-            await office.record(
+            await edit.locked.put_membership(changed)
+            await edit.record(
                 AuditAction.MEMBER_ROLE_CHANGED, user, {"from": known.role, "to": role}
             )
             return replace(member, membership=changed)
@@ -56,21 +56,21 @@ class ChangeRole:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMember:
-    """Removes a member, or lets the caller leave. Their keys here open nothing from then on."""
+    """Removes a member, or lets the caller leave. Revokes their keys of this organization."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId, user: UserId) -> None:
         """Raises NotFound, Forbidden, Conflict for the last OWNER, Unavailable; in this order."""
-        async with self.offices.open(organization, person) as office:
-            mine = await office.entered()
-            member = await office.open.member(user)
+        async with self.editor.edit(organization, person) as edit:
+            mine = await edit.authorize()
+            member = await edit.locked.member(user)
             if member is None:
-                raise NotFound(NO_MEMBER)
+                raise NotFound(MEMBER_NOT_FOUND)
             role, leaves = member.membership.role, user == person.user.id
             check_right(mine.role, Action.LEAVE if leaves else TO_REMOVE[role])
             if role is Role.OWNER:
-                check_owner_remains(await office.open.owners(), user)
-            keys = await office.open.remove_member(user, self.offices.clock())
+                check_owner_remains(await edit.locked.owners(), user)
+            keys = await edit.locked.remove_member(user, self.editor.clock())
             action = AuditAction.MEMBER_LEFT if leaves else AuditAction.MEMBER_REMOVED
-            await office.record(action, user, {"role": role, "revoked_keys": str(len(keys))})
+            await edit.record(action, user, {"role": role, "revoked_keys": str(len(keys))})

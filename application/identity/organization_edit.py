@@ -1,11 +1,11 @@
-"""How a use case enters an organization to change it."""
+"""Edits an organization under its lock: authorization, and the audit log."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from application.identity.administration import Administration, OpenOrganization
 from application.identity.authenticate import NOT_A_MEMBER
+from application.identity.ports import Administration, LockedOrganization
 from application.ports import Clock, NewId
 from domain.errors import Failure, Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
@@ -16,62 +16,62 @@ from domain.ids import AuditEntryId, OrganizationId
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
-    """An organization that `person` has open: nobody else changes it meanwhile."""
+class OrganizationEdit:
+    """An edit by `person`; no other edit of the organization runs meanwhile."""
 
-    open: OpenOrganization
+    locked: LockedOrganization
     person: Person
     new_id: NewId
     clock: Clock
 
-    async def entered(self, *actions: Action) -> Membership:
-        """The person's membership. Raises Forbidden without one, or without each right."""
-        mine = await self.open.member(self.person.user.id)
-        if mine is None:
+    async def authorize(self, *actions: Action) -> Membership:
+        """The person's membership. Raises Forbidden without one, or if it lacks a right."""
+        member = await self.locked.member(self.person.user.id)
+        if member is None:
             raise Forbidden(NOT_A_MEMBER)
         for action in actions:
-            check_right(mine.membership.role, action)
-        return mine.membership
+            check_right(member.membership.role, action)
+        return member.membership
 
     async def record(
         self, action: AuditAction, resource: object, detail: Mapping[str, str] | None = None
     ) -> None:
-        """Tells the audit log what the person does, in the transaction of what it is about."""
+        """Writes an entry to the audit log, in the transaction of the edit."""
         entry = AuditEntry(
             id=AuditEntryId(self.new_id()),
-            organization_id=self.open.organization.id,
+            organization_id=self.locked.organization.id,
             at=self.clock(),
             actor=self.person.actor,
             action=action,
             resource_id=str(resource),
             detail=detail or {},
         )
-        await self.open.record(entry)
+        await self.locked.record(entry)
 
 
 @dataclass(frozen=True, slots=True)
-class Offices:
-    """The way into every organization."""
+class OrganizationEditor:
+    """Begins edits of organizations. A service that most identity use cases share."""
 
     administration: Administration
     clock: Clock
     new_id: NewId
 
     @asynccontextmanager
-    async def open(
-        self, organization: OrganizationId, person: Person, gone: Failure | None = None
-    ) -> AsyncIterator[Office]:
-        """All that the block does is stored when it is left, or nothing where it raises.
+    async def edit(
+        self, organization: OrganizationId, person: Person, missing: Failure | None = None
+    ) -> AsyncIterator[OrganizationEdit]:
+        """Commits what the block does when it is left; stores nothing if it raises.
 
-        Raises `gone` where the organization isn't there, or else Forbidden: who belongs to none
-        that exists can't be told that it did. Unavailable.
+        Raises `missing`, else Forbidden, if the organization doesn't exist: outsiders must not
+        learn which organizations exist. Raises Unavailable.
         """
-        entered = False
+        is_locked = False
         try:
-            async with self.administration.opened(organization) as opened:
-                entered = True
-                yield Office(opened, person, self.new_id, self.clock)
-        except NotFound as missing:
-            if entered:
+            async with self.administration.lock(organization) as locked:
+                is_locked = True
+                yield OrganizationEdit(locked, person, self.new_id, self.clock)
+        except NotFound as error:
+            if is_locked:
                 raise
-            raise (gone or Forbidden(NOT_A_MEMBER)) from missing
+            raise (missing or Forbidden(NOT_A_MEMBER)) from error

@@ -1,12 +1,11 @@
-"""Organizations: making, showing, renaming and removing them; their audit log."""
+"""Organizations: creating, reading, renaming and deleting them; their audit log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from application.identity.administration import Directory
 from application.identity.authenticate import NOT_A_MEMBER
-from application.identity.organization_edit import Offices
-from application.identity.ports import Organizations
+from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Directory, Organizations
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
@@ -20,7 +19,7 @@ from domain.page import Page, PageRequest
 
 @dataclass(frozen=True, slots=True)
 class CreateOrganization:
-    """`owned_max` organizations at most are owned by one person; None: any number."""
+    """A person owns at most `owned_max` organizations; None: no limit."""
 
     organizations: Organizations
     owned_max: int | None
@@ -28,13 +27,11 @@ class CreateOrganization:
     new_id: NewId
 
     async def __call__(self, person: Person, name: str) -> Organization:
-        """Raises Invalid for the name, Forbidden at the cap, Unavailable."""
+        """Raises Invalid for the name, Forbidden at the limit, Unavailable."""
         name = validate_name(name, "name")
-        founding = NewOrganization.create(
-            name, person.user.id, person.actor, self.new_id, self.clock()
-        )
-        await self.organizations.add(founding, self.owned_max)
-        return founding.organization
+        new = NewOrganization.create(name, person.user.id, person.actor, self.new_id, self.clock())
+        await self.organizations.create(new, self.owned_max)
+        return new.organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class ListOrganizations:
     directory: Directory
 
     async def __call__(self, person: Person) -> Sequence[tuple[Organization, Role]]:
-        """Those that the person belongs to, newest membership first. Raises Unavailable."""
+        """The person's organizations, newest membership first. Raises Unavailable."""
         return await self.directory.organizations(person.user.id)
 
 
@@ -51,7 +48,7 @@ class ReadOrganization:
     directory: Directory
 
     async def __call__(self, membership: Membership) -> Organization:
-        """Raises Forbidden where it went meanwhile, as where it never was; Unavailable."""
+        """Raises Forbidden if it was deleted meanwhile; Unavailable."""
         try:
             return await self.directory.organization(membership.organization_id)
         except NotFound as gone:
@@ -60,20 +57,20 @@ class ReadOrganization:
 
 @dataclass(frozen=True, slots=True)
 class RenameOrganization:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, name: str | None
     ) -> Organization:
         """None changes nothing. Raises Invalid for the name, Forbidden, Unavailable."""
         new = None if name is None else validate_name(name, "name")
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.RENAME)
-            known = office.open.organization
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.RENAME)
+            known = edit.locked.organization
             if new is None or new == known.name:
                 return known
-            await office.open.rename(new)
-            await office.record(
+            await edit.locked.rename(new)
+            await edit.record(
                 AuditAction.ORGANIZATION_RENAMED, known.id, {"from": known.name, "to": new}
             )
             return replace(known, name=new)
@@ -81,17 +78,17 @@ class RenameOrganization:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOrganization:
-    """Everything in it is gone for every reader at once; its rows are removed later."""
+    """Hides everything in it from all readers at once; the rows are deleted later."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId) -> None:
         """Raises Forbidden, Unavailable."""
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.DELETE)
-            known = office.open.organization
-            await office.record(AuditAction.ORGANIZATION_DELETED, known.id, {"name": known.name})
-            await office.open.remove(self.offices.clock())
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.DELETE)
+            known = edit.locked.organization
+            await edit.record(AuditAction.ORGANIZATION_DELETED, known.id, {"name": known.name})
+            await edit.locked.remove(self.editor.clock())
 
 
 @dataclass(frozen=True, slots=True)

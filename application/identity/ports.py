@@ -1,36 +1,46 @@
-"""What identity needs from the world; administration.py: what managing it needs beside."""
+"""The ports of identity: authentication, organizations, and what changes them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Final, Protocol
 
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import Origin
-from domain.identity.organization import Membership, Project
+from domain.identity.audit import AuditEntry, Origin
+from domain.identity.invitation import Invitation, SentInvitation
+from domain.identity.login_code import LoginCode
+from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.user import Claims, User
-from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
+from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
+from domain.page import Page, PageRequest
 
 ORIGINS_MAX: Final = 100  # of one key in the audit log: its clients may have any number
-OWNED_MAX: Final = "You own {} organizations already, which is as many as this service allows"
+OWNED_LIMIT_MESSAGE: Final = (
+    "You own {} organizations already, which is as many as this service allows"
+)
 
 
 class Tokens(Protocol):
-    """The identity provider's word. Contract of Tokens: tests/contracts/identity/test_tokens.py."""
+    """Verifies tokens of the identity provider.
+
+    Contract of Tokens: tests/contracts/identity/test_tokens.py.
+    """
 
     async def verify(self, token: str) -> Claims:
-        """The claims of a signed token, once signature, issuer, audience and times are checked.
+        """The claims of a token, once signature, issuer, audience and times are checked.
 
-        Raises Unauthenticated, without saying why to whom can't sign; Unavailable where no key
-        to check with can be had.
+        Raises Unauthenticated, without a reason, since the sender may be an attacker; Unavailable
+        if no key to check the signature can be loaded.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
-    """A key was used from an origin. `entry` is the id of what the audit log may tell of it."""
+class KeyOrigin:
+    """A key was used from an origin. `entry` is the id for a possible audit log entry."""
 
     key: ApiKeyId
     origin: Origin
@@ -39,94 +49,277 @@ class Meeting:
 
 
 class ApiKeys(Protocol):
-    """Every organization's keys. Contract of ApiKeys: tests/contracts/identity/test_api_keys.py."""
+    """The keys of every organization.
+
+    Contract of ApiKeys: tests/contracts/identity/test_api_keys.py.
+    """
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
-        """The key of this secret, revoked and expired ones included; None where there is none."""
+        """The key with this digest, also a revoked or expired one; None if there is none."""
         ...
 
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
-        """Moves `last_used_at` of each key forward to its instant, never back. Unknown: ignored."""
+        """Moves `last_used_at` of each key forward, never back. Ignores unknown keys."""
         ...
 
-    async def met(self, meetings: Sequence["Meeting"]) -> None:
-        """Tells the audit log of each key that is met from an origin never seen with it.
+    async def record_origins(self, origins: Sequence[KeyOrigin]) -> None:
+        """Writes to the audit log each origin that was never seen with its key.
 
-        Of a key at most ORIGINS_MAX origins are told, by their instants; later ones are
-        passed over, and so are keys that are gone. A repeated meeting is told once.
+        At most ORIGINS_MAX for each key, by their instants; later ones are skipped, as are unknown
+        keys. Idempotent.
         """
         ...
 
 
-class KeyUse(Protocol):
-    """Where the use of a key is noted.
+class KeyUsage(Protocol):
+    """Records the use of keys, in the background.
 
-    Contract of KeyUse: tests/contracts/identity/test_key_use.py.
+    Contract of KeyUsage: tests/contracts/identity/test_key_use.py.
     """
 
-    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
-        """Sees to it that `last_used_at` of the key moves to `at`, soon and never back.
+    def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
+        """Moves `last_used_at` of the key to `at`, soon and never back.
 
-        And that the audit log is told where `origin` was never seen with the key. Never waits
-        and never raises: a note may be lost, a request may not be held up. Notes less than a
-        minute after the last one of the same key and origin may be left out.
+        Writes `origin` to the audit log if it is new for the key. Never waits and never raises: a
+        record may be lost, but no request is delayed. May skip a record less than a minute after
+        the last one with the same key and origin.
         """
         ...
 
 
 class Projects(Protocol):
-    """Every organization's projects.
+    """The projects of every organization.
 
     Contract of Projects: tests/contracts/identity/test_projects.py.
     """
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
-        """The organization's project of this name; `project` itself where there was none.
+        """The organization's project of this name; stores and returns `project` if there is none.
 
-        Calls at once for one name, in any number of processes, all get the same one. Raises
-        NotFound where the organization is gone.
+        Concurrent calls for one name, in any number of processes, get the same project. Raises
+        NotFound if the organization is gone.
         """
         ...
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
-        """Raises NotFound where the organization has no such project."""
+        """Raises NotFound if the organization has no such project."""
         ...
 
 
 class Users(Protocol):
     """People who signed in. Contract of Users: tests/contracts/identity/test_users.py."""
 
-    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
-        """The user of (`issuer`, `subject`), made with the id `new` at first sight.
+    async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+        """The user of (`issuer`, `subject`), created with the id `new` at the first sign-in.
 
-        The email follows the claims; the display name is filled only while it is empty;
-        `last_sign_in_at` moves to `at` once it is a minute old. Calls at once make one user.
+        The email follows the claims; the display name is set only while it is empty;
+        `last_sign_in_at` moves to `at` if it is older than a minute. Concurrent calls create one
+        user.
         """
         ...
 
 
 class Organizations(Protocol):
-    """Organizations and who belongs to them.
+    """Organizations and their memberships.
 
     Contract of Organizations: tests/contracts/identity/test_organizations.py.
     """
 
     async def memberships(self, user: UserId) -> Sequence[Membership]:
-        """Every membership of the user, oldest first."""
+        """All memberships of the user, oldest first."""
         ...
 
-    async def found(self, founding: NewOrganization) -> Membership:
-        """Makes the organization with its OWNER and a first project, unless the user has one.
+    async def create_first(self, new: NewOrganization) -> Membership:
+        """Creates the organization with its OWNER and a first project, if the user has none yet.
 
-        Where the user has a membership already, nothing is made and their oldest is returned:
-        calls at once for one user make one organization. Raises NotFound where the user is gone.
+        If the user has a membership, creates nothing and returns the oldest one: concurrent calls
+        for one user create one organization. Raises NotFound if the user is gone.
         """
         ...
 
-    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
-        """Makes another organization for its OWNER.
+    async def create(self, new: NewOrganization, owned_max: int | None) -> None:
+        """Creates another organization for its OWNER.
 
-        Raises Forbidden where they own `owned_max` already, calls at once included; NotFound
-        where they are gone.
+        Raises Forbidden if the user owns `owned_max` already, concurrent calls included; NotFound
+        if the user is gone.
+        """
+        ...
+
+
+class Directory(Protocol):
+    """Reads of organizations. The use cases check who may read what.
+
+    Contract of Directory: tests/contracts/identity/test_directory.py.
+    """
+
+    async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
+        """The user's organizations and role in each; newest membership first."""
+        ...
+
+    async def organization(self, organization: OrganizationId) -> Organization:
+        """Raises NotFound."""
+        ...
+
+    async def members(self, organization: OrganizationId) -> Sequence[Member]:
+        """All members, oldest membership first."""
+        ...
+
+    async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
+        """As stored, with any status, newest first."""
+        ...
+
+    async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
+        """Those to the lower-case address that are PENDING at `now`; newest first."""
+        ...
+
+    async def invitation(self, invitation: InvitationId) -> SentInvitation:
+        """As stored. Raises NotFound."""
+        ...
+
+    async def projects(self, organization: OrganizationId) -> Sequence[Project]:
+        """All of them, newest first."""
+        ...
+
+    async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
+        """All of them, revoked and expired ones included, newest first."""
+        ...
+
+    async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
+        """Raises NotFound if the organization has no such key."""
+        ...
+
+    async def login_code(self, digest: bytes) -> LoginCode | None:
+        """The code with this digest, also an expired one; None if it is unknown or used."""
+        ...
+
+    async def audit_log(
+        self, organization: OrganizationId, window: PageRequest
+    ) -> Page[AuditEntry]:
+        """The audit log, newest first. Positions: instant, id of the entry."""
+        ...
+
+
+class LockedOrganization(Protocol):
+    """An organization under its lock: no other transaction changes it meanwhile.
+
+    Contract of LockedOrganization: tests/contracts/identity/test_administration.py.
+    """
+
+    @property
+    def organization(self) -> Organization:
+        """As it was when the lock was acquired."""
+        ...
+
+    async def member(self, user: UserId) -> Member | None: ...
+
+    async def owners(self) -> Sequence[UserId]: ...
+
+    async def has_member(self, email: str) -> bool:
+        """Whether a member has this lower-case address."""
+        ...
+
+    async def put_membership(self, membership: Membership) -> None:
+        """Adds it, or updates the role. Raises NotFound if the user is gone."""
+        ...
+
+    async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
+        """Ends the membership, and revokes the user's active keys of this organization at `at`.
+
+        Returns the keys that were revoked.
+        """
+        ...
+
+    async def invitation(self, invitation: InvitationId) -> Invitation | None: ...
+
+    async def invitations_to(self, email: str) -> Sequence[Invitation]:
+        """Those to the lower-case address whose stored status is PENDING."""
+        ...
+
+    async def put_invitation(self, invitation: Invitation) -> None:
+        """Adds it, or updates its status."""
+        ...
+
+    async def rename(self, name: str) -> None: ...
+
+    async def remove(self, at: datetime) -> None:
+        """Hides the organization and all that is in it from all readers, from the commit on.
+
+        The rows of its projects are deleted later: see RemovedProjects.
+        """
+        ...
+
+    async def project(self, project: ProjectId) -> Project | None: ...
+
+    async def put_project(self, project: Project) -> None:
+        """Adds it, or updates name, description and retention.
+
+        Raises Conflict if the name is taken.
+        """
+        ...
+
+    async def remove_project(self, project: ProjectId, at: datetime) -> None:
+        """Removes it, as `remove` does. Does nothing if it isn't of this organization."""
+        ...
+
+    async def budget(self, project: ProjectId) -> Decimal | None:
+        """USD that its judges may cost in each calendar month, in UTC; None: no limit.
+
+        None also if it isn't of this organization.
+        """
+        ...
+
+    async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
+        """Sets the budget; what was spent earlier in the month counts.
+
+        Does nothing if the project isn't of this organization.
+        """
+        ...
+
+    async def key(self, key: ApiKeyId) -> ApiKey | None: ...
+
+    async def put_key(self, key: ApiKey) -> None:
+        """Adds it, or updates its `revoked_at`. Raises NotFound if its creator is gone."""
+        ...
+
+    async def remove_key(self, key: ApiKeyId) -> None:
+        """Does nothing if it isn't of this organization."""
+        ...
+
+    async def add_login_code(self, code: LoginCode) -> None: ...
+
+    async def use_login_code(self, digest: bytes) -> bool:
+        """Uses up the code; False if it was used or never existed."""
+        ...
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Appends to the audit log; entries are never changed or removed."""
+        ...
+
+
+class Administration(Protocol):
+    """Changes to organizations.
+
+    Contract of Administration: tests/contracts/identity/test_administration.py.
+    """
+
+    def lock(self, organization: OrganizationId) -> AbstractAsyncContextManager[LockedOrganization]:
+        """The organization, for a block that changes it; one block at a time for each.
+
+        Commits all changes when the block is left, and none if it raises. Entering raises NotFound
+        if the organization is gone, and Unavailable.
+        """
+        ...
+
+
+class RemovedProjects(Protocol):
+    """The rows of removed projects, which no read returns. They are deleted in the background.
+
+    Contract of RemovedProjects: tests/contracts/identity/test_project_purge.py.
+    """
+
+    async def purge(self, now: datetime) -> int:
+        """Deletes some rows of a removed project, or expired login codes; 0 if none is due.
+
+        Each call is a few transactions at most; a crash between two loses nothing.
         """
         ...

@@ -1,12 +1,11 @@
-"""Projects of an organization."""
+"""The projects of an organization."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
-from application.identity.ports import Projects
+from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Directory, Projects
 from domain.errors import Invalid, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -20,28 +19,28 @@ from domain.identity.organization import (
 from domain.identity.rights import Action
 from domain.ids import OrganizationId, ProjectId
 
-NO_PROJECT: Final = "Project not found"
+PROJECT_NOT_FOUND: Final = "Project not found"
 
 
 @dataclass(frozen=True, slots=True)
 class CreateProject:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, name: str, description: str
     ) -> Project:
-        """Raises Invalid, Forbidden, Conflict where the name is taken, Unavailable."""
+        """Raises Invalid, Forbidden, Conflict if the name is taken, Unavailable."""
         project = Project(
-            id=ProjectId(self.offices.new_id()),
+            id=ProjectId(self.editor.new_id()),
             organization_id=organization,
             name=validate_name(name, "name"),
             description=validate_description(description, "description"),
-            created_at=self.offices.clock(),
+            created_at=self.editor.clock(),
         )
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CREATE_PROJECT)
-            await office.open.put_project(project)
-            await office.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CREATE_PROJECT)
+            await edit.locked.put_project(project)
+            await edit.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
         return project
 
 
@@ -65,7 +64,7 @@ class ReadProject:
 
 @dataclass(frozen=True, slots=True)
 class ChangeProject:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self,
@@ -78,30 +77,30 @@ class ChangeProject:
         """None changes nothing. Raises Invalid, Forbidden, NotFound, Conflict, Unavailable."""
         new_name = None if name is None else validate_name(name, "name")
         new_text = None if description is None else validate_description(description, "description")
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CHANGE_PROJECT)
-            known = await office.open.project(project)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_PROJECT)
+            known = await edit.locked.project(project)
             if known is None:
-                raise NotFound(NO_PROJECT)
+                raise NotFound(PROJECT_NOT_FOUND)
             changed = replace(
                 known,
                 name=known.name if new_name is None else new_name,
                 description=known.description if new_text is None else new_text,
             )
             if changed != known:
-                await office.open.put_project(changed)
+                await edit.locked.put_project(changed)
                 detail = {"from": known.name, "to": changed.name}
                 if changed.description != known.description:
                     detail["description"] = "changed"
-                await office.record(AuditAction.PROJECT_CHANGED, project, detail)
+                await edit.record(AuditAction.PROJECT_CHANGED, project, detail)
             return changed
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeRetention:
-    """Says for how many days a project keeps traces. None: for ever."""
+    """Sets for how many days a project keeps traces. None: without limit."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, project: ProjectId, days: int | None
@@ -109,37 +108,40 @@ class ChangeRetention:
         """Raises Invalid beyond RETENTION_MAX_DAYS, Forbidden, NotFound, Unavailable."""
         if days is not None and not 1 <= days <= RETENTION_MAX_DAYS:
             raise Invalid.field("days", f"must be between 1 and {RETENTION_MAX_DAYS}, or null")
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.CHANGE_RETENTION)
-            known = await office.open.project(project)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_RETENTION)
+            known = await edit.locked.project(project)
             if known is None:
-                raise NotFound(NO_PROJECT)
+                raise NotFound(PROJECT_NOT_FOUND)
             changed = replace(known, retention_days=days)
             if changed != known:
-                await office.open.put_project(changed)
-                detail = {"from": _told(known.retention_days), "to": _told(days)}
-                await office.record(AuditAction.PROJECT_RETENTION_CHANGED, project, detail)
+                await edit.locked.put_project(changed)
+                detail = {
+                    "from": _retention_text(known.retention_days),
+                    "to": _retention_text(days),
+                }
+                await edit.record(AuditAction.PROJECT_RETENTION_CHANGED, project, detail)
             return changed
 
 
-def _told(days: int | None) -> str:
+def _retention_text(days: int | None) -> str:
     return "for ever" if days is None else f"{days} days"
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteProject:
-    """Its data is gone for every reader at once; the rows are removed later."""
+    """Hides its data from all readers at once; the rows are deleted later."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, project: ProjectId
     ) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.offices.open(organization, person) as office:
-            await office.entered(Action.DELETE_PROJECT)
-            known = await office.open.project(project)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.DELETE_PROJECT)
+            known = await edit.locked.project(project)
             if known is None:
-                raise NotFound(NO_PROJECT)
-            await office.open.remove_project(project, self.offices.clock())
-            await office.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})
+                raise NotFound(PROJECT_NOT_FOUND)
+            await edit.locked.remove_project(project, self.editor.clock())
+            await edit.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})

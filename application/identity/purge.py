@@ -1,27 +1,27 @@
-"""Taking away what nobody can read any more."""
+"""Deletes the rows of removed projects, which are hidden already."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.administration import Removals
+from application.identity.ports import RemovedProjects
 from application.ports import Clock
 
-STEPS_MAX: Final = 1_000  # of one round: a stop is asked for between rounds
+STEPS_MAX: Final = 1_000  # of one round; a worker can be stopped between rounds
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRemoved:
-    """Removes the rows of removed projects, some at a time, until nothing is left for now."""
+class PurgeRemovedProjects:
+    """Deletes the rows of removed projects in batches, until none is due."""
 
-    removals: Removals
+    removed_projects: RemovedProjects
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many rows went. Raises Unavailable; what went before stays gone."""
-        swept = 0
+        """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
+        deleted = 0
         for _ in range(STEPS_MAX):
-            gone = await self.removals.sweep(self.clock())
-            swept += gone
-            if not gone:
+            batch = await self.removed_projects.purge(self.clock())
+            deleted += batch
+            if not batch:
                 break
-        return swept
+        return deleted

@@ -1,56 +1,21 @@
-"""Prices of a project's own: making them, and finding what has none."""
+"""The prices of models that a project sets, and the models without a price."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, Protocol
 from uuid import UUID
 
 from application.ports import Clock
+from application.pricing.ports import ModelPrices
 from domain.errors import NotFound
 from domain.ids import ProjectId
 from domain.tracing.model_price import ModelPrice, UnpricedModel
 
-UNPRICED_MODELS_MAX: Final = 100  # that are shown
-UNPRICED_SPANS_MAX: Final = 100_000  # the newest, that are looked at
-
-
-class ModelPrices(Protocol):
-    """The prices of each project's own, PRICES_MAX at most.
-
-    A span is priced by those that were there some seconds before it came: processes remember them
-    for as long. All raise Unavailable.
-    Contract of ModelPrices: tests/contracts/pricing/test_model_prices.py.
-    """
-
-    async def create(self, price: ModelPrice) -> ModelPrice:
-        """Stores it; what has its id already is left, and returned.
-
-        Raises Conflict where the project has as many as it may.
-        """
-        ...
-
-    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
-        """Of each of the projects, the newest first."""
-        ...
-
-    async def delete(self, project: ProjectId, price: UUID) -> bool:
-        """Whether it was there."""
-        ...
-
-    async def unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
-        """The models of unpriced spans with tokens, the most frequent first, then by name.
-
-        Of spans that started at `since` or later, the newest UNPRICED_SPANS_MAX of them; and
-        UNPRICED_MODELS_MAX models.
-        """
-        ...
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PriceOrder:
-    """A price that is asked for, as ModelPrice has it."""
+class PriceRequest:
+    """The fields of a new ModelPrice."""
 
     match: str
     input: Decimal
@@ -66,7 +31,7 @@ class CreateModelPrice:
     prices: ModelPrices
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, asked: PriceOrder) -> ModelPrice:
+    async def __call__(self, project: ProjectId, new: UUID, request: PriceRequest) -> ModelPrice:
         """The price, or the one that has the id `new` already.
 
         Raises Invalid, Conflict, Unavailable.
@@ -75,13 +40,13 @@ class CreateModelPrice:
             ModelPrice(
                 id=new,
                 project_id=project,
-                match=asked.match,
-                input=asked.input,
-                output=asked.output,
-                cache_read=asked.cache_read,
-                cache_write=asked.cache_write,
-                effective_from=asked.effective_from,
-                effective_to=asked.effective_to,
+                match=request.match,
+                input=request.input,
+                output=request.output,
+                cache_read=request.cache_read,
+                cache_write=request.cache_write,
+                effective_from=request.effective_from,
+                effective_to=request.effective_to,
                 created_at=self.clock(),
             )
         )
@@ -92,18 +57,18 @@ class ListModelPrices:
     prices: ModelPrices
 
     async def __call__(self, project: ProjectId) -> Sequence[ModelPrice]:
-        """All of the project, in the order in which they are tried. Raises Unavailable."""
-        return (await self.prices.of([project]))[project]
+        """All prices of the project, in the order of precedence. Raises Unavailable."""
+        return (await self.prices.for_projects([project]))[project]
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteModelPrice:
-    """What was priced by it stays as it is, until it is priced again."""
+    """Deletes a price. Spans that were priced with it keep their cost until a repricing."""
 
     prices: ModelPrices
 
     async def __call__(self, project: ProjectId, price: UUID) -> None:
-        """Raises NotFound, the second time too; Unavailable."""
+        """Raises NotFound, also the second time; Unavailable."""
         if not await self.prices.delete(project, price):
             raise NotFound("Price not found")
 
@@ -114,5 +79,5 @@ class ListUnpricedModels:
     clock: Clock
 
     async def __call__(self, project: ProjectId, days: int) -> Sequence[UnpricedModel]:
-        """Those of the last `days`, the most frequent first. Raises Unavailable."""
-        return await self.prices.unpriced(project, self.clock() - timedelta(days=days))
+        """The unpriced models of the last `days`, most frequent first. Raises Unavailable."""
+        return await self.prices.list_unpriced(project, self.clock() - timedelta(days=days))

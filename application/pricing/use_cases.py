@@ -9,9 +9,9 @@ from application.pricing.model_prices import (
     DeleteModelPrice,
     ListModelPrices,
     ListUnpricedModels,
-    ModelPrices,
 )
-from application.pricing.repricing import ReadRepricing, RepriceSpans, Repricings, StartRepricing
+from application.pricing.ports import ModelPrices, Repricings
+from application.pricing.repricing import ReadRepricing, RepriceSpans, StartRepricing
 from application.tracing.ports import PriceBook
 
 

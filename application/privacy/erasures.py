@@ -1,96 +1,29 @@
-"""Erasing what belongs to a user or a session, with a receipt that can be checked."""
+"""Erasure of the data of a user or a session, with a receipt that can be verified."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
-from application.identity.administration import Directory
+from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
-from domain.errors import Conflict, Invalid, NotFound, Unavailable
+from application.privacy.ports import Erasures
+from domain.errors import Invalid, NotFound, Unavailable
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId, ErasureId, ProjectId
 from domain.page import Page, PageRequest
 from domain.tracing.erasure import SALT_BYTES, DataSubject, Erasure, ErasureState, RemainingData
 
-WITHIN: Final = timedelta(seconds=10)  # of a request; what is left then, workers remove
-STEPS_AT_ONCE: Final = 200  # of a request, and of one erasure in a round
-OPEN_AT_ONCE: Final = 100  # erasures of one round
-UNDER_WAY_MAX: Final = 100  # erasures of one project: each of its reads has them in hand
-REFUSED_FOR: Final = timedelta(days=7)  # longer than any client tries again
-FORGET_STEPS_MAX: Final = 1_000  # of one round
-
-type Told = Callable[[Erasure], AuditEntry]
-
-
-def too_many() -> Conflict:
-    """Why another erasure can't begin."""
-    return Conflict(
-        f"A project has {UNDER_WAY_MAX} erasures under way at most: try again once one is REMOVED"
-    )
-
-
-def was_erased() -> Invalid:
-    """Why a trace isn't stored again, for whoever sends it late."""
-    return Invalid.field("trace_id", "this trace was erased: send what is new under another id")
-
-
-class Erasures(Protocol):
-    """Erasures of each project: asked for, carried out, and their receipts.
-
-    The id of a trace that was erased is refused until it is forgotten, so that nothing that comes
-    late brings it back; see `Traces.put`. Contract of Erasures:
-    tests/contracts/privacy/test_erasures.py. All raise Unavailable.
-    """
-
-    async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
-        """Stores it, tells the audit log, and takes away all exports of the project.
-
-        The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
-        is to go: it is hidden, as if it weren't there. So is a session that loses a trace, with
-        its scores. Only sums over a project's traces and spans count what is left of it. Raises
-        Conflict where UNDER_WAY_MAX of the project are not over.
-        """
-        ...
-
-    async def advance(
-        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
-    ) -> Erasure:
-        """Removes some of what is left, in one transaction; the erasure as it is then.
-
-        As `Traces.delete` does, with all scores of the sessions that lose a trace. Where nothing
-        is left it is over: the owner is forgotten, runs that evaluated a session and what they
-        cost name it no more, and the audit log is `told`. One that is over, or that somebody else
-        is at, stays as it is. Raises NotFound.
-        """
-        ...
-
-    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
-        """Those that are not over, of all projects, the oldest first; at most OPEN_AT_ONCE."""
-        ...
-
-    async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
-        """Raises NotFound."""
-        ...
-
-    async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
-        """Newest first. Positions: instant of the request, id."""
-        ...
-
-    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
-        """What is stored now of its owner, or of the traces that it removed."""
-        ...
-
-    async def forget(self, before: datetime) -> int:
-        """Forgets some ids of traces that were erased before then, of all projects; how many."""
-        ...
+REQUEST_TIME_MAX: Final = timedelta(seconds=10)  # workers delete what is left after it
+STEPS_MAX: Final = 200  # of one erasure, in a request or a round
+ERASED_IDS_RETENTION: Final = timedelta(days=7)  # longer than any client retries
+DELETE_STEPS_MAX: Final = 1_000  # of one round
 
 
 @dataclass(frozen=True, slots=True)
-class Erase:
-    """Removes all that names a user or a session: no reader sees any of it once it has begun."""
+class EraseDataSubject:
+    """Deletes all data of a user or a session; hides it from all readers at the start."""
 
     erasures: Erasures
     directory: Directory
@@ -99,10 +32,10 @@ class Erase:
     random: RandomBytes
 
     async def __call__(self, caller: Caller, owner: DataSubject) -> Erasure:
-        """The receipt: mostly REMOVED; REMOVING where there is more than fits into a request.
+        """The receipt: usually REMOVED; REMOVING if there is too much data for a request.
 
-        Whether there was anything can be read from its rows. Raises Unavailable where nothing was
-        begun, Conflict where too many are under way.
+        Its row counts say whether there was any data. Raises Unavailable if it wasn't begun,
+        Conflict if too many are in progress.
         """
         salt = self.random(SALT_BYTES)
         began = self.clock()
@@ -116,16 +49,16 @@ class Erase:
             requested_at=began,
             requested_by=await self._actor(caller),
         )
-        asked = _entry(erasure, AuditAction.ERASURE_REQUESTED, self.new_id, began)
-        await self.erasures.begin(erasure, owner, asked)
+        requested = _audit_entry(erasure, AuditAction.ERASURE_REQUESTED, self.new_id, began)
+        await self.erasures.begin(erasure, owner, requested)
         try:
-            for _ in range(STEPS_AT_ONCE):
+            for _ in range(STEPS_MAX):
                 now = self.clock()
-                if erasure.state is ErasureState.REMOVED or now - began > WITHIN:
+                if erasure.state is ErasureState.REMOVED or now - began > REQUEST_TIME_MAX:
                     break
-                erasure = await _advanced(self.erasures, erasure, now, self.new_id)
+                erasure = await _advance(self.erasures, erasure, now, self.new_id)
         except Unavailable:
-            return erasure  # it has begun, and workers go on with it
+            return erasure  # it has begun; workers continue it
         return erasure
 
     async def _actor(self, caller: Caller) -> Actor:
@@ -133,7 +66,7 @@ class Erase:
         if caller.key_id is not None:
             try:
                 name = (await self.directory.key(caller.organization_id, caller.key_id)).prefix
-            except NotFound:  # deleted a moment ago
+            except NotFound:  # deleted meanwhile
                 name = ""
         elif caller.user_id is not None:
             members = await self.directory.members(caller.organization_id)
@@ -144,38 +77,38 @@ class Erase:
 
 @dataclass(frozen=True, slots=True)
 class FinishErasures:
-    """Goes on with what requests have begun, and forgets which traces were erased long ago."""
+    """Continues erasures in progress, and deletes old ids of erased traces."""
 
     erasures: Erasures
     clock: Clock
     new_id: NewId
 
     async def __call__(self) -> int:
-        """How many erasures came to their end. Raises Unavailable; what went stays gone.
+        """The number of erasures that finished. Raises Unavailable; deleted rows stay deleted.
 
-        One that can't go on holds no other up.
+        A failing erasure delays no other.
         """
-        over, failures = 0, list[Unavailable]()
-        for project, id_ in await self.erasures.unfinished():
+        finished, failures = 0, list[Unavailable]()
+        for project, id_ in await self.erasures.list_unfinished():
             try:
-                over += await self._finished(project, id_)
-            except NotFound:  # its project was removed meanwhile
+                finished += await self._finish(project, id_)
+            except NotFound:  # the project was removed meanwhile
                 continue
             except Unavailable as failure:
                 failures.append(failure)
-        before = self.clock() - REFUSED_FOR
-        for _ in range(FORGET_STEPS_MAX):
-            if not await self.erasures.forget(before):
+        before = self.clock() - ERASED_IDS_RETENTION
+        for _ in range(DELETE_STEPS_MAX):
+            if not await self.erasures.delete_erased_ids(before):
                 break
         if failures:
             raise failures[0]
-        return over
+        return finished
 
-    async def _finished(self, project: ProjectId, id_: ErasureId) -> bool:
-        """Whether it came to its end, within STEPS_AT_ONCE."""
+    async def _finish(self, project: ProjectId, id_: ErasureId) -> bool:
+        """Whether it finished within STEPS_MAX."""
         known = await self.erasures.get(project, id_)
-        for _ in range(STEPS_AT_ONCE):
-            known = await _advanced(self.erasures, known, self.clock(), self.new_id)
+        for _ in range(STEPS_MAX):
+            known = await _advance(self.erasures, known, self.clock(), self.new_id)
             if known.state is ErasureState.REMOVED:
                 return True
         return False
@@ -201,29 +134,29 @@ class ListErasures:
 
 @dataclass(frozen=True, slots=True)
 class CheckErasure:
-    """Looks again, for somebody who knows whose erasure it was."""
+    """Counts what is stored now of the data subject of an erasure, who has to be named."""
 
     erasures: Erasures
 
     async def __call__(
         self, project: ProjectId, erasure: ErasureId, owner: DataSubject
     ) -> tuple[Erasure, RemainingData]:
-        """Raises Invalid where it was another's, NotFound, Unavailable."""
+        """Raises Invalid if the erasure was of another data subject, NotFound, Unavailable."""
         known = await self.erasures.get(project, erasure)
         digest = await asyncio.to_thread(owner.digest, known.salt)
         if not known.is_of(owner.kind, digest):
             raise Invalid.field(f"{owner.kind}_id", "isn't whose data this receipt is about")
-        return known, await self.erasures.found(known, owner)
+        return known, await self.erasures.count_remaining(known, owner)
 
 
-async def _advanced(erasures: Erasures, known: Erasure, now: datetime, new_id: NewId) -> Erasure:
-    def told(over: Erasure) -> AuditEntry:
-        return _entry(over, AuditAction.ERASURE_FINISHED, new_id, now)
+async def _advance(erasures: Erasures, known: Erasure, now: datetime, new_id: NewId) -> Erasure:
+    def finished_entry(finished: Erasure) -> AuditEntry:
+        return _audit_entry(finished, AuditAction.ERASURE_FINISHED, new_id, now)
 
-    return await erasures.advance(known.project_id, known.id, now, told)
+    return await erasures.advance(known.project_id, known.id, now, finished_entry)
 
 
-def _entry(erasure: Erasure, action: AuditAction, new_id: NewId, at: datetime) -> AuditEntry:
+def _audit_entry(erasure: Erasure, action: AuditAction, new_id: NewId, at: datetime) -> AuditEntry:
     detail = {"project_id": str(erasure.project_id), "kind": str(erasure.kind)}
     if erasure.sha256 is not None:
         detail |= {"receipt_sha256": erasure.sha256}

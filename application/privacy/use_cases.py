@@ -3,33 +3,33 @@
 from dataclasses import dataclass
 from typing import Self
 
-from application.identity.administration import Directory
+from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
 from application.privacy.erasures import (
     CheckErasure,
-    Erase,
-    Erasures,
+    EraseDataSubject,
     FinishErasures,
     ListErasures,
     ReadErasure,
 )
-from application.privacy.retention import Expired, RemoveExpired
+from application.privacy.ports import Erasures, ExpiredTraces
+from application.privacy.retention import DeleteExpiredTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeepingPorts:
+class PrivacyPorts:
     """Every port of keeping and erasing, filled."""
 
-    expired: Expired
+    expired: ExpiredTraces
     erasures: Erasures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeepingUseCases:
+class PrivacyUseCases:
     """Every use case of keeping and erasing, ready to call."""
 
-    remove_expired: RemoveExpired
-    erase: Erase
+    delete_expired_traces: DeleteExpiredTraces
+    erase: EraseDataSubject
     finish_erasures: FinishErasures
     read_erasure: ReadErasure
     list_erasures: ListErasures
@@ -38,7 +38,7 @@ class KeepingUseCases:
     @classmethod
     def over(
         cls,
-        ports: KeepingPorts,
+        ports: PrivacyPorts,
         directory: Directory,
         clock: Clock,
         new_id: NewId,
@@ -46,8 +46,8 @@ class KeepingUseCases:
     ) -> Self:
         erasures = ports.erasures
         return cls(
-            remove_expired=RemoveExpired(ports.expired, clock),
-            erase=Erase(erasures, directory, clock, new_id, random),
+            delete_expired_traces=DeleteExpiredTraces(ports.expired, clock),
+            erase=EraseDataSubject(erasures, directory, clock, new_id, random),
             finish_erasures=FinishErasures(erasures, clock, new_id),
             read_erasure=ReadErasure(erasures),
             list_erasures=ListErasures(erasures),

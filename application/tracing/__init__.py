@@ -1,1 +1,1 @@
-"""Storing traces and showing them again."""
+"""Ingesting, reading, changing and analyzing traces."""

@@ -1,4 +1,4 @@
-"""Figures over the traces of a project."""
+"""Analytics over the traces of a project."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from domain.tracing.analytics import (
 
 @dataclass(frozen=True, slots=True)
 class TraceVolume:
-    """How many traces there were, how many failed, and how long they took."""
+    """The number of traces, of failed ones, and latencies, by time bucket."""
 
     analytics: TraceAnalytics
 
@@ -32,7 +32,7 @@ class TraceVolume:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """What spans consumed, and what it cost."""
+    """Tokens and cost of spans, by time bucket."""
 
     analytics: TraceAnalytics
 
@@ -45,7 +45,7 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class TopModels:
-    """The models that were called most."""
+    """The models with the most calls."""
 
     analytics: TraceAnalytics
 
@@ -56,7 +56,7 @@ class TopModels:
 
 @dataclass(frozen=True, slots=True)
 class SessionVolume:
-    """How many sessions began, and how long they were."""
+    """The number of sessions that began, and their length, by time bucket."""
 
     analytics: TraceAnalytics
 
@@ -69,7 +69,7 @@ class SessionVolume:
 
 @dataclass(frozen=True, slots=True)
 class ListUsers:
-    """A page of those for whom the agents ran, who were seen last first."""
+    """A page of the users of the traced agents, the last seen first."""
 
     analytics: TraceAnalytics
 

@@ -1,4 +1,4 @@
-"""Changing and removing what is stored."""
+"""Changing and deleting stored traces and sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,36 +10,36 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 
-EDITED_MAX: Final = 500  # traces of one request: they are locked together
+EDITED_TRACES_MAX: Final = 500  # in a request: they are locked together
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeTrace:
-    """Gives a trace new values where the change has any."""
+    """Sets the fields of a trace that the change has."""
 
     traces: Traces
 
     async def __call__(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
-        """The whole trace after it. Safe to repeat. Raises NotFound, Invalid, Unavailable."""
+        """The whole trace after the change. Idempotent. Raises NotFound, Invalid, Unavailable."""
         return await self.traces.change(project, trace, change)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSpan:
-    """Gives a span of a trace new values where the change has any."""
+    """Sets the fields of a span that the change has."""
 
     traces: Traces
 
     async def __call__(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
-        """The span after it. Safe to repeat. Raises NotFound, Invalid, Unavailable."""
+        """The span after the change. Idempotent. Raises NotFound, Invalid, Unavailable."""
         return await self.traces.change_span(project, trace, span, change)
 
 
 @dataclass(frozen=True, slots=True)
 class TagTraces:
-    """Takes tags from traces, and then gives them others."""
+    """Removes tags from traces, then adds others."""
 
     traces: Traces
 
@@ -50,9 +50,9 @@ class TagTraces:
         add: Sequence[str],
         remove: Sequence[str],
     ) -> int:
-        """The number of traces that are there, changed or not; 0 where there is nothing to do.
+        """The number of traces that exist, changed or not; 0 without any tag.
 
-        Safe to repeat. Raises Invalid for more than EDITED_MAX traces, Unavailable.
+        Idempotent. Raises Invalid for more than EDITED_TRACES_MAX traces, Unavailable.
         """
         _check_count(traces)
         if not add and not remove:
@@ -62,26 +62,26 @@ class TagTraces:
 
 @dataclass(frozen=True, slots=True)
 class DeleteTrace:
-    """Removes a trace with its spans: gone for every reader once this returns."""
+    """Deletes a trace with its spans; no reader sees it once this returns."""
 
     traces: Traces
 
     async def __call__(self, project: ProjectId, trace: TraceId) -> None:
-        """Raises NotFound, the second time too; Unavailable."""
+        """Raises NotFound, also the second time; Unavailable."""
         if not await self.traces.delete(project, [trace]):
             raise NotFound("Trace not found")
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteTraces:
-    """Removes traces with their spans, those that are there."""
+    """Deletes the traces that exist, with their spans."""
 
     traces: Traces
 
     async def __call__(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        """How many were there. Safe to repeat.
+        """The number that existed. Idempotent.
 
-        Raises Invalid for more than EDITED_MAX, Unavailable.
+        Raises Invalid for more than EDITED_TRACES_MAX, Unavailable.
         """
         _check_count(traces)
         return await self.traces.delete(project, traces)
@@ -89,17 +89,17 @@ class DeleteTraces:
 
 @dataclass(frozen=True, slots=True)
 class DeleteSession:
-    """Removes all traces of a session, with their spans."""
+    """Deletes all traces of a session, with their spans."""
 
     sessions: Sessions
 
     async def __call__(self, project: ProjectId, session: str) -> int:
-        """How many traces there were. Raises NotFound, the second time too; Unavailable."""
+        """The number of deleted traces. Raises NotFound, also the second time; Unavailable."""
         if not (deleted := await self.sessions.delete(project, session)):
             raise NotFound("Session not found")
         return deleted
 
 
 def _check_count(traces: Sequence[TraceId]) -> None:
-    if len(traces) > EDITED_MAX:
-        raise Invalid(f"at most {EDITED_MAX} traces at once, not {len(traces)}")
+    if len(traces) > EDITED_TRACES_MAX:
+        raise Invalid(f"at most {EDITED_TRACES_MAX} traces at once, not {len(traces)}")

@@ -1,4 +1,4 @@
-"""What tracing needs from the world."""
+"""The ports of tracing: prices, traces, sessions, analytics."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,25 +23,25 @@ from domain.tracing.usage import Price, Usage
 
 
 class PriceBook(Protocol):
-    """What tokens cost. Contract of PriceBook: tests/contracts/pricing/test_prices.py."""
+    """Prices of tokens by model. Contract of PriceBook: tests/contracts/pricing/test_prices.py."""
 
     @property
     def version(self) -> str:
-        """Which prices these are, e.g. `genai-prices 0.2.3`."""
+        """Name and version of the price table, e.g. `genai-prices 0.2.3`."""
         ...
 
     async def load(self) -> bool:
-        """Loads the prices where they aren't in memory yet; the event loop goes on meanwhile.
+        """Loads the prices unless they are in memory, without blocking the event loop.
 
-        False where they can't be loaded: then no model has a price.
+        False if they can't be loaded; then no model has a price.
         """
         ...
 
     def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
-        """What `usage` costs at the instant `at`; None where the book has no such model.
+        """The price of `usage` at the instant `at`; None if the model is unknown.
 
-        `model` may carry a `<provider>/` prefix. The same answer for one version; never raises.
-        Without `load`, the first price may hold up the event loop while the prices are loaded.
+        `model` may have a prefix `<provider>/`. Deterministic for a version; never raises.
+        Without an earlier `load`, the first call blocks while the prices are loaded.
         """
         ...
 
@@ -49,31 +49,31 @@ class PriceBook(Protocol):
 class Traces(Protocol):
     """The traces of every project, seen one project at a time.
 
-    No method reads or writes outside the project it is given: the same trace id in another
-    project is another trace. What is written is durable on return and seen by every reader from
-    then on; a write happens wholly or not at all, and one that is interrupted may still happen.
+    No method reads or writes outside its project: the same trace id in another project is another
+    trace. Writes are atomic, durable on return, and visible to all readers from then on. An
+    interrupted write may still happen.
     Contract of Traces: tests/contracts/tracing/test_traces.py.
     """
 
     async def put(self, project: ProjectId, trace: Trace) -> None:
-        """Merges `trace` into what is stored of it, as `Trace.merged` and `settled` say.
+        """Merges `trace` with the stored one, as `Trace.merged` and `settled` do.
 
-        Idempotent. Calls at once for one trace lose nothing. Raises Invalid, naming the fields,
-        where a value can't be stored, where the trace was erased, or where it would be taken from
-        a user or session that is being erased, and then only this trace fails; Unavailable where
-        the store is out of reach or too many writes wait already.
+        Idempotent. Concurrent calls for one trace lose nothing. Raises Invalid, naming the
+        fields, if a value can't be stored, if the trace was erased, or if it would leave a user or
+        session that is being erased; then only this trace fails. Raises Unavailable if the store
+        can't be reached or too many writes wait already.
         """
         ...
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        """Merges spans into a stored trace, which otherwise stays as it is.
+        """Merges spans into a stored trace, whose other fields stay.
 
-        Raises NotFound where the project has no such trace; Invalid and Unavailable as `put`.
+        Raises NotFound if the project has no such trace; Invalid and Unavailable as `put`.
         """
         ...
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
-        """The whole trace after `change.applied`. Calls at once for one trace lose nothing.
+        """The whole trace after `change.applied`. Concurrent calls for one trace lose nothing.
 
         Raises NotFound; Invalid and Unavailable as `put`.
         """
@@ -92,7 +92,7 @@ class Traces(Protocol):
         add: Sequence[str],
         remove: Sequence[str],
     ) -> int:
-        """Changes tags as `retagged` says; the number of traces that are there, each counted once.
+        """Changes tags as `retagged` does; the number of traces that exist, each counted once.
 
         Raises Unavailable.
         """
@@ -110,18 +110,18 @@ class Traces(Protocol):
         order: SortOrder,
         window: PageRequest,
     ) -> Page[TraceSummary]:
-        """The traces that `matching` admits, as `paginate` says. Raises Unavailable."""
+        """The traces that match, as `paginate` does it. Raises Unavailable."""
         ...
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        """Removes traces with their spans; the number that was there. Raises Unavailable."""
+        """Deletes traces with their spans; the number that existed. Raises Unavailable."""
         ...
 
 
 class Sessions(Protocol):
-    """The sessions that the traces of each project form; of `Traces` all that regards projects.
+    """The sessions of each project, with the guarantees of `Traces`.
 
-    A session is there while a trace has its id. Contract of Sessions:
+    A session exists while a trace has its id. Contract of Sessions:
     tests/contracts/tracing/test_sessions.py.
     """
 
@@ -133,27 +133,27 @@ class Sessions(Protocol):
         order: SortOrder,
         window: PageRequest,
     ) -> Page[SessionSummary]:
-        """The summaries that `matching` admits, as `paginate` says. Raises Unavailable."""
+        """The sessions that match, as `paginate` does it. Raises Unavailable."""
         ...
 
     async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
-        """The summary of the whole session, and the traces of `window`, by (started_at, id).
+        """The summary of the whole session, and a page of its traces, by (started_at, id).
 
-        Raises NotFound, Unavailable; Invalid where the traces are too large for one page.
+        Raises NotFound, Unavailable; Invalid if the traces are too large for one page.
         """
         ...
 
     async def delete(self, project: ProjectId, session: str) -> int:
-        """Removes the traces of a session with their spans; the number there was.
+        """Deletes the traces of a session with their spans; their number.
 
-        A large one goes in pieces: each goes wholly or not at all, and after a failure or an
-        interruption the rest is still there, for the next call. Raises Unavailable.
+        A large session is deleted in batches, each atomic. After a failure or an interruption the
+        rest still exists, and the next call deletes it. Raises Unavailable.
         """
         ...
 
 
 class TraceAnalytics(Protocol):
-    """Figures over the traces of each project, as the functions of `domain.tracing.analytics`.
+    """Analytics over the traces of each project, as the functions of `domain.tracing.analytics`.
 
     Contract of TraceAnalytics: tests/contracts/tracing/test_trace_analytics.py.
     All raise Unavailable, and Invalid for more than BUCKETS_MAX buckets.
@@ -174,5 +174,5 @@ class TraceAnalytics(Protocol):
     ) -> Sequence[SessionBucket]: ...
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
-        """By `last_seen`, newest first, then by id, as `paginate` says."""
+        """By `last_seen`, newest first, then by id, as `paginate` does it."""
         ...

@@ -1,4 +1,4 @@
-"""Showing traces and sessions."""
+"""Reading traces and sessions."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class ReadTrace:
 
 @dataclass(frozen=True, slots=True)
 class ListTraces:
-    """A page of the traces that a filter admits, with the exact number of all of them."""
+    """A page of the traces that match a filter, with their exact total."""
 
     traces: Traces
 
@@ -41,7 +41,7 @@ class ListTraces:
 
 @dataclass(frozen=True, slots=True)
 class ListSessions:
-    """A page of the sessions that a filter admits, with the exact number of all of them."""
+    """A page of the sessions that match a filter, with their exact total."""
 
     sessions: Sessions
 

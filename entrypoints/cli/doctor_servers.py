@@ -13,15 +13,15 @@ from redis.exceptions import RedisError
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.server_info import PostgresServer
 from adapters.postgres.database.server_info import server as postgres_server
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
-from adapters.postgres.health import MigrationsPart, PostgresPart
+from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import opened
 from adapters.redis.server import server as redis_server
-from application.evaluation.runs.queue_health import BacklogPart
-from application.ports import PartState
+from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.ports import HealthStatus
 from application.use_cases import utc_now
-from application.workers import LOST_AFTER
+from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure
 from entrypoints.cli.doctor_findings import Finding, fail, ok, warn
 from entrypoints.composition import root
@@ -54,10 +54,10 @@ async def _in_database(settings: Settings, pool: Pool) -> AsyncIterator[Finding]
     server = await postgres_server(pool)
     for found in server_found(server, urlsplit(settings.database_url or "").hostname):
         yield found
-    state = await PostgresPart(pool).check()
+    state = await PostgresHealthCheck(pool).check()
     if not state.ok:
         yield _of("postgres writes", state, "name its primary, or see its log")
-    state = await MigrationsPart(pool).check()
+    state = await MigrationsHealthCheck(pool).check()
     yield _of("migrations", state, None)
     if not state.ok:
         return  # what follows asks tables that may be missing
@@ -94,20 +94,20 @@ def disk_found(name: str, folder: Path) -> Finding:
 
 async def work_found(settings: Settings, pool: Pool) -> list[Finding]:
     """What waits, and who there is to do it. Raises Unavailable."""
-    assignments, workers = PostgresAssignments(pool), PostgresWorkers(pool)
+    work_queue, workers = PostgresWorkQueue(pool), PostgresWorkers(pool)
     age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
-    state = await BacklogPart(assignments, workers, utc_now, age_max).check()
+    state = await QueueHealthCheck(work_queue, workers, utc_now, age_max).check()
     now = utc_now()
-    attendance = await workers.attendance(now)
-    waiting = await assignments.oldest_waiting(now)
+    worker_status = await workers.status(now)
+    waiting = await work_queue.oldest_wait(now)
     queue = _of("queue", state, "see the logs of workers, or start more")
     advice = "start `pandaprobe-server worker`"
-    said = attendance.said(now)
+    said = worker_status.problem(now)
     if said is None:
-        return [queue, ok("workers", f"{attendance.alive} at work")]
-    if waiting is not None and waiting > LOST_AFTER:
+        return [queue, ok("workers", f"{worker_status.alive} at work")]
+    if waiting is not None and waiting > WORKER_TIMEOUT:
         return [queue, fail("workers", f"{said}, and work waits", advice)]
-    if attendance.last_seen_at is not None:  # who ends in order isn't remembered
+    if worker_status.last_seen_at is not None:  # who ends in order isn't remembered
         return [queue, fail("workers", f"{said}, and it didn't end in order", advice)]
     return [queue, warn("workers", said, advice)]
 
@@ -126,7 +126,7 @@ async def redis_found(settings: Settings) -> list[Finding]:
     return found or [ok("redis", f"version {server.version}")]
 
 
-def _of(name: str, state: PartState, advice: str | None) -> Finding:
+def _of(name: str, state: HealthStatus, advice: str | None) -> Finding:
     if state.ok:
         return ok(name, state.detail)
     return fail(name, state.detail or "it doesn't work", advice)

@@ -7,9 +7,9 @@ from typing import Final
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts.alerts import PostgresAlerts
 from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
-from adapters.webhook_sender import HttpCourier, SystemResolver
+from adapters.webhook_sender import HttpWebhookSender, SystemResolver
 from application.evaluation.alerts.use_cases import AlertPorts
-from application.evaluation.ports.alerts import EndedRun
+from application.evaluation.ports.alerts import FinishedRun
 from entrypoints.settings import Settings
 
 _log: Final = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
     return AlertPorts(
         alerts=PostgresAlerts(pool),
         webhooks=PostgresWebhooks(pool),
-        courier=courier(settings),
+        webhook_sender=webhook_sender(settings),
         on_fault=_tell_fault,
         allow_private=settings.alert_allow_private_targets,
         deliveries_kept_for=timedelta(days=settings.alert_delivery_ttl_days),
@@ -27,12 +27,12 @@ def alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
     )
 
 
-def courier(settings: Settings) -> HttpCourier:
+def webhook_sender(settings: Settings) -> HttpWebhookSender:
     if settings.alert_allow_private_targets:
-        return HttpCourier(SystemResolver(), admits=lambda _: True, allow_private=True)
-    return HttpCourier(SystemResolver())
+        return HttpWebhookSender(SystemResolver(), admits=lambda _: True, allow_private=True)
+    return HttpWebhookSender(SystemResolver())
 
 
-def _tell_fault(ended: EndedRun, fault: Exception) -> None:
+def _tell_fault(ended: FinishedRun, fault: Exception) -> None:
     named = {"project_id": str(ended.project), "run_id": str(ended.run)}
     _log.error("alerts look at a run later, by a fault of ours", exc_info=fault, extra=named)

@@ -10,9 +10,9 @@ from typing import Final
 from adapters.export_formats.csv import CommaSeparated
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
 from adapters.postgres.exports.exports import PostgresExports
-from adapters.postgres.exports.trace_archive import PostgresArchive
+from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from application.exporting.ports import Encoder, Encoders, MissingFormats
-from application.exporting.streams import AT_ONCE_MAX
+from application.exporting.streams import CONCURRENT_STREAMS_MAX
 from application.exporting.use_cases import ExportPorts
 from domain.exporting.export import FileFormat, RowKind
 from domain.ids import ProjectId
@@ -59,7 +59,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
         Engine({}),
         PoolSettings(
             url=settings.database_url or "",
-            size=AT_ONCE_MAX,
+            size=CONCURRENT_STREAMS_MAX,
             least=0,
             statement_timeout_ms=settings.export_max_seconds * 1_000,
             application_name="pandaprobe exports",
@@ -74,7 +74,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
 
 def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPorts:
     return ExportPorts(
-        archive=PostgresArchive(pool, streams, timeout_s),
+        archive=PostgresTraceArchive(pool, streams, timeout_s),
         exports=PostgresExports(pool),
         encoders=ENCODERS,
         missing_formats=missing_formats(),

@@ -1,10 +1,10 @@
 """What traces are kept and erased by: the ports."""
 
 from adapters.postgres.privacy.erasures import PostgresErasures
-from adapters.postgres.privacy.retention import PostgresExpired
+from adapters.postgres.privacy.retention import PostgresExpiredTraces
 from adapters.postgres.tracing.edits import TraceEdits
-from application.privacy.use_cases import KeepingPorts
+from application.privacy.use_cases import PrivacyPorts
 
 
-def keeping_ports(edits: TraceEdits) -> KeepingPorts:
-    return KeepingPorts(expired=PostgresExpired(edits), erasures=PostgresErasures(edits))
+def keeping_ports(edits: TraceEdits) -> PrivacyPorts:
+    return PrivacyPorts(expired=PostgresExpiredTraces(edits), erasures=PostgresErasures(edits))

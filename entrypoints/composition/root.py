@@ -17,25 +17,25 @@ from adapters.caching.identity_cache import (
     RememberedApiKeys,
     RememberedProjects,
 )
-from adapters.caching.key_usage_buffer import GatheredKeyUses
+from adapters.caching.key_usage_buffer import KeyUsageBuffer
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.hash_embedder import HashEmbedder
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
-from adapters.postgres.database.idempotency import PostgresReplies
-from adapters.postgres.database.leader_election import PostgresLeadership
+from adapters.postgres.database.idempotency import PostgresIdempotencyStore
+from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
 from adapters.postgres.evaluation.runs.runs import PostgresRuns
 from adapters.postgres.evaluation.runs.targets import PostgresTargets
-from adapters.postgres.evaluation.scores.agreement import PostgresLabels
+from adapters.postgres.evaluation.scores.agreement import PostgresHumanLabels
 from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.evaluation.scores.scores import PostgresSessionScores, PostgresTraceScores
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
-from adapters.postgres.health import MigrationsPart, PostgresPart
+from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
 from adapters.postgres.identity.directory import PostgresDirectory
 from adapters.postgres.identity.identity import (
@@ -44,20 +44,20 @@ from adapters.postgres.identity.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.postgres.identity.project_purge import PostgresRemovals
+from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
-from adapters.re2_patterns import Re2Patterns
-from adapters.redis.client import RedisPart
+from adapters.re2_patterns import Re2Engine
+from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisWindows
 from application.evaluation.ports.evaluation import Judge
-from application.evaluation.runs.queue_health import BacklogPart
+from application.evaluation.runs.queue_health import QueueHealthCheck
 from application.evaluation.use_cases import EvaluationPorts
-from application.jobs import Job, Jobs, Lane
+from application.jobs import Job, JobQueue, Jobs
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
 from domain.errors import Failure
@@ -150,12 +150,12 @@ async def ports(
         traces = await stack.enter_async_context(
             PostgresTraces.over(pool, book, projects.forget, observer)
         )
-        uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
+        uses = await stack.enter_async_context(KeyUsageBuffer.over(keys))
         on_job = None if observer is None else observer.sending
         jobs = DramatiqJobs(redis, monotonic_us, otherwise, on_job)
         judge = await stack.enter_async_context(opened_judge(settings))
         evaluation = evaluation_ports(settings, pool, jobs, book, judge)
-        stack.push_async_callback(evaluation.leadership.close)
+        stack.push_async_callback(evaluation.leader_election.close)
         workers = PostgresWorkers(pool)
         limiter = RedisRateLimiter(
             RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
@@ -181,19 +181,19 @@ async def ports(
             organizations=PostgresOrganizations(pool),
             directory=PostgresDirectory(pool),
             administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
-            removals=PostgresRemovals(pool),
+            removed_projects=PostgresRemovedProjects(pool),
             tokens=believed,
             limiter=limiter,
-            replies=PostgresReplies(pool),
+            replies=PostgresIdempotencyStore(pool),
             workers=workers,
             workloads=PostgresWorkloads(pool),
-            replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
+            idempotency_ttl=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
             parts={
-                "postgres": PostgresPart(pool),
-                "redis": RedisPart(redis),
-                "migrations": MigrationsPart(pool),
-                "queue": BacklogPart(evaluation.assignments, workers, utc_now, age_max),
+                "postgres": PostgresHealthCheck(pool),
+                "redis": RedisHealthCheck(redis),
+                "migrations": MigrationsHealthCheck(pool),
+                "queue": QueueHealthCheck(evaluation.work_queue, workers, utc_now, age_max),
             },
         )
 
@@ -205,16 +205,16 @@ def evaluation_ports(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
-        labels=PostgresLabels(pool),
+        labels=PostgresHumanLabels(pool),
         runs=PostgresRuns(pool),
-        assignments=PostgresAssignments(pool),
+        work_queue=PostgresWorkQueue(pool),
         targets=PostgresTargets(pool),
         monitors=PostgresMonitors(pool),
-        changed=PostgresChanged(pool),
-        leadership=PostgresLeadership(settings.database_url or ""),
+        changed=PostgresChangeFeed(pool),
+        leader_election=PostgresLeaderElection(settings.database_url or ""),
         alerting=alert_ports(settings, pool),
         custom_metrics=PostgresCustomMetrics(pool),
-        patterns=Re2Patterns(),
+        regex=Re2Engine(),
         jobs=jobs,
         judge=judge,
         judging=judging_ports(settings, pool, prices),
@@ -250,7 +250,7 @@ def own_jobs() -> OwnJobs:
     return OwnJobs()
 
 
-def crew(settings: Settings, hands: Mapping[Lane, int], do: Do) -> "Crew":
+def crew(settings: Settings, hands: Mapping[JobQueue, int], do: Do) -> "Crew":
     """The threads of a worker: they have the jobs that Redis tells of done on this loop."""
     from adapters.dramatiq.worker_pool import Crew  # noqa: PLC0415 - only workers need Dramatiq itself
 

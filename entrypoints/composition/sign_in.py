@@ -12,7 +12,7 @@ from adapters.oidc.issuers import Issuers
 from adapters.oidc.jwks import Jwks, JwksError
 from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, KeySource, fixed
 from application.identity.ports import Tokens
-from application.ports import PartState
+from application.ports import HealthStatus
 from application.use_cases import utc_now
 from entrypoints.composition.identity_provider import IdentityProvider, identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
@@ -73,20 +73,20 @@ async def _keys(provider: IdentityProvider) -> AsyncIterator[KeySource]:
         yield fetched
 
 
-async def sign_in_state(settings: Settings) -> PartState:
+async def sign_in_state(settings: Settings) -> HealthStatus:
     """Whether anybody can sign in; asks the identity provider for its keys."""
     provider = identity_provider(settings)
     if provider is None:
-        return PartState(ok=True, detail=NOBODY if not settings.auth_dev_issuer else DEVELOPERS)
+        return HealthStatus(ok=True, detail=NOBODY if not settings.auth_dev_issuer else DEVELOPERS)
     if not provider.publishes_keys:
-        return PartState(ok=True, detail=f"{provider.issuer}, by a shared secret")
+        return HealthStatus(ok=True, detail=f"{provider.issuer}, by a shared secret")
     try:
         keys = await Jwks(provider.issuer, provider.jwks_url)()
     except JwksError as error:
-        return PartState(ok=False, detail=str(error))
+        return HealthStatus(ok=False, detail=str(error))
     count = len(keys.keys) or "no"
     detail = f"{provider.issuer} has {count} {'keys' if len(keys.keys) > 1 else 'key'} for us"
-    return PartState(ok=bool(keys) or provider.secret is not None, detail=detail)
+    return HealthStatus(ok=bool(keys) or provider.secret is not None, detail=detail)
 
 
 def developer_signs_in(settings: Settings) -> Callable[[], str] | None:

@@ -10,7 +10,7 @@ from litestar import Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from application.ports import Reply
+from application.ports import StoredResponse
 from domain.identity.caller import Caller
 from entrypoints.http.endpoint import edge_of
 from entrypoints.http.middleware.load_shedding import intake_of
@@ -69,12 +69,12 @@ async def respond_once[T](
         intake.worked()  # while it waits for another request, its caller's other ones may work
         await asyncio.sleep(seconds)
 
-    async def reply(object_id: UUID) -> Reply:
+    async def reply(object_id: UUID) -> StoredResponse:
         await intake.turn()
-        return Reply(status, msgspec.json.encode(await write(object_id)))
+        return StoredResponse(status, msgspec.json.encode(await write(object_id)))
 
     if key is None:
-        made = await reply(use_cases.answer_once.new_id())
+        made = await reply(use_cases.run_idempotently.new_id())
     else:
-        made = await use_cases.answer_once(key.within(caller.project_id), reply, wait)
+        made = await use_cases.run_idempotently(key.within(caller.project_id), reply, wait)
     return JsonResponse(made.body, status_code=made.status)

@@ -50,11 +50,11 @@ class Scrape:
 
 async def installation(ports: Ports) -> Mapping[Named, Samples]:
     """The figures of `named.ASKED`. Raises Unavailable."""
-    now, assignments = ports.clock(), ports.evaluation.assignments
+    now, work_queue = ports.clock(), ports.evaluation.work_queue
     load = await ports.workloads.workload(now)
-    oldest = await assignments.oldest_waiting(now)
-    dead = await assignments.dead()
-    attendance = await ports.workers.attendance(now)
+    oldest = await work_queue.oldest_wait(now)
+    dead = await work_queue.count_dead()
+    attendance = await ports.workers.status(now)
     seen = attendance.last_seen_at
     return {
         definitions.DATABASE_UP: {(): 1.0},

@@ -22,7 +22,7 @@ from adapters.postgres.tracing.group_commit import Batch, GroupCommit
 from adapters.prometheus import definitions
 from adapters.prometheus.process_slots import SeatError
 from adapters.prometheus.registry import Figures
-from application.jobs import Job, RunDue, lane_of
+from application.jobs import Job, PlanRunJob, queue_of
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.settings import Settings, SettingsError, variable
@@ -114,7 +114,7 @@ class Observer:
 
     def sending(self, job: Job) -> None:
         """A run begins its trace with what a request did; a monitor's begins without."""
-        if self.spans is None or not isinstance(job, RunDue):
+        if self.spans is None or not isinstance(job, PlanRunJob):
             return
         request = self.spans.current()
         if request is not None and request.trace_flags.sampled:
@@ -126,7 +126,7 @@ class Observer:
     @contextmanager
     def job(self, job: Job) -> Iterator["Told"]:
         """What is done for a job in the block; whoever does it tells how it went."""
-        told, began, lane = Told(), time.perf_counter(), lane_of(job).value
+        told, began, lane = Told(), time.perf_counter(), queue_of(job).value
         try:
             with self._span_of(job) as span:
                 yield told
@@ -143,8 +143,8 @@ class Observer:
         """All spans of a run are in one trace, whose id is the run's: nothing has to carry it."""
         if self.spans is None:
             return nullcontext()
-        name = "plan run" if isinstance(job, RunDue) else "evaluate target"
-        attributes = {**_ids_of(job), "pandaprobe.lane": lane_of(job).value}
+        name = "plan run" if isinstance(job, PlanRunJob) else "evaluate target"
+        attributes = {**_ids_of(job), "pandaprobe.lane": queue_of(job).value}
         return self.spans.root(job.run, name, attributes)
 
 

@@ -25,10 +25,10 @@ from uuid import UUID
 from msgspec import structs
 
 from adapters.prometheus.registry import Figures
-from application.jobs import Job, Jobs, Lane, RunDue, TargetDue, lane_of
+from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob, queue_of
 from application.ports import Clock
 from application.use_cases import Ports, UseCases
-from application.workers import SEEN_EVERY, Worker, Workers
+from application.workers import HEARTBEAT_INTERVAL, Worker, Workers
 from domain.errors import Failure
 from domain.evaluation.runs.run import Target
 from domain.ids import ProjectId, RunId
@@ -131,7 +131,7 @@ async def _work(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     at_once = settings.eval_worker_concurrency
-    hands = {Lane.PLAN: 1, Lane.MEASURE: at_once, Lane.JUDGE: at_once}
+    hands = {JobQueue.PLAN: 1, JobQueue.MEASURE: at_once, JobQueue.JUDGE: at_once}
     own = root.own_jobs()
     async with (
         observed(settings, figures, "worker") as observer,
@@ -176,16 +176,16 @@ class Presence:
 
     @property
     def round(self) -> "Round":
-        return Round("telling", SEEN_EVERY.total_seconds(), self._tell, "")
+        return Round("telling", HEARTBEAT_INTERVAL.total_seconds(), self._tell, "")
 
     async def leave(self) -> None:
         """Where the database doesn't answer at once, others find out by themselves."""
         with suppress(Failure, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self._workers.left(self._me)
+                await self._workers.remove(self._me)
 
     async def _tell(self) -> int:
-        await self._workers.seen(self._me, self._clock())
+        await self._workers.record_heartbeat(self._me, self._clock())
         return 0  # it is no news
 
 
@@ -198,11 +198,11 @@ class Workbench:
 
     plan: Callable[[ProjectId, RunId], Awaitable[None]]
     evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
-    room: Mapping[Lane, asyncio.Semaphore]
+    room: Mapping[JobQueue, asyncio.Semaphore]
     watch: Callable[[Job], AbstractContextManager[Told]] = lambda _: nullcontext(Told())
 
     async def __call__(self, job: Job) -> None:
-        async with self.room[lane_of(job)]:
+        async with self.room[queue_of(job)]:
             began = time.perf_counter()
             with self.watch(job) as told:
                 try:
@@ -219,15 +219,15 @@ class Workbench:
 
     async def _done(self, job: Job) -> None:
         match job:
-            case RunDue():
+            case PlanRunJob():
                 await self.plan(job.project, job.run)
-            case TargetDue():
+            case EvaluateTargetJob():
                 await self.evaluate(job.project, job.run, job.target)
 
 
 def _named(job: Job) -> dict[str, str]:
-    named = {"lane": lane_of(job).value, "project_id": str(job.project), "run_id": str(job.run)}
-    return named if isinstance(job, RunDue) else {**named, "target": job.target}
+    named = {"lane": queue_of(job).value, "project_id": str(job.project), "run_id": str(job.run)}
+    return named if isinstance(job, PlanRunJob) else {**named, "target": job.target}
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,21 +244,38 @@ class Round:
 
 
 def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
-    announce, fire = do.evaluation.announce_overdue, do.evaluation.fire_due_monitors
+    announce, fire = do.evaluation.requeue_overdue, do.evaluation.fire_due_monitors
     alerts, exporting = do.evaluation.alerts, do.exporting
     return [
-        Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
-        Round("expiring", EXPIRE_EVERY_S, do.keeping.remove_expired, "removed %d old traces"),
+        Round(
+            "sweeping",
+            SWEEP_EVERY_S,
+            do.purge_removed_projects,
+            "took away %d rows of what was removed",
+        ),
+        Round(
+            "expiring", EXPIRE_EVERY_S, do.keeping.delete_expired_traces, "removed %d old traces"
+        ),
         Round("erasing", SWEEP_EVERY_S, do.keeping.finish_erasures, "finished %d erasures"),
-        Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
+        Round(
+            "forgetting",
+            SWEEP_EVERY_S,
+            do.delete_expired_responses,
+            "forgot %d replies to old writes",
+        ),
         Round("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
-        Round("clearing", SWEEP_EVERY_S, exporting.sweep_exports, "took away %d rows of exports"),
+        Round(
+            "clearing",
+            SWEEP_EVERY_S,
+            exporting.delete_expired_exports,
+            "took away %d rows of exports",
+        ),
         Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("repricing", REPRICE_EVERY_S, do.pricing.reprice_spans, "priced again in %d steps"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),
-        Round("assessing", ASSESS_EVERY_S, alerts.assess_runs, "alerts looked at %d runs"),
-        Round("tidying", PRUNE_EVERY_S, alerts.forget_history, "forgot %d changes and deliveries"),
+        Round("assessing", ASSESS_EVERY_S, alerts.evaluate_runs, "alerts looked at %d runs"),
+        Round("tidying", PRUNE_EVERY_S, alerts.prune_history, "forgot %d changes and deliveries"),
         Round("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d messages"),
     ]
 

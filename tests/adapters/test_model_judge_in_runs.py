@@ -111,10 +111,10 @@ async def test_a_target_waits_as_long_as_the_provider_asks_for(scene):
     assert len(scene.there.got) == 1
     scene.there.script = ()
     scene.lab.forward(minutes=29)
-    await scene.lab.over().announce_overdue()
+    await scene.lab.over().requeue_overdue()
     await scene.lab.work()
     assert len(scene.there.got) == 1
     scene.lab.forward(minutes=2)
-    await scene.lab.over().announce_overdue()
+    await scene.lab.over().requeue_overdue()
     await scene.lab.work()
     assert await scene.lab.told(run, trace) == {"task_completion": str(GRADE / 5)}

@@ -1,45 +1,45 @@
-"""Readiness: every part at once, each with its own word."""
+"""Readiness: all checks run concurrently, each with its own status."""
 
 import asyncio
 from dataclasses import dataclass
 
 from application.health import CheckReadiness
-from application.ports import PartState
+from application.ports import HealthStatus
 
-FINE, BROKEN = PartState(ok=True), PartState(ok=False, detail="connection refused")
+FINE, BROKEN = HealthStatus(ok=True), HealthStatus(ok=False, detail="connection refused")
 
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    state: PartState
+    state: HealthStatus
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         return self.state
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Answers once the others were asked too."""
+    """Answers once the other checks have started too."""
 
     gate: asyncio.Barrier
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         await self.gate.wait()
         return FINE
 
 
-async def test_each_part_has_its_own_state_and_place():
-    parts = {"postgres": Steady(BROKEN), "redis": Steady(FINE)}
-    states = await CheckReadiness(parts)()
+async def test_each_check_has_its_own_status_in_order():
+    checks = {"postgres": Steady(BROKEN), "redis": Steady(FINE)}
+    states = await CheckReadiness(checks)()
     assert list(states.items()) == [("postgres", BROKEN), ("redis", FINE)]
 
 
-async def test_parts_are_asked_at_once():
+async def test_checks_run_concurrently():
     gate = asyncio.Barrier(3)
     async with asyncio.timeout(5):
         states = await CheckReadiness({name: Waiting(gate) for name in "abc"})()
     assert set(states.values()) == {FINE}
 
 
-async def test_without_parts_there_is_nothing_to_tell():
+async def test_without_checks_the_result_is_empty():
     assert await CheckReadiness({})() == {}

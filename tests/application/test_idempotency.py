@@ -1,4 +1,4 @@
-"""A write that is sent twice: done once, answered alike."""
+"""Idempotency keys: a retried write is done once and gets the same response."""
 
 import asyncio
 import uuid
@@ -8,67 +8,75 @@ from uuid import UUID
 
 import pytest
 
-from adapters.memory.idempotency import MemoryReplies
+from adapters.memory.idempotency import MemoryIdempotencyStore
 from adapters.memory.store import MemoryStore
 from application.idempotency import (
-    LOOK_EVERY_S,
-    LOOKS_MAX,
+    POLL_INTERVAL_S,
+    POLLS_MAX,
     STEPS_MAX,
-    AnswerOnce,
-    SweepReplies,
+    DeleteExpiredResponses,
+    RunIdempotently,
     Write,
 )
-from application.ports import HELD, Attempt, Replies, Reply, Turn
+from application.ports import (
+    IDEMPOTENCY_LOCK_TTL,
+    IdempotencyLock,
+    IdempotencyStore,
+    IdempotentRequest,
+    StoredResponse,
+)
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 
 DAY = timedelta(hours=24)
 SHOP = ProjectId(uuid.UUID(int=7))
-ATTEMPT = Attempt(project=SHOP, operation="POST /x", key="k", request_hash=b"1")
+REQUEST = IdempotentRequest(project=SHOP, operation="POST /x", key="k", request_hash=b"1")
 
 
 @dataclass
-class Counter:
-    """A write whose objects are counted, and a clock that pauses move on."""
+class World:
+    """Counts the objects that a write creates. Its clock advances while a request waits."""
 
-    replies: Replies = field(default_factory=lambda: MemoryReplies(MemoryStore()))
+    responses: IdempotencyStore = field(
+        default_factory=lambda: MemoryIdempotencyStore(MemoryStore())
+    )
     now: datetime = NOON
     pauses: int = 0
     made: list[UUID] = field(default_factory=list)
 
-    async def once(self, attempt: Attempt, write: Write) -> Reply:
-        once = AnswerOnce(self.replies, DAY, lambda: self.now, uuid.uuid4)
-        return await once(attempt, write, self.pause)
+    async def once(self, request: IdempotentRequest, write: Write) -> StoredResponse:
+        once = RunIdempotently(self.responses, DAY, lambda: self.now, uuid.uuid4)
+        return await once(request, write, self.pause)
 
     async def pause(self, seconds: float) -> None:
-        assert seconds == LOOK_EVERY_S
+        assert seconds == POLL_INTERVAL_S
         self.pauses += 1
         self.now += timedelta(seconds=seconds)
         await asyncio.sleep(0)
 
-    async def write(self, object_id: UUID) -> Reply:
+    async def write(self, object_id: UUID) -> StoredResponse:
         self.made.append(object_id)
-        return Reply(201, object_id.bytes)
+        return StoredResponse(201, object_id.bytes)
 
 
-async def test_it_is_done_once_and_answered_twice() -> None:
-    world = Counter()
-    first = await world.once(ATTEMPT, world.write)
-    assert await world.once(ATTEMPT, world.write) == first
+async def test_a_retry_gets_the_first_response() -> None:
+    world = World()
+    first = await world.once(REQUEST, world.write)
+    assert await world.once(REQUEST, world.write) == first
     assert [one.bytes for one in world.made] == [first.body]
     assert world.pauses == 0
 
 
-async def test_who_comes_meanwhile_waits_for_the_same_answer() -> None:
-    world, going_on = Counter(), asyncio.Event()
+async def test_concurrent_retries_wait_for_the_first_response() -> None:
+    world, going_on = World(), asyncio.Event()
 
-    async def slow(object_id: UUID) -> Reply:
+    async def slow(object_id: UUID) -> StoredResponse:
         await going_on.wait()
         return await world.write(object_id)
 
-    first = asyncio.create_task(world.once(ATTEMPT, slow))
-    others = [asyncio.create_task(world.once(ATTEMPT, world.write)) for _ in range(5)]
+    first = asyncio.create_task(world.once(REQUEST, slow))
+    others = [asyncio.create_task(world.once(REQUEST, world.write)) for _ in range(5)]
     while world.pauses < 10:
         await asyncio.sleep(0)
     going_on.set()
@@ -76,107 +84,111 @@ async def test_who_comes_meanwhile_waits_for_the_same_answer() -> None:
     assert len(set(answers)) == len(world.made) == 1
 
 
-async def test_a_holder_that_died_is_followed_with_the_same_object() -> None:
-    world = Counter()
+async def test_after_a_crash_the_retry_gets_the_same_object_id() -> None:
+    world = World()
 
-    async def killed(object_id: UUID) -> Reply:
+    async def killed(object_id: UUID) -> StoredResponse:
         await world.write(object_id)
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await world.once(ATTEMPT, killed)
-    answer = await world.once(ATTEMPT, world.write)
-    assert world.now >= NOON + HELD
+        await world.once(REQUEST, killed)
+    answer = await world.once(REQUEST, world.write)
+    assert world.now >= NOON + IDEMPOTENCY_LOCK_TTL
     assert set(world.made) == {UUID(bytes=answer.body)}
 
 
 @pytest.mark.parametrize("failure", [Invalid("no"), NotFound("no"), Unavailable("no"), KeyError()])
-async def test_what_fails_is_not_remembered(failure: Exception) -> None:
-    world = Counter()
+async def test_a_failure_is_not_stored(failure: Exception) -> None:
+    world = World()
 
-    async def failing(object_id: UUID) -> Reply:
+    async def failing(object_id: UUID) -> StoredResponse:
         await world.write(object_id)
         raise failure
 
     with pytest.raises(type(failure)):
-        await world.once(ATTEMPT, failing)
-    await world.once(ATTEMPT, world.write)
+        await world.once(REQUEST, failing)
+    await world.once(REQUEST, world.write)
     assert world.pauses == 0
     assert len(set(world.made)) == 1  # whether the first one was stored or not
 
 
-async def test_a_holder_that_never_ends_is_not_waited_for_without_end() -> None:
-    world = Counter(replies=Unkept(turns=False))
+async def test_waiting_for_another_attempt_is_bounded() -> None:
+    world = World(responses=BrokenStore(locks=False))
     with pytest.raises(Unavailable):
-        await world.once(ATTEMPT, world.write)
-    assert world.pauses == LOOKS_MAX
+        await world.once(REQUEST, world.write)
+    assert world.pauses == POLLS_MAX
     assert world.made == []
-    assert world.now - NOON > HELD
+    assert world.now - NOON > IDEMPOTENCY_LOCK_TTL
 
 
-async def test_another_request_with_the_key_is_refused() -> None:
-    world = Counter()
-    await world.once(ATTEMPT, world.write)
-    other = Attempt(project=SHOP, operation="POST /x", key="k", request_hash=b"2")
+async def test_another_request_with_the_same_key_conflicts() -> None:
+    world = World()
+    await world.once(REQUEST, world.write)
+    other = IdempotentRequest(project=SHOP, operation="POST /x", key="k", request_hash=b"2")
     with pytest.raises(Conflict):
         await world.once(other, world.write)
     assert len(world.made) == 1
 
 
-async def test_after_its_time_it_is_done_anew() -> None:
-    world = Counter()
-    first = await world.once(ATTEMPT, world.write)
+async def test_after_the_retention_the_write_is_done_again() -> None:
+    world = World()
+    first = await world.once(REQUEST, world.write)
     world.now += DAY
-    assert await world.once(ATTEMPT, world.write) != first
+    assert await world.once(REQUEST, world.write) != first
     assert len(set(world.made)) == 2
 
 
 @dataclass
-class Unkept:
-    """Replies that can't be kept, nor turns be released; or of which no turn is to be had."""
+class BrokenStore:
+    """A store whose writes fail. Without `locks`, another attempt always holds the lock."""
 
-    turns: bool = True
+    locks: bool = True
     left: list[int | Exception] = field(default_factory=list)
 
     async def begin(
-        self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
-        return Turn(new, now) if self.turns else None
+        self, request: IdempotentRequest, new: UUID, now: datetime, expires_at: datetime
+    ) -> IdempotencyLock | StoredResponse | None:
+        return IdempotencyLock(new, now) if self.locks else None
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
+    async def complete(
+        self, request: IdempotentRequest, lock: IdempotencyLock, response: StoredResponse
+    ) -> StoredResponse:
         raise Unavailable("gone")
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
+    async def release(
+        self, request: IdempotentRequest, lock: IdempotencyLock, now: datetime
+    ) -> None:
         raise Unavailable("gone")
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         step = self.left.pop(0) if self.left else 0
         if isinstance(step, Exception):
             raise step
         return step
 
 
-async def test_what_is_done_is_answered_though_the_answer_cannot_be_kept() -> None:
-    world = Counter(replies=Unkept())
-    answer = await world.once(ATTEMPT, world.write)
+async def test_responds_even_if_the_response_cannot_be_stored() -> None:
+    world = World(responses=BrokenStore())
+    answer = await world.once(REQUEST, world.write)
     assert [one.bytes for one in world.made] == [answer.body]
 
 
-async def test_what_failed_is_told_though_the_turn_cannot_be_released() -> None:
-    async def failing(object_id: UUID) -> Reply:
+async def test_raises_the_failure_even_if_the_lock_cannot_be_released() -> None:
+    async def failing(object_id: UUID) -> StoredResponse:
         raise Invalid("no")
 
     with pytest.raises(Invalid):
-        await Counter(replies=Unkept()).once(ATTEMPT, failing)
+        await World(responses=BrokenStore()).once(REQUEST, failing)
 
 
-async def test_sweeping_goes_on_until_nothing_is_left_and_a_round_is_bounded() -> None:
-    assert await SweepReplies(Unkept(left=[3, 2]), lambda: NOON)() == 5
-    endless = Unkept(left=[1] * (STEPS_MAX + 5))
-    assert await SweepReplies(endless, lambda: NOON)() == STEPS_MAX
-    assert await SweepReplies(endless, lambda: NOON)() == 5
+async def test_deletes_until_none_is_left_within_a_bounded_round() -> None:
+    assert await DeleteExpiredResponses(BrokenStore(left=[3, 2]), lambda: NOON)() == 5
+    endless = BrokenStore(left=[1] * (STEPS_MAX + 5))
+    assert await DeleteExpiredResponses(endless, lambda: NOON)() == STEPS_MAX
+    assert await DeleteExpiredResponses(endless, lambda: NOON)() == 5
 
 
-async def test_sweeping_tells_that_the_store_is_gone() -> None:
+async def test_deleting_raises_if_the_store_is_unavailable() -> None:
     with pytest.raises(Unavailable):
-        await SweepReplies(Unkept(left=[1, Unavailable("gone")]), lambda: NOON)()
+        await DeleteExpiredResponses(BrokenStore(left=[1, Unavailable("gone")]), lambda: NOON)()

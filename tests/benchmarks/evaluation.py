@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from adapters.dramatiq.messages import NAMESPACE
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
-from application.jobs import Lane, RunDue
+from application.jobs import JobQueue, PlanRunJob
 from application.use_cases import Ports
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.ids import ProjectId, RunId
@@ -87,7 +87,7 @@ class Bench:
         )
         work = [WorkItem(target, run.metrics) for target in targets]
         await self.ports.evaluation.runs.create(run, work)
-        await self.ports.evaluation.jobs.send(RunDue(PROJECT, run.id))
+        await self.ports.evaluation.jobs.send(PlanRunJob(PROJECT, run.id))
         return run
 
     async def over(self, run: EvalRun, every_s: float = 0.05) -> None:
@@ -222,7 +222,7 @@ async def large(bench: Bench, pid: int, redis: Redis) -> None:
     while not watching.done():
         await asyncio.sleep(0.1)
         most = max(most, memory_mb(pid, "VmRSS"))
-        messages = await redis.hvals(f"{NAMESPACE}:{Lane.MEASURE}.msgs")  # type: ignore[misc]  # asynchronous here
+        messages = await redis.hvals(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs")  # type: ignore[misc]  # asynchronous here
         lengths += [len(one) for one in messages]
     took_s = time.perf_counter() - begin
     statements = await database.fetchval(STATEMENTS)

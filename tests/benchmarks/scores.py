@@ -135,7 +135,9 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "trend, 30 days, hour": figures("trend", OF_TRACE, NAME, HOUR, MONTH),
         "distribution": figures("distribution", OF_TRACE, NAME, 10, EVER),
         "agreement, a tenth labelled": labels("held_against_people", NAME, THRESHOLD, EVER),
-        "annotation queue": labels("offered", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT),
+        "annotation queue": labels(
+            "annotation_queue", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT
+        ),
     },
     "Session scores, a fifth as many": {
         "first page": session_page,

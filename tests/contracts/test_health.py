@@ -1,4 +1,4 @@
-"""Contract of Part: every part tells its state within two seconds and never raises."""
+"""Contract of HealthCheck: answers within two seconds and never raises."""
 
 import socket
 import time
@@ -9,29 +9,29 @@ import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
-from adapters.memory.health import FixedPart
+from adapters.memory.health import FixedHealthCheck
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.health import MigrationsPart, PostgresPart
-from adapters.redis.client import RedisPart, opened
-from application.ports import Part, PartState
+from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
+from adapters.redis.client import RedisHealthCheck, opened
+from application.ports import HealthCheck, HealthStatus
 
 WITHIN_S = 2.5  # the two seconds, and what a busy machine needs
 
-type Opened = Callable[[str], AbstractAsyncContextManager[Part]]
+type Opened = Callable[[str], AbstractAsyncContextManager[HealthCheck]]
 
 
 @asynccontextmanager
-async def redis_part(address: str) -> AsyncIterator[Part]:
+async def redis_part(address: str) -> AsyncIterator[HealthCheck]:
     async with opened(f"redis://{address}/0") as client:
-        yield RedisPart(client)
+        yield RedisHealthCheck(client)
 
 
 @asynccontextmanager
-async def postgres_part(address: str) -> AsyncIterator[Part]:
+async def postgres_part(address: str) -> AsyncIterator[HealthCheck]:
     """Over connections that are made when they are first needed."""
     pool = asyncpg.create_pool(f"postgresql://postgres@{address}/postgres", min_size=0)
     async with pool:
-        yield PostgresPart(pool)
+        yield PostgresHealthCheck(pool)
         pool.terminate()
 
 
@@ -45,7 +45,7 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-async def told(part: Part) -> PartState:
+async def told(part: HealthCheck) -> HealthStatus:
     """What a part says, once it kept to the time."""
     start = time.perf_counter()
     state = await part.check()
@@ -53,26 +53,31 @@ async def told(part: Part) -> PartState:
     return state
 
 
-@pytest.mark.parametrize("state", [PartState(ok=True), PartState(ok=False, detail="away")])
+@pytest.mark.parametrize("state", [HealthStatus(ok=True), HealthStatus(ok=False, detail="away")])
 async def test_a_fixed_part_says_what_it_was_given(state):
-    assert await told(FixedPart(state)) == state
+    assert await told(FixedHealthCheck(state)) == state
 
 
 @pytest.mark.service
 async def test_what_works_is_ok(pool: Pool, redis_url: str):
     async with opened(redis_url) as client:
         states = [
-            await told(one) for one in (PostgresPart(pool), MigrationsPart(pool), RedisPart(client))
+            await told(one)
+            for one in (
+                PostgresHealthCheck(pool),
+                MigrationsHealthCheck(pool),
+                RedisHealthCheck(client),
+            )
         ]
-    assert states == [PartState(ok=True)] * 3
+    assert states == [HealthStatus(ok=True)] * 3
 
 
 @pytest.mark.service
 async def test_a_database_that_takes_no_writes_is_told(pool: Pool, postgres_url: str):
     settings = {"default_transaction_read_only": "on"}  # as the sessions of a standby have it
     async with asyncpg.create_pool(postgres_url, min_size=0, server_settings=settings) as reading:
-        state = await told(PostgresPart(reading))
-        assert await told(MigrationsPart(reading)) == PartState(ok=True)
+        state = await told(PostgresHealthCheck(reading))
+        assert await told(MigrationsHealthCheck(reading)) == HealthStatus(ok=True)
     assert not state.ok
     assert "read-only" in (state.detail or "")
 

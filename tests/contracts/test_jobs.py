@@ -22,7 +22,7 @@ from adapters.embedded.process import free_port
 from adapters.memory.jobs import WAITING_MAX, OwnJobs, RecordedJobs
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
-from application.jobs import Job, Jobs, Lane, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob
 from domain.ids import ProjectId, RunId
 
 WITHIN_S = 2.5  # the two seconds, and what a busy machine needs
@@ -33,8 +33,8 @@ type Told = Callable[[], Awaitable[list[Job]]]
 ids = st.builds(uuid.UUID, int=st.integers(0, 2**128 - 1))
 targets = st.one_of(ids.map(str), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 jobs_of_any_kind = st.one_of(
-    st.builds(RunDue, ids.map(ProjectId), ids.map(RunId)),
-    st.builds(TargetDue, ids.map(ProjectId), ids.map(RunId), targets, st.booleans()),
+    st.builds(PlanRunJob, ids.map(ProjectId), ids.map(RunId)),
+    st.builds(EvaluateTargetJob, ids.map(ProjectId), ids.map(RunId), targets, st.booleans()),
 )
 
 
@@ -51,7 +51,9 @@ async def messages(client: Redis, queue: str) -> list[Message]:
 
 async def told_to(client: Redis) -> list[Job]:
     return [
-        job_of(queue, message.args) for queue in Lane for message in await messages(client, queue)
+        job_of(queue, message.args)
+        for queue in JobQueue
+        for message in await messages(client, queue)
     ]
 
 
@@ -60,7 +62,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client whose database is empty."""
     async with opened(redis_url) as client:
         await client.delete(
-            *(f"{NAMESPACE}:{queue}{end}" for queue in Lane for end in ("", ".msgs"))
+            *(f"{NAMESPACE}:{queue}{end}" for queue in JobQueue for end in ("", ".msgs"))
         )
         yield client
 
@@ -85,7 +87,11 @@ def telling(request: pytest.FixtureRequest) -> tuple[Jobs, Told]:
 async def test_what_is_sent_is_told(telling):
     jobs, told = telling
     run = a_run()
-    due = [RunDue(*run), TargetDue(*run, str(uuid.uuid4())), TargetDue(*run, "s", asks_judge=True)]
+    due = [
+        PlanRunJob(*run),
+        EvaluateTargetJob(*run, str(uuid.uuid4())),
+        EvaluateTargetJob(*run, "s", asks_judge=True),
+    ]
     await jobs.send(*due)
     assert await told() == due
 
@@ -93,7 +99,7 @@ async def test_what_is_sent_is_told(telling):
 async def test_each_kind_keeps_its_order_over_several_calls(telling):
     jobs, told = telling
     run = a_run()
-    due = [TargetDue(*run, f"session {n}") for n in range(30)]
+    due = [EvaluateTargetJob(*run, f"session {n}") for n in range(30)]
     for n in range(0, 30, 10):
         await jobs.send(*due[n : n + 10])
     assert await told() == due
@@ -107,7 +113,7 @@ async def test_nothing_to_send_is_nothing_sent(telling):
 
 async def test_the_same_job_may_be_sent_again(telling):
     jobs, told = telling
-    job = RunDue(*a_run())
+    job = PlanRunJob(*a_run())
     await jobs.send(job, job)
     await jobs.send(job)
     assert await told() == [job] * 3
@@ -116,7 +122,7 @@ async def test_the_same_job_may_be_sent_again(telling):
 async def test_more_than_one_transaction_holds_all_arrive(telling):
     jobs, told = telling
     run = a_run()
-    due = [TargetDue(*run, str(n)) for n in range(2 * SENT_AT_ONCE + 1)]
+    due = [EvaluateTargetJob(*run, str(n)) for n in range(2 * SENT_AT_ONCE + 1)]
     await jobs.send(*due)
     if isinstance(jobs, OwnJobs):  # it is no store: the rest is found in the database
         assert jobs.dropped == len(due) - WAITING_MAX
@@ -132,12 +138,17 @@ async def test_recorded_jobs_are_done_with_all_that_comes_of_them():
 
     async def do(job: Job) -> None:
         done.append(job)
-        if isinstance(job, RunDue):
-            await jobs.send(*(TargetDue(*run, str(n)) for n in range(3)))
+        if isinstance(job, PlanRunJob):
+            await jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3)))
 
-    await jobs.send(RunDue(*run))
+    await jobs.send(PlanRunJob(*run))
     assert await jobs.done(do) == 4
-    assert [type(one) for one in done] == [RunDue, TargetDue, TargetDue, TargetDue]
+    assert [type(one) for one in done] == [
+        PlanRunJob,
+        EvaluateTargetJob,
+        EvaluateTargetJob,
+        EvaluateTargetJob,
+    ]
     assert await jobs.done(do) == 0
 
 
@@ -148,13 +159,13 @@ async def test_own_jobs_are_done_by_as_many_hands_as_each_lane_has():
 
     async def do(job: Job) -> None:
         begun.append(job)
-        if isinstance(job, TargetDue) and job.asks_judge:
+        if isinstance(job, EvaluateTargetJob) and job.asks_judge:
             await gate.wait()
         done.append(job)
 
-    working = asyncio.create_task(jobs.work({Lane.MEASURE: 2, Lane.JUDGE: 3}, do))
+    working = asyncio.create_task(jobs.work({JobQueue.MEASURE: 2, JobQueue.JUDGE: 3}, do))
     for asks_judge in (True, False):
-        await jobs.send(*(TargetDue(*run, str(n), asks_judge) for n in range(10)))
+        await jobs.send(*(EvaluateTargetJob(*run, str(n), asks_judge) for n in range(10)))
     while len(done) < 10:
         await asyncio.sleep(0)
     assert len(begun) == 13
@@ -176,7 +187,7 @@ def test_a_message_names_its_job_and_nothing_else(job):
     assert message == sent
     assert job_of(message.queue_name, message.args) == job
     assert (message.options, message.kwargs) == ({"redis_message_id": message.message_id}, {})
-    assert message.queue_name == Lane.PLAN or message.args[2:] == (job.target,)
+    assert message.queue_name == JobQueue.PLAN or message.args[2:] == (job.target,)
 
 
 def test_a_message_of_an_older_version_is_read():
@@ -187,10 +198,12 @@ def test_a_message_of_an_older_version_is_read():
     fields |= {"args": [str(project), str(run), "é"], "options": options, "message_id": "k"}
     data = json.dumps(fields | {"message_timestamp": 1}, ensure_ascii=False).encode()
     message = Message.decode(data)
-    assert job_of(message.queue_name, message.args) == TargetDue(project, run, "é", asks_judge=True)
+    assert job_of(message.queue_name, message.args) == EvaluateTargetJob(
+        project, run, "é", asks_judge=True
+    )
 
 
-@pytest.mark.parametrize("queue", Lane)
+@pytest.mark.parametrize("queue", JobQueue)
 @pytest.mark.parametrize(
     "args",
     [
@@ -210,8 +223,12 @@ def test_arguments_that_name_nothing_are_told_from_others(queue, args):
 
 async def test_judging_and_measuring_have_queues_of_their_own():
     run = a_run()
-    due = [RunDue(*run), TargetDue(*run, "t"), TargetDue(*run, "t", asks_judge=True)]
-    assert [build_message(job).queue_name for job in due] == list(Lane)
+    due = [
+        PlanRunJob(*run),
+        EvaluateTargetJob(*run, "t"),
+        EvaluateTargetJob(*run, "t", asks_judge=True),
+    ]
+    assert [build_message(job).queue_name for job in due] == list(JobQueue)
 
 
 # --- a Redis that isn't as it should be ----------------------------------------------------------
@@ -250,7 +267,7 @@ async def took_s(sending: Awaitable[None]) -> float:
 
 async def test_nobody_to_tell_raises_nothing_and_is_counted():
     run = a_run()
-    due = [TargetDue(*run, str(n)) for n in range(5)]
+    due = [EvaluateTargetJob(*run, str(n)) for n in range(5)]
     async with telling_nobody(f"redis://127.0.0.1:{free_port()}/0", Hands()) as (jobs, untold):
         assert await took_s(jobs.send(*due)) < WITHIN_S
         assert untold == due
@@ -261,19 +278,22 @@ async def test_nobody_to_tell_raises_nothing_and_is_counted():
 async def test_a_redis_that_says_nothing_is_waited_for_two_seconds_once(silent):
     run, ticks = a_run(), Hands()
     async with telling_nobody(silent, ticks) as (jobs, untold):
-        assert await took_s(jobs.send(*(TargetDue(*run, str(n)) for n in range(3_000)))) < WITHIN_S
+        assert (
+            await took_s(jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3_000))))
+            < WITHIN_S
+        )
         for _ in range(100):  # the next ones don't ask at all
-            await jobs.send(RunDue(*run))
+            await jobs.send(PlanRunJob(*run))
         assert len(untold) == jobs.lost == 3_100
         ticks.now_us += 1_000_000
-        assert await took_s(jobs.send(RunDue(*run))) < WITHIN_S
+        assert await took_s(jobs.send(PlanRunJob(*run))) < WITHIN_S
 
 
 async def test_one_outage_is_told_once(caplog):
     ticks = Hands()
     async with telling_nobody(f"redis://127.0.0.1:{free_port()}/0", ticks) as (jobs, _):
         for _ in range(5):
-            await jobs.send(RunDue(*a_run()))
+            await jobs.send(PlanRunJob(*a_run()))
             ticks.now_us += 1_000_000
     told = [one.levelname for one in caplog.records if one.name == "adapters.dramatiq.jobs"]
     assert told == ["WARNING"]
@@ -282,9 +302,9 @@ async def test_one_outage_is_told_once(caplog):
 @pytest.mark.service
 async def test_a_redis_that_is_flushed_meanwhile_is_told_what_follows(redis):
     jobs = DramatiqJobs(redis, monotonic_us)
-    await jobs.send(RunDue(*a_run()))
+    await jobs.send(PlanRunJob(*a_run()))
     await redis.flushdb()
-    due = RunDue(*a_run())
+    due = PlanRunJob(*a_run())
     await jobs.send(due)
     assert await told_to(redis) == [due]
 
@@ -292,10 +312,10 @@ async def test_a_redis_that_is_flushed_meanwhile_is_told_what_follows(redis):
 @pytest.mark.service
 async def test_a_key_of_another_kind_is_no_reason_to_raise(redis):
     jobs = DramatiqJobs(redis, monotonic_us)
-    await redis.set(f"{NAMESPACE}:{Lane.PLAN}", "something else")
-    await jobs.send(RunDue(*a_run()))
+    await redis.set(f"{NAMESPACE}:{JobQueue.PLAN}", "something else")
+    await jobs.send(PlanRunJob(*a_run()))
     assert jobs.lost == 1
-    await redis.delete(f"{NAMESPACE}:{Lane.PLAN}")
+    await redis.delete(f"{NAMESPACE}:{JobQueue.PLAN}")
 
 
 @pytest.mark.service
@@ -304,8 +324,8 @@ async def test_who_gives_up_waiting_leaves_a_client_that_works(redis):
     for _ in range(20):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(random.uniform(0, 0.004)):
-                await jobs.send(*(RunDue(*a_run()) for _ in range(200)))
+                await jobs.send(*(PlanRunJob(*a_run()) for _ in range(200)))
     await redis.flushdb()
-    due = RunDue(*a_run())
+    due = PlanRunJob(*a_run())
     await jobs.send(due)
     assert await told_to(redis) == [due]

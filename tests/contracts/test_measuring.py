@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from adapters.memory.jobs import RecordedJobs
-from application.jobs import Job, RunDue
+from application.jobs import Job, PlanRunJob
 from domain.evaluation.runs.run import EvalRun, RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
@@ -54,11 +54,11 @@ async def ended(
     await ports.runs.create(run, [WorkItem(target, metrics) for target in targets])
 
     async def done(job: Job) -> Any:
-        if isinstance(job, RunDue):
+        if isinstance(job, PlanRunJob):
             return await do.plan_run(job.project, job.run)
         return await do.evaluate_target(job.project, job.run, job.target)
 
-    await jobs.send(RunDue(project, run.id))
+    await jobs.send(PlanRunJob(project, run.id))
     await jobs.done(done)
     return (await ports.runs.get(project, run.id)).run
 

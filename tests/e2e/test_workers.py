@@ -21,7 +21,7 @@ import pytest
 
 from adapters.embedded.postgres import start_postgres
 from adapters.postgres.database.leader_election import LEADER
-from application.jobs import RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.use_cases import Ports
 from domain.evaluation.runs.run import EvalRun, RunProgress, RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
@@ -197,7 +197,7 @@ async def started(
         created_at=ports.clock(),
     )
     await ports.evaluation.runs.create(run, [WorkItem(one, run.metrics) for one in targets])
-    await ports.evaluation.jobs.send(RunDue(project, run.id))
+    await ports.evaluation.jobs.send(PlanRunJob(project, run.id))
     return Watched(ports, run)
 
 
@@ -372,17 +372,17 @@ async def test_messages_that_name_nothing_are_dropped(workers: Workers) -> None:
         targets = await stored_traces(ports, project := a_project(), 3)
         nothing = RunId(uuid.uuid4())
         await ports.evaluation.jobs.send(
-            RunDue(project, nothing),
-            TargetDue(project, nothing, targets[0]),
-            TargetDue(project, nothing, "no id", asks_judge=True),
+            PlanRunJob(project, nothing),
+            EvaluateTargetJob(project, nothing, targets[0]),
+            EvaluateTargetJob(project, nothing, "no id", asks_judge=True),
         )
         workers.start()
         watched = await started(ports, project, targets)
         await watched.completed()
         await ports.evaluation.jobs.send(  # of another project, and what is done already
-            RunDue(a_project(), watched.run.id),
-            TargetDue(a_project(), watched.run.id, targets[0], asks_judge=True),
-            TargetDue(project, watched.run.id, targets[0], asks_judge=True),
+            PlanRunJob(a_project(), watched.run.id),
+            EvaluateTargetJob(a_project(), watched.run.id, targets[0], asks_judge=True),
+            EvaluateTargetJob(project, watched.run.id, targets[0], asks_judge=True),
         )
         await (await started(ports, project, targets)).completed()
     assert len(questions(workers)) == 3 * len(JUDGED)

@@ -19,7 +19,7 @@ from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.redis.client import opened
 from adapters.redis.server import told
 from application.use_cases import utc_now
-from application.workers import LOST_AFTER, Worker
+from application.workers import WORKER_TIMEOUT, Worker
 from domain.ids import ProjectId
 from entrypoints.cli import doctor
 from entrypoints.cli.doctor_findings import Finding, Level
@@ -310,11 +310,11 @@ async def test_a_worker_that_is_there_is_fine_and_none_is_told_and_one_that_is_l
     none = await work_found(Settings(), idle)
     assert levels(none) == {"queue": "ok", "workers": "warn"}
     worker = Worker(id=uuid.uuid4(), version="1", started_at=utc_now())
-    await PostgresWorkers(idle).seen(worker, utc_now() - LOST_AFTER)
+    await PostgresWorkers(idle).record_heartbeat(worker, utc_now() - WORKER_TIMEOUT)
     assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "fail"}
-    await PostgresWorkers(idle).seen(worker, utc_now())
+    await PostgresWorkers(idle).record_heartbeat(worker, utc_now())
     assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "ok"}
-    await PostgresWorkers(idle).left(worker)
+    await PostgresWorkers(idle).remove(worker)
     assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "warn"}
 
 

@@ -19,7 +19,7 @@ from adapters.postgres.tracing.group_commit import Batch
 from adapters.prometheus import definitions
 from adapters.prometheus.definitions import ASKED
 from adapters.prometheus.registry import Figures
-from application.jobs import RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.workers import Worker
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import TokenUse
@@ -156,7 +156,7 @@ def test_no_token_of_a_judge_counts_twice(figures):
 @pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])
 def test_a_job_counts_by_lane_and_outcome(figures, outcome):
     spans = Recorded()
-    with Observer(figures, spans).job(TargetDue(PROJECT, RUN, "t", True)) as said:
+    with Observer(figures, spans).job(EvaluateTargetJob(PROJECT, RUN, "t", True)) as said:
         said.outcome = outcome
     assert told(figures)["worker_jobs_total", "judge", outcome] == 1
     [made] = spans.ended
@@ -164,7 +164,7 @@ def test_a_job_counts_by_lane_and_outcome(figures, outcome):
 
 
 def test_a_job_that_is_stopped_is_put_off_and_its_error_passes(figures):
-    with pytest.raises(CancelledError), Observer(figures).job(RunDue(PROJECT, RUN)):
+    with pytest.raises(CancelledError), Observer(figures).job(PlanRunJob(PROJECT, RUN)):
         raise CancelledError
     assert told(figures)["worker_jobs_total", "plan", PUT_OFF] == 1
 
@@ -172,7 +172,7 @@ def test_a_job_that_is_stopped_is_put_off_and_its_error_passes(figures):
 def test_spans_of_one_piece_of_work_are_one_trace(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
-    with observer.job(TargetDue(PROJECT, RUN, "t")) as said:
+    with observer.job(EvaluateTargetJob(PROJECT, RUN, "t")) as said:
         observer.entered(an_entry())
         said.outcome = DONE
     with spans.request(OF_CALLER) as request:
@@ -190,11 +190,13 @@ def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(
     spans = Recorded()
     observer = Observer(figures, spans)
     with spans.request(OF_CALLER) as request:
-        observer.sending(RunDue(PROJECT, RUN))
+        observer.sending(PlanRunJob(PROJECT, RUN))
         request.ended("POST /evaluations/trace-runs", {}, has_failed=False)
-    for job in (RunDue(PROJECT, RUN), TargetDue(PROJECT, RUN, "t")):
+    for job in (PlanRunJob(PROJECT, RUN), EvaluateTargetJob(PROJECT, RUN, "t")):
         with observer.job(job):
-            observer.sending(TargetDue(PROJECT, RunId(uuid.UUID(int=3)), "t"))  # what is next
+            observer.sending(
+                EvaluateTargetJob(PROJECT, RunId(uuid.UUID(int=3)), "t")
+            )  # what is next
     start, server, *work = spans.ended
     assert [one.name for one in work] == ["plan run", "evaluate target"]
     assert {one.context.trace_id for one in (start, *work)} == {RUN.int}
@@ -204,10 +206,10 @@ def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(
 
 def test_a_run_that_no_request_starts_or_one_without_spans_has_no_start(figures):
     spans = Recorded()
-    Observer(figures, spans).sending(RunDue(PROJECT, RUN))
-    Observer(figures).sending(RunDue(PROJECT, RUN))
+    Observer(figures, spans).sending(PlanRunJob(PROJECT, RUN))
+    Observer(figures).sending(PlanRunJob(PROJECT, RUN))
     with spans.request(OF_CALLER.removesuffix("1") + "0"):
-        Observer(figures, spans).sending(RunDue(PROJECT, RUN))
+        Observer(figures, spans).sending(PlanRunJob(PROJECT, RUN))
     assert spans.ended == []
 
 
@@ -232,7 +234,7 @@ async def test_what_the_database_knows_is_told_with_the_rest(figures):
     world = World(memory_ports(MemoryStore()))
     ports = world.ports
     worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
-    await ports.workers.seen(worker, NOON)
+    await ports.workers.record_heartbeat(worker, NOON)
     run = a_run(PROJECT)
     await ports.evaluation.runs.create(run, work_of(run))
     at = {"clock": lambda: NOON + timedelta(seconds=20)}

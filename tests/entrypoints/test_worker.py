@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from application.jobs import Lane, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, JobQueue, PlanRunJob
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli.main import main
@@ -30,24 +30,24 @@ def a_workbench(called: list[object], room: int = 2) -> Workbench:
         if raising:
             raise raising[0]
 
-    return Workbench(call, call, {lane: asyncio.Semaphore(room) for lane in Lane})
+    return Workbench(call, call, {lane: asyncio.Semaphore(room) for lane in JobQueue})
 
 
 async def test_each_job_finds_its_use_case():
     called: list[object] = []
     workbench = a_workbench(called)
-    await workbench(RunDue(PROJECT, RUN))
-    await workbench(TargetDue(PROJECT, RUN, "t"))
-    await workbench(TargetDue(PROJECT, RUN, "u", asks_judge=True))
+    await workbench(PlanRunJob(PROJECT, RUN))
+    await workbench(EvaluateTargetJob(PROJECT, RUN, "t"))
+    await workbench(EvaluateTargetJob(PROJECT, RUN, "u", asks_judge=True))
     assert called == [(PROJECT, RUN), (PROJECT, RUN, "t"), (PROJECT, RUN, "u")]
 
 
 @pytest.mark.parametrize(
     ("job", "named"),
     [
-        (RunDue(PROJECT, RUN), {"lane": "plan", **NAMED}),
-        (TargetDue(PROJECT, RUN, "t"), {"lane": "measure", **NAMED, "target": "t"}),
-        (TargetDue(PROJECT, RUN, "t", True), {"lane": "judge", **NAMED, "target": "t"}),
+        (PlanRunJob(PROJECT, RUN), {"lane": "plan", **NAMED}),
+        (EvaluateTargetJob(PROJECT, RUN, "t"), {"lane": "measure", **NAMED, "target": "t"}),
+        (EvaluateTargetJob(PROJECT, RUN, "t", True), {"lane": "judge", **NAMED, "target": "t"}),
     ],
     ids=["plan", "measure", "judge"],
 )
@@ -78,7 +78,7 @@ async def test_whoever_watches_is_told_how_a_job_went(error, outcome):
         yield told
 
     bench = replace(a_workbench([error] if error else []), watch=watch)
-    job = TargetDue(PROJECT, RUN, "t")
+    job = EvaluateTargetJob(PROJECT, RUN, "t")
     await bench(job)
     assert seen == [(job, Told(outcome))]
 
@@ -87,8 +87,8 @@ async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    workbench = Workbench(never, never, {lane: asyncio.Semaphore(1) for lane in Lane})
-    doing = asyncio.create_task(workbench(RunDue(PROJECT, RUN)))
+    workbench = Workbench(never, never, {lane: asyncio.Semaphore(1) for lane in JobQueue})
+    doing = asyncio.create_task(workbench(PlanRunJob(PROJECT, RUN)))
     await asyncio.sleep(0)
     doing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -103,8 +103,8 @@ async def test_no_lane_has_more_at_once_than_its_room():
         begun.append(arguments)
         await gate.wait()
 
-    workbench = Workbench(wait, wait, {lane: asyncio.Semaphore(2) for lane in Lane})
-    jobs = [TargetDue(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
+    workbench = Workbench(wait, wait, {lane: asyncio.Semaphore(2) for lane in JobQueue})
+    jobs = [EvaluateTargetJob(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             group.create_task(workbench(job))

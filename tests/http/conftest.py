@@ -11,13 +11,13 @@ import pytest
 from litestar.types import ASGIApp
 
 from adapters.memory.evaluation.workers import MemoryWorkers, MemoryWorkloads
-from adapters.memory.health import FixedPart
-from adapters.memory.idempotency import MemoryReplies
-from adapters.memory.identity.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.health import FixedHealthCheck
+from adapters.memory.idempotency import MemoryIdempotencyStore
+from adapters.memory.identity.administration import MemoryAdministration, MemoryRemovedProjects
 from adapters.memory.identity.directory import MemoryDirectory
 from adapters.memory.identity.identity import (
     MemoryApiKeys,
-    MemoryKeyUse,
+    MemoryKeyUsage,
     MemoryOrganizations,
     MemoryProjects,
     MemoryTokens,
@@ -26,9 +26,9 @@ from adapters.memory.identity.identity import (
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemorySessions, MemoryTraceAnalytics, MemoryTraces
-from adapters.postgres.database.idempotency import PostgresReplies
+from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
-from application.ports import PartState, RateLimiter
+from application.ports import HealthStatus, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, format_key, key_digest
 from domain.identity.organization import Organization, Project
@@ -77,7 +77,9 @@ class Site:
 
     config: HttpConfig = CONFIG
     store: MemoryStore = field(default_factory=MemoryStore)
-    parts: dict[str, PartState] = field(default_factory=lambda: {"postgres": PartState(ok=True)})
+    parts: dict[str, HealthStatus] = field(
+        default_factory=lambda: {"postgres": HealthStatus(ok=True)}
+    )
     swapped: Mapping[str, Any] = field(default_factory=dict)
 
     owned_max: int | None = None
@@ -96,21 +98,21 @@ class Site:
             exporting=memory_exporting(self.store),
             keeping=memory_keeping(self.store),
             keys=MemoryApiKeys(self.store),
-            uses=MemoryKeyUse(self.store),
+            uses=MemoryKeyUsage(self.store),
             projects=MemoryProjects(self.store),
             users=MemoryUsers(self.store),
             organizations=MemoryOrganizations(self.store),
             directory=MemoryDirectory(self.store),
             administration=MemoryAdministration(self.store),
-            removals=MemoryRemovals(self.store),
+            removed_projects=MemoryRemovedProjects(self.store),
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
-            replies=MemoryReplies(self.store),
+            replies=MemoryIdempotencyStore(self.store),
             workers=MemoryWorkers(),
             workloads=MemoryWorkloads(self.store),
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
-            parts={name: FixedPart(state) for name, state in self.parts.items()},
+            parts={name: FixedHealthCheck(state) for name, state in self.parts.items()},
         )
         self.app: ASGIApp = create_app(
             UseCases.over(replace(self.ports, **self.swapped)),
@@ -197,7 +199,7 @@ async def on_postgres(pool: Pool) -> AsyncIterator[Site]:
     """Data in Postgres; keys, people and projects in memory."""
     async with data_plane.over_postgres(pool) as plane:
         kept = {one.name: getattr(plane, one.name) for one in fields(plane)}
-        yield Site(swapped=kept | {"replies": PostgresReplies(pool)})
+        yield Site(swapped=kept | {"replies": PostgresIdempotencyStore(pool)})
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 from litestar.testing import AsyncTestClient
 
-from application.ports import PartState
+from application.ports import HealthStatus
 from application.use_cases import UseCases
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
 from entrypoints.http.app import create_app
@@ -259,7 +259,7 @@ class TestHealth:
 
     async def test_ready_and_not_ready(self) -> None:
         for ok in (True, False):
-            parts = {"postgres": PartState(ok=ok, detail="d"), "redis": PartState(ok=True)}
+            parts = {"postgres": HealthStatus(ok=ok, detail="d"), "redis": HealthStatus(ok=True)}
             site = Site(parts=parts)
             async with site.http:
                 answer = await site.http.get("/health/ready")

@@ -14,7 +14,7 @@ from domain.tracing.payload import scalar_members
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryLabels:
+class MemoryHumanLabels:
     store: MemoryStore
 
     async def compare_with_human_labels(
@@ -24,7 +24,7 @@ class MemoryLabels:
             self._named(project, name), self._fingerprint, threshold, within
         )
 
-    async def offered(
+    async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
         return annotation_queue.build_queue(self._named(project, name), threshold, seed, limit)

@@ -10,25 +10,28 @@ from uuid import UUID
 from adapters.memory.store import MemoryStore
 from adapters.memory.stored_work import StoredRun
 from application.evaluation.ports.alerts import (
-    DELIVERIES_OF_ONE,
-    DELIVERY_HELD,
-    ENDED_AT_ONCE,
-    IN_TURN,
-    RUNS_BEFORE,
-    SLOTS_AT_ONCE,
+    BASELINE_RUNS,
+    DELIVERIES_PER_WEBHOOK_MAX,
+    DELIVERY_LEASE,
+    FINISHED_RUNS_MAX,
+    ORDER_WAIT_MAX,
+    SLOTS_MAX,
     WEBHOOKS_MAX,
-    Alert,
-    AlertChange,
-    Assess,
-    Assessed,
-    Delivery,
-    EndedRun,
-    Slot,
-    Webhook,
-    deliveries_of,
+    AlertEvaluation,
+    AlertEvaluator,
+    FinishedRun,
+    MonitorSlot,
+    deliveries_for,
 )
 from domain.errors import Conflict, NotFound, Unavailable
-from domain.evaluation.monitors.alert import RULES_MAX, AlertFigure, RunMetricStats
+from domain.evaluation.monitors.alert import (
+    RULES_MAX,
+    Alert,
+    AlertChange,
+    AlertFigure,
+    RunMetricStats,
+)
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
@@ -70,14 +73,14 @@ class MemoryAlerts:
         ]
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
-    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
+    async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         found = self._unseen()
         following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
-        return sorted(following, key=_turn_of)[:ENDED_AT_ONCE]
+        return sorted(following, key=_turn_of)[:FINISHED_RUNS_MAX]
 
-    def _unseen(self) -> list[EndedRun]:
+    def _unseen(self) -> list[FinishedRun]:
         return [
-            EndedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
+            FinishedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
             for key, run in ((key, stored.run) for key, stored in self.store.runs.items())
             if key not in self.store.assessed
             and run.project_id not in self.store.removed
@@ -86,8 +89,8 @@ class MemoryAlerts:
             and run.completed_at is not None
         ]
 
-    async def measured(
-        self, ended: EndedRun, metric: str, threshold: float
+    async def metric_stats(
+        self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
         runs = [
             one.run
@@ -95,10 +98,10 @@ class MemoryAlerts:
             if one.run.monitor_id == ended.monitor and _says_something(one.run)
         ]
         upto = [one.id for one in runs].index(ended.run) + 1 if self._run(ended) else 0
-        lately = reversed(runs[:upto][-RUNS_BEFORE - 1 :])
+        lately = reversed(runs[:upto][-BASELINE_RUNS - 1 :])
         return [self._came_to(one, metric, threshold) for one in lately]
 
-    async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
+    async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         key = (ended.project, ended.run)
         if key in self.store.assessed or self._run(ended) is None or self._is_early(ended):
             return False
@@ -107,16 +110,16 @@ class MemoryAlerts:
         self._keep(ended.project, found, now)
         return True
 
-    def _is_early(self, ended: EndedRun) -> bool:
+    def _is_early(self, ended: FinishedRun) -> bool:
         """Whether a run that ended before it has its turn first."""
         own = (ended.at, ended.run)
         return any(
-            (one.at, one.run) < own and one.at > ended.at - IN_TURN
+            (one.at, one.run) < own and one.at > ended.at - ORDER_WAIT_MAX
             for one in self._unseen()
             if (one.project, one.monitor) == (ended.project, ended.monitor)
         )
 
-    async def slots(self, now: datetime) -> Sequence[Slot]:
+    async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
         found = []
         for (project, of), alert in sorted(self.store.alerts.items()):
             monitor = self.store.monitor_of(project, alert.monitor_id)
@@ -125,10 +128,10 @@ class MemoryAlerts:
                 continue
             if awaited != monitor.next_run_at:
                 quiet = awaited is not None and monitor.skipped_slot(awaited, now)
-                found.append(Slot(project, of, awaited, monitor.next_run_at, quiet))
-        return found[:SLOTS_AT_ONCE]
+                found.append(MonitorSlot(project, of, awaited, monitor.next_run_at, quiet))
+        return found[:SLOTS_MAX]
 
-    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+    async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         key = (slot.project, slot.alert)
         alert = None if slot.project in self.store.removed else self.store.alerts.get(key)
         if alert is None or self.store.alert_slots.get(key) != slot.awaited:
@@ -138,23 +141,23 @@ class MemoryAlerts:
         self._keep(slot.project, found, now)
         return True
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_changes(self, before: datetime) -> int:
         gone = [key for key, one in self.store.alert_changes.items() if one.at < before][:STEP]
         for key in gone:
             del self.store.alert_changes[key]
         return len(gone)
 
-    def _keep(self, project: ProjectId, found: Sequence[Assessed], now: datetime) -> None:
+    def _keep(self, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime) -> None:
         webhooks = [one for (of, _), one in self.store.webhooks.items() if of == project]
         for one in found:
             self.store.alerts[project, one.alert.id] = one.alert
             if one.notice is not None:
                 change = one.notice.change
                 self.store.alert_changes[project, change.id] = change
-                for delivery in deliveries_of(one.notice, webhooks, now):
+                for delivery in deliveries_for(one.notice, webhooks, now):
                     self.store.deliveries[project, delivery.id] = delivery
 
-    def _run(self, ended: EndedRun) -> StoredRun | None:
+    def _run(self, ended: FinishedRun) -> StoredRun | None:
         stored = self.store.run_of(ended.project, ended.run)
         if stored is None or not _says_something(stored.run):
             return None
@@ -178,7 +181,7 @@ class MemoryAlerts:
         )
 
 
-def _turn_of(ended: EndedRun) -> tuple[datetime, ProjectId, RunId]:
+def _turn_of(ended: FinishedRun) -> tuple[datetime, ProjectId, RunId]:
     return ended.at, ended.project, ended.run
 
 
@@ -213,7 +216,7 @@ class MemoryWebhooks:
         del self.store.webhooks[project, webhook]
         return True
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def enqueue(self, delivery: Delivery) -> None:
         self._known(delivery.project_id, delivery.webhook_id)
         self.store.deliveries.setdefault((delivery.project_id, delivery.id), delivery)
 
@@ -224,7 +227,7 @@ class MemoryWebhooks:
         found = self._deliveries(project, webhook)
         return paginate(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
 
-    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+    async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         under_way = Counter(
             one.webhook_id for one in self.store.deliveries.values() if self._is_held(one, now)
         )
@@ -236,14 +239,16 @@ class MemoryWebhooks:
         ):
             delivery = self.store.deliveries[project, of]
             webhook = self.store.webhook_of(project, delivery.webhook_id)
-            is_free = under_way[delivery.webhook_id] < DELIVERIES_OF_ONE and len(found) < most
+            is_free = (
+                under_way[delivery.webhook_id] < DELIVERIES_PER_WEBHOOK_MAX and len(found) < most
+            )
             if webhook is not None and at <= now and is_free:
                 under_way[webhook.id] += 1
-                self.store.deliveries_held[project, of] = now + DELIVERY_HELD
+                self.store.deliveries_held[project, of] = now + DELIVERY_LEASE
                 found.append((delivery, webhook))
         return found
 
-    async def attempted(self, delivery: Delivery) -> None:
+    async def record_attempt(self, delivery: Delivery) -> None:
         key = (delivery.project_id, delivery.id)
         known = self.store.deliveries.get(key)
         if known is None or known.delivered_at is not None or key[0] in self.store.removed:
@@ -258,7 +263,7 @@ class MemoryWebhooks:
             delivered_at=delivery.delivered_at,
         )
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_deliveries(self, before: datetime) -> int:
         gone = [
             key
             for key, one in self.store.deliveries.items()

@@ -39,7 +39,9 @@ class MemoryCustomMetrics:
         ours = [one for (of, _), one in self.store.custom_metrics.items() if of == project]
         return sorted(ours, key=lambda one: one.name)
 
-    async def named(self, project: ProjectId, names: Sequence[str]) -> Mapping[str, CustomMetric]:
+    async def by_names(
+        self, project: ProjectId, names: Sequence[str]
+    ) -> Mapping[str, CustomMetric]:
         return {one.name: one for one in await self.all(project) if one.name in names}
 
     async def revisions(self, project: ProjectId, name: str) -> Sequence[Revision]:

@@ -10,8 +10,8 @@ from application.evaluation.ports.judging import PARTS_MAX, SWEPT_MAX, Reservati
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
     group_spending,
     month_scope,
     month_start,
@@ -123,7 +123,7 @@ class MemoryBudgets:
 
 
 def put_budget(store: MemoryStore, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
-    """As `OpenOrganization.put_budget`."""
+    """As `LockedOrganization.put_budget`."""
     if usd is None or project not in store.budgets:
         store.spending.pop((project, month_scope(now)), None)
     if usd is None:

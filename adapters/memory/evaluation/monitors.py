@@ -85,12 +85,12 @@ class MemoryMonitors:
             found, lambda one: Position(one.run.created_at, one.run.id), SortOrder.DESC, window
         )
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         here = [one for of, one in self.store.monitors.items() if of[0] not in self.store.removed]
         due = sorted((one for one in here if one.is_due(now)), key=_turn_of)
         return [one for one in due if after is None or _turn_of(one) > _turn_of(after)][:DUE_MAX]
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         project = before.project_id
@@ -105,11 +105,11 @@ class MemoryMonitors:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryChanged:
+class MemoryChangeFeed:
     store: MemoryStore
     settling: timedelta = SETTLE_DELAY
 
-    async def edge(self) -> Watermark:
+    async def readable_until(self) -> Watermark:
         last = UUID(int=2**128 - 1)
         return Watermark(self.store.traces.clock() - self.settling - _MICROSECOND, last)
 
@@ -140,16 +140,16 @@ class MemoryChanged:
 class Election:
     """Who leads in one process, where several schedulers are made up."""
 
-    leader: "MemoryLeadership | None" = None
+    leader: "MemoryLeaderElection | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MemoryLeadership:
+class MemoryLeaderElection:
     """Of those of one election one leads, until it closes."""
 
     election: Election = field(default_factory=Election)
 
-    async def is_ours(self) -> bool:
+    async def is_leader(self) -> bool:
         if self.election.leader is None:
             self.election.leader = self
         return self.election.leader is self

@@ -36,7 +36,7 @@ class MemoryRuns:
             self.store.runs[key] = StoredRun(run=opened, announced_at=run.created_at, final=final)
             for place, one in enumerate(work):
                 row = Work(assignment=one, place=place, run_after=run.created_at)
-                self.store.assignments[*key, one.target] = row
+                self.store.work_queue[*key, one.target] = row
         return self._progress(self.store.runs[key])
 
     async def get(self, project: ProjectId, run: RunId) -> RunProgress:
@@ -81,7 +81,7 @@ class MemoryRuns:
             else:
                 self.store.put_score(replace(score, run_id=None))
         for row in self.store.work_of(project, run):
-            del self.store.assignments[project, run, row.assignment.target]
+            del self.store.work_queue[project, run, row.assignment.target]
         del self.store.runs[project, run]
 
     def _known(self, project: ProjectId, run: RunId) -> StoredRun:
@@ -127,7 +127,7 @@ def end(store: MemoryStore, stored: StoredRun, over: EvalRun, now: datetime) -> 
     for row in store.work_of(project, run):
         if row.came_to is None:
             key = (project, run, row.assignment.target)
-            store.assignments[key] = replace(row, state=WorkState.DONE, due_at=None)
+            store.work_queue[key] = replace(row, state=WorkState.DONE, due_at=None)
     final = replace(tally, pending=0, skipped=tally.skipped + len(pending))
     store.runs[project, run] = replace(stored, run=over, final=final)
 

@@ -35,7 +35,7 @@ class MemoryTargets:
     ) -> Sequence[Target]:
         return select_sessions(self.store.shown_traces(project), selection)[: most + 1]
 
-    async def subject(
+    async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
         found = next((one for one in self.store.shown_traces(project) if one.id == trace), None)
@@ -51,7 +51,7 @@ class MemoryTargets:
             found, [final_output_text(self._bounded(one)) for one in before[-RECENT_OUTPUTS_MAX:]]
         )
 
-    async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
+    async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         return [one.id for one in self._in_order(project, session)][: SESSION_TRACES_MAX + 1]
 
     def _bounded(self, trace: Trace) -> Trace:

@@ -5,18 +5,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from application.evaluation.ports.alerts import Delivery, Sent, Webhook
+from application.evaluation.ports.alerts import DeliveryResult
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 
-RECEIVED: Final = Sent(204)
+RECEIVED: Final = DeliveryResult(204)
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryCourier:
+class MemoryWebhookSender:
     """Keeps what was sent, in order. `answers` says how a webhook takes it: well, by default."""
 
-    answers: Callable[[Webhook], Sent] = lambda _: RECEIVED
+    answers: Callable[[Webhook], DeliveryResult] = lambda _: RECEIVED
     sent: list[tuple[Delivery, Webhook, datetime]] = field(default_factory=list)
 
-    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         self.sent.append((delivery, webhook, now))
         return self.answers(webhook)

@@ -12,17 +12,17 @@ from adapters.memory.evaluation.runs import counted, executed
 from adapters.memory.store import MemoryStore
 from adapters.memory.stored_work import StoredRun, Work, WorkState
 from application.evaluation.ports.work_queue import (
+    ANNOUNCE_TIMEOUT,
     ATTEMPTS_MAX,
-    IN_FLIGHT_MAX,
-    LATELY,
+    IN_FLIGHT_TARGETS_MAX,
     LEASE,
-    OVERDUE_MAX,
-    PLANNED_AT_ONCE,
-    UNHEARD,
+    OVERDUE_JOBS_MAX,
+    PLANNED_TARGETS_BATCH,
+    RENEW_DEBOUNCE,
     Claim,
     SignalKey,
 )
-from application.jobs import Job, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.evaluation.custom_metrics.custom_metric import needs_model
 from domain.evaluation.runs.run import EvalRun, RunStatus, Target, TargetType, pending_scores
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome
@@ -36,15 +36,15 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.payload import scalar_members
 
-NOTHING: Final[Sequence[TargetDue]] = ()
+NOTHING: Final[Sequence[EvaluateTargetJob]] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryAssignments:
+class MemoryWorkQueue:
     """At most `window` targets of a project are queued or running."""
 
     store: MemoryStore
-    window: int = IN_FLIGHT_MAX
+    window: int = IN_FLIGHT_TARGETS_MAX
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
         stored = self.store.run_of(project, run)
@@ -52,25 +52,25 @@ class MemoryAssignments:
             return False
         rows = self.store.work_of(project, run)
         left = [one for one in rows if one.state is WorkState.UNPLANNED]
-        for row in left[:PLANNED_AT_ONCE]:
+        for row in left[:PLANNED_TARGETS_BATCH]:
             for score in pending_scores(
                 stored.run, row.assignment, now, self._environment(stored.run, row)
             ):
                 self._add(score)
             self._put(stored.run, replace(row, state=WorkState.WAITING))
-        has_more = len(left) > PLANNED_AT_ONCE
+        has_more = len(left) > PLANNED_TARGETS_BATCH
         planned = stored.run if has_more else stored.run.started()
         self.store.runs[project, run] = replace(stored, run=planned, announced_at=now)
         return has_more
 
-    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[TargetDue]:
+    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[EvaluateTargetJob]:
         return self._dispatch(project, now, self.window)
 
     async def claim(
         self, project: ProjectId, run: RunId, target: Target, now: datetime
     ) -> Claim | None:
         known = self.store.run_of(project, run)
-        row = self.store.assignments.get((project, run, target))
+        row = self.store.work_queue.get((project, run, target))
         if known is None or row is None or not _is_ready(row, now):
             return None
         if row.attempts >= ATTEMPTS_MAX:
@@ -105,7 +105,7 @@ class MemoryAssignments:
     async def renew(self, claim: Claim, now: datetime) -> None:
         self._renew(claim, now)
 
-    async def signals(
+    async def find_signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
         usable = [
@@ -128,7 +128,7 @@ class MemoryAssignments:
         stored = self.store.run_of(project, claim.run.id)
         return stored is not None and stored.run.status is RunStatus.RUNNING
 
-    async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:
+    async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
         if (held := self._held(claim)) is None:
             return NOTHING
         self._finish(*held, WorkState.DONE, FailCode.INTERNAL, now)
@@ -144,14 +144,14 @@ class MemoryAssignments:
         later = replace(row, state=WorkState.QUEUED, run_after=until, due_at=until)
         self._put(stored.run, replace(later, last_code=code.value))
 
-    async def overdue(self, now: datetime) -> Sequence[Job]:
-        jobs: list[Job] = [*islice(self._unplanned(now), OVERDUE_MAX)]
-        jobs += islice(self._unheard(now), OVERDUE_MAX - len(jobs))
+    async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
+        jobs: list[Job] = [*islice(self._unplanned(now), OVERDUE_JOBS_MAX)]
+        jobs += islice(self._unheard(now), OVERDUE_JOBS_MAX - len(jobs))
         for project in sorted({project for project, _ in self.store.runs}):
-            jobs += self._dispatch(project, now, min(self.window, OVERDUE_MAX - len(jobs)))
+            jobs += self._dispatch(project, now, min(self.window, OVERDUE_JOBS_MAX - len(jobs)))
         return jobs
 
-    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+    async def oldest_wait(self, now: datetime) -> timedelta | None:
         since = [
             stored.run.created_at
             for stored in self._live()
@@ -164,20 +164,20 @@ class MemoryAssignments:
                 since.append(row.due_at)
         return max(now - min(since), timedelta()) if since else None
 
-    async def dead(self) -> int:
+    async def count_dead(self) -> int:
         buried = sum(row.state is WorkState.DEAD for _, row in self._live_work())
-        return min(buried, OVERDUE_MAX)
+        return min(buried, OVERDUE_JOBS_MAX)
 
     # --- rows of work ---
 
     def _put(self, run: EvalRun, row: Work) -> None:
-        self.store.assignments[run.project_id, run.id, row.assignment.target] = row
+        self.store.work_queue[run.project_id, run.id, row.assignment.target] = row
 
     def _held(self, claim: Claim) -> tuple[StoredRun, Work] | None:
         """The row of a claim, while nobody else has been given it."""
         project, run = claim.run.project_id, claim.run.id
         stored = self.store.run_of(project, run)
-        row = self.store.assignments.get((project, run, claim.target))
+        row = self.store.work_queue.get((project, run, claim.target))
         if stored is None or row is None:
             return None
         is_held = row.state is WorkState.RUNNING and row.attempts == claim.attempt
@@ -187,7 +187,7 @@ class MemoryAssignments:
         if (held := self._held(claim)) is None:
             return
         stored, row = held
-        if row.due_at is not None and row.due_at <= now + LEASE - LATELY:
+        if row.due_at is not None and row.due_at <= now + LEASE - RENEW_DEBOUNCE:
             self._put(stored.run, replace(row, due_at=now + LEASE))
 
     def _bury(self, stored: StoredRun, row: Work, code: FailCode, now: datetime) -> None:
@@ -207,7 +207,9 @@ class MemoryAssignments:
             over = replace(stored, run=settled, final=tally)
             self.store.runs[settled.project_id, settled.id] = over
 
-    def _dispatch(self, project: ProjectId, now: datetime, most: int) -> Sequence[TargetDue]:
+    def _dispatch(
+        self, project: ProjectId, now: datetime, most: int
+    ) -> Sequence[EvaluateTargetJob]:
         """At most `most`, and as many as there is room for."""
         going, waiting = dict[RunId, int](), dict[RunId, deque[Work]]()
         runs = [one.run for one in self.store.runs_of(project)]
@@ -217,11 +219,13 @@ class MemoryAssignments:
             going[run] = sum(one.state.is_in_flight for one in rows)
             waiting[run] = deque(one for one in rows if one.state is WorkState.WAITING)
         room = min(self.window - sum(going.values()), most)
-        taken: list[TargetDue] = []
+        taken: list[EvaluateTargetJob] = []
         while len(taken) < room and any(waiting.values()):
             run = min((one for one in running if waiting[one]), key=going.__getitem__)
             row = waiting[run].popleft()
-            queued = replace(row, state=WorkState.QUEUED, run_after=now, due_at=now + UNHEARD)
+            queued = replace(
+                row, state=WorkState.QUEUED, run_after=now, due_at=now + ANNOUNCE_TIMEOUT
+            )
             self._put(running[run], queued)
             going[run] += 1
             taken.append(_due(running[run], row))
@@ -230,16 +234,16 @@ class MemoryAssignments:
     def _unplanned(self, now: datetime) -> Iterator[Job]:
         pending = [one for one in self._live() if one.run.status is RunStatus.PENDING]
         for stored in sorted(pending, key=lambda one: (one.announced_at, _key_of(one))):
-            if stored.announced_at + UNHEARD <= now:
+            if stored.announced_at + ANNOUNCE_TIMEOUT <= now:
                 self.store.runs[_key_of(stored)] = replace(stored, announced_at=now)
-                yield RunDue(*_key_of(stored))
+                yield PlanRunJob(*_key_of(stored))
 
     def _unheard(self, now: datetime) -> Iterator[Job]:
         due = [(one.due_at, key) for key, one in self._live_work() if one.due_at is not None]
         for since, key in sorted(due):
             if since <= now:
-                row, run = self.store.assignments[key], self.store.runs[key[:2]].run
-                queued = replace(row, state=WorkState.QUEUED, due_at=now + UNHEARD)
+                row, run = self.store.work_queue[key], self.store.runs[key[:2]].run
+                queued = replace(row, state=WorkState.QUEUED, due_at=now + ANNOUNCE_TIMEOUT)
                 if row.state is WorkState.RUNNING:
                     queued = replace(queued, run_after=since)
                 self._put(run, queued)
@@ -249,7 +253,7 @@ class MemoryAssignments:
         return [one for key, one in self.store.runs.items() if key[0] not in self.store.removed]
 
     def _live_work(self) -> list[tuple[tuple[ProjectId, RunId, Target], Work]]:
-        everything = self.store.assignments.items()
+        everything = self.store.work_queue.items()
         return [(key, one) for key, one in everything if key[0] not in self.store.removed]
 
     # --- scores ---
@@ -280,9 +284,9 @@ def _is_ready(row: Work, now: datetime) -> bool:
     return row.state is WorkState.RUNNING and row.due_at is not None and row.due_at <= now
 
 
-def _due(run: EvalRun, row: Work) -> TargetDue:
+def _due(run: EvalRun, row: Work) -> EvaluateTargetJob:
     asks_judge = needs_model(row.assignment.metrics, run.model, run.definitions, run.signal_weights)
-    return TargetDue(run.project_id, run.id, row.assignment.target, asks_judge)
+    return EvaluateTargetJob(run.project_id, run.id, row.assignment.target, asks_judge)
 
 
 def _key_of(stored: StoredRun) -> tuple[ProjectId, RunId]:

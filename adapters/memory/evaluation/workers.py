@@ -7,8 +7,8 @@ from uuid import UUID
 
 from adapters.memory.store import MemoryStore
 from adapters.memory.stored_work import WorkState
-from application.evaluation.ports.workload import BANDS, COUNTED_MAX, Workload, band_of
-from application.workers import FORGOTTEN_AFTER, LOST_AFTER, Attendance, Worker
+from application.evaluation.ports.workload import AGE_BANDS, COUNTED_ROWS_MAX, Workload, age_band
+from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, WorkerStatus
 from domain.evaluation.runs.run import RunStatus
 
 
@@ -16,17 +16,17 @@ from domain.evaluation.runs.run import RunStatus
 class MemoryWorkers:
     known: dict[UUID, datetime] = field(default_factory=dict)
 
-    async def seen(self, worker: Worker, now: datetime) -> None:
+    async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
         self.known[worker.id] = now
-        self.known = {id_: at for id_, at in self.known.items() if now - at < FORGOTTEN_AFTER}
+        self.known = {id_: at for id_, at in self.known.items() if now - at < WORKER_RETENTION}
 
-    async def left(self, worker: Worker) -> None:
+    async def remove(self, worker: Worker) -> None:
         self.known.pop(worker.id, None)
 
-    async def attendance(self, now: datetime) -> Attendance:
-        kept = [at for at in self.known.values() if now - at < FORGOTTEN_AFTER]
-        alive = sum(now - at < LOST_AFTER for at in kept)
-        return Attendance(alive, max(kept, default=None))
+    async def status(self, now: datetime) -> WorkerStatus:
+        kept = [at for at in self.known.values() if now - at < WORKER_RETENTION]
+        alive = sum(now - at < WORKER_TIMEOUT for at in kept)
+        return WorkerStatus(alive, max(kept, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,21 @@ class MemoryWorkloads:
         runs = Counter(
             one.run.status for key, one in self.store.runs.items() if key[0] not in removed
         )
-        work = [one for key, one in self.store.assignments.items() if key[0] not in removed]
+        work = [one for key, one in self.store.work_queue.items() if key[0] not in removed]
         running = sum(
             one.state is WorkState.RUNNING and one.due_at is not None and one.due_at > now
             for one in work
         )
         ages = Counter(
-            band_of(now - since)
+            age_band(now - since)
             for one in work
             if (since := _waits_since(one.state, one.run_after, one.due_at)) and since <= now
         )
         return Workload(
-            pending_runs=min(runs[RunStatus.PENDING], COUNTED_MAX),
-            running_runs=min(runs[RunStatus.RUNNING], COUNTED_MAX),
-            queued={band: min(ages[band], COUNTED_MAX) for band in BANDS},
-            running=min(running, COUNTED_MAX),
+            pending_runs=min(runs[RunStatus.PENDING], COUNTED_ROWS_MAX),
+            running_runs=min(runs[RunStatus.RUNNING], COUNTED_ROWS_MAX),
+            queued={band: min(ages[band], COUNTED_ROWS_MAX) for band in AGE_BANDS},
+            running=min(running, COUNTED_ROWS_MAX),
         )
 
 

@@ -16,7 +16,7 @@ from domain.ids import ProjectId
 class MemoryExports:
     store: MemoryStore
 
-    async def add(self, export: Export) -> Export:
+    async def create(self, export: Export) -> Export:
         project = export.project_id
         if project in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
@@ -45,7 +45,7 @@ class MemoryExports:
         self.store.export_pieces.pop((project, export), None)
         return self.store.exports.pop((project, export), None) is not None
 
-    async def piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
+    async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
         pieces = self.store.export_pieces.get((project, export), ())
         if project in self.store.removed or number >= len(pieces):
             raise NotFound("Export not found")
@@ -67,7 +67,7 @@ class MemoryExports:
         self._put(claimed)
         return claimed
 
-    async def keep(self, export: Export, *pieces: bytes) -> bool:
+    async def save(self, export: Export, *pieces: bytes) -> bool:
         place = (export.project_id, export.id)
         known = self.store.exports.get(place)
         is_removed = export.project_id in self.store.removed
@@ -80,7 +80,7 @@ class MemoryExports:
         self._put(export)
         return True
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         expired = [place for place, one in self.store.exports.items() if one.expires_at <= now]
         for project, export in expired:
             await self.delete(project, export)

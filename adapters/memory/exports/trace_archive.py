@@ -17,11 +17,11 @@ from domain.tracing.trace import Trace, TraceSummary
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryArchive:
+class MemoryTraceArchive:
     store: MemoryStore
 
     @asynccontextmanager
-    async def reading(
+    async def read(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
         found = [one for one in self.store.shown_traces(project) if matching.matches(one)]
@@ -33,7 +33,7 @@ class MemoryArchive:
         whole = [self._archived(project, one) for one in page.items]
         yield _batches([*self._led(project, whole)])
 
-    async def known(
+    async def load(
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Sequence[TraceWithScores]:
         wanted = set(traces)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from adapters.memory.evaluation.judge_costs import put_budget
 from adapters.memory.identity.directory import member_of
 from adapters.memory.store import MemoryStore
-from application.identity.administration import OpenOrganization
+from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
@@ -37,7 +37,7 @@ class MemoryAdministration:
     )
 
     @asynccontextmanager
-    async def opened(self, organization: OrganizationId) -> AsyncIterator[OpenOrganization]:
+    async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
         async with self.turns[organization]:
             known = self.store.organizations.get(organization)
             if known is None:
@@ -198,10 +198,10 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryRemovals:
+class MemoryRemovedProjects:
     store: MemoryStore
 
-    async def sweep(self, now: datetime) -> int:
+    async def purge(self, now: datetime) -> int:
         codes = [one for one in self.store.login_codes.values() if one.expires_at <= now]
         for code in codes:
             del self.store.login_codes[code.digest]

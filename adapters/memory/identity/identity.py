@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
+from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
 from application.ports import NewId
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
@@ -41,24 +41,24 @@ class MemoryApiKeys:
         for key, at in uses.items():
             _used(self.store, key, at)
 
-    async def met(self, meetings: Sequence[Meeting]) -> None:
+    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         for meeting in meetings:
             _met(self.store, meeting)
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryKeyUse:
+class MemoryKeyUsage:
     """Notes each use where it is read from, at once."""
 
     store: MemoryStore
     new_id: NewId = uuid.uuid4
 
-    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
+    def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         _used(self.store, key, at)
-        _met(self.store, Meeting(key, origin, at, AuditEntryId(self.new_id())))
+        _met(self.store, KeyOrigin(key, origin, at, AuditEntryId(self.new_id())))
 
 
-def _met(store: MemoryStore, meeting: Meeting) -> None:
+def _met(store: MemoryStore, meeting: KeyOrigin) -> None:
     key, origins = store.keys.get(meeting.key), store.origins[meeting.key]
     if key is None or meeting.origin in origins or len(origins) >= ORIGINS_MAX:
         return
@@ -104,7 +104,7 @@ class MemoryProjects:
 class MemoryUsers:
     store: MemoryStore
 
-    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+    async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         user = next((one for one in self.store.users.values() if one.is_bearer_of(claims)), None)
         user = User.from_claims(claims, new, at) if user is None else user.updated_from(claims, at)
         self.store.users[user.id] = user
@@ -119,7 +119,7 @@ class MemoryOrganizations:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
         return sorted(ours, key=lambda one: (one.created_at, one.organization_id))
 
-    async def found(self, founding: NewOrganization) -> Membership:
+    async def create_first(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
@@ -128,14 +128,14 @@ class MemoryOrganizations:
         self._put(founding)
         return founding.owner
 
-    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
+    async def create(self, founding: NewOrganization, owned_max: int | None) -> None:
         owner = founding.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
         ours = await self.memberships(owner)
         owned = sum(one.role is Role.OWNER for one in ours)
         if owned_max is not None and owned >= owned_max:
-            raise Forbidden(OWNED_MAX.format(owned_max))
+            raise Forbidden(OWNED_LIMIT_MESSAGE.format(owned_max))
         self._put(founding)
 
     def _put(self, founding: NewOrganization) -> None:

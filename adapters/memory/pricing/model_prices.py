@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from adapters.memory.store import MemoryStore
-from application.pricing.model_prices import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
+from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
 from domain.errors import Conflict, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
@@ -29,7 +29,9 @@ class MemoryModelPrices:
             raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
         return self.store.model_prices.setdefault(key, price)
 
-    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+    async def for_projects(
+        self, projects: Collection[ProjectId]
+    ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         return {project: self.store.model_prices_of(project) for project in projects}
 
     async def delete(self, project: ProjectId, price: UUID) -> bool:
@@ -37,7 +39,7 @@ class MemoryModelPrices:
             return False
         return self.store.model_prices.pop((project, price), None) is not None
 
-    async def unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
+    async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
         spans = [span for trace in self.store.traces_of(project) for span in trace.spans]
         meant = [span for span in spans if span.started_at >= since and _is_unpriced(span)]
         meant.sort(key=lambda span: span.started_at, reverse=True)

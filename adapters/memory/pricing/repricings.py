@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from adapters.memory.store import MemoryStore
-from application.pricing.repricing import REPRICED_AT_ONCE, REPRICINGS_KEPT
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.repricing import PricedSpan, Repricing
@@ -28,7 +28,7 @@ class MemoryRepricings:
         if any(one.completed_at is None for one in ours):
             raise Conflict("Another repricing of this project is under way: wait for its end")
         ours.sort(key=lambda one: (one.created_at, one.id), reverse=True)
-        for one in ours[REPRICINGS_KEPT - 1 :]:
+        for one in ours[REPRICINGS_KEPT_MAX - 1 :]:
             del self.store.repricings[_key_of(one)]
             self.store.repricings_held.pop(_key_of(one), None)
         self.store.repricings[_key_of(repricing)] = repricing
@@ -71,12 +71,12 @@ class MemoryRepricings:
             for span in trace.spans
             if (found := _priced(trace, span)) is not None and _is_next(repricing, found)
         ]
-        looked_at = sorted(spans, key=lambda one: one.place)[:REPRICED_AT_ONCE]
+        looked_at = sorted(spans, key=lambda one: one.place)[:REPRICED_SPANS_BATCH]
         charged = [(one, one.cost_under(pricing)) for one in looked_at if repricing.selects(one)]
         if not repricing.is_dry:
             for span, charge in charged:
                 self._charge(project, span, charge)
-        after = repricing.after(looked_at, charged, REPRICED_AT_ONCE, now)
+        after = repricing.after(looked_at, charged, REPRICED_SPANS_BATCH, now)
         self.store.repricings[key] = after
         self.store.repricings_held[key] = until
         return after
@@ -86,7 +86,7 @@ class MemoryRepricings:
         if key in self.store.repricings:
             self.store.repricings_held[key] = now
 
-    async def end(self, failed: Repricing) -> None:
+    async def fail(self, failed: Repricing) -> None:
         known = self.store.repricings.get(_key_of(failed))
         if known is not None and known == replace(failed, completed_at=None, error=None):
             self.store.repricings[_key_of(failed)] = failed

@@ -7,7 +7,12 @@ from datetime import datetime
 from typing import Final
 
 from adapters.memory.store import MemoryStore
-from application.privacy.erasures import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_many
+from application.privacy.ports import (
+    ERASURES_IN_PROGRESS_MAX,
+    UNFINISHED_MAX,
+    MakeAuditEntry,
+    too_many_erasures,
+)
 from domain.errors import NotFound, Unavailable
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
@@ -32,15 +37,15 @@ class MemoryErasures:
         if erasure.project_id in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
         under_way = sum(of == erasure.project_id for of, _ in self.store.erasing)
-        if under_way >= UNDER_WAY_MAX:
-            raise too_many()
+        if under_way >= ERASURES_IN_PROGRESS_MAX:
+            raise too_many_erasures()
         key = (erasure.project_id, erasure.id)
         self.store.erasures[key] = erasure.with_rows(self._files(erasure.project_id))
         self.store.erasing[key] = owner
         self.store.audit_log[entry.id] = entry
 
     async def advance(
-        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
+        self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:
         known = await self.get(project, erasure)
         if known.state is ErasureState.REMOVED:
@@ -52,16 +57,16 @@ class MemoryErasures:
             rows = self._rest(known, owner) + self._files(project)
             known = known.with_rows(rows).finished(now)
             del self.store.erasing[project, erasure]
-            entry = told(known)
+            entry = make_entry(known)
             self.store.audit_log[entry.id] = entry
         self.store.erasures[project, erasure] = known
         return known
 
-    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
+    async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
         known = [self.store.erasures[key] for key in self.store.erasing]
         found = sorted((one.requested_at, one.project_id, one.id) for one in known)
         here = [(of, id_) for _, of, id_ in found if of not in self.store.removed]
-        return here[:OPEN_AT_ONCE]
+        return here[:UNFINISHED_MAX]
 
     async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
         found = self.store.erasures.get((project, erasure))
@@ -76,7 +81,7 @@ class MemoryErasures:
             found, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window
         )
 
-    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
+    async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, made_at = erasure.project_id, self.store.traces.made_at
         traces = self._traces(project, owner)
         over = erasure.removed_at
@@ -96,7 +101,7 @@ class MemoryErasures:
                 for one in scores
             )
             rows["eval_jobs"] = sum(
-                (of, target) == (project, owner.id) for of, _, target in self.store.assignments
+                (of, target) == (project, owner.id) for of, _, target in self.store.work_queue
             )
             rows["judge_calls"] = sum(
                 (of, one.target) == (project, owner.id)
@@ -104,7 +109,7 @@ class MemoryErasures:
             )
         return RemainingData({table: count for table, count in rows.items() if count}, len(since))
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_erased_ids(self, before: datetime) -> int:
         gone = [key for key, (_, at) in self.store.erased.items() if at < before][:STEP]
         for key in gone:
             del self.store.erased[key]
@@ -151,11 +156,11 @@ class MemoryErasures:
         if owner.kind is DataSubjectKind.USER:
             return rows
         project, nobody = known.project_id, name_of(known)
-        for key in [*self.store.assignments]:
+        for key in [*self.store.work_queue]:
             if key[0] == project and key[2] == owner.id:
-                work = self.store.assignments.pop(key)
+                work = self.store.work_queue.pop(key)
                 named = replace(work.assignment, target=nobody)
-                self.store.assignments[project, key[1], nobody] = replace(work, assignment=named)
+                self.store.work_queue[project, key[1], nobody] = replace(work, assignment=named)
                 rows["eval_jobs"] += 1
         for place, entry in [*self.store.ledger.items()]:
             if place[0] == project and entry.target == owner.id:

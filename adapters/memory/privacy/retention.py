@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from adapters.memory.store import MemoryStore
-from application.privacy.retention import PROJECTS_AT_ONCE
+from application.privacy.ports import PROJECTS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 
 STEP = 1_000  # traces that go at once
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryExpired:
+class MemoryExpiredTraces:
     store: MemoryStore
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
         found = [project for project in self.store.projects if self._of(project, now)]
         return sorted(found)[:PROJECTS_AT_ONCE]
 
-    async def remove(self, project: ProjectId, now: datetime) -> int:
+    async def delete(self, project: ProjectId, now: datetime) -> int:
         gone = self._of(project, now)[:STEP]
         sessions = {self.store.traces[project, trace].session_id for trace in gone}
         for trace in gone:

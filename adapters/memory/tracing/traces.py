@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from adapters.memory.store import MemoryStore
-from application.privacy.erasures import was_erased
+from application.privacy.ports import trace_was_erased
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId, SpanId, TraceId
@@ -53,11 +53,11 @@ class MemoryTraces:
         if project in self.store.removed:
             raise Unavailable("This project was deleted; send it again")
         if (project, trace.id) in self.store.erased:
-            raise was_erased()
+            raise trace_was_erased()
         known = self.store.traces.get((project, trace.id))
         merged = trace if known is None else known.merged(trace)
         if known is not None and self.store.is_taken_away(project, known, merged):
-            raise was_erased()
+            raise trace_was_erased()
         self.store.traces[project, trace.id] = merged.settled(self._pricing(project))
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:

@@ -1,4 +1,4 @@
-"""Replies to repeated writes, a row each: whose turn it is, and the reply once there is one."""
+"""Replies to repeated writes, a row each: whose lock it is, and the response once there is one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,12 +6,17 @@ from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.pool import OF_PROJECT, Pool, affected, translated
-from application.ports import HELD, Attempt, Reply, Turn
+from application.ports import (
+    IDEMPOTENCY_LOCK_TTL,
+    IdempotencyLock,
+    IdempotentRequest,
+    StoredResponse,
+)
 from domain.errors import Conflict, NotFound
 
 SWEPT: Final = 2_000  # rows of one statement
 
-# Takes the turn where there is none: the row isn't there, has expired, or its turn has run out.
+# Takes the lock where there is none: the row isn't there, has expired, or its lock has run out.
 TAKE: Final = """
 INSERT INTO replies AS known
   (project_id, operation, key, request_hash, object_id, held_until, expires_at)
@@ -43,7 +48,7 @@ UPDATE replies SET held_until = $6
 WHERE {OF_PROJECT} AND operation = $2 AND key = $3 AND object_id = $4 AND held_until = $5
   AND status IS NULL
 """
-# Across projects. What somebody holds is passed by, and goes at the next turn.
+# Across projects. What somebody holds is passed by, and goes at the next lock.
 SWEEP: Final = """
 DELETE FROM replies WHERE (project_id, operation, key) IN (
   SELECT project_id, operation, key FROM replies WHERE expires_at <= $1
@@ -53,42 +58,46 @@ DELETE FROM replies WHERE (project_id, operation, key) IN (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresReplies:
+class PostgresIdempotencyStore:
     pool: Pool
 
     async def begin(
-        self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
-        place, held_until = _place(attempt), now + HELD
-        asked = (*place, attempt.request_hash, new, now, held_until, expires_at)
+        self, request: IdempotentRequest, new: UUID, now: datetime, expires_at: datetime
+    ) -> IdempotencyLock | StoredResponse | None:
+        place, locked_until = _place(request), now + IDEMPOTENCY_LOCK_TTL
+        asked = (*place, request.request_hash, new, now, locked_until, expires_at)
         async with translated():
             object_id = await self.pool.fetchval(TAKE, *asked)
             if object_id is not None:
-                return Turn(object_id, held_until)
+                return IdempotencyLock(object_id, locked_until)
             known = await self.pool.fetchrow(KNOWN, *place)
-            if known is None and await self.pool.fetchval(IS_REMOVED, attempt.project):
+            if known is None and await self.pool.fetchval(IS_REMOVED, request.project):
                 raise NotFound("Project not found")
         if known is None:
-            return None  # swept this moment: the next look takes the turn
-        if known["request_hash"] != attempt.request_hash:
+            return None  # swept this moment: the next look takes the lock
+        if known["request_hash"] != request.request_hash:
             raise Conflict("This key was sent with another request")
-        return None if known["status"] is None else Reply(known["status"], known["body"])
+        return None if known["status"] is None else StoredResponse(known["status"], known["body"])
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
-        place = (*_place(attempt), turn.object_id)
+    async def complete(
+        self, request: IdempotentRequest, lock: IdempotencyLock, response: StoredResponse
+    ) -> StoredResponse:
+        place = (*_place(request), lock.object_id)
         async with translated():
-            kept = await self.pool.fetchrow(KEEP, *place, reply.status, reply.body)
-        return reply if kept is None else Reply(kept["status"], kept["body"])
+            kept = await self.pool.fetchrow(KEEP, *place, response.status, response.body)
+        return response if kept is None else StoredResponse(kept["status"], kept["body"])
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
-        place = (*_place(attempt), turn.object_id, turn.held_until)
+    async def release(
+        self, request: IdempotentRequest, lock: IdempotencyLock, now: datetime
+    ) -> None:
+        place = (*_place(request), lock.object_id, lock.locked_until)
         async with translated():
             await self.pool.execute(RELEASE, *place, now)
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         async with translated():
             return affected(await self.pool.execute(SWEEP, now, SWEPT))
 
 
-def _place(attempt: Attempt) -> tuple[UUID, str, str]:
-    return attempt.project, attempt.operation, attempt.key
+def _place(request: IdempotentRequest) -> tuple[UUID, str, str]:
+    return request.project, request.operation, request.key

@@ -34,7 +34,7 @@ IS_OPEN: Final = "SELECT"
 
 
 @dataclass(slots=True)
-class PostgresLeadership:
+class PostgresLeaderElection:
     """Of everybody who asks the database at `url`, one leads. `close` gives that up."""
 
     url: str = field(repr=False)  # it holds a password
@@ -42,18 +42,18 @@ class PostgresLeadership:
     _held: "asyncpg.Connection[asyncpg.Record] | None" = field(default=None, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
-    async def is_ours(self) -> bool:
+    async def is_leader(self) -> bool:
         async with self._turn:
-            is_ours = False
+            is_leader = False
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S + ASK_TIMEOUT_S):
-                    is_ours = await self._asked()
+                    is_leader = await self._asked()
             except Exception:  # noqa: BLE001 - whatever it is: what can't be found out is no leadership
-                is_ours = False
+                is_leader = False
             finally:
-                if not is_ours:
+                if not is_leader:
                     await self.close()
-            return is_ours
+            return is_leader
 
     async def _asked(self) -> bool:
         if self._held is not None:
@@ -66,9 +66,9 @@ class PostgresLeadership:
             server_settings={"application_name": LEADER},
         )
         await self._held.execute(BEGIN)
-        is_ours: bool = await self._held.fetchval(TAKE, self.key)
+        is_leader: bool = await self._held.fetchval(TAKE, self.key)
         await self._held.execute(IS_OPEN)
-        return is_ours
+        return is_leader
 
     async def close(self) -> None:
         """Lets others lead. Never raises, and takes CLOSE_TIMEOUT_S at most."""

@@ -84,7 +84,7 @@ class PostgresExports:
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
 
-    async def add(self, export: Export) -> Export:
+    async def create(self, export: Export) -> Export:
         project = export.project_id
         async with transaction(self.pool) as connection:
             await lock_project(connection, AdvisoryLock.EXPORTS, project)
@@ -119,7 +119,7 @@ class PostgresExports:
                 if await connection.execute(DELETE_PIECES, project, export) == NOTHING:
                     await connection.execute(DELETE, project, export)
 
-    async def piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
+    async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             content: bytes | None = await connection.fetchval(PIECE, project, export, number)
         if content is None:
@@ -138,7 +138,7 @@ class PostgresExports:
                     await connection.execute(UPDATE, *_row(claimed))
                     return claimed
 
-    async def keep(self, export: Export, *pieces: bytes) -> bool:
+    async def save(self, export: Export, *pieces: bytes) -> bool:
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(LOCK, *_place(export))
             known = None if row is None else _export(row)
@@ -153,7 +153,7 @@ class PostgresExports:
                     break
         return True
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(EXPIRED, now)
             if row is None:

@@ -53,7 +53,7 @@ WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcom
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresArchive:
+class PostgresTraceArchive:
     """Streams on a small pool of their own, each for `timeout_s` at most; the rest on `pool`."""
 
     pool: Pool
@@ -61,7 +61,7 @@ class PostgresArchive:
     timeout_s: float
 
     @asynccontextmanager
-    async def reading(
+    async def read(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
         async with snapshot(
@@ -70,7 +70,7 @@ class PostgresArchive:
             await connection.execute(AT_LENGTH.format(round(self.timeout_s * 1_000)))
             yield self._batches(connection, project, matching, sort, order)
 
-    async def known(
+    async def load(
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Sequence[TraceWithScores]:
         async with snapshot(self.pool, ADVICE, shown_of=project) as connection:

@@ -23,7 +23,7 @@ from adapters.postgres.identity.identity_rows import (
     membership_row,
 )
 from adapters.postgres.identity.project_budgets import put_budget, read_budget
-from application.identity.administration import OpenOrganization
+from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
@@ -113,7 +113,7 @@ class PostgresAdministration:
     pool: Pool
 
     @asynccontextmanager
-    async def opened(self, organization: OrganizationId) -> AsyncIterator[OpenOrganization]:
+    async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
         async with translated(), self.pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(OPEN, organization)
             if row is None:

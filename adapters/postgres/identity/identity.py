@@ -19,7 +19,7 @@ from adapters.postgres.identity.identity_rows import (
     membership_row,
 )
 from adapters.postgres.schema.tables import MembershipRow, ProjectRow
-from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
+from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction
@@ -31,7 +31,7 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 ENSURE_ATTEMPTS: Final = 3  # another try is due only where the project is deleted in between
 
 NO_ORGANIZATION: Final = "Organization not found"
-NO_PROJECT: Final = "Project not found"
+PROJECT_NOT_FOUND: Final = "Project not found"
 NO_USER: Final = "User not found"
 
 # Asked with every request of a key that isn't remembered: one look into a unique index.
@@ -129,7 +129,7 @@ class PostgresApiKeys:
         async with translated():
             await self.pool.execute(MARK_USED, list(uses.keys()), list(uses.values()))
 
-    async def met(self, meetings: Sequence[Meeting]) -> None:
+    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         async with translated():
             for meeting in sorted(meetings, key=lambda one: one.at):
                 origin = meeting.origin
@@ -170,7 +170,7 @@ class PostgresProjects:
                 .first()
             )
         if row is None:
-            raise NotFound(NO_PROJECT)
+            raise NotFound(PROJECT_NOT_FOUND)
         return Project(**row)
 
 
@@ -178,7 +178,7 @@ class PostgresProjects:
 class PostgresUsers:
     pool: Pool
 
-    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+    async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         async with prompt():
             row = await self.pool.fetchrow(USER_OF_CLAIMS, claims.issuer, claims.subject)
             if row is not None:
@@ -213,7 +213,7 @@ class PostgresOrganizations:
             )
         return [membership_of(row) for row in rows]
 
-    async def found(self, founding: NewOrganization) -> Membership:
+    async def create_first(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
         async with self._one_at_a_time(owner) as connection:
             row = await connection.fetchrow(OLDEST_MEMBERSHIP, owner)
@@ -222,12 +222,12 @@ class PostgresOrganizations:
             await _put(connection, founding)
             return founding.owner
 
-    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
+    async def create(self, founding: NewOrganization, owned_max: int | None) -> None:
         owner = founding.owner.user_id
         async with self._one_at_a_time(owner) as connection:
             owned = await connection.fetchval(COUNT_OWNED, owner, Role.OWNER)
             if owned_max is not None and owned >= owned_max:
-                raise Forbidden(OWNED_MAX.format(owned_max))
+                raise Forbidden(OWNED_LIMIT_MESSAGE.format(owned_max))
             await _put(connection, founding)
 
     @asynccontextmanager

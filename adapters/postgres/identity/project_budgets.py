@@ -28,7 +28,7 @@ async def read_budget(connection: Connection, project: ProjectId) -> Decimal | N
 async def put_budget(
     connection: Connection, project: ProjectId, usd: Decimal | None, now: datetime
 ) -> None:
-    """As `OpenOrganization.put_budget`, in the transaction of the connection."""
+    """As `LockedOrganization.put_budget`, in the transaction of the connection."""
     # While a budget exists, its spending and reservations are counted, whatever the budget is.
     if usd is None or await read_budget(connection, project) is None:
         await connection.execute(DELETE_SPENDING, project, month_scope(now))

@@ -44,10 +44,10 @@ DELETE FROM login_codes WHERE digest = ANY(ARRAY(
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresRemovals:
+class PostgresRemovedProjects:
     pool: Pool
 
-    async def sweep(self, now: datetime) -> int:
+    async def purge(self, now: datetime) -> int:
         async with translated():
             codes = affected(await self.pool.execute(EXPIRED_CODES, now, STEP))
             while codes == 0:

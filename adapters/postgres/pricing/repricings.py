@@ -14,7 +14,7 @@ from adapters.postgres.database.removed_projects import check_not_removed, not_r
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.pricing.recharge import charge, following
 from adapters.postgres.tracing.edits import TraceEdits
-from application.pricing.repricing import REPRICED_AT_ONCE, REPRICINGS_KEPT
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.tracing.repricing import Repricing, RepricingReport, SpanPosition
@@ -37,7 +37,7 @@ VALUES ({", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))}, $9)
 FORGET: Final = f"""
 DELETE FROM repricings WHERE {OF_PROJECT} AND id IN (
   SELECT id FROM repricings WHERE {OF_PROJECT} ORDER BY created_at DESC, id DESC
-  OFFSET {REPRICINGS_KEPT}
+  OFFSET {REPRICINGS_KEPT_MAX}
 )
 """
 # Asked across projects, by whoever works: who waited longest goes first.
@@ -107,12 +107,12 @@ class PostgresRepricings:
             row = await connection.fetchrow(LOCK, project, repricing.id)
             if row is None or _repricing_of(row) != repricing or repricing.completed_at is not None:
                 return None
-            looked_at = await following(connection, repricing, REPRICED_AT_ONCE)
+            looked_at = await following(connection, repricing, REPRICED_SPANS_BATCH)
             found = [(one, one.cost_under(pricing)) for one in looked_at if repricing.selects(one)]
             if not repricing.is_dry:
                 found = await charge(connection, project, found, pricing, deltas)
             found.sort(key=lambda one: one[0].place)
-            after = repricing.after(looked_at, found, REPRICED_AT_ONCE, now)
+            after = repricing.after(looked_at, found, REPRICED_SPANS_BATCH, now)
             place = None if after.place is None else _encoder.encode(after.place)
             told = (place, _encoder.encode(after.found), after.completed_at, until, after.attempts)
             await connection.execute(GO_ON, project, repricing.id, *told)
@@ -122,7 +122,7 @@ class PostgresRepricings:
         async with translated():
             await self.pool.execute(RELEASE, repricing.project_id, repricing.id, now)
 
-    async def end(self, failed: Repricing) -> None:
+    async def fail(self, failed: Repricing) -> None:
         told = (failed.attempts, failed.completed_at, failed.error)
         async with translated():
             await self.pool.execute(END, failed.project_id, failed.id, *told)

@@ -23,7 +23,12 @@ from adapters.postgres.tracing.deletes import (
     delete_traces,
 )
 from adapters.postgres.tracing.edits import TraceEdits
-from application.privacy.erasures import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_many
+from application.privacy.ports import (
+    ERASURES_IN_PROGRESS_MAX,
+    UNFINISHED_MAX,
+    MakeAuditEntry,
+    too_many_erasures,
+)
 from domain.errors import NotFound
 from domain.identity.audit import Actor, AuditEntry
 from domain.ids import ErasureId, OrganizationId, ProjectId, TraceId
@@ -64,7 +69,7 @@ WHERE {OF_PROJECT} AND id = $2
 """
 OPEN: Final = f"""
 SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {not_removed("erasures")}
-ORDER BY requested_at, project_id, id LIMIT {OPEN_AT_ONCE}
+ORDER BY requested_at, project_id, id LIMIT {UNFINISHED_MAX}
 """
 COLUMN: Final = {DataSubjectKind.USER: "user_id", DataSubjectKind.SESSION: "session_id"}
 # Some traces, of CHUNK_SPANS spans together or one trace.
@@ -151,13 +156,13 @@ class PostgresErasures:
             exports = affected(await connection.execute(DROP_EXPORTS, project))
             begun = erasure.with_rows({"exports": exports})
             await lock_project(connection, AdvisoryLock.TRACE_OWNERS, project)
-            if await connection.fetchval(UNDER_WAY, project) >= UNDER_WAY_MAX:
-                raise too_many()
+            if await connection.fetchval(UNDER_WAY, project) >= ERASURES_IN_PROGRESS_MAX:
+                raise too_many_erasures()
             await connection.execute(ADD, *_row(begun), owner.id)
             await connection.execute(RECORD, *audit_row(entry))
 
     async def advance(
-        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
+        self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:
         async with self.edits.transaction() as (connection, deltas):
             row = await connection.fetchrow(TAKE, project, erasure)
@@ -174,7 +179,7 @@ class PostgresErasures:
                     return known
                 known = known.with_rows(await _rest(connection, known, row["owner"])).finished(now)
                 await connection.execute(END, project, erasure, _encoded(known), now)
-                await connection.execute(RECORD, *audit_row(told(known)))
+                await connection.execute(RECORD, *audit_row(make_entry(known)))
                 return known
             await connection.execute(REFUSE, project, sorted(some), erasure, now)
             gone = await delete_traces(connection, deltas[project], project, some)
@@ -186,7 +191,7 @@ class PostgresErasures:
             await connection.execute(GO_ON, project, erasure, _encoded(known))
             return known
 
-    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
+    async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
         async with reading(self.edits.pool, ADVICE) as connection:
             rows = await connection.fetch(OPEN)
         return [(ProjectId(row["project_id"]), ErasureId(row["id"])) for row in rows]
@@ -204,7 +209,7 @@ class PostgresErasures:
         end = Position(shown[-1].requested_at, shown[-1].id) if has_more else None
         return Page(shown, found.total, end)
 
-    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
+    async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, over = erasure.project_id, erasure.removed_at
         async with snapshot(self.edits.pool, ADVICE) as connection:
             sql = COUNT_TRACES.format(owner=COLUMN[owner.kind])
@@ -222,7 +227,7 @@ class PostgresErasures:
             {table: count for table, count in rows.items() if count}, traces["since"]
         )
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_erased_ids(self, before: datetime) -> int:
         async with transaction(self.edits.pool) as connection:
             return affected(await connection.execute(FORGET, before))
 

@@ -14,7 +14,7 @@ from adapters.postgres.tracing.deletes import (
     ended,
 )
 from adapters.postgres.tracing.edits import TraceEdits
-from application.privacy.retention import PROJECTS_AT_ONCE
+from application.privacy.ports import PROJECTS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 
 # Across projects; one that was removed has no row here.
@@ -42,7 +42,7 @@ WHERE spans <= {CHUNK_SPANS} OR place = 1
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresExpired:
+class PostgresExpiredTraces:
     """By the clock of the database, as far as it says when a trace was stored."""
 
     edits: TraceEdits
@@ -51,7 +51,7 @@ class PostgresExpired:
         async with translated():
             return [ProjectId(row[0]) for row in await self.edits.pool.fetch(PROJECTS, now)]
 
-    async def remove(self, project: ProjectId, now: datetime) -> int:
+    async def delete(self, project: ProjectId, now: datetime) -> int:
         async with self.edits.transaction() as (connection, deltas):
             rows = await connection.fetch(OLDEST, project, now)
             some = [TraceId(row[0]) for row in rows]

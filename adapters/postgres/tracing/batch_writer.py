@@ -35,7 +35,7 @@ from adapters.postgres.tracing.row_updates import (
 )
 from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
 from adapters.pricing.price_cache import ProjectPrices
-from application.privacy.erasures import was_erased
+from application.privacy.ports import trace_was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.erasure import data_subjects_of
@@ -161,7 +161,7 @@ async def _check_storable(connection: Connection, keys: Iterable[Key]) -> None:
     projects, traces = map(list, zip(*keys, strict=True))
     await check_not_removed(connection, *projects)
     if await connection.fetchval(ERASED, projects, traces):
-        raise was_erased()
+        raise trace_was_erased()
 
 
 async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:

@@ -6,7 +6,7 @@ from typing import Final
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
-from application.privacy.erasures import was_erased
+from application.privacy.ports import trace_was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import DataSubject
 
@@ -35,4 +35,4 @@ async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
     await lock_projects_shared(connection, AdvisoryLock.TRACE_OWNERS, projects)
     rows = [(project, owner.kind.value, owner.id) for project, owner in lost]
     if await connection.fetchval(IS_ERASED, *arrays(rows)):
-        raise was_erased()
+        raise trace_was_erased()

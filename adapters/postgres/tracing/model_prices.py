@@ -13,7 +13,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
 from adapters.postgres.database.read_transactions import reading
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.transactions import transaction
-from application.pricing.model_prices import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
+from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
 from domain.errors import Conflict
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
@@ -73,7 +73,9 @@ class PostgresModelPrices:
             self.on_change(project)
         return price
 
-    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+    async def for_projects(
+        self, projects: Collection[ProjectId]
+    ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         found: dict[ProjectId, list[ModelPrice]] = {project: [] for project in projects}
         async with translated():
             for row in await self.pool.fetch(OF_PROJECTS, list(found)):
@@ -87,7 +89,7 @@ class PostgresModelPrices:
         finally:
             self.on_change(project)
 
-    async def unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
+    async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
         async with reading(self.pool, ADVICE) as connection:
             rows = await connection.fetch(UNPRICED, project, since)
         return [

@@ -55,7 +55,7 @@ class PostgresTraces:
         Spans are priced by their project's own prices, and by `book`. `on_removed` is told of a
         project that was written to though another process removed it.
         """
-        prices = ProjectPrices(PostgresModelPrices(pool).of, book)
+        prices = ProjectPrices(PostgresModelPrices(pool).for_projects, book)
         line: GroupCommit[Item] = GroupCommit(
             TraceWriter(pool, prices).write, is_transient, watch=watch or Unwatched()
         )

@@ -1,4 +1,4 @@
-"""Alerts: making them, listing what they saw, and looking at runs that have ended."""
+"""Alerts: creating and listing them, and evaluating them after finished runs."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +8,12 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from application.evaluation.ports.alerts import (
-    ENDED_AT_ONCE,
-    Alert,
-    AlertChange,
+    FINISHED_RUNS_MAX,
+    AlertEvaluation,
+    AlertNotification,
     Alerts,
-    Assessed,
-    EndedRun,
-    Notice,
-    Slot,
+    FinishedRun,
+    MonitorSlot,
 )
 from application.evaluation.ports.custom_metrics import CustomMetrics
 from application.evaluation.ports.monitors import Monitors
@@ -24,16 +22,22 @@ from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.metrics.registry import METRIC_REGISTRY
-from domain.evaluation.monitors.alert import AlertProgress, AlertRule, RunMetricStats
+from domain.evaluation.monitors.alert import (
+    Alert,
+    AlertChange,
+    AlertProgress,
+    AlertRule,
+    RunMetricStats,
+)
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest
 
-LOOKS_MAX: Final = 100  # of one round: ENDED_AT_ONCE runs each
-NOTHING: Final = 1.0  # the value of NO_DATA where there is none
-CHANGED: Final = "alert.changed"
+READS_MAX: Final = 100  # of one round, with FINISHED_RUNS_MAX runs each
+NO_DATA_VALUE: Final = 1.0  # of the figure NO_DATA while data is missing
+CHANGE_EVENT: Final = "alert.changed"
 
-type OnAlertFault = Callable[[EndedRun, Exception], None]
-"""Tells whoever runs the process which run was not looked at, and why; it is tried again."""
+type OnAlertFault = Callable[[FinishedRun, Exception], None]
+"""Reports to the log a run that couldn't be evaluated, and why; it is retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,10 @@ class CreateAlert:
     async def __call__(
         self, project: ProjectId, monitor: MonitorId, new: UUID, rule: AlertRule
     ) -> Alert:
-        """The alert, or the one that has the id `new` already; it is OK until a run says otherwise.
+        """The alert, or the one that has the id `new` already; its first state is OK.
 
-        Raises NotFound, Invalid for a metric that the monitor doesn't measure, and Conflict where
-        it has too many.
+        Raises NotFound, Invalid for a metric that the monitor doesn't have, and Conflict if it has
+        too many alerts.
         """
         known = await self.monitors.get(project, monitor)
         if rule.metric not in known.metrics:
@@ -81,7 +85,7 @@ class DeleteAlert:
     alerts: Alerts
 
     async def __call__(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> None:
-        """Its changes go along. Raises NotFound."""
+        """Deletes the alert and its changes. Raises NotFound."""
         if not await self.alerts.delete(project, monitor, alert):
             raise NotFound("Alert not found")
 
@@ -98,10 +102,10 @@ class ListAlertChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class AssessRuns:
-    """One look at the runs of monitors that have ended, and at slots that had none.
+class EvaluateAlerts:
+    """Evaluates the alerts of monitors after their finished runs, and after slots without a run.
 
-    One that fails holds up no other.
+    A run that fails to evaluate delays no other monitor's.
     """
 
     alerts: Alerts
@@ -110,79 +114,81 @@ class AssessRuns:
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many there were. Raises Unavailable; what was looked at before that stays so."""
-        looked, last = 0, None
-        for _ in range(LOOKS_MAX):
-            found = await self.alerts.ended(last)
-            for one in found:
-                looked += await self._guarded(one)
-            if len(found) < ENDED_AT_ONCE:
+        """The number evaluated. Raises Unavailable; earlier evaluations stay."""
+        evaluated, last = 0, None
+        for _ in range(READS_MAX):
+            runs = await self.alerts.list_finished_runs(last)
+            for run in runs:
+                evaluated += await self._evaluate_safely(run)
+            if len(runs) < FINISHED_RUNS_MAX:
                 break
-            last = found[-1]
-        for slot in await self.alerts.slots(self.clock()):
-            looked += await self._passed(slot)
-        return looked
+            last = runs[-1]
+        for slot in await self.alerts.list_passed_slots(self.clock()):
+            evaluated += await self._evaluate_slot(slot)
+        return evaluated
 
-    async def _passed(self, slot: Slot) -> bool:
-        """Whether a slot was quiet, which is no data as well: there is no run to look at then."""
+    async def _evaluate_slot(self, slot: MonitorSlot) -> bool:
+        """Whether the slot was quiet, without a run. That counts as no data."""
         now = self.clock()
 
-        def assess(there: Sequence[Alert]) -> Sequence[Assessed]:
-            return [after(one, NOTHING, None, now) for one in there]
+        def evaluate(alerts: Sequence[Alert]) -> Sequence[AlertEvaluation]:
+            return [evaluate_alert(one, NO_DATA_VALUE, None, now) for one in alerts]
 
-        return await self.alerts.passed(slot, assess, now) and slot.quiet
+        return await self.alerts.apply_slot(slot, evaluate, now) and slot.quiet
 
-    async def _guarded(self, ended: EndedRun) -> bool:
+    async def _evaluate_safely(self, ended: FinishedRun) -> bool:
         try:
-            return await self._assessed(ended)
+            return await self._evaluate(ended)
         except Unavailable:
             raise
-        except Exception as fault:  # noqa: BLE001 - whatever is wrong with one: it is told, and tried again
+        except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other run
             self.on_fault(ended, fault)
             return False
 
-    async def _assessed(self, ended: EndedRun) -> bool:
+    async def _evaluate(self, ended: FinishedRun) -> bool:
         try:
             alerts = await self.alerts.of_monitor(ended.project, ended.monitor)
         except NotFound:  # the monitor was removed meanwhile
             return False
         metrics = sorted({one.rule.metric for one in alerts})
-        own = await self.custom.named(ended.project, metrics)
-        found = {
-            metric: await self.alerts.measured(ended, metric, threshold_of(metric, own))
+        custom = await self.custom.by_names(ended.project, metrics)
+        stats = {
+            metric: await self.alerts.metric_stats(ended, metric, threshold_of(metric, custom))
             for metric in metrics
         }
         now = self.clock()
-        return await self.alerts.assess(
-            ended, lambda there: assessed(ended, there, found, now), now
+        return await self.alerts.apply_run(
+            ended, lambda alerts: evaluate_alerts(ended, alerts, stats, now), now
         )
 
 
-def threshold_of(metric: str, own: Mapping[str, CustomMetric]) -> float:
-    """From where on a score is a success; of a project's `own` metrics by the newest revision."""
-    known = own[metric].newest if metric in own else METRIC_REGISTRY.get(metric)
+def threshold_of(metric: str, custom: Mapping[str, CustomMetric]) -> float:
+    """The least score that is a success; for a custom metric, of its newest revision."""
+    known = custom[metric].newest if metric in custom else METRIC_REGISTRY.get(metric)
     return THRESHOLD if known is None else known.threshold
 
 
-def assessed(
-    ended: EndedRun,
+def evaluate_alerts(
+    ended: FinishedRun,
     alerts: Sequence[Alert],
-    found: Mapping[str, Sequence[RunMetricStats]],
+    stats: Mapping[str, Sequence[RunMetricStats]],
     now: datetime,
-) -> list[Assessed]:
-    """How alerts stand after a run; those that were made since it was measured are passed by."""
+) -> list[AlertEvaluation]:
+    """The alerts after a run; skips alerts created since `stats` were read."""
     return [
-        after(alert, alert.rule.value(measured[0], measured[1:]), ended.run, now)
+        evaluate_alert(alert, alert.rule.value(of_metric[0], of_metric[1:]), ended.run, now)
         for alert in alerts
-        if (measured := found.get(alert.rule.metric))
+        if (of_metric := stats.get(alert.rule.metric))
     ]
 
 
-def after(alert: Alert, value: float | None, run: RunId | None, now: datetime) -> Assessed:
-    """How an alert stands once there is another value."""
-    turned = replace(alert, watch=alert.watch.updated(alert.rule, value, now))
-    if turned.watch.state is alert.watch.state:
-        return Assessed(turned)
+def evaluate_alert(
+    alert: Alert, value: float | None, run: RunId | None, now: datetime
+) -> AlertEvaluation:
+    """The alert after another value, with a notification if its state changed."""
+    updated = replace(alert, watch=alert.watch.updated(alert.rule, value, now))
+    if updated.watch.state is alert.watch.state:
+        return AlertEvaluation(updated)
     change = AlertChange(
         id=uuid5(alert.id, str(run or now.isoformat())),
         project_id=alert.project_id,
@@ -190,17 +196,17 @@ def after(alert: Alert, value: float | None, run: RunId | None, now: datetime) -
         alert_id=alert.id,
         run_id=run,
         before=alert.watch.state,
-        after=turned.watch.state,
+        after=updated.watch.state,
         value=value,
         at=now,
     )
-    return Assessed(turned, Notice(change, message_of(change, alert.rule)))
+    return AlertEvaluation(updated, AlertNotification(change, change_message(change, alert.rule)))
 
 
-def message_of(change: AlertChange, rule: AlertRule) -> bytes:
-    """What webhooks are sent of a change: JSON, in the form that Standard Webhooks proposes."""
+def change_message(change: AlertChange, rule: AlertRule) -> bytes:
+    """The message about a change: JSON, in the form that Standard Webhooks proposes."""
     return message(
-        CHANGED,
+        CHANGE_EVENT,
         change.at,
         {
             "change_id": str(change.id),
@@ -218,6 +224,6 @@ def message_of(change: AlertChange, rule: AlertRule) -> bytes:
     )
 
 
-def message(kind: str, at: datetime, told: Mapping[str, object]) -> bytes:
-    said = {"type": kind, "timestamp": at.isoformat(), "data": told}
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+def message(kind: str, at: datetime, data: Mapping[str, object]) -> bytes:
+    body = {"type": kind, "timestamp": at.isoformat(), "data": data}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()

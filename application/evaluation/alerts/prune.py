@@ -1,4 +1,4 @@
-"""Forgetting what alerts and webhooks did long ago."""
+"""Deletes old alert changes and webhook deliveries."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,33 +8,35 @@ from typing import Final
 from application.evaluation.ports.alerts import Alerts, Webhooks
 from application.ports import Clock
 
-STEPS_MAX: Final = 1_000  # of one round, for each of both
-DELIVERIES_KEPT: Final = timedelta(days=30)
-CHANGES_KEPT: Final = timedelta(days=400)  # more than a year: last year's can be looked at
+STEPS_MAX: Final = 1_000  # of one round, for each table
+DELIVERIES_RETENTION: Final = timedelta(days=30)
+CHANGES_RETENTION: Final = timedelta(days=400)  # more than a year, to compare with the year before
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetAlertHistory:
-    """Removes deliveries and changes that have been kept for long enough, some at a time."""
+class PruneAlertHistory:
+    """Deletes deliveries and changes whose retention has ended, in batches."""
 
     alerts: Alerts
     webhooks: Webhooks
-    deliveries_kept_for: timedelta
-    changes_kept_for: timedelta
+    deliveries_retention: timedelta
+    changes_retention: timedelta
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many went. Raises Unavailable; what went before stays gone."""
+        """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
         now = self.clock()
-        gone = await _all(self.webhooks.forget, now - self.deliveries_kept_for)
-        return gone + await _all(self.alerts.forget, now - self.changes_kept_for)
+        deleted = await _delete_all(
+            self.webhooks.delete_deliveries, now - self.deliveries_retention
+        )
+        return deleted + await _delete_all(self.alerts.delete_changes, now - self.changes_retention)
 
 
-async def _all(forget: Callable[[datetime], Awaitable[int]], before: datetime) -> int:
-    forgotten = 0
+async def _delete_all(delete: Callable[[datetime], Awaitable[int]], before: datetime) -> int:
+    deleted = 0
     for _ in range(STEPS_MAX):
-        gone = await forget(before)
-        forgotten += gone
-        if not gone:
+        batch = await delete(before)
+        deleted += batch
+        if not batch:
             break
-    return forgotten
+    return deleted

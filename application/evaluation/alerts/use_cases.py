@@ -5,14 +5,18 @@ from datetime import timedelta
 from typing import Self
 
 from application.evaluation.alerts.alerts import (
-    AssessRuns,
     CreateAlert,
     DeleteAlert,
+    EvaluateAlerts,
     ListAlertChanges,
     ListAlerts,
     OnAlertFault,
 )
-from application.evaluation.alerts.prune import CHANGES_KEPT, DELIVERIES_KEPT, ForgetAlertHistory
+from application.evaluation.alerts.prune import (
+    CHANGES_RETENTION,
+    DELIVERIES_RETENTION,
+    PruneAlertHistory,
+)
 from application.evaluation.alerts.webhooks import (
     CreateWebhook,
     DeleteWebhook,
@@ -21,7 +25,7 @@ from application.evaluation.alerts.webhooks import (
     ListWebhooks,
     SendTestMessage,
 )
-from application.evaluation.ports.alerts import Alerts, Courier, Webhooks
+from application.evaluation.ports.alerts import Alerts, Webhooks, WebhookSender
 from application.evaluation.ports.custom_metrics import CustomMetrics
 from application.evaluation.ports.monitors import Monitors
 from application.ports import Clock, RandomBytes
@@ -33,11 +37,11 @@ class AlertPorts:
 
     alerts: Alerts
     webhooks: Webhooks
-    courier: Courier
+    webhook_sender: WebhookSender
     on_fault: OnAlertFault
     allow_private: bool = False
-    deliveries_kept_for: timedelta = DELIVERIES_KEPT
-    changes_kept_for: timedelta = CHANGES_KEPT
+    deliveries_kept_for: timedelta = DELIVERIES_RETENTION
+    changes_kept_for: timedelta = CHANGES_RETENTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +52,14 @@ class AlertUseCases:
     list: ListAlerts
     delete: DeleteAlert
     list_changes: ListAlertChanges
-    assess_runs: AssessRuns
+    evaluate_runs: EvaluateAlerts
     create_webhook: CreateWebhook
     list_webhooks: ListWebhooks
     delete_webhook: DeleteWebhook
     send_test_message: SendTestMessage
     list_deliveries: ListDeliveries
     deliver_messages: DeliverMessages
-    forget_history: ForgetAlertHistory
+    prune_history: PruneAlertHistory
 
     @classmethod
     def over(
@@ -72,14 +76,14 @@ class AlertUseCases:
             list=ListAlerts(alerts),
             delete=DeleteAlert(alerts),
             list_changes=ListAlertChanges(alerts),
-            assess_runs=AssessRuns(alerts, custom, ports.on_fault, clock),
+            evaluate_runs=EvaluateAlerts(alerts, custom, ports.on_fault, clock),
             create_webhook=CreateWebhook(webhooks, ports.allow_private, random, clock),
             list_webhooks=ListWebhooks(webhooks),
             delete_webhook=DeleteWebhook(webhooks),
             send_test_message=SendTestMessage(webhooks, clock),
             list_deliveries=ListDeliveries(webhooks),
-            deliver_messages=DeliverMessages(webhooks, ports.courier, random, clock),
-            forget_history=ForgetAlertHistory(
+            deliver_messages=DeliverMessages(webhooks, ports.webhook_sender, random, clock),
+            prune_history=PruneAlertHistory(
                 alerts, webhooks, ports.deliveries_kept_for, ports.changes_kept_for, clock
             ),
         )

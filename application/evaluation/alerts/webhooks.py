@@ -1,4 +1,4 @@
-"""Webhooks: who is told, and telling them."""
+"""Webhooks: creating and listing them, and sending their messages."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,27 +7,27 @@ from typing import Final
 from uuid import UUID
 
 from application.evaluation.alerts.alerts import message
-from application.evaluation.ports.alerts import (
-    DELIVERIES_AT_ONCE,
-    Courier,
-    Delivery,
-    Webhook,
-    Webhooks,
-)
+from application.evaluation.ports.alerts import CONCURRENT_DELIVERIES_MAX, Webhooks, WebhookSender
 from application.ports import Clock, RandomBytes
 from domain.errors import Failure, NotFound
-from domain.evaluation.monitors.webhook import SECRET_BYTES, retry_delay, validate_url
+from domain.evaluation.monitors.webhook import (
+    SECRET_BYTES,
+    Delivery,
+    Webhook,
+    retry_delay,
+    validate_url,
+)
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
 
-TEST: Final = "webhook.test"
-LOOKS_MAX: Final = 1_000  # of one round
-LOOK_EVERY_S: Final = 1.0  # while the receivers of earlier messages take their time
+TEST_EVENT: Final = "webhook.test"
+READS_MAX: Final = 1_000  # of one round
+READ_INTERVAL_S: Final = 1.0  # while earlier messages are being sent
 
 
 @dataclass(frozen=True, slots=True)
 class CreateWebhook:
-    """`allow_private`: whether it may lead into a private network, and over plain http."""
+    """`allow_private`: whether private networks and plain http are allowed."""
 
     webhooks: Webhooks
     allow_private: bool
@@ -37,7 +37,7 @@ class CreateWebhook:
     async def __call__(self, project: ProjectId, new: UUID, url: str) -> Webhook:
         """The webhook, or the one that has the id `new` already, with its secret.
 
-        Raises Invalid for a URL that may not be sent to, Conflict where there are too many.
+        Raises Invalid for a URL that isn't allowed, Conflict if there are too many.
         """
         return await self.webhooks.create(
             Webhook(
@@ -55,7 +55,7 @@ class ListWebhooks:
     webhooks: Webhooks
 
     async def __call__(self, project: ProjectId) -> Sequence[Webhook]:
-        """All of them, by creation."""
+        """All of the project, by creation."""
         return await self.webhooks.all(project)
 
 
@@ -64,7 +64,7 @@ class DeleteWebhook:
     webhooks: Webhooks
 
     async def __call__(self, project: ProjectId, webhook: UUID) -> None:
-        """What it wasn't told yet, it never is. Raises NotFound."""
+        """Deletes the webhook and its deliveries; pending ones aren't result. Raises NotFound."""
         if not await self.webhooks.delete(project, webhook):
             raise NotFound("Webhook not found")
 
@@ -75,18 +75,18 @@ class SendTestMessage:
     clock: Clock
 
     async def __call__(self, project: ProjectId, webhook: UUID, new: UUID) -> Delivery:
-        """A message that says nothing, to be sent as any other. Raises NotFound."""
+        """Enqueues a test message, which is sent as any other. Raises NotFound."""
         now = self.clock()
         delivery = Delivery(
             id=new,
             project_id=project,
             webhook_id=webhook,
             change_id=None,
-            body=message(TEST, now, {"project_id": str(project), "webhook_id": str(webhook)}),
+            body=message(TEST_EVENT, now, {"project_id": str(project), "webhook_id": str(webhook)}),
             next_attempt_at=now,
             created_at=now,
         )
-        await self.webhooks.deliver(delivery)
+        await self.webhooks.enqueue(delivery)
         return delivery
 
 
@@ -103,57 +103,57 @@ class ListDeliveries:
 
 @dataclass(frozen=True, slots=True)
 class DeliverMessages:
-    """Sends what is due, and what becomes due meanwhile, until nothing is.
+    """Sends due messages, also those that become due meanwhile, until none is left.
 
-    At most DELIVERIES_AT_ONCE at once, and DELIVERIES_OF_ONE to one webhook: who is slow keeps
-    nobody else waiting. A message is sent once at least; its id tells a receiver that it knows it.
+    At most CONCURRENT_DELIVERIES_MAX concurrently, and DELIVERIES_PER_WEBHOOK_MAX to one webhook,
+    so a slow receiver delays no other. At-least-once: receivers recognise repeats by the id.
     """
 
     webhooks: Webhooks
-    courier: Courier
+    webhook_sender: WebhookSender
     random: RandomBytes
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many attempts were made. Raises Unavailable, once those under way are over."""
+        """The number of attempts. Raises Unavailable, once the running attempts have ended."""
         attempts, failures = 0, list[Failure]()
-        under_way = set[asyncio.Task[Failure | None]]()
+        running = set[asyncio.Task[Failure | None]]()
         try:
-            for _ in range(LOOKS_MAX):
-                if not failures and len(under_way) < DELIVERIES_AT_ONCE:
-                    room = DELIVERIES_AT_ONCE - len(under_way)
-                    found = await self.webhooks.due(self.clock(), room)
-                    under_way |= {asyncio.create_task(self._attempt(*one)) for one in found}
-                if not under_way:
+            for _ in range(READS_MAX):
+                if not failures and len(running) < CONCURRENT_DELIVERIES_MAX:
+                    room = CONCURRENT_DELIVERIES_MAX - len(running)
+                    due = await self.webhooks.claim_due(self.clock(), room)
+                    running |= {asyncio.create_task(self._attempt(*one)) for one in due}
+                if not running:
                     break
-                done, under_way = await asyncio.wait(
-                    under_way, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                done, running = await asyncio.wait(
+                    running, timeout=READ_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
                 )
                 attempts += len(done)
                 failures += [failure for one in done if (failure := one.result()) is not None]
         finally:
-            for task in under_way:
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
         if failures:
             raise failures[0]
         return attempts
 
     async def _attempt(self, delivery: Delivery, webhook: Webhook) -> Failure | None:
-        """Sends a message and keeps how that went; why that couldn't be kept."""
-        sent = await self.courier.send(delivery, webhook, self.clock())
+        """Sends a message and stores the result; returns the failure to store it, if any."""
+        result = await self.webhook_sender.send(delivery, webhook, self.clock())
         now, attempts = self.clock(), delivery.attempts + 1
-        wait = None if sent.is_received else retry_delay(attempts, self.random(1)[0] / 256)
+        wait = None if result.is_received else retry_delay(attempts, self.random(1)[0] / 256)
         after = replace(
             delivery,
             attempts=attempts,
-            status=sent.status,
-            error=sent.error,
+            status=result.status,
+            error=result.error,
             next_attempt_at=None if wait is None else now + wait,
-            delivered_at=now if sent.is_received else None,
+            delivered_at=now if result.is_received else None,
         )
         try:
-            await self.webhooks.attempted(after)
+            await self.webhooks.record_attempt(after)
         except Failure as failure:
             return failure
         return None

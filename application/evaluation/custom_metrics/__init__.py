@@ -1,1 +1,1 @@
-"""Creating, revising and listing a project's own metrics; the metric catalogue."""
+"""Custom metrics: creating, revising and listing them; the metric catalogue."""

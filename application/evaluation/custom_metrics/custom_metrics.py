@@ -1,10 +1,10 @@
-"""A project's own metrics: making them, revising them, archiving them."""
+"""Custom metrics: creating, revising and archiving them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.ports import Clock
 from domain.errors import FieldError, Invalid
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision, validate_name
@@ -17,8 +17,8 @@ from domain.tracing.payload import JsonText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricOrder:
-    """What is asked of a metric, in JSON of its kind as `domain.evaluation.defining` reads it."""
+class MetricRequest:
+    """A request for a custom metric. `body` is JSON, as `custom_metrics.parser` parses it."""
 
     description: str
     threshold: float
@@ -27,21 +27,21 @@ class MetricOrder:
 
 @dataclass(frozen=True, slots=True)
 class MetricRules:
-    """What metrics may be."""
+    """Validates definitions of metrics. A service that creating and revising share."""
 
     models: JudgeModels
-    patterns: Patterns
+    regex: RegexEngine
 
-    def checked(self, name: str, kind: DefinitionKind, order: MetricOrder) -> Definition:
-        """The first revision. Raises Invalid with every mistake, each at its place."""
-        body = encode_definition(decode_json(order.body))
+    def validate(self, name: str, kind: DefinitionKind, request: MetricRequest) -> Definition:
+        """The definition as revision 1. Raises Invalid with all errors, each with its path."""
+        body = encode_definition(decode_json(request.body))
         spec = parse_definition(name, kind, body)
         errors = []
-        for at, pattern in spec.patterns:
+        for path, pattern in spec.patterns:
             try:
-                self.patterns.check(pattern)
+                self.regex.check(pattern)
             except Invalid as invalid:
-                errors.append(FieldError(at, invalid.message))
+                errors.append(FieldError(path, invalid.message))
         if spec.model is not None:
             try:
                 self.models.select(validate_model(spec.model))
@@ -53,8 +53,8 @@ class MetricRules:
             name=name,
             revision=1,
             kind=kind,
-            description=order.description,
-            threshold=order.threshold,
+            description=request.description,
+            threshold=request.threshold,
             body=body,
         )
 
@@ -66,14 +66,14 @@ class CreateCustomMetric:
     clock: Clock
 
     async def __call__(
-        self, project: ProjectId, new: UUID, name: str, kind: DefinitionKind, order: MetricOrder
+        self, project: ProjectId, new: UUID, name: str, kind: DefinitionKind, request: MetricRequest
     ) -> CustomMetric:
         """The metric with its first revision, or the one that has the id `new` already.
 
-        Raises Invalid for a name that is none, or a definition that isn't one of its kind, and
-        Conflict where the name is taken or there are too many.
+        Raises Invalid for a wrong name or definition, Conflict if the name is taken or the project
+        has too many.
         """
-        definition = self.rules.checked(validate_name(name), kind, order)
+        definition = self.rules.validate(validate_name(name), kind, request)
         now = self.clock()
         return await self.metrics.create(
             CustomMetric(
@@ -88,16 +88,18 @@ class ReviseCustomMetric:
     rules: MetricRules
     clock: Clock
 
-    async def __call__(self, project: ProjectId, name: str, order: MetricOrder) -> CustomMetric:
-        """The metric, with one more revision unless it says the same already.
+    async def __call__(self, project: ProjectId, name: str, request: MetricRequest) -> CustomMetric:
+        """The metric, with a new revision unless the definition is unchanged.
 
-        Raises NotFound, Invalid for a definition that isn't one of its kind, and Conflict where
-        it is archived or has too many.
+        Raises NotFound, Invalid for a wrong definition, Conflict if it is archived or has too many
+        revisions.
         """
         known = await self.metrics.get(project, name)
-        definition = self.rules.checked(name, known.newest.kind, order)
+        definition = self.rules.validate(name, known.newest.kind, request)
         now = self.clock()
-        return await self.metrics.edit(project, name, lambda it: it.revised(definition, now))
+        return await self.metrics.edit(
+            project, name, lambda metric: metric.revised(definition, now)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,9 @@ class ArchiveCustomMetric:
     clock: Clock
 
     async def __call__(self, project: ProjectId, name: str) -> CustomMetric:
-        """No new run has it; what it has scored stays. Raises NotFound."""
+        """Excludes the metric from new runs; its scores stay. Raises NotFound."""
         now = self.clock()
-        return await self.metrics.edit(project, name, lambda it: it.archived(now))
+        return await self.metrics.edit(project, name, lambda metric: metric.archived(now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class RestoreCustomMetric:
 
     async def __call__(self, project: ProjectId, name: str) -> CustomMetric:
         """Raises NotFound."""
-        return await self.metrics.edit(project, name, lambda it: it.restored())
+        return await self.metrics.edit(project, name, lambda metric: metric.restored())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,9 @@ class ListCustomMetrics:
     metrics: CustomMetrics
 
     async def __call__(self, project: ProjectId, *, archived: bool) -> Sequence[CustomMetric]:
-        """By name; those that are `archived`, or those that aren't."""
-        found = await self.metrics.all(project)
-        return [one for one in found if (one.archived_at is not None) is archived]
+        """By name: the archived ones, or the others."""
+        metrics = await self.metrics.all(project)
+        return [one for one in metrics if (one.archived_at is not None) is archived]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from application.evaluation.custom_metrics.custom_metrics import (
 )
 from application.evaluation.execution.dry_run import TryCustomMetric
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
 from application.evaluation.ports.judging import Pricings
-from application.evaluation.runs.requests import Desk
+from application.evaluation.runs.requests import RunFactory
 from application.ports import RandomBytes
 
 
@@ -39,15 +39,15 @@ class CustomMetricUseCases:
     def over(
         cls,
         metrics: CustomMetrics,
-        patterns: Patterns,
+        regex: RegexEngine,
         targets: Targets,
-        desk: Desk,
+        run_factory: RunFactory,
         *,
         prices: Pricings,
         policy: EvaluationPolicy,
         random: RandomBytes,
     ) -> Self:
-        rules, clock = MetricRules(desk.models, patterns), desk.clock
+        rules, clock = MetricRules(run_factory.models, regex), run_factory.clock
         return cls(
             create=CreateCustomMetric(metrics, rules, clock),
             revise=ReviseCustomMetric(metrics, rules, clock),
@@ -56,5 +56,5 @@ class CustomMetricUseCases:
             list=ListCustomMetrics(metrics),
             read=ReadCustomMetric(metrics),
             list_revisions=ListRevisions(metrics),
-            dry_run=TryCustomMetric(metrics, patterns, targets, desk, prices, policy, random),
+            dry_run=TryCustomMetric(metrics, regex, targets, run_factory, prices, policy, random),
         )

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
 from application.evaluation.ports.judging import Pricings
-from application.evaluation.runs.requests import Desk, Order
+from application.evaluation.runs.requests import RunFactory, RunRequest
 from application.ports import RandomBytes
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, usage_of
@@ -57,9 +57,9 @@ class TryCustomMetric:
     """Computes what needs no judge; a judge is asked by a run of one trace, and only on request."""
 
     metrics: CustomMetrics
-    patterns: Patterns
+    regex: RegexEngine
     targets: Targets
-    desk: Desk
+    run_factory: RunFactory
     prices: Pricings
     policy: EvaluationPolicy
     random: RandomBytes
@@ -79,12 +79,12 @@ class TryCustomMetric:
         Raises NotFound if the project has no such metric or trace, and Invalid as a run does.
         """
         known = await self.metrics.get(project, name)
-        found = await self.targets.subject(project, trace)
+        found = await self.targets.load_trace(project, trace)
         if isinstance(found, Failed):
             raise NotFound("Trace not found")
         if not isinstance(found, EvaluatedTrace):
             return DryRun(definition=known.newest, outcome=found)
-        metric = build_metric(known.newest, self.patterns.found)
+        metric = build_metric(known.newest, self.regex.search)
         if metric.method is EvaluationMethod.COMPUTED:
             outcome = await self._context(known, found, new, model).compute(
                 lambda it: compute_metric(metric, it.subject)
@@ -112,7 +112,7 @@ class TryCustomMetric:
         text = await context.compute(lambda _: _prompt(question))
         use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
         pricing = await self.prices.of(known.project_id)
-        price = pricing(question.model, usage_of(use), self.desk.clock())
+        price = pricing(question.model, usage_of(use), self.run_factory.clock())
         return DryRun(
             definition=known.newest,
             evidence_hash=await context.compute(lambda it: it.evidence_hash),
@@ -125,9 +125,11 @@ class TryCustomMetric:
     async def _start_run(
         self, known: CustomMetric, subject: EvaluatedTrace, new: RunId, model: str | None
     ) -> RunProgress:
-        order = Order(metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model)
+        order = RunRequest(
+            metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model
+        )
         targets = [str(subject.trace.id)]
-        return await self.desk.opened(
+        return await self.run_factory.create(
             known.project_id,
             new,
             TargetType.TRACE,
@@ -146,9 +148,9 @@ class TryCustomMetric:
             target_type=TargetType.TRACE,
             metrics=(known.name,),
             targets=1,
-            model=self.desk.models.select(model),
+            model=self.run_factory.models.select(model),
             definitions=(known.newest,),
-            created_at=self.desk.clock(),
+            created_at=self.run_factory.clock(),
         )
         return TraceContext(subject, run, self.policy, self.random(_FENCE_BYTES).hex())
 

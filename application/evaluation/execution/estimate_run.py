@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.judge_client import (
     answer_tokens,
@@ -17,8 +17,8 @@ from application.evaluation.judging.judge_client import (
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import Judge, Targets
 from application.evaluation.ports.judging import JudgingPorts
-from application.evaluation.ports.work_queue import Assignments, SignalKey
-from application.evaluation.runs.requests import Desk, Order
+from application.evaluation.ports.work_queue import SignalKey, WorkQueue
+from application.evaluation.runs.requests import RunFactory, RunRequest
 from application.ports import Clock, NewId
 from domain.evaluation.costs.estimate import (
     ANSWER_TOKENS_MIN,
@@ -62,9 +62,9 @@ type RunTargets = TraceSelection | SessionSelection | Sequence[Target]
 class EstimateRun:
     """Looks at a sample of the traces that a run would evaluate, and scales up."""
 
-    desk: Desk
+    run_factory: RunFactory
     targets: Targets
-    assignments: Assignments
+    work_queue: WorkQueue
     judge: Judge
     ports: JudgingPorts
     policy: EvaluationPolicy
@@ -73,16 +73,16 @@ class EstimateRun:
     new_id: NewId
 
     async def __call__(
-        self, project: ProjectId, of: TargetType, order: Order, about: RunTargets
+        self, project: ProjectId, of: TargetType, order: RunRequest, about: RunTargets
     ) -> CostEstimate:
         """Raises Invalid for whatever such a run is refused for; Unavailable."""
-        run = await self.desk.drafted(project, RunId(self.new_id()), of, order, targets=0)
+        run = await self.run_factory.build(project, RunId(self.new_id()), of, order, targets=0)
         targets = await self._targets(run, about)
         metrics = self._paid_metrics(run)
         traces, count = await self._traces(run, targets if metrics else ())
         pricing = await self.ports.prices.of(project)
         steps = [partial(self._trace, run, metrics, pricing, one) for one in traces]
-        seen = await at_most(self.policy.concurrent_traces, steps)
+        seen = await gather_limited(self.policy.concurrent_traces, steps)
         return CostEstimate.from_sample(run.model, run.votes, len(targets), seen, count)
 
     async def _targets(self, run: EvalRun, about: RunTargets) -> Sequence[Target]:
@@ -104,10 +104,10 @@ class EstimateRun:
             picked = evenly_spaced(targets, SAMPLED_TRACES_MAX)
             return [TraceId(UUID(one)) for one in picked], _exactly(len(targets))
         steps = [
-            partial(self.targets.traces_of, run.project_id, session)
+            partial(self.targets.session_traces, run.project_id, session)
             for session in evenly_spaced(targets, SAMPLED_SESSIONS_MAX)
         ]
-        sessions = await at_most(self.policy.concurrent_traces, steps)
+        sessions = await gather_limited(self.policy.concurrent_traces, steps)
         # A session with too many traces is not judged.
         judged = [one if len(one) <= SESSION_TRACES_MAX else () for one in sessions]
         count = extrapolate([_exactly(len(one)) for one in judged], _exactly(len(targets)))
@@ -132,7 +132,7 @@ class EstimateRun:
         self, run: EvalRun, metrics: Sequence[Metric], pricing: Pricing, trace: TraceId
     ) -> JudgeWorkload:
         """The questions about one trace; none if it is gone or too large."""
-        found = await self.targets.subject(run.project_id, trace)
+        found = await self.targets.load_trace(run.project_id, trace)
         if not isinstance(found, EvaluatedTrace):
             return JudgeWorkload()
         context = TraceContext(found, run, self.policy, _FENCE)
@@ -152,7 +152,7 @@ class EstimateRun:
         except JudgeRefused:
             return ()
         trace = context.subject.trace.id
-        scores = await self.assignments.signals(context.run.project_id, trace, keys)
+        scores = await self.work_queue.find_signals(context.run.project_id, trace, keys)
         return {score.name for score in scores}
 
     async def _pair(

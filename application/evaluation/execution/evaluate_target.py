@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.execution.outcome_writer import OutcomeWriter
 from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SessionSignals, SignalEvaluator
@@ -16,7 +16,7 @@ from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.lease import renewing_lease
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import OnFault
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Assignments, Claim
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Claim, WorkQueue
 from application.jobs import Jobs
 from application.ports import Clock
 from domain.evaluation.custom_metrics.custom_metric import evaluation_method
@@ -44,7 +44,7 @@ class EvaluateTarget:
     If a judge gives no answer, the other metrics go on, and the target is put back for later.
     """
 
-    assignments: Assignments
+    work_queue: WorkQueue
     jobs: Jobs
     evaluator: FaultTolerantEvaluator
     signals: SignalEvaluator
@@ -57,28 +57,28 @@ class EvaluateTarget:
 
         After that, or when it is stopped, the next worker to claim the target does the rest.
         """
-        claim = await self.assignments.claim(project, run, target, self.clock())
+        claim = await self.work_queue.claim(project, run, target, self.clock())
         if claim is None:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
-        async with renewing_lease(self.assignments, claim, self.clock, self.policy.renew_every):
+        async with renewing_lease(self.work_queue, claim, self.clock, self.policy.renew_every):
             failure = await (self._trace(claim) if is_trace else self._session(claim))
         now = self.clock()
         if failure is None:
-            await self.jobs.send(*await self.assignments.close(claim, now))
+            await self.jobs.send(*await self.work_queue.close(claim, now))
             return
         until = now + retry_delay(claim.attempt, failure)
-        await self.assignments.postpone(claim, until, failure.code, now)
+        await self.work_queue.postpone(claim, until, failure.code, now)
         if claim.attempt >= ATTEMPTS_MAX:  # it was buried, which leaves room for another target
-            await self.jobs.send(*await self.assignments.dispatch(project, now))
+            await self.jobs.send(*await self.work_queue.dispatch(project, now))
 
     def _writer(self, claim: Claim) -> OutcomeWriter:
-        return OutcomeWriter(self.assignments, claim, self.clock, self.on_fault)
+        return OutcomeWriter(self.work_queue, claim, self.clock, self.on_fault)
 
     # --- traces ---
 
     async def _trace(self, claim: Claim) -> JudgeUnavailable | None:
-        if not claim.metrics or not await self.assignments.is_live(claim):
+        if not claim.metrics or not await self.work_queue.is_live(claim):
             return None
         trace_id = TraceId(UUID(claim.target))
         writer = self._writer(claim)
@@ -86,9 +86,9 @@ class EvaluateTarget:
         if not isinstance(trace, TraceContext):
             await writer.write(dict.fromkeys(claim.metrics, trace))
             return None
-        trace = replace(trace, is_live=partial(self.assignments.is_live, claim, trace_id))
+        trace = replace(trace, is_live=partial(self.work_queue.is_live, claim, trace_id))
         steps = [partial(self._metric, claim, name, trace, writer) for name in claim.metrics]
-        found = await at_most(self.policy.concurrent_metrics, steps)
+        found = await gather_limited(self.policy.concurrent_metrics, steps)
         failures = [failure for failure in found if failure is not None]
         return max(failures, key=lambda failure: failure.retry_after_s, default=None)
 
@@ -98,7 +98,7 @@ class EvaluateTarget:
         """Writes the outcome; without an answer returns why, if there may be one later."""
         # A computed metric is done before the run could be cancelled.
         method, _ = evaluation_method(claim.run.definitions, name)
-        if method is not EvaluationMethod.COMPUTED and not await self.assignments.is_live(claim):
+        if method is not EvaluationMethod.COMPUTED and not await self.work_queue.is_live(claim):
             return None
         try:
             outcome = await self.evaluator.evaluate(name, trace)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from application.evaluation.ports.evaluation import OnFault
-from application.evaluation.ports.work_queue import Assignments, Claim
+from application.evaluation.ports.work_queue import Claim, WorkQueue
 from application.ports import Clock
 from domain.errors import Unavailable
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome
@@ -14,9 +14,9 @@ class OutcomeWriter:
     """Writes outcomes by metric. Those that come during a write are written together after it."""
 
     def __init__(
-        self, assignments: Assignments, claim: Claim, clock: Clock, on_fault: OnFault
+        self, work_queue: WorkQueue, claim: Claim, clock: Clock, on_fault: OnFault
     ) -> None:
-        self._assignments = assignments
+        self._assignments = work_queue
         self._claim = claim
         self._clock = clock
         self._on_fault = on_fault

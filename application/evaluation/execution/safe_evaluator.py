@@ -43,7 +43,7 @@ class FaultTolerantEvaluator:
     ) -> TraceContext | Skipped | Failed:
         """A trace to evaluate; else the outcome of every metric of `names`. Raises Unavailable."""
         try:
-            found = await self.targets.subject(run.project_id, trace)
+            found = await self.targets.load_trace(run.project_id, trace)
         except Unavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - a trace that can't be read affects no other

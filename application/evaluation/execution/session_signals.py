@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import Targets
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Assignments, Claim
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Claim, WorkQueue
 from application.ports import Clock
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.metrics.metric import EvaluationMethod
@@ -94,7 +94,7 @@ class SignalEvaluator:
     Few traces are in memory at a time.
     """
 
-    assignments: Assignments
+    work_queue: WorkQueue
     targets: Targets
     evaluator: FaultTolerantEvaluator
     policy: EvaluationPolicy
@@ -103,20 +103,20 @@ class SignalEvaluator:
     async def collect(self, session: SessionSignals) -> list[TraceSignals]:
         """The signals of each trace that exists, in order. Raises Unavailable."""
         run = session.claim.run
-        traces = await self.targets.traces_of(run.project_id, session.claim.target)
+        traces = await self.targets.session_traces(run.project_id, session.claim.target)
         if len(traces) > SESSION_TRACES_MAX:  # aggregating them refuses it
             return [TraceSignals(str(trace), {}) for trace in traces]
         steps = [partial(self._trace, session, trace) for trace in traces]
-        await at_most(self.policy.concurrent_traces, steps)
+        await gather_limited(self.policy.concurrent_traces, steps)
         return session.in_order(traces)
 
     async def store_failed(self, session: SessionSignals) -> None:
         """To be called once nothing of the session is tried again."""
         for score in session.failed:
-            await self.assignments.record_signal(session.claim, score, self.clock())
+            await self.work_queue.record_signal(session.claim, score, self.clock())
 
     async def _trace(self, session: SessionSignals, trace_id: TraceId) -> None:
-        if session.is_given_up or not await self.assignments.is_live(session.claim):
+        if session.is_given_up or not await self.work_queue.is_live(session.claim):
             return
         names = session.names
         trace = await self.evaluator.load(session.claim.run, trace_id, names)
@@ -126,7 +126,7 @@ class SignalEvaluator:
             for name in names:
                 await self._keep(session, trace_id, name, trace, None)
             return
-        trace = replace(trace, is_live=partial(self.assignments.is_live, session.claim, trace_id))
+        trace = replace(trace, is_live=partial(self.work_queue.is_live, session.claim, trace_id))
         known = await self._known_signals(session.claim, trace, names)
         session.found[trace_id] = known
         if needs_requests(session.claim.metrics):
@@ -134,7 +134,9 @@ class SignalEvaluator:
             if user_request is not None:
                 session.user_requests[trace_id] = user_request
         missing = [name for name in names if name not in known]
-        await at_most(len(names), [partial(self._signal, session, trace, name) for name in missing])
+        await gather_limited(
+            len(names), [partial(self._signal, session, trace, name) for name in missing]
+        )
 
     async def _known_signals(
         self, claim: Claim, trace: TraceContext, names: Sequence[str]
@@ -146,9 +148,9 @@ class SignalEvaluator:
             and (key := await self.evaluator.signal_key(name, trace)) is not None
         }
         stored = trace.subject.trace
-        scores = await self.assignments.signals(claim.run.project_id, stored.id, keys)
+        scores = await self.work_queue.find_signals(claim.run.project_id, stored.id, keys)
         if scores or not keys:  # these signals will not be written, which would renew the lease
-            await self.assignments.renew(claim, self.clock())
+            await self.work_queue.renew(claim, self.clock())
         numbers = {score.name: score.number for score in scores}
         return {name: Scored(value, "") for name, value in numbers.items() if value is not None}
 
@@ -184,7 +186,7 @@ class SignalEvaluator:
         if isinstance(outcome, Failed):
             session.failed.append(score)
         else:
-            await self.assignments.record_signal(session.claim, score, now)
+            await self.work_queue.record_signal(session.claim, score, now)
 
 
 def _is_computed(name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 from application.evaluation.judging.circuit_breaker import HEAD_START_S
 from application.evaluation.judging.lease import RENEW_EVERY
-from application.evaluation.ports.work_queue import LATELY, LEASE
+from application.evaluation.ports.work_queue import LEASE, RENEW_DEBOUNCE
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS
 from domain.evaluation.evidence.redaction import RedactionMode
 
@@ -31,7 +31,7 @@ class EvaluationPolicy:
     renew_every: timedelta = RENEW_EVERY
 
     def __post_init__(self) -> None:
-        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - LATELY:
+        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - RENEW_DEBOUNCE:
             raise ValueError(f"a question of {self.deadline_s} s does not fit into a lease")
 
 

@@ -18,7 +18,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Final, Self
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.judging.adaptive_concurrency import AdaptiveLimiter
 from application.evaluation.judging.budget_reservations import BudgetReserver
 from application.evaluation.judging.circuit_breaker import CircuitBreaker
@@ -272,7 +272,7 @@ class Voting(Policy):
                 break
             asked = len(values) + missed
             steps = [partial(self._further_vote, request, asked + n, ask) for n in range(due)]
-            further = [one for one in await at_most(due, steps) if one is not None]
+            further = [one for one in await gather_limited(due, steps) if one is not None]
             missed += due - sum(isinstance(one.outcome, Scored) for one in further)
             responses += further
         scored = [one.outcome for one in responses if isinstance(one.outcome, Scored)]

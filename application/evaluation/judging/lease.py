@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from application.evaluation.ports.work_queue import LEASE, Assignments, Claim
+from application.evaluation.ports.work_queue import LEASE, Claim, WorkQueue
 from application.ports import Clock
 from domain.errors import Unavailable
 
@@ -16,13 +16,13 @@ RENEW_EVERY: Final = LEASE / 4  # so that one or two failed renewals do no harm
 
 @asynccontextmanager
 async def renewing_lease(
-    assignments: Assignments, claim: Claim, clock: Clock, every: timedelta
+    work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta
 ) -> AsyncIterator[None]:
     """Renews the lease in the background until the block ends.
 
     It stops with the process, so a killed worker's lease runs out.
     """
-    renewing = asyncio.create_task(_renew_forever(assignments, claim, clock, every))
+    renewing = asyncio.create_task(_renew_forever(work_queue, claim, clock, every))
     try:
         yield
     finally:
@@ -31,9 +31,9 @@ async def renewing_lease(
 
 
 async def _renew_forever(
-    assignments: Assignments, claim: Claim, clock: Clock, every: timedelta
+    work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta
 ) -> None:
     while True:
         await asyncio.sleep(every.total_seconds())
         with contextlib.suppress(Unavailable):  # the next renewal may succeed
-            await assignments.renew(claim, clock())
+            await work_queue.renew(claim, clock())

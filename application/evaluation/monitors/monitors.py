@@ -1,13 +1,13 @@
-"""Monitors: making them, changing them, looking at them and at what they ran."""
+"""Monitors: creating, changing, pausing and reading them, and their runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.evaluation.ports.custom_metrics import Shelf
+from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.monitors import Monitors
-from application.evaluation.runs.budget_rules import SpendingRules
-from application.evaluation.runs.requests import CATEGORIES, Order
+from application.evaluation.runs.budget_rules import BudgetRules
+from application.evaluation.runs.requests import CATEGORIES, RunRequest
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.custom_metrics.custom_metric import (
@@ -30,16 +30,16 @@ from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest
 from domain.tracing.usage import Pricing
 
-OF_JUDGES: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
+JUDGE_FIELDS: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorOrder:
-    """What is asked of a monitor: of each of its runs, and when they are."""
+class MonitorRequest:
+    """A request for a monitor: the options of its runs, and their schedule."""
 
     name: str
     of: TargetType
-    run: Order
+    run: RunRequest
     selection: Selection
     cadence: str
     only_if_changed: bool = True
@@ -47,41 +47,41 @@ class MonitorOrder:
 
 @dataclass(frozen=True, slots=True)
 class MonitorRules:
-    """What monitors may ask for."""
+    """Validates monitors. A service that creating and changing share."""
 
     models: JudgeModels
-    shelf: Shelf
-    spending: SpendingRules
+    catalogue: MetricCatalogue
+    spending: BudgetRules
 
-    async def own(
+    async def find_custom(
         self, project: ProjectId, of: TargetType, metrics: Sequence[str]
     ) -> Mapping[str, CustomMetric]:
-        """The project's own among some names. Raises Invalid for too many."""
-        return await self.shelf.own(project, metrics, CATEGORIES[of])
+        """The custom metrics among the names. Raises Invalid for too many names."""
+        return await self.catalogue.find_custom(project, metrics, CATEGORIES[of])
 
-    def checked(
-        self, of: TargetType, metrics: Sequence[str], own: Mapping[str, CustomMetric]
+    def validate_metrics(
+        self, of: TargetType, metrics: Sequence[str], custom: Mapping[str, CustomMetric]
     ) -> tuple[str, ...]:
-        """Each once. Raises Invalid, naming `metrics.<i>`."""
-        return select_metrics(metrics, CATEGORIES[of], own).names
+        """The names without duplicates. Raises Invalid, naming `metrics.<i>`."""
+        return select_metrics(metrics, CATEGORIES[of], custom).names
 
     def check_weights(self, of: TargetType, *, has_some: bool) -> None:
-        """Raises Invalid where there are some and nothing to weigh."""
+        """Raises Invalid for weights on a monitor over traces."""
         if has_some and of is TargetType.TRACE:
             raise Invalid.field("signal_weights", "are of monitors over sessions only")
 
-    def check_judge(
-        self, monitor: Monitor, own: Mapping[str, CustomMetric], pricing: Pricing
+    def check_judge_models(
+        self, monitor: Monitor, custom: Mapping[str, CustomMetric], pricing: Pricing
     ) -> None:
-        """Raises Invalid for a model that isn't allowed, for votes, and what a run may cost.
+        """Raises Invalid for a model that isn't allowed, for votes, and the budget of a run.
 
-        And where one of the project's `own` metrics has nobody who could judge by it.
+        Also if a custom metric needs a judge that isn't available.
         """
         model = self.models.select(monitor.model)
-        known = tuple(own[name].newest for name in monitor.metrics if name in own)
-        picked = SelectedMetrics(monitor.metrics, known)
-        check_judge_models(picked, model, self.models)
-        judges = picked.judges(model)
+        definitions = tuple(custom[name].newest for name in monitor.metrics if name in custom)
+        selected = SelectedMetrics(monitor.metrics, definitions)
+        check_judge_models(selected, model, self.models)
+        judges = selected.judges(model)
         self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
 
 
@@ -91,35 +91,37 @@ class CreateMonitor:
     rules: MonitorRules
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: MonitorId, asked: MonitorOrder) -> Monitor:
+    async def __call__(
+        self, project: ProjectId, new: MonitorId, request: MonitorRequest
+    ) -> Monitor:
         """The monitor, or the one that has the id `new` already; its first slot counts from now.
 
-        Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,
-        weights of traces, votes, and what a run may cost.
+        Raises Invalid for an unknown metric, a model that isn't allowed, a wrong cadence, weights
+        of a monitor over traces, votes, and the budget of a run.
         """
-        own = await self.rules.own(project, asked.of, asked.run.metrics)
-        metrics = self.rules.checked(asked.of, asked.run.metrics, own)
-        self.rules.check_weights(asked.of, has_some=bool(asked.run.signal_weights))
+        custom = await self.rules.find_custom(project, request.of, request.run.metrics)
+        metrics = self.rules.validate_metrics(request.of, request.run.metrics, custom)
+        self.rules.check_weights(request.of, has_some=bool(request.run.signal_weights))
         now = self.clock()
         monitor = Monitor(
             id=new,
             project_id=project,
-            name=asked.name,
-            target_type=asked.of,
+            name=request.name,
+            target_type=request.of,
             metrics=metrics,
-            selection=asked.selection,
-            signal_weights=asked.run.signal_weights,
-            sampling_rate=asked.run.sampling_rate,
-            model=asked.run.model,
-            votes=asked.run.votes,
-            max_cost_usd=asked.run.max_cost_usd,
-            cadence=normalize_cadence(asked.cadence),
-            only_if_changed=asked.only_if_changed,
-            next_run_at=parse_schedule(asked.cadence).next_after(now),
+            selection=request.selection,
+            signal_weights=request.run.signal_weights,
+            sampling_rate=request.run.sampling_rate,
+            model=request.run.model,
+            votes=request.run.votes,
+            max_cost_usd=request.run.max_cost_usd,
+            cadence=normalize_cadence(request.cadence),
+            only_if_changed=request.only_if_changed,
+            next_run_at=parse_schedule(request.cadence).next_after(now),
             created_at=now,
             updated_at=now,
         )
-        self.rules.check_judge(monitor, own, await self.rules.spending.prices.of(project))
+        self.rules.check_judge_models(monitor, custom, await self.rules.spending.prices.of(project))
         return await self.monitors.create(monitor)
 
 
@@ -152,35 +154,35 @@ class ChangeMonitor:
     async def __call__(
         self, project: ProjectId, monitor: MonitorId, change: MonitorChange
     ) -> Monitor:
-        """The monitor after `change`, whose cadence is as it was sent and its metrics as well.
+        """The monitor after `change`, whose cadence and metrics are as the client sent them.
 
         Raises NotFound, and Invalid as CreateMonitor does.
         """
         now = self.clock()
         before = await self.monitors.get(project, monitor)
-        named = before.metrics if change.metrics is UNCHANGED else change.metrics
-        own = await self.rules.own(project, before.target_type, named)
+        names = before.metrics if change.metrics is UNCHANGED else change.metrics
+        custom = await self.rules.find_custom(project, before.target_type, names)
         pricing = await self.rules.spending.prices.of(project)
 
         def edit(known: Monitor) -> Monitor:
-            changed = known.changed(self._checked(known.target_type, change, own), now)
-            if OF_JUDGES & change.given.keys():
-                self.rules.check_judge(changed, own, pricing)
+            changed = known.changed(self._validate(known.target_type, change, custom), now)
+            if JUDGE_FIELDS & change.given.keys():
+                self.rules.check_judge_models(changed, custom, pricing)
             return changed
 
         return await self.monitors.edit(project, monitor, edit)
 
-    def _checked(
-        self, of: TargetType, change: MonitorChange, own: Mapping[str, CustomMetric]
+    def _validate(
+        self, of: TargetType, change: MonitorChange, custom: Mapping[str, CustomMetric]
     ) -> MonitorChange:
-        said = change.given
+        given = change.given
         if change.metrics is not UNCHANGED:
-            said["metrics"] = self.rules.checked(of, change.metrics, own)
+            given["metrics"] = self.rules.validate_metrics(of, change.metrics, custom)
         if change.cadence is not UNCHANGED:
-            said["cadence"] = normalize_cadence(change.cadence)
+            given["cadence"] = normalize_cadence(change.cadence)
         weights = change.signal_weights
         self.rules.check_weights(of, has_some=weights is not UNCHANGED and bool(weights))
-        return MonitorChange(**said)  # type: ignore[arg-type]  # as MonitorChange has them
+        return MonitorChange(**given)  # type: ignore[arg-type]  # the fields of a MonitorChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ class PauseMonitor:
     async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
         """Raises NotFound."""
         now = self.clock()
-        return await self.monitors.edit(project, monitor, lambda known: known.paused(now))
+        return await self.monitors.edit(project, monitor, lambda monitor: monitor.paused(now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ class ResumeMonitor:
     async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
         """Raises NotFound."""
         now = self.clock()
-        return await self.monitors.edit(project, monitor, lambda known: known.resumed(now))
+        return await self.monitors.edit(project, monitor, lambda monitor: monitor.resumed(now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ class DeleteMonitor:
     monitors: Monitors
 
     async def __call__(self, project: ProjectId, monitor: MonitorId) -> None:
-        """Its runs stay, of no monitor. Raises NotFound."""
+        """Deletes the monitor; its runs stay, without a monitor. Raises NotFound."""
         if not await self.monitors.delete(project, monitor):
             raise NotFound("Monitor not found")
 

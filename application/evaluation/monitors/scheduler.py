@@ -1,4 +1,4 @@
-"""Having monitors run: by their cadence, or out of turn."""
+"""The scheduler: runs monitors at their slots, or when triggered."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from application.concurrency import at_most
-from application.evaluation.ports.custom_metrics import Shelf
+from application.concurrency import gather_limited
+from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, Targets
-from application.evaluation.ports.monitors import DUE_MAX, Changed, Leadership, Monitors
-from application.evaluation.runs.budget_rules import SpendingRules
+from application.evaluation.ports.monitors import DUE_MAX, ChangeFeed, LeaderElection, Monitors
+from application.evaluation.runs.budget_rules import BudgetRules
 from application.evaluation.runs.requests import CATEGORIES
-from application.jobs import Jobs, RunDue
+from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.custom_metrics.custom_metric import check_judge_models
@@ -37,74 +37,76 @@ from domain.evaluation.runs.selection import (
 )
 from domain.ids import MonitorId, ProjectId, RunId
 
-FIRED_AT_ONCE: Final = 4  # one that is slow leaves room for three others
-FIRE_MAX_S: Final = 20  # of one monitor
-LOOKS_MAX: Final = 100  # of one round: DUE_MAX monitors each
-TRIES_MAX: Final = 5  # to trigger a monitor that others are changing
+CONCURRENT_MONITORS: Final = 4  # a slow one leaves room for three others
+MONITOR_TIMEOUT_S: Final = 20  # to create the run of one monitor
+READS_MAX: Final = 100  # of one round, with DUE_MAX monitors each
+TRIGGER_TRIES_MAX: Final = 5  # while others change the monitor
 
 type OnMonitorFault = Callable[[Monitor, Exception], None]
-"""Tells whoever runs the process which monitor didn't fire, and why; it is tried again."""
+"""Reports to the log a monitor that couldn't run, and why; it is retried."""
 
 
 @dataclass(frozen=True, slots=True)
-class Runway:
-    """Where monitors become runs: over what, and who is told."""
+class MonitorRunFactory:
+    """Builds the runs of monitors. A service that triggering and scheduling share."""
 
     monitors: Monitors
-    changed: Changed
+    changes: ChangeFeed
     targets: Targets
     jobs: Jobs
     models: JudgeModels
-    shelf: Shelf
-    spending: SpendingRules
+    catalogue: MetricCatalogue
+    spending: BudgetRules
     clock: Clock
     new_id: NewId
 
-    async def everything(self, monitor: Monitor) -> Sequence[Target]:
-        """All that it is about, changed or not; the first TARGETS_MAX + 1."""
+    async def all_targets(self, monitor: Monitor) -> Sequence[Target]:
+        """All targets that match, changed or not; the first TARGETS_MAX + 1."""
         project, selection = monitor.project_id, monitor.selection
         if isinstance(selection, TraceSelection):
             return await self.targets.traces(project, selection, TARGETS_MAX)
         return await self.targets.sessions(project, selection, TARGETS_MAX)
 
-    async def due(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
-        """What its slot is about, as far as one can look; as bounded as `everything`."""
+    async def due_targets(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
+        """The targets of a slot, up to `edge`; as many as `all_targets` at most."""
         if not monitor.only_if_changed:
-            return await self.everything(monitor)
-        return await self.changed.targets(
+            return await self.all_targets(monitor)
+        return await self.changes.targets(
             monitor.project_id, monitor.selection, monitor.watermark, edge, TARGETS_MAX
         )
 
-    async def run(
-        self, monitor: Monitor, new: RunId, found: Sequence[Target]
+    async def build(
+        self, monitor: Monitor, new: RunId, matching: Sequence[Target]
     ) -> tuple[EvalRun, list[WorkItem]]:
-        """A run over its share of what was found, by the newest revisions of its metrics.
+        """A run over a sample of the targets, with the newest revisions of its metrics.
 
-        Raises Invalid where that is nothing or too much, and where its metrics, its models
-        or the prices of those aren't there any more, archived metrics included.
+        Raises Invalid if no targets or too many match, and if a metric, model or price doesn't
+        exist any more, or a metric is archived.
         """
         category = CATEGORIES[monitor.target_type]
-        picked = await self.shelf.select_metrics(monitor.project_id, monitor.metrics, category)
+        selected = await self.catalogue.select_metrics(
+            monitor.project_id, monitor.metrics, category
+        )
         model = self.models.select(monitor.model)
-        check_judge_models(picked, model, self.models)
+        check_judge_models(selected, model, self.models)
         pricing = await self.spending.prices.of(monitor.project_id)
-        judges = picked.judges(model)
+        judges = selected.judges(model)
         self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
         rate, salt = monitor.sampling_rate, str(monitor.id)
-        taken = sampled(validate_target_count(found), rate, salt, least=TARGETS_MIN)
-        run = self._of(monitor, new, len(taken), model, picked.definitions)
-        return run, [WorkItem(target, run.metrics) for target in taken]
+        targets = sampled(validate_target_count(matching), rate, salt, least=TARGETS_MIN)
+        run = self._run(monitor, new, len(targets), model, selected.definitions)
+        return run, [WorkItem(target, run.metrics) for target in targets]
 
-    def broken(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
-        """A run that tells why there is none."""
+    def failed_run(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
+        """A FAILED run without targets, with the reason."""
         model = self.models.default if monitor.model is None else resolve_model(monitor.model)
-        told = "; ".join(one.message for one in why.errors)
-        return self._of(monitor, new, 0, model).failed(told, self.clock())
+        reason = "; ".join(error.message for error in why.errors)
+        return self._run(monitor, new, 0, model).failed(reason, self.clock())
 
-    async def told(self, run: EvalRun) -> None:
-        await self.jobs.send(RunDue(run.project_id, run.id))
+    async def enqueue(self, run: EvalRun) -> None:
+        await self.jobs.send(PlanRunJob(run.project_id, run.id))
 
-    def _of(
+    def _run(
         self,
         monitor: Monitor,
         new: RunId,
@@ -133,83 +135,83 @@ class Runway:
 
 @dataclass(frozen=True, slots=True)
 class TriggerMonitor:
-    """Has a monitor run out of turn, over all that matches, paused or not."""
+    """Runs a monitor immediately, over all matching targets, even if it is paused."""
 
-    runway: Runway
+    run_factory: MonitorRunFactory
     runs: Runs
 
     async def __call__(self, project: ProjectId, monitor: MonitorId, new: RunId) -> RunProgress:
         """The run, or the one that has the id `new` already; the next slot counts from now.
 
-        Raises NotFound, Invalid where nothing matches or too much does, Conflict where others
-        don't stop changing the monitor.
+        Raises NotFound, Invalid if no targets or too many match, Conflict if others keep changing
+        the monitor.
         """
-        runway = self.runway
-        for _ in range(TRIES_MAX):
+        run_factory = self.run_factory
+        for _ in range(TRIGGER_TRIES_MAX):
             with suppress(NotFound):
-                made = await self.runs.get(project, new)
-                await runway.told(made.run)
-                return made
-            known = await runway.monitors.get(project, monitor)
-            edge = await runway.changed.edge()
-            run, work = await runway.run(known, new, await runway.everything(known))
+                existing = await self.runs.get(project, new)
+                await run_factory.enqueue(existing.run)
+                return existing
+            known = await run_factory.monitors.get(project, monitor)
+            edge = await run_factory.changes.readable_until()
+            run, work = await run_factory.build(known, new, await run_factory.all_targets(known))
             after = known.triggered(run.created_at, new, edge)
-            if await runway.monitors.fired(known, after, run, work):
-                await runway.told(run)
+            if await run_factory.monitors.store_run(known, after, run, work):
+                await run_factory.enqueue(run)
                 return RunProgress(run, Tally())
         raise Conflict("This monitor is being changed by others; try again")
 
 
 @dataclass(frozen=True, slots=True)
 class FireDueMonitors:
-    """One look at what is due, by whoever leads. One that fails holds up no other."""
+    """Runs the due monitors, if this process is leader. A failing one delays no other."""
 
-    runway: Runway
-    leadership: Leadership
+    run_factory: MonitorRunFactory
+    leader_election: LeaderElection
     on_fault: OnMonitorFault
 
     async def __call__(self) -> int:
-        """How many slots were used. Raises Unavailable; what fired before that stays so."""
+        """The number of slots used. Raises Unavailable; earlier runs stay."""
         used, last = 0, None
-        for _ in range(LOOKS_MAX):
-            if not await self.leadership.is_ours():
+        for _ in range(READS_MAX):
+            if not await self.leader_election.is_leader():
                 break
-            due = await self.runway.monitors.due(self.runway.clock(), last)
+            due = await self.run_factory.monitors.list_due(self.run_factory.clock(), last)
             if due:
-                edge = await self.runway.changed.edge()
-                steps = [partial(self._guarded, one, edge) for one in due]
-                used += sum(await at_most(FIRED_AT_ONCE, steps))
+                edge = await self.run_factory.changes.readable_until()
+                steps = [partial(self._run_safely, monitor, edge) for monitor in due]
+                used += sum(await gather_limited(CONCURRENT_MONITORS, steps))
             if len(due) < DUE_MAX:
                 break
             last = due[-1]
         return used
 
-    async def _guarded(self, monitor: Monitor, edge: Watermark) -> bool:
+    async def _run_safely(self, monitor: Monitor, edge: Watermark) -> bool:
         try:
-            async with asyncio.timeout(FIRE_MAX_S):
-                return await self._fired(monitor, edge)
-        except Exception as fault:  # noqa: BLE001 - whatever is wrong with one: it is told, and tried again
+            async with asyncio.timeout(MONITOR_TIMEOUT_S):
+                return await self._run_slot(monitor, edge)
+        except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other monitor
             self.on_fault(monitor, fault)
             return False
 
-    async def _fired(self, monitor: Monitor, edge: Watermark) -> bool:
-        """Uses the slot of one that is due; whether nobody was there before.
+    async def _run_slot(self, monitor: Monitor, edge: Watermark) -> bool:
+        """Uses the slot of a due monitor; False if another process has used it before.
 
-        It looked as far as `edge` where it has a run to show for it, and only then. One that
-        can't run any more uses its slots all the same, with runs that tell why.
+        Its watermark moves to `edge` only with a run that is evaluated. A monitor that can't run
+        any more still uses its slots, with FAILED runs that have the reason.
         """
-        runway, new = self.runway, RunId(self.runway.new_id())
-        found = await runway.due(monitor, edge)
-        if not found:
-            after = monitor.fired(runway.clock(), None, None)
-            return await runway.monitors.fired(monitor, after, None, [])
+        run_factory, new = self.run_factory, RunId(self.run_factory.new_id())
+        targets = await run_factory.due_targets(monitor, edge)
+        if not targets:
+            after = monitor.fired(run_factory.clock(), None, None)
+            return await run_factory.monitors.store_run(monitor, after, None, [])
         try:
-            run, work = await runway.run(monitor, new, found)
+            run, work = await run_factory.build(monitor, new, targets)
         except Invalid as why:
-            run, work = runway.broken(monitor, new, why), []
+            run, work = run_factory.failed_run(monitor, new, why), []
         reached = edge if run.status is RunStatus.PENDING else None
         after = monitor.fired(run.created_at, new, reached)
-        is_ours = await runway.monitors.fired(monitor, after, run, work)
-        if is_ours and reached is not None:
-            await runway.told(run)
-        return is_ours
+        is_stored = await run_factory.monitors.store_run(monitor, after, run, work)
+        if is_stored and reached is not None:
+            await run_factory.enqueue(run)
+        return is_stored

@@ -1,1 +1,1 @@
-"""What evaluation needs from the world: protocols whose docstrings are contracts."""
+"""The ports of evaluation: protocols whose docstrings are contracts."""

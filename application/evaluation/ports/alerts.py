@@ -1,88 +1,30 @@
-"""The ports of alerts: what is watched, what has changed, and whom to tell."""
+"""The ports of alerts: stored alerts, webhooks and their deliveries, and sending."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID, uuid5
 
-from domain.evaluation.monitors.alert import AlertProgress, AlertRule, AlertState, RunMetricStats
+from domain.evaluation.monitors.alert import Alert, AlertChange, RunMetricStats
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import TargetType
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest
 
-WEBHOOKS_MAX: Final = 20  # of one project
-RUNS_BEFORE: Final = 5  # that a drop is a drop against
-ENDED_AT_ONCE: Final = 100
-IN_TURN: Final = timedelta(minutes=10)  # a run waits for those that ended so much earlier at most
-SLOTS_AT_ONCE: Final = 1_000
-DELIVERIES_AT_ONCE: Final = 100
-DELIVERIES_OF_ONE: Final = 5  # at once to one webhook: one that is slow leaves room for others
-DELIVERY_HELD: Final = timedelta(minutes=1)  # longer than any attempt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """A rule of a monitor, and how it stands."""
-
-    id: UUID
-    project_id: ProjectId
-    monitor_id: MonitorId
-    rule: AlertRule
-    watch: AlertProgress
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertChange:
-    """That an alert turned, and in which run of its monitor."""
-
-    id: UUID
-    project_id: ProjectId
-    monitor_id: MonitorId
-    alert_id: UUID
-    run_id: RunId | None
-    before: AlertState
-    after: AlertState
-    value: float | None
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook:
-    """Who is told of every change in a project. `secret` signs what is sent, and is shown once."""
-
-    id: UUID
-    project_id: ProjectId
-    url: str
-    secret: bytes = field(repr=False)
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One message to one webhook: `body` is what is sent, the same in every attempt.
-
-    `status` is the last HTTP status, None where there was no answer; `error` then says why in a
-    word. It is over once `delivered_at` is there, or `next_attempt_at` is None.
-    """
-
-    id: UUID
-    project_id: ProjectId
-    webhook_id: UUID
-    change_id: UUID | None
-    body: bytes
-    attempts: int = 0
-    status: int | None = None
-    error: str | None = None
-    next_attempt_at: datetime | None
-    delivered_at: datetime | None = None
-    created_at: datetime
+WEBHOOKS_MAX: Final = 20  # of a project
+BASELINE_RUNS: Final = 5  # earlier runs that a drop is measured against
+FINISHED_RUNS_MAX: Final = 100  # of one read
+ORDER_WAIT_MAX: Final = timedelta(minutes=10)  # that an earlier run delays later ones at most
+SLOTS_MAX: Final = 1_000  # of one read
+CONCURRENT_DELIVERIES_MAX: Final = 100
+DELIVERIES_PER_WEBHOOK_MAX: Final = 5  # concurrently: a slow webhook leaves room for others
+DELIVERY_LEASE: Final = timedelta(minutes=1)  # longer than any attempt
 
 
 @dataclass(frozen=True, slots=True)
-class EndedRun:
-    """A run of a monitor that has ended by itself, `at` some time, and was not looked at yet."""
+class FinishedRun:
+    """A run of a monitor that finished at `at`, not cancelled, and wasn't evaluated yet."""
 
     project: ProjectId
     monitor: MonitorId
@@ -92,10 +34,10 @@ class EndedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """What a NO_DATA alert waited for, until its monitor waited for the `following` slot.
+class MonitorSlot:
+    """A slot that a NO_DATA alert waited for and that has passed; `following` is the next one.
 
-    It was `quiet` where the monitor used it and had nothing to run. `awaited` is None at first.
+    `quiet`: the monitor used it and had nothing to run. `awaited` is None for the first slot.
     """
 
     project: ProjectId
@@ -106,50 +48,52 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """A change, and what every webhook of its project is sent."""
+class AlertNotification:
+    """A change of state, and the message for every webhook of its project."""
 
     change: AlertChange
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Assessed:
-    """An alert as it stands after a run, with a notice where it turned."""
+class AlertEvaluation:
+    """An alert after a run, with a notification if its state changed."""
 
     alert: Alert
-    notice: Notice | None = None
+    notice: AlertNotification | None = None
 
 
-def deliveries_of(notice: Notice, webhooks: Sequence[Webhook], now: datetime) -> list[Delivery]:
-    """What each webhook is sent of a notice; the ids are derived, and so once the same."""
+def deliveries_for(
+    notice: AlertNotification, webhooks: Sequence[Webhook], now: datetime
+) -> list[Delivery]:
+    """One delivery of the notification for each webhook. Ids are derived, so repeats are equal."""
     return [
         Delivery(
-            id=uuid5(notice.change.id, str(one.id)),
-            project_id=one.project_id,
-            webhook_id=one.id,
+            id=uuid5(notice.change.id, str(webhook.id)),
+            project_id=webhook.project_id,
+            webhook_id=webhook.id,
             change_id=notice.change.id,
             body=notice.body,
             next_attempt_at=now,
             created_at=now,
         )
-        for one in webhooks
+        for webhook in webhooks
     ]
 
 
-type Assess = Callable[[Sequence[Alert]], Sequence[Assessed]]
-"""How alerts stand after a run: a pure function, called once at most."""
+type AlertEvaluator = Callable[[Sequence[Alert]], Sequence[AlertEvaluation]]
+"""Evaluates alerts after a run: a pure function, called once at most."""
 
 
 class Alerts(Protocol):
-    """What is watched, by project but for `ended`.
+    """The alerts of each project; three methods read across projects.
 
     Contract of Alerts: tests/contracts/evaluation/alerts/test_alerts.py. All raise
     Unavailable.
     """
 
     async def create(self, alert: Alert) -> Alert:
-        """Stores it; where there's one of its id, that one.
+        """Stores it; if its id exists, returns the stored one unchanged.
 
         Raises NotFound without its monitor, Conflict beyond RULES_MAX of one monitor.
         """
@@ -160,7 +104,7 @@ class Alerts(Protocol):
         ...
 
     async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
-        """Whether there was one. Its changes go along."""
+        """Deletes the alert and its changes; whether it existed."""
         ...
 
     async def changes(
@@ -169,61 +113,62 @@ class Alerts(Protocol):
         """Of all alerts of a monitor, newest first. Raises NotFound."""
         ...
 
-    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
-        """Runs of monitors that were not looked at, the first to end first.
+    async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
+        """The runs of all monitors that finished and weren't evaluated, the earliest first.
 
-        At most ENDED_AT_ONCE; where there are more, those after the last are asked for next.
-        Whether or not there are alerts: one that is made later begins with what ends later. A run
-        that was cancelled says nothing of what it measures, and is none of them.
+        At most FINISHED_RUNS_MAX; call again with the last one for more. Includes runs of monitors
+        without alerts: a later alert starts with later runs. Excludes cancelled runs, which are
+        incomplete.
         """
         ...
 
-    async def measured(
-        self, ended: EndedRun, metric: str, threshold: float
+    async def metric_stats(
+        self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
-        """What it came to in a metric, and then what up to RUNS_BEFORE runs before it did.
+        """The results of the run in a metric, then those of up to BASELINE_RUNS runs before it.
 
-        Of its monitor, the newest first; cancelled ones are passed by.
+        Runs of the same monitor, newest first, without cancelled ones.
         """
         ...
 
-    async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
-        """Stores how the alerts of a monitor stand after a run, and notices, in one transaction.
+    async def apply_run(self, ended: FinishedRun, evaluate: AlertEvaluator, now: datetime) -> bool:
+        """Stores the evaluations of a monitor's alerts after a run, in one transaction.
 
-        A notice is a change, and a delivery for every webhook of the project, due now. Each run is
-        looked at once, however many try: False, and nothing is stored, where it was looked at
-        before, or where it or its monitor is gone. Alerts don't change meanwhile. It is refused
-        as well while a run of the monitor that ended earlier, by IN_TURN at most, has not been
-        looked at: alerts see runs in their order, whoever looks at them, and one that can't be
-        looked at holds up the others for no longer than that.
+        A notification is stored as a change, and a delivery for every webhook of the project, due
+        now. A run is evaluated once, also with concurrent calls: stores nothing and returns False
+        if it was evaluated before, or it or its monitor is gone. Alerts don't change meanwhile.
+
+        Also returns False while a run of the monitor that ended earlier, by ORDER_WAIT_MAX at
+        most, isn't evaluated yet: alerts see runs in order, and a run that can't be evaluated
+        delays others no longer than that.
         """
         ...
 
-    async def slots(self, now: datetime) -> Sequence[Slot]:
-        """What NO_DATA alerts needn't wait for any more; SLOTS_AT_ONCE at most, of all projects."""
+    async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
+        """The passed slots of NO_DATA alerts of all projects; at most SLOTS_MAX."""
         ...
 
-    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
-        """Stores that an alert waits for what follows, and of a quiet slot how it stands then.
+    async def apply_slot(self, slot: MonitorSlot, evaluate: AlertEvaluator, now: datetime) -> bool:
+        """Makes an alert wait for the next slot; after a quiet slot also stores its evaluation.
 
-        Once for each slot, as `assess` does it for a run; `assess` gets that one alert.
+        Once for each slot, as `apply_run` for a run; `evaluate` gets this alert only.
         """
         ...
 
-    async def forget(self, before: datetime) -> int:
-        """Removes some changes from before an instant, of all projects; 0: none is left."""
+    async def delete_changes(self, before: datetime) -> int:
+        """Deletes a batch of changes before an instant, of all projects; 0 if none is left."""
         ...
 
 
 class Webhooks(Protocol):
-    """Whom to tell, by project but for `due`.
+    """The webhooks of each project, and their deliveries.
 
     Contract of Webhooks: tests/contracts/evaluation/alerts/test_webhooks.py. All raise
     Unavailable.
     """
 
     async def create(self, webhook: Webhook) -> Webhook:
-        """Stores it; where there's one of its id, that one.
+        """Stores it; if its id exists, returns the stored one unchanged.
 
         Raises Conflict beyond WEBHOOKS_MAX of one project.
         """
@@ -234,11 +179,11 @@ class Webhooks(Protocol):
         ...
 
     async def delete(self, project: ProjectId, webhook: UUID) -> bool:
-        """Whether there was one. Its deliveries go along: what wasn't sent yet never is."""
+        """Deletes the webhook and its deliveries, also pending ones; whether it existed."""
         ...
 
-    async def deliver(self, delivery: Delivery) -> None:
-        """Stores a message for a webhook that is there, once for each id. Raises NotFound."""
+    async def enqueue(self, delivery: Delivery) -> None:
+        """Stores a delivery, once for each id. Raises NotFound if the webhook doesn't exist."""
         ...
 
     async def deliveries(
@@ -247,28 +192,29 @@ class Webhooks(Protocol):
         """Newest first. Raises NotFound."""
         ...
 
-    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
-        """Messages whose turn it is, the longest due first; for DELIVERY_HELD nobody else's.
+    async def claim_due(self, now: datetime, limit: int) -> Sequence[tuple[Delivery, Webhook]]:
+        """Claims due deliveries for DELIVERY_LEASE, of all projects, the longest due first.
 
-        At most `most`, and at most DELIVERIES_OF_ONE to one webhook that are held by anybody.
+        At most `limit`, and so many that at most DELIVERIES_PER_WEBHOOK_MAX of a webhook are
+        claimed at a time.
         """
         ...
 
-    async def attempted(self, delivery: Delivery) -> None:
-        """Stores how an attempt went; nobody holds it then. Nothing where it is gone."""
+    async def record_attempt(self, delivery: Delivery) -> None:
+        """Stores the result of an attempt and ends the claim. Does nothing if it was deleted."""
         ...
 
-    async def forget(self, before: datetime) -> int:
-        """Removes some messages made before an instant, of all projects; 0: none is left.
+    async def delete_deliveries(self, before: datetime) -> int:
+        """Deletes a batch of deliveries created before an instant; 0 if none is left.
 
-        Never one that is still to be sent, or sent again.
+        Of all projects. Never deletes one with a pending attempt.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """How a message was received: the HTTP status, or a word for why there was none."""
+class DeliveryResult:
+    """The HTTP status of the receiver, or a word for why there was no response."""
 
     status: int | None
     error: str | None = None
@@ -278,19 +224,18 @@ class Sent:
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - what HTTP calls success
 
 
-class Courier(Protocol):
+class WebhookSender(Protocol):
     """Sends messages to webhooks.
 
-    Contract of Courier: tests/contracts/evaluation/alerts/test_webhook_sender.py.
+    Contract of WebhookSender: tests/contracts/evaluation/alerts/test_webhook_sender.py.
     """
 
-    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
-        """Within ten seconds, whatever the receiver does. Never raises: what went wrong is told.
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
+        """Takes ten seconds at most. Never raises: a failure is a result.
 
-        Signed as Standard Webhooks says: `webhook-id` is the delivery's id, `webhook-timestamp`
-        whole seconds, `webhook-signature` an HMAC-SHA256 over both and the body. Redirects are not
-        followed, no answer's body is read, and nothing inside a private network is reached unless
-        that is allowed. The name of a host is resolved once, and what was found is checked and
-        connected to.
+        Signed as Standard Webhooks defines: `webhook-id` is the delivery's id, `webhook-timestamp`
+        whole seconds, `webhook-signature` an HMAC-SHA256 over both and the body. Doesn't follow
+        redirects, doesn't read the response body, and doesn't connect to private networks unless
+        that is allowed. Resolves the host once, and connects to the address that it has checked.
         """
         ...

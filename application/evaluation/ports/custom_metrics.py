@@ -1,38 +1,24 @@
-"""The ports of a project's own metrics, and where runs find them."""
+"""The ports of custom metrics: where they are stored, and the regular expressions they use."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from domain.errors import Invalid
-from domain.evaluation.custom_metrics.custom_metric import (
-    METRICS_MAX,
-    CustomMetric,
-    Revision,
-    SelectedMetrics,
-    select_metrics,
-)
-from domain.evaluation.metrics.metric import Category
-from domain.evaluation.metrics.registry import METRIC_REGISTRY
+from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.ids import ProjectId
-
-NAMES_MAX: Final = METRICS_MAX + len(
-    METRIC_REGISTRY
-)  # that one request may name: no project has more
 
 
 class CustomMetrics(Protocol):
-    """The metrics of every project, seen one project at a time; what is written is durable.
+    """The custom metrics of every project, seen one project at a time.
 
-    Of a removed project nothing is found. Contract of CustomMetrics:
+    Writes are durable on return. A removed project has no metrics. Contract of CustomMetrics:
     tests/contracts/evaluation/custom_metrics/test_custom_metrics.py. All raise Unavailable.
     """
 
     async def create(self, metric: CustomMetric) -> CustomMetric:
-        """Stores a metric with its first revision; the one that has its id, where there is one.
+        """Stores a metric with its first revision; returns the stored one if its id exists.
 
-        Raises Conflict where its name is taken, by an archived one too, or where the project has
-        METRICS_MAX, Unavailable where it was removed, Invalid for what can't be stored.
+        Raises Conflict if its name is taken, also by an archived metric, or if the project has
+        METRICS_MAX metrics; Unavailable if the project was removed; Invalid if it can't be stored.
         """
         ...
 
@@ -44,59 +30,37 @@ class CustomMetrics(Protocol):
         """By name, archived ones included."""
         ...
 
-    async def named(self, project: ProjectId, names: Sequence[str]) -> Mapping[str, CustomMetric]:
-        """Those of some names that there are, by name; archived ones included."""
+    async def by_names(
+        self, project: ProjectId, names: Sequence[str]
+    ) -> Mapping[str, CustomMetric]:
+        """The existing metrics among the names, by name; archived ones included."""
         ...
 
     async def revisions(self, project: ProjectId, name: str) -> Sequence[Revision]:
-        """All of a metric, the newest first. Raises NotFound."""
+        """All revisions of a metric, newest first. Raises NotFound."""
         ...
 
     async def edit(
         self, project: ProjectId, name: str, edit: Callable[[CustomMetric], CustomMetric]
     ) -> CustomMetric:
-        """The metric after `edit`; a newest revision that is another one is kept beside the rest.
+        """The metric after `edit`. If `edit` gives it a new revision, the revision is added.
 
-        Edits at once for one metric come one after the other. Raises NotFound, what `edit`
-        raises, and Invalid for what can't be stored.
+        Concurrent edits of one metric are serialised. Raises NotFound, Invalid if the result
+        can't be stored, and what `edit` raises.
         """
         ...
 
 
-class Patterns(Protocol):
-    """Looks for patterns that callers write, in time that grows with the text alone.
+class RegexEngine(Protocol):
+    """Searches for patterns written by callers, in time linear in the length of the text.
 
-    Contract of Patterns: tests/contracts/evaluation/custom_metrics/test_regex.py.
+    Contract of RegexEngine: tests/contracts/evaluation/custom_metrics/test_regex.py.
     """
 
     def check(self, pattern: str) -> None:
-        """Raises Invalid for what is no pattern, or takes too much memory."""
+        """Raises Invalid if the pattern has a wrong syntax, or needs too much memory."""
         ...
 
-    def found(self, pattern: str, text: str) -> bool:
-        """As `domain.evaluation.patterns.RegexSearch`. May be called by several threads at once."""
+    def search(self, pattern: str, text: str) -> bool:
+        """As `domain.evaluation.custom_metrics.regex.RegexSearch`. Thread-safe."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """Where metrics are found by their names."""
-
-    custom: CustomMetrics
-
-    async def own(
-        self, project: ProjectId, names: Sequence[str], category: Category
-    ) -> Mapping[str, CustomMetric]:
-        """The project's own among some names. Raises Invalid for more than there can be."""
-        if category is not Category.TRACE:
-            return {}
-        distinct = list(dict.fromkeys(names))
-        if len(distinct) > NAMES_MAX:
-            raise Invalid.field("metrics", f"must hold at most {NAMES_MAX} names")
-        return await self.custom.named(project, distinct)
-
-    async def select_metrics(
-        self, project: ProjectId, names: Sequence[str], category: Category
-    ) -> SelectedMetrics:
-        """As `domain.evaluation.custom_metrics.custom_metric.select_metrics`."""
-        return select_metrics(names, category, await self.own(project, names, category))

@@ -1,4 +1,4 @@
-"""What evaluation needs from the world, beside the rows of work (assignments.py)."""
+"""The ports of scores, targets, runs, judges and embedders."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -34,16 +34,16 @@ from domain.tracing.analytics import Granularity
 
 
 class TraceScores(Protocol):
-    """The scores of traces, seen one project at a time; what is written is durable on return.
+    """The scores of traces, seen one project at a time. Writes are durable on return.
 
     Contract of TraceScores: tests/contracts/evaluation/scores/test_trace_scores.py.
     All raise Unavailable.
     """
 
     async def add(self, score: TraceScore) -> TraceScore:
-        """Stores a score of a stored trace; what is stored under its id where that is there.
+        """Stores a score of a stored trace; if its id exists, returns the stored one unchanged.
 
-        Raises NotFound where its project has no such trace, Invalid for what can't be stored.
+        Raises NotFound if the project has no such trace, Invalid if it can't be stored.
         """
         ...
 
@@ -55,39 +55,39 @@ class TraceScores(Protocol):
         now: datetime,
         author: UserId | None,
     ) -> TraceScore:
-        """The score after `patched`. Calls at once for one score lose nothing.
+        """The score after `patched`. Concurrent calls for one score lose nothing.
 
         Raises NotFound, Invalid.
         """
         ...
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        """Whether there was one to remove."""
+        """Deletes it; whether it existed."""
         ...
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[TraceScore]:
-        """Those that `matching` admits, newest first, as `paginate` says by `list_position`."""
+        """The scores that match, newest first, as `paginate` does it by `list_position`."""
         ...
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        """As `latest_by_name`; none of an unknown trace."""
+        """As `latest_by_name`; empty for an unknown trace."""
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        """All that a run has written, newest first."""
+        """All scores that a run has written, newest first."""
         ...
 
 
 class SessionScores(Protocol):
-    """The scores of sessions; of `TraceScores` all that regards projects.
+    """The scores of sessions, with the guarantees of `TraceScores`.
 
     Contract of SessionScores: tests/contracts/evaluation/scores/test_session_scores.py.
     """
 
     async def add(self, score: SessionScore) -> SessionScore:
-        """As `TraceScores.add`. A session is there while a trace has its id."""
+        """As `TraceScores.add`. A session exists while a trace has its id."""
         ...
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool: ...
@@ -97,16 +97,16 @@ class SessionScores(Protocol):
     ) -> Page[SessionScore]: ...
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        """All of it, newest first."""
+        """All scores of the session, newest first."""
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]: ...
 
 
 class ScoreAnalytics(Protocol):
-    """Figures over scores, as the functions of `domain.evaluation.score_analytics`.
+    """Analytics over scores, as the functions of `domain.evaluation.scores.analytics`.
 
-    Of the scores of one kind of target made within some bounds. Contract of ScoreAnalytics:
+    Over the scores of one kind of target, created within bounds. Contract of ScoreAnalytics:
     tests/contracts/evaluation/scores/test_score_analytics.py. All raise Unavailable.
     """
 
@@ -136,61 +136,59 @@ class ScoreAnalytics(Protocol):
     async def comparison(
         self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
-        """Raises Invalid for a position that is none of this list."""
+        """Raises Invalid for a position of another list."""
         ...
 
 
 class Targets(Protocol):
-    """What there is to evaluate: stored traces and sessions, by project.
+    """The traces and sessions to evaluate, by project.
 
     Contract of Targets: tests/contracts/evaluation/runs/test_targets.py. All raise
     Unavailable.
     """
 
     async def traces(
-        self, project: ProjectId, selection: TraceSelection, most: int
+        self, project: ProjectId, selection: TraceSelection, limit: int
     ) -> Sequence[Target]:
-        """The ids of the traces that a selection admits, ascending; the first `most` + 1."""
+        """The ids of the traces that match a selection, ascending; the first `limit` + 1."""
         ...
 
     async def sessions(
-        self, project: ProjectId, selection: SessionSelection, most: int
+        self, project: ProjectId, selection: SessionSelection, limit: int
     ) -> Sequence[Target]:
-        """As `select_sessions`, as bounded as `traces`."""
+        """As `select_sessions`; the first `limit` + 1, as `traces`."""
         ...
 
-    async def subject(
+    async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
-        """A trace to measure, with the outputs before it in its session.
+        """A trace to evaluate, with the outputs of earlier traces of its session.
 
-        Where it is gone, or has more than SPANS_MAX spans, what that makes of every metric; it
-        isn't read then. Of an earlier trace that has more, only its own output is looked at.
+        If it is gone, or has more than SPANS_MAX spans, the outcome for every metric, without
+        reading it. If an earlier trace has more spans, only its own output is read.
         """
         ...
 
-    async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
+    async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         """The traces of a session, by (started_at, id); at most SESSION_TRACES_MAX + 1."""
         ...
 
 
 class Runs(Protocol):
-    """The runs of every project, seen one project at a time. What is written is durable on return.
+    """The runs of every project, seen one project at a time. Writes are durable on return.
 
-    A target that is finished counts with what its metrics came to then, whatever becomes of its
-    scores; one that is queued or running with its scores as they are, and of one that waits for
-    that, all is pending. So a run that is over always tells the same. What cancelling closes
-    isn't evaluated, and its open scores are skipped.
+    Progress counts a finished target with the outcomes that it had then, even if its scores change
+    later, so the counts of a final run never change. A queued or running target counts with its
+    present scores, a waiting one as all pending. Cancelling skips the open scores of targets.
     Contract of Runs: tests/contracts/evaluation/runs/test_runs.py. All raise
     Unavailable.
     """
 
     async def create(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
-        """Stores a run and all of its work, or nothing; `work` in the order it is to be done.
+        """Stores a run and its work, atomically; `work` in the order of evaluation.
 
-        Each of its `targets` has one assignment. Where there's a run of its id, that one, and
-        nothing is stored. Raises Invalid for what can't be stored, Unavailable where the project
-        was removed.
+        Each of its `targets` has one work item. If the id exists, returns that run and stores
+        nothing. Raises Invalid if it can't be stored, Unavailable if the project was removed.
         """
         ...
 
@@ -201,41 +199,40 @@ class Runs(Protocol):
     async def page(
         self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
     ) -> Page[RunProgress]:
-        """By creation, newest first, as `paginate` says."""
+        """By creation, newest first, as `paginate` does it."""
         ...
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
-        """A run with those executions that FAILED, signals included, by target and metric.
+        """A run with its FAILED executions, signals included, by target and metric.
 
         Raises NotFound.
         """
         ...
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
-        """The run after `cancelled`, with every PENDING score of it skipped.
+        """The run after `cancelled`, with all its PENDING scores skipped.
 
-        No execution begins after it. The scores of a large one are skipped in pieces: what is
-        asked meanwhile finds it live, with nothing left to be claimed, and after an interruption
-        whoever cancels or plans it goes on. The status and the last of them change together.
-        Raises NotFound, Conflict.
+        No execution begins afterwards. A large run is cancelled in batches: until the last one it
+        reads as RUNNING, but nothing can be claimed. The status changes with the last batch. An
+        interrupted cancellation is resumed by the next cancel or plan. Raises NotFound, Conflict.
         """
         ...
 
     async def delete(
         self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool
     ) -> None:
-        """Cancels it where it is live, then removes it and its work.
+        """Cancels it if it is live, then deletes it and its work.
 
-        Its scores stay, of no run then, or go with it. A large one goes in pieces, the run itself
-        last: after an interruption the rest is still there, for the next call. Raises NotFound.
+        Its scores are deleted, or stay without a run. A large run is deleted in batches, the run
+        itself last; after an interruption the next call deletes the rest. Raises NotFound.
         """
         ...
 
 
 type OnFault = Callable[[ScoreId, Exception], None]
-"""Tells whoever runs the process what nobody expected, and which score is FAILED for it."""
+"""Reports an unexpected error to the log, and the score that FAILED because of it."""
 
-EMBEDDED_MAX: Final = 256  # texts of one call
+EMBEDDED_MAX: Final = 256  # texts in a call
 
 
 class Judge(Protocol):
@@ -261,7 +258,7 @@ class Judge(Protocol):
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of one length; `key` names it, as a part of fingerprints.
+    """Turns texts into vectors of the same length; `key` names it in fingerprints.
 
     Contract of Embedder: tests/contracts/evaluation/judging/test_embedder.py.
     """
@@ -270,7 +267,7 @@ class Embedder(Protocol):
     def key(self) -> str: ...
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """One vector a text, in order, of at most EMBEDDED_MAX texts: else ValueError.
+        """One vector for each text, in order. ValueError for more than EMBEDDED_MAX texts.
 
         A text without words gives the zero vector. Raises as Judge does.
         """

@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from application.ports import Clock
-from application.pricing.model_prices import ModelPrices
+from application.pricing.ports import ModelPrices
 from application.tracing.ports import PriceBook
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
@@ -100,7 +100,7 @@ class Reservation:
 class Budgets(Protocol):
     """What may be spent, and what has been spent or reserved.
 
-    `OpenOrganization.put_budget` sets what a project may spend. A reservation that is never
+    `LockedOrganization.put_budget` sets what a project may spend. A reservation that is never
     settled, because its process was killed, counts as spent. Contract of Budgets:
     tests/contracts/evaluation/judging/test_budgets.py. All raise Unavailable.
     """
@@ -136,7 +136,7 @@ class Pricings:
 
     async def of(self, project: ProjectId) -> Pricing:
         """Raises Unavailable."""
-        return pricing_of((await self.own.of([project]))[project], self.book.price)
+        return pricing_of((await self.own.for_projects([project]))[project], self.book.price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,30 +1,30 @@
-"""The ports of monitors: which there are, which are due, and what they have looked at."""
+"""The ports of monitors: stored monitors, the change feed, and leader election."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from application.evaluation.ports.work_queue import UNHEARD
+from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest
 
-DUE_MAX: Final = 1_000  # monitors of one look
-LEADER_GONE: Final = UNHEARD  # within it another scheduler goes on
+DUE_MAX: Final = 1_000  # monitors of one read
+LEADER_TIMEOUT: Final = ANNOUNCE_TIMEOUT  # within it another process becomes leader
 
 
 class Monitors(Protocol):
-    """The monitors of every project, seen one project at a time but for `due`.
+    """The monitors of every project, seen one project at a time; only `list_due` reads all.
 
-    What is written is durable on return. All raise Unavailable.
+    Writes are durable on return. All raise Unavailable.
     Contract of Monitors: tests/contracts/evaluation/monitors/test_monitors.py.
     """
 
     async def create(self, monitor: Monitor) -> Monitor:
-        """Stores it; where there's one of its id, that one.
+        """Stores it; if its id exists, returns the stored one unchanged.
 
-        Raises Invalid for what can't be stored, Unavailable where the project was removed.
+        Raises Invalid if it can't be stored, Unavailable if the project was removed.
         """
         ...
 
@@ -35,7 +35,7 @@ class Monitors(Protocol):
     async def page(
         self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        """By creation, newest first, as `paginate` says."""
+        """By creation, newest first, as `paginate` does it."""
         ...
 
     async def edit(
@@ -43,51 +43,52 @@ class Monitors(Protocol):
     ) -> Monitor:
         """The monitor after `edit`, a pure function that may be called more than once.
 
-        Edits at once lose nothing. Raises NotFound, Invalid, and what `edit` raises.
+        Concurrent edits lose nothing. Raises NotFound, Invalid, and what `edit` raises.
         """
         ...
 
     async def delete(self, project: ProjectId, monitor: MonitorId) -> bool:
-        """Whether there was one. Its runs stay, of no monitor then."""
+        """Deletes it; whether it existed. Its runs stay, without a monitor."""
         ...
 
     async def runs(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
-        """What it has run, newest first. Raises NotFound."""
+        """The runs of the monitor, newest first. Raises NotFound."""
         ...
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         """The ACTIVE monitors of all projects whose slot has come, the longest due first.
 
-        At most DUE_MAX; where there are more, those after the last of them are asked for next.
+        At most DUE_MAX; call again with the last one for more.
         """
         ...
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
-        """Stores what became of a monitor and the run it made, in one transaction, or nothing.
+        """Stores the monitor after it has used a slot, and its run, in one transaction.
 
-        Only where it is still as `before`: whoever edits, pauses, deletes or fires it meanwhile
-        goes first, and False is the answer. So a slot is used once, however many look. False also
-        where there is a run of that id.
+        Stores nothing and returns False if the monitor isn't as `before` any more: it was edited,
+        paused, deleted, or used the slot meanwhile. So a slot is used once, however many processes
+        try. False also if a run with this id exists.
         """
         ...
 
 
-class Changed(Protocol):
-    """What was written since somebody looked last, by project.
+class ChangeFeed(Protocol):
+    """The traces and sessions that were written since a watermark, by project.
 
-    By when the service stored it and never by what clients say: what comes late counts. Contract
-    of Changed: tests/contracts/evaluation/monitors/test_change_feed.py. All raise Unavailable.
+    By the time at which the service stored them, not by times of clients: late data counts.
+    Contract of ChangeFeed: tests/contracts/evaluation/monitors/test_change_feed.py. All raise
+    Unavailable.
     """
 
-    async def edge(self) -> Watermark:
-        """How far one can look: nothing before it will ever be written any more.
+    async def readable_until(self) -> Watermark:
+        """The newest watermark before which nothing will be written any more.
 
-        SETTLING before now by the clock that stamps what is written, or earlier while writes that
-        began before are under way.
+        SETTLE_DELAY before now, by the clock that stamps writes; earlier while older writes are in
+        progress.
         """
         ...
 
@@ -97,33 +98,32 @@ class Changed(Protocol):
         selection: Selection,
         after: Watermark | None,
         upto: Watermark,
-        most: int,
+        limit: int,
     ) -> Sequence[Target]:
-        """Of what `selection` admits that was written after one mark and not after the other.
+        """The targets that match and were written after one watermark, up to the other.
 
-        Of a trace its last write counts, and one that changes nothing is none. A session counts
-        by any of its traces, selected or not; whether it is admitted is judged by all of its
-        selected ones. Ascending, the first `most` + 1. None is from the beginning.
+        None: from the beginning. The last write of a trace counts; a write that changes nothing
+        doesn't. A session counts if any of its traces was written, selected or not; whether it
+        matches depends on all its selected traces. Ascending, the first `limit` + 1.
         """
         ...
 
 
-class Leadership(Protocol):
-    """One of many processes does what one alone should do.
+class LeaderElection(Protocol):
+    """Elects one of many processes for work that one process should do.
 
-    It saves work and no more: two that lead for a moment, as after a break of the network, have
-    to be harmless.
-    Contract of Leadership: tests/contracts/evaluation/monitors/test_leader_election.py.
+    This only saves work: two leaders for a moment, as after a network partition, must be harmless.
+    Contract of LeaderElection: tests/contracts/evaluation/monitors/test_leader_election.py.
     """
 
-    async def is_ours(self) -> bool:
-        """Whether this process leads, from now on at the latest until it ends or is cut off.
+    async def is_leader(self) -> bool:
+        """Whether this process is the leader; it stays so until it ends or is disconnected.
 
-        Whoever leads keeps it; where nobody does, who asks gets it. Never raises: what can't be
-        found out is no leadership. Another's death is noticed within LEADER_GONE.
+        The current leader stays leader; without one, the caller becomes leader. Never raises: if
+        it can't be determined, False. Another process takes over within LEADER_TIMEOUT.
         """
         ...
 
     async def close(self) -> None:
-        """Lets another lead, until this process is asked again. Never raises."""
+        """Resigns, until this process asks again. Never raises."""
         ...

@@ -1,10 +1,10 @@
-"""The port of the workers' half: rows of work, who has which, and the scores they end in.
+"""The port of the work queue: rows of work, their leases, and the scores they end in.
 
     unplanned ──plan──▶ waiting ──dispatch──▶ queued ──claim──▶ running ──close──▶ done
                                                 ▲                  ├──postpone──▶ queued, later
-                                                └──lease ran out───┘──bury──▶ dead
+                                                └──lease expired───┘──too many attempts──▶ dead
 
-Cancelling, or deleting, closes every row at once.
+Cancelling or deleting a run closes all its rows at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,27 +12,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from application.jobs import Job, TargetDue
+from application.jobs import EvaluateTargetJob, Job
 from domain.evaluation.runs.run import EvalRun, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import TraceScore
 from domain.ids import ProjectId, RunId, TraceId
 
 LEASE: Final = timedelta(minutes=2)  # renewed with every metric that is finished
-LATELY: Final = timedelta(seconds=5)  # but not one that was given so lately, which costs a lock
-UNHEARD: Final = timedelta(seconds=60)  # after that a message counts as lost
-IN_FLIGHT_MAX: Final = 32  # targets of one project, queued or running: a default
-ATTEMPTS_MAX: Final = 5  # of one target, killed workers included
-PLANNED_AT_ONCE: Final = 1_000  # targets of one transaction
-OVERDUE_MAX: Final = 1_000  # jobs that are found at once
+RENEW_DEBOUNCE: Final = timedelta(seconds=5)  # a younger lease isn't renewed: that costs a lock
+ANNOUNCE_TIMEOUT: Final = timedelta(seconds=60)  # then an unclaimed message counts as lost
+IN_FLIGHT_TARGETS_MAX: Final = 32  # of a project, queued or running: a default
+ATTEMPTS_MAX: Final = 5  # of a target, those of killed workers included
+PLANNED_TARGETS_BATCH: Final = 1_000  # in one transaction
+OVERDUE_JOBS_MAX: Final = 1_000  # of one read
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A target that a worker has until its lease runs out, for the `attempt`th time, from 1.
+    """A target that a worker holds until its lease expires, for the `attempt`th time, from 1.
 
-    `metrics` are those whose scores are PENDING still, in their order; of a target whose scores
-    are all there none.
+    `metrics` are those whose scores are still PENDING, in order; empty if all have scores.
     """
 
     run: EvalRun
@@ -43,127 +42,123 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SignalKey:
-    """What a signal has to agree in to be used again: who judges how, and what is judged."""
+    """What a stored signal must match to be reused: how it is judged, and the evidence."""
 
     fingerprint: str
     evidence_hash: str
 
 
-class Assignments(Protocol):
-    """What runs have to do, row by row, and by whom it is being done.
+class WorkQueue(Protocol):
+    """The work of runs, one row for each target, and which worker holds it.
 
-    Postgres holds the truth: a message only says where to look. Every method but `overdue` is one
-    transaction. Of a removed project nothing is found or done. Whose lease ran out can close or
-    postpone nothing that somebody else was given. Whoever closes the last row of a run settles
-    the run with it, so that nobody ever sees a final run with a PENDING score. Contract of
-    Assignments: tests/contracts/evaluation/work_queue/test_work_queue.py. All raise
+    The database is the truth: a message only says where to look. Every method but
+    `requeue_overdue` is one transaction. A removed project has no work. A worker whose lease
+    expired can't close or postpone a target that another worker has claimed. Closing the last row
+    of a run settles the run in the same transaction, so a final run never has a PENDING score.
+    Contract of WorkQueue: tests/contracts/evaluation/work_queue/test_work_queue.py. All raise
     Unavailable.
     """
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
-        """Writes the PENDING scores of the next PLANNED_AT_ONCE targets of a PENDING run.
+        """Writes the PENDING scores of the next PLANNED_TARGETS_BATCH targets of a PENDING run.
 
-        With the last of them the run is RUNNING. Whether there is more to plan; False where the
-        run isn't there, or isn't PENDING. Goes on with cancelling one, where that was interrupted.
+        The last batch makes the run RUNNING. Whether there is more to plan; False if the run
+        doesn't exist or isn't PENDING. Resumes an interrupted cancellation.
         """
         ...
 
-    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[TargetDue]:
-        """Takes targets of the project's RUNNING runs that are to be announced now.
+    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[EvaluateTargetJob]:
+        """Takes targets of the project's RUNNING runs, to be announced now.
 
-        So many that no more than the window of the adapter are queued or running for one
-        project. The next one is always of the run that has the fewest in flight, of equals the
-        one that was made first, and of each in its order. So a large run never stands before a
-        small one, of another project or of the same.
+        As many as the limit of the adapter on targets in flight in a project allows. The next
+        target is always of the run with the fewest in flight, then of the oldest run, in the run's
+        order. So a large run never blocks a small one, in the same or another project.
         """
         ...
 
     async def claim(
         self, project: ProjectId, run: RunId, target: Target, now: datetime
     ) -> Claim | None:
-        """The target, for LEASE from now; None where somebody else has it or nothing is to be done.
+        """The target, leased for LEASE; None if another worker has it or there is nothing to do.
 
-        What is queued for later, and what waits to be announced, isn't given. One that was
-        claimed ATTEMPTS_MAX times is buried instead: its open scores FAIL with the code that it
-        was last postponed for, else `internal`.
+        Targets postponed to later, or not dispatched yet, can't be claimed. One that was claimed
+        ATTEMPTS_MAX times becomes dead instead: its open scores FAIL with the code of its last
+        postponement, else `internal`.
         """
         ...
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
-        """Writes what a metric came to, and renews the lease. Whether it was written.
+        """Writes the outcome of a metric, and renews the lease. Whether it was written.
 
-        Only a PENDING score is: one that a person wrote meanwhile stays, as does one of a run
-        that was cancelled, or that another worker wrote. A False is no reason to stop. Raises
-        Invalid for what can't be stored.
+        Only a PENDING score is overwritten: not one that a person or another worker wrote
+        meanwhile, nor one of a cancelled run. After False the worker may go on. Raises Invalid if
+        it can't be stored.
         """
         ...
 
     async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
-        """As `record`, of several metrics, all or none; how many of them were written."""
+        """As `record` for several metrics, atomically; how many were written."""
         ...
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
-        """Adds a signal of a session run, unless one of its id is there; renews the lease.
+        """Adds a signal of a session run, unless its id exists; renews the lease.
 
-        Of a trace that is gone, or a run that is over, nothing is added. Raises Invalid for what
-        can't be stored.
+        Does nothing if the trace is gone or the run is over. Raises Invalid if it can't be stored.
         """
         ...
 
     async def renew(self, claim: Claim, now: datetime) -> None:
-        """LEASE from now for who has the target still, and has nothing to write."""
+        """Renews the lease for LEASE, if the worker still has it."""
         ...
 
-    async def signals(
+    async def find_signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
-        """Of each name of `wanted` the newest score of the trace that a run wrote and has its key.
+        """For each name of `wanted` the newest score of the trace by a run, with this key.
 
-        SCORED, NUMERIC and AUTOMATED ones only; whatever run it was, also one that has been
-        deleted since. In no order.
+        Only SCORED, NUMERIC and AUTOMATED ones, of any run, also a deleted one. In no order.
         """
         ...
 
     async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
-        """Whether the run is RUNNING still: asked before each metric.
+        """Whether the run is still RUNNING; called before each metric.
 
-        With the trace that a judge is about to be asked about: whether that is there too.
+        With a trace, before a judge is asked about it: whether the trace exists, too.
         """
         ...
 
-    async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:
-        """The target is done. What is to be announced in its place, as `dispatch`.
+    async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
+        """Marks the target done. The jobs to be announced in its place, as `dispatch`.
 
-        A score of it that is PENDING in spite of that becomes FAILED `internal`.
+        A score of it that is still PENDING becomes FAILED `internal`.
         """
         ...
 
     async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
-        """Puts the target back, to be claimed at `until` or later; `overdue` finds it then.
+        """Releases the target, to be claimed at `until` or later; `requeue_overdue` finds it.
 
-        It keeps its place among those in flight: the window has no room for another. Buries it
-        where this was the last attempt: its open scores FAIL with `code` then.
+        It still counts as in flight. If this was the last attempt, it becomes dead: its open
+        scores FAIL with `code`.
         """
         ...
 
-    async def overdue(self, now: datetime) -> Sequence[Job]:
-        """What has to be announced again, across all projects: at most OVERDUE_MAX jobs.
+    async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
+        """The jobs to announce again, across all projects, marked as announced now.
 
-        Runs that nobody has planned for UNHEARD; targets whose lease has run out, that nobody
-        has claimed for UNHEARD since they were announced, or that were postponed until now. Each
-        counts as announced now. Targets of projects that have waiting ones and room in their
-        window are dispatched.
+        At most OVERDUE_JOBS_MAX: runs not planned within ANNOUNCE_TIMEOUT; targets whose lease has
+        expired, that weren't claimed within ANNOUNCE_TIMEOUT, or whose postponement has ended.
+        Also dispatches targets of projects with waiting ones and free capacity.
         """
         ...
 
-    async def oldest_waiting(self, now: datetime) -> timedelta | None:
-        """For how long the oldest thing that could be done has waited, across all projects.
+    async def oldest_wait(self, now: datetime) -> timedelta | None:
+        """How long the oldest ready work has waited, across all projects; None without any.
 
-        Runs to be planned, targets that are queued and due, or whose lease has run out; those
-        whose turn hasn't come don't count. None where nothing waits.
+        Ready are runs to be planned, targets that are queued and due, and those whose lease has
+        expired; not targets that wait for capacity.
         """
         ...
 
-    async def dead(self) -> int:
-        """How many targets were buried, of runs that are still there; at most OVERDUE_MAX."""
+    async def count_dead(self) -> int:
+        """The number of dead targets of existing runs; at most OVERDUE_JOBS_MAX."""
         ...

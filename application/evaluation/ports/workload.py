@@ -1,28 +1,28 @@
-"""How much there is to evaluate, over all projects: for whoever watches the installation."""
+"""The port of the workload: how much there is to evaluate, over all projects, for monitoring."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-COUNTED_MAX: Final = 10_000  # rows of each kind; nobody needs to know how many more there are
-# A target counts in the first band that its age is below; in the last one else.
-AGES: Final = {
+COUNTED_ROWS_MAX: Final = 10_000  # of each kind; a larger number would say nothing more
+# A target counts in the first band whose limit is above its age, else in the last one.
+AGE_LIMITS: Final = {
     "10s": timedelta(seconds=10),
     "1m": timedelta(minutes=1),
     "5m": timedelta(minutes=5),
     "1h": timedelta(hours=1),
 }
-OLDER: Final = "more"
-BANDS: Final = (*AGES, OLDER)
+OLDEST_BAND: Final = "more"
+AGE_BANDS: Final = (*AGE_LIMITS, OLDEST_BAND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Each number at most COUNTED_MAX.
+    """Counts, each at most COUNTED_ROWS_MAX.
 
-    `queued` are targets that a worker could begin, by the band of their age; all BANDS are there.
-    `running` are those that workers have. Those whose turn hasn't come aren't counted.
+    `queued` are targets that a worker could claim, by age band, with all AGE_BANDS. `running` are
+    those that workers have. Targets that wait for capacity aren't counted.
     """
 
     pending_runs: int
@@ -31,17 +31,17 @@ class Workload:
     running: int
 
 
-def band_of(age: timedelta) -> str:
-    """Which of BANDS."""
-    return next((name for name, below in AGES.items() if age < below), OLDER)
+def age_band(age: timedelta) -> str:
+    """The band of AGE_BANDS that an age belongs to."""
+    return next((name for name, limit in AGE_LIMITS.items() if age < limit), OLDEST_BAND)
 
 
 class Workloads(Protocol):
-    """The workload of all projects but those that were removed.
+    """The workload of all projects, without removed ones.
 
     Contract of Workloads: tests/contracts/evaluation/work_queue/test_workloads.py.
     """
 
     async def workload(self, now: datetime) -> Workload:
-        """What there is to do at `now`. Raises Unavailable."""
+        """The workload at `now`. Raises Unavailable."""
         ...

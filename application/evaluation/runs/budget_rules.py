@@ -1,4 +1,4 @@
-"""What runs and monitors may be bounded by, and what a run has taken."""
+"""Rules on votes and budgets of runs and monitors; the usage of a run."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,8 +17,8 @@ from domain.tracing.usage import Pricing
 
 
 @dataclass(frozen=True, slots=True)
-class SpendingRules:
-    """How often a question may be asked, and what all of a run's may cost."""
+class BudgetRules:
+    """Validates votes and budgets. A service that runs and monitors share."""
 
     prices: Pricings
     clock: Clock
@@ -26,19 +26,19 @@ class SpendingRules:
     def check(
         self, pricing: Pricing, votes: int, max_cost_usd: Decimal | None, *models: str
     ) -> None:
-        """Raises Invalid, naming `votes` or `max_cost_usd`; `pricing` is that of the project.
+        """Raises Invalid, naming `votes` or `max_cost_usd`; `pricing` is the project's.
 
-        Where one of the judges has no price nobody could keep to a bound; the keyless one costs
-        nothing.
+        A budget needs a price for every judge, or it couldn't be enforced. The heuristic judge
+        costs nothing.
         """
         validate_votes(votes)
         if max_cost_usd is None:
             return
         validate_budget(max_cost_usd, "max_cost_usd")
-        unpriced = next((one for one in models if not self._is_priced(pricing, one)), None)
+        unpriced = next((model for model in models if not self._is_priced(pricing, model)), None)
         if unpriced is not None:
-            what_to_do = "give it one by POST /model-prices, or leave this out"
-            raise Invalid.field("max_cost_usd", f"{unpriced} has no price: {what_to_do}")
+            advice = "give it one by POST /model-prices, or leave this out"
+            raise Invalid.field("max_cost_usd", f"{unpriced} has no price: {advice}")
 
     def _is_priced(self, pricing: Pricing, model: str) -> bool:
         if provider_of(model) == JudgeKind.HEURISTIC:
@@ -53,6 +53,6 @@ class ReadRunUsage:
     ledger: Ledger
 
     async def __call__(self, project: ProjectId, run: RunId) -> Spending:
-        """What its judges have taken so far. Raises NotFound, Unavailable."""
+        """What its judges have used so far. Raises NotFound, Unavailable."""
         await self.runs.get(project, run)
         return await self.ledger.of_run(project, run)

@@ -1,12 +1,12 @@
-"""Whether what is to be evaluated is being evaluated: the part `queue` of the service."""
+"""The health check `queue`: whether waiting work is being done."""
 
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from application.evaluation.ports.work_queue import Assignments
-from application.ports import Clock, PartState
+from application.evaluation.ports.work_queue import WorkQueue
+from application.ports import Clock, HealthStatus
 from application.workers import Workers
 from domain.errors import Failure
 
@@ -14,37 +14,37 @@ CHECK_MAX_S: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class BacklogPart:
-    """Ready while nothing that a worker could begin has waited for longer than `age_max`.
+class QueueHealthCheck:
+    """Ok while no ready work has waited for longer than `age_max`.
 
-    Tells also of targets that were given up; a retry takes them up again.
+    The detail also counts dead targets; retrying their runs evaluates them again.
     """
 
-    assignments: Assignments
+    work_queue: WorkQueue
     workers: Workers
     clock: Clock
     age_max: timedelta
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         try:
             async with asyncio.timeout(CHECK_MAX_S):
                 now = self.clock()
-                age = await self.assignments.oldest_waiting(now)
-                dead = await self.assignments.dead()
-                attendance = await self.workers.attendance(now)
+                age = await self.work_queue.oldest_wait(now)
+                dead = await self.work_queue.count_dead()
+                status = await self.workers.status(now)
         except TimeoutError:
-            return PartState(ok=False, detail=f"no answer within {CHECK_MAX_S} s")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            told = error.message if isinstance(error, Failure) else type(error).__name__
-            return PartState(ok=False, detail=told)
+            return HealthStatus(ok=False, detail=f"no answer within {CHECK_MAX_S} s")
+        except Exception as error:  # noqa: BLE001 - any error is a status
+            reason = error.message if isinstance(error, Failure) else type(error).__name__
+            return HealthStatus(ok=False, detail=reason)
         is_late = age is not None and age > self.age_max
         words = []
         if age is not None:
             words.append(f"the oldest job has waited {age.total_seconds():.0f} s")
-            if said := attendance.said(now):
-                words.append(said)
+            if problem := status.problem(now):
+                words.append(problem)
             elif is_late:
-                words.append(f"workers don't get to it: {attendance.alive}")
+                words.append(f"workers don't get to it: {status.alive}")
         if dead:
             words.append(f"{dead} targets were given up: see the log, then retry their runs")
-        return PartState(ok=not is_late, detail="; ".join(words) or None)
+        return HealthStatus(ok=not is_late, detail="; ".join(words) or None)

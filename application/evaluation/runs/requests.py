@@ -1,6 +1,6 @@
-"""Runs: starting them over what matches or what is named, retrying, cancelling, reading.
+"""Runs: starting them by filter or ids, retrying, cancelling, deleting and reading them.
 
-A run that is stored will be done, whether or not a worker could be told of it.
+A stored run will be evaluated, even if the message to the workers is lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from application.evaluation.ports.custom_metrics import Shelf
+from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, SessionScores, Targets, TraceScores
-from application.evaluation.runs.budget_rules import SpendingRules
-from application.jobs import Jobs, RunDue
+from application.evaluation.runs.budget_rules import BudgetRules
+from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
 from domain.evaluation.custom_metrics.custom_metric import SelectedMetrics, check_judge_models
 from domain.evaluation.judging.models import JudgeModels
@@ -46,8 +46,8 @@ CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Categ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is asked of a run, whatever it is about. `signal_weights` are of session runs only."""
+class RunRequest:
+    """The options of a run. `signal_weights` are for session runs only."""
 
     metrics: Sequence[str]
     name: str | None = None
@@ -59,161 +59,169 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """Where orders become runs: what they may ask for, where they are kept, who is told."""
+class RunFactory:
+    """Creates runs from requests: validates, stores, enqueues. A service of several use cases."""
 
     runs: Runs
     jobs: Jobs
     models: JudgeModels
-    spending: SpendingRules
-    shelf: Shelf
+    spending: BudgetRules
+    catalogue: MetricCatalogue
     clock: Clock
 
-    async def checked(
-        self, project: ProjectId, of: TargetType, order: Order
+    async def validate(
+        self, project: ProjectId, of: TargetType, request: RunRequest
     ) -> tuple[SelectedMetrics, str]:
-        """The metrics of an order, and its model.
+        """The selected metrics, and the model.
 
-        Raises Invalid, also for weights, votes, and what it may cost.
+        Raises Invalid, also for weights, votes, and the budget.
         """
-        validate_weights(order.signal_weights)
-        picked = await self.shelf.select_metrics(project, order.metrics, CATEGORIES[of])
-        model = self.models.select(order.model)
-        check_judge_models(picked, model, self.models)
+        validate_weights(request.signal_weights)
+        selected = await self.catalogue.select_metrics(project, request.metrics, CATEGORIES[of])
+        model = self.models.select(request.model)
+        check_judge_models(selected, model, self.models)
         pricing = await self.spending.prices.of(project)
-        self.spending.check(pricing, order.votes, order.max_cost_usd, *picked.judges(model))
-        return picked, model
+        self.spending.check(pricing, request.votes, request.max_cost_usd, *selected.judges(model))
+        return selected, model
 
-    async def drafted(
+    async def build(
         self,
         project: ProjectId,
         new: RunId,
         of: TargetType,
-        order: Order,
+        request: RunRequest,
         *,
         targets: int,
         filters: JsonText = EMPTY_OBJECT,
     ) -> EvalRun:
-        """The run that an order is for, which isn't stored. Raises Invalid."""
-        picked, model = await self.checked(project, of, order)
+        """The run of a request, which isn't stored yet. Raises Invalid."""
+        selected, model = await self.validate(project, of, request)
         return EvalRun(
             id=new,
             project_id=project,
             target_type=of,
-            name=order.name,
-            metrics=picked.names,
+            name=request.name,
+            metrics=selected.names,
             targets=targets,
             filters=filters,
-            sampling_rate=order.sampling_rate,
+            sampling_rate=request.sampling_rate,
             model=model,
-            signal_weights=order.signal_weights,
-            definitions=picked.definitions,
-            votes=order.votes,
-            max_cost_usd=order.max_cost_usd,
+            signal_weights=request.signal_weights,
+            definitions=selected.definitions,
+            votes=request.votes,
+            max_cost_usd=request.max_cost_usd,
             created_at=self.clock(),
         )
 
-    async def opened(
+    async def create(
         self,
         project: ProjectId,
         new: RunId,
         of: TargetType,
-        order: Order,
+        request: RunRequest,
         *,
         targets: Sequence[Target],
         filters: JsonText,
     ) -> RunProgress:
-        """The run over these targets, in their order. Raises Invalid."""
+        """Creates the run over these targets, in their order. Raises Invalid."""
         count = len(targets)
-        run = await self.drafted(project, new, of, order, targets=count, filters=filters)
-        return await self.stored(run, [WorkItem(target, run.metrics) for target in targets])
+        run = await self.build(project, new, of, request, targets=count, filters=filters)
+        return await self.store_and_enqueue(
+            run, [WorkItem(target, run.metrics) for target in targets]
+        )
 
-    async def stored(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
-        """Stores a run, or finds it, and tells the workers of it."""
+    async def store_and_enqueue(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
+        """Stores a run, unless its id exists, and enqueues its planning."""
         progress = await self.runs.create(run, work)
         if progress.run.status is RunStatus.PENDING:
-            await self.jobs.send(RunDue(run.project_id, run.id))
+            await self.jobs.send(PlanRunJob(run.project_id, run.id))
         return progress
 
 
 @dataclass(frozen=True, slots=True)
 class StartTraceRun:
-    """Over a share of the traces that match."""
+    """Starts a run over a sample of the traces that match."""
 
-    desk: Desk
+    run_factory: RunFactory
     targets: Targets
 
     async def __call__(
-        self, project: ProjectId, new: RunId, order: Order, selection: TraceSelection
+        self, project: ProjectId, new: RunId, request: RunRequest, selection: TraceSelection
     ) -> RunProgress:
         """The run, or the one that has the id `new` already.
 
-        Raises Invalid for a metric that is unknown, archived, or needs another judge, a model
-        that isn't allowed, and where nothing matches or too much does.
+        Raises Invalid for a metric that is unknown, archived, or needs another judge, for a model
+        that isn't allowed, and if no traces or too many match.
         """
-        await self.desk.checked(project, TargetType.TRACE, order)
-        found = validate_target_count(await self.targets.traces(project, selection, TARGETS_MAX))
-        taken = sampled(found, order.sampling_rate, str(project))
+        await self.run_factory.validate(project, TargetType.TRACE, request)
+        matching = validate_target_count(await self.targets.traces(project, selection, TARGETS_MAX))
+        targets = sampled(matching, request.sampling_rate, str(project))
         filters = filters_as_given(selection)
-        return await self.desk.opened(
-            project, new, TargetType.TRACE, order, targets=taken, filters=filters
+        return await self.run_factory.create(
+            project, new, TargetType.TRACE, request, targets=targets, filters=filters
         )
 
 
 @dataclass(frozen=True, slots=True)
 class StartSessionRun:
-    """Over a share of the sessions that match."""
+    """Starts a run over a sample of the sessions that match."""
 
-    desk: Desk
+    run_factory: RunFactory
     targets: Targets
 
     async def __call__(
-        self, project: ProjectId, new: RunId, order: Order, selection: SessionSelection
+        self, project: ProjectId, new: RunId, request: RunRequest, selection: SessionSelection
     ) -> RunProgress:
         """As StartTraceRun."""
-        await self.desk.checked(project, TargetType.SESSION, order)
-        found = validate_target_count(await self.targets.sessions(project, selection, TARGETS_MAX))
-        taken = sampled(found, order.sampling_rate, str(project))
-        filters = filters_as_given(selection, order.signal_weights)
-        return await self.desk.opened(
-            project, new, TargetType.SESSION, order, targets=taken, filters=filters
+        await self.run_factory.validate(project, TargetType.SESSION, request)
+        matching = validate_target_count(
+            await self.targets.sessions(project, selection, TARGETS_MAX)
+        )
+        targets = sampled(matching, request.sampling_rate, str(project))
+        filters = filters_as_given(selection, request.signal_weights)
+        return await self.run_factory.create(
+            project, new, TargetType.SESSION, request, targets=targets, filters=filters
         )
 
 
 @dataclass(frozen=True, slots=True)
 class StartBatch:
-    """Over what is named, one by one, whether it is there or not."""
+    """Starts a run over given ids, whether they exist or not."""
 
-    desk: Desk
+    run_factory: RunFactory
 
     async def __call__(
         self,
         project: ProjectId,
         new: RunId,
         of: TargetType,
-        order: Order,
+        request: RunRequest,
         ids: Sequence[Target],
     ) -> RunProgress:
-        """The run, or the one that has the id `new` already; its work in the order of `ids`.
+        """The run, or the one that has the id `new` already. Its targets keep the order of `ids`.
 
         Raises Invalid for an unknown metric, a model that isn't allowed, and too many ids.
         """
         targets = validate_batch_ids(of, ids)
         filters = batch_as_given(of, targets)
-        return await self.desk.opened(project, new, of, order, targets=targets, filters=filters)
+        return await self.run_factory.create(
+            project, new, of, request, targets=targets, filters=filters
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRun:
-    desk: Desk
+    run_factory: RunFactory
 
     async def __call__(self, project: ProjectId, run: RunId, new: RunId) -> RunProgress:
-        """A run over exactly what failed in another, which stays as it is.
+        """A new run over exactly what failed in another, which doesn't change.
 
-        Raises NotFound, and Invalid where nothing failed.
+        Raises NotFound, and Invalid if nothing failed.
         """
-        known, failures = await self.desk.runs.failures(project, run)
-        return await self.desk.stored(*build_retry(known, failures, new, self.desk.clock()))
+        known, failures = await self.run_factory.runs.failures(project, run)
+        return await self.run_factory.store_and_enqueue(
+            *build_retry(known, failures, new, self.run_factory.clock())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +230,7 @@ class CancelRun:
     clock: Clock
 
     async def __call__(self, project: ProjectId, run: RunId) -> RunProgress:
-        """The run as it is then. Raises NotFound, Conflict where it has ended."""
+        """The cancelled run. Raises NotFound, Conflict if it has ended."""
         return await self.runs.cancel(project, run, self.clock())
 
 
@@ -232,7 +240,7 @@ class DeleteRun:
     clock: Clock
 
     async def __call__(self, project: ProjectId, run: RunId, *, with_scores: bool) -> None:
-        """Removes it, in whatever state it is. Raises NotFound."""
+        """Deletes it, in any state. Raises NotFound."""
         await self.runs.delete(project, run, self.clock(), with_scores=with_scores)
 
 
@@ -261,7 +269,7 @@ class TraceScoresOfRun:
     scores: TraceScores
 
     async def __call__(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        """Newest first, the signals of a session run included; none of an unknown run."""
+        """Newest first, signals of a session run included; empty for an unknown run."""
         return await self.scores.of_run(project, run)
 
 
@@ -270,5 +278,5 @@ class SessionScoresOfRun:
     scores: SessionScores
 
     async def __call__(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
-        """Newest first; none of an unknown run."""
+        """Newest first; empty for an unknown run."""
         return await self.scores.of_run(project, run)

@@ -1,1 +1,1 @@
-"""Recording and reading scores, their analytics, and agreement with people."""
+"""Recording and reading scores, their analytics, and agreement of judges with people."""

@@ -1,58 +1,38 @@
-"""Judges held against people, and what people may label next: the port, and the use cases."""
+"""Agreement of judges with people, and the annotation queue."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from application.evaluation.ports.agreement import HumanLabels
 from application.ports import Clock
 from domain.evaluation.agreement.annotation_queue import QueueItem, daily_seed
-from domain.evaluation.agreement.calibration import Calibration, JudgeScores, calibrate
+from domain.evaluation.agreement.calibration import Calibration, calibrate
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId
 
 
-class Labels(Protocol):
-    """What people said of traces beside what judges did, one project at a time.
-
-    Contract of Labels: tests/contracts/evaluation/scores/test_agreement.py. All raise
-    Unavailable.
-    """
-
-    async def compare_with_human_labels(
-        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
-    ) -> Sequence[JudgeScores]:
-        """As `domain.evaluation.agreement.calibration.compare_with_human_labels`."""
-        ...
-
-    async def offered(
-        self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
-    ) -> Sequence[QueueItem]:
-        """As `domain.evaluation.agreement.annotation_queue.offered`."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class ReadAgreement:
-    labels: Labels
+    labels: HumanLabels
 
     async def __call__(
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[Calibration]:
-        """Of each judge that has scored under the name, those with the most labels first."""
-        found = await self.labels.compare_with_human_labels(project, name, threshold, within)
-        # Of ten thousand pairs it takes a while, in which nobody else would get a turn.
-        return await asyncio.to_thread(lambda: [calibrate(one, threshold) for one in found])
+        """One calibration for each judge that has scores of the name; most labels first."""
+        compared = await self.labels.compare_with_human_labels(project, name, threshold, within)
+        # In a thread: with ten thousand pairs it would block the event loop noticeably.
+        return await asyncio.to_thread(lambda: [calibrate(one, threshold) for one in compared])
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAnnotationQueue:
-    labels: Labels
+    labels: HumanLabels
     clock: Clock
 
     async def __call__(
         self, project: ProjectId, name: str, threshold: float, limit: int
     ) -> Sequence[QueueItem]:
-        """What is most worth a label; the same all day but for what has been labelled since."""
+        """The traces most worth a label; stable for a day, except for new labels."""
         seed = daily_seed(project, name, self.clock())
-        return await self.labels.offered(project, name, threshold, seed, limit)
+        return await self.labels.annotation_queue(project, name, threshold, seed, limit)

@@ -1,4 +1,4 @@
-"""Figures of scores: what they come to by name, over time, by size, and by session."""
+"""Score analytics: summaries, trends, distributions, and sessions compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ScoreSummaries:
     async def __call__(
         self, project: ProjectId, of: TargetType, within: CreatedWithin
     ) -> Sequence[ScoreSummary]:
-        """One for each name, by name."""
+        """One for each score name, by name."""
         return await self.analytics.summaries(project, of, within)
 
 
@@ -52,7 +52,7 @@ class ScoreDistribution:
     async def __call__(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
     ) -> Sequence[HistogramBin]:
-        """Those of 1 to PARTS_MAX equal parts of [0, 1] that hold something, ascending."""
+        """The non-empty bins of [0, 1] divided into `parts`, ascending."""
         return await self.analytics.distribution(project, of, name, parts, within)
 
 
@@ -63,7 +63,7 @@ class ReadSessionHistory:
     async def __call__(
         self, project: ProjectId, session: str, name: str | None, limit: int
     ) -> Sequence[HistoryPoint]:
-        """The newest `limit`, by time, ascending; none of an unknown session."""
+        """The newest `limit`, ascending by time; empty for an unknown session."""
         return await self.analytics.history(project, session, name, limit)
 
 
@@ -74,5 +74,5 @@ class CompareSessions:
     async def __call__(
         self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
-        """Sessions by their newest number of one name. Raises Invalid for a foreign position."""
+        """Sessions by their newest value of a score name. Raises Invalid for a wrong position."""
         return await self.analytics.comparison(project, name, order, window)

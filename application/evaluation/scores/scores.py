@@ -1,4 +1,4 @@
-"""Scores that people and programs give, and reading every score there is."""
+"""Scores: recording those of people and programs, and reading, changing, deleting them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenScore:
-    """What somebody says of a target. `author` is the person, where it wasn't a key."""
+    """A score from a caller. `author`: the user; None for an API key."""
 
     name: str
     value: str
@@ -36,7 +36,7 @@ class GivenScore:
 
 @dataclass(frozen=True, slots=True)
 class RecordTraceScore:
-    """Adds a score to those that a trace has."""
+    """Adds a score to a trace."""
 
     scores: TraceScores
     clock: Clock
@@ -73,7 +73,7 @@ class RecordTraceScore:
 
 @dataclass(frozen=True, slots=True)
 class RecordSessionScore:
-    """Adds a score to those that a session has."""
+    """Adds a score to a session."""
 
     scores: SessionScores
     clock: Clock
@@ -117,7 +117,7 @@ class LatestTraceScores:
     scores: TraceScores
 
     async def __call__(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        """The newest of each name, by name; none of an unknown trace."""
+        """The newest of each name, by name; empty for an unknown trace."""
         return await self.scores.latest(project, trace)
 
 
@@ -129,7 +129,7 @@ class ChangeTraceScore:
     async def __call__(
         self, project: ProjectId, score: ScoreId, change: ScoreChange, author: UserId | None
     ) -> TraceScore:
-        """The score as it is then. Raises NotFound, Invalid."""
+        """The score after the change. Raises NotFound, Invalid."""
         return await self.scores.change(project, score, change, self.clock(), author)
 
 
@@ -158,7 +158,7 @@ class ScoresOfSession:
     scores: SessionScores
 
     async def __call__(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        """All of them, newest first; none of an unknown session."""
+        """All of them, newest first; empty for an unknown session."""
         return await self.scores.of_session(project, session)
 
 
@@ -167,5 +167,5 @@ class DeleteSessionScore:
     scores: SessionScores
 
     async def __call__(self, project: ProjectId, score: ScoreId) -> None:
-        """Removes it if it is there."""
+        """Deletes it if it exists."""
         await self.scores.delete(project, score)

@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
+from uuid import UUID
 
 from domain.errors import FieldError, Invalid
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.analytics import mean
+from domain.ids import MonitorId, ProjectId, RunId
 
 RULES_MAX: Final = 20  # of one monitor
 SAMPLES_MIN: Final = 5  # default: fewer scores aren't meaningful
@@ -190,3 +192,30 @@ class AlertProgress:
         if state is self.state:
             return replace(self, value=value)
         return replace(self, state=state, since=now, consecutive=0, value=value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A rule of a monitor, and its progress."""
+
+    id: UUID
+    project_id: ProjectId
+    monitor_id: MonitorId
+    rule: AlertRule
+    watch: AlertProgress
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertChange:
+    """A change of an alert's state. `run_id`: the run that caused it, if any."""
+
+    id: UUID
+    project_id: ProjectId
+    monitor_id: MonitorId
+    alert_id: UUID
+    run_id: RunId | None
+    before: AlertState
+    after: AlertState
+    value: float | None
+    at: datetime

@@ -2,12 +2,15 @@
 
 import hmac
 from base64 import b64encode
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
 
 from domain.errors import Invalid
+from domain.ids import ProjectId
 
 URL_MAX: Final = 2_048
 SECRET_BYTES: Final = 32
@@ -126,3 +129,35 @@ def retry_delay(attempts: int, chance: float) -> timedelta | None:
         DELIVERY_WAIT_MIN * DELIVERY_WAIT_GROWTH ** (attempts - 1), DELIVERY_WAIT_MAX
     )
     return full * (1 - chance / 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """A URL that gets every alert change of a project. `secret` signs messages; shown once."""
+
+    id: UUID
+    project_id: ProjectId
+    url: str
+    secret: bytes = field(repr=False)
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A message to a webhook. `body` is sent unchanged in every attempt.
+
+    `status` is the last HTTP status, None without a response; then `error` is a word for the
+    reason. The delivery is over once `delivered_at` is set or `next_attempt_at` is None.
+    """
+
+    id: UUID
+    project_id: ProjectId
+    webhook_id: UUID
+    change_id: UUID | None
+    body: bytes
+    attempts: int = 0
+    status: int | None = None
+    error: str | None = None
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None = None
+    created_at: datetime

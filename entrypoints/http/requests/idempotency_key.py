@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from application.ports import Attempt
+from application.ports import IdempotentRequest
 from domain.ids import ProjectId
 from entrypoints.http.middleware.request_ids import sent_request_id
 from entrypoints.http.problems import Mistakes
@@ -35,8 +35,8 @@ class IdempotencyKey:
     key: str
     request_hash: bytes
 
-    def within(self, project: ProjectId) -> Attempt:
-        return Attempt(
+    def within(self, project: ProjectId) -> IdempotentRequest:
+        return IdempotentRequest(
             project=project,
             operation=self.operation,
             key=self.key,

@@ -284,7 +284,7 @@ def administration(inner, keys, projects) -> RememberedAdministration:
 async def test_what_a_block_revokes_is_refused_at_once(keys, inner, administration):
     key = inner.key()
     await keys.by_digest(key.digest)
-    async with administration.opened(key.organization_id) as opened:
+    async with administration.lock(key.organization_id) as opened:
         await opened.put_key(key.revoked(at(1)))
     assert (await keys.by_digest(key.digest)).revoked_at == at(1)
 
@@ -292,7 +292,7 @@ async def test_what_a_block_revokes_is_refused_at_once(keys, inner, administrati
 async def test_a_key_that_a_block_removes_is_gone_at_once(keys, inner, administration):
     key = inner.key()
     await keys.by_digest(key.digest)
-    async with administration.opened(key.organization_id) as opened:
+    async with administration.lock(key.organization_id) as opened:
         await opened.remove_key(key.id)
     assert await keys.by_digest(key.digest) is None
 
@@ -302,7 +302,7 @@ async def test_the_name_of_a_removed_project_makes_a_new_one_at_once(
 ):
     ours = inner.organization()
     before = await projects.ensure(ours, new_project(ours))
-    async with administration.opened(ours) as opened:
+    async with administration.lock(ours) as opened:
         await opened.remove_project(before.id, NOON)
     wanted = new_project(ours)
     assert await projects.ensure(ours, wanted) == wanted
@@ -315,7 +315,7 @@ async def test_nothing_of_a_removed_organization_is_remembered(
     ours = key.organization_id
     await keys.by_digest(key.digest)
     await projects.ensure(ours, new_project(ours))
-    async with administration.opened(ours) as opened:
+    async with administration.lock(ours) as opened:
         await opened.remove(NOON)
     assert await keys.by_digest(key.digest) is None
     with pytest.raises(NotFound):
@@ -328,7 +328,7 @@ async def test_a_block_that_fails_makes_everything_be_asked_for_anew(keys, inner
     await keys.by_digest(key.digest)
 
     async def fail() -> None:
-        async with administration.opened(key.organization_id):
+        async with administration.lock(key.organization_id):
             inner.revoke(key)
             raise Conflict("no")
 
@@ -343,7 +343,7 @@ async def test_an_answer_from_before_a_block_is_not_remembered(keys, inner, admi
     early = asyncio.create_task(keys.by_digest(key.digest))
     await turns()
     inner.gate = None
-    async with administration.opened(key.organization_id) as opened:
+    async with administration.lock(key.organization_id) as opened:
         await opened.put_key(key.revoked(at(1)))
     gate.set()
     assert await early == key
@@ -355,7 +355,7 @@ async def test_other_organizations_stay_remembered(keys, projects, inner, admini
     await keys.by_digest(theirs.digest)
     kept = await projects.ensure(theirs.organization_id, new_project(theirs.organization_id))
     before = inner.asked
-    async with administration.opened(ours.organization_id) as opened:
+    async with administration.lock(ours.organization_id) as opened:
         await opened.put_key(ours.revoked(at(1)))
     await keys.by_digest(theirs.digest)
     again = new_project(theirs.organization_id)

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from adapters.caching.key_usage_buffer import MEETINGS_MAX, NOTES_MAX, GatheredKeyUses
+from adapters.caching.key_usage_buffer import MEETINGS_MAX, NOTES_MAX, KeyUsageBuffer
 from domain.errors import Unavailable
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId
@@ -24,25 +24,25 @@ def inner() -> Counted:
 
 async def test_uses_are_written_by_themselves(inner):
     key = inner.key()
-    async with GatheredKeyUses.over(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1), HOME)
+    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+        uses.record(key.id, at(1), HOME)
         await until(lambda: inner.store.keys[key.id].last_used_at == at(1))
-        uses.noted(key.id, at(61), HOME)
+        uses.record(key.id, at(61), HOME)
         await until(lambda: inner.store.keys[key.id].last_used_at == at(61))
     assert inner.batches == [{key.id: at(1)}, {key.id: at(61)}]
 
 
 async def test_nothing_is_written_where_nothing_was_noted(inner):
-    async with GatheredKeyUses.over(inner, every_s=0.001):
+    async with KeyUsageBuffer.over(inner, every_s=0.001):
         await asyncio.sleep(0.02)
     assert inner.batches == []
 
 
 async def test_a_key_is_noted_once_a_minute(inner):
     key = inner.key()
-    async with GatheredKeyUses.over(inner, every_s=0.001) as uses:
+    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
         for second in range(180):
-            uses.noted(key.id, at(second), HOME)
+            uses.record(key.id, at(second), HOME)
             await turns()
     written = [instant for batch in inner.batches for instant in batch.values()]
     assert len(written) <= 3
@@ -51,18 +51,18 @@ async def test_a_key_is_noted_once_a_minute(inner):
 
 async def test_a_client_of_many_names_keeps_no_other_key_out_of_the_audit_log(inner):
     stolen, noisy = inner.key(), inner.key()
-    uses = GatheredKeyUses(inner)
-    uses.noted(stolen.id, at(0), AWAY)
+    uses = KeyUsageBuffer(inner)
+    uses.record(stolen.id, at(0), AWAY)
     for n in range(MEETINGS_MAX * 2):
-        uses.noted(noisy.id, at(1), Origin("192.0.2.1", f"sdk/{n}"))
+        uses.record(noisy.id, at(1), Origin("192.0.2.1", f"sdk/{n}"))
     assert any(key == stolen.id for key, _ in uses._met)
 
 
 async def test_many_keys_are_written_in_one_go_when_the_block_is_left(inner):
     noted = [inner.key() for _ in range(20)]
-    async with GatheredKeyUses.over(inner) as uses:
+    async with KeyUsageBuffer.over(inner) as uses:
         for key in noted:
-            uses.noted(key.id, at(1), HOME)
+            uses.record(key.id, at(1), HOME)
         assert inner.batches == []
     assert inner.batches == [{key.id: at(1) for key in noted}]
 
@@ -72,11 +72,11 @@ async def test_a_database_that_is_away_delays_the_writing_only(inner, caplog, er
     key, other = inner.key(), inner.key()
     inner.fail = error
     with caplog.at_level(logging.WARNING):
-        async with GatheredKeyUses.over(inner, every_s=0.001) as uses:
-            uses.noted(key.id, at(1), HOME)
+        async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+            uses.record(key.id, at(1), HOME)
             await until(lambda: inner.asked >= 2)
-            uses.noted(key.id, at(61), HOME)
-            uses.noted(other.id, at(2), HOME)
+            uses.record(key.id, at(61), HOME)
+            uses.record(other.id, at(2), HOME)
             inner.fail = None
             await until(lambda: inner.batches)
     assert inner.batches == [{key.id: at(61), other.id: at(2)}]
@@ -88,8 +88,8 @@ async def test_a_database_that_never_answers_holds_up_no_stop(inner, caplog):
     key = inner.key()
     inner.gate = asyncio.Event()
     async with asyncio.timeout(SOON_S):
-        async with GatheredKeyUses.over(inner, every_s=0.001) as uses:
-            uses.noted(key.id, at(1), HOME)
+        async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+            uses.record(key.id, at(1), HOME)
             await until(lambda: inner.asked)
     assert inner.batches == []
     assert "were not written" in caplog.text
@@ -97,9 +97,9 @@ async def test_a_database_that_never_answers_holds_up_no_stop(inner, caplog):
 
 async def test_notes_are_bounded_while_the_database_is_away(inner):
     inner.fail = Unavailable("down")
-    async with GatheredKeyUses.over(inner, every_s=0.001) as uses:
+    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
         for n in range(NOTES_MAX + 100):
-            uses.noted(ApiKeyId(uuid.UUID(int=n)), at(n), HOME)
+            uses.record(ApiKeyId(uuid.UUID(int=n)), at(n), HOME)
             if n % 1000 == 0:
                 await until(lambda seen=inner.asked: inner.asked > seen)
         inner.fail = None
@@ -118,13 +118,13 @@ def met(inner: Counted) -> list[tuple[ApiKeyId, Origin]]:
 
 async def test_an_origin_is_told_the_first_time_it_is_seen(inner):
     key = inner.key()
-    async with GatheredKeyUses.over(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1), HOME)
+    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+        uses.record(key.id, at(1), HOME)
         await until(lambda: inner.meetings)
         for second in range(2, 200):
-            uses.noted(key.id, at(second), HOME)
+            uses.record(key.id, at(second), HOME)
             await turns()
-        uses.noted(key.id, at(200), AWAY)
+        uses.record(key.id, at(200), AWAY)
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
     [[first], [second]] = inner.meetings
     assert (first.at, second.at) == (at(1), at(200))
@@ -133,10 +133,10 @@ async def test_an_origin_is_told_the_first_time_it_is_seen(inner):
 
 async def test_another_origin_is_noted_within_the_minute(inner):
     key = inner.key()
-    async with GatheredKeyUses.over(inner) as uses:
-        uses.noted(key.id, at(1), HOME)
-        uses.noted(key.id, at(2), AWAY)
-        uses.noted(key.id, at(3), HOME)
+    async with KeyUsageBuffer.over(inner) as uses:
+        uses.record(key.id, at(1), HOME)
+        uses.record(key.id, at(2), AWAY)
+        uses.record(key.id, at(3), HOME)
     assert inner.batches == [{key.id: at(2)}]
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
 
@@ -144,10 +144,10 @@ async def test_another_origin_is_noted_within_the_minute(inner):
 async def test_meetings_that_could_not_be_written_are_written_later_as_they_were(inner):
     key = inner.key()
     inner.fail = Unavailable("down")
-    async with GatheredKeyUses.over(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1), HOME)
+    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+        uses.record(key.id, at(1), HOME)
         await until(lambda: inner.asked >= 2)
-        uses.noted(key.id, at(2), AWAY)
+        uses.record(key.id, at(2), AWAY)
         inner.fail = None
     assert [one.at for some in inner.meetings for one in some] == [at(1), at(2)]
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
@@ -156,7 +156,7 @@ async def test_meetings_that_could_not_be_written_are_written_later_as_they_were
 
 async def test_meetings_are_bounded_while_nobody_takes_them(inner):
     keys = [inner.key() for _ in range(MEETINGS_MAX + 10)]
-    async with GatheredKeyUses.over(inner) as uses:
+    async with KeyUsageBuffer.over(inner) as uses:
         for n, key in enumerate(keys):
-            uses.noted(key.id, at(n), Origin(f"192.0.2.{n}"))
+            uses.record(key.id, at(n), Origin(f"192.0.2.{n}"))
     assert len(met(inner)) == MEETINGS_MAX

@@ -20,14 +20,14 @@ from adapters.dramatiq.messages import NAMESPACE, build_message
 from adapters.dramatiq.worker_pool import Crew
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
-from application.jobs import Job, Lane, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
 from domain.ids import ProjectId, RunId
 from tests.support.fixtures.valkey_server import Valkey
 
 pytestmark = pytest.mark.service
 
 SOON_S = 20  # for what takes a moment, on a machine that is busy
-HANDS = {Lane.PLAN: 1, Lane.MEASURE: 2, Lane.JUDGE: 2}
+HANDS = {JobQueue.PLAN: 1, JobQueue.MEASURE: 2, JobQueue.JUDGE: 2}
 
 
 def a_run() -> tuple[ProjectId, RunId]:
@@ -36,7 +36,7 @@ def a_run() -> tuple[ProjectId, RunId]:
 
 def some_targets(count: int, *, asks_judge: bool = False) -> list[Job]:
     run = a_run()
-    return [TargetDue(*run, str(n), asks_judge) for n in range(count)]
+    return [EvaluateTargetJob(*run, str(n), asks_judge) for n in range(count)]
 
 
 async def until(is_so: Callable[[], object]) -> None:
@@ -61,7 +61,9 @@ class Doing:
 
 
 @contextlib.asynccontextmanager
-async def at_work(url: str, doing: Doing, hands: Mapping[Lane, int] = HANDS) -> AsyncIterator[Crew]:
+async def at_work(
+    url: str, doing: Doing, hands: Mapping[JobQueue, int] = HANDS
+) -> AsyncIterator[Crew]:
     crew = Crew(url, hands, doing)
     crew.start()
     try:
@@ -89,7 +91,7 @@ def valkey(servers_folder: Path) -> Iterator[Valkey]:
 
 async def left(client: Redis) -> int:
     """Messages that are in a queue, or fetched and not acknowledged."""
-    return sum([await client.hlen(f"{NAMESPACE}:{queue}.msgs") for queue in Lane])
+    return sum([await client.hlen(f"{NAMESPACE}:{queue}.msgs") for queue in JobQueue])
 
 
 async def emptied(client: Redis) -> None:
@@ -104,7 +106,7 @@ async def emptied(client: Redis) -> None:
 async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
     """With Dramatiq's own broker, middleware and actors."""
     broker, taken = RedisBroker(url=redis_url, namespace=NAMESPACE), []
-    for queue, name in ((Lane.PLAN, "plan_run"), (Lane.MEASURE, "evaluate_target")):
+    for queue, name in ((JobQueue.PLAN, "plan_run"), (JobQueue.MEASURE, "evaluate_target")):
 
         def act(*args: str) -> None:
             taken.append(args)
@@ -112,7 +114,7 @@ async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
         dramatiq.actor(actor_name=name, queue_name=queue, broker=broker)(act)
     run = a_run()
     await DramatiqJobs(redis, monotonic_us).send(
-        RunDue(*run), *(TargetDue(*run, f"session {n} é") for n in range(50))
+        PlanRunJob(*run), *(EvaluateTargetJob(*run, f"session {n} é") for n in range(50))
     )
     worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=100)
     worker.start()
@@ -137,7 +139,7 @@ async def test_what_is_sent_is_done_on_the_loop_and_acknowledged(redis, redis_ur
         loops.add(asyncio.get_running_loop())
         await doing(job)
 
-    due = [RunDue(*a_run()), *some_targets(300), *some_targets(300, asks_judge=True)]
+    due = [PlanRunJob(*a_run()), *some_targets(300), *some_targets(300, asks_judge=True)]
     async with at_work(redis_url, do):
         await DramatiqJobs(redis, monotonic_us).send(*due)
         await until(lambda: len(doing.done) == len(due))
@@ -150,15 +152,15 @@ async def test_no_queue_waits_for_another_and_none_has_more_hands_than_it_was_gi
     redis, redis_url
 ):
     gate, doing = asyncio.Event(), Doing()
-    doing.gate = lambda job: gate if isinstance(job, TargetDue) and job.asks_judge else None
+    doing.gate = lambda job: gate if isinstance(job, EvaluateTargetJob) and job.asks_judge else None
     judged, measured = some_targets(10, asks_judge=True), some_targets(50)
     jobs = DramatiqJobs(redis, monotonic_us)
     async with at_work(redis_url, doing):
         await jobs.send(*judged)
-        await until(lambda: len(doing.begun) == HANDS[Lane.JUDGE])
-        await jobs.send(RunDue(*a_run()), *measured)
+        await until(lambda: len(doing.begun) == HANDS[JobQueue.JUDGE])
+        await jobs.send(PlanRunJob(*a_run()), *measured)
         await until(lambda: len(doing.done) == 51)
-        assert len(doing.begun) == 51 + HANDS[Lane.JUDGE]
+        assert len(doing.begun) == 51 + HANDS[JobQueue.JUDGE]
         gate.set()
         await until(lambda: len(doing.done) == 61)
 
@@ -186,7 +188,7 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     gate, doing = asyncio.Event(), Doing()
     doing.gate = lambda _: gate
     due = some_targets(20)
-    crew = Crew(redis_url, {Lane.MEASURE: 2}, doing)
+    crew = Crew(redis_url, {JobQueue.MEASURE: 2}, doing)
     await DramatiqJobs(redis, monotonic_us).send(*due)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
@@ -195,7 +197,7 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     gate.set()
     await stopping
     assert len(doing.done) == len(doing.begun) >= 2
-    assert await redis.llen(f"{NAMESPACE}:{Lane.MEASURE}") == 20 - len(doing.done)
+    assert await redis.llen(f"{NAMESPACE}:{JobQueue.MEASURE}") == 20 - len(doing.done)
     async with at_work(redis_url, doing):
         await until(lambda: len(doing.done) == 20)
     assert Counter(doing.done) == Counter(due)
@@ -254,8 +256,8 @@ async def test_what_can_not_be_read_is_dropped_and_told_and_stops_nobody(
     await jobs.send(*due[:20])
     for _ in range(3):
         key = str(uuid.uuid4())
-        await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, POISON[kind](key))
-        await redis.rpush(f"{NAMESPACE}:{Lane.MEASURE}", key)
+        await redis.hset(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs", key, POISON[kind](key))
+        await redis.rpush(f"{NAMESPACE}:{JobQueue.MEASURE}", key)
     await jobs.send(*due[20:])
     async with at_work(redis_url, doing):
         await until(lambda: len(doing.done) == 40)
@@ -323,8 +325,8 @@ async def test_what_a_killed_worker_had_fetched_comes_back(redis, redis_url):
     [due] = some_targets(1)
     message = build_message(due)
     key, data = message.message_id, message.encode()
-    dead = f"{NAMESPACE}:__acks__.dead.{Lane.MEASURE}"
-    await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, data)
+    dead = f"{NAMESPACE}:__acks__.dead.{JobQueue.MEASURE}"
+    await redis.hset(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs", key, data)
     await redis.sadd(dead, key)
     await redis.zadd(f"{NAMESPACE}:__heartbeats__", {"dead": 1})
     doing = Doing()

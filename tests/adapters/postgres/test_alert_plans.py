@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from adapters.postgres.evaluation.alerts.webhooks import DUE as DUE_DELIVERIES
-from application.evaluation.ports.alerts import EndedRun
+from application.evaluation.ports.alerts import FinishedRun
 from domain.evaluation.monitors.alert import AlertFigure
 from domain.evaluation.monitors.monitor import Watermark
 from domain.evaluation.runs.run import TargetType
@@ -112,13 +112,13 @@ def of_first(read: Callable[[Seeded, ProjectId, MonitorId], Awaitable[object]]) 
 async def measured(at: Seeded, of: ProjectId, monitor: MonitorId) -> object:
     run = await at.pool.fetchval(LAST_RUN, of, monitor)
     at.statements.clear()
-    ended = EndedRun(of, monitor, RunId(run), TargetType.TRACE, NOON)
-    return await at.evaluation.alerting.alerts.measured(ended, "coherence", 0.5)
+    ended = FinishedRun(of, monitor, RunId(run), TargetType.TRACE, NOON)
+    return await at.evaluation.alerting.alerts.metric_stats(ended, "coherence", 0.5)
 
 
 def changed(selection: TraceSelection | SessionSelection) -> Read:
     async def asked(at: Seeded, of: ProjectId) -> object:
-        edge = await at.evaluation.changed.edge()
+        edge = await at.evaluation.changed.readable_until()
         last = Watermark(edge.written_at - timedelta(microseconds=1), edge.trace)
         at.statements.clear()
         return await at.evaluation.changed.targets(of, selection, last, edge, TRACES)
@@ -146,12 +146,12 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
     ),
     "what a run came to": (of_first(measured), {"eval_runs": 2 * RUNS, "trace_scores": 0}),
     "due monitors": (
-        lambda at, _: at.evaluation.monitors.due(NOON, None),
+        lambda at, _: at.evaluation.monitors.list_due(NOON, None),
         {"monitors": 3},
     ),
     "runs that have ended": (
-        lambda at, of: at.evaluation.alerting.alerts.ended(
-            EndedRun(of, MonitorId(of), RunId(of), TargetType.TRACE, NOON)
+        lambda at, of: at.evaluation.alerting.alerts.list_finished_runs(
+            FinishedRun(of, MonitorId(of), RunId(of), TargetType.TRACE, NOON)
         ),
         {"eval_runs": ALL},
     ),

@@ -31,7 +31,7 @@ async def test_a_later_export_keeps_its_file(pool: Pool):
     grace = DataSubject(DataSubjectKind.USER, "grace")
     erasure = an_erasure(ours, grace)
     await erasures.begin(erasure, grace, told(erasure))
-    await exports.add(before)
+    await exports.create(before)
     async with pool.acquire() as holder:
         lock = holder.transaction()
         await lock.start()
@@ -41,15 +41,15 @@ async def test_a_later_export_keeps_its_file(pool: Pool):
             while not await holder.fetchval(WAITS):
                 pass
         # The statement that takes exports away doesn't see this one any more.
-        await exports.add(later)
+        await exports.create(later)
         claimed = await exports.claim(later.due_at or NOON, NOON)
         assert claimed is not None
         assert claimed.id == later.id
-        assert await exports.keep(claimed, b"piece")
+        assert await exports.save(claimed, b"piece")
         await lock.rollback()
         over = await removing
     assert over.state is ErasureState.REMOVED
     assert over.rows["exports"] == 1
-    assert await exports.piece(ours, later.id, 0) == b"piece"
+    assert await exports.read_piece(ours, later.id, 0) == b"piece"
     assert await exports.delete(ours, later.id)
     assert not await exports.delete(ours, before.id)

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from adapters.postgres.database.read_transactions import snapshot
-from adapters.postgres.exports.trace_archive import PostgresArchive
+from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.privacy.erasures import (
     COLUMN,
     COUNT_TRACES,
@@ -24,7 +24,7 @@ from adapters.postgres.privacy.erasures import (
 from adapters.postgres.privacy.retention import OLDEST, PROJECTS
 from adapters.postgres.tracing.batch_writer import ERASED, TraceWriter
 from adapters.postgres.tracing.edits import read_trace
-from application.privacy.erasures import UNDER_WAY_MAX
+from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
@@ -68,7 +68,7 @@ INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest
                       requested_at, actor_name, rows)
 SELECT $1, gen_random_uuid(), $1, CASE WHEN i % 2 > 0 THEN 'user' ELSE 'session' END,
        'nobody-' || i, '', '', 'REMOVING', now(), '', '{{}}'
-FROM generate_series(2, {UNDER_WAY_MAX}) AS i
+FROM generate_series(2, {ERASURES_IN_PROGRESS_MAX}) AS i
 """
 SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
 
@@ -161,10 +161,10 @@ def score_figures(figure: str, *arguments: object) -> Read:
 
 def exported(session: str) -> Read:
     async def read(at: Seeded, of: ProjectId) -> None:
-        archive = PostgresArchive(at.pool, at.pool, 60)
+        archive = PostgresTraceArchive(at.pool, at.pool, 60)
         matching = TraceFilter(session_id=session)
         by = (TraceSort.STARTED_AT, SortOrder.ASC)
-        async with archive.reading(of, matching, *by) as batches:
+        async with archive.read(of, matching, *by) as batches:
             found = [one async for batch in batches for one in batch]
         assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
 
@@ -301,7 +301,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
     ),
     "what people may label next": (
-        labels("offered", NAMES[3], 0.5, "seed", 20),
+        labels("annotation_queue", NAMES[3], 0.5, "seed", 20),
         {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether somebody spoke of it
     ),
     "all scores of a session": (
@@ -372,7 +372,7 @@ async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
     finally:
         await seeded.pool.execute(SHOW, of)
     assert scanned_whole(found) == set()
-    assert read_rows(found)["erasures"] <= LOOKS_MAX * UNDER_WAY_MAX
+    assert read_rows(found)["erasures"] <= LOOKS_MAX * ERASURES_IN_PROGRESS_MAX
 
 
 @pytest.mark.parametrize("sort", TraceSort)

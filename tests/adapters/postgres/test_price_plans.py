@@ -10,7 +10,7 @@ import pytest
 
 from adapters.postgres.pricing.repricings import PostgresRepricings
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
-from application.pricing.repricing import REPRICED_AT_ONCE
+from application.pricing.ports import REPRICED_SPANS_BATCH
 from domain.ids import ProjectId
 from tests.adapters.postgres.test_plans import nodes, plans, read_rows, scanned_whole
 from tests.support.builders.values import NOON, prices
@@ -44,7 +44,7 @@ type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 @pytest.mark.parametrize("of", [OURS, UNKNOWN])
 async def test_unpriced_models_are_told_from_their_own_index(priced: Seeded, of: ProjectId) -> None:
-    read: Read = lambda at, of: PostgresModelPrices(at.pool).unpriced(of, START)
+    read: Read = lambda at, of: PostgresModelPrices(at.pool).list_unpriced(of, START)
     found = await plans(priced, read, of)
     assert not scanned_whole(found)
     assert read_rows(found)["spans"] == 100
@@ -65,13 +65,13 @@ async def test_a_step_looks_at_its_own_spans_only(
     assert second is not None
     third = await repricings.step(second, prices().price, NOON, LATER)
     assert third is not None
-    assert third.found.total.spans == 2 * REPRICED_AT_ONCE
+    assert third.found.total.spans == 2 * REPRICED_SPANS_BATCH
     walked = [one for one in priced.statements if "LIMIT $3" in one.query]
     assert len(walked) == 2
     for asked_for in walked:
         found = await explained(priced, asked_for)
         assert not scanned_whole(found)
-        assert read_rows(found)["spans"] <= REPRICED_AT_ONCE + 3  # spans of one instant
+        assert read_rows(found)["spans"] <= REPRICED_SPANS_BATCH + 3  # spans of one instant
         assert "spans_priced" in {one.get("Index Name") for one in found}
     for other in priced.statements:
         if other.query.lstrip().startswith(("UPDATE", "SELECT")) and other.args:
@@ -84,7 +84,7 @@ async def test_prices_of_projects_are_found_by_their_key(priced: Seeded) -> None
     for of in (OURS, UNKNOWN):
         await at.create(a_price(of))
     priced.statements.clear()
-    assert {of: len(some) for of, some in (await at.of([OURS, UNKNOWN])).items()} == {
+    assert {of: len(some) for of, some in (await at.for_projects([OURS, UNKNOWN])).items()} == {
         OURS: 1,
         UNKNOWN: 1,
     }

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import ProjectId
 from tests.support.builders.values import trace
@@ -16,7 +16,9 @@ pytestmark = pytest.mark.service
 
 REWRITE = "UPDATE traces SET updated_at = now() WHERE project_id = $1 AND trace_id = $2"
 STAYED = "SELECT pg_stat_get_xact_tuples_hot_updated('traces'::regclass)"
-LATELY = "EXPLAIN SELECT trace_id FROM traces WHERE updated_at > now() - interval '1 minute'"
+RENEW_DEBOUNCE = (
+    "EXPLAIN SELECT trace_id FROM traces WHERE updated_at > now() - interval '1 minute'"
+)
 
 
 async def test_a_trace_that_is_written_again_can_stay_on_its_page(pool: Pool) -> None:
@@ -30,13 +32,13 @@ async def test_a_trace_that_is_written_again_can_stay_on_its_page(pool: Pool) ->
 
 
 async def test_what_was_written_lately_is_found_by_it(pool: Pool) -> None:
-    plan = await pool.fetch(LATELY)
+    plan = await pool.fetch(RENEW_DEBOUNCE)
     assert any("traces_updated" in row[0] for row in plan)
 
 
 async def test_with_every_condition_that_a_selection_has(pool: Pool) -> None:
     """The statement is one that Postgres takes, whatever is asked."""
-    ours, changed = ProjectId(uuid.uuid4()), PostgresChanged(pool, AT_ONCE)
-    edge = await changed.edge()
+    ours, changed = ProjectId(uuid.uuid4()), PostgresChangeFeed(pool, AT_ONCE)
+    edge = await changed.readable_until()
     everything = TraceSelection(session_id="s", user_id="u", tags=("a", "b"), name="100%_\\")
     assert await changed.targets(ours, everything, edge, edge, 10) == []

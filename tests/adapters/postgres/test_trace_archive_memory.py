@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.exports.trace_archive import BATCH_BYTES, PostgresArchive
+from adapters.postgres.exports.trace_archive import BATCH_BYTES, PostgresTraceArchive
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -47,12 +47,12 @@ async def test_it_is_bounded_whatever_the_payloads_are_stored_in(pool, traces, c
             await traces.put(ours, trace(span(output=large()), input=large(), started_at=at(n)))
 
     await asyncio.gather(*map(put, range(TRACES)))
-    archive = PostgresArchive(pool, pool, 120)
+    archive = PostgresTraceArchive(pool, pool, 120)
     gc.collect()
     tracemalloc.start()
     lines, written = ExportLines(ours), 0
     try:
-        asked = archive.reading(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
+        asked = archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
         async with asked as batches:
             async for batch in batches:
                 written += len(lines.add(batch))

@@ -7,8 +7,8 @@ import pytest
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.work_queue.cancel import cancel
 from adapters.postgres.evaluation.work_queue.settlement import locked_run
-from application.evaluation.ports.work_queue import LEASE, UNHEARD
-from application.jobs import RunDue
+from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE
+from application.jobs import PlanRunJob
 from domain.errors import Conflict
 from domain.evaluation.runs.run import RunStatus, Tally
 from domain.evaluation.scores.score import ScoreChange
@@ -48,10 +48,10 @@ async def run(pool, evaluating):
     """Of eight targets: one is finished, one half, one is claimed, one edited; then interrupted."""
     run = a_run(project(), 8)
     await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(run.project_id, NOON)
+    due = await evaluating.work_queue.dispatch(run.project_id, NOON)
     await evaluating.finish(await evaluating.claim(due[0]))
     half = await evaluating.claim(due[1])
-    assert await evaluating.assignments.record(half, METRICS[0], BAD, NOON)
+    assert await evaluating.work_queue.record(half, METRICS[0], BAD, NOON)
     await evaluating.claim(due[2])
     edited = (await evaluating.scores(run))[-1]
     change = ScoreChange(reason="mine")
@@ -61,11 +61,11 @@ async def run(pool, evaluating):
 
 
 async def test_nothing_begins_once_it_was_begun(evaluating, run):
-    ours, assignments = run.project_id, evaluating.assignments
+    ours, work_queue = run.project_id, evaluating.work_queue
     assert (await evaluating.run(run)).status is RunStatus.RUNNING
-    assert await assignments.dispatch(ours, NOON) == []
+    assert await work_queue.dispatch(ours, NOON) == []
     for n in range(8):
-        assert await assignments.claim(ours, run.id, target(run, n), NOON + LEASE) is None
+        assert await work_queue.claim(ours, run.id, target(run, n), NOON + LEASE) is None
     assert "pending" in (await evaluating.outcomes(run)).values()
 
 
@@ -74,13 +74,13 @@ async def test_who_had_claimed_something_writes_no_more(pool, evaluating):
     await evaluating.begun(run, work_of(run))
     claims = [
         await evaluating.claim(one)
-        for one in await evaluating.assignments.dispatch(run.project_id, NOON)
+        for one in await evaluating.work_queue.dispatch(run.project_id, NOON)
     ]
     assert not await piece(pool, run, NOON)
     for claim in claims:
-        assert not await evaluating.assignments.is_live(claim)
-        assert not await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
-        assert await evaluating.assignments.close(claim, NOON) == ()
+        assert not await evaluating.work_queue.is_live(claim)
+        assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
+        assert await evaluating.work_queue.close(claim, NOON) == ()
     while not await piece(pool, run, NOON):
         pass
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)
@@ -96,16 +96,16 @@ async def test_whoever_cancels_again_ends_it(evaluating, run):
 
 
 async def test_upkeep_ends_it_where_nobody_does(evaluating, run):
-    ours, now = run.project_id, later(seconds=5) + UNHEARD
-    early = await evaluating.assignments.overdue(now - timedelta(seconds=1))
+    ours, now = run.project_id, later(seconds=5) + ANNOUNCE_TIMEOUT
+    early = await evaluating.work_queue.requeue_overdue(now - timedelta(seconds=1))
     assert [one for one in early if one.project == ours] == []
-    found = await evaluating.assignments.overdue(now)
-    assert [one for one in found if one.project == ours] == [RunDue(ours, run.id)]
-    while await evaluating.assignments.plan(ours, run.id, now):
+    found = await evaluating.work_queue.requeue_overdue(now)
+    assert [one for one in found if one.project == ours] == [PlanRunJob(ours, run.id)]
+    while await evaluating.work_queue.plan(ours, run.id, now):
         pass
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.skipped) == (RunStatus.CANCELLED, 13)
-    assert not await evaluating.assignments.plan(ours, run.id, now)
+    assert not await evaluating.work_queue.plan(ours, run.id, now)
 
 
 async def test_it_can_be_removed_meanwhile(evaluating, run):
@@ -116,9 +116,9 @@ async def test_it_can_be_removed_meanwhile(evaluating, run):
 async def test_a_run_that_was_not_planned_to_the_end_stays_so(pool, evaluating):
     run = a_run(project(), 1_002, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
-    await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert not await piece(pool, run, NOON)
-    while await evaluating.assignments.plan(run.project_id, run.id, NOON):
+    while await evaluating.work_queue.plan(run.project_id, run.id, NOON):
         pass
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally) == (RunStatus.CANCELLED, Tally(skipped=1_000))

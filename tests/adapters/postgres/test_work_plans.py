@@ -9,9 +9,14 @@ import pytest
 
 from adapters.postgres.evaluation.alerts.alerts import FORGET as FORGET_CHANGES
 from adapters.postgres.evaluation.alerts.webhooks import FORGET as FORGET_DELIVERIES
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
-from application.evaluation.ports.work_queue import IN_FLIGHT_MAX, PLANNED_AT_ONCE, Claim, SignalKey
+from application.evaluation.ports.work_queue import (
+    IN_FLIGHT_TARGETS_MAX,
+    PLANNED_TARGETS_BATCH,
+    Claim,
+    SignalKey,
+)
 from domain.evaluation.runs.run import EvalRun, TargetType
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode
@@ -31,7 +36,7 @@ from tests.support.fixtures.seeded_database import END, HOUR, NOISE, OURS, TRACE
 
 pytestmark = pytest.mark.service
 
-TARGETS: Final = 2 * PLANNED_AT_ONCE
+TARGETS: Final = 2 * PLANNED_TARGETS_BATCH
 RUNS: Final = 3  # of each project
 NEXT: Final = 30  # targets, where others wait
 
@@ -43,9 +48,9 @@ async def begin(seeded: Seeded, of: ProjectId) -> list[EvalRun]:
     runs = [a_run(of, TARGETS) for _ in range(RUNS)]
     for run in runs:
         await seeded.evaluation.runs.create(run, work_of(run))
-        while await seeded.evaluation.assignments.plan(of, run.id, NOON):
+        while await seeded.evaluation.work_queue.plan(of, run.id, NOON):
             pass
-    await seeded.evaluation.assignments.dispatch(of, NOON)
+    await seeded.evaluation.work_queue.dispatch(of, NOON)
     return runs
 
 
@@ -73,14 +78,18 @@ LAPS: Final = 3 * RUNS  # looks at each row of work: for sums, codes, and what i
 READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
     "a run": (
         lambda run: lambda at, of: at.evaluation.runs.get(of, run.id),
-        {"eval_runs": 1, "eval_jobs": 3 * TARGETS, "trace_scores": IN_FLIGHT_MAX * len(METRICS)},
+        {
+            "eval_runs": 1,
+            "eval_jobs": 3 * TARGETS,
+            "trace_scores": IN_FLIGHT_TARGETS_MAX * len(METRICS),
+        },
     ),
     "a page of runs": (
         lambda _: lambda at, of: at.evaluation.runs.page(of, TargetType.TRACE, None, PageRequest()),
         {
             "eval_runs": 3 * RUNS,
             "eval_jobs": LAPS * TARGETS,
-            "trace_scores": IN_FLIGHT_MAX * len(METRICS),
+            "trace_scores": IN_FLIGHT_TARGETS_MAX * len(METRICS),
         },
     ),
     "its failures": (
@@ -132,7 +141,7 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         {"traces": TRACES},
     ),
     "traces of a session": (
-        lambda _: lambda at, of: at.evaluation.targets.traces_of(of, "conv-7"),
+        lambda _: lambda at, of: at.evaluation.targets.session_traces(of, "conv-7"),
         {"traces": 4},
     ),
     "a trace": (lambda _: read_subject, {"traces": 30, "spans": 3 * 4}),
@@ -141,13 +150,13 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
 
 
 async def read_subject(at: Seeded, of: ProjectId) -> object:
-    last = (await at.evaluation.targets.traces_of(of, "conv-7"))[-1]
-    return await at.evaluation.targets.subject(of, last)
+    last = (await at.evaluation.targets.session_traces(of, "conv-7"))[-1]
+    return await at.evaluation.targets.load_trace(of, last)
 
 
 async def read_signals(at: Seeded, of: ProjectId) -> object:
     wanted = {"metric_1": SignalKey("f1", "e"), "metric_2": SignalKey("f1", "e")}
-    return await at.evaluation.assignments.signals(of, TraceId(trace_of(of)), wanted)
+    return await at.evaluation.work_queue.find_signals(of, TraceId(trace_of(of)), wanted)
 
 
 @pytest.mark.parametrize("read", READS)
@@ -176,29 +185,29 @@ SMALL: Final = {"eval_runs_running", "eval_runs_announced", "eval_jobs_dead", "e
 
 async def work(seeded: Seeded, of: ProjectId) -> None:
     """A run from its making to its end, with everything that can be done to it."""
-    do, assignments = seeded.evaluation, PostgresAssignments(seeded.pool, 2 * IN_FLIGHT_MAX)
+    do, work_queue = seeded.evaluation, PostgresWorkQueue(seeded.pool, 2 * IN_FLIGHT_TARGETS_MAX)
     run = a_run(of, 4)
     await do.runs.create(run, work_of(run))
-    await assignments.plan(of, run.id, NOON)
-    due = [one for one in await assignments.dispatch(of, NOON) if one.run == run.id]
-    claims = [await assignments.claim(of, run.id, one.target, NOON) for one in due]
+    await work_queue.plan(of, run.id, NOON)
+    due = [one for one in await work_queue.dispatch(of, NOON) if one.run == run.id]
+    claims = [await work_queue.claim(of, run.id, one.target, NOON) for one in due]
     first, second, *_ = [one for one in claims if one is not None]
-    await finish(assignments, first)
-    await assignments.postpone(second, NOON, FailCode.RATE_LIMITED, NOON)
-    await assignments.record_signal(first, signal_of(run, trace(), "confidence"), NOON)
-    await assignments.is_live(first)
+    await finish(work_queue, first)
+    await work_queue.postpone(second, NOON, FailCode.RATE_LIMITED, NOON)
+    await work_queue.record_signal(first, signal_of(run, trace(), "confidence"), NOON)
+    await work_queue.is_live(first)
     # By one whose window has no room: others than the run would be announced.
-    await PostgresAssignments(seeded.pool, 1).overdue(NOON + timedelta(days=1))
-    await assignments.oldest_waiting(NOON)
-    await assignments.dead()
+    await PostgresWorkQueue(seeded.pool, 1).requeue_overdue(NOON + timedelta(days=1))
+    await work_queue.oldest_wait(NOON)
+    await work_queue.count_dead()
     await PostgresWorkloads(seeded.pool).workload(NOON)
     await do.runs.cancel(of, run.id, NOON)
     await do.runs.delete(of, run.id, NOON, with_scores=False)
 
 
-async def finish(assignments: PostgresAssignments, claim: Claim) -> None:
-    assert await assignments.record(claim, METRICS[0], GOOD, NOON)
-    await assignments.close(claim, NOON)
+async def finish(work_queue: PostgresWorkQueue, claim: Claim) -> None:
+    assert await work_queue.record(claim, METRICS[0], GOOD, NOON)
+    await work_queue.close(claim, NOON)
 
 
 def first_of(asked: Any) -> Sequence[object]:
@@ -239,11 +248,11 @@ BLOCKS_MAX: Final = 100  # of 8 kB, for one statement: much less than all of a p
 
 async def step(seeded: Seeded, of: ProjectId) -> None:
     """What a worker does all day: its turn, a claim, a score, and the end of the target."""
-    assignments = PostgresAssignments(seeded.pool, 4 * IN_FLIGHT_MAX)
-    due = (await assignments.dispatch(of, NOON))[0]
-    claim = await assignments.claim(due.project, due.run, due.target, NOON)
+    work_queue = PostgresWorkQueue(seeded.pool, 4 * IN_FLIGHT_TARGETS_MAX)
+    due = (await work_queue.dispatch(of, NOON))[0]
+    claim = await work_queue.claim(due.project, due.run, due.target, NOON)
     assert claim is not None
-    await finish(assignments, claim)
+    await finish(work_queue, claim)
 
 
 @OF_BOTH
@@ -262,7 +271,9 @@ async def test_a_step_of_work_costs_the_same_however_much_there_is(seeded, runs,
             await transaction.rollback()
         plan = json.loads(text)[0]["Plan"]
         blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-        picked = 4 * IN_FLIGHT_MAX if "unnest" in one.query else 0  # keys that are looked up
+        picked = (
+            4 * IN_FLIGHT_TARGETS_MAX if "unnest" in one.query else 0
+        )  # keys that are looked up
         assert blocks <= BLOCKS_MAX + 20 * picked, (blocks, one.query, text.decode())
 
 

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.exporting.imports import AT_ONCE, Imported
+from application.exporting.imports import CHUNK_TRACES, ImportOutcome
 from application.exporting.ports import PIECE_BYTES
-from application.exporting.streams import AT_ONCE_MAX, OF_PROJECT_MAX, Seats
-from application.exporting.write_export import HELD, PUT_OFF
+from application.exporting.streams import (
+    CONCURRENT_STREAMS_MAX,
+    STREAMS_PER_PROJECT_MAX,
+    StreamLimiter,
+)
+from application.exporting.write_export import EXPORT_LEASE, RETRY_DELAY
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export, ExportStatus, FileFormat, RowKind
@@ -36,8 +40,8 @@ class Broken:
     reached: asyncio.Event
 
     @asynccontextmanager
-    async def reading(self, *asked: Any) -> AsyncIterator[Any]:
-        async with self.inner.reading(*asked) as batches:
+    async def read(self, *asked: Any) -> AsyncIterator[Any]:
+        async with self.inner.read(*asked) as batches:
             yield self._some(batches)
 
     async def _some(self, batches: Any) -> AsyncIterator[Any]:
@@ -70,7 +74,7 @@ async def found(world: World, export: Export) -> Export:
 
 async def read(world: World, export: Export, start: int = 0, end: int | None = None) -> bytes:
     file = world.do.exporting.read_export_file
-    known = await file.found(OURS, export.id)
+    known = await file.find(OURS, export.id)
     parts = file(known, start, known.size if end is None else end)
     return b"".join([part async for part in parts])
 
@@ -103,7 +107,7 @@ async def test_a_worker_that_was_killed_is_followed_by_another_and_writes_no_mor
     use_cases, archive = broken(here, None)
     killed = asyncio.create_task(use_cases.write_export())
     await archive.reached.wait()
-    here.forward(seconds=HELD.total_seconds())
+    here.forward(seconds=EXPORT_LEASE.total_seconds())
     assert await here.do.exporting.write_export() == 1
     whole = await read(here, export)
     killed.cancel()
@@ -121,11 +125,11 @@ async def test_what_was_away_is_tried_again_later_and_not_for_ever(here):
         with pytest.raises(Unavailable):
             await use_cases.write_export()
         assert await use_cases.write_export() == 0  # not at once
-        here.forward(seconds=PUT_OFF.total_seconds())
+        here.forward(seconds=RETRY_DELAY.total_seconds())
     assert await use_cases.write_export() == 1
     given_up = await found(here, export)
     assert given_up.status is ExportStatus.FAILED
-    assert "could finish it" in str(given_up.error)
+    assert "failed to finish it" in str(given_up.error)
 
 
 async def test_a_fault_fails_the_export_and_is_raised_for_the_log(here):
@@ -159,8 +163,8 @@ async def test_one_that_is_deleted_meanwhile_is_given_up(here):
         inner: Any
 
         @asynccontextmanager
-        async def reading(self, *asked: Any) -> AsyncIterator[Any]:
-            async with self.inner.reading(*asked) as batches:
+        async def read(self, *asked: Any) -> AsyncIterator[Any]:
+            async with self.inner.read(*asked) as batches:
                 await here.do.exporting.delete_export(OURS, export.id)
                 yield batches
 
@@ -182,20 +186,20 @@ async def test_any_part_of_a_file_is_that_part(here):
 # --- streams --------------------------------------------------------------------------------------
 
 
-def test_seats_are_for_a_project_and_for_all():
-    seats = Seats()
-    projects = [ProjectId(uuid.uuid4()) for _ in range(AT_ONCE_MAX)]
-    taken = [seats.taken(one) for one in projects]
+def test_stream_slots_are_limited_by_project_and_in_total():
+    limiter = StreamLimiter()
+    projects = [ProjectId(uuid.uuid4()) for _ in range(CONCURRENT_STREAMS_MAX)]
+    taken = [limiter.slot(one) for one in projects]
     for one in taken:
         one.__enter__()
-    with pytest.raises(Unavailable), seats.taken(ProjectId(uuid.uuid4())):
+    with pytest.raises(Unavailable), limiter.slot(ProjectId(uuid.uuid4())):
         pass
     taken[0].__exit__(None, None, None)
-    with seats.taken(projects[1]), pytest.raises(LimitExceeded), seats.taken(projects[1]):
+    with limiter.slot(projects[1]), pytest.raises(LimitExceeded), limiter.slot(projects[1]):
         pass
-    with seats.taken(OURS), pytest.raises(Unavailable), seats.taken(OURS):
+    with limiter.slot(OURS), pytest.raises(Unavailable), limiter.slot(OURS):
         pass
-    assert OF_PROJECT_MAX == 2
+    assert STREAMS_PER_PROJECT_MAX == 2
 
 
 # --- imports --------------------------------------------------------------------------------------
@@ -217,17 +221,17 @@ async def test_an_import_has_bounds(here):
 
 async def test_outcomes_are_in_the_order_of_what_was_sent(here):
     put = here.do.exporting.import_traces
-    many = [sent(started_at=at(n)) for n in range(2 * AT_ONCE + 1)]
+    many = [sent(started_at=at(n)) for n in range(2 * CHUNK_TRACES + 1)]
     await put(OURS, many[::2])
     outcomes = await put(OURS, many)
-    assert outcomes[::2] == [Imported.UNCHANGED] * (AT_ONCE + 1)
-    assert outcomes[1::2] == [Imported.STORED] * AT_ONCE
+    assert outcomes[::2] == [ImportOutcome.UNCHANGED] * (CHUNK_TRACES + 1)
+    assert outcomes[1::2] == [ImportOutcome.STORED] * CHUNK_TRACES
 
 
 async def test_scores_become_those_of_the_project_that_they_are_put_into(here):
     one = sent()
     theirs = TraceWithScores(one.trace, (a_score(THEIRS, one.trace.id),))
-    assert await here.do.exporting.import_traces(OURS, [theirs]) == [Imported.STORED]
+    assert await here.do.exporting.import_traces(OURS, [theirs]) == [ImportOutcome.STORED]
     store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]
     assert store.traces_of(THEIRS) == []
@@ -254,6 +258,6 @@ async def test_what_is_put_back_again_is_not_taken_for_changed(here):
     store = here.ports.exporting.archive.store
     store.traces.clock = lambda: NOON.replace(year=2030)
     before = dict(store.traces.written_at)
-    assert await here.do.exporting.import_traces(OURS, [one]) == [Imported.UNCHANGED]
+    assert await here.do.exporting.import_traces(OURS, [one]) == [ImportOutcome.UNCHANGED]
     assert store.traces.written_at == before
     assert store.traces[OURS, one.trace.id].tags == ("b", "a")

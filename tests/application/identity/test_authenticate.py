@@ -11,7 +11,7 @@ import pytest
 from adapters.memory.identity.administration import MemoryAdministration
 from adapters.memory.identity.identity import (
     MemoryApiKeys,
-    MemoryKeyUse,
+    MemoryKeyUsage,
     MemoryOrganizations,
     MemoryProjects,
     MemoryTokens,
@@ -24,7 +24,7 @@ from application.identity.authenticate import (
     ResolveMembership,
     ResolveProject,
 )
-from application.identity.keys import IssueKey, KeyMint
+from application.identity.keys import ApiKeyFactory, IssueKey
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope
 from domain.identity.audit import OPERATOR, Actor, AuditAction, Origin
@@ -50,10 +50,10 @@ class World:
         keys, projects = MemoryApiKeys(self.store), MemoryProjects(self.store)
         clock = lambda: self.now
         self.issue_key = IssueKey(
-            MemoryAdministration(self.store), KeyMint(clock, uuid.uuid4, random.randbytes)
+            MemoryAdministration(self.store), ApiKeyFactory(clock, uuid.uuid4, random.randbytes)
         )
         self.authenticate_key = AuthenticateKey(
-            keys, projects, MemoryKeyUse(self.store), clock, uuid.uuid4
+            keys, projects, MemoryKeyUsage(self.store), clock, uuid.uuid4
         )
         self.authenticate_token = AuthenticateToken(
             MemoryTokens({"ada's": ADA, "eve's": EVE}), MemoryUsers(self.store), clock, uuid.uuid4

@@ -160,7 +160,7 @@ async def test_who_isn_t_a_member_is_refused_before_the_project_is_looked_for(wo
 async def test_a_stranger_doesn_t_open_the_organization(world, ours, bot):
     """Whoever has it open holds its members up."""
     eve = await world.person("eve")
-    async with asyncio.timeout(1), world.ports.administration.opened(ours):
+    async with asyncio.timeout(1), world.ports.administration.lock(ours):
         with pytest.raises(Forbidden):
             await world.do.issue_login_code(eve, ours, bot.id, challenge_of(VERIFIER), "laptop")
 

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from application.identity.administration import Administration
+from application.identity.ports import Administration
 from domain.errors import Unavailable
 from domain.identity.audit import Actor, AuditAction
 from domain.identity.organization import Role
@@ -34,9 +34,9 @@ class Failing:
             raise self.error
 
     @asynccontextmanager
-    async def opened(self, organization: OrganizationId) -> AsyncIterator[object]:
+    async def lock(self, organization: OrganizationId) -> AsyncIterator[object]:
         self.step()
-        async with self.inner.opened(organization) as opened:
+        async with self.inner.lock(organization) as opened:
             yield FailingOpen(opened, self)
             self.step()
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from application.identity.purge import STEPS_MAX, SweepRemoved
+from application.identity.purge import STEPS_MAX, PurgeRemovedProjects
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON, trace
 
@@ -17,7 +17,7 @@ class Steps:
     left: list[int | Exception]
     asked: list[datetime] = field(default_factory=list)
 
-    async def sweep(self, now: datetime) -> int:
+    async def purge(self, now: datetime) -> int:
         self.asked.append(now)
         step = self.left.pop(0) if self.left else 0
         if isinstance(step, Exception):
@@ -27,26 +27,26 @@ class Steps:
 
 async def test_it_goes_on_until_nothing_is_left():
     steps = Steps([3, 2, 1])
-    assert await SweepRemoved(steps, lambda: NOON)() == 6
+    assert await PurgeRemovedProjects(steps, lambda: NOON)() == 6
     assert steps.asked == [NOON] * 4
 
 
 async def test_where_nothing_is_left_it_asks_once():
     steps = Steps([])
-    assert await SweepRemoved(steps, lambda: NOON)() == 0
+    assert await PurgeRemovedProjects(steps, lambda: NOON)() == 0
     assert len(steps.asked) == 1
 
 
 async def test_a_round_is_bounded_and_the_next_goes_on():
     steps = Steps([1] * (STEPS_MAX + 5))
-    sweep = SweepRemoved(steps, lambda: NOON)
+    sweep = PurgeRemovedProjects(steps, lambda: NOON)
     assert await sweep() == STEPS_MAX
     assert await sweep() == 5
 
 
 async def test_a_failure_is_told_and_the_next_round_goes_on():
     steps = Steps([4, Unavailable("down"), 2])
-    sweep = SweepRemoved(steps, lambda: NOON)
+    sweep = PurgeRemovedProjects(steps, lambda: NOON)
     with pytest.raises(Unavailable):
         await sweep()
     assert await sweep() == 2
@@ -59,12 +59,12 @@ async def test_what_was_removed_is_swept_and_nothing_else(world):
     for project in (kept, gone.id):
         for _ in range(3):
             await world.ports.traces.put(project, trace())
-    assert await world.do.sweep_removed() == 0
+    assert await world.do.purge_removed_projects() == 0
     await world.do.delete_project(ada, ours, gone.id)
-    assert await world.do.sweep_removed() == 3
+    assert await world.do.purge_removed_projects() == 3
     assert {project for project, _ in world.ports.traces.store.traces} == {kept}
     await world.do.delete_organization(ada, ours)
-    assert await world.do.sweep_removed() == 3
+    assert await world.do.purge_removed_projects() == 3
     assert world.ports.traces.store.traces == {}
 
 
@@ -75,8 +75,8 @@ async def test_codes_that_expired_are_swept(world):
     await world.do.issue_login_code(ada, ours, project, "c", "old")
     world.forward(seconds=60)
     await world.do.issue_login_code(ada, ours, project, "c", "young")
-    assert await world.do.sweep_removed() == 0
+    assert await world.do.purge_removed_projects() == 0
     world.forward(seconds=60)
-    assert await world.do.sweep_removed() == 1
+    assert await world.do.purge_removed_projects() == 1
     [code] = world.ports.directory.store.login_codes.values()
     assert code.label == "young"

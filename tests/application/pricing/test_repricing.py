@@ -10,12 +10,8 @@ import pytest
 from adapters.memory.pricing.repricings import MemoryRepricings
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryPriceBook
-from application.pricing.repricing import (
-    REPRICED_AT_ONCE,
-    REPRICING_HELD,
-    STEPS_MAX,
-    RepricingOrder,
-)
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE
+from application.pricing.repricing import STEPS_MAX, RepricingRequest
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.repricing import (
@@ -61,7 +57,7 @@ async def stored(world: World, of: ProjectId, count: int = 1, model: str = "ours
 
 
 async def started(world: World, of: ProjectId, **said: object) -> uuid.UUID:
-    order = RepricingOrder(**{"is_dry": False} | said)
+    order = RepricingRequest(**{"is_dry": False} | said)
     return (await world.do.pricing.start_repricing(of, world.new_id(), order)).id
 
 
@@ -76,7 +72,7 @@ async def test_a_turn_prices_again_by_what_there_is_now(world: World) -> None:
 
 
 async def test_a_turn_ends_so_that_others_have_theirs(world: World) -> None:
-    count = STEPS_MAX * REPRICED_AT_ONCE + 1
+    count = STEPS_MAX * REPRICED_SPANS_BATCH + 1
     await stored(world, OURS, count)
     large = await started(world, OURS, is_dry=True)
     world.forward(seconds=1)
@@ -96,9 +92,9 @@ async def test_a_turn_ends_so_that_others_have_theirs(world: World) -> None:
 async def test_where_a_worker_died_another_goes_on_once_its_lease_ends(world: World) -> None:
     await stored(world, OURS)
     asked = await started(world, OURS)
-    assert await world.ports.pricing.repricings.claim(world.now, world.now + REPRICING_HELD)
+    assert await world.ports.pricing.repricings.claim(world.now, world.now + REPRICING_LEASE)
     assert await world.do.pricing.reprice_spans() == 0
-    world.now += REPRICING_HELD
+    world.now += REPRICING_LEASE
     assert await world.do.pricing.reprice_spans() == 1
     done = await world.do.pricing.read_repricing(OURS, asked)
     assert done.status is RepricingStatus.COMPLETED
@@ -113,11 +109,11 @@ async def test_without_a_price_book_nothing_is_priced_again(
     broken = world.with_ports(pricing=empty)
     assert await broken.pricing.reprice_spans() == 0
     with pytest.raises(Unavailable, match="price book"):
-        await broken.pricing.start_repricing(OURS, world.new_id(), RepricingOrder())
+        await broken.pricing.start_repricing(OURS, world.new_id(), RepricingRequest())
     waiting = await world.do.pricing.read_repricing(OURS, asked)
     assert waiting.status is RepricingStatus.PENDING
     assert await world.do.pricing.reprice_spans() == 0  # it waits, as after any fault
-    world.now += REPRICING_HELD
+    world.now += REPRICING_LEASE
     assert await world.do.pricing.reprice_spans() == 1
 
 
@@ -139,7 +135,7 @@ class Stuck(MemoryRepricings):
 async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits(
     world: World, store: MemoryStore, fine: int
 ) -> None:
-    await stored(world, OURS, fine * REPRICED_AT_ONCE + 1)
+    await stored(world, OURS, fine * REPRICED_SPANS_BATCH + 1)
     asked = await started(world, OURS)
     stuck = replace(memory_pricing(store), repricings=Stuck(store, fine))
     turn, waits, seconds = world.with_ports(pricing=stuck).pricing.reprice_spans, [], 0
@@ -155,7 +151,7 @@ async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits
     assert waits == [0] + [30] * (1 + fine) + [60, 120, 240, 480, 600, 600, 600, 600]
     found = await world.do.pricing.read_repricing(OURS, asked)
     assert (found.status, found.found.total.spans) == (
-        *(RepricingStatus.FAILED, fine * REPRICED_AT_ONCE),
+        *(RepricingStatus.FAILED, fine * REPRICED_SPANS_BATCH),
     )
     assert "10 times" in found.error
     assert ("after the span" in found.error) is bool(fine)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from adapters.memory.privacy.erasures import MemoryErasures
-from application.privacy.erasures import REFUSED_FOR, WITHIN
+from application.privacy.erasures import ERASED_IDS_RETENTION, REQUEST_TIME_MAX
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.identity.api_key import ALL_SCOPES
 from domain.identity.audit import AuditAction
@@ -94,7 +94,7 @@ async def test_no_two_receipts_have_the_same_hash(world, caller):
 
 async def test_what_takes_too_long_is_left_to_workers(world, caller):
     await filled(world, caller)
-    keeping = slowly(world, step=WITHIN + timedelta(seconds=1))
+    keeping = slowly(world, step=REQUEST_TIME_MAX + timedelta(seconds=1))
     receipt = await keeping.erase(caller, GRACE)
     assert (receipt.state, receipt.rows) == (ErasureState.REMOVING, {"traces": 3})
     assert await keeping.finish_erasures() == 1
@@ -126,7 +126,7 @@ async def test_one_whose_project_goes_meanwhile_holds_no_other_up(world, caller)
 async def test_workers_forget_which_traces_were_erased_in_time(world, caller):
     [one] = await filled(world, caller, 1)
     await world.do.keeping.erase(caller, GRACE)
-    world.now += REFUSED_FOR
+    world.now += ERASED_IDS_RETENTION
     await world.do.keeping.finish_erasures()
     with pytest.raises(Invalid):
         await world.ports.traces.put(caller.project_id, one)

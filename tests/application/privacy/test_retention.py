@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from application.privacy.retention import STEPS_MAX, RemoveExpired
+from application.privacy.retention import STEPS_MAX, DeleteExpiredTraces
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
@@ -16,7 +16,7 @@ FIRST, SECOND, THIRD = (ProjectId(uuid.UUID(int=n)) for n in range(3))
 
 
 @dataclass
-class Shelf:
+class ScriptedTraces:
     """Of each project what its steps remove, one after the other."""
 
     left: dict[ProjectId, list[int | Exception]]
@@ -26,7 +26,7 @@ class Shelf:
         assert now == NOON
         return [project for project, steps in self.left.items() if steps]
 
-    async def remove(self, project: ProjectId, now: datetime) -> int:
+    async def delete(self, project: ProjectId, now: datetime) -> int:
         assert now == NOON
         self.asked.append(project)
         step = self.left[project].pop(0) if self.left[project] else 0
@@ -35,32 +35,32 @@ class Shelf:
         return step
 
 
-def removing(shelf: Shelf) -> RemoveExpired:
-    return RemoveExpired(shelf, lambda: NOON)
+def removing(traces: ScriptedTraces) -> DeleteExpiredTraces:
+    return DeleteExpiredTraces(traces, lambda: NOON)
 
 
 async def test_projects_take_turns_until_nothing_is_left():
-    shelf = Shelf({FIRST: [5, 5, 5], SECOND: [2], THIRD: []})
-    assert await removing(shelf)() == 17
-    assert shelf.asked == [FIRST, SECOND, FIRST, SECOND, FIRST, FIRST]
+    traces = ScriptedTraces({FIRST: [5, 5, 5], SECOND: [2], THIRD: []})
+    assert await removing(traces)() == 17
+    assert traces.asked == [FIRST, SECOND, FIRST, SECOND, FIRST, FIRST]
 
 
 async def test_where_nothing_is_left_nobody_is_asked():
-    shelf = Shelf({FIRST: []})
-    assert await removing(shelf)() == 0
-    assert shelf.asked == []
+    traces = ScriptedTraces({FIRST: []})
+    assert await removing(traces)() == 0
+    assert traces.asked == []
 
 
 async def test_a_round_is_bounded_over_all_projects_and_the_next_goes_on():
-    shelf = Shelf({FIRST: [1] * (2 * STEPS_MAX), SECOND: [1] * 3})
-    assert await removing(shelf)() == STEPS_MAX - 1  # once the second had nothing left
-    assert len(shelf.asked) == STEPS_MAX
-    assert await removing(shelf)() == STEPS_MAX
+    traces = ScriptedTraces({FIRST: [1] * (2 * STEPS_MAX), SECOND: [1] * 3})
+    assert await removing(traces)() == STEPS_MAX - 1  # once the second had nothing left
+    assert len(traces.asked) == STEPS_MAX
+    assert await removing(traces)() == STEPS_MAX
 
 
 async def test_a_failure_is_told_once_the_others_had_their_turns():
-    shelf = Shelf({FIRST: [4, Unavailable("down"), 2], SECOND: [1, 1, 1]})
+    traces = ScriptedTraces({FIRST: [4, Unavailable("down"), 2], SECOND: [1, 1, 1]})
     with pytest.raises(Unavailable):
-        await removing(shelf)()
-    assert shelf.left == {FIRST: [2], SECOND: []}
-    assert await removing(shelf)() == 2
+        await removing(traces)()
+    assert traces.left == {FIRST: [2], SECOND: []}
+    assert await removing(traces)() == 2

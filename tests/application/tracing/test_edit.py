@@ -9,7 +9,7 @@ import pytest
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemorySessions, MemoryTraces
 from application.tracing.edit import (
-    EDITED_MAX,
+    EDITED_TRACES_MAX,
     ChangeSpan,
     ChangeTrace,
     DeleteSession,
@@ -187,7 +187,7 @@ async def test_a_store_out_of_reach_is_told_not_a_count_of_none():
 
 
 async def test_at_most_so_many_traces_are_edited_at_once(traces):
-    many = [trace_id() for _ in range(EDITED_MAX + 1)]
+    many = [trace_id() for _ in range(EDITED_TRACES_MAX + 1)]
     with pytest.raises(Invalid, match="500"):
         await DeleteTraces(traces)(OURS, many)
     with pytest.raises(Invalid, match="500"):

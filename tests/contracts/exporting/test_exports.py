@@ -61,7 +61,7 @@ def an_export(of: ProjectId, **said: Any) -> Export:
 
 
 async def claimed(exports: Exports, of: ProjectId, **said: Any) -> Export:
-    await exports.add(an_export(of, **said))
+    await exports.create(an_export(of, **said))
     found = await exports.claim(NOON, NOON + MINUTE)
     assert found is not None
     return found
@@ -71,35 +71,35 @@ async def test_what_was_added_is_read_and_listed_newest_first(exports):
     ours = project()
     first = an_export(ours, matching=EVERYTHING, row_kind=RowKind.SPANS)
     later = an_export(ours, format=FileFormat.PARQUET, created_at=NOON + MINUTE)
-    assert await exports.add(first) == first
-    assert await exports.add(later) == later
+    assert await exports.create(first) == first
+    assert await exports.create(later) == later
     assert await exports.get(ours, first.id) == first
     assert await exports.all(ours) == [later, first]
 
 
 async def test_added_again_it_is_the_one_that_is_there(exports):
     ours = project()
-    first = await exports.add(an_export(ours))
-    again = await exports.add(replace(first, format=FileFormat.PARQUET))
+    first = await exports.create(an_export(ours))
+    again = await exports.create(replace(first, format=FileFormat.PARQUET))
     assert again == first
     assert await exports.all(ours) == [first]
 
 
 async def test_a_project_keeps_so_many_also_of_those_asked_for_at_once(exports):
     ours = project()
-    asked = [exports.add(an_export(ours)) for _ in range(EXPORTS_MAX + 3)]
+    asked = [exports.create(an_export(ours)) for _ in range(EXPORTS_MAX + 3)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(one, Conflict) for one in outcomes) == 3
     assert len(await exports.all(ours)) == EXPORTS_MAX
-    await exports.add(an_export(project()))
+    await exports.create(an_export(project()))
     assert await exports.delete(ours, (await exports.all(ours))[0].id)
-    await exports.add(an_export(ours))
+    await exports.create(an_export(ours))
 
 
 async def test_a_claim_gets_what_waits_for_longest(exports):
     ours, theirs = project(), project()
-    await exports.add(an_export(ours, due_at=NOON))
-    first = await exports.add(an_export(theirs, due_at=NOON - MINUTE))
+    await exports.create(an_export(ours, due_at=NOON))
+    first = await exports.create(an_export(theirs, due_at=NOON - MINUTE))
     assert await exports.claim(NOON - 2 * MINUTE, NOON) is None
     found = await exports.claim(NOON, NOON + MINUTE)
     assert found == first.claimed(NOON + MINUTE)
@@ -109,7 +109,7 @@ async def test_a_claim_gets_what_waits_for_longest(exports):
 async def test_claims_at_once_get_different_ones(exports):
     ours = project()
     for _ in range(3):
-        await exports.add(an_export(ours))
+        await exports.create(an_export(ours))
     found = await asyncio.gather(*(exports.claim(NOON, NOON + MINUTE) for _ in range(5)))
     ids = [one.id for one in found if one is not None]
     assert len(ids) == len(set(ids)) == 3
@@ -127,23 +127,23 @@ async def test_pieces_are_kept_in_their_order_with_how_it_stands(exports):
     ours = project()
     export = await claimed(exports, ours)
     standing = replace(export, rows=3, size=9, traces_done=2, traces_total=5)
-    assert await exports.keep(standing, b"first", b"second")
+    assert await exports.save(standing, b"first", b"second")
     assert await exports.get(ours, export.id) == standing
     over = replace(standing, rows=4).completed("f" * 64, NOON + MINUTE)
-    assert await exports.keep(over, b"third")
+    assert await exports.save(over, b"third")
     assert await exports.get(ours, export.id) == over
-    pieces = [await exports.piece(ours, export.id, n) for n in range(3)]
+    pieces = [await exports.read_piece(ours, export.id, n) for n in range(3)]
     assert pieces == [b"first", b"second", b"third"]
     with pytest.raises(NotFound):
-        await exports.piece(ours, export.id, 3)
+        await exports.read_piece(ours, export.id, 3)
 
 
 async def test_what_is_over_is_never_claimed_or_written_again(exports):
     ours = project()
     export = await claimed(exports, ours)
     over = export.completed("f" * 64, NOON)
-    assert await exports.keep(over, b"all")
-    assert not await exports.keep(export, b"more")
+    assert await exports.save(over, b"all")
+    assert not await exports.save(export, b"more")
     assert await exports.claim(NOON + WEEK, NOON + WEEK) is None
     assert await exports.get(ours, export.id) == over
 
@@ -151,31 +151,31 @@ async def test_what_is_over_is_never_claimed_or_written_again(exports):
 async def test_an_attempt_that_was_taken_for_dead_writes_nothing_any_more(exports):
     ours = project()
     slow = await claimed(exports, ours)
-    assert await exports.keep(slow, b"old")
+    assert await exports.save(slow, b"old")
     fresh = await exports.claim(NOON + MINUTE, NOON + 2 * MINUTE)
     assert fresh is not None
-    assert not await exports.keep(slow, b"older")
-    assert not await exports.keep(slow.completed("f" * 64, NOON))
-    assert await exports.keep(fresh, b"new")
-    assert await exports.piece(ours, fresh.id, 0) == b"new"
+    assert not await exports.save(slow, b"older")
+    assert not await exports.save(slow.completed("f" * 64, NOON))
+    assert await exports.save(fresh, b"new")
+    assert await exports.read_piece(ours, fresh.id, 0) == b"new"
     with pytest.raises(NotFound):
-        await exports.piece(ours, fresh.id, 1)
+        await exports.read_piece(ours, fresh.id, 1)
 
 
 async def test_one_that_failed_has_no_file(exports):
     ours = project()
     export = await claimed(exports, ours)
-    await exports.keep(export, *(b"x" for _ in range(3)))
+    await exports.save(export, *(b"x" for _ in range(3)))
     failed = export.failed("no", NOON)
-    assert await exports.keep(failed)
+    assert await exports.save(failed)
     assert await exports.get(ours, export.id) == failed
     with pytest.raises(NotFound):
-        await exports.piece(ours, export.id, 0)
+        await exports.read_piece(ours, export.id, 0)
 
 
 async def test_what_is_put_off_is_due_again_later(exports):
     export = await claimed(exports, project())
-    assert await exports.keep(export.put_off(NOON + MINUTE))
+    assert await exports.save(export.put_off(NOON + MINUTE))
     assert await exports.claim(NOON, NOON + MINUTE) is None
     again = await exports.claim(NOON + MINUTE, NOON + 2 * MINUTE)
     assert again is not None
@@ -185,50 +185,50 @@ async def test_what_is_put_off_is_due_again_later(exports):
 async def test_deleted_it_is_gone_with_its_file_whoever_writes_it(exports):
     ours = project()
     export = await claimed(exports, ours)
-    await exports.keep(export, *(b"x" for _ in range(STEP + 1)))
+    await exports.save(export, *(b"x" for _ in range(STEP + 1)))
     assert await exports.delete(ours, export.id)
     assert not await exports.delete(ours, export.id)
-    assert not await exports.keep(export, b"more")
+    assert not await exports.save(export, b"more")
     assert await exports.all(ours) == []
     for n in range(2):
         with pytest.raises(NotFound):
-            await exports.piece(ours, export.id, n)
+            await exports.read_piece(ours, export.id, n)
     with pytest.raises(NotFound):
         await exports.get(ours, export.id)
 
 
 async def test_what_has_expired_is_swept_and_nothing_else(exports):
     ours = project()
-    kept = await exports.add(an_export(ours, expires_at=NOON + MINUTE))
+    kept = await exports.create(an_export(ours, expires_at=NOON + MINUTE))
     old = await claimed(exports, project(), due_at=NOON - MINUTE, expires_at=NOON)
-    await exports.keep(old.completed("f" * 64, NOON), *(b"x" for _ in range(STEP + 1)))
-    assert await exports.sweep(NOON - MINUTE) == 0
-    while await exports.sweep(NOON):
+    await exports.save(old.completed("f" * 64, NOON), *(b"x" for _ in range(STEP + 1)))
+    assert await exports.delete_expired(NOON - MINUTE) == 0
+    while await exports.delete_expired(NOON):
         pass
     assert await exports.all(ours) == [kept]
     assert await exports.all(old.project_id) == []
     with pytest.raises(NotFound):
-        await exports.piece(old.project_id, old.id, 0)
+        await exports.read_piece(old.project_id, old.id, 0)
 
 
 async def test_another_project_sees_and_removes_nothing(exports):
     ours, theirs = project(), project()
     export = await claimed(exports, theirs)
-    await exports.keep(export.completed("f" * 64, NOON), b"theirs")
+    await exports.save(export.completed("f" * 64, NOON), b"theirs")
     assert await exports.all(ours) == []
     assert not await exports.delete(ours, export.id)
-    for read in (exports.get(ours, export.id), exports.piece(ours, export.id, 0)):
+    for read in (exports.get(ours, export.id), exports.read_piece(ours, export.id, 0)):
         with pytest.raises(NotFound):
             await read
-    mine = await exports.add(an_export(ours, id=export.id))
+    mine = await exports.create(an_export(ours, id=export.id))
     assert await exports.get(ours, export.id) == mine
-    assert await exports.piece(theirs, export.id, 0) == b"theirs"
+    assert await exports.read_piece(theirs, export.id, 0) == b"theirs"
 
 
 async def test_of_a_removed_project_nothing_is_there_or_due(world):
     ours, exports = project(), world.ports.exporting.exports
     past = utc_now() - WEEK
-    export = await exports.add(an_export(ours, due_at=past))
+    export = await exports.create(an_export(ours, due_at=past))
     if isinstance(exports, MemoryExports):
         exports.store.removed[ours] = NOON
     else:
@@ -236,8 +236,8 @@ async def test_of_a_removed_project_nothing_is_there_or_due(world):
     with pytest.raises(NotFound):
         await exports.get(ours, export.id)
     with pytest.raises(Unavailable):
-        await exports.add(an_export(ours))
+        await exports.create(an_export(ours))
     assert await exports.all(ours) == []
-    assert not await exports.keep(replace(export, status=ExportStatus.RUNNING), b"x")
+    assert not await exports.save(replace(export, status=ExportStatus.RUNNING), b"x")
     while (due := await exports.claim(past, NOON)) is not None:
         assert due.project_id != ours

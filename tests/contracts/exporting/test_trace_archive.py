@@ -1,4 +1,4 @@
-"""Contract of Archive: whole traces in the order of the list, of one moment, with their scores."""
+"""Contract of TraceArchive: whole traces with their scores, in order, from one snapshot."""
 
 import uuid
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ async def read(
     **conditions: Any,
 ) -> list[TraceWithScores]:
     archive = plane.exporting.archive
-    async with archive.reading(of, TraceFilter(**conditions), sort, order) as batches:
+    async with archive.read(of, TraceFilter(**conditions), sort, order) as batches:
         found: list[TraceWithScores] = []
         async for batch in batches:
             assert 0 < len(batch) <= BATCH_TRACES_MAX
@@ -57,7 +57,7 @@ def a_score(of: ProjectId, on: TraceId, **said: Any) -> TraceScore:
 
 async def test_nothing_is_read_of_an_empty_project(plane):
     assert await read(plane, project()) == []
-    assert await plane.exporting.archive.known(project(), [TraceId(uuid.uuid4())]) == []
+    assert await plane.exporting.archive.load(project(), [TraceId(uuid.uuid4())]) == []
 
 
 async def test_traces_come_whole(plane):
@@ -72,7 +72,7 @@ async def test_traces_come_whole(plane):
     await fill(plane, ours, sent)
     [found] = await read(plane, ours)
     assert found == TraceWithScores(await plane.traces.get(ours, sent.id))
-    assert await plane.exporting.archive.known(ours, [sent.id]) == [found]
+    assert await plane.exporting.archive.load(ours, [sent.id]) == [found]
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
@@ -114,7 +114,7 @@ async def test_what_is_written_meanwhile_is_not_part_of_it(plane):
     first = [trace(name=f"run {n}", started_at=at(n)) for n in range(3)]
     await fill(plane, ours, *first)
     archive = plane.exporting.archive
-    async with archive.reading(ours, TraceFilter(), TraceSort.STARTED_AT, ASC) as batches:
+    async with archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, ASC) as batches:
         found = [*await anext(batches)]
         await fill(plane, ours, trace(started_at=at(9)))
         await plane.traces.delete(ours, [first[2].id])
@@ -154,7 +154,7 @@ async def test_scores_come_with_their_traces_oldest_first_and_none_that_is_pendi
         (scores[1], scores[0]),
         (scores[2],),
     ]
-    known = await plane.exporting.archive.known(ours, [one.id, other.id])
+    known = await plane.exporting.archive.load(ours, [one.id, other.id])
     assert {found.trace.id: found.scores for found in known} == {
         one.id: (scores[1], scores[0]),
         other.id: (scores[2],),
@@ -184,7 +184,7 @@ async def test_what_was_said_of_a_session_comes_with_the_first_of_its_traces(pla
     }
     # The first that is admitted, whatever others there are.
     assert [one.session_scores for one in await read(plane, ours, tags=("last",))] == [of_s]
-    known = await plane.exporting.archive.known(ours, [first.id])
+    known = await plane.exporting.archive.load(ours, [first.id])
     assert [one.session_scores for one in known] == [()]
 
 
@@ -193,7 +193,7 @@ async def test_another_project_is_not_read(plane):
     await fill(plane, theirs, shared)
     await plane.evaluation.trace_scores.add(a_score(theirs, shared.id))
     assert await read(plane, ours) == []
-    assert await plane.exporting.archive.known(ours, [shared.id]) == []
+    assert await plane.exporting.archive.load(ours, [shared.id]) == []
     mine = trace(id=shared.id, name="ours", session_id="shared")
     await fill(plane, ours, mine)
     await fill(plane, theirs, replace(mine, name="theirs"))
@@ -207,7 +207,7 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_nothing_behind(plane):
     await fill(plane, ours, *(trace(started_at=at(n)) for n in range(BATCH_TRACES_MAX + 1)))
     archive = plane.exporting.archive
     for _ in range(20):  # more than there are connections
-        async with archive.reading(ours, TraceFilter(), TraceSort.NAME, DESC) as batches:
+        async with archive.read(ours, TraceFilter(), TraceSort.NAME, DESC) as batches:
             assert await anext(batches)
     found: Sequence[TraceWithScores] = await read(plane, ours)
     assert len(found) == BATCH_TRACES_MAX + 1

@@ -1,4 +1,4 @@
-"""Contract of Administration and Contract of OpenOrganization, run against every adapter.
+"""Contract of Administration and Contract of LockedOrganization, run against every adapter.
 
 Here: blocks, one at a time, stored whole or not at all. What each method of an open organization
 does: test_open_organization.py.
@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from application.identity.administration import OpenOrganization
+from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.login_code import LoginCode
@@ -50,13 +50,13 @@ class House:
     @classmethod
     async def built(cls, identity: Identity) -> "House":
         house = cls(identity, await identity.founded(), await identity.person("g@example.com"))
-        async with identity.administration.opened(house.id) as opened:
+        async with identity.administration.lock(house.id) as opened:
             await opened.put_key(house.key)
             await opened.add_login_code(house.code)
             await opened.put_invitation(house.invitation)
         return house
 
-    async def change(self, opened: OpenOrganization) -> None:
+    async def change(self, opened: LockedOrganization) -> None:
         """One change by each method that makes any, but for `remove`."""
         owner, project = self.founded.owner.user_id, self.founded.project
         await opened.rename("Renamed")
@@ -104,7 +104,7 @@ async def house(identity: Identity) -> House:
 
 async def test_what_a_block_did_is_stored_once_it_is_left(identity, house):
     before = await house.seen()
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         await house.change(opened)
         assert await house.seen() == before  # nobody else sees a half of it
     after = await house.seen()
@@ -121,7 +121,7 @@ async def test_a_block_that_raises_stores_nothing(identity, house, error, remove
     before = await house.seen()
 
     async def fail() -> None:
-        async with identity.administration.opened(house.id) as opened:
+        async with identity.administration.lock(house.id) as opened:
             await house.change(opened)
             if removed:
                 await opened.remove(at(2))
@@ -130,7 +130,7 @@ async def test_a_block_that_raises_stores_nothing(identity, house, error, remove
     with pytest.raises(type(error)):
         await fail()
     assert await house.seen() == before
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         await opened.rename("Still usable")
     assert (await identity.directory.organization(house.id)).name == "Still usable"
 
@@ -139,7 +139,7 @@ async def test_a_failure_of_a_method_takes_the_whole_block_back(identity, house)
     before = await house.seen()
 
     async def fail() -> None:
-        async with identity.administration.opened(house.id) as opened:
+        async with identity.administration.lock(house.id) as opened:
             await opened.rename("Renamed")
             await opened.put_project(new_project("onboarding", house.id))
 
@@ -152,7 +152,7 @@ async def test_a_block_that_is_cancelled_in_the_middle_stores_nothing(identity, 
     before, inside = await house.seen(), asyncio.Event()
 
     async def hang() -> None:
-        async with identity.administration.opened(house.id) as opened:
+        async with identity.administration.lock(house.id) as opened:
             await house.change(opened)
             inside.set()
             await asyncio.Event().wait()
@@ -163,12 +163,12 @@ async def test_a_block_that_is_cancelled_in_the_middle_stores_nothing(identity, 
     with pytest.raises(asyncio.CancelledError):
         await hanging
     assert await house.seen() == before
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         assert opened.organization == house.founded.organization
 
 
 async def test_a_block_sees_what_it_did(identity, house):
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         await house.change(opened)
         owner, project = house.founded.owner.user_id, house.founded.project
         assert await opened.member(owner) is None
@@ -185,7 +185,7 @@ async def test_a_block_sees_what_it_did(identity, house):
 
 async def test_a_block_that_does_nothing_changes_nothing(identity, house):
     before = await house.seen()
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         assert opened.organization == house.founded.organization
     assert await house.seen() == before
 
@@ -199,7 +199,7 @@ async def test_blocks_of_one_organization_take_turns(identity):
     ours = (await identity.founded("0")).organization.id
 
     async def count() -> None:
-        async with identity.administration.opened(ours) as opened:
+        async with identity.administration.lock(ours) as opened:
             await opened.owners()
             await opened.rename(str(int(opened.organization.name) + 1))
 
@@ -213,13 +213,13 @@ async def test_a_block_waits_for_the_one_before_and_not_for_other_organizations(
     order: list[str] = []
 
     async def second() -> None:
-        async with identity.administration.opened(ours) as opened:
+        async with identity.administration.lock(ours) as opened:
             order.append(f"second, {opened.organization.name}")
 
-    async with identity.administration.opened(ours) as opened:
+    async with identity.administration.lock(ours) as opened:
         waiting = asyncio.create_task(second())
         for n in range(5):
-            async with identity.administration.opened(theirs) as other:
+            async with identity.administration.lock(theirs) as other:
                 await other.rename(f"Theirs {n}")
         await opened.rename("Renamed")
         order.append("first")
@@ -231,14 +231,14 @@ async def test_a_block_that_waited_for_a_failed_one_sees_nothing_of_it(identity,
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
-        async with identity.administration.opened(house.id) as opened:
+        async with identity.administration.lock(house.id) as opened:
             await house.change(opened)
             inside.set()
             await go_on.wait()
             raise Conflict("no")
 
     async def wait() -> None:
-        async with identity.administration.opened(house.id) as opened:
+        async with identity.administration.lock(house.id) as opened:
             assert opened.organization == house.founded.organization
             assert list(await opened.owners()) == [house.founded.owner.user_id]
 
@@ -253,14 +253,14 @@ async def test_a_block_that_waited_for_a_failed_one_sees_nothing_of_it(identity,
 
 
 async def test_who_gives_up_waiting_holds_nobody_up(identity, house):
-    async with identity.administration.opened(house.id) as opened:
-        waiting = asyncio.create_task(identity.administration.opened(house.id).__aenter__())
-        async with identity.administration.opened(await identity.organization()):
+    async with identity.administration.lock(house.id) as opened:
+        waiting = asyncio.create_task(identity.administration.lock(house.id).__aenter__())
+        async with identity.administration.lock(await identity.organization()):
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await opened.rename("Renamed")
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         assert opened.organization.name == "Renamed"
 
 
@@ -268,7 +268,7 @@ async def test_the_data_plane_goes_on_meanwhile(identity, house):
     """Reading keys, making projects by name, noting uses: nothing waits for people."""
     wanted, used = new_project("new bot", house.id), new_key(house.id)
     await identity.add_key(used)
-    async with asyncio.timeout(WAIT_S), identity.administration.opened(house.id) as opened:
+    async with asyncio.timeout(WAIT_S), identity.administration.lock(house.id) as opened:
         await opened.rename("Renamed")
         assert await identity.keys.by_digest(house.key.digest) == house.key
         assert await identity.projects.ensure(house.id, wanted) == wanted
@@ -282,25 +282,25 @@ async def test_the_data_plane_goes_on_meanwhile(identity, house):
 
 async def test_an_organization_that_isn_t_there_can_t_be_opened(identity):
     with pytest.raises(NotFound):
-        await identity.administration.opened(OrganizationId(uuid.uuid4())).__aenter__()
+        await identity.administration.lock(OrganizationId(uuid.uuid4())).__aenter__()
 
 
 async def test_an_organization_that_was_removed_can_t_be_opened(identity, house):
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         await opened.remove(at(1))
     with pytest.raises(NotFound):
-        await identity.administration.opened(house.id).__aenter__()
+        await identity.administration.lock(house.id).__aenter__()
 
 
 async def test_who_waited_for_its_removal_finds_it_gone(identity, house):
     await identity.warm()
     other = await identity.organization()
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         waiting = [
-            asyncio.create_task(identity.administration.opened(house.id).__aenter__())
+            asyncio.create_task(identity.administration.lock(house.id).__aenter__())
             for _ in range(3)
         ]
-        async with identity.administration.opened(other):
+        async with identity.administration.lock(other):
             await opened.remove(at(1))
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in outcomes] == [NotFound] * 3
@@ -313,7 +313,7 @@ async def test_a_connection_that_is_cut_stores_nothing_and_is_passing(pool):
     before = await house.seen()
 
     async def be_cut() -> None:
-        async with identity.administration.opened(house.id) as opened:
+        async with identity.administration.lock(house.id) as opened:
             await house.change(opened)
             mine = await opened.connection.fetchval("SELECT pg_backend_pid()")
             await pool.execute("SELECT pg_terminate_backend($1)", mine)
@@ -322,7 +322,7 @@ async def test_a_connection_that_is_cut_stores_nothing_and_is_passing(pool):
     with pytest.raises(Unavailable):
         await be_cut()
     assert await house.seen() == before
-    async with identity.administration.opened(house.id) as opened:
+    async with identity.administration.lock(house.id) as opened:
         await opened.rename("Again")
     assert (await identity.directory.organization(house.id)).name == "Again"
     assert house.founded.organization.created_at == NOON

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from application.identity.keys import IssueKey, KeyMint
-from application.identity.ports import ORIGINS_MAX, Meeting
+from application.identity.keys import ApiKeyFactory, IssueKey
+from application.identity.ports import ORIGINS_MAX, KeyOrigin
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey, Scope, format_key, key_digest
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Actor, AuditAction, AuditEntry, Origin
@@ -110,7 +110,9 @@ async def test_uses_noted_at_once_in_any_order_keep_the_latest(identity):
 
 
 async def test_an_issued_secret_finds_its_key(identity):
-    issue = IssueKey(identity.administration, KeyMint(lambda: NOON, uuid.uuid4, random.randbytes))
+    issue = IssueKey(
+        identity.administration, ApiKeyFactory(lambda: NOON, uuid.uuid4, random.randbytes)
+    )
     key, secret = await issue(await identity.organization(), name="ci")
     assert await identity.keys.by_digest(key_digest(secret)) == key
     assert secret.startswith(key.prefix)
@@ -121,8 +123,8 @@ async def test_an_issued_secret_finds_its_key(identity):
 HOME = Origin("192.0.2.1", "sdk/1")
 
 
-def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> Meeting:
-    return Meeting(key.id, origin, at(second), AuditEntryId(uuid.uuid4()))
+def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> KeyOrigin:
+    return KeyOrigin(key.id, origin, at(second), AuditEntryId(uuid.uuid4()))
 
 
 async def told(identity, organization: OrganizationId) -> list[AuditEntry]:
@@ -136,7 +138,7 @@ async def test_a_first_meeting_is_told_whole(identity):
     key = new_key(ours, name="Ünïcode 🔑")
     await identity.add_key(key)
     first = meeting(key, second=1)
-    await identity.keys.met([first])
+    await identity.keys.record_origins([first])
     assert await told(identity, ours) == [
         AuditEntry(
             id=first.entry,
@@ -168,7 +170,9 @@ async def test_an_origin_is_its_address_with_its_client(identity, other):
     key = new_key(ours)
     await identity.add_key(key)
     for second in range(2):
-        await identity.keys.met([meeting(key, HOME, second), meeting(key, other, second + 10)])
+        await identity.keys.record_origins(
+            [meeting(key, HOME, second), meeting(key, other, second + 10)]
+        )
     origins = [entry.actor.origin for entry in await told(identity, ours)]
     assert origins == [other, HOME]
 
@@ -178,7 +182,7 @@ async def test_keys_meet_the_same_origin_each_for_itself(identity):
     first, second = new_key(ours), new_key(ours)
     for key in (first, second):
         await identity.add_key(key)
-    await identity.keys.met([meeting(first, second=1), meeting(second, second=2)])
+    await identity.keys.record_origins([meeting(first, second=1), meeting(second, second=2)])
     assert [entry.actor.key_id for entry in await told(identity, ours)] == [second.id, first.id]
 
 
@@ -187,8 +191,8 @@ async def test_a_meeting_that_comes_again_in_one_call_is_told_once(identity):
     key = new_key(ours)
     await identity.add_key(key)
     again = meeting(key, second=1)
-    await identity.keys.met([again, again, meeting(key, second=2)])
-    await identity.keys.met([again])
+    await identity.keys.record_origins([again, again, meeting(key, second=2)])
+    await identity.keys.record_origins([again])
     assert [entry.id for entry in await told(identity, ours)] == [again.entry]
 
 
@@ -196,8 +200,8 @@ async def test_meetings_of_keys_that_are_gone_are_passed_over(identity):
     ours = await identity.organization()
     key, gone = new_key(ours), new_key(ours)
     await identity.add_key(key)
-    await identity.keys.met([meeting(gone), meeting(key), meeting(gone)])
-    await identity.keys.met([])
+    await identity.keys.record_origins([meeting(gone), meeting(key), meeting(gone)])
+    await identity.keys.record_origins([])
     assert [entry.actor.key_id for entry in await told(identity, ours)] == [key.id]
 
 
@@ -209,8 +213,8 @@ async def test_only_the_first_origins_of_a_key_are_told(identity):
     origins = [Origin(f"2001:db8::{n:x}", "sdk/1") for n in range(ORIGINS_MAX + 10)]
     half = ORIGINS_MAX // 2
     for some in (origins[:half], origins[half:]):
-        await identity.keys.met([meeting(key, one) for one in some])
-    await identity.keys.met([meeting(key, Origin("late")), meeting(other)])
+        await identity.keys.record_origins([meeting(key, one) for one in some])
+    await identity.keys.record_origins([meeting(key, Origin("late")), meeting(other)])
     entries = await told(identity, ours)
     met = [entry.actor.origin for entry in entries if entry.actor.key_id == key.id]
     assert set(met) == set(origins[:ORIGINS_MAX])
@@ -228,7 +232,9 @@ async def test_processes_that_meet_an_origin_at_once_tell_of_it_once(identity):
     every = [(key, origin) for key in keys for origin in origins]
     await asyncio.gather(
         *(
-            identity.keys.met([meeting(*one) for one in random.sample(every, len(every))])
+            identity.keys.record_origins(
+                [meeting(*one) for one in random.sample(every, len(every))]
+            )
             for _ in range(10)
         )
     )

@@ -38,7 +38,7 @@ def newest(items: Sequence[Any]) -> list[Any]:
 
 
 async def put(identity: Identity, organization: OrganizationId, method: str, *items: Any) -> None:
-    async with identity.administration.opened(organization) as opened:
+    async with identity.administration.lock(organization) as opened:
         for item in items:
             await getattr(opened, method)(item)
 
@@ -269,7 +269,7 @@ async def test_no_organization_has_no_log(identity):
 async def test_the_log_stays_when_its_organization_goes(identity):
     home, entries = await told(identity)
     last = new_entry(home, at=at(100))
-    async with identity.administration.opened(home) as opened:
+    async with identity.administration.lock(home) as opened:
         await opened.record(last)
         await opened.remove(at(100))
     page = await identity.directory.audit_log(home, PageRequest(limit=200))

@@ -1,4 +1,4 @@
-"""Belongs to the contract of OpenOrganization: what each method does, and never to others."""
+"""Belongs to the contract of LockedOrganization: what each method does, and never to others."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from application.identity.administration import OpenOrganization
+from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import Scope
 from domain.identity.audit import Actor, AuditAction, Origin
@@ -32,7 +32,7 @@ from tests.support.fixtures.identities import (
 class Two:
     """An organization that is open, and another beside it."""
 
-    opened: OpenOrganization
+    opened: LockedOrganization
     ours: NewOrganization
     theirs: NewOrganization
 
@@ -48,7 +48,7 @@ class Two:
 @pytest.fixture
 async def two(identity: Identity) -> AsyncIterator[Two]:
     ours, theirs = await identity.founded(), await identity.founded("Theirs")
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         yield Two(opened, ours, theirs)
 
 
@@ -137,7 +137,7 @@ async def test_whoever_is_removed_leaves_revoked_keys_here_and_good_ones_elsewhe
     ]
     for key in (*mine, *kept):
         await identity.add_key(key)
-    async with identity.administration.opened(here) as opened:
+    async with identity.administration.lock(here) as opened:
         await opened.put_membership(new_membership(here, person.id))
         revoked = await opened.remove_member(person.id, at(7))
         assert len(revoked) == 3
@@ -189,7 +189,7 @@ async def test_the_pending_ones_to_an_address_are_told_expired_ones_too(two):
 
 async def test_a_new_name_is_stored(identity):
     ours, theirs = await identity.founded(), await identity.founded("Theirs")
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.rename("O'Brien 2")
     renamed = replace(ours.organization, name="O'Brien 2")
     assert await identity.directory.organization(renamed.id) == renamed
@@ -208,11 +208,11 @@ async def test_what_is_removed_is_gone_for_every_reader_and_nothing_else(identit
             new_invitation(home, owner, f"{home}@example.com"),
         )
         key, code, sent = kept[home]
-        async with identity.administration.opened(home) as opened:
+        async with identity.administration.lock(home) as opened:
             await opened.put_key(key)
             await opened.add_login_code(code)
             await opened.put_invitation(sent)
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.remove(at(1))
     directory = identity.directory
     for one, there in ((ours, False), (theirs, True)):
@@ -264,12 +264,12 @@ async def test_a_name_that_is_taken_is_a_conflict(identity):
         ours = await identity.founded()
         home = ours.organization.id
         bot = new_project("bot", home)
-        async with identity.administration.opened(home) as opened:
+        async with identity.administration.lock(home) as opened:
             await opened.put_project(bot)
 
         async def clash(home=home, bot=bot, change=change) -> None:
             other = replace(bot, name="onboarding") if change else new_project("bot", home)
-            async with identity.administration.opened(home) as opened:
+            async with identity.administration.lock(home) as opened:
                 await opened.put_project(other)
 
         with pytest.raises(Conflict):
@@ -300,11 +300,11 @@ async def test_a_removed_project_leaves_its_name_and_takes_its_codes_along(ident
     home, owner = ours.organization.id, ours.owner.user_id
     bot, again = new_project("bot", home), new_project("bot", home)
     gone, kept = new_code(bot, owner), new_code(ours.project, owner)
-    async with identity.administration.opened(home) as opened:
+    async with identity.administration.lock(home) as opened:
         await opened.put_project(bot)
         await opened.add_login_code(gone)
         await opened.add_login_code(kept)
-    async with identity.administration.opened(home) as opened:
+    async with identity.administration.lock(home) as opened:
         await opened.remove_project(bot.id, at(1))
         assert await opened.project(bot.id) is None
         await opened.put_project(again)
@@ -329,7 +329,7 @@ async def test_a_key_reads_back_whole_and_opens(identity):
         created_at=at(0.000_001),
         expires_at=at(90),
     )
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.put_key(key)
         assert await opened.key(key.id) == key
         assert await opened.key(ApiKeyId(uuid.uuid4())) is None
@@ -342,7 +342,7 @@ async def test_a_key_that_is_put_again_is_revoked_and_nothing_else(identity):
     home = ours.organization.id
     key = new_key(home)
     await identity.add_key(key)
-    async with identity.administration.opened(home) as opened:
+    async with identity.administration.lock(home) as opened:
         known = await opened.key(key.id)
         await identity.keys.mark_used({key.id: at(3)})  # meanwhile
         changed = replace(known, revoked_at=at(5), name="other", scopes=frozenset())
@@ -363,7 +363,7 @@ async def test_a_removed_key_opens_nothing(identity):
     for key in (gone, kept):
         await identity.add_key(key)
         await identity.keys.by_digest(key.digest)
-    async with identity.administration.opened(ours) as opened:
+    async with identity.administration.lock(ours) as opened:
         await opened.remove_key(gone.id)
         await opened.remove_key(gone.id)
         assert await opened.key(gone.id) is None
@@ -377,10 +377,10 @@ async def test_a_removed_key_opens_nothing(identity):
 async def test_a_login_code_is_used_once(identity):
     ours = await identity.founded()
     code = new_code(ours.project, ours.owner.user_id, label="Ünïcode 🔑", expires_at=at(-1))
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         await opened.add_login_code(code)
     assert await identity.directory.login_code(code.digest) == code
-    async with identity.administration.opened(ours.organization.id) as opened:
+    async with identity.administration.lock(ours.organization.id) as opened:
         assert await opened.use_login_code(code.digest)
         assert not await opened.use_login_code(code.digest)
         assert not await opened.use_login_code(b"unknown")
@@ -406,7 +406,7 @@ async def test_an_entry_reads_back_whole(identity, actor):
         resource_id="any text: Ünï 🔑",
         detail={"b": "2", "a": '"quoted" \\ {}', "ü": "🔑", "": ""},
     )
-    async with identity.administration.opened(ours) as opened:
+    async with identity.administration.lock(ours) as opened:
         await opened.record(entry)
     log = await identity.directory.audit_log(ours, PageRequest(limit=1))
     assert log.items[0] == entry
@@ -420,11 +420,11 @@ async def test_what_is_another_organization_s_is_not_there(identity):
     here, there, owner = ours.organization.id, theirs.organization.id, theirs.owner.user_id
     key, code = new_key(there, created_by=owner), new_code(theirs.project, owner)
     sent = new_invitation(there, owner)
-    async with identity.administration.opened(there) as opened:
+    async with identity.administration.lock(there) as opened:
         await opened.put_key(key)
         await opened.add_login_code(code)
         await opened.put_invitation(sent)
-    async with identity.administration.opened(here) as opened:
+    async with identity.administration.lock(here) as opened:
         assert await opened.member(owner) is None
         assert owner not in await opened.owners()
         assert await opened.invitation(sent.id) is None

@@ -20,7 +20,7 @@ WAIT_S = 10
 async def test_founding_makes_an_organization_its_owner_and_a_project(identity):
     owner = await identity.person()
     ours = founding(owner.id, at=at(5))
-    assert await identity.organizations.found(ours) == ours.owner
+    assert await identity.organizations.create_first(ours) == ours.owner
     assert (ours.owner.role, ours.owner.created_at) == (Role.OWNER, at(5))
     assert list(await identity.organizations.memberships(owner.id)) == [ours.owner]
     organization, first = ours.organization, ours.project
@@ -49,8 +49,8 @@ async def assert_nothing_made(identity, unwanted):
 async def test_who_has_a_membership_gets_no_other(identity):
     owner = await identity.person()
     first, second = founding(owner.id), founding(owner.id, "Second")
-    assert await identity.organizations.found(first) == first.owner
-    assert await identity.organizations.found(second) == first.owner
+    assert await identity.organizations.create_first(first) == first.owner
+    assert await identity.organizations.create_first(second) == first.owner
     assert list(await identity.organizations.memberships(owner.id)) == [first.owner]
     await assert_nothing_made(identity, second)
 
@@ -59,7 +59,7 @@ async def test_a_guest_elsewhere_founds_nothing_either(identity):
     guest = await identity.person()
     host = await identity.join(guest.id, NOON)
     own = founding(guest.id)
-    found = await identity.organizations.found(own)
+    found = await identity.organizations.create_first(own)
     assert (found.organization_id, found.role) == (host, Role.MEMBER)
     await assert_nothing_made(identity, own)
 
@@ -68,7 +68,7 @@ async def test_founding_at_once_makes_one_organization(identity):
     await identity.warm()
     owner = await identity.person()
     wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
-    made = await asyncio.gather(*(identity.organizations.found(one) for one in wanted))
+    made = await asyncio.gather(*(identity.organizations.create_first(one) for one in wanted))
     assert len(set(made)) == 1
     assert list(await identity.organizations.memberships(owner.id)) == [made[0]]
     for one in wanted:
@@ -78,7 +78,10 @@ async def test_founding_at_once_makes_one_organization(identity):
 
 async def test_nobody_founds_nothing(identity):
     nobody = UserId(uuid.uuid4())
-    for make in (identity.organizations.found, lambda one: identity.organizations.add(one, None)):
+    for make in (
+        identity.organizations.create_first,
+        lambda one: identity.organizations.create(one, None),
+    ):
         ours = founding(nobody)
         with pytest.raises(NotFound):
             await make(ours)
@@ -91,8 +94,8 @@ async def test_nobody_founds_nothing(identity):
 async def test_another_organization_is_made_beside_the_first(identity):
     owner = await identity.person()
     first, second = founding(owner.id), founding(owner.id, "Second", at(1))
-    await identity.organizations.found(first)
-    await identity.organizations.add(second, None)
+    await identity.organizations.create_first(first)
+    await identity.organizations.create(second, None)
     told = await identity.organizations.memberships(owner.id)
     assert list(told) == [first.owner, second.owner]
     organization = second.organization
@@ -107,14 +110,14 @@ async def test_only_organizations_that_are_owned_count_for_the_cap(identity):
     for n in range(3):
         await identity.join(owner.id, at(n))
     first, second, third = (founding(owner.id, f"Ours {n}", at(n)) for n in range(3))
-    await identity.organizations.add(first, 2)
-    await identity.organizations.add(second, 2)
+    await identity.organizations.create(first, 2)
+    await identity.organizations.create(second, 2)
     with pytest.raises(Forbidden):
-        await identity.organizations.add(third, 2)
+        await identity.organizations.create(third, 2)
     await assert_nothing_made(identity, third)
-    async with identity.administration.opened(first.organization.id) as opened:
+    async with identity.administration.lock(first.organization.id) as opened:
         await opened.remove(at(9))
-    await identity.organizations.add(third, 2)
+    await identity.organizations.create(third, 2)
     assert len(await identity.organizations.memberships(owner.id)) == 5
 
 
@@ -122,10 +125,10 @@ async def test_a_cap_of_none_is_no_cap_and_of_zero_lets_nothing_through(identity
     owner = await identity.person()
     unwanted = founding(owner.id)
     with pytest.raises(Forbidden):
-        await identity.organizations.add(unwanted, 0)
+        await identity.organizations.create(unwanted, 0)
     await assert_nothing_made(identity, unwanted)
     for n in range(5):
-        await identity.organizations.add(founding(owner.id, at=at(n)), None)
+        await identity.organizations.create(founding(owner.id, at=at(n)), None)
     assert len(await identity.organizations.memberships(owner.id)) == 5
 
 
@@ -134,7 +137,7 @@ async def test_calls_at_once_stay_under_the_cap(identity):
     owner = await identity.person()
     wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
     outcomes = await asyncio.gather(
-        *(identity.organizations.add(one, 3) for one in wanted), return_exceptions=True
+        *(identity.organizations.create(one, 3) for one in wanted), return_exceptions=True
     )
     assert sum(outcome is None for outcome in outcomes) == 3
     assert {type(one) for one in outcomes if one is not None} == {Forbidden}
@@ -151,7 +154,7 @@ async def test_memberships_are_told_oldest_first(identity):
     tied = sorted([joined[10], await identity.join(member.id, at(10))])
     told = await identity.organizations.memberships(member.id)
     assert [one.organization_id for one in told] == [*tied, joined[20], joined[30]]
-    oldest = await identity.organizations.found(founding(member.id))
+    oldest = await identity.organizations.create_first(founding(member.id))
     assert oldest == told[0]
 
 
@@ -173,7 +176,7 @@ async def test_what_fails_at_the_last_step_leaves_nothing(pool):
     ours = founding(owner.id)
     clashing = replace(taken, organization_id=ours.organization.id)
     with pytest.raises(Conflict):
-        await identity.organizations.found(replace(ours, project=clashing))
+        await identity.organizations.create_first(replace(ours, project=clashing))
     assert list(await identity.organizations.memberships(owner.id)) == []
     with pytest.raises(NotFound):
         await identity.directory.organization(ours.organization.id)
@@ -190,7 +193,7 @@ async def test_a_lost_connection_is_unavailable_and_the_next_call_works(pool):
         lock = holder.transaction()
         await lock.start()
         await holder.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", owner.id)
-        waiting = asyncio.create_task(identity.organizations.found(ours))
+        waiting = asyncio.create_task(identity.organizations.create_first(ours))
         mine = await holder.fetchval("SELECT pg_backend_pid()")
         async with asyncio.timeout(WAIT_S):
             while not await holder.fetchval(
@@ -203,7 +206,7 @@ async def test_a_lost_connection_is_unavailable_and_the_next_call_works(pool):
             await waiting
         await lock.rollback()
     assert list(await identity.organizations.memberships(owner.id)) == []
-    assert (await identity.organizations.found(ours)).role is Role.OWNER
+    assert (await identity.organizations.create_first(ours)).role is Role.OWNER
 
 
 @pytest.mark.service

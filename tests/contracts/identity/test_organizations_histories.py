@@ -1,6 +1,6 @@
 """Any history of managing, told to the memory model and to Postgres: every answer agrees.
 
-Belongs to the contracts of Administration, OpenOrganization, Directory and Organizations.
+Belongs to the contracts of Administration, LockedOrganization, Directory and Organizations.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.memory.identity.identity import MemoryKeyUse
+from adapters.memory.identity.identity import MemoryKeyUsage
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
@@ -87,7 +87,7 @@ class Histories(RuleBasedStateMachine):
         # Two of them share an address.
         claims = Claims(issuer="test", subject=f"{self.tag}-{n}", email=self._address(f"P{n % 4}"))
         new = UserId(uuid.uuid4())
-        user = self.both(lambda w: w.ports.users.signed_in(claims, new=new, at=w.now))
+        user = self.both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
         return Person(user, origin=Origin(f"192.0.2.{n}", "browser"))
 
     def _address(self, name: str) -> str:
@@ -308,7 +308,7 @@ class Histories(RuleBasedStateMachine):
 
 def _ports(ports: Ports, seed: int) -> Ports:
     """With chance that repeats itself, and uses of keys left aside: they are another suite's."""
-    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUse(MemoryStore()))
+    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUsage(MemoryStore()))
 
 
 def test_any_history_of_managing_reads_the_same(pool, postgres_url):

@@ -1,4 +1,4 @@
-"""Contract of Removals, run against every adapter."""
+"""Contract of RemovedProjects, run against every adapter."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ class Land:
         return [store.traces, store.trace_scores, store.session_scores]
 
     async def remove(self, *, whole: bool = False) -> None:
-        async with self.world.ports.administration.opened(self.organization) as opened:
+        async with self.world.ports.administration.lock(self.organization) as opened:
             if whole:
                 await opened.remove(NOON)
             else:
@@ -86,7 +86,7 @@ class Land:
     async def sweep(self, now=NOON) -> list[int]:
         """Sweeps until nothing is left for now; how many rows went each time."""
         swept: list[int] = []
-        while gone := await self.world.ports.removals.sweep(now):
+        while gone := await self.world.ports.removed_projects.purge(now):
             swept.append(gone)
         return swept
 
@@ -138,7 +138,7 @@ async def land(world: World, adapter: Pool | None) -> Land:
     ada = await world.person("ada")
     ours = (await world.do.create_organization(ada, "Ours")).id
     gone, kept = new_project("gone", ours), new_project("kept", ours)
-    async with world.ports.administration.opened(ours) as opened:
+    async with world.ports.administration.lock(ours) as opened:
         for one in (gone, kept):
             await opened.put_project(one)
     made = Land(world, adapter, ours, gone, kept, [a_trace(n) for n in range(4)])
@@ -320,7 +320,7 @@ async def test_a_large_project_goes_in_pieces(land):
     rows = await land.rows(land.gone.id)
     await land.remove()
     swept: list[int] = []
-    while gone := await land.world.ports.removals.sweep(NOON):
+    while gone := await land.world.ports.removed_projects.purge(NOON):
         swept.append(gone)
         assert await land.rows(land.gone.id) == rows - sum(swept)
         await assert_nothing_is_read(land, land.gone.id)
@@ -333,7 +333,7 @@ async def test_a_sweep_that_is_cut_off_goes_on_with_the_next(land):
     rows = await land.rows(land.gone.id)
     await land.remove()
     for turns in range(TURNS):
-        sweeping = asyncio.create_task(land.world.ports.removals.sweep(NOON))
+        sweeping = asyncio.create_task(land.world.ports.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)
         sweeping.cancel()
@@ -348,12 +348,12 @@ async def test_a_sweep_that_is_cut_off_goes_on_with_the_next(land):
 
 async def test_sweeps_at_once_share_the_work(land):
     others = [new_project(f"other {n}", land.organization) for n in range(4)]
-    async with land.world.ports.administration.opened(land.organization) as opened:
+    async with land.world.ports.administration.lock(land.organization) as opened:
         for one in others:
             await opened.put_project(one)
     for one in others:
         await fill(land.plane, one.id, *land.traces)
-    async with land.world.ports.administration.opened(land.organization) as opened:
+    async with land.world.ports.administration.lock(land.organization) as opened:
         for one in others:
             await opened.remove_project(one.id, NOON)
     await asyncio.gather(*(land.sweep() for _ in range(4)))
@@ -369,14 +369,14 @@ async def test_a_sweep_doesn_t_wait_for_one_that_is_at_work(pool):
         ada = await world.person("ada")
         ours = (await world.do.create_organization(ada, "Ours")).id
         made = [await world.do.create_project(ada, ours, name, "") for name in ("one", "two")]
-        await world.do.sweep_removed()
+        await world.do.purge_removed_projects()
         for one in made:
             await fill(plane, one.id, a_trace(0))
             await world.do.delete_project(ada, ours, one.id)
     busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)
-        while await world.ports.removals.sweep(NOON):
+        while await world.ports.removed_projects.purge(NOON):
             pass
     land = Land(world, pool, ours, made[0], made[1], [])
     assert await land.rows(made[0].id) > 0
@@ -402,20 +402,23 @@ async def test_what_a_straggler_wrote_doesn_t_come_back_to_life(land):
 async def test_a_code_that_is_just_used_holds_no_sweep_up(land):
     ada = await land.world.person("ada")
     codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
-    administration, removals = land.world.ports.administration, land.world.ports.removals
-    async with administration.opened(land.organization) as opened:
+    administration, removed_projects = (
+        land.world.ports.administration,
+        land.world.ports.removed_projects,
+    )
+    async with administration.lock(land.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
-    async with administration.opened(land.organization) as opened:
+    async with administration.lock(land.organization) as opened:
         assert await opened.use_login_code(codes[0].digest)
-        assert await removals.sweep(LATER) > 0  # and waits for nobody
+        assert await removed_projects.purge(LATER) > 0  # and waits for nobody
     assert await land.world.ports.directory.login_code(codes[1].digest) is None
 
 
 async def test_login_codes_that_expired_go_too(land):
     ada = await land.world.person("ada")
     codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
-    async with land.world.ports.administration.opened(land.organization) as opened:
+    async with land.world.ports.administration.lock(land.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
     assert await land.sweep(at(20) - timedelta(microseconds=1)) == [1]

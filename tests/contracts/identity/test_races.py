@@ -12,7 +12,7 @@ import pytest
 
 from adapters.memory.identity.identity import MemoryTokens
 from adapters.postgres.database.pool import Pool
-from application.identity.ports import Meeting
+from application.identity.ports import KeyOrigin
 from domain.errors import Conflict, Failure, Forbidden, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Expiration
 from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction, Origin
@@ -268,7 +268,7 @@ async def test_a_revocation_wins_over_a_rotation_or_comes_after_it(world, ours, 
 async def used_by_bob(world: World, ours) -> tuple[Person, list[ApiKey]]:
     bob = await world.member(ours, "bob")
     made = [new_key(ours, created_by=bob.user.id) for _ in range(KEYS)]
-    async with world.ports.administration.opened(ours) as opened:
+    async with world.ports.administration.lock(ours) as opened:
         for key in made:
             await opened.put_key(key)
     return bob, made
@@ -281,8 +281,11 @@ async def use_all(world: World, made: list[ApiKey]) -> None:
 
 
 async def meet_all(world: World, made: list[ApiKey]) -> None:
-    await world.ports.keys.met(
-        [Meeting(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id())) for key in made]
+    await world.ports.keys.record_origins(
+        [
+            KeyOrigin(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id()))
+            for key in made
+        ]
     )
 
 

@@ -30,7 +30,7 @@ def new_id() -> UserId:
 
 async def test_the_first_sight_makes_a_user(identity):
     claims, new = somebody(email="Ada@example.com", display_name="Ada"), new_id()
-    assert await identity.users.signed_in(claims, new=new, at=NOON) == User(
+    assert await identity.users.record_sign_in(claims, new=new, at=NOON) == User(
         id=new,
         issuer=claims.issuer,
         subject=claims.subject,
@@ -43,16 +43,16 @@ async def test_the_first_sight_makes_a_user(identity):
 
 async def test_who_was_seen_is_known_again(identity):
     claims = somebody()
-    first = await identity.users.signed_in(claims, new=new_id(), at=NOON)
-    assert await identity.users.signed_in(claims, new=new_id(), at=at(1)) == first
+    first = await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
+    assert await identity.users.record_sign_in(claims, new=new_id(), at=at(1)) == first
 
 
 async def test_the_email_follows_the_token(identity):
     claims = somebody(email="old@example.com")
-    await identity.users.signed_in(claims, new=new_id(), at=NOON)
+    await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
     moved = replace(claims, email="new@example.com")
-    assert (await identity.users.signed_in(moved, new=new_id(), at=at(1))).email == moved.email
-    assert (await identity.users.signed_in(moved, new=new_id(), at=at(2))).email == moved.email
+    assert (await identity.users.record_sign_in(moved, new=new_id(), at=at(1))).email == moved.email
+    assert (await identity.users.record_sign_in(moved, new=new_id(), at=at(2))).email == moved.email
 
 
 async def test_the_display_name_is_filled_only_while_empty(identity):
@@ -60,7 +60,7 @@ async def test_the_display_name_is_filled_only_while_empty(identity):
     seen = []
     for second, name in enumerate(["", "Ada", "Countess", ""]):
         said = replace(claims, display_name=name)
-        user = await identity.users.signed_in(said, new=new_id(), at=at(second))
+        user = await identity.users.record_sign_in(said, new=new_id(), at=at(second))
         seen.append(user.display_name)
     assert seen == ["", "Ada", "Ada", "Ada"]
 
@@ -76,8 +76,8 @@ async def test_the_display_name_is_filled_only_while_empty(identity):
 )
 async def test_the_sign_in_moves_once_it_is_a_minute_old(identity, second, seen):
     claims = somebody()
-    await identity.users.signed_in(claims, new=new_id(), at=NOON)
-    user = await identity.users.signed_in(claims, new=new_id(), at=at(second))
+    await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
+    user = await identity.users.record_sign_in(claims, new=new_id(), at=at(second))
     assert user.last_sign_in_at == seen
     assert user.created_at == NOON
 
@@ -89,7 +89,7 @@ async def test_issuer_and_subject_together_are_who_somebody_is(identity):
         replace(claims, subject=claims.subject.upper() + "x"),
     ]
     users = [
-        await identity.users.signed_in(one, new=new_id(), at=NOON) for one in (claims, *others)
+        await identity.users.record_sign_in(one, new=new_id(), at=NOON) for one in (claims, *others)
     ]
     assert len({user.id for user in users}) == 3
     assert {user.email for user in users} == {claims.email}
@@ -99,7 +99,7 @@ async def test_first_requests_at_once_make_one_user(identity):
     await identity.warm()
     claims = somebody()
     users = await asyncio.gather(
-        *(identity.users.signed_in(claims, new=new_id(), at=at(n)) for n in range(50))
+        *(identity.users.record_sign_in(claims, new=new_id(), at=at(n)) for n in range(50))
     )
     assert len({user.id for user in users}) == 1
 
@@ -124,5 +124,5 @@ async def test_any_history_reads_the_same_as_in_memory(identity, history):
     for second, email, name in history:
         said = replace(claims, email=email, display_name=name)
         new, now = new_id(), NOON + timedelta(seconds=second)
-        expected = await model.signed_in(said, new=new, at=now)
-        assert await identity.users.signed_in(said, new=new, at=now) == expected
+        expected = await model.record_sign_in(said, new=new, at=now)
+        assert await identity.users.record_sign_in(said, new=new, at=now) == expected

@@ -37,14 +37,14 @@ async def test_what_is_made_is_there_the_newest_first_and_in_its_project_only(pr
     for one in (full, plain):
         assert await pricing.prices.create(one) == one
     theirs = data_plane.project()
-    found = await pricing.prices.of([ours, theirs])
+    found = await pricing.prices.for_projects([ours, theirs])
     assert {of: list(some) for of, some in found.items()} == {ours: [full, plain], theirs: []}
 
 
 async def test_made_twice_it_is_made_once_and_stays_as_it_was(pricing, ours):
     one = await pricing.prices.create(a_price(ours))
     assert await pricing.prices.create(replace(one, match="other")) == one
-    assert list((await pricing.prices.of([ours]))[ours]) == [one]
+    assert list((await pricing.prices.for_projects([ours]))[ours]) == [one]
 
 
 async def test_a_project_has_a_bounded_number(pricing, ours):
@@ -64,7 +64,7 @@ async def test_what_is_deleted_is_gone_and_anothers_stays(pricing, ours):
     assert not await pricing.prices.delete(data_plane.project(), one.id)
     assert await pricing.prices.delete(ours, one.id)
     assert not await pricing.prices.delete(ours, one.id)
-    assert list((await pricing.prices.of([ours]))[ours]) == []
+    assert list((await pricing.prices.for_projects([ours]))[ours]) == []
 
 
 async def test_a_span_is_priced_by_its_projects_own_prices_first(pricing, ours):
@@ -115,15 +115,15 @@ async def test_models_without_a_price_are_told_the_most_frequent_first(pricing, 
         ),
     )
     await pricing.traces.put(data_plane.project(), trace(of("theirs", 1)))
-    assert list(await pricing.prices.unpriced(ours, at(0))) == [
+    assert list(await pricing.prices.list_unpriced(ours, at(0))) == [
         UnpricedModel("a", 2, 2_000_000, 20, at(2)),
         UnpricedModel("b", 2, 2_000_000, 20, at(4)),
         UnpricedModel("rare", 1, 1_000_000, 10, at(3)),
     ]
-    later = await pricing.prices.unpriced(ours, at(0) + timedelta(seconds=4))
+    later = await pricing.prices.list_unpriced(ours, at(0) + timedelta(seconds=4))
     assert [one.model for one in later] == ["b"]
 
 
 async def test_where_all_have_a_price_there_is_nothing_to_tell(pricing, ours):
     await pricing.traces.put(ours, trace(span(model="gpt-4o", token_usage=USED)))
-    assert list(await pricing.prices.unpriced(ours, at(-9))) == []
+    assert list(await pricing.prices.list_unpriced(ours, at(-9))) == []

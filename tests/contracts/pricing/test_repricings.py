@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.pricing.repricing import REPRICED_AT_ONCE, REPRICING_HELD, REPRICINGS_KEPT
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -230,7 +230,7 @@ async def test_spans_that_are_written_meanwhile_are_counted_once(pricing, ours):
 
 async def many(pricing: Pricing, of: ProjectId) -> int:
     """Spans for more than two steps, many of them at one instant."""
-    count = 2 * REPRICED_AT_ONCE + 1
+    count = 2 * REPRICED_SPANS_BATCH + 1
     spans = [used("gpt-4o", n // 100) for n in range(count)]
     for first in range(0, count, 100):
         await pricing.traces.put(of, trace(*spans[first : first + 100]))
@@ -242,7 +242,10 @@ async def test_it_goes_on_where_another_worker_left_it(pricing, ours):
     asked = await pricing.repricings.create(a_repricing(ours, is_dry=False))
     assert asked.status is RepricingStatus.PENDING
     first = await pricing.repricings.step(asked, doubled, NOON, LATER)
-    assert (first.status, first.found.total.spans) == (RepricingStatus.RUNNING, REPRICED_AT_ONCE)
+    assert (first.status, first.found.total.spans) == (
+        RepricingStatus.RUNNING,
+        REPRICED_SPANS_BATCH,
+    )
     assert await pricing.repricings.get(ours, asked.id) == first
     # Who has an older state than what is stored was overtaken.
     assert await pricing.repricings.step(asked, doubled, NOON, LATER) is None
@@ -260,13 +263,13 @@ async def test_two_that_take_one_step_at_once_take_it_once(pricing, ours):
     found = await asyncio.gather(*steps)
     assert sorted(one is None for one in found) == [False, True, True]
     stored = await pricing.repricings.get(ours, asked.id)
-    assert stored.found.total.spans == REPRICED_AT_ONCE
+    assert stored.found.total.spans == REPRICED_SPANS_BATCH
 
 
 async def claimed(pricing: Pricing, of: ProjectId, now: datetime) -> Repricing | None:
     """What is claimed of a project; other tests leave some of others."""
     while True:
-        found = await pricing.repricings.claim(now, now + REPRICING_HELD)
+        found = await pricing.repricings.claim(now, now + REPRICING_LEASE)
         if found is None or found.project_id == of:
             return found
 
@@ -291,17 +294,17 @@ async def test_one_that_failed_is_over_and_tells_why_and_another_may_begin(prici
     asked = await pricing.repricings.create(a_repricing(ours))
     first = await claimed(pricing, ours, NOON)
     second = await claimed(pricing, ours, LATER)
-    await pricing.repricings.end(first.failed(LATER))  # somebody else goes on with it
+    await pricing.repricings.fail(first.failed(LATER))  # somebody else goes on with it
     assert await pricing.repricings.get(ours, asked.id) == second
     failed = second.failed(LATER)
-    await pricing.repricings.end(failed)
-    await pricing.repricings.end(replace(failed, error="other"))
+    await pricing.repricings.fail(failed)
+    await pricing.repricings.fail(replace(failed, error="other"))
     assert await pricing.repricings.get(ours, asked.id) == failed
     assert (failed.status, failed.completed_at) == (RepricingStatus.FAILED, LATER)
     assert await claimed(pricing, ours, LATER + timedelta(days=1)) is None
     assert await pricing.repricings.step(failed, doubled, LATER, LATER) is None
     done = await pricing.walked(await pricing.repricings.create(a_repricing(ours)), doubled)
-    await pricing.repricings.end(done.failed(LATER))
+    await pricing.repricings.fail(done.failed(LATER))
     assert await pricing.repricings.get(ours, done.id) == done
 
 
@@ -317,7 +320,7 @@ async def test_one_of_a_project_at_a_time(pricing, ours):
 
 async def test_the_newest_are_kept(pricing, ours):
     made = []
-    for n in range(REPRICINGS_KEPT + 2):
+    for n in range(REPRICINGS_KEPT_MAX + 2):
         made.append(a_repricing(ours, created_at=at(n)))
         await pricing.walked(await pricing.repricings.create(made[-1]), doubled)
     for gone in made[:2]:

@@ -1,4 +1,4 @@
-"""Contract of Expired, run against every adapter."""
+"""Contract of ExpiredTraces, run against every adapter."""
 
 import asyncio
 from dataclasses import replace
@@ -30,7 +30,7 @@ async def keeping(world: World, days: int | None) -> ProjectId:
     ada = await world.person("ada")
     ours = (await world.do.create_organization(ada, "Ours")).id
     made = new_project("bot", ours)
-    async with world.ports.administration.opened(ours) as opened:
+    async with world.ports.administration.lock(ours) as opened:
         await opened.put_project(made)
         await opened.put_project(replace(made, retention_days=days))
     return made.id
@@ -60,11 +60,11 @@ async def test_what_was_stored_long_ago_goes_and_what_came_later_stays(world, pl
     middle = await split(plane, ours, old, [late])
     await plane.traces.put(ours, replace(old[0], name="again"))
     expired = plane.keeping.expired
-    assert await expired.remove(ours, middle + KEPT - timedelta(days=1)) == 0
+    assert await expired.delete(ours, middle + KEPT - timedelta(days=1)) == 0
     assert ours not in await expired.projects(middle + KEPT - timedelta(days=1))
     assert ours in await expired.projects(middle + KEPT)
-    assert await expired.remove(ours, middle + KEPT) == 3
-    assert await expired.remove(ours, middle + KEPT) == 0
+    assert await expired.delete(ours, middle + KEPT) == 3
+    assert await expired.delete(ours, middle + KEPT) == 0
     assert ours not in await expired.projects(middle + KEPT)
     assert [one.id for one in await stored(plane, ours)] == [late.id]
     assert len(await assert_rolled_up(plane, ours)) == 1
@@ -75,9 +75,9 @@ async def test_what_was_stored_long_ago_goes_and_what_came_later_stays(world, pl
 async def test_what_comes_again_afterwards_is_new(world, plane):
     ours, one = await keeping(world, DAYS), a_trace()
     middle = await split(plane, ours, [one], [])
-    assert await plane.keeping.expired.remove(ours, middle + KEPT) == 1
+    assert await plane.keeping.expired.delete(ours, middle + KEPT) == 1
     await plane.traces.put(ours, one)
-    assert await plane.keeping.expired.remove(ours, middle + KEPT) == 0
+    assert await plane.keeping.expired.delete(ours, middle + KEPT) == 0
     assert len(await assert_rolled_up(plane, ours)) == 1
 
 
@@ -87,7 +87,7 @@ async def test_a_project_that_keeps_for_ever_or_longer_keeps_all(world, plane, d
     await fill(plane, ours, one)
     ages_later = datetime.now(UTC) + timedelta(days=3_000)
     assert ours not in await plane.keeping.expired.projects(ages_later)
-    assert await plane.keeping.expired.remove(ours, ages_later) == 0
+    assert await plane.keeping.expired.delete(ours, ages_later) == 0
     assert [one.id for one in await stored(plane, ours)] == [one.id]
 
 
@@ -98,7 +98,7 @@ async def test_another_project_keeps_its_own(world, plane):
         await fill(plane, of, one)
         await plane.evaluation.trace_scores.add(trace_score(of, one.id))
         await plane.evaluation.session_scores.add(session_score(of, "s"))
-    assert await plane.keeping.expired.remove(ours, datetime.now(UTC) + KEPT) == 1
+    assert await plane.keeping.expired.delete(ours, datetime.now(UTC) + KEPT) == 1
     assert len(await assert_rolled_up(plane, theirs)) == 1
     assert len(await plane.evaluation.trace_scores.latest(theirs, one.id)) == 1
     assert len(await plane.evaluation.session_scores.of_session(theirs, "s")) == 1
@@ -113,7 +113,7 @@ async def test_scores_go_with_their_trace_and_with_the_last_of_their_session(wor
         await scores.trace_scores.add(trace_score(ours, one.id))
     for session in ("s", "t"):
         await scores.session_scores.add(session_score(ours, session))
-    assert await plane.keeping.expired.remove(ours, middle + KEPT) == 2
+    assert await plane.keeping.expired.delete(ours, middle + KEPT) == 2
     assert [len(await scores.trace_scores.latest(ours, one.id)) for one in (old, young)] == [0, 1]
     assert [len(await scores.session_scores.of_session(ours, one)) for one in "st"] == [1, 0]
 
@@ -127,7 +127,7 @@ async def test_it_goes_in_steps_the_oldest_first(world, plane):
     await fill(plane, ours, last)
     now = datetime.now(UTC) + KEPT
     steps = []
-    while gone := await plane.keeping.expired.remove(ours, now):
+    while gone := await plane.keeping.expired.delete(ours, now):
         steps.append(gone)
         if len(steps) == 1:
             assert last.id in {one.id for one in await stored(plane, ours)}
@@ -140,5 +140,5 @@ async def test_several_at_once_share_the_work(world, plane):
     await fill(plane, ours, *(a_trace(session_id=f"s{n % 3}") for n in range(40)))
     now = datetime.now(UTC) + KEPT
     expired = plane.keeping.expired
-    assert sum(await asyncio.gather(*(expired.remove(ours, now) for _ in range(4)))) == 40
+    assert sum(await asyncio.gather(*(expired.delete(ours, now) for _ in range(4)))) == 40
     assert list(await assert_rolled_up(plane, ours)) == []

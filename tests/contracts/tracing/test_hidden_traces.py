@@ -104,7 +104,7 @@ async def kept(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
 
 
 @pytest.fixture
-def office(world: World) -> Office:
+def harness(world: World) -> Office:
     return Office(DataPlane.of(world.ports), world, [])
 
 
@@ -176,18 +176,18 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     found.append(await walked(lambda window: figures.comparison(of, "m", DESC, window), 2))
     labels = plane.evaluation.labels
     found += [await labels.compare_with_human_labels(of, "m", 0.5, EVER)]
-    offered = await labels.offered(of, "m", 0.5, "seed", 9)
+    offered = await labels.annotation_queue(of, "m", 0.5, "seed", 9)
     return [*found, [(one.score.id, one.why) for one in offered]]
 
 
 async def _targets(plane: DataPlane, of: ProjectId) -> Any:
     targets, changed = plane.evaluation.targets, plane.evaluation.changed
-    upto = replace(await changed.edge(), written_at=NOON.replace(year=2_100))
+    upto = replace(await changed.readable_until(), written_at=NOON.replace(year=2_100))
     selections = (TraceSelection(), SessionSelection())
     return [
         await targets.traces(of, TraceSelection(), 99),
         await targets.sessions(of, SessionSelection(), 99),
-        *[await targets.traces_of(of, one) for one in ("stays 0", "gone 0")],
+        *[await targets.session_traces(of, one) for one in ("stays 0", "gone 0")],
         *[await changed.targets(of, one, None, upto, 99) for one in selections],
     ]
 
@@ -211,15 +211,15 @@ ASKED: dict[str, Ask] = {
 @pytest.mark.parametrize(
     ("owner", "what"), [pair for pair in product((GRACE, TALK), ASKED) if pair != (TALK, "users")]
 )
-async def test_it_is_as_if_it_had_never_been(office: Office, owner: DataSubject, what: str):
-    plane, ours, bare, stays = office.plane, project(), project(), some(None)
+async def test_it_is_as_if_it_had_never_been(harness: Office, owner: DataSubject, what: str):
+    plane, ours, bare, stays = harness.plane, project(), project(), some(None)
     for sent in (stays, some(owner)):
         await kept(plane, ours, sent)
     await kept(plane, bare, stays)
     ask = ASKED[what]
     before, meant = await ask(plane, ours), await ask(plane, bare)
     assert before != meant
-    await office.begun(ours, owner)
+    await harness.begun(ours, owner)
     assert await ask(plane, ours) == meant
     # Of another project nothing is hidden.
     other = project()
@@ -228,14 +228,14 @@ async def test_it_is_as_if_it_had_never_been(office: Office, owner: DataSubject,
 
 
 @OWNERS
-async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner: DataSubject):
-    plane, ours, gone = office.plane, project(), some(owner)
+async def test_nothing_of_it_is_read_or_changed_by_its_id(harness: Office, owner: DataSubject):
+    plane, ours, gone = harness.plane, project(), some(owner)
     await kept(plane, ours, gone)
     one, do = gone[0], plane.evaluation
     assert one.session_id is not None
     [score, *_] = await do.trace_scores.latest(ours, one.id)
     [of_session, *_] = await do.session_scores.of_session(ours, one.session_id)
-    await office.begun(ours, owner)
+    await harness.begun(ours, owner)
     reads: list[Awaitable[Any]] = [
         plane.traces.get(ours, one.id),
         plane.traces.change(ours, one.id, TraceChange(name="named")),
@@ -255,12 +255,12 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner:
     assert await do.trace_scores.latest(ours, one.id) == []
     assert not await do.trace_scores.delete(ours, score.id)
     assert not await do.session_scores.delete(ours, of_session.id)
-    assert await do.targets.subject(ours, one.id) == Failed(FailCode.TARGET_GONE)
-    assert await plane.exporting.archive.known(ours, [one.id]) == []
+    assert await do.targets.load_trace(ours, one.id) == Failed(FailCode.TARGET_GONE)
+    assert await plane.exporting.archive.load(ours, [one.id]) == []
 
 
-async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(office: Office):
-    plane, ours = office.plane, project()
+async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(harness: Office):
+    plane, ours = harness.plane, project()
     mine, others = (
         trace(session_id="s", user_id=one, tags=("a",), started_at=NOON)
         for one in (GRACE.id, "ada")
@@ -272,7 +272,7 @@ async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_n
     ]  # fmt: skip
     for one in filters:
         assert (await session_counts(plane, ours, **one)).keys() == {"s"}
-    erasure = await office.begun(ours)
+    erasure = await harness.begun(ours)
     for one in filters:
         assert await session_counts(plane, ours, **one) == {}
     for asked in (
@@ -285,69 +285,69 @@ async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_n
     assert await plane.evaluation.session_scores.of_session(ours, "s") == []
     assert (await plane.traces.get(ours, others.id)).id == others.id
     assert len(await plane.evaluation.trace_scores.latest(ours, others.id)) == 2
-    while not (await office.step(erasure)).removed_at:
+    while not (await harness.step(erasure)).removed_at:
         pass
     assert len((await plane.sessions.get(ours, "s", ALL)).traces) == 1
     await plane.evaluation.session_scores.add(session_score(ours, "s"))
     assert len(await assert_rolled_up(plane, ours)) == 1
 
 
-async def test_several_are_hidden_at_once(office: Office):
-    plane, ours, stays = office.plane, project(), some(None)
+async def test_several_are_hidden_at_once(harness: Office):
+    plane, ours, stays = harness.plane, project(), some(None)
     await fill(plane, ours, *stays, *some(GRACE), *some(TALK))
-    first, second = await office.begun(ours), await office.begun(ours, TALK)
+    first, second = await harness.begun(ours), await harness.begun(ours, TALK)
     page = await plane.traces.summaries(ours, TraceFilter(), TraceSort.STARTED_AT, ASC, ALL)
     assert {one.id for one in page.items} == {one.id for one in stays}
     assert page.total == len(stays)
     for erasure in (first, second):
-        while not (await office.step(erasure)).removed_at:
+        while not (await harness.step(erasure)).removed_at:
             pass
     assert len(await assert_rolled_up(plane, ours)) == len(stays)
 
 
 @OWNERS
-async def test_no_judge_is_asked_about_it(office: Office, owner: DataSubject):
-    evaluation, ours, gone = office.plane.evaluation, project(), some(owner)
-    await fill(office.plane, ours, *gone)
+async def test_no_judge_is_asked_about_it(harness: Office, owner: DataSubject):
+    evaluation, ours, gone = harness.plane.evaluation, project(), some(owner)
+    await fill(harness.plane, ours, *gone)
     run = a_run(ours, 1)
     [work] = work_of(run)
     await evaluation.runs.create(run, [replace(work, target=str(gone[0].id))])
-    await evaluation.assignments.plan(ours, run.id, NOON)
-    [due] = await evaluation.assignments.dispatch(ours, NOON)
-    claim = await evaluation.assignments.claim(ours, run.id, due.target, NOON)
+    await evaluation.work_queue.plan(ours, run.id, NOON)
+    [due] = await evaluation.work_queue.dispatch(ours, NOON)
+    claim = await evaluation.work_queue.claim(ours, run.id, due.target, NOON)
     assert claim is not None
-    assert await evaluation.assignments.is_live(claim, gone[0].id)
-    await office.begun(ours, owner)
-    assert not await evaluation.assignments.is_live(claim, gone[0].id)
-    assert await evaluation.assignments.is_live(claim)
+    assert await evaluation.work_queue.is_live(claim, gone[0].id)
+    await harness.begun(ours, owner)
+    assert not await evaluation.work_queue.is_live(claim, gone[0].id)
+    assert await evaluation.work_queue.is_live(claim)
 
 
-async def test_exports_go_as_it_begins(office: Office):
-    ours, exports = project(), office.world.ports.exporting.exports
+async def test_exports_go_as_it_begins(harness: Office):
+    ours, exports = project(), harness.world.ports.exporting.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
-    await exports.add(made)
+    await exports.create(made)
     claimed = await exports.claim(NOON.replace(year=2_000), NOON)
     assert claimed is not None
     assert claimed.id == made.id
-    assert await exports.keep(claimed, b"piece")
-    assert await exports.piece(ours, made.id, 0) == b"piece"
-    erasure = await office.begun(ours)
+    assert await exports.save(claimed, b"piece")
+    assert await exports.read_piece(ours, made.id, 0) == b"piece"
+    erasure = await harness.begun(ours)
     assert await exports.all(ours) == []
     # Who is in the middle of a download gets no more of it.
     with pytest.raises(NotFound):
-        await exports.piece(ours, made.id, 0)
-    assert not await exports.keep(claimed, b"more")
-    known = await office.port.get(ours, erasure.id)
+        await exports.read_piece(ours, made.id, 0)
+    assert not await exports.save(claimed, b"more")
+    known = await harness.port.get(ours, erasure.id)
     assert known.rows["exports"] == 1
-    assert (await office.step(erasure)).rows == {"exports": 1, "export_pieces": 1}
+    assert (await harness.step(erasure)).rows == {"exports": 1, "export_pieces": 1}
 
 
 @OWNERS
-async def test_none_of_it_becomes_somebody_elses(office: Office, owner: DataSubject):
-    plane, ours = office.plane, project()
+async def test_none_of_it_becomes_somebody_elses(harness: Office, owner: DataSubject):
+    plane, ours = harness.plane, project()
     mine = [trace(session_id=TALK.id, user_id=GRACE.id) for _ in range(2)]
     await fill(plane, ours, *mine)
-    erasure = await office.begun(ours, owner)
+    erasure = await harness.begun(ours, owner)
     to_ada: dict[str, Any] = {"user_id": "ada"}
     to_s: dict[str, Any] = {"session_id": "s"}
     takes, keeps = (to_ada, to_s) if owner is GRACE else (to_s, to_ada)
@@ -357,7 +357,7 @@ async def test_none_of_it_becomes_somebody_elses(office: Office, owner: DataSubj
     # What comes late of it and doesn't is stored, and goes too.
     await plane.traces.put(ours, trace(id=mine[1].id))
     await plane.traces.put(ours, trace(id=mine[1].id, **keeps))
-    while not (erasure := await office.step(erasure)).removed_at:
+    while not (erasure := await harness.step(erasure)).removed_at:
         pass
     assert erasure.rows["traces"] == 2
     assert list(await assert_rolled_up(plane, ours)) == []

@@ -236,7 +236,7 @@ async def test_it_expires(files):
     kept = utc_now() + files.use_cases.request_export.kept_for
     assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
     exports = replace(files.site.ports, **files.site.swapped).exporting.exports
-    while await exports.sweep(kept + timedelta(days=1)):
+    while await exports.delete_expired(kept + timedelta(days=1)):
         pass
     assert await files.got(EXPORTS) == []
 

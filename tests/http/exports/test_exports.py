@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from application.exporting.streams import OF_PROJECT_MAX
+from application.exporting.streams import STREAMS_PER_PROJECT_MAX
 from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
 from domain.exporting.exported_trace import TraceWithScores
@@ -360,7 +360,7 @@ class Paused:
         self.open = 0
 
     @asynccontextmanager
-    async def reading(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[TraceWithScores]]]:
+    async def read(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[TraceWithScores]]]:
         self.open += 1
         try:
             yield self._batches()
@@ -442,7 +442,7 @@ async def test_what_breaks_off_never_looks_whole(paused, head):
 async def test_what_fails_before_the_first_line_is_answered_as_any_failure(site, head):
     class Away:
         @asynccontextmanager
-        async def reading(self, *_: object) -> AsyncIterator[None]:
+        async def read(self, *_: object) -> AsyncIterator[None]:
             raise Unavailable("The database is away")
             yield
 
@@ -469,7 +469,7 @@ async def test_who_hangs_up_frees_what_they_held(paused, head):
 
 async def test_a_project_has_some_streams_at_once_and_gets_one_again_when_one_ends(paused, head):
     app, archive = paused
-    clients = [Client(app, head) for _ in range(OF_PROJECT_MAX)]
+    clients = [Client(app, head) for _ in range(STREAMS_PER_PROJECT_MAX)]
     for client in clients:
         assert (await client.next())["status"] == 200
     refused = await Client(app, head).next()

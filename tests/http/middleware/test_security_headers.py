@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import httpx
 import pytest
 
-from application.ports import PartState
+from application.ports import HealthStatus
 from domain.limits import Limit
 from entrypoints.http.middleware.load_shedding import Overload
 from entrypoints.http.middleware.rate_limits import RouteClass
@@ -106,7 +106,7 @@ class Broken:
 async def test_faults_and_what_is_not_ready_and_what_is_too_much_send_them() -> None:
     site = Site(
         swapped={"traces": Broken()},
-        parts={"redis": PartState(ok=False)},
+        parts={"redis": HealthStatus(ok=False)},
         limits={RouteClass.DEFAULT: Limit(1, "minute")},
     )
     async with site.http:

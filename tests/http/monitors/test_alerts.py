@@ -129,7 +129,7 @@ class TestAlerts:
         await made(shop, alerts, RULE | {"figure": "no_data", "samples_min": 5})
         started = await shop("POST", alerts.replace("alerts", "trigger"))
         await shop.works()
-        await shop.do.alerts.assess_runs()
+        await shop.do.alerts.evaluate_runs()
         page = await shop.got(alerts.replace("alerts", "alert-changes"))
         [change] = page["items"]
         assert (page["total"], page["next_cursor"]) == (1, None)

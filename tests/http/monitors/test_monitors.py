@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from application.jobs import RunDue
+from application.jobs import PlanRunJob
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.ids import ProjectId, RunId
 from tests.http.conftest import Site, mistakes
@@ -379,7 +379,7 @@ class TestRunning:
         assert (run["total_targets"], run["status"], run["model"]) == (1, "PENDING", "heuristic/1")
         assert await shop.run(run) == run
         project = ProjectId(uuid.UUID(made["project_id"]))
-        assert shop.told() == [RunDue(project, RunId(uuid.UUID(run["id"])))]
+        assert shop.told() == [PlanRunJob(project, RunId(uuid.UUID(run["id"])))]
         known = await read(shop, made)
         assert known["status"] == ("PAUSED" if paused else "ACTIVE")
         assert (known["last_run_at"], known["last_run_id"], known["next_run_at"]) == (

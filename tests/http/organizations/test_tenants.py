@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from adapters.caching.identity_cache import RememberedApiKeys, RememberedProjects
-from adapters.memory.identity.identity import MemoryKeyUse, MemoryTokens
+from adapters.memory.identity.identity import MemoryKeyUsage, MemoryTokens
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
-from adapters.postgres.database.idempotency import PostgresReplies
+from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.identity.administration import PostgresAdministration
@@ -25,7 +25,7 @@ from adapters.postgres.identity.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.postgres.identity.project_purge import PostgresRemovals
+from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
 from domain.identity.user import Claims
@@ -70,16 +70,16 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         keeping=plane.keeping,
         pricing=plane.pricing,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
-        uses=MemoryKeyUse(MemoryStore()),
+        uses=MemoryKeyUsage(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
         directory=PostgresDirectory(pool),
         administration=PostgresAdministration(pool),
-        removals=PostgresRemovals(pool),
+        removed_projects=PostgresRemovedProjects(pool),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
-        replies=PostgresReplies(pool),
+        replies=PostgresIdempotencyStore(pool),
         workers=PostgresWorkers(pool),
         workloads=PostgresWorkloads(pool),
         parts={},

@@ -224,7 +224,7 @@ async def test_a_repricing_that_failed_says_what_to_do(site: Site) -> None:
     begun = (await site.http.post("/model-prices/reprice", headers=head, json={})).json()
     assert begun["error_message"] is None
     stuck = await repricings.get(ProjectId(uuid.UUID(begun["project_id"])), uuid.UUID(begun["id"]))
-    await repricings.end(stuck.failed(NOON))
+    await repricings.fail(stuck.failed(NOON))
     path = f"/model-prices/reprice/{begun['id']}"
     told = (await site.http.get(path, headers=head)).json()
     assert (told["status"], told["completed_at"]) == ("FAILED", NOON.isoformat())

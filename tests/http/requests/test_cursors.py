@@ -297,7 +297,7 @@ async def test_a_cursor_opens_no_other_project_in_any_list() -> None:
             await ours("POST", f"/evaluations/monitors/{monitor}/alerts", ALERT)
             await ours("POST", f"/evaluations/monitors/{monitor}/trigger")
         await ours.works()
-        await ours.do.alerts.assess_runs()
+        await ours.do.alerts.evaluate_runs()
         document = (await site.http.get("/openapi.json")).json()
         for (method, path), told in operations(document).items():
             names = {one["name"] for one in told["parameters"]}

@@ -13,7 +13,7 @@ import pytest
 
 from adapters.memory.store import MemoryStore
 from application.evaluation.ports.evaluation import TraceScores
-from application.ports import HELD
+from application.ports import IDEMPOTENCY_LOCK_TTL
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import TraceScore
 from domain.ids import ScoreId
@@ -210,7 +210,7 @@ async def test_nor_is_that_of_a_process_that_was_killed(
     await scores.kept.wait()
     killed.cancel()
     await asyncio.wait([killed])
-    shop.site.now = NOON + HELD
+    shop.site.now = NOON + IDEMPOTENCY_LOCK_TTL
     again = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
     assert again.status_code == 201
     assert set(scores.ids) == {ScoreId(UUID(again.json()["id"]))}
@@ -229,7 +229,9 @@ async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
         sent.append(asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"})))
     async with asyncio.timeout(WAIT_S):
         assert await total(shop) == 1
-    shop.site.now = NOON + HELD  # one of those that wait takes over, and all have its answer
+    shop.site.now = (
+        NOON + IDEMPOTENCY_LOCK_TTL
+    )  # one of those that wait takes over, and all have its answer
     async with asyncio.timeout(WAIT_S):
         answers = await asyncio.gather(*sent[1:])
     assert {one.status_code for one in answers} == {201}

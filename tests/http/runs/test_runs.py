@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from application.jobs import RunDue
+from application.jobs import PlanRunJob
 from domain.ids import ProjectId, RunId
 from tests.http.conftest import Site, a_span, mistakes
 from tests.support.builders.values import NOON
@@ -57,7 +57,7 @@ class TestStarting:
             "error_message": None,
         }
         assert await shop.run(run) == run
-        assert shop.told() == [RunDue(ProjectId(project), RunId(uuid.UUID(run["id"])))]
+        assert shop.told() == [PlanRunJob(ProjectId(project), RunId(uuid.UUID(run["id"])))]
 
     async def test_from_running_on_each_pair_has_its_row(self, shop: Running) -> None:
         run = await shop.starts()

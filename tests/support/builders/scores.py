@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from application.evaluation.ports.evaluation import ScoreAnalytics
-from application.evaluation.scores.agreement import Labels
+from application.evaluation.scores.agreement import HumanLabels
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import (
@@ -229,12 +229,15 @@ async def figures(
 
 
 async def labelled(
-    labels: Labels, of: ProjectId, name: str, threshold: float, bounds: CreatedWithin
+    labels: HumanLabels, of: ProjectId, name: str, threshold: float, bounds: CreatedWithin
 ) -> list[Any]:
     """Scores of people and judges, and the next changes."""
     return [
         *await labels.compare_with_human_labels(of, name, threshold, bounds),
-        *[await labels.offered(of, name, threshold, "seed", limit) for limit in (1, 5, 100)],
+        *[
+            await labels.annotation_queue(of, name, threshold, "seed", limit)
+            for limit in (1, 5, 100)
+        ],
     ]
 
 

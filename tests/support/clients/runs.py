@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from adapters.memory.jobs import RecordedJobs
 from application.evaluation.use_cases import EvaluationUseCases
-from application.jobs import Job, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from application.use_cases import UseCases
 from tests.http.conftest import Site
 from tests.support.clients.scored_project import Scored
@@ -40,7 +40,7 @@ class Running(Scored):
     async def planned(self) -> None:
         """Has every run planned that waits for it, and nothing measured."""
         for job in self.told():
-            if isinstance(job, RunDue):
+            if isinstance(job, PlanRunJob):
                 await self.do.plan_run(job.project, job.run)
 
     async def works(self) -> None:
@@ -49,9 +49,9 @@ class Running(Scored):
 
     async def _does(self, job: Job) -> None:
         match job:
-            case RunDue():
+            case PlanRunJob():
                 await self.do.plan_run(job.project, job.run)
-            case TargetDue():
+            case EvaluateTargetJob():
                 await self.do.evaluate_target(job.project, job.run, job.target)
 
     async def starts(self, path: str = RUNS, **said: Any) -> Any:

@@ -11,7 +11,7 @@ import httpx
 from application.evaluation.alerts.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
-from application.privacy.use_cases import KeepingPorts
+from application.privacy.use_cases import PrivacyPorts
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.runs.selection import TraceSelection, batch_as_given
@@ -170,7 +170,7 @@ async def put_alert(
     told = a_webhook(project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}")
     await ports.alerting.webhooks.create(told)
     body = message("alert.changed", NOON, {"text": text})
-    await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
+    await ports.alerting.webhooks.enqueue(a_delivery(told, body=body))
 
 
 async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: str = "n") -> None:
@@ -186,15 +186,15 @@ async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: 
         due_at=NOON + timedelta(days=36_500),
         expires_at=NOON + timedelta(days=36_500),
     )
-    await ports.exports.add(made)
-    await ports.exports.keep(made.completed("f" * 64, NOON), text.encode())
+    await ports.exports.create(made)
+    await ports.exports.save(made.completed("f" * 64, NOON), text.encode())
 
 
 async def put_custom_metric(
     ports: EvaluationPorts, project: ProjectId, name: str, *, text: str = "n"
 ) -> None:
     """A rule of the project's own, unless it has one of the name, past the API."""
-    if name not in await ports.custom_metrics.named(project, [name]):
+    if name not in await ports.custom_metrics.by_names(project, [name]):
         body = RULE | {"value": text}
         await ports.custom_metrics.create(a_metric(project, name=name, body=body, description=text))
 
@@ -238,7 +238,7 @@ def _digest(owner: DataSubject) -> bytes:
 
 
 async def put_erasure(
-    ports: KeepingPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
+    ports: PrivacyPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
 ) -> None:
     """One that is asked for, of `user`, by an operator."""
     owner, new = DataSubject(DataSubjectKind.USER, user), ErasureId(uuid.UUID(erasure))

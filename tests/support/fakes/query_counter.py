@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from adapters.memory.identity.identity import MemoryApiKeys, MemoryProjects
 from adapters.memory.store import MemoryStore
-from application.identity.ports import Meeting
+from application.identity.ports import KeyOrigin
 from domain.identity.api_key import ApiKey
 from domain.identity.organization import Organization, Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
@@ -40,7 +40,7 @@ class Counted:
     fail: Exception | None = None
     gate: asyncio.Event | None = None
     batches: list[Mapping[ApiKeyId, datetime]] = field(default_factory=list)
-    meetings: list[Sequence[Meeting]] = field(default_factory=list)
+    meetings: list[Sequence[KeyOrigin]] = field(default_factory=list)
 
     async def _question(self) -> None:
         self.asked += 1
@@ -59,10 +59,10 @@ class Counted:
         self.batches.append(dict(uses))
         await MemoryApiKeys(self.store).mark_used(uses)
 
-    async def met(self, meetings: Sequence[Meeting]) -> None:
+    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         if meetings:
             self.meetings.append(tuple(meetings))
-        await MemoryApiKeys(self.store).met(meetings)
+        await MemoryApiKeys(self.store).record_origins(meetings)
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
         await self._question()

@@ -4,8 +4,15 @@ from typing import Final
 
 from asyncpg import Record
 
-from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
-from domain.evaluation.monitors.alert import AlertFigure, AlertProgress, AlertRule, AlertState
+from domain.evaluation.monitors.alert import (
+    Alert,
+    AlertChange,
+    AlertFigure,
+    AlertProgress,
+    AlertRule,
+    AlertState,
+)
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.ids import MonitorId, ProjectId, RunId
 
 ALERT_COLUMNS: Final = (

@@ -32,22 +32,26 @@ from adapters.postgres.evaluation.monitors.monitors import LOCK as LOCK_MONITOR
 from adapters.postgres.evaluation.monitors.monitors import READ as READ_MONITOR
 from adapters.postgres.evaluation.work_queue.tally import table_of
 from application.evaluation.ports.alerts import (
-    ENDED_AT_ONCE,
-    IN_TURN,
-    RUNS_BEFORE,
-    SLOTS_AT_ONCE,
-    Alert,
-    AlertChange,
-    Assess,
-    Assessed,
-    EndedRun,
-    Notice,
-    Slot,
-    Webhook,
-    deliveries_of,
+    BASELINE_RUNS,
+    FINISHED_RUNS_MAX,
+    ORDER_WAIT_MAX,
+    SLOTS_MAX,
+    AlertEvaluation,
+    AlertEvaluator,
+    AlertNotification,
+    FinishedRun,
+    MonitorSlot,
+    deliveries_for,
 )
 from domain.errors import Conflict, NotFound
-from domain.evaluation.monitors.alert import RULES_MAX, AlertFigure, RunMetricStats
+from domain.evaluation.monitors.alert import (
+    RULES_MAX,
+    Alert,
+    AlertChange,
+    AlertFigure,
+    RunMetricStats,
+)
+from domain.evaluation.monitors.webhook import Webhook
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
@@ -83,7 +87,7 @@ FROM alerts AS a CROSS JOIN LATERAL (
 ) AS m
 WHERE a.figure = '{AlertFigure.NO_DATA}' AND m.next_run_at IS DISTINCT FROM a.awaits
   AND {not_removed("a")}
-ORDER BY a.project_id, a.id LIMIT {SLOTS_AT_ONCE}
+ORDER BY a.project_id, a.id LIMIT {SLOTS_MAX}
 """
 PASSED: Final = f"""
 UPDATE alerts SET awaits = $4 WHERE {OF_PROJECT} AND id = $2 AND awaits IS NOT DISTINCT FROM $3
@@ -103,7 +107,7 @@ _ENDED: Final = f"""
 SELECT project_id, id, monitor_id, target_type, completed_at FROM eval_runs
 WHERE monitor_id IS NOT NULL AND assessed_at IS NULL AND {_BY_ITSELF} AND {not_removed("eval_runs")}
 """
-_IN_ORDER: Final = f"ORDER BY completed_at, project_id, id LIMIT {ENDED_AT_ONCE}"
+_IN_ORDER: Final = f"ORDER BY completed_at, project_id, id LIMIT {FINISHED_RUNS_MAX}"
 ENDED: Final = f"{_ENDED} {_IN_ORDER}"
 ENDED_AFTER: Final = f"{_ENDED} AND (completed_at, project_id, id) > ($1, $2, $3) {_IN_ORDER}"
 RUN_AND_BEFORE: Final = f"""
@@ -112,7 +116,7 @@ SELECT id FROM (
   WHERE {OF_PROJECT} AND monitor_id = $2 AND {_BY_ITSELF} AND (created_at, id) <= (
     SELECT created_at, id FROM eval_runs WHERE {OF_PROJECT} AND id = $3
   )
-  ORDER BY created_at DESC, id DESC LIMIT {RUNS_BEFORE + 1}
+  ORDER BY created_at DESC, id DESC LIMIT {BASELINE_RUNS + 1}
 ) AS lately ORDER BY created_at DESC, id DESC
 """
 MEASURED: Final = f"""
@@ -179,14 +183,14 @@ class PostgresAlerts:
         has_more = len(found.rows) > len(shown)
         return Page(shown, found.total, Position(shown[-1].at, shown[-1].id) if has_more else None)
 
-    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
+    async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             if after is None:
                 rows = await connection.fetch(ENDED)
             else:
                 rows = await connection.fetch(ENDED_AFTER, after.at, after.project, after.run)
         return [
-            EndedRun(
+            FinishedRun(
                 ProjectId(row["project_id"]),
                 MonitorId(row["monitor_id"]),
                 RunId(row["id"]),
@@ -196,8 +200,8 @@ class PostgresAlerts:
             for row in rows
         ]
 
-    async def measured(
-        self, ended: EndedRun, metric: str, threshold: float
+    async def metric_stats(
+        self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
         sql = MEASURED.format(table=table_of(ended.of).name)
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
@@ -208,24 +212,27 @@ class PostgresAlerts:
             ]
         return [RunMetricStats(**row) for row in rows if row is not None]
 
-    async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
+    async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         async with transaction(self.pool) as connection:
             if await connection.fetchrow(HOLD_MONITOR, ended.project, ended.monitor) is None:
                 return False
             run = (ended.project, ended.run, ended.monitor)
-            if await connection.execute(LOOKED_AT, *run, now, ended.at - IN_TURN) != "UPDATE 1":
+            if (
+                await connection.execute(LOOKED_AT, *run, now, ended.at - ORDER_WAIT_MAX)
+                != "UPDATE 1"
+            ):
                 return False
             rows = await connection.fetch(LOCK_OF_MONITOR, ended.project, ended.monitor)
             found = assess([alert_of(row) for row in rows])
             await _keep(connection, ended.project, found, now)
             return True
 
-    async def slots(self, now: datetime) -> Sequence[Slot]:
+    async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(SLOTS)
         return [_slot_of(row, now) for row in rows]
 
-    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+    async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         moved = (slot.alert, slot.awaited, slot.following)
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(PASSED, slot.project, *moved)
@@ -233,7 +240,7 @@ class PostgresAlerts:
                 await _keep(connection, slot.project, assess([alert_of(row)]), now)
         return row is not None
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_changes(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:
             return affected(await connection.execute(FORGET, before))
 
@@ -245,14 +252,14 @@ async def _monitor(
         raise NotFound("Monitor not found")
 
 
-def _slot_of(row: Record, now: datetime) -> Slot:
+def _slot_of(row: Record, now: datetime) -> MonitorSlot:
     monitor, awaited = monitor_of(row), row["awaits"]
     quiet = awaited is not None and monitor.skipped_slot(awaited, now)
-    return Slot(monitor.project_id, row["alert_id"], awaited, monitor.next_run_at, quiet)
+    return MonitorSlot(monitor.project_id, row["alert_id"], awaited, monitor.next_run_at, quiet)
 
 
 async def _keep(
-    connection: Connection, project: ProjectId, found: Sequence[Assessed], now: datetime
+    connection: Connection, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime
 ) -> None:
     """Stores how locked alerts stand, and their notices."""
     for one in found:
@@ -267,8 +274,8 @@ async def _keep(
 
 
 async def _tell(
-    connection: Connection, notice: Notice, webhooks: Sequence[Webhook], now: datetime
+    connection: Connection, notice: AlertNotification, webhooks: Sequence[Webhook], now: datetime
 ) -> None:
     await connection.execute(INSERT_CHANGE, *change_row(notice.change))
-    for one in deliveries_of(notice, webhooks, now):  # WEBHOOKS_MAX at most
+    for one in deliveries_for(notice, webhooks, now):  # WEBHOOKS_MAX at most
         await connection.execute(INSERT_DELIVERY, *delivery_row(one))

@@ -23,13 +23,12 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     webhook_row,
 )
 from application.evaluation.ports.alerts import (
-    DELIVERIES_OF_ONE,
-    DELIVERY_HELD,
+    DELIVERIES_PER_WEBHOOK_MAX,
+    DELIVERY_LEASE,
     WEBHOOKS_MAX,
-    Delivery,
-    Webhook,
 )
 from domain.errors import Conflict, NotFound
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position
 
@@ -65,7 +64,7 @@ WITH waiting AS MATERIALIZED (
     PARTITION BY project_id, webhook_id ORDER BY is_held DESC, next_attempt_at, id
   ) AS place FROM waiting
 ), chosen AS MATERIALIZED (
-  SELECT project_id, id FROM ranked WHERE NOT is_held AND place <= {DELIVERIES_OF_ONE}
+  SELECT project_id, id FROM ranked WHERE NOT is_held AND place <= {DELIVERIES_PER_WEBHOOK_MAX}
   ORDER BY next_attempt_at, project_id, id LIMIT $3
 ), free AS MATERIALIZED (
   SELECT d.project_id, d.id FROM alert_deliveries AS d JOIN chosen USING (project_id, id)
@@ -129,7 +128,7 @@ class PostgresWebhooks:
                 pass
             return await connection.execute(DELETE, project, webhook) == "DELETE 1"
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def enqueue(self, delivery: Delivery) -> None:
         async with transaction(self.pool) as connection:
             place = (delivery.project_id, delivery.webhook_id)
             if await connection.fetchrow(HOLD, *place) is None:
@@ -149,9 +148,9 @@ class PostgresWebhooks:
         end = Position(shown[-1].created_at, shown[-1].id) if has_more else None
         return Page(shown, found.total, end)
 
-    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+    async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         async with transaction(self.pool) as connection:
-            rows = await connection.fetch(DUE, now, now + DELIVERY_HELD, most)
+            rows = await connection.fetch(DUE, now, now + DELIVERY_LEASE, most)
         return [
             (
                 delivery_of(row),
@@ -166,12 +165,12 @@ class PostgresWebhooks:
             for row in rows
         ]
 
-    async def attempted(self, delivery: Delivery) -> None:
+    async def record_attempt(self, delivery: Delivery) -> None:
         went = (delivery.attempts, delivery.status, delivery.error)
         then = (delivery.next_attempt_at, delivery.delivered_at)
         async with transaction(self.pool) as connection:
             await connection.execute(ATTEMPTED, delivery.project_id, delivery.id, *went, *then)
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_deliveries(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:
             return affected(await connection.execute(FORGET, before))

@@ -89,7 +89,9 @@ class PostgresCustomMetrics:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             return [metric_of(row) for row in await connection.fetch(ALL, project)]
 
-    async def named(self, project: ProjectId, names: Sequence[str]) -> Mapping[str, CustomMetric]:
+    async def by_names(
+        self, project: ProjectId, names: Sequence[str]
+    ) -> Mapping[str, CustomMetric]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(NAMED, project, list(names))
         return {row["name"]: metric_of(row) for row in rows}

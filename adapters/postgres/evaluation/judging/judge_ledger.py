@@ -14,8 +14,8 @@ from application.evaluation.ports.judging import PARTS_MAX
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.query import CreatedWithin

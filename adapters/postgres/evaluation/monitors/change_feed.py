@@ -35,14 +35,14 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresChanged:
+class PostgresChangeFeed:
     """By the clock of the database. Each read takes `timeout_s` at most."""
 
     pool: Pool
     settling: timedelta = SETTLE_DELAY
     timeout_s: float = READ_TIMEOUT_S
 
-    async def edge(self) -> Watermark:
+    async def readable_until(self) -> Watermark:
         async with reading(self.pool, "try again later", self.timeout_s) as connection:
             began = await connection.fetchval(UNDER_WAY, self.settling, SILENT_MAX)
         return Watermark(began - _MICROSECOND, _LAST)

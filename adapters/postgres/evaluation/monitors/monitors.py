@@ -132,7 +132,7 @@ class PostgresMonitors:
         end = None if last is None else Position(last.created_at, last.id)
         return Page(shown, found.total, end)
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             if after is None:
                 rows = await connection.fetch(DUE, now)
@@ -141,7 +141,7 @@ class PostgresMonitors:
                 rows = await connection.fetch(DUE_AFTER, now, *place)
         return [monitor_of(row) for row in rows]
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         async with transaction(self.pool) as connection:

@@ -78,7 +78,7 @@ class PostgresTargets:
         async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             return await select_sessions(connection, project, selection, most)
 
-    async def subject(
+    async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
         async with snapshot(self.pool, READ_ADVICE, self.timeout_s, shown_of=project) as connection:
@@ -93,7 +93,7 @@ class PostgresTargets:
             earlier = await self._before(connection, project, trace, place)
             return EvaluatedTrace(read, [final_output_text(one) for one in earlier])
 
-    async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
+    async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         async with reading(self.pool, READ_ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(OF_SESSION, project, session)
         return [TraceId(row["trace_id"]) for row in rows]

@@ -93,7 +93,7 @@ SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresLabels:
+class PostgresHumanLabels:
     """Each answer is of one moment, and takes `timeout_s` at most."""
 
     pool: Pool
@@ -122,7 +122,7 @@ class PostgresLabels:
             },
         )
 
-    async def offered(
+    async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
         async with snapshot(

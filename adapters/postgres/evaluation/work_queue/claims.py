@@ -15,7 +15,7 @@ from adapters.postgres.evaluation.work_queue.settlement import (
     settle,
 )
 from adapters.postgres.evaluation.work_queue.tally import scores_of, table_of
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, LATELY, LEASE, Claim
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, LEASE, RENEW_DEBOUNCE, Claim
 from domain.evaluation.runs.run import EvalRun, RunStatus, Target, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import ScoreOutcome
@@ -98,7 +98,7 @@ async def bury_spent(
 
 async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
     until = now + LEASE
-    await connection.execute(RENEW, *_held(claim), until, now, until - LATELY)
+    await connection.execute(RENEW, *_held(claim), until, now, until - RENEW_DEBOUNCE)
 
 
 async def record(

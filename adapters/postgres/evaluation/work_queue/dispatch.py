@@ -9,8 +9,8 @@ from asyncpg import Record
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
-from application.evaluation.ports.work_queue import UNHEARD
-from application.jobs import TargetDue
+from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
+from application.jobs import EvaluateTargetJob
 from domain.evaluation.custom_metrics.custom_metric import needs_model
 from domain.evaluation.runs.run import EvalRun
 from domain.ids import ProjectId, RunId
@@ -46,16 +46,16 @@ RETURNING eval_jobs.run_id, eval_jobs.target
 """
 
 
-def due(run: EvalRun, row: Record) -> TargetDue:
+def due(run: EvalRun, row: Record) -> EvaluateTargetJob:
     """The announcement of a row of work, with its `target` and the metrics of its `own`."""
     metrics = row["own"] or run.metrics
     asks_judge = needs_model(metrics, run.model, run.definitions, run.signal_weights)
-    return TargetDue(run.project_id, run.id, row["target"], asks_judge)
+    return EvaluateTargetJob(run.project_id, run.id, row["target"], asks_judge)
 
 
 async def dispatch(
     connection: Connection, project: ProjectId, now: datetime, window: int, most: int
-) -> Sequence[TargetDue]:
+) -> Sequence[EvaluateTargetJob]:
     """At most `most`, and no more than `window` has room for; the last thing of a transaction."""
     await lock_project(connection, AdvisoryLock.DISPATCH, project)
     rows = await connection.fetch(GOING, project, RUNS_MAX)
@@ -70,7 +70,7 @@ async def dispatch(
     if not picked:
         return []
     keys = [[row["run_id"] for row in picked], [row["target"] for row in picked]]
-    queued = await connection.fetch(QUEUE, project, *keys, now, now + UNHEARD)
+    queued = await connection.fetch(QUEUE, project, *keys, now, now + ANNOUNCE_TIMEOUT)
     taken = {(row["run_id"], row["target"]) for row in queued}
     return [
         due(runs[RunId(row["run_id"])], row)

@@ -10,8 +10,8 @@ from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.evaluation.work_queue.dispatch import due
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
-from application.evaluation.ports.work_queue import OVERDUE_MAX, UNHEARD
-from application.jobs import Job, RunDue
+from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX
+from application.jobs import Job, PlanRunJob
 from domain.ids import ProjectId, RunId
 
 # What somebody holds is being done: there is no need to announce it. What isn't held can't move
@@ -67,35 +67,35 @@ SELECT min(since) FROM (
 """
 DEAD: Final = f"""
 SELECT count(*) FROM (
-  SELECT FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")} LIMIT {OVERDUE_MAX}
+  SELECT FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")} LIMIT {OVERDUE_JOBS_MAX}
 ) AS buried
 """
 
 
 async def unplanned(connection: Connection, now: datetime) -> list[Job]:
     """Runs that nobody has planned, or not cancelled to the end, which count as announced now."""
-    rows = await connection.fetch(UNPLANNED, now, now - UNHEARD, OVERDUE_MAX)
+    rows = await connection.fetch(UNPLANNED, now, now - ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX)
     found = sorted((row["announced_at"], row["project_id"], row["id"]) for row in rows)
-    return [RunDue(ProjectId(project), RunId(run)) for _, project, run in found]
+    return [PlanRunJob(ProjectId(project), RunId(run)) for _, project, run in found]
 
 
 async def unheard(connection: Connection, now: datetime, most: int) -> list[Job]:
     """Targets that nobody works on though they are due, which count as announced now."""
-    rows = await connection.fetch(UNHEARD_OF, now, now + UNHEARD, most)
+    rows = await connection.fetch(UNHEARD_OF, now, now + ANNOUNCE_TIMEOUT, most)
     return [due(run_of(row), row) for row in rows]
 
 
 async def with_room(connection: Connection, window: int) -> list[ProjectId]:
-    """Projects whose window has room for what is waiting; at most OVERDUE_MAX."""
-    rows = await connection.fetch(WITH_ROOM, window, OVERDUE_MAX)
+    """Projects whose window has room for what is waiting; at most OVERDUE_JOBS_MAX."""
+    rows = await connection.fetch(WITH_ROOM, window, OVERDUE_JOBS_MAX)
     return [ProjectId(row["project_id"]) for row in rows]
 
 
-async def oldest_waiting(connection: Connection, now: datetime) -> timedelta | None:
+async def oldest_wait(connection: Connection, now: datetime) -> timedelta | None:
     since: datetime | None = await connection.fetchval(OLDEST, now)
     return None if since is None else max(now - since, timedelta())
 
 
-async def dead(connection: Connection) -> int:
+async def count_dead(connection: Connection) -> int:
     count: int = await connection.fetchval(DEAD)
     return count

@@ -20,7 +20,7 @@ from adapters.postgres.evaluation.work_queue.run_rows import (
 )
 from adapters.postgres.evaluation.work_queue.settlement import locked_run
 from adapters.postgres.evaluation.work_queue.tally import table_of
-from application.evaluation.ports.work_queue import PLANNED_AT_ONCE
+from application.evaluation.ports.work_queue import PLANNED_TARGETS_BATCH
 from domain.evaluation.runs.run import (
     EvalRun,
     RunStatus,
@@ -93,8 +93,8 @@ async def plan(connection: Connection, project: ProjectId, run: RunId, now: date
     if row["status"] != RunStatus.PENDING:
         return False
     known = run_of(row)
-    left = await connection.fetch(UNPLANNED, project, run, PLANNED_AT_ONCE + 1)
-    next_ones, has_more = left[:PLANNED_AT_ONCE], len(left) > PLANNED_AT_ONCE
+    left = await connection.fetch(UNPLANNED, project, run, PLANNED_TARGETS_BATCH + 1)
+    next_ones, has_more = left[:PLANNED_TARGETS_BATCH], len(left) > PLANNED_TARGETS_BATCH
     await _store_scores(connection, known, next_ones, now)
     if next_ones:
         await connection.execute(PLANNED, project, run, next_ones[-1]["place"], now)

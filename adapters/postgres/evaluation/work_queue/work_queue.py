@@ -15,12 +15,12 @@ from adapters.postgres.evaluation.work_queue.dispatch import dispatch
 from adapters.postgres.evaluation.work_queue.plan import plan
 from application.evaluation.ports.work_queue import (
     ATTEMPTS_MAX,
-    IN_FLIGHT_MAX,
-    OVERDUE_MAX,
+    IN_FLIGHT_TARGETS_MAX,
+    OVERDUE_JOBS_MAX,
     Claim,
     SignalKey,
 )
-from application.jobs import Job, TargetDue
+from application.jobs import EvaluateTargetJob, Job
 from domain.evaluation.runs.run import RunStatus, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
@@ -61,17 +61,17 @@ CROSS JOIN LATERAL (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresAssignments:
+class PostgresWorkQueue:
     """At most `window` targets of a project are queued or running."""
 
     pool: Pool
-    window: int = IN_FLIGHT_MAX
+    window: int = IN_FLIGHT_TARGETS_MAX
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
         async with transaction(self.pool) as connection:
             return await plan(connection, project, run, now)
 
-    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[TargetDue]:
+    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[EvaluateTargetJob]:
         async with transaction(self.pool) as connection:
             return await dispatch(connection, project, now, self.window, self.window)
 
@@ -103,7 +103,7 @@ class PostgresAssignments:
         async with transaction(self.pool) as connection:
             await claims.renew(connection, claim, now)
 
-    async def signals(
+    async def find_signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
         keys = (
@@ -121,7 +121,7 @@ class PostgresAssignments:
             live = await connection.fetchrow(IS_LIVE, *run, trace)
         return live is not None
 
-    async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:
+    async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
         async with transaction(self.pool) as connection:
             if not await claims.finish(connection, claim, "done", FailCode.INTERNAL, now):
                 return ()
@@ -135,23 +135,23 @@ class PostgresAssignments:
             else:
                 await claims.finish(connection, claim, "dead", code, now)
 
-    async def overdue(self, now: datetime) -> Sequence[Job]:
+    async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         async with transaction(self.pool) as connection:
             jobs = await overdue.unplanned(connection, now)
         async with transaction(self.pool) as connection:
-            jobs += await overdue.unheard(connection, now, OVERDUE_MAX - len(jobs))
+            jobs += await overdue.unheard(connection, now, OVERDUE_JOBS_MAX - len(jobs))
         async with transaction(self.pool) as connection:
             projects = await overdue.with_room(connection, self.window)
         for project in projects:
-            if left := OVERDUE_MAX - len(jobs):
+            if left := OVERDUE_JOBS_MAX - len(jobs):
                 async with transaction(self.pool) as connection:
                     jobs += await dispatch(connection, project, now, self.window, left)
         return jobs
 
-    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+    async def oldest_wait(self, now: datetime) -> timedelta | None:
         async with reading(self.pool, ADVICE) as connection:
-            return await overdue.oldest_waiting(connection, now)
+            return await overdue.oldest_wait(connection, now)
 
-    async def dead(self) -> int:
+    async def count_dead(self) -> int:
         async with reading(self.pool, ADVICE) as connection:
-            return await overdue.dead(connection)
+            return await overdue.count_dead(connection)

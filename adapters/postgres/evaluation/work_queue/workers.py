@@ -7,13 +7,19 @@ from typing import Final
 from adapters.postgres.database.pool import Pool, translated
 from adapters.postgres.database.read_transactions import reading
 from adapters.postgres.database.removed_projects import not_removed
-from application.evaluation.ports.workload import AGES, BANDS, COUNTED_MAX, OLDER, Workload
+from application.evaluation.ports.workload import (
+    AGE_BANDS,
+    AGE_LIMITS,
+    COUNTED_ROWS_MAX,
+    OLDEST_BAND,
+    Workload,
+)
 from application.workers import (
-    FORGOTTEN_AFTER,
-    FORGOTTEN_AT_ONCE,
-    LOST_AFTER,
-    Attendance,
+    WORKER_RETENTION,
+    WORKER_TIMEOUT,
+    WORKERS_DELETED_MAX,
     Worker,
+    WorkerStatus,
 )
 
 ADVICE: Final = "try again later"
@@ -33,7 +39,7 @@ SELECT (SELECT count(*) FROM workers WHERE seen_at > $1) AS alive,
 """
 _BANDS: Final = "\n".join(
     f"WHEN age < interval '{below.total_seconds():.0f} seconds' THEN '{name}'"
-    for name, below in AGES.items()
+    for name, below in AGE_LIMITS.items()
 )
 # In flight are few targets of each project: all others wait for their turn. A run that is PENDING
 # is always announced.
@@ -43,7 +49,7 @@ WITH flying AS MATERIALIZED (
   FROM eval_jobs WHERE due_at IS NOT NULL AND {not_removed("eval_jobs")}
   ORDER BY due_at LIMIT $2
 ), aged AS (
-  SELECT CASE {_BANDS} ELSE '{OLDER}' END AS band, count(*) AS number
+  SELECT CASE {_BANDS} ELSE '{OLDEST_BAND}' END AS band, count(*) AS number
   FROM (SELECT $1 - since AS age FROM flying WHERE since <= $1) AS ready GROUP BY 1
 )
 SELECT
@@ -63,20 +69,22 @@ SELECT
 class PostgresWorkers:
     pool: Pool
 
-    async def seen(self, worker: Worker, now: datetime) -> None:
+    async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
         async with translated(), self.pool.acquire() as connection:
             await connection.execute(SEEN, worker.id, worker.version, worker.started_at, now)
-            await connection.execute(FORGET, now - FORGOTTEN_AFTER, FORGOTTEN_AT_ONCE)
+            await connection.execute(FORGET, now - WORKER_RETENTION, WORKERS_DELETED_MAX)
 
-    async def left(self, worker: Worker) -> None:
+    async def remove(self, worker: Worker) -> None:
         async with translated():
             await self.pool.execute(LEFT, worker.id)
 
-    async def attendance(self, now: datetime) -> Attendance:
+    async def status(self, now: datetime) -> WorkerStatus:
         async with reading(self.pool, ADVICE) as connection:
-            row = await connection.fetchrow(ATTENDANCE, now - LOST_AFTER, now - FORGOTTEN_AFTER)
+            row = await connection.fetchrow(
+                ATTENDANCE, now - WORKER_TIMEOUT, now - WORKER_RETENTION
+            )
         assert row is not None, "it has no FROM"
-        return Attendance(row["alive"], row["last"])
+        return WorkerStatus(row["alive"], row["last"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,12 @@ class PostgresWorkloads:
 
     async def workload(self, now: datetime) -> Workload:
         async with reading(self.pool, ADVICE) as connection:
-            row = await connection.fetchrow(WORKLOAD, now, COUNTED_MAX)
+            row = await connection.fetchrow(WORKLOAD, now, COUNTED_ROWS_MAX)
         assert row is not None, "it has no FROM"
         ages = dict(zip(row["bands"], row["numbers"], strict=True))
         return Workload(
             pending_runs=row["pending_runs"],
             running_runs=row["running_runs"],
-            queued={band: ages.get(band, 0) for band in BANDS},
+            queued={band: ages.get(band, 0) for band in AGE_BANDS},
             running=row["running"],
         )

@@ -12,8 +12,8 @@ from domain.evaluation.costs import estimate
 from domain.evaluation.costs.judge_costs import (
     PERIOD_MAX,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
 )
 from domain.ids import ProjectId
 from domain.tracing.usage import as_float

@@ -151,7 +151,7 @@ class ExportFileController(Controller):
         path: Injected[ExportPath],
     ) -> Response[bytes]:
         read = _use_cases(request).read_export_file
-        export = await read.found(caller.project_id, path.export_id)
+        export = await read.find(caller.project_id, path.export_id)
         etag = f'"{export.sha256}"'
         part = part_of(export.size, etag, dict(request.scope["headers"]))
         head = {"etag": etag, "accept-ranges": "bytes"}

@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, Response, get, post
 from msgspec import Meta
 
-from application.exporting.imports import Imported
+from application.exporting.imports import ImportOutcome
 from application.exporting.ports import Batches
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
@@ -130,8 +130,8 @@ class TraceExportController(Controller):
         stored = iter(await put(caller.project_id, good) if good else ())
         outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
         return ImportResponse(
-            outcomes.count(Imported.STORED),
-            outcomes.count(Imported.UNCHANGED),
+            outcomes.count(ImportOutcome.STORED),
+            outcomes.count(ImportOutcome.UNCHANGED),
             [
                 BatchRejected(index, [FieldProblem(one.field, one.message) for one in bad.errors])
                 for index, bad in enumerate(outcomes)

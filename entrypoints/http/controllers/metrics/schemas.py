@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.evaluation.custom_metrics.custom_metrics import MetricOrder
+from application.evaluation.custom_metrics.custom_metrics import MetricRequest
 from application.evaluation.execution.dry_run import DryRun
 from domain.evaluation.custom_metrics.custom_metric import DESCRIPTION_MAX, CustomMetric, Revision
 from domain.evaluation.metrics.definition import DefinitionKind
@@ -63,8 +63,8 @@ class ReviseCustomMetricRequest(msgspec.Struct, frozen=True, kw_only=True):
     threshold: Threshold = THRESHOLD
     definition: Body
 
-    def order(self) -> MetricOrder:
-        return MetricOrder(
+    def order(self) -> MetricRequest:
+        return MetricRequest(
             description=self.description, threshold=self.threshold, body=bytes(self.definition)
         )
 

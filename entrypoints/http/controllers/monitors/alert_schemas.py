@@ -7,17 +7,18 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
 from domain.errors import Invalid
 from domain.evaluation.monitors.alert import (
     IN_A_ROW_MAX,
     SAMPLES_MIN,
     SAMPLES_MIN_MAX,
+    Alert,
+    AlertChange,
     AlertFigure,
     AlertRule,
     AlertState,
 )
-from domain.evaluation.monitors.webhook import URL_MAX, format_secret
+from domain.evaluation.monitors.webhook import URL_MAX, Delivery, Webhook, format_secret
 from entrypoints.http.controllers.monitors.alert_examples import ALERT_ID, WEBHOOK_ID
 from entrypoints.http.controllers.monitors.examples import MONITOR_ID
 from entrypoints.http.requests.wire_types import (

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Controller, delete, get, patch, post
 
-from application.evaluation.monitors.monitors import MonitorOrder
+from application.evaluation.monitors.monitors import MonitorRequest
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
@@ -36,7 +36,7 @@ MONITORS: Final = PagedList("monitors", {None: INSTANT}, ID)
 RUNS: Final = PagedList("runs of a monitor", {None: INSTANT}, ID)
 PAUSED: Final = examples.MONITOR | {"status": "PAUSED", "next_run_at": None}
 
-NewMonitor = Annotated[MonitorOrder, Body(CreateMonitorRequest, CreateMonitorRequest.to_domain)]
+NewMonitor = Annotated[MonitorRequest, Body(CreateMonitorRequest, CreateMonitorRequest.to_domain)]
 
 CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),

@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from application.evaluation.monitors.monitors import MonitorOrder
-from application.evaluation.runs.requests import Order
+from application.evaluation.monitors.monitors import MonitorRequest
+from application.evaluation.runs.requests import RunRequest
 from domain.errors import FieldError, Invalid
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
@@ -127,11 +127,11 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
             for one in mistakes_of(of, **{name: read.get(name) for name in _ACROSS}):
                 yield one.field, one.message
 
-    def to_domain(self, _: HttpConfig) -> MonitorOrder:
-        return MonitorOrder(
+    def to_domain(self, _: HttpConfig) -> MonitorRequest:
+        return MonitorRequest(
             name=self.name,
             of=self.target_type,
-            run=Order(
+            run=RunRequest(
                 metrics=self.metrics,
                 model=self.model,
                 sampling_rate=self.sampling_rate,

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from litestar import Controller, delete, get, post
 
-from application.pricing.model_prices import PriceOrder
-from application.pricing.repricing import RepricingOrder
+from application.pricing.model_prices import PriceRequest
+from application.pricing.repricing import RepricingRequest
 from application.pricing.use_cases import PricingUseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
@@ -31,7 +31,7 @@ from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.responses import JsonResponse, respond_once
 
-NewPrice = Annotated[PriceOrder, Body(CreateModelPriceRequest, lambda wire, _: wire.order())]
+NewPrice = Annotated[PriceRequest, Body(CreateModelPriceRequest, lambda wire, _: wire.order())]
 
 CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
@@ -66,7 +66,7 @@ UNPRICED: Final = endpoint(
     example=[examples.UNPRICED],
 )
 
-NewRepricing = Annotated[RepricingOrder, Body(RepriceRequest, lambda wire, _: wire.order())]
+NewRepricing = Annotated[RepricingRequest, Body(RepriceRequest, lambda wire, _: wire.order())]
 
 REPRICE: Final = endpoint(
     data_plane(Scope.EVALUATE),

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.pricing.repricing import RepricingOrder
+from application.pricing.repricing import RepricingRequest
 from domain.tracing.model_price import MATCH_MAX
 from domain.tracing.repricing import (
     MODELS_MAX,
@@ -39,9 +39,9 @@ class RepriceRequest(msgspec.Struct, frozen=True, kw_only=True):
     models: Annotated[list[Model], Meta(max_length=MODELS_MAX)] = []
     dry_run: bool = True
 
-    def order(self) -> RepricingOrder:
+    def order(self) -> RepricingRequest:
         """Raises ValueError for what is no instant."""
-        return RepricingOrder(
+        return RepricingRequest(
             started_after=moment(self.since),
             started_before=moment(self.until),
             models=self.models,

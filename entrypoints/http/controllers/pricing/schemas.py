@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.pricing.model_prices import PriceOrder
+from application.pricing.model_prices import PriceRequest
 from domain.tracing.model_price import MATCH_MAX, ModelPrice, UnpricedModel
 from domain.tracing.span import Span
 from domain.tracing.usage import CostSource, Price, as_float
@@ -91,9 +91,9 @@ class CreateModelPriceRequest(msgspec.Struct, frozen=True, kw_only=True):
     effective_from: Instant | None = None
     effective_to: Instant | None = None
 
-    def order(self) -> PriceOrder:
+    def order(self) -> PriceRequest:
         """Raises ValueError for what is no instant."""
-        return PriceOrder(
+        return PriceRequest(
             match=self.match,
             input=Decimal(self.input),
             output=Decimal(self.output),

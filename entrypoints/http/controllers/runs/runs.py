@@ -9,7 +9,7 @@ from litestar import Router, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
-from application.evaluation.runs.requests import Order
+from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import RunProgress, TargetType
@@ -160,7 +160,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
     async def start_run(
         request: HttpRequest,
         caller: Injected[Caller],
-        content: Injected[tuple[Order, Any]],
+        content: Injected[tuple[RunRequest, Any]],
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[EvalRunResponse]:
@@ -174,7 +174,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
     async def start_batch(
         request: HttpRequest,
         caller: Injected[Caller],
-        content: Injected[tuple[Order, list[str]]],
+        content: Injected[tuple[RunRequest, list[str]]],
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[EvalRunResponse]:
@@ -205,7 +205,7 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
 
     async def estimate(
         caller: Injected[Caller],
-        content: Injected[tuple[Order, RunTargets]],
+        content: Injected[tuple[RunRequest, RunTargets]],
         use_cases: Injected[UseCases],
     ) -> EvalRunEstimate:
         order, targets = content

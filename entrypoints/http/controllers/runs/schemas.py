@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.evaluation.runs.requests import Order
+from application.evaluation.runs.requests import RunRequest
 from domain.errors import Invalid
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
@@ -111,9 +111,9 @@ class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
         check_vote_count(self.votes)
         check_usd(self.max_cost_usd)
 
-    def order(self, metrics: Sequence[str], **said: Any) -> Order:
+    def order(self, metrics: Sequence[str], **said: Any) -> RunRequest:
         """What is asked of the run; `said` as in Order."""
-        return Order(
+        return RunRequest(
             metrics=metrics,
             name=self.name,
             model=self.model,
@@ -148,7 +148,7 @@ class CreateEvalRunRequest(OfTraces, frozen=True, kw_only=True):
     filters: EvalRunFilters = msgspec.field(default_factory=EvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, TraceSelection]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, TraceSelection]:
         """Raises ValueError for what is no date."""
         order = self.order(self.metrics, sampling_rate=self.sampling_rate)
         return order, self.filters.to_domain()
@@ -159,7 +159,7 @@ class CreateBatchEvalRunRequest(OfTraces, frozen=True, kw_only=True):
 
     trace_ids: TraceIds
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, list[str]]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
         return self.order(self.metrics), [str(one) for one in self.trace_ids]
 
 
@@ -169,7 +169,7 @@ class CreateSessionEvalRunRequest(OfSessions, frozen=True, kw_only=True):
     filters: SessionEvalRunFilters = msgspec.field(default_factory=SessionEvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, SessionSelection]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, SessionSelection]:
         """Raises ValueError for what is no date."""
         weights = self.signal_weights or {}
         order = self.order(self.metrics, sampling_rate=self.sampling_rate, signal_weights=weights)
@@ -181,7 +181,7 @@ class CreateBatchSessionEvalRunRequest(OfSessions, frozen=True, kw_only=True):
 
     session_ids: SessionIds
 
-    def to_domain(self, _: HttpConfig) -> tuple[Order, list[str]]:
+    def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
         return self.order(self.metrics, signal_weights=self.signal_weights or {}), self.session_ids
 
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 from litestar import Controller, get
 
-from application.ports import PartState
+from application.ports import HealthStatus
 from application.use_cases import UseCases
 from domain.errors import RETRY_AFTER_S
 from entrypoints.http.authentication import PUBLIC
@@ -133,5 +133,5 @@ class PublicController(Controller):
         )
 
 
-def _failing(states: Mapping[str, PartState]) -> list[str]:
+def _failing(states: Mapping[str, HealthStatus]) -> list[str]:
     return [name for name, state in states.items() if not state.ok]

@@ -6,11 +6,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.tracing.edit import EDITED_MAX
+from application.tracing.edit import EDITED_TRACES_MAX
 from domain.ids import TraceId
 from entrypoints.http.controllers.traces.schemas import Tags
 
-type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_MAX)]
+type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_TRACES_MAX)]
 
 
 def ids_of(trace_ids: list[UUID]) -> list[TraceId]:

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Controller, delete, patch, post
 from msgspec import Meta
 
-from application.tracing.edit import EDITED_MAX
+from application.tracing.edit import EDITED_TRACES_MAX
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
@@ -77,7 +77,7 @@ DELETE_BATCH: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),
     summary="Delete many traces",
     description=(
-        f"Removes 1 to {EDITED_MAX} traces with their spans and scores, and says how many "
+        f"Removes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and says how many "
         "there were. Ids that the project doesn't have are passed over."
     ),
     example={"deleted": 1},
@@ -88,7 +88,7 @@ TAG_BATCH: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Tag many traces",
     description=(
-        f"Takes tags from 1 to {EDITED_MAX} traces, then gives them others. After an addition "
+        f"Takes tags from 1 to {EDITED_TRACES_MAX} traces, then gives them others. After an addition "
         "the tags of a trace are sorted, each once; after a mere removal they keep their order."
     ),
     example={"updated": 1},

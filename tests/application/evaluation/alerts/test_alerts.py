@@ -9,8 +9,8 @@ import pytest
 from adapters.memory.evaluation.alerts import MemoryAlerts
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.store import MemoryStore
-from application.evaluation.alerts.alerts import AssessRuns, CreateAlert
-from application.evaluation.ports.alerts import IN_TURN, EndedRun
+from application.evaluation.alerts.alerts import CreateAlert, EvaluateAlerts
+from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.scores.outcome import Scored
@@ -25,13 +25,13 @@ GOOD, BAD = Scored(0.9, "", {}), Scored(0.2, "", {})
 OK, ALERTING, NO_DATA = AlertState
 
 
-class Desk:
+class AlertHarness:
     """Monitors and alerts over one store."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.monitoring = watched.over_memory(self.store)
-        self.faults: list[tuple[EndedRun, Exception]] = []
+        self.faults: list[tuple[FinishedRun, Exception]] = []
         self.now = NOON
 
     async def alert(self, monitor, **said):
@@ -40,7 +40,7 @@ class Desk:
         return await create(monitor.project_id, monitor.id, uuid.uuid4(), rule)
 
     async def assess(self, alerts=None) -> int:
-        return await AssessRuns(
+        return await EvaluateAlerts(
             alerts or self.monitoring.alerts,
             MemoryCustomMetrics(self.store),
             lambda ended, fault: self.faults.append((ended, fault)),
@@ -57,42 +57,44 @@ class Desk:
 
 
 async def test_an_alert_begins_well():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    alert = await desk.alert(monitor)
+    harness = AlertHarness()
+    monitor = await harness.monitoring.stored(project())
+    alert = await harness.alert(monitor)
     assert (alert.watch.state, alert.watch.since, alert.created_at) == (OK, NOON, NOON)
 
 
 async def test_only_what_a_monitor_measures_can_be_watched():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
+    harness = AlertHarness()
+    monitor = await harness.monitoring.stored(project())
     with pytest.raises(Invalid) as refused:
-        await desk.alert(monitor, metric="coherence")
+        await harness.alert(monitor, metric="coherence")
     [error] = refused.value.errors
     assert error.field == "metric"
     assert all(name in error.message for name in monitor.metrics)
     with pytest.raises(NotFound):
-        await desk.alert(replace(monitor, project_id=THEIRS))
+        await harness.alert(replace(monitor, project_id=THEIRS))
 
 
 async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    alert = await desk.alert(monitor)
-    webhook = await desk.monitoring.webhooks.create(a_webhook(monitor.project_id))
-    bad = await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
-    desk.now = at(2)
-    assert await desk.assess() == 1
-    assert await desk.assess() == 0
-    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(3))
-    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(4))
-    desk.now = at(5)
-    assert await desk.assess() == 2
-    mended, raised = await desk.changes(monitor)
+    harness = AlertHarness()
+    monitor = await harness.monitoring.stored(project())
+    alert = await harness.alert(monitor)
+    webhook = await harness.monitoring.webhooks.create(a_webhook(monitor.project_id))
+    bad = await ran(harness.monitoring, monitor, 2, BAD, created_at=at(1))
+    harness.now = at(2)
+    assert await harness.assess() == 1
+    assert await harness.assess() == 0
+    await ran(harness.monitoring, monitor, 2, BAD, created_at=at(3))
+    await ran(harness.monitoring, monitor, 2, GOOD, created_at=at(4))
+    harness.now = at(5)
+    assert await harness.assess() == 2
+    mended, raised = await harness.changes(monitor)
     assert (raised.before, raised.after, raised.run_id, raised.at) == (OK, ALERTING, bad.id, at(2))
     assert raised.value == pytest.approx(0.2)
     assert (mended.before, mended.after) == (ALERTING, OK)
-    log = await desk.monitoring.webhooks.deliveries(monitor.project_id, webhook.id, PageRequest())
+    log = await harness.monitoring.webhooks.deliveries(
+        monitor.project_id, webhook.id, PageRequest()
+    )
     told = {one.change_id: json.loads(one.body) for one in log.items}
     assert told[raised.id] == {
         "type": "alert.changed",
@@ -128,75 +130,75 @@ async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
     ],
 )
 async def test_each_figure_looks_at_what_it_says(said, expected):
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(0))
-    await desk.assess()
-    await desk.alert(monitor, **said)
-    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
-    await desk.assess()
-    assert await desk.states(monitor) == [expected]
+    harness = AlertHarness()
+    monitor = await harness.monitoring.stored(project())
+    await ran(harness.monitoring, monitor, 2, GOOD, created_at=at(0))
+    await harness.assess()
+    await harness.alert(monitor, **said)
+    await ran(harness.monitoring, monitor, 2, BAD, created_at=at(1))
+    await harness.assess()
+    assert await harness.states(monitor) == [expected]
 
 
 async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor, 1, BAD)
-    assert await desk.assess() == 1
-    await desk.alert(monitor)
-    assert await desk.assess() == 0
-    assert await desk.states(monitor) == [OK]
+    harness = AlertHarness()
+    monitor = await harness.monitoring.stored(project())
+    await ran(harness.monitoring, monitor, 1, BAD)
+    assert await harness.assess() == 1
+    await harness.alert(monitor)
+    assert await harness.assess() == 0
+    assert await harness.states(monitor) == [OK]
 
 
 async def test_a_slot_without_a_run_is_no_data_and_told():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await desk.alert(monitor, figure=AlertFigure.NO_DATA)
-    await desk.alert(monitor)
-    assert await desk.assess() == 0
-    desk.now = at(1)
-    used = monitor.fired(desk.now, None, None)
-    assert await desk.monitoring.monitors.fired(monitor, used, None, [])
-    assert await desk.assess() == 1
-    assert await desk.assess() == 0
-    assert sorted(await desk.states(monitor)) == [ALERTING, OK]
-    [change] = await desk.changes(monitor)
+    harness = AlertHarness()
+    monitor = await harness.monitoring.stored(project())
+    await harness.alert(monitor, figure=AlertFigure.NO_DATA)
+    await harness.alert(monitor)
+    assert await harness.assess() == 0
+    harness.now = at(1)
+    used = monitor.fired(harness.now, None, None)
+    assert await harness.monitoring.monitors.store_run(monitor, used, None, [])
+    assert await harness.assess() == 1
+    assert await harness.assess() == 0
+    assert sorted(await harness.states(monitor)) == [ALERTING, OK]
+    [change] = await harness.changes(monitor)
     assert (change.run_id, change.after, change.at) == (None, ALERTING, at(1))
-    await ran(desk.monitoring, monitor, 1, GOOD, created_at=at(2))
-    assert await desk.assess() == 1
-    assert await desk.states(monitor) == [OK, OK]
+    await ran(harness.monitoring, monitor, 1, GOOD, created_at=at(2))
+    assert await harness.assess() == 1
+    assert await harness.states(monitor) == [OK, OK]
 
 
 class OneIsBroken(MemoryAlerts):
-    async def measured(self, ended, metric, threshold):
-        if ended == min(await self.ended(), key=lambda one: one.at):
+    async def metric_stats(self, ended, metric, threshold):
+        if ended == min(await self.list_finished_runs(), key=lambda one: one.at):
             raise RuntimeError("no")
-        return await super().measured(ended, metric, threshold)
+        return await super().metric_stats(ended, metric, threshold)
 
 
 async def test_one_that_fails_holds_up_no_other_monitor_and_its_own_only_for_a_while():
-    desk = Desk()
-    monitor, other = [await desk.monitoring.stored(project()) for _ in range(2)]
-    await desk.alert(monitor)
-    broken = await ran(desk.monitoring, monitor, 1, BAD, created_at=at(0))
-    await ran(desk.monitoring, other, 1, BAD, created_at=at(1))
-    await ran(desk.monitoring, monitor, 1, BAD, created_at=NOON + IN_TURN)
-    assert await desk.assess(OneIsBroken(desk.store)) == 2
-    assert [ended.run for ended, _ in desk.faults] == [broken.id]
-    assert await desk.states(monitor) == [ALERTING]
-    assert await desk.assess() == 1
+    harness = AlertHarness()
+    monitor, other = [await harness.monitoring.stored(project()) for _ in range(2)]
+    await harness.alert(monitor)
+    broken = await ran(harness.monitoring, monitor, 1, BAD, created_at=at(0))
+    await ran(harness.monitoring, other, 1, BAD, created_at=at(1))
+    await ran(harness.monitoring, monitor, 1, BAD, created_at=NOON + ORDER_WAIT_MAX)
+    assert await harness.assess(OneIsBroken(harness.store)) == 2
+    assert [ended.run for ended, _ in harness.faults] == [broken.id]
+    assert await harness.states(monitor) == [ALERTING]
+    assert await harness.assess() == 1
 
 
 class Away(MemoryAlerts):
-    async def assess(self, ended, assess, now):
+    async def apply_run(self, ended, assess, now):
         raise Unavailable("no database")
 
 
 async def test_without_a_database_it_is_looked_at_later():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor)
+    harness = AlertHarness()
+    monitor = await harness.monitoring.stored(project())
+    await ran(harness.monitoring, monitor)
     with pytest.raises(Unavailable):
-        await desk.assess(Away(desk.store))
-    assert desk.faults == []
-    assert await desk.assess() == 1
+        await harness.assess(Away(harness.store))
+    assert harness.faults == []
+    assert await harness.assess() == 1

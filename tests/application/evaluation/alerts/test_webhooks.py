@@ -10,24 +10,29 @@ from datetime import datetime, timedelta
 import pytest
 
 from adapters.memory.evaluation.alerts import MemoryWebhooks
-from adapters.memory.evaluation.webhook_sender import MemoryCourier
+from adapters.memory.evaluation.webhook_sender import MemoryWebhookSender
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.webhooks import CreateWebhook, DeliverMessages, SendTestMessage
-from application.evaluation.ports.alerts import DELIVERY_HELD, Delivery, Sent, Webhook, Webhooks
+from application.evaluation.ports.alerts import DELIVERY_LEASE, DeliveryResult, Webhooks
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.monitors.webhook import DELIVERY_ATTEMPTS_MAX, DELIVERY_WAIT_MAX
+from domain.evaluation.monitors.webhook import (
+    DELIVERY_ATTEMPTS_MAX,
+    DELIVERY_WAIT_MAX,
+    Delivery,
+    Webhook,
+)
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
 
 URL = "https://hooks.example/a"
-BROKEN = Sent(500)
+BROKEN = DeliveryResult(500)
 
 
 @dataclass
 class Post:
-    """An office with a clock of its own."""
+    """Sends due messages, with a clock of its own."""
 
-    courier: MemoryCourier = field(default_factory=MemoryCourier)
+    webhook_sender: MemoryWebhookSender = field(default_factory=MemoryWebhookSender)
     webhooks: Webhooks = field(default_factory=lambda: MemoryWebhooks(MemoryStore()))
     now: datetime = NOON
 
@@ -40,11 +45,14 @@ class Post:
         return await tell(webhook.project_id, webhook.id, uuid.uuid4())
 
     async def deliver(self) -> int:
-        return await self.office()()
+        return await self.deliverer()()
 
-    def office(self, courier=None) -> DeliverMessages:
+    def deliverer(self, webhook_sender=None) -> DeliverMessages:
         return DeliverMessages(
-            self.webhooks, courier or self.courier, lambda n: b"\0" * n, lambda: self.now
+            self.webhooks,
+            webhook_sender or self.webhook_sender,
+            lambda n: b"\0" * n,
+            lambda: self.now,
         )
 
     async def log(self, webhook: Webhook) -> list[Delivery]:
@@ -52,8 +60,8 @@ class Post:
         return list(page.items)
 
 
-def answering(answers: Callable[[Webhook], Sent]) -> Post:
-    return Post(MemoryCourier(answers))
+def answering(answers: Callable[[Webhook], DeliveryResult]) -> Post:
+    return Post(MemoryWebhookSender(answers))
 
 
 async def test_a_webhook_is_made_with_a_secret_of_its_own():
@@ -69,7 +77,7 @@ async def test_a_test_message_is_sent_once():
     delivery = await post.told(webhook)
     assert await post.deliver() == 1
     assert await post.deliver() == 0
-    assert post.courier.sent == [(delivery, webhook, NOON)]
+    assert post.webhook_sender.sent == [(delivery, webhook, NOON)]
     said = json.loads(delivery.body)
     assert said["type"] == "webhook.test"
     assert said["data"]["webhook_id"] == str(webhook.id)
@@ -101,16 +109,16 @@ async def test_it_is_tried_again_later_and_later_until_it_is_given_up():
         post.now = kept.next_attempt_at - timedelta(microseconds=1)
         assert await post.deliver() == 0
         post.now = kept.next_attempt_at
-    assert len(post.courier.sent) == DELIVERY_ATTEMPTS_MAX
+    assert len(post.webhook_sender.sent) == DELIVERY_ATTEMPTS_MAX
     assert waits == sorted(waits)
     assert waits[-1] == DELIVERY_WAIT_MAX
     post.now += timedelta(days=365)
     assert await post.deliver() == 0
-    assert len({delivery.body for delivery, _, _ in post.courier.sent}) == 1
+    assert len({delivery.body for delivery, _, _ in post.webhook_sender.sent}) == 1
 
 
 async def test_one_that_recovers_is_told_then():
-    answers = [Sent(None, "timeout"), Sent(302), Sent(200)]
+    answers = [DeliveryResult(None, "timeout"), DeliveryResult(302), DeliveryResult(200)]
     post = answering(lambda _: answers.pop(0))
     webhook = await post.webhook()
     await post.told(webhook)
@@ -128,14 +136,14 @@ class OneHangs:
         self.slow, self.free, self.sent = slow, asyncio.Event(), list[Webhook]()
         self.began, self.others = asyncio.Event(), asyncio.Event()
 
-    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         if webhook == self.slow:
             self.began.set()
             await self.free.wait()
         self.sent.append(webhook)
         if len(self.sent) == 3:
             self.others.set()
-        return Sent(200)
+        return DeliveryResult(200)
 
 
 async def test_a_slow_receiver_keeps_no_other_waiting():
@@ -145,12 +153,12 @@ async def test_a_slow_receiver_keeps_no_other_waiting():
         await post.told(slow)
     for _ in range(3):
         await post.told(other)
-    courier = OneHangs(slow)
-    working = asyncio.create_task(post.office(courier)())
-    await asyncio.wait_for(courier.others.wait(), 10)
-    assert courier.sent == [other] * 3
+    webhook_sender = OneHangs(slow)
+    working = asyncio.create_task(post.deliverer(webhook_sender)())
+    await asyncio.wait_for(webhook_sender.others.wait(), 10)
+    assert webhook_sender.sent == [other] * 3
     assert not working.done()
-    courier.free.set()
+    webhook_sender.free.set()
     assert await working == 23
     assert all(one.delivered_at for one in await post.log(slow))
 
@@ -159,19 +167,19 @@ async def test_what_was_under_way_at_the_end_is_sent_again():
     post = Post()
     webhook = await post.webhook()
     await post.told(webhook)
-    courier = OneHangs(webhook)
-    working = asyncio.create_task(post.office(courier)())
-    await asyncio.wait_for(courier.began.wait(), 10)
+    webhook_sender = OneHangs(webhook)
+    working = asyncio.create_task(post.deliverer(webhook_sender)())
+    await asyncio.wait_for(webhook_sender.began.wait(), 10)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
     assert await post.deliver() == 0
-    post.now += DELIVERY_HELD
+    post.now += DELIVERY_LEASE
     assert await post.deliver() == 1
 
 
 class Forgetful(MemoryWebhooks):
-    async def attempted(self, delivery: Delivery) -> None:
+    async def record_attempt(self, delivery: Delivery) -> None:
         raise Unavailable("no database")
 
 
@@ -182,6 +190,6 @@ async def test_what_cannot_be_kept_is_told_and_sent_again():
     await post.told(webhook)
     with pytest.raises(Unavailable):
         await post.deliver()
-    post.webhooks, post.now = MemoryWebhooks(store), post.now + DELIVERY_HELD
+    post.webhooks, post.now = MemoryWebhooks(store), post.now + DELIVERY_LEASE
     assert await post.deliver() == 1
-    assert len(post.courier.sent) == 2
+    assert len(post.webhook_sender.sent) == 2

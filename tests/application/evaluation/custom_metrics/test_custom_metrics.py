@@ -9,10 +9,10 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.store import MemoryStore
-from application.evaluation.custom_metrics.custom_metrics import MetricOrder
-from application.evaluation.monitors.monitors import MonitorOrder
-from application.evaluation.ports.custom_metrics import NAMES_MAX
-from application.evaluation.runs.requests import Order
+from application.evaluation.custom_metrics.catalogue import METRIC_NAMES_MAX
+from application.evaluation.custom_metrics.custom_metrics import MetricRequest
+from application.evaluation.monitors.monitors import MonitorRequest
+from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX
@@ -58,10 +58,10 @@ class Shop:
 
     @staticmethod
     def order(body, threshold=0.5):
-        return MetricOrder(description="D", threshold=threshold, body=json.dumps(body).encode())
+        return MetricRequest(description="D", threshold=threshold, body=json.dumps(body).encode())
 
     async def starts(self, *metrics, of=(), **said):
-        order = Order(metrics=metrics, **said)
+        order = RunRequest(metrics=metrics, **said)
         ids = [str(one.id) for one in of]
         started = await self.do.start_batch(OURS, RunId(uuid.uuid4()), TargetType.TRACE, order, ids)
         return started.run
@@ -176,7 +176,7 @@ async def test_another_template_is_another_question(shop):
 
 async def test_names_of_others_are_unknown(shop):
     await shop.makes()
-    other = Order(metrics=["own"])
+    other = RunRequest(metrics=["own"])
     with pytest.raises(Invalid) as refused:
         await shop.do.start_batch(
             ProjectId(uuid.uuid4()), RunId(uuid.uuid4()), TargetType.TRACE, other, ["x"]
@@ -185,7 +185,7 @@ async def test_names_of_others_are_unknown(shop):
 
 
 async def test_a_run_cannot_name_more_metrics_than_there_can_be(shop):
-    names = [f"metric_{n}" for n in range(NAMES_MAX + 1)]
+    names = [f"metric_{n}" for n in range(METRIC_NAMES_MAX + 1)]
     with pytest.raises(Invalid) as refused:
         await shop.starts(*names, of=[shop.lab.put()])
     assert "at most" in refused.value.errors[0].message
@@ -220,7 +220,7 @@ async def test_a_bound_of_cost_asks_for_a_price_of_every_judge(shop):
     with pytest.raises(Invalid) as refused:
         await shop.starts("polite", of=[trace], max_cost_usd=Decimal(1))
     assert "openai_compatible/unpriced has no price" in refused.value.errors[0].message
-    order = Order(metrics=["polite"], max_cost_usd=Decimal(1))
+    order = RunRequest(metrics=["polite"], max_cost_usd=Decimal(1))
     with pytest.raises(Invalid):
         await monitor(shop, order=order)
 
@@ -231,7 +231,7 @@ async def test_an_estimate_counts_the_questions_of_own_metrics(shop):
     ids = [str(shop.lab.put(tool()).id) for _ in range(3)]
 
     async def questions(*metrics):
-        order = Order(metrics=metrics, model="heuristic/1")
+        order = RunRequest(metrics=metrics, model="heuristic/1")
         found = await shop.do.estimate_run(OURS, TargetType.TRACE, order, ids)
         return int(found.questions.low)
 
@@ -243,10 +243,10 @@ async def test_an_estimate_counts_the_questions_of_own_metrics(shop):
 
 
 async def monitor(shop, *metrics, model=None, order=None):
-    order = MonitorOrder(
+    order = MonitorRequest(
         name="nightly",
         of=TargetType.TRACE,
-        run=order or Order(metrics=metrics, model=model),
+        run=order or RunRequest(metrics=metrics, model=model),
         selection=TraceSelection(),
         cadence="daily",
         only_if_changed=False,
@@ -312,7 +312,7 @@ async def test_an_alert_counts_successes_by_the_metrics_threshold(shop):
     shop.lab.forward(days=1)
     await shop.do.fire_due_monitors()
     await shop.lab.work(shop.do)
-    await shop.do.alerts.assess_runs()
+    await shop.do.alerts.evaluate_runs()
     [alert] = await shop.do.alerts.list(OURS, made.id)
     assert alert.watch.value == 0.0, "0.8 is no success of a metric that asks for 0.9"
 

@@ -12,7 +12,7 @@ from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.store import MemoryStore
 from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
 from application.evaluation.judging.judge_client import prompt_tokens
-from application.evaluation.runs.requests import Order
+from application.evaluation.runs.requests import RunRequest
 from domain.errors import Invalid
 from domain.evaluation.costs.estimate import ANSWER_TOKENS_MIN, CostEstimate, Range
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
@@ -37,7 +37,7 @@ def ids_of(*traces: Trace) -> Sequence[str]:
 async def estimate(
     lab: Laboratory, about: RunTargets | None = None, of: TargetType = TargetType.TRACE, **said: Any
 ) -> CostEstimate:
-    order = Order(**{"metrics": [NAME], "model": GPT} | said)
+    order = RunRequest(**{"metrics": [NAME], "model": GPT} | said)
     selection = TraceSelection() if of is TargetType.TRACE else SessionSelection()
     return await lab.over().estimate_run(lab.project, of, order, about or selection)
 
@@ -56,7 +56,7 @@ def counts(found: Range) -> tuple[int, int]:
 
 
 def everything(store: MemoryStore) -> list[Any]:
-    return [dict(one) for one in (store.runs, store.assignments, store.ledger, store.trace_scores)]
+    return [dict(one) for one in (store.runs, store.work_queue, store.ledger, store.trace_scores)]
 
 
 async def test_an_estimate_of_few_traces_is_exact():

@@ -11,7 +11,7 @@ import pytest
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.evaluation.targets import MemoryTargets
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.execution.session_signals import UNANSWERED_MAX
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, SignalKey
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
@@ -352,9 +352,9 @@ class OddTargets(MemoryTargets):
     odd: TraceId | None = None
     told: Any = None
 
-    async def subject(self, project: ProjectId, trace: TraceId) -> Any:
+    async def load_trace(self, project: ProjectId, trace: TraceId) -> Any:
         if trace != self.odd:
-            return await super(OddTargets, self).subject(project, trace)
+            return await super(OddTargets, self).load_trace(project, trace)
         if isinstance(self.told, Exception):
             raise self.told
         return self.told
@@ -364,7 +364,7 @@ async def test_a_trace_deleted_meanwhile_is_not_counted():
     lab = Laboratory()
     traces = lab.session(3)
     run = await lab.run(BOTH, "chat")
-    gone = await lab.ports.targets.subject(lab.project, TraceId(uuid.uuid4()))
+    gone = await lab.ports.targets.load_trace(lab.project, TraceId(uuid.uuid4()))
     targets = OddTargets(lab.store, odd=traces[1].id, told=gone)
     await lab.work(lab.over(replace(lab.ports, targets=targets)))
     assert await lab.told(run, traces[1]) == {}
@@ -530,10 +530,10 @@ class SlowTargets(MemoryTargets):
     lab: Laboratory = field(default_factory=Laboratory)
     overdue: list[int] = field(default_factory=list)
 
-    async def subject(self, project: ProjectId, trace: TraceId) -> Any:
+    async def load_trace(self, project: ProjectId, trace: TraceId) -> Any:
         self.lab.forward(seconds=90)
-        self.overdue.append(await self.lab.over().announce_overdue())
-        return await super(SlowTargets, self).subject(project, trace)
+        self.overdue.append(await self.lab.over().requeue_overdue())
+        return await super(SlowTargets, self).load_trace(project, trace)
 
 
 async def test_known_signals_renew_the_lease():
@@ -550,15 +550,15 @@ async def test_known_signals_renew_the_lease():
 
 
 @dataclass(frozen=True, slots=True)
-class WithdrawnSignals(MemoryAssignments):
+class WithdrawnSignals(MemoryWorkQueue):
     """Deletes signals as soon as they were found."""
 
     lab: Laboratory = field(default_factory=Laboratory)
 
-    async def signals(
+    async def find_signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
-        found = await super(WithdrawnSignals, self).signals(project, trace, wanted)
+        found = await super(WithdrawnSignals, self).find_signals(project, trace, wanted)
         for score in found:
             assert await self.lab.ports.trace_scores.delete(project, score.id)
         return found
@@ -571,6 +571,6 @@ async def test_a_signal_deleted_while_it_is_used_stays_deleted():
     await lab.work()
     known = {score.name for score in await lab.scores_of(traces[1])}
     run = await lab.run(BOTH, "chat")
-    await lab.work(lab.over(replace(lab.ports, assignments=WithdrawnSignals(lab.store, lab=lab))))
+    await lab.work(lab.over(replace(lab.ports, work_queue=WithdrawnSignals(lab.store, lab=lab))))
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
     assert (known, await lab.scores_of(traces[1])) == (set(DEFAULT_WEIGHTS), [])

@@ -9,9 +9,9 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.evaluation.targets import MemoryTargets
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.judging.trace_context import LARGE_TRACE_STEPS
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_MAX
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_TARGETS_MAX
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.metrics.metric import EvaluationMethod
@@ -279,7 +279,7 @@ async def test_with_the_judge_unavailable_other_metrics_go_on_and_the_target_is_
     await do.evaluate_target(lab.project, run.id, str(trace.id))
     assert (await lab.told(run, trace))["confidence"] == "pending"
     lab.forward(seconds=1)
-    await do.announce_overdue()
+    await do.requeue_overdue()
     await lab.work(do)
     assert (await lab.told(run, trace))["confidence"] == "0.6"
     asked = [question.metric.name for question in lab.judge.asked]
@@ -320,13 +320,13 @@ async def test_after_the_last_attempt_the_open_metrics_fail_with_the_last_code()
 
 async def test_a_buried_target_makes_room_for_the_next():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN]}))
-    traces = [lab.put(*SPANS) for _ in range(IN_FLIGHT_MAX + 1)]
+    traces = [lab.put(*SPANS) for _ in range(IN_FLIGHT_TARGETS_MAX + 1)]
     run = await lab.run("confidence", *traces)
     last = str(traces[-1].id)
     await lab.attempts(ATTEMPTS_MAX)
     assert [job.target for job in lab.jobs.sent] == []
     assert (await lab.told(run, last)) == {"confidence": "pending"}
-    assert len(lab.judge.asked) == ATTEMPTS_MAX * IN_FLIGHT_MAX + 1, "the last was taken up"
+    assert len(lab.judge.asked) == ATTEMPTS_MAX * IN_FLIGHT_TARGETS_MAX + 1, "the last was taken up"
 
 
 # --- faults ----------------------------------------------------------------------------------
@@ -348,10 +348,10 @@ async def test_a_fault_fails_one_metric_and_is_reported_with_the_id_of_its_score
 class PoisonedTargets(MemoryTargets):
     poison: TraceId | None = None
 
-    async def subject(self, project: ProjectId, trace: TraceId) -> Any:
+    async def load_trace(self, project: ProjectId, trace: TraceId) -> Any:
         if trace == self.poison:
             raise ValueError("not JSON")
-        return await super(PoisonedTargets, self).subject(project, trace)
+        return await super(PoisonedTargets, self).load_trace(project, trace)
 
 
 async def test_a_trace_that_cannot_be_read_fails_alone():
@@ -386,7 +386,7 @@ async def test_a_metric_that_no_longer_exists_fails_alone():
 
 
 @dataclass(frozen=True, slots=True)
-class FailingAssignments(MemoryAssignments):
+class FailingAssignments(MemoryWorkQueue):
     """Its `broken` method raises Unavailable."""
 
     broken: str = ""
@@ -415,7 +415,7 @@ async def test_without_a_database_the_target_is_left_for_a_later_attempt(broken)
     run = await lab.run("confidence tool_success_rate", trace)
     failing = FailingAssignments(lab.store, broken=broken)
     with pytest.raises(Unavailable):
-        await lab.work(lab.over(replace(lab.ports, assignments=failing)))
+        await lab.work(lab.over(replace(lab.ports, work_queue=failing)))
     assert lab.faults == []
     assert (await lab.progress(run)).run.status is RunStatus.RUNNING
     await lab.attempts(2)
@@ -430,7 +430,7 @@ async def test_a_deleted_trace_fails_every_metric_with_target_gone():
     lab = Laboratory()
     gone, there = lab.put(*SPANS), lab.put(*SPANS)
     run = await lab.run("confidence coherence tool_success_rate", gone, there)
-    await lab.ports.targets.subject(lab.project, gone.id)
+    await lab.ports.targets.load_trace(lab.project, gone.id)
     del lab.store.traces[lab.project, gone.id]
     await lab.work()
     assert await lab.told(run, gone) == dict.fromkeys(run.metrics, "target_gone")

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.execution.outcome_writer import OutcomeWriter
 from application.evaluation.ports.work_queue import Claim
 from domain.errors import Unavailable
@@ -17,7 +17,7 @@ from tests.support.fixtures.evaluation_harness import Laboratory
 
 
 @dataclass(frozen=True)
-class GatedAssignments(MemoryAssignments):
+class GatedAssignments(MemoryWorkQueue):
     """Writes once `gate` is open. Raises `failure` for outcomes of `broken`."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,15 +38,15 @@ class GatedAssignments(MemoryAssignments):
 
 
 async def writer_over(
-    assignments: GatedAssignments, lab: Laboratory
+    work_queue: GatedAssignments, lab: Laboratory
 ) -> tuple[OutcomeWriter, list[tuple[ScoreId, Exception]], Claim]:
     trace = lab.put()
     run = await lab.run("confidence", trace)
-    claim = await MemoryAssignments(lab.store).claim(lab.project, run.id, str(trace.id), lab.now)
+    claim = await MemoryWorkQueue(lab.store).claim(lab.project, run.id, str(trace.id), lab.now)
     assert claim is not None
     faults: list[tuple[ScoreId, Exception]] = []
     writer = OutcomeWriter(
-        assignments, claim, lambda: lab.now, lambda score, fault: faults.append((score, fault))
+        work_queue, claim, lambda: lab.now, lambda score, fault: faults.append((score, fault))
     )
     return writer, faults, claim
 

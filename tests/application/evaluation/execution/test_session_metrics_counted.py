@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX
-from application.evaluation.runs.requests import Order
-from application.jobs import TargetDue
+from application.evaluation.runs.requests import RunRequest
+from application.jobs import EvaluateTargetJob
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.runs.selection import SessionSelection
@@ -37,7 +37,7 @@ async def test_they_are_counted_without_asking_anybody():
     lab = Laboratory()
     put(lab, "Where is my parcel?", "Who are you there?", "where is MY parcel?", "ok", failed=(2,))
     run = await lab.run(COUNTED, "chat")
-    assert lab.jobs.sent == [TargetDue(lab.project, run.id, "chat", asks_judge=False)]
+    assert lab.jobs.sent == [EvaluateTargetJob(lab.project, run.id, "chat", asks_judge=False)]
     await lab.work()
     assert (lab.judge.asked, lab.embedder.asked) == ([], [])
     assert await lab.told(run, "chat") == {
@@ -101,7 +101,7 @@ async def test_they_cost_nothing():
     found = await lab.over().estimate_run(
         lab.project,
         TargetType.SESSION,
-        Order(metrics=COUNTED.split(), model="openai/gpt-4o"),
+        RunRequest(metrics=COUNTED.split(), model="openai/gpt-4o"),
         SessionSelection(),
     )
     assert (found.targets, found.looked_at) == (1, 0)

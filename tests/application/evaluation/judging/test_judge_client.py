@@ -11,7 +11,7 @@ import pytest
 from adapters.memory.evaluation.judge_costs import MemoryLedger, MemoryVerdicts, put_budget
 from adapters.memory.evaluation.scripted_judge import USED, ScriptedJudge, Told, a_call
 from application.evaluation.ports.judging import KEPT_FOR, Verdict
-from application.jobs import TargetDue
+from application.jobs import EvaluateTargetJob
 from domain.errors import Unavailable
 from domain.evaluation.costs.judge_costs import LedgerEntry, Spending
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
@@ -295,7 +295,7 @@ async def start_targets(lab: Laboratory) -> list[asyncio.Task[None]]:
     tasks = [
         asyncio.create_task(do.evaluate_target(job.project, job.run, job.target))
         for job in lab.jobs.sent
-        if isinstance(job, TargetDue)
+        if isinstance(job, EvaluateTargetJob)
     ]
     while not lab.judge.asked:
         await asyncio.sleep(0)
@@ -512,7 +512,7 @@ async def test_a_429_that_a_retry_recovers_from_halves_the_concurrency():
     lab = replace(lab_of(JudgeUnavailable(FailCode.RATE_LIMITED), Scored(1.0, "")), policy=policy)
     do = lab.over()
     run = await lab.run(NAME, *(lab.put(output=f"{n}") for n in range(5)), model=GPT)
-    first, *others = [job for job in lab.jobs.sent if isinstance(job, TargetDue)]
+    first, *others = [job for job in lab.jobs.sent if isinstance(job, EvaluateTargetJob)]
     await do.evaluate_target(first.project, first.run, first.target)
     await asyncio.gather(*(do.evaluate_target(job.project, job.run, job.target) for job in others))
     assert {one.value for one in (await lab.of_run(run)).values()} == {"1.0"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.judging.lease import RENEW_EVERY, renewing_lease
 from application.evaluation.ports.work_queue import LEASE, Claim
 from domain.errors import Unavailable
@@ -19,7 +19,7 @@ SOON = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Counting(MemoryAssignments):
+class Counting(MemoryWorkQueue):
     """Records every renewal; the first `broken` of them fail."""
 
     broken: int = 0
@@ -40,37 +40,37 @@ async def test_the_lease_is_renewed_until_the_block_ends_even_after_failures(bro
     lab = Laboratory()
     trace = lab.put()
     run = await lab.run("task_completion", trace)
-    assignments = Counting(lab.store, broken=broken)
-    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    work_queue = Counting(lab.store, broken=broken)
+    claim = await work_queue.claim(lab.project, run.id, str(trace.id), lab.now)
     assert claim is not None
     lab.forward(seconds=LEASE.total_seconds() - 1)
-    async with renewing_lease(assignments, claim, lambda: lab.now, SOON):
-        await assignments.often.wait()
+    async with renewing_lease(work_queue, claim, lambda: lab.now, SOON):
+        await work_queue.often.wait()
     lab.forward(seconds=2)
-    assert set(map(id, assignments.renewed)) == {id(claim)}
-    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
-    count = len(assignments.renewed)
+    assert set(map(id, work_queue.renewed)) == {id(claim)}
+    assert await work_queue.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    count = len(work_queue.renewed)
     for _ in range(50):
         await asyncio.sleep(0)
-    assert len(assignments.renewed) == count, "it ends with the block"
+    assert len(work_queue.renewed) == count, "it ends with the block"
 
 
 async def test_a_target_whose_question_waits_cannot_be_claimed_by_another_worker():
     judge = ScriptedJudge(gate=asyncio.Event())
     lab = Laboratory(judge=judge, policy=replace(ONE_ATTEMPT, renew_every=SOON))
-    assignments = Counting(lab.store)
-    worker = lab.over(replace(lab.ports, assignments=assignments))
+    work_queue = Counting(lab.store)
+    worker = lab.over(replace(lab.ports, work_queue=work_queue))
     trace = lab.put()
     run = await lab.run("task_completion", trace)
     working = asyncio.create_task(lab.work(worker))
     async with asyncio.timeout(WAIT_MAX_S):
-        await assignments.often.wait()
+        await work_queue.often.wait()
         lab.forward(seconds=LEASE.total_seconds() - 1)
-        assignments.renewed.clear()
-        assignments.often.clear()
-        await assignments.often.wait()
+        work_queue.renewed.clear()
+        work_queue.often.clear()
+        await work_queue.often.wait()
     lab.forward(seconds=2)
-    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    assert await work_queue.claim(lab.project, run.id, str(trace.id), lab.now) is None
     judge.gate.set()
     await working
     assert await lab.told(run, trace) == {"task_completion": "0.8"}
@@ -80,12 +80,12 @@ async def test_a_target_whose_question_waits_cannot_be_claimed_by_another_worker
 async def test_an_exception_in_the_block_ends_the_renewals():
     lab = Laboratory()
     run = await lab.run("task_completion", trace := lab.put())
-    assignments = Counting(lab.store)
-    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    work_queue = Counting(lab.store)
+    claim = await work_queue.claim(lab.project, run.id, str(trace.id), lab.now)
     assert claim is not None
     before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError):
-        async with renewing_lease(assignments, claim, lambda: lab.now, SOON):
+        async with renewing_lease(work_queue, claim, lambda: lab.now, SOON):
             raise ZeroDivisionError
     assert asyncio.all_tasks() == before
 

@@ -7,14 +7,14 @@ from decimal import Decimal
 
 import pytest
 
-from adapters.memory.evaluation.monitors import Election, MemoryLeadership, MemoryMonitors
+from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection, MemoryMonitors
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryPriceBook
 from application.evaluation.monitors import scheduler
-from application.evaluation.monitors.monitors import MonitorOrder
-from application.evaluation.runs.requests import Order
-from application.jobs import RunDue
+from application.evaluation.monitors.monitors import MonitorRequest
+from application.evaluation.runs.requests import RunRequest
+from application.jobs import PlanRunJob
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.monitors.monitor import UNCHANGED, MonitorChange, MonitorStatus
@@ -30,17 +30,17 @@ from domain.page import PageRequest
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.in_memory_app import World, memory_ports
 
-ORDER = MonitorOrder(
+ORDER = MonitorRequest(
     name="nightly",
     of=TargetType.TRACE,
-    run=Order(metrics=["trace_success"]),
+    run=RunRequest(metrics=["trace_success"]),
     selection=TraceSelection(),
     cadence="every_6h",
 )
 OF_SESSIONS = replace(
     ORDER,
     of=TargetType.SESSION,
-    run=Order(metrics=["agent_reliability"], signal_weights={"confidence": 2.0}),
+    run=RunRequest(metrics=["agent_reliability"], signal_weights={"confidence": 2.0}),
     selection=SessionSelection(),
 )
 ALL = PageRequest(limit=200)
@@ -141,8 +141,11 @@ async def test_made_again_under_its_id_it_is_the_same(shop, ours):
 @pytest.mark.parametrize(
     ("order", "field"),
     [
-        (replace(ORDER, run=Order(metrics=[])), "metrics"),
-        (replace(ORDER, run=Order(metrics=["trace_success", "agent_reliability"])), "metrics.1"),
+        (replace(ORDER, run=RunRequest(metrics=[])), "metrics"),
+        (
+            replace(ORDER, run=RunRequest(metrics=["trace_success", "agent_reliability"])),
+            "metrics.1",
+        ),
         (replace(ORDER, run=replace(ORDER.run, model="gpt-5")), "model"),
         (replace(ORDER, run=replace(ORDER.run, signal_weights={"a": 1.0})), "signal_weights"),
         (replace(ORDER, cadence="@daily"), "cadence"),
@@ -233,7 +236,7 @@ async def test_a_slot_makes_a_run_and_tells_of_it(shop, ours, told):
     assert (known.last_run_at, known.last_run_id) == (shop.world.now, run.id)
     assert known.next_run_at == at(12 * 3600)
     assert known.updated_at == made.updated_at
-    assert told == [RunDue(ours, run.id)]
+    assert told == [PlanRunJob(ours, run.id)]
     assert await shop.slot(seconds=30) == 0
 
 
@@ -346,8 +349,8 @@ class Meddling(MemoryMonitors):
 
     meddle = None
 
-    async def due(self, now, after=None):
-        found = await super().due(now, after)
+    async def list_due(self, now, after=None):
+        found = await super().list_due(now, after)
         for one in found:
             await self.meddle(one)
         return found
@@ -432,8 +435,8 @@ async def test_a_fault_of_the_jobs_loses_no_run(world, ours):
     await shop.slot()
     [run] = await shop.runs(made)
     world.forward(seconds=61)
-    overdue = await world.ports.evaluation.assignments.overdue(world.now)
-    assert overdue == [RunDue(ours, run.id)]
+    overdue = await world.ports.evaluation.work_queue.requeue_overdue(world.now)
+    assert overdue == [PlanRunJob(ours, run.id)]
 
 
 class Endless:
@@ -533,10 +536,10 @@ class Dying(MemoryMonitors):
 
     ends = ""
 
-    async def fired(self, before, after, run, work):
+    async def store_run(self, before, after, run, work):
         if self.ends == "before":
             raise Killed
-        done = await super().fired(before, after, run, work)
+        done = await super().store_run(before, after, run, work)
         if self.ends == "after":
             raise Killed
         return done
@@ -562,8 +565,8 @@ async def test_a_crash_loses_no_slot_and_uses_none_twice(world, ours, store, end
 
 async def test_only_the_leader_looks(world, ours):
     election = Election()
-    first, second = MemoryLeadership(election), MemoryLeadership(election)
-    shops = [Shop(world, ours, leadership=one) for one in (first, second)]
+    first, second = MemoryLeaderElection(election), MemoryLeaderElection(election)
+    shops = [Shop(world, ours, leader_election=one) for one in (first, second)]
     await shops[0].stores(trace())
     made = await shops[0].monitors()
     assert await shops[0].slot(hours=1) == 0
@@ -578,8 +581,8 @@ async def test_more_than_one_look_finds_are_fired_in_one_round(world, ours, stor
     class Few(MemoryMonitors):
         """A look at a thousand, of which most aren't there to fire."""
 
-        async def due(self, now, after=None):
-            found = list(await super().due(now, after))[:1]
+        async def list_due(self, now, after=None):
+            found = list(await super().list_due(now, after))[:1]
             return found * scheduler.DUE_MAX
 
     shop = Shop(world, ours, monitors=Few(store))
@@ -610,7 +613,7 @@ async def test_a_trigger_runs_over_all_that_matches_whatever_it_is(shop, ours, t
     assert known.status is (MonitorStatus.PAUSED if paused else MonitorStatus.ACTIVE)
     assert await shop.do.trigger_monitor(ours, made.id, new) == started
     assert len(await shop.runs(made)) == 2
-    assert told == [RunDue(ours, new)] * 2
+    assert told == [PlanRunJob(ours, new)] * 2
     assert await shop.slot() == (0 if paused else 1)
     assert len(await shop.runs(made)) == 2  # nothing has changed since
 
@@ -633,20 +636,20 @@ async def test_a_trigger_beside_an_edit_is_made_after_it_or_told_to_come_back(wo
     class Edited(MemoryMonitors):
         edits = 1
 
-        async def fired(self, before, after, run, work):
+        async def store_run(self, before, after, run, work):
             if self.edits:
                 Edited.edits -= 1
                 await self.edit(
                     before.project_id, before.id, lambda one: replace(one, name=one.name + "!")
                 )
-            return await super().fired(before, after, run, work)
+            return await super().store_run(before, after, run, work)
 
     shop = Shop(world, ours, monitors=Edited(store))
     await shop.stores(trace())
     made = await shop.monitors()
     started = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
     assert started.run.name == "[Monitor] nightly!"
-    Edited.edits = scheduler.TRIES_MAX
+    Edited.edits = scheduler.TRIGGER_TRIES_MAX
     with pytest.raises(Conflict):
         await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from application.evaluation.runs.requests import Order
+from application.evaluation.runs.requests import RunRequest
 from domain.errors import Forbidden, Invalid, NotFound
 from domain.evaluation.costs.judge_costs import Spending, SpendingBy
 from domain.evaluation.judging.judge import TokenUse
@@ -160,8 +160,8 @@ async def test_what_a_removed_project_took_goes_with_it(world, ours, ada, bot):
 # --- runs and monitors ---
 
 
-def order(**said: Any) -> Order:
-    return Order(**{"metrics": ["task_completion"], "model": "gpt-4o"} | said)
+def order(**said: Any) -> RunRequest:
+    return RunRequest(**{"metrics": ["task_completion"], "model": "gpt-4o"} | said)
 
 
 async def test_what_a_run_took_is_told(world, bot):

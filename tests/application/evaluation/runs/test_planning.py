@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 
-from adapters.memory.evaluation.work_queue import MemoryAssignments
-from application.evaluation.ports.work_queue import IN_FLIGHT_MAX, PLANNED_AT_ONCE, UNHEARD
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
+from application.evaluation.ports.work_queue import (
+    ANNOUNCE_TIMEOUT,
+    IN_FLIGHT_TARGETS_MAX,
+    PLANNED_TARGETS_BATCH,
+)
 from application.evaluation.runs.planning import BATCHES_MAX
-from application.jobs import RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, PlanRunJob
 from domain.errors import Unavailable
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
@@ -18,15 +22,15 @@ from tests.support.fixtures.evaluation_harness import Laboratory
 
 async def test_a_run_is_planned_in_batches_and_its_first_targets_are_told():
     lab = Laboratory()
-    sessions = [f"s{n}" for n in range(2 * PLANNED_AT_ONCE + 1)]
+    sessions = [f"s{n}" for n in range(2 * PLANNED_TARGETS_BATCH + 1)]
     run = await lab.run("agent_reliability", *sessions)
     assert (await lab.progress(run)).run.status is RunStatus.RUNNING
     scores = await lab.of_run(run)
     assert len(scores) == len(sessions)
     assert {score.outcome for score in scores.values()} == {ScoreOutcome.PENDING}
     assert lab.jobs.sent == [
-        TargetDue(lab.project, run.id, session, asks_judge=True)
-        for session in sessions[:IN_FLIGHT_MAX]
+        EvaluateTargetJob(lab.project, run.id, session, asks_judge=True)
+        for session in sessions[:IN_FLIGHT_TARGETS_MAX]
     ]
 
 
@@ -57,7 +61,7 @@ async def test_a_cancelled_run_is_not_planned():
 
 
 @dataclass(frozen=True, slots=True)
-class EndlessAssignments(MemoryAssignments):
+class EndlessAssignments(MemoryWorkQueue):
     planned: list[Any] = field(default_factory=list)
 
     async def plan(self, *args: Any) -> bool:
@@ -69,13 +73,13 @@ async def test_planning_ends_whatever_it_is_told():
     lab = Laboratory()
     endless = EndlessAssignments(lab.store)
     run = await lab.run("agent_reliability", "one", is_planned=False)
-    await lab.over(replace(lab.ports, assignments=endless)).plan_run(lab.project, run.id)
+    await lab.over(replace(lab.ports, work_queue=endless)).plan_run(lab.project, run.id)
     assert len(endless.planned) == BATCHES_MAX
-    assert BATCHES_MAX * PLANNED_AT_ONCE >= TARGETS_MAX
+    assert BATCHES_MAX * PLANNED_TARGETS_BATCH >= TARGETS_MAX
 
 
 @dataclass(frozen=True, slots=True)
-class FailingAssignments(MemoryAssignments):
+class FailingAssignments(MemoryWorkQueue):
     """Finds no database after so many batches."""
 
     left: list[None] = field(default_factory=list)
@@ -90,15 +94,15 @@ class FailingAssignments(MemoryAssignments):
 @pytest.mark.parametrize("batches", [0, 1, 2])
 async def test_planning_that_broke_off_goes_on_where_it_was(batches):
     lab = Laboratory()
-    sessions = [f"s{n}" for n in range(2 * PLANNED_AT_ONCE + 1)]
+    sessions = [f"s{n}" for n in range(2 * PLANNED_TARGETS_BATCH + 1)]
     run = await lab.run("agent_reliability", *sessions, is_planned=False)
     failing = FailingAssignments(lab.store, left=[None] * batches)
     with pytest.raises(Unavailable):
-        await lab.over(replace(lab.ports, assignments=failing)).plan_run(lab.project, run.id)
+        await lab.over(replace(lab.ports, work_queue=failing)).plan_run(lab.project, run.id)
     assert (await lab.progress(run)).run.status is RunStatus.PENDING
-    lab.now += UNHEARD
-    assert await lab.over().announce_overdue() == 1
-    assert lab.jobs.sent == [RunDue(lab.project, run.id)]
+    lab.now += ANNOUNCE_TIMEOUT
+    assert await lab.over().requeue_overdue() == 1
+    assert lab.jobs.sent == [PlanRunJob(lab.project, run.id)]
     await lab.over().plan_run(lab.project, run.id)
     assert (await lab.progress(run)).run.status is RunStatus.RUNNING
     assert len(await lab.of_run(run)) == len(sessions)
@@ -110,11 +114,11 @@ async def test_what_was_told_in_vain_is_told_again():
     run = await lab.run("confidence", trace)
     lab.jobs.sent.clear()  # whoever carried them is gone
     do = lab.over()
-    assert await do.announce_overdue() == 0
-    lab.now += UNHEARD
-    assert await do.announce_overdue() == 1
-    assert await do.announce_overdue() == 0
+    assert await do.requeue_overdue() == 0
+    lab.now += ANNOUNCE_TIMEOUT
+    assert await do.requeue_overdue() == 1
+    assert await do.requeue_overdue() == 0
     assert await lab.work() == 1
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
-    lab.now += UNHEARD
-    assert await do.announce_overdue() == 0
+    lab.now += ANNOUNCE_TIMEOUT
+    assert await do.requeue_overdue() == 0

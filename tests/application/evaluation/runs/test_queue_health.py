@@ -9,8 +9,8 @@ import pytest
 
 from adapters.memory.evaluation.workers import MemoryWorkers
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX
-from application.evaluation.runs.queue_health import BacklogPart
-from application.ports import PartState
+from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.ports import HealthStatus
 from application.workers import Worker
 from domain.errors import Unavailable
 from domain.ids import ProjectId
@@ -18,7 +18,7 @@ from tests.support.builders.values import NOON
 from tests.support.fixtures.evaluation import Evaluating, a_run, later, over_memory, work_of
 
 AGE_MAX = timedelta(minutes=5)
-FINE = PartState(ok=True)
+FINE = HealthStatus(ok=True)
 
 
 @pytest.fixture
@@ -33,11 +33,13 @@ def project() -> ProjectId:
 
 async def told(
     evaluating: Evaluating, now: datetime = NOON, seen_at: datetime | None = None
-) -> PartState:
+) -> HealthStatus:
     """With a worker that was last seen then; by default it is there."""
     workers = MemoryWorkers()
-    await workers.seen(Worker(id=uuid.uuid4(), version="1", started_at=NOON), seen_at or now)
-    return await BacklogPart(evaluating.assignments, workers, lambda: now, AGE_MAX).check()
+    await workers.record_heartbeat(
+        Worker(id=uuid.uuid4(), version="1", started_at=NOON), seen_at or now
+    )
+    return await QueueHealthCheck(evaluating.work_queue, workers, lambda: now, AGE_MAX).check()
 
 
 async def test_nothing_to_do_is_fine(evaluating):
@@ -47,7 +49,7 @@ async def test_nothing_to_do_is_fine(evaluating):
 async def test_a_run_that_nobody_plans_is_told_and_after_a_while_not_ready(evaluating, project):
     run = a_run(project)
     await evaluating.runs.create(run, work_of(run))
-    assert await told(evaluating, later(seconds=7)) == PartState(
+    assert await told(evaluating, later(seconds=7)) == HealthStatus(
         ok=True, detail="the oldest job has waited 7 s"
     )
     assert (await told(evaluating, later(minutes=5))).ok
@@ -62,7 +64,7 @@ async def test_that_there_is_no_worker_is_told_once_something_waits(evaluating, 
     await evaluating.runs.create(run, work_of(run))
     state = await told(evaluating, later(minutes=2), NOON)
     words = "the oldest job has waited 120 s; no worker has been seen for 120 s"
-    assert state == PartState(ok=True, detail=words)
+    assert state == HealthStatus(ok=True, detail=words)
 
 
 async def test_what_is_being_done_does_not_wait(evaluating, project):
@@ -83,11 +85,11 @@ async def test_what_a_worker_left_behind_waits_from_the_end_of_its_lease(evaluat
 async def test_what_was_given_up_is_counted_and_is_no_reason_not_to_be_ready(evaluating, project):
     await evaluating.begun(run := a_run(project, 2), work_of(run))
     now = NOON
-    due, _ = await evaluating.assignments.dispatch(project, now)
+    due, _ = await evaluating.work_queue.dispatch(project, now)
     for _ in range(ATTEMPTS_MAX):
-        assert await evaluating.assignments.claim(due.project, due.run, due.target, now)
+        assert await evaluating.work_queue.claim(due.project, due.run, due.target, now)
         now += timedelta(hours=1)
-    assert await evaluating.assignments.claim(due.project, due.run, due.target, now) is None
+    assert await evaluating.work_queue.claim(due.project, due.run, due.target, now) is None
     state = await told(evaluating, NOON)
     assert state.ok
     assert "1 targets were given up" in (state.detail or "")
@@ -99,12 +101,12 @@ class Broken:
 
     error: Exception | None
 
-    async def oldest_waiting(self, _now: datetime) -> timedelta | None:
+    async def oldest_wait(self, _now: datetime) -> timedelta | None:
         if self.error is None:
             await asyncio.Event().wait()
         raise self.error or AssertionError
 
-    async def dead(self) -> int:
+    async def count_dead(self) -> int:
         return 0
 
 
@@ -113,7 +115,7 @@ class Broken:
     [(Unavailable("The database is away"), "is away"), (KeyError(), "KeyError")],
 )
 async def test_what_fails_is_told_and_not_raised(error, detail):
-    state = await BacklogPart(Broken(error), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
+    state = await QueueHealthCheck(Broken(error), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert not state.ok
     assert detail in (state.detail or "")
 
@@ -121,5 +123,5 @@ async def test_what_fails_is_told_and_not_raised(error, detail):
 @pytest.mark.slow
 async def test_what_does_not_answer_is_told_in_time():
     async with asyncio.timeout(4):
-        state = await BacklogPart(Broken(None), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
-    assert state == PartState(ok=False, detail="no answer within 2 s")
+        state = await QueueHealthCheck(Broken(None), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
+    assert state == HealthStatus(ok=False, detail="no answer within 2 s")

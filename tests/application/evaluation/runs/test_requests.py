@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from adapters.memory.jobs import RecordedJobs
-from application.evaluation.runs.requests import Order
-from application.jobs import RunDue
+from application.evaluation.runs.requests import RunRequest
+from application.jobs import PlanRunJob
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, TargetType
@@ -16,8 +16,8 @@ from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
 
-ORDER = Order(metrics=["trace_success"])
-OF_SESSIONS = Order(metrics=["agent_reliability"])
+ORDER = RunRequest(metrics=["trace_success"])
+OF_SESSIONS = RunRequest(metrics=["agent_reliability"])
 ALL = TraceSelection()
 
 
@@ -51,9 +51,9 @@ async def fill(world, ours, count=1, **said):
 
 async def work_of(world, run):
     """The targets of a run, in the order in which they are done."""
-    while await world.ports.evaluation.assignments.plan(run.project_id, run.id, NOON):
+    while await world.ports.evaluation.work_queue.plan(run.project_id, run.id, NOON):
         pass
-    due = await world.ports.evaluation.assignments.dispatch(run.project_id, NOON)
+    due = await world.ports.evaluation.work_queue.dispatch(run.project_id, NOON)
     return [one.target for one in due]
 
 
@@ -64,7 +64,7 @@ async def test_a_run_is_stored_and_then_told_of(world, do, told, ours):
     assert (started.run.id, started.run.created_at) == (new, world.now)
     assert (started.run.targets, started.run.status) == (2, RunStatus.PENDING)
     assert await do.read_run(ours, new) == started
-    assert told == [RunDue(ours, new)]
+    assert told == [PlanRunJob(ours, new)]
 
 
 async def test_started_again_under_its_id_it_is_the_same_and_told_again(world, do, told, ours):
@@ -73,7 +73,7 @@ async def test_started_again_under_its_id_it_is_the_same_and_told_again(world, d
     first = await do.start_trace_run(ours, new, ORDER, ALL)
     world.forward(seconds=5)
     assert await do.start_batch(ours, new, TargetType.TRACE, ORDER, ids[:1]) == first
-    assert told == [RunDue(ours, new)] * 2
+    assert told == [PlanRunJob(ours, new)] * 2
 
 
 async def test_of_a_run_that_is_over_nobody_is_told(world, do, told, ours):
@@ -109,7 +109,7 @@ async def test_sessions_are_found_by_their_traces(world, do, told, ours):
     assert started.run.target_type is TargetType.SESSION
     assert (started.run.targets, started.run.signal_weights) == (1, {"confidence": 2.0})
     assert started.run.filters == b'{"min_trace_count":3,"signal_weights":{"confidence":2.0}}'
-    assert told == [RunDue(ours, started.run.id)]
+    assert told == [PlanRunJob(ours, started.run.id)]
 
 
 @pytest.mark.parametrize("weight", [-0.5, float("inf"), float("nan")])
@@ -147,9 +147,9 @@ async def test_too_much_is_refused(world, ours):
 @pytest.mark.parametrize(
     ("order", "field"),
     [
-        (Order(metrics=[]), "metrics"),
-        (Order(metrics=["trace_success", "loop_detection"]), "metrics.1"),
-        (Order(metrics=["trace_success"], model="gpt-5"), "model"),
+        (RunRequest(metrics=[]), "metrics"),
+        (RunRequest(metrics=["trace_success", "loop_detection"]), "metrics.1"),
+        (RunRequest(metrics=["trace_success"], model="gpt-5"), "model"),
     ],
 )
 async def test_what_is_wrong_is_named_before_anything_is_looked_for(world, ours, order, field):
@@ -208,4 +208,4 @@ async def test_a_retry_is_stored_once_and_told_of(world, do, told, ours):
     first = await do.retry_run(ours, run.id, new)
     world.forward(seconds=5)
     assert await do.retry_run(ours, run.id, new) == first
-    assert told == [RunDue(ours, new)] * 2
+    assert told == [PlanRunJob(ours, new)] * 2

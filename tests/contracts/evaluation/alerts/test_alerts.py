@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.evaluation.ports.alerts import IN_TURN, RUNS_BEFORE, Assessed
+from application.evaluation.ports.alerts import BASELINE_RUNS, ORDER_WAIT_MAX, AlertEvaluation
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
@@ -103,7 +103,7 @@ async def test_a_removed_alert_takes_its_changes_along(monitoring):
     monitor = await monitoring.stored(project())
     alerts = [await monitoring.alerts.create(an_alert(monitor)) for _ in range(2)]
     run = ended(await ran(monitoring, monitor))
-    await monitoring.alerts.assess(run, lambda there: [turned(run, one) for one in there], NOON)
+    await monitoring.alerts.apply_run(run, lambda there: [turned(run, one) for one in there], NOON)
     assert await monitoring.alerts.delete(monitor.project_id, monitor.id, alerts[0].id)
     assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alerts[0].id)
     changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
@@ -114,7 +114,7 @@ async def test_a_removed_monitor_takes_its_alerts_along(monitoring):
     monitor = await monitoring.stored(project())
     alert = await monitoring.alerts.create(an_alert(monitor))
     run = ended(await ran(monitoring, monitor))
-    await monitoring.alerts.assess(run, lambda there: [turned(run, one) for one in there], NOON)
+    await monitoring.alerts.apply_run(run, lambda there: [turned(run, one) for one in there], NOON)
     assert await monitoring.monitors.delete(monitor.project_id, monitor.id)
     with pytest.raises(NotFound):
         await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
@@ -130,9 +130,9 @@ async def test_nothing_of_a_removed_project_is_found(monitoring):
     run = await ran(monitoring, monitor)
     await monitoring.evaluating.remove(monitor.project_id)
     assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.assess(ended(run), nothing, NOON)
+    assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
     assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alert.id)
-    assert await monitoring.alerts.measured(ended(run), METRICS[0], 0.5) == []
+    assert await monitoring.alerts.metric_stats(ended(run), METRICS[0], 0.5) == []
     with pytest.raises(NotFound):
         await monitoring.alerts.create(an_alert(monitor))
 
@@ -161,7 +161,7 @@ async def test_what_goes_on_is_cancelled_or_nobodys_is_not_found(monitoring):
     await monitoring.evaluating.runs.create(replace(free, targets=0), [])
     assert await found_ended(monitoring, monitor.project_id) == []
     for run in (going, cancelled):
-        assert not await monitoring.alerts.assess(ended(run), nothing, NOON)
+        assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
 
 
 async def test_runs_of_a_removed_monitor_are_not_found(monitoring):
@@ -169,7 +169,7 @@ async def test_runs_of_a_removed_monitor_are_not_found(monitoring):
     run = await ran(monitoring, monitor)
     await monitoring.monitors.delete(monitor.project_id, monitor.id)
     assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.assess(ended(run), nothing, NOON)
+    assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
 
 
 # --- what they came to -------------------------------------------------------------------------
@@ -181,16 +181,18 @@ async def test_a_run_is_measured_by_metric_and_with_those_before_it(monitoring, 
     metric = monitor.metrics[0]
     runs = [
         await ran(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
-        for n in range(RUNS_BEFORE + 3)
+        for n in range(BASELINE_RUNS + 3)
     ]
     await ran(monitoring, await monitoring.stored(monitor.project_id, target_type=of))
-    found = await monitoring.alerts.measured(ended(runs[-1]), metric, 0.5)
+    found = await monitoring.alerts.metric_stats(ended(runs[-1]), metric, 0.5)
     assert [one.mean for one in found] == pytest.approx([0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
     assert [one.passed for one in found] == [2, 2, 2, 0, 0, 0]
     assert {one.scored for one in found} == {2}
-    [first] = await monitoring.alerts.measured(ended(runs[0]), metric, 0.5)
+    [first] = await monitoring.alerts.metric_stats(ended(runs[0]), metric, 0.5)
     assert first == RunMetricStats(scored=2)
-    assert await monitoring.alerts.measured(ended(runs[0]), "coherence", 0.5) == [RunMetricStats()]
+    assert await monitoring.alerts.metric_stats(ended(runs[0]), "coherence", 0.5) == [
+        RunMetricStats()
+    ]
 
 
 async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
@@ -204,11 +206,11 @@ async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
         Skipped(SkipCode.NO_INPUT),
     ]
     by_target = dict(zip([target(run, n) for n in range(4)], outcomes, strict=True))
-    line = [*await monitoring.evaluating.assignments.dispatch(monitor.project_id, NOON)]
+    line = [*await monitoring.evaluating.work_queue.dispatch(monitor.project_id, NOON)]
     for due in line:  # which grows meanwhile
         claim = await monitoring.evaluating.claim(due)
         line += await monitoring.evaluating.finish(claim, by_target[claim.target])
-    [found] = await monitoring.alerts.measured(ended(run), METRICS[0], 0.5)
+    [found] = await monitoring.alerts.metric_stats(ended(run), METRICS[0], 0.5)
     assert found == RunMetricStats(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
 
 
@@ -219,7 +221,7 @@ async def test_cancelled_runs_are_passed_by(monitoring):
     await monitoring.evaluating.begun(cancelled, work_of(cancelled))
     await monitoring.evaluating.runs.cancel(monitor.project_id, cancelled.id, at(1))
     last = await ran(monitoring, monitor, 3, created_at=at(2))
-    found = await monitoring.alerts.measured(ended(last), METRICS[0], 0.5)
+    found = await monitoring.alerts.metric_stats(ended(last), METRICS[0], 0.5)
     assert [one.scored for one in found] == [3, before.targets]
 
 
@@ -233,14 +235,16 @@ async def test_what_turned_is_kept_and_told_to_every_webhook(monitoring):
     await monitoring.webhooks.create(a_webhook(project()))
     run = ended(await ran(monitoring, monitor))
     raised = turned(run, alerts[0])
-    quiet = Assessed(replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5)))
+    quiet = AlertEvaluation(
+        replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5))
+    )
     seen = []
 
     def assess(there):
         seen.extend(there)
         return [raised, quiet]
 
-    assert await monitoring.alerts.assess(run, assess, at(9))
+    assert await monitoring.alerts.apply_run(run, assess, at(9))
     assert sorted(seen, key=lambda one: one.created_at) == alerts
     there = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
     assert there == [raised.alert, quiet.alert]
@@ -258,12 +262,12 @@ async def test_a_run_is_looked_at_once(monitoring):
     monitor = await monitoring.stored(project())
     await monitoring.alerts.create(an_alert(monitor))
     run = ended(await ran(monitoring, monitor))
-    assert await monitoring.alerts.assess(run, nothing, NOON)
+    assert await monitoring.alerts.apply_run(run, nothing, NOON)
     assert await found_ended(monitoring, monitor.project_id) == []
     asked = [
         turned(run, one) for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
     ]
-    assert not await monitoring.alerts.assess(run, lambda _: asked, NOON)
+    assert not await monitoring.alerts.apply_run(run, lambda _: asked, NOON)
     assert (await monitoring.alerts.changes(run.project, monitor.id, ALL)).total == 0
 
 
@@ -274,7 +278,9 @@ async def test_of_many_who_look_at_once_one_does(monitoring):
     run = ended(await ran(monitoring, monitor))
     results = await asyncio.gather(
         *(
-            monitoring.alerts.assess(run, lambda there: [turned(run, one) for one in there], NOON)
+            monitoring.alerts.apply_run(
+                run, lambda there: [turned(run, one) for one in there], NOON
+            )
             for _ in range(5)
         )
     )
@@ -290,13 +296,15 @@ async def test_runs_at_once_see_what_the_other_left(monitoring):
 
     def counting(there):
         return [
-            Assessed(replace(one, watch=replace(one.watch, consecutive=one.watch.consecutive + 1)))
+            AlertEvaluation(
+                replace(one, watch=replace(one.watch, consecutive=one.watch.consecutive + 1))
+            )
             for one in there
         ]
 
     for left in range(5, 0, -1):  # each has its turn once the one before it was looked at
         found = await asyncio.gather(
-            *(monitoring.alerts.assess(one, counting, NOON) for one in runs)
+            *(monitoring.alerts.apply_run(one, counting, NOON) for one in runs)
         )
         assert sum(found) >= 1
         [alert] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
@@ -311,19 +319,19 @@ async def test_a_run_waits_for_those_that_ended_before_it(monitoring):
     first, second = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(2)]
     elsewhere = ended(await ran(monitoring, other, created_at=at(1)))
     assert first.at < second.at
-    assert not await monitoring.alerts.assess(second, nothing, NOON)
-    assert await monitoring.alerts.assess(elsewhere, nothing, NOON)
-    assert await monitoring.alerts.assess(first, nothing, NOON)
-    assert await monitoring.alerts.assess(second, nothing, NOON)
+    assert not await monitoring.alerts.apply_run(second, nothing, NOON)
+    assert await monitoring.alerts.apply_run(elsewhere, nothing, NOON)
+    assert await monitoring.alerts.apply_run(first, nothing, NOON)
+    assert await monitoring.alerts.apply_run(second, nothing, NOON)
 
 
 async def test_a_run_waits_so_long_and_no_longer_for_one_that_can_not_be_looked_at(monitoring):
     monitor = await monitoring.stored(project())
     first = ended(await ran(monitoring, monitor, created_at=NOON))
-    second = ended(await ran(monitoring, monitor, created_at=first.at + IN_TURN))
-    assert second.at - first.at >= IN_TURN
-    assert await monitoring.alerts.assess(second, nothing, NOON)
-    assert await monitoring.alerts.assess(first, nothing, NOON)
+    second = ended(await ran(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX))
+    assert second.at - first.at >= ORDER_WAIT_MAX
+    assert await monitoring.alerts.apply_run(second, nothing, NOON)
+    assert await monitoring.alerts.apply_run(first, nothing, NOON)
 
 
 async def test_what_assessing_raises_leaves_all_as_it_was(monitoring):
@@ -334,7 +342,7 @@ async def test_what_assessing_raises_leaves_all_as_it_was(monitoring):
         raise Invalid("no")
 
     with pytest.raises(Invalid, match="no"):
-        await monitoring.alerts.assess(run, refuse, NOON)
+        await monitoring.alerts.apply_run(run, refuse, NOON)
     assert await found_ended(monitoring, monitor.project_id) == [run]
 
 
@@ -342,12 +350,16 @@ async def test_what_assessing_raises_leaves_all_as_it_was(monitoring):
 
 
 async def slots_of(monitoring, monitor, now):
-    return [one for one in await monitoring.alerts.slots(now) if one.project == monitor.project_id]
+    return [
+        one
+        for one in await monitoring.alerts.list_passed_slots(now)
+        if one.project == monitor.project_id
+    ]
 
 
 async def fired(monitoring, monitor, run=None, now=NOON):
     after = monitor.fired(now, run and run.id, None)
-    assert await monitoring.monitors.fired(monitor, after, run, work_of(run) if run else [])
+    assert await monitoring.monitors.store_run(monitor, after, run, work_of(run) if run else [])
     return after
 
 
@@ -359,7 +371,7 @@ async def waiting(monitoring, **said):
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert (slot.alert, slot.awaited, slot.quiet) == (alert.id, None, False)
     assert slot.following == monitor.next_run_at
-    assert await monitoring.alerts.passed(slot, nothing, NOON)
+    assert await monitoring.alerts.apply_slot(slot, nothing, NOON)
     assert await slots_of(monitoring, monitor, NOON) == []
     return monitor, alert
 
@@ -371,7 +383,7 @@ async def test_a_slot_without_a_run_is_quiet_once(monitoring):
     assert (slot.awaited, slot.following, slot.quiet) == (NOON, after.next_run_at, True)
     raised = turned(ended(run_of(monitor)), alert, run_id=None)
     results = await asyncio.gather(
-        *(monitoring.alerts.passed(slot, lambda _: [raised], NOON) for _ in range(3))
+        *(monitoring.alerts.apply_slot(slot, lambda _: [raised], NOON) for _ in range(3))
     )
     assert sorted(results) == [False, False, True]
     assert await slots_of(monitoring, monitor, NOON) == []
@@ -385,7 +397,7 @@ async def test_a_slot_with_a_run_is_not_quiet(monitoring):
     await fired(monitoring, monitor, run_of(monitor))
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert not slot.quiet
-    assert await monitoring.alerts.passed(slot, lambda _: pytest.fail("it was quiet"), NOON)
+    assert await monitoring.alerts.apply_slot(slot, lambda _: pytest.fail("it was quiet"), NOON)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +429,7 @@ async def test_changes_are_listed_newest_first(monitoring):
         run = ended(await ran(monitoring, monitor, created_at=at(n)))
         one = turned(run, alert, at=at(n // 2))
         made.append(one.notice.change)
-        await monitoring.alerts.assess(run, lambda _, one=one: [one], at(n))
+        await monitoring.alerts.apply_run(run, lambda _, one=one: [one], at(n))
     made.sort(key=lambda one: (one.at, one.id), reverse=True)
     by_position, by_offset = await walked(
         lambda window: monitoring.alerts.changes(monitor.project_id, monitor.id, window), 2
@@ -433,9 +445,9 @@ async def test_changes_of_long_ago_are_forgotten_and_the_alert_stands_as_it_did(
     for when in (old, NOON):
         last = ended(await ran(monitoring, monitor))
         raised = [turned(last, alert, at=when)]
-        await monitoring.alerts.assess(last, lambda _, found=raised: found, NOON)
-    assert await monitoring.alerts.forget(old) == 0
-    assert await monitoring.alerts.forget(old + timedelta(microseconds=1)) == 1
+        await monitoring.alerts.apply_run(last, lambda _, found=raised: found, NOON)
+    assert await monitoring.alerts.delete_changes(old) == 0
+    assert await monitoring.alerts.delete_changes(old + timedelta(microseconds=1)) == 1
     page = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
     assert [one.at for one in page.items] == [NOON]
     [stands] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)

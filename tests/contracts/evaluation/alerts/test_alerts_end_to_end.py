@@ -10,10 +10,10 @@ from standardwebhooks import Webhook as Verifier
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.jobs import RecordedJobs
-from adapters.webhook_sender import HttpCourier
-from application.evaluation.monitors.monitors import MonitorOrder
-from application.evaluation.runs.requests import Order
-from application.jobs import Job, RunDue, TargetDue
+from adapters.webhook_sender import HttpWebhookSender
+from application.evaluation.monitors.monitors import MonitorRequest
+from application.evaluation.runs.requests import RunRequest
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import format_secret
@@ -48,18 +48,18 @@ class Agent:
     def __post_init__(self) -> None:
         self.world.now = EARLY
         evaluation = self.world.ports.evaluation
-        courier = HttpCourier(loopback, admits=lambda _: True, allow_private=True)
-        alerting = replace(evaluation.alerting, courier=courier, allow_private=True)
+        webhook_sender = HttpWebhookSender(loopback, admits=lambda _: True, allow_private=True)
+        alerting = replace(evaluation.alerting, webhook_sender=webhook_sender, allow_private=True)
         ports = replace(evaluation, alerting=alerting, judge=self.judge)
         self.do = self.world.with_ports(evaluation=ports).evaluation
         assert isinstance(ports.jobs, RecordedJobs)
         self.jobs = ports.jobs
 
     async def monitored(self, metric: str = "trace_success", model: str | None = None) -> Monitor:
-        order = MonitorOrder(
+        order = MonitorRequest(
             name="hourly",
             of=TargetType.TRACE,
-            run=Order(metrics=[metric], model=model),
+            run=RunRequest(metrics=[metric], model=model),
             selection=TraceSelection(),
             cadence="every_6h",
             only_if_changed=False,  # what has changed is told by the database's own clock
@@ -76,14 +76,14 @@ class Agent:
         self.world.forward(hours=6)
         assert await self.do.fire_due_monitors() == 1
         await self.jobs.done(self._do)
-        await self.do.alerts.assess_runs()
+        await self.do.alerts.evaluate_runs()
         await self.do.alerts.deliver_messages()
 
     async def _do(self, job: Job) -> None:
         match job:
-            case RunDue():
+            case PlanRunJob():
                 await self.do.plan_run(job.project, job.run)
-            case TargetDue():
+            case EvaluateTargetJob():
                 await self.do.evaluate_target(job.project, job.run, job.target)
 
 

@@ -1,4 +1,4 @@
-"""Contract of Courier, against receivers on loopback addresses."""
+"""Contract of WebhookSender, against receivers on loopback addresses."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from adapters.webhook_sender import ADDRESSES_MAX, HttpCourier, SystemResolver
-from application.evaluation.ports.alerts import Sent
+from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
+from application.evaluation.ports.alerts import DeliveryResult
 from domain.evaluation.monitors.webhook import format_secret
 from tests.support.builders.values import NOON
 from tests.support.fakes.webhook_receivers import (
@@ -52,15 +52,15 @@ class Script:
 LOCAL = ["127.0.0.1"]
 
 
-def private(*answers: Sequence[str], **said) -> HttpCourier:
+def private(*answers: Sequence[str], **said) -> HttpWebhookSender:
     """One that may go anywhere."""
     known = {"admits": lambda _: True, "allow_private": True, "timeout_s": SOON_S}
-    return HttpCourier(Script(*(answers or (LOCAL,))), **known | said)
+    return HttpWebhookSender(Script(*(answers or (LOCAL,))), **known | said)
 
 
-async def sent_to(courier, url, **said) -> Sent:
+async def sent_to(webhook_sender, url, **said) -> DeliveryResult:
     webhook = a_webhook(project(), url=url)
-    return await courier.send(a_delivery(webhook, body=BODY, **said), webhook, NOON)
+    return await webhook_sender.send(a_delivery(webhook, body=BODY, **said), webhook, NOON)
 
 
 # --- what is sent ------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ async def test_a_message_is_signed_as_standard_webhooks_says():
     async with receiver() as there:
         webhook = a_webhook(project(), url=there.url("/a/b?c=%20d"))
         delivery = a_delivery(webhook, body=BODY)
-        assert await private().send(delivery, webhook, now) == Sent(204)
+        assert await private().send(delivery, webhook, now) == DeliveryResult(204)
     [(line, head, body)] = there.got
     assert line == "POST /a/b?c=%20d HTTP/1.1"
     assert head["host"] == f"hooks.example:{there.port}"
@@ -103,7 +103,7 @@ async def test_an_old_signature_is_not_accepted_later():
 async def test_a_status_is_told(line, is_received):
     async with receiver(answer=with_status(line)) as there:
         sent = await sent_to(private(), there.url())
-    assert sent == Sent(int(line[:3]))
+    assert sent == DeliveryResult(int(line[:3]))
     assert sent.is_received is is_received
 
 
@@ -113,7 +113,7 @@ async def test_redirects_are_not_followed(status):
         answer = with_status(f"{status} Away", f"location: {elsewhere.url()}")
         async with receiver(answer=answer) as there:
             sent = await sent_to(private(), there.url())
-    assert sent == Sent(status)
+    assert sent == DeliveryResult(status)
     assert not sent.is_received
     assert elsewhere.got == []
 
@@ -123,7 +123,7 @@ async def test_redirects_are_not_followed(status):
 
 async def test_an_endless_body_is_not_read():
     async with receiver(answer=endless_body) as there:
-        assert await sent_to(private(), there.url()) == Sent(200)
+        assert await sent_to(private(), there.url()) == DeliveryResult(200)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ async def test_an_endless_body_is_not_read():
 )
 async def test_what_is_no_answer_is_told_in_a_word(answer, error):
     async with receiver(answer=answer) as there:
-        assert await sent_to(private(), there.url()) == Sent(None, error)
+        assert await sent_to(private(), there.url()) == DeliveryResult(None, error)
 
 
 async def test_who_does_not_listen_is_unreachable():
     async with receiver() as there:
         pass
-    assert await sent_to(private(), there.url()) == Sent(None, "unreachable")
+    assert await sent_to(private(), there.url()) == DeliveryResult(None, "unreachable")
 
 
 async def test_a_name_that_is_unknown_or_slow_is_told():
@@ -157,17 +157,17 @@ async def test_a_name_that_is_unknown_or_slow_is_told():
         await silence(None)
 
     for resolve, error in ((unknown, "unknown_host"), (slow, "timeout")):
-        courier = replace(private(), resolve=resolve)
-        assert await sent_to(courier, "http://x.example/") == Sent(None, error)
-    assert await sent_to(private([]), "http://x.example/") == Sent(None, "unknown_host")
+        webhook_sender = replace(private(), resolve=resolve)
+        assert await sent_to(webhook_sender, "http://x.example/") == DeliveryResult(None, error)
+    assert await sent_to(private([]), "http://x.example/") == DeliveryResult(None, "unknown_host")
 
 
 async def test_a_fault_of_ours_is_told_as_one():
     async def broken(host, port):
         raise RuntimeError("no")
 
-    courier = replace(private(), resolve=broken)
-    assert await sent_to(courier, "http://x.example/") == Sent(None, "internal")
+    webhook_sender = replace(private(), resolve=broken)
+    assert await sent_to(webhook_sender, "http://x.example/") == DeliveryResult(None, "internal")
 
 
 # --- where it may go ---------------------------------------------------------------------------
@@ -189,15 +189,17 @@ async def test_a_fault_of_ours_is_told_as_one():
 )
 async def test_nothing_inside_a_network_is_reached(found):
     async with receiver() as there:
-        courier = HttpCourier(Script(found), timeout_s=SOON_S)
-        sent = await sent_to(courier, there.url(scheme="https"))
-    assert sent == Sent(None, "refused_target")
+        webhook_sender = HttpWebhookSender(Script(found), timeout_s=SOON_S)
+        sent = await sent_to(webhook_sender, there.url(scheme="https"))
+    assert sent == DeliveryResult(None, "refused_target")
     assert there.got == []
 
 
 async def test_plain_http_is_refused_before_any_name_is_looked_up():
     script = Script(["8.8.8.8"])
-    assert await sent_to(HttpCourier(script), "http://x.example/") == Sent(None, "refused_target")
+    assert await sent_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
+        None, "refused_target"
+    )
     assert script.asked == []
 
 
@@ -205,10 +207,14 @@ async def test_a_name_that_means_another_thing_a_moment_later_gains_nothing():
     # What is admitted is 127.0.0.2: it stands for the Internet.
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
         script = Script(["127.0.0.2"], ["127.0.0.1"])
-        courier = replace(private(), resolve=script, admits=lambda address: address == "127.0.0.2")
-        assert await sent_to(courier, outside.url()) == Sent(204)
+        webhook_sender = replace(
+            private(), resolve=script, admits=lambda address: address == "127.0.0.2"
+        )
+        assert await sent_to(webhook_sender, outside.url()) == DeliveryResult(204)
         assert script.asked == [("hooks.example", outside.port)]
-        assert await sent_to(courier, outside.url()) == Sent(None, "refused_target")
+        assert await sent_to(webhook_sender, outside.url()) == DeliveryResult(
+            None, "refused_target"
+        )
     assert len(outside.got) == 1
     assert inside.got == []
 
@@ -216,9 +222,9 @@ async def test_a_name_that_means_another_thing_a_moment_later_gains_nothing():
 async def test_of_several_addresses_one_that_answers_is_enough():
     async with receiver("127.0.0.2") as there:
         silent = [f"127.0.0.{n}" for n in range(3, 3 + ADDRESSES_MAX - 1)]
-        assert await sent_to(private([*silent, "127.0.0.2"]), there.url()) == Sent(204)
+        assert await sent_to(private([*silent, "127.0.0.2"]), there.url()) == DeliveryResult(204)
         beyond = [*silent, "127.0.0.9", "127.0.0.2"]
-        assert await sent_to(private(beyond), there.url()) == Sent(None, "unreachable")
+        assert await sent_to(private(beyond), there.url()) == DeliveryResult(None, "unreachable")
 
 
 async def test_names_are_looked_up_as_this_host_does():
@@ -266,19 +272,19 @@ def certified(name: str, folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 async def test_tls_verifies_the_name_though_an_address_is_connected_to(tmp_path):
     server, client = certified("hooks.example", tmp_path)
     async with receiver(tls=server) as there:
-        courier = private(tls=client, allow_private=False)
-        assert await sent_to(courier, there.url(scheme="https")) == Sent(204)
+        webhook_sender = private(tls=client, allow_private=False)
+        assert await sent_to(webhook_sender, there.url(scheme="https")) == DeliveryResult(204)
         wrong = there.url(host="other.example", scheme="https")
-        assert await sent_to(courier, wrong) == Sent(None, "tls")
+        assert await sent_to(webhook_sender, wrong) == DeliveryResult(None, "tls")
         untrusting = private(allow_private=False)
-        assert await sent_to(untrusting, there.url(scheme="https")) == Sent(None, "tls")
+        assert await sent_to(untrusting, there.url(scheme="https")) == DeliveryResult(None, "tls")
     [(_, head, _)] = there.got
     assert head["host"] == f"hooks.example:{there.port}"
 
 
 async def test_no_connection_is_used_twice():
     async with receiver(answer=OK) as there:
-        courier = private()
+        webhook_sender = private()
         for _ in range(3):
-            assert await sent_to(courier, there.url()) == Sent(204)
+            assert await sent_to(webhook_sender, there.url()) == DeliveryResult(204)
     assert [head["connection"] for _, head, _ in there.got] == ["close"] * 3

@@ -7,7 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from application.evaluation.ports.alerts import DELIVERIES_OF_ONE, DELIVERY_HELD, WEBHOOKS_MAX
+from application.evaluation.ports.alerts import (
+    DELIVERIES_PER_WEBHOOK_MAX,
+    DELIVERY_LEASE,
+    WEBHOOKS_MAX,
+)
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
@@ -25,12 +29,12 @@ async def made(monitoring, of, **said):
 
 async def told(monitoring, webhook, **said):
     delivery = a_delivery(webhook, **{"next_attempt_at": LONG_AGO} | said)
-    await monitoring.webhooks.deliver(delivery)
+    await monitoring.webhooks.enqueue(delivery)
     return delivery
 
 
 async def due_of(monitoring, projects, now=LONG_AGO, most=100):
-    found = await monitoring.webhooks.due(now, most)
+    found = await monitoring.webhooks.claim_due(now, most)
     return [(delivery, webhook) for delivery, webhook in found if webhook.project_id in projects]
 
 
@@ -65,14 +69,14 @@ async def test_webhooks_of_others_are_not_found(monitoring):
     webhook, theirs = await made(monitoring, project()), project()
     delivery = await told(monitoring, webhook)
     for ask in (
-        monitoring.webhooks.deliver(replace(a_delivery(webhook), project_id=theirs)),
+        monitoring.webhooks.enqueue(replace(a_delivery(webhook), project_id=theirs)),
         monitoring.webhooks.deliveries(theirs, webhook.id, ALL),
-        monitoring.webhooks.deliver(replace(a_delivery(webhook), webhook_id=uuid.uuid4())),
+        monitoring.webhooks.enqueue(replace(a_delivery(webhook), webhook_id=uuid.uuid4())),
     ):
         with pytest.raises(NotFound):
             await ask
     assert not await monitoring.webhooks.delete(theirs, webhook.id)
-    await monitoring.webhooks.attempted(replace(delivery, project_id=theirs, attempts=5))
+    await monitoring.webhooks.record_attempt(replace(delivery, project_id=theirs, attempts=5))
     assert await log_of(monitoring, webhook) == [delivery]
 
 
@@ -82,7 +86,7 @@ async def test_a_removed_webhook_is_told_nothing_more(monitoring):
     assert await monitoring.webhooks.delete(webhook.project_id, webhook.id)
     assert not await monitoring.webhooks.delete(webhook.project_id, webhook.id)
     assert await due_of(monitoring, {webhook.project_id}) == []
-    await monitoring.webhooks.attempted(replace(delivery, attempts=1))
+    await monitoring.webhooks.record_attempt(replace(delivery, attempts=1))
     await monitoring.webhooks.create(webhook)
     assert await log_of(monitoring, webhook) == []
 
@@ -95,7 +99,7 @@ async def test_nothing_of_a_removed_project_is_found_sent_or_made(monitoring):
     assert await monitoring.webhooks.all(webhook.project_id) == []
     assert not await monitoring.webhooks.delete(webhook.project_id, webhook.id)
     with pytest.raises(NotFound):
-        await monitoring.webhooks.deliver(a_delivery(webhook))
+        await monitoring.webhooks.enqueue(a_delivery(webhook))
     with pytest.raises(Unavailable):
         await made(monitoring, webhook.project_id)
 
@@ -103,7 +107,7 @@ async def test_nothing_of_a_removed_project_is_found_sent_or_made(monitoring):
 async def test_a_message_is_stored_once_and_listed_newest_first(monitoring):
     webhook = await made(monitoring, project())
     sent = [await told(monitoring, webhook, created_at=at(n // 2)) for n in range(5)]
-    await monitoring.webhooks.deliver(replace(sent[0], body=b"other"))
+    await monitoring.webhooks.enqueue(replace(sent[0], body=b"other"))
     sent.sort(key=lambda one: (one.created_at, one.id), reverse=True)
     by_position, by_offset = await walked(
         lambda window: monitoring.webhooks.deliveries(webhook.project_id, webhook.id, window), 2
@@ -120,9 +124,9 @@ async def test_what_is_due_comes_the_longest_due_first_and_is_held(monitoring):
     await told(monitoring, first, next_attempt_at=None)
     assert await due_of(monitoring, projects) == [(sooner, second), (later, first)]
     assert await due_of(monitoring, projects) == []
-    nearly = LONG_AGO + DELIVERY_HELD - timedelta(seconds=1)
+    nearly = LONG_AGO + DELIVERY_LEASE - timedelta(seconds=1)
     assert (later, first) not in await due_of(monitoring, projects, nearly)
-    again = await due_of(monitoring, projects, LONG_AGO + DELIVERY_HELD)
+    again = await due_of(monitoring, projects, LONG_AGO + DELIVERY_LEASE)
     assert (sooner, second) in again
     assert (later, first) in again
 
@@ -140,16 +144,16 @@ async def test_no_more_come_than_are_asked_for(monitoring):
 async def test_one_webhook_leaves_room_for_others(monitoring):
     slow, other = await made(monitoring, project()), await made(monitoring, project())
     projects = {slow.project_id, other.project_id}
-    for n in range(2 * DELIVERIES_OF_ONE):
+    for n in range(2 * DELIVERIES_PER_WEBHOOK_MAX):
         early = LONG_AGO - timedelta(days=9) + timedelta(seconds=n)
         await told(monitoring, slow, next_attempt_at=early)
     mine = await told(monitoring, other)
     found = await due_of(monitoring, projects)
-    assert len(found) == DELIVERIES_OF_ONE + 1
+    assert len(found) == DELIVERIES_PER_WEBHOOK_MAX + 1
     assert found[-1] == (mine, other)
     assert await due_of(monitoring, projects) == []
     done = replace(found[0][0], attempts=1, delivered_at=NOON, next_attempt_at=None)
-    await monitoring.webhooks.attempted(done)
+    await monitoring.webhooks.record_attempt(done)
     assert [webhook for _, webhook in await due_of(monitoring, projects)] == [slow]
 
 
@@ -169,12 +173,12 @@ async def test_how_an_attempt_went_is_kept(monitoring):
     [(delivery, _)] = await due_of(monitoring, {webhook.project_id})
     soon = LONG_AGO + timedelta(seconds=5)
     failed = replace(delivery, attempts=1, status=500, error="http_status", next_attempt_at=soon)
-    await monitoring.webhooks.attempted(failed)
+    await monitoring.webhooks.record_attempt(failed)
     assert await log_of(monitoring, webhook) == [failed]
     assert await due_of(monitoring, {webhook.project_id}) == []
     assert await due_of(monitoring, {webhook.project_id}, soon) == [(failed, webhook)]
     given_up = replace(failed, attempts=2, status=None, error="timeout", next_attempt_at=None)
-    await monitoring.webhooks.attempted(given_up)
+    await monitoring.webhooks.record_attempt(given_up)
     assert await log_of(monitoring, webhook) == [given_up]
 
 
@@ -182,9 +186,9 @@ async def test_what_was_delivered_stays_delivered(monitoring):
     webhook = await made(monitoring, project())
     delivery = await told(monitoring, webhook)
     done = replace(delivery, attempts=1, status=204, next_attempt_at=None, delivered_at=at(1))
-    await monitoring.webhooks.attempted(done)
+    await monitoring.webhooks.record_attempt(done)
     late = replace(delivery, attempts=1, error="timeout", next_attempt_at=at(2))
-    await monitoring.webhooks.attempted(late)  # of somebody who was slow
+    await monitoring.webhooks.record_attempt(late)  # of somebody who was slow
     assert await log_of(monitoring, webhook) == [done]
 
 
@@ -194,7 +198,7 @@ OLD = NOON - timedelta(days=9_000)  # before whatever other tests have made
 async def forgotten(port, before):
     """Until nothing is left; how many at a time."""
     steps = list[int]()
-    while gone := await port.forget(before):
+    while gone := await port.delete_deliveries(before):
         steps.append(gone)
     return steps
 

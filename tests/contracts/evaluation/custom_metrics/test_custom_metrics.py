@@ -36,7 +36,7 @@ async def test_a_metric_is_read_as_it_was_made(desk):
     assert await desk.metrics.all(ours) == [first, second]
     assert await desk.metrics.get(ours, "b_metric") == second
     assert shown(second) == body
-    assert await desk.metrics.named(ours, ["b_metric", "nothing", "b_metric"]) == {
+    assert await desk.metrics.by_names(ours, ["b_metric", "nothing", "b_metric"]) == {
         "b_metric": second
     }
     assert await desk.metrics.revisions(ours, "b_metric") == [Revision(second.newest, NOON)]
@@ -140,7 +140,7 @@ async def test_archiving_hides_nothing_that_was_and_is_undone(desk):
     assert archived == replace(metric, archived_at=at(1))
     again = await desk.metrics.edit(ours, "finished", lambda it: it.archived(at(2)))
     assert again.archived_at == at(1)
-    assert await desk.metrics.named(ours, ["finished"]) == {"finished": archived}
+    assert await desk.metrics.by_names(ours, ["finished"]) == {"finished": archived}
     with pytest.raises(Conflict, match="archived"):
         await desk.metrics.edit(
             ours, "finished", lambda it: it.revised(a_definition(threshold=1.0), at(3))
@@ -159,7 +159,7 @@ async def test_metrics_of_others_are_not_found(desk):
     ):
         with pytest.raises(NotFound):
             await ask
-    assert await desk.metrics.named(theirs, ["finished"]) == {}
+    assert await desk.metrics.by_names(theirs, ["finished"]) == {}
     assert await desk.metrics.all(theirs) == []
     assert await desk.metrics.all(ours) == [metric]
 
@@ -181,7 +181,7 @@ async def test_of_a_removed_project_nothing_is_found_or_made(desk):
     await desk.made(ours)
     await desk.remove(ours)
     assert await desk.metrics.all(ours) == []
-    assert await desk.metrics.named(ours, ["finished"]) == {}
+    assert await desk.metrics.by_names(ours, ["finished"]) == {}
     with pytest.raises(NotFound):
         await desk.metrics.get(ours, "finished")
     with pytest.raises(Unavailable):

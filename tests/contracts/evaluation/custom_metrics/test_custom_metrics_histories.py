@@ -93,7 +93,7 @@ class Histories(RuleBasedStateMachine):
             found: list[Any] = []
             for project in self.projects:
                 metrics = await it.metrics.all(project)
-                found += [metrics, await it.metrics.named(project, ["one", "nothing"])]
+                found += [metrics, await it.metrics.by_names(project, ["one", "nothing"])]
                 found += [list(await it.metrics.revisions(project, one.name)) for one in metrics]
             return found
 

@@ -19,8 +19,8 @@ from application.evaluation.ports.judging import PARTS_MAX, Ledger
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
     group_spending,
 )
 from domain.evaluation.judging.judge import JudgeCall, TokenUse

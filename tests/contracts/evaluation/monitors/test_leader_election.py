@@ -1,4 +1,4 @@
-"""Contract of Leadership, run against every adapter."""
+"""Contract of LeaderElection, run against every adapter."""
 
 import asyncio
 import random
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from adapters.memory.evaluation.monitors import Election, MemoryLeadership
-from adapters.postgres.database.leader_election import LEADER, PostgresLeadership
+from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection
+from adapters.postgres.database.leader_election import LEADER, PostgresLeaderElection
 
 TRIES_MAX = 100
 
@@ -20,9 +20,9 @@ async def candidate(adapter, request) -> AsyncIterator[Callable[[], object]]:
 
     def new() -> object:
         if adapter is None:
-            made.append(MemoryLeadership(election))
+            made.append(MemoryLeaderElection(election))
         else:
-            made.append(PostgresLeadership(request.getfixturevalue("postgres_url"), key))
+            made.append(PostgresLeaderElection(request.getfixturevalue("postgres_url"), key))
         return made[-1]
 
     yield new
@@ -33,25 +33,25 @@ async def candidate(adapter, request) -> AsyncIterator[Callable[[], object]]:
 async def test_whoever_asks_first_leads_and_keeps_it(candidate):
     first, second = candidate(), candidate()
     for _ in range(3):
-        assert await first.is_ours()
-        assert not await second.is_ours()
+        assert await first.is_leader()
+        assert not await second.is_leader()
 
 
 async def test_of_many_at_once_one_leads(candidate):
     many = [candidate() for _ in range(5)]
-    found = await asyncio.gather(*(one.is_ours() for one in many))
+    found = await asyncio.gather(*(one.is_leader() for one in many))
     assert sum(found) == 1
-    assert await asyncio.gather(*(one.is_ours() for one in many)) == found
+    assert await asyncio.gather(*(one.is_leader() for one in many)) == found
 
 
 async def test_who_gives_it_up_is_followed(candidate):
     first, second = candidate(), candidate()
-    assert await first.is_ours()
+    assert await first.is_leader()
     await first.close()
-    assert await second.is_ours()
-    assert not await first.is_ours()
+    assert await second.is_leader()
+    assert not await first.is_leader()
     await first.close()  # which is nothing to give up
-    assert await second.is_ours()
+    assert await second.is_leader()
 
 
 # --- over a connection ---------------------------------------------------------------------------
@@ -65,9 +65,9 @@ SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
 
 
 @pytest.fixture
-async def two(postgres_url) -> AsyncIterator[tuple[PostgresLeadership, PostgresLeadership]]:
+async def two(postgres_url) -> AsyncIterator[tuple[PostgresLeaderElection, PostgresLeaderElection]]:
     key = random.getrandbits(62)
-    pair = PostgresLeadership(postgres_url, key), PostgresLeadership(postgres_url, key)
+    pair = PostgresLeaderElection(postgres_url, key), PostgresLeaderElection(postgres_url, key)
     yield pair
     for one in pair:
         await one.close()
@@ -76,27 +76,27 @@ async def two(postgres_url) -> AsyncIterator[tuple[PostgresLeadership, PostgresL
 @pytest.mark.service
 async def test_whose_connection_breaks_notices_and_leads_no_more(pool, two):
     first, second = two
-    assert await first.is_ours()
+    assert await first.is_leader()
     await pool.execute(CUT_OFF, await pool.fetchval(HOLDER, first.key))
     for _ in range(TRIES_MAX):  # until the server has let go of it
-        if await second.is_ours():
+        if await second.is_leader():
             break
-    assert not await first.is_ours()
-    assert await second.is_ours()
+    assert not await first.is_leader()
+    assert await second.is_leader()
 
 
 @pytest.mark.service
 async def test_who_cannot_ask_does_not_lead(two):
-    nowhere = PostgresLeadership("postgresql://nobody@127.0.0.1:1/nothing")
-    assert not await nowhere.is_ours()
-    assert not await nowhere.is_ours()
+    nowhere = PostgresLeaderElection("postgresql://nobody@127.0.0.1:1/nothing")
+    assert not await nowhere.is_leader()
+    assert not await nowhere.is_leader()
 
 
 @pytest.mark.service
 async def test_who_does_not_lead_keeps_no_connection(pool, two):
     first, second = two
-    assert await first.is_ours()
-    assert not await second.is_ours()
+    assert await first.is_leader()
+    assert not await second.is_leader()
     for _ in range(TRIES_MAX):  # until the server has let go of it
         left = await pool.fetch(THEIRS, LEADER)
         if len(left) == 1:
@@ -107,7 +107,7 @@ async def test_who_does_not_lead_keeps_no_connection(pool, two):
 @pytest.mark.service
 async def test_who_leads_holds_up_no_vacuum(pool, two):
     first, _ = two
-    assert await first.is_ours()
+    assert await first.is_leader()
     holder = await pool.fetchval(HOLDER, first.key)
     row = await pool.fetchrow("SELECT * FROM pg_stat_activity WHERE pid = $1", holder)
     assert (row["backend_xid"], row["backend_xmin"]) == (None, None)
@@ -116,9 +116,9 @@ async def test_who_leads_holds_up_no_vacuum(pool, two):
 @pytest.mark.service
 async def test_a_call_that_is_given_up_leaves_nothing_behind(pool, two):
     first, second = two
-    asking = asyncio.create_task(first.is_ours())
+    asking = asyncio.create_task(first.is_leader())
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert await second.is_ours()
+    assert await second.is_leader()

@@ -96,7 +96,7 @@ async def test_monitors_of_others_are_not_found(monitoring):
         with pytest.raises(NotFound):
             await ask
     assert not await monitoring.monitors.delete(theirs, made.id)
-    assert not await monitoring.monitors.fired(moved, moved.paused(NOON), None, [])
+    assert not await monitoring.monitors.store_run(moved, moved.paused(NOON), None, [])
     assert (await monitoring.monitors.page(theirs, None, ALL)).total == 0
     assert await monitoring.monitors.get(made.project_id, made.id) == made
 
@@ -156,7 +156,7 @@ async def test_edits_at_once_lose_nothing(monitoring):
 async def due_of(monitoring, projects, now):
     """What is due in some projects, of all that there are."""
     found, last = [], None
-    while some := await monitoring.monitors.due(now, last):
+    while some := await monitoring.monitors.list_due(now, last):
         found += [one for one in some if one.project_id in projects]
         last = some[-1]
     return found
@@ -184,7 +184,7 @@ async def test_all_that_is_due_is_found_in_turns(monitoring):
         await monitoring.monitors.create(one)
     made.sort(key=lambda one: (one.next_run_at, one.id))
     for last, following in pairwise(made):
-        found = await monitoring.monitors.due(at(-9_000), last)
+        found = await monitoring.monitors.list_due(at(-9_000), last)
         assert next(one for one in found if one.project_id == ours) == following
         assert len(found) <= DUE_MAX
 
@@ -196,7 +196,7 @@ async def test_nothing_of_a_removed_project_is_found_or_made(monitoring):
         await monitoring.monitors.get(made.project_id, made.id)
     assert await due_of(monitoring, {made.project_id}, at(-19_000)) == []
     assert (await monitoring.monitors.page(made.project_id, None, ALL)).total == 0
-    assert not await monitoring.monitors.fired(made, made.paused(NOON), None, [])
+    assert not await monitoring.monitors.store_run(made, made.paused(NOON), None, [])
     assert not await monitoring.monitors.delete(made.project_id, made.id)
     with pytest.raises(Unavailable):
         await monitoring.stored(made.project_id)
@@ -209,19 +209,19 @@ async def test_a_firing_stores_monitor_and_run_together(monitoring):
     made = await monitoring.stored(project())
     run = run_of(made)
     after = made.fired(at(3), run.id, MARK)
-    assert await monitoring.monitors.fired(made, after, run, work_of(run))
+    assert await monitoring.monitors.store_run(made, after, run, work_of(run))
     assert await monitoring.monitors.get(made.project_id, made.id) == after
     assert await monitoring.evaluating.run(run) == run
-    while await monitoring.evaluating.assignments.plan(run.project_id, run.id, NOON):
+    while await monitoring.evaluating.work_queue.plan(run.project_id, run.id, NOON):
         pass
-    due = await monitoring.evaluating.assignments.dispatch(run.project_id, NOON)
+    due = await monitoring.evaluating.work_queue.dispatch(run.project_id, NOON)
     assert [one.target for one in due] == [one.target for one in work_of(run)]
 
 
 async def test_a_firing_without_a_run_is_one_too(monitoring):
     made = await monitoring.stored(project())
     after = made.fired(at(3), None, None)
-    assert await monitoring.monitors.fired(made, after, None, [])
+    assert await monitoring.monitors.store_run(made, after, None, [])
     assert await monitoring.monitors.get(made.project_id, made.id) == after
     assert (await monitoring.monitors.runs(made.project_id, made.id, ALL)).total == 0
 
@@ -229,7 +229,7 @@ async def test_a_firing_without_a_run_is_one_too(monitoring):
 async def test_a_run_that_has_failed_already_is_stored_as_it_is(monitoring):
     made = await monitoring.stored(project())
     run = run_of(made, 0).failed("too much matches", NOON)
-    assert await monitoring.monitors.fired(made, made.fired(NOON, run.id, None), run, [])
+    assert await monitoring.monitors.store_run(made, made.fired(NOON, run.id, None), run, [])
     stored = await monitoring.evaluating.run(run)
     assert (stored.status, stored.error_message) == (RunStatus.FAILED, "too much matches")
 
@@ -250,7 +250,7 @@ async def test_who_was_there_first_wins_and_nothing_else_is_stored(monitoring, m
     before = await monitoring.stored(project())
     known = await monitoring.monitors.edit(before.project_id, before.id, meanwhile)
     run = run_of(before)
-    assert not await monitoring.monitors.fired(
+    assert not await monitoring.monitors.store_run(
         before, before.fired(at(3), run.id, MARK), run, work_of(run)
     )
     assert await monitoring.monitors.get(before.project_id, before.id) == known
@@ -262,7 +262,7 @@ async def test_a_deleted_one_does_not_fire(monitoring):
     made = await monitoring.stored(project())
     assert await monitoring.monitors.delete(made.project_id, made.id)
     run = run_of(made)
-    assert not await monitoring.monitors.fired(
+    assert not await monitoring.monitors.store_run(
         made, made.fired(at(3), run.id, MARK), run, work_of(run)
     )
     with pytest.raises(NotFound):
@@ -273,9 +273,9 @@ async def test_a_run_that_is_there_is_not_made_again(monitoring):
     made = await monitoring.stored(project())
     run = run_of(made)
     first = made.fired(at(3), run.id, MARK)
-    assert await monitoring.monitors.fired(made, first, run, work_of(run))
+    assert await monitoring.monitors.store_run(made, first, run, work_of(run))
     other = run_of(made, 5, id=run.id)
-    assert not await monitoring.monitors.fired(
+    assert not await monitoring.monitors.store_run(
         first, first.fired(later(hours=6), run.id, MARK), other, work_of(other)
     )
     assert await monitoring.monitors.get(made.project_id, made.id) == first
@@ -287,7 +287,7 @@ async def test_of_many_schedulers_at_once_one_uses_the_slot(monitoring):
     runs = [run_of(made) for _ in range(6)]
     won = await asyncio.gather(
         *(
-            monitoring.monitors.fired(made, made.fired(at(3), run.id, MARK), run, work_of(run))
+            monitoring.monitors.store_run(made, made.fired(at(3), run.id, MARK), run, work_of(run))
             for run in runs
         )
     )
@@ -304,7 +304,7 @@ async def fires(monitoring, known, count):
     for n in range(count):
         run = run_of(known, 1, created_at=at(n // 2))
         after = known.fired(known.next_run_at, run.id, None)
-        assert await monitoring.monitors.fired(known, after, run, work_of(run))
+        assert await monitoring.monitors.store_run(known, after, run, work_of(run))
         known = after
         runs.append(run)
     return known, runs

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.memory.evaluation.monitors import MemoryLeadership
+from adapters.memory.evaluation.monitors import MemoryLeaderElection
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Engine, PoolSettings, opened
-from application.evaluation.monitors.monitors import MonitorOrder
-from application.evaluation.runs.requests import Order
+from application.evaluation.monitors.monitors import MonitorRequest
+from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from domain.errors import Failure
 from domain.evaluation.monitors.monitor import Monitor, MonitorChange, MonitorStatus
@@ -38,10 +38,10 @@ from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgr
 
 ALL: Final = PageRequest(limit=200)
 STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "told")
-ORDER: Final = MonitorOrder(
+ORDER: Final = MonitorRequest(
     name="m",
     of=TargetType.TRACE,
-    run=Order(metrics=["trace_success"]),
+    run=RunRequest(metrics=["trace_success"]),
     selection=TraceSelection(),
     cadence="every_6h",
 )
@@ -82,25 +82,25 @@ class Watched:
     used: Callable[[Monitor, EvalRun | None], None]
     ours: ProjectId
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> list[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> list[Monitor]:
         """Those of other examples, which share the database, aren't fired."""
         await self.process.reaches("due")
-        found = await self.inner.due(now, after)
+        found = await self.inner.list_due(now, after)
         return [one for one in found if one.project_id == self.ours]
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: list[WorkItem]
     ) -> bool:
         await self.process.reaches("fired")
-        is_ours: bool = await self.inner.fired(before, after, run, work)
-        if is_ours:
+        is_leader: bool = await self.inner.store_run(before, after, run, work)
+        if is_leader:
             self.used(before, run)
         await self.process.reaches("stored")
-        return is_ours
+        return is_leader
 
-    async def edge(self) -> Any:
+    async def readable_until(self) -> Any:
         await self.process.reaches("edge")
-        return await self.inner.edge()
+        return await self.inner.readable_until()
 
     async def targets(self, *asked: Any) -> Any:
         await self.process.reaches("changed")
@@ -144,14 +144,16 @@ class Histories(RuleBasedStateMachine):
             changed=watched(self.over.changed),
             targets=watched(self.over.evaluating.targets),
             jobs=watched(RecordedJobs()),
-            leadership=MemoryLeadership(),
+            leader_election=MemoryLeaderElection(),
         )
         schedulers = watched(self.over.monitors)
         use_cases = EvaluationUseCases.over(ports, lambda: self.now, uuid4, bytes)
         fire = use_cases.fire_due_monitors
         return replace(
             use_cases,
-            fire_due_monitors=replace(fire, runway=replace(fire.runway, monitors=schedulers)),
+            fire_due_monitors=replace(
+                fire, run_factory=replace(fire.run_factory, monitors=schedulers)
+            ),
         )
 
     def _used(self, before: Monitor, run: EvalRun | None) -> None:
@@ -294,9 +296,9 @@ class Histories(RuleBasedStateMachine):
         page = self.runner.run(self.over.monitors.runs(self.ours, monitor, ALL))
         assert page.end is None
         found: Counter[str] = Counter()
-        assignments = self.over.evaluating.assignments
+        work_queue = self.over.evaluating.work_queue
         for one in page.items:
-            while self.runner.run(assignments.plan(self.ours, one.run.id, self.now)):
+            while self.runner.run(work_queue.plan(self.ours, one.run.id, self.now)):
                 pass
             scores = self.runner.run(
                 self.over.evaluating.trace_scores.of_run(self.ours, one.run.id)

@@ -131,7 +131,7 @@ async def test_what_failed_is_listed_signals_included(evaluating):
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(ours)
     signal = signal_of(claim.run, one, "confidence").with_outcome(BAD, NOON)
-    await evaluating.assignments.record_signal(claim, signal, NOON)
+    await evaluating.work_queue.record_signal(claim, signal, NOON)
     await evaluating.finish(claim, BAD)
     found, failed = await evaluating.runs.failures(ours, run.id)
     assert found == await evaluating.run(run)
@@ -150,22 +150,22 @@ async def test_what_failed_is_listed_signals_included(evaluating):
 async def test_cancelling_skips_what_is_left_and_nothing_begins_after_it(evaluating):
     ours = project()
     run = await evaluating.begun(first := a_run(ours, 4), work_of(first))
-    due = await evaluating.assignments.dispatch(ours, NOON)
-    await evaluating.assignments.close(done := await evaluating.claim(due[0]), NOON)
+    due = await evaluating.work_queue.dispatch(ours, NOON)
+    await evaluating.work_queue.close(done := await evaluating.claim(due[0]), NOON)
     held = await evaluating.claim(due[1])
-    assert await evaluating.assignments.record(held, METRICS[0], BAD, NOON)
+    assert await evaluating.work_queue.record(held, METRICS[0], BAD, NOON)
     over = await evaluating.runs.cancel(ours, run.id, later(seconds=5))
     assert (over.run.status, over.run.completed_at) == (CANCELLED, later(seconds=5))
     codes = {"internal": 2, "rate_limited": 1}
     assert over.tally == Tally(evaluated=1, failed=3, skipped=5, codes=codes)
     assert await evaluating.progress(run) == over
-    assert not await evaluating.assignments.is_live(held)
+    assert not await evaluating.work_queue.is_live(held)
     for one in (*due, *(target(run, n) for n in range(4))):
         told = one if isinstance(one, str) else one.target
-        assert await evaluating.assignments.claim(ours, run.id, told, later(days=1)) is None
-    assert not await evaluating.assignments.record(held, METRICS[1], BAD, NOON)
-    assert await evaluating.assignments.close(held, NOON) == ()
-    assert await evaluating.assignments.dispatch(ours, NOON) == []
+        assert await evaluating.work_queue.claim(ours, run.id, told, later(days=1)) is None
+    assert not await evaluating.work_queue.record(held, METRICS[1], BAD, NOON)
+    assert await evaluating.work_queue.close(held, NOON) == ()
+    assert await evaluating.work_queue.dispatch(ours, NOON) == []
     assert await evaluating.progress(run) == over
     skipped = [one for one in await evaluating.scores(run) if one.code == "cancelled"]
     assert len(skipped) == 5
@@ -180,11 +180,11 @@ async def test_cancelling_twice_is_cancelling_once(evaluating, planned):
     run = a_run(project())
     await evaluating.runs.create(run, work_of(run))
     if planned:
-        await evaluating.assignments.plan(run.project_id, run.id, NOON)
+        await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     over = await evaluating.runs.cancel(run.project_id, run.id, later(seconds=1))
     assert over.run.status is CANCELLED
     assert await evaluating.runs.cancel(run.project_id, run.id, later(seconds=2)) == over
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert len(await evaluating.scores(run)) == (4 if planned else 0)
 
 
@@ -210,11 +210,11 @@ async def test_a_run_is_removed_in_any_state(evaluating, state, with_scores):
     other = a_run(ours, 1, created_at=later(seconds=1))
     await evaluating.runs.create(run, work_of(run))
     if state != "pending":
-        await evaluating.assignments.plan(ours, run.id, NOON)
-        due = await evaluating.assignments.dispatch(ours, NOON)
+        await evaluating.work_queue.plan(ours, run.id, NOON)
+        due = await evaluating.work_queue.dispatch(ours, NOON)
         claim = await evaluating.claim(due[0])
         signal = signal_of(run, one, "confidence").with_outcome(BAD, NOON)
-        await evaluating.assignments.record_signal(claim, signal, NOON)
+        await evaluating.work_queue.record_signal(claim, signal, NOON)
         await evaluating.finish(claim)
         if state == "completed":
             await evaluating.finish(await evaluating.claim(due[1]))
@@ -230,7 +230,7 @@ async def test_a_run_is_removed_in_any_state(evaluating, state, with_scores):
     of_run = [score for score in left if score.run_id is None]
     assert {score.id for score in of_run} == (set() if with_scores else kept.keys())
     assert ScoreOutcome.PENDING not in {score.outcome for score in of_run}
-    assert await evaluating.assignments.claim(ours, run.id, "s1", later(days=1)) is None
+    assert await evaluating.work_queue.claim(ours, run.id, "s1", later(days=1)) is None
     assert (await evaluating.run(other)).status is RUNNING
     with pytest.raises(NotFound):
         await evaluating.runs.delete(ours, run.id, NOON, with_scores=with_scores)
@@ -262,7 +262,7 @@ async def test_what_a_run_came_to_stays_whatever_becomes_of_its_scores(evaluatin
     ours = project()
     run = a_run(ours, 3)
     await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(ours, NOON)
+    due = await evaluating.work_queue.dispatch(ours, NOON)
     for n, one in enumerate(due):
         await evaluating.finish(await evaluating.claim(one), BAD if n else GOOD)
     over = await evaluating.progress(run)
@@ -294,7 +294,7 @@ async def test_a_target_in_flight_counts_with_its_scores_as_they_are(evaluating)
     await evaluating.begun(run, work_of(run))
     assert (await evaluating.progress(run)).tally == Tally(pending=4)
     claim = await evaluating.claim_next(ours)
-    assert await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], BAD, NOON)
     tally = Tally(pending=3, failed=1, codes={"rate_limited": 1})
     assert (await evaluating.progress(run)).tally == tally
     scores = [one for one in await evaluating.scores(run) if one.code]

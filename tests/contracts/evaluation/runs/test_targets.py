@@ -111,7 +111,7 @@ async def test_a_trace_is_read_whole(evaluating):
         output=b'"answer"',
     )
     await fill(evaluating.plane, ours, sent)
-    found = await evaluating.targets.subject(ours, sent.id)
+    found = await evaluating.targets.load_trace(ours, sent.id)
     assert found == EvaluatedTrace(await evaluating.plane.traces.get(ours, sent.id))
 
 
@@ -119,7 +119,7 @@ async def test_a_trace_that_is_gone_fails(evaluating):
     ours, theirs, sent = project(), project(), trace()
     await fill(evaluating.plane, theirs, sent)
     for one in (sent.id, trace_id()):
-        found = await evaluating.targets.subject(ours, one)
+        found = await evaluating.targets.load_trace(ours, one)
         assert found == Failed(FailCode.TARGET_GONE)
 
 
@@ -128,8 +128,8 @@ async def test_a_trace_with_too_many_spans_is_skipped(evaluating):
     most = trace(*(span() for _ in range(SPANS_MAX)))
     more = trace(*(span() for _ in range(SPANS_MAX + 1)))
     await fill(evaluating.plane, ours, most, more)
-    assert isinstance(await evaluating.targets.subject(ours, most.id), EvaluatedTrace)
-    found = await evaluating.targets.subject(ours, more.id)
+    assert isinstance(await evaluating.targets.load_trace(ours, most.id), EvaluatedTrace)
+    found = await evaluating.targets.load_trace(ours, more.id)
     assert found == Skipped(SkipCode.TRACE_TOO_LARGE)
 
 
@@ -152,7 +152,7 @@ async def test_a_subject_knows_the_outputs_before_it_in_its_session(evaluating):
     await fill(evaluating.plane, project(), trace(session_id="s", output=b'"theirs"'))
 
     async def earlier(of):
-        found = await evaluating.targets.subject(ours, of.id)
+        found = await evaluating.targets.load_trace(ours, of.id)
         assert isinstance(found, EvaluatedTrace)
         return list(found.earlier_outputs)
 
@@ -169,7 +169,7 @@ async def test_an_earlier_output_may_stand_in_a_span(evaluating):
     before = trace(told, session_id="s")
     after = trace(session_id="s", started_at=at(1))
     await fill(evaluating.plane, ours, before, after)
-    found = await evaluating.targets.subject(ours, after.id)
+    found = await evaluating.targets.load_trace(ours, after.id)
     assert found.earlier_outputs == ["hello"]
 
 
@@ -181,7 +181,7 @@ async def test_an_earlier_trace_with_too_many_spans_is_read_without_them(evaluat
     spoken = trace(*roots, *inner, session_id="s", started_at=at(1), output=b'"of its own"')
     after = trace(session_id="s", started_at=at(2))
     await fill(evaluating.plane, ours, large, spoken, after)
-    found = await evaluating.targets.subject(ours, after.id)
+    found = await evaluating.targets.load_trace(ours, after.id)
     assert found.earlier_outputs == ["", "of its own"]
 
 
@@ -191,8 +191,8 @@ async def test_the_traces_of_a_session_in_their_order(evaluating):
     await fill(evaluating.plane, ours, *reversed(sent), trace(session_id="t"), trace())
     await fill(evaluating.plane, project(), trace(session_id="s"))
     meant = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
-    assert await evaluating.targets.traces_of(ours, "s") == meant
-    assert await evaluating.targets.traces_of(ours, "nobody's") == []
+    assert await evaluating.targets.session_traces(ours, "s") == meant
+    assert await evaluating.targets.session_traces(ours, "nobody's") == []
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ async def test_of_a_session_that_is_too_large_one_trace_too_many_is_told(evaluat
     ours = project()
     sent = [trace(session_id="s", started_at=at(n)) for n in range(SESSION_TRACES_MAX + 2)]
     await fill(evaluating.plane, ours, *sent)
-    found = await evaluating.targets.traces_of(ours, "s")
+    found = await evaluating.targets.session_traces(ours, "s")
     assert found == [one.id for one in sent[: SESSION_TRACES_MAX + 1]]
 
 
@@ -210,5 +210,5 @@ async def test_nothing_of_a_removed_project_is_found(evaluating):
     await evaluating.remove(ours)
     assert await evaluating.targets.traces(ours, TraceSelection(), MANY) == []
     assert await evaluating.targets.sessions(ours, SessionSelection(), MANY) == []
-    assert await evaluating.targets.traces_of(ours, "s") == []
-    assert await evaluating.targets.subject(ours, sent.id) == Failed(FailCode.TARGET_GONE)
+    assert await evaluating.targets.session_traces(ours, "s") == []
+    assert await evaluating.targets.load_trace(ours, sent.id) == Failed(FailCode.TARGET_GONE)

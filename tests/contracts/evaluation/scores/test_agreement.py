@@ -1,4 +1,4 @@
-"""Contract of Labels, run against every adapter. Any history: test_scores_histories.py."""
+"""Contract of HumanLabels, run against every adapter. Any history: test_scores_histories.py."""
 
 import asyncio
 import json
@@ -96,7 +96,7 @@ def offered(labels, ours):
 
     async def offered(limit=12, *, threshold=0.5, seed=SEED, of=None):
         known = {one: n for n, one in enumerate(traces(ours))}
-        found = await labels.offered(of or ours, "m", threshold, seed, limit)
+        found = await labels.annotation_queue(of or ours, "m", threshold, seed, limit)
         return [(known[one.score.trace_id], one.why) for one in found]
 
     return offered
@@ -285,7 +285,7 @@ async def test_of_a_trace_the_newest_score_is_offered_with_all_that_it_says(labe
     newest = await judge(0, "0.9", 2, "g", reason="because")
     await judge(0, None, 3, outcome=FAILED)
     await judge(1, "true", data_type=DataType.BOOLEAN)
-    [found] = await labels.offered(ours, "m", 0.5, SEED, 10)
+    [found] = await labels.annotation_queue(ours, "m", 0.5, SEED, 10)
     assert (found.score, found.why) == (newest, SelectionReason.UNCERTAIN)
 
 

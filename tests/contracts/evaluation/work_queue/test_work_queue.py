@@ -1,4 +1,4 @@
-"""Contract of Assignments, run against every adapter."""
+"""Contract of WorkQueue, run against every adapter."""
 
 import uuid
 from dataclasses import replace
@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 
 from application.evaluation.ports.work_queue import (
+    ANNOUNCE_TIMEOUT,
     ATTEMPTS_MAX,
-    LATELY,
     LEASE,
-    PLANNED_AT_ONCE,
-    UNHEARD,
+    PLANNED_TARGETS_BATCH,
+    RENEW_DEBOUNCE,
     SignalKey,
 )
-from application.jobs import RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, PlanRunJob
 from domain.evaluation.runs.run import RunStatus, Tally, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import (
@@ -53,7 +53,7 @@ async def test_planning_writes_a_row_a_pair_and_sets_the_run_going(evaluating):
     work = [WorkItem(str(known.id), METRICS), WorkItem(target(run, 7), METRICS[1:])]
     await evaluating.runs.create(run, work)
     assert await evaluating.scores(run) == []
-    assert not await evaluating.assignments.plan(ours, run.id, later(seconds=3))
+    assert not await evaluating.work_queue.plan(ours, run.id, later(seconds=3))
     assert (await evaluating.run(run)).status is RUNNING
     scores = await evaluating.scores(run)
     assert {(str(one.trace_id), one.name, one.id, one.environment) for one in scores} == {
@@ -74,25 +74,25 @@ async def test_a_session_run_has_rows_of_sessions(evaluating):
 
 
 async def test_a_large_run_is_planned_in_pieces_and_runs_after_the_last(evaluating):
-    run = a_run(project(), PLANNED_AT_ONCE + 1, metrics=METRICS[:1])
+    run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
-    assert await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert (await evaluating.run(run)).status is PENDING
-    assert (await evaluating.progress(run)).tally.pending == PLANNED_AT_ONCE
-    assert await evaluating.assignments.dispatch(run.project_id, NOON) == []
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert (await evaluating.progress(run)).tally.pending == PLANNED_TARGETS_BATCH
+    assert await evaluating.work_queue.dispatch(run.project_id, NOON) == []
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert (await evaluating.run(run)).status is RUNNING
     assert (await evaluating.progress(run)).tally.pending == run.targets
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
 
 
 async def test_there_is_nothing_to_plan_in_a_run_that_is_gone_or_of_others(evaluating):
     run = a_run(project())
     await evaluating.runs.create(run, work_of(run))
-    assert not await evaluating.assignments.plan(project(), run.id, NOON)
+    assert not await evaluating.work_queue.plan(project(), run.id, NOON)
     assert (await evaluating.run(run)).status is PENDING
     await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
-    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert await evaluating.scores(run) == []
 
 
@@ -103,16 +103,16 @@ async def test_a_project_has_no_more_in_flight_than_its_window(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 3)
     await evaluating.begun(run, work_of(run))
-    first = await evaluating.assignments.dispatch(ours, NOON)
+    first = await evaluating.work_queue.dispatch(ours, NOON)
     assert [one.target for one in first] == [target(run, n) for n in range(WINDOW)]
-    assert await evaluating.assignments.dispatch(ours, NOON) == []
+    assert await evaluating.work_queue.dispatch(ours, NOON) == []
     claims = [await evaluating.claim(one) for one in first]
-    assert await evaluating.assignments.dispatch(ours, NOON) == []
+    assert await evaluating.work_queue.dispatch(ours, NOON) == []
     # The next ones come in place of those that are closed.
     assert [one.target for one in await evaluating.finish(claims[1])] == [target(run, WINDOW)]
     other = a_run(project(), 1)  # whose project has a window of its own
     await evaluating.begun(other, work_of(other))
-    assert len(await evaluating.assignments.dispatch(other.project_id, NOON)) == 1
+    assert len(await evaluating.work_queue.dispatch(other.project_id, NOON)) == 1
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_a_session_waits_for_a_model_where_one_of_its_signals_does(
     of = {"metrics": (metric,), "signal_weights": weights, "model": "openai/m"}
     run = a_run(project(), 1, **SESSIONS | of)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     assert due.asks_judge is asks_judge
 
 
@@ -138,7 +138,7 @@ async def test_runs_of_a_project_take_turns(evaluating):
     ours = project()
     large, small = a_run(ours, 9), a_run(ours, 2, created_at=later(seconds=1))
     await evaluating.begun(large, work_of(large))
-    first = await evaluating.assignments.dispatch(ours, NOON)
+    first = await evaluating.work_queue.dispatch(ours, NOON)
     await evaluating.begun(small, work_of(small))
     order = [
         (due.run, due.target)
@@ -154,7 +154,7 @@ async def test_of_two_runs_that_begin_together_each_gets_a_part_of_the_window(ev
     runs = [a_run(ours, 9, created_at=later(seconds=n)) for n in range(2)]
     for run in runs:
         await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(ours, NOON)
+    due = await evaluating.work_queue.dispatch(ours, NOON)
     assert [one.run for one in due] == [runs[0].id, runs[1].id, runs[0].id]
 
 
@@ -173,8 +173,8 @@ async def test_an_announcement_tells_whether_a_model_may_be_waited_for(
 ):
     run = a_run(project(), 1, metrics=metrics, model=model)
     await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(run.project_id, NOON)
-    assert due == [TargetDue(run.project_id, run.id, target(run, 0), asks)]
+    due = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    assert due == [EvaluateTargetJob(run.project_id, run.id, target(run, 0), asks)]
 
 
 # --- claiming --------------------------------------------------------------------------------
@@ -183,13 +183,13 @@ async def test_an_announcement_tells_whether_a_model_may_be_waited_for(
 async def test_what_is_claimed_is_nobody_elses_until_the_lease_runs_out(evaluating):
     ours = project()
     run = await evaluating.begun(first := a_run(ours), work_of(first))
-    [due, other] = await evaluating.assignments.dispatch(ours, NOON)
+    [due, other] = await evaluating.work_queue.dispatch(ours, NOON)
     claim = await evaluating.claim(due)
     assert (claim.run, claim.target, claim.metrics, claim.attempt) == (run, due.target, METRICS, 1)
 
     async def again(**period):
         at = later(**period)
-        return await evaluating.assignments.claim(ours, run.id, due.target, at)
+        return await evaluating.work_queue.claim(ours, run.id, due.target, at)
 
     assert await again() is None
     assert await again(seconds=LEASE.total_seconds() - 1) is None
@@ -204,45 +204,45 @@ async def test_what_waits_for_its_turn_is_not_given(evaluating):
     await evaluating.runs.create(run, work_of(run))
     for planned in (False, True):
         if planned:
-            await evaluating.assignments.plan(run.project_id, run.id, NOON)
+            await evaluating.work_queue.plan(run.project_id, run.id, NOON)
         for one in (target(run, 0), target(run, 9), "no such thing"):
-            assert await evaluating.assignments.claim(run.project_id, run.id, one, NOON) is None
-    [due, _] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    assert await evaluating.assignments.claim(project(), run.id, due.target, NOON) is None
+            assert await evaluating.work_queue.claim(run.project_id, run.id, one, NOON) is None
+    [due, _] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    assert await evaluating.work_queue.claim(project(), run.id, due.target, NOON) is None
     assert (await evaluating.claim(due)).attempt == 1
 
 
 async def test_only_what_is_open_is_claimed_again(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim = await evaluating.claim(due)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
     again = await evaluating.claim(due, later(minutes=2))
     assert (again.metrics, again.attempt) == (METRICS[1:], 2)
-    assert await evaluating.assignments.record(again, METRICS[1], GOOD, later(minutes=2))
+    assert await evaluating.work_queue.record(again, METRICS[1], GOOD, later(minutes=2))
     last = await evaluating.claim(due, later(minutes=4))
     assert last.metrics == ()
-    await evaluating.assignments.close(last, later(minutes=4))
+    await evaluating.work_queue.close(last, later(minutes=4))
     assert (await evaluating.run(run)).status is COMPLETED
 
 
 async def test_a_target_that_kills_its_workers_is_buried(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    dead, now = await evaluating.assignments.dead(), NOON
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    dead, now = await evaluating.work_queue.count_dead(), NOON
     for n in range(ATTEMPTS_MAX):
         assert (await evaluating.claim(due, now)).attempt == n + 1
         now += LEASE
-    last = await evaluating.assignments.claim(due.project, due.run, due.target, now)
+    last = await evaluating.work_queue.claim(due.project, due.run, due.target, now)
     assert last is None
     over = await evaluating.progress(run)
     assert (over.run.status, over.run.completed_at) == (FAILED, now)
     assert over.tally == Tally(evaluated=1, failed=2, codes={"internal": 2})
-    assert await evaluating.assignments.dead() == dead + 1
+    assert await evaluating.work_queue.count_dead() == dead + 1
     await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
-    assert await evaluating.assignments.dead() == dead
+    assert await evaluating.work_queue.count_dead() == dead
 
 
 # --- what it comes to ------------------------------------------------------------------------
@@ -253,9 +253,9 @@ async def test_a_score_is_written_once_and_in_place(evaluating):
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, later(seconds=9))
-    assert not await evaluating.assignments.record(claim, METRICS[0], BAD, later(seconds=10))
-    assert not await evaluating.assignments.record(claim, "coherence", GOOD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, later(seconds=9))
+    assert not await evaluating.work_queue.record(claim, METRICS[0], BAD, later(seconds=10))
+    assert not await evaluating.work_queue.record(claim, "coherence", GOOD, NOON)
     score = (await evaluating.scores(run))[0]
     assert score == before.with_outcome(GOOD, later(seconds=9))
     assert (score.value, score.judge_kind, score.created_at) == ("0.75", "measured", NOON)
@@ -275,7 +275,7 @@ async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
-    assert await evaluating.assignments.record(claim, METRICS[0], outcome, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], outcome, NOON)
     assert (await evaluating.scores(run))[0] == before.with_outcome(outcome, NOON)
 
 
@@ -285,13 +285,13 @@ async def test_several_are_written_together_but_for_what_is_there(evaluating):
     claim = await evaluating.claim_next(run.project_id)
     first, second = await evaluating.scores(run)
     outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
-    assert await evaluating.assignments.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
-    assert await evaluating.assignments.record_all(claim, outcomes, NOON) == 1
+    assert await evaluating.work_queue.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
+    assert await evaluating.work_queue.record_all(claim, outcomes, NOON) == 1
     assert await evaluating.scores(run) == [
         first.with_outcome(GOOD, NOON),
         second.with_outcome(GOOD, NOON),
     ]
-    assert await evaluating.assignments.record_all(claim, {}, NOON) == 0
+    assert await evaluating.work_queue.record_all(claim, {}, NOON) == 0
 
 
 async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
@@ -301,7 +301,7 @@ async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
     before = await evaluating.scores(run)
     odd = Scored(0.5, "", {"label": float("nan")})
     with pytest.raises(ValueError, match="JSON"):
-        await evaluating.assignments.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
+        await evaluating.work_queue.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
     assert await evaluating.scores(run) == before
 
 
@@ -314,8 +314,8 @@ async def test_what_a_person_wrote_stays(evaluating):
     edited = await change(run.project_id, waiting.id, CORRECTED, NOON, None)
     remark = ScoreChange(reason="wait", metadata=b'{"a":1}')
     remarked = await change(run.project_id, remarked.id, remark, NOON, None)
-    assert not await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
-    assert await evaluating.assignments.record(claim, METRICS[1], BAD, NOON)
+    assert not await evaluating.work_queue.record(claim, METRICS[0], BAD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[1], BAD, NOON)
     assert await evaluating.scores(run) == [edited, remarked.with_outcome(BAD, NOON)]
 
 
@@ -335,51 +335,51 @@ async def test_what_a_person_remarked_stays_where_a_run_is_cancelled(evaluating)
 async def test_a_metric_that_is_finished_renews_the_lease(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim, almost = await evaluating.claim(due), LEASE - timedelta(seconds=1)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON + almost)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON + almost)
     again = (due.project, due.run, due.target)
-    assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
-    second = await evaluating.assignments.claim(*again, NOON + almost + LEASE)
+    assert await evaluating.work_queue.claim(*again, NOON + LEASE) is None
+    second = await evaluating.work_queue.claim(*again, NOON + almost + LEASE)
     assert second is not None
     # Who has lost the target doesn't renew it for the other.
     late = NOON + almost + 2 * LEASE
-    assert await evaluating.assignments.record(claim, METRICS[1], GOOD, late)
-    assert await evaluating.assignments.claim(*again, late) is not None
+    assert await evaluating.work_queue.record(claim, METRICS[1], GOOD, late)
+    assert await evaluating.work_queue.claim(*again, late) is not None
 
 
 async def test_a_lease_that_was_given_lately_is_not_given_anew(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
-    soon = NOON + LATELY - timedelta(microseconds=1)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, soon)
+    soon = NOON + RENEW_DEBOUNCE - timedelta(microseconds=1)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, soon)
     again = (run.project_id, run.id, claim.target)
-    assert await evaluating.assignments.claim(*again, NOON + LEASE) is not None
+    assert await evaluating.work_queue.claim(*again, NOON + LEASE) is not None
 
 
 async def test_closing_ends_a_run_with_its_last_target(evaluating):
     run = a_run(project())
     await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(run.project_id, NOON)
+    due = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claims = [await evaluating.claim(one) for one in due]
     await evaluating.finish(claims[0], BAD)
     assert (await evaluating.run(run)).status is RUNNING
-    assert await evaluating.assignments.is_live(claims[1])
+    assert await evaluating.work_queue.is_live(claims[1])
     await evaluating.finish(claims[1], BAD, later(seconds=7))
     over = await evaluating.progress(run)
     assert over.tally == Tally(evaluated=2, failed=4, codes={"rate_limited": 4})
     assert over.run == run.started().settled(over.tally, later(seconds=7))
     assert over.run.status is FAILED
-    assert not await evaluating.assignments.is_live(claims[1])
+    assert not await evaluating.work_queue.is_live(claims[1])
 
 
 async def test_closing_leaves_nothing_open(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
-    await evaluating.assignments.close(claim, later(seconds=1))
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
+    await evaluating.work_queue.close(claim, later(seconds=1))
     scores = await evaluating.scores(run)
     assert [(one.outcome.value, one.code) for one in scores] == [
         ("scored", None),
@@ -391,15 +391,15 @@ async def test_closing_leaves_nothing_open(evaluating):
 async def test_who_has_lost_a_target_cannot_close_or_postpone_it(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     lost = await evaluating.claim(due)
     claim = await evaluating.claim(due, NOON + LEASE)
-    assert await evaluating.assignments.close(lost, NOON + LEASE) == ()
-    await evaluating.assignments.postpone(lost, NOON, FailCode.QUOTA, NOON + LEASE)
+    assert await evaluating.work_queue.close(lost, NOON + LEASE) == ()
+    await evaluating.work_queue.postpone(lost, NOON, FailCode.QUOTA, NOON + LEASE)
     assert (await evaluating.progress(run)).tally == Tally(pending=2)
     await evaluating.finish(claim)
     assert (await evaluating.run(run)).status is COMPLETED
-    assert await evaluating.assignments.close(claim, NOON) == ()
+    assert await evaluating.work_queue.close(claim, NOON) == ()
 
 
 async def test_a_target_whose_trace_was_removed_is_finished_without_scores(evaluating):
@@ -409,8 +409,8 @@ async def test_a_target_whose_trace_was_removed_is_finished_without_scores(evalu
     await evaluating.begun(run, [WorkItem(str(known.id), METRICS)])
     claim = await evaluating.claim_next(ours)
     await evaluating.plane.traces.delete(ours, [known.id])
-    assert not await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
-    await evaluating.assignments.close(claim, NOON)
+    assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
+    await evaluating.work_queue.close(claim, NOON)
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally) == (COMPLETED, Tally(evaluated=1))
 
@@ -422,15 +422,15 @@ async def test_what_is_postponed_is_claimed_when_it_is_due(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 1)
     await evaluating.begun(run, work_of(run))
-    due = (await evaluating.assignments.dispatch(ours, NOON))[0]
+    due = (await evaluating.work_queue.dispatch(ours, NOON))[0]
     claim = await evaluating.claim(due)
-    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
     until = later(minutes=10)
-    await evaluating.assignments.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
     early = until - timedelta(seconds=1)
     again = (due.project, due.run, due.target)
-    assert await evaluating.assignments.claim(*again, early) is None
-    assert await evaluating.assignments.dispatch(ours, early) == []  # it keeps its place
+    assert await evaluating.work_queue.claim(*again, early) is None
+    assert await evaluating.work_queue.dispatch(ours, early) == []  # it keeps its place
     second = await evaluating.claim(due, until)
     assert (second.metrics, second.attempt) == (METRICS[1:], 2)
 
@@ -438,15 +438,15 @@ async def test_what_is_postponed_is_claimed_when_it_is_due(evaluating):
 async def test_after_the_last_attempt_it_is_buried_instead(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    dead = await evaluating.assignments.dead()
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    dead = await evaluating.work_queue.count_dead()
     for _ in range(ATTEMPTS_MAX):
         claim = await evaluating.claim(due)
-        await evaluating.assignments.postpone(claim, NOON, FailCode.PROVIDER_ERROR, NOON)
-    assert await evaluating.assignments.claim(due.project, due.run, due.target, NOON) is None
+        await evaluating.work_queue.postpone(claim, NOON, FailCode.PROVIDER_ERROR, NOON)
+    assert await evaluating.work_queue.claim(due.project, due.run, due.target, NOON) is None
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.codes) == (FAILED, {"provider_error": 2})
-    assert await evaluating.assignments.dead() == dead + 1
+    assert await evaluating.work_queue.count_dead() == dead + 1
 
 
 async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first_reason(
@@ -454,12 +454,12 @@ async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first
 ):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim = await evaluating.claim(due)
-    await evaluating.assignments.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
     for n in range(ATTEMPTS_MAX):
         again = (due.project, due.run, due.target)
-        await evaluating.assignments.claim(*again, NOON + n * LEASE)
+        await evaluating.work_queue.claim(*again, NOON + n * LEASE)
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.codes) == (FAILED, {"rate_limited": 2})
 
@@ -469,57 +469,57 @@ async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first
 
 async def overdue(evaluating, ours, now):
     """Of one project: other tests share the database."""
-    return [one for one in await evaluating.assignments.overdue(now) if one.project == ours]
+    return [one for one in await evaluating.work_queue.requeue_overdue(now) if one.project == ours]
 
 
 async def test_a_run_that_nobody_plans_is_announced_again(evaluating):
     run = a_run(project())
-    ours, due = run.project_id, RunDue(run.project_id, run.id)
+    ours, due = run.project_id, PlanRunJob(run.project_id, run.id)
     await evaluating.runs.create(run, work_of(run))
-    assert await overdue(evaluating, ours, NOON + UNHEARD - timedelta(seconds=1)) == []
-    assert await overdue(evaluating, ours, NOON + UNHEARD) == [due]
-    assert await overdue(evaluating, ours, NOON + 1.5 * UNHEARD) == []
-    assert await overdue(evaluating, ours, NOON + 2 * UNHEARD) == [due]
+    assert await overdue(evaluating, ours, NOON + ANNOUNCE_TIMEOUT - timedelta(seconds=1)) == []
+    assert await overdue(evaluating, ours, NOON + ANNOUNCE_TIMEOUT) == [due]
+    assert await overdue(evaluating, ours, NOON + 1.5 * ANNOUNCE_TIMEOUT) == []
+    assert await overdue(evaluating, ours, NOON + 2 * ANNOUNCE_TIMEOUT) == [due]
 
 
 async def test_a_plan_that_was_interrupted_is_announced_again(evaluating):
-    run = a_run(project(), PLANNED_AT_ONCE + 1, metrics=METRICS[:1])
+    run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
-    await evaluating.assignments.plan(run.project_id, run.id, NOON + UNHEARD)
-    assert await overdue(evaluating, run.project_id, NOON + UNHEARD) == []
-    assert await overdue(evaluating, run.project_id, NOON + 2 * UNHEARD) == [
-        RunDue(run.project_id, run.id)
+    await evaluating.work_queue.plan(run.project_id, run.id, NOON + ANNOUNCE_TIMEOUT)
+    assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT) == []
+    assert await overdue(evaluating, run.project_id, NOON + 2 * ANNOUNCE_TIMEOUT) == [
+        PlanRunJob(run.project_id, run.id)
     ]
 
 
 async def test_a_message_that_was_lost_is_sent_again(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    assert await overdue(evaluating, run.project_id, NOON + UNHEARD / 2) == []
-    assert await overdue(evaluating, run.project_id, NOON + UNHEARD) == [due]
-    assert await overdue(evaluating, run.project_id, NOON + 1.5 * UNHEARD) == []
-    assert (await evaluating.claim(due, NOON + UNHEARD)).attempt == 1
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT / 2) == []
+    assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT) == [due]
+    assert await overdue(evaluating, run.project_id, NOON + 1.5 * ANNOUNCE_TIMEOUT) == []
+    assert (await evaluating.claim(due, NOON + ANNOUNCE_TIMEOUT)).attempt == 1
 
 
 async def test_the_target_of_a_worker_that_died_is_announced_again(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     lost = await evaluating.claim(due)
     assert await overdue(evaluating, run.project_id, NOON + LEASE / 2) == []
     assert await overdue(evaluating, run.project_id, NOON + LEASE) == [due]
-    assert await evaluating.assignments.close(lost, NOON + LEASE) == ()
+    assert await evaluating.work_queue.close(lost, NOON + LEASE) == ()
     assert (await evaluating.claim(due, NOON + LEASE)).attempt == 2
 
 
 async def test_what_was_postponed_is_announced_when_it_is_due(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     until = later(minutes=10)
     claim = await evaluating.claim(due)
-    await evaluating.assignments.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
     assert await overdue(evaluating, run.project_id, until - timedelta(seconds=1)) == []
     assert await overdue(evaluating, run.project_id, until) == [due]
 
@@ -538,20 +538,20 @@ async def test_it_is_told_for_how_long_the_oldest_thing_waits(evaluating):
     now, begin = NOON, NOON - age
 
     async def waits():
-        found = await evaluating.assignments.oldest_waiting(now)
+        found = await evaluating.work_queue.oldest_wait(now)
         return found is not None and found >= longest
 
     run = a_run(ours, 1, created_at=begin)
     await evaluating.runs.create(run, work_of(run))
-    assert await evaluating.assignments.oldest_waiting(now) == age
-    assert await evaluating.assignments.oldest_waiting(begin) == timedelta()
-    await evaluating.assignments.plan(ours, run.id, begin)
+    assert await evaluating.work_queue.oldest_wait(now) == age
+    assert await evaluating.work_queue.oldest_wait(begin) == timedelta()
+    await evaluating.work_queue.plan(ours, run.id, begin)
     assert not await waits()
-    [due] = await evaluating.assignments.dispatch(ours, begin)
+    [due] = await evaluating.work_queue.dispatch(ours, begin)
     assert await waits()
     claim = await evaluating.claim(due, begin)
-    assert await evaluating.assignments.oldest_waiting(now) == age - LEASE
-    await evaluating.assignments.postpone(claim, later(days=1), FailCode.RATE_LIMITED, begin)
+    assert await evaluating.work_queue.oldest_wait(now) == age - LEASE
+    await evaluating.work_queue.postpone(claim, later(days=1), FailCode.RATE_LIMITED, begin)
     assert not await waits()
     await evaluating.runs.delete(ours, run.id, now, with_scores=True)
 
@@ -562,22 +562,22 @@ async def test_nothing_is_done_for_a_removed_project(evaluating):
     run, pending = a_run(ours, 2), a_run(ours, 1)
     await evaluating.begun(run, work_of(run))
     await evaluating.runs.create(pending, work_of(pending))
-    [due, _] = await evaluating.assignments.dispatch(ours, NOON)
-    claim, dead = await evaluating.claim(due), await evaluating.assignments.dead()
+    [due, _] = await evaluating.work_queue.dispatch(ours, NOON)
+    claim, dead = await evaluating.claim(due), await evaluating.work_queue.count_dead()
     await evaluating.remove(ours)
-    again, assignments = later(days=1), evaluating.assignments
-    assert not await assignments.is_live(claim)
-    assert not await assignments.record(claim, METRICS[0], GOOD, NOON)
-    await assignments.record_signal(claim, signal_of(run, known, "confidence"), NOON)
-    await assignments.renew(claim, NOON)
-    await assignments.postpone(claim, NOON, FailCode.QUOTA, NOON)
-    assert await assignments.close(claim, NOON) == ()
-    assert await assignments.claim(ours, run.id, due.target, again) is None
-    assert await assignments.dispatch(ours, again) == []
-    assert not await assignments.plan(ours, pending.id, again)
-    assert await assignments.signals(ours, known.id, {"confidence": KEY}) == []
+    again, work_queue = later(days=1), evaluating.work_queue
+    assert not await work_queue.is_live(claim)
+    assert not await work_queue.record(claim, METRICS[0], GOOD, NOON)
+    await work_queue.record_signal(claim, signal_of(run, known, "confidence"), NOON)
+    await work_queue.renew(claim, NOON)
+    await work_queue.postpone(claim, NOON, FailCode.QUOTA, NOON)
+    assert await work_queue.close(claim, NOON) == ()
+    assert await work_queue.claim(ours, run.id, due.target, again) is None
+    assert await work_queue.dispatch(ours, again) == []
+    assert not await work_queue.plan(ours, pending.id, again)
+    assert await work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     assert await overdue(evaluating, ours, again) == []
-    assert await assignments.dead() == dead
+    assert await work_queue.count_dead() == dead
 
 
 # --- signals ---------------------------------------------------------------------------------
@@ -596,7 +596,7 @@ async def test_a_signal_is_added_once_while_the_run_is_going_and_its_trace_there
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1, **SESSIONS)
     await evaluating.begun(run, work_of(run))
-    claim, add = await evaluating.claim_next(ours), evaluating.assignments.record_signal
+    claim, add = await evaluating.claim_next(ours), evaluating.work_queue.record_signal
     first = measured(run, known)
     await add(claim, first, NOON)
     await add(claim, measured(run, known, value=0.9), NOON)
@@ -614,23 +614,23 @@ async def test_a_signal_renews_the_lease(evaluating):
     run = a_run(ours, 1, **SESSIONS)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(ours)
-    await evaluating.assignments.record_signal(claim, measured(run, known), NOON + LEASE / 2)
+    await evaluating.work_queue.record_signal(claim, measured(run, known), NOON + LEASE / 2)
     again = (ours, run.id, "s0")
-    assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
-    assert await evaluating.assignments.claim(*again, NOON + 1.5 * LEASE) is not None
+    assert await evaluating.work_queue.claim(*again, NOON + LEASE) is None
+    assert await evaluating.work_queue.claim(*again, NOON + 1.5 * LEASE) is not None
 
 
 async def test_a_lease_is_renewed_where_nothing_is_written(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
-    await evaluating.assignments.renew(claim, NOON + LEASE / 2)
-    assert await evaluating.assignments.claim(*again, claim.target, NOON + LEASE) is None
+    await evaluating.work_queue.renew(claim, NOON + LEASE / 2)
+    assert await evaluating.work_queue.claim(*again, claim.target, NOON + LEASE) is None
     assert "pending" in (await evaluating.outcomes(run)).values()
-    assert await evaluating.assignments.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
+    assert await evaluating.work_queue.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
     # Who has lost the target doesn't renew it for the other.
-    await evaluating.assignments.renew(claim, NOON + 2.5 * LEASE)
-    assert await evaluating.assignments.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
+    await evaluating.work_queue.renew(claim, NOON + 2.5 * LEASE)
+    assert await evaluating.work_queue.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
 
 
 async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(evaluating):
@@ -640,16 +640,16 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     for run in runs:
         await evaluating.begun(run, work_of(run))
     claims = [
-        await evaluating.claim(one) for one in await evaluating.assignments.dispatch(ours, NOON)
+        await evaluating.claim(one) for one in await evaluating.work_queue.dispatch(ours, NOON)
     ]
     by_run = {claim.run.id: claim for claim in claims}
 
     async def add(n, score):
-        await evaluating.assignments.record_signal(by_run[runs[n].id], score, NOON)
+        await evaluating.work_queue.record_signal(by_run[runs[n].id], score, NOON)
         return score
 
     async def found(**wanted):
-        scores = await evaluating.assignments.signals(ours, known.id, wanted)
+        scores = await evaluating.work_queue.find_signals(ours, known.id, wanted)
         return {one.name: one for one in scores}
 
     assert await found(confidence=KEY) == {}
@@ -674,7 +674,7 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     assert [one.value for one in (await found(confidence=KEY)).values()] == ["0.3"]
     await evaluating.trace_scores.change(ours, newer.id, CORRECTED, NOON, None)
     assert await found(confidence=KEY) == {"confidence": older}
-    assert await evaluating.assignments.signals(project(), known.id, both) == []
+    assert await evaluating.work_queue.find_signals(project(), known.id, both) == []
 
 
 @pytest.mark.parametrize(
@@ -707,7 +707,7 @@ async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
         "updated_at": NOON,
     }
     await evaluating.trace_scores.add(TraceScore(**plain | said))
-    assert await evaluating.assignments.signals(ours, known.id, {"confidence": KEY}) == []
+    assert await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     await evaluating.trace_scores.add(TraceScore(**plain | {"id": ScoreId(uuid.uuid4())}))
-    found = await evaluating.assignments.signals(ours, known.id, {"confidence": KEY})
+    found = await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY})
     assert len(found) == 1

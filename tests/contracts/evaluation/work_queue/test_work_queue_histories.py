@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
-from application.evaluation.ports.work_queue import LEASE, UNHEARD, Claim
-from application.jobs import Job, RunDue, TargetDue
+from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE, Claim
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.errors import Failure
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
         self.told: list[Job] = []
         self.claims: list[Claim] = []
         self.measured = set[tuple[RunId, str, str]]()
-        self.buried = self.runner.run(self.postgres.assignments.dead())
+        self.buried = self.runner.run(self.postgres.work_queue.count_dead())
         self.create(0, 3, TargetType.TRACE, 3)
         self.plan(0)
 
@@ -140,7 +140,7 @@ class Histories(RuleBasedStateMachine):
         )
         self.both(lambda to: to.runs.create(run, work))
         self.runs.append(run)
-        self.told.append(RunDue(run.project_id, run.id))
+        self.told.append(PlanRunJob(run.project_id, run.id))
 
     @rule(which=some)
     def create_again(self, which: int) -> None:
@@ -151,7 +151,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=some)
     def plan(self, which: int) -> None:
         if run := self._one(self.runs, which):
-            self.both(lambda to: to.assignments.plan(run.project_id, run.id, self.now))
+            self.both(lambda to: to.work_queue.plan(run.project_id, run.id, self.now))
 
     @rule(which=some, really=st.booleans())
     def cancel(self, which: int, really: bool) -> None:
@@ -170,15 +170,15 @@ class Histories(RuleBasedStateMachine):
 
     @rule(of=st.sampled_from([0, 0, 1]))
     def dispatch(self, of: int) -> None:
-        self.told += self.both(lambda to: to.assignments.dispatch(self.projects[of], self.now))
+        self.told += self.both(lambda to: to.work_queue.dispatch(self.projects[of], self.now))
 
     @rule(which=some)
     def claim(self, which: int) -> None:
         """By a message that may be the second of its kind, or late."""
-        targets = [one for one in self.told if isinstance(one, TargetDue)]
+        targets = [one for one in self.told if isinstance(one, EvaluateTargetJob)]
         if due := self._one(targets, which):
             key = (due.project, due.run, due.target, self.now)
-            if claim := self.both(lambda to: to.assignments.claim(*key)):
+            if claim := self.both(lambda to: to.work_queue.claim(*key)):
                 self.claims.append(claim)
 
     @rule(which=some, metric=st.integers(0, 1), outcome=outcomes)
@@ -190,7 +190,7 @@ class Histories(RuleBasedStateMachine):
             self._record(claim, name, outcome)
 
     def _record(self, claim: Claim, metric: str, outcome: Outcome) -> None:
-        if self.both(lambda to: to.assignments.record(claim, metric, outcome, self.now)):
+        if self.both(lambda to: to.work_queue.record(claim, metric, outcome, self.now)):
             pair = (claim.run.id, claim.target, metric)
             assert pair not in self.measured
             self.measured.add(pair)
@@ -201,23 +201,23 @@ class Histories(RuleBasedStateMachine):
         if claim is not None and claim.run.target_type is TargetType.SESSION:
             signal = signal_of(claim.run, self.settled[of], "confidence", self.now)
             score = signal.with_outcome(outcome, self.now)
-            self.both(lambda to: to.assignments.record_signal(claim, score, self.now))
+            self.both(lambda to: to.work_queue.record_signal(claim, score, self.now))
 
     @rule(which=some)
     def renew(self, which: int) -> None:
         if claim := self._one(self.claims, which):
-            self.both(lambda to: to.assignments.renew(claim, self.now))
+            self.both(lambda to: to.work_queue.renew(claim, self.now))
 
     @rule(which=some)
     def close(self, which: int) -> None:
         if claim := self._one(self.claims, which):
-            self.told += self.both(lambda to: to.assignments.close(claim, self.now))
+            self.told += self.both(lambda to: to.work_queue.close(claim, self.now))
 
     @rule(which=some, seconds=waits, code=codes)
     def postpone(self, which: int, seconds: int, code: FailCode) -> None:
         if claim := self._one(self.claims, which):
             until = self.now + timedelta(seconds=seconds)
-            self.both(lambda to: to.assignments.postpone(claim, until, code, self.now))
+            self.both(lambda to: to.work_queue.postpone(claim, until, code, self.now))
 
     # --- time, people, upkeep ---
 
@@ -242,7 +242,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def overdue(self) -> None:
         async def act(to: Evaluating) -> list[Job]:
-            return self._ours(list(await to.assignments.overdue(self.now)))
+            return self._ours(list(await to.work_queue.requeue_overdue(self.now)))
 
         self.told += self.both(act)
 
@@ -255,7 +255,7 @@ class Histories(RuleBasedStateMachine):
     def every_read_agrees(self) -> None:
         async def read(to: Evaluating) -> Any:
             """What can be read of all of it, each run with its scores."""
-            found: list[Any] = [await to.assignments.is_live(one) for one in self.claims[-2:]]
+            found: list[Any] = [await to.work_queue.is_live(one) for one in self.claims[-2:]]
             for of in self.projects:
                 for kind in TargetType:
                     page = await to.runs.page(of, kind, None, ALL)
@@ -272,8 +272,8 @@ class Histories(RuleBasedStateMachine):
         self.both(read)
         for of in self.projects:
             assert self.runner.run(self.pool.fetchval(IN_FLIGHT, of)) <= WINDOW
-        dead = self.runner.run(self.postgres.assignments.dead())
-        assert dead - self.buried == self.runner.run(self.model.assignments.dead())
+        dead = self.runner.run(self.postgres.work_queue.count_dead())
+        assert dead - self.buried == self.runner.run(self.model.work_queue.count_dead())
 
     def teardown(self) -> None:
         """Whatever was lost, upkeep brings every run to its end; then nothing is left."""
@@ -282,7 +282,7 @@ class Histories(RuleBasedStateMachine):
         for _ in range(LAPS_MAX):
             if all(self._is_over(run) for run in self.runs):
                 break
-            self.now += max(LEASE, UNHEARD, timedelta(minutes=10))
+            self.now += max(LEASE, ANNOUNCE_TIMEOUT, timedelta(minutes=10))
             self.told = []
             self.overdue()
             for job in list(self.told):
@@ -298,15 +298,15 @@ class Histories(RuleBasedStateMachine):
         return isinstance(found, type) or is_over(found.run)
 
     def _do(self, job: Job) -> None:
-        if isinstance(job, RunDue):
-            self.both(lambda to: to.assignments.plan(job.project, job.run, self.now))
+        if isinstance(job, PlanRunJob):
+            self.both(lambda to: to.work_queue.plan(job.project, job.run, self.now))
             return
         key = (job.project, job.run, job.target, self.now)
-        if (claim := self.both(lambda to: to.assignments.claim(*key))) is None:
+        if (claim := self.both(lambda to: to.work_queue.claim(*key))) is None:
             return
         for metric in claim.metrics:
             self._record(claim, metric, Failed(FailCode.INTERNAL))
-        self.both(lambda to: to.assignments.close(claim, self.now))
+        self.both(lambda to: to.work_queue.close(claim, self.now))
 
 
 async def opened_over(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluating]:

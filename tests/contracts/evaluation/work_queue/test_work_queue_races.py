@@ -7,9 +7,9 @@ import pytest
 
 from adapters.postgres.database.pool import Engine, PoolSettings, opened
 from adapters.postgres.evaluation.runs.runs import PostgresRuns
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from application.evaluation.ports.work_queue import LEASE
-from application.jobs import TargetDue
+from application.jobs import EvaluateTargetJob
 from domain.errors import Conflict, Failure, NotFound
 from domain.evaluation.runs.run import RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode
@@ -53,8 +53,8 @@ async def evaluating(evaluating, adapter):
 async def test_of_two_workers_with_one_message_one_has_the_target(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
-    claim = evaluating.assignments.claim
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    claim = evaluating.work_queue.claim
     claims = await asyncio.gather(
         *(claim(due.project, due.run, due.target, NOON) for _ in range(6))
     )
@@ -65,15 +65,15 @@ async def test_of_two_workers_with_one_target_each_pair_is_written_once(evaluati
     """The first was slow: its lease ran out, and it goes on all the same."""
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
-    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claims = [await evaluating.claim(due), await evaluating.claim(due, NOON + LEASE)]
-    record = evaluating.assignments.record
+    record = evaluating.work_queue.record
     written = await asyncio.gather(
         *(record(one, metric, GOOD, NOON) for metric in METRICS for one in claims * 3)
     )
     assert sum(written) == len(METRICS)
     assert len(await evaluating.scores(run)) == len(METRICS)
-    await asyncio.gather(*(evaluating.assignments.close(one, NOON) for one in claims * 2))
+    await asyncio.gather(*(evaluating.work_queue.close(one, NOON) for one in claims * 2))
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.scored) == (RunStatus.COMPLETED, len(METRICS))
 
@@ -84,7 +84,7 @@ async def test_a_run_is_made_once_however_many_ask(evaluating):
     assert made[0].run == run
     assert all(one == made[0] for one in made)
     await asyncio.gather(
-        *(evaluating.assignments.plan(run.project_id, run.id, NOON) for _ in range(6))
+        *(evaluating.work_queue.plan(run.project_id, run.id, NOON) for _ in range(6))
     )
     assert len(await evaluating.scores(run)) == 50 * len(METRICS)
 
@@ -96,7 +96,7 @@ async def test_an_edit_survives_whoever_comes_later(evaluating):
     change, waiting = evaluating.trace_scores.change, (await evaluating.scores(run))[0]
     await asyncio.gather(
         change(run.project_id, waiting.id, CORRECTED, NOON, None),
-        *(evaluating.assignments.record(claim, waiting.name, BAD, NOON) for _ in range(4)),
+        *(evaluating.work_queue.record(claim, waiting.name, BAD, NOON) for _ in range(4)),
         evaluating.runs.cancel(run.project_id, run.id, NOON),
     )
     score = (await evaluating.scores(run))[0]
@@ -108,16 +108,16 @@ async def test_cancelling_and_claiming_at_once(evaluating):
     ours = project()
     run = a_run(ours, WINDOW)
     await evaluating.begun(run, work_of(run))
-    due = await evaluating.assignments.dispatch(ours, NOON)
-    claim = evaluating.assignments.claim
+    due = await evaluating.work_queue.dispatch(ours, NOON)
+    claim = evaluating.work_queue.claim
     cancelled, *claims = await asyncio.gather(
         evaluating.runs.cancel(ours, run.id, NOON),
         *(claim(one.project, one.run, one.target, NOON) for one in due),
     )
     for one in claims:
         if one is not None:
-            assert not await evaluating.assignments.is_live(one)
-            assert not await evaluating.assignments.record(one, METRICS[0], GOOD, NOON)
+            assert not await evaluating.work_queue.is_live(one)
+            assert not await evaluating.work_queue.record(one, METRICS[0], GOOD, NOON)
     assert await evaluating.progress(run) == cancelled
     assert set((await evaluating.outcomes(run)).values()) == {"skipped"}
 
@@ -126,7 +126,7 @@ async def test_cancelling_and_planning_at_once(evaluating):
     run = a_run(project(), 300)
     await evaluating.runs.create(run, work_of(run))
     await asyncio.gather(
-        evaluating.assignments.plan(run.project_id, run.id, NOON),
+        evaluating.work_queue.plan(run.project_id, run.id, NOON),
         evaluating.runs.cancel(run.project_id, run.id, NOON),
     )
     over = await evaluating.progress(run)
@@ -141,9 +141,9 @@ async def test_cancelling_and_finishing_at_once(evaluating):
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     for metric in METRICS:
-        await evaluating.assignments.record(claim, metric, GOOD, NOON)
+        await evaluating.work_queue.record(claim, metric, GOOD, NOON)
     outcomes = await asyncio.gather(
-        evaluating.assignments.close(claim, NOON),
+        evaluating.work_queue.close(claim, NOON),
         evaluating.runs.cancel(run.project_id, run.id, NOON),
         return_exceptions=True,
     )
@@ -160,15 +160,13 @@ async def test_those_who_finish_at_once_fill_the_window_and_no_more(evaluating):
     runs = [a_run(ours, 6) for _ in range(3)]
     for run in runs:
         await evaluating.begun(run, work_of(run))
-    line = [*await evaluating.assignments.dispatch(ours, NOON)]
+    line = [*await evaluating.work_queue.dispatch(ours, NOON)]
     seen = len(line)
     while line:
         claims = [await evaluating.claim(one) for one in line]
         assert len(claims) <= WINDOW
         told = await asyncio.gather(*(evaluating.finish(one) for one in claims))
-        more = await asyncio.gather(
-            *(evaluating.assignments.dispatch(ours, NOON) for _ in range(3))
-        )
+        more = await asyncio.gather(*(evaluating.work_queue.dispatch(ours, NOON) for _ in range(3)))
         line = [due for some in (*told, *more) for due in some]
         seen += len(line)
         # Who closed first saw the others in flight still; they made up for it.
@@ -180,7 +178,7 @@ async def test_those_who_finish_at_once_fill_the_window_and_no_more(evaluating):
 async def test_upkeep_in_two_processes_announces_once(evaluating):
     run = a_run(project(), WINDOW)
     await evaluating.begun(run, work_of(run))
-    found = await asyncio.gather(*(evaluating.assignments.overdue(NOON) for _ in range(4)))
+    found = await asyncio.gather(*(evaluating.work_queue.requeue_overdue(NOON) for _ in range(4)))
     ours = [one for jobs in found for one in jobs if one.project == run.project_id]
     assert sorted(one.target for one in ours) == [target(run, n) for n in range(WINDOW)]
 
@@ -210,27 +208,27 @@ class Crowd:
 
     async def work(self):
         for _ in range(12):
-            self.messages += await self.to.assignments.dispatch(self.ours, NOON)
+            self.messages += await self.to.work_queue.dispatch(self.ours, NOON)
             self.messages += [
                 one
-                for one in await self.to.assignments.overdue(NOON + LEASE)
-                if one.project == self.ours and isinstance(one, TargetDue)
+                for one in await self.to.work_queue.requeue_overdue(NOON + LEASE)
+                if one.project == self.ours and isinstance(one, EvaluateTargetJob)
             ]
             if not self.messages:
                 return
             due = self.random.choice(self.messages)  # which others may draw too
             key = (due.project, due.run, due.target)
-            if claim := await self.to.assignments.claim(*key, NOON + LEASE):
+            if claim := await self.to.work_queue.claim(*key, NOON + LEASE):
                 await self._measure(claim)
 
     async def _measure(self, claim):
         for metric in claim.metrics:
-            if await self.to.assignments.record(claim, metric, GOOD, NOON):
+            if await self.to.work_queue.record(claim, metric, GOOD, NOON):
                 self.written.append((claim.run.id, claim.target, metric))
         if self.random.random() < 0.2:
-            await self.to.assignments.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
+            await self.to.work_queue.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
         else:
-            self.messages += await self.to.assignments.close(claim, NOON)
+            self.messages += await self.to.work_queue.close(claim, NOON)
 
     async def edit(self):
         for _ in range(6):
@@ -280,11 +278,11 @@ async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgr
     """Hammered from other connections, while runs end by finishing, by burying, by cancelling."""
     ours = project()
     async with opened(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
-        runs, assignments = PostgresRuns(pool), PostgresAssignments(pool, 8)
+        runs, work_queue = PostgresRuns(pool), PostgresWorkQueue(pool, 8)
         made = [a_run(ours, 4) for _ in range(12)]
         for run in made:
             await runs.create(run, work_of(run))
-            await assignments.plan(ours, run.id, NOON)
+            await work_queue.plan(ours, run.id, NOON)
         done, seen = asyncio.Event(), []
 
         async def watch(sql, most):
@@ -292,13 +290,13 @@ async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgr
                 seen.append((await aside.fetchval(sql, ours)) <= most)
 
         async def work():
-            while due := await assignments.dispatch(ours, NOON):
+            while due := await work_queue.dispatch(ours, NOON):
                 for one in due:
-                    claim = await assignments.claim(one.project, one.run, one.target, NOON)
+                    claim = await work_queue.claim(one.project, one.run, one.target, NOON)
                     if claim is None:  # its run was cancelled
                         continue
-                    await assignments.record(claim, METRICS[0], GOOD, NOON)
-                    await assignments.close(claim, NOON)
+                    await work_queue.record(claim, METRICS[0], GOOD, NOON)
+                    await work_queue.close(claim, NOON)
 
         async def cancel():
             for run in made[::3]:
@@ -311,11 +309,11 @@ async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgr
         await asyncio.gather(work(), work(), cancel())
         for lap in range(1, LAPS_MAX):  # what was announced to nobody
             now = NOON + lap * LEASE
-            mine = [one for one in await assignments.overdue(now) if one.project == ours]
+            mine = [one for one in await work_queue.requeue_overdue(now) if one.project == ours]
             for one in mine:
-                claim = await assignments.claim(one.project, one.run, one.target, now)
+                claim = await work_queue.claim(one.project, one.run, one.target, now)
                 if claim is not None:
-                    await assignments.close(claim, now)
+                    await work_queue.close(claim, now)
             if not mine:
                 break
         done.set()

@@ -8,7 +8,7 @@ import pytest
 from adapters.memory.evaluation.workers import MemoryWorkers
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
-from application.workers import FORGOTTEN_AFTER, LOST_AFTER, Attendance, Worker, Workers
+from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, Workers, WorkerStatus
 from tests.support.builders.values import NOON
 
 INSTANT = timedelta(microseconds=1)
@@ -27,38 +27,38 @@ def a_worker() -> Worker:
 
 
 async def test_nobody_was_seen_at_first(workers):
-    assert await workers.attendance(NOON) == Attendance(0, None)
+    assert await workers.status(NOON) == WorkerStatus(0, None)
 
 
 async def test_each_counts_once_however_often_it_tells(workers):
     first, second = a_worker(), a_worker()
-    await workers.seen(first, NOON)
-    await workers.seen(second, NOON + timedelta(seconds=5))
-    await workers.seen(first, NOON + timedelta(seconds=10))
+    await workers.record_heartbeat(first, NOON)
+    await workers.record_heartbeat(second, NOON + timedelta(seconds=5))
+    await workers.record_heartbeat(first, NOON + timedelta(seconds=10))
     now = NOON + timedelta(seconds=11)
-    assert await workers.attendance(now) == Attendance(2, NOON + timedelta(seconds=10))
+    assert await workers.status(now) == WorkerStatus(2, NOON + timedelta(seconds=10))
 
 
 async def test_who_is_silent_for_too_long_is_lost_but_remembered(workers):
-    await workers.seen(a_worker(), NOON)
-    assert (await workers.attendance(NOON + LOST_AFTER - INSTANT)).alive == 1
-    assert await workers.attendance(NOON + LOST_AFTER) == Attendance(0, NOON)
+    await workers.record_heartbeat(a_worker(), NOON)
+    assert (await workers.status(NOON + WORKER_TIMEOUT - INSTANT)).alive == 1
+    assert await workers.status(NOON + WORKER_TIMEOUT) == WorkerStatus(0, NOON)
 
 
 async def test_who_was_not_seen_for_a_day_is_forgotten(workers):
-    await workers.seen(a_worker(), NOON)
-    almost = NOON + FORGOTTEN_AFTER - INSTANT
-    assert await workers.attendance(almost) == Attendance(0, NOON)
-    assert await workers.attendance(NOON + FORGOTTEN_AFTER) == Attendance(0, None)
-    await workers.seen(other := a_worker(), NOON + FORGOTTEN_AFTER)
-    await workers.left(other)
-    assert await workers.attendance(NOON) == Attendance(0, None)
+    await workers.record_heartbeat(a_worker(), NOON)
+    almost = NOON + WORKER_RETENTION - INSTANT
+    assert await workers.status(almost) == WorkerStatus(0, NOON)
+    assert await workers.status(NOON + WORKER_RETENTION) == WorkerStatus(0, None)
+    await workers.record_heartbeat(other := a_worker(), NOON + WORKER_RETENTION)
+    await workers.remove(other)
+    assert await workers.status(NOON) == WorkerStatus(0, None)
 
 
 async def test_who_leaves_is_gone_at_once_and_nobody_else(workers):
     staying, leaving = a_worker(), a_worker()
-    await workers.seen(staying, NOON)
-    await workers.seen(leaving, NOON)
-    await workers.left(leaving)
-    await workers.left(a_worker())
-    assert await workers.attendance(NOON) == Attendance(1, NOON)
+    await workers.record_heartbeat(staying, NOON)
+    await workers.record_heartbeat(leaving, NOON)
+    await workers.remove(leaving)
+    await workers.remove(a_worker())
+    assert await workers.status(NOON) == WorkerStatus(1, NOON)

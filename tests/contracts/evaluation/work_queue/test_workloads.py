@@ -12,14 +12,20 @@ from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import LEASE
-from application.evaluation.ports.workload import AGES, BANDS, Workload, Workloads, band_of
+from application.evaluation.ports.workload import (
+    AGE_BANDS,
+    AGE_LIMITS,
+    Workload,
+    Workloads,
+    age_band,
+)
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures import evaluation
 from tests.support.fixtures.evaluation import WINDOW, Evaluating, a_run, later, work_of
 
-NOTHING = Workload(pending_runs=0, running_runs=0, queued=dict.fromkeys(BANDS, 0), running=0)
+NOTHING = Workload(pending_runs=0, running_runs=0, queued=dict.fromkeys(AGE_BANDS, 0), running=0)
 
 type Asked = Callable[[datetime], Awaitable[Workload]]
 
@@ -44,7 +50,7 @@ def project() -> ProjectId:
 
 
 def queued(**bands: int) -> dict[str, int]:
-    return {band: bands.get(f"_{band}", 0) for band in BANDS}
+    return {band: bands.get(f"_{band}", 0) for band in AGE_BANDS}
 
 
 async def test_nothing_to_do(scene: tuple[Evaluating, Workloads]):
@@ -56,7 +62,7 @@ async def test_a_run_is_pending_and_then_running(scene, project):
     run = a_run(project, 2)
     await evaluating.runs.create(run, work_of(run))
     assert await workloads.workload(NOON) == replace(NOTHING, pending_runs=1)
-    while await evaluating.assignments.plan(project, run.id, NOON):
+    while await evaluating.work_queue.plan(project, run.id, NOON):
         pass
     assert await workloads.workload(NOON) == replace(NOTHING, running_runs=1)
     await evaluating.finish_all(project)
@@ -67,7 +73,7 @@ async def test_a_run_is_pending_and_then_running(scene, project):
     ("age", "band"),
     [
         (timedelta(), "10s"),
-        *((below, band) for below, band in zip(AGES.values(), BANDS[1:], strict=True)),
+        *((below, band) for below, band in zip(AGE_LIMITS.values(), AGE_BANDS[1:], strict=True)),
         (timedelta(days=30), "more"),
     ],
 )
@@ -75,10 +81,10 @@ async def test_what_waits_counts_by_its_age(scene, project, age, band):
     evaluating, workloads = scene
     run = a_run(project, WINDOW + 2)
     await evaluating.begun(run, work_of(run))
-    await evaluating.assignments.dispatch(project, NOON)
+    await evaluating.work_queue.dispatch(project, NOON)
     found = await workloads.workload(NOON + age)
     assert found.queued == queued(**{f"_{band}": WINDOW})  # the others' turn hasn't come
-    assert band_of(age) == band
+    assert age_band(age) == band
 
 
 async def test_what_is_held_runs_until_its_lease_is_over(scene, project):
@@ -95,7 +101,7 @@ async def test_what_was_postponed_does_not_wait_before_its_time(scene, project):
     evaluating, workloads = scene
     await evaluating.begun(run := a_run(project, 1), work_of(run))
     claim = await evaluating.claim_next(project)
-    await evaluating.assignments.postpone(claim, later(minutes=5), FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, later(minutes=5), FailCode.RATE_LIMITED, NOON)
     assert (await workloads.workload(later(minutes=4))).queued == queued()
     assert (await workloads.workload(later(minutes=5))).queued == queued(_10s=1)
 
@@ -103,7 +109,7 @@ async def test_what_was_postponed_does_not_wait_before_its_time(scene, project):
 async def test_a_removed_project_has_nothing_to_do(scene, project):
     evaluating, workloads = scene
     await evaluating.begun(run := a_run(project, 2), work_of(run))
-    await evaluating.assignments.dispatch(project, NOON)
+    await evaluating.work_queue.dispatch(project, NOON)
     pending = a_run(project, 1)
     await evaluating.runs.create(pending, work_of(pending))
     await evaluating.remove(project)

@@ -1,0 +1,105 @@
+"""The ports of privacy: expired traces, and erasures."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from domain.errors import Conflict, Invalid
+from domain.identity.audit import AuditEntry
+from domain.ids import ErasureId, ProjectId
+from domain.page import Page, PageRequest
+from domain.tracing.erasure import DataSubject, Erasure, RemainingData
+
+UNFINISHED_MAX: Final = 100  # erasures of one round
+ERASURES_IN_PROGRESS_MAX: Final = 100  # of a project: each of its reads looks them up
+PROJECTS_AT_ONCE: Final = 500  # with expired traces, of one round
+
+type MakeAuditEntry = Callable[[Erasure], AuditEntry]
+"""Makes the audit log entry of a finished erasure."""
+
+
+class ExpiredTraces(Protocol):
+    """Traces older than the retention of their project.
+
+    The age counts from when a trace was first stored, not from when it started.
+    Contract of ExpiredTraces: tests/contracts/privacy/test_retention.py. Both raise
+    Unavailable.
+    """
+
+    async def projects(self, now: datetime) -> Sequence[ProjectId]:
+        """The projects with expired traces at `now`; at most PROJECTS_AT_ONCE."""
+        ...
+
+    async def delete(self, project: ProjectId, now: datetime) -> int:
+        """Deletes a batch, oldest first, as `Traces.delete` does; how many.
+
+        0 if none is left for now, or another process deletes the rest. The last trace of a session
+        is deleted with the session's scores. A call is one transaction: a crash between two calls
+        loses nothing.
+        """
+        ...
+
+
+def too_many_erasures() -> Conflict:
+    """The error if a project has too many erasures in progress."""
+    return Conflict(
+        f"A project has at most {ERASURES_IN_PROGRESS_MAX} erasures in progress: "
+        "try again once one is REMOVED"
+    )
+
+
+def trace_was_erased() -> Invalid:
+    """The error for an erased trace that is sent again."""
+    return Invalid.field("trace_id", "this trace was erased: send new data under another id")
+
+
+class Erasures(Protocol):
+    """The erasures of each project, and their receipts.
+
+    The ids of erased traces are stored for a while and refused by `Traces.put`, so that a late
+    request doesn't restore an erased trace. Contract of Erasures:
+    tests/contracts/privacy/test_erasures.py. All raise Unavailable.
+    """
+
+    async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
+        """Stores it with its audit log entry, and deletes all exports of the project.
+
+        `owner` is stored until all its data is deleted. From now on that data is hidden: it can't
+        be read, changed or evaluated. So is a session that loses a trace, with its scores. Only
+        totals over all traces and spans of the project still count it. Raises Conflict if the
+        project has ERASURES_IN_PROGRESS_MAX in progress.
+        """
+        ...
+
+    async def advance(
+        self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
+    ) -> Erasure:
+        """Deletes a batch of what is left, in one transaction; the erasure after it.
+
+        Deletes as `Traces.delete` does, with all scores of the sessions that lose a trace. Once
+        nothing is left the erasure is finished: the owner is deleted, also from the runs that
+        evaluated the session and from the judge ledger, and the entry of `make_entry` is written
+        to the audit log. Does nothing if it is finished, or another process advances it. Raises
+        NotFound.
+        """
+        ...
+
+    async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
+        """Those in progress, of all projects, oldest first; at most UNFINISHED_MAX."""
+        ...
+
+    async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
+        """Raises NotFound."""
+        ...
+
+    async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
+        """Newest first. Positions: instant of the request, id."""
+        ...
+
+    async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
+        """What is stored now of `owner`, or of the traces that it deleted."""
+        ...
+
+    async def delete_erased_ids(self, before: datetime) -> int:
+        """Deletes a batch of ids of traces erased before then, of all projects; how many."""
+        ...
