@@ -14,7 +14,7 @@ from adapters.embedded.valkey import start_valkey
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from tests.examples import OF_PROFILES
+from tests.support.hypothesis_scale import OF_PROFILES
 
 # Timings are never asserted. People's runs draw other examples each time, and so find what is
 # rare; CI judges a change by the same ones each time, so that it isn't refused for another's fault.

@@ -13,8 +13,8 @@ from application.ports import Clock
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
     Spending,
-    SpendingGroup,
     SpendingBy,
+    SpendingGroup,
     month_start,
     resolve_period,
     validate_budget,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from application.health import CheckReadiness
 from application.ports import HealthStatus
+from tests.support.waiting import in_time
 
 FINE, BROKEN = HealthStatus(ok=True), HealthStatus(ok=False, detail="connection refused")
 
@@ -36,7 +37,7 @@ async def test_each_check_has_its_own_status_in_order():
 
 async def test_checks_run_concurrently():
     gate = asyncio.Barrier(3)
-    async with asyncio.timeout(5):
+    async with in_time():
         states = await CheckReadiness({name: Waiting(gate) for name in "abc"})()
     assert set(states.values()) == {FINE}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from entrypoints.composition.exports import missing_formats
+from tests.support.waiting import WAIT_MAX_S
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
@@ -78,7 +79,7 @@ def loaded(program: str, *arguments: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_MAX_S,
         check=True,
     )
     return done.stdout.splitlines()[-1]

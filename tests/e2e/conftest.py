@@ -18,9 +18,8 @@ from playwright.sync_api import Browser, Page
 
 from adapters.embedded.process import free_port
 from tests.e2e.browser import PageLog, executable, opened_page, started
+from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 
-READY_MAX_S = 60
-STOP_MAX_S = 15
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,7 +43,7 @@ class DevServer:
         }
 
     def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers=headers or self.headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=headers or self.headers, timeout=WAIT_MAX_S)
 
 
 def own_environ(folder: Path, port: int) -> dict[str, str]:
@@ -90,30 +89,27 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
         raise
 
 
+def is_ready(port: int) -> bool:
+    answer = httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=WAIT_MAX_S)
+    return answer.status_code == 200
+
+
 def _environ_once_ready(
     folder: Path, port: int, process: subprocess.Popen[bytes]
 ) -> dict[str, str]:
-    deadline = time.monotonic() + READY_MAX_S
+    deadline = time.monotonic() + WAIT_MAX_S
     while True:
         said = (folder / "dev.log").read_text()
         assert process.poll() is None, f"dev ended:\n{said}"
         assert time.monotonic() < deadline, f"dev isn't ready:\n{said}"
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
+            if is_ready(port):
                 environ = read_env(folder / "dev.env")
                 if environ.get("PANDAPROBE_API_KEY"):
                     return environ
         except (httpx.TransportError, FileNotFoundError):
             pass
         wait_a_moment(process)
-
-
-def wait_a_moment(process: subprocess.Popen[bytes]) -> None:
-    """Up to a twentieth of a second, less where the process ends."""
-    try:
-        process.wait(0.05)
-    except subprocess.TimeoutExpired:
-        return
 
 
 def children_of(supervisor: int) -> dict[str, int]:
@@ -139,7 +135,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def all_gone(pids: Iterable[int], deadline_s: float = STOP_MAX_S) -> bool:
+def all_gone(pids: Iterable[int], deadline_s: float = WAIT_MAX_S) -> bool:
     """Waits until none of `pids` is left."""
     descriptors = []
     for pid in pids:
@@ -170,7 +166,7 @@ def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
     server = start_dev(folder, free_port())
     yield server
     server.process.terminate()
-    server.process.wait(STOP_MAX_S)
+    server.process.wait(WAIT_MAX_S)
 
 
 @pytest.fixture(scope="module")  # not of the session, or no asynchronous test could follow

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,18 +20,16 @@ from adapters.embedded.process import free_port
 from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.conftest import (
     ROOT,
-    STOP_MAX_S,
     DevServer,
     own_environ,
     start_dev,
-    wait_a_moment,
 )
+from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
 TRACES = 60
 ERASED = "u1"
-DEADLINE_S = 60
 READS = ("/traces?limit=200", "/sessions", "/traces/users", "/evaluations/trace-scores")
 
 
@@ -59,7 +56,7 @@ def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_MAX_S,
         check=False,
     )
 
@@ -85,7 +82,7 @@ def started(folder: Path) -> DevServer:
 
 def stopped(server: DevServer) -> None:
     server.process.terminate()
-    server.process.wait(STOP_MAX_S)
+    server.process.wait(WAIT_MAX_S)
 
 
 def read(server: DevServer) -> list[object]:
@@ -157,10 +154,11 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
             erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
             assert page["total"] == manifest["tables"]["traces"]["rows"] - erased
             assert http.post("/traces", json=a_trace(2)).status_code == 202
-            deadline = time.monotonic() + DEADLINE_S
-            while (receipt := http.get("/erasures").json()["items"][0])["state"] != "REMOVED":
-                assert time.monotonic() < deadline
-                wait_a_moment(other.process)
+            receipt = until_while(
+                other.process,
+                lambda: http.get("/erasures").json()["items"][0],
+                lambda one: one["state"] == "REMOVED",
+            )
             assert receipt["rows"]["traces"] == erased
     finally:
         stopped(other)

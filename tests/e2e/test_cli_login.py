@@ -19,9 +19,9 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import PageLog
 from tests.e2e.conftest import DevServer
+from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
-WAIT_MAX_S = 30
 STATE = "a+b/c=~ %&<é>"  # the command line gets back what it sent, whatever that was
 
 
@@ -78,7 +78,9 @@ class CommandLine:
     def exchanged(self, code: str) -> httpx.Response:
         empty = {"X-Api-Key": "", "X-Project-Name": ""}
         body = {"code": code, "code_verifier": self.verifier}
-        return httpx.post(f"{self.service}/cli/auth/exchange", headers=empty, json=body)
+        return httpx.post(
+            f"{self.service}/cli/auth/exchange", headers=empty, json=body, timeout=WAIT_MAX_S
+        )
 
     @property
     def was_left_alone(self) -> bool:
@@ -145,10 +147,12 @@ def test_from_the_link_to_a_trace(
     assert login["project_name"] == "onboarding"
     head = {"X-API-Key": login["api_key"], "X-Project-Name": login["project_name"]}
     sent = {"name": "after the login", "started_at": "2026-03-01T09:00:00Z"}
-    posted = httpx.post(f"{command_line.service}/traces", headers=head, json=sent)
+    posted = httpx.post(
+        f"{command_line.service}/traces", headers=head, json=sent, timeout=WAIT_MAX_S
+    )
     assert posted.status_code == 202
     trace = f"{command_line.service}/traces/{posted.json()['trace_id']}"
-    assert httpx.get(trace, headers=head).json()["name"] == "after the login"
+    assert httpx.get(trace, headers=head, timeout=WAIT_MAX_S).json()["name"] == "after the login"
     assert command_line.exchanged(told["code"]).status_code == 401
     assert has_asked_no_other(page_log, command_line)
     assert page_log.reported == []

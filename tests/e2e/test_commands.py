@@ -18,11 +18,11 @@ import httpx
 import pytest
 
 from adapters.embedded.process import free_port
+from tests.support.waiting import WAIT_MAX_S, in_time
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 30
 
 KEYS_OF = """
 SELECT *, expires_at - created_at AS lasts FROM api_keys WHERE organization_id = $1
@@ -45,20 +45,20 @@ async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.P
 async def command(environ: Environment, *arguments: str) -> tuple[int | None, str, str]:
     """Exit status, stdout and stderr of one that ends by itself."""
     process = await started(environ, *arguments)
-    out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    out, err = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode, out.decode(), err.decode()
 
 
 async def said(process: asyncio.subprocess.Process, words: str) -> None:
     assert process.stderr
-    async with asyncio.timeout(DEADLINE_S):
+    async with in_time():
         while words not in (line := (await process.stderr.readline()).decode()):
             assert line, "it ended"
 
 
 async def stopped(process: asyncio.subprocess.Process, number: signal.Signals) -> int | None:
     process.send_signal(number)
-    await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode
 
 
@@ -177,7 +177,7 @@ async def test_several_worker_processes_stop_in_order_together(migrated):
 async def test_a_worker_process_that_ends_by_itself_ends_the_others(migrated):
     worker, children = await two_at_work(migrated)
     os.kill(children[0], signal.SIGKILL)
-    _, err = await asyncio.wait_for(worker.communicate(), DEADLINE_S)
+    _, err = await asyncio.wait_for(worker.communicate(), WAIT_MAX_S)
     assert worker.returncode == 1
     assert b"signal SIGKILL" in err
     assert are_gone(children)
@@ -189,7 +189,7 @@ async def test_serve_runs_on_the_servers_it_is_given_and_stops_in_order(migrated
     await said(server, "Application startup complete")
     url = f"http://127.0.0.1:{migrated['PANDAPROBE_PORT']}"
     patient = httpx.AsyncHTTPTransport(retries=5)  # it listens a moment after it says so
-    async with httpx.AsyncClient(base_url=url, transport=patient) as client:
+    async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
         ready = await client.get("/health/ready")
         assert ready.status_code == 200, ready.text
         assert (await client.get("/health")).json()["environment"] == "production"
@@ -202,7 +202,7 @@ async def exchanged(port: str, sent: bytes) -> bytes:
     """All that comes back until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
     writer.write(sent)
-    async with asyncio.timeout(DEADLINE_S):
+    async with in_time():
         came = await reader.read()
     writer.close()
     return came
@@ -213,9 +213,8 @@ async def test_what_is_no_http_is_answered_like_all_else(migrated):
     await said(server, "Application startup complete")
     port, canary = migrated["PANDAPROBE_PORT"], "canary7f3c"
     url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(
-        base_url=url, transport=httpx.AsyncHTTPTransport(retries=5)
-    ) as client:
+    patient = httpx.AsyncHTTPTransport(retries=5)
+    async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
         left = []
         for number in range(3):
             # Nobody is a trusted proxy, this machine least of all.
@@ -240,7 +239,7 @@ async def test_what_is_no_http_is_answered_like_all_else(migrated):
         assert said_of_it["x-content-type-options"] == "nosniff"
         assert "server" not in said_of_it
     server.send_signal(signal.SIGTERM)
-    _, err = await asyncio.wait_for(server.communicate(), DEADLINE_S)
+    _, err = await asyncio.wait_for(server.communicate(), WAIT_MAX_S)
     lines_of_requests = [line for line in err.decode().splitlines() if '"request"' in line]
     assert len(lines_of_requests) == 3
     assert canary not in err.decode()
@@ -306,6 +305,6 @@ async def test_a_key_that_can_t_be_made_is_told_why(migrated, arguments, told):
 async def test_logs_are_json_lines(migrated):
     worker = await started(migrated, "worker")
     assert worker.stderr
-    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), DEADLINE_S))
+    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), WAIT_MAX_S))
     assert await stopped(worker, signal.SIGTERM) == 0
     assert {"time", "level", "logger", "message"} <= set(line)

@@ -18,11 +18,11 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import all_gone, children_of
+from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-START_S = 40  # on a machine with much else to do
 STOP_S = 10  # what the manual promises
 URL = re.compile(r"Base URL +(\S+)")
 KEY = re.compile(r"API key +(pp_[0-9a-f]{64})\n")
@@ -38,7 +38,7 @@ class Dev:
 
     def read_until(self, words: str) -> str:
         assert self.process.stdout
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + WAIT_MAX_S
         while words not in self.said:
             line = self.process.stdout.readline()
             assert line, f"it ended:\n{self.said}"
@@ -53,7 +53,7 @@ class Dev:
         """Its exit status, and the seconds until it was gone."""
         started = time.monotonic()
         self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=2 * STOP_S)
+        out, _ = self.process.communicate(timeout=WAIT_MAX_S)
         self.said += out
         return self.process.returncode, time.monotonic() - started
 
@@ -86,7 +86,7 @@ def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=START_S,
+        timeout=WAIT_MAX_S,
         check=False,
     )
 
@@ -138,6 +138,7 @@ def traces(dev: Dev) -> list[dict]:
             "X-API-Key": env["PANDAPROBE_API_KEY"],
             "X-Project-Name": env["PANDAPROBE_PROJECT_NAME"],
         },
+        timeout=WAIT_MAX_S,
     )
     assert answer.status_code == 200, answer.text
     return answer.json()["items"]
@@ -175,10 +176,10 @@ def test_from_the_first_start_to_the_second(start):
     created = command("key", "create", "--scopes", "read", "--expires", "90d", DATA_DIR=dev.data)
     assert re.fullmatch(r"pp_[0-9a-f]{64}\n", created.stdout), created.stderr
     reader = {"X-API-Key": created.stdout.strip(), "X-Project-Name": "onboarding"}
-    assert httpx.get(f"{url[1]}/traces", headers=reader).json()["total"] == 1
-    refused = httpx.post(
-        f"{url[1]}/traces", headers=reader, json={"name": "a", "started_at": "2026-01-01T00:00:00Z"}
-    )
+    trace = {"name": "a", "started_at": "2026-01-01T00:00:00Z"}
+    with httpx.Client(headers=reader, timeout=WAIT_MAX_S) as http:
+        assert http.get(f"{url[1]}/traces").json()["total"] == 1
+        refused = http.post(f"{url[1]}/traces", json=trace)
     assert refused.status_code == 403
 
     # A second start says so, and hurts nothing.
@@ -222,7 +223,7 @@ def test_without_dev_env_there_is_another_key_and_a_part_that_ends_takes_the_res
     # The part is named.
     children = again.children()
     os.kill(children["serve"], signal.SIGKILL)
-    again.process.wait(2 * STOP_S)
+    again.process.wait(WAIT_MAX_S)
     status, _ = again.stop()
     assert status == 1
     assert "serve ended by itself (signal SIGKILL)" in again.said
@@ -235,7 +236,7 @@ def test_a_busy_port_is_told_by_name(start):
         other.listen()
         port = other.getsockname()[1]
         dev = start(PORT=port)
-        dev.process.wait(START_S)
+        dev.process.wait(WAIT_MAX_S)
         status, _ = dev.stop()
     assert status == 1
     assert f"port {port} on 127.0.0.1 is in use: set PANDAPROBE_PORT" in dev.said
@@ -244,7 +245,7 @@ def test_a_busy_port_is_told_by_name(start):
 
 def test_servers_of_one_s_own_are_not_for_dev(start):
     dev = start(DATABASE_URL="postgresql://u:secret@localhost/d")
-    dev.process.wait(START_S)
+    dev.process.wait(WAIT_MAX_S)
     status, _ = dev.stop()
     assert status == 1
     assert "PANDAPROBE_DATABASE_URL is set" in dev.said

@@ -25,6 +25,7 @@ from tests.http.conftest import a_span, a_trace
 from tests.support.builders.custom_metric_definitions import RULE
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.documented_answers import checks_of_answers, taken
+from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
@@ -160,7 +161,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def http(dev_server: DevServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=dev_server.url, timeout=30) as http:
+    with httpx.Client(base_url=dev_server.url, timeout=WAIT_MAX_S) as http:
         yield http
 
 
@@ -182,7 +183,7 @@ def tried(operation: Any, mode: GenerationMode, world: World, checks: list[Any])
         case.headers = {k: v for k, v in case.headers.items() if k.lower() not in CREDENTIALS}
         if turn // len(heads) != 1:
             world.meets(case, mode)
-        answer = case.call(headers=heads[turn % len(heads)], timeout=30)
+        answer = case.call(headers=heads[turn % len(heads)], timeout=WAIT_MAX_S)
         statuses[answer.status_code] += 1
         if TOO_LONG not in answer.text:
             case.validate_response(answer, checks=checks)

@@ -5,18 +5,17 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DevServer, wait_a_moment
+from tests.e2e.conftest import DevServer
+from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60
 MANY = 300
 
 
@@ -27,7 +26,7 @@ def put_back(dev_server: DevServer, file: Path, project: str) -> subprocess.Comp
         env={**os.environ, **dev_server.environ, "PANDAPROBE_DATA_DIR": str(dev_server.folder)},
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=WAIT_MAX_S,
         check=False,
     )
 
@@ -94,10 +93,12 @@ def test_half_a_file_is_put_back_and_told(dev_server, filled, tmp_path):
 def test_a_worker_writes_a_file_that_is_downloaded_in_parts(dev_server, filled):
     with dev_server.client(**dev_server.headers | {"X-Project-Name": filled}) as http:
         ordered = http.post("/traces/exports", json={"format": "ndjson"}).json()
-        path, deadline = f"/traces/exports/{ordered['id']}", time.monotonic() + DEADLINE_S
-        while (done := http.get(path).json())["status"] != "COMPLETED":
-            assert time.monotonic() < deadline, done
-            wait_a_moment(dev_server.process)
+        path = f"/traces/exports/{ordered['id']}"
+        done = until_while(
+            dev_server.process,
+            lambda: http.get(path).json(),
+            lambda one: one["status"] == "COMPLETED",
+        )
         half = done["size"] // 2
         first = http.get(f"{path}/download", headers={"range": f"bytes=0-{half}"})
         rest = http.get(f"{path}/download", headers={"range": f"bytes={half + 1}-"})

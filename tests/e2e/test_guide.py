@@ -10,7 +10,8 @@ from typing import Final
 import pytest
 
 from tests.e2e.conftest import DevServer
-from tests.e2e.test_readme import RUN_MAX_S, environ
+from tests.e2e.test_readme import environ
+from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
@@ -49,7 +50,7 @@ def said(block: Block, dev: DevServer) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=RUN_MAX_S,
+        timeout=WAIT_MAX_S,
         check=False,
     )
     assert done.returncode == 0, f"{block.code}\n{done.stdout}\n{done.stderr}"

@@ -16,9 +16,10 @@ from domain.tracing.payload import object_members
 from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
-from tests.e2e.test_workers import JUDGED, STOP_MAX_S, a_project, started, stored_traces
+from tests.e2e.test_workers import JUDGED, a_project, started, stored_traces
 from tests.support.fakes.model_provider import COMPATIBLE, GRADE, Fails, provider
 from tests.support.fixtures.valkey_server import Valkey
+from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
@@ -99,7 +100,7 @@ async def test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt(place: 
             command = command_of(worker)
         finally:
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(STOP_MAX_S) == 0
+            assert worker.wait(WAIT_MAX_S) == 0
     assert len(scores) == TRACES * len(JUDGED)
     assert {score.value for score in scores} == {str(GRADE / 5)}
     assert {told(score, "judge_kind") for score in scores} == {"model"}

@@ -5,10 +5,9 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -19,7 +18,6 @@ from adapters.otlp_spans import USER_AGENT
 from adapters.prometheus.definitions import ASKED, KEPT
 from tests.adapters.test_otlp_spans import OF_CALLER, attributes, collecting
 from tests.e2e.test_commands import (
-    DEADLINE_S,
     Environment,
     Template,
     command,
@@ -29,6 +27,7 @@ from tests.e2e.test_commands import (
     stopped,
     template,
 )
+from tests.support.waiting import WAIT_MAX_S, until
 
 __all__ = ["migrated", "template"]  # fixtures
 pytestmark = pytest.mark.e2e
@@ -50,19 +49,13 @@ def parsed(text: str) -> Samples:
 
 
 async def scraped(port: int, **headers: str) -> Samples:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as http:
+    async with httpx.AsyncClient(
+        timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}", headers=headers
+    ) as http:
         answer = await http.get("/metrics")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return parsed(answer.text)
-
-
-async def until(look: Callable[[], Any], *, is_so: Callable[[Any], bool]) -> Any:
-    """What a look gives, once it is so."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not is_so(seen := await look()):
-            await asyncio.sleep(0.05)
-    return seen
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
@@ -77,7 +70,9 @@ async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subproces
     process = await started({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
     reading = asyncio.create_task(_drained(process))
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(
+            timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
+        ) as http:
 
             async def answers() -> bool:
                 try:
@@ -91,7 +86,7 @@ async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subproces
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.wait(), DEADLINE_S)
+            await asyncio.wait_for(process.wait(), WAIT_MAX_S)
         await reading
 
 
@@ -108,7 +103,9 @@ def key(template: Template) -> str:
 
 async def sent(port: int, key: str, count: int) -> None:
     head = {"x-api-key": key, "x-project-name": "shop"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=head) as http:
+    async with httpx.AsyncClient(
+        timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}", headers=head
+    ) as http:
         for _ in range(count):
             answer = await http.post("/traces", json=TRACE | {"spans": [SPAN]})
             assert answer.status_code == 202, answer.text
@@ -149,7 +146,9 @@ async def test_by_default_a_process_tells_of_itself_all_that_is_listed_and_only_
         await sent(port, key, 2)
         assert total(await scraped(port), "pandaprobe_ingest_traces_total") == 2
         assert total(await scraped(other), "pandaprobe_ingest_traces_total") == 0
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(
+            timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
+        ) as http:
             behind = await http.get("/metrics", headers={"x-forwarded-for": "192.0.2.1"})
             text = (await http.get("/metrics")).text
     assert behind.status_code == 403
@@ -159,7 +158,7 @@ async def test_by_default_a_process_tells_of_itself_all_that_is_listed_and_only_
 
 async def test_switched_off_there_is_nothing(migrated):
     off = {**migrated, "PANDAPROBE_METRICS_ENABLED": "off"}
-    async with serving(off) as (_, port), httpx.AsyncClient() as http:
+    async with serving(off) as (_, port), httpx.AsyncClient(timeout=WAIT_MAX_S) as http:
         assert (await http.get(f"http://127.0.0.1:{port}/metrics")).status_code == 404
 
 
@@ -168,7 +167,9 @@ async def test_a_token_opens_it_and_nothing_else_does(migrated):
     async with serving({**migrated, "PANDAPROBE_METRICS_TOKEN": token}) as (_, port):
         seen = await scraped(port, authorization=f"Bearer {token}")
         assert total(seen, "pandaprobe_database_up") == 1
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(
+            timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
+        ) as http:
             assert (await http.get("/metrics")).status_code == 401
 
 
@@ -176,7 +177,10 @@ async def test_spans_of_our_own_join_those_of_who_asks(migrated, key):
     async with collecting() as collector:
         told = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         head = {"x-api-key": key, "x-project-name": "shop", "traceparent": OF_CALLER}
-        async with serving(told) as (_, port), httpx.AsyncClient(headers=head) as http:
+        async with (
+            serving(told) as (_, port),
+            httpx.AsyncClient(timeout=WAIT_MAX_S, headers=head) as http,
+        ):
             answer = await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE)
             assert answer.status_code == 202
             lent = {"user-agent": USER_AGENT}  # a server of ours, whose spans lead here
@@ -198,7 +202,9 @@ async def test_spans_of_a_worker_lead_back_to_the_request_of_their_run(migrated,
         await said(worker, "waiting for work")
         async with (
             serving(told) as (_, port),
-            httpx.AsyncClient(headers=head, base_url=f"http://127.0.0.1:{port}") as http,
+            httpx.AsyncClient(
+                timeout=WAIT_MAX_S, headers=head, base_url=f"http://127.0.0.1:{port}"
+            ) as http,
         ):
             assert (await http.post("/traces", json=TRACE)).status_code == 202
             order = {"filters": {}, "metrics": ["tool_success_rate"]}
@@ -228,7 +234,7 @@ async def test_a_worker_answers_by_its_port_and_is_seen(migrated, processes):
         await said(worker, "waiting for work")
     healthy = [sys.executable, str(ROOT / "docker/healthy.py"), str(port)]
     probe = await asyncio.create_subprocess_exec(*healthy)
-    assert await asyncio.wait_for(probe.wait(), DEADLINE_S) == 0
+    assert await asyncio.wait_for(probe.wait(), WAIT_MAX_S) == 0
     name, labels = "pandaprobe_worker_rounds_total", {"round": "telling", "outcome": "done"}
     await until(lambda: scraped(port), is_so=lambda seen: total(seen, name, **labels) == processes)
     async with serving(migrated) as (_, api):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import WAIT_MAX_S
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-RUN_MAX_S = 120
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +33,7 @@ def environ() -> dict[str, str]:
 
 def run(command: list[str], env: dict[str, str]) -> str:
     done = subprocess.run(
-        command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=RUN_MAX_S, check=False
+        command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_MAX_S, check=False
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout

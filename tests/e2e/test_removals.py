@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +20,12 @@ from domain.identity.organization import FIRST_PROJECT
 from entrypoints.composition import root
 from entrypoints.composition.sign_in import development_issuer
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import own_environ, wait_a_moment
+from tests.e2e.conftest import own_environ
+from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
 REMEMBERED_S = 1
-WAIT_MAX_S = 60
 TRACES = 6_000
 KILLS = 2
 
@@ -62,7 +61,9 @@ class Installation:
 
     def client(self, process: int, **headers: str) -> httpx.Client:
         url = f"http://127.0.0.1:{self.ports[process]}"
-        return self.clients.enter_context(httpx.Client(base_url=url, headers=headers, timeout=30))
+        return self.clients.enter_context(
+            httpx.Client(base_url=url, headers=headers, timeout=WAIT_MAX_S)
+        )
 
     def rows(self, project: str) -> int:
         async def counted() -> int:
@@ -96,7 +97,7 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
         for process, port in enumerate(made.ports):
             api = made.start("serve", PANDAPROBE_PORT=str(port))
             client = made.client(process)
-            until(lambda client=client: is_up(client), api)
+            until_while(api, lambda client=client: is_up(client))
         yield made
     finally:
         made.clients.close()
@@ -111,16 +112,6 @@ def is_up(client: httpx.Client) -> bool:
     with contextlib.suppress(httpx.TransportError):
         return client.get("/health/ready").status_code == 200
     return False
-
-
-def until(
-    is_so: Callable[[], bool], child: subprocess.Popen[bytes], within_s: float = WAIT_MAX_S
-) -> None:
-    """Looks again and again, while the child runs."""
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        wait_a_moment(child)
 
 
 def a_trace(name: str = "run") -> dict[str, str]:
@@ -168,7 +159,7 @@ def test_a_revoked_key_opens_nothing_here_at_once_and_elsewhere_soon(
     assert person.delete(f"{path}/api-keys/{key}").status_code == 204
     assert here.get("/traces").status_code == 401
     api = installation.children[1]
-    until(lambda: elsewhere.get("/traces").status_code == 401, api, within_s=30)
+    until_while(api, lambda: elsewhere.get("/traces").status_code == 401)
 
 
 def test_killed_workers_leave_nothing_unswept(installation: Installation) -> None:
@@ -187,11 +178,11 @@ def test_killed_workers_leave_nothing_unswept(installation: Installation) -> Non
     left = before
     for _ in range(KILLS):
         worker = installation.start("worker")
-        until(lambda left=left: installation.rows(named["large"]) < left, worker)
+        until_while(worker, lambda left=left: installation.rows(named["large"]) < left)
         worker.kill()
         worker.wait()
         left = installation.rows(named["large"])
     assert 0 < left < before
     worker = installation.start("worker")
-    until(lambda: installation.rows(named["large"]) == 0, worker)
+    until_while(worker, lambda: installation.rows(named["large"]) == 0)
     assert installation.rows(named[FIRST_PROJECT]) == kept

@@ -10,12 +10,12 @@ from pandaprobe.api import PlatformClient
 from pandaprobe.api.errors import ApiError
 
 from adapters.embedded.process import free_port
-from tests.e2e.conftest import STOP_MAX_S, DevServer, start_dev
+from tests.e2e.conftest import DevServer, start_dev
+from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
 BURST = 300
-FLUSH_MAX_S = 60
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def limited_server(enterable_folder) -> Iterator[DevServer]:
     )
     yield server
     server.process.terminate()
-    server.process.wait(STOP_MAX_S)
+    server.process.wait(WAIT_MAX_S)
 
 
 def test_a_burst_beyond_the_limit_arrives_whole_too(limited_server):
@@ -153,7 +153,7 @@ def test_a_burst_beyond_the_limit_arrives_whole_too(limited_server):
     for number in range(BURST):
         with client.trace(f"run {number}"):
             pass
-    client.flush(timeout=FLUSH_MAX_S)
+    client.flush(timeout=WAIT_MAX_S)
     client.shutdown()
     assert problems == []
     headers = limited_server.headers | {"X-Project-Name": "burst"}
@@ -184,7 +184,7 @@ async def test_the_sdk_evaluates_what_it_traced(sdk):
         trace = await platform.traces.wait_visible(sent["trace_id"])
         run = await platform.evaluations.create([trace.trace_id], metrics, name="from the SDK")
         found = await platform.evaluations.wait(
-            run.id, trace_ids=[trace.trace_id], metrics=metrics, timeout=FLUSH_MAX_S
+            run.id, trace_ids=[trace.trace_id], metrics=metrics, timeout=WAIT_MAX_S
         )
         assert found.run.status == "COMPLETED"
         assert {one.name: one.eval_run_id for one in found.scores} == dict.fromkeys(metrics, run.id)

@@ -16,11 +16,11 @@ from domain.ids import ProjectId
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import read_settings
+from tests.support.waiting import WAIT_MAX_S, in_time
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60
 UNTIL = "2026-03-01T00:00:00Z"
 
 type Environment = dict[str, str]
@@ -53,7 +53,7 @@ async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.P
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    out, err = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -95,7 +95,7 @@ async def test_the_same_command_twice_stores_the_same_traces_once(environ, pool)
 async def test_what_was_stored_before_it_was_stopped_is_counted(environ, pool, number):
     name = f"seeded-{uuid.uuid4().hex}"
     run = await started(environ, "--traces", "1000000", "--project", name)
-    async with asyncio.timeout(DEADLINE_S):
+    async with in_time():
         while await stored(pool, name) == (0, 0):
             assert run.returncode is None
             await asyncio.sleep(0.05)

@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -35,11 +35,10 @@ from tests.support.builders.values import span, trace
 from tests.support.fakes.short_lease_worker import hasty_clock
 from tests.support.fixtures.monitors import a_monitor
 from tests.support.fixtures.valkey_server import Valkey
+from tests.support.waiting import WAIT_MAX_S, until
 
 pytestmark = pytest.mark.e2e
 
-WAIT_MAX_S = 90
-STOP_MAX_S = 30
 JUDGED = ("task_completion", "tool_correctness", "step_efficiency")
 MEASURED = ("trace_success", "tool_success_rate", "tool_loop", "trace_hygiene")
 HASTE = 20  # a lease of two minutes takes six seconds, a message counts as lost after three
@@ -138,9 +137,7 @@ class Watched:
         return await self.ports.evaluation.runs.get(self.run.project_id, self.run.id)
 
     async def until(self, is_so: Callable[[RunProgress], bool]) -> RunProgress:
-        async with asyncio.timeout(WAIT_MAX_S):
-            while not is_so(progress := await self.progress()):
-                await asyncio.sleep(0.05)
+        progress: RunProgress = await until(self.progress, is_so)
         return progress
 
     async def evaluated(self, count: int) -> RunProgress:
@@ -266,7 +263,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_does(workers: Work
         first = workers.start(answer_s=0.4)
         await watched.evaluated(8)
         first.send_signal(signal.SIGTERM)
-        assert first.wait(STOP_MAX_S) == 0
+        assert first.wait(WAIT_MAX_S) == 0
         assert await watched.scored() == questions(workers).keys()
         workers.start(answer_s=0.05)
         await watched.completed()
@@ -326,20 +323,13 @@ UPDATE monitors SET next_run_at = now() - interval '1 hour' WHERE project_id = $
 """
 
 
-async def soon[T](look: Callable[[], Awaitable[T]], is_so: Callable[[T], bool]) -> T:
-    async with asyncio.timeout(WAIT_MAX_S):
-        while not is_so(found := await look()):
-            await asyncio.sleep(0.05)
-    return found
-
-
 async def test_where_the_leader_is_killed_another_worker_fires_a_monitor(workers: Workers) -> None:
     leader = workers.start()
     database = await asyncpg.connect(workers.settings.database_url)
     async with workers.ports() as ports:
         try:
             monitors = ports.evaluation.monitors
-            await soon(lambda: database.fetchval(LEADERS, LEADER), lambda count: count == 1)
+            await until(lambda: database.fetchval(LEADERS, LEADER), lambda count: count == 1)
             other = workers.start()
             targets = await stored_traces(ports, project := a_project(), 3)
             later = ports.clock() + timedelta(days=400)
@@ -347,7 +337,7 @@ async def test_where_the_leader_is_killed_another_worker_fires_a_monitor(workers
             made = await monitors.create(a_monitor(project, cadence="weekly", **said))
             for leaders_left in (1, 0):
                 await database.execute(MAKE_DUE, project, made.id)
-                runs = await soon(
+                runs = await until(
                     lambda: monitors.runs(project, made.id, PageRequest()),
                     lambda page, due=2 - leaders_left: page.total == due,
                 )

@@ -10,10 +10,11 @@ import uvicorn
 
 from entrypoints.http.middleware.request_ids import HEADER
 from entrypoints.server.protocol_limits import CONNECTIONS_MAX, BoundedConnection, raise_file_limit
+from tests.support.waiting import WAIT_MAX_S
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LARGE = b"x" * (1 << 20)
-LONG_S, SHORT_S = 30.0, 0.2
+LONG_S, SHORT_S = float(WAIT_MAX_S), 0.2
 
 
 async def app(scope, receive, send):
@@ -73,7 +74,7 @@ async def test_blank_lines_keep_no_connection_after_an_answer_either():
 
 
 async def test_who_asks_in_time_may_ask_again_and_take_their_time_between():
-    async with serving(headers_s=SHORT_S) as (server, port):
+    async with serving(headers_s=LONG_S) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
             writer.write(GET)

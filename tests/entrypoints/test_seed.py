@@ -29,6 +29,7 @@ from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 from tests.support.builders.values import OURS
+from tests.support.waiting import WAIT_MAX_S
 
 UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -319,7 +320,7 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away():
     await asyncio.sleep(0.05)
     assert not going.done()
     run.stopping.set()
-    await asyncio.wait_for(going, 5)
+    await asyncio.wait_for(going, WAIT_MAX_S)
     assert run.told("demo") == seed.INTERRUPTED
 
 

@@ -12,6 +12,7 @@ from adapters.prometheus.definitions import BEAT, FALLBACKS
 from adapters.prometheus.registry import Figures
 from entrypoints.settings import Settings
 from entrypoints.worker.status_port import TIMEOUT_S, answering
+from tests.support.waiting import WAIT_MAX_S
 
 TOKEN = "a-token-of-the-scraper"
 
@@ -31,7 +32,7 @@ def port(figures: Figures) -> Iterator[int]:
 
 
 def asked(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_MAX_S)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()

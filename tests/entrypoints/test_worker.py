@@ -16,6 +16,7 @@ from entrypoints.cli.main import main
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, Told
 from entrypoints.settings import Settings
 from entrypoints.worker.worker import Round, Workbench, again_and_again, with_options
+from tests.support.waiting import in_time
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
 NAMED = {"project_id": str(PROJECT), "run_id": str(RUN)}
@@ -136,7 +137,7 @@ async def test_a_round_that_fails_is_not_the_last_one(caplog):
     told_of: list[tuple[str, str]] = []
     one = Round("sweeping", 0, call, "took away %d rows")
     rounds = asyncio.create_task(again_and_again(one, lambda *said: told_of.append(said)))
-    async with asyncio.timeout(10):
+    async with in_time():
         await done.wait()
     await asyncio.sleep(0)
     rounds.cancel()

@@ -26,12 +26,13 @@ from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
 from tests.support.fixtures.first_key import first_key
+from tests.support.waiting import WAIT_MAX_S
 
 TOLD_MAX_S: Final = 4.0
 """Within it /health/ready names a part that is gone: a check takes 2 s, and to give it up 0.5."""
 READY_AGAIN_MAX_S: Final = 5.0
 """Within it after all parts are back, the service is ready again."""
-STARTED_MAX_S: Final = 60.0
+STARTED_MAX_S: Final = float(WAIT_MAX_S)  # no promise, unlike those above
 TICK_S: Final = 0.05
 STOP_MAX_S: Final = 20.0
 DATABASE_PARTS: Final = frozenset({"postgres", "migrations", "queue"})

@@ -10,8 +10,8 @@ from application.evaluation.ports.judging import PARTS_MAX, SWEPT_MAX, Reservati
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingGroup,
     SpendingBy,
+    SpendingGroup,
     group_spending,
     month_scope,
     month_start,

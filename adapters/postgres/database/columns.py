@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any, Final
 
+import msgspec
 from asyncpg import Record
 
 WHOLE: Final = ""
@@ -71,6 +72,10 @@ class Table:
     def parameters(self, first: int = 1) -> str:
         """One parameter a column, for one row."""
         return ", ".join(f"${n}" for n in range(first, first + len(self.names)))
+
+    def insert(self) -> str:
+        """Inserts one row; an ON CONFLICT may follow."""
+        return f"INSERT INTO {self.name} ({self.select()}) VALUES ({self.parameters()})"
 
     def typed_parameters(self) -> str:
         """As `parameters`, each cast to the type of its column."""
@@ -177,6 +182,11 @@ def arrays(rows: Iterable[Iterable[object]]) -> list[list[object]]:
 def array_text(texts: Iterable[str]) -> str:
     """An array of texts in the text form of PostgreSQL."""
     return "{" + ",".join(f'"{text.translate(_BACKSLASHED)}"' for text in texts) + "}"
+
+
+def object_text(members: Mapping[str, object]) -> bytes:
+    """A mapping as the text of a JSON object."""
+    return msgspec.json.encode(dict(members))
 
 
 def _init_fields(entity: type[Any]) -> list[Field[Any]]:

@@ -11,9 +11,9 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.columns import Column, Table, compile_reader
 from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
@@ -29,17 +29,34 @@ STEP: Final = 200  # pieces that one transaction removes: 50 MB
 TOO_MANY: Final = f"This project keeps {EXPORTS_MAX} exports already: delete one"
 GONE: Final = "Export not found"
 
-COLUMNS: Final = (
-    "project_id", "id", "format", "row_kind", "matching", "status", "attempts", "traces_total",
-    "traces_done", "rows", "size", "sha256", "error", "created_at", "due_at", "completed_at",
-    "expires_at",
-)  # fmt: skip
 _MATCHING: Final = msgspec.json.Decoder(TraceFilter)
-_SHOWN: Final = ", ".join(COLUMNS)
-INSERT: Final = (
-    f"INSERT INTO exports ({_SHOWN})"
-    f" VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"
+EXPORTS: Final = Table(
+    "exports",
+    ("project_id", "id"),
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("format", "text", read=FileFormat),
+        Column("row_kind", "text", read=RowKind),
+        Column("matching", "json", write=msgspec.json.encode, read=_MATCHING.decode),
+        Column("status", "text", read=ExportStatus),
+        Column("attempts", "int"),
+        Column("traces_total", "bigint"),
+        Column("traces_done", "bigint"),
+        Column("rows", "bigint"),
+        Column("size", "bigint"),
+        Column("sha256", "text"),
+        Column("error", "text"),
+        Column("created_at", "timestamptz"),
+        Column("due_at", "timestamptz"),
+        Column("completed_at", "timestamptz"),
+        Column("expires_at", "timestamptz"),
+    ),
 )
+_row: Final = EXPORTS.compile_row()
+_export: Final = compile_reader(Export, EXPORTS.fields_of(Export))
+_SHOWN: Final = EXPORTS.select()
+INSERT: Final = EXPORTS.insert()
 READ: Final = f"SELECT {_SHOWN} FROM exports WHERE {OF_PROJECT} AND id = $2"
 LOCK: Final = f"{READ} FOR UPDATE"
 ALL: Final = f"""
@@ -55,10 +72,7 @@ DUE: Final = f"""
 SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
 ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-UPDATE: Final = f"""
-UPDATE exports SET {", ".join(f"{column} = ${n}" for n, column in enumerate(COLUMNS, start=1))}
-WHERE {OF_PROJECT} AND id = $2
-"""
+UPDATE: Final = f"UPDATE exports SET {EXPORTS.assignments()} WHERE {OF_PROJECT} AND id = $2"
 ADD_PIECE: Final = f"""
 INSERT INTO export_pieces (project_id, export_id, number, content)
 SELECT $1::uuid, $2::uuid, coalesce(max(number) + 1, 0), $3
@@ -166,35 +180,3 @@ class PostgresExports:
 
 def _place(export: Export) -> tuple[ProjectId, UUID]:
     return export.project_id, export.id
-
-
-def _row(export: Export) -> tuple[object, ...]:
-    """In the order of COLUMNS."""
-    return (
-        export.project_id, export.id, export.format, export.row_kind,
-        msgspec.json.encode(export.matching), export.status, export.attempts, export.traces_total,
-        export.traces_done, export.rows, export.size, export.sha256, export.error,
-        export.created_at, export.due_at, export.completed_at, export.expires_at,
-    )  # fmt: skip
-
-
-def _export(row: Record) -> Export:
-    return Export(
-        id=row["id"],
-        project_id=ProjectId(row["project_id"]),
-        format=FileFormat(row["format"]),
-        row_kind=RowKind(row["row_kind"]),
-        matching=_MATCHING.decode(row["matching"]),
-        status=ExportStatus(row["status"]),
-        attempts=row["attempts"],
-        traces_total=row["traces_total"],
-        traces_done=row["traces_done"],
-        rows=row["rows"],
-        size=row["size"],
-        sha256=row["sha256"],
-        error=row["error"],
-        created_at=row["created_at"],
-        due_at=row["due_at"],
-        completed_at=row["completed_at"],
-        expires_at=row["expires_at"],
-    )

@@ -45,7 +45,7 @@ FROM api_keys WHERE digest = $1
 # keeps an older note from moving the instant back.
 MARK_USED: Final = """
 WITH uses AS (
-  SELECT k.id, u.at FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at)
+  SELECT k.id, used.at FROM unnest($1::uuid[], $2::timestamptz[]) AS used (id, at)
   JOIN api_keys k USING (id) ORDER BY k.id FOR NO KEY UPDATE OF k
 )
 UPDATE api_keys k SET last_used_at = uses.at FROM uses

@@ -6,9 +6,9 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.columns import Column, Table, compile_reader
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.transactions import transaction
@@ -20,11 +20,40 @@ from domain.ids import ProjectId
 from domain.tracing.repricing import Repricing, RepricingReport, SpanPosition
 from domain.tracing.usage import Pricing
 
-COLUMNS: Final = (
-    "project_id", "id", "started_after", "started_before", "models", "is_dry", "place", "found",
-    "created_at", "completed_at", "attempts", "error",
-)  # fmt: skip
-_SHOWN: Final = ", ".join(COLUMNS)
+_encoder: Final = msgspec.json.Encoder()
+_report: Final = msgspec.json.Decoder(RepricingReport)
+_position: Final = msgspec.json.Decoder(SpanPosition | None)
+
+
+def _encode_position(position: SpanPosition | None) -> bytes | None:
+    return None if position is None else _encoder.encode(position)
+
+
+def _decode_position(text: bytes | None) -> SpanPosition | None:
+    return None if text is None else _position.decode(text)
+
+
+REPRICINGS: Final = Table(
+    "repricings",
+    ("project_id", "id"),
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("started_after", "timestamptz"),
+        Column("started_before", "timestamptz"),
+        Column("models", "text[]", read=tuple),
+        Column("is_dry", "boolean"),
+        Column("place", "json", write=_encode_position, read=_decode_position),
+        Column("found", "json", write=_encoder.encode, read=_report.decode),
+        Column("created_at", "timestamptz"),
+        Column("completed_at", "timestamptz"),
+        Column("attempts", "int"),
+        Column("error", "text"),
+    ),
+)
+_row: Final = REPRICINGS.compile_row()
+_repricing_of: Final = compile_reader(Repricing, REPRICINGS.fields_of(Repricing))
+_SHOWN: Final = REPRICINGS.select()
 READ: Final = f"SELECT {_SHOWN} FROM repricings WHERE {OF_PROJECT} AND id = $2"
 LOCK: Final = f"{READ} FOR UPDATE"
 IS_ONE_GOING: Final = f"""
@@ -32,7 +61,7 @@ SELECT EXISTS (SELECT FROM repricings WHERE {OF_PROJECT} AND completed_at IS NUL
 """
 INSERT: Final = f"""
 INSERT INTO repricings ({_SHOWN}, held_until)
-VALUES ({", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))}, $9)
+VALUES ({REPRICINGS.parameters()}, $9)
 """
 FORGET: Final = f"""
 DELETE FROM repricings WHERE {OF_PROJECT} AND id IN (
@@ -49,7 +78,7 @@ WITH next AS MATERIALIZED (
 )
 UPDATE repricings AS r SET held_until = $2, attempts = attempts + 1 FROM next
 WHERE r.project_id = next.project_id AND r.id = next.id
-RETURNING {", ".join(f"r.{column}" for column in COLUMNS)}
+RETURNING {REPRICINGS.select("r")}
 """
 GO_ON: Final = f"""
 UPDATE repricings SET place = $3, found = $4, completed_at = $5, held_until = $6, attempts = $7
@@ -60,10 +89,6 @@ UPDATE repricings SET completed_at = $4, error = $5
 WHERE {OF_PROJECT} AND id = $2 AND completed_at IS NULL AND attempts = $3
 """
 RELEASE: Final = f"UPDATE repricings SET held_until = $3 WHERE {OF_PROJECT} AND id = $2"
-
-_encoder: Final = msgspec.json.Encoder()
-_findings: Final = msgspec.json.Decoder(RepricingReport)
-_place: Final = msgspec.json.Decoder(SpanPosition | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +138,13 @@ class PostgresRepricings:
                 found = await charge(connection, project, found, pricing, deltas)
             found.sort(key=lambda one: one[0].place)
             after = repricing.after(looked_at, found, REPRICED_SPANS_BATCH, now)
-            place = None if after.place is None else _encoder.encode(after.place)
-            told = (place, _encoder.encode(after.found), after.completed_at, until, after.attempts)
+            told = (
+                _encode_position(after.place),
+                _encoder.encode(after.found),
+                after.completed_at,
+                until,
+                after.attempts,
+            )
             await connection.execute(GO_ON, project, repricing.id, *told)
             return after
 
@@ -126,31 +156,3 @@ class PostgresRepricings:
         told = (failed.attempts, failed.completed_at, failed.error)
         async with translated():
             await self.pool.execute(END, failed.project_id, failed.id, *told)
-
-
-def _row(repricing: Repricing) -> tuple[object, ...]:
-    """In the order of COLUMNS."""
-    place = None if repricing.place is None else _encoder.encode(repricing.place)
-    return (
-        repricing.project_id, repricing.id, repricing.started_after, repricing.started_before,
-        list(repricing.models), repricing.is_dry, place, _encoder.encode(repricing.found),
-        repricing.created_at, repricing.completed_at, repricing.attempts, repricing.error,
-    )  # fmt: skip
-
-
-def _repricing_of(row: Record) -> Repricing:
-    place = row["place"]
-    return Repricing(
-        id=row["id"],
-        project_id=ProjectId(row["project_id"]),
-        started_after=row["started_after"],
-        started_before=row["started_before"],
-        models=tuple(row["models"]),
-        is_dry=row["is_dry"],
-        created_at=row["created_at"],
-        place=None if place is None else _place.decode(place),
-        found=_findings.decode(row["found"]),
-        completed_at=row["completed_at"],
-        attempts=row["attempts"],
-        error=row["error"],
-    )

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
-from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.columns import Column, Table, compile_reader, object_text
 from adapters.postgres.database.newest_first import newest_first, page_of
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected
 from adapters.postgres.database.read_transactions import reading, snapshot
@@ -31,7 +31,7 @@ from application.privacy.ports import (
 )
 from domain.errors import NotFound
 from domain.identity.audit import Actor, AuditEntry
-from domain.ids import ErasureId, OrganizationId, ProjectId, TraceId
+from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position
 from domain.tracing.erasure import (
     DataSubject,
@@ -46,14 +46,36 @@ STEP: Final = 2_000  # ids that are forgotten at once
 PIECES: Final = 200  # of files, PIECE_BYTES each, that are removed at once
 FOUND_MAX: Final = 10_000  # rows of a table that are counted: there should be none
 
-COLUMNS: Final = (
-    "project_id", "id", "organization_id", "kind", "salt", "digest", "state", "requested_at",
-    "actor_user_id", "actor_key_id", "actor_name", "removed_at", "rows",
-)  # fmt: skip
-_SHOWN: Final = ", ".join(COLUMNS)
+_ROWS: Final = msgspec.json.Decoder(dict[str, int])
+ERASURES: Final = Table(
+    "erasures",
+    ("project_id", "id"),
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("organization_id", "uuid"),
+        Column("kind", "text", read=DataSubjectKind),
+        Column("salt", "bytea"),
+        Column("digest", "bytea"),
+        Column("state", "text", read=ErasureState),
+        Column("requested_at", "timestamptz"),
+        Column("actor_user_id", "uuid", "requested_by.user_id"),
+        Column("actor_key_id", "uuid", "requested_by.key_id"),
+        Column("actor_name", "text", "requested_by.name"),
+        Column("removed_at", "timestamptz"),
+        Column("rows", "json", write=object_text, read=_ROWS.decode),
+    ),
+)
+_row: Final = ERASURES.compile_row()
+_erasure_of: Final = compile_reader(
+    Erasure,
+    ERASURES.fields_of(Erasure),
+    requested_by=compile_reader(Actor, ERASURES.fields_of(Actor, at="requested_by")),
+)
+_SHOWN: Final = ERASURES.select()
 ADD: Final = f"""
 INSERT INTO erasures ({_SHOWN}, owner)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+VALUES ({ERASURES.parameters()}, ${len(ERASURES.names) + 1})
 """
 UNDER_WAY: Final = f"SELECT count(*) FROM erasures WHERE {OF_PROJECT} AND owner IS NOT NULL"
 READ: Final = f"SELECT {_SHOWN} FROM erasures WHERE {OF_PROJECT} AND id = $2"
@@ -142,7 +164,6 @@ OF_SESSION: Final = {
     "eval_jobs": _OF_SESSION.format(table="eval_jobs", of="target"),
     "judge_calls": _OF_SESSION.format(table="judge_calls", of="target"),
 }
-_rows: Final = msgspec.json.Decoder(dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +196,10 @@ class PostgresErasures:
                 files, is_more = await _files(connection, project)
                 known = known.with_rows(files)
                 if is_more:
-                    await connection.execute(GO_ON, project, erasure, _encoded(known))
+                    await connection.execute(GO_ON, project, erasure, object_text(known.rows))
                     return known
                 known = known.with_rows(await _rest(connection, known, row["owner"])).finished(now)
-                await connection.execute(END, project, erasure, _encoded(known), now)
+                await connection.execute(END, project, erasure, object_text(known.rows), now)
                 await connection.execute(RECORD, *audit_row(make_entry(known)))
                 return known
             await connection.execute(REFUSE, project, sorted(some), erasure, now)
@@ -188,7 +209,7 @@ class PostgresErasures:
                 scores = await delete_session_scores(connection, project, sessions)
                 gone.rows["session_scores"] = scores
             known = known.with_rows(gone.rows)
-            await connection.execute(GO_ON, project, erasure, _encoded(known))
+            await connection.execute(GO_ON, project, erasure, object_text(known.rows))
             return known
 
     async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
@@ -202,7 +223,7 @@ class PostgresErasures:
 
     async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
         async with snapshot(self.edits.pool, ADVICE) as connection:
-            ordered = newest_first(project, "erasures", COLUMNS, window, by="requested_at")
+            ordered = newest_first(project, "erasures", ERASURES.names, window, by="requested_at")
             found = await page_of(connection, ordered, [])
         shown = [_erasure_of(row) for row in found.rows[: window.limit]]
         has_more = len(found.rows) > len(shown)
@@ -258,35 +279,3 @@ async def _rest(connection: Connection, known: Erasure, owner: str) -> Counter[s
             rows[table] = affected(await connection.execute(sql, project, owner, nobody))
         rows["session_scores"] = await delete_session_scores(connection, project, [owner])
     return rows
-
-
-def _encoded(erasure: Erasure) -> bytes:
-    return msgspec.json.encode(dict(erasure.rows))
-
-
-def _row(erasure: Erasure) -> tuple[object, ...]:
-    """An erasure in the order of COLUMNS."""
-    actor = erasure.requested_by
-    return (
-        erasure.project_id, erasure.id, erasure.organization_id, erasure.kind, erasure.salt,
-        erasure.digest, erasure.state, erasure.requested_at, actor.user_id, actor.key_id,
-        actor.name, erasure.removed_at, _encoded(erasure),
-    )  # fmt: skip
-
-
-def _erasure_of(row: Record) -> Erasure:
-    return Erasure(
-        id=ErasureId(row["id"]),
-        organization_id=OrganizationId(row["organization_id"]),
-        project_id=ProjectId(row["project_id"]),
-        kind=DataSubjectKind(row["kind"]),
-        salt=row["salt"],
-        digest=row["digest"],
-        state=ErasureState(row["state"]),
-        requested_at=row["requested_at"],
-        requested_by=Actor(
-            user_id=row["actor_user_id"], key_id=row["actor_key_id"], name=row["actor_name"]
-        ),
-        removed_at=row["removed_at"],
-        rows=_rows.decode(row["rows"]),
-    )

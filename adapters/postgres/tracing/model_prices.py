@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from asyncpg import Record
-
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.columns import Column, Table, compile_reader
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
 from adapters.postgres.database.read_transactions import reading
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
@@ -20,17 +19,27 @@ from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
 from domain.tracing.usage import CostSource
 
 ADVICE: Final = "ask for fewer days, or try again later"
-COLUMNS: Final = (
-    "project_id", "id", "match", "input", "output", "cache_read", "cache_write", "effective_from",
-    "effective_to", "created_at",
-)  # fmt: skip
-_SHOWN: Final = ", ".join(COLUMNS)
-INSERT: Final = f"""
-INSERT INTO model_prices ({_SHOWN})
-VALUES ({", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))})
-"""
+MODEL_PRICES: Final = Table(
+    "model_prices",
+    ("project_id", "id"),
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("match", "text"),
+        Column("input", "numeric"),
+        Column("output", "numeric"),
+        Column("cache_read", "numeric"),
+        Column("cache_write", "numeric"),
+        Column("effective_from", "timestamptz"),
+        Column("effective_to", "timestamptz"),
+        Column("created_at", "timestamptz"),
+    ),
+)
+_row: Final = MODEL_PRICES.compile_row()
+price_of: Final = compile_reader(ModelPrice, MODEL_PRICES.fields_of(ModelPrice))
+INSERT: Final = MODEL_PRICES.insert()
 OF_PROJECTS: Final = f"""
-SELECT {_SHOWN} FROM model_prices
+SELECT {MODEL_PRICES.select()} FROM model_prices
 WHERE project_id = ANY($1::uuid[])
   AND {not_removed("model_prices")}
 ORDER BY created_at DESC, id DESC
@@ -68,7 +77,7 @@ class PostgresModelPrices:
                         return price_of(row)
                 if len(there) >= PRICES_MAX:
                     raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
-                await connection.execute(INSERT, *(getattr(price, name) for name in COLUMNS))
+                await connection.execute(INSERT, *_row(price))
         finally:  # after a failed COMMIT too: it may have come through
             self.on_change(project)
         return price
@@ -102,7 +111,3 @@ class PostgresModelPrices:
             )
             for row in rows
         ]
-
-
-def price_of(row: Record) -> ModelPrice:
-    return ModelPrice(**dict(row.items()))

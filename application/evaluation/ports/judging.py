@@ -12,8 +12,8 @@ from application.tracing.ports import PriceBook
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingGroup,
     SpendingBy,
+    SpendingGroup,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored

@@ -11,7 +11,8 @@ from domain.errors import Unavailable
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId
 from tests.support.builders.values import at
-from tests.support.fakes.query_counter import SOON_S, Counted, turns, until
+from tests.support.fakes.query_counter import Counted, turns
+from tests.support.waiting import in_time, until
 
 HOME = Origin("192.0.2.1", "sdk/1")
 AWAY = Origin("198.51.100.7", "sdk/1")
@@ -87,10 +88,9 @@ async def test_a_database_that_is_away_delays_the_writing_only(inner, caplog, er
 async def test_a_database_that_never_answers_holds_up_no_stop(inner, caplog):
     key = inner.key()
     inner.gate = asyncio.Event()
-    async with asyncio.timeout(SOON_S):
-        async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
-            uses.record(key.id, at(1), HOME)
-            await until(lambda: inner.asked)
+    async with in_time(), KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+        uses.record(key.id, at(1), HOME)
+        await until(lambda: inner.asked)
     assert inner.batches == []
     assert "were not written" in caplog.text
 

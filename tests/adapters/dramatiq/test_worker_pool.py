@@ -23,10 +23,10 @@ from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
 from domain.ids import ProjectId, RunId
 from tests.support.fixtures.valkey_server import Valkey
+from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 pytestmark = pytest.mark.service
 
-SOON_S = 20  # for what takes a moment, on a machine that is busy
 HANDS = {JobQueue.PLAN: 1, JobQueue.MEASURE: 2, JobQueue.JUDGE: 2}
 
 
@@ -37,12 +37,6 @@ def a_run() -> tuple[ProjectId, RunId]:
 def some_targets(count: int, *, asks_judge: bool = False) -> list[Job]:
     run = a_run()
     return [EvaluateTargetJob(*run, str(n), asks_judge) for n in range(count)]
-
-
-async def until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not is_so():
-            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -95,7 +89,7 @@ async def left(client: Redis) -> int:
 
 
 async def emptied(client: Redis) -> None:
-    async with asyncio.timeout(SOON_S):
+    async with in_time():
         while await left(client):
             await asyncio.sleep(0.02)
 
@@ -192,7 +186,7 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     await DramatiqJobs(redis, monotonic_us).send(*due)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
-    stopping = asyncio.create_task(crew.stop(SOON_S))
+    stopping = asyncio.create_task(crew.stop(WAIT_MAX_S))
     await asyncio.sleep(0.05)
     gate.set()
     await stopping
@@ -315,7 +309,7 @@ async def test_it_ends_in_time_while_redis_is_silent(valkey):
     crew.start()
     await until(lambda: len(doing.begun) == 2)
     with valkey.paused():
-        async with asyncio.timeout(SOON_S):
+        async with in_time():
             await crew.stop(0.1)
     assert doing.done == []
 

@@ -1,6 +1,5 @@
 """The private servers: what they keep, whom they let in, and how they end."""
 
-import asyncio
 import contextlib
 import os
 import pwd
@@ -22,9 +21,9 @@ from adapters.embedded import servers
 from adapters.embedded.packages import package_folder
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import StartError, ensure_folder, rotated, spawn
+from tests.support.waiting import WAIT_MAX_S, until
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 15
 IS_ROOT = os.geteuid() == 0
 
 # Another process that holds both servers until its stdin ends.
@@ -83,13 +82,6 @@ async def read(own: servers.Servers) -> tuple[list[str], list[bytes]]:
         return notes, await client.lrange("notes", 0, -1)
 
 
-async def until(holds, deadline_s: float = DEADLINE_S) -> None:
-    end = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.02)
-
-
 def is_gone(pid: int) -> bool:
     """Ended, or ended and not yet reaped by whoever inherited it."""
     try:
@@ -114,7 +106,7 @@ def held(folder: Path, **options) -> tuple[subprocess.Popen, list[str]]:
 
 
 def ended(holder: subprocess.Popen) -> int:
-    holder.communicate(timeout=DEADLINE_S)
+    holder.communicate(timeout=WAIT_MAX_S)
     return holder.returncode
 
 

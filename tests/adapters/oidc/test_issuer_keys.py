@@ -20,6 +20,7 @@ from adapters.oidc.tokens import JwtTokens
 from domain.errors import Unauthenticated, Unavailable
 from tests.support.builders.values import NOON
 from tests.support.fakes.issuer_server import JWKS, publishing
+from tests.support.waiting import WAIT_MAX_S
 
 ISSUER, AUDIENCE = "https://id.example.com", "pandaprobe"
 OLD, NEW = (ECKey.generate_key("P-256", {"kid": name}) for name in ("old", "new"))
@@ -93,7 +94,7 @@ async def test_known_keys_do_not_wait_while_an_unknown_one_is_looked_for(site):
     slow = asyncio.create_task(site.ask("made-up"))
     await asyncio.sleep(0)
     assert site.source._fetching is not None
-    assert await asyncio.wait_for(site.ask(), 1) == ["old"]
+    assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
     assert not slow.done()
     site.hold.set()
     await slow
@@ -170,8 +171,8 @@ async def test_the_last_keys_serve_while_the_issuer_is_away(site, caplog):
     # From then on nobody waits: it is tried aside.
     site.hold = asyncio.Event()
     site.now += FETCH_EVERY_S
-    assert await asyncio.wait_for(site.ask(), 1) == ["old"]
-    assert await asyncio.wait_for(site.ask(), 1) == ["old"]
+    assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
+    assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
     site.down, site.keys = False, [OLD, NEW]
     site.hold.set()
     await site.settled()

@@ -14,10 +14,19 @@ from adapters.postgres.database.columns import (
     compile_reader,
 )
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.evaluation.alerts.alert_rows import ALERTS, CHANGES, DELIVERIES, WEBHOOKS
+from adapters.postgres.evaluation.judging.judge_ledger import JUDGE_CALLS
+from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.evaluation.work_queue.run_rows import RUNS
+from adapters.postgres.exports.exports import EXPORTS
+from adapters.postgres.tracing.model_prices import MODEL_PRICES
 from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES
 
-TABLES = (TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES)
+TABLES = (
+    *(TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES, RUNS, MONITORS, JUDGE_CALLS),
+    *(ALERTS, CHANGES, WEBHOOKS, DELIVERIES, EXPORTS, MODEL_PRICES),
+)
 
 
 @dataclass(frozen=True)

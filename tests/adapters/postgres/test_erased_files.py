@@ -14,10 +14,10 @@ from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.values import NOON, project_prices
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.erasures import an_erasure, told
+from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
 
-WAIT_S = 20
 HOLD = "SELECT FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
 WAITS = """
 SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
@@ -37,7 +37,7 @@ async def test_a_later_export_keeps_its_file(pool: Pool):
         await lock.start()
         await holder.execute(HOLD, ours, before.id)
         removing = asyncio.create_task(erasures.advance(ours, erasure.id, NOON, told))
-        async with asyncio.timeout(WAIT_S):
+        async with in_time():
             while not await holder.fetchval(WAITS):
                 pass
         # The statement that takes exports away doesn't see this one any more.

@@ -19,11 +19,12 @@ from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
 from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.trace import TraceChange
-from tests.adapters.postgres.test_erased_files import WAIT_S, WAITS
+from tests.adapters.postgres.test_erased_files import WAITS
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import project_prices, trace
 from tests.support.fixtures.data_plane import DataPlane, over_postgres, project
 from tests.support.fixtures.erasures import LAST, an_erasure, told
+from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
 
@@ -61,7 +62,7 @@ async def after(
         for sql, *values in held:
             await holder.execute(str(sql), *values)
         task = asyncio.ensure_future(waiting)
-        async with asyncio.timeout(WAIT_S):
+        async with in_time():
             while not await holder.fetchval(WAITS):
                 assert not task.done(), "it waits for nobody"
         if meanwhile is not None:

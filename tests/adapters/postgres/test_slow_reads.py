@@ -1,6 +1,5 @@
 """Reads beside writers, and reads that take too long."""
 
-import asyncio
 import re
 
 import asyncpg
@@ -23,6 +22,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from tests.support.builders.values import project_prices
 from tests.support.fixtures.seeded_database import END, OURS, START
+from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
 
@@ -82,5 +82,5 @@ async def test_a_read_that_takes_too_long_says_what_to_narrow(seeded, act):
             assert waiting == 0
     finally:
         await blocker.close()
-    async with asyncio.timeout(5):
+    async with in_time():
         assert await seeded.pool.fetchval("SELECT 1") == 1

@@ -23,9 +23,9 @@ from adapters.redis.limits import AWAY_S, RedisRateLimiter, RedisWindows
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 from tests.support.fixtures.valkey_server import Valkey
+from tests.support.waiting import WAIT_MAX_S, in_time
 
 LIMIT = Limit(10, "day")
-SOON_S = 15  # for a server to come back, on a machine that is busy
 LOG = "adapters.redis.limits"
 
 
@@ -103,7 +103,7 @@ async def test_whatever_fails_the_limit_holds_and_nothing_is_raised(limiter, win
 
 async def test_a_redis_that_never_answers_is_not_waited_for(limiter, windows):
     windows.gate = asyncio.Event()
-    async with asyncio.timeout(SOON_S):
+    async with in_time():
         assert await passed(limiter, 20) == LIMIT.count
     assert windows.asked == 1
 
@@ -257,7 +257,7 @@ async def limiting(valkey: Valkey, ticks: Hands):
 async def back(limiter: RedisRateLimiter, ticks: Hands) -> None:
     """Returns once Redis is asked again, and answers: by itself, but for the time it takes."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + SOON_S
+    end = loop.time() + WAIT_MAX_S
     while True:
         before = limiter.fallbacks
         ticks.forward(AWAY_S)

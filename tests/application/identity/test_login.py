@@ -1,6 +1,5 @@
 """Signing a command line in: a code for a person, exchanged for a key by their program."""
 
-import asyncio
 import uuid
 from datetime import timedelta
 
@@ -12,6 +11,7 @@ from domain.identity.audit import Origin
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
 from domain.ids import ProjectId
+from tests.support.waiting import in_time
 
 VERIFIER = "v" * 43
 TERMINAL = Origin("192.0.2.9", "pandaprobe-cli/1")
@@ -160,7 +160,7 @@ async def test_who_isn_t_a_member_is_refused_before_the_project_is_looked_for(wo
 async def test_a_stranger_doesn_t_open_the_organization(world, ours, bot):
     """Whoever has it open holds its members up."""
     eve = await world.person("eve")
-    async with asyncio.timeout(1), world.ports.administration.lock(ours):
+    async with in_time(), world.ports.administration.lock(ours):
         with pytest.raises(Forbidden):
             await world.do.issue_login_code(eve, ours, bot.id, challenge_of(VERIFIER), "laptop")
 

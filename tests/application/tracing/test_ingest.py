@@ -16,6 +16,7 @@ from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import CostSource
 from tests.support.builders.values import OURS, THEIRS, prices, span, trace, trace_id
+from tests.support.waiting import in_time
 
 NO_NUL = Invalid.field("name", "must not hold a NUL")
 
@@ -159,7 +160,7 @@ class Gathering(MemoryTraces):
 
 async def test_the_items_of_a_batch_are_written_at_once():
     traces = Gathering(MemoryStore(), prices())
-    async with asyncio.timeout(5):
+    async with in_time():
         assert await IngestBatch(traces)(OURS, [trace(), trace(), trace()]) == [None] * 3
 
 

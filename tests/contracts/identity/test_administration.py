@@ -31,9 +31,9 @@ from tests.support.fixtures.identities import (
     new_project,
     over_postgres,
 )
+from tests.support.waiting import in_time
 
 AT_ONCE = 20
-WAIT_S = 10
 
 
 class House:
@@ -268,7 +268,7 @@ async def test_the_data_plane_goes_on_meanwhile(identity, house):
     """Reading keys, making projects by name, noting uses: nothing waits for people."""
     wanted, used = new_project("new bot", house.id), new_key(house.id)
     await identity.add_key(used)
-    async with asyncio.timeout(WAIT_S), identity.administration.lock(house.id) as opened:
+    async with in_time(), identity.administration.lock(house.id) as opened:
         await opened.rename("Renamed")
         assert await identity.keys.by_digest(house.key.digest) == house.key
         assert await identity.projects.ensure(house.id, wanted) == wanted

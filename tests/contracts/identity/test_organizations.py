@@ -13,8 +13,7 @@ from domain.ids import UserId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.identities import founding, new_project, over_postgres
-
-WAIT_S = 10
+from tests.support.waiting import in_time
 
 
 async def test_founding_makes_an_organization_its_owner_and_a_project(identity):
@@ -195,7 +194,7 @@ async def test_a_lost_connection_is_unavailable_and_the_next_call_works(pool):
         await holder.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", owner.id)
         waiting = asyncio.create_task(identity.organizations.create_first(ours))
         mine = await holder.fetchval("SELECT pg_backend_pid()")
-        async with asyncio.timeout(WAIT_S):
+        async with in_time():
             while not await holder.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                 " WHERE $1 = ANY(pg_blocking_pids(pid))",

@@ -31,10 +31,10 @@ from domain.identity.organization import Role
 from domain.identity.user import Claims
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import PageRequest
-from tests.examples import scaled
 from tests.support.fixtures.data_plane import over_memory
 from tests.support.fixtures.identities import postgres_ports
 from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.hypothesis_scale import scaled
 
 pytestmark = pytest.mark.service
 

@@ -13,8 +13,8 @@ from adapters.memory.identity.identity import MemoryUsers
 from adapters.memory.store import MemoryStore
 from domain.identity.user import Claims, User
 from domain.ids import UserId
-from tests.examples import scaled
 from tests.support.builders.values import NOON, at
+from tests.support.hypothesis_scale import scaled
 
 MINUTE = 60
 

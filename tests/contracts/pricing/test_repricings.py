@@ -21,12 +21,12 @@ from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
-from tests.examples import scaled
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, of_table, prices, span, trace
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import ALL, EVER
 from tests.support.fixtures.pricing import LATER, Pricing, a_repricing
+from tests.support.hypothesis_scale import scaled
 
 USED = b'{"prompt_tokens":1000000,"completion_tokens":0}'
 BOOK = prices().price

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from domain.errors import Invalid
 from domain.tracing.analytics import BUCKETS_MAX, Granularity, Period
 from domain.tracing.trace import Trace, TraceStatus
-from tests.examples import scaled
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, trace
 from tests.support.fixtures.data_plane import ALL, EVER, assert_figures, fill, project, stored
+from tests.support.hypothesis_scale import scaled
 
 HOUR, DAY, WEEK = Granularity
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

@@ -20,10 +20,10 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanKind, SpanStatus, Totals
 from domain.tracing.trace import TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource
-from tests.examples import scaled
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import project
+from tests.support.hypothesis_scale import scaled
 
 # --- writing and reading -------------------------------------------------------------------------
 

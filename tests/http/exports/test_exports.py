@@ -25,10 +25,11 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
 from entrypoints.http.app import create_app
 from entrypoints.http.middleware.rate_limits import RateLimits
-from tests.examples import scaled
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
 from tests.support.builders import strategies
 from tests.support.clients.scored_project import Scored
+from tests.support.hypothesis_scale import scaled
+from tests.support.waiting import WAIT_MAX_S
 
 PRICE = {"amount": "12.50", "version": "of then", "since": "2026-01-01T00:00:00+00:00"}
 MODEL = {"model": "gpt-4o", "token_usage": {"prompt_tokens": 7, "completion_tokens": 3}}
@@ -408,7 +409,7 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def next(self) -> Any:
-        return await asyncio.wait_for(self.sent.get(), 5)
+        return await asyncio.wait_for(self.sent.get(), WAIT_MAX_S)
 
 
 @pytest.fixture

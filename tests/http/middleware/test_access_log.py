@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from domain.errors import Unavailable
 from entrypoints.observability.logs import ConsoleLines, JsonLines
-from tests.examples import scaled
 from tests.http.conftest import TOKEN, Site, a_span, a_trace
+from tests.support.hypothesis_scale import scaled
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 CANARY = "canary7f3c"

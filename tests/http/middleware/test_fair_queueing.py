@@ -19,8 +19,7 @@ from entrypoints.http.middleware.load_shedding import HELD_MAX, Overload, intake
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import CONFIG, Site, a_trace
 from tests.support.clients.asgi_client import exchange
-
-WAIT_S = 10
+from tests.support.waiting import WAIT_MAX_S, in_time
 
 
 async def turned() -> None:
@@ -53,7 +52,7 @@ async def test_beyond_those_in_work_they_wait_as_they_came_and_others_do_not() -
     tasks = [asyncio.create_task(work(number)) for number in range(5)]
     await turned()
     assert order == [0, 1]
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await shares.enter("bob").turn()
     places[0].worked()
     places[0].worked()  # to say it twice frees nothing twice
@@ -68,16 +67,16 @@ async def test_beyond_those_in_work_they_wait_as_they_came_and_others_do_not() -
 async def test_a_turn_is_taken_once_and_can_be_taken_again() -> None:
     shares = Shares(working_max=1)
     first, second = shares.enter("ada"), shares.enter("ada")
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await first.turn()
         await first.turn()
     first.worked()
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await second.turn()
     with pytest.raises(Unavailable):
         await first.turn(within_s=0.01)
     second.worked()
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await first.turn()
     first.leave()
     second.leave()
@@ -96,7 +95,7 @@ async def test_nobody_waits_for_ever_and_who_gave_up_holds_nothing() -> None:
     await asyncio.wait([given_up])
     for place in (late, gone, first):
         place.leave()
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await last.turn()
     last.leave()
     assert len(shares) == 0
@@ -112,7 +111,7 @@ async def test_what_all_have_under_way_is_what_is_kept(steps: list[tuple[str, bo
                 places.pop().leave()
         elif len(places) < 3:
             places.append(shares.enter(principal))
-            await places[-1].turn(within_s=WAIT_S)
+            await places[-1].turn(within_s=WAIT_MAX_S)
         else:
             with pytest.raises(Unavailable):
                 shares.enter(principal)
@@ -136,7 +135,7 @@ async def test_a_key_with_many_slow_reads_leaves_room_for_another() -> None:
     slow = Slow()
     site = Site(swapped={"traces": slow})
     ours, theirs = site.headers(), site.headers()
-    async with site.http, asyncio.timeout(WAIT_S):
+    async with site.http, in_time():
         read = [
             asyncio.create_task(site.http.get(f"/traces/{uuid.uuid4()}", headers=theirs))
             for _ in range(WORKING_MAX * 3)
@@ -170,7 +169,7 @@ async def test_traces_are_taken_together_however_many_a_key_sends() -> None:
     together = WORKING_MAX * 4
     site = Site(swapped={"traces": Writes(together)})
     headers = site.headers()
-    async with site.http, asyncio.timeout(WAIT_S):
+    async with site.http, in_time():
         answers = await asyncio.gather(
             *(site.http.post("/traces", json=a_trace(), headers=headers) for _ in range(together))
         )
@@ -197,7 +196,7 @@ async def test_who_takes_their_answers_slowly_holds_up_no_work_of_theirs() -> No
         asyncio.create_task(overload(dict(scope), None, send))  # type: ignore[arg-type]  # of what is looked at
         for _ in range(count)
     ]
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         for _ in range(count):
             await started.acquire()
     assert (overload.requests, len(overload.shares)) == (count, 1)
@@ -264,6 +263,6 @@ async def test_so_does_one_for_which_there_is_no_room() -> None:
 async def test_so_many_wait_and_no_more() -> None:
     overload = Overload(Slow(), requests_max=0, held_s=LONG_S)  # type: ignore[arg-type]  # never called
     overload.held = HELD_MAX
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         [start, _], _ = await exchange(overload, "GET", "/traces", {})
     assert start["status"] == 503

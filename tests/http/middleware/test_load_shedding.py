@@ -11,8 +11,7 @@ from domain.errors import Unavailable
 from entrypoints.http.middleware.load_shedding import BUSY, LEAVING, Overload, intake_of
 from entrypoints.http.requests.body_io import Slow, TooLarge, received
 from tests.http.conftest import Site, a_trace
-
-WAIT_S = 10
+from tests.support.waiting import in_time
 
 
 class Held:
@@ -36,7 +35,7 @@ def client(app) -> httpx.AsyncClient:
 
 
 async def reached(held: Held, count: int) -> None:
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         while held.inside < count:
             await asyncio.sleep(0)
 

@@ -24,10 +24,10 @@ from tests.support.clients.contract_checks import operations
 from tests.support.clients.runs import RUNS, SESSION_RUNS
 from tests.support.clients.scored_project import SESSIONS, TRACES, Scored
 from tests.support.fixtures.in_memory_app import memory_evaluation
+from tests.support.waiting import in_time
 
 KEY = "idempotency-key"
 MONITORS = "/evaluations/monitors"
-WAIT_S = 10
 
 
 @pytest.fixture
@@ -227,12 +227,12 @@ async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
     await scores.kept.wait()
     for _ in range(2 * WORKING_MAX):
         sent.append(asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"})))
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         assert await total(shop) == 1
     shop.site.now = (
         NOON + IDEMPOTENCY_LOCK_TTL
     )  # one of those that wait takes over, and all have its answer
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         answers = await asyncio.gather(*sent[1:])
     assert {one.status_code for one in answers} == {201}
     assert len({one.content for one in answers}) == len(set(scores.ids)) == 1

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.examples import scaled
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.strategies import hard_objects, hard_texts, objects, payloads
 from tests.support.clients.contract_checks import operations
+from tests.support.hypothesis_scale import scaled
 
 EXAMPLES = 400  # of a test
 DEPTH_MAX = 10_000

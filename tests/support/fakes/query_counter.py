@@ -15,8 +15,6 @@ from domain.identity.organization import Organization, Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from tests.support.builders.values import NOON
 
-SOON_S = 10  # for what happens by itself, on a machine that is busy
-
 
 class Hands:
     """A clock that is set."""
@@ -109,9 +107,3 @@ async def turns(count: int = 5) -> None:
     """Lets every task that can go on do so."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-async def until(holds) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not holds():
-            await asyncio.sleep(0)

@@ -15,9 +15,9 @@ from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
-    ALERT_COLUMNS,
-    CHANGE_COLUMNS,
-    DELIVERY_COLUMNS,
+    ALERTS,
+    CHANGES,
+    DELIVERIES,
     alert_of,
     alert_row,
     change_of,
@@ -27,7 +27,7 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     webhook_of,
 )
 from adapters.postgres.evaluation.monitors.alert_deletes import drop_changes
-from adapters.postgres.evaluation.monitors.monitor_rows import MONITOR_COLUMNS, monitor_of
+from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS, monitor_of
 from adapters.postgres.evaluation.monitors.monitors import LOCK as LOCK_MONITOR
 from adapters.postgres.evaluation.monitors.monitors import READ as READ_MONITOR
 from adapters.postgres.evaluation.work_queue.tally import table_of
@@ -60,10 +60,10 @@ from domain.page import Page, PageRequest, Position
 ADVICE: Final = "ask for fewer, or try again later"
 STEP: Final = 2_000  # changes of one transaction, where they are forgotten
 
-_SHOWN: Final = ", ".join(ALERT_COLUMNS)
-INSERT: Final = insert("alerts", ALERT_COLUMNS)
-INSERT_CHANGE: Final = insert("alert_changes", CHANGE_COLUMNS)
-INSERT_DELIVERY: Final = insert("alert_deliveries", DELIVERY_COLUMNS)
+_SHOWN: Final = ALERTS.select()
+INSERT: Final = insert(ALERTS)
+INSERT_CHANGE: Final = insert(CHANGES)
+INSERT_DELIVERY: Final = insert(DELIVERIES)
 READ: Final = f"SELECT {_SHOWN} FROM alerts WHERE {OF_PROJECT} AND id = $2"
 LOCK: Final = f"{READ} AND monitor_id = $3 FOR UPDATE"
 OF_MONITOR: Final = f"""
@@ -81,7 +81,7 @@ UPDATE alerts SET state = $3, since = $4, in_a_row = $5, value = $6 WHERE {OF_PR
 # Alerts and their changes stay with a monitor that is there: its removal waits, and takes them.
 HOLD_MONITOR: Final = f"SELECT id FROM monitors WHERE {OF_PROJECT} AND id = $2 FOR SHARE"
 SLOTS: Final = f"""
-SELECT a.id AS alert_id, a.awaits, {", ".join(f"m.{column}" for column in MONITOR_COLUMNS)}
+SELECT a.id AS alert_id, a.awaits, {MONITORS.select("m")}
 FROM alerts AS a CROSS JOIN LATERAL (
   SELECT * FROM monitors WHERE project_id = a.project_id AND id = a.monitor_id
 ) AS m
@@ -177,7 +177,7 @@ class PostgresAlerts:
     ) -> Page[AlertChange]:
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             await _monitor(connection, READ_MONITOR, project, monitor)
-            ordered = newest_first(project, "alert_changes", CHANGE_COLUMNS, window, by="at")
+            ordered = newest_first(project, CHANGES.name, CHANGES.names, window, by="at")
             found = await page_of(connection, ordered, [Sql("monitor_id = {}", (monitor,))])
         shown = [change_of(row) for row in found.rows[: window.limit]]
         has_more = len(found.rows) > len(shown)

@@ -14,8 +14,8 @@ from adapters.postgres.database.removed_projects import check_not_removed, not_r
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
-    DELIVERY_COLUMNS,
-    WEBHOOK_COLUMNS,
+    DELIVERIES,
+    WEBHOOKS,
     delivery_of,
     delivery_row,
     insert,
@@ -36,9 +36,9 @@ ADVICE: Final = "ask for fewer, or try again later"
 STEP: Final = 2_000  # deliveries of one transaction, where they are removed
 LOOKED_AT: Final = 10_000  # due deliveries among which some are chosen
 
-_SHOWN: Final = ", ".join(WEBHOOK_COLUMNS)
-INSERT: Final = insert("webhooks", WEBHOOK_COLUMNS)
-INSERT_DELIVERY: Final = insert("alert_deliveries", DELIVERY_COLUMNS)
+_SHOWN: Final = WEBHOOKS.select()
+INSERT: Final = insert(WEBHOOKS)
+INSERT_DELIVERY: Final = insert(DELIVERIES)
 READ: Final = f"SELECT {_SHOWN} FROM webhooks WHERE {OF_PROJECT} AND id = $2"
 LOCK: Final = f"{READ} FOR UPDATE"
 HOLD: Final = f"{READ} FOR SHARE"
@@ -73,7 +73,7 @@ WITH waiting AS MATERIALIZED (
 ), held AS (
   UPDATE alert_deliveries AS d SET held_until = $2 FROM free
   WHERE d.project_id = free.project_id AND d.id = free.id
-  RETURNING {", ".join(f"d.{column}" for column in DELIVERY_COLUMNS)}
+  RETURNING {DELIVERIES.select("d")}
 )
 SELECT held.*, w.url AS webhook_url, w.secret AS webhook_secret,
   w.created_at AS webhook_created_at
@@ -141,7 +141,7 @@ class PostgresWebhooks:
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             if await connection.fetchrow(READ, project, webhook) is None:
                 raise NotFound("Webhook not found")
-            ordered = newest_first(project, "alert_deliveries", DELIVERY_COLUMNS, window)
+            ordered = newest_first(project, DELIVERIES.name, DELIVERIES.names, window)
             found = await page_of(connection, ordered, [Sql("webhook_id = {}", (webhook,))])
         shown = [delivery_of(row) for row in found.rows[: window.limit]]
         has_more = len(found.rows) > len(shown)

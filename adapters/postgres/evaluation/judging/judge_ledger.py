@@ -8,14 +8,15 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.bounded_delete import swept
+from adapters.postgres.database.columns import Column, Table, arrays
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
 from application.evaluation.ports.judging import PARTS_MAX
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingGroup,
     SpendingBy,
+    SpendingGroup,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.query import CreatedWithin
@@ -23,18 +24,32 @@ from domain.ids import ProjectId, RunId
 
 ADVICE: Final = "narrow the period, or try again later"
 
-COLUMNS: Final = {
-    "project_id": "uuid", "id": "uuid", "run_id": "uuid", "target": "text", "metric": "text",
-    "attempt": "int", "provider": "text", "model": "text", "input_tokens": "bigint",
-    "cache_read_tokens": "bigint", "cache_write_tokens": "bigint", "output_tokens": "bigint",
-    "reasoning_tokens": "bigint", "usd": "numeric", "price_version": "text",
-    "latency_ms": "float8", "code": "text", "created_at": "timestamptz",
-}  # fmt: skip
-ENTER: Final = f"""
-INSERT INTO judge_calls ({", ".join(COLUMNS)})
-SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), 1))})
-ON CONFLICT (project_id, id) DO NOTHING
-"""
+JUDGE_CALLS: Final = Table(
+    "judge_calls",
+    ("project_id", "id"),
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("run_id", "uuid"),
+        Column("target", "text"),
+        Column("metric", "text"),
+        Column("attempt", "int"),
+        Column("provider", "text", "call.provider"),
+        Column("model", "text", "call.model"),
+        Column("input_tokens", "bigint", "call.use.input"),
+        Column("cache_read_tokens", "bigint", "call.use.cache_read"),
+        Column("cache_write_tokens", "bigint", "call.use.cache_write"),
+        Column("output_tokens", "bigint", "call.use.output"),
+        Column("reasoning_tokens", "bigint", "call.use.reasoning"),
+        Column("usd", "numeric"),
+        Column("price_version", "text"),
+        Column("latency_ms", "float8", "call.latency_ms"),
+        Column("code", "text", "call.code"),
+        Column("created_at", "timestamptz"),
+    ),
+)
+_row: Final = JUDGE_CALLS.compile_row()
+ENTER: Final = f"{JUDGE_CALLS.insert_from('calls')} ON CONFLICT (project_id, id) DO NOTHING"
 SUMS: Final = """
 count(*) AS calls, count(code) AS failed, count(*) - count(usd) AS unpriced,
 coalesce(sum(input_tokens), 0) AS input, coalesce(sum(cache_read_tokens), 0) AS cache_read,
@@ -72,9 +87,8 @@ class PostgresLedger:
     async def enter(self, entries: Sequence[LedgerEntry]) -> None:
         if not entries:
             return
-        columns = list(zip(*map(_row, entries), strict=True))
         async with translated():
-            await self.pool.execute(ENTER, *columns)
+            await self.pool.execute(ENTER, *arrays(map(_row, entries)))
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
@@ -98,17 +112,6 @@ class PostgresLedger:
 
     async def sweep(self, before: datetime) -> int:
         return await swept(self.pool, "judge_calls", "id", before)
-
-
-def _row(entry: LedgerEntry) -> tuple[object, ...]:
-    """In the order of COLUMNS."""
-    call, use = entry.call, entry.call.use
-    return (
-        entry.project_id, entry.id, entry.run_id, entry.target, entry.metric, entry.attempt,
-        call.provider, call.model, use.input, use.cache_read, use.cache_write, use.output,
-        use.reasoning, entry.usd, entry.price_version, call.latency_ms, call.code,
-        entry.created_at,
-    )  # fmt: skip
 
 
 def _spending(row: Record) -> Spending:

@@ -8,62 +8,15 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.columns import Column, Table, compile_reader, object_text
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
-from domain.ids import MonitorId, ProjectId, RunId
 from domain.tracing.trace import TraceStatus
-
-MONITOR_COLUMNS: Final = (
-    "project_id", "id", "name", "target_type", "metrics", "selection", "signal_weights",
-    "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "only_if_changed", "status",
-    "last_run_at", "last_run_id", "next_run_at", "looked_at", "looked_at_trace", "created_at",
-    "updated_at",
-)  # fmt: skip
 
 _DATED: Final = ("date_from", "date_to")
 _SELECTION: Final = msgspec.json.Decoder(dict[str, Any])
 _WEIGHTS: Final = msgspec.json.Decoder(dict[str, float])
-
-
-def monitor_row(monitor: Monitor) -> tuple[object, ...]:
-    """A monitor in the order of MONITOR_COLUMNS."""
-    mark = monitor.watermark
-    return (
-        monitor.project_id, monitor.id, monitor.name, monitor.target_type, monitor.metrics,
-        selection_json(monitor.selection), msgspec.json.encode(dict(monitor.signal_weights)),
-        monitor.sampling_rate, monitor.model, monitor.votes, monitor.max_cost_usd,
-        monitor.cadence, monitor.only_if_changed, monitor.status, monitor.last_run_at,
-        monitor.last_run_id, monitor.next_run_at, mark and mark.written_at, mark and mark.trace,
-        monitor.created_at, monitor.updated_at,
-    )  # fmt: skip
-
-
-def monitor_of(row: Record) -> Monitor:
-    of = TargetType(row["target_type"])
-    marked, trace = row["looked_at"], row["looked_at_trace"]
-    return Monitor(
-        id=MonitorId(row["id"]),
-        project_id=ProjectId(row["project_id"]),
-        name=row["name"],
-        target_type=of,
-        metrics=tuple(row["metrics"]),
-        selection=selection_of(of, row["selection"]),
-        signal_weights=_WEIGHTS.decode(row["signal_weights"]),
-        sampling_rate=row["sampling_rate"],
-        model=row["model"],
-        votes=row["votes"],
-        max_cost_usd=row["max_cost_usd"],
-        cadence=row["cadence"],
-        only_if_changed=row["only_if_changed"],
-        status=MonitorStatus(row["status"]),
-        last_run_at=row["last_run_at"],
-        last_run_id=None if row["last_run_id"] is None else RunId(row["last_run_id"]),
-        next_run_at=row["next_run_at"],
-        watermark=None if marked is None else Watermark(marked, trace),
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
 
 
 def selection_json(selection: Selection) -> bytes:
@@ -92,3 +45,45 @@ def _kept(value: object) -> object:
 
 def _dated(said: Mapping[str, Any]) -> GivenInstant:
     return GivenInstant(said["given"], datetime.fromisoformat(said["instant"]))
+
+
+def _selection_of(row: Record) -> Selection:
+    return selection_of(TargetType(row["target_type"]), row["selection"])
+
+
+def _watermark_of(row: Record) -> Watermark | None:
+    written_at = row["looked_at"]
+    return None if written_at is None else Watermark(written_at, row["looked_at_trace"])
+
+
+MONITORS: Final = Table(
+    "monitors",
+    ("project_id", "id"),
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("name", "text"),
+        Column("target_type", "text", read=TargetType),
+        Column("metrics", "text[]", read=tuple),
+        Column("selection", "json", write=selection_json),
+        Column("signal_weights", "json", write=object_text, read=_WEIGHTS.decode),
+        Column("sampling_rate", "float8"),
+        Column("model", "text"),
+        Column("votes", "int"),
+        Column("max_cost_usd", "numeric"),
+        Column("cadence", "text"),
+        Column("only_if_changed", "boolean"),
+        Column("status", "text", read=MonitorStatus),
+        Column("last_run_at", "timestamptz"),
+        Column("last_run_id", "uuid"),
+        Column("next_run_at", "timestamptz"),
+        Column("looked_at", "timestamptz", "watermark", write=lambda at: at and at.written_at),
+        Column("looked_at_trace", "uuid", "watermark", write=lambda at: at and at.trace),
+        Column("created_at", "timestamptz"),
+        Column("updated_at", "timestamptz"),
+    ),
+)
+monitor_row: Final = MONITORS.compile_row()
+monitor_of: Final = compile_reader(
+    Monitor, MONITORS.fields_of(Monitor), selection=_selection_of, watermark=_watermark_of
+)

@@ -13,7 +13,7 @@ from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.monitors.alert_deletes import drop_alerts
 from adapters.postgres.evaluation.monitors.monitor_rows import (
-    MONITOR_COLUMNS,
+    MONITORS,
     monitor_of,
     monitor_row,
 )
@@ -29,18 +29,17 @@ from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest, Position
 
 ADVICE: Final = "narrow the list with status, or try again later"
-SHOWN: Final = ", ".join(MONITOR_COLUMNS)
-_PLACES: Final = [f"${n}" for n in range(1, len(MONITOR_COLUMNS) + 1)]
+SHOWN: Final = MONITORS.select()
 
 INSERT: Final = f"""
-INSERT INTO monitors ({SHOWN}) VALUES ({", ".join(_PLACES)})
+{MONITORS.insert()}
 ON CONFLICT (project_id, id) DO NOTHING
 """
 READ: Final = f"SELECT {SHOWN} FROM monitors WHERE {OF_PROJECT} AND id = $2"
 # Who edits, fires and removes it go one after the other.
 LOCK: Final = f"{READ} FOR UPDATE"
 PUT: Final = f"""
-UPDATE monitors SET ({", ".join(MONITOR_COLUMNS[2:])}) = ({", ".join(_PLACES[2:])})
+UPDATE monitors SET {MONITORS.assignments()}
 WHERE {OF_PROJECT} AND id = $2
 """
 DELETE: Final = f"DELETE FROM monitors WHERE {OF_PROJECT} AND id = $2"
@@ -84,7 +83,7 @@ class PostgresMonitors:
     async def page(
         self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        ordered = newest_first(project, "monitors", MONITOR_COLUMNS, window)
+        ordered = newest_first(project, "monitors", MONITORS.names, window)
         where = [] if status is None else [Sql("status = {}", (status,))]
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             found = await page_of(connection, ordered, where)

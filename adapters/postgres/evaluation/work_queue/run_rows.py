@@ -5,73 +5,62 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.columns import Column, Table, compile_reader, object_text
 from adapters.postgres.evaluation.custom_metrics.definition_rows import (
     definitions_json,
     definitions_of,
 )
 from domain.evaluation.runs.run import EvalRun, RunStatus, Tally, TargetType
-from domain.ids import RunId
 
-RUN_COLUMNS: Final = (
-    "project_id", "id", "target_type", "name", "metrics", "targets", "filters", "sampling_rate",
-    "model", "signal_weights", "definitions", "votes", "max_cost_usd", "monitor_id", "status",
-    "error_message", "created_at", "completed_at",
-)  # fmt: skip
-TALLY_COLUMNS: Final = (
-    "evaluated_count", "scored_count", "failed_count", "skipped_count", "codes",
-)  # fmt: skip
-
+_KEY: Final = ("project_id", "id")
 _WEIGHTS: Final = msgspec.json.Decoder(dict[str, float])
 _CODES: Final = msgspec.json.Decoder(dict[str, int])
 
+RUNS: Final = Table(
+    "eval_runs",
+    _KEY,
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("target_type", "text", read=TargetType),
+        Column("name", "text"),
+        Column("metrics", "text[]", read=tuple),
+        Column("targets", "int"),
+        Column("filters", "json"),
+        Column("sampling_rate", "float8"),
+        Column("model", "text"),
+        Column("signal_weights", "json", write=object_text, read=_WEIGHTS.decode),
+        Column("definitions", "json", write=definitions_json, read=definitions_of),
+        Column("votes", "int"),
+        Column("max_cost_usd", "numeric"),
+        Column("monitor_id", "uuid"),
+        Column("status", "text", read=RunStatus),
+        Column("error_message", "text"),
+        Column("created_at", "timestamptz"),
+        Column("completed_at", "timestamptz"),
+    ),
+)
+_TALLIES: Final = Table(
+    "eval_runs",
+    _KEY,
+    (
+        Column("evaluated_count", "int", "evaluated"),
+        Column("scored_count", "int", "scored"),
+        Column("failed_count", "int", "failed"),
+        Column("skipped_count", "int", "skipped"),
+        Column("codes", "json", write=object_text, read=_CODES.decode),
+    ),
+)
+"""What a run came to, in its row once it has ended."""
+RUN_COLUMNS: Final = RUNS.names
+TALLY_COLUMNS: Final = _TALLIES.names
 
-def run_row(run: EvalRun) -> tuple[object, ...]:
-    """A run in the order of RUN_COLUMNS."""
-    return (
-        run.project_id, run.id, run.target_type, run.name, run.metrics, run.targets, run.filters,
-        run.sampling_rate, run.model, msgspec.json.encode(dict(run.signal_weights)),
-        definitions_json(run.definitions), run.votes, run.max_cost_usd, run.monitor_id,
-        run.status, run.error_message, run.created_at, run.completed_at,
-    )  # fmt: skip
-
-
-def run_of(row: Record) -> EvalRun:
-    return EvalRun(
-        id=RunId(row["id"]),
-        project_id=row["project_id"],
-        target_type=TargetType(row["target_type"]),
-        name=row["name"],
-        metrics=tuple(row["metrics"]),
-        targets=row["targets"],
-        filters=row["filters"],
-        sampling_rate=row["sampling_rate"],
-        model=row["model"],
-        signal_weights=_WEIGHTS.decode(row["signal_weights"]),
-        definitions=definitions_of(row["definitions"]),
-        votes=row["votes"],
-        max_cost_usd=row["max_cost_usd"],
-        monitor_id=row["monitor_id"],
-        status=RunStatus(row["status"]),
-        error_message=row["error_message"],
-        created_at=row["created_at"],
-        completed_at=row["completed_at"],
-    )
-
-
-def tally_row(tally: Tally) -> tuple[object, ...]:
-    """What a run came to, in the order of TALLY_COLUMNS."""
-    counts = (tally.evaluated, tally.scored, tally.failed, tally.skipped)
-    return (*counts, msgspec.json.encode(dict(tally.codes)))
+run_row: Final = RUNS.compile_row()
+run_of: Final = compile_reader(EvalRun, RUNS.fields_of(EvalRun))
+tally_row: Final = _TALLIES.compile_row()
+_tally_of: Final = compile_reader(Tally, _TALLIES.fields_of(Tally))
 
 
 def final_tally(row: Record) -> Tally | None:
     """None while the run of a row goes on."""
-    if row["evaluated_count"] is None:
-        return None
-    return Tally(
-        evaluated=row["evaluated_count"],
-        scored=row["scored_count"],
-        failed=row["failed_count"],
-        skipped=row["skipped_count"],
-        codes=_CODES.decode(row["codes"]),
-    )
+    return None if row["evaluated_count"] is None else _tally_of(row)

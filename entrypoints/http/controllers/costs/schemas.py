@@ -12,8 +12,8 @@ from domain.evaluation.costs import estimate
 from domain.evaluation.costs.judge_costs import (
     PERIOD_MAX,
     Spending,
-    SpendingGroup,
     SpendingBy,
+    SpendingGroup,
 )
 from domain.ids import ProjectId
 from domain.tracing.usage import as_float

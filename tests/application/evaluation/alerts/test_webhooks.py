@@ -23,6 +23,7 @@ from domain.evaluation.monitors.webhook import (
 )
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
+from tests.support.waiting import WAIT_MAX_S
 
 URL = "https://hooks.example/a"
 BROKEN = DeliveryResult(500)
@@ -130,7 +131,7 @@ async def test_one_that_recovers_is_told_then():
 
 
 class OneHangs:
-    """A courier that never comes back from one webhook, until it is let go."""
+    """A webhook_sender that never comes back from one webhook, until it is let go."""
 
     def __init__(self, slow: Webhook) -> None:
         self.slow, self.free, self.sent = slow, asyncio.Event(), list[Webhook]()
@@ -155,7 +156,7 @@ async def test_a_slow_receiver_keeps_no_other_waiting():
         await post.told(other)
     webhook_sender = OneHangs(slow)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
-    await asyncio.wait_for(webhook_sender.others.wait(), 10)
+    await asyncio.wait_for(webhook_sender.others.wait(), WAIT_MAX_S)
     assert webhook_sender.sent == [other] * 3
     assert not working.done()
     webhook_sender.free.set()
@@ -169,7 +170,7 @@ async def test_what_was_under_way_at_the_end_is_sent_again():
     await post.told(webhook)
     webhook_sender = OneHangs(webhook)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
-    await asyncio.wait_for(webhook_sender.began.wait(), 10)
+    await asyncio.wait_for(webhook_sender.began.wait(), WAIT_MAX_S)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working

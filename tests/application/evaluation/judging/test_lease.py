@@ -13,8 +13,8 @@ from application.evaluation.judging.lease import RENEW_EVERY, renewing_lease
 from application.evaluation.ports.work_queue import LEASE, Claim
 from domain.errors import Unavailable
 from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, Laboratory
+from tests.support.waiting import in_time
 
-WAIT_MAX_S = 20
 SOON = timedelta(microseconds=1)
 
 
@@ -63,7 +63,7 @@ async def test_a_target_whose_question_waits_cannot_be_claimed_by_another_worker
     trace = lab.put()
     run = await lab.run("task_completion", trace)
     working = asyncio.create_task(lab.work(worker))
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with in_time():
         await work_queue.often.wait()
         lab.forward(seconds=LEASE.total_seconds() - 1)
         work_queue.renewed.clear()

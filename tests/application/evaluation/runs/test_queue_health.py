@@ -16,6 +16,7 @@ from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures.evaluation import Evaluating, a_run, later, over_memory, work_of
+from tests.support.waiting import in_time
 
 AGE_MAX = timedelta(minutes=5)
 FINE = HealthStatus(ok=True)
@@ -122,6 +123,6 @@ async def test_what_fails_is_told_and_not_raised(error, detail):
 
 @pytest.mark.slow
 async def test_what_does_not_answer_is_told_in_time():
-    async with asyncio.timeout(4):
+    async with in_time():
         state = await QueueHealthCheck(Broken(None), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert state == HealthStatus(ok=False, detail="no answer within 2 s")

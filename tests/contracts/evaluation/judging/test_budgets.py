@@ -19,8 +19,8 @@ from adapters.postgres.identity import project_budgets
 from application.evaluation.ports.judging import Budgets, Ledger, Reservation
 from domain.ids import ProjectId, RunId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
-from tests.examples import scaled
 from tests.support.builders.values import NOON
+from tests.support.hypothesis_scale import scaled
 
 ONE = Decimal(1)
 

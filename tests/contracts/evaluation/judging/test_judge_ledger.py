@@ -19,16 +19,16 @@ from application.evaluation.ports.judging import PARTS_MAX, Ledger
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingGroup,
     SpendingBy,
+    SpendingGroup,
     group_spending,
 )
 from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
-from tests.examples import scaled
 from tests.support.builders.values import NOON
+from tests.support.hypothesis_scale import scaled
 
 DAY = timedelta(days=1)
 ALWAYS = CreatedWithin()

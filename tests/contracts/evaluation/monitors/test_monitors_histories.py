@@ -31,10 +31,10 @@ from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import PageRequest
-from tests.examples import scaled
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgres
+from tests.support.hypothesis_scale import scaled
 
 ALL: Final = PageRequest(limit=200)
 STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "told")

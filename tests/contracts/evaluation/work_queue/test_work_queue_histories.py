@@ -24,7 +24,6 @@ from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import Score, ScoreChange, ScoreOutcome
 from domain.ids import RunId
-from tests.examples import scaled
 from tests.support.builders.values import NOON, prices, trace
 from tests.support.fixtures.data_plane import ALL, fill, project
 from tests.support.fixtures.evaluation import (
@@ -37,6 +36,7 @@ from tests.support.fixtures.evaluation import (
     over_postgres,
     signal_of,
 )
+from tests.support.hypothesis_scale import scaled
 
 pytestmark = pytest.mark.service
 

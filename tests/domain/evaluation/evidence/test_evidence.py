@@ -17,7 +17,6 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import SpanId, TraceId
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import Trace
-from tests.examples import scaled
 from tests.support.builders import strategies
 from tests.support.builders.evaluated_traces import (
     chat,
@@ -29,6 +28,7 @@ from tests.support.builders.evaluated_traces import (
     tool,
 )
 from tests.support.builders.values import at, prices, span, span_id, trace
+from tests.support.hypothesis_scale import scaled
 
 BOUNDARY = "0123456789abcdef"
 SECRET = "sk-proj-Zq8Rk2Lm5Tn7Vw9Xy1Bc3Df6"

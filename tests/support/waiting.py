@@ -1,0 +1,57 @@
+"""Waits for conditions. How long a test takes says nothing of whether it passes.
+
+The one limit ends what hangs. It is far beyond what anything takes: a machine that runs two suites
+at once is many times slower than a quiet one.
+"""
+
+import asyncio
+import inspect
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+WAIT_MAX_S: Final = 180
+TURNS: Final = 100  # of the event loop, before a look waits for something outside of it
+
+
+def in_time() -> asyncio.Timeout:
+    """Ends a block that hangs."""
+    return asyncio.timeout(WAIT_MAX_S)
+
+
+async def until(look: Callable[[], Any], is_so: Callable[[Any], object] = bool) -> Any:
+    """What a look gives, or what it gives is awaited, once it is so."""
+    turns = 0
+    async with in_time():
+        while True:
+            seen = look()
+            if inspect.isawaitable(seen):
+                seen = await seen
+            if is_so(seen):
+                return seen
+            turns += 1
+            if turns < TURNS:
+                await asyncio.sleep(0)
+            else:
+                await asyncio.sleep(0.02)
+
+
+def until_while[T](
+    process: subprocess.Popen[Any], look: Callable[[], T], is_so: Callable[[T], object] = bool
+) -> T:
+    """What a look gives, once it is so; `process` is needed for that, and has to run."""
+    deadline = time.monotonic() + WAIT_MAX_S
+    while not is_so(seen := look()):
+        assert process.poll() is None, "the process ended"
+        assert time.monotonic() < deadline, seen
+        wait_a_moment(process)
+    return seen
+
+
+def wait_a_moment(process: subprocess.Popen[Any]) -> None:
+    """Up to a twentieth of a second, less where the process ends."""
+    try:
+        process.wait(0.05)
+    except subprocess.TimeoutExpired:
+        return
