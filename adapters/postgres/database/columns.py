@@ -81,7 +81,7 @@ class Table:
         """As `parameters`, each cast to the type of its column."""
         return ", ".join(f"${n}::{one.type}" for n, one in enumerate(self.all_columns, start=1))
 
-    def work_queue(self, first: int = 1) -> str:
+    def assignments(self, first: int = 1) -> str:
         """Each column outside the key set to its parameter; `first` is that of the first column."""
         return ", ".join(
             f"{name} = ${n}"

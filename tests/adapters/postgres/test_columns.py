@@ -96,7 +96,7 @@ def test_statements_have_the_names_of_the_columns():
         == "books.catalogue = found.catalogue AND books.book_id = found.book_id"
     )
     assert BOOKS.overwrite().startswith("title = excluded.title, search_title = ")
-    assert BOOKS.work_queue().startswith("title = $3, search_title = $4, ")
+    assert BOOKS.assignments().startswith("title = $3, search_title = $4, ")
 
 
 def test_rows_become_one_array_a_column():

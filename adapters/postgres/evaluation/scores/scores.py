@@ -70,7 +70,7 @@ def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
 
 
 def _update_statement[S: Score](table: ScoreTable[S]) -> str:
-    return f"UPDATE {table.name} SET {table.work_queue()} WHERE {OF_PROJECT} AND id = $2"
+    return f"UPDATE {table.name} SET {table.assignments()} WHERE {OF_PROJECT} AND id = $2"
 
 
 ADD_TO_TRACE: Final = _add_statement(TRACE_SCORES, "trace_id")
