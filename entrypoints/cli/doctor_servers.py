@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from redis.exceptions import RedisError
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.server_info import PostgresServer
-from adapters.postgres.database.server_info import server as postgres_server
+from adapters.postgres.database.server_info import ServerInfo
+from adapters.postgres.database.server_info import fetch_server_info as postgres_server
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
@@ -65,7 +65,7 @@ async def _in_database(settings: Settings, pool: Pool) -> AsyncIterator[Finding]
         yield found
 
 
-def server_found(server: PostgresServer, host: str | None) -> Iterator[Finding]:
+def server_found(server: ServerInfo, host: str | None) -> Iterator[Finding]:
     size = f"PostgreSQL {server.version}, {server.bytes / GIB:.1f} GiB"
     if server.is_new_enough:
         yield ok("postgres", size)

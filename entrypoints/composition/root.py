@@ -24,7 +24,7 @@ from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.leader_election import PostgresLeaderElection
-from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
 from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
@@ -46,7 +46,7 @@ from adapters.postgres.identity.identity import (
 )
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema.pending import pending as schema_pending
+from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
@@ -99,7 +99,7 @@ def product_version() -> str:
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[Pool]:
     """The connections of this process. Raises Unavailable where there is no database."""
-    async with opened(
+    async with open_pool(
         DB,
         PoolSettings(
             url=settings.database_url or "",
@@ -148,7 +148,7 @@ async def ports(
         keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
         projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
         traces = await stack.enter_async_context(
-            PostgresTraces.over(pool, book, projects.forget, observer)
+            PostgresTraces.open(pool, book, projects.forget, observer)
         )
         uses = await stack.enter_async_context(KeyUsageBuffer.over(keys))
         on_job = None if observer is None else observer.sending

@@ -13,8 +13,8 @@ import pytest
 
 from adapters.embedded.process import free_port
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.server_info import PostgresServer
-from adapters.postgres.database.server_info import server as postgres_server
+from adapters.postgres.database.server_info import ServerInfo
+from adapters.postgres.database.server_info import fetch_server_info as postgres_server
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.redis.client import opened
 from adapters.redis.server import told
@@ -183,7 +183,7 @@ def test_what_nobody_can_know_of_a_clock_is_not_held_against_it():
     assert clock_found(timedelta(seconds=40), timedelta(seconds=40)).level is Level.OK
 
 
-SERVER = PostgresServer(
+SERVER = ServerInfo(
     version="15.4",
     is_new_enough=False,
     bytes=1 << 30,

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from adapters.postgres.evaluation.alerts.webhooks import DUE as DUE_DELIVERIES
+from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES as DUE_DELIVERIES
 from application.evaluation.ports.alerts import FinishedRun
 from domain.evaluation.monitors.alert import AlertFigure
 from domain.evaluation.monitors.monitor import Watermark

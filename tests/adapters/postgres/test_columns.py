@@ -80,21 +80,18 @@ def test_what_repeats_other_columns_is_not_read_back():
 
 def test_statements_have_the_names_of_the_columns():
     assert BOOKS.select("b") == (
-        "b.catalogue, b.book_id, b.title, b.search_title, b.author_name, b.tags"
+        "b.shelf, b.book_id, b.title, b.search_title, b.author_name, b.tags"
     )
     assert BOOKS.insert_from("sent", first=3) == (
         "INSERT INTO books (shelf, book_id, title, search_title, author_name, tags) "
-        "SELECT sent.catalogue, sent.book_id, sent.title, sent.search_title, sent.author_name, "
+        "SELECT sent.shelf, sent.book_id, sent.title, sent.search_title, sent.author_name, "
         "sent.tags::text[] FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::text[], "
         "$8::text[]) AS sent (shelf, book_id, title, search_title, author_name, tags)"
     )
     assert BOOKS.unnest("found", "title", "book_id") == (
         "unnest($1::text[], $2::int[]) AS found (title, book_id)"
     )
-    assert (
-        BOOKS.on_key("found")
-        == "books.catalogue = found.catalogue AND books.book_id = found.book_id"
-    )
+    assert BOOKS.on_key("found") == "books.shelf = found.shelf AND books.book_id = found.book_id"
     assert BOOKS.overwrite().startswith("title = excluded.title, search_title = ")
     assert BOOKS.assignments().startswith("title = $3, search_title = $4, ")
 

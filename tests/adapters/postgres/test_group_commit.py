@@ -116,7 +116,7 @@ async def test_a_passing_failure_fails_the_batch_at_once_and_only_it():
 
 @pytest.mark.parametrize(
     ("size", "fits"),
-    [(1, group_commit.LINE_ITEMS_MAX), (1 << 20, group_commit.LINE_BYTES_MAX >> 20)],
+    [(1, group_commit.QUEUE_ITEMS_MAX), (1 << 20, group_commit.QUEUE_BYTES_MAX >> 20)],
     ids=["items", "bytes"],
 )
 async def test_a_full_line_refuses_and_takes_again_once_it_is_shorter(size, fits):
@@ -140,7 +140,7 @@ async def test_a_full_line_refuses_and_takes_again_once_it_is_shorter(size, fits
 async def test_one_item_above_the_bound_passes_when_it_is_alone():
     store = Store()
     async with line(store) as puts:
-        await puts.put(1, 10 * group_commit.LINE_BYTES_MAX)
+        await puts.put(1, 10 * group_commit.QUEUE_BYTES_MAX)
     assert store.kept == [1]
 
 

@@ -13,7 +13,7 @@ from adapters.postgres.database.advisory_locks import (
 )
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
-from adapters.postgres.evaluation.scores.scores import ADD_TO_SESSION, ADD_TO_TRACE
+from adapters.postgres.evaluation.scores.scores import INSERT_SESSION_SCORE, INSERT_TRACE_SCORE
 from adapters.postgres.tracing.batch_writer import TraceWriter
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
@@ -120,8 +120,8 @@ async def test_who_removes_a_trace_waits_for_scores_that_are_being_added(
     ours, one = project(), trace(session_id="s")
     await plane.traces.put(ours, one)
     held = [
-        (ADD_TO_TRACE, *TRACE_SCORES.row(trace_score(ours, one.id))),
-        (ADD_TO_SESSION, *SESSION_SCORES.row(session_score(ours, "s"))),
+        (INSERT_TRACE_SCORE, *TRACE_SCORES.row(trace_score(ours, one.id))),
+        (INSERT_SESSION_SCORE, *SESSION_SCORES.row(session_score(ours, "s"))),
     ]
     assert await after(pool, held[1:], plane.traces.delete(ours, [one.id])) == 1
     await plane.traces.put(ours, one)

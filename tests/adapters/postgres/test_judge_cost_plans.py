@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.identity.project_budgets import put_budget
+from adapters.postgres.identity.project_budgets import store_budget
 from application.evaluation.ports.judging import JudgingPorts, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import SpendingBy, month_scope
 from domain.evaluation.judging.judge import TokenUse
@@ -114,12 +114,12 @@ async def work(seeded: Seeded, spent: JudgingPorts, of: ProjectId) -> None:
     await spent.verdicts.keep(of, b"\x01" * 32, TraceId(trace), kept, NOON)
     await spent.ledger.enter([an_entry(project_id=of)])
     async with seeded.pool.acquire() as connection, connection.transaction():
-        await put_budget(connection, of, Decimal(10**6), NOON)
+        await store_budget(connection, of, Decimal(10**6), NOON)
     reserved = await spent.budgets.reserve(of, run_of(of), Decimal(1), Decimal("0.1"), NOON)
     assert reserved == Reservation((f"run {run_of(of)}", month_scope(NOON)), Decimal("0.1"))
     await spent.budgets.settle(of, reserved, Decimal("0.05"))
     async with seeded.pool.acquire() as connection, connection.transaction():
-        await put_budget(connection, of, None, NOON)
+        await store_budget(connection, of, None, NOON)
     long_ago = SINCE - timedelta(days=1)
     assert await spent.verdicts.sweep(long_ago) + await spent.ledger.sweep(long_ago) == 0
 

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.schema.pending import APP, known, pending
+from adapters.postgres.schema.pending import MIGRATIONS_APP, known_migrations, pending_migrations
 from domain.errors import Unavailable
 
 pytestmark = pytest.mark.service
@@ -70,7 +70,7 @@ async def database(postgres_url: str) -> AsyncIterator[Pool]:
     DB.pool = None
     try:
         url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-        async with opened(DB, PoolSettings(url=url)) as pool:
+        async with open_pool(DB, PoolSettings(url=url)) as pool:
             yield pool
     finally:
         DB.pool, DB.config = before
@@ -89,18 +89,20 @@ async def relations(pool: Pool) -> set[str]:
 
 
 async def record(pool: Pool, name: str) -> None:
-    await pool.execute("INSERT INTO migration (name, app_name) VALUES ($1, $2)", name, APP)
+    await pool.execute(
+        "INSERT INTO migration (name, app_name) VALUES ($1, $2)", name, MIGRATIONS_APP
+    )
 
 
 async def test_up_down_and_up_again(database):
-    due = await pending(database)
-    assert due == known()
+    due = await pending_migrations(database)
+    assert due == known_migrations()
     assert await migrating.migrate(database) == due
     up = await schema(database)
     assert {"projects", "traces", "eval_runs"} < await relations(database)
-    await migrating.undo(due[0])
+    await migrating.roll_back(due[0])
     assert await relations(database) == set()
-    assert await pending(database) == due
+    assert await pending_migrations(database) == due
     assert await migrating.migrate(database) == due
     assert await schema(database) == up
 
@@ -135,7 +137,7 @@ async def test_who_may_make_no_schema_takes_one_that_is_there(database):
         await database.execute(f"CREATE SCHEMA veiled AUTHORIZATION {role}")
         await database.execute(f"ALTER DATABASE {name} SET role = {role}")
         await database.expire_connections()
-        due = await pending(database)
+        due = await pending_migrations(database)
         assert await migrating.migrate(database) == due
         assert await database.fetchval("SELECT current_user") == role
     finally:
@@ -145,7 +147,7 @@ async def test_who_may_make_no_schema_takes_one_that_is_there(database):
 async def test_a_second_run_finds_nothing_to_do(database):
     await migrating.migrate(database)
     up = await schema(database)
-    assert await pending(database) == []
+    assert await pending_migrations(database) == []
     assert await migrating.migrate(database) == []
     assert await schema(database) == up
 
@@ -162,7 +164,7 @@ async def test_a_database_of_a_newer_version_is_left_as_it_is(database):
     await migrating.migrate(database)
     up = await schema(database)
     await record(database, NEWER)
-    assert await pending(database) == []
+    assert await pending_migrations(database) == []
     assert await migrating.migrate(database) == []
     assert await schema(database) == up
 
@@ -171,13 +173,13 @@ async def test_a_database_that_lacks_one_migration_gets_it(database):
     due = await migrating.migrate(database)
     await record(database, NEWER)
     await database.execute("DELETE FROM migration WHERE name = $1", due[-1])
-    assert await pending(database) == due[-1:]
+    assert await pending_migrations(database) == due[-1:]
     assert await migrating.migrate(database) == due[-1:]
-    assert await pending(database) == []
+    assert await pending_migrations(database) == []
 
 
 async def test_of_several_at_once_one_migrates(database):
-    due = await pending(database)
+    due = await pending_migrations(database)
     ran = await asyncio.gather(*(migrating.migrate(database) for _ in range(3)))
     assert sorted(ran) == [[], [], due]
     assert "traces" in await relations(database)

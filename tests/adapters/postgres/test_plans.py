@@ -11,19 +11,22 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.database.read_transactions import snapshot
+from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.privacy.erasures import (
-    COLUMN,
+    ANONYMIZE_SESSION,
+    COUNT_REMAINING_SESSION_ROWS,
+    COUNT_REMAINING_TRACE_ROWS,
     COUNT_TRACES,
-    NEXT,
-    OF_ERASED,
-    OF_SESSION,
-    UNNAMED,
+    SELECT_NEXT_TRACES,
+    SUBJECT_COLUMNS,
 )
-from adapters.postgres.privacy.retention import OLDEST, PROJECTS
-from adapters.postgres.tracing.batch_writer import ERASED, TraceWriter
-from adapters.postgres.tracing.edits import read_trace
+from adapters.postgres.privacy.retention import (
+    LOCK_EXPIRED_TRACES,
+    SELECT_PROJECTS_WITH_EXPIRED_TRACES,
+)
+from adapters.postgres.tracing.batch_writer import HAS_ERASED_TRACE, TraceWriter
+from adapters.postgres.tracing.edits import fetch_trace
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
@@ -87,7 +90,7 @@ async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[A
     assert asked
     found = []
     for one in asked:
-        async with snapshot(seeded.pool, "", shown_of=project) as connection:
+        async with read_snapshot(seeded.pool, "", hide_erased_in=project) as connection:
             sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
             text = await connection.fetchval(sql, *one.args)
         found += nodes(json.loads(text)[0]["Plan"])
@@ -293,11 +296,11 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"trace_scores": OF_NAME + 50},
     ),
     "judges held against people": (
-        labels("held_against_people", NAMES[3], 0.5, CreatedWithin()),
+        labels("compare_with_human_labels", NAMES[3], 0.5, CreatedWithin()),
         {"trace_scores": OF_NAME + 3 * OF_NAME // 10},  # each label, and the scores of its trace
     ),
     "judges held against people in three days": (
-        labels("held_against_people", NAMES[3], 0.5, LAST_SCORES),
+        labels("compare_with_human_labels", NAMES[3], 0.5, LAST_SCORES),
         {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
     ),
     "what people may label next": (
@@ -423,8 +426,8 @@ async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
     await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
     await seeded.edits.change(of, one.id, TraceChange(tags=("a",), session_id="conv-new"))
     await seeded.edits.retag(of, [one.id], ["b"], ["a"])
-    async with snapshot(seeded.pool, "") as connection:
-        await read_trace(connection, of, one.id)
+    async with read_snapshot(seeded.pool, "") as connection:
+        await fetch_trace(connection, of, one.id)
     evaluation, score = seeded.evaluation, trace_score(of, one.id)
     await evaluation.trace_scores.add(score)
     await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
@@ -468,7 +471,10 @@ async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
         for statement in OF_AGE:
             await connection.execute(statement, of)
         found = []
-        for sql, arguments in ((OLDEST, (of, now)), (PROJECTS, (now,))):
+        for sql, arguments in (
+            (LOCK_EXPIRED_TRACES, (of, now)),
+            (SELECT_PROJECTS_WITH_EXPIRED_TRACES, (now,)),
+        ):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
             found += nodes(json.loads(text)[0]["Plan"])
         await transaction.rollback()
@@ -478,10 +484,10 @@ async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
 
 @OF_BOTH
 async def test_what_is_erased_is_found_by_its_owner(seeded, of):
-    for kind, column in COLUMN.items():
+    for kind, column in SUBJECT_COLUMNS.items():
         owner = "user-7" if kind is DataSubjectKind.USER else "conv-7"
-        sql = NEXT.format(owner=column), COUNT_TRACES.format(owner=column)
-        async with snapshot(seeded.pool, "") as connection:
+        sql = SELECT_NEXT_TRACES.format(owner=column), COUNT_TRACES.format(owner=column)
+        async with read_snapshot(seeded.pool, "") as connection:
             found = []
             for one, arguments in zip(sql, ((of, owner), (of, owner, END)), strict=True):
                 explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {one}"
@@ -494,16 +500,23 @@ async def test_what_is_erased_is_found_by_its_owner(seeded, of):
 @OF_BOTH
 async def test_erasures_reach_rows_by_their_keys(seeded, of):
     asked = [
-        *((sql, (of, "conv-7", "x")) for sql in UNNAMED.values()),
-        *((sql, (of, of)) for sql in OF_ERASED.values()),
-        *((sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2]) for sql in OF_SESSION.values()),
-        (ERASED, ([of], [trace_of(of)])),
+        *((sql, (of, "conv-7", "x")) for sql in ANONYMIZE_SESSION.values()),
+        *((sql, (of, of)) for sql in COUNT_REMAINING_TRACE_ROWS.values()),
+        *(
+            (sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2])
+            for sql in COUNT_REMAINING_SESSION_ROWS.values()
+        ),
+        (HAS_ERASED_TRACE, ([of], [trace_of(of)])),
     ]
     for sql, arguments in asked:
         text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
         entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
         # Of what was erased lately there is little, and all of one erasure is gone through.
-        small = {"removals", "erased_traces"} if sql in OF_ERASED.values() else {"removals"}
+        small = (
+            {"removals", "erased_traces"}
+            if sql in COUNT_REMAINING_TRACE_ROWS.values()
+            else {"removals"}
+        )
         keys = ("trace_id", "target", "session_id")
         for node in entered:
             if node.get("Relation Name") not in small:

@@ -6,7 +6,7 @@ import itertools
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 
 pytestmark = pytest.mark.service
@@ -19,7 +19,7 @@ TURNS = (0, 1, 2, 3, 5, 8, 13, 21)  # of the loop, until a statement is given up
 @pytest.fixture
 async def narrow(postgres_url):
     """A pool of two connections, and a table for them alone."""
-    async with opened(DB, PoolSettings(url=postgres_url, size=2)) as pool:
+    async with open_pool(DB, PoolSettings(url=postgres_url, size=2)) as pool:
         await pool.execute("CREATE TABLE IF NOT EXISTS filled (number int, word text)")
         yield pool
         await pool.execute("DROP TABLE filled")
@@ -67,7 +67,7 @@ async def test_to_look_at_a_connection_asks_the_server_nothing(narrow):
 
 async def test_a_new_connection_is_in_no_transaction_yet(postgres_url):
     async with (
-        opened(DB, PoolSettings(url=postgres_url, size=1)) as pool,
+        open_pool(DB, PoolSettings(url=postgres_url, size=1)) as pool,
         pool.acquire() as connection,
         connection.transaction(isolation="serializable"),
     ):

@@ -5,12 +5,12 @@ import re
 import asyncpg
 import pytest
 
-from adapters.postgres.database.read_transactions import snapshot
+from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.percentiles import Volume
+from adapters.postgres.tracing.percentiles import VolumeReader
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.trace_lists import TraceLists
 from domain.errors import Unavailable
@@ -31,16 +31,16 @@ PERIOD = Period(START, END)
 
 async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
     await seeded.pool.execute("DELETE FROM trace_percentiles")
-    volume = Volume(OURS, Granularity.DAY)
-    async with snapshot(seeded.pool, "") as connection:
+    volume = VolumeReader(OURS, Granularity.DAY)
+    async with read_snapshot(seeded.pool, "") as connection:
         buckets = await volume.read(connection, Period(START, END))
     late = sorted(bucket.bucket for bucket in buckets)[3]
     await seeded.pool.execute(
         "UPDATE trace_hours SET revision = revision + 1 WHERE hour = $1", late
     )
     await volume.keep(seeded.pool)
-    again = Volume(OURS, Granularity.DAY)
-    async with snapshot(seeded.pool, "") as connection:
+    again = VolumeReader(OURS, Granularity.DAY)
+    async with read_snapshot(seeded.pool, "") as connection:
         assert await again.read(connection, Period(START, END)) == buckets
     assert [old["bucket"] for old, _ in again.computed] == [late]
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.exports.trace_archive import BATCH_BYTES, PostgresTraceArchive
+from adapters.postgres.exports.trace_archive import BATCH_BYTES_MAX, PostgresTraceArchive
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -27,7 +27,7 @@ TRACES = 400
 
 @pytest.fixture
 async def traces(pool: Pool) -> AsyncIterator[PostgresTraces]:
-    async with PostgresTraces.over(pool, prices()) as open_traces:
+    async with PostgresTraces.open(pool, prices()) as open_traces:
         yield open_traces
 
 
@@ -60,5 +60,5 @@ async def test_it_is_bounded_whatever_the_payloads_are_stored_in(pool, traces, c
     finally:
         tracemalloc.stop()
     assert lines.rows == TRACES
-    assert written > 10 * COPIES_MAX * BATCH_BYTES
-    assert most < COPIES_MAX * BATCH_BYTES
+    assert written > 10 * COPIES_MAX * BATCH_BYTES_MAX
+    assert most < COPIES_MAX * BATCH_BYTES_MAX

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.work_queue.cancel import cancel
-from adapters.postgres.evaluation.work_queue.settlement import locked_run
+from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
+from adapters.postgres.evaluation.work_queue.settlement import lock_run
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE
 from application.jobs import PlanRunJob
 from domain.errors import Conflict
@@ -33,8 +33,8 @@ PIECE = 3  # scores
 async def piece(pool, run, now):
     """One transaction of a cancelling that goes on in pieces; whether it was the last."""
     async with transaction(pool) as connection:
-        row = await locked_run(connection, run.project_id, run.id)
-        return await cancel(connection, row, now, PIECE)
+        row = await lock_run(connection, run.project_id, run.id)
+        return await continue_cancellation(connection, row, now, PIECE)
 
 
 @pytest.fixture

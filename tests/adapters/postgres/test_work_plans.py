@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.postgres.evaluation.alerts.alerts import FORGET as FORGET_CHANGES
-from adapters.postgres.evaluation.alerts.webhooks import FORGET as FORGET_DELIVERIES
+from adapters.postgres.evaluation.alerts.alerts import DELETE_OLD_CHANGES as FORGET_CHANGES
+from adapters.postgres.evaluation.alerts.webhooks import DELETE_OLD_DELIVERIES as FORGET_DELIVERIES
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import (

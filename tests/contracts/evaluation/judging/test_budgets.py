@@ -40,7 +40,7 @@ class Books:
             memory.put_budget(self.at, project, usd, now)
             return
         async with self.at.acquire() as connection, connection.transaction():
-            await project_budgets.put_budget(connection, project, usd, now)
+            await project_budgets.store_budget(connection, project, usd, now)
 
 
 @pytest.fixture

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection
-from adapters.postgres.database.leader_election import LEADER, PostgresLeaderElection
+from adapters.postgres.database.leader_election import (
+    LEADER_APPLICATION_NAME,
+    PostgresLeaderElection,
+)
 
 TRIES_MAX = 100
 
@@ -98,7 +101,7 @@ async def test_who_does_not_lead_keeps_no_connection(pool, two):
     assert await first.is_leader()
     assert not await second.is_leader()
     for _ in range(TRIES_MAX):  # until the server has let go of it
-        left = await pool.fetch(THEIRS, LEADER)
+        left = await pool.fetch(THEIRS, LEADER_APPLICATION_NAME)
         if len(left) == 1:
             break
     assert [row["pid"] for row in left] == [await pool.fetchval(HOLDER, first.key)]

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from adapters.postgres.database.pool import Engine, PoolSettings, opened
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.evaluation.runs.runs import PostgresRuns
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from application.evaluation.ports.work_queue import LEASE
@@ -277,7 +277,7 @@ async def test_nobody_waits_in_a_circle(evaluating, seed):
 async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgres_url):
     """Hammered from other connections, while runs end by finishing, by burying, by cancelling."""
     ours = project()
-    async with opened(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
+    async with open_pool(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
         runs, work_queue = PostgresRuns(pool), PostgresWorkQueue(pool, 8)
         made = [a_run(ours, 4) for _ in range(12)]
         for run in made:
