@@ -37,7 +37,7 @@ class Books:
         self, project: ProjectId, usd: Decimal | None, now: datetime = NOON
     ) -> None:
         if isinstance(self.at, MemoryStore):
-            memory.put_budget(self.at, project, usd, now)
+            memory.store_budget(self.at, project, usd, now)
             return
         async with self.at.acquire() as connection, connection.transaction():
             await project_budgets.store_budget(connection, project, usd, now)
