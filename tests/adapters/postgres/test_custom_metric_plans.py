@@ -1,4 +1,4 @@
-"""By which indexes a project's own metrics are reached, where there are many."""
+"""Query plans: the indexes that find custom metrics among many."""
 
 import json
 import uuid
@@ -42,7 +42,7 @@ async def fill(connection, projects):
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
-async def test_metrics_are_reached_by_their_key_whatever_the_statistics_say(pool, is_known):
+async def test_metrics_are_found_by_key_with_any_statistics(pool, is_known):
     """To the planner an unknown project has no rows."""
     ours, others = uuid.uuid4(), [uuid.uuid4() for _ in range(PROJECTS)]
     async with pool.acquire() as connection:

@@ -1,4 +1,4 @@
-"""By which indexes verdicts, requests and what was spent are reached, where there are many."""
+"""Query plans: the indexes that find verdicts, judge calls and spending among many."""
 
 import hashlib
 import json
@@ -95,7 +95,7 @@ READS: Final[dict[str, tuple[Act, dict[str, int]]]] = {
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_a_read_looks_at_no_more_than_it_needs(
+async def test_reads_scan_only_the_rows_they_need(
     seeded: Seeded, spent: JudgingPorts, of: ProjectId, read: str
 ):
     act, most = READS[read]
@@ -108,7 +108,7 @@ async def test_a_read_looks_at_no_more_than_it_needs(
 
 
 async def work(seeded: Seeded, spent: JudgingPorts, of: ProjectId) -> None:
-    """What a question does to the books, from its verdict to its end, and what upkeep does."""
+    """Runs all statements of one judge question, and those of the periodic deletes."""
     trace = await seeded.pool.fetchval("SELECT trace_id FROM traces WHERE project_id = $1", of)
     kept = Verdict(outcome=Scored(1.0, ""), model="m", use=TokenUse(), usd=None)
     await spent.verdicts.keep(of, b"\x01" * 32, TraceId(trace), kept, NOON)
@@ -129,9 +129,7 @@ KEYS: Final = {"judge_calls": ("id =", "created_at"), "judge_verdicts": ("key ="
 
 
 @OF_BOTH
-async def test_a_question_reaches_rows_by_their_keys(
-    seeded: Seeded, spent: JudgingPorts, of: ProjectId
-):
+async def test_judging_finds_rows_by_key(seeded: Seeded, spent: JudgingPorts, of: ProjectId):
     seeded.statements.clear()
     await work(seeded, spent, of)
     entered = set()

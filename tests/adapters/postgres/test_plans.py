@@ -139,7 +139,7 @@ def figures(metric: str, *arguments: object) -> Read:
 
 
 def scores(window: PageRequest | None = None, **conditions: Any) -> Read:
-    """What is asked for may be a function of the project."""
+    """Each value may be a function of the project."""
 
     def read(at: Seeded, of: ProjectId) -> Awaitable[object]:
         said = {key: one(of) if callable(one) else one for key, one in conditions.items()}
@@ -305,7 +305,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     ),
     "what people may label next": (
         labels("annotation_queue", NAMES[3], 0.5, "seed", 20),
-        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether somebody spoke of it
+        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether a label exists
     ),
     "all scores of a session": (
         lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
@@ -348,7 +348,7 @@ KEYS: Final = {
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
+async def test_reads_scan_only_the_rows_they_need(seeded, of, read):
     act, most = READS[read]
     await act(seeded, of)  # percentiles are computed once, and then kept
     found = await plans(seeded, act, of)
@@ -361,11 +361,11 @@ async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
-    """Of as many erasures as may be under way, by whatever statistics it is planned.
+async def test_hidden_rows_are_checked_one_by_one(seeded, of, read):
+    """Runs with as many erasures as can be active, under every kind of statistics.
 
-    No table is read whole, and who is being erased is gone through once for each that is read, and
-    not for each of its rows.
+    No table is scanned whole, and the active erasures are read once for each table, not for each of
+    its rows.
     """
     act, _ = READS[read]
     for sql in (HIDE, HIDE_MANY):
@@ -379,7 +379,7 @@ async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
 
 
 @pytest.mark.parametrize("sort", TraceSort)
-async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
+async def test_later_cursor_page_costs_as_much_as_first(seeded, sort):
     page = await seeded.lists.summaries(
         OURS, TraceFilter(), sort, SortOrder.DESC, PageRequest(limit=200, offset=900)
     )
@@ -387,7 +387,7 @@ async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
     assert read_rows(found)["traces"] <= SHOWN
 
 
-async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
+async def test_first_page_walks_index_under_generic_plan(seeded):
     seeded.statements.clear()
     for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", PageRequest())):
         await act(seeded, OURS)
@@ -405,7 +405,7 @@ async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
 
 
 @OF_BOTH
-async def test_a_session_is_read_by_its_traces(seeded, of):
+async def test_session_is_read_by_its_traces(seeded, of):
     window = PageRequest(limit=2)
     found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
     rows = read_rows(found)
@@ -415,7 +415,7 @@ async def test_a_session_is_read_by_its_traces(seeded, of):
 
 
 @OF_BOTH
-async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
+async def test_writes_and_details_find_rows_by_key(seeded, of):
     first, second = span(model="m"), span()
     one = trace(first, second, session_id="conv-new", user_id="u")
     seeded.statements.clear()
@@ -463,7 +463,7 @@ OF_AGE: Final = (
 
 
 @OF_BOTH
-async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
+async def test_expired_traces_are_found_by_age(seeded, of):
     now = datetime.now(UTC)
     async with seeded.pool.acquire() as connection:
         transaction = connection.transaction()
@@ -483,7 +483,7 @@ async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
 
 
 @OF_BOTH
-async def test_what_is_erased_is_found_by_its_owner(seeded, of):
+async def test_traces_under_erasure_are_found_by_subject(seeded, of):
     for kind, column in SUBJECT_COLUMNS.items():
         owner = "user-7" if kind is DataSubjectKind.USER else "conv-7"
         sql = SELECT_NEXT_TRACES.format(owner=column), COUNT_TRACES.format(owner=column)
@@ -498,7 +498,7 @@ async def test_what_is_erased_is_found_by_its_owner(seeded, of):
 
 
 @OF_BOTH
-async def test_erasures_reach_rows_by_their_keys(seeded, of):
+async def test_erasures_find_rows_by_key(seeded, of):
     asked = [
         *((sql, (of, "conv-7", "x")) for sql in ANONYMIZE_SESSION.values()),
         *((sql, (of, of)) for sql in COUNT_REMAINING_TRACE_ROWS.values()),
@@ -511,7 +511,7 @@ async def test_erasures_reach_rows_by_their_keys(seeded, of):
     for sql, arguments in asked:
         text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
         entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
-        # Of what was erased lately there is little, and all of one erasure is gone through.
+        # Few traces were erased recently, and a count reads all of one erasure.
         small = (
             {"removals", "erased_traces"}
             if sql in COUNT_REMAINING_TRACE_ROWS.values()

@@ -1,4 +1,4 @@
-"""What a server reports of itself is told as passing, whatever was asked of it."""
+"""Errors of the server are transient for every statement."""
 
 import pytest
 
@@ -20,7 +20,7 @@ OF_THE_SERVER = {
 
 
 @pytest.mark.parametrize("code", OF_THE_SERVER.values(), ids=OF_THE_SERVER)
-async def test_the_server_is_to_blame(pool, code):
+async def test_server_errors_raise_unavailable(pool, code):
     raised = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
     with pytest.raises(Unavailable) as caught:
         async with translate_errors():
@@ -30,7 +30,7 @@ async def test_the_server_is_to_blame(pool, code):
     assert is_transient(caught.value.__cause__)
 
 
-async def test_who_asks_is_found_out_promptly_or_told_as_passing(pool):
+async def test_slow_identity_lookup_raises_unavailable(pool):
     with pytest.raises(Unavailable):
         async with identity_lookup(within_s=0.05):
             await pool.execute("SELECT pg_sleep(60)")

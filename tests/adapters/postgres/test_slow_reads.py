@@ -1,4 +1,4 @@
-"""Reads beside writers, and reads that take too long."""
+"""Reads concurrent with writes, and reads that take too long."""
 
 import re
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.service
 PERIOD = Period(START, END)
 
 
-async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
+async def test_percentiles_are_stored_unless_bucket_changed(seeded):
     await seeded.pool.execute("DELETE FROM trace_percentiles")
     volume = VolumeReader(OURS, Granularity.DAY)
     async with read_snapshot(seeded.pool, "") as connection:
@@ -65,7 +65,7 @@ async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
     ],
     ids=["traces", "sessions", "analytics", "scores", "scores of a name", "figures of scores"],
 )
-async def test_a_read_that_takes_too_long_says_what_to_narrow(seeded, act):
+async def test_read_timeout_error_says_what_to_narrow(seeded, act):
     blocker = await asyncpg.connect(seeded.url)
     try:
         async with blocker.transaction():

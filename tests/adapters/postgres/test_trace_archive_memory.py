@@ -1,4 +1,4 @@
-"""What an export holds in memory: no more of many traces than of a few."""
+"""Exports use no more memory for many traces than for few."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ async def traces(pool: Pool) -> AsyncIterator[PostgresTraces]:
 
 
 @pytest.mark.parametrize("compressible", [False, True])
-async def test_it_is_bounded_whatever_the_payloads_are_stored_in(pool, traces, compressible):
+async def test_export_memory_is_bounded(pool, traces, compressible):
     ours = ProjectId(uuid.uuid4())
 
     def large() -> bytes:
