@@ -57,7 +57,7 @@ async def after(
     waiting: Coroutine[Any, Any, object],
     meanwhile: Coroutine[Any, Any, object] | None = None,
 ) -> object:
-    """Runs an action that waits for a transaction, commits the transaction, and returns the result."""
+    """Runs an action that waits for a transaction, commits that, and returns the result."""
     async with pool.acquire() as holder, holder.transaction():
         for sql, *values in held:
             await holder.execute(str(sql), *values)

@@ -45,8 +45,9 @@ async def evaluating(pool):
 
 @pytest.fixture
 async def run(pool, evaluating):
-    """A run of eight targets: one finished, one half done, one claimed, one edited; then
-    interrupted.
+    """An interrupted run of eight targets.
+
+    One is finished, one half done, one claimed, one edited.
     """
     run = a_run(project(), 8)
     await evaluating.begun(run, work_of(run))

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.postgres.evaluation.alerts.alerts import DELETE_OLD_CHANGES as FORGET_CHANGES
-from adapters.postgres.evaluation.alerts.webhooks import DELETE_OLD_DELIVERIES as FORGET_DELIVERIES
+from adapters.postgres.evaluation.alerts.alerts import DELETE_OLD_CHANGES
+from adapters.postgres.evaluation.alerts.webhooks import DELETE_OLD_DELIVERIES
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import (
@@ -279,7 +279,7 @@ async def test_work_step_cost_is_independent_of_queue_size(seeded, runs, of):
 
 @pytest.mark.parametrize(
     ("forget", "index"),
-    [(FORGET_DELIVERIES, "alert_deliveries_over"), (FORGET_CHANGES, "alert_changes_age")],
+    [(DELETE_OLD_DELIVERIES, "alert_deliveries_over"), (DELETE_OLD_CHANGES, "alert_changes_age")],
     ids=["deliveries", "changes"],
 )
 async def test_old_rows_are_found_by_age(seeded, forget, index):
