@@ -41,7 +41,7 @@ async def create_key(
     """The secret of a new key. Raises CommandError, and NotFound where the organization is gone."""
     wanted = ALL_SCOPES if scopes is None else _scopes(scopes)
     async with root.ports(settings) as ports:
-        _, secret = await UseCases.over(ports).issue_key(
+        _, secret = await UseCases.over(ports).identity.issue_key(
             await owner(settings, ports, organization),
             name=name,
             scopes=wanted,
@@ -64,7 +64,7 @@ async def first_key(settings: Settings, known: str | None) -> str:
         organization = await _developers(settings, ports)
         if known is not None and await _belongs(ports, known, organization):
             return known
-        _, secret = await UseCases.over(ports).issue_key(organization, name=FIRST_KEY)
+        _, secret = await UseCases.over(ports).identity.issue_key(organization, name=FIRST_KEY)
     return secret
 
 
@@ -84,8 +84,8 @@ async def _developers(settings: Settings, ports: Ports) -> OrganizationId:
         raise CommandError("name the organization: --organization ID")
     use_cases = UseCases.over(ports)
     token = development_token(settings, email=DEVELOPER, name=DEVELOPER_NAME, expires_in_s=60)
-    person = await use_cases.authenticate_token(token, UNKNOWN_ORIGIN)
-    return (await use_cases.resolve_membership(person, None)).organization_id
+    person = await use_cases.identity.authenticate_token(token, UNKNOWN_ORIGIN)
+    return (await use_cases.identity.resolve_membership(person, None)).organization_id
 
 
 def _organization(text: str | None) -> OrganizationId | None:

@@ -2,16 +2,47 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Self
 
-from application.evaluation.alerts.use_cases import AlertPorts, AlertUseCases
+from application.evaluation.alerts.alerts import (
+    CreateAlert,
+    DeleteAlert,
+    EvaluateAlerts,
+    ListAlertChanges,
+    ListAlerts,
+    OnAlertFault,
+)
+from application.evaluation.alerts.prune import (
+    CHANGES_RETENTION,
+    DELIVERIES_RETENTION,
+    PruneAlertHistory,
+)
+from application.evaluation.alerts.webhooks import (
+    CreateWebhook,
+    DeleteWebhook,
+    DeliverMessages,
+    ListDeliveries,
+    ListWebhooks,
+    SendTestMessage,
+)
 from application.evaluation.custom_metrics.catalogue import (
     ListMetrics,
     ListProviders,
     MetricCatalogue,
     ReadRunTemplate,
 )
-from application.evaluation.custom_metrics.use_cases import CustomMetricUseCases
+from application.evaluation.custom_metrics.custom_metrics import (
+    ArchiveCustomMetric,
+    CreateCustomMetric,
+    ListCustomMetricRevisions,
+    ListCustomMetrics,
+    MetricRules,
+    ReadCustomMetric,
+    RestoreCustomMetric,
+    ReviseCustomMetric,
+)
+from application.evaluation.execution.dry_run import DryRunCustomMetric
 from application.evaluation.execution.estimate_run import EstimateRun
 from application.evaluation.execution.evaluate_target import EvaluateTarget
 from application.evaluation.execution.metric_evaluator import MetricEvaluator
@@ -20,6 +51,7 @@ from application.evaluation.execution.session_signals import SignalEvaluator
 from application.evaluation.judging.circuit_breaker import CircuitBreaker
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
 from application.evaluation.judging.judge_client import JudgeClient, RetryTiming
+from application.evaluation.judging.prune import PruneJudgeRecords
 from application.evaluation.monitors.monitors import (
     ChangeMonitor,
     CreateMonitor,
@@ -32,12 +64,13 @@ from application.evaluation.monitors.monitors import (
     ResumeMonitor,
 )
 from application.evaluation.monitors.scheduler import (
-    FireDueMonitors,
     MonitorRunFactory,
     OnMonitorFault,
+    RunDueMonitors,
     TriggerMonitor,
 )
 from application.evaluation.ports.agreement import HumanLabels
+from application.evaluation.ports.alerts import Alerts, Webhooks, WebhookSender
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import (
     Embedder,
@@ -49,7 +82,7 @@ from application.evaluation.ports.evaluation import (
     Targets,
     TraceScores,
 )
-from application.evaluation.ports.judging import JudgingPorts, SweepJudging
+from application.evaluation.ports.judging import JudgingPorts, Pricings
 from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
 from application.evaluation.ports.work_queue import WorkQueue
 from application.evaluation.runs.budget_rules import BudgetRules, ReadRunUsage
@@ -92,6 +125,19 @@ from domain.evaluation.judging.models import JudgeModels, ProviderState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPorts:
+    """Every port of alerts, filled; and whether webhooks may lead into a private network."""
+
+    alerts: Alerts
+    webhooks: Webhooks
+    webhook_sender: WebhookSender
+    on_fault: OnAlertFault
+    allow_private: bool = False
+    deliveries_kept_for: timedelta = DELIVERIES_RETENTION
+    changes_kept_for: timedelta = CHANGES_RETENTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPorts:
     """Every port of evaluation, filled; and who may judge."""
 
@@ -121,13 +167,98 @@ class EvaluationPorts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertUseCases:
+    """Every use case of alerts, ready to call."""
+
+    create: CreateAlert
+    list: ListAlerts
+    delete: DeleteAlert
+    list_changes: ListAlertChanges
+    evaluate_runs: EvaluateAlerts
+    create_webhook: CreateWebhook
+    list_webhooks: ListWebhooks
+    delete_webhook: DeleteWebhook
+    send_test_message: SendTestMessage
+    list_deliveries: ListDeliveries
+    deliver_messages: DeliverMessages
+    prune_history: PruneAlertHistory
+
+    @classmethod
+    def over(
+        cls,
+        ports: AlertPorts,
+        monitors: Monitors,
+        custom: CustomMetrics,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> Self:
+        alerts, webhooks = ports.alerts, ports.webhooks
+        return cls(
+            create=CreateAlert(alerts, monitors, clock),
+            list=ListAlerts(alerts),
+            delete=DeleteAlert(alerts),
+            list_changes=ListAlertChanges(alerts),
+            evaluate_runs=EvaluateAlerts(alerts, custom, ports.on_fault, clock),
+            create_webhook=CreateWebhook(webhooks, ports.allow_private, random, clock),
+            list_webhooks=ListWebhooks(webhooks),
+            delete_webhook=DeleteWebhook(webhooks),
+            send_test_message=SendTestMessage(webhooks, clock),
+            list_deliveries=ListDeliveries(webhooks),
+            deliver_messages=DeliverMessages(webhooks, ports.webhook_sender, random, clock),
+            prune_history=PruneAlertHistory(
+                alerts, webhooks, ports.deliveries_kept_for, ports.changes_kept_for, clock
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomMetricUseCases:
+    """Every use case of them, ready to call."""
+
+    create: CreateCustomMetric
+    revise: ReviseCustomMetric
+    archive: ArchiveCustomMetric
+    restore: RestoreCustomMetric
+    list: ListCustomMetrics
+    read: ReadCustomMetric
+    list_revisions: ListCustomMetricRevisions
+    dry_run: DryRunCustomMetric
+
+    @classmethod
+    def over(
+        cls,
+        metrics: CustomMetrics,
+        regex: RegexEngine,
+        targets: Targets,
+        run_factory: RunFactory,
+        *,
+        prices: Pricings,
+        policy: EvaluationPolicy,
+        random: RandomBytes,
+    ) -> Self:
+        rules, clock = MetricRules(run_factory.models, regex), run_factory.clock
+        return cls(
+            create=CreateCustomMetric(metrics, rules, clock),
+            revise=ReviseCustomMetric(metrics, rules, clock),
+            archive=ArchiveCustomMetric(metrics, clock),
+            restore=RestoreCustomMetric(metrics),
+            list=ListCustomMetrics(metrics),
+            read=ReadCustomMetric(metrics),
+            list_revisions=ListCustomMetricRevisions(metrics),
+            dry_run=DryRunCustomMetric(
+                metrics, regex, targets, run_factory, prices, policy, random
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationUseCases:
     """Every use case of evaluation, ready to call."""
 
     plan_run: PlanRun
     requeue_overdue: RequeueOverdue
     evaluate_target: EvaluateTarget
-    sweep_judging: SweepJudging
+    prune_judge_records: PruneJudgeRecords
     list_metrics: ListMetrics
     read_run_template: ReadRunTemplate
     list_providers: ListProviders
@@ -168,7 +299,7 @@ class EvaluationUseCases:
     delete_monitor: DeleteMonitor
     trigger_monitor: TriggerMonitor
     list_monitor_runs: ListMonitorRuns
-    fire_due_monitors: FireDueMonitors
+    run_due_monitors: RunDueMonitors
     alerts: AlertUseCases
     custom_metrics: CustomMetricUseCases
 
@@ -224,7 +355,7 @@ class EvaluationUseCases:
             estimate_run=_estimate_run(ports, run_factory, new_id),
             plan_run=PlanRun(ports.work_queue, ports.jobs, clock),
             requeue_overdue=RequeueOverdue(ports.work_queue, ports.jobs, clock),
-            sweep_judging=SweepJudging(ports.judging, clock),
+            prune_judge_records=PruneJudgeRecords(ports.judging, clock),
             evaluate_target=evaluate_target(ports, clock, new_id, random),
             create_monitor=CreateMonitor(monitors, rules, clock),
             list_monitors=ListMonitors(monitors),
@@ -235,9 +366,7 @@ class EvaluationUseCases:
             delete_monitor=DeleteMonitor(monitors),
             trigger_monitor=TriggerMonitor(runway, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
-            fire_due_monitors=FireDueMonitors(
-                runway, ports.leader_election, ports.on_monitor_fault
-            ),
+            run_due_monitors=RunDueMonitors(runway, ports.leader_election, ports.on_monitor_fault),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
             custom_metrics=_custom_metrics(ports, run_factory, random),
         )

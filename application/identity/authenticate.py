@@ -27,7 +27,7 @@ class AuthenticateKey:
 
     keys: ApiKeys
     projects: Projects
-    uses: KeyUsage
+    key_usage: KeyUsage
     clock: Clock
     new_id: NewId
 
@@ -50,7 +50,7 @@ class AuthenticateKey:
             project = await self.projects.ensure(key.organization_id, wanted)
         except NotFound as gone:  # the organization was removed, and the key is still cached
             raise Unauthenticated(UNKNOWN_KEY) from gone
-        self.uses.record(key.id, now, origin)
+        self.key_usage.record(key.id, now, origin)
         return Caller(
             organization_id=key.organization_id,
             project_id=project.id,

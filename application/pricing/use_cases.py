@@ -24,10 +24,10 @@ class PricingPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricingUseCases:
-    create: CreateModelPrice
-    list: ListModelPrices
-    delete: DeleteModelPrice
-    list_unpriced: ListUnpricedModels
+    create_price: CreateModelPrice
+    list_prices: ListModelPrices
+    delete_price: DeleteModelPrice
+    list_unpriced_models: ListUnpricedModels
     start_repricing: StartRepricing
     read_repricing: ReadRepricing
     reprice_spans: RepriceSpans
@@ -36,10 +36,10 @@ class PricingUseCases:
     def over(cls, ports: PricingPorts, clock: Clock) -> Self:
         prices, repricings, book = ports.prices, ports.repricings, ports.book
         return cls(
-            create=CreateModelPrice(prices, clock),
-            list=ListModelPrices(prices),
-            delete=DeleteModelPrice(prices),
-            list_unpriced=ListUnpricedModels(prices, clock),
+            create_price=CreateModelPrice(prices, clock),
+            list_prices=ListModelPrices(prices),
+            delete_price=DeleteModelPrice(prices),
+            list_unpriced_models=ListUnpricedModels(prices, clock),
             start_repricing=StartRepricing(repricings, book, clock),
             read_repricing=ReadRepricing(repricings),
             reprice_spans=RepriceSpans(repricings, prices, book, clock),

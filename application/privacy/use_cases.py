@@ -29,7 +29,7 @@ class PrivacyUseCases:
     """Every use case of keeping and erasing, ready to call."""
 
     delete_expired_traces: DeleteExpiredTraces
-    erase: EraseDataSubject
+    erase_data_subject: EraseDataSubject
     finish_erasures: FinishErasures
     read_erasure: ReadErasure
     list_erasures: ListErasures
@@ -47,7 +47,7 @@ class PrivacyUseCases:
         erasures = ports.erasures
         return cls(
             delete_expired_traces=DeleteExpiredTraces(ports.expired, clock),
-            erase=EraseDataSubject(erasures, directory, clock, new_id, random),
+            erase_data_subject=EraseDataSubject(erasures, directory, clock, new_id, random),
             finish_erasures=FinishErasures(erasures, clock, new_id),
             read_erasure=ReadErasure(erasures),
             list_erasures=ListErasures(erasures),

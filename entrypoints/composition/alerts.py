@@ -8,8 +8,8 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts.alerts import PostgresAlerts
 from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
 from adapters.webhook_sender import HttpWebhookSender, SystemResolver
-from application.evaluation.alerts.use_cases import AlertPorts
 from application.evaluation.ports.alerts import FinishedRun
+from application.evaluation.use_cases import AlertPorts
 from entrypoints.settings import Settings
 
 _log: Final = logging.getLogger(__name__)

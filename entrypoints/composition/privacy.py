@@ -6,5 +6,5 @@ from adapters.postgres.tracing.edits import TraceEdits
 from application.privacy.use_cases import PrivacyPorts
 
 
-def keeping_ports(edits: TraceEdits) -> PrivacyPorts:
+def privacy_ports(edits: TraceEdits) -> PrivacyPorts:
     return PrivacyPorts(expired=PostgresExpiredTraces(edits), erasures=PostgresErasures(edits))

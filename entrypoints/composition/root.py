@@ -73,7 +73,7 @@ from entrypoints.composition.judges import (
     opened_judge,
 )
 from entrypoints.composition.pricing import price_book, pricing_ports
-from entrypoints.composition.privacy import keeping_ports
+from entrypoints.composition.privacy import privacy_ports
 from entrypoints.composition.sign_in import tokens
 from entrypoints.observability.observer import Observer, sampled
 from entrypoints.settings import Settings
@@ -172,10 +172,10 @@ async def ports(
             analytics=PostgresTraceAnalytics(pool),
             pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
-            exporting=await stack.enter_async_context(export_ports(settings, pool)),
-            keeping=keeping_ports(traces.edits),
+            exports=await stack.enter_async_context(export_ports(settings, pool)),
+            privacy=privacy_ports(traces.edits),
             keys=keys,
-            uses=uses,
+            key_usage=uses,
             projects=projects,
             users=PostgresUsers(pool),
             organizations=PostgresOrganizations(pool),
@@ -184,12 +184,12 @@ async def ports(
             removed_projects=PostgresRemovedProjects(pool),
             tokens=believed,
             limiter=limiter,
-            replies=PostgresIdempotencyStore(pool),
+            idempotency=PostgresIdempotencyStore(pool),
             workers=workers,
             workloads=PostgresWorkloads(pool),
             idempotency_ttl=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
-            parts={
+            health_checks={
                 "postgres": PostgresHealthCheck(pool),
                 "redis": RedisHealthCheck(redis),
                 "migrations": MigrationsHealthCheck(pool),

@@ -52,7 +52,7 @@ def run(settings: Settings, recipe: Recipe, *, organization: str | None, project
 async def _run(settings: Settings, recipe: Recipe, organization: str | None, project: str) -> int:
     name = _project_name(project)
     async with root.ports(settings) as ports:
-        migrations = await ports.parts["migrations"].check()
+        migrations = await ports.health_checks["migrations"].check()
         if not migrations.ok:
             raise CommandError(f"migrations: {migrations.detail}")
         owner = await provisioning.owner(settings, ports, organization)
@@ -71,7 +71,7 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
 
 def seeding_of(ports: Ports, project: ProjectId, recipe: Recipe) -> "Seeding":
     return Seeding(
-        UseCases.over(ports).ingest_batch,
+        UseCases.over(ports).tracing.ingest_batch,
         project,
         batched(synthetic_traces(recipe), BATCH),
         Progress(recipe.traces, sys.stderr),

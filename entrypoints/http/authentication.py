@@ -104,7 +104,7 @@ class DataPlane:
         key = header(headers, b"x-api-key")
         if key is not None:
             name = header(headers, b"x-project-name")
-            caller = await do.authenticate_key(key, name, incoming.origin)
+            caller = await do.identity.authenticate_key(key, name, incoming.origin)
         else:
             caller = await _person_in_project(incoming, do)
         caller.require(*self.scopes)
@@ -132,7 +132,7 @@ class SignedIn:
         mistakes = Mistakes()
         named = _named_organization(incoming.headers, mistakes)
         mistakes.check()
-        await do.resolve_membership(person, named)
+        await do.identity.resolve_membership(person, named)
         return person
 
 
@@ -176,7 +176,7 @@ class OfOrganization:
         except Refused:
             # Nobody gets to see that it is none: reading the path refuses the request.
             return Colleague(person, cast("Membership", None))
-        return Colleague(person, await do.resolve_membership(person, named))
+        return Colleague(person, await do.identity.resolve_membership(person, named))
 
 
 OF_ORGANIZATION: Final = OfOrganization()
@@ -187,7 +187,7 @@ async def _person(incoming: Incoming, do: UseCases, otherwise: str) -> Person:
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(otherwise)
-    return await do.authenticate_token(token, incoming.origin)
+    return await do.identity.authenticate_token(token, incoming.origin)
 
 
 async def _person_in_project(incoming: Incoming, do: UseCases) -> Caller:
@@ -203,8 +203,8 @@ async def _person_in_project(incoming: Incoming, do: UseCases) -> Caller:
             mistakes.add(PROJECT, str(refused))
     mistakes.check()
     assert project is not None
-    membership = await do.resolve_membership(person, named)
-    return await do.resolve_project(person.user.id, membership.organization_id, project)
+    membership = await do.identity.resolve_membership(person, named)
+    return await do.identity.resolve_project(person.user.id, membership.organization_id, project)
 
 
 def _named_organization(headers: Headers, mistakes: Mistakes) -> OrganizationId | None:

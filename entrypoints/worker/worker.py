@@ -138,7 +138,7 @@ async def _work(
         open_ports(settings, own, observer) as ports,
     ):
         for name in NEEDED:
-            state = await ports.parts[name].check()
+            state = await ports.health_checks[name].check()
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
         do = UseCases.over(ports)
@@ -244,19 +244,19 @@ class Round:
 
 
 def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
-    announce, fire = do.evaluation.requeue_overdue, do.evaluation.fire_due_monitors
-    alerts, exporting = do.evaluation.alerts, do.exporting
+    announce, fire = do.evaluation.requeue_overdue, do.evaluation.run_due_monitors
+    alerts, exporting = do.evaluation.alerts, do.exports
     return [
         Round(
             "sweeping",
             SWEEP_EVERY_S,
-            do.purge_removed_projects,
+            do.identity.purge_removed_projects,
             "took away %d rows of what was removed",
         ),
         Round(
-            "expiring", EXPIRE_EVERY_S, do.keeping.delete_expired_traces, "removed %d old traces"
+            "expiring", EXPIRE_EVERY_S, do.privacy.delete_expired_traces, "removed %d old traces"
         ),
-        Round("erasing", SWEEP_EVERY_S, do.keeping.finish_erasures, "finished %d erasures"),
+        Round("erasing", SWEEP_EVERY_S, do.privacy.finish_erasures, "finished %d erasures"),
         Round(
             "forgetting",
             SWEEP_EVERY_S,
@@ -270,7 +270,12 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
             exporting.delete_expired_exports,
             "took away %d rows of exports",
         ),
-        Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
+        Round(
+            "pruning",
+            SWEEP_EVERY_S,
+            do.evaluation.prune_judge_records,
+            "took %d old rows of judges",
+        ),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("repricing", REPRICE_EVERY_S, do.pricing.reprice_spans, "priced again in %d steps"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),

@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: `make bench`. docs/benchmarks.md tells what they say."""
+"""Runs all benchmarks: `make bench`. docs/benchmarks.md explains the results."""
 
 import sys
 

@@ -57,12 +57,12 @@ WORDS: Final = [
 ]
 KINDS: Final = ("AGENT", "LLM", "TOOL", "LLM", "RETRIEVER", "LLM", "TOOL", "CHAIN")
 START: Final = datetime(2026, 3, 1, 9, tzinfo=UTC)
-SPREAD_S: Final = 3_600  # agents tell what happens now
-SPAN_BYTES: Final = 2_000  # with its payloads, about: 12 spans make 25 kB
+SPREAD_S: Final = 3_600  # agents send traces as they happen
+SPAN_BYTES: Final = 2_000  # with its payloads, approximately: 12 spans make 25 kB
 
 
 def body(random_: random.Random, spans: int) -> bytes:
-    """A trace of `spans` spans with fresh ids; about 2 kB a span, 1 kB where there are three."""
+    """Returns a trace of `spans` spans with new ids; about 2 kB per span, 1 kB for three spans."""
     started = START + timedelta(seconds=random_.randrange(SPREAD_S))
     size = 150 if spans <= 3 else 760
     root = _id(random_)

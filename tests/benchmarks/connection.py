@@ -1,4 +1,4 @@
-"""One connection over HTTP/1.1 that costs next to nothing: its time must not look like theirs."""
+"""An HTTP/1.1 connection with minimal overhead, so that measurements show the server's time."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ class Answer:
 
 
 class Connection:
-    """Kept alive between requests; understands answers with a length, as ours all have."""
+    """A keep-alive connection; accepts answers with Content-Length, as the server sends them."""
 
     def __init__(self, port: int, headers: dict[str, str]) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)

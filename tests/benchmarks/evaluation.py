@@ -1,10 +1,12 @@
-"""How fast runs are evaluated, and what that takes. Prints Markdown.
+"""Measures how fast runs are evaluated, and at what cost.
+
+Prints Markdown.
 
     python -m tests.benchmarks.evaluation
 
-One `worker` process with its defaults on an embedded PostgreSQL and Valkey, over made-up traces of
-about 9.5 spans. A scripted judge answers by itself, in 0 or 200 ms. PostgreSQL, the worker and this
-program share the machine.
+One `worker` process with its defaults on an embedded PostgreSQL and Valkey, over generated traces
+of about 9.5 spans. A scripted judge answers in 0 or 200 ms. PostgreSQL, the worker and this program
+share the machine.
 """
 
 import asyncio
@@ -36,23 +38,23 @@ from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.load import quantile
 
 TRACES = 10_000
-JUDGED = 800  # targets of a run that is judged
+JUDGED = 800  # targets of a judged run
 IDLE_RUNS = 60
-CONCURRENCY = 8  # questions at once, the default
-MEASURED = (
+CONCURRENCY = 8  # concurrent questions, the default
+COMPUTED_METRICS = (
     *("trace_success", "tool_success_rate", "tool_loop", "trace_hygiene"),
     *("output_degeneration", "refusal", "untruncated_rate", "retrieval_hit_rate"),
 )
-STATEMENTS = """
+COUNT_STATEMENTS = """
 SELECT sum(calls) FROM pg_stat_statements WHERE query !~ '^(BEGIN|COMMIT|SELECT status|SELECT pg_)'
 """
-ONE = ("task_completion",)
-THREE = (*ONE, "step_efficiency", "confidence")
+ONE_METRIC = ("task_completion",)
+THREE_METRICS = (*ONE_METRIC, "step_efficiency", "confidence")
 PROJECT = ProjectId(uuid.UUID(int=1))
 ROOT = Path(__file__).parents[2]
 
 
-class Bench:
+class EvaluationBenchmark:
     def __init__(
         self, ports: Ports, settings: Settings, database: asyncpg.Connection, postgres: int
     ) -> None:
@@ -61,10 +63,10 @@ class Bench:
         self.settings = settings
         self.database = database
         self.targets: list[str] = []
-        self.judged = 0  # of these, whose verdicts are remembered
+        self.judged = 0  # of these targets, whose verdicts are cached
 
-    def fresh(self, count: int) -> Sequence[str]:
-        """So many that nobody was asked about."""
+    def take_unjudged(self, count: int) -> Sequence[str]:
+        """Returns targets that have not been judged yet."""
         self.judged += count
         return self.targets[self.judged - count : self.judged]
 
@@ -75,7 +77,7 @@ class Bench:
             self.targets += [str(one.id) for one in some]
         await self.database.execute("VACUUM ANALYZE")
 
-    async def begun(self, targets: Sequence[str], metrics: Sequence[str]) -> EvalRun:
+    async def start_run(self, targets: Sequence[str], metrics: Sequence[str]) -> EvalRun:
         run = EvalRun(
             id=RunId(uuid.uuid4()),
             project_id=PROJECT,
@@ -90,21 +92,21 @@ class Bench:
         await self.ports.evaluation.jobs.send(PlanRunJob(PROJECT, run.id))
         return run
 
-    async def over(self, run: EvalRun, every_s: float = 0.05) -> None:
+    async def wait_ended(self, run: EvalRun, every_s: float = 0.05) -> None:
         sql = "SELECT status FROM eval_runs WHERE project_id = $1 AND id = $2"
         while await self.database.fetchval(sql, PROJECT, run.id) in ("PENDING", "RUNNING"):
             await asyncio.sleep(every_s)
 
-    async def took_s(self, targets: Sequence[str], metrics: Sequence[str]) -> float:
-        """From when a run is stored to when it is over."""
+    async def time_run(self, targets: Sequence[str], metrics: Sequence[str]) -> float:
+        """Measures from storing a run to its end."""
         begin = time.perf_counter()
-        await self.over(await self.begun(targets, metrics))
+        await self.wait_ended(await self.start_run(targets, metrics))
         return time.perf_counter() - begin
 
 
 @contextmanager
 def worker(settings: Settings, answer_s: float) -> Iterator[int]:
-    """The process id of one that is waiting for work."""
+    """Yields the process id of a worker that is waiting for work."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.support.fakes.short_lease_worker", "0", "1", str(answer_s)],
         cwd=ROOT,
@@ -121,7 +123,7 @@ def worker(settings: Settings, answer_s: float) -> Iterator[int]:
         for line in child.stderr:
             if b"waiting for work" in line:
                 break
-        time.sleep(2)  # until its threads have looked at empty queues for a while
+        time.sleep(2)  # until its threads have polled empty queues for a while
         yield child.pid
     finally:
         child.terminate()
@@ -136,14 +138,14 @@ def memory_mb(pid: int, field: str) -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """Of a process, its children included, those that have ended too."""
+    """Returns the CPU seconds of a process and its children, ended ones included."""
     ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_s(int(child)) for child in children)
 
 
-class Spent:
-    """CPU of the worker and of PostgreSQL since it was made."""
+class CpuUsage:
+    """CPU of the worker and of PostgreSQL since construction."""
 
     def __init__(self, *pids: int) -> None:
         self.pids = pids
@@ -151,12 +153,12 @@ class Spent:
 
     def per(self, count: int) -> str:
         now = [cpu_s(pid) for pid in self.pids]
-        spent = zip(now, self.before, strict=True)
-        return " + ".join(f"{(a - b) * 1e3 / count:.1f}" for a, b in spent)
+        usage = zip(now, self.before, strict=True)
+        return " + ".join(f"{(a - b) * 1e3 / count:.1f}" for a, b in usage)
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Bench]:
+async def opened(folder: Path) -> AsyncIterator[EvaluationBenchmark]:
     postgres, database_url = start_postgres(
         folder, {"shared_preload_libraries": "pg_stat_statements"}
     )
@@ -167,7 +169,7 @@ async def opened(folder: Path) -> AsyncIterator[Bench]:
         database = await asyncpg.connect(database_url)
         await database.execute("CREATE EXTENSION pg_stat_statements")
         async with root.ports(settings) as ports:
-            yield Bench(ports, settings, database, postgres.process.pid)
+            yield EvaluationBenchmark(ports, settings, database, postgres.process.pid)
         await database.close()
     finally:
         valkey.stop()
@@ -178,30 +180,32 @@ def row(label: str, *figures: object) -> None:
     print(f"| {label} | {' | '.join(map(str, figures))} |", flush=True)
 
 
-async def idle(bench: Bench, pid: int) -> None:
-    """From when a run is stored to when its only score is there, while nothing else is done."""
-    row("resident memory, idle, MB", memory_mb(pid, "VmRSS"))
+async def idle(bench: EvaluationBenchmark, pid: int) -> None:
+    """Measures from storing a run to its only score, with nothing else to do."""
+    row("resident memory: idle, MB", memory_mb(pid, "VmRSS"))
     before = cpu_s(pid)
     await asyncio.sleep(10)
     row("CPU, idle", f"{(cpu_s(pid) - before) * 10:.1f} %")
-    taken = []
+    durations_ms = []
     for target in bench.targets[:IDLE_RUNS]:
         await asyncio.sleep(0.3)
         begin = time.perf_counter()
-        await bench.over(await bench.begun([target], MEASURED[:1]), every_s=0.005)
-        taken.append((time.perf_counter() - begin) * 1e3)
-    figures = " / ".join(f"{quantile(taken, q):.0f}" for q in (0.5, 0.95, 1))
-    row("run stored → its score, idle, ms: p50 / p95 / most", figures)
+        await bench.wait_ended(await bench.start_run([target], COMPUTED_METRICS[:1]), every_s=0.005)
+        durations_ms.append((time.perf_counter() - begin) * 1e3)
+    figures = " / ".join(f"{quantile(durations_ms, q):.0f}" for q in (0.5, 0.95, 1))
+    row("from storing a run to its score, idle, ms: p50 / p95 / maximum", figures)
 
 
-async def judged(bench: Bench, pid: int, answer_ms: int, metrics: Sequence[str]) -> None:
-    await bench.took_s(bench.fresh(CONCURRENCY), metrics)  # whatever is only done once
-    targets = bench.fresh(JUDGED)
-    spent = Spent(pid, bench.postgres)
-    took_s = await bench.took_s(targets, metrics)
-    cpu = f"CPU a target, worker + PostgreSQL: {spent.per(JUDGED)} ms"
+async def judged(
+    bench: EvaluationBenchmark, pid: int, answer_ms: int, metrics: Sequence[str]
+) -> None:
+    await bench.time_run(bench.take_unjudged(CONCURRENCY), metrics)  # work that is done only once
+    targets = bench.take_unjudged(JUDGED)
+    usage = CpuUsage(pid, bench.postgres)
+    took_s = await bench.time_run(targets, metrics)
+    cpu = f"CPU per target, worker + PostgreSQL: {usage.per(JUDGED)} ms"
     rate = JUDGED * len(metrics) / took_s
-    label = f"{JUDGED} targets × {len(metrics)} judged metrics, {answer_ms} ms an answer: scores/s"
+    label = f"{JUDGED} targets × {len(metrics)} judged metrics, {answer_ms} ms per answer: scores/s"
     if answer_ms == 0:
         row(label, f"{rate:,.0f}; {cpu}")
         return
@@ -209,32 +213,32 @@ async def judged(bench: Bench, pid: int, answer_ms: int, metrics: Sequence[str])
     row(label, f"{rate:,.1f} of {ideal:,.0f} ({rate / ideal:.0%}); {cpu}")
 
 
-async def large(bench: Bench, pid: int, redis: Redis) -> None:
+async def large(bench: EvaluationBenchmark, pid: int, redis: Redis) -> None:
     database = bench.database
     run_size = "SELECT pg_column_size(eval_runs.*) FROM eval_runs WHERE id = $1"
     await database.execute("SELECT pg_stat_statements_reset()")
     begin = time.perf_counter()
-    spent = Spent(pid, bench.postgres)
-    run = await bench.begun(bench.targets, MEASURED)
+    usage = CpuUsage(pid, bench.postgres)
+    run = await bench.start_run(bench.targets, COMPUTED_METRICS)
     before = await database.fetchval(run_size, run.id)
     most, lengths = 0, []
-    watching = asyncio.create_task(bench.over(run, every_s=0.5))
+    watching = asyncio.create_task(bench.wait_ended(run, every_s=0.5))
     while not watching.done():
         await asyncio.sleep(0.1)
         most = max(most, memory_mb(pid, "VmRSS"))
         messages = await redis.hvals(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs")  # type: ignore[misc]  # asynchronous here
         lengths += [len(one) for one in messages]
     took_s = time.perf_counter() - begin
-    statements = await database.fetchval(STATEMENTS)
+    statements = await database.fetchval(COUNT_STATEMENTS)
     after = await database.fetchval(run_size, run.id)
-    scores = TRACES * len(MEASURED)
-    row(f"{TRACES:,} targets × {len(MEASURED)} measured metrics: s", f"{took_s:.0f}")
+    scores = TRACES * len(COMPUTED_METRICS)
+    row(f"{TRACES:,} targets × {len(COMPUTED_METRICS)} computed metrics: s", f"{took_s:.0f}")
     row("… scores/s; targets/s", f"{scores / took_s:,.0f}; {TRACES / took_s:,.0f}")
-    row("… CPU a target, worker + PostgreSQL, ms", spent.per(TRACES))
-    row("… statements a target, BEGIN and COMMIT aside", f"{statements / TRACES:.1f}")
-    row("… resident memory of the worker, MB: most", most)
-    row("… bytes of the run's row: stored, over", f"{before}, {after}")
-    row("… bytes of a message: most", max(lengths, default=0))
+    row("… CPU per target, worker + PostgreSQL, ms", usage.per(TRACES))
+    row("… statements per target, without BEGIN and COMMIT", f"{statements / TRACES:.1f}")
+    row("… resident memory of the worker, MB: maximum", most)
+    row("… size of the run's row, bytes: when stored, when finished", f"{before}, {after}")
+    row("… maximum size of a message, bytes", max(lengths, default=0))
 
 
 async def measured(folder: Path) -> None:
@@ -243,12 +247,12 @@ async def measured(folder: Path) -> None:
         redis = Redis.from_url(bench.settings.redis_url or "")
         print("| | |\n|---|---|", flush=True)
         with worker(bench.settings, 0.2) as pid:
-            await judged(bench, pid, 200, ONE)
-            await judged(bench, pid, 200, THREE)
+            await judged(bench, pid, 200, ONE_METRIC)
+            await judged(bench, pid, 200, THREE_METRICS)
         with worker(bench.settings, 0.0) as pid:
             await idle(bench, pid)
-            await judged(bench, pid, 0, ONE)
-            await judged(bench, pid, 0, THREE)
+            await judged(bench, pid, 0, ONE_METRIC)
+            await judged(bench, pid, 0, THREE_METRICS)
             await large(bench, pid, redis)
         await redis.aclose()
 

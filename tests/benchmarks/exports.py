@@ -1,13 +1,13 @@
-"""Exports and imports over HTTP: rate, and the most memory that a process takes. Prints Markdown.
+"""Measures exports and imports over HTTP: rate, and maximum memory of a process. Prints Markdown.
 
     python -m tests.benchmarks.exports [TRACES]
     python -m tests.benchmarks.exports --narrow TRACES
 
-Fills a project with 100,000 traces of about ten spans, streams it from a fresh `serve` to a file
-with another process, has a fresh `worker` write the same as files, and puts a tenth of the stream
-into another project with `import`. With --narrow it streams so many traces of one span each, which
-the database copies, from a `serve` that has streamed one of them: what it takes more is its growth.
-All on this machine's cores.
+Fills a project with 100,000 traces of about ten spans, streams it from a new `serve` to a file with
+another process, has a new `worker` write it as files, and imports a tenth of the stream into
+another project. With --narrow it streams TRACES traces of one span each, which the database copies,
+from a `serve` that has streamed one of them: the difference is the growth. All processes share this
+machine's cores.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.reads import project, seed, vacuum
 
 TRACES = 100_000
-IMPORTED = 10  # of so many traces one
+IMPORTED = 10  # one trace in ten
 WORKER = [sys.executable, "-m", "entrypoints.cli", "worker"]
 POLL_S = 0.2
-NARROW = {
+NARROW_TRACE = {
     "name": "answer-question",
     "started_at": "2026-03-01T09:00:00Z",
     "ended_at": "2026-03-01T09:00:02Z",
@@ -61,13 +61,13 @@ NARROW = {
     ],
 }
 HEAD = "| | MB | s | traces/s | MB/s | most memory, MB |\n|---|---|---|---|---|---|"
-AT_ONCE = 100_000  # copies of one transaction
+COPIES_PER_TRANSACTION = 100_000
 TABLES = ("traces", "trace_payloads", "spans")
-IDS = """
+CREATE_COPY_IDS = """
 CREATE TEMPORARY TABLE copies ON COMMIT DROP AS
 SELECT gen_random_uuid() AS id, n FROM generate_series({0} + 1, {0} + {1}) AS n
 """
-COLUMNS = """
+SELECT_COLUMNS = """
 SELECT string_agg(column_name, ', ') FROM information_schema.columns
 WHERE table_name = $1 AND is_generated = 'NEVER'
 """
@@ -80,8 +80,8 @@ def row(what: str, traces: int, size: int, seconds: float, memory: int) -> None:
 
 
 @contextmanager
-def working(environ: dict[str, str]) -> Iterator[int]:
-    """The process id of a running `worker`."""
+def running_worker(environ: dict[str, str]) -> Iterator[int]:
+    """Yields the process id of a running `worker`."""
     child = subprocess.Popen(WORKER, env=environ)
     try:
         yield child.pid
@@ -90,14 +90,14 @@ def working(environ: dict[str, str]) -> Iterator[int]:
         child.wait(60)
 
 
-def asked(url: str, head: dict[str, str], body: Any = None) -> Any:
+def request_json(url: str, head: dict[str, str], body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, head | {"content-type": "application/json"})
     return json.loads(urllib.request.urlopen(request, timeout=60).read())
 
 
 def stream(url: str, head: dict[str, str], into: Path, *options: str) -> float:
-    """Seconds until all of it is in a file, written by a process of its own."""
+    """Returns the seconds until everything is in a file, written by another process."""
     named = [f"-H{name}: {value}" for name, value in head.items()]
     begin = time.perf_counter()
     command = ["curl", "-sSf", *options, *named, "-o", str(into), f"{url}/traces/export"]
@@ -106,8 +106,8 @@ def stream(url: str, head: dict[str, str], into: Path, *options: str) -> float:
 
 
 @dataclass(frozen=True)
-class Installed:
-    """A service that can be started: its servers, its environment, and a key for it."""
+class Installation:
+    """A service that can be started: its servers, its environment, and an API key."""
 
     folder: Path
     servers: Servers
@@ -124,7 +124,7 @@ class Installed:
 
 
 @contextmanager
-def installed() -> Iterator[Installed]:
+def installation() -> Iterator[Installation]:
     with bench_folder() as folder, running(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
@@ -148,21 +148,21 @@ def installed() -> Iterator[Installed]:
         Path(settings.data_dir).mkdir()
         asyncio.run(root.migrate(settings))
         key = asyncio.run(provisioning.first_key(settings, None))
-        yield Installed(folder, servers, environ, f"http://127.0.0.1:{port}", key)
+        yield Installation(folder, servers, environ, f"http://127.0.0.1:{port}", key)
 
 
-async def copied(database_url: str, trace: uuid.UUID, copies: int) -> None:
-    """As many copies of a trace with its spans, a second apart, by the database itself.
+async def copy_trace(database_url: str, trace: uuid.UUID, copies: int) -> None:
+    """Copies a trace with its spans in the database, each copy a second earlier.
 
-    Of what lists and figures count nothing is written: an export asks for none of it.
+    Rows for lists and analytics are not written, since an export does not read them.
     """
     connection = await asyncpg.connect(database_url)
-    for first in range(0, copies, AT_ONCE):
-        many = min(AT_ONCE, copies - first)
+    for first in range(0, copies, COPIES_PER_TRANSACTION):
+        many = min(COPIES_PER_TRANSACTION, copies - first)
         async with connection.transaction():
-            await connection.execute(IDS.format(first, many), timeout=None)
+            await connection.execute(CREATE_COPY_IDS.format(first, many), timeout=None)
             for table in TABLES:
-                names = await connection.fetchval(COLUMNS, table)
+                names = await connection.fetchval(SELECT_COLUMNS, table)
                 values = names.replace("trace_id", "c.id", 1)
                 values = values.replace("started_at", "started_at - c.n * interval '1 s'", 1)
                 sql = f"INSERT INTO {table} ({names}) SELECT {values} FROM {table}, copies AS c"
@@ -170,18 +170,18 @@ async def copied(database_url: str, trace: uuid.UUID, copies: int) -> None:
     await connection.close()
 
 
-def narrow(traces: int) -> None:
-    """A stream of many traces of one span each, beside one of a single trace."""
-    with installed() as service:
+def measure_narrow(traces: int) -> None:
+    """Measures a stream of many traces of one span each, and one of a single trace."""
+    with installation() as service:
         head, into = service.head("narrow"), service.folder / "narrow.ndjson"
         with process(SERVE, service.ready, service.environ) as (pid, _):
-            made = asked(f"{service.url}/traces", head, NARROW)
+            made = request_json(f"{service.url}/traces", head, NARROW_TRACE)
             print(machine(), f"{traces:,} traces of one span", "\n")
             print(HEAD)
             for count in (1, traces):
                 if count > 1:
                     trace = uuid.UUID(made["trace_id"])
-                    asyncio.run(copied(service.servers.database_url, trace, count - 1))
+                    asyncio.run(copy_trace(service.servers.database_url, trace, count - 1))
                     asyncio.run(vacuum(service.servers))
                 seconds = stream(service.url, head, into)
                 with into.open("rb") as file:
@@ -191,7 +191,7 @@ def narrow(traces: int) -> None:
 
 
 def main(traces: int = TRACES) -> None:
-    with installed() as service:
+    with installation() as service:
         folder, servers, environ = service.folder, service.servers, service.environ
         url, key = service.url, service.key
         seed(environ, traces)
@@ -210,12 +210,15 @@ def main(traces: int = TRACES) -> None:
                 row(label, traces, into.stat().st_size, seconds, memory_mb(pid, "VmHWM"))
         with process(SERVE, ready, environ):
             for format_, rows in FILES:
-                with working(environ) as pid:
-                    ordered = asked(
+                with running_worker(environ) as pid:
+                    ordered = request_json(
                         f"{url}/traces/exports", head, {"format": format_, "rows": rows}
                     )
                     path, begin = f"{url}/traces/exports/{ordered['id']}", time.perf_counter()
-                    while (done := asked(path, head))["status"] not in {"COMPLETED", "FAILED"}:
+                    while (done := request_json(path, head))["status"] not in {
+                        "COMPLETED",
+                        "FAILED",
+                    }:
                         time.sleep(POLL_S)
                     seconds = time.perf_counter() - begin
                     assert done["status"] == "COMPLETED", done
@@ -241,6 +244,6 @@ def main(traces: int = TRACES) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--narrow"]:
-        narrow(int(sys.argv[2]))
+        measure_narrow(int(sys.argv[2]))
     else:
         main(*(int(size) for size in sys.argv[1:]))

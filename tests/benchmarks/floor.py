@@ -1,11 +1,11 @@
-"""The floor under POST /traces: what is left when everything of ours is taken away.
+"""The lower bound of POST /traces: the work that remains without the service's own code.
 
     python -m tests.benchmarks.floor PORT [DATABASE_URL SPANS COUNT]
 
-A bare ASGI handler on the same server (uvicorn, uvloop, httptools) that reads a body, decodes it
-in one pass of msgspec with payloads left raw, and answers. With a database it also waits until
-rows that were made ahead are committed: batches of COPY, as many as two connections take. No
-route, no credentials, no check, no value made of what was decoded. COPY alone is in `ingest.py`.
+A bare ASGI handler on the same server (uvicorn, uvloop, httptools) that reads a body, decodes it in
+one pass of msgspec with payloads left raw, and answers. With a database it also waits until
+prepared rows are committed: batches of COPY on two connections. It has no routing, authentication
+or validation, and builds no domain values. `ingest.py` measures COPY alone.
 """
 
 import gc
@@ -65,10 +65,10 @@ HEAD = {
 }
 
 
-class Floor:
+class BareHandler:
     def __init__(self, rows: list[write_paths.Rows]) -> None:
         self.rows = rows
-        self.line: GroupCommit[write_paths.Rows] | None = None
+        self.group_commit: GroupCommit[write_paths.Rows] | None = None
 
     async def __call__(self, scope, receive, send):
         parts = []
@@ -79,13 +79,13 @@ class Floor:
             more = message.get("more_body", False)
         if body := b"".join(parts):
             decoder.decode(body)
-            if self.line is not None:
-                await self.line.put(self.rows.pop(), len(body))
+            if self.group_commit is not None:
+                await self.group_commit.put(self.rows.pop(), len(body))
         await send(HEAD)
         await send({"type": "http.response.body", "body": b"{}"})
 
 
-async def serve(app: Floor, port: int, database_url: str | None) -> None:
+async def serve(app: BareHandler, port: int, database_url: str | None) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app, port=port, lifespan="off", log_level="warning", access_log=False, http="httptools"
@@ -101,10 +101,10 @@ async def serve(app: Floor, port: int, database_url: str | None) -> None:
             async with pool.acquire() as connection, connection.transaction():
                 await write_paths.copy(connection, (traces, payloads, spans))
 
-        app.line = GroupCommit(write, lambda _: True)
-        app.line.start()
+        app.group_commit = GroupCommit(write, lambda _: True)
+        app.group_commit.start()
         await server.serve()
-        await app.line.close()
+        await app.group_commit.close()
 
 
 def main() -> None:
@@ -116,7 +116,7 @@ def main() -> None:
         rows = [write_paths.rows([item]) for item in made]
     gc.collect()
     gc.freeze()
-    uvloop.run(serve(Floor(rows), int(port), rest[0] if rest else None))
+    uvloop.run(serve(BareHandler(rows), int(port), rest[0] if rest else None))
 
 
 if __name__ == "__main__":

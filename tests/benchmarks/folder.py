@@ -1,4 +1,4 @@
-"""Where a benchmark keeps its servers' data."""
+"""The folder for the data of a benchmark's servers."""
 
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def bench_folder() -> Iterator[Path]:
-    """A folder that `nobody`, as whom postgres runs for root, can enter; gone at the end."""
+    """Yields a folder that postgres can enter (for root, it runs as `nobody`), and deletes it."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-bench-"))
     folder.chmod(0o755)
     yield folder

@@ -1,10 +1,12 @@
-"""POST /traces, accepted and durable, beside the floor. Prints Markdown.
+"""Measures POST /traces, accepted and durable, and its lower bounds.
+
+Prints Markdown.
 
     python -m tests.benchmarks.ingest [SPANS …]
 
-For 3, 12 and 100 spans a trace: the bare handler of `floor.py`, COPY of the same rows with
-nothing around it, and `pandaprobe-server serve`, one process, over PostgreSQL with its default
-durability. Everything, the load generator included, shares this machine's cores.
+For 3, 12 and 100 spans per trace: the bare handler of `floor.py`, COPY of the same rows alone, and
+`pandaprobe-server serve`, one process, over PostgreSQL with its default durability. Everything,
+including the load generator, shares this machine's cores.
 """
 
 import asyncio
@@ -30,13 +32,13 @@ from tests.benchmarks.folder import bench_folder
 from tests.support.fixtures.first_key import first_key
 
 CONNECTIONS = 32
-COUNTS = {3: 100_000, 12: 15_000, 100: 2_000}  # requests; memory is looked at after the first
-READY_MAX_S = 120  # the floor makes its rows before it listens
+COUNTS = {3: 100_000, 12: 15_000, 100: 2_000}  # requests; memory is read after the first
+READY_MAX_S = 120  # the bare handler prepares its rows before it listens
 SERVE = [sys.executable, "-m", "entrypoints.cli", "serve"]
 
 
 def load(url: str, headers: dict[str, str], spans: int, rate: float | None = None) -> dict:
-    """What the load generator, a process of its own, reports."""
+    """Runs the load generator as a separate process, and returns its report."""
     count = COUNTS[spans] if rate is None else int(rate * 8)
     command = [sys.executable, "-m", "tests.benchmarks.load", url]
     command += [str(spans), str(count), str(CONNECTIONS), *([str(rate)] if rate else [])]
@@ -50,7 +52,7 @@ def load(url: str, headers: dict[str, str], spans: int, rate: float | None = Non
 
 @contextmanager
 def process(command: list[str], ready: str, environ: dict[str, str]) -> Iterator[tuple[int, float]]:
-    """A running process and the seconds until `ready` answered 200 (or anything, if no path)."""
+    """Yields a running process, and the seconds until `ready` was answered."""
     begin = time.perf_counter()
     child = subprocess.Popen(command, env=environ)
     try:
@@ -73,7 +75,7 @@ def resident_mb(pid: int) -> float:
 
 
 async def copy_rate(servers: Servers, spans: int) -> float:
-    """Traces a second of COPY alone: rows made ahead, two connections, batches of 64."""
+    """Measures traces per second of COPY alone: prepared rows, two connections, batches of 64."""
     made = [write_paths.rows(batch) for batch in write_paths.batches(spans, 0.0)]
     async with open_pool(DB, PoolSettings(url=servers.database_url)) as pool:
 
@@ -122,12 +124,13 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
             "PANDAPROBE_REDIS_URL": servers.redis_url,
             "PANDAPROBE_PORT": str(port),
             "PANDAPROBE_LOG_LEVEL": "WARNING",
-            "PANDAPROBE_RATE_LIMIT_ENABLED": "off",  # tests/benchmarks/limiter.py has its cost
+            "PANDAPROBE_RATE_LIMIT_ENABLED": "off",  # tests/benchmarks/limiter.py measures its cost
         }
         floor_port = free_port()
         print(machine(), "\n", flush=True)
-        print("| spans | kB | bare handler | COPY alone | bare handler and COPY | **serve** | "
-              "share | p50 ms | p99 ms | half load: p50 | p99 |")  # fmt: skip
+        print("| spans | kB | bare handler /s | COPY alone /s | bare handler and COPY /s | "
+              "**serve, traces/s** | share | p50 ms | p99 ms | half load: p50 ms | p99 ms |",
+              flush=True)  # fmt: skip
         print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
         for spans in sizes:
             floor = [sys.executable, "-m", "tests.benchmarks.floor", str(floor_port)]

@@ -1,9 +1,11 @@
-"""What it costs a request to be counted, by each limiter. Prints Markdown.
+"""Measures the cost of counting a request with each limiter.
+
+Prints Markdown.
 
     python -m tests.benchmarks.limiter
 
-One call after the other, each timed, on uvloop as `serve` runs; Redis is an embedded Valkey on
-the loopback. *Full*: the window holds as many as the limit, so that every call is refused.
+Sequential calls, each timed, on uvloop as in `serve`; Redis is an embedded Valkey on the loopback.
+*Refused*: the window is full before, so that every call is refused.
 """
 
 import gc
@@ -24,25 +26,25 @@ from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.load import quantile
 
 CALLS = 20_000
-WARM = 500
-KEYS = 100  # buckets that are asked in turn, as callers would
+WARM_UP_CALLS = 500
+KEYS = 100  # buckets used in turn, as by several callers
 AMPLE = Limit(COUNT_MAX, "hour")
 FULL = Limit(600, "hour")
 
 
 async def times(limiter: RateLimiter, limit: Limit, full: bool) -> list[float]:
-    """Microseconds of each call; `full`: with every window filled before."""
+    """Returns the microseconds of each call; with `full`, all windows are filled before."""
     buckets = [f"key:{n}:{limit}" for n in range(KEYS)]
     for bucket in buckets:
-        for _ in range(limit.count if full else WARM // KEYS):
+        for _ in range(limit.count if full else WARM_UP_CALLS // KEYS):
             await limiter.admit(bucket, limit)
-    taken: list[float] = []
+    durations_us: list[float] = []
     for n in range(CALLS):
         begin = time.perf_counter_ns()
         decision = await limiter.admit(buckets[n % KEYS], limit)
-        taken.append((time.perf_counter_ns() - begin) / 1e3)
+        durations_us.append((time.perf_counter_ns() - begin) / 1e3)
         assert decision.admitted != full
-    return taken
+    return durations_us
 
 
 @asynccontextmanager
@@ -52,33 +54,38 @@ async def over_redis(url: str) -> AsyncIterator[RedisRateLimiter]:
         yield RedisRateLimiter(RedisWindows(client), own, monotonic_us)
 
 
-def row(label: str, taken: list[float]) -> str:
-    figures = " | ".join(f"{quantile(taken, q):,.0f}" for q in (0.5, 0.95, 0.99))
+def row(label: str, durations_us: list[float]) -> str:
+    figures = " | ".join(f"{quantile(durations_us, q):,.0f}" for q in (0.5, 0.95, 0.99))
     return f"| {label} | {figures} |"
 
 
 async def ping_times(ping: Callable[[], Awaitable[object]]) -> list[float]:
-    taken: list[float] = []
+    durations_us: list[float] = []
     for _ in range(CALLS):
         begin = time.perf_counter_ns()
         await ping()
-        taken.append((time.perf_counter_ns() - begin) / 1e3)
-    return taken
+        durations_us.append((time.perf_counter_ns() - begin) / 1e3)
+    return durations_us
 
 
 async def measured(url: str) -> None:
     print("| µs a request | p50 | p95 | p99 |\n|---|---|---|---|", flush=True)
     async with opened(url) as client:
         print(row("PING: the round trip alone", await ping_times(client.ping)), flush=True)
-    for label, address in (("Redis", url), ("Redis away", f"redis://127.0.0.1:{free_port()}/0")):
+    for label, address in (
+        ("Redis", url),
+        ("Redis unreachable", f"redis://127.0.0.1:{free_port()}/0"),
+    ):
         for state, limit, full in (("admitted", AMPLE, False), ("refused", FULL, True)):
             async with over_redis(address) as limiter:
                 gc.collect()
-                taken = await times(limiter, limit, full)
-                figures = row(f"{label}, {state}", taken)
-                # One stall of 0.1 s, and for a second nothing but this process is measured.
+                durations_us = await times(limiter, limit, full)
+                figures = row(f"{label}, {state}", durations_us)
+                # After a stall of 0.1 s the limiter doesn't ask Redis for a second: not comparable.
                 stalled = limiter.fallbacks and address == url
-                print(f"| {label}, {state}: stalled, run again | | | |" if stalled else figures)
+                print(
+                    f"| {label}, {state}: stalled, repeat the run | | | |" if stalled else figures
+                )
 
 
 def main() -> None:

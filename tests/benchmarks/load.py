@@ -1,10 +1,10 @@
-"""A load generator: whole requests made ahead, a few connections, latencies of each answer.
+"""A load generator: prepared requests, a few connections, and the latency of each answer.
 
     python -m tests.benchmarks.load URL SPANS COUNT CONNECTIONS [RATE] < headers.json
 
-Closed loop without RATE: each connection sends its next request once the last is answered. With
-RATE (requests a second) open loop: instants are fixed ahead and latency counts from the intended
-one, so a stalled server can't hide its own delay. Prints one JSON object.
+Without RATE a closed loop: each connection sends its next request after the last answer. With RATE
+(requests per second) an open loop: send times are fixed in advance and latency counts from the
+intended time, so that a stalled server cannot hide its delay. Prints one JSON object.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def requests(url: str, headers: dict[str, str], spans: int, count: int, seed: in
 
 
 async def answer(reader: asyncio.StreamReader) -> int:
-    """The status of the next answer; its body is read away."""
+    """Reads the next answer, and returns its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     lowered = head.lower()
     at = lowered.find(b"content-length:")
@@ -78,7 +78,7 @@ async def main() -> None:
     made = requests(url, json.load(sys.stdin), int(spans), int(count), time.time_ns())
     size = sum(map(len, made)) // len(made)
     gc.collect()
-    gc.disable()  # a pause of our own must not look like one of the server's
+    gc.disable()  # so that no pause of this program looks like one of the server
     warm = int(len(made) * WARM_UP_SHARE)
     await run(url, deque(made[:warm]), int(connections), None)
     latencies, statuses, took = await run(url, deque(made[warm:]), int(connections), rate)

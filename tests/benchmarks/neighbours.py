@@ -1,11 +1,13 @@
-"""What one key's ordinary calls take beside another key that floods the service. Prints Markdown.
+"""Measures one key's latency while another key floods the service.
+
+Prints Markdown.
 
     python -m tests.benchmarks.neighbours
 
-One `serve` process. The quiet key stores a trace of 12 spans and asks for a first page of 50, by
-turns, at instants that are fixed ahead: latency counts from the intended one. The flood, a process
-of its own, sends what it sends at a rate, or as fast as its connections are answered. Rounds alone
-and rounds beside the flood take turns, so that both have the same machine.
+One `serve` process. The quiet key alternately stores a trace of 12 spans and requests a first page
+of 50, at times that are fixed in advance: latency counts from the intended time. The flood, a
+separate process, sends at a rate, or as fast as its connections are answered. Rounds with and
+without the flood alternate, so that both see the same machine.
 """
 
 import asyncio
@@ -34,15 +36,15 @@ from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.load import answer, quantile
 from tests.support.fixtures.first_key import first_key
 
-LIMIT = 100  # requests a second of each key, where it is limited
+LIMIT = 100  # requests per second of each key, if limits are on
 QUIET_RATE = 40  # requests a second, half of them writes
-QUIET_CONNECTIONS = 16  # one that waits must not hold up the next
+QUIET_CONNECTIONS = 16  # a slow request must not delay the next
 ROUNDS = 4
 ROUND_S = 10
 WARM_UP_S = 3
 SPANS = 12
-BODIES = 200  # that are sent again and again, as new traces
-TRACES = 2_000  # of each key, before anything is measured
+BODIES = 200  # which are sent repeatedly, as new traces
+TRACES = 2_000  # of each key, stored before the measurement
 
 type Headers = dict[str, str]
 Times = dict[str, list[float]]  # seconds of each answer, by method
@@ -50,7 +52,7 @@ Times = dict[str, list[float]]  # seconds of each answer, by method
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """`rate` requests a second over all connections; None: as fast as they are answered."""
+    """`rate` requests per second over all connections; None: as fast as they are answered."""
 
     label: str
     method: str
@@ -61,12 +63,12 @@ class Flood:
 WITH_LIMITS = (
     Flood(f"writes at the limit, {LIMIT}/s", "POST", 32, LIMIT),
     Flood(f"writes at 10 times the limit, {LIMIT * 10}/s", "POST", 32, LIMIT * 10),
-    Flood("writes, 32 connections, as fast as they are refused", "POST", 32),
+    Flood("writes, 32 connections, immediate retries", "POST", 32),
 )
 WITHOUT_LIMITS = (
-    Flood("reads, 4 connections, as fast as they are answered", "GET", 4),
-    Flood("reads, 32 connections, as fast as they are answered", "GET", 32),
-    Flood("reads, 256 connections, as fast as they are answered", "GET", 256),
+    Flood("reads, 4 connections, as fast as possible", "GET", 4),
+    Flood("reads, 32 connections, as fast as possible", "GET", 32),
+    Flood("reads, 256 connections, as fast as possible", "GET", 256),
 )
 
 
@@ -85,7 +87,7 @@ def requests(port: int, method: str, headers: Headers) -> list[bytes]:
 
 
 async def flood(port: int, flood: Flood, headers: Headers) -> None:
-    """Until it is told to end; then prints what was answered, by status."""
+    """Floods until SIGTERM, then prints the rate of answers by status."""
     made = requests(port, flood.method, headers)
     statuses: Counter[int] = Counter()
     begin, sent, ended = time.perf_counter(), 0, asyncio.Event()
@@ -111,8 +113,8 @@ async def flood(port: int, flood: Flood, headers: Headers) -> None:
 
 
 @contextmanager
-def flooding(port: int, kind: Flood, headers: Headers) -> Iterator[dict[str, float]]:
-    """A flood, for as long as the block runs; answers a second by status, once it is over."""
+def running_flood(port: int, kind: Flood, headers: Headers) -> Iterator[dict[str, float]]:
+    """Runs a flood during the block; fills the yielded dict with answers per second by status."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.neighbours", "flood", str(port), kind.method,
          str(kind.connections), str(kind.rate or "")],
@@ -132,8 +134,8 @@ def flooding(port: int, kind: Flood, headers: Headers) -> Iterator[dict[str, flo
         child.wait(15)
 
 
-async def quiet(port: int, headers: Headers, seconds: float) -> Times:
-    """Seconds of each answer, by method."""
+async def measure_quiet_key(port: int, headers: Headers, seconds: float) -> Times:
+    """Returns the seconds of each answer, by method."""
     made = {method: requests(port, method, headers) for method in ("POST", "GET")}
     times: Times = {"POST": [], "GET": []}
     total, begin, sent = int(seconds * QUIET_RATE), time.perf_counter(), 0
@@ -164,15 +166,15 @@ def add(into: Times, more: Times) -> None:
         into.setdefault(method, []).extend(times)
 
 
-def row(label: str, alone: Times, beside: Times) -> str:
+def row(label: str, alone: Times, during: Times) -> str:
     cells = []
     for method in ("POST", "GET"):
-        of = [quantile(times[method], q) * 1e3 for times in (alone, beside) for q in (0.5, 0.99)]
+        of = [quantile(times[method], q) * 1e3 for times in (alone, during) for q in (0.5, 0.99)]
         cells.append(" | ".join(f"{one:.1f}" for one in of) + f" | {of[3] / of[1]:.1f} ×")
     return f"| {label} | {' | '.join(cells)} |"
 
 
-def measured(
+def measure(
     servers: Servers, keys: tuple[str, str], floods: tuple[Flood, ...], limited: bool
 ) -> None:
     port = free_port()
@@ -187,18 +189,20 @@ def measured(
     }
     ours, theirs = ({"X-API-Key": key, "X-Project-Name": "bench"} for key in keys)
     with process(SERVE, f"http://127.0.0.1:{port}/health/ready", environ):
-        uvloop.run(quiet(port, ours, WARM_UP_S))
+        uvloop.run(measure_quiet_key(port, ours, WARM_UP_S))
         for kind in floods:
-            alone, beside = Times(), Times()
-            told: dict[str, float] = {}
+            alone, during = Times(), Times()
+            rates_by_status: dict[str, float] = {}
             for _ in range(ROUNDS):
-                add(alone, uvloop.run(quiet(port, ours, ROUND_S)))
-                with flooding(port, kind, theirs) as answered:
-                    add(beside, uvloop.run(quiet(port, ours, ROUND_S)))
+                add(alone, uvloop.run(measure_quiet_key(port, ours, ROUND_S)))
+                with running_flood(port, kind, theirs) as answered:
+                    add(during, uvloop.run(measure_quiet_key(port, ours, ROUND_S)))
                 for status, rate in answered.items():
-                    told[status] = told.get(status, 0.0) + rate / ROUNDS
-            rates = ", ".join(f"{rate:,.0f}/s {status}" for status, rate in sorted(told.items()))
-            print(row(f"{kind.label} ({rates})", alone, beside), flush=True)
+                    rates_by_status[status] = rates_by_status.get(status, 0.0) + rate / ROUNDS
+            rates = ", ".join(
+                f"{rate:,.0f}/s {status}" for status, rate in sorted(rates_by_status.items())
+            )
+            print(row(f"{kind.label} ({rates})", alone, during), flush=True)
 
 
 def fill(servers: Servers, key: str) -> None:
@@ -226,11 +230,11 @@ def main() -> None:
         for key in keys:
             fill(servers, key)
         print(machine(), "\n", flush=True)
-        print("| ms | write, alone: p50 | p99 | beside it: p50 | p99 | p99 | "
-              "first page, alone: p50 | p99 | beside it: p50 | p99 | p99 |")  # fmt: skip
+        columns = "p50 | p99 | during the flood: p50 | p99 | p99 ratio"
+        print(f"| ms | write, alone: {columns} | first page, alone: {columns} |")
         print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
-        measured(servers, keys, WITH_LIMITS, limited=True)
-        measured(servers, keys, WITHOUT_LIMITS, limited=False)
+        measure(servers, keys, WITH_LIMITS, limited=True)
+        measure(servers, keys, WITHOUT_LIMITS, limited=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the benchmark of reads asks for: every read of the data plane, as data.
+"""All reads that the benchmark of reads sends, as data.
 
-A path holds names of values in braces; who runs the benchmark finds out what they stand for.
+A path contains names of values in braces, which `reads.py` fills in.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ type Query = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One line of the table. `walks`: follows `next_cursor` instead of asking the same again."""
+    """One row of the table. `walks`: follows `next_cursor` instead of repeating the request."""
 
     label: str
     path: str
@@ -19,7 +19,7 @@ class Read:
     walks: bool = False
 
     def target(self, values: dict[str, str]) -> str:
-        """Path and query of a request, filled in."""
+        """Returns path and query of a request with its values filled in."""
         query = [(name, text.format_map(values)) for name, text in self.query]
         path = self.path.format_map(values)
         return f"{path}?{urlencode(query)}" if query else path
@@ -50,7 +50,7 @@ PAGES = [
     Read("page at offset 50,000 (or the middle)", "/traces", (("offset", "{deep}"),)),
     Read("cursor page 1,000 (or the middle)", "/traces", walks=True),
 ]
-# Each with a frequent and a rare value, where there is such a thing.
+# Each filter with a frequent and a rare value, if there are such values.
 FILTERS = [
     *_filters(
         "/traces",

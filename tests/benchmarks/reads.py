@@ -1,12 +1,14 @@
-"""Every read of the data plane over HTTP, with an API key. Prints Markdown.
+"""Measures every read of the data plane over HTTP with an API key.
+
+Prints Markdown.
 
     [SCALE=1m] python -m tests.benchmarks.reads [TRACES …]
 
-Fills a project with 10,000 traces of about ten spans, then another one with 100,000 (with
-SCALE=1m a third one with a million, which takes about 25 GB of disk), and asks one `serve`
-process for each of `read_requests.py`: one connection, closed loop. The answers are read and not
-decoded. Load generator, API and PostgreSQL share this machine's cores. An answer other than 200
-is told with its body, and ends the program with 1.
+Fills a project with 10,000 traces of about ten spans, and another with 100,000 (with SCALE=1m a
+third one with a million, about 25 GB of disk), and sends each of `read_requests.py` to one `serve`
+process: one connection, closed loop. Answers are read but not decoded. Load generator, API and
+PostgreSQL share this machine's cores. An answer other than 200 is printed with its body, and the
+program exits with 1.
 """
 
 import asyncio
@@ -39,65 +41,65 @@ from tests.benchmarks.read_requests import GROUPS, Read
 
 SIZES = (10_000, 100_000)
 MILLION = 1_000_000
-UNTIL = datetime(2026, 6, 1, tzinfo=UTC)  # beyond it no trace starts, and 30 days before none
+UNTIL = datetime(2026, 6, 1, tzinfo=UTC)  # all traces start in the 30 days before
 DAYS = 30
 PAGE = 50
-DEEP = 50_000  # offset; a project that isn't so large is asked for its middle
+DEEP = 50_000  # offset; a smaller project is read at its middle
 WARM_UP, WARM_UP_MAX_S = 10, 5.0
 REQUESTS_MIN, REQUESTS_MAX = 100, 200
-ENOUGH_S = 3.0  # with REQUESTS_MIN done
-SLOW_MAX_S, SLOW_MIN = 15.0, 5  # whoever is slow is asked less often
-WALK_PAGES = 20  # pages around the one in question
-PROBED = 1_000  # traces among which values are looked for
+ENOUGH_S = 3.0  # once REQUESTS_MIN are done
+SLOW_MAX_S, SLOW_MIN = 15.0, 5  # slow reads are repeated less often
+WALK_PAGES = 20  # pages around the measured one
+PROBED = 1_000  # traces among which values are searched
 
 type Times = list[float]  # seconds
 
 
 @dataclass(slots=True)
-class Measured:
-    """By scale, group and label: how long, or what was wrong."""
+class Results:
+    """Durations or failures, by scale, group and label."""
 
     times: dict[tuple[int, str, str], Times] = field(default_factory=dict)
     failures: dict[tuple[int, str, str], str] = field(default_factory=dict)
 
 
-class Refused(Exception):
-    """An answer that isn't 200, or not what it ought to be."""
+class UnexpectedAnswer(Exception):
+    """An answer other than 200, or with unexpected content."""
 
     def __init__(self, target: str, answer: Answer, why: str = "") -> None:
-        told = answer.body[:500].decode(errors="replace")
-        super().__init__(f"{why}GET {target} → {answer.status} {told}")
+        text = answer.body[:500].decode(errors="replace")
+        super().__init__(f"{why}GET {target} → {answer.status} {text}")
 
 
-def asked(http: Connection, target: str) -> tuple[Answer, float]:
+def get(http: Connection, target: str) -> tuple[Answer, float]:
     begin = time.perf_counter()
     answer = http.get(target)
     took = time.perf_counter() - begin
     if answer.status != 200:
-        raise Refused(target, answer)
+        raise UnexpectedAnswer(target, answer)
     return answer, took
 
 
 def measure(http: Connection, targets: Sequence[str]) -> Times:
-    """Seconds of each answer, after some that warm up; the targets one after the other."""
+    """Returns the seconds of each answer after a warm-up; cycles through the targets."""
     again = cycle(targets)
     begin = time.perf_counter()
     for _ in range(WARM_UP):
-        asked(http, next(again))
+        get(http, next(again))
         if time.perf_counter() - begin > WARM_UP_MAX_S:
             break
     times: Times = []
     begin = time.perf_counter()
     while len(times) < REQUESTS_MAX:
-        times.append(asked(http, next(again))[1])
+        times.append(get(http, next(again))[1])
         spent = time.perf_counter() - begin
         if len(times) >= (REQUESTS_MIN if spent < SLOW_MAX_S else SLOW_MIN) and spent > ENOUGH_S:
             break
     return times
 
 
-def around(http: Connection, read: Read, values: dict[str, str], offset: int) -> list[str]:
-    """Targets of the pages around `offset`, which are reached by following `next_cursor`."""
+def targets_around(http: Connection, read: Read, values: dict[str, str], offset: int) -> list[str]:
+    """Returns targets of the pages around `offset`, found by following `next_cursor`."""
 
     def page(limit: int, cursor: str | None) -> str:
         query = (*read.query, ("limit", str(limit)), *([("cursor", cursor)] if cursor else []))
@@ -106,13 +108,13 @@ def around(http: Connection, read: Read, values: dict[str, str], offset: int) ->
     cursor, at, targets = None, 0, []
     while len(targets) < WALK_PAGES:
         target = page(PAGE if at >= offset else min(200, offset - at), cursor)
-        answer, _ = asked(http, target)
+        answer, _ = get(http, target)
         found = answer.json()
         cursor = found["next_cursor"]
         at += len(found["items"])
         if cursor is None:
             if not targets:
-                raise Refused(target, answer, f"no next_cursor after {at} items: ")
+                raise UnexpectedAnswer(target, answer, f"no next_cursor after {at} items: ")
             break
         if at >= offset:
             targets.append(page(PAGE, cursor))
@@ -120,14 +122,14 @@ def around(http: Connection, read: Read, values: dict[str, str], offset: int) ->
 
 
 def values_of(http: Connection, traces: int, trace_of_5000: str) -> dict[str, str]:
-    """What the names in the requests stand for; found by asking, where it isn't known ahead."""
+    """Returns values for the names in the requests; reads those that are not known in advance."""
     recent = [
         trace
         for offset in range(0, min(PROBED, traces), 200)
-        for trace in asked(http, f"/traces?limit=200&offset={offset}")[0].json()["items"]
+        for trace in get(http, f"/traces?limit=200&offset={offset}")[0].json()["items"]
     ]
     sessions = Counter(trace["session_id"] for trace in recent if trace["session_id"])
-    total = asked(http, "/traces?limit=1")[0].json()["total"]
+    total = get(http, "/traces?limit=1")[0].json()["total"]
     deep = min(DEEP, total // 2) // PAGE * PAGE
     near = min(recent, key=lambda trace: (abs(trace["span_count"] - 12), trace["trace_id"]))
     return {
@@ -146,23 +148,27 @@ def values_of(http: Connection, traces: int, trace_of_5000: str) -> dict[str, st
     }
 
 
-def measure_all(http: Connection, traces: int, trace_of_5000: str, into: Measured) -> None:
+def measure_all(http: Connection, traces: int, trace_of_5000: str, into: Results) -> None:
     values = values_of(http, traces, trace_of_5000)
     for group, reads in GROUPS.items():
         for read in reads:
-            place = (traces, group, read.label)
+            key = (traces, group, read.label)
             try:
                 deep = int(values["deep" if read.path == "/traces" else "deep_session"])
-                targets = around(http, read, values, deep) if read.walks else [read.target(values)]
-                into.times[place] = measure(http, targets)
-                told = f"{quantile(into.times[place], 0.5) * 1e3:.2f} ms"
-            except Refused as refused:
-                into.failures[place] = told = str(refused)
-            print(f"{traces:,} {group}: {read.label}: {told}", file=sys.stderr, flush=True)
+                targets = (
+                    targets_around(http, read, values, deep)
+                    if read.walks
+                    else [read.target(values)]
+                )
+                into.times[key] = measure(http, targets)
+                result = f"{quantile(into.times[key], 0.5) * 1e3:.2f} ms"
+            except UnexpectedAnswer as refused:
+                into.failures[key] = result = str(refused)
+            print(f"{traces:,} {group}: {read.label}: {result}", file=sys.stderr, flush=True)
 
 
 def large_trace(http: Connection, traces: int) -> str:
-    """Sends a trace of 5,000 spans, which lies outside the time of the others; its id."""
+    """Sends a trace of 5,000 spans outside the period of the others; returns its id."""
     content = body(random.Random(traces), 5_000)
     answer = http.post("/traces", content)
     assert answer.status == 202, answer
@@ -180,7 +186,7 @@ def project(traces: int) -> str:
 
 
 async def vacuum(servers: Servers) -> None:
-    """What autovacuum does sooner or later, done now."""
+    """Does now what autovacuum would do later."""
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute("VACUUM ANALYZE", timeout=None)
     await connection.execute("CHECKPOINT")
@@ -189,15 +195,15 @@ async def vacuum(servers: Servers) -> None:
 
 @contextmanager
 def serving(environ: dict[str, str]) -> Iterator[int]:
-    """The port of a running `serve`."""
+    """Yields the port of a running `serve`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/health/ready"
     with process(SERVE, url, environ | {"PANDAPROBE_PORT": str(port)}):
         yield port
 
 
-def table(measured: Measured, sizes: Sequence[int]) -> Iterator[str]:
-    """Markdown: a line for each read, three columns for each scale, in milliseconds."""
+def table(results: Results, sizes: Sequence[int]) -> Iterator[str]:
+    """Yields a Markdown table in milliseconds: a row per read, three columns per scale."""
     columns = "".join(f" {size:,}: p50 | p95 | p99 |" for size in sizes)
     yield f"| ms |{columns}"
     yield f"|---|{'---|---|---|' * len(sizes)}"
@@ -206,7 +212,7 @@ def table(measured: Measured, sizes: Sequence[int]) -> Iterator[str]:
         for read in reads:
             cells = ""
             for size in sizes:
-                times = measured.times.get((size, group, read.label))
+                times = results.times.get((size, group, read.label))
                 cells += (
                     "".join(f" {quantile(times, q) * 1e3:.1f} |" for q in (0.5, 0.95, 0.99))
                     if times
@@ -217,7 +223,7 @@ def table(measured: Measured, sizes: Sequence[int]) -> Iterator[str]:
 
 def main(sizes: Sequence[int] = ()) -> int:
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
-    measured = Measured()
+    results = Results()
     with bench_folder() as folder, running(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
@@ -246,12 +252,12 @@ def main(sizes: Sequence[int] = ()) -> int:
                     large = large_trace(http, traces)
                 asyncio.run(vacuum(servers))
                 with Connection(port, headers) as http:
-                    measure_all(http, traces, large, measured)
+                    measure_all(http, traces, large, results)
     print(machine(), "\n")
-    print("\n".join(table(measured, sizes)))
-    for (size, group, label), told in measured.failures.items():
-        print(f"\nFAILED at {size:,}: {group}: {label}: {told}")
-    return 1 if measured.failures else 0
+    print("\n".join(table(results, sizes)))
+    for (size, group, label), error in results.failures.items():
+        print(f"\nFAILED at {size:,}: {group}: {label}: {error}")
+    return 1 if results.failures else 0
 
 
 if __name__ == "__main__":

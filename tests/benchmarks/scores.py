@@ -1,11 +1,13 @@
-"""Lists and figures of scores, asked of the ports. Prints Markdown.
+"""Measures lists and statistics of scores through the ports.
+
+Prints Markdown.
 
     [SCALE=1m] python -m tests.benchmarks.scores [SCORES …]
 
-Fills a project with 100,000 scores of traces (with SCALE=1m another one with a million) and a
-fifth as many of sessions, over 30 days, and asks for each read again and again, one after the
-other, on one connection pool. No HTTP: what reading a request and writing an answer take comes on
-top. PostgreSQL and this program share the machine's cores; *CPU* is what both used for an answer.
+Fills a project with 100,000 trace scores (with SCALE=1m another one with a million) and a fifth as
+many session scores, over 30 days, and calls each read repeatedly on one connection pool. It
+excludes HTTP: the time for requests and answers is not included. PostgreSQL and this program share
+the machine's cores; *CPU* is what both used for one answer.
 """
 
 import asyncio
@@ -47,54 +49,56 @@ SIZES: Final = (100_000,)
 MILLION: Final = 1_000_000
 WARM_UP: Final = 5
 REQUESTS_MIN, REQUESTS_MAX = 20, 200
-ENOUGH_S: Final = 3.0  # with REQUESTS_MIN done
+ENOUGH_S: Final = 3.0  # once REQUESTS_MIN are done
 
-KNOWN: Final = object()  # that of the project which is asked for
+PLACEHOLDER: Final = object()  # a placeholder for the value of the measured project
 
-type Read = Callable[[EvaluationPorts, ProjectId, "Known"], Awaitable[object]]
+type Read = Callable[[EvaluationPorts, ProjectId, "KnownIds"], Awaitable[object]]
 
 
 @dataclass(frozen=True)
-class Known:
-    """What there is to ask for in a project."""
+class KnownIds:
+    """Ids that exist in a project."""
 
     trace: TraceId
     run: RunId
     session: str
 
 
-def listed(window: PageRequest | None = None, **conditions: object) -> Read:
-    """A list."""
+def list_scores(window: PageRequest | None = None, **conditions: object) -> Read:
+    """Returns a read of a list."""
 
-    def read(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[object]:
-        told = {"trace_id": known.trace, "run_id": known.run}
-        said = {key: told[key] if value is KNOWN else value for key, value in conditions.items()}
-        return ports.trace_scores.page(of, ScoreFilter(**said), window or PageRequest())
+    def read(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
+        values = {"trace_id": known.trace, "run_id": known.run}
+        filters = {
+            key: values[key] if value is PLACEHOLDER else value for key, value in conditions.items()
+        }
+        return ports.trace_scores.page(of, ScoreFilter(**filters), window or PageRequest())
 
     return read
 
 
-def latest(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[object]:
+def latest(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
     return ports.trace_scores.latest(of, known.trace)
 
 
-def of_run(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[object]:
+def of_run(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
     return ports.trace_scores.of_run(of, known.run)
 
 
-def session_page(ports: EvaluationPorts, of: ProjectId, _: Known) -> Awaitable[object]:
+def session_page(ports: EvaluationPorts, of: ProjectId, _: KnownIds) -> Awaitable[object]:
     return ports.session_scores.page(of, ScoreFilter(), PageRequest())
 
 
-def of_session(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[object]:
+def of_session(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
     return ports.session_scores.of_session(of, known.session)
 
 
-def history(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[object]:
+def history(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
     return ports.score_analytics.history(of, known.session, None, HISTORY_DEFAULT)
 
 
-def figures(method: str, *arguments: object) -> Read:
+def statistics(method: str, *arguments: object) -> Read:
     return lambda ports, of, _: getattr(ports.score_analytics, method)(of, *arguments)
 
 
@@ -102,7 +106,7 @@ def labels(method: str, *arguments: object) -> Read:
     return lambda ports, of, _: getattr(ports.labels, method)(of, *arguments)
 
 
-EVER: Final = CreatedWithin()
+ALL_TIME: Final = CreatedWithin()
 WEEK: Final = CreatedWithin(UNTIL - timedelta(days=14), UNTIL - timedelta(days=7))
 IN_A_WEEK: Final = {"created_after": WEEK.after, "created_before": WEEK.before}
 MONTH: Final = CreatedWithin(UNTIL - PERIOD, UNTIL)
@@ -111,30 +115,32 @@ OF_TRACE, OF_SESSION = TargetType.TRACE, TargetType.SESSION
 DAY, HOUR = Granularity.DAY, Granularity.HOUR
 GROUPS: Final[dict[str, dict[str, Read]]] = {
     "Lists of trace scores": {
-        "first page": listed(),
-        "first page, `limit=200`": listed(PageRequest(limit=200)),
-        "page at offset 50,000": listed(PageRequest(offset=50_000)),
-        "`name`": listed(name=NAME),
-        "`trace_id`": listed(trace_id=KNOWN),
-        "`eval_run_id`": listed(run_id=KNOWN),
-        "`status=SUCCESS`": listed(status=ScoreStatus.SUCCESS),
-        "`source=ANNOTATION`": listed(source=ScoreSource.ANNOTATION),
-        "`data_type=BOOLEAN`, which none has": listed(data_type=DataType.BOOLEAN),
-        "`environment=staging`": listed(environment="staging"),
-        "`name`, `status=FAILED`": listed(name=NAMES[1], status=ScoreStatus.FAILED),
-        "`name`, `environment`": listed(name=NAME, environment="staging"),
-        "a week": listed(**IN_A_WEEK),
-        "`name`, a week": listed(name=NAME, **IN_A_WEEK),
+        "first page": list_scores(),
+        "first page, `limit=200`": list_scores(PageRequest(limit=200)),
+        "page at offset 50,000": list_scores(PageRequest(offset=50_000)),
+        "`name`": list_scores(name=NAME),
+        "`trace_id`": list_scores(trace_id=PLACEHOLDER),
+        "`eval_run_id`": list_scores(run_id=PLACEHOLDER),
+        "`status=SUCCESS`": list_scores(status=ScoreStatus.SUCCESS),
+        "`source=ANNOTATION`": list_scores(source=ScoreSource.ANNOTATION),
+        "`data_type=BOOLEAN`, without matches": list_scores(data_type=DataType.BOOLEAN),
+        "`environment=staging`": list_scores(environment="staging"),
+        "`name`, `status=FAILED`": list_scores(name=NAMES[1], status=ScoreStatus.FAILED),
+        "`name`, `environment`": list_scores(name=NAME, environment="staging"),
+        "a week": list_scores(**IN_A_WEEK),
+        "`name`, a week": list_scores(name=NAME, **IN_A_WEEK),
         "the latest of a trace": latest,
-        "a run's 10,000, whole": of_run,
+        "a run's 10,000, all of them": of_run,
     },
-    "Figures of trace scores": {
-        "summary": figures("summaries", OF_TRACE, EVER),
-        "summary of a week": figures("summaries", OF_TRACE, WEEK),
-        "trend, 30 days, day": figures("trend", OF_TRACE, NAME, DAY, MONTH),
-        "trend, 30 days, hour": figures("trend", OF_TRACE, NAME, HOUR, MONTH),
-        "distribution": figures("distribution", OF_TRACE, NAME, 10, EVER),
-        "agreement, a tenth labelled": labels("held_against_people", NAME, THRESHOLD, EVER),
+    "Statistics of trace scores": {
+        "summary": statistics("summaries", OF_TRACE, ALL_TIME),
+        "summary of a week": statistics("summaries", OF_TRACE, WEEK),
+        "trend, 30 days, day": statistics("trend", OF_TRACE, NAME, DAY, MONTH),
+        "trend, 30 days, hour": statistics("trend", OF_TRACE, NAME, HOUR, MONTH),
+        "distribution": statistics("distribution", OF_TRACE, NAME, 10, ALL_TIME),
+        "agreement, a tenth labelled": labels(
+            "compare_with_human_labels", NAME, THRESHOLD, ALL_TIME
+        ),
         "annotation queue": labels(
             "annotation_queue", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT
         ),
@@ -142,24 +148,24 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
     "Session scores, a fifth as many": {
         "first page": session_page,
         "all of a session": of_session,
-        "summary": figures("summaries", OF_SESSION, EVER),
-        "trend, 30 days, day": figures("trend", OF_SESSION, RELIABILITY, DAY, MONTH),
+        "summary": statistics("summaries", OF_SESSION, ALL_TIME),
+        "trend, 30 days, day": statistics("trend", OF_SESSION, RELIABILITY, DAY, MONTH),
         "history": history,
-        "comparison": figures("comparison", RELIABILITY, SortOrder.ASC, PageRequest(limit=20)),
+        "comparison": statistics("comparison", RELIABILITY, SortOrder.ASC, PageRequest(limit=20)),
     },
 }
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Seconds of each answer, and of CPU on average: what they take where nobody else works."""
+class ReadCost:
+    """Seconds of each answer, and of CPU on average, which is the latency on an idle machine."""
 
     times: Sequence[float]
     cpu: float
 
 
 def cpu_s(pid: int) -> float:
-    """What a process and all that it started have used so far, and this process."""
+    """Returns the CPU seconds of a process and its descendants, and of this process."""
     used = time.process_time()
     left = [pid]
     while left:
@@ -171,18 +177,18 @@ def cpu_s(pid: int) -> float:
     return used
 
 
-async def asked(ask: Callable[[], Awaitable[object]], server: int) -> Taken:
+async def measure_read(ask: Callable[[], Awaitable[object]], server: int) -> ReadCost:
     for _ in range(WARM_UP):
         await ask()
-    taken: list[float] = []
+    cost: list[float] = []
     used, begin = cpu_s(server), time.perf_counter()
-    while len(taken) < REQUESTS_MAX:
+    while len(cost) < REQUESTS_MAX:
         since = time.perf_counter()
         await ask()
-        taken.append(time.perf_counter() - since)
-        if len(taken) >= REQUESTS_MIN and time.perf_counter() - begin > ENOUGH_S:
+        cost.append(time.perf_counter() - since)
+        if len(cost) >= REQUESTS_MIN and time.perf_counter() - begin > ENOUGH_S:
             break
-    return Taken(taken, (cpu_s(server) - used) / len(taken))
+    return ReadCost(cost, (cpu_s(server) - used) / len(cost))
 
 
 async def fill(pool: Pool, scores: int) -> ProjectId:
@@ -195,7 +201,7 @@ async def fill(pool: Pool, scores: int) -> ProjectId:
 
 
 async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> None:
-    found: dict[tuple[str, str, int], Taken] = {}
+    found: dict[tuple[str, str, int], ReadCost] = {}
     await root.migrate(settings)
     async with root.database(settings) as pool:
         ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
@@ -205,26 +211,26 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
                 0
             ]
             assert newest.run_id is not None
-            known = Known(newest.trace_id, newest.run_id, "conv-7")
+            known = KnownIds(newest.trace_id, newest.run_id, "conv-7")
             for group, reads in GROUPS.items():
                 for label, read in reads.items():
-                    taken = await asked(partial(read, ports, of, known), server)
-                    found[group, label, scores] = taken
-                    told = f"{quantile(taken.times, 0.5) * 1e3:.1f} ms, CPU {taken.cpu * 1e3:.1f}"
-                    print(f"{scores:,} {group}: {label}: {told}", file=sys.stderr, flush=True)
+                    cost = await measure_read(partial(read, ports, of, known), server)
+                    found[group, label, scores] = cost
+                    summary = f"{quantile(cost.times, 0.5) * 1e3:.1f} ms, CPU {cost.cpu * 1e3:.1f}"
+                    print(f"{scores:,} {group}: {label}: {summary}", file=sys.stderr, flush=True)
     print("\n".join(table(found, sizes)))
 
 
-def table(found: dict[tuple[str, str, int], Taken], sizes: Sequence[int]) -> Iterator[str]:
+def table(found: dict[tuple[str, str, int], ReadCost], sizes: Sequence[int]) -> Iterator[str]:
     yield "| ms |" + "".join(f" {size:,}: p50 | p95 | p99 | CPU |" for size in sizes)
     yield f"|---|{'---|---|---|---|' * len(sizes)}"
     for group, reads in GROUPS.items():
         yield f"| **{group}** |{' | | | |' * len(sizes)}"
         for label in reads:
             cells = ""
-            for taken in (found[group, label, size] for size in sizes):
-                figures = [*(quantile(taken.times, q) for q in (0.5, 0.95, 0.99)), taken.cpu]
-                cells += "".join(f" {one * 1e3:.1f} |" for one in figures)
+            for cost in (found[group, label, size] for size in sizes):
+                statistics = [*(quantile(cost.times, q) for q in (0.5, 0.95, 0.99)), cost.cpu]
+                cells += "".join(f" {one * 1e3:.1f} |" for one in statistics)
             yield f"| {label} |{cells}"
 
 

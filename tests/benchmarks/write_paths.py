@@ -1,11 +1,12 @@
-"""Three ways of writing a batch of traces, on our schema, with nothing around them.
+"""Compares three ways to write a batch of traces on this schema.
+
+Prints Markdown.
 
     python -m tests.benchmarks.write_paths
 
-direct     COPY into every table; on a unique violation the batch again, by the written path
-written    the path in use: INSERT traces that skips what exists, COPY for the new ones, merge for
-           the known ones
-unnest     an upsert from arrays for every table
+direct: COPY into every table; on a unique violation, the batch again by the written path. written:
+the path in use: INSERT of traces that skips existing ones, COPY for new ones, merge for known ones.
+unnest: an upsert from arrays for every table.
 """
 
 import asyncio
@@ -108,7 +109,7 @@ def read(data: bytes) -> Trace:
 
 
 def batches(spans: int, repeated: float, count: int = BATCHES) -> list[list[Item]]:
-    """Batches of which a share of the traces was sent before, with other spans."""
+    """Returns batches in which a share of the traces was sent before, with other spans."""
     random_ = random.Random(spans)
     seen: list[Trace] = []
     made = []
@@ -125,7 +126,7 @@ def batches(spans: int, repeated: float, count: int = BATCHES) -> list[list[Item
 
 
 async def measure(write: Write, work: list[list[Item]]) -> float:
-    """Traces a second, with two writers."""
+    """Measures traces per second with two writers."""
     waiting = list(work)
 
     async def writer() -> None:

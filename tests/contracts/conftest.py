@@ -1,4 +1,4 @@
-"""The adapters that each port's contract is run against."""
+"""The adapters that each port's contract runs against."""
 
 from collections.abc import AsyncIterator
 
@@ -28,7 +28,7 @@ from tests.support.fixtures.pricing import Pricing
     params=["memory", "remembered", pytest.param("postgres", marks=pytest.mark.service)]
 )
 def identity(request: pytest.FixtureRequest) -> Identity:
-    """A plain fixture: it may ask for another by name."""
+    """A synchronous fixture, so that it may request another by name."""
     match request.param:
         case "memory":
             return over_memory(MemoryStore())
@@ -40,7 +40,10 @@ def identity(request: pytest.FixtureRequest) -> Identity:
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
 def adapter(request: pytest.FixtureRequest) -> Pool | None:
-    """None for memory, else the pool. A plain fixture: it may ask for another by name."""
+    """None for memory, else the pool.
+
+    A synchronous fixture, so that it may request another by name.
+    """
     return None if request.param == "memory" else request.getfixturevalue("pool")
 
 

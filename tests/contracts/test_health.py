@@ -15,9 +15,9 @@ from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import RedisHealthCheck, opened
 from application.ports import HealthCheck, HealthStatus
 
-WITHIN_S = 2.5  # the two seconds, and what a busy machine needs
+WITHIN_S = 2.5  # the two seconds, plus what a busy machine needs
 
-type Opened = Callable[[str], AbstractAsyncContextManager[HealthCheck]]
+type PartOpener = Callable[[str], AbstractAsyncContextManager[HealthCheck]]
 
 
 @asynccontextmanager
@@ -28,7 +28,7 @@ async def redis_part(address: str) -> AsyncIterator[HealthCheck]:
 
 @asynccontextmanager
 async def postgres_part(address: str) -> AsyncIterator[HealthCheck]:
-    """Over connections that are made when they are first needed."""
+    """Opens connections only when they are needed."""
     pool = asyncpg.create_pool(f"postgresql://postgres@{address}/postgres", min_size=0)
     async with pool:
         yield PostgresHealthCheck(pool)
@@ -40,13 +40,13 @@ REMOTE = pytest.mark.parametrize("part", [redis_part, postgres_part])
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of a server that takes connections and says nothing."""
+    """Yields the address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-async def told(part: HealthCheck) -> HealthStatus:
-    """What a part says, once it kept to the time."""
+async def check_in_time(part: HealthCheck) -> HealthStatus:
+    """Checks a part, and asserts that it answered in time."""
     start = time.perf_counter()
     state = await part.check()
     assert time.perf_counter() - start < WITHIN_S
@@ -54,15 +54,15 @@ async def told(part: HealthCheck) -> HealthStatus:
 
 
 @pytest.mark.parametrize("state", [HealthStatus(ok=True), HealthStatus(ok=False, detail="away")])
-async def test_a_fixed_part_says_what_it_was_given(state):
-    assert await told(FixedHealthCheck(state)) == state
+async def test_fixed_part_reports_given_state(state):
+    assert await check_in_time(FixedHealthCheck(state)) == state
 
 
 @pytest.mark.service
-async def test_what_works_is_ok(pool: Pool, redis_url: str):
+async def test_reachable_parts_are_ok(pool: Pool, redis_url: str):
     async with opened(redis_url) as client:
         states = [
-            await told(one)
+            await check_in_time(one)
             for one in (
                 PostgresHealthCheck(pool),
                 MigrationsHealthCheck(pool),
@@ -73,34 +73,34 @@ async def test_what_works_is_ok(pool: Pool, redis_url: str):
 
 
 @pytest.mark.service
-async def test_a_database_that_takes_no_writes_is_told(pool: Pool, postgres_url: str):
+async def test_read_only_database_is_reported(pool: Pool, postgres_url: str):
     settings = {"default_transaction_read_only": "on"}  # as the sessions of a standby have it
     async with asyncpg.create_pool(postgres_url, min_size=0, server_settings=settings) as reading:
-        state = await told(PostgresHealthCheck(reading))
-        assert await told(MigrationsHealthCheck(reading)) == HealthStatus(ok=True)
+        state = await check_in_time(PostgresHealthCheck(reading))
+        assert await check_in_time(MigrationsHealthCheck(reading)) == HealthStatus(ok=True)
     assert not state.ok
     assert "read-only" in (state.detail or "")
 
 
 @REMOTE
-async def test_what_cannot_be_reached_is_told(part: Opened):
+async def test_unreachable_part_is_reported(part: PartOpener):
     async with part(f"127.0.0.1:{free_port()}") as unreachable:
-        state = await told(unreachable)
+        state = await check_in_time(unreachable)
     assert not state.ok
     assert state.detail
 
 
 @REMOTE
 @pytest.mark.slow
-async def test_what_does_not_answer_is_told_in_time(part: Opened, silent: str):
+async def test_silent_part_is_reported_in_time(part: PartOpener, silent: str):
     async with part(silent) as mute:
-        state = await told(mute)
+        state = await check_in_time(mute)
     assert not state.ok
     assert state.detail
 
 
 @REMOTE
-async def test_no_password_is_told(part: Opened):
+async def test_detail_contains_no_password(part: PartOpener):
     async with part(f"127.0.0.1:{free_port()}") as unreachable:
-        detail = (await told(unreachable)).detail or ""
+        detail = (await check_in_time(unreachable)).detail or ""
     assert "://" not in detail

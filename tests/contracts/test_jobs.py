@@ -1,4 +1,4 @@
-"""Contract of Jobs: it tells what it can, never raises, and waits no longer than its bound."""
+"""Contract of Jobs: it sends what it can, never raises, and waits no longer than its limit."""
 
 import asyncio
 import contextlib
@@ -25,10 +25,10 @@ from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob
 from domain.ids import ProjectId, RunId
 
-WITHIN_S = 2.5  # the two seconds, and what a busy machine needs
+WITHIN_S = 2.5  # the two seconds, plus what a busy machine needs
 
-type Told = Callable[[], Awaitable[list[Job]]]
-"""All jobs that were told and not taken yet, in the order of each queue."""
+type ReadJobs = Callable[[], Awaitable[list[Job]]]
+"""Returns all jobs that were sent and not taken yet, in the order of each queue."""
 
 ids = st.builds(uuid.UUID, int=st.integers(0, 2**128 - 1))
 targets = st.one_of(ids.map(str), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
@@ -43,23 +43,21 @@ def a_run() -> tuple[ProjectId, RunId]:
 
 
 async def messages(client: Redis, queue: str) -> list[Message]:
-    """As Dramatiq reads them."""
+    """Reads a queue's messages as Dramatiq does."""
     keys = await client.lrange(f"{NAMESPACE}:{queue}", 0, -1)
     found = await client.hmget(f"{NAMESPACE}:{queue}.msgs", keys) if keys else []
     return [Message.decode(one) for one in found]
 
 
-async def told_to(client: Redis) -> list[Job]:
+async def read_jobs(client: Redis) -> list[Job]:
     return [
-        job_of(queue, message.args)
-        for queue in JobQueue
-        for message in await messages(client, queue)
+        job_of(lane, message.args) for lane in JobQueue for message in await messages(client, lane)
     ]
 
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """A client whose database is empty."""
+    """A client whose queues are empty."""
     async with opened(redis_url) as client:
         await client.delete(
             *(f"{NAMESPACE}:{queue}{end}" for queue in JobQueue for end in ("", ".msgs"))
@@ -68,24 +66,24 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture(params=["recorded", "own", pytest.param("dramatiq", marks=pytest.mark.service)])
-def telling(request: pytest.FixtureRequest) -> tuple[Jobs, Told]:
-    """A plain fixture: it may ask for another by name."""
+def queue(request: pytest.FixtureRequest) -> tuple[Jobs, ReadJobs]:
+    """A synchronous fixture, so that it may request another by name."""
     if request.param == "dramatiq":
         client = request.getfixturevalue("redis")
-        return DramatiqJobs(client, monotonic_us), lambda: told_to(client)
+        return DramatiqJobs(client, monotonic_us), lambda: read_jobs(client)
     recorded, own = RecordedJobs(), OwnJobs()
 
-    async def told() -> list[Job]:
+    async def received() -> list[Job]:
         return recorded.sent or own.waiting()
 
-    return recorded if request.param == "recorded" else own, told
+    return recorded if request.param == "recorded" else own, received
 
 
 # --- every adapter -------------------------------------------------------------------------------
 
 
-async def test_what_is_sent_is_told(telling):
-    jobs, told = telling
+async def test_sent_jobs_are_received(queue):
+    jobs, received = queue
     run = a_run()
     due = [
         PlanRunJob(*run),
@@ -93,47 +91,47 @@ async def test_what_is_sent_is_told(telling):
         EvaluateTargetJob(*run, "s", asks_judge=True),
     ]
     await jobs.send(*due)
-    assert await told() == due
+    assert await received() == due
 
 
-async def test_each_kind_keeps_its_order_over_several_calls(telling):
-    jobs, told = telling
+async def test_jobs_of_one_lane_keep_their_order(queue):
+    jobs, received = queue
     run = a_run()
     due = [EvaluateTargetJob(*run, f"session {n}") for n in range(30)]
     for n in range(0, 30, 10):
         await jobs.send(*due[n : n + 10])
-    assert await told() == due
+    assert await received() == due
 
 
-async def test_nothing_to_send_is_nothing_sent(telling):
-    jobs, told = telling
+async def test_sending_no_jobs_sends_nothing(queue):
+    jobs, received = queue
     await jobs.send()
-    assert await told() == []
+    assert await received() == []
 
 
-async def test_the_same_job_may_be_sent_again(telling):
-    jobs, told = telling
+async def test_same_job_may_be_sent_again(queue):
+    jobs, received = queue
     job = PlanRunJob(*a_run())
     await jobs.send(job, job)
     await jobs.send(job)
-    assert await told() == [job] * 3
+    assert await received() == [job] * 3
 
 
-async def test_more_than_one_transaction_holds_all_arrive(telling):
-    jobs, told = telling
+async def test_jobs_beyond_one_transaction_all_arrive(queue):
+    jobs, received = queue
     run = a_run()
     due = [EvaluateTargetJob(*run, str(n)) for n in range(2 * SENT_AT_ONCE + 1)]
     await jobs.send(*due)
-    if isinstance(jobs, OwnJobs):  # it is no store: the rest is found in the database
+    if isinstance(jobs, OwnJobs):  # the queue is bounded; the rest is found in the database
         assert jobs.dropped == len(due) - WAITING_MAX
         due = due[:WAITING_MAX]
-    assert await told() == due
+    assert await received() == due
 
 
 # --- memory --------------------------------------------------------------------------------------
 
 
-async def test_recorded_jobs_are_done_with_all_that_comes_of_them():
+async def test_recorded_jobs_run_until_none_is_left():
     jobs, run, done = RecordedJobs(), a_run(), []
 
     async def do(job: Job) -> None:
@@ -152,7 +150,7 @@ async def test_recorded_jobs_are_done_with_all_that_comes_of_them():
     assert await jobs.done(do) == 0
 
 
-async def test_own_jobs_are_done_by_as_many_hands_as_each_lane_has():
+async def test_own_jobs_run_with_concurrency_of_each_lane():
     jobs, run, gate = OwnJobs(), a_run(), asyncio.Event()
     begun: list[Job] = []
     done: list[Job] = []
@@ -181,7 +179,7 @@ async def test_own_jobs_are_done_by_as_many_hands_as_each_lane_has():
 
 
 @given(jobs_of_any_kind)
-def test_a_message_names_its_job_and_nothing_else(job):
+def test_message_contains_job_only(job):
     sent = build_message(job)
     message = Message.decode(sent.encode())
     assert message == sent
@@ -190,8 +188,8 @@ def test_a_message_names_its_job_and_nothing_else(job):
     assert message.queue_name == JobQueue.PLAN or message.args[2:] == (job.target,)
 
 
-def test_a_message_of_an_older_version_is_read():
-    """As it lies in Redis while a new version is installed."""
+def test_message_of_older_version_is_read():
+    """As it is stored in Redis while a new version is installed."""
     project, run = a_run()
     options = {"redis_message_id": "k"}
     fields = {"queue_name": "judge", "actor_name": "evaluate_target", "kwargs": {}}
@@ -216,12 +214,12 @@ def test_a_message_of_an_older_version_is_read():
         (None, None, None),
     ],
 )
-def test_arguments_that_name_nothing_are_told_from_others(queue, args):
+def test_invalid_arguments_raise_value_error(queue, args):
     with pytest.raises(ValueError):
         job_of(queue, args)
 
 
-async def test_judging_and_measuring_have_queues_of_their_own():
+async def test_judging_and_measuring_have_separate_queues():
     run = a_run()
     due = [
         PlanRunJob(*run),
@@ -231,11 +229,11 @@ async def test_judging_and_measuring_have_queues_of_their_own():
     assert [build_message(job).queue_name for job in due] == list(JobQueue)
 
 
-# --- a Redis that isn't as it should be ----------------------------------------------------------
+# --- a faulty Redis ------------------------------------------------------------------------------
 
 
-class Hands:
-    """Ticks that are set."""
+class ManualClock:
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now_us = 0
@@ -246,71 +244,76 @@ class Hands:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A server that takes connections and says nothing."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
 
 @asynccontextmanager
-async def telling_nobody(url: str, ticks: Hands) -> AsyncIterator[tuple[DramatiqJobs, list[Job]]]:
-    """Jobs over a Redis that isn't there, and what they couldn't tell."""
-    untold = RecordedJobs()
+async def unreachable_jobs(
+    url: str, ticks: ManualClock
+) -> AsyncIterator[tuple[DramatiqJobs, list[Job]]]:
+    """Jobs over an unreachable Redis, and the jobs that could not be sent."""
+    unsent = RecordedJobs()
     async with opened(url) as client:
-        yield DramatiqJobs(client, ticks, untold), untold.sent
+        yield DramatiqJobs(client, ticks, unsent), unsent.sent
 
 
-async def took_s(sending: Awaitable[None]) -> float:
+async def duration_s(sending: Awaitable[None]) -> float:
     begin = time.perf_counter()
     await sending
     return time.perf_counter() - begin
 
 
-async def test_nobody_to_tell_raises_nothing_and_is_counted():
+async def test_unreachable_redis_raises_nothing_and_counts_lost():
     run = a_run()
     due = [EvaluateTargetJob(*run, str(n)) for n in range(5)]
-    async with telling_nobody(f"redis://127.0.0.1:{free_port()}/0", Hands()) as (jobs, untold):
-        assert await took_s(jobs.send(*due)) < WITHIN_S
-        assert untold == due
+    async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", ManualClock()) as (
+        jobs,
+        unsent,
+    ):
+        assert await duration_s(jobs.send(*due)) < WITHIN_S
+        assert unsent == due
         assert (jobs.sent, jobs.lost) == (0, 5)
 
 
 @pytest.mark.slow
-async def test_a_redis_that_says_nothing_is_waited_for_two_seconds_once(silent):
-    run, ticks = a_run(), Hands()
-    async with telling_nobody(silent, ticks) as (jobs, untold):
+async def test_silent_redis_is_waited_for_once(silent):
+    run, ticks = a_run(), ManualClock()
+    async with unreachable_jobs(silent, ticks) as (jobs, unsent):
         assert (
-            await took_s(jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3_000))))
+            await duration_s(jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3_000))))
             < WITHIN_S
         )
-        for _ in range(100):  # the next ones don't ask at all
+        for _ in range(100):  # the next ones do not ask Redis at all
             await jobs.send(PlanRunJob(*run))
-        assert len(untold) == jobs.lost == 3_100
+        assert len(unsent) == jobs.lost == 3_100
         ticks.now_us += 1_000_000
-        assert await took_s(jobs.send(PlanRunJob(*run))) < WITHIN_S
+        assert await duration_s(jobs.send(PlanRunJob(*run))) < WITHIN_S
 
 
-async def test_one_outage_is_told_once(caplog):
-    ticks = Hands()
-    async with telling_nobody(f"redis://127.0.0.1:{free_port()}/0", ticks) as (jobs, _):
+async def test_outage_is_logged_once(caplog):
+    ticks = ManualClock()
+    async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", ticks) as (jobs, _):
         for _ in range(5):
             await jobs.send(PlanRunJob(*a_run()))
             ticks.now_us += 1_000_000
-    told = [one.levelname for one in caplog.records if one.name == "adapters.dramatiq.jobs"]
-    assert told == ["WARNING"]
+    levels = [one.levelname for one in caplog.records if one.name == "adapters.dramatiq.jobs"]
+    assert levels == ["WARNING"]
 
 
 @pytest.mark.service
-async def test_a_redis_that_is_flushed_meanwhile_is_told_what_follows(redis):
+async def test_flushed_redis_receives_later_jobs(redis):
     jobs = DramatiqJobs(redis, monotonic_us)
     await jobs.send(PlanRunJob(*a_run()))
     await redis.flushdb()
     due = PlanRunJob(*a_run())
     await jobs.send(due)
-    assert await told_to(redis) == [due]
+    assert await read_jobs(redis) == [due]
 
 
 @pytest.mark.service
-async def test_a_key_of_another_kind_is_no_reason_to_raise(redis):
+async def test_key_of_another_type_does_not_raise(redis):
     jobs = DramatiqJobs(redis, monotonic_us)
     await redis.set(f"{NAMESPACE}:{JobQueue.PLAN}", "something else")
     await jobs.send(PlanRunJob(*a_run()))
@@ -319,7 +322,7 @@ async def test_a_key_of_another_kind_is_no_reason_to_raise(redis):
 
 
 @pytest.mark.service
-async def test_who_gives_up_waiting_leaves_a_client_that_works(redis):
+async def test_cancelled_send_leaves_client_usable(redis):
     jobs = DramatiqJobs(redis, monotonic_us)
     for _ in range(20):
         with contextlib.suppress(TimeoutError):
@@ -328,4 +331,4 @@ async def test_who_gives_up_waiting_leaves_a_client_that_works(redis):
     await redis.flushdb()
     due = PlanRunJob(*a_run())
     await jobs.send(due)
-    assert await told_to(redis) == [due]
+    assert await read_jobs(redis) == [due]

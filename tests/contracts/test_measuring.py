@@ -1,4 +1,4 @@
-"""Runs from beginning to end over each store, by the judge that needs no key."""
+"""Runs from start to end over each store, with the judge that needs no key."""
 
 import uuid
 from typing import Any
@@ -17,8 +17,8 @@ TRACE_METRICS = ("coherence", "confidence", "task_completion", "tool_correctness
 SESSION_METRICS = ("agent_consistency", "agent_reliability")
 
 
-async def stored(world: World, project: ProjectId, count: int) -> list[Trace]:
-    """A session of traces with an answer each."""
+async def put_session(world: World, project: ProjectId, count: int) -> list[Trace]:
+    """Stores a session of traces with one answer each."""
     traces = [
         trace(
             tool(given={"to": "Oslo"}, got=f"HAT{n}00", started_at=at(n)),
@@ -35,10 +35,10 @@ async def stored(world: World, project: ProjectId, count: int) -> list[Trace]:
     return traces
 
 
-async def ended(
+async def complete_run(
     world: World, project: ProjectId, metrics: tuple[str, ...], *targets: str
 ) -> EvalRun:
-    """A run over these targets, as it is once nothing is left to do."""
+    """Creates a run over these targets, runs all jobs, and returns the ended run."""
     run = EvalRun(
         id=RunId(uuid.uuid4()),
         project_id=project,
@@ -53,34 +53,34 @@ async def ended(
     assert isinstance(jobs, RecordedJobs)
     await ports.runs.create(run, [WorkItem(target, metrics) for target in targets])
 
-    async def done(job: Job) -> Any:
+    async def run_job(job: Job) -> Any:
         if isinstance(job, PlanRunJob):
             return await do.plan_run(job.project, job.run)
         return await do.evaluate_target(job.project, job.run, job.target)
 
     await jobs.send(PlanRunJob(project, run.id))
-    await jobs.done(done)
+    await jobs.done(run_job)
     return (await ports.runs.get(project, run.id)).run
 
 
 async def project_of(world: World) -> ProjectId:
     ada = await world.person("ada")
-    return await world.project((await world.do.create_organization(ada, "Ours")).id)
+    return await world.project((await world.do.identity.create_organization(ada, "Ours")).id)
 
 
-async def test_traces_are_scored_to_the_end(world: World):
+async def test_trace_run_scores_every_trace(world: World):
     project = await project_of(world)
-    traces = await stored(world, project, 3)
-    run = await ended(world, project, TRACE_METRICS, *(str(one.id) for one in traces))
+    traces = await put_session(world, project, 3)
+    run = await complete_run(world, project, TRACE_METRICS, *(str(one.id) for one in traces))
     assert run.status is RunStatus.COMPLETED
     scores = await world.ports.evaluation.trace_scores.of_run(project, run.id)
-    told = {(score.trace_id, score.name): score for score in scores}
-    assert set(told) == {(one.id, name) for one in traces for name in TRACE_METRICS}
+    by_target = {(score.trace_id, score.name): score for score in scores}
+    assert set(by_target) == {(one.id, name) for one in traces for name in TRACE_METRICS}
     assert {score.environment for score in scores} == {"test"}
     for one in traces:
-        assert told[one.id, "tool_loop"].code == "too_short"
+        assert by_target[one.id, "tool_loop"].code == "too_short"
         for name in set(TRACE_METRICS) - {"tool_loop"}:
-            assert told[one.id, name].outcome is ScoreOutcome.SCORED
+            assert by_target[one.id, name].outcome is ScoreOutcome.SCORED
     kinds = {score.name: score.judge_kind for score in scores if score.number is not None}
     assert kinds == {
         "coherence": "embedding",
@@ -88,11 +88,11 @@ async def test_traces_are_scored_to_the_end(world: World):
     }
 
 
-async def test_sessions_are_scored_by_signals_that_the_next_run_finds(world: World):
+async def test_second_session_run_reuses_signals(world: World):
     project = await project_of(world)
-    traces = await stored(world, project, 3)
-    first = await ended(world, project, SESSION_METRICS, "chat")
-    second = await ended(world, project, SESSION_METRICS, "chat")
+    traces = await put_session(world, project, 3)
+    first = await complete_run(world, project, SESSION_METRICS, "chat")
+    second = await complete_run(world, project, SESSION_METRICS, "chat")
     assert [first.status, second.status] == [RunStatus.COMPLETED] * 2
     ports = world.ports.evaluation
     values = [

@@ -1,7 +1,7 @@
-"""Contract of RateLimiter: no bucket gets more than its limit, whoever counts, however it is asked.
+"""Contract of RateLimiter: no bucket admits more than its limit, whichever process counts.
 
-Windows here are a day long where time is the machine's, so that nothing leaves while a test runs.
-Where instants matter they are handed in, and held against the domain's History.
+Where the machine's time counts, windows are a day long, so that no request expires during a test.
+Where instants matter, tests pass them and compare with the domain's SlidingWindow.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ DAY = "day"
 
 
 def new_bucket() -> str:
-    """One that no other test, and no earlier example, has asked for."""
+    """Returns a bucket that no other test or example has used."""
     return f"key:{uuid.uuid4()}:ingest"
 
 
-def shared(client: Redis) -> RedisRateLimiter:
+def redis_limiter(client: Redis) -> RedisRateLimiter:
     return RedisRateLimiter(RedisWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us)
 
 
@@ -52,55 +52,58 @@ async def nowhere() -> AsyncIterator[Redis]:
 
 @pytest.fixture(params=["memory", "away", pytest.param("redis", marks=pytest.mark.service)])
 def limiter(request: pytest.FixtureRequest) -> RateLimiter:
-    """`away`: Redis can't be reached. A plain fixture: it may ask for another by name."""
+    """`away`: Redis is unreachable.
+
+    A synchronous fixture, so that it may request another by name.
+    """
     match request.param:
         case "memory":
             return MemoryRateLimiter(monotonic_us)
         case "away":
-            return shared(request.getfixturevalue("nowhere"))
+            return redis_limiter(request.getfixturevalue("nowhere"))
         case _:
-            return shared(request.getfixturevalue("redis"))
+            return redis_limiter(request.getfixturevalue("redis"))
 
 
 # --- every adapter -------------------------------------------------------------------------------
 
 
-async def test_as_many_as_the_limit_are_admitted_and_told_what_remains(limiter):
+async def test_limit_is_admitted_and_remaining_reported(limiter):
     bucket, limit = new_bucket(), Limit(3, DAY)
-    told = [await limiter.admit(bucket, limit) for _ in range(5)]
-    assert [one.admitted for one in told] == [True] * 3 + [False] * 2
-    assert [one.remaining for one in told] == [2, 1, 0, 0, 0]
-    assert {one.limit for one in told} == {limit}
-    assert all(0 < one.reset_s <= 86_400 for one in told)
-    assert [one.retry_after_s for one in told[:3]] == [0] * 3
-    assert all(one.retry_after_s == one.reset_s for one in told[3:])
+    results = [await limiter.admit(bucket, limit) for _ in range(5)]
+    assert [one.admitted for one in results] == [True] * 3 + [False] * 2
+    assert [one.remaining for one in results] == [2, 1, 0, 0, 0]
+    assert {one.limit for one in results} == {limit}
+    assert all(0 < one.reset_s <= 86_400 for one in results)
+    assert [one.retry_after_s for one in results[:3]] == [0] * 3
+    assert all(one.retry_after_s == one.reset_s for one in results[3:])
 
 
-async def test_buckets_do_not_know_each_other(limiter):
+async def test_buckets_are_independent(limiter):
     limit, buckets = Limit(1, DAY), [new_bucket() for _ in range(5)]
     for expected in (True, False):
-        told = [(await limiter.admit(bucket, limit)).admitted for bucket in buckets]
-        assert told == [expected] * 5
+        results = [(await limiter.admit(bucket, limit)).admitted for bucket in buckets]
+        assert results == [expected] * 5
 
 
-async def test_any_name_makes_a_bucket(limiter):
+async def test_any_name_is_a_bucket(limiter):
     name, limit = new_bucket(), Limit(1, DAY)
     for bucket in (f"{name}\n", f"{name} ", f"{name}é", f"{name}\0", f"{name}{'x' * 2000}"):
         assert (await limiter.admit(bucket, limit)).admitted
         assert not (await limiter.admit(bucket, limit)).admitted
 
 
-async def test_two_hundred_at_once_get_the_limit_exactly(limiter):
+async def test_concurrent_calls_get_exactly_the_limit(limiter):
     bucket, limit = new_bucket(), Limit(50, DAY)
-    told = await asyncio.gather(*(limiter.admit(bucket, limit) for _ in range(200)))
-    passed = [one.remaining for one in told if one.admitted]
+    results = await asyncio.gather(*(limiter.admit(bucket, limit) for _ in range(200)))
+    passed = [one.remaining for one in results if one.admitted]
     assert len(passed) == 50
     assert min(passed) == 0
     assert max(passed) < 50
 
 
-async def test_a_place_that_is_free_again_is_given_again(limiter):
-    """By the machine's own time, with the shortest window there is."""
+async def test_slot_is_free_again_after_window(limiter):
+    """Uses the machine's own time, with the shortest window."""
     bucket, limit = new_bucket(), Limit(1, "second")
     assert (await limiter.admit(bucket, limit)).admitted
     loop = asyncio.get_running_loop()
@@ -110,11 +113,11 @@ async def test_a_place_that_is_free_again_is_given_again(limiter):
         await asyncio.sleep(0.05)
 
 
-# --- instants, against the domain ----------------------------------------------------------------
+# --- instants, compared with the domain ----------------------------------------------------------
 
 
-class Hands:
-    """Ticks that are set."""
+class ManualClock:
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now_us = START_US
@@ -124,8 +127,8 @@ class Hands:
 
 
 @given(st.data(), limits)
-async def test_memory_decides_any_history_as_the_domain_does(data, limit):
-    ticks, model = Hands(), {"a": SlidingWindow(), "b": SlidingWindow()}
+async def test_memory_decides_like_the_domain(data, limit):
+    ticks, model = ManualClock(), {"a": SlidingWindow(), "b": SlidingWindow()}
     limiter = MemoryRateLimiter(ticks)
     for step_us in data.draw(st.lists(steps_us(limit), max_size=30)):
         ticks.now_us += step_us
@@ -136,8 +139,8 @@ async def test_memory_decides_any_history_as_the_domain_does(data, limit):
 
 @pytest.mark.service
 @given(st.data(), limits)
-async def test_redis_decides_any_history_as_the_domain_does(redis_url, data, limit):
-    """Whatever the clock does, also backwards, and also when the limit is changed on the way."""
+async def test_redis_decides_like_the_domain(redis_url, data, limit):
+    """The clock may go back, and the limit may change meanwhile."""
     bucket, model, now_us = new_bucket(), SlidingWindow(), START_US
     window_us = limit.window_us
     back = st.sampled_from([0, 0, 0, 1, window_us - 1, window_us, window_us + 1, 9 * window_us])
@@ -147,27 +150,27 @@ async def test_redis_decides_any_history_as_the_domain_does(redis_url, data, lim
         for step_us in data.draw(st.lists(steps_us(limit), max_size=20)):
             now_us += step_us - data.draw(back)
             current = Limit(data.draw(counts), limit.unit)
-            looked = await windows.decide(bucket, current, counts=False, at_us=now_us)
+            preview = await windows.decide(bucket, current, counts=False, at_us=now_us)
             expected = model.admit(current, now_us)
-            assert looked == expected
+            assert preview == expected
             assert await windows.decide(bucket, current, at_us=now_us) == expected
 
 
 @pytest.mark.service
-async def test_redis_waits_for_as_many_to_leave_as_a_lowered_limit_needs(redis):
+async def test_redis_waits_for_enough_to_expire_after_limit_is_lowered(redis):
     bucket, model, windows = new_bucket(), SlidingWindow(), RedisWindows(redis)
     for second in range(5):
         at_us = START_US + second * 7 * SECOND_US
         model.admit(Limit(5, "minute"), at_us)
         await windows.decide(bucket, Limit(5, "minute"), at_us=at_us)
     for count in range(5, 0, -1):
-        told = await windows.decide(bucket, Limit(count, "minute"), at_us=at_us)
-        assert told.retry_after_s == 60 - 28 + (5 - count) * 7
-        assert told == model.admit(Limit(count, "minute"), at_us)
+        results = await windows.decide(bucket, Limit(count, "minute"), at_us=at_us)
+        assert results.retry_after_s == 60 - 28 + (5 - count) * 7
+        assert results == model.admit(Limit(count, "minute"), at_us)
 
 
 @pytest.mark.service
-async def test_redis_itself_says_what_time_it_is(redis):
+async def test_redis_uses_its_own_clock(redis):
     bucket, limit = new_bucket(), Limit(2, "minute")
     await RedisWindows(redis).decide(bucket, limit)
     [instant] = await redis.lrange(KEY_PREFIX + bucket, 0, -1)
@@ -177,7 +180,7 @@ async def test_redis_itself_says_what_time_it_is(redis):
 
 @pytest.mark.service
 @pytest.mark.parametrize("behind_us", [0, 1, 1_500, 60_000_000, 10**10])
-async def test_a_key_in_redis_lives_as_long_as_it_counts_and_hardly_longer(redis, behind_us):
+async def test_redis_key_expires_with_its_window(redis, behind_us):
     bucket, limit = new_bucket(), Limit(2, "minute")
     window_ms = limit.window_us // 1000
     windows = RedisWindows(redis)
@@ -189,7 +192,7 @@ async def test_a_key_in_redis_lives_as_long_as_it_counts_and_hardly_longer(redis
 
 
 @pytest.mark.service
-async def test_what_is_only_looked_at_counts_nothing(redis):
+async def test_decide_without_counting_stores_nothing(redis):
     bucket, windows = new_bucket(), RedisWindows(redis)
     for _ in range(3):
         assert (await windows.decide(bucket, Limit(1, DAY), counts=False)).admitted
@@ -216,25 +219,25 @@ async def test_processes_share_a_limit(redis_url):
         for _ in range(3)
     ]
     async with in_time():
-        told = [(await child.communicate())[0] for child in children]
+        results = [(await child.communicate())[0] for child in children]
     assert [child.returncode for child in children] == [0, 0, 0]
-    assert sum(map(int, told)) == 50
+    assert sum(map(int, results)) == 50
 
 
 # --- many buckets in one process -----------------------------------------------------------------
 
 
-async def many(limiter: MemoryRateLimiter, limit: Limit, count: int) -> list[Decision]:
-    """The answers to callers from so many addresses, each asking once."""
+async def admit_many(limiter: MemoryRateLimiter, limit: Limit, count: int) -> list[Decision]:
+    """Admits once from each of `count` addresses."""
     return [await limiter.admit(f"ip:{n}", limit) for n in range(count)]
 
 
-async def test_callers_with_many_addresses_start_no_busy_bucket_anew():
-    ticks, limit = Hands(), Limit(5, "minute")
+async def test_many_addresses_do_not_reset_a_busy_bucket():
+    ticks, limit = ManualClock(), Limit(5, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=50)
     for _ in range(5):
         assert (await limiter.admit("busy", limit)).admitted
-    await many(limiter, limit, 3_000)
+    await admit_many(limiter, limit, 3_000)
     ticks.now_us += limit.window_us - 1
     assert not (await limiter.admit("busy", limit)).admitted
     assert len(limiter) <= 50 + SHARED_BUCKETS
@@ -242,29 +245,29 @@ async def test_callers_with_many_addresses_start_no_busy_bucket_anew():
     assert (await limiter.admit("busy", limit)).admitted
 
 
-async def test_buckets_in_which_nothing_counts_make_room():
-    ticks, limit = Hands(), Limit(1, "minute")
+async def test_idle_buckets_are_evicted():
+    ticks, limit = ManualClock(), Limit(1, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=50)
     for round_ in range(5):
-        told = [await limiter.admit(f"{round_}:{n}", limit) for n in range(50)]
-        assert all(one.admitted for one in told)
+        results = [await limiter.admit(f"{round_}:{n}", limit) for n in range(50)]
+        assert all(one.admitted for one in results)
         assert len(limiter) <= 50
         ticks.now_us += limit.window_us
 
 
-async def test_a_full_bucket_of_one_limit_takes_no_room_from_another():
-    limiter = MemoryRateLimiter(Hands(), buckets_max=2)
+async def test_full_bucket_of_one_limit_takes_no_room_of_another():
+    limiter = MemoryRateLimiter(ManualClock(), buckets_max=2)
     for n in range(10):
         await limiter.admit(f"ip:{n}", Limit(1, "minute"))
     assert (await limiter.admit("key", Limit(1, "hour"))).admitted
 
 
-async def test_a_bucket_stays_where_it_is_counted_also_when_there_is_room():
-    ticks, limit = Hands(), Limit(1, "minute")
+async def test_bucket_stays_where_it_is_counted():
+    ticks, limit = ManualClock(), Limit(1, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=1)
     assert (await limiter.admit("first", limit)).admitted
     ticks.now_us += limit.window_us - 1
-    assert (await limiter.admit("second", limit)).admitted  # shares, for want of room
+    assert (await limiter.admit("second", limit)).admitted  # shares a bucket, for lack of room
     ticks.now_us += 1
     assert not (await limiter.admit("second", limit)).admitted
     ticks.now_us += limit.window_us - 1
@@ -272,8 +275,8 @@ async def test_a_bucket_stays_where_it_is_counted_also_when_there_is_room():
 
 
 @pytest.mark.parametrize("bucket", ["first", "second"])
-async def test_what_is_taken_back_gives_its_place_back(bucket):
-    limiter, limit = MemoryRateLimiter(Hands(), buckets_max=1), Limit(1, "minute")
+async def test_taken_back_admission_frees_its_slot(bucket):
+    limiter, limit = MemoryRateLimiter(ManualClock(), buckets_max=1), Limit(1, "minute")
     limiter.take_back(bucket, limit, START_US)  # which was never there
     for name in ("first", "second"):
         _, at_us = limiter.admit_at_once(name, limit)
@@ -282,15 +285,15 @@ async def test_what_is_taken_back_gives_its_place_back(bucket):
 
 
 @given(st.data(), limits)
-async def test_with_more_buckets_than_room_none_gets_more_than_its_limit(data, limit):
-    ticks = Hands()
+async def test_more_buckets_than_room_never_exceed_limits(data, limit):
+    ticks = ManualClock()
     limiter = MemoryRateLimiter(ticks, buckets_max=2)
     model = {name: SlidingWindow() for name in "abcdef"}
     for step_us in data.draw(st.lists(steps_us(limit), max_size=60)):
         ticks.now_us += step_us // 4
         bucket = data.draw(st.sampled_from("abcdef"))
         decision, at_us = limiter.admit_at_once(bucket, limit)
-        if decision.admitted:  # then it would be, were it alone
+        if decision.admitted:  # then it would be admitted alone
             if data.draw(st.booleans()):
                 limiter.take_back(bucket, limit, at_us)
             else:

@@ -1,4 +1,4 @@
-"""The product as a new user starts it: `pandaprobe-server dev`, on its own folder and port."""
+"""Starts the product as a new user does: `pandaprobe-server dev`, with its own folder and port."""
 
 import os
 import re
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class DevServer:
-    """A running `dev`: where it answers, and what it wrote into dev.env."""
+    """A running `dev`: its URL, and the variables of its dev.env."""
 
     folder: Path
     environ: dict[str, str]  # as a user has it after `set -a; . dev.env`
@@ -47,9 +47,9 @@ class DevServer:
 
 
 def own_environ(folder: Path, port: int) -> dict[str, str]:
-    """The environment of this process without settings of ours, but for folder and port.
+    """Returns this process's environment with only these PANDAPROBE_ variables.
 
-    Nothing is limited: tests send what nobody would send in a minute.
+    Rate limits are off, since tests send more than a client would.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")}
     return kept | {
@@ -66,7 +66,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def spawn_dev(folder: Path, port: int, **settings: str) -> subprocess.Popen[bytes]:
-    """Starts `dev` with these variables beside, and waits for nothing."""
+    """Starts `dev` with these extra variables, and does not wait."""
     with (folder / "dev.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "entrypoints.cli", "dev"],
@@ -79,7 +79,7 @@ def spawn_dev(folder: Path, port: int, **settings: str) -> subprocess.Popen[byte
 
 
 def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
-    """As `spawn_dev`, and waits until it is ready; what isn't in time is ended."""
+    """Starts `dev` and waits until it is ready; kills it on timeout."""
     process = spawn_dev(folder, port, **settings)
     try:
         return DevServer(folder, _environ_once_ready(folder, port, process), process)
@@ -99,9 +99,9 @@ def _environ_once_ready(
 ) -> dict[str, str]:
     deadline = time.monotonic() + WAIT_MAX_S
     while True:
-        said = (folder / "dev.log").read_text()
-        assert process.poll() is None, f"dev ended:\n{said}"
-        assert time.monotonic() < deadline, f"dev isn't ready:\n{said}"
+        output = (folder / "dev.log").read_text()
+        assert process.poll() is None, f"dev ended:\n{output}"
+        assert time.monotonic() < deadline, f"dev isn't ready:\n{output}"
         try:
             if is_ready(port):
                 environ = read_env(folder / "dev.env")
@@ -113,7 +113,7 @@ def _environ_once_ready(
 
 
 def children_of(supervisor: int) -> dict[str, int]:
-    """The process ids of what a `dev` started, by a word of their command."""
+    """Returns the process ids of a `dev`'s children, by a word of their command."""
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -136,7 +136,7 @@ def is_gone(pid: int) -> bool:
 
 
 def all_gone(pids: Iterable[int], deadline_s: float = WAIT_MAX_S) -> bool:
-    """Waits until none of `pids` is left."""
+    """Waits until all `pids` have ended; returns whether they have."""
     descriptors = []
     for pid in pids:
         try:
@@ -152,7 +152,7 @@ def all_gone(pids: Iterable[int], deadline_s: float = WAIT_MAX_S) -> bool:
 
 @pytest.fixture(scope="session")
 def enterable_folder() -> Iterator[Path]:
-    """A folder that the user `nobody`, as whom postgres runs for root, can enter."""
+    """A folder that postgres can enter: for root, it runs as the user `nobody`."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-e2e-"))
     folder.chmod(0o755)
     yield folder
@@ -192,8 +192,8 @@ def page_log(page: Page) -> PageLog:
 
 
 @pytest.fixture
-def photographed(page: Page) -> Callable[[str], None]:
-    """Takes pictures into the folder that the variable SCREENSHOTS names."""
+def take_screenshot(page: Page) -> Callable[[str], None]:
+    """Returns a function that saves screenshots to the folder named by SCREENSHOTS, if any."""
 
     def take(name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):

@@ -1,4 +1,4 @@
-"""`backup` and `restore`: while `dev` serves, and into another folder."""
+"""`backup` and `restore`: while `dev` runs, and into another folder."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def enterable() -> Iterator[Path]:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def base_folder() -> Iterator[Path]:
     with enterable() as folder:
         yield folder
 
@@ -74,28 +74,28 @@ def a_trace(n: int) -> dict[str, object]:
     }
 
 
-def started(folder: Path) -> DevServer:
+def start(folder: Path) -> DevServer:
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     return start_dev(folder, free_port())
 
 
-def stopped(server: DevServer) -> None:
+def stop(server: DevServer) -> None:
     server.process.terminate()
     server.process.wait(WAIT_MAX_S)
 
 
-def read(server: DevServer) -> list[object]:
+def read_all(server: DevServer) -> list[object]:
     with server.client() as http:
         listed = http.get("/traces", params={"limit": 200}).json()["items"]
         whole = [http.get(f"/traces/{one['trace_id']}").json() for one in listed]
         return [whole, *(http.get(path).json() for path in READS)]
 
 
-async def backed_up_while_erasing(
+async def backup_while_erasing(
     server: DevServer, data: Path, backup: Path
 ) -> subprocess.CompletedProcess[str]:
-    """A backup while an erasure has begun, and can't go on: somebody holds its traces."""
+    """Runs a backup while an erasure is blocked by a lock on its traces."""
     url = running_servers(str(data))["PANDAPROBE_DATABASE_URL"]
     holder = await asyncpg.connect(url)
     try:
@@ -110,9 +110,13 @@ async def backed_up_while_erasing(
         await holder.close()
 
 
-def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backups" / "monday"
-    server = started(data)
+def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path) -> None:
+    data, copy, backup = (
+        base_folder / "data",
+        base_folder / "copy",
+        base_folder / "backups" / "monday",
+    )
+    server = start(data)
     is_over = threading.Event()
 
     def write() -> None:
@@ -126,30 +130,30 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
                 assert http.post("/traces", json=a_trace(n)).status_code == 202
         writer = threading.Thread(target=write)
         writer.start()
-        made = asyncio.run(backed_up_while_erasing(server, data, backup))
+        made = asyncio.run(backup_while_erasing(server, data, backup))
         is_over.set()
         writer.join()
         assert made.returncode == 0, made.stderr
-        assert command(data, "backup", backup).returncode == 1  # it is there already
+        assert command(data, "backup", backup).returncode == 1  # the backup exists already
     finally:
         is_over.set()
-        stopped(server)
+        stop(server)
     manifest = json.loads((backup / "manifest.json").read_text())
     assert manifest["tables"]["traces"]["rows"] >= TRACES
     assert (backup / "database.dump").stat().st_mode & 0o077 == 0
 
-    verified = command(place / "nowhere", "restore", backup, "--verify")
+    verified = command(base_folder / "nowhere", "restore", backup, "--verify")
     assert verified.returncode == 0, verified.stderr
-    assert not (place / "nowhere").exists()
+    assert not (base_folder / "nowhere").exists()
     restored = command(copy, "restore", backup)
     assert restored.returncode == 0, restored.stderr
     again = command(copy, "restore", backup)
     assert again.returncode == 1
     assert "holds a database already" in again.stderr
 
-    other = started(copy)
+    other = start(copy)
     try:
-        with other.client(**server.headers) as http:  # the key that was there before
+        with other.client(**server.headers) as http:  # the key from before the backup
             page = http.get("/traces", params={"limit": 1}).json()
             erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
             assert page["total"] == manifest["tables"]["traces"]["rows"] - erased
@@ -161,7 +165,7 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
             )
             assert receipt["rows"]["traces"] == erased
     finally:
-        stopped(other)
+        stop(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,7 @@ class BackedUp:
 @pytest.fixture(scope="module")
 def backed_up() -> Iterator[BackedUp]:
     with enterable() as folder:
-        server = started(folder / "data")
+        server = start(folder / "data")
         try:
             with server.client() as http:
                 for n in range(TRACES):
@@ -184,32 +188,30 @@ def backed_up() -> Iterator[BackedUp]:
                     http.post("/traces", json=trace)
                     score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
                     assert http.post("/evaluations/trace-scores", json=score).status_code == 201
-            before = read(server)
+            before = read_all(server)
         finally:
-            stopped(server)
+            stop(server)
         assert command(folder / "data", "backup", folder / "backup").returncode == 0
         yield BackedUp(server, before, folder / "backup")
 
 
-def test_a_stopped_server_is_backed_up_and_answers_the_same_once_restored(
-    backed_up: BackedUp, place: Path
-) -> None:
-    copy = place / "copy"
+def test_restored_server_answers_as_before(backed_up: BackedUp, base_folder: Path) -> None:
+    copy = base_folder / "copy"
     assert command(copy, "restore", backed_up.backup).returncode == 0
-    other = started(copy)
+    other = start(copy)
     try:
         environ = backed_up.server.environ | {"PANDAPROBE_ENDPOINT": other.url}
         known = DevServer(copy, environ, other.process)
-        assert read(known) == backed_up.answers
+        assert read_all(known) == backed_up.answers
     finally:
-        stopped(other)
+        stop(other)
 
 
-def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(
-    backed_up: BackedUp, place: Path
+def test_invalid_backup_is_refused_and_leaves_no_files(
+    backed_up: BackedUp, base_folder: Path
 ) -> None:
-    copy, backup = place / "copy", place / "backup"
-    nothing = command(place / "data", "backup", backup)
+    copy, backup = base_folder / "copy", base_folder / "backup"
+    nothing = command(base_folder / "data", "backup", backup)
     assert nothing.returncode == 1
     assert "nothing to back up" in nothing.stderr
     shutil.copytree(backed_up.backup, backup)
@@ -237,4 +239,4 @@ def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(
     changed = command(copy, "restore", backup)
     assert changed.returncode == 1
     assert "was changed" in changed.stderr
-    assert command(copy, "restore", place / "nothing").returncode == 1
+    assert command(copy, "restore", base_folder / "nothing").returncode == 1

@@ -1,4 +1,4 @@
-"""Signing the command line in, in a browser: from the link to a key that works."""
+"""Command-line sign-in through the browser, from the link to a working key."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ from tests.e2e.conftest import DevServer
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
-STATE = "a+b/c=~ %&<é>"  # the command line gets back what it sent, whatever that was
+STATE = "a+b/c=~ %&<é>"  # returned unchanged to the command line
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @dataclass
 class CommandLine:
-    """What the published command line does: it opens a link, and waits on a port of its own."""
+    """Acts as the published command line: opens a link, and listens on its own port."""
 
     server: HTTPServer
     service: str
@@ -54,7 +54,7 @@ class CommandLine:
         digest = hashlib.sha256(self.verifier.encode()).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-    def link(self, **said: str | None) -> str:
+    def link(self, **overrides: str | None) -> str:
         words: dict[str, Any] = {
             "port": self.port,
             "state": self.state,
@@ -62,12 +62,12 @@ class CommandLine:
             "code_challenge_method": "S256",
             "label": "ada-laptop <b>",
             "cli_version": "0.4.1",
-        } | said
+        } | overrides
         sent = {name: value for name, value in words.items() if value is not None}
         return f"{self.service}/cli-login?{urlencode(sent)}"
 
-    def told(self) -> dict[str, str]:
-        """The words that came back."""
+    def callback(self) -> dict[str, str]:
+        """Returns the query parameters of the callback."""
         path, _, query = self.server.asked.get(timeout=WAIT_MAX_S).partition("?")  # type: ignore[attr-defined]  # a queue of this test
         assert path == "/callback"
         assert f"state={quote_plus(self.state)}" in query.split("&")
@@ -75,7 +75,7 @@ class CommandLine:
         assert words.pop("state") == [self.state]
         return {name: value for name, [value] in words.items()}
 
-    def exchanged(self, code: str) -> httpx.Response:
+    def exchange(self, code: str) -> httpx.Response:
         empty = {"X-Api-Key": "", "X-Project-Name": ""}
         body = {"code": code, "code_verifier": self.verifier}
         return httpx.post(
@@ -83,12 +83,12 @@ class CommandLine:
         )
 
     @property
-    def was_left_alone(self) -> bool:
+    def has_no_callback(self) -> bool:
         return self.server.asked.empty()  # type: ignore[attr-defined]  # a queue of this test
 
 
 @contextmanager
-def waiting(service: str) -> Iterator[CommandLine]:
+def listening(service: str) -> Iterator[CommandLine]:
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
         server.asked = queue.Queue()  # type: ignore[attr-defined]  # a queue of this test
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -100,12 +100,12 @@ def waiting(service: str) -> Iterator[CommandLine]:
 
 @pytest.fixture
 def command_line(dev_server: DevServer) -> Iterator[CommandLine]:
-    with waiting(dev_server.url) as command_line:
+    with listening(dev_server.url) as command_line:
         yield command_line
 
 
-def has_asked_no_other(log: PageLog, command_line: CommandLine) -> bool:
-    """Whether the page asked no host but the service and the command line."""
+def requested_only_known_hosts(log: PageLog, command_line: CommandLine) -> bool:
+    """Returns whether the page requested only the service and the command line."""
     known = {urlsplit(command_line.service).netloc, f"127.0.0.1:{command_line.port}"}
     return {urlsplit(url).netloc for url in log.requested} <= known
 
@@ -124,24 +124,24 @@ def expect_problem(page: Page, text: str) -> None:
     expect_at_rest(page)
 
 
-def test_from_the_link_to_a_trace(
+def test_login_link_leads_to_key_that_stores_traces(
     page: Page,
     page_log: PageLog,
     command_line: CommandLine,
-    photographed: Callable[[str], None],
+    take_screenshot: Callable[[str], None],
 ) -> None:
     page.goto(command_line.link())
     expect_choosing(page)
-    said = page.inner_text("body")
-    assert "ada-laptop <b>" in said
-    assert f"http://127.0.0.1:{command_line.port}/callback" in said
-    assert "dev@localhost" in said
-    photographed("choose")
+    text = page.inner_text("body")
+    assert "ada-laptop <b>" in text
+    assert f"http://127.0.0.1:{command_line.port}/callback" in text
+    assert "dev@localhost" in text
+    take_screenshot("choose")
     page.click("#authorize")
-    told = command_line.told()
-    assert set(told) == {"code"}
+    callback = command_line.callback()
+    assert set(callback) == {"code"}
 
-    answer = command_line.exchanged(told["code"])
+    answer = command_line.exchange(callback["code"])
     assert answer.status_code == 200, answer.text
     login = answer.json()
     assert login["project_name"] == "onboarding"
@@ -153,12 +153,12 @@ def test_from_the_link_to_a_trace(
     assert posted.status_code == 202
     trace = f"{command_line.service}/traces/{posted.json()['trace_id']}"
     assert httpx.get(trace, headers=head, timeout=WAIT_MAX_S).json()["name"] == "after the login"
-    assert command_line.exchanged(told["code"]).status_code == 401
-    assert has_asked_no_other(page_log, command_line)
+    assert command_line.exchange(callback["code"]).status_code == 401
+    assert requested_only_known_hosts(page_log, command_line)
     assert page_log.reported == []
 
 
-def test_without_a_mouse(page: Page, command_line: CommandLine) -> None:
+def test_login_works_by_keyboard(page: Page, command_line: CommandLine) -> None:
     page.goto(command_line.link())
     expect_choosing(page)
     focused = page.locator(":focus")
@@ -171,10 +171,10 @@ def test_without_a_mouse(page: Page, command_line: CommandLine) -> None:
     expect(focused).to_have_text("Cancel")
     page.focus("#authorize")
     page.keyboard.press("Enter")
-    assert set(command_line.told()) == {"code"}
+    assert set(command_line.callback()) == {"code"}
 
 
-def test_another_organization_has_other_projects(
+def test_selecting_another_organization_lists_its_projects(
     page: Page, command_line: CommandLine, dev_server: DevServer
 ) -> None:
     bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
@@ -192,40 +192,40 @@ def test_another_organization_has_other_projects(
     page.select_option("#organization", other["id"])
     expect(page.locator("#authorize")).to_be_enabled()
     page.click("#authorize")
-    login = command_line.exchanged(command_line.told()["code"]).json()
+    login = command_line.exchange(command_line.callback()["code"]).json()
     assert (login["org_id"], login["project_name"]) == (other["id"], "theirs")
 
 
-def test_cancelled(page: Page, command_line: CommandLine) -> None:
+def test_cancelling_returns_access_denied(page: Page, command_line: CommandLine) -> None:
     page.goto(command_line.link())
     expect_choosing(page)
     page.click("#choose .cancel")
-    told = command_line.told()
-    assert told["error"] == "access_denied"
-    assert told["error_description"]
+    callback = command_line.callback()
+    assert callback["error"] == "access_denied"
+    assert callback["error_description"]
 
 
-def test_a_token_is_pasted(
+def test_token_can_be_pasted(
     page: Page,
     page_log: PageLog,
     command_line: CommandLine,
     dev_server: DevServer,
-    photographed: Callable[[str], None],
+    take_screenshot: Callable[[str], None],
 ) -> None:
-    # A name of this machine that the shortcut for developers doesn't know.
+    # A host name of this machine for which the service offers no development sign-in.
     command_line.service = dev_server.url.replace("127.0.0.1", "own.localhost")
     page.goto(command_line.link())
     expect(page.locator("#sign-in")).to_be_visible()
     field = page.locator("#token")
     expect(field).to_be_focused()
-    photographed("sign-in")
+    take_screenshot("sign-in")
     for wrong in ("not.a.token", "ключ"):
         field.fill(wrong)
         field.press("Enter")
         expect_problem(page, "token")
         expect(field).to_be_focused()
-    photographed("wrong-token")
-    assert command_line.was_left_alone
+    take_screenshot("wrong-token")
+    assert command_line.has_no_callback
 
     token = dev_server.environ["PANDAPROBE_TOKEN"]
     field.fill("")
@@ -238,26 +238,26 @@ def test_a_token_is_pasted(
     assert page.evaluate(kept) == 0
     assert not [url for url in page_log.requested if token in url]
     page.click("#authorize")
-    assert set(command_line.told()) == {"code"}
-    assert has_asked_no_other(page_log, command_line)
+    assert set(command_line.callback()) == {"code"}
+    assert requested_only_known_hosts(page_log, command_line)
 
 
-def test_a_refusal_is_handed_back(page: Page, command_line: CommandLine) -> None:
+def test_error_is_returned_to_command_line(page: Page, command_line: CommandLine) -> None:
     page.goto(command_line.link())
     expect_choosing(page)
     page.evaluate("document.getElementById('project').options[0].value = crypto.randomUUID()")
     page.click("#authorize")
     expect(page.locator("#problem")).to_contain_text("Project not found")
-    assert command_line.was_left_alone
+    assert command_line.has_no_callback
     page.click("#hand-back")
-    assert command_line.told() == {
+    assert command_line.callback() == {
         "error": "invalid_request",
         "error_description": "Project not found",
     }
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("overrides", "reason"),
     [
         ({"port": "0"}, "“port” is not a port"),
         ({"port": "65536"}, "“port” is not a port"),
@@ -275,29 +275,29 @@ def test_a_refusal_is_handed_back(page: Page, command_line: CommandLine) -> None
         ({"cli_version": "1&port=2"}, None),
     ],
 )
-def test_a_link_that_cannot_be(
+def test_invalid_link_is_refused(
     page: Page,
     page_log: PageLog,
     command_line: CommandLine,
-    said: dict[str, str | None],
+    overrides: dict[str, str | None],
     reason: str | None,
 ) -> None:
-    page.goto(command_line.link(**said))
+    page.goto(command_line.link(**overrides))
     if reason is None:
         expect_choosing(page)
         return
     expect(page.locator("#refused")).to_contain_text(reason)
     expect(page.locator("button, input, select").filter(visible=True)).to_have_count(0)
-    assert len(page_log.requested) == 1  # the page: it signed in no one
-    assert command_line.was_left_alone
+    assert len(page_log.requested) == 1  # the page only: no sign-in was tried
+    assert command_line.has_no_callback
 
 
-def test_a_word_that_is_there_twice(page: Page, command_line: CommandLine) -> None:
+def test_repeated_parameter_is_refused(page: Page, command_line: CommandLine) -> None:
     page.goto(command_line.link() + "&port=1")
     expect(page.locator("#refused")).to_contain_text("“port” is there more than once")
 
 
-def test_of_those_who_race_for_a_key_one_gets_it(
+def test_code_is_exchanged_once_under_concurrency(
     command_line: CommandLine, dev_server: DevServer
 ) -> None:
     bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
@@ -309,8 +309,8 @@ def test_of_those_who_race_for_a_key_one_gets_it(
         issued = http.post("/cli/auth/codes", json=asked)
         assert issued.status_code == 201, issued.text
         code = issued.json()["code"]
-        with ThreadPoolExecutor(8) as racers:
-            answers = list(racers.map(command_line.exchanged, [code] * 16))
+        with ThreadPoolExecutor(8) as executor:
+            answers = list(executor.map(command_line.exchange, [code] * 16))
         assert sorted(one.status_code for one in answers) == [200] + [401] * 15
         keys = http.get(f"/organizations/{organization}/api-keys").json()
     assert sum(key["name"].startswith("PandaProbe CLI race ") for key in keys) == 1

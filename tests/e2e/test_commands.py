@@ -1,4 +1,4 @@
-"""`migrate`, `serve`, `worker`, `doctor` and `key create` on servers that somebody else runs."""
+"""`migrate`, `serve`, `worker`, `doctor` and `key create` on external servers."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ SELECT *, expires_at - created_at AS lasts FROM api_keys WHERE organization_id =
 type Environment = dict[str, str]
 
 
-async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.Process:
+async def start_process(environ: Environment, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "entrypoints.cli", *arguments),
@@ -43,20 +43,20 @@ async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.P
 
 
 async def command(environ: Environment, *arguments: str) -> tuple[int | None, str, str]:
-    """Exit status, stdout and stderr of one that ends by itself."""
-    process = await started(environ, *arguments)
+    """Runs a command to its end; returns exit status, stdout and stderr."""
+    process = await start_process(environ, *arguments)
     out, err = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode, out.decode(), err.decode()
 
 
-async def said(process: asyncio.subprocess.Process, words: str) -> None:
+async def wait_for_output(process: asyncio.subprocess.Process, words: str) -> None:
     assert process.stderr
     async with in_time():
         while words not in (line := (await process.stderr.readline()).decode()):
             assert line, "it ended"
 
 
-async def stopped(process: asyncio.subprocess.Process, number: signal.Signals) -> int | None:
+async def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> int | None:
     process.send_signal(number)
     await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode
@@ -90,7 +90,7 @@ async def database(postgres_url: str, like: str = "template1") -> AsyncIterator[
 
 @pytest.fixture
 async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Environment]:
-    """An environment with an empty database of this test, and a free port."""
+    """An environment with an empty database for this test, and a free port."""
     async with database(postgres_url) as name:
         yield settings_of(postgres_url, redis_url, name, tmp_path)
 
@@ -127,7 +127,7 @@ async def migrated(
         yield settings_of(postgres_url, redis_url, name, tmp_path)
 
 
-async def test_check_tells_what_is_pending_and_changes_nothing(environ):
+async def test_migrate_check_reports_pending_and_changes_nothing(environ):
     for _ in range(2):
         status, out, _ = await command(environ, "migrate", "--check")
         assert (status, out.startswith("pending: ")) == (1, True)
@@ -138,24 +138,24 @@ async def test_check_tells_what_is_pending_and_changes_nothing(environ):
 
 
 @pytest.mark.parametrize("name", ["serve", "worker"])
-async def test_nothing_works_on_an_old_schema(environ, name):
+async def test_commands_refuse_old_schema(environ, name):
     status, _, err = await command(environ, name)
     assert status == 1
     assert "run pandaprobe-server migrate" in err.replace("`", "")
     assert "Traceback" not in err
 
 
-async def test_a_worker_waits_for_work_and_stops_in_order(migrated):
-    worker = await started(migrated, "worker")
-    await said(worker, "waiting for work")
-    assert await stopped(worker, signal.SIGTERM) == 0
+async def test_worker_stops_on_sigterm(migrated):
+    worker = await start_process(migrated, "worker")
+    await wait_for_output(worker, "waiting for work")
+    assert await stop(worker, signal.SIGTERM) == 0
 
 
-async def two_at_work(environ: Environment) -> tuple[asyncio.subprocess.Process, list[int]]:
-    """A command of two worker processes, and their ids."""
-    worker = await started(environ, "worker", "--processes", "2", "--concurrency", "3")
+async def start_two_workers(environ: Environment) -> tuple[asyncio.subprocess.Process, list[int]]:
+    """Starts a command with two worker processes, and returns their ids."""
+    worker = await start_process(environ, "worker", "--processes", "2", "--concurrency", "3")
     for _ in range(2):
-        await said(worker, "waiting for work")
+        await wait_for_output(worker, "waiting for work")
     return worker, children_of(worker.pid)
 
 
@@ -167,15 +167,15 @@ def are_gone(pids: list[int]) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-async def test_several_worker_processes_stop_in_order_together(migrated):
-    worker, children = await two_at_work(migrated)
+async def test_worker_processes_stop_together_on_sigterm(migrated):
+    worker, children = await start_two_workers(migrated)
     assert len(children) == 2
-    assert await stopped(worker, signal.SIGTERM) == 0
+    assert await stop(worker, signal.SIGTERM) == 0
     assert are_gone(children)
 
 
-async def test_a_worker_process_that_ends_by_itself_ends_the_others(migrated):
-    worker, children = await two_at_work(migrated)
+async def test_killed_worker_process_ends_the_others(migrated):
+    worker, children = await start_two_workers(migrated)
     os.kill(children[0], signal.SIGKILL)
     _, err = await asyncio.wait_for(worker.communicate(), WAIT_MAX_S)
     assert worker.returncode == 1
@@ -184,40 +184,40 @@ async def test_a_worker_process_that_ends_by_itself_ends_the_others(migrated):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_serve_runs_on_the_servers_it_is_given_and_stops_in_order(migrated, number):
-    server = await started(migrated, "serve")
-    await said(server, "Application startup complete")
+async def test_serve_starts_on_given_servers_and_stops_on_signal(migrated, number):
+    server = await start_process(migrated, "serve")
+    await wait_for_output(server, "Application startup complete")
     url = f"http://127.0.0.1:{migrated['PANDAPROBE_PORT']}"
-    patient = httpx.AsyncHTTPTransport(retries=5)  # it listens a moment after it says so
+    patient = httpx.AsyncHTTPTransport(retries=5)  # it listens shortly after the log line
     async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
         ready = await client.get("/health/ready")
         assert ready.status_code == 200, ready.text
         assert (await client.get("/health")).json()["environment"] == "production"
         status, _, err = await command(migrated, "serve")
         assert (status, "is in use: set PANDAPROBE_PORT" in err) == (1, True)
-    assert await stopped(server, number) == 0
+    assert await stop(server, number) == 0
 
 
-async def exchanged(port: str, sent: bytes) -> bytes:
-    """All that comes back until the server closes the connection."""
+async def exchange(port: str, sent: bytes) -> bytes:
+    """Sends bytes, and returns all that is received until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
     writer.write(sent)
     async with in_time():
-        came = await reader.read()
+        received = await reader.read()
     writer.close()
-    return came
+    return received
 
 
-async def test_what_is_no_http_is_answered_like_all_else(migrated):
-    server = await started({**migrated, "PANDAPROBE_LOG_LEVEL": "DEBUG"}, "serve")
-    await said(server, "Application startup complete")
+async def test_invalid_http_is_answered_as_json_error(migrated):
+    server = await start_process({**migrated, "PANDAPROBE_LOG_LEVEL": "DEBUG"}, "serve")
+    await wait_for_output(server, "Application startup complete")
     port, canary = migrated["PANDAPROBE_PORT"], "canary7f3c"
     url = f"http://127.0.0.1:{port}"
     patient = httpx.AsyncHTTPTransport(retries=5)
     async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
         left = []
         for number in range(3):
-            # Nobody is a trusted proxy, this machine least of all.
+            # No proxy is trusted, not even on this machine.
             forwarded = {"x-forwarded-for": f"192.0.2.{number}", "user-agent": canary}
             answer = await client.get(f"/traces?name={canary}", headers=forwarded)
             left.append(int(answer.headers["ratelimit-remaining"]))
@@ -228,16 +228,16 @@ async def test_what_is_no_http_is_answered_like_all_else(migrated):
         b"GET / HTTP/1.1\r\nHost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         b"GET /\xff%s HTTP/1.1\r\nHost: a\r\n\r\n" % canary.encode(),
     ):
-        head, _, body = (await exchanged(port, sent)).partition(b"\r\n\r\n")
+        head, _, body = (await exchange(port, sent)).partition(b"\r\n\r\n")
         status, *lines = head.decode().split("\r\n")
-        said_of_it = dict(line.split(": ", 1) for line in lines)
+        headers = dict(line.split(": ", 1) for line in lines)
         assert status == "HTTP/1.1 400 Bad Request"
         assert set(json.loads(body)) == {"detail"}
-        assert said_of_it["content-type"] == "application/json"
-        assert int(said_of_it["content-length"]) == len(body)
-        assert re.fullmatch("[0-9a-f-]{36}", said_of_it["x-request-id"])
-        assert said_of_it["x-content-type-options"] == "nosniff"
-        assert "server" not in said_of_it
+        assert headers["content-type"] == "application/json"
+        assert int(headers["content-length"]) == len(body)
+        assert re.fullmatch("[0-9a-f-]{36}", headers["x-request-id"])
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
     server.send_signal(signal.SIGTERM)
     _, err = await asyncio.wait_for(server.communicate(), WAIT_MAX_S)
     lines_of_requests = [line for line in err.decode().splitlines() if '"request"' in line]
@@ -246,7 +246,7 @@ async def test_what_is_no_http_is_answered_like_all_else(migrated):
 
 
 @pytest.mark.parametrize("name", ["serve", "worker", "migrate"])
-async def test_a_database_out_of_reach_is_told_in_a_line(environ, name):
+async def test_unreachable_database_is_reported_in_one_line(environ, name):
     away = {**environ, "PANDAPROBE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"}
     status, _, err = await command(away, name)
     assert status == 1
@@ -256,7 +256,7 @@ async def test_a_database_out_of_reach_is_told_in_a_line(environ, name):
 
 
 @pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
-async def test_the_doctor_names_the_server_that_is_away(migrated, variable):
+async def test_doctor_names_unreachable_server(migrated, variable):
     away = {"DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1"}
     status, out, _ = await command(migrated, "doctor")
     assert (status, "\nfail" in out) == (0, False), out
@@ -267,7 +267,7 @@ async def test_the_doctor_names_the_server_that_is_away(migrated, variable):
     assert {"DATABASE_URL": "postgres", "REDIS_URL": "redis"}[variable] in wrong
 
 
-async def test_a_key_opens_the_organization_it_was_made_for(migrated):
+async def test_created_key_belongs_to_given_organization(migrated):
     owner = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
     organization = "0b8f0a52-6f0c-4df5-9b39-5f6d2f1f7a10"
     await owner.execute(
@@ -287,7 +287,7 @@ async def test_a_key_opens_the_organization_it_was_made_for(migrated):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "name the organization: --organization ID"),
         (("--organization", "acme"), "'acme' is no id"),
@@ -295,16 +295,16 @@ async def test_a_key_opens_the_organization_it_was_made_for(migrated):
         (("--scopes", "admin"), "'admin'"),
     ],
 )
-async def test_a_key_that_can_t_be_made_is_told_why(migrated, arguments, told):
+async def test_failed_key_creation_reports_reason(migrated, arguments, message):
     status, out, err = await command(migrated, "key", "create", *arguments)
     assert (status, out) == (1, "")
-    assert told.lower() in err.lower()
+    assert message.lower() in err.lower()
     assert "Traceback" not in err
 
 
 async def test_logs_are_json_lines(migrated):
-    worker = await started(migrated, "worker")
+    worker = await start_process(migrated, "worker")
     assert worker.stderr
     line = json.loads(await asyncio.wait_for(worker.stderr.readline(), WAIT_MAX_S))
-    assert await stopped(worker, signal.SIGTERM) == 0
+    assert await stop(worker, signal.SIGTERM) == 0
     assert {"time", "level", "logger", "message"} <= set(line)

@@ -1,4 +1,4 @@
-"""`pandaprobe-server dev` as a user meets it."""
+"""`pandaprobe-server dev`, from a user's point of view."""
 
 import json
 import os
@@ -23,48 +23,48 @@ from tests.support.waiting import WAIT_MAX_S
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-STOP_S = 10  # what the manual promises
+STOP_S = 10  # as documented
 URL = re.compile(r"Base URL +(\S+)")
 KEY = re.compile(r"API key +(pp_[0-9a-f]{64})\n")
 
 
 @dataclass
 class Dev:
-    """A running supervisor and what it has said so far."""
+    """A running supervisor and its output so far."""
 
     process: subprocess.Popen[str]
     data: Path
-    said: str = ""
+    output: str = ""
 
     def read_until(self, words: str) -> str:
         assert self.process.stdout
         deadline = time.monotonic() + WAIT_MAX_S
-        while words not in self.said:
+        while words not in self.output:
             line = self.process.stdout.readline()
-            assert line, f"it ended:\n{self.said}"
-            self.said += line
-            assert time.monotonic() < deadline, self.said
-        return self.said
+            assert line, f"it ended:\n{self.output}"
+            self.output += line
+            assert time.monotonic() < deadline, self.output
+        return self.output
 
     def children(self) -> dict[str, int]:
         return children_of(self.process.pid)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        """Its exit status, and the seconds until it was gone."""
+        """Signals it; returns its exit status, and the seconds until it ended."""
         started = time.monotonic()
         self.process.send_signal(number)
         out, _ = self.process.communicate(timeout=WAIT_MAX_S)
-        self.said += out
+        self.output += out
         return self.process.returncode, time.monotonic() - started
 
     @property
     def env(self) -> dict[str, str]:
-        """dev.env as a shell understands it."""
+        """Reads dev.env as a shell does."""
         script = f'set -a; . "{self.data}/dev.env"; env'
-        told = subprocess.run(
+        done = subprocess.run(
             ["sh", "-c", script], env={}, capture_output=True, text=True, check=True
         )
-        lines = (line.partition("=") for line in told.stdout.splitlines())
+        lines = (line.partition("=") for line in done.stdout.splitlines())
         return {name: value for name, _, value in lines if name.startswith("PANDAPROBE_")}
 
 
@@ -93,7 +93,7 @@ def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="pandaprobe dev "))  # a space, as in people's folders
+    path = Path(tempfile.mkdtemp(prefix="pandaprobe dev "))  # with a space, as in many home folders
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -101,7 +101,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def start(folder):
-    """Starts `dev` on one data folder, as often as it is called; the last one is ended after."""
+    """Returns a function that starts `dev` on one data folder; stops all of them at the end."""
     running: list[Dev] = []
 
     def start(**settings: object) -> Dev:
@@ -122,9 +122,9 @@ def start(folder):
             dev.stop()
 
 
-def post_pasted(said: str) -> dict:
-    """Runs the `curl` that was printed, as it stands."""
-    pasted = re.search(r"^  curl .*?[^\\]\n", said, re.MULTILINE | re.DOTALL)
+def post_pasted(output: str) -> dict:
+    """Runs the printed `curl` command as it is."""
+    pasted = re.search(r"^  curl .*?[^\\]\n", output, re.MULTILINE | re.DOTALL)
     assert pasted
     done = subprocess.run(["sh", "-c", pasted[0]], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -145,19 +145,19 @@ def traces(dev: Dev) -> list[dict]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="what is tried is a curl")
-def test_from_the_first_start_to_the_second(start):
+def test_first_and_second_start(start):
     port = free_port()
     dev = start(PORT=port)
-    said = dev.read_until("Ctrl-C stops everything.")
-    url, key = URL.search(said), KEY.search(said)
+    output = dev.read_until("Ctrl-C stops everything.")
+    url, key = URL.search(output), KEY.search(output)
     assert url
     assert key
     assert url[1] == f"http://127.0.0.1:{port}"
-    assert f"{url[1]}/docs" in said
-    assert next(line for line in said.splitlines() if line).startswith("Starting PostgreSQL")
+    assert f"{url[1]}/docs" in output
+    assert next(line for line in output.splitlines() if line).startswith("Starting PostgreSQL")
 
-    # The first trace, as pasted, and what dev.env says.
-    sent = post_pasted(said)
+    # The first trace as pasted, and the contents of dev.env.
+    sent = post_pasted(output)
     assert [trace["trace_id"] for trace in traces(dev)] == [sent["trace_id"]]
     assert (dev.data / "dev.env").stat().st_mode & 0o777 == 0o600
     env = dev.env
@@ -166,10 +166,10 @@ def test_from_the_first_start_to_the_second(start):
         for name in ("ENDPOINT", "API_KEY", "PROJECT_NAME", "TOKEN", "AUTH_URL")
     }
     assert (env["PANDAPROBE_ENDPOINT"], env["PANDAPROBE_API_KEY"]) == (url[1], key[1])
-    assert f"PANDAPROBE_AUTH_URL={url[1]} pandaprobe auth login" in said
+    assert f"PANDAPROBE_AUTH_URL={url[1]} pandaprobe auth login" in output
     assert env["PANDAPROBE_AUTH_URL"] == url[1]
 
-    # Commands find it by its folder.
+    # Commands find the service by its folder.
     doctor = command("doctor", DATA_DIR=dev.data)
     assert doctor.returncode == 0, doctor.stdout
     assert "\nfail" not in doctor.stdout
@@ -182,7 +182,7 @@ def test_from_the_first_start_to_the_second(start):
         refused = http.post(f"{url[1]}/traces", json=trace)
     assert refused.status_code == 403
 
-    # A second start says so, and hurts nothing.
+    # A second `dev` on the same folder fails and does no harm.
     second = command("dev", DATA_DIR=dev.data, PORT=free_port())
     assert second.returncode == 1
     assert f"{dev.data} is in use by another start" in second.stderr
@@ -195,42 +195,42 @@ def test_from_the_first_start_to_the_second(start):
     assert all_gone(children.values())
     assert not (dev.data / "servers.env").exists()
 
-    # The next start keeps key and traces, and makes a new token.
+    # The next start keeps the key and the traces, and creates a new token.
     again = start(PORT=free_port())
-    said = again.read_until("Ctrl-C stops everything.")
-    assert KEY.search(said)[1] == key[1]
-    assert "Made an API key" not in said
+    output = again.read_until("Ctrl-C stops everything.")
+    assert KEY.search(output)[1] == key[1]
+    assert "Made an API key" not in output
     assert [trace["trace_id"] for trace in traces(again)] == [sent["trace_id"]]
-    for _ in range(1_000):  # as from somebody impatient, and from a shell and `make` at once
+    for _ in range(1_000):  # as from an impatient user, and from a shell and `make` at once
         again.process.send_signal(signal.SIGTERM)
     status, seconds = again.stop(signal.SIGINT)
     assert (status, seconds < STOP_S) == (0, True)
 
 
-def test_without_dev_env_there_is_another_key_and_a_part_that_ends_takes_the_rest_along(start):
+def test_missing_dev_env_gives_new_key_and_ended_part_stops_dev(start):
     port = free_port()
     dev = start(PORT=port)
     dev.read_until("Ctrl-C stops everything.")
     key = dev.env["PANDAPROBE_API_KEY"]
     dev.stop()
 
-    # Nobody knows the key any more.
+    # The key is lost with dev.env.
     (dev.data / "dev.env").unlink()
     again = start(PORT=port)
     assert "Made an API key" in again.read_until("Ctrl-C stops everything.")
     assert again.env["PANDAPROBE_API_KEY"] != key
 
-    # The part is named.
+    # The error names the part.
     children = again.children()
     os.kill(children["serve"], signal.SIGKILL)
     again.process.wait(WAIT_MAX_S)
     status, _ = again.stop()
     assert status == 1
-    assert "serve ended by itself (signal SIGKILL)" in again.said
+    assert "serve ended by itself (signal SIGKILL)" in again.output
     assert all_gone(children.values())
 
 
-def test_a_busy_port_is_told_by_name(start):
+def test_busy_port_is_reported_by_name(start):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -239,15 +239,15 @@ def test_a_busy_port_is_told_by_name(start):
         dev.process.wait(WAIT_MAX_S)
         status, _ = dev.stop()
     assert status == 1
-    assert f"port {port} on 127.0.0.1 is in use: set PANDAPROBE_PORT" in dev.said
-    assert "Traceback" not in dev.said
+    assert f"port {port} on 127.0.0.1 is in use: set PANDAPROBE_PORT" in dev.output
+    assert "Traceback" not in dev.output
 
 
-def test_servers_of_one_s_own_are_not_for_dev(start):
+def test_dev_refuses_external_servers(start):
     dev = start(DATABASE_URL="postgresql://u:secret@localhost/d")
     dev.process.wait(WAIT_MAX_S)
     status, _ = dev.stop()
     assert status == 1
-    assert "PANDAPROBE_DATABASE_URL is set" in dev.said
-    assert "secret" not in dev.said
+    assert "PANDAPROBE_DATABASE_URL is set" in dev.output
+    assert "secret" not in dev.output
     assert not dev.data.exists()

@@ -1,7 +1,7 @@
-"""Whatever is sent to a running service, in order or not, is answered as its document says.
+"""Every operation of a running service answers as the OpenAPI document says.
 
-As tests/http/openapi/test_documented_answers.py, which is quicker and finds more of what HTTP
-gets wrong; this finds what only PostgreSQL, Redis and workers can.
+Like tests/http/openapi/test_documented_answers.py, which is faster and finds more faults of HTTP;
+this module finds those that involve PostgreSQL, Redis and workers.
 """
 
 import uuid
@@ -29,13 +29,14 @@ from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
-EXAMPLES = 2  # a mode, operation and credential: all but one are about what is stored
+EXAMPLES = 2  # per mode, operation and credential: all but one use stored objects
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
-TOO_LONG = "Invalid HTTP request received."  # a query beyond 64 kB isn't read, nor documented
+# a query beyond 64 kB is rejected before parsing, and not documented
+TOO_LONG = "Invalid HTTP request received."
 CREDENTIALS = {"authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"}
 VERIFIER = "v" * 43
-# What is made here may be in no state for it: nothing failed, the run is over, one is under way.
-MAYBE_NEVER = {
+# The stored objects may not allow these: nothing failed, the run is over, or one is under way.
+MAY_ALWAYS_FAIL = {
     *(f"POST /evaluations/trace-runs/{{run_id}}/{verb}" for verb in ("cancel", "retry")),
     *(f"POST /evaluations/session-runs/{{run_id}}/{verb}" for verb in ("cancel", "retry")),
     "POST /model-prices/reprice",
@@ -49,19 +50,20 @@ def bearer(server: DevServer, name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-class World:
-    """An organization with one of everything, made as callers make it, and both credentials."""
+class StoredObjects:
+    """An organization with one object of each kind, created over HTTP, and both credentials."""
 
     def __init__(self, http: httpx.Client, server: DevServer) -> None:
         self.http = http
         name = f"p{uuid.uuid4().hex[:8]}"
         self.person = bearer(server, name)
         self.ids: dict[str, str] = {}
-        org = self._kept("org_id", "/organizations", {"name": name}, self.person)["id"]
+        org = self._create("org_id", "/organizations", {"name": name}, self.person)["id"]
         of_org = f"/organizations/{org}"
-        self._kept("project_id", f"{of_org}/projects", {"name": name}, self.person)
-        kept = {"name": name, "expiration": "90d"}  # or it couldn't be rotated
-        key = self._kept("key_id", f"{of_org}/api-keys", kept, self.person)["raw_key"]
+        self._create("project_id", f"{of_org}/projects", {"name": name}, self.person)
+        # with an expiration, since only such keys can be rotated
+        kept = {"name": name, "expiration": "90d"}
+        key = self._create("key_id", f"{of_org}/api-keys", kept, self.person)["raw_key"]
         self.by_key = {"X-API-Key": key, "X-Project-Name": name}
         self.by_token = self.person | {
             "X-Project-ID": self.ids["project_id"],
@@ -69,7 +71,7 @@ class World:
         }
         self._join(bearer(server, f"{name}x"), f"{name}x@example.com", of_org)
         invited = {"email": f"{name}y@example.com"}
-        self._kept("invitation_id", f"{of_org}/invitations", invited, self.person)
+        self._create("invitation_id", f"{of_org}/invitations", invited, self.person)
         self._fill()
 
     def _post(self, path: str, body: Any, head: dict[str, str]) -> Any:
@@ -77,13 +79,15 @@ class World:
         assert answer.is_success, answer.text
         return answer.json()
 
-    def _kept(self, word: str, path: str, body: Any, head: dict[str, str], name: str = "id") -> Any:
+    def _create(
+        self, word: str, path: str, body: Any, head: dict[str, str], name: str = "id"
+    ) -> Any:
         made = self._post(path, body, head)
         self.ids[word] = made[name]
         return made
 
     def _join(self, other: dict[str, str], email: str, of_org: str) -> None:
-        """A second member; and an invitation of theirs to the first."""
+        """Adds a second member, who invites the first one to another organization."""
         invited = self._post(f"{of_org}/invitations", {"email": email}, self.person)
         self._post(f"/me/invitations/{invited['id']}/accept", None, other)
         self.ids["user_id"] = self.http.get("/me", headers=other).json()["id"]
@@ -94,36 +98,36 @@ class World:
 
     def _fill(self) -> None:
         head, judged = self.by_key, "/evaluations"
-        # Before what it would take along.
-        self._kept("erasure_id", "/erasures", {"user_id": "gone"}, head)
+        # First, since the erasure would delete later objects too.
+        self._create("erasure_id", "/erasures", {"user_id": "gone"}, head)
         self.ids |= {"span_id": str(uuid.uuid4()), "session_id": "conv-42", "metric_name": "mine"}
         span = a_span(span_id=self.ids["span_id"], model="m", token_usage={"prompt_tokens": 1})
         trace = a_trace(session_id="conv-42", user_id="u", spans=[span])
-        self._kept("trace_id", "/traces", trace, head, "trace_id")
+        self._create("trace_id", "/traces", trace, head, "trace_id")
         of_trace, of_session = {"trace_id": self.ids["trace_id"]}, {"session_id": "conv-42"}
         score = {"name": "coherence", "value": "1"}
-        self._kept("score_id", f"{judged}/trace-scores", of_trace | score, head)
-        self._kept("session_score", f"{judged}/session-scores", of_session | score, head)
+        self._create("score_id", f"{judged}/trace-scores", of_trace | score, head)
+        self._create("session_score", f"{judged}/session-scores", of_session | score, head)
         run = {"metrics": ["coherence"], "trace_ids": [self.ids["trace_id"]]}
-        self._kept("run_id", f"{judged}/trace-runs/batch", run, head)
+        self._create("run_id", f"{judged}/trace-runs/batch", run, head)
         run = {"metrics": ["agent_reliability"], "session_ids": ["conv-42"]}
-        self._kept("session_run", f"{judged}/session-runs/batch", run, head)
+        self._create("session_run", f"{judged}/session-runs/batch", run, head)
         monitor = {"name": "m", "target_type": "TRACE", "metrics": ["coherence"]}
-        self._kept("monitor_id", f"{judged}/monitors", monitor | {"cadence": "daily"}, head)
+        self._create("monitor_id", f"{judged}/monitors", monitor | {"cadence": "daily"}, head)
         alert = {"metric": "coherence", "figure": "score_mean", "threshold": 0.5}
         of_monitor = f"{judged}/monitors/{self.ids['monitor_id']}/alerts"
-        self._kept("alert_id", of_monitor, alert, head)
+        self._create("alert_id", of_monitor, alert, head)
         hook = {"url": "https://hooks.example.com"}
-        self._kept("webhook_id", f"{judged}/webhooks", hook, head)
+        self._create("webhook_id", f"{judged}/webhooks", hook, head)
         metric = {"name": "mine", "kind": "rule", "description": "d", "definition": RULE}
         self._post(f"{judged}/custom-metrics", metric, head)
-        self._kept("export_id", "/traces/exports", {"format": "csv"}, head)
+        self._create("export_id", "/traces/exports", {"format": "csv"}, head)
         price = {"match": "m", "input": "1", "output": "2"}
-        self._kept("price_id", "/model-prices", price, head)
-        self._kept("repricing_id", "/model-prices/reprice", {"models": ["m"]}, head)
+        self._create("price_id", "/model-prices", price, head)
+        self._create("repricing_id", "/model-prices/reprice", {"models": ["m"]}, head)
 
-    def heads(self, path: str) -> list[dict[str, str]]:
-        """The credentials that an operation takes, each kind of them."""
+    def credentials_for(self, path: str) -> list[dict[str, str]]:
+        """Returns one header set for each kind of credential that an operation accepts."""
         return [self.person] if path.startswith(MANAGED) else [self.by_key, self.by_token]
 
     def id_of(self, word: str, path: str) -> str | None:
@@ -133,8 +137,8 @@ class World:
             word = {"run_id": "session_run", "score_id": "session_score"}.get(word, word)
         return self.ids.get(word)
 
-    def meets(self, case: Any, mode: GenerationMode) -> None:
-        """Makes `case` be about what is stored here."""
+    def use_stored(self, case: Any, mode: GenerationMode) -> None:
+        """Changes `case` so that it uses the stored objects."""
         path = case.operation.path
         for word in case.path_parameters:
             case.path_parameters[word] = self.id_of(word, path) or case.path_parameters[word]
@@ -146,7 +150,7 @@ class World:
             return
         if not path.startswith(MANAGED):
             case.body = taken(case.body, path)
-        known = self.ids.keys() - {"user_id"}  # which is any text in a body
+        known = self.ids.keys() - {"user_id"}  # which may be any text in a body
         case.body |= {word: self.ids[word] for word in case.body.keys() & known}
         if isinstance(case.body.get("name"), str):
             case.body["name"] = f"n{uuid.uuid4().hex[:8]}"
@@ -165,13 +169,15 @@ def http(dev_server: DevServer) -> Iterator[httpx.Client]:
         yield http
 
 
-def tried(operation: Any, mode: GenerationMode, world: World, checks: list[Any]) -> Counter[int]:
-    """The statuses of the answers, each of which was as documented."""
+def run_operation(
+    operation: Any, mode: GenerationMode, stored: StoredObjects, checks: list[Any]
+) -> Counter[int]:
+    """Returns the statuses of the answers, after checking each answer against the document."""
     statuses: Counter[int] = Counter()
-    heads = world.heads(operation.path)
+    credentials_for = stored.credentials_for(operation.path)
 
     @settings(
-        max_examples=EXAMPLES * len(heads),
+        max_examples=EXAMPLES * len(credentials_for),
         derandomize=True,
         database=None,
         phases=[Phase.generate],
@@ -181,9 +187,9 @@ def tried(operation: Any, mode: GenerationMode, world: World, checks: list[Any])
     def holds(case: Any) -> None:
         turn = statuses.total()
         case.headers = {k: v for k, v in case.headers.items() if k.lower() not in CREDENTIALS}
-        if turn // len(heads) != 1:
-            world.meets(case, mode)
-        answer = case.call(headers=heads[turn % len(heads)], timeout=WAIT_MAX_S)
+        if turn // len(credentials_for) != 1:
+            stored.use_stored(case, mode)
+        answer = case.call(headers=credentials_for[turn % len(credentials_for)], timeout=WAIT_MAX_S)
         statuses[answer.status_code] += 1
         if TOO_LONG not in answer.text:
             case.validate_response(answer, checks=checks)
@@ -195,18 +201,18 @@ def tried(operation: Any, mode: GenerationMode, world: World, checks: list[Any])
 def test_every_operation_is_answered_as_documented(
     http: httpx.Client, dev_server: DevServer
 ) -> None:
-    """One test: what is made for reads serves all of them."""
+    """One test, since reads share one set of stored objects."""
     served = schemathesis.openapi.from_url(f"{dev_server.url}/openapi.json")
     checks, seen = checks_of_answers(), {}
-    shared = World(http, dev_server)
+    shared = StoredObjects(http, dev_server)
     for found in served.get_all_operations():
         operation = found.ok()
-        world = shared if operation.method == "get" else World(http, dev_server)
+        stored = shared if operation.method == "get" else StoredObjects(http, dev_server)
         modes = [GenerationMode.POSITIVE]
         if operation.query or operation.body or operation.path_parameters:
             modes.append(GenerationMode.NEGATIVE)
         for mode in modes:
-            seen[operation.label, mode] = tried(operation, mode, world, checks)
+            seen[operation.label, mode] = run_operation(operation, mode, stored, checks)
     assert {label for label, _ in seen} == {
         f"{method.upper()} {path}" for method, path in operations(served.raw_schema)
     }
@@ -215,4 +221,4 @@ def test_every_operation_is_answered_as_documented(
         for (label, mode), statuses in seen.items()
         if mode is GenerationMode.POSITIVE and min(statuses) >= 300
     }
-    assert refused <= MAYBE_NEVER
+    assert refused <= MAY_ALWAYS_FAIL

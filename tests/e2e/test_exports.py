@@ -1,4 +1,4 @@
-"""An export of a running service, taken by curl's ways and put back by the command."""
+"""Exports of a running service, downloaded by HTTP and imported by the command."""
 
 import gzip
 import json
@@ -16,10 +16,12 @@ from tests.support.waiting import WAIT_MAX_S, until_while
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-MANY = 300
+TRACES = 300
 
 
-def put_back(dev_server: DevServer, file: Path, project: str) -> subprocess.CompletedProcess[str]:
+def import_file(
+    dev_server: DevServer, file: Path, project: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "entrypoints.cli", "import", str(file), "--project", project],
         cwd=ROOT,
@@ -32,8 +34,8 @@ def put_back(dev_server: DevServer, file: Path, project: str) -> subprocess.Comp
 
 
 @pytest.fixture
-def filled(dev_server: DevServer) -> str:
-    """A project with some traces, by its name."""
+def filled_project(dev_server: DevServer) -> str:
+    """Creates a project with some traces; returns its name."""
     project = f"exports-{uuid.uuid4()}"
     traces = [
         {
@@ -43,30 +45,30 @@ def filled(dev_server: DevServer) -> str:
             "tags": ["b", "a"],
             "spans": [{"name": "step", "started_at": "2026-03-01T09:00:00Z", "input": "x" * 5_000}],
         }
-        for n in range(MANY)
+        for n in range(TRACES)
     ]
     with dev_server.client(**dev_server.headers | {"X-Project-Name": project}) as http:
         assert http.post("/traces/batch", json={"traces": traces}).status_code == 202
     return project
 
 
-def exported(dev_server: DevServer, project: str, coding: str = "identity") -> bytes:
+def export(dev_server: DevServer, project: str, coding: str = "identity") -> bytes:
     with dev_server.client(**dev_server.headers | {"X-Project-Name": project}) as http:
         answer = http.get("/traces/export", headers={"accept-encoding": coding})
     assert answer.status_code == 200
     return answer.content
 
 
-def test_an_export_is_put_into_another_project_and_again(dev_server, filled, tmp_path):
-    text = exported(dev_server, filled)
-    assert text == exported(dev_server, filled, "gzip")
+def test_export_can_be_imported_twice(dev_server, filled_project, tmp_path):
+    text = export(dev_server, filled_project)
+    assert text == export(dev_server, filled_project, "gzip")
     file, copy = tmp_path / "traces.ndjson.gz", f"copy-{uuid.uuid4()}"
     file.write_bytes(gzip.compress(text))
-    first, again = put_back(dev_server, file, copy), put_back(dev_server, file, copy)
-    assert (first.returncode, first.stderr.splitlines()[-1].split()[0]) == (0, f"{MANY}/?")
-    assert first.stdout == f"{MANY} traces stored, 0 were there already\n"
-    assert again.stdout == f"0 traces stored, {MANY} were there already\n"
-    ours, theirs = json.loads(text.splitlines()[-1]), exported(dev_server, copy)
+    first, again = import_file(dev_server, file, copy), import_file(dev_server, file, copy)
+    assert (first.returncode, first.stderr.splitlines()[-1].split()[0]) == (0, f"{TRACES}/?")
+    assert first.stdout == f"{TRACES} traces stored, 0 were there already\n"
+    assert again.stdout == f"0 traces stored, {TRACES} were there already\n"
+    ours, theirs = json.loads(text.splitlines()[-1]), export(dev_server, copy)
     other = json.loads(theirs.splitlines()[-1])
     end = b',"export":{'
     assert (
@@ -77,21 +79,21 @@ def test_an_export_is_put_into_another_project_and_again(dev_server, filled, tmp
     )
 
 
-def test_half_a_file_is_put_back_and_told(dev_server, filled, tmp_path):
-    text = exported(dev_server, filled)
+def test_truncated_file_is_imported_partly_and_reported(dev_server, filled_project, tmp_path):
+    text = export(dev_server, filled_project)
     file, copy = tmp_path / "half.ndjson", f"copy-{uuid.uuid4()}"
     file.write_bytes(text[: len(text) // 2])
-    half = put_back(dev_server, file, copy)
+    half = import_file(dev_server, file, copy)
     assert half.returncode == 1
     assert "not whole" in half.stderr
     file.write_bytes(text)
-    rest = put_back(dev_server, file, copy)
+    rest = import_file(dev_server, file, copy)
     assert rest.returncode == 0
-    assert exported(dev_server, copy).count(b"\n") == MANY
+    assert export(dev_server, copy).count(b"\n") == TRACES
 
 
-def test_a_worker_writes_a_file_that_is_downloaded_in_parts(dev_server, filled):
-    with dev_server.client(**dev_server.headers | {"X-Project-Name": filled}) as http:
+def test_export_is_written_by_worker_and_downloaded_in_ranges(dev_server, filled_project):
+    with dev_server.client(**dev_server.headers | {"X-Project-Name": filled_project}) as http:
         ordered = http.post("/traces/exports", json={"format": "ndjson"}).json()
         path = f"/traces/exports/{ordered['id']}"
         done = until_while(
@@ -103,7 +105,7 @@ def test_a_worker_writes_a_file_that_is_downloaded_in_parts(dev_server, filled):
         first = http.get(f"{path}/download", headers={"range": f"bytes=0-{half}"})
         rest = http.get(f"{path}/download", headers={"range": f"bytes={half + 1}-"})
         whole = first.content + rest.content
-    assert (first.status_code, rest.status_code, done["row_count"]) == (206, 206, MANY)
+    assert (first.status_code, rest.status_code, done["row_count"]) == (206, 206, TRACES)
     assert [json.loads(line)["name"] for line in whole.splitlines()] == [
-        f"run {n}" for n in range(MANY)
+        f"run {n}" for n in range(TRACES)
     ]

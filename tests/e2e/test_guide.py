@@ -1,4 +1,4 @@
-"""The guide, done as it says: each call works, and its answer holds what the page tells of it."""
+"""Runs the guide: every call works, and its answer contains what the page shows."""
 
 import re
 import subprocess
@@ -18,25 +18,29 @@ pytestmark = pytest.mark.e2e
 ROOT: Final = Path(__file__).parents[2]
 GUIDE: Final = ROOT / "docs" / "guide"
 PAGES: Final = sorted(path for path in GUIDE.glob("*.md") if path.name != "README.md")
-TOLD: Final = re.compile(r"^# ?=> (.*)\n", re.MULTILINE)  # in Python formatters want a blank
+EXPECTED: Final = re.compile(
+    r"^# ?=> (.*)\n", re.MULTILINE
+)  # in Python, formatters require a space
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What a page shows in a language, without the lines that tell of an answer."""
+    """A code block of a page, and the answers that its `#=>` lines expect."""
 
     language: str
     code: str
-    told: list[str]
+    expected: list[str]
 
 
 def blocks(page: Path) -> list[Block]:
     found = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [Block(language, TOLD.sub("", code), TOLD.findall(code)) for language, code in found]
+    return [
+        Block(language, EXPECTED.sub("", code), EXPECTED.findall(code)) for language, code in found
+    ]
 
 
-def said(block: Block, dev: DevServer) -> str:
-    """What a block prints, each by itself: what it needs of earlier ones is in the service."""
+def run_block(block: Block, dev: DevServer) -> str:
+    """Runs a block, and returns its output. Blocks share only what is stored in the service."""
     if block.language == "python":
         command = [sys.executable, "-c", block.code]
     else:
@@ -58,19 +62,19 @@ def said(block: Block, dev: DevServer) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says(dev_server: DevServer, page: Path):
+def test_page_works_as_written(dev_server: DevServer, page: Path):
     found = blocks(page)
     assert {one.language for one in found} <= {"sh", "python"}
-    assert any(one.told for one in found)
-    run = ""  # of one shell, as its reader has it, what the next one has to know
+    assert any(one.expected for one in found)
+    run = ""  # carried from block to block, as in one shell
     for block in found:
         code = block.code
         if block.language == "sh":
             code = f"run={run}\n{code}\nprintf '\\nrun=%s' $run"
-        text = said(Block(block.language, code, block.told), dev_server)
+        text = run_block(Block(block.language, code, block.expected), dev_server)
         run = (re.findall(r"^run=(.+)$", text, re.MULTILINE) or [run])[-1]
-        for told in block.told:
-            assert told in text, f"{page.name}: {told}\n{block.code}\n{text}"
+        for expected in block.expected:
+            assert expected in text, f"{page.name}: {expected}\n{block.code}\n{text}"
 
 
 def test_every_page_is_listed():

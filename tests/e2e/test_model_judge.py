@@ -1,4 +1,4 @@
-"""A worker as it is, and a model at an address of its settings: from a run to scores."""
+"""A real worker and a model server: from a run to its scores."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from domain.tracing.payload import object_members
 from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
-from tests.e2e.test_workers import JUDGED, a_project, started, stored_traces
+from tests.e2e.test_workers import JUDGED, a_project, put_traces, start_run
 from tests.support.fakes.model_provider import COMPATIBLE, GRADE, Fails, provider
 from tests.support.fixtures.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S
@@ -28,8 +28,8 @@ TRACES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Servers of its own, and the environment of a worker."""
+class WorkerInstallation:
+    """Servers for this module, and the environment of a worker."""
 
     folder: Path
     environ: dict[str, str]
@@ -54,7 +54,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(enterable_folder: Path) -> Iterator[Place]:
+def installation(enterable_folder: Path) -> Iterator[WorkerInstallation]:
     folder = enterable_folder / "model-judge"
     folder.mkdir(mode=0o755)
     postgres, database_url = start_postgres(folder)
@@ -66,7 +66,7 @@ def place(enterable_folder: Path) -> Iterator[Place]:
         "PANDAPROBE_REDIS_URL": valkey.url,
         "PANDAPROBE_OPENAI_COMPATIBLE_API_KEY": KEY,
     }
-    made = Place(folder, environ)
+    made = WorkerInstallation(folder, environ)
     try:
         asyncio.run(root.migrate(made.settings()))
         yield made
@@ -75,7 +75,7 @@ def place(enterable_folder: Path) -> Iterator[Place]:
         postgres.stop()
 
 
-def told(score: TraceScore, name: str) -> str:
+def metadata_value(score: TraceScore, name: str) -> str:
     return object_members(score.metadata)[name].strip('"')
 
 
@@ -83,19 +83,21 @@ def command_of(process: subprocess.Popen[bytes]) -> str:
     return Path(f"/proc/{process.pid}/cmdline").read_text()
 
 
-async def test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt(place: Place) -> None:
+async def test_run_is_judged_by_model_and_logs_hold_no_key_or_prompt(
+    installation: WorkerInstallation,
+) -> None:
     async with provider(COMPATIBLE) as there:
         at = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{there.url}/v1"}
-        worker = place.worker(**at)
+        worker = installation.worker(**at)
         try:
-            async with root.ports(place.settings(**at)) as ports:
-                targets = await stored_traces(ports, project := a_project(), TRACES)
-                watched = await started(ports, project, targets, JUDGED, there.model)
-                await watched.completed()
-                scores = await watched.scores()
+            async with root.ports(installation.settings(**at)) as ports:
+                targets = await put_traces(ports, project := a_project(), TRACES)
+                run = await start_run(ports, project, targets, JUDGED, there.model)
+                await run.wait_completed()
+                scores = await run.scores()
                 there.says(Fails(status=401, body={"error": {"message": f"No: {KEY}"}}))
-                others = await stored_traces(ports, project, TRACES)  # not judged before
-                refused = await started(ports, project, others, JUDGED, there.model)
+                others = await put_traces(ports, project, TRACES)  # not judged before
+                refused = await start_run(ports, project, others, JUDGED, there.model)
                 failed = await refused.until(lambda one: one.run.status.is_final)
             command = command_of(worker)
         finally:
@@ -103,13 +105,13 @@ async def test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt(place: 
             assert worker.wait(WAIT_MAX_S) == 0
     assert len(scores) == TRACES * len(JUDGED)
     assert {score.value for score in scores} == {str(GRADE / 5)}
-    assert {told(score, "judge_kind") for score in scores} == {"model"}
-    assert {told(score, "model") for score in scores} == {there.model}
+    assert {metadata_value(score, "judge_kind") for score in scores} == {"model"}
+    assert {metadata_value(score, "model") for score in scores} == {there.model}
     assert failed.tally.failed == TRACES * len(JUDGED)
-    assert len(there.got) == 1, "who refuses the key is asked once"
+    assert len(there.got) == 1, "after a refused key no further request is sent"
     assert there.got[0].key == KEY
-    assert "a request to a model failed" in place.log
+    assert "a request to a model failed" in installation.log
     for secret in (KEY, targets[0] + "?", "end of evidence"):
-        assert secret not in place.log
+        assert secret not in installation.log
     assert "worker" in command
     assert KEY not in command

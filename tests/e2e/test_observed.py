@@ -1,4 +1,4 @@
-"""What real processes tell of themselves: several in one scrape, and workers by their port."""
+"""Metrics and spans of real processes: shared scrapes, and the port of a worker."""
 
 import asyncio
 import re
@@ -22,10 +22,10 @@ from tests.e2e.test_commands import (
     Template,
     command,
     migrated,
-    said,
-    started,
-    stopped,
+    start_process,
+    stop,
     template,
+    wait_for_output,
 )
 from tests.support.waiting import WAIT_MAX_S, until
 
@@ -40,7 +40,7 @@ SPAN = {"name": "step", "started_at": "2026-03-01T09:00:00Z"}
 type Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def parsed(text: str) -> Samples:
+def parse(text: str) -> Samples:
     return {
         (one.name, frozenset(one.labels.items())): one.value
         for family in text_string_to_metric_families(text)
@@ -48,14 +48,14 @@ def parsed(text: str) -> Samples:
     }
 
 
-async def scraped(port: int, **headers: str) -> Samples:
+async def scrape(port: int, **headers: str) -> Samples:
     async with httpx.AsyncClient(
         timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}", headers=headers
     ) as http:
         answer = await http.get("/metrics")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    return parsed(answer.text)
+    return parse(answer.text)
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
@@ -65,10 +65,10 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 @asynccontextmanager
 async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """A `serve` on a port of its own, once it answers."""
+    """Runs `serve` on its own port; enters once it answers."""
     port = free_port()
-    process = await started({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
-    reading = asyncio.create_task(_drained(process))
+    process = await start_process({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
+    reading = asyncio.create_task(_drain(process))
     try:
         async with httpx.AsyncClient(
             timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
@@ -90,7 +90,7 @@ async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subproces
         await reading
 
 
-async def _drained(process: asyncio.subprocess.Process) -> None:
+async def _drain(process: asyncio.subprocess.Process) -> None:
     assert process.stderr
     async for _ in process.stderr:
         pass
@@ -101,7 +101,7 @@ def key(template: Template) -> str:
     return template.key
 
 
-async def sent(port: int, key: str, count: int) -> None:
+async def send_traces(port: int, key: str, count: int) -> None:
     head = {"x-api-key": key, "x-project-name": "shop"}
     async with httpx.AsyncClient(
         timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}", headers=head
@@ -113,13 +113,13 @@ async def sent(port: int, key: str, count: int) -> None:
         assert (await http.get("/traces")).status_code == 200
 
 
-async def test_one_scrape_tells_of_all_processes_that_share_a_folder(migrated, key, tmp_path):
+async def test_scrape_covers_all_processes_with_shared_folder(migrated, key, tmp_path):
     shared = {**migrated, "PANDAPROBE_METRICS_DIR": str(tmp_path / "metrics")}
     async with serving(shared) as (first, one), serving(shared) as (_, other):
-        await sent(one, key, 3)
-        await sent(other, key, 4)
+        await send_traces(one, key, 3)
+        await send_traces(other, key, 4)
         for port in (one, other):
-            seen = await scraped(port)
+            seen = await scrape(port)
             assert total(seen, "pandaprobe_ingest_requests_total", outcome="accepted") == 7
             assert total(seen, "pandaprobe_ingest_requests_total", outcome="rejected") == 2
             assert total(seen, "pandaprobe_ingest_traces_total") == 7
@@ -129,23 +129,23 @@ async def test_one_scrape_tells_of_all_processes_that_share_a_folder(migrated, k
             assert total(seen, "pandaprobe_database_connections_max") == 20
         first.kill()
         await first.wait()
-        left = await scraped(other)
-        assert total(left, "pandaprobe_ingest_traces_total") == 7  # no counter falls
-        assert total(left, "pandaprobe_database_connections_max") == 10  # gauges go with it
+        left = await scrape(other)
+        assert total(left, "pandaprobe_ingest_traces_total") == 7  # counters do not fall
+        assert total(left, "pandaprobe_database_connections_max") == 10  # its gauges are removed
         async with serving(shared) as (_, successor):
-            await sent(successor, key, 1)
-            assert total(await scraped(other), "pandaprobe_ingest_traces_total") == 8
+            await send_traces(successor, key, 1)
+            assert total(await scrape(other), "pandaprobe_ingest_traces_total") == 8
     assert {one.stem for one in (tmp_path / "metrics").glob("counter_*.db")} == {
         "counter_0",
         "counter_1",
     }
 
 
-async def test_by_default_a_process_tells_of_itself_all_that_is_listed_and_only_here(migrated, key):
+async def test_scrape_covers_listed_metrics_of_one_process_and_is_local_by_default(migrated, key):
     async with serving(migrated) as (_, port), serving(migrated) as (_, other):
-        await sent(port, key, 2)
-        assert total(await scraped(port), "pandaprobe_ingest_traces_total") == 2
-        assert total(await scraped(other), "pandaprobe_ingest_traces_total") == 0
+        await send_traces(port, key, 2)
+        assert total(await scrape(port), "pandaprobe_ingest_traces_total") == 2
+        assert total(await scrape(other), "pandaprobe_ingest_traces_total") == 0
         async with httpx.AsyncClient(
             timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
         ) as http:
@@ -156,16 +156,16 @@ async def test_by_default_a_process_tells_of_itself_all_that_is_listed_and_only_
     assert kinds == {one.name: one.kind for one in (*KEPT, *ASKED)}
 
 
-async def test_switched_off_there_is_nothing(migrated):
+async def test_disabled_metrics_are_not_served(migrated):
     off = {**migrated, "PANDAPROBE_METRICS_ENABLED": "off"}
     async with serving(off) as (_, port), httpx.AsyncClient(timeout=WAIT_MAX_S) as http:
         assert (await http.get(f"http://127.0.0.1:{port}/metrics")).status_code == 404
 
 
-async def test_a_token_opens_it_and_nothing_else_does(migrated):
+async def test_metrics_token_grants_access(migrated):
     token = "a-token-of-the-scraper"
     async with serving({**migrated, "PANDAPROBE_METRICS_TOKEN": token}) as (_, port):
-        seen = await scraped(port, authorization=f"Bearer {token}")
+        seen = await scrape(port, authorization=f"Bearer {token}")
         assert total(seen, "pandaprobe_database_up") == 1
         async with httpx.AsyncClient(
             timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
@@ -173,17 +173,18 @@ async def test_a_token_opens_it_and_nothing_else_does(migrated):
             assert (await http.get("/metrics")).status_code == 401
 
 
-async def test_spans_of_our_own_join_those_of_who_asks(migrated, key):
+async def test_request_spans_join_trace_of_caller(migrated, key):
     async with collecting() as collector:
-        told = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        settings = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         head = {"x-api-key": key, "x-project-name": "shop", "traceparent": OF_CALLER}
         async with (
-            serving(told) as (_, port),
+            serving(settings) as (_, port),
             httpx.AsyncClient(timeout=WAIT_MAX_S, headers=head) as http,
         ):
             answer = await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE)
             assert answer.status_code == 202
-            lent = {"user-agent": USER_AGENT}  # a server of ours, whose spans lead here
+            # another instance of this server, whose spans must not loop back
+            lent = {"user-agent": USER_AGENT}
             await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE, headers=lent)
     served = {one.name: one for one in collector.spans}
     assert set(served) == {"POST /traces", "group commit"}
@@ -194,14 +195,14 @@ async def test_spans_of_our_own_join_those_of_who_asks(migrated, key):
     assert attributes(served["POST /traces"].attributes)["http.response.status_code"] == 202
 
 
-async def test_spans_of_a_worker_lead_back_to_the_request_of_their_run(migrated, key):
+async def test_worker_spans_link_to_request_of_their_run(migrated, key):
     async with collecting() as collector:
-        told = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        settings = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         head = {"x-api-key": key, "x-project-name": "shop"}
-        worker = await started(told, "worker")
-        await said(worker, "waiting for work")
+        worker = await start_process(settings, "worker")
+        await wait_for_output(worker, "waiting for work")
         async with (
-            serving(told) as (_, port),
+            serving(settings) as (_, port),
             httpx.AsyncClient(
                 timeout=WAIT_MAX_S, headers=head, base_url=f"http://127.0.0.1:{port}"
             ) as http,
@@ -215,7 +216,7 @@ async def test_spans_of_a_worker_lead_back_to_the_request_of_their_run(migrated,
                 lambda: http.get(f"{path}/{run}"),
                 is_so=lambda answer: answer.json()["status"] == "COMPLETED",
             )
-        assert await stopped(worker, signal.SIGTERM) == 0
+        assert await stop(worker, signal.SIGTERM) == 0
     trace = uuid.UUID(run).bytes
     of_run = {one.name: one for one in collector.spans if one.trace_id == trace}
     assert set(of_run) == {"start run", "plan run", "evaluate target"}
@@ -226,35 +227,35 @@ async def test_spans_of_a_worker_lead_back_to_the_request_of_their_run(migrated,
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-async def test_a_worker_answers_by_its_port_and_is_seen(migrated, processes):
+async def test_worker_port_is_healthy_and_worker_is_counted(migrated, processes):
     port = free_port()
-    told = {**migrated, "PANDAPROBE_WORKER_PORT": str(port)}
-    worker = await started(told, "worker", "--processes", str(processes))
+    settings = {**migrated, "PANDAPROBE_WORKER_PORT": str(port)}
+    worker = await start_process(settings, "worker", "--processes", str(processes))
     for _ in range(processes):
-        await said(worker, "waiting for work")
+        await wait_for_output(worker, "waiting for work")
     healthy = [sys.executable, str(ROOT / "docker/healthy.py"), str(port)]
     probe = await asyncio.create_subprocess_exec(*healthy)
     assert await asyncio.wait_for(probe.wait(), WAIT_MAX_S) == 0
     name, labels = "pandaprobe_worker_rounds_total", {"round": "telling", "outcome": "done"}
-    await until(lambda: scraped(port), is_so=lambda seen: total(seen, name, **labels) == processes)
+    await until(lambda: scrape(port), is_so=lambda seen: total(seen, name, **labels) == processes)
     async with serving(migrated) as (_, api):
-        assert total(await scraped(api), "pandaprobe_workers") == processes
-        assert await stopped(worker, signal.SIGTERM) == 0
-    async with serving(migrated) as (_, api):  # who goes says so
-        assert total(await scraped(api), "pandaprobe_workers") == 0
+        assert total(await scrape(api), "pandaprobe_workers") == processes
+        assert await stop(worker, signal.SIGTERM) == 0
+    async with serving(migrated) as (_, api):  # a worker that stops signs off
+        assert total(await scrape(api), "pandaprobe_workers") == 0
 
 
-async def test_a_port_of_a_worker_that_is_taken_is_named(migrated):
-    told = {**migrated, "PANDAPROBE_WORKER_PORT": str(free_port())}
-    worker = await started(told, "worker")
-    await said(worker, "waiting for work")
-    status, _, err = await command(told, "worker")
+async def test_busy_worker_port_is_named(migrated):
+    settings = {**migrated, "PANDAPROBE_WORKER_PORT": str(free_port())}
+    worker = await start_process(settings, "worker")
+    await wait_for_output(worker, "waiting for work")
+    status, _, err = await command(settings, "worker")
     assert (status, "PANDAPROBE_WORKER_PORT" in err, "Traceback" in err) == (1, True, False)
-    assert await stopped(worker, signal.SIGTERM) == 0
+    assert await stop(worker, signal.SIGTERM) == 0
 
 
-async def test_a_folder_that_cannot_be_made_is_named(migrated, tmp_path):
+async def test_metrics_folder_that_cannot_be_created_is_named(migrated, tmp_path):
     (tmp_path / "file").write_text("")
-    told = {**migrated, "PANDAPROBE_METRICS_DIR": str(tmp_path / "file" / "metrics")}
-    status, _, err = await command(told, "serve")
+    settings = {**migrated, "PANDAPROBE_METRICS_DIR": str(tmp_path / "file" / "metrics")}
+    status, _, err = await command(settings, "serve")
     assert (status, "PANDAPROBE_METRICS_DIR" in err, "Traceback" in err) == (2, True, False)

@@ -1,4 +1,4 @@
-"""The README, done as it says: what a reader pastes works, in the order in which it stands."""
+"""Runs the README: the pasted commands work in the order of the page."""
 
 import json
 import os
@@ -21,13 +21,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def pasted(blocks: list[str]) -> list[str]:
-    """The shell blocks of a reader whose service runs: all but the one with `make`."""
+def without_make(blocks: list[str]) -> list[str]:
+    """Returns the shell blocks for a running service: all except the one with `make`."""
     return [block for block in blocks if not block.startswith("make ")]
 
 
 def environ() -> dict[str, str]:
-    """Without anything of ours: it has to come from dev.env."""
+    """Returns this environment without PANDAPROBE_ variables, which must come from dev.env."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")}
 
 
@@ -39,30 +39,30 @@ def run(command: list[str], env: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_the_shell_commands_work_one_after_the_other(dev_server):
-    commands = pasted(blocks("sh"))
+def test_shell_commands_work_in_order(dev_server):
+    commands = without_make(blocks("sh"))
     assert len(commands) == 3
     seed = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", "200"]
     run(seed, environ() | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)})
     script = "set -e\n" + "\n".join(commands).replace(".local/", f"{dev_server.folder}/")
-    said = run(["sh", "-c", script], environ())
-    assert '"task_id":' in said
-    assert '"status":"COMPLETED"' in said
-    summary = json.loads(said[said.rindex("\n[") :])
+    output = run(["sh", "-c", script], environ())
+    assert '"task_id":' in output
+    assert '"status":"COMPLETED"' in output
+    summary = json.loads(output[output.rindex("\n[") :])
     assert [one["metric_name"] for one in summary] == ["task_completion", "tool_success_rate"]
     assert all(one["success_count"] > 100 and 0 < one["avg_score"] < 1 for one in summary)
 
 
-def test_the_call_that_it_reads_back_with_works(dev_server):
+def test_read_back_call_works(dev_server):
     [path] = re.findall(r'`api "(.+?)"`', README)
-    first, trace, *_ = pasted(blocks("sh"))
+    first, trace, *_ = without_make(blocks("sh"))
     script = "\n".join(["set -e", first, trace, f'api "{path}"'])
-    said = run(["sh", "-c", script.replace(".local/", f"{dev_server.folder}/")], environ())
-    assert '"total":1,' in said
-    assert '"total_tokens":1100,"total_cost":0.0035}' in said
+    output = run(["sh", "-c", script.replace(".local/", f"{dev_server.folder}/")], environ())
+    assert '"total":1,' in output
+    assert '"total_tokens":1100,"total_cost":0.0035}' in output
 
 
-def test_the_program_works_in_that_environment(dev_server):
+def test_program_works_with_dev_env(dev_server):
     [program] = blocks("python")
     run([sys.executable, "-c", program], environ() | dev_server.environ)
     with dev_server.client() as http:
@@ -74,13 +74,13 @@ def test_the_program_works_in_that_environment(dev_server):
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
-def test_the_pages_that_it_names_are_served(dev_server, path):
+def test_named_pages_are_served(dev_server, path):
     with dev_server.client(Accept="*/*") as http:
         assert http.get(path).status_code == 200
 
 
-def test_the_commands_that_it_names_are_there(dev_server):
+def test_named_commands_exist(dev_server):
     named = sorted(set(re.findall(r"`pandaprobe-server (\w+)", README)))
     assert len(named) > 2
-    told = run([sys.executable, "-m", "entrypoints.cli", "--help"], environ())
-    assert [name for name in named if not re.search(rf"^ +{name} ", told, re.MULTILINE)] == []
+    help_text = run([sys.executable, "-m", "entrypoints.cli", "--help"], environ())
+    assert [name for name in named if not re.search(rf"^ +{name} ", help_text, re.MULTILINE)] == []

@@ -1,4 +1,4 @@
-"""The API reference in a browser: credentials, a trace sent and read back, no other host asked."""
+"""The API reference in a browser: credentials, and a trace sent and read back."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.e2e.conftest import DevServer
 
 pytestmark = pytest.mark.e2e
 
-TRACE = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"  # of the document's examples
+TRACE = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"  # from the document's examples
 POST, READ, LIST, ME = (
     f"#operations-{name}"
     for name in (
@@ -24,7 +24,7 @@ POST, READ, LIST, ME = (
 )
 
 
-def opened(page: Page, dev_server: DevServer) -> None:
+def open_docs(page: Page, dev_server: DevServer) -> None:
     page.goto(f"{dev_server.url}/docs")
     expect(page.locator(".opblock").nth(40)).to_be_attached()
 
@@ -34,7 +34,7 @@ def of_scheme(page: Page, scheme: str) -> Locator:
     return page.locator(f"[data-scheme={scheme}]")
 
 
-def with_key(page: Page, dev_server: DevServer) -> None:
+def enter_key(page: Page, dev_server: DevServer) -> None:
     of_scheme(page, "ApiKey").fill(dev_server.headers["X-API-Key"])
     of_scheme(page, "ProjectName").fill(dev_server.headers["X-Project-Name"])
     page.click("#of-key button")
@@ -42,7 +42,7 @@ def with_key(page: Page, dev_server: DevServer) -> None:
 
 
 def expect_unfolded(page: Page, call: str) -> None:
-    """Waits until a call's schemas are looked up: what is pressed before that is lost."""
+    """Waits until a call's schemas are loaded: clicks before that have no effect."""
     expect(page.locator(f"{call} .example").first).to_be_attached()
     expect(page.locator(f"{call} .execute")).to_be_visible()
 
@@ -52,29 +52,29 @@ def unfold(page: Page, call: str) -> None:
     expect_unfolded(page, call)
 
 
-def answered(page: Page, call: str) -> tuple[int, str]:
-    """The status, and all that is shown with it."""
+def read_answer(page: Page, call: str) -> tuple[int, str]:
+    """Returns the status of the answer, and the text shown with it."""
     shown = page.locator(f"{call} .live-responses-table .response")
     status = shown.locator(".response-col_status").inner_text()
     shown.scroll_into_view_if_needed()
     return int(status), shown.inner_text()
 
 
-def called(page: Page, call: str) -> tuple[int, str]:
+def call_operation(page: Page, call: str) -> tuple[int, str]:
     unfold(page, call)
     page.click(f"{call} .execute")
-    return answered(page, call)
+    return read_answer(page, call)
 
 
-def check(log: PageLog, dev_server: DevServer) -> None:
-    """It asked no other host, and the browser reported nothing."""
+def assert_no_foreign_requests(log: PageLog, dev_server: DevServer) -> None:
+    """Asserts that the page requested only the service, and that the browser logged no errors."""
     asked = [urlsplit(url) for url in log.requested if not url.startswith("data:")]
     assert {one.netloc for one in asked} == {urlsplit(dev_server.url).netloc}
     assert log.reported == []
 
 
 def tab_to(page: Page, target: Locator, presses_max: int) -> None:
-    """Presses the tabulator until `target` has the focus."""
+    """Presses the tab key until `target` has the focus."""
     for _ in range(presses_max):
         page.keyboard.press("Tab")
         if target.evaluate("one => one === document.activeElement"):
@@ -82,52 +82,50 @@ def tab_to(page: Page, target: Locator, presses_max: int) -> None:
     pytest.fail(f"{presses_max} tabulators don't lead to {target}")
 
 
-def test_a_trace_is_sent_and_read_back(
-    page: Page, page_log: PageLog, dev_server: DevServer, photographed: Callable[[str], None]
+def test_trace_is_sent_and_read_back(
+    page: Page, page_log: PageLog, dev_server: DevServer, take_screenshot: Callable[[str], None]
 ) -> None:
-    opened(page, dev_server)
-    photographed("reference")
-    with_key(page, dev_server)
-    status, shown = called(page, POST)
+    open_docs(page, dev_server)
+    take_screenshot("reference")
+    enter_key(page, dev_server)
+    status, shown = call_operation(page, POST)
     assert status == 202
     assert TRACE in shown
     assert "content-type: application/json" in shown
-    photographed("reference-sent")
-    status, shown = called(page, READ)
+    take_screenshot("reference-sent")
+    status, shown = call_operation(page, READ)
     assert status == 200
     assert '"name": "answer-question"' in shown
-    status, shown = called(page, LIST)
+    status, shown = call_operation(page, LIST)
     assert status == 200
     assert TRACE in shown
-    photographed("reference-listed")
-    check(page_log, dev_server)
+    take_screenshot("reference-listed")
+    assert_no_foreign_requests(page_log, dev_server)
 
 
-def test_a_body_can_be_changed_and_mistakes_are_shown(
+def test_body_can_be_edited_and_errors_are_shown(
     page: Page, page_log: PageLog, dev_server: DevServer
 ) -> None:
-    opened(page, dev_server)
-    with_key(page, dev_server)
+    open_docs(page, dev_server)
+    enter_key(page, dev_server)
     unfold(page, POST)
     page.locator(f"{POST} textarea").fill(json.dumps({"name": "typed"}))
     page.click(f"{POST} .execute")
-    status, shown = answered(page, POST)
+    status, shown = read_answer(page, POST)
     assert status == 422
     assert '"field": "started_at"' in shown
-    check(page_log, dev_server)
+    assert_no_foreign_requests(page_log, dev_server)
 
 
-def test_a_person_calls_with_a_token_that_is_then_forgotten(
-    page: Page, page_log: PageLog, dev_server: DevServer
-) -> None:
-    opened(page, dev_server)
+def test_token_is_used_and_forgotten(page: Page, page_log: PageLog, dev_server: DevServer) -> None:
+    open_docs(page, dev_server)
     page.click(f"{ME} .authorization__btn")
     expect(of_scheme(page, "HTTPBearer")).to_be_focused()
     asked = "fetch('/cli-login/token', {method: 'POST', referrerPolicy: 'strict-origin'})"
     token = page.evaluate(f"{asked}.then((answer) => answer.json()).then((said) => said.token)")
     page.keyboard.insert_text(f"Bearer {token}")
     page.click("#of-token button")
-    status, shown = called(page, ME)
+    status, shown = call_operation(page, ME)
     assert status == 200
     assert "dev@localhost" in shown
     page.click("#forget")
@@ -135,12 +133,12 @@ def test_a_person_calls_with_a_token_that_is_then_forgotten(
     page.click(f"{ME} .btn-clear")
     expect(page.locator(f"{ME} .live-responses-table")).to_have_count(0)
     page.click(f"{ME} .execute")
-    assert answered(page, ME)[0] == 401
-    check(page_log, dev_server)
+    assert read_answer(page, ME)[0] == 401
+    assert_no_foreign_requests(page_log, dev_server)
 
 
-def test_without_a_mouse(page: Page, page_log: PageLog, dev_server: DevServer) -> None:
-    opened(page, dev_server)
+def test_reference_works_by_keyboard(page: Page, page_log: PageLog, dev_server: DevServer) -> None:
+    open_docs(page, dev_server)
     page.keyboard.press("Tab")
     expect(page.locator(":focus")).to_have_text("Skip to the calls")
     for scheme, value in (("ApiKey", "X-API-Key"), ("ProjectName", "X-Project-Name")):
@@ -152,15 +150,15 @@ def test_without_a_mouse(page: Page, page_log: PageLog, dev_server: DevServer) -
     expect_unfolded(page, POST)
     tab_to(page, page.locator(f"{POST} .execute"), 20)
     page.keyboard.press("Enter")
-    assert answered(page, POST)[0] == 202
-    check(page_log, dev_server)
+    assert read_answer(page, POST)[0] == 202
+    assert_no_foreign_requests(page_log, dev_server)
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_nothing_is_wider_than_the_screen(page: Page, dev_server: DevServer, width: int) -> None:
+def test_page_fits_screen_width(page: Page, dev_server: DevServer, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
-    opened(page, dev_server)
-    with_key(page, dev_server)
-    called(page, POST)
-    called(page, LIST)
+    open_docs(page, dev_server)
+    enter_key(page, dev_server)
+    call_operation(page, POST)
+    call_operation(page, LIST)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

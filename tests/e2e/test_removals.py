@@ -1,4 +1,4 @@
-"""What is removed is gone for every process, and swept whatever is killed meanwhile."""
+"""Removed data is gone in every process, and swept even if workers are killed."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,14 @@ from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
-REMEMBERED_S = 1
+KEY_CACHE_S = 1
 TRACES = 6_000
 KILLS = 2
 
 
 @dataclass
 class Installation:
-    """Servers of its own, two API processes on them, and workers that are started by hand."""
+    """Servers for this module, two API processes, and workers started by tests."""
 
     environ: dict[str, str]
     ports: tuple[int, int]
@@ -51,7 +51,7 @@ class Installation:
         return child
 
     def person(self, process: int = 0) -> httpx.Client:
-        """A client of the one who owns everything here."""
+        """Returns a client of the user who owns everything here."""
         from application.use_cases import utc_now
 
         token = development_issuer(self.settings).token(
@@ -88,7 +88,7 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
         "PANDAPROBE_DATABASE_URL": database_url,
         "PANDAPROBE_REDIS_URL": redis_url,
         "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(REMEMBERED_S),
+        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(KEY_CACHE_S),
         "PANDAPROBE_LOG_LEVEL": "ERROR",
     }
     made = Installation(environ, (free_port(), free_port()))
@@ -118,28 +118,28 @@ def a_trace(name: str = "run") -> dict[str, str]:
     return {"name": name, "started_at": "2026-03-01T09:00:00Z"}
 
 
-def made_key(person: httpx.Client) -> tuple[str, str, dict[str, str]]:
-    """The organization, the id of a new key, and the headers of a program that uses it."""
+def create_key(person: httpx.Client) -> tuple[str, str, dict[str, str]]:
+    """Returns the organization's path, the id of a new key, and the headers of its client."""
     [organization] = person.get("/organizations").json()
     path = f"/organizations/{organization['id']}"
     made = person.post(f"{path}/api-keys", json={"name": "bot"}).json()
     return path, made["id"], {"X-API-Key": made["raw_key"], "X-Project-Name": "bot"}
 
 
-def test_a_removed_project_is_gone_in_every_process_at_once(installation: Installation) -> None:
+def test_removed_project_is_gone_in_every_process(installation: Installation) -> None:
     person = installation.person()
-    path, _, head = made_key(person)
+    path, _, head = create_key(person)
     here, elsewhere = (installation.client(process, **head) for process in (0, 1))
     for client in (here, elsewhere):
         assert client.post("/traces", json=a_trace()).status_code == 202
         assert client.get("/traces").json()["total"] >= 1
     [old] = [one["id"] for one in person.get(f"{path}/projects").json() if one["name"] == "bot"]
     assert person.delete(f"{path}/projects/{old}").status_code == 204
-    # The other process still knows the name; nothing of what it stands for is shown.
+    # The other process still has the name cached, but shows nothing of the project.
     assert elsewhere.get("/traces").json()["total"] == 0
     by_id = installation.person(1)
     assert by_id.get("/traces", headers={"X-Project-ID": old}).status_code == 404
-    # Nothing is accepted into what is gone: a client that repeats itself gets a new project.
+    # The removed project accepts nothing: a client that retries gets a new project.
     answers = [elsewhere.post("/traces", json=a_trace("new")) for _ in range(2)]
     assert [one.status_code for one in answers] in ([503, 202], [202, 202])
     assert all("retry-after" in one.headers for one in answers if one.status_code == 503)
@@ -149,11 +149,11 @@ def test_a_removed_project_is_gone_in_every_process_at_once(installation: Instal
     assert new != old
 
 
-def test_a_revoked_key_opens_nothing_here_at_once_and_elsewhere_soon(
+def test_revoked_key_is_refused_here_at_once_and_elsewhere_soon(
     installation: Installation,
 ) -> None:
     person = installation.person()
-    path, key, head = made_key(person)
+    path, key, head = create_key(person)
     here, elsewhere = (installation.client(process, **head) for process in (0, 1))
     assert [client.get("/traces").status_code for client in (here, elsewhere)] == [200, 200]
     assert person.delete(f"{path}/api-keys/{key}").status_code == 204
@@ -162,7 +162,7 @@ def test_a_revoked_key_opens_nothing_here_at_once_and_elsewhere_soon(
     until_while(api, lambda: elsewhere.get("/traces").status_code == 401)
 
 
-def test_killed_workers_leave_nothing_unswept(installation: Installation) -> None:
+def test_sweep_completes_although_workers_are_killed(installation: Installation) -> None:
     person = installation.person()
     [organization] = person.get("/organizations").json()
     path = f"/organizations/{organization['id']}"

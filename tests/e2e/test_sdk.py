@@ -1,4 +1,4 @@
-"""The published SDK, unchanged, against the service: what was traced reads back exactly."""
+"""The published SDK, unchanged, against the service: its traces are read back exactly."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -65,8 +65,8 @@ def agent(messages: list[dict[str, str]]) -> dict[str, Any]:
     return assistant(messages)
 
 
-def traced(sdk: pandaprobe.Client) -> dict[str, Any]:
-    """What the SDK submitted for one run of the agent."""
+def trace_agent(sdk: pandaprobe.Client) -> dict[str, Any]:
+    """Runs the agent once, and returns what the SDK submitted."""
     sent: list[dict[str, Any]] = []
     with (
         sdk.capture_traces(on_submit=sent.append),
@@ -85,8 +85,8 @@ def same_instant(ours: str | None, theirs: str | None) -> bool:
     return datetime.fromisoformat(ours) == datetime.fromisoformat(theirs)
 
 
-def test_what_the_sdk_traced_reads_back_exactly(sdk, dev_server):
-    sent = traced(sdk)
+def test_sdk_trace_is_read_back_exactly(sdk, dev_server):
+    sent = trace_agent(sdk)
     headers = dev_server.headers | {"X-Project-Name": "sdk"}
     with dev_server.client(**headers) as http:
         found = http.get(f"/traces/{sent['trace_id']}").raise_for_status().json()
@@ -114,7 +114,7 @@ def test_what_the_sdk_traced_reads_back_exactly(sdk, dev_server):
     assert (listed["total_tokens"], listed["total_cost"]) == (1100, 0.0035)
 
 
-def test_a_burst_of_traces_arrives_whole(sdk, dev_server):
+def test_burst_of_traces_arrives_completely(sdk, dev_server):
     with pandaprobe.session("burst"):
         for _ in range(60):
             agent([{"role": "user", "content": "again"}])
@@ -128,7 +128,7 @@ def test_a_burst_of_traces_arrives_whole(sdk, dev_server):
 
 @pytest.fixture(scope="module")
 def limited_server(enterable_folder) -> Iterator[DevServer]:
-    """Takes 50 traces a second, which is less than the SDK sends."""
+    """Accepts 50 traces per second, fewer than the SDK sends."""
     folder = enterable_folder / "limited"
     folder.mkdir(mode=0o755)
     server = start_dev(
@@ -142,7 +142,7 @@ def limited_server(enterable_folder) -> Iterator[DevServer]:
     server.process.wait(WAIT_MAX_S)
 
 
-def test_a_burst_beyond_the_limit_arrives_whole_too(limited_server):
+def test_burst_beyond_rate_limit_arrives_completely(limited_server):
     client = pandaprobe.Client(
         api_key=limited_server.environ["PANDAPROBE_API_KEY"],
         project_name="burst",
@@ -163,8 +163,8 @@ def test_a_burst_beyond_the_limit_arrives_whole_too(limited_server):
     assert spent.headers["ratelimit-limit"] == "50"
 
 
-def test_a_score_follows_its_trace_at_once(sdk, dev_server):
-    sent = traced(sdk)
+def test_score_sent_right_after_trace_is_stored(sdk, dev_server):
+    sent = trace_agent(sdk)
     pandaprobe.score(sent["trace_id"], "thumbs", "1", reason="👍", metadata={"a.b": 0})
     sdk.flush()
     headers = dev_server.headers | {"X-Project-Name": "sdk"}
@@ -175,8 +175,8 @@ def test_a_score_follows_its_trace_at_once(sdk, dev_server):
     assert (score["reason"], score["metadata"]) == ("👍", {"a.b": 0})
 
 
-async def test_the_sdk_evaluates_what_it_traced(sdk):
-    sent = traced(sdk)
+async def test_sdk_evaluates_its_traces(sdk):
+    sent = trace_agent(sdk)
     metrics = ["tool_success_rate", "task_completion"]
     async with PlatformClient(sdk) as platform:
         known = {one.name for one in await platform.evaluations.metrics()}

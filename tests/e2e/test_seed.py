@@ -1,4 +1,4 @@
-"""`seed` on real servers: what it says is stored is stored, also where it is stopped."""
+"""`seed` on real servers: it reports what it stored, also when it is stopped."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ type Environment = dict[str, str]
 
 @pytest.fixture
 def environ(postgres_url: str, redis_url: str, pool: Pool, tmp_path: Path) -> Environment:
-    """Of a developer; `pool` has seen to it that the database is migrated."""
+    """A developer's environment; requesting `pool` ensures that the database is migrated."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PANDAPROBE_")}
     return {
         **inherited,
@@ -41,7 +41,7 @@ def environ(postgres_url: str, redis_url: str, pool: Pool, tmp_path: Path) -> En
     }
 
 
-async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.Process:
+async def start_seed(environ: Environment, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "entrypoints.cli", "seed", "--until", UNTIL, *arguments),
@@ -52,13 +52,13 @@ async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.P
     )
 
 
-async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+async def wait_ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
     out, err = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode, out.decode(), err.decode()
 
 
-async def stored(pool: Pool, project: str) -> tuple[int, int]:
-    """Traces and spans of the project of this name."""
+async def count_stored(pool: Pool, project: str) -> tuple[int, int]:
+    """Counts the traces and spans of the project with this name."""
     row = await pool.fetchrow(
         "SELECT count(DISTINCT (t.project_id, t.trace_id)), count(s.span_id) FROM traces t "
         "JOIN projects p ON p.id = t.project_id LEFT JOIN spans s USING (project_id, trace_id) "
@@ -69,20 +69,20 @@ async def stored(pool: Pool, project: str) -> tuple[int, int]:
     return row[0], row[1]
 
 
-async def test_the_same_command_twice_stores_the_same_traces_once(environ, pool):
+async def test_repeated_seed_stores_same_traces_once(environ, pool):
     name = f"seeded-{uuid.uuid4().hex}"
     wanted = Recipe(traces=300, seed=7, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
     made = list(synthetic_traces(wanted))
     spans = sum(len(trace.spans) for trace in made)
     for _ in range(2):
-        run = await started(
+        run = await start_seed(
             environ, "--traces", "300", "--seed", "7", "--days", "2", "--project", name
         )
-        status, out, err = await ended(run)
+        status, out, err = await wait_ended(run)
         assert status == 0, err
         assert out.startswith(f"300 traces with {spans:,} spans stored in project {name} in ")
         assert "300/300 100 %" in err
-        assert await stored(pool, name) == (300, spans)
+        assert await count_stored(pool, name) == (300, spans)
     project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
     async with root.ports(read_settings(environ)) as ports:
         for trace in made[::100]:
@@ -92,24 +92,24 @@ async def test_the_same_command_twice_stores_the_same_traces_once(environ, pool)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_what_was_stored_before_it_was_stopped_is_counted(environ, pool, number):
+async def test_stopped_seed_reports_stored_traces(environ, pool, number):
     name = f"seeded-{uuid.uuid4().hex}"
-    run = await started(environ, "--traces", "1000000", "--project", name)
+    run = await start_seed(environ, "--traces", "1000000", "--project", name)
     async with in_time():
-        while await stored(pool, name) == (0, 0):
+        while await count_stored(pool, name) == (0, 0):
             assert run.returncode is None
             await asyncio.sleep(0.05)
     run.send_signal(number)
-    status, out, err = await ended(run)
+    status, out, err = await wait_ended(run)
     assert status == 130, err
-    told = re.match(r"stopped: ([\d,]+) of 1,000,000 traces with ([\d,]+) spans", out)
-    assert told, out
-    assert await stored(pool, name) == tuple(int(n.replace(",", "")) for n in told.groups())
+    report = re.match(r"stopped: ([\d,]+) of 1,000,000 traces with ([\d,]+) spans", out)
+    assert report, out
+    assert await count_stored(pool, name) == tuple(int(n.replace(",", "")) for n in report.groups())
     assert "Traceback" not in err
 
 
-async def test_an_organization_that_is_not_there_is_told(environ):
+async def test_unknown_organization_is_reported(environ):
     arguments = ("--traces", "5", "--organization", str(uuid.uuid4()))
-    status, out, err = await ended(await started(environ, *arguments))
+    status, out, err = await wait_ended(await start_seed(environ, *arguments))
     assert (status, out) == (1, "")
     assert "not found" in err.lower()

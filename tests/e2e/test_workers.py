@@ -1,6 +1,6 @@
-"""Workers as processes: whatever becomes of them, and of Redis, a run is done, and done once.
+"""Workers as processes: a run completes exactly once, whatever fails among workers and Redis.
 
-Their clocks are hasty (hasty_worker.py), so that a lease runs out while somebody watches.
+The workers use a fast clock (short_lease_worker.py), so that leases expire during a test.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
 from tests.support.builders.values import span, trace
-from tests.support.fakes.short_lease_worker import hasty_clock
+from tests.support.fakes.short_lease_worker import fast_clock
 from tests.support.fixtures.monitors import a_monitor
 from tests.support.fixtures.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, until
@@ -41,13 +41,13 @@ pytestmark = pytest.mark.e2e
 
 JUDGED = ("task_completion", "tool_correctness", "step_efficiency")
 MEASURED = ("trace_success", "tool_success_rate", "tool_loop", "trace_hygiene")
-HASTE = 20  # a lease of two minutes takes six seconds, a message counts as lost after three
-AT_ONCE = 4  # targets of a worker
+SPEEDUP = 20  # a lease of two minutes lasts six seconds, a job counts as lost after three
+AT_ONCE = 4  # concurrent targets per worker
 
 
 @dataclass
 class Workers:
-    """Servers of its own, and worker processes that are started by hand."""
+    """Servers for this module, and worker processes started by tests."""
 
     folder: Path
     environ: dict[str, str]
@@ -68,7 +68,7 @@ class Workers:
         return (self.folder / "workers.log").read_text()
 
     def start(self, answer_s: float = 0.1) -> subprocess.Popen[bytes]:
-        arguments = (str(self.epoch_s), str(HASTE), str(answer_s), str(self.asked))
+        arguments = (str(self.epoch_s), str(SPEEDUP), str(answer_s), str(self.asked))
         with (self.folder / "workers.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.fakes.short_lease_worker", *arguments],
@@ -93,7 +93,7 @@ class Workers:
     @asynccontextmanager
     async def ports(self) -> AsyncIterator[Ports]:
         async with root.ports(self.settings) as ports:
-            yield replace(ports, clock=hasty_clock(self.epoch_s, HASTE))
+            yield replace(ports, clock=fast_clock(self.epoch_s, SPEEDUP))
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,8 @@ def workers(servers: Workers) -> Iterator[Workers]:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """A run that is under way."""
+class RunUnderWay:
+    """A run under way."""
 
     ports: Ports
     run: EvalRun
@@ -140,11 +140,11 @@ class Watched:
         progress: RunProgress = await until(self.progress, is_so)
         return progress
 
-    async def evaluated(self, count: int) -> RunProgress:
+    async def wait_evaluated(self, count: int) -> RunProgress:
         return await self.until(lambda one: one.tally.evaluated >= count)
 
-    async def completed(self) -> RunProgress:
-        """Nothing of it is open or failed then."""
+    async def wait_completed(self) -> RunProgress:
+        """Waits for the end, and asserts that nothing is open or failed."""
         progress = await self.until(lambda one: one.run.status.is_final)
         pairs = self.run.targets * len(self.run.metrics)
         assert progress.run.status is RunStatus.COMPLETED
@@ -156,8 +156,8 @@ class Watched:
     async def scores(self) -> Sequence[TraceScore]:
         return await self.ports.evaluation.trace_scores.of_run(self.run.project_id, self.run.id)
 
-    async def scored(self) -> set[tuple[str, str]]:
-        """The pairs whose score is written: metric and task."""
+    async def scored_pairs(self) -> set[tuple[str, str]]:
+        """Returns the pairs with a stored score: metric and task."""
         done = [one for one in await self.scores() if one.outcome is ScoreOutcome.SCORED]
         return {(one.name, task_of(one.trace_id)) for one in done}
 
@@ -166,8 +166,8 @@ def task_of(target: object) -> str:
     return f"What about {target}?"
 
 
-async def stored_traces(ports: Ports, project: ProjectId, count: int) -> list[str]:
-    """Traces whose evidence differs, each with what every metric needs; their ids."""
+async def put_traces(ports: Ports, project: ProjectId, count: int) -> list[str]:
+    """Stores traces with different evidence for every metric; returns their ids."""
     made = []
     for _ in range(count):
         one = trace(span(kind="TOOL", name="look", input=b'{"a": 1}', output=b'"found"'))
@@ -177,13 +177,13 @@ async def stored_traces(ports: Ports, project: ProjectId, count: int) -> list[st
     return [str(one.id) for one in made]
 
 
-async def started(
+async def start_run(
     ports: Ports,
     project: ProjectId,
     targets: Sequence[str],
     metrics: Sequence[str] = JUDGED,
     model: str = "openai/gpt-5-mini",
-) -> Watched:
+) -> RunUnderWay:
     run = EvalRun(
         id=RunId(uuid.uuid4()),
         project_id=project,
@@ -195,11 +195,11 @@ async def started(
     )
     await ports.evaluation.runs.create(run, [WorkItem(one, run.metrics) for one in targets])
     await ports.evaluation.jobs.send(PlanRunJob(project, run.id))
-    return Watched(ports, run)
+    return RunUnderWay(ports, run)
 
 
-def questions(workers: Workers) -> Counter[tuple[str, str]]:
-    """How often each was asked: metric and task."""
+def count_questions(workers: Workers) -> Counter[tuple[str, str]]:
+    """Counts how often each question was asked, by metric and task."""
     lines = workers.asked.read_text().splitlines()
     return Counter((name, task) for name, _, task in (line.partition("\t") for line in lines))
 
@@ -208,34 +208,34 @@ def a_project() -> ProjectId:
     return ProjectId(uuid.uuid4())
 
 
-# --- a run ---------------------------------------------------------------------------------------
+# --- one run -------------------------------------------------------------------------------------
 
 
-async def test_a_run_is_done_by_two_workers_and_each_pair_judged_once(workers: Workers) -> None:
+async def test_two_workers_complete_run_and_judge_each_pair_once(workers: Workers) -> None:
     for _ in range(2):
         workers.start()
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 30)
-        watched = await started(ports, project, targets)
-        await watched.completed()
-        assert await watched.scored() == questions(workers).keys()
-    assert set(questions(workers).values()) == {1}
-    assert len(questions(workers)) == 30 * len(JUDGED)
+        targets = await put_traces(ports, project := a_project(), 30)
+        run_under_way = await start_run(ports, project, targets)
+        await run_under_way.wait_completed()
+        assert await run_under_way.scored_pairs() == count_questions(workers).keys()
+    assert set(count_questions(workers).values()) == {1}
+    assert len(count_questions(workers)) == 30 * len(JUDGED)
 
 
-async def test_a_killed_worker_leaves_what_another_resumes(workers: Workers) -> None:
-    """A pair that was finished isn't judged again; one that was under way is, once."""
+async def test_another_worker_resumes_after_kill(workers: Workers) -> None:
+    """Finished pairs are not judged again; pairs under way are judged once more."""
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 30)
+        targets = await put_traces(ports, project := a_project(), 30)
         first = workers.start(answer_s=0.3)
-        watched = await started(ports, project, targets)
-        await watched.evaluated(8)
+        run_under_way = await start_run(ports, project, targets)
+        await run_under_way.wait_evaluated(8)
         workers.kill(first)
-        done, before = await watched.scored(), questions(workers)
+        done, before = await run_under_way.scored_pairs(), count_questions(workers)
         assert 8 * len(JUDGED) <= len(done) < 30 * len(JUDGED)
         workers.start(answer_s=0.05)
-        await watched.completed()
-        after = questions(workers) - before
+        await run_under_way.wait_completed()
+        after = count_questions(workers) - before
     assert not done & after.keys()
     assert max(after.values()) == 1
     again = before.keys() & after.keys()
@@ -243,115 +243,115 @@ async def test_a_killed_worker_leaves_what_another_resumes(workers: Workers) -> 
     assert before.keys() | after.keys() == {(m, task_of(t)) for m in JUDGED for t in targets}
 
 
-async def test_workers_that_are_killed_again_and_again_get_it_done(workers: Workers) -> None:
+async def test_run_completes_although_workers_are_killed_repeatedly(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 30)
-        watched = await started(ports, project, targets)
+        targets = await put_traces(ports, project := a_project(), 30)
+        run_under_way = await start_run(ports, project, targets)
         workers.start(answer_s=0.1)
         for count in (5, 10, 15):
-            await watched.evaluated(count)
+            await run_under_way.wait_evaluated(count)
             workers.kill(workers.children[-1])
             workers.start(answer_s=0.1)
-        await watched.completed()
-    assert max(questions(workers).values()) <= 4
+        await run_under_way.wait_completed()
+    assert max(count_questions(workers).values()) <= 4
 
 
-async def test_a_worker_that_is_told_to_stop_finishes_what_it_does(workers: Workers) -> None:
+async def test_worker_finishes_its_targets_on_sigterm(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 30)
-        watched = await started(ports, project, targets)
+        targets = await put_traces(ports, project := a_project(), 30)
+        run_under_way = await start_run(ports, project, targets)
         first = workers.start(answer_s=0.4)
-        await watched.evaluated(8)
+        await run_under_way.wait_evaluated(8)
         first.send_signal(signal.SIGTERM)
         assert first.wait(WAIT_MAX_S) == 0
-        assert await watched.scored() == questions(workers).keys()
+        assert await run_under_way.scored_pairs() == count_questions(workers).keys()
         workers.start(answer_s=0.05)
-        await watched.completed()
-    assert set(questions(workers).values()) == {1}
+        await run_under_way.wait_completed()
+    assert set(count_questions(workers).values()) == {1}
 
 
 # --- Redis ---------------------------------------------------------------------------------------
 
 
-async def test_redis_that_forgets_everything_costs_nothing_but_time(workers: Workers) -> None:
+async def test_flushed_redis_only_delays_the_run(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 30)
+        targets = await put_traces(ports, project := a_project(), 30)
         workers.start(answer_s=0.2)
-        watched = await started(ports, project, targets)
-        await watched.evaluated(8)
+        run_under_way = await start_run(ports, project, targets)
+        await run_under_way.wait_evaluated(8)
         workers.valkey.flush()
-        await watched.completed()
-    assert set(questions(workers).values()) == {1}
+        await run_under_way.wait_completed()
+    assert set(count_questions(workers).values()) == {1}
 
 
-async def test_without_redis_workers_find_their_work_and_go_on_with_it(workers: Workers) -> None:
+async def test_workers_find_work_without_redis(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 30)
+        targets = await put_traces(ports, project := a_project(), 30)
         workers.start(answer_s=0.05)
-        watched = await started(ports, project, targets)
-        await watched.evaluated(5)
+        run_under_way = await start_run(ports, project, targets)
+        await run_under_way.wait_evaluated(5)
         workers.valkey.kill()
         try:
-            late = await started(ports, project, targets[:5], MEASURED)
-            await watched.completed()
-            await late.completed()
+            late = await start_run(ports, project, targets[:5], MEASURED)
+            await run_under_way.wait_completed()
+            await late.wait_completed()
         finally:
             workers.valkey.start_again()
-        await (await started(ports, project, targets[:5], MEASURED)).completed()
-    assert max(questions(workers).values()) == 1
+        await (await start_run(ports, project, targets[:5], MEASURED)).wait_completed()
+    assert max(count_questions(workers).values()) == 1
     assert "Traceback" not in workers.log
 
 
-async def test_a_worker_may_be_there_before_redis(workers: Workers) -> None:
+async def test_worker_may_start_before_redis(workers: Workers) -> None:
     workers.valkey.kill()
     workers.start()
     async with workers.ports() as ports:
         try:
-            targets = await stored_traces(ports, project := a_project(), 3)
-            watched = await started(ports, project, targets)
-            await watched.completed()
-            assert await watched.scored() == questions(workers).keys()
+            targets = await put_traces(ports, project := a_project(), 3)
+            run_under_way = await start_run(ports, project, targets)
+            await run_under_way.wait_completed()
+            assert await run_under_way.scored_pairs() == count_questions(workers).keys()
         finally:
             workers.valkey.start_again()
 
 
 # --- monitors ------------------------------------------------------------------------------------
 
-LEADERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
-MAKE_DUE = """
+COUNT_LEADERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+MAKE_MONITOR_DUE = """
 UPDATE monitors SET next_run_at = now() - interval '1 hour' WHERE project_id = $1 AND id = $2
 """
 
 
-async def test_where_the_leader_is_killed_another_worker_fires_a_monitor(workers: Workers) -> None:
+async def test_another_worker_fires_monitors_after_leader_is_killed(workers: Workers) -> None:
     leader = workers.start()
     database = await asyncpg.connect(workers.settings.database_url)
     async with workers.ports() as ports:
         try:
             monitors = ports.evaluation.monitors
             await until(
-                lambda: database.fetchval(LEADERS, LEADER_APPLICATION_NAME),
+                lambda: database.fetchval(COUNT_LEADERS, LEADER_APPLICATION_NAME),
                 lambda count: count == 1,
             )
             other = workers.start()
-            targets = await stored_traces(ports, project := a_project(), 3)
+            targets = await put_traces(ports, project := a_project(), 3)
             later = ports.clock() + timedelta(days=400)
-            said = {"only_if_changed": False, "metrics": MEASURED, "next_run_at": later}
-            made = await monitors.create(a_monitor(project, cadence="weekly", **said))
+            fields = {"only_if_changed": False, "metrics": MEASURED, "next_run_at": later}
+            made = await monitors.create(a_monitor(project, cadence="weekly", **fields))
             for leaders_left in (1, 0):
-                await database.execute(MAKE_DUE, project, made.id)
+                await database.execute(MAKE_MONITOR_DUE, project, made.id)
                 runs = await until(
                     lambda: monitors.runs(project, made.id, PageRequest()),
                     lambda page, due=2 - leaders_left: page.total == due,
                 )
                 if leaders_left:
                     workers.kill(leader)
-            watched = Watched(ports, runs.items[0].run)
-            await watched.completed()
-            assert {str(one.trace_id) for one in await watched.scores()} == set(targets)
+            run_under_way = RunUnderWay(ports, runs.items[0].run)
+            await run_under_way.wait_completed()
+            assert {str(one.trace_id) for one in await run_under_way.scores()} == set(targets)
             assert other.poll() is None
             known = await monitors.get(project, made.id)
-            assert known.last_run_id == watched.run.id
+            assert known.last_run_id == run_under_way.run.id
             assert known.next_run_at > ports.clock()
         finally:
             await database.close()
@@ -360,9 +360,9 @@ async def test_where_the_leader_is_killed_another_worker_fires_a_monitor(workers
 # --- others --------------------------------------------------------------------------------------
 
 
-async def test_messages_that_name_nothing_are_dropped(workers: Workers) -> None:
+async def test_jobs_that_name_nothing_are_dropped(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 3)
+        targets = await put_traces(ports, project := a_project(), 3)
         nothing = RunId(uuid.uuid4())
         await ports.evaluation.jobs.send(
             PlanRunJob(project, nothing),
@@ -370,22 +370,24 @@ async def test_messages_that_name_nothing_are_dropped(workers: Workers) -> None:
             EvaluateTargetJob(project, nothing, "no id", asks_judge=True),
         )
         workers.start()
-        watched = await started(ports, project, targets)
-        await watched.completed()
-        await ports.evaluation.jobs.send(  # of another project, and what is done already
-            PlanRunJob(a_project(), watched.run.id),
-            EvaluateTargetJob(a_project(), watched.run.id, targets[0], asks_judge=True),
-            EvaluateTargetJob(project, watched.run.id, targets[0], asks_judge=True),
+        run_under_way = await start_run(ports, project, targets)
+        await run_under_way.wait_completed()
+        await ports.evaluation.jobs.send(  # of another project, and done already
+            PlanRunJob(a_project(), run_under_way.run.id),
+            EvaluateTargetJob(a_project(), run_under_way.run.id, targets[0], asks_judge=True),
+            EvaluateTargetJob(project, run_under_way.run.id, targets[0], asks_judge=True),
         )
-        await (await started(ports, project, targets)).completed()
-    assert len(questions(workers)) == 3 * len(JUDGED)
-    assert set(questions(workers).values()) == {1}  # though by two runs: it is remembered
+        await (await start_run(ports, project, targets)).wait_completed()
+    assert len(count_questions(workers)) == 3 * len(JUDGED)
+    assert set(count_questions(workers).values()) == {
+        1
+    }  # although in two runs: verdicts are cached
 
 
-async def test_a_large_run_does_not_hold_up_a_small_one_of_another_project(
+async def test_large_run_does_not_delay_small_run_of_another_project(
     workers: Workers,
 ) -> None:
-    """Ten targets are done while ten thousand of somebody else are under way."""
+    """Ten targets complete while another project's ten thousand are under way."""
     async with workers.ports() as ports:
         recipe = Recipe(traces=10_000, seed=1, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
         large, small = a_project(), a_project()
@@ -394,10 +396,10 @@ async def test_a_large_run_does_not_hold_up_a_small_one_of_another_project(
             await asyncio.gather(*(ports.traces.put(large, one) for one in some))
             targets += [str(one.id) for one in some]
         workers.start()
-        first = await started(ports, large, targets, MEASURED)
-        await first.evaluated(20)
-        other = await started(ports, small, await stored_traces(ports, small, 10), MEASURED)
-        await other.completed()
+        first = await start_run(ports, large, targets, MEASURED)
+        await first.wait_evaluated(20)
+        other = await start_run(ports, small, await put_traces(ports, small, 10), MEASURED)
+        await other.wait_completed()
         progress = await first.progress()
         assert progress.run.status is RunStatus.RUNNING
         assert progress.tally.evaluated < 9_000
@@ -410,22 +412,22 @@ def batches(items: Iterator[object], size: int) -> Iterator[list]:
     return (list(some) for some in batched(items, size))
 
 
-async def test_a_fault_that_always_comes_ends_in_dead_letters(workers: Workers) -> None:
-    """A target whose row can't be measured is given up after a few leases, and the run ends."""
+async def test_target_that_always_fails_becomes_dead(workers: Workers) -> None:
+    """A target that cannot be measured is given up after a few leases, and the run ends."""
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 2)
-        watched = await started(ports, project, targets)
+        targets = await put_traces(ports, project := a_project(), 2)
+        run_under_way = await start_run(ports, project, targets)
         connection = await asyncpg.connect(workers.environ["PANDAPROBE_DATABASE_URL"])
         try:
             await connection.execute(
                 "UPDATE eval_jobs SET attempts = 5 WHERE run_id = $1 AND target = $2",
-                watched.run.id,
+                run_under_way.run.id,
                 targets[0],
             )
         finally:
             await connection.close()
         workers.start()
-        progress = await watched.until(lambda one: one.run.status.is_final)
+        progress = await run_under_way.until(lambda one: one.run.status.is_final)
     assert progress.run.status is RunStatus.COMPLETED
     assert progress.tally.failed == len(JUDGED)
     assert progress.tally.codes == {"internal": len(JUDGED)}

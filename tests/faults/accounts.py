@@ -1,4 +1,4 @@
-"""Whether what was acknowledged is there: exactly once, whole, and counted right."""
+"""Asserts that every acknowledged trace is stored once, completely, and counted correctly."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
@@ -14,8 +14,8 @@ from tests.faults.clients import PAYLOAD, Load, Sent
 from tests.support.fixtures.data_plane import assert_rolled_up, over_postgres
 
 PAGE: Final = 200
-SHOWN: Final = 100  # of a flood
-SPANS_OF_TRACES: Final = """
+SAMPLED: Final = 100  # traces of a flood that are read back
+SELECT_SPAN_COUNTS: Final = """
 SELECT trace_id, (SELECT count(*) FROM spans WHERE (project_id, trace_id) = (p.id, t.trace_id)) AS
   spans
 FROM traces t JOIN projects p ON p.id = t.project_id WHERE p.name = $1
@@ -23,10 +23,10 @@ FROM traces t JOIN projects p ON p.id = t.project_id WHERE p.name = $1
 
 
 async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> None:
-    """Reads everything back through the API; the roll-ups of `recounted` projects from the store.
+    """Reads everything back through the API, and recounts the roll-ups of `recounted` projects.
 
-    What was accepted is there once, with all its spans. What was not may be there, but whole; and
-    nothing else is.
+    An accepted trace is stored once, with all its spans. A trace that was not accepted may be
+    stored, but then completely; and no other trace is stored.
     """
     assert not load.unexpected, load.outcomes
     assert load.accepted, load.outcomes
@@ -36,20 +36,23 @@ async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> Non
     async with httpx.AsyncClient(base_url=load.url, timeout=30) as http:
         for name, traces in projects.items():
             await _assert_project(http, load.headers(name), traces)
-    await _assert_counted(settings, sorted(projects)[:: max(1, len(projects) // recounted)])
+    await _assert_roll_ups(settings, sorted(projects)[:: max(1, len(projects) // recounted)])
 
 
 async def assert_flood_kept(
     url: str, headers: Mapping[str, str], settings: Settings, accepted: Collection[str]
 ) -> None:
-    """As `assert_kept`, for more traces of one project than could be read back one by one.
+    """Like `assert_kept`, for too many traces of one project to read back one by one.
 
-    Each has one span.
+    Each trace has one span.
     """
     name = headers["X-Project-Name"]
     async with open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool:
         stored = Counter(
-            {str(row["trace_id"]): row["spans"] for row in await pool.fetch(SPANS_OF_TRACES, name)}
+            {
+                str(row["trace_id"]): row["spans"]
+                for row in await pool.fetch(SELECT_SPAN_COUNTS, name)
+            }
         )
     assert len(set(accepted)) == len(accepted)
     missing = set(accepted) - set(stored)
@@ -58,7 +61,7 @@ async def assert_flood_kept(
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         listed = (await http.get("/traces", headers=headers)).json()
         assert listed["total"] == len(stored)
-        for trace in list(accepted)[:: max(1, len(accepted) // SHOWN)]:
+        for trace in list(accepted)[:: max(1, len(accepted) // SAMPLED)]:
             found = (await http.get(f"/traces/{trace}", headers=headers)).json()
             assert len(found["spans"]) == 1
 
@@ -86,7 +89,7 @@ async def _assert_project(
         assert (item["span_count"], item["total_tokens"]) == (len(spans), len(spans))
 
 
-async def _assert_counted(settings: Settings, names: list[str]) -> None:
+async def _assert_roll_ups(settings: Settings, names: list[str]) -> None:
     async with (
         open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool,
         over_postgres(pool) as plane,

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, so that a test can kill and wait while clients go on."""
+"""An event loop in a thread of its own, so that a test can kill processes and wait meanwhile."""
 
 import asyncio
 import threading
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Background:
-    """Runs coroutines beside the main thread, which starts and ends processes meanwhile.
+    """Runs coroutines in a second thread, while the main thread starts and ends processes.
 
-    The kernel ends a server with the *thread* that started it: that has to be the main one.
+    It has to be the main thread that starts a server: the kernel ends the server with that thread.
     """
 
     def __init__(self) -> None:
@@ -26,13 +26,13 @@ class Background:
         return self.start(coroutine).result(within_s)
 
     def close(self) -> None:
-        async def cancelled() -> None:
+        async def cancel_all() -> None:
             left = asyncio.all_tasks() - {asyncio.current_task()}
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-        self.run(cancelled())
+        self.run(cancel_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()

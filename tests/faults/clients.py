@@ -1,4 +1,4 @@
-"""Clients that behave as the SDK does: what they sent, and what they were told became of it."""
+"""Clients that behave as the SDK does, and record what they sent and which answers they got."""
 
 import asyncio
 import random
@@ -12,33 +12,34 @@ from typing import Final
 import httpx
 
 RETRIED: Final = frozenset({429, 500, 502, 503, 504})
-RETRY_AFTER_S: Final = (0.5, 1.0, 2.0)  # or what the answer asks for; then it is dropped
+# unless the answer has Retry-After; after the last attempt the trace is dropped
+RETRY_AFTER_S: Final = (0.5, 1.0, 2.0)
 TIMEOUT: Final = httpx.Timeout(connect=5, read=30, write=10, pool=30)
-PROJECT_MAX: Final = 100  # traces of one project: few enough to be recounted in one page
+PROJECT_MAX: Final = 100  # traces of one project: few enough to recount in one page
 SPANS: Final = 3
-PACE_S: Final = 0.02  # between two traces of a client: agents that work, no flood
+PACE_S: Final = 0.02  # between two traces of a client: working agents, no flood
 STARTED_AT: Final = "2026-03-01T09:00:00Z"
 PAYLOAD: Final = "x" * 900
-NO_ADVICE: Final = "503 without Retry-After"
+NO_RETRY_AFTER: Final = "503 without Retry-After"
 
 
 @dataclass
 class Sent:
-    """One trace on its way; `spans` grows where a part is sent later."""
+    """One trace that is being sent; `spans` grows when a part is sent later."""
 
     project: str
     number: int
     spans: set[str]
-    late: set[str] = field(default_factory=set)  # sent after, and not known to be accepted
+    late: set[str] = field(default_factory=set)  # sent afterwards, and not known to be accepted
     accepted: bool = False
 
 
 @dataclass
 class Load:
-    """A number of clients under way at once, each with its own projects.
+    """Several clients that send concurrently, each to its own projects.
 
-    `headers` gives those of a project by its name. Every other trace is sent twice, as by a
-    client that lost an answer; every third one gets one more span in a request of its own.
+    `headers` returns the headers for a project's name. Every other trace is sent twice, as by a
+    client that lost an answer; every third one gets another span in a separate request.
     """
 
     url: str
@@ -54,31 +55,31 @@ class Load:
 
     @property
     def accepted(self) -> int:
-        """Answers of 2xx; a trace that is sent twice counts twice."""
+        """Counts answers of 2xx; a trace that is sent twice counts twice."""
         return self.outcomes[202] + self.outcomes[201]
 
     @property
     def unexpected(self) -> set[object]:
-        """Answers that no fault excuses: of what was sent none is wrong, none too much."""
-        told = {one for one in self.outcomes if isinstance(one, int) or one == NO_ADVICE}
-        return told - {201, 202, 503}
+        """Returns answers that no fault excuses: all requests are valid and within the limits."""
+        statuses = {one for one in self.outcomes if isinstance(one, int) or one == NO_RETRY_AFTER}
+        return statuses - {201, 202, 503}
 
     async def run(self) -> None:
-        """Until `running` is taken back, and what is under way then has ended."""
+        """Sends until `running` is False, and waits for the requests under way."""
         await asyncio.gather(*(self._client(n) for n in range(self.clients)))
 
     async def _client(self, number: int) -> None:
-        chance = random.Random(self.seed * 1_000 + number)
+        rng = random.Random(self.seed * 1_000 + number)
         async with httpx.AsyncClient(base_url=self.url, timeout=TIMEOUT) as http:
             count = 0
             while self.running:
                 project = f"load-{self.seed}-{number}-{count // PROJECT_MAX}"
-                await self._one(http, project, count, chance)
+                await self._send_trace(http, project, count, rng)
                 count += 1
-                await asyncio.sleep(self.pace_s * 2 * chance.random())
+                await asyncio.sleep(self.pace_s * 2 * rng.random())
 
-    async def _one(
-        self, http: httpx.AsyncClient, project: str, number: int, chance: random.Random
+    async def _send_trace(
+        self, http: httpx.AsyncClient, project: str, number: int, rng: random.Random
     ) -> None:
         trace, spans = str(uuid.uuid4()), [str(uuid.uuid4()) for _ in range(SPANS)]
         self.sent[trace] = sent = Sent(project, number, set(spans))
@@ -91,19 +92,19 @@ class Load:
             "input": {"number": number},
             "spans": [a_span(id_) for id_ in spans],
         }
-        for _ in range(1 + chance.randrange(2)):
-            sent.accepted |= await self._delivered(http, project, "/traces", body)
+        for _ in range(1 + rng.randrange(2)):
+            sent.accepted |= await self._deliver(http, project, "/traces", body)
         if sent.accepted and number % 3 == 0:
             id_ = str(uuid.uuid4())
             sent.late.add(id_)
-            if await self._delivered(http, project, f"/traces/{trace}/spans", [a_span(id_)]):
+            if await self._deliver(http, project, f"/traces/{trace}/spans", [a_span(id_)]):
                 sent.late.remove(id_)
                 sent.spans.add(id_)
 
-    async def _delivered(
+    async def _deliver(
         self, http: httpx.AsyncClient, project: str, path: str, body: object
     ) -> bool:
-        """Sends it as often as the SDK would; whether it was accepted."""
+        """Sends as often as the SDK would; returns whether it was accepted."""
         headers = {**self.headers(project), "X-Request-ID": uuid.uuid4().hex}
         for planned_s in (*RETRY_AFTER_S, None):
             wait_s, begin = planned_s, time.monotonic()
@@ -118,7 +119,7 @@ class Load:
                 if answer.status_code not in RETRIED:
                     break
                 if answer.status_code == 503 and "Retry-After" not in answer.headers:
-                    self.outcomes[NO_ADVICE] += 1
+                    self.outcomes[NO_RETRY_AFTER] += 1
                 if wait_s is not None:
                     wait_s = float(answer.headers.get("Retry-After", wait_s))
             finally:

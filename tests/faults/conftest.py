@@ -1,4 +1,4 @@
-"""One installation for all tests that hurt no network or disk, and clients that go on meanwhile."""
+"""One installation shared by fault tests, except those of network and disks, and its clients."""
 
 import itertools
 import uuid
@@ -14,16 +14,16 @@ from tests.faults.background import Background, background
 from tests.faults.clients import PACE_S, Load
 from tests.faults.stack import READY_AGAIN_MAX_S, Stack, until
 
-END_MAX_S: Final = 120.0  # for the last tries of clients
+END_MAX_S: Final = 120.0  # for the clients' last attempts
 MORE_MAX_S: Final = 60.0
-REFUSED_MAX_S: Final = 20.0  # what is left free here and there is used up by then
+REFUSED_MAX_S: Final = 20.0  # by then the space that was still free is used up
 SEEDS: Final = itertools.count(1)
 
 type Loading = Callable[..., AbstractContextManager[Load]]
 
 
 @pytest.fixture(scope="session")
-def beside() -> Iterator[Background]:
+def background_loop() -> Iterator[Background]:
     with background() as running:
         yield running
 
@@ -38,36 +38,36 @@ def stack(servers_folder: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def loading(stack: Stack, beside: Background) -> Loading:
-    """Load for the length of a block; after it everything is accounted for."""
+def loading(stack: Stack, background_loop: Background) -> Loading:
+    """Sends load during a block; afterwards asserts that every acknowledged trace is stored."""
 
     @contextmanager
     def loading(clients: int = 8, pace_s: float = PACE_S, url: str | None = None) -> Iterator[Load]:
         stack.revive()  # after a test that failed
         load = Load(url or stack.url, stack.headers, clients, pace_s, seed=next(SEEDS))
-        with running(load, beside):
+        with running(load, background_loop):
             yield load
         load.url = stack.url
-        beside.run(assert_kept(load, stack.settings), END_MAX_S)
+        background_loop.run(assert_kept(load, stack.settings), END_MAX_S)
 
     return loading
 
 
 @contextmanager
-def running(load: Load, beside: Background) -> Iterator[None]:
-    """Its clients are under way in the block, and have ended after it."""
-    under_way = beside.start(load.run())
+def running(load: Load, background_loop: Background) -> Iterator[None]:
+    """Runs the load's clients during the block, and waits for them after it."""
+    future = background_loop.start(load.run())
     try:
-        more(load)
+        wait_more_accepted(load)
         yield
-        more(load)
+        wait_more_accepted(load)
     finally:
         load.running = False
-        under_way.result(END_MAX_S)
+        future.result(END_MAX_S)
 
 
-def more(load: Load, count: int = 30) -> None:
-    """Waits until so many requests more are accepted."""
+def wait_more_accepted(load: Load, count: int = 30) -> None:
+    """Waits until `count` more requests are accepted."""
     goal = load.accepted + count
     until(lambda: load.accepted >= goal, MORE_MAX_S, f"{count} more accepted; {load.outcomes}")
 
@@ -83,7 +83,7 @@ def until_accepted(load: Load) -> float:
 
 
 def assert_read(stack: Stack, load: Load) -> None:
-    """A trace that was accepted is listed and shown, and so are sessions."""
+    """Asserts that an accepted trace can be listed and read, and sessions listed."""
     trace, sent = next((id_, one) for id_, one in load.sent.items() if one.accepted)
     headers = stack.headers(sent.project)
     for path in ("/traces", f"/traces/{trace}", "/sessions"):

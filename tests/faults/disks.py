@@ -1,4 +1,4 @@
-"""Disks so small that a test can fill them: file systems in memory, where mounting is allowed."""
+"""Disks small enough for a test to fill: in-memory file systems, if mounting is allowed."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ LAST: Final = bytes(1 << 10)
 
 
 class NotAllowedError(Exception):
-    """Nothing may be mounted here; the message says what was said."""
+    """Nothing may be mounted here; the message is that of `mount`."""
 
 
 class Disk:
-    """What is mounted at `folder`; a file of ours takes all that others have left free."""
+    """A file system mounted at `folder`; `fill` uses up all its free space with a file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,7 +40,7 @@ class Disk:
 
 @contextmanager
 def small_disk(folder: Path, size_mb: int) -> Iterator[Disk]:
-    """A disk of its own at `folder`, for the length of a block. Raises NotAllowedError."""
+    """Mounts a file system at `folder` for the length of a block. Raises NotAllowedError."""
     folder.mkdir(mode=0o755)
     options = f"size={size_mb}m,mode=755"
     try:
@@ -53,8 +53,8 @@ def small_disk(folder: Path, size_mb: int) -> Iterator[Disk]:
         _run("umount", "--lazy", str(folder))
 
 
-def moved_to(disk: Disk, folder: Path) -> None:
-    """Moves `folder` to a disk, owners and all, and leaves a link behind."""
+def move_to(disk: Disk, folder: Path) -> None:
+    """Moves `folder` with its owners to a disk, and leaves a link in its place."""
     _run("cp", "-a", str(folder), str(disk.folder))
     _run("rm", "-r", str(folder))
     folder.symlink_to(disk.folder / folder.name)

@@ -1,11 +1,12 @@
-"""More traces than the service can take, from a process of its own; what became of each.
+"""Sends more traces than the service can handle, from a separate process; reports each outcome.
 
     python -m tests.faults.load_generator URL SECONDS RATE CONNECTIONS PAYLOAD FILE < headers.json
 
-RATE requests a second are sent at instants that are fixed ahead, whatever was answered: callers
-don't wait for each other. With RATE 0 each connection sends its next one once the last is answered,
-which is what the service sustains. Nothing is sent again. Each trace has a span with PAYLOAD bytes
-in it. Prints one JSON object; FILE gets the ids of all accepted traces, a line each.
+Sends RATE requests a second at times that are fixed in advance, whatever the answers are, since
+real clients don't wait for each other. With RATE 0 each connection sends its next request after the
+last answer, which measures the sustained rate. Nothing is retried. Each trace has a span with
+PAYLOAD bytes in it. Prints one JSON object; writes the ids of all accepted traces to FILE, one per
+line.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from urllib.parse import urlsplit
 from entrypoints.server.protocol_limits import raise_file_limit
 
 LAST_S: Final = 40.0  # for the last answers
-TICK_S: Final = 0.005  # between two looks at how many are due
+TICK_S: Final = 0.005  # between two checks of how many are due
 STARTED_AT: Final = "2026-03-01T09:00:00Z"
 
 
@@ -38,8 +39,8 @@ class Flood:
     statuses: Counter[str] = field(default_factory=Counter)
     accepted: list[str] = field(default_factory=list)
     latencies: dict[str, list[float]] = field(default_factory=dict)
-    without_advice: int = 0
-    unsent: int = 0  # no connection was free for them
+    without_retry_after: int = 0
+    unsent: int = 0  # since no connection was free
     lost: int = 0  # connections
     took_s: float = 0.0  # until the last answer
     _free: "deque[Client]" = field(default_factory=deque)
@@ -70,7 +71,7 @@ class Flood:
         begin = time.monotonic()
         self._end = begin + self.seconds
         if self.rate:
-            await self._offered(begin)
+            await self._send_at_rate(begin)
         else:
             while self._free:
                 self.send(self._free.popleft())
@@ -80,7 +81,7 @@ class Flood:
             await asyncio.sleep(TICK_S)
         self.took_s = time.monotonic() - begin
 
-    async def _offered(self, begin: float) -> None:
+    async def _send_at_rate(self, begin: float) -> None:
         due = sent = 0
         while (now := time.monotonic()) < self._end:
             due = int((now - begin) * self.rate)
@@ -98,15 +99,15 @@ class Flood:
         client.send(trace, (self._request % (trace, uuid.uuid4())).encode())
 
     def answered(
-        self, client: "Client", trace: str, status: str, took_s: float, has_advice: bool
+        self, client: "Client", trace: str, status: str, took_s: float, has_retry_after: bool
     ) -> None:
         self._busy -= 1
         self.statuses[status] += 1
         self.latencies.setdefault(status, []).append(took_s)
         if status == "202":
             self.accepted.append(trace)
-        elif not has_advice:
-            self.without_advice += 1
+        elif not has_retry_after:
+            self.without_retry_after += 1
         if not self.rate and time.monotonic() < self._end:
             self.send(client)
         else:
@@ -123,7 +124,7 @@ class Flood:
     def report(self) -> dict[str, object]:
         return {
             "statuses": self.statuses,
-            "without_advice": self.without_advice,
+            "without_retry_after": self.without_retry_after,
             "unsent": self.unsent,
             "unanswered": self._busy,
             "lost": self.lost,
@@ -137,7 +138,7 @@ class Flood:
 
 
 class Client(asyncio.Protocol):
-    """One connection with one request under way at most; understands answers with a length."""
+    """One connection with at most one request under way; accepts answers with Content-Length."""
 
     def __init__(self, flood: Flood) -> None:
         self.flood = flood
@@ -147,7 +148,8 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own isn't one
+        # uvloop's transport is no subclass of it
+        self._transport = cast("asyncio.Transport", transport)
 
     def send(self, trace: str, request: bytes) -> None:
         assert self._transport is not None

@@ -1,4 +1,4 @@
-"""A proxy on the loopback that makes the network between two parts slow."""
+"""A loopback proxy that delays or cuts the connections between two parts."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,9 @@ CHUNK_BYTES: Final = 64 << 10
 
 
 class Proxy:
-    """Passes on to `target` what comes in; each chunk `delay_s` later, in either direction.
+    """Forwards to `target`; each chunk is delayed by `delay_s`, in both directions.
 
-    A chunk waits while others are read, so that bandwidth stays and latency grows.
+    A chunk waits while others are read, so that latency grows and bandwidth stays.
     """
 
     def __init__(self, target: int, delay_s: float = 0.0) -> None:
@@ -20,12 +20,12 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> int:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self.port
 
     async def cut(self) -> None:
-        """Resets every connection, as a switch that restarts."""
+        """Resets every connection, as a restarting switch would."""
         for writer in list(self._open):
             writer.transport.abort()
 
@@ -35,13 +35,17 @@ class Proxy:
             self._server.close()
             await self._server.wait_closed()
 
-    async def _accepted(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        writers = [back]
+    async def _accept(
+        self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter
+    ) -> None:
+        writers = [client_writer]
         try:
-            far, onward = await asyncio.open_connection("127.0.0.1", self.target)
+            server_reader, onward = await asyncio.open_connection("127.0.0.1", self.target)
             writers.append(onward)
             self._open.update(writers)
-            await asyncio.gather(self._pass(near, onward), self._pass(far, back))
+            await asyncio.gather(
+                self._forward(client_reader, onward), self._forward(server_reader, client_writer)
+            )
         except OSError:
             pass
         finally:
@@ -49,7 +53,7 @@ class Proxy:
                 self._open.discard(writer)
                 writer.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         clock = asyncio.get_running_loop().time
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 

@@ -1,10 +1,10 @@
-"""What was seen, for docs/reliability.md: `pytest -rP` prints it, FAULTS_SEEN names a file."""
+"""Reports measurements for docs/reliability.md, to stdout and the file named by FAULTS_SEEN."""
 
 import os
 from pathlib import Path
 
 
-def seen(line: str) -> None:
+def report_line(line: str) -> None:
     print(line)
     if file := os.environ.get("FAULTS_SEEN"):
         with Path(file).open("a") as out:

@@ -1,7 +1,7 @@
-"""Everything that an installation is made of, each part of which can be killed, stopped, frozen.
+"""All parts of an installation, each of which a test can kill, stop or freeze.
 
-What is started again is started as a process manager would: the same command, the same address,
-and nothing else. No test changes anything by hand after a fault.
+Parts are restarted as a process manager would: with the same command and address, and nothing else.
+No test repairs anything by hand after a fault.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ from tests.e2e.conftest import ROOT, own_environ
 from tests.support.fixtures.first_key import first_key
 from tests.support.waiting import WAIT_MAX_S
 
-TOLD_MAX_S: Final = 4.0
-"""Within it /health/ready names a part that is gone: a check takes 2 s, and to give it up 0.5."""
+UNREADY_MAX_S: Final = 4.0
+"""Within this time /health/ready names a failed part: a check takes 2 s, giving up 0.5 s."""
 READY_AGAIN_MAX_S: Final = 5.0
-"""Within it after all parts are back, the service is ready again."""
+"""Within this time after all parts are back, the service is ready again."""
 STARTED_MAX_S: Final = float(WAIT_MAX_S)  # no promise, unlike those above
 TICK_S: Final = 0.05
 STOP_MAX_S: Final = 20.0
 DATABASE_PARTS: Final = frozenset({"postgres", "migrations", "queue"})
-AMPLE: Final = "100000/second"  # so that Redis is asked with every request, and refuses none
+AMPLE: Final = "100000/second"  # so that each request asks Redis, and none is refused
 
 
 def until(is_so: Callable[[], bool], within_s: float, what: str) -> float:
-    """Looks again and again; the seconds that it took. Fails after `within_s`."""
+    """Polls; returns the seconds that it took. Fails after `within_s`."""
     begin = time.monotonic()
     while not is_so():
         assert time.monotonic() - begin < within_s, f"not within {within_s} s: {what}"
@@ -49,11 +49,11 @@ def until(is_so: Callable[[], bool], within_s: float, what: str) -> float:
 
 
 def pause_s(length_s: float) -> None:
-    """How long a fault lasts: the one thing here that is waited for by the clock."""
+    """Waits for the length of a fault: the only wait here that is fixed in time."""
     time.sleep(length_s)
 
 
-def moved(url: str, port: int) -> str:
+def with_port(url: str, port: int) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
 
@@ -61,8 +61,8 @@ def moved(url: str, port: int) -> str:
 class Stack:
     """PostgreSQL with its default durability, Valkey, `serve` and `worker`, at fixed addresses.
 
-    `data` is where PostgreSQL keeps its data, where that isn't `folder`. `through` gives the port
-    by which a server ("postgres", "redis") is reached, by its name and its own port.
+    `data` is PostgreSQL's data folder, if it differs from `folder`. `through` maps a server
+    ("postgres", "redis") and its port to the port by which it is reached.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Stack:
         self.start_valkey()
         database_url, redis_url = self.database_url, self.redis_url
         if through is not None:
-            database_url = moved(database_url, through("postgres", self.postgres_port))
-            redis_url = moved(redis_url, through("redis", self.redis_port))
+            database_url = with_port(database_url, through("postgres", self.postgres_port))
+            redis_url = with_port(redis_url, through("redis", self.redis_port))
         self.environ = own_environ(folder, self.port) | {
             "PANDAPROBE_APP_ENV": "test",
             "PANDAPROBE_DATABASE_URL": database_url,
@@ -136,8 +136,8 @@ class Stack:
             env={**self.environ, **more},
         )
 
-    def logged(self, command: str) -> int:
-        """How many bytes it has logged so far."""
+    def log_size(self, command: str) -> int:
+        """Returns how many bytes the command has logged so far."""
         return (self.folder / f"{command}.log").stat().st_size
 
     def log(self, command: str, since: int = 0) -> str:
@@ -146,7 +146,7 @@ class Stack:
             return file.read().decode()
 
     def pids(self, part: str) -> list[int]:
-        """The process and its children: PostgreSQL has one for each connection."""
+        """Returns the process and its children: PostgreSQL has one per connection."""
         pid = self.processes[part].process.pid
         try:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -155,7 +155,7 @@ class Stack:
         return [pid, *map(int, children)]
 
     def signal(self, part: str, number: signal.Signals) -> None:
-        """Sent to the process and to all its children."""
+        """Signals the process and all its children."""
         for pid in self.pids(part):
             try:
                 os.kill(pid, number)
@@ -163,12 +163,12 @@ class Stack:
                 continue
 
     def kill(self, part: str) -> None:
-        """As kill -9 does: with its children, as when the machine loses power."""
+        """Kills the process with its children (SIGKILL), as a loss of power would."""
         self.signal(part, signal.SIGKILL)
         self.processes[part].process.wait()
 
     def kill_backend(self) -> None:
-        """As kill -9 of one child of PostgreSQL, which then ends all others and recovers."""
+        """Kills one child of PostgreSQL (SIGKILL), which then ends all others and recovers."""
         backends = self.pids("postgres")[1:]
         if backends:
             os.kill(backends[-1], signal.SIGKILL)
@@ -177,16 +177,16 @@ class Stack:
         self.processes[part].stop(STOP_MAX_S)
 
     def revive(self, within_s: float = STARTED_MAX_S) -> float:
-        """Starts what has ended, again and again, until all is ready; the seconds that it took."""
+        """Restarts ended parts until all are ready; returns the seconds that it took."""
 
         def is_whole() -> bool:
             self._start_ended()
             return self.readiness() == (200, frozenset())
 
-        return until(is_whole, within_s, f"ready again; it says {self.readiness()}")
+        return until(is_whole, within_s, f"ready again; readiness is {self.readiness()}")
 
-    def tend(self, length_s: float) -> int:
-        """Starts what has ended for so long; how many starts there were, in vain or not."""
+    def restart_ended_for(self, length_s: float) -> int:
+        """Restarts ended parts for `length_s`; returns how many starts were tried."""
         starts, end = 0, time.monotonic() + length_s
         while time.monotonic() < end:
             starts += self._start_ended()
@@ -202,14 +202,14 @@ class Stack:
         }
         ended = [part for part in starts if self.processes[part].process.poll() is not None]
         for part in ended:
-            with contextlib.suppress(StartError):  # then the next look tries again
+            with contextlib.suppress(StartError):  # the next round tries again
                 starts[part]()
         return len(ended)
 
-    def tell_postgres(self, *statements: str) -> None:
-        """Each in a transaction of its own."""
+    def execute_sql(self, *statements: str) -> None:
+        """Executes each statement in its own transaction."""
 
-        async def told() -> None:
+        async def execute() -> None:
             connection = await asyncpg.connect(self.database_url)
             try:
                 for one in statements:
@@ -217,12 +217,12 @@ class Stack:
             finally:
                 await connection.close()
 
-        asyncio.run(told())
+        asyncio.run(execute())
 
-    # What it says of itself
+    # Its state
 
     def readiness(self) -> tuple[int, frozenset[str]]:
-        """The status of /health/ready and the parts that fail; 0 where nobody answers."""
+        """Returns the status of /health/ready and the failing parts; 0 if unreachable."""
         try:
             answer = self.http.get("/health/ready")
         except httpx.TransportError:
@@ -230,14 +230,14 @@ class Stack:
         checks = answer.json()["checks"]
         return answer.status_code, frozenset(name for name, one in checks.items() if not one["ok"])
 
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self.http.get("/health").status_code == 200
 
     def until_ready(self, within_s: float = READY_AGAIN_MAX_S) -> float:
         return until(lambda: self.readiness()[0] == 200, within_s, "ready")
 
-    def until_unready(self, parts: frozenset[str], within_s: float = TOLD_MAX_S) -> float:
-        """Waits until exactly `parts` are named."""
+    def until_unready(self, parts: frozenset[str], within_s: float = UNREADY_MAX_S) -> float:
+        """Waits until exactly `parts` are named as failing."""
         return until(lambda: self.readiness() == (503, parts), within_s, f"503 for {set(parts)}")
 
     def close(self) -> None:

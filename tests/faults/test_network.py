@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.background import Background
-from tests.faults.conftest import Loading, more
+from tests.faults.conftest import Loading, wait_more_accepted
 from tests.faults.proxy import Proxy
-from tests.faults.report import seen
+from tests.faults.report import report_line
 from tests.faults.stack import Stack, pause_s
 
 pytestmark = pytest.mark.e2e
@@ -21,12 +21,14 @@ def proxies() -> dict[str, Proxy]:
 
 
 @pytest.fixture(scope="module")
-def stack(servers_folder: Path, beside: Background, proxies: dict[str, Proxy]) -> Iterator[Stack]:
+def stack(
+    servers_folder: Path, background_loop: Background, proxies: dict[str, Proxy]
+) -> Iterator[Stack]:
     """The API and the worker reach their servers through proxies."""
 
     def through(name: str, port: int) -> int:
         proxies[name].target = port
-        return beside.run(proxies[name].start())
+        return background_loop.run(proxies[name].start())
 
     folder = servers_folder / f"network-{uuid.uuid4().hex[:8]}"
     folder.mkdir(mode=0o755)
@@ -35,7 +37,7 @@ def stack(servers_folder: Path, beside: Background, proxies: dict[str, Proxy]) -
     yield made
     made.close()
     for proxy in proxies.values():
-        beside.run(proxy.close())
+        background_loop.run(proxy.close())
 
 
 @pytest.mark.faults
@@ -43,40 +45,48 @@ def stack(servers_folder: Path, beside: Background, proxies: dict[str, Proxy]) -
     ("delay_s", "length_s"),
     [(0.02, 1), (0.02, 30), (0.1, 30)],
 )
-def test_a_slow_network(
+def test_slow_network_loses_and_refuses_nothing(
     stack: Stack,
     loading: Loading,
-    beside: Background,
+    background_loop: Background,
     proxies: dict[str, Proxy],
     delay_s: float,
     length_s: int,
 ) -> None:
-    """What is slow is waited for: nothing is refused, readiness stays, nothing is lost."""
+    """The service waits for slow parts: nothing is refused or lost, and it stays ready."""
     with loading(url=f"http://127.0.0.1:{proxies['clients'].port}") as load:
         for proxy in proxies.values():
             proxy.delay_s = delay_s
         before = load.accepted
         pause_s(length_s)
-        more(load)
+        wait_more_accepted(load)
         assert stack.readiness() == (200, frozenset())
         accepted = load.accepted - before
         for proxy in proxies.values():
             proxy.delay_s = 0.0
     assert set(load.outcomes) == {201, 202}, load.outcomes
-    seen(f"{delay_s * 1e3:.0f} ms each way for {length_s} s: {accepted} accepted meanwhile, "
-         f"slowest answer {load.slowest_s:.2f} s; {dict(load.outcomes)}")  # fmt: skip
+    report_line(
+        f"{delay_s * 1e3:.0f} ms each way for {length_s} s: {accepted} accepted meanwhile, "
+        f"slowest answer {load.slowest_s:.2f} s; {dict(load.outcomes)}"
+    )
 
 
 @pytest.mark.parametrize("cuts", [3, pytest.param(60, marks=pytest.mark.faults)])
-def test_connections_that_are_cut(
-    stack: Stack, loading: Loading, beside: Background, proxies: dict[str, Proxy], cuts: int
+def test_cut_connections_are_reopened(
+    stack: Stack,
+    loading: Loading,
+    background_loop: Background,
+    proxies: dict[str, Proxy],
+    cuts: int,
 ) -> None:
     with loading(url=f"http://127.0.0.1:{proxies['clients'].port}") as load:
         for _ in range(cuts):
             for proxy in proxies.values():
-                beside.run(proxy.cut())
-                more(load, 10)
+                background_loop.run(proxy.cut())
+                wait_more_accepted(load, 10)
         stack.until_ready()
     assert load.dropped == 0, load.outcomes
-    seen(f"all connections of clients, PostgreSQL and Redis cut {cuts} times: {load.accepted} "
-         f"accepted, {load.dropped} dropped; {dict(load.outcomes)}")  # fmt: skip
+    report_line(
+        f"all connections of clients, PostgreSQL and Redis cut {cuts} times: "
+        f"{load.accepted} accepted, {load.dropped} dropped; {dict(load.outcomes)}"
+    )

@@ -1,4 +1,4 @@
-"""kill -9 of the supervisor `dev` under load: all that it started ends, and a new one goes on."""
+"""kill -9 of the supervisor `dev` under load: all its children end, and a new one continues."""
 
 import random
 import time
@@ -15,19 +15,19 @@ from tests.e2e.conftest import DevServer, children_of, is_gone, own_environ, spa
 from tests.faults.accounts import assert_kept
 from tests.faults.background import Background
 from tests.faults.clients import Load
-from tests.faults.conftest import END_MAX_S, SEEDS, more, running
-from tests.faults.report import seen
+from tests.faults.conftest import END_MAX_S, SEEDS, running, wait_more_accepted
+from tests.faults.report import report_line
 from tests.faults.stack import STOP_MAX_S, pause_s
 
 pytestmark = pytest.mark.e2e
 
-START_S = 3.0  # of which any moment is one to be killed in
+START_S = 3.0  # during which the kill may come at any moment
 ONCE = pytest.param(1, 0.0, id="once")
 OFTEN = pytest.param(15, 0.5, id="often", marks=pytest.mark.faults)
 
 
-class Supervised:
-    """A `dev` on one folder and one port, as often as it is started there."""
+class RestartableDev:
+    """A `dev` on one folder and port, which may be restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -35,63 +35,65 @@ class Supervised:
 
     @property
     def settings(self) -> Settings:
-        """Of its servers, which have another address after each start."""
+        """The settings of its servers, whose addresses change with each start."""
         return read_settings(own_environ(self.folder, self.port) | running_servers(self.folder))
 
     def headers(self, project: str) -> dict[str, str]:
         return self.dev.headers | {"X-Project-Name": project}
 
-    def killed(self) -> dict[str, int]:
-        """What it had started, which nobody ends but the kernel."""
+    def kill(self) -> dict[str, int]:
+        """Kills the supervisor; returns the children, which the kernel alone ends."""
         children = children_of(self.dev.process.pid)
         self.dev.process.kill()
         self.dev.process.wait()
         return children
 
-    def killed_at_start(self, after_s: float) -> None:
+    def kill_at_start(self, after_s: float) -> None:
         process = spawn_dev(self.folder, self.port)
         pause_s(after_s)
         process.kill()
         process.wait()
 
     def start(self) -> float:
-        """At once, while what was left behind may still be ending; the seconds that it took."""
+        """Starts at once, while old children may be ending; returns the duration in seconds."""
         begin = time.monotonic()
         self.dev = start_dev(self.folder, self.port)
         return time.monotonic() - begin
 
 
 @pytest.fixture
-def supervised(servers_folder: Path) -> Iterator[Supervised]:
-    folder = servers_folder / f"dev {uuid.uuid4().hex[:8]}"  # a space, as in people's folders
+def supervised(servers_folder: Path) -> Iterator[RestartableDev]:
+    folder = servers_folder / f"dev {uuid.uuid4().hex[:8]}"  # with a space, as in many home folders
     folder.mkdir(mode=0o755)
-    made = Supervised(folder)
+    made = RestartableDev(folder)
     yield made
     made.dev.process.terminate()
     made.dev.process.wait(STOP_MAX_S)
 
 
 @pytest.mark.parametrize(("kills", "at_start"), [ONCE, OFTEN])
-def test_the_supervisor_may_be_killed(
-    supervised: Supervised, beside: Background, kills: int, at_start: float
+def test_supervisor_may_be_killed(
+    supervised: RestartableDev, background_loop: Background, kills: int, at_start: float
 ) -> None:
-    """While it works, and in the midst of its start; nobody does anything but start it again."""
-    chance = random.Random(time.time_ns())
+    """While it runs, and during its start; it is only started again, nothing else is done."""
+    rng = random.Random(time.time_ns())
     key = supervised.dev.environ["PANDAPROBE_API_KEY"]
     load = Load(supervised.dev.url, supervised.headers, seed=next(SEEDS))
     slowest, starts = 0.0, 0
-    with running(load, beside):
+    with running(load, background_loop):
         for _ in range(kills):
-            children = supervised.killed()
-            while chance.random() < at_start:
-                supervised.killed_at_start(chance.uniform(0, START_S))
+            children = supervised.kill()
+            while rng.random() < at_start:
+                supervised.kill_at_start(rng.uniform(0, START_S))
                 starts += 1
             slowest = max(slowest, supervised.start())
             assert set(children) == {"postgres", "valkey", "serve", "worker"}
             assert all(map(is_gone, children.values()))
             assert supervised.dev.environ["PANDAPROBE_API_KEY"] == key
-            more(load)
-    beside.run(assert_kept(load, supervised.settings), END_MAX_S)
-    seen(f"kill -9 of dev: {kills} under load, {starts} in the midst of a start; ready again after "
-         f"at most {slowest:.1f} s; {load.accepted} accepted, {load.dropped} dropped; "
-         f"{dict(load.outcomes)}")  # fmt: skip
+            wait_more_accepted(load)
+    background_loop.run(assert_kept(load, supervised.settings), END_MAX_S)
+    report_line(
+        f"kill -9 of dev: {kills} under load, {starts} during a start; "
+        f"ready again after at most {slowest:.1f} s; "
+        f"{load.accepted} accepted, {load.dropped} dropped; {dict(load.outcomes)}"
+    )

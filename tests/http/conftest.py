@@ -45,8 +45,8 @@ from tests.support.fixtures import data_plane
 from tests.support.fixtures.in_memory_app import (
     memory_evaluation,
     memory_exporting,
-    memory_keeping,
     memory_pricing,
+    memory_privacy,
 )
 
 ORIGIN = "https://app.example.com"
@@ -95,10 +95,10 @@ class Site:
             analytics=MemoryTraceAnalytics(self.store),
             pricing=memory_pricing(self.store),
             evaluation=memory_evaluation(self.store),
-            exporting=memory_exporting(self.store),
-            keeping=memory_keeping(self.store),
+            exports=memory_exporting(self.store),
+            privacy=memory_privacy(self.store),
             keys=MemoryApiKeys(self.store),
-            uses=MemoryKeyUsage(self.store),
+            key_usage=MemoryKeyUsage(self.store),
             projects=MemoryProjects(self.store),
             users=MemoryUsers(self.store),
             organizations=MemoryOrganizations(self.store),
@@ -107,12 +107,12 @@ class Site:
             removed_projects=MemoryRemovedProjects(self.store),
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
-            replies=MemoryIdempotencyStore(self.store),
+            idempotency=MemoryIdempotencyStore(self.store),
             workers=MemoryWorkers(),
             workloads=MemoryWorkloads(self.store),
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
-            parts={name: FixedHealthCheck(state) for name, state in self.parts.items()},
+            health_checks={name: FixedHealthCheck(state) for name, state in self.parts.items()},
         )
         self.app: ASGIApp = create_app(
             UseCases.over(replace(self.ports, **self.swapped)),
@@ -199,7 +199,7 @@ async def on_postgres(pool: Pool) -> AsyncIterator[Site]:
     """Data in Postgres; keys, people and projects in memory."""
     async with data_plane.over_postgres(pool) as plane:
         kept = {one.name: getattr(plane, one.name) for one in fields(plane)}
-        yield Site(swapped=kept | {"replies": PostgresIdempotencyStore(pool)})
+        yield Site(swapped=kept | {"idempotency": PostgresIdempotencyStore(pool)})
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])

@@ -301,9 +301,9 @@ async def _furnish(site: Site) -> None:
     await put_score(site.ports.evaluation, project, ID, trace=ID)
     await put_run(site.ports.evaluation, project, ID, trace=ID)
     await put_monitor(site.ports.evaluation, project, ID)
-    await put_erasure(site.ports.keeping, project, ID, organization=str(site.organization))
+    await put_erasure(site.ports.privacy, project, ID, organization=str(site.organization))
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
-    await put_export(site.ports.exporting, project, ID)
+    await put_export(site.ports.exports, project, ID)
     await put_custom_metric(site.ports.evaluation, project, "own_metric")
     await put_prices(site.ports.pricing, project, ID, ID)
 

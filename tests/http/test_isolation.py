@@ -391,7 +391,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.fixture(scope="module")
 async def over_postgres(pool: Any) -> AsyncIterator[TwoTenants]:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "keeping", "pricing")
+        names = ("traces", "sessions", "analytics", "evaluation", "exports", "privacy", "pricing")
         world = TwoTenants(Site(swapped={name: getattr(plane, name) for name in names}))
         async with world.site.http:
             yield world

@@ -142,7 +142,7 @@ class ReadCustomMetric:
 
 
 @dataclass(frozen=True, slots=True)
-class ListRevisions:
+class ListCustomMetricRevisions:
     metrics: CustomMetrics
 
     async def __call__(self, project: ProjectId, name: str) -> Sequence[Revision]:

@@ -53,7 +53,7 @@ class DryRun:
 
 
 @dataclass(frozen=True, slots=True)
-class TryCustomMetric:
+class DryRunCustomMetric:
     """Computes what needs no judge; a judge is asked by a run of one trace, and only on request."""
 
     metrics: CustomMetrics

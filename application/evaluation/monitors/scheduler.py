@@ -163,7 +163,7 @@ class TriggerMonitor:
 
 
 @dataclass(frozen=True, slots=True)
-class FireDueMonitors:
+class RunDueMonitors:
     """Runs the due monitors, if this process is leader. A failing one delays no other."""
 
     run_factory: MonitorRunFactory

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 
-from application.ports import Clock
 from application.pricing.ports import ModelPrices
 from application.tracing.ports import PriceBook
 from domain.evaluation.costs.judge_costs import (
@@ -154,17 +153,3 @@ class JudgingPorts:
     kept_for: timedelta = KEPT_FOR
     entered_for: timedelta = ENTERED_FOR
     on_entry: Callable[[LedgerEntry], None] = lambda _: None
-
-
-@dataclass(frozen=True, slots=True)
-class SweepJudging:
-    """Deletes verdicts and ledger entries that have been kept for long enough."""
-
-    ports: JudgingPorts
-    clock: Clock
-
-    async def __call__(self) -> int:
-        """How many rows; what is left goes with the next calls. Raises Unavailable."""
-        now, ports = self.clock(), self.ports
-        verdicts = await ports.verdicts.sweep(now - ports.kept_for)
-        return verdicts + await ports.ledger.sweep(now - ports.entered_for)

@@ -13,7 +13,7 @@ from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.values import NOON, project_prices
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.erasures import an_erasure, told
+from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
@@ -30,13 +30,13 @@ async def test_export_requested_during_erasure_keeps_its_file(pool: Pool):
     before, later = an_export(ours), an_export(ours, due_at=NOON - timedelta(days=9_000))
     grace = DataSubject(DataSubjectKind.USER, "grace")
     erasure = an_erasure(ours, grace)
-    await erasures.begin(erasure, grace, told(erasure))
+    await erasures.begin(erasure, grace, audit_entry(erasure))
     await exports.create(before)
     async with pool.acquire() as holder:
         lock = holder.transaction()
         await lock.start()
         await holder.execute(HOLD, ours, before.id)
-        removing = asyncio.create_task(erasures.advance(ours, erasure.id, NOON, told))
+        removing = asyncio.create_task(erasures.advance(ours, erasure.id, NOON, audit_entry))
         async with in_time():
             while not await holder.fetchval(WAITS):
                 pass

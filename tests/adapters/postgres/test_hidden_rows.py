@@ -23,7 +23,7 @@ from tests.adapters.postgres.test_erased_files import WAITS
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import project_prices, trace
 from tests.support.fixtures.data_plane import DataPlane, over_postgres, project
-from tests.support.fixtures.erasures import LAST, an_erasure, told
+from tests.support.fixtures.erasures import FAR_FUTURE, an_erasure, audit_entry
 from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
@@ -47,8 +47,8 @@ async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
 
 
 async def begin(plane: DataPlane, of: ProjectId) -> None:
-    erasure = an_erasure(of, GRACE, requested_at=LAST)
-    await plane.keeping.erasures.begin(erasure, GRACE, told(erasure))
+    erasure = an_erasure(of, GRACE, requested_at=FAR_FUTURE)
+    await plane.privacy.erasures.begin(erasure, GRACE, audit_entry(erasure))
 
 
 async def after(

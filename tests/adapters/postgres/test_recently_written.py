@@ -10,7 +10,7 @@ from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import ProjectId
 from tests.support.builders.values import trace
 from tests.support.fixtures import data_plane
-from tests.support.fixtures.monitors import AT_ONCE
+from tests.support.fixtures.monitors import NO_DELAY
 
 pytestmark = pytest.mark.service
 
@@ -38,7 +38,7 @@ async def test_recent_writes_are_found_by_index(pool: Pool) -> None:
 
 async def test_change_feed_accepts_every_filter(pool: Pool) -> None:
     """The statement is one that Postgres takes, whatever is asked."""
-    ours, changed = ProjectId(uuid.uuid4()), PostgresChangeFeed(pool, AT_ONCE)
+    ours, changed = ProjectId(uuid.uuid4()), PostgresChangeFeed(pool, NO_DELAY)
     edge = await changed.readable_until()
     everything = TraceSelection(session_id="s", user_id="u", tags=("a", "b"), name="100%_\\")
     assert await changed.targets(ours, everything, edge, edge, 10) == []

@@ -29,18 +29,18 @@ async def bob(world):
 @pytest.fixture
 async def ours(world, ada):
     """An organization of Ada's."""
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 @pytest.fixture
 async def sent(world, ours, ada, bob):
     """An invitation to Bob."""
-    return await world.do.invite(ada, ours, bob.user.email, Role.ADMIN)
+    return await world.do.identity.invite(ada, ours, bob.user.email, Role.ADMIN)
 
 
 async def statuses(world, ours, ada) -> list[InvitationStatus]:
     """As the organization sees them, newest first."""
-    told = await world.do.list_invitations(await world.membership(ours, ada))
+    told = await world.do.identity.list_invitations(await world.membership(ours, ada))
     return [one.invitation.status for one in told]
 
 
@@ -48,7 +48,7 @@ async def statuses(world, ours, ada) -> list[InvitationStatus]:
 
 
 async def test_an_invitation_is_answered_whole(world, ours, ada):
-    sent = await world.do.invite(ada, ours, "  New@Example.COM ", Role.MEMBER)
+    sent = await world.do.identity.invite(ada, ours, "  New@Example.COM ", Role.MEMBER)
     asked = sent.invitation
     assert (asked.organization_id, asked.email) == (ours, "new@example.com")
     assert (asked.role, asked.status) == (Role.MEMBER, InvitationStatus.PENDING)
@@ -56,7 +56,7 @@ async def test_an_invitation_is_answered_whole(world, ours, ada):
     assert asked.expires_at == world.now + WEEK
     assert sent.organization_name == "Ours"
     assert (sent.inviter_display_name, sent.inviter_email) == ("Ada", "ada@example.com")
-    assert await world.do.list_invitations(await world.membership(ours, ada)) == [sent]
+    assert await world.do.identity.list_invitations(await world.membership(ours, ada)) == [sent]
     entry = (await world.log(ours))[0]
     assert entry.detail == {"email": "new@example.com", "role": "MEMBER"}
 
@@ -65,7 +65,7 @@ async def test_an_invitation_is_answered_whole(world, ours, ada):
 async def test_an_address_of_another_length_is_refused_before_the_rights(world, ours, email):
     member = await world.member(ours, "member")
     with pytest.raises(Invalid) as refused:
-        await world.do.invite(member, ours, email, Role.MEMBER)
+        await world.do.identity.invite(member, ours, email, Role.MEMBER)
     assert [error.field for error in refused.value.errors] == ["email"]
 
 
@@ -78,20 +78,20 @@ async def test_the_rights_are_looked_at_before_the_address(world, ours, ada):
         (ada, ada.user.email, Role.OWNER),
     ):
         with pytest.raises(Forbidden):
-            await world.do.invite(who, ours, email, role)
+            await world.do.identity.invite(who, ours, email, role)
 
 
 async def test_the_own_address_is_refused_in_any_case(world, ours, ada):
     for email in ("ada@example.com", " ADA@Example.com "):
         with pytest.raises(Conflict, match="own address"):
-            await world.do.invite(ada, ours, email, Role.MEMBER)
+            await world.do.identity.invite(ada, ours, email, Role.MEMBER)
     assert await statuses(world, ours, ada) == []
 
 
 async def test_a_member_is_not_invited_again(world, ours, ada):
     await world.member(ours, "cid")
     with pytest.raises(Conflict, match="member already"):
-        await world.do.invite(ada, ours, "CID@example.com", Role.MEMBER)
+        await world.do.identity.invite(ada, ours, "CID@example.com", Role.MEMBER)
 
 
 async def test_a_member_s_address_is_the_one_they_have_now(world, ours, ada):
@@ -99,17 +99,17 @@ async def test_a_member_s_address_is_the_one_they_have_now(world, ours, ada):
     cid = await world.member(ours, "cid")
     user = replace(cid.user, email="Cid@Other.example")
     world.ports.users.store.users[user.id] = user
-    await world.do.invite(ada, ours, "cid@example.com", Role.MEMBER)
+    await world.do.identity.invite(ada, ours, "cid@example.com", Role.MEMBER)
     with pytest.raises(Conflict, match="member already"):
-        await world.do.invite(ada, ours, "cid@other.example", Role.MEMBER)
+        await world.do.identity.invite(ada, ours, "cid@other.example", Role.MEMBER)
 
 
 async def test_an_address_with_a_pending_invitation_is_not_invited_again(world, ours, ada, sent):
     world.now = sent.invitation.expires_at - MOMENT
     with pytest.raises(Conflict, match="pending"):
-        await world.do.invite(ada, ours, "BOB@example.com", Role.MEMBER)
+        await world.do.identity.invite(ada, ours, "BOB@example.com", Role.MEMBER)
     world.now = sent.invitation.expires_at
-    again = await world.do.invite(ada, ours, "bob@example.com", Role.MEMBER)
+    again = await world.do.identity.invite(ada, ours, "bob@example.com", Role.MEMBER)
     assert again.invitation.id != sent.invitation.id
     pending, expired = InvitationStatus.PENDING, InvitationStatus.EXPIRED
     assert await statuses(world, ours, ada) == [pending, expired]
@@ -118,37 +118,37 @@ async def test_an_address_with_a_pending_invitation_is_not_invited_again(world, 
 async def test_the_order_of_conflicts(world, ours, ada):
     """Own address, then member, then pending: an own address is a member's too."""
     admin = await world.member(ours, "admin", Role.ADMIN)
-    pending = await world.do.invite(ada, ours, "cid@example.com", Role.MEMBER)
+    pending = await world.do.identity.invite(ada, ours, "cid@example.com", Role.MEMBER)
     cid = await world.member(ours, "cid")
     assert pending.invitation.email == cid.user.email
     with pytest.raises(Conflict, match="own address"):
-        await world.do.invite(admin, ours, admin.user.email, Role.MEMBER)
+        await world.do.identity.invite(admin, ours, admin.user.email, Role.MEMBER)
     with pytest.raises(Conflict, match="member already"):
-        await world.do.invite(admin, ours, "cid@example.com", Role.MEMBER)
+        await world.do.identity.invite(admin, ours, "cid@example.com", Role.MEMBER)
 
 
 @pytest.mark.parametrize("answer", ["accept", "decline", "revoke"])
 async def test_who_answered_may_be_invited_again(world, ours, ada, bob, sent, answer):
     do = world.do
     if answer == "revoke":
-        await do.revoke_invitation(ada, ours, sent.invitation.id)
+        await do.identity.revoke_invitation(ada, ours, sent.invitation.id)
     elif answer == "decline":
-        await do.decline_invitation(bob, sent.invitation.id)
+        await do.identity.decline_invitation(bob, sent.invitation.id)
     else:
-        await do.accept_invitation(bob, sent.invitation.id)
-        await do.remove_member(ada, ours, bob.user.id)
-    again = await do.invite(ada, ours, bob.user.email, Role.MEMBER)
-    assert await do.list_my_invitations(bob) == [again]
+        await do.identity.accept_invitation(bob, sent.invitation.id)
+        await do.identity.remove_member(ada, ours, bob.user.id)
+    again = await do.identity.invite(ada, ours, bob.user.email, Role.MEMBER)
+    assert await do.identity.list_my_invitations(bob) == [again]
 
 
 async def test_other_organizations_invite_the_same_address(world, ours, ada, bob, sent):
-    theirs = (await world.do.create_organization(ada, "Second")).id
+    theirs = (await world.do.identity.create_organization(ada, "Second")).id
     world.forward(seconds=1)
-    second = await world.do.invite(ada, theirs, bob.user.email, Role.MEMBER)
-    assert await world.do.list_my_invitations(bob) == [second, sent]
-    _, membership = await world.do.accept_invitation(bob, sent.invitation.id)
+    second = await world.do.identity.invite(ada, theirs, bob.user.email, Role.MEMBER)
+    assert await world.do.identity.list_my_invitations(bob) == [second, sent]
+    _, membership = await world.do.identity.accept_invitation(bob, sent.invitation.id)
     assert membership.organization_id == ours
-    assert await world.do.list_my_invitations(bob) == [second]
+    assert await world.do.identity.list_my_invitations(bob) == [second]
 
 
 # --- what is shown -------------------------------------------------------------------------------
@@ -160,13 +160,13 @@ async def test_invitations_are_told_newest_first_whatever_became_of_them(world, 
     for n in range(5):
         world.forward(seconds=1)
         email = bob.user.email if n in {1, 2} else f"{n}@example.com"
-        asked.append((await do.invite(ada, ours, email, Role.MEMBER)).invitation)
+        asked.append((await do.identity.invite(ada, ours, email, Role.MEMBER)).invitation)
         if n == 1:
-            await do.decline_invitation(bob, asked[1].id)
+            await do.identity.decline_invitation(bob, asked[1].id)
         if n == 2:
-            await do.accept_invitation(bob, asked[2].id)
-    await do.revoke_invitation(ada, ours, asked[3].id)
-    told = await do.list_invitations(await world.membership(ours, ada))
+            await do.identity.accept_invitation(bob, asked[2].id)
+    await do.identity.revoke_invitation(ada, ours, asked[3].id)
+    told = await do.identity.list_invitations(await world.membership(ours, ada))
     assert [one.invitation.id for one in told] == [one.id for one in reversed(asked)]
     kept = ["PENDING", "REVOKED", "ACCEPTED", "DECLINED"]
     assert await statuses(world, ours, ada) == [*kept, "PENDING"]
@@ -179,28 +179,28 @@ async def test_invitations_are_told_newest_first_whatever_became_of_them(world, 
 async def test_an_invitation_is_shown_to_its_address_until_it_expires(world, bob, sent):
     shouting = replace(bob, user=replace(bob.user, email="BOB@Example.com"))
     for who in (bob, shouting):
-        assert await world.do.list_my_invitations(who) == [sent]
+        assert await world.do.identity.list_my_invitations(who) == [sent]
     world.now = sent.invitation.expires_at - MOMENT
-    assert await world.do.list_my_invitations(bob) == [sent]
+    assert await world.do.identity.list_my_invitations(bob) == [sent]
     world.now = sent.invitation.expires_at
-    assert await world.do.list_my_invitations(bob) == []
+    assert await world.do.identity.list_my_invitations(bob) == []
 
 
 async def test_nobody_else_is_shown_an_invitation(world, ada, sent):
-    assert await world.do.list_my_invitations(ada) == []
-    assert await world.do.list_my_invitations(await world.person("bobby")) == []
+    assert await world.do.identity.list_my_invitations(ada) == []
+    assert await world.do.identity.list_my_invitations(await world.person("bobby")) == []
 
 
 async def test_an_invitation_of_an_organization_that_went_is_not_shown(world, ours, ada, bob, sent):
-    await world.do.delete_organization(ada, ours)
-    assert await world.do.list_my_invitations(bob) == []
+    await world.do.identity.delete_organization(ada, ours)
+    assert await world.do.identity.list_my_invitations(bob) == []
     with pytest.raises(NotFound):
-        await world.do.accept_invitation(bob, sent.invitation.id)
+        await world.do.identity.accept_invitation(bob, sent.invitation.id)
 
 
 async def test_a_renamed_organization_invites_under_its_name(world, ours, ada, bob, sent):
-    await world.do.rename_organization(ada, ours, "Renamed")
-    [told] = await world.do.list_my_invitations(bob)
+    await world.do.identity.rename_organization(ada, ours, "Renamed")
+    [told] = await world.do.identity.list_my_invitations(bob)
     assert told == replace(sent, organization_name="Renamed")
 
 
@@ -209,18 +209,18 @@ async def test_a_renamed_organization_invites_under_its_name(world, ours, ada, b
 
 async def test_who_accepts_is_a_member_with_the_role_that_was_offered(world, ours, bob, sent):
     world.forward(hours=1)
-    organization, membership = await world.do.accept_invitation(bob, sent.invitation.id)
+    organization, membership = await world.do.identity.accept_invitation(bob, sent.invitation.id)
     assert (organization.id, organization.name) == (ours, "Ours")
     assert (membership.organization_id, membership.user_id) == (ours, bob.user.id)
     assert (membership.role, membership.created_at) == (Role.ADMIN, world.now)
     assert await world.membership(ours, bob) == membership
-    assert await world.do.list_my_invitations(bob) == []
+    assert await world.do.identity.list_my_invitations(bob) == []
     entry = (await world.log(ours))[0]
     assert (entry.action, entry.actor) == (AuditAction.INVITATION_ACCEPTED, bob.actor)
 
 
 async def test_who_declines_is_no_member(world, ours, ada, bob, sent):
-    assert await world.do.decline_invitation(bob, sent.invitation.id) is None
+    assert await world.do.identity.decline_invitation(bob, sent.invitation.id) is None
     assert bob.user.id not in await world.roles(ours)
     assert await statuses(world, ours, ada) == [InvitationStatus.DECLINED]
     entry = (await world.log(ours))[0]
@@ -228,8 +228,8 @@ async def test_who_declines_is_no_member(world, ours, ada, bob, sent):
 
 
 ANSWERS = {
-    "accept": lambda do, who, invitation: do.accept_invitation(who, invitation),
-    "decline": lambda do, who, invitation: do.decline_invitation(who, invitation),
+    "accept": lambda do, who, invitation: do.identity.accept_invitation(who, invitation),
+    "decline": lambda do, who, invitation: do.identity.decline_invitation(who, invitation),
 }
 answers = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 
@@ -249,7 +249,7 @@ async def test_another_s_invitation_is_forbidden_whatever_became_of_it(
     with pytest.raises(Forbidden) as refused:
         await answer(world.do, other, sent.invitation.id)
     told.add(refused.value.message)
-    await world.do.decline_invitation(bob, sent.invitation.id)
+    await world.do.identity.decline_invitation(bob, sent.invitation.id)
     with pytest.raises(Forbidden) as refused:
         await answer(world.do, other, sent.invitation.id)
     assert told == {refused.value.message}
@@ -264,7 +264,7 @@ async def test_an_address_that_isn_t_verified_is_forbidden_before_the_state_coun
     with pytest.raises(Forbidden, match="verified"):
         await answer(world.do, unverified, sent.invitation.id)
     assert await statuses(world, ours, ada) == [InvitationStatus.PENDING]
-    await world.do.revoke_invitation(ada, ours, sent.invitation.id)
+    await world.do.identity.revoke_invitation(ada, ours, sent.invitation.id)
     with pytest.raises(Forbidden, match="verified"):
         await answer(world.do, unverified, sent.invitation.id)
 
@@ -290,7 +290,7 @@ async def test_an_invitation_expires_to_the_microsecond(world, ours, ada, bob, s
 @pytest.mark.parametrize("before", ["accept", "decline", "revoke"])
 async def test_an_answer_is_given_once(world, ours, ada, bob, sent, answer, before):
     if before == "revoke":
-        await world.do.revoke_invitation(ada, ours, sent.invitation.id)
+        await world.do.identity.revoke_invitation(ada, ours, sent.invitation.id)
     else:
         await ANSWERS[before](world.do, bob, sent.invitation.id)
     roles, log = await world.roles(ours), await world.log(ours)
@@ -304,18 +304,18 @@ async def test_who_became_a_member_otherwise_doesn_t_accept_and_may_decline(
 ):
     await world.join(ours, bob, Role.MEMBER)
     with pytest.raises(Conflict, match="member"):
-        await world.do.accept_invitation(bob, sent.invitation.id)
+        await world.do.identity.accept_invitation(bob, sent.invitation.id)
     assert (await world.roles(ours))[bob.user.id] is Role.MEMBER
-    await world.do.decline_invitation(bob, sent.invitation.id)
+    await world.do.identity.decline_invitation(bob, sent.invitation.id)
     assert await statuses(world, ours, ada) == [InvitationStatus.DECLINED]
 
 
 async def test_two_people_with_one_address_and_one_invitation(world, ours, bob, sent):
     twin = await world.person("bob")
     assert twin.user.id != bob.user.id
-    await world.do.accept_invitation(twin, sent.invitation.id)
+    await world.do.identity.accept_invitation(twin, sent.invitation.id)
     with pytest.raises(Conflict):
-        await world.do.accept_invitation(bob, sent.invitation.id)
+        await world.do.identity.accept_invitation(bob, sent.invitation.id)
     assert bob.user.id not in await world.roles(ours)
 
 
@@ -327,10 +327,10 @@ async def test_only_a_pending_one_is_revoked(world, ours, ada, bob, sent, before
     if before == "expire":
         world.now = sent.invitation.expires_at
     elif before == "revoke":
-        await world.do.revoke_invitation(ada, ours, sent.invitation.id)
+        await world.do.identity.revoke_invitation(ada, ours, sent.invitation.id)
     else:
         await ANSWERS[before](world.do, bob, sent.invitation.id)
     known = await statuses(world, ours, ada)
     with pytest.raises(Conflict):
-        await world.do.revoke_invitation(ada, ours, sent.invitation.id)
+        await world.do.identity.revoke_invitation(ada, ours, sent.invitation.id)
     assert await statuses(world, ours, ada) == known

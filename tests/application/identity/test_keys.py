@@ -23,11 +23,11 @@ async def ada(world):
 @pytest.fixture
 async def ours(world, ada):
     """An organization of Ada's."""
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 async def listed(world, ours, ada):
-    return await world.do.list_keys(await world.membership(ours, ada))
+    return await world.do.identity.list_keys(await world.membership(ours, ada))
 
 
 # --- making --------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ async def listed(world, ours, ada):
 @pytest.mark.parametrize(("expiration", "life"), [("never", None), ("90d", DAYS_90)])
 async def test_a_key_is_answered_whole_with_its_secret(world, ours, expiration, life):
     member = await world.member(ours, "member")
-    key, secret = await world.do.create_key(
+    key, secret = await world.do.identity.create_key(
         member, ours, "Ünïcode 🔑 / any", Expiration(expiration), READ
     )
     assert (key.organization_id, key.created_by) == (ours, member.user.id)
@@ -44,14 +44,14 @@ async def test_a_key_is_answered_whole_with_its_secret(world, ours, expiration, 
     assert key.expires_at == (None if life is None else world.now + life)
     assert (key.revoked_at, key.last_used_at) == (None, None)
     assert (key.prefix, key.digest) == (secret[:10], key_digest(secret))
-    assert await world.do.read_key(await world.membership(ours, member), key.id) == key
-    caller = await world.do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    assert await world.do.identity.read_key(await world.membership(ours, member), key.id) == key
+    caller = await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert (caller.key_id, caller.scopes, caller.organization_id) == (key.id, READ, ours)
 
 
 async def test_every_key_has_a_secret_of_its_own(world, ours, ada):
     made = [
-        await world.do.create_key(ada, ours, "same", Expiration.NEVER, ALL_SCOPES)
+        await world.do.identity.create_key(ada, ours, "same", Expiration.NEVER, ALL_SCOPES)
         for _ in range(20)
     ]
     assert len({secret for _, secret in made}) == len({key.id for key, _ in made}) == 20
@@ -61,9 +61,11 @@ async def test_keys_are_told_newest_first_revoked_and_expired_ones_too(world, ou
     made = []
     for name, expiration in (("a", "90d"), ("b", "never"), ("c", "never")):
         world.forward(seconds=1)
-        key, _ = await world.do.create_key(ada, ours, name, Expiration(expiration), ALL_SCOPES)
+        key, _ = await world.do.identity.create_key(
+            ada, ours, name, Expiration(expiration), ALL_SCOPES
+        )
         made.append(key)
-    await world.do.revoke_key(ada, ours, made[1].id)
+    await world.do.identity.revoke_key(ada, ours, made[1].id)
     world.forward(days=100)
     told = await listed(world, ours, ada)
     assert [one.name for one in told] == ["c", "b", "a"]
@@ -75,43 +77,43 @@ async def test_keys_are_told_newest_first_revoked_and_expired_ones_too(world, ou
 
 async def test_a_rotated_key_has_a_successor_and_stays_as_it_is(world, ours, ada):
     do, member = world.do, await world.member(ours, "member")
-    old, old_secret = await do.create_key(member, ours, "ci", Expiration.DAYS_90, READ)
+    old, old_secret = await do.identity.create_key(member, ours, "ci", Expiration.DAYS_90, READ)
     world.forward(days=80)
-    new, secret = await do.rotate_key(ada, ours, old.id)
+    new, secret = await do.identity.rotate_key(ada, ours, old.id)
     assert (new.name, new.scopes, new.organization_id) == ("ci", READ, ours)
     assert (new.created_by, new.created_at) == (ada.user.id, world.now)
     assert new.expires_at == world.now + DAYS_90
     assert new.id != old.id
     assert await listed(world, ours, ada) == [new, old]
     for one in (secret, old_secret):
-        await do.authenticate_key(one, "bot", UNKNOWN_ORIGIN)
+        await do.identity.authenticate_key(one, "bot", UNKNOWN_ORIGIN)
     world.now = old.expires_at - MOMENT
-    await do.authenticate_key(old_secret, "bot", UNKNOWN_ORIGIN)
+    await do.identity.authenticate_key(old_secret, "bot", UNKNOWN_ORIGIN)
     world.now = old.expires_at
     with pytest.raises(Unauthenticated, match="expired"):
-        await do.authenticate_key(old_secret, "bot", UNKNOWN_ORIGIN)
-    await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+        await do.identity.authenticate_key(old_secret, "bot", UNKNOWN_ORIGIN)
+    await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     entry = next(one for one in await world.log(ours) if one.action is AuditAction.API_KEY_ROTATED)
     assert entry.resource_id == str(old.id)
     assert entry.detail == {"name": "ci", "prefix": new.prefix, "new_id": str(new.id)}
 
 
 async def test_an_expired_key_may_be_rotated(world, ours, ada):
-    old, _ = await world.do.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
+    old, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
     world.forward(days=91)
-    new, _ = await world.do.rotate_key(ada, ours, old.id)
+    new, _ = await world.do.identity.rotate_key(ada, ours, old.id)
     assert new.is_active(world.now)
 
 
 @pytest.mark.parametrize("revoked", [True, False])
 async def test_a_revoked_or_everlasting_key_is_not_rotated(world, ours, ada, revoked):
     expiration = Expiration.DAYS_90 if revoked else Expiration.NEVER
-    key, _ = await world.do.create_key(ada, ours, "ci", expiration, ALL_SCOPES)
+    key, _ = await world.do.identity.create_key(ada, ours, "ci", expiration, ALL_SCOPES)
     if revoked:
-        await world.do.revoke_key(ada, ours, key.id)
+        await world.do.identity.revoke_key(ada, ours, key.id)
     before = await listed(world, ours, ada), await world.log(ours)
     with pytest.raises(Invalid):
-        await world.do.rotate_key(ada, ours, key.id)
+        await world.do.identity.rotate_key(ada, ours, key.id)
     assert (await listed(world, ours, ada), await world.log(ours)) == before
 
 
@@ -120,14 +122,16 @@ async def test_a_revoked_or_everlasting_key_is_not_rotated(world, ours, ada, rev
 
 async def test_a_revoked_key_opens_nothing_and_stays_to_be_seen(world, ours, ada):
     do = world.do
-    key, secret = await do.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
-    other, other_secret = await do.create_key(ada, ours, "other", Expiration.NEVER, ALL_SCOPES)
+    key, secret = await do.identity.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
+    other, other_secret = await do.identity.create_key(
+        ada, ours, "other", Expiration.NEVER, ALL_SCOPES
+    )
     world.forward(hours=1)
-    await do.revoke_key(ada, ours, key.id)
+    await do.identity.revoke_key(ada, ours, key.id)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
-    await do.authenticate_key(other_secret, "bot", UNKNOWN_ORIGIN)
-    seen = await do.read_key(await world.membership(ours, ada), key.id)
+        await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    await do.identity.authenticate_key(other_secret, "bot", UNKNOWN_ORIGIN)
+    seen = await do.identity.read_key(await world.membership(ours, ada), key.id)
     assert seen == replace(key, revoked_at=world.now)
     entry = next(one for one in await world.log(ours) if one.action is AuditAction.API_KEY_REVOKED)
     assert entry.detail == {"name": "ci", "prefix": key.prefix}
@@ -135,11 +139,11 @@ async def test_a_revoked_key_opens_nothing_and_stays_to_be_seen(world, ours, ada
 
 
 async def test_a_revoked_key_keeps_the_instant_of_its_revocation(world, ours, ada):
-    key, _ = await world.do.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
-    await world.do.revoke_key(ada, ours, key.id)
+    key, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
+    await world.do.identity.revoke_key(ada, ours, key.id)
     revoked_at = world.now
     world.forward(days=1)
-    await world.do.revoke_key(ada, ours, key.id)
+    await world.do.identity.revoke_key(ada, ours, key.id)
     [seen] = await listed(world, ours, ada)
     assert seen.revoked_at == revoked_at
 
@@ -147,35 +151,35 @@ async def test_a_revoked_key_keeps_the_instant_of_its_revocation(world, ours, ad
 @pytest.mark.parametrize("revoked", [True, False])
 async def test_a_deleted_key_is_nowhere_any_more(world, ours, ada, revoked):
     do = world.do
-    key, secret = await do.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
+    key, secret = await do.identity.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
     if revoked:
-        await do.revoke_key(ada, ours, key.id)
-    await do.delete_key(ada, ours, key.id)
+        await do.identity.revoke_key(ada, ours, key.id)
+    await do.identity.delete_key(ada, ours, key.id)
     assert await listed(world, ours, ada) == []
     membership = await world.membership(ours, ada)
     for act in (
-        do.read_key(membership, key.id),
-        do.rotate_key(ada, ours, key.id),
-        do.revoke_key(ada, ours, key.id),
-        do.delete_key(ada, ours, key.id),
+        do.identity.read_key(membership, key.id),
+        do.identity.rotate_key(ada, ours, key.id),
+        do.identity.revoke_key(ada, ours, key.id),
+        do.identity.delete_key(ada, ours, key.id),
     ):
         with pytest.raises(NotFound):
             await act
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+        await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert (await world.log(ours))[0].detail == {"name": "ci", "prefix": key.prefix}
 
 
 async def test_any_member_s_key_may_be_taken_back_by_an_admin(world, ours, ada):
     admin = await world.member(ours, "admin", Role.ADMIN)
-    key, _ = await world.do.create_key(ada, ours, "ada's", Expiration.NEVER, ALL_SCOPES)
-    await world.do.revoke_key(admin, ours, key.id)
+    key, _ = await world.do.identity.create_key(ada, ours, "ada's", Expiration.NEVER, ALL_SCOPES)
+    await world.do.identity.revoke_key(admin, ours, key.id)
     [seen] = await listed(world, ours, ada)
     assert not seen.is_active(world.now)
 
 
 async def test_an_operator_s_key_is_managed_like_any_other(world, ours, ada):
-    key, secret = await world.do.issue_key(ours, name="operator's")
+    key, secret = await world.do.identity.issue_key(ours, name="operator's")
     assert key.created_by is None
     assert await listed(world, ours, ada) == [key]
     told = (await world.log(ours))[0]
@@ -185,6 +189,6 @@ async def test_an_operator_s_key_is_managed_like_any_other(world, ours, ada):
         str(key.id),
     )
     assert told.detail == {"name": "operator's", "prefix": key.prefix}
-    await world.do.revoke_key(ada, ours, key.id)
+    await world.do.identity.revoke_key(ada, ours, key.id)
     with pytest.raises(Unauthenticated):
-        await world.do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+        await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)

@@ -26,7 +26,7 @@ async def ada(world):
 @pytest.fixture
 async def ours(world, ada):
     """An organization of Ada's."""
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 @pytest.fixture
@@ -37,28 +37,30 @@ async def bob(world, ours):
 
 @pytest.fixture
 async def bot(world, ours, ada):
-    return await world.do.create_project(ada, ours, "bot", "")
+    return await world.do.identity.create_project(ada, ours, "bot", "")
 
 
 @pytest.fixture
 async def code(world, ours, bob, bot):
-    return await world.do.issue_login_code(bob, ours, bot.id, challenge_of(VERIFIER), "laptop")
+    return await world.do.identity.issue_login_code(
+        bob, ours, bot.id, challenge_of(VERIFIER), "laptop"
+    )
 
 
 async def keys(world, ours, ada):
-    return await world.do.list_keys(await world.membership(ours, ada))
+    return await world.do.identity.list_keys(await world.membership(ours, ada))
 
 
 async def test_a_code_becomes_a_key_of_who_asked_for_it(world, ours, ada, bob, bot, code):
     world.forward(seconds=60)
-    key, secret, project = await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    key, secret, project = await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert project == bot
     assert (key.organization_id, key.created_by, key.scopes) == (ours, bob.user.id, ALL_SCOPES)
     assert key.name == "PandaProbe CLI laptop 2026-03-01"
     assert (key.created_at, key.expires_at) == (world.now, world.now + timedelta(days=90))
     assert (key.prefix, key.digest) == (secret[:10], key_digest(secret))
     assert await keys(world, ours, ada) == [key]
-    caller = await world.do.authenticate_key(secret, "bot", TERMINAL)
+    caller = await world.do.identity.authenticate_key(secret, "bot", TERMINAL)
     assert (caller.key_id, caller.project_id) == (key.id, bot.id)
 
 
@@ -72,76 +74,78 @@ async def test_only_the_code_s_digest_is_stored(world, code):
 
 
 async def test_a_code_is_used_once(world, ours, ada, code):
-    await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     for verifier in (VERIFIER, "wrong"):
         with pytest.raises(Unauthenticated):
-            await world.do.exchange_login_code(code, verifier, TERMINAL)
+            await world.do.identity.exchange_login_code(code, verifier, TERMINAL)
     assert len(await keys(world, ours, ada)) == 1
 
 
 async def test_a_wrong_verifier_leaves_the_code_as_it_is(world, ours, ada, code):
     for wrong in ("", "w" * 43, challenge_of(VERIFIER), VERIFIER + "=", VERIFIER[:-1]) * 3:
         with pytest.raises(Unauthenticated):
-            await world.do.exchange_login_code(code, wrong, TERMINAL)
+            await world.do.identity.exchange_login_code(code, wrong, TERMINAL)
     assert await keys(world, ours, ada) == []
-    await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
 
 
 async def test_a_code_expires_to_the_microsecond(world, ours, ada, code):
     world.forward(seconds=120)
     with pytest.raises(Unauthenticated):
-        await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+        await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert await keys(world, ours, ada) == []
     world.now -= MOMENT
-    await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
 
 
 async def test_a_refusal_says_the_same_whatever_the_reason(world, ours, bob, bot, code):
     told = []
-    used = await world.do.issue_login_code(bob, ours, bot.id, challenge_of(VERIFIER), "x")
-    await world.do.exchange_login_code(used, VERIFIER, TERMINAL)
+    used = await world.do.identity.issue_login_code(bob, ours, bot.id, challenge_of(VERIFIER), "x")
+    await world.do.identity.exchange_login_code(used, VERIFIER, TERMINAL)
     for one, verifier in ((code, "wrong"), ("unknown", VERIFIER), ("\ud800", "\0"), (used, "")):
         with pytest.raises(Unauthenticated) as refused:
-            await world.do.exchange_login_code(one, verifier, TERMINAL)
+            await world.do.identity.exchange_login_code(one, verifier, TERMINAL)
         told.append(refused.value.message)
     world.forward(minutes=3)
     with pytest.raises(Unauthenticated) as refused:
-        await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+        await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert {*told, refused.value.message} == {told[0]}
 
 
 async def test_a_membership_that_was_lost_meanwhile_gives_no_key(world, ours, ada, bob, code):
-    await world.do.remove_member(ada, ours, bob.user.id)
+    await world.do.identity.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Forbidden):
-        await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+        await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert await keys(world, ours, ada) == []
     with pytest.raises(Unauthenticated):  # the verifier is looked at first
-        await world.do.exchange_login_code(code, "wrong", TERMINAL)
+        await world.do.identity.exchange_login_code(code, "wrong", TERMINAL)
 
 
 async def test_a_project_that_went_meanwhile_gives_no_key(world, ours, ada, bot, code):
-    await world.do.delete_project(ada, ours, bot.id)
+    await world.do.identity.delete_project(ada, ours, bot.id)
     with pytest.raises((Forbidden, Unauthenticated)):
-        await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+        await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert await keys(world, ours, ada) == []
 
 
 async def test_a_changed_role_doesn_t_matter(world, ours, ada, bob, code):
-    await world.do.change_role(ada, ours, bob.user.id, Role.ADMIN)
-    key, _, _ = await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    await world.do.identity.change_role(ada, ours, bob.user.id, Role.ADMIN)
+    key, _, _ = await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert key.created_by == bob.user.id
 
 
 async def test_codes_of_one_person_are_good_each_for_itself(world, ours, ada, bob, bot):
     codes = [
-        await world.do.issue_login_code(bob, ours, bot.id, challenge_of(f"v{n}"), f"host {n}")
+        await world.do.identity.issue_login_code(
+            bob, ours, bot.id, challenge_of(f"v{n}"), f"host {n}"
+        )
         for n in range(3)
     ]
     assert len(set(codes)) == 3
     with pytest.raises(Unauthenticated):
-        await world.do.exchange_login_code(codes[0], "v1", TERMINAL)
+        await world.do.identity.exchange_login_code(codes[0], "v1", TERMINAL)
     for n in (2, 0, 1):
-        await world.do.exchange_login_code(codes[n], f"v{n}", TERMINAL)
+        await world.do.identity.exchange_login_code(codes[n], f"v{n}", TERMINAL)
     assert {one.name for one in await keys(world, ours, ada)} == {
         f"PandaProbe CLI host {n} 2026-03-01" for n in range(3)
     }
@@ -154,7 +158,7 @@ async def test_who_isn_t_a_member_is_refused_before_the_project_is_looked_for(wo
     stranger = await world.person("stranger")
     for project in (bot.id, ProjectId(uuid.uuid4())):
         with pytest.raises(Forbidden):
-            await world.do.issue_login_code(stranger, ours, project, "c", "x")
+            await world.do.identity.issue_login_code(stranger, ours, project, "c", "x")
 
 
 async def test_a_stranger_doesn_t_open_the_organization(world, ours, bot):
@@ -162,12 +166,14 @@ async def test_a_stranger_doesn_t_open_the_organization(world, ours, bot):
     eve = await world.person("eve")
     async with in_time(), world.ports.administration.lock(ours):
         with pytest.raises(Forbidden):
-            await world.do.issue_login_code(eve, ours, bot.id, challenge_of(VERIFIER), "laptop")
+            await world.do.identity.issue_login_code(
+                eve, ours, bot.id, challenge_of(VERIFIER), "laptop"
+            )
 
 
 async def test_a_project_of_another_organization_is_not_found(world, ours, bob, bot):
     other = await world.person("other")
-    theirs = (await world.do.create_organization(other, "Theirs")).id
+    theirs = (await world.do.identity.create_organization(other, "Theirs")).id
     for who, organization, project in (
         (other, theirs, bot.id),
         (bob, ours, await world.project(theirs)),
@@ -175,11 +181,13 @@ async def test_a_project_of_another_organization_is_not_found(world, ours, bob, 
     ):
         before = len(await world.log(organization))
         with pytest.raises(NotFound):
-            await world.do.issue_login_code(who, organization, project, "c", "x")
+            await world.do.identity.issue_login_code(who, organization, project, "c", "x")
         assert len(await world.log(organization)) == before
 
 
 async def test_a_long_label_is_cut_in_the_name_of_the_key(world, ours, bob, bot):
-    code = await world.do.issue_login_code(bob, ours, bot.id, challenge_of(VERIFIER), "x" * 255)
-    key, _, _ = await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    code = await world.do.identity.issue_login_code(
+        bob, ours, bot.id, challenge_of(VERIFIER), "x" * 255
+    )
+    key, _, _ = await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert key.name == ("PandaProbe CLI " + "x" * 255)[:255]

@@ -116,7 +116,7 @@ async def test_organizations_out_of_reach_found_none():
     before = scene.snapshot()
     do = scene.world.with_ports(organizations=Down())
     with pytest.raises(Unavailable):
-        await do.create_organization(scene.invited, "Mine")
+        await do.identity.create_organization(scene.invited, "Mine")
     assert scene.snapshot() == before
 
 
@@ -171,16 +171,18 @@ async def test_no_secret_is_told(name):
 
 
 SAME = {
-    "a name": lambda do, s, who: do.rename_organization(who, s.organization, "Ours"),
-    "a name with blanks": lambda do, s, who: do.rename_organization(who, s.organization, " Ours "),
-    "no name": lambda do, s, who: do.rename_organization(who, s.organization, None),
-    "nothing of a project": lambda do, s, who: do.change_project(
+    "a name": lambda do, s, who: do.identity.rename_organization(who, s.organization, "Ours"),
+    "a name with blanks": lambda do, s, who: do.identity.rename_organization(
+        who, s.organization, " Ours "
+    ),
+    "no name": lambda do, s, who: do.identity.rename_organization(who, s.organization, None),
+    "nothing of a project": lambda do, s, who: do.identity.change_project(
         who, s.organization, s.project.id, None, None
     ),
-    "a project as it is": lambda do, s, who: do.change_project(
+    "a project as it is": lambda do, s, who: do.identity.change_project(
         who, s.organization, s.project.id, " bot ", " Sells things.\n"
     ),
-    "a role": lambda do, s, who: do.change_role(
+    "a role": lambda do, s, who: do.identity.change_role(
         who, s.organization, s.others[Role.OWNER].user.id, Role.OWNER
     ),
 }
@@ -197,8 +199,8 @@ async def test_what_changes_nothing_is_not_told(name):
 async def test_a_key_that_is_revoked_again_is_told_once():
     scene = await Scene.new()
     do, owner = scene.world.do, scene.actors[Role.OWNER]
-    await do.revoke_key(owner, scene.organization, scene.key.id)
+    await do.identity.revoke_key(owner, scene.organization, scene.key.id)
     before = scene.snapshot()
     scene.world.forward(hours=1)
-    await do.revoke_key(owner, scene.organization, scene.key.id)
+    await do.identity.revoke_key(owner, scene.organization, scene.key.id)
     assert scene.snapshot() == before

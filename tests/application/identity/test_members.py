@@ -22,7 +22,7 @@ async def ada(world):
 @pytest.fixture
 async def ours(world, ada):
     """An organization of Ada's."""
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 # --- listing -------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ async def test_members_are_told_oldest_first_with_name_and_address(world, ours, 
     for name in ("zoe", "bob"):
         world.forward(seconds=1)
         people.append(await world.member(ours, name))
-    told = await world.do.list_members(await world.membership(ours, ada))
+    told = await world.do.identity.list_members(await world.membership(ours, ada))
     assert [one.membership.user_id for one in told] == [one.user.id for one in people]
     assert [(one.display_name, one.email) for one in told] == [
         ("Ada", "ada@example.com"),
@@ -48,10 +48,10 @@ async def test_members_are_told_oldest_first_with_name_and_address(world, ours, 
 
 async def test_a_changed_role_is_answered_and_counts_at_once(world, ours, ada):
     bob = await world.member(ours, "bob")
-    changed = await world.do.change_role(ada, ours, bob.user.id, ADMIN)
+    changed = await world.do.identity.change_role(ada, ours, bob.user.id, ADMIN)
     assert (changed.membership.role, changed.email) == (ADMIN, bob.user.email)
     assert await world.membership(ours, bob) == changed.membership
-    await world.do.rename_organization(bob, ours, "Theirs")
+    await world.do.identity.rename_organization(bob, ours, "Theirs")
     entry = (await world.log(ours))[1]
     assert (entry.action, entry.detail) == (
         AuditAction.MEMBER_ROLE_CHANGED,
@@ -63,18 +63,18 @@ async def test_a_membership_keeps_its_id_and_age_when_its_role_changes(world, ou
     bob = await world.member(ours, "bob")
     before = await world.membership(ours, bob)
     world.forward(days=1)
-    await world.do.change_role(ada, ours, bob.user.id, OWNER)
+    await world.do.identity.change_role(ada, ours, bob.user.id, OWNER)
     after = await world.membership(ours, bob)
     assert (after.id, after.created_at) == (before.id, before.created_at)
 
 
 async def test_an_owner_demotes_another_and_even_the_one_who_made_them(world, ours, ada):
     bob = await world.member(ours, "bob")
-    await world.do.change_role(ada, ours, bob.user.id, OWNER)
-    await world.do.change_role(bob, ours, ada.user.id, MEMBER)
+    await world.do.identity.change_role(ada, ours, bob.user.id, OWNER)
+    await world.do.identity.change_role(bob, ours, ada.user.id, MEMBER)
     assert await world.roles(ours) == {ada.user.id: MEMBER, bob.user.id: OWNER}
     with pytest.raises(Forbidden):
-        await world.do.change_role(ada, ours, bob.user.id, MEMBER)
+        await world.do.identity.change_role(ada, ours, bob.user.id, MEMBER)
 
 
 @pytest.mark.parametrize("mine", Role)
@@ -82,27 +82,27 @@ async def test_the_own_role_is_refused_before_anything_else(world, ours, mine):
     """Not for lack of a right, though a MEMBER and an ADMIN lack it too."""
     someone = await world.member(ours, "someone", mine)
     with pytest.raises(Forbidden, match="own role"):
-        await world.do.change_role(someone, ours, someone.user.id, OWNER)
+        await world.do.identity.change_role(someone, ours, someone.user.id, OWNER)
 
 
 @pytest.mark.parametrize("mine", [ADMIN, MEMBER])
 async def test_who_isn_t_an_owner_is_refused_before_the_target_is_looked_for(world, ours, mine):
     someone = await world.member(ours, "someone", mine)
     with pytest.raises(Forbidden, match="Only OWNER"):
-        await world.do.change_role(someone, ours, UserId(uuid.uuid4()), MEMBER)
+        await world.do.identity.change_role(someone, ours, UserId(uuid.uuid4()), MEMBER)
 
 
 async def test_who_isn_t_a_member_is_refused_before_the_own_role_is_seen(world, ours):
     stranger = await world.person("stranger")
     with pytest.raises(Forbidden, match="not a member"):
-        await world.do.change_role(stranger, ours, stranger.user.id, OWNER)
+        await world.do.identity.change_role(stranger, ours, stranger.user.id, OWNER)
 
 
 async def test_a_target_that_is_no_member_is_not_found(world, ours, ada):
     stranger = await world.person("stranger")
     for user in (stranger.user.id, UserId(uuid.uuid4())):
         with pytest.raises(NotFound):
-            await world.do.change_role(ada, ours, user, ADMIN)
+            await world.do.identity.change_role(ada, ours, user, ADMIN)
     assert await world.roles(ours) == {ada.user.id: OWNER}
 
 
@@ -112,7 +112,7 @@ async def test_a_target_that_is_no_member_is_not_found(world, ours, ada):
 @pytest.mark.parametrize("role", Role)
 async def test_everybody_may_leave_where_an_owner_stays(world, ours, ada, role):
     bob = await world.member(ours, "bob", role)
-    await world.do.remove_member(bob, ours, bob.user.id)
+    await world.do.identity.remove_member(bob, ours, bob.user.id)
     assert await world.roles(ours) == {ada.user.id: OWNER}
     entry = (await world.log(ours))[0]
     assert (entry.action, entry.actor, entry.resource_id) == (
@@ -126,47 +126,47 @@ async def test_everybody_may_leave_where_an_owner_stays(world, ours, ada, role):
 async def test_the_last_owner_stays(world, ours, ada):
     await world.member(ours, "bob", ADMIN)
     with pytest.raises(Conflict):
-        await world.do.remove_member(ada, ours, ada.user.id)
+        await world.do.identity.remove_member(ada, ours, ada.user.id)
     assert (await world.roles(ours))[ada.user.id] is OWNER
     bob = await world.member(ours, "co-owner", OWNER)
-    await world.do.remove_member(ada, ours, ada.user.id)
+    await world.do.identity.remove_member(ada, ours, ada.user.id)
     assert ada.user.id not in await world.roles(ours)
     with pytest.raises(Conflict):
-        await world.do.remove_member(bob, ours, bob.user.id)
+        await world.do.identity.remove_member(bob, ours, bob.user.id)
 
 
 async def test_a_target_that_is_no_member_is_not_found_before_the_role_is_looked_at(world, ours):
     member = await world.member(ours, "member")
     stranger = await world.person("stranger")
     with pytest.raises(NotFound):
-        await world.do.remove_member(member, ours, stranger.user.id)
+        await world.do.identity.remove_member(member, ours, stranger.user.id)
     with pytest.raises(Forbidden):
-        await world.do.remove_member(stranger, ours, UserId(uuid.uuid4()))
+        await world.do.identity.remove_member(stranger, ours, UserId(uuid.uuid4()))
 
 
 async def test_the_role_is_looked_at_before_the_last_owner_counts(world, ours, ada):
     admin = await world.member(ours, "admin", ADMIN)
     with pytest.raises(Forbidden):
-        await world.do.remove_member(admin, ours, ada.user.id)
+        await world.do.identity.remove_member(admin, ours, ada.user.id)
 
 
 async def test_who_was_removed_finds_nothing_there_any_more(world, ours, ada):
     bob = await world.member(ours, "bob", OWNER)
-    await world.do.remove_member(ada, ours, bob.user.id)
+    await world.do.identity.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Forbidden):
         await world.membership(ours, bob)
-    assert [one.id for one, _ in await world.do.list_organizations(bob)] != [ours]
+    assert [one.id for one, _ in await world.do.identity.list_organizations(bob)] != [ours]
     with pytest.raises(NotFound):
-        await world.do.remove_member(ada, ours, bob.user.id)
+        await world.do.identity.remove_member(ada, ours, bob.user.id)
 
 
 async def test_who_comes_back_is_a_new_member(world, ours, ada):
     bob = await world.member(ours, "bob")
     before = await world.membership(ours, bob)
-    await world.do.remove_member(ada, ours, bob.user.id)
+    await world.do.identity.remove_member(ada, ours, bob.user.id)
     world.forward(days=1)
-    sent = await world.do.invite(ada, ours, bob.user.email, ADMIN)
-    _, after = await world.do.accept_invitation(bob, sent.invitation.id)
+    sent = await world.do.identity.invite(ada, ours, bob.user.email, ADMIN)
+    _, after = await world.do.identity.accept_invitation(bob, sent.invitation.id)
     assert after.id != before.id
     assert (after.role, after.created_at) == (ADMIN, world.now)
 
@@ -178,22 +178,25 @@ async def test_who_comes_back_is_a_new_member(world, ours, ada):
 async def test_the_keys_of_who_goes_open_nothing_any_more(world, ours, ada, leaves):
     do = world.do
     bob = await world.member(ours, "bob")
-    made = [await do.create_key(bob, ours, f"k{n}", Expiration.NEVER, ALL_SCOPES) for n in range(2)]
-    made.append(await do.create_key(bob, ours, "90", Expiration.DAYS_90, ALL_SCOPES))
-    hers = await do.create_key(ada, ours, "hers", Expiration.NEVER, ALL_SCOPES)
-    early, _ = await do.create_key(bob, ours, "early", Expiration.NEVER, ALL_SCOPES)
-    await do.revoke_key(ada, ours, early.id)
+    made = [
+        await do.identity.create_key(bob, ours, f"k{n}", Expiration.NEVER, ALL_SCOPES)
+        for n in range(2)
+    ]
+    made.append(await do.identity.create_key(bob, ours, "90", Expiration.DAYS_90, ALL_SCOPES))
+    hers = await do.identity.create_key(ada, ours, "hers", Expiration.NEVER, ALL_SCOPES)
+    early, _ = await do.identity.create_key(bob, ours, "early", Expiration.NEVER, ALL_SCOPES)
+    await do.identity.revoke_key(ada, ours, early.id)
     world.forward(hours=1)
-    await do.remove_member(bob if leaves else ada, ours, bob.user.id)
-    keys = {one.id: one for one in await do.list_keys(await world.membership(ours, ada))}
+    await do.identity.remove_member(bob if leaves else ada, ours, bob.user.id)
+    keys = {one.id: one for one in await do.identity.list_keys(await world.membership(ours, ada))}
     assert [keys[key.id].revoked_at for key, _ in made] == [at(3600)] * 3
     assert keys[hers[0].id].revoked_at is None
     assert keys[early.id].revoked_at == at(0)
     for key, secret in made:
         with pytest.raises(Unauthenticated):
-            await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+            await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
         assert not keys[key.id].is_active(world.now)
-    await do.authenticate_key(hers[1], "bot", UNKNOWN_ORIGIN)
+    await do.identity.authenticate_key(hers[1], "bot", UNKNOWN_ORIGIN)
     entry = next(one for one in await world.log(ours) if one.action.resource == "member")
     assert entry.detail == {"role": "MEMBER", "revoked_keys": "3"}
 
@@ -202,29 +205,29 @@ async def test_a_key_of_the_command_line_goes_too(world, ours, ada):
     do, bob = world.do, await world.member(ours, "bob")
     project = await world.project(ours)
     challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-    code = await do.issue_login_code(bob, ours, project, challenge, "laptop")
+    code = await do.identity.issue_login_code(bob, ours, project, challenge, "laptop")
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-    key, secret, _ = await do.exchange_login_code(code, verifier, UNKNOWN_ORIGIN)
-    await do.remove_member(ada, ours, bob.user.id)
+    key, secret, _ = await do.identity.exchange_login_code(code, verifier, UNKNOWN_ORIGIN)
+    await do.identity.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+        await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     membership = await world.membership(ours, ada)
-    assert (await do.read_key(membership, key.id)).revoked_at == world.now
+    assert (await do.identity.read_key(membership, key.id)).revoked_at == world.now
 
 
 async def test_their_keys_elsewhere_stay(world, ours, ada):
     do, bob = world.do, await world.member(ours, "bob")
-    elsewhere = (await do.create_organization(bob, "Elsewhere")).id
-    _, secret = await do.create_key(bob, elsewhere, "k", Expiration.NEVER, ALL_SCOPES)
-    await do.remove_member(ada, ours, bob.user.id)
-    caller = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    elsewhere = (await do.identity.create_organization(bob, "Elsewhere")).id
+    _, secret = await do.identity.create_key(bob, elsewhere, "k", Expiration.NEVER, ALL_SCOPES)
+    await do.identity.remove_member(ada, ours, bob.user.id)
+    caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert caller.organization_id == elsewhere
 
 
 async def test_keys_stay_revoked_when_their_maker_comes_back(world, ours, ada):
     do, bob = world.do, await world.member(ours, "bob")
-    _, secret = await do.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    await do.remove_member(ada, ours, bob.user.id)
+    _, secret = await do.identity.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
+    await do.identity.remove_member(ada, ours, bob.user.id)
     await world.join(ours, bob, MEMBER)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+        await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)

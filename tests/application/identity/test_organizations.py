@@ -18,20 +18,20 @@ async def ada(world):
 @pytest.fixture
 async def ours(world, ada):
     """An organization of Ada's."""
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 # --- making --------------------------------------------------------------------------------------
 
 
 async def test_who_makes_an_organization_owns_it_and_it_has_a_project(world, ada):
-    made = await world.do.create_organization(ada, "  Ours ")
+    made = await world.do.identity.create_organization(ada, "  Ours ")
     assert (made.name, made.created_at) == ("Ours", world.now)
     membership = await world.membership(made.id, ada)
     assert membership.role is Role.OWNER
-    assert await world.do.list_organizations(ada) == [(made, Role.OWNER)]
-    assert await world.do.read_organization(membership) == made
-    assert [one.name for one in await world.do.list_projects(membership)] == ["onboarding"]
+    assert await world.do.identity.list_organizations(ada) == [(made, Role.OWNER)]
+    assert await world.do.identity.read_organization(membership) == made
+    assert [one.name for one in await world.do.identity.list_projects(membership)] == ["onboarding"]
     [entry] = await world.log(made.id)
     assert (entry.action, entry.actor) == (AuditAction.ORGANIZATION_CREATED, ada.actor)
     assert (entry.resource_id, entry.detail) == (str(made.id), {"name": "Ours"})
@@ -40,34 +40,36 @@ async def test_who_makes_an_organization_owns_it_and_it_has_a_project(world, ada
 @pytest.mark.parametrize("name", ["", " ", "-x", "a/b", "x" * 256])
 async def test_a_name_that_breaks_the_rule_makes_nothing(world, ada, name):
     with pytest.raises(Invalid) as refused:
-        await world.do.create_organization(ada, name)
+        await world.do.identity.create_organization(ada, name)
     assert [error.field for error in refused.value.errors] == ["name"]
-    assert await world.do.list_organizations(ada) == []
+    assert await world.do.identity.list_organizations(ada) == []
 
 
 async def test_names_of_organizations_may_be_the_same(world, ada):
-    made = [await world.do.create_organization(ada, "Ours") for _ in range(2)]
+    made = [await world.do.identity.create_organization(ada, "Ours") for _ in range(2)]
     assert made[0].id != made[1].id
 
 
 async def test_only_owned_ones_count_for_the_cap(world, ada, ours):
     do = world.with_ports(owned_organizations_max=2)
     other = await world.person("other")
-    theirs = (await do.create_organization(other, "Theirs")).id
+    theirs = (await do.identity.create_organization(other, "Theirs")).id
     await world.join(theirs, ada, Role.ADMIN)
-    second = await do.create_organization(ada, "Second")
+    second = await do.identity.create_organization(ada, "Second")
     with pytest.raises(Forbidden):
-        await do.create_organization(ada, "Third")
-    assert len(await do.list_organizations(ada)) == 3
-    await do.change_role(ada, second.id, (await world.member(second.id, "x")).user.id, Role.OWNER)
-    await do.remove_member(ada, second.id, ada.user.id)
-    await do.create_organization(ada, "Third")
+        await do.identity.create_organization(ada, "Third")
+    assert len(await do.identity.list_organizations(ada)) == 3
+    await do.identity.change_role(
+        ada, second.id, (await world.member(second.id, "x")).user.id, Role.OWNER
+    )
+    await do.identity.remove_member(ada, second.id, ada.user.id)
+    await do.identity.create_organization(ada, "Third")
 
 
 async def test_without_a_cap_there_is_none(world, ada):
     for n in range(20):
-        await world.do.create_organization(ada, f"Number {n}")
-    assert len(await world.do.list_organizations(ada)) == 20
+        await world.do.identity.create_organization(ada, f"Number {n}")
+    assert len(await world.do.identity.list_organizations(ada)) == 20
 
 
 # --- showing -------------------------------------------------------------------------------------
@@ -77,50 +79,50 @@ async def test_organizations_are_told_by_the_newest_membership(world, ada):
     own = {}
     for name in ("one", "two"):
         world.forward(seconds=1)
-        own[name] = await world.do.create_organization(ada, name)
+        own[name] = await world.do.identity.create_organization(ada, name)
     other = await world.person("other")
-    older = await world.do.create_organization(other, "older")
+    older = await world.do.identity.create_organization(other, "older")
     world.forward(seconds=1)
     await world.join(older.id, ada, Role.MEMBER)
-    told = await world.do.list_organizations(ada)
+    told = await world.do.identity.list_organizations(ada)
     assert told == [(older, Role.MEMBER), (own["two"], Role.OWNER), (own["one"], Role.OWNER)]
 
 
 async def test_what_went_meanwhile_is_nobody_s(world, ada, ours):
     membership = await world.membership(ours, ada)
-    await world.do.delete_organization(ada, ours)
+    await world.do.identity.delete_organization(ada, ours)
     with pytest.raises(Forbidden):
-        await world.do.read_organization(membership)
-    assert await world.do.list_members(membership) == []
-    assert await world.do.list_projects(membership) == []
-    assert await world.do.list_keys(membership) == []
-    assert await world.do.list_invitations(membership) == []
+        await world.do.identity.read_organization(membership)
+    assert await world.do.identity.list_members(membership) == []
+    assert await world.do.identity.list_projects(membership) == []
+    assert await world.do.identity.list_keys(membership) == []
+    assert await world.do.identity.list_invitations(membership) == []
 
 
 # --- renaming ------------------------------------------------------------------------------------
 
 
 async def test_a_new_name_is_answered_and_seen(world, ada, ours):
-    renamed = await world.do.rename_organization(ada, ours, " New name ")
+    renamed = await world.do.identity.rename_organization(ada, ours, " New name ")
     assert renamed.name == "New name"
     membership = await world.membership(ours, ada)
-    assert await world.do.read_organization(membership) == renamed
+    assert await world.do.identity.read_organization(membership) == renamed
     entry = (await world.log(ours))[0]
     assert (entry.action, entry.resource_id) == (AuditAction.ORGANIZATION_RENAMED, str(ours))
     assert entry.detail == {"from": "Ours", "to": "New name"}
 
 
 async def test_no_name_changes_nothing_and_still_takes_the_right(world, ada, ours):
-    same = await world.do.rename_organization(ada, ours, None)
+    same = await world.do.identity.rename_organization(ada, ours, None)
     assert same.name == "Ours"
     member = await world.member(ours, "member")
     with pytest.raises(Forbidden):
-        await world.do.rename_organization(member, ours, None)
+        await world.do.identity.rename_organization(member, ours, None)
 
 
 async def test_a_bad_name_is_refused_naming_the_field(world, ada, ours):
     with pytest.raises(Invalid) as refused:
-        await world.do.rename_organization(ada, ours, "")
+        await world.do.identity.rename_organization(ada, ours, "")
     assert [error.field for error in refused.value.errors] == ["name"]
 
 
@@ -130,49 +132,49 @@ async def test_a_bad_name_is_refused_naming_the_field(world, ada, ours):
 async def test_with_an_organization_everything_in_it_goes_for_everybody(world, ada, ours):
     do = world.do
     bob, cid = await world.member(ours, "bob"), await world.person("cid")
-    _, secret = await do.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    caller = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    _, secret = await do.identity.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
+    caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     await world.ports.traces.put(caller.project_id, sent := trace())
-    await do.invite(ada, ours, cid.user.email, Role.MEMBER)
-    code = await do.issue_login_code(bob, ours, caller.project_id, "c", "laptop")
-    await do.delete_organization(ada, ours)
+    await do.identity.invite(ada, ours, cid.user.email, Role.MEMBER)
+    code = await do.identity.issue_login_code(bob, ours, caller.project_id, "c", "laptop")
+    await do.identity.delete_organization(ada, ours)
     for who in (ada, bob):
-        assert await do.list_organizations(who) == []
+        assert await do.identity.list_organizations(who) == []
         with pytest.raises(Forbidden):
-            await do.rename_organization(who, ours, "New")
+            await do.identity.rename_organization(who, ours, "New")
         with pytest.raises(Forbidden):
-            await do.delete_organization(who, ours)
+            await do.identity.delete_organization(who, ours)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+        await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     with pytest.raises(Unauthenticated):
-        await do.exchange_login_code(code, "v", UNKNOWN_ORIGIN)
+        await do.identity.exchange_login_code(code, "v", UNKNOWN_ORIGIN)
     with pytest.raises(NotFound):
         await world.ports.traces.get(caller.project_id, sent.id)
-    assert await do.list_my_invitations(cid) == []
+    assert await do.identity.list_my_invitations(cid) == []
 
 
 async def test_others_keep_theirs(world, ada, ours):
     do = world.do
-    second = await do.create_organization(ada, "Second")
-    _, secret = await do.create_key(ada, second.id, "k", Expiration.NEVER, ALL_SCOPES)
-    caller = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    second = await do.identity.create_organization(ada, "Second")
+    _, secret = await do.identity.create_key(ada, second.id, "k", Expiration.NEVER, ALL_SCOPES)
+    caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     await world.ports.traces.put(caller.project_id, sent := trace())
-    await do.delete_organization(ada, ours)
-    assert await do.list_organizations(ada) == [(second, Role.OWNER)]
-    assert await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN) == caller
+    await do.identity.delete_organization(ada, ours)
+    assert await do.identity.list_organizations(ada) == [(second, Role.OWNER)]
+    assert await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN) == caller
     assert (await world.ports.traces.get(caller.project_id, sent.id)).id == sent.id
 
 
 async def test_who_has_no_organization_left_gets_a_new_one(world, ada, ours):
-    await world.do.delete_organization(ada, ours)
-    membership = await world.do.resolve_membership(ada, None)
+    await world.do.identity.delete_organization(ada, ours)
+    membership = await world.do.identity.resolve_membership(ada, None)
     assert membership.organization_id != ours
-    assert (await world.do.read_organization(membership)).name == "My Organization"
+    assert (await world.do.identity.read_organization(membership)).name == "My Organization"
 
 
 async def test_the_log_outlives_its_organization(world, ada, ours):
-    await world.do.rename_organization(ada, ours, "Last words")
-    await world.do.delete_organization(ada, ours)
+    await world.do.identity.rename_organization(ada, ours, "Last words")
+    await world.do.identity.delete_organization(ada, ours)
     told = [(one.action, one.detail) for one in await world.log(ours)]
     assert told[0] == (AuditAction.ORGANIZATION_DELETED, {"name": "Last words"})
     assert len(told) == 3
@@ -184,11 +186,11 @@ async def test_the_log_outlives_its_organization(world, ada, ours):
 async def test_the_log_is_told_newest_first_page_by_page(world, ada, ours):
     for n in range(5):
         world.forward(seconds=1)
-        await world.do.rename_organization(ada, ours, f"Name {n}")
+        await world.do.identity.rename_organization(ada, ours, f"Name {n}")
     membership = await world.membership(ours, ada)
-    first = await world.do.list_audit_log(membership, PageRequest(limit=4))
+    first = await world.do.identity.list_audit_log(membership, PageRequest(limit=4))
     assert [one.detail["to"] for one in first.items] == [f"Name {n}" for n in (4, 3, 2, 1)]
-    rest = await world.do.list_audit_log(membership, PageRequest(limit=4, after=first.end))
+    rest = await world.do.identity.list_audit_log(membership, PageRequest(limit=4, after=first.end))
     assert [one.action for one in rest.items] == [
         AuditAction.ORGANIZATION_RENAMED,
         AuditAction.ORGANIZATION_CREATED,

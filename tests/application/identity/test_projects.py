@@ -20,31 +20,33 @@ async def ada(world):
 @pytest.fixture
 async def ours(world, ada):
     """An organization of Ada's."""
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 @pytest.fixture
 async def bot(world, ours, ada):
-    return await world.do.create_project(ada, ours, "bot", "Sells things.")
+    return await world.do.identity.create_project(ada, ours, "bot", "Sells things.")
 
 
 async def names(world, ours, ada):
-    return [one.name for one in await world.do.list_projects(await world.membership(ours, ada))]
+    return [
+        one.name for one in await world.do.identity.list_projects(await world.membership(ours, ada))
+    ]
 
 
 async def test_a_project_is_answered_whole_and_read(world, ours, ada):
-    made = await world.do.create_project(ada, ours, "  bot ", "  Sells\tthings.\n")
+    made = await world.do.identity.create_project(ada, ours, "  bot ", "  Sells\tthings.\n")
     assert (made.organization_id, made.created_at) == (ours, world.now)
     assert (made.name, made.description) == ("bot", "Sells\tthings.")
     membership = await world.membership(ours, ada)
-    assert await world.do.read_project(membership, made.id) == made
+    assert await world.do.identity.read_project(membership, made.id) == made
     assert (await world.log(ours))[0].detail == {"name": "bot"}
 
 
 async def test_projects_are_told_newest_first(world, ours, ada):
     for name in ("b", "a", "c"):
         world.forward(seconds=1)
-        await world.do.create_project(ada, ours, name, "")
+        await world.do.identity.create_project(ada, ours, name, "")
     assert await names(world, ours, ada) == ["c", "a", "b", "onboarding"]
 
 
@@ -64,8 +66,8 @@ async def test_what_breaks_a_rule_is_refused_naming_the_field(
 ):
     before = await world.log(ours)
     for act in (
-        world.do.create_project(ada, ours, name, description),
-        world.do.change_project(ada, ours, bot.id, name, description),
+        world.do.identity.create_project(ada, ours, name, description),
+        world.do.identity.change_project(ada, ours, bot.id, name, description),
     ):
         with pytest.raises(Invalid) as refused:
             await act
@@ -77,29 +79,29 @@ async def test_what_breaks_a_rule_is_refused_naming_the_field(
 async def test_a_name_is_taken_once_in_an_organization(world, ours, ada, bot):
     before = await world.log(ours)
     with pytest.raises(Conflict):
-        await world.do.create_project(ada, ours, " bot ", "another")
+        await world.do.identity.create_project(ada, ours, " bot ", "another")
     with pytest.raises(Conflict):
-        await world.do.create_project(ada, ours, "onboarding", "")
+        await world.do.identity.create_project(ada, ours, "onboarding", "")
     assert await world.log(ours) == before
-    await world.do.create_project(ada, ours, "Bot", "")  # case counts
-    second = await world.do.create_organization(ada, "Second")
-    await world.do.create_project(ada, second.id, "bot", "")
+    await world.do.identity.create_project(ada, ours, "Bot", "")  # case counts
+    second = await world.do.identity.create_organization(ada, "Second")
+    await world.do.identity.create_project(ada, second.id, "bot", "")
 
 
 async def test_the_right_is_looked_at_before_the_name_is_taken(world, ours, bot):
     member = await world.member(ours, "member")
     with pytest.raises(Forbidden):
-        await world.do.create_project(member, ours, "bot", "")
+        await world.do.identity.create_project(member, ours, "bot", "")
 
 
 async def test_a_change_leaves_what_it_doesn_t_name(world, ours, ada, bot):
     do = world.do
-    renamed = await do.change_project(ada, ours, bot.id, " new ", None)
+    renamed = await do.identity.change_project(ada, ours, bot.id, " new ", None)
     assert (renamed.name, renamed.description) == ("new", "Sells things.")
-    described = await do.change_project(ada, ours, bot.id, None, "  ")
+    described = await do.identity.change_project(ada, ours, bot.id, None, "  ")
     assert (described.name, described.description) == ("new", "")
     membership = await world.membership(ours, ada)
-    assert await do.read_project(membership, bot.id) == described
+    assert await do.identity.read_project(membership, bot.id) == described
     assert (described.id, described.created_at) == (bot.id, bot.created_at)
     told = [one.detail for one in await world.log(ours)][:2]
     described = {"from": "new", "to": "new", "description": "changed"}
@@ -109,36 +111,38 @@ async def test_a_change_leaves_what_it_doesn_t_name(world, ours, ada, bot):
 async def test_a_change_to_a_name_that_is_taken_changes_nothing(world, ours, ada, bot):
     before = await world.log(ours)
     with pytest.raises(Conflict):
-        await world.do.change_project(ada, ours, bot.id, "onboarding", "new words")
+        await world.do.identity.change_project(ada, ours, bot.id, "onboarding", "new words")
     membership = await world.membership(ours, ada)
-    assert await world.do.read_project(membership, bot.id) == bot
+    assert await world.do.identity.read_project(membership, bot.id) == bot
     assert await world.log(ours) == before
 
 
 async def test_a_project_is_found_by_its_new_name_and_not_by_the_old(world, ours, ada, bot):
-    _, secret = await world.do.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    await world.do.change_project(ada, ours, bot.id, "new", None)
-    found = await world.do.authenticate_key(secret, "new", UNKNOWN_ORIGIN)
+    _, secret = await world.do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
+    await world.do.identity.change_project(ada, ours, bot.id, "new", None)
+    found = await world.do.identity.authenticate_key(secret, "new", UNKNOWN_ORIGIN)
     assert found.project_id == bot.id
-    other = await world.do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    other = await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert other.project_id != bot.id
 
 
 async def test_a_deleted_project_s_data_goes_and_its_name_makes_a_new_one(world, ours, ada, bot):
     do, traces = world.do, world.ports.traces
-    _, secret = await do.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    kept = await do.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
+    _, secret = await do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
+    kept = await do.identity.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
     sent = trace()
     for project in (bot.id, kept.project_id):
         await traces.put(project, sent)
-    await do.delete_project(ada, ours, bot.id)
+    await do.identity.delete_project(ada, ours, bot.id)
     assert await names(world, ours, ada) == ["onboarding"]
     with pytest.raises(NotFound):
         await traces.get(bot.id, sent.id)
     with pytest.raises(Unavailable):
         await traces.put(bot.id, sent)
     assert (await traces.get(kept.project_id, sent.id)).id == sent.id
-    again = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)  # keys aren't affected
+    again = await do.identity.authenticate_key(
+        secret, "bot", UNKNOWN_ORIGIN
+    )  # keys aren't affected
     assert again.project_id != bot.id
     await traces.put(again.project_id, sent)
     assert (await traces.get(again.project_id, sent.id)).id == sent.id
@@ -146,23 +150,23 @@ async def test_a_deleted_project_s_data_goes_and_its_name_makes_a_new_one(world,
 
 async def test_a_deleted_project_is_not_found(world, ours, ada, bot):
     do = world.do
-    await do.delete_project(ada, ours, bot.id)
+    await do.identity.delete_project(ada, ours, bot.id)
     membership = await world.membership(ours, ada)
     for act in (
-        do.read_project(membership, bot.id),
-        do.change_project(ada, ours, bot.id, "new", None),
-        do.delete_project(ada, ours, bot.id),
-        do.issue_login_code(ada, ours, bot.id, "c", "laptop"),
-        do.resolve_project(ada.user.id, ours, bot.id),
-        do.read_project(membership, ProjectId(uuid.uuid4())),
+        do.identity.read_project(membership, bot.id),
+        do.identity.change_project(ada, ours, bot.id, "new", None),
+        do.identity.delete_project(ada, ours, bot.id),
+        do.identity.issue_login_code(ada, ours, bot.id, "c", "laptop"),
+        do.identity.resolve_project(ada.user.id, ours, bot.id),
+        do.identity.read_project(membership, ProjectId(uuid.uuid4())),
     ):
         with pytest.raises(NotFound):
             await act
 
 
 async def test_the_last_project_may_be_deleted(world, ours, ada):
-    [only] = await world.do.list_projects(await world.membership(ours, ada))
-    await world.do.delete_project(ada, ours, only.id)
+    [only] = await world.do.identity.list_projects(await world.membership(ours, ada))
+    await world.do.identity.delete_project(ada, ours, only.id)
     assert await names(world, ours, ada) == []
 
 
@@ -170,4 +174,4 @@ async def test_the_last_project_may_be_deleted(world, ours, ada):
 async def test_the_right_to_delete_is_looked_at_before_the_project(world, ours, role):
     who = await world.member(ours, "someone", role)
     with pytest.raises(Forbidden):
-        await world.do.delete_project(who, ours, ProjectId(uuid.uuid4()))
+        await world.do.identity.delete_project(who, ours, ProjectId(uuid.uuid4()))

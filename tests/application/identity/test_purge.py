@@ -54,29 +54,32 @@ async def test_a_failure_is_told_and_the_next_round_goes_on():
 
 async def test_what_was_removed_is_swept_and_nothing_else(world):
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
-    kept, gone = await world.project(ours), await world.do.create_project(ada, ours, "bot", "")
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
+    kept, gone = (
+        await world.project(ours),
+        await world.do.identity.create_project(ada, ours, "bot", ""),
+    )
     for project in (kept, gone.id):
         for _ in range(3):
             await world.ports.traces.put(project, trace())
-    assert await world.do.purge_removed_projects() == 0
-    await world.do.delete_project(ada, ours, gone.id)
-    assert await world.do.purge_removed_projects() == 3
+    assert await world.do.identity.purge_removed_projects() == 0
+    await world.do.identity.delete_project(ada, ours, gone.id)
+    assert await world.do.identity.purge_removed_projects() == 3
     assert {project for project, _ in world.ports.traces.store.traces} == {kept}
-    await world.do.delete_organization(ada, ours)
-    assert await world.do.purge_removed_projects() == 3
+    await world.do.identity.delete_organization(ada, ours)
+    assert await world.do.identity.purge_removed_projects() == 3
     assert world.ports.traces.store.traces == {}
 
 
 async def test_codes_that_expired_are_swept(world):
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
     project = await world.project(ours)
-    await world.do.issue_login_code(ada, ours, project, "c", "old")
+    await world.do.identity.issue_login_code(ada, ours, project, "c", "old")
     world.forward(seconds=60)
-    await world.do.issue_login_code(ada, ours, project, "c", "young")
-    assert await world.do.purge_removed_projects() == 0
+    await world.do.identity.issue_login_code(ada, ours, project, "c", "young")
+    assert await world.do.identity.purge_removed_projects() == 0
     world.forward(seconds=60)
-    assert await world.do.purge_removed_projects() == 1
+    assert await world.do.identity.purge_removed_projects() == 1
     [code] = world.ports.directory.store.login_codes.values()
     assert code.label == "young"

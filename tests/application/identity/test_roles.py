@@ -41,7 +41,7 @@ async def test_who_isn_t_a_member_may_do_nothing(name):
     # In the same words as for an organization that never was.
     nowhere = OrganizationId(uuid.uuid4())
     with pytest.raises(Forbidden) as refused:
-        await scene.world.do.rename_organization(stranger, nowhere, "New")
+        await scene.world.do.identity.rename_organization(stranger, nowhere, "New")
     assert told == {refused.value.message}
 
 
@@ -49,7 +49,7 @@ async def test_who_isn_t_a_member_may_do_nothing(name):
 async def test_an_owner_elsewhere_is_nobody_here(name):
     scene, write = await Scene.new(), WRITES[name]
     other = await scene.world.person("elsewhere")
-    await scene.world.do.create_organization(other, "Elsewhere")
+    await scene.world.do.identity.create_organization(other, "Elsewhere")
     before = scene.snapshot()
     with pytest.raises(Forbidden):
         await write.act(scene.world.do, scene, other)
@@ -60,7 +60,7 @@ async def test_an_owner_elsewhere_is_nobody_here(name):
 async def test_who_was_removed_may_do_nothing_any_more(name):
     scene, write = await Scene.new(), WRITES[name]
     owner, fired = scene.others[Role.OWNER], scene.actors[Role.OWNER]
-    await scene.world.do.remove_member(owner, scene.organization, fired.user.id)
+    await scene.world.do.identity.remove_member(owner, scene.organization, fired.user.id)
     before = scene.snapshot()
     with pytest.raises(Forbidden):
         await write.act(scene.world.do, scene, fired)
@@ -83,8 +83,8 @@ async def test_the_role_is_looked_at_before_the_object():
         with pytest.raises(Forbidden):
             await act(member)
     for act in (
-        lambda: do.delete_project(admin, ours, ProjectId(uuid.uuid4())),
-        lambda: do.change_role(admin, ours, UserId(uuid.uuid4()), Role.MEMBER),
+        lambda: do.identity.delete_project(admin, ours, ProjectId(uuid.uuid4())),
+        lambda: do.identity.change_role(admin, ours, UserId(uuid.uuid4()), Role.MEMBER),
     ):
         with pytest.raises(Forbidden):
             await act()
@@ -104,19 +104,19 @@ async def test_objects_of_another_organization_are_not_found():
     scene = await Scene.new()
     do = scene.world.do
     stranger = await scene.world.person("elsewhere")
-    theirs = (await do.create_organization(stranger, "Elsewhere")).id
+    theirs = (await do.identity.create_organization(stranger, "Elsewhere")).id
     before = scene.snapshot()
     member = scene.others[Role.MEMBER].user.id
     for act in (
-        lambda: do.change_project(stranger, theirs, scene.project.id, "new", None),
-        lambda: do.delete_project(stranger, theirs, scene.project.id),
-        lambda: do.rotate_key(stranger, theirs, scene.key.id),
-        lambda: do.revoke_key(stranger, theirs, scene.key.id),
-        lambda: do.delete_key(stranger, theirs, scene.key.id),
-        lambda: do.revoke_invitation(stranger, theirs, scene.invitation.id),
-        lambda: do.change_role(stranger, theirs, member, Role.ADMIN),
-        lambda: do.remove_member(stranger, theirs, member),
-        lambda: do.issue_login_code(stranger, theirs, scene.project.id, "c", "laptop"),
+        lambda: do.identity.change_project(stranger, theirs, scene.project.id, "new", None),
+        lambda: do.identity.delete_project(stranger, theirs, scene.project.id),
+        lambda: do.identity.rotate_key(stranger, theirs, scene.key.id),
+        lambda: do.identity.revoke_key(stranger, theirs, scene.key.id),
+        lambda: do.identity.delete_key(stranger, theirs, scene.key.id),
+        lambda: do.identity.revoke_invitation(stranger, theirs, scene.invitation.id),
+        lambda: do.identity.change_role(stranger, theirs, member, Role.ADMIN),
+        lambda: do.identity.remove_member(stranger, theirs, member),
+        lambda: do.identity.issue_login_code(stranger, theirs, scene.project.id, "c", "laptop"),
     ):
         with pytest.raises(NotFound):
             await act()
@@ -127,17 +127,17 @@ async def test_what_is_read_of_another_organization_is_not_found():
     scene = await Scene.new()
     do = scene.world.do
     stranger = await scene.world.person("elsewhere")
-    theirs = (await do.create_organization(stranger, "Elsewhere")).id
+    theirs = (await do.identity.create_organization(stranger, "Elsewhere")).id
     membership = await scene.world.membership(theirs, stranger)
     with pytest.raises(NotFound):
-        await do.read_project(membership, scene.project.id)
+        await do.identity.read_project(membership, scene.project.id)
     with pytest.raises(NotFound):
-        await do.read_key(membership, scene.key.id)
-    assert await do.list_keys(membership) == []
-    assert await do.list_invitations(membership) == []
-    assert [one.name for one in await do.list_projects(membership)] == ["onboarding"]
-    assert [one.membership for one in await do.list_members(membership)] == [membership]
-    log = await do.list_audit_log(membership, PageRequest())
+        await do.identity.read_key(membership, scene.key.id)
+    assert await do.identity.list_keys(membership) == []
+    assert await do.identity.list_invitations(membership) == []
+    assert [one.name for one in await do.identity.list_projects(membership)] == ["onboarding"]
+    assert [one.membership for one in await do.identity.list_members(membership)] == [membership]
+    log = await do.identity.list_audit_log(membership, PageRequest())
     assert {one.organization_id for one in log.items} == {theirs}
 
 
@@ -146,20 +146,20 @@ async def test_who_may_read_the_audit_log(role):
     scene = await Scene.new()
     membership = await scene.world.membership(scene.organization, scene.actors[role])
     if role in OWNER_OR_ADMIN:
-        log = await scene.world.do.list_audit_log(membership, PageRequest(limit=2))
+        log = await scene.world.do.identity.list_audit_log(membership, PageRequest(limit=2))
         assert list(log.items) == (await scene.world.log(scene.organization))[:2]
         return
     with pytest.raises(Forbidden):
-        await scene.world.do.list_audit_log(membership, PageRequest())
+        await scene.world.do.identity.list_audit_log(membership, PageRequest())
 
 
 def _of_unknown_objects(do, ours):
     return [
-        lambda who: do.change_project(who, ours, ProjectId(uuid.uuid4()), "new", None),
-        lambda who: do.delete_project(who, ours, ProjectId(uuid.uuid4())),
-        lambda who: do.rotate_key(who, ours, ApiKeyId(uuid.uuid4())),
-        lambda who: do.revoke_key(who, ours, ApiKeyId(uuid.uuid4())),
-        lambda who: do.delete_key(who, ours, ApiKeyId(uuid.uuid4())),
-        lambda who: do.revoke_invitation(who, ours, InvitationId(uuid.uuid4())),
-        lambda who: do.change_role(who, ours, UserId(uuid.uuid4()), Role.MEMBER),
+        lambda who: do.identity.change_project(who, ours, ProjectId(uuid.uuid4()), "new", None),
+        lambda who: do.identity.delete_project(who, ours, ProjectId(uuid.uuid4())),
+        lambda who: do.identity.rotate_key(who, ours, ApiKeyId(uuid.uuid4())),
+        lambda who: do.identity.revoke_key(who, ours, ApiKeyId(uuid.uuid4())),
+        lambda who: do.identity.delete_key(who, ours, ApiKeyId(uuid.uuid4())),
+        lambda who: do.identity.revoke_invitation(who, ours, InvitationId(uuid.uuid4())),
+        lambda who: do.identity.change_role(who, ours, UserId(uuid.uuid4()), Role.MEMBER),
     ]

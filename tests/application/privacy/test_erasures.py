@@ -46,15 +46,15 @@ async def ada(world):
 
 @pytest.fixture
 async def caller(world, ada):
-    ours = (await world.do.create_organization(ada, "Ours")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
     of = await world.project(ours)
     return Caller(organization_id=ours, project_id=of, scopes=ALL_SCOPES, user_id=ada.user.id)
 
 
 def slowly(world, **said):
     """The use cases over erasures that are slow."""
-    slow = Slow(world.ports.keeping.erasures, world, **said)
-    return world.with_ports(keeping=replace(world.ports.keeping, erasures=slow)).keeping
+    slow = Slow(world.ports.privacy.erasures, world, **said)
+    return world.with_ports(privacy=replace(world.ports.privacy, erasures=slow)).privacy
 
 
 async def filled(world, caller, count=3):
@@ -66,7 +66,7 @@ async def filled(world, caller, count=3):
 
 async def test_what_fits_is_removed_when_it_is_answered_and_told(world, ada, caller):
     await filled(world, caller)
-    receipt = await world.do.keeping.erase(caller, GRACE)
+    receipt = await world.do.privacy.erase_data_subject(caller, GRACE)
     assert (receipt.state, receipt.rows) == (ErasureState.REMOVED, {"traces": 3})
     assert (receipt.requested_at, receipt.requested_by.name) == (world.now, "ada@example.com")
     assert world.ports.traces.store.traces == {}
@@ -80,64 +80,65 @@ async def test_what_fits_is_removed_when_it_is_answered_and_told(world, ada, cal
 
 
 async def test_a_key_is_told_by_its_prefix(world, caller):
-    key, _ = await world.do.issue_key(caller.organization_id, name="ci")
+    key, _ = await world.do.identity.issue_key(caller.organization_id, name="ci")
     by_key = replace(caller, user_id=None, key_id=key.id)
-    receipt = await world.do.keeping.erase(by_key, GRACE)
+    receipt = await world.do.privacy.erase_data_subject(by_key, GRACE)
     assert (receipt.requested_by.key_id, receipt.requested_by.name) == (key.id, key.prefix)
 
 
 async def test_no_two_receipts_have_the_same_hash(world, caller):
-    first, second = [await world.do.keeping.erase(caller, GRACE) for _ in range(2)]
+    first, second = [await world.do.privacy.erase_data_subject(caller, GRACE) for _ in range(2)]
     assert first.digest != second.digest
-    assert (await world.do.keeping.list_erasures(caller.project_id, PageRequest())).total == 2
+    assert (await world.do.privacy.list_erasures(caller.project_id, PageRequest())).total == 2
 
 
 async def test_what_takes_too_long_is_left_to_workers(world, caller):
     await filled(world, caller)
-    keeping = slowly(world, step=REQUEST_TIME_MAX + timedelta(seconds=1))
-    receipt = await keeping.erase(caller, GRACE)
+    privacy = slowly(world, step=REQUEST_TIME_MAX + timedelta(seconds=1))
+    receipt = await privacy.erase_data_subject(caller, GRACE)
     assert (receipt.state, receipt.rows) == (ErasureState.REMOVING, {"traces": 3})
-    assert await keeping.finish_erasures() == 1
-    over = await keeping.read_erasure(caller.project_id, receipt.id)
+    assert await privacy.finish_erasures() == 1
+    over = await privacy.read_erasure(caller.project_id, receipt.id)
     assert (over.state, over.rows) == (ErasureState.REMOVED, receipt.rows)
-    assert await keeping.finish_erasures() == 0
+    assert await privacy.finish_erasures() == 0
 
 
 async def test_what_has_begun_is_answered_though_it_cannot_go_on(world, caller):
     await filled(world, caller)
-    keeping = slowly(world, failures=[Unavailable("down"), Unavailable("still")])
-    receipt = await keeping.erase(caller, GRACE)
+    privacy = slowly(world, failures=[Unavailable("down"), Unavailable("still")])
+    receipt = await privacy.erase_data_subject(caller, GRACE)
     assert receipt.state is ErasureState.REMOVING
     with pytest.raises(Unavailable):
-        await keeping.finish_erasures()
-    assert await keeping.finish_erasures() == 1
+        await privacy.finish_erasures()
+    assert await privacy.finish_erasures() == 1
 
 
 async def test_one_whose_project_goes_meanwhile_holds_no_other_up(world, caller):
     first, second = [
-        await slowly(world, failures=[Unavailable("down")]).erase(caller, GRACE) for _ in range(2)
+        await slowly(world, failures=[Unavailable("down")]).erase_data_subject(caller, GRACE)
+        for _ in range(2)
     ]
     assert await slowly(world, failures=[NotFound("gone")]).finish_erasures() == 1
-    states = [(await world.do.keeping.read_erasure(caller.project_id, one.id)).state
+    states = [(await world.do.privacy.read_erasure(caller.project_id, one.id)).state
               for one in (first, second)]  # fmt: skip
     assert sorted(states) == [ErasureState.REMOVED, ErasureState.REMOVING]
 
 
 async def test_workers_forget_which_traces_were_erased_in_time(world, caller):
     [one] = await filled(world, caller, 1)
-    await world.do.keeping.erase(caller, GRACE)
+    await world.do.privacy.erase_data_subject(caller, GRACE)
     world.now += ERASED_IDS_RETENTION
-    await world.do.keeping.finish_erasures()
+    await world.do.privacy.finish_erasures()
     with pytest.raises(Invalid):
         await world.ports.traces.put(caller.project_id, one)
     world.forward(seconds=1)
-    await world.do.keeping.finish_erasures()
+    await world.do.privacy.finish_erasures()
     await world.ports.traces.put(caller.project_id, one)
 
 
 async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
-    receipt = await world.do.keeping.erase(caller, GRACE)
-    check = world.do.keeping.check_erasure
+    receipt = await world.do.privacy.erase_data_subject(caller, GRACE)
+    check = world.do.privacy.check_erasure
     known, found = await check(caller.project_id, receipt.id, GRACE)
     assert (known, found.is_nothing, found.traces_since) == (receipt, True, 0)
     for other, named in (
@@ -153,10 +154,12 @@ async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
 
 async def test_one_that_cannot_go_on_holds_no_other_up(world, caller):
     down = [Unavailable("down")]
-    first, second = [await slowly(world, failures=[*down]).erase(caller, GRACE) for _ in range(2)]
+    first, second = [
+        await slowly(world, failures=[*down]).erase_data_subject(caller, GRACE) for _ in range(2)
+    ]
     with pytest.raises(Unavailable):
         await slowly(world, failures=[*down]).finish_erasures()
-    states = {(await world.do.keeping.read_erasure(caller.project_id, one.id)).state
+    states = {(await world.do.privacy.read_erasure(caller.project_id, one.id)).state
               for one in (first, second)}  # fmt: skip
     assert states == {ErasureState.REMOVED, ErasureState.REMOVING}
-    assert await world.do.keeping.finish_erasures() == 1
+    assert await world.do.privacy.finish_erasures() == 1

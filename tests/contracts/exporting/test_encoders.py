@@ -1,4 +1,4 @@
-"""Contract of Encoder: the rows of every batch in one file, whatever the batches are."""
+"""Contract of Encoder: writes the rows of all batches to one file, however they are batched."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ from tests.support.builders.values import NOON, OURS, at, prices, span, trace
 TABLES = [FileFormat.CSV, FileFormat.PARQUET]
 
 
-def archived(one: Trace, *values: str) -> TraceWithScores:
+def with_scores(one: Trace, *values: str) -> TraceWithScores:
     settled = one.settled(prices().price)
     scores = [
         TraceScore(
@@ -49,11 +49,11 @@ def archived(one: Trace, *values: str) -> TraceWithScores:
     return TraceWithScores(settled, tuple(scores))
 
 
-def begun(format_: FileFormat, kind: RowKind = RowKind.TRACES) -> Encoder:
+def new_encoder(format_: FileFormat, kind: RowKind = RowKind.TRACES) -> Encoder:
     return ENCODERS[format_](OURS, kind)
 
 
-def written(encoder: Encoder, *batches: Sequence[TraceWithScores]) -> bytes:
+def encode(encoder: Encoder, *batches: Sequence[TraceWithScores]) -> bytes:
     return b"".join(encoder.add(batch) for batch in batches) + encoder.end()
 
 
@@ -67,37 +67,37 @@ def read(format_: FileFormat, file: bytes) -> list[dict[str, object]]:
             return pyarrow.parquet.read_table(io.BytesIO(file)).to_pylist()
 
 
-def some(count: int) -> list[TraceWithScores]:
+def some_traces(count: int) -> list[TraceWithScores]:
     return [
-        archived(trace(span(), span(), name=f"run {n}", started_at=at(n))) for n in range(count)
+        with_scores(trace(span(), span(), name=f"run {n}", started_at=at(n))) for n in range(count)
     ]
 
 
 @pytest.mark.parametrize("format_", FileFormat)
-async def test_a_file_without_a_row_can_be_read(format_):
-    encoder = begun(format_)
-    assert read(format_, written(encoder)) == []
+async def test_file_without_rows_is_readable(format_):
+    encoder = new_encoder(format_)
+    assert read(format_, encode(encoder)) == []
     assert encoder.rows == 0
 
 
 @pytest.mark.parametrize("format_", FileFormat)
-async def test_the_rows_of_all_batches_are_in_it_in_their_order(format_):
-    encoder, all_ = begun(format_), some(7)
-    rows = read(format_, written(encoder, all_[:1], all_[1:5], all_[5:]))
+async def test_rows_of_all_batches_keep_their_order(format_):
+    encoder, all_ = new_encoder(format_), some_traces(7)
+    rows = read(format_, encode(encoder, all_[:1], all_[1:5], all_[5:]))
     assert [row["name"] for row in rows] == [f"run {n}" for n in range(7)]
     assert encoder.rows == 7
 
 
 @pytest.mark.parametrize("format_", FileFormat)
-async def test_the_same_rows_make_the_same_file(format_):
-    all_ = some(5)
-    assert written(begun(format_), all_) == written(begun(format_), all_)
+async def test_same_rows_give_same_file(format_):
+    all_ = some_traces(5)
+    assert encode(new_encoder(format_), all_) == encode(new_encoder(format_), all_)
 
 
 @pytest.mark.parametrize("format_", TABLES)
-async def test_rows_may_be_of_spans(format_):
-    encoder, all_ = begun(format_, RowKind.SPANS), some(3)
-    rows = read(format_, written(encoder, all_))
+async def test_rows_may_be_spans(format_):
+    encoder, all_ = new_encoder(format_, RowKind.SPANS), some_traces(3)
+    rows = read(format_, encode(encoder, all_))
     assert [(row["trace_id"], row["span_id"]) for row in rows] == [
         (str(one.trace.id), str(each.id)) for one in all_ for each in one.trace.spans
     ]
@@ -105,8 +105,8 @@ async def test_rows_may_be_of_spans(format_):
 
 
 @pytest.mark.parametrize("format_", TABLES)
-async def test_scores_stand_in_the_row_of_their_trace(format_):
-    [row] = read(format_, written(begun(format_), [archived(trace(), "0.5", "1")]))
+async def test_scores_are_in_the_row_of_their_trace(format_):
+    [row] = read(format_, encode(new_encoder(format_), [with_scores(trace(), "0.5", "1")]))
     found = json.loads(str(row["scores"]))
     assert [(one["name"], one["value"], one["outcome"]) for one in found] == [
         ("n0", "0.5", "scored"),
@@ -121,7 +121,7 @@ async def test_scores_stand_in_the_row_of_their_trace(format_):
         (RowKind.SPANS, Span, {"id", "parent_id", "completion_started_at", "usage", "charge"}),
     ],
 )
-def test_every_field_has_a_column_of_its_name_unless_another_shows_it(kind, entity, elsewhere):
+def test_every_field_has_a_column_or_a_listed_replacement(kind, entity, elsewhere):
     names = [one.name for one in COLUMNS[kind]]
     assert len(set(names)) == len(names)
     assert {one.name for one in fields(entity)} - set(names) == elsewhere
@@ -130,33 +130,36 @@ def test_every_field_has_a_column_of_its_name_unless_another_shows_it(kind, enti
 # --- Parquet --------------------------------------------------------------------------------------
 
 
-def told(kind: Kind, value: object) -> object:
-    """A value as a reader of Parquet gives it back."""
+def as_read_back(kind: Kind, value: object) -> object:
+    """Returns a value as a Parquet reader returns it."""
     if isinstance(value, bytes):
         return value.decode()
     return value
 
 
-many = st.lists(strategies.traces().map(archived), max_size=6)
+trace_lists = st.lists(strategies.traces().map(with_scores), max_size=6)
 
 
 @pytest.mark.parametrize("kind", RowKind)
-@given(all_=many, group=st.sampled_from([1, 200, 1 << 20]), step=st.integers(1, 6))
-def test_parquet_gives_back_every_value_however_it_is_grouped(kind, all_, group, step):
+@given(all_=trace_lists, group=st.sampled_from([1, 200, 1 << 20]), step=st.integers(1, 6))
+def test_parquet_returns_every_value_for_any_group_size(kind, all_, group, step):
     before, parquet.GROUP_BYTES = parquet.GROUP_BYTES, group
     try:
         encoder = parquet.Parquet(kind)
-        file = written(encoder, *(all_[n : n + step] for n in range(0, len(all_), step)))
+        file = encode(encoder, *(all_[n : n + step] for n in range(0, len(all_), step)))
     finally:
         parquet.GROUP_BYTES = before
     columns = COLUMNS[kind]
     assert read(FileFormat.PARQUET, file) == [
-        {one.name: told(one.kind, one.of(row)) for one in columns} for row in rows_of(kind, all_)
+        {one.name: as_read_back(one.kind, one.of(row)) for one in columns}
+        for row in rows_of(kind, all_)
     ]
 
 
-def test_parquet_tells_its_types_and_is_compressed():
-    file = written(begun(FileFormat.PARQUET), [archived(trace(input=b'"' + b"a" * 90_000 + b'"'))])
+def test_parquet_has_types_and_compression():
+    file = encode(
+        new_encoder(FileFormat.PARQUET), [with_scores(trace(input=b'"' + b"a" * 90_000 + b'"'))]
+    )
     schema = pyarrow.parquet.read_schema(io.BytesIO(file))
     kinds = {field.name: str(field.type) for field in schema}
     assert kinds["started_at"] == "timestamp[us, tz=UTC]"
@@ -167,20 +170,22 @@ def test_parquet_tells_its_types_and_is_compressed():
     assert len(file) < 9_000
 
 
-def test_parquet_holds_back_no_more_than_a_group_of_rows():
-    encoder = begun(FileFormat.PARQUET)
-    heavy = archived(trace(input=b'"' + uuid.uuid4().hex.encode() * (1 << 12) + b'"'))
-    given_ = [len(encoder.add([heavy])) for _ in range(3 * parquet.GROUP_BYTES // (1 << 17))]
-    assert sum(one > 0 for one in given_) >= 2
-    meta = pyarrow.parquet.read_metadata(io.BytesIO(written(begun(FileFormat.PARQUET), some(3))))
+def test_parquet_buffers_at_most_one_row_group():
+    encoder = new_encoder(FileFormat.PARQUET)
+    heavy = with_scores(trace(input=b'"' + uuid.uuid4().hex.encode() * (1 << 12) + b'"'))
+    sizes = [len(encoder.add([heavy])) for _ in range(3 * parquet.GROUP_BYTES // (1 << 17))]
+    assert sum(one > 0 for one in sizes) >= 2
+    meta = pyarrow.parquet.read_metadata(
+        io.BytesIO(encode(new_encoder(FileFormat.PARQUET), some_traces(3)))
+    )
     assert (meta.num_rows, meta.num_row_groups) == (3, 1)
 
 
 # --- CSV ------------------------------------------------------------------------------------------
 
 
-def test_csv_has_a_head_and_ends_its_lines_as_rfc_4180_says():
-    file = written(begun(FileFormat.CSV), some(1))
+def test_csv_has_header_and_line_ends_of_rfc_4180():
+    file = encode(new_encoder(FileFormat.CSV), some_traces(1))
     head, row, rest = file.split(b"\r\n")
     assert head.decode().split(",") == [one.name for one in COLUMNS[RowKind.TRACES]]
     assert rest == b""
@@ -188,17 +193,17 @@ def test_csv_has_a_head_and_ends_its_lines_as_rfc_4180_says():
 
 
 @pytest.mark.parametrize("first", FORMULAS)
-def test_csv_disarms_what_a_spreadsheet_would_run(first):
+def test_csv_guards_against_formulas(first):
     text = f'{first}cmd|"/c calc"!A1'
-    one = archived(trace(name=text, user_id=text, metadata=b'{"a":"=1"}', input=b"-5"))
-    [row] = read(FileFormat.CSV, written(begun(FileFormat.CSV), [one]))
+    one = with_scores(trace(name=text, user_id=text, metadata=b'{"a":"=1"}', input=b"-5"))
+    [row] = read(FileFormat.CSV, encode(new_encoder(FileFormat.CSV), [one]))
     assert (row["name"], row["user_id"]) == (GUARD + text, GUARD + text)
     assert (row["metadata"], row["input"]) == ('{"a":"=1"}', "-5")
 
 
-@given(all_=many)
-def test_csv_gives_back_every_text_but_for_the_guard(all_):
-    rows = read(FileFormat.CSV, written(begun(FileFormat.CSV), all_))
+@given(all_=trace_lists)
+def test_csv_returns_every_text_except_the_guard(all_):
+    rows = read(FileFormat.CSV, encode(new_encoder(FileFormat.CSV), all_))
     assert [row["name"].removeprefix(GUARD) for row in rows] == [
         one.trace.name.removeprefix(GUARD) for one in all_
     ]

@@ -1,4 +1,4 @@
-"""Contract of Exports: each is written by one worker at a time, and its file kept in pieces."""
+"""Contract of Exports: one worker at a time writes an export, and its file is kept in pieces."""
 
 import asyncio
 import uuid
@@ -25,7 +25,7 @@ from tests.support.fixtures.data_plane import project
 
 MINUTE = timedelta(minutes=1)
 WEEK = timedelta(days=7)
-EVERYTHING = TraceFilter(
+FULL_FILTER = TraceFilter(
     session_id="s",
     status=TraceStatus.ERROR,
     tags=("a", "b"),
@@ -39,7 +39,7 @@ EVERYTHING = TraceFilter(
 
 @pytest.fixture
 async def exports(adapter: Pool | None) -> AsyncIterator[Exports]:
-    """Nothing in it is due, whatever other tests have left."""
+    """Exports of which none is due from other tests."""
     if adapter is None:
         yield MemoryExports(MemoryStore())
         return
@@ -48,7 +48,7 @@ async def exports(adapter: Pool | None) -> AsyncIterator[Exports]:
     await adapter.execute("DELETE FROM exports")
 
 
-def an_export(of: ProjectId, **said: Any) -> Export:
+def an_export(of: ProjectId, **overrides: Any) -> Export:
     known: dict[str, Any] = {
         "id": uuid.uuid4(),
         "project_id": of,
@@ -57,19 +57,19 @@ def an_export(of: ProjectId, **said: Any) -> Export:
         "due_at": NOON,
         "expires_at": NOON + WEEK,
     }
-    return Export(**known | said)
+    return Export(**known | overrides)
 
 
-async def claimed(exports: Exports, of: ProjectId, **said: Any) -> Export:
-    await exports.create(an_export(of, **said))
+async def claim_new(exports: Exports, of: ProjectId, **overrides: Any) -> Export:
+    await exports.create(an_export(of, **overrides))
     found = await exports.claim(NOON, NOON + MINUTE)
     assert found is not None
     return found
 
 
-async def test_what_was_added_is_read_and_listed_newest_first(exports):
+async def test_added_exports_are_read_and_listed_newest_first(exports):
     ours = project()
-    first = an_export(ours, matching=EVERYTHING, row_kind=RowKind.SPANS)
+    first = an_export(ours, matching=FULL_FILTER, row_kind=RowKind.SPANS)
     later = an_export(ours, format=FileFormat.PARQUET, created_at=NOON + MINUTE)
     assert await exports.create(first) == first
     assert await exports.create(later) == later
@@ -77,7 +77,7 @@ async def test_what_was_added_is_read_and_listed_newest_first(exports):
     assert await exports.all(ours) == [later, first]
 
 
-async def test_added_again_it_is_the_one_that_is_there(exports):
+async def test_add_with_existing_id_returns_stored_export(exports):
     ours = project()
     first = await exports.create(an_export(ours))
     again = await exports.create(replace(first, format=FileFormat.PARQUET))
@@ -85,7 +85,7 @@ async def test_added_again_it_is_the_one_that_is_there(exports):
     assert await exports.all(ours) == [first]
 
 
-async def test_a_project_keeps_so_many_also_of_those_asked_for_at_once(exports):
+async def test_export_limit_holds_for_concurrent_requests(exports):
     ours = project()
     asked = [exports.create(an_export(ours)) for _ in range(EXPORTS_MAX + 3)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
@@ -96,7 +96,7 @@ async def test_a_project_keeps_so_many_also_of_those_asked_for_at_once(exports):
     await exports.create(an_export(ours))
 
 
-async def test_a_claim_gets_what_waits_for_longest(exports):
+async def test_claim_returns_longest_due_export(exports):
     ours, theirs = project(), project()
     await exports.create(an_export(ours, due_at=NOON))
     first = await exports.create(an_export(theirs, due_at=NOON - MINUTE))
@@ -106,7 +106,7 @@ async def test_a_claim_gets_what_waits_for_longest(exports):
     assert await exports.get(theirs, first.id) == found
 
 
-async def test_claims_at_once_get_different_ones(exports):
+async def test_concurrent_claims_get_different_exports(exports):
     ours = project()
     for _ in range(3):
         await exports.create(an_export(ours))
@@ -115,17 +115,17 @@ async def test_claims_at_once_get_different_ones(exports):
     assert len(ids) == len(set(ids)) == 3
 
 
-async def test_what_is_held_is_claimed_by_nobody_until_its_time_is_over(exports):
-    export = await claimed(exports, project())
+async def test_claimed_export_is_exclusive_until_lease_expires(exports):
+    export = await claim_new(exports, project())
     assert await exports.claim(NOON + MINUTE / 2, NOON + WEEK) is None
     again = await exports.claim(NOON + MINUTE, NOON + 2 * MINUTE)
     assert again is not None
     assert (again.id, again.attempts) == (export.id, 2)
 
 
-async def test_pieces_are_kept_in_their_order_with_how_it_stands(exports):
+async def test_pieces_and_progress_are_stored_in_order(exports):
     ours = project()
-    export = await claimed(exports, ours)
+    export = await claim_new(exports, ours)
     standing = replace(export, rows=3, size=9, traces_done=2, traces_total=5)
     assert await exports.save(standing, b"first", b"second")
     assert await exports.get(ours, export.id) == standing
@@ -138,9 +138,9 @@ async def test_pieces_are_kept_in_their_order_with_how_it_stands(exports):
         await exports.read_piece(ours, export.id, 3)
 
 
-async def test_what_is_over_is_never_claimed_or_written_again(exports):
+async def test_completed_export_is_not_claimed_or_written(exports):
     ours = project()
-    export = await claimed(exports, ours)
+    export = await claim_new(exports, ours)
     over = export.completed("f" * 64, NOON)
     assert await exports.save(over, b"all")
     assert not await exports.save(export, b"more")
@@ -148,9 +148,9 @@ async def test_what_is_over_is_never_claimed_or_written_again(exports):
     assert await exports.get(ours, export.id) == over
 
 
-async def test_an_attempt_that_was_taken_for_dead_writes_nothing_any_more(exports):
+async def test_superseded_attempt_cannot_write(exports):
     ours = project()
-    slow = await claimed(exports, ours)
+    slow = await claim_new(exports, ours)
     assert await exports.save(slow, b"old")
     fresh = await exports.claim(NOON + MINUTE, NOON + 2 * MINUTE)
     assert fresh is not None
@@ -162,9 +162,9 @@ async def test_an_attempt_that_was_taken_for_dead_writes_nothing_any_more(export
         await exports.read_piece(ours, fresh.id, 1)
 
 
-async def test_one_that_failed_has_no_file(exports):
+async def test_failed_export_has_no_file(exports):
     ours = project()
-    export = await claimed(exports, ours)
+    export = await claim_new(exports, ours)
     await exports.save(export, *(b"x" for _ in range(3)))
     failed = export.failed("no", NOON)
     assert await exports.save(failed)
@@ -173,8 +173,8 @@ async def test_one_that_failed_has_no_file(exports):
         await exports.read_piece(ours, export.id, 0)
 
 
-async def test_what_is_put_off_is_due_again_later(exports):
-    export = await claimed(exports, project())
+async def test_postponed_export_is_due_later(exports):
+    export = await claim_new(exports, project())
     assert await exports.save(export.put_off(NOON + MINUTE))
     assert await exports.claim(NOON, NOON + MINUTE) is None
     again = await exports.claim(NOON + MINUTE, NOON + 2 * MINUTE)
@@ -182,9 +182,9 @@ async def test_what_is_put_off_is_due_again_later(exports):
     assert again.attempts == 2
 
 
-async def test_deleted_it_is_gone_with_its_file_whoever_writes_it(exports):
+async def test_deleted_export_loses_its_file_and_rejects_writes(exports):
     ours = project()
-    export = await claimed(exports, ours)
+    export = await claim_new(exports, ours)
     await exports.save(export, *(b"x" for _ in range(PIECES_PER_TRANSACTION + 1)))
     assert await exports.delete(ours, export.id)
     assert not await exports.delete(ours, export.id)
@@ -197,10 +197,10 @@ async def test_deleted_it_is_gone_with_its_file_whoever_writes_it(exports):
         await exports.get(ours, export.id)
 
 
-async def test_what_has_expired_is_swept_and_nothing_else(exports):
+async def test_sweep_deletes_expired_exports_only(exports):
     ours = project()
     kept = await exports.create(an_export(ours, expires_at=NOON + MINUTE))
-    old = await claimed(exports, project(), due_at=NOON - MINUTE, expires_at=NOON)
+    old = await claim_new(exports, project(), due_at=NOON - MINUTE, expires_at=NOON)
     await exports.save(
         old.completed("f" * 64, NOON), *(b"x" for _ in range(PIECES_PER_TRANSACTION + 1))
     )
@@ -213,9 +213,9 @@ async def test_what_has_expired_is_swept_and_nothing_else(exports):
         await exports.read_piece(old.project_id, old.id, 0)
 
 
-async def test_another_project_sees_and_removes_nothing(exports):
+async def test_exports_of_another_project_are_not_found(exports):
     ours, theirs = project(), project()
-    export = await claimed(exports, theirs)
+    export = await claim_new(exports, theirs)
     await exports.save(export.completed("f" * 64, NOON), b"theirs")
     assert await exports.all(ours) == []
     assert not await exports.delete(ours, export.id)
@@ -227,8 +227,8 @@ async def test_another_project_sees_and_removes_nothing(exports):
     assert await exports.read_piece(theirs, export.id, 0) == b"theirs"
 
 
-async def test_of_a_removed_project_nothing_is_there_or_due(world):
-    ours, exports = project(), world.ports.exporting.exports
+async def test_exports_of_removed_project_are_not_found_or_due(world):
+    ours, exports = project(), world.ports.exports.exports
     past = utc_now() - WEEK
     export = await exports.create(an_export(ours, due_at=past))
     if isinstance(exports, MemoryExports):

@@ -31,7 +31,7 @@ async def read(
     order: SortOrder = ASC,
     **conditions: Any,
 ) -> list[TraceWithScores]:
-    archive = plane.exporting.archive
+    archive = plane.exports.archive
     async with archive.read(of, TraceFilter(**conditions), sort, order) as batches:
         found: list[TraceWithScores] = []
         async for batch in batches:
@@ -40,7 +40,7 @@ async def read(
         return found
 
 
-def a_score(of: ProjectId, on: TraceId, **said: Any) -> TraceScore:
+def a_score(of: ProjectId, on: TraceId, **overrides: Any) -> TraceScore:
     known: dict[str, Any] = {
         "id": ScoreId(uuid.uuid4()),
         "project_id": of,
@@ -52,15 +52,15 @@ def a_score(of: ProjectId, on: TraceId, **said: Any) -> TraceScore:
         "created_at": NOON,
         "updated_at": NOON,
     }
-    return TraceScore(**known | said)
+    return TraceScore(**known | overrides)
 
 
-async def test_nothing_is_read_of_an_empty_project(plane):
+async def test_empty_project_yields_no_batches(plane):
     assert await read(plane, project()) == []
-    assert await plane.exporting.archive.load(project(), [TraceId(uuid.uuid4())]) == []
+    assert await plane.exports.archive.load(project(), [TraceId(uuid.uuid4())]) == []
 
 
-async def test_traces_come_whole(plane):
+async def test_traces_are_read_in_full(plane):
     ours = project()
     sent = trace(
         span(model="gpt-4o", token_usage=b'{"prompt_tokens":3,"completion_tokens":1}'),
@@ -72,11 +72,11 @@ async def test_traces_come_whole(plane):
     await fill(plane, ours, sent)
     [found] = await read(plane, ours)
     assert found == TraceWithScores(await plane.traces.get(ours, sent.id))
-    assert await plane.exporting.archive.load(ours, [sent.id]) == [found]
+    assert await plane.exports.archive.load(ours, [sent.id]) == [found]
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
-async def test_the_order_is_that_of_the_list(plane, sort, order):
+async def test_order_is_that_of_the_list(plane, sort, order):
     ours = project()
     await fill(plane, ours, *varied())
     listed = await traces_page(plane, ours, sort=sort, order=order)
@@ -96,7 +96,7 @@ async def test_the_order_is_that_of_the_list(plane, sort, order):
     ],
     ids=str,
 )
-async def test_the_filters_are_those_of_the_list(plane, conditions):
+async def test_filters_are_those_of_the_list(plane, conditions):
     ours = project()
     labelled = [
         trace(span(model="m"), tags=("x", "y"), metadata=b'{"k":"v"}', ended_at=at(1)),
@@ -109,11 +109,11 @@ async def test_the_filters_are_those_of_the_list(plane, conditions):
     assert 0 < len(found) < len(varied()) + 2
 
 
-async def test_what_is_written_meanwhile_is_not_part_of_it(plane):
+async def test_concurrent_writes_are_not_in_the_snapshot(plane):
     ours = project()
     first = [trace(name=f"run {n}", started_at=at(n)) for n in range(3)]
     await fill(plane, ours, *first)
-    archive = plane.exporting.archive
+    archive = plane.exports.archive
     async with archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, ASC) as batches:
         found = [*await anext(batches)]
         await fill(plane, ours, trace(started_at=at(9)))
@@ -122,7 +122,7 @@ async def test_what_is_written_meanwhile_is_not_part_of_it(plane):
     assert [one.trace.name for one in found] == ["run 0", "run 1", "run 2"]
 
 
-async def test_many_come_in_several_batches_each_once(plane):
+async def test_many_traces_come_in_batches_once_each(plane):
     ours = project()
     sent = [trace(name=f"{n}", started_at=at(n // 2)) for n in range(2 * BATCH_TRACES_MAX + 1)]
     await fill(plane, ours, *sent)
@@ -130,7 +130,7 @@ async def test_many_come_in_several_batches_each_once(plane):
     assert len(found) == len({one.trace.id for one in found}) == len(sent)
 
 
-async def test_heavy_traces_come_a_few_at_a_time(plane):
+async def test_large_traces_come_in_small_batches(plane):
     ours = project()
     noise = uuid.uuid4().bytes.hex().encode()
     heavy = [b'"' + bytes([65 + n]) + noise * (4 << 12) + b'"' for n in range(4)]
@@ -138,7 +138,7 @@ async def test_heavy_traces_come_a_few_at_a_time(plane):
     assert [one.trace.input for one in await read(plane, ours)] == heavy
 
 
-async def test_scores_come_with_their_traces_oldest_first_and_none_that_is_pending(plane):
+async def test_scores_come_oldest_first_without_pending(plane):
     ours, one, other = project(), trace(started_at=at(0)), trace(started_at=at(1))
     await fill(plane, ours, one, other)
     hour = timedelta(hours=1)
@@ -154,37 +154,37 @@ async def test_scores_come_with_their_traces_oldest_first_and_none_that_is_pendi
         (scores[1], scores[0]),
         (scores[2],),
     ]
-    known = await plane.exporting.archive.load(ours, [one.id, other.id])
+    known = await plane.exports.archive.load(ours, [one.id, other.id])
     assert {found.trace.id: found.scores for found in known} == {
         one.id: (scores[1], scores[0]),
         other.id: (scores[2],),
     }
 
 
-async def test_what_was_said_of_a_session_comes_with_the_first_of_its_traces(plane):
+async def test_session_scores_come_with_first_trace_of_session(plane):
     ours = project()
     first = trace(name="a", started_at=at(0), session_id="s")
     later = trace(name="b", started_at=at(1), session_id="s", tags=("last",))
     other = trace(name="c", started_at=at(2), session_id="")
     await fill(plane, ours, first, later, other, trace(started_at=at(3)))
-    said = [
+    session_scores = [
         session_score(ours, "s", created_at=NOON + timedelta(hours=1), run_id=None),
         session_score(ours, "s", run_id=RunId(uuid.uuid4()), source=ScoreSource.AUTOMATED),
         session_score(ours, "", outcome=ScoreOutcome.SKIPPED, value=None),
         session_score(ours, "", outcome=ScoreOutcome.PENDING, value=None),
     ]
-    for score in said:
+    for score in session_scores:
         await plane.evaluation.session_scores.add(score)
-    of_s, of_other = (said[1], said[0]), (said[2],)
+    of_s, of_other = (session_scores[1], session_scores[0]), (session_scores[2],)
     assert [one.session_scores for one in await read(plane, ours)] == [of_s, (), of_other, ()]
-    turned = await read(plane, ours, TraceSort.NAME, DESC)
-    assert {one.trace.name: one.session_scores for one in turned if one.session_scores} == {
+    reversed_ = await read(plane, ours, TraceSort.NAME, DESC)
+    assert {one.trace.name: one.session_scores for one in reversed_ if one.session_scores} == {
         "b": of_s,
         "c": of_other,
     }
-    # The first that is admitted, whatever others there are.
+    # Session scores come with the first trace that matches, whichever others exist.
     assert [one.session_scores for one in await read(plane, ours, tags=("last",))] == [of_s]
-    known = await plane.exporting.archive.load(ours, [first.id])
+    known = await plane.exports.archive.load(ours, [first.id])
     assert [one.session_scores for one in known] == [()]
 
 
@@ -193,7 +193,7 @@ async def test_another_project_is_not_read(plane):
     await fill(plane, theirs, shared)
     await plane.evaluation.trace_scores.add(a_score(theirs, shared.id))
     assert await read(plane, ours) == []
-    assert await plane.exporting.archive.load(ours, [shared.id]) == []
+    assert await plane.exports.archive.load(ours, [shared.id]) == []
     mine = trace(id=shared.id, name="ours", session_id="shared")
     await fill(plane, ours, mine)
     await fill(plane, theirs, replace(mine, name="theirs"))
@@ -202,10 +202,10 @@ async def test_another_project_is_not_read(plane):
     assert [one.trace.name for one in await read(plane, ours)] == ["ours"]
 
 
-async def test_a_reader_who_leaves_in_the_middle_leaves_nothing_behind(plane):
+async def test_abandoned_reading_leaves_no_connection(plane):
     ours = project()
     await fill(plane, ours, *(trace(started_at=at(n)) for n in range(BATCH_TRACES_MAX + 1)))
-    archive = plane.exporting.archive
+    archive = plane.exports.archive
     for _ in range(20):  # more than there are connections
         async with archive.read(ours, TraceFilter(), TraceSort.NAME, DESC) as batches:
             assert await anext(batches)

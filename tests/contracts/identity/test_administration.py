@@ -1,7 +1,7 @@
-"""Contract of Administration and Contract of LockedOrganization, run against every adapter.
+"""Contracts of Administration and LockedOrganization, run against every adapter.
 
-Here: blocks, one at a time, stored whole or not at all. What each method of an open organization
-does: test_open_organization.py.
+This module tests the blocks: they run one at a time, and are stored completely or not at all.
+test_organization_edit.py tests each method of an open organization.
 """
 
 import asyncio
@@ -36,29 +36,29 @@ from tests.support.waiting import in_time
 AT_ONCE = 20
 
 
-class House:
-    """An organization with a key, a code and a project, and all that can be done to it."""
+class AdministrationFixture:
+    """An organization with a key, a code and a project, and actions on it."""
 
-    def __init__(self, identity: Identity, founded: NewOrganization, guest: User) -> None:
-        self.identity, self.founded, self.guest = identity, founded, guest
-        self.id = founded.organization.id
-        owner = founded.owner.user_id
+    def __init__(self, identity: Identity, created: NewOrganization, guest: User) -> None:
+        self.identity, self.created, self.guest = identity, created, guest
+        self.id = created.organization.id
+        owner = created.owner.user_id
         self.key: ApiKey = new_key(self.id, created_by=owner)
-        self.code: LoginCode = new_code(founded.project, owner)
+        self.code: LoginCode = new_code(created.project, owner)
         self.invitation = new_invitation(self.id, owner)
 
     @classmethod
-    async def built(cls, identity: Identity) -> "House":
-        house = cls(identity, await identity.founded(), await identity.person("g@example.com"))
-        async with identity.administration.lock(house.id) as opened:
-            await opened.put_key(house.key)
-            await opened.add_login_code(house.code)
-            await opened.put_invitation(house.invitation)
-        return house
+    async def create(cls, identity: Identity) -> "AdministrationFixture":
+        fixture = cls(identity, await identity.founded(), await identity.person("g@example.com"))
+        async with identity.administration.lock(fixture.id) as opened:
+            await opened.put_key(fixture.key)
+            await opened.add_login_code(fixture.code)
+            await opened.put_invitation(fixture.invitation)
+        return fixture
 
     async def change(self, opened: LockedOrganization) -> None:
-        """One change by each method that makes any, but for `remove`."""
-        owner, project = self.founded.owner.user_id, self.founded.project
+        """Makes one change with each method that makes any, except `remove`."""
+        owner, project = self.created.owner.user_id, self.created.project
         await opened.rename("Renamed")
         await opened.put_membership(new_membership(self.id, self.guest.id, Role.ADMIN))
         await opened.remove_member(owner, at(1))
@@ -71,8 +71,8 @@ class House:
         await opened.remove_project(project.id, at(1))
         await opened.record(new_entry(self.id))
 
-    async def seen(self) -> list[object]:
-        """All that the directory tells of it."""
+    async def read_all(self) -> list[object]:
+        """Reads everything that the directory knows of the organization."""
         directory = self.identity.directory
         try:
             organization = await directory.organization(self.id)
@@ -95,19 +95,19 @@ class House:
 
 
 @pytest.fixture
-async def house(identity: Identity) -> House:
-    return await House.built(identity)
+async def fixture(identity: Identity) -> AdministrationFixture:
+    return await AdministrationFixture.create(identity)
 
 
-# --- all or nothing ------------------------------------------------------------------------------
+# --- atomicity -----------------------------------------------------------------------------------
 
 
-async def test_what_a_block_did_is_stored_once_it_is_left(identity, house):
-    before = await house.seen()
-    async with identity.administration.lock(house.id) as opened:
-        await house.change(opened)
-        assert await house.seen() == before  # nobody else sees a half of it
-    after = await house.seen()
+async def test_block_is_stored_when_left(identity, fixture):
+    before = await fixture.read_all()
+    async with identity.administration.lock(fixture.id) as opened:
+        await fixture.change(opened)
+        assert await fixture.read_all() == before  # other readers see no partial change
+    after = await fixture.read_all()
     assert all(old != new for old, new in zip(before, after, strict=True))
 
 
@@ -117,43 +117,43 @@ async def test_what_a_block_did_is_stored_once_it_is_left(identity, house):
     ids=["failure", "fault", "cancelled"],
 )
 @pytest.mark.parametrize("removed", [False, True])
-async def test_a_block_that_raises_stores_nothing(identity, house, error, removed):
-    before = await house.seen()
+async def test_block_that_raises_stores_nothing(identity, fixture, error, removed):
+    before = await fixture.read_all()
 
     async def fail() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             if removed:
                 await opened.remove(at(2))
             raise error
 
     with pytest.raises(type(error)):
         await fail()
-    assert await house.seen() == before
-    async with identity.administration.lock(house.id) as opened:
+    assert await fixture.read_all() == before
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.rename("Still usable")
-    assert (await identity.directory.organization(house.id)).name == "Still usable"
+    assert (await identity.directory.organization(fixture.id)).name == "Still usable"
 
 
-async def test_a_failure_of_a_method_takes_the_whole_block_back(identity, house):
-    before = await house.seen()
+async def test_failing_method_rolls_back_block(identity, fixture):
+    before = await fixture.read_all()
 
     async def fail() -> None:
-        async with identity.administration.lock(house.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             await opened.rename("Renamed")
-            await opened.put_project(new_project("onboarding", house.id))
+            await opened.put_project(new_project("onboarding", fixture.id))
 
     with pytest.raises(Conflict):
         await fail()
-    assert await house.seen() == before
+    assert await fixture.read_all() == before
 
 
-async def test_a_block_that_is_cancelled_in_the_middle_stores_nothing(identity, house):
-    before, inside = await house.seen(), asyncio.Event()
+async def test_cancelled_block_stores_nothing(identity, fixture):
+    before, inside = await fixture.read_all(), asyncio.Event()
 
     async def hang() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             inside.set()
             await asyncio.Event().wait()
 
@@ -162,39 +162,39 @@ async def test_a_block_that_is_cancelled_in_the_middle_stores_nothing(identity, 
     hanging.cancel()
     with pytest.raises(asyncio.CancelledError):
         await hanging
-    assert await house.seen() == before
-    async with identity.administration.lock(house.id) as opened:
-        assert opened.organization == house.founded.organization
+    assert await fixture.read_all() == before
+    async with identity.administration.lock(fixture.id) as opened:
+        assert opened.organization == fixture.created.organization
 
 
-async def test_a_block_sees_what_it_did(identity, house):
-    async with identity.administration.lock(house.id) as opened:
-        await house.change(opened)
-        owner, project = house.founded.owner.user_id, house.founded.project
+async def test_block_sees_its_own_changes(identity, fixture):
+    async with identity.administration.lock(fixture.id) as opened:
+        await fixture.change(opened)
+        owner, project = fixture.created.owner.user_id, fixture.created.project
         assert await opened.member(owner) is None
-        assert (await opened.member(house.guest.id)).membership.role is Role.ADMIN
+        assert (await opened.member(fixture.guest.id)).membership.role is Role.ADMIN
         assert list(await opened.owners()) == []
         assert not await opened.has_member("ada@example.com")
         assert await opened.has_member("g@example.com")
         assert len(await opened.invitations_to("other@example.com")) == 1
         assert await opened.project(project.id) is None
-        assert await opened.key(house.key.id) is None
-        assert not await opened.use_login_code(house.code.digest)
-        assert opened.organization == house.founded.organization  # as it was when it was opened
+        assert await opened.key(fixture.key.id) is None
+        assert not await opened.use_login_code(fixture.code.digest)
+        assert opened.organization == fixture.created.organization  # as it was when opened
 
 
-async def test_a_block_that_does_nothing_changes_nothing(identity, house):
-    before = await house.seen()
-    async with identity.administration.lock(house.id) as opened:
-        assert opened.organization == house.founded.organization
-    assert await house.seen() == before
+async def test_block_without_changes_changes_nothing(identity, fixture):
+    before = await fixture.read_all()
+    async with identity.administration.lock(fixture.id) as opened:
+        assert opened.organization == fixture.created.organization
+    assert await fixture.read_all() == before
 
 
-# --- one at a time -------------------------------------------------------------------------------
+# --- isolation -----------------------------------------------------------------------------------
 
 
-async def test_blocks_of_one_organization_take_turns(identity):
-    """Each reads a number and puts the next: none is lost."""
+async def test_blocks_of_one_organization_run_one_at_a_time(identity):
+    """Each reads a number and stores the next; no increment may be lost."""
     await identity.warm()
     ours = (await identity.founded("0")).organization.id
 
@@ -207,7 +207,7 @@ async def test_blocks_of_one_organization_take_turns(identity):
     assert (await identity.directory.organization(ours)).name == str(AT_ONCE)
 
 
-async def test_a_block_waits_for_the_one_before_and_not_for_other_organizations(identity):
+async def test_block_waits_for_previous_of_same_organization_only(identity):
     await identity.warm()
     ours, theirs = await identity.organization(), await identity.organization()
     order: list[str] = []
@@ -227,20 +227,20 @@ async def test_a_block_waits_for_the_one_before_and_not_for_other_organizations(
     assert order == ["first", "second, Renamed"]
 
 
-async def test_a_block_that_waited_for_a_failed_one_sees_nothing_of_it(identity, house):
+async def test_block_sees_nothing_of_failed_previous(identity, fixture):
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             inside.set()
             await go_on.wait()
             raise Conflict("no")
 
     async def wait() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            assert opened.organization == house.founded.organization
-            assert list(await opened.owners()) == [house.founded.owner.user_id]
+        async with identity.administration.lock(fixture.id) as opened:
+            assert opened.organization == fixture.created.organization
+            assert list(await opened.owners()) == [fixture.created.owner.user_id]
 
     failing = asyncio.create_task(fail())
     await inside.wait()
@@ -252,52 +252,52 @@ async def test_a_block_that_waited_for_a_failed_one_sees_nothing_of_it(identity,
     await waiting
 
 
-async def test_who_gives_up_waiting_holds_nobody_up(identity, house):
-    async with identity.administration.lock(house.id) as opened:
-        waiting = asyncio.create_task(identity.administration.lock(house.id).__aenter__())
+async def test_cancelled_waiter_blocks_no_other(identity, fixture):
+    async with identity.administration.lock(fixture.id) as opened:
+        waiting = asyncio.create_task(identity.administration.lock(fixture.id).__aenter__())
         async with identity.administration.lock(await identity.organization()):
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await opened.rename("Renamed")
-    async with identity.administration.lock(house.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         assert opened.organization.name == "Renamed"
 
 
-async def test_the_data_plane_goes_on_meanwhile(identity, house):
-    """Reading keys, making projects by name, noting uses: nothing waits for people."""
-    wanted, used = new_project("new bot", house.id), new_key(house.id)
+async def test_data_plane_does_not_wait_for_block(identity, fixture):
+    """Reading keys, creating projects by name and noting uses do not wait for administrators."""
+    wanted, used = new_project("new bot", fixture.id), new_key(fixture.id)
     await identity.add_key(used)
-    async with in_time(), identity.administration.lock(house.id) as opened:
+    async with in_time(), identity.administration.lock(fixture.id) as opened:
         await opened.rename("Renamed")
-        assert await identity.keys.by_digest(house.key.digest) == house.key
-        assert await identity.projects.ensure(house.id, wanted) == wanted
+        assert await identity.keys.by_digest(fixture.key.digest) == fixture.key
+        assert await identity.projects.ensure(fixture.id, wanted) == wanted
         await identity.keys.mark_used({used.id: at(5)})
-    assert await identity.projects.get(house.id, wanted.id) == wanted
+    assert await identity.projects.get(fixture.id, wanted.id) == wanted
     assert await identity.keys.by_digest(used.digest) == replace(used, last_used_at=at(5))
 
 
-# --- organizations that are gone -----------------------------------------------------------------
+# --- missing organizations -----------------------------------------------------------------------
 
 
-async def test_an_organization_that_isn_t_there_can_t_be_opened(identity):
+async def test_unknown_organization_is_not_found(identity):
     with pytest.raises(NotFound):
         await identity.administration.lock(OrganizationId(uuid.uuid4())).__aenter__()
 
 
-async def test_an_organization_that_was_removed_can_t_be_opened(identity, house):
-    async with identity.administration.lock(house.id) as opened:
+async def test_removed_organization_is_not_found(identity, fixture):
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.remove(at(1))
     with pytest.raises(NotFound):
-        await identity.administration.lock(house.id).__aenter__()
+        await identity.administration.lock(fixture.id).__aenter__()
 
 
-async def test_who_waited_for_its_removal_finds_it_gone(identity, house):
+async def test_waiting_block_finds_removed_organization_gone(identity, fixture):
     await identity.warm()
     other = await identity.organization()
-    async with identity.administration.lock(house.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         waiting = [
-            asyncio.create_task(identity.administration.lock(house.id).__aenter__())
+            asyncio.create_task(identity.administration.lock(fixture.id).__aenter__())
             for _ in range(3)
         ]
         async with identity.administration.lock(other):
@@ -307,22 +307,22 @@ async def test_who_waited_for_its_removal_finds_it_gone(identity, house):
 
 
 @pytest.mark.service
-async def test_a_connection_that_is_cut_stores_nothing_and_is_passing(pool):
+async def test_lost_connection_stores_nothing_and_is_unavailable(pool):
     identity = over_postgres(pool)
-    house = await House.built(identity)
-    before = await house.seen()
+    fixture = await AdministrationFixture.create(identity)
+    before = await fixture.read_all()
 
-    async def be_cut() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+    async def lose_connection() -> None:
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             mine = await opened.connection.fetchval("SELECT pg_backend_pid()")
             await pool.execute("SELECT pg_terminate_backend($1)", mine)
             await opened.rename("Late")
 
     with pytest.raises(Unavailable):
-        await be_cut()
-    assert await house.seen() == before
-    async with identity.administration.lock(house.id) as opened:
+        await lose_connection()
+    assert await fixture.read_all() == before
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.rename("Again")
-    assert (await identity.directory.organization(house.id)).name == "Again"
-    assert house.founded.organization.created_at == NOON
+    assert (await identity.directory.organization(fixture.id)).name == "Again"
+    assert fixture.created.organization.created_at == NOON

@@ -19,7 +19,7 @@ from tests.support.builders.values import NOON, at
 from tests.support.fixtures.identities import new_key
 
 
-async def test_a_key_reads_back_whole(identity):
+async def test_key_is_read_as_created(identity):
     owner = await identity.person()
     key = new_key(
         await identity.organization(),
@@ -35,39 +35,39 @@ async def test_a_key_reads_back_whole(identity):
     assert await identity.keys.by_digest(key.digest) == key
 
 
-async def test_a_key_without_scopes_stays_without(identity):
+async def test_key_without_scopes_keeps_none(identity):
     key = new_key(await identity.organization(), scopes=frozenset())
     await identity.add_key(key)
     assert (await identity.keys.by_digest(key.digest)).scopes == frozenset()
 
 
-async def test_an_unknown_secret_has_no_key(identity):
+async def test_unknown_secret_has_no_key(identity):
     assert await identity.keys.by_digest(key_digest(format_key(random.randbytes(32)))) is None
     assert await identity.keys.by_digest(b"") is None
 
 
-async def test_a_secret_that_was_unknown_is_found_once_its_key_is_added(identity):
+async def test_unknown_secret_is_found_once_key_is_added(identity):
     key = new_key(await identity.organization())
     assert await identity.keys.by_digest(key.digest) is None
     await identity.add_key(key)
     assert await identity.keys.by_digest(key.digest) == key
 
 
-async def test_a_key_of_no_organization_is_not_stored(identity):
+async def test_key_of_unknown_organization_is_not_stored(identity):
     key = new_key(OrganizationId(uuid.uuid4()))
     with pytest.raises(NotFound, match="Organization"):
         await identity.add_key(key)
     assert await identity.keys.by_digest(key.digest) is None
 
 
-async def test_a_key_of_nobody_is_not_stored(identity):
+async def test_key_of_unknown_user_is_not_stored(identity):
     key = new_key(await identity.organization(), created_by=UserId(uuid.uuid4()))
     with pytest.raises(NotFound, match="User"):
         await identity.add_key(key)
     assert await identity.keys.by_digest(key.digest) is None
 
 
-async def test_one_secret_has_one_key(identity):
+async def test_secret_belongs_to_one_key(identity):
     ours, theirs = await identity.organization(), await identity.organization()
     key = new_key(ours)
     await identity.add_key(key)
@@ -76,7 +76,7 @@ async def test_one_secret_has_one_key(identity):
     assert await identity.keys.by_digest(key.digest) == key
 
 
-async def test_a_use_moves_forward_and_never_back(identity):
+async def test_last_use_never_moves_back(identity):
     key = new_key(await identity.organization())
     await identity.add_key(key)
     for instant, seen in ((at(60), at(60)), (at(30), at(60)), (at(90), at(90))):
@@ -84,7 +84,7 @@ async def test_a_use_moves_forward_and_never_back(identity):
         assert await identity.keys.by_digest(key.digest) == replace(key, last_used_at=seen)
 
 
-async def test_uses_reach_the_keys_they_name_and_no_other(identity):
+async def test_mark_used_changes_named_keys_only(identity):
     ours = await identity.organization()
     used, other, idle = new_key(ours), new_key(ours), new_key(ours)
     for key in (used, other, idle):
@@ -95,7 +95,7 @@ async def test_uses_reach_the_keys_they_name_and_no_other(identity):
     assert [key.last_used_at for key in found] == [at(1), at(2), None]
 
 
-async def test_uses_noted_at_once_in_any_order_keep_the_latest(identity):
+async def test_concurrent_mark_used_keeps_latest(identity):
     await identity.warm()
     ours = await identity.organization()
     keys = [new_key(ours) for _ in range(8)]
@@ -109,7 +109,7 @@ async def test_uses_noted_at_once_in_any_order_keep_the_latest(identity):
     assert {key.last_used_at for key in found} == {at(19)}
 
 
-async def test_an_issued_secret_finds_its_key(identity):
+async def test_issued_secret_finds_its_key(identity):
     issue = IssueKey(
         identity.administration, ApiKeyFactory(lambda: NOON, uuid.uuid4, random.randbytes)
     )
@@ -118,7 +118,7 @@ async def test_an_issued_secret_finds_its_key(identity):
     assert secret.startswith(key.prefix)
 
 
-# --- meetings ------------------------------------------------------------------------------------
+# --- origins -------------------------------------------------------------------------------------
 
 HOME = Origin("192.0.2.1", "sdk/1")
 
@@ -127,19 +127,19 @@ def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> KeyOrigin:
     return KeyOrigin(key.id, origin, at(second), AuditEntryId(uuid.uuid4()))
 
 
-async def told(identity, organization: OrganizationId) -> list[AuditEntry]:
-    """What the audit log tells of uses of keys, newest first."""
+async def list_key_uses(identity, organization: OrganizationId) -> list[AuditEntry]:
+    """Lists the audit entries of key uses, newest first."""
     log = await identity.directory.audit_log(organization, PageRequest(limit=LIMIT_MAX))
     return [one for one in log.items if one.action is AuditAction.API_KEY_USED]
 
 
-async def test_a_first_meeting_is_told_whole(identity):
+async def test_first_use_from_origin_is_audited_in_full(identity):
     ours = await identity.organization()
     key = new_key(ours, name="Ünïcode 🔑")
     await identity.add_key(key)
     first = meeting(key, second=1)
     await identity.keys.record_origins([first])
-    assert await told(identity, ours) == [
+    assert await list_key_uses(identity, ours) == [
         AuditEntry(
             id=first.entry,
             organization_id=ours,
@@ -165,7 +165,7 @@ async def test_a_first_meeting_is_told_whole(identity):
     ],
     ids=["address", "agent", "case", "no agent", "no address", "neither", "long"],
 )
-async def test_an_origin_is_its_address_with_its_client(identity, other):
+async def test_origin_is_address_and_client(identity, other):
     ours = await identity.organization()
     key = new_key(ours)
     await identity.add_key(key)
@@ -173,39 +173,42 @@ async def test_an_origin_is_its_address_with_its_client(identity, other):
         await identity.keys.record_origins(
             [meeting(key, HOME, second), meeting(key, other, second + 10)]
         )
-    origins = [entry.actor.origin for entry in await told(identity, ours)]
+    origins = [entry.actor.origin for entry in await list_key_uses(identity, ours)]
     assert origins == [other, HOME]
 
 
-async def test_keys_meet_the_same_origin_each_for_itself(identity):
+async def test_origins_are_audited_per_key(identity):
     ours = await identity.organization()
     first, second = new_key(ours), new_key(ours)
     for key in (first, second):
         await identity.add_key(key)
     await identity.keys.record_origins([meeting(first, second=1), meeting(second, second=2)])
-    assert [entry.actor.key_id for entry in await told(identity, ours)] == [second.id, first.id]
+    assert [entry.actor.key_id for entry in await list_key_uses(identity, ours)] == [
+        second.id,
+        first.id,
+    ]
 
 
-async def test_a_meeting_that_comes_again_in_one_call_is_told_once(identity):
+async def test_repeated_origin_in_one_call_is_audited_once(identity):
     ours = await identity.organization()
     key = new_key(ours)
     await identity.add_key(key)
     again = meeting(key, second=1)
     await identity.keys.record_origins([again, again, meeting(key, second=2)])
     await identity.keys.record_origins([again])
-    assert [entry.id for entry in await told(identity, ours)] == [again.entry]
+    assert [entry.id for entry in await list_key_uses(identity, ours)] == [again.entry]
 
 
-async def test_meetings_of_keys_that_are_gone_are_passed_over(identity):
+async def test_origins_of_deleted_keys_are_ignored(identity):
     ours = await identity.organization()
     key, gone = new_key(ours), new_key(ours)
     await identity.add_key(key)
     await identity.keys.record_origins([meeting(gone), meeting(key), meeting(gone)])
     await identity.keys.record_origins([])
-    assert [entry.actor.key_id for entry in await told(identity, ours)] == [key.id]
+    assert [entry.actor.key_id for entry in await list_key_uses(identity, ours)] == [key.id]
 
 
-async def test_only_the_first_origins_of_a_key_are_told(identity):
+async def test_audited_origins_of_a_key_are_limited(identity):
     ours = await identity.organization()
     key, other = new_key(ours), new_key(ours)
     for one in (key, other):
@@ -215,14 +218,14 @@ async def test_only_the_first_origins_of_a_key_are_told(identity):
     for some in (origins[:half], origins[half:]):
         await identity.keys.record_origins([meeting(key, one) for one in some])
     await identity.keys.record_origins([meeting(key, Origin("late")), meeting(other)])
-    entries = await told(identity, ours)
+    entries = await list_key_uses(identity, ours)
     met = [entry.actor.origin for entry in entries if entry.actor.key_id == key.id]
     assert set(met) == set(origins[:ORIGINS_MAX])
     assert len(met) == ORIGINS_MAX
     assert [one.actor.key_id for one in entries if one.actor.key_id != key.id] == [other.id]
 
 
-async def test_processes_that_meet_an_origin_at_once_tell_of_it_once(identity):
+async def test_concurrent_uses_from_an_origin_are_audited_once(identity):
     await identity.warm()
     ours = await identity.organization()
     keys = [new_key(ours) for _ in range(4)]
@@ -238,6 +241,6 @@ async def test_processes_that_meet_an_origin_at_once_tell_of_it_once(identity):
             for _ in range(10)
         )
     )
-    met = [(one.actor.key_id, one.actor.origin) for one in await told(identity, ours)]
+    met = [(one.actor.key_id, one.actor.origin) for one in await list_key_uses(identity, ours)]
     assert len(met) == len(every)
     assert set(met) == {(key.id, origin) for key, origin in every}

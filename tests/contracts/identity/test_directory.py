@@ -28,12 +28,12 @@ from tests.support.fixtures.identities import (
     new_project,
 )
 
-# Instants of what is listed: neither ascending nor descending, and some the same.
+# Instants of the listed items: neither ascending nor descending, and some are equal.
 INSTANTS = [at(second) for second in (20, 10, 30, 10, 10, 40)]
 
 
-def newest(items: Sequence[Any]) -> list[Any]:
-    """By age, then id, both downwards."""
+def newest_first(items: Sequence[Any]) -> list[Any]:
+    """Sorts by creation, then id, both descending."""
     return sorted(items, key=lambda one: (one.created_at, one.id), reverse=True)
 
 
@@ -46,34 +46,34 @@ async def put(identity: Identity, organization: OrganizationId, method: str, *it
 # --- organizations -------------------------------------------------------------------------------
 
 
-async def test_an_organization_is_told_by_its_id(identity):
+async def test_organization_is_found_by_id(identity):
     ours = (await identity.founded("O'Brien", at(0.000_001))).organization
     assert await identity.directory.organization(ours.id) == ours
     with pytest.raises(NotFound):
         await identity.directory.organization(OrganizationId(uuid.uuid4()))
 
 
-async def test_organizations_are_told_by_the_newest_membership_with_the_role(identity):
+async def test_organizations_are_listed_by_newest_membership_with_role(identity):
     person = await identity.person()
     assert list(await identity.directory.organizations(person.id)) == []
     joined = []
     for n, instant in enumerate(INSTANTS):
-        # The age of the organization doesn't matter.
+        # The age of the organization does not matter.
         organization = (await identity.founded(f"N{n}", at(-n))).organization
         role = list(Role)[n % 3]
         membership = new_membership(organization.id, person.id, role, instant)
         await put(identity, organization.id, "put_membership", membership)
         joined.append((membership, organization))
     joined.sort(key=lambda one: (one[0].created_at, one[0].id), reverse=True)
-    told = await identity.directory.organizations(person.id)
-    assert list(told) == [(organization, one.role) for one, organization in joined]
+    found = await identity.directory.organizations(person.id)
+    assert list(found) == [(organization, one.role) for one, organization in joined]
     assert list(await identity.directory.organizations(UserId(uuid.uuid4()))) == []
 
 
 # --- members -------------------------------------------------------------------------------------
 
 
-async def test_members_are_told_oldest_first_with_name_and_address(identity):
+async def test_members_are_listed_oldest_first_with_name_and_email(identity):
     ours = await identity.founded(at=at(25))
     home = ours.organization.id
     members = [Member(membership=ours.owner, display_name="", email="ada@example.com")]
@@ -92,7 +92,7 @@ async def test_members_are_told_oldest_first_with_name_and_address(identity):
 # --- invitations ---------------------------------------------------------------------------------
 
 
-async def test_invitations_are_told_as_stored_newest_first(identity):
+async def test_invitations_are_listed_newest_first_with_stored_status(identity):
     ours = await identity.founded("O'Brien")
     home, inviter = ours.organization.id, await identity.person("Inviter@b.c", "Ïnviter")
     stored = [one for one in InvitationStatus if one is not InvitationStatus.EXPIRED]
@@ -103,29 +103,29 @@ async def test_invitations_are_told_as_stored_newest_first(identity):
             f"{n}@example.com",
             status=stored[n % 4],
             created_at=instant,
-            expires_at=at(-100),  # whether it expired is for who reads it
+            expires_at=at(-100),  # the reader decides whether it has expired
         )
         for n, instant in enumerate(INSTANTS)
     ]
     await put(identity, home, "put_invitation", *asked)
-    told = await identity.directory.invitations(home)
-    assert list(told) == [
+    found = await identity.directory.invitations(home)
+    assert list(found) == [
         SentInvitation(
             invitation=one,
             organization_name="O'Brien",
             inviter_display_name="Ïnviter",
             inviter_email="Inviter@b.c",
         )
-        for one in newest(asked)
+        for one in newest_first(asked)
     ]
-    for one in told:
+    for one in found:
         assert await identity.directory.invitation(one.invitation.id) == one
     with pytest.raises(NotFound):
         await identity.directory.invitation(InvitationId(uuid.uuid4()))
     assert list(await identity.directory.invitations(await identity.organization())) == []
 
 
-async def test_what_waits_for_an_answer_is_told_to_its_address(identity):
+async def test_pending_invitations_are_listed_for_their_email(identity):
     email, waiting = f"{uuid.uuid4().hex}@example.com", []
     for n, instant in enumerate(INSTANTS):
         ours = await identity.founded(f"N{n}")
@@ -143,9 +143,9 @@ async def test_what_waits_for_an_answer_is_told_to_its_address(identity):
         await put(identity, home, "put_invitation", one, *others)
         waiting.append(one)
     moment = timedelta(microseconds=1)
-    told = await identity.directory.invitations_to(email, at(50))
-    assert [one.invitation for one in told] == newest(waiting)
-    assert {one.organization_name for one in told} == {f"N{n}" for n in range(len(INSTANTS))}
+    found = await identity.directory.invitations_to(email, at(50))
+    assert [one.invitation for one in found] == newest_first(waiting)
+    assert {one.organization_name for one in found} == {f"N{n}" for n in range(len(INSTANTS))}
     assert len(await identity.directory.invitations_to(email, at(50) - moment)) == 12
     assert len(await identity.directory.invitations_to(email, at(60) - moment)) == 6
     assert list(await identity.directory.invitations_to(email, at(60))) == []
@@ -155,17 +155,17 @@ async def test_what_waits_for_an_answer_is_told_to_its_address(identity):
 # --- projects and keys ---------------------------------------------------------------------------
 
 
-async def test_projects_are_told_newest_first(identity):
+async def test_projects_are_listed_newest_first(identity):
     ours = await identity.founded(at=at(25))
     home = ours.organization.id
     made = [new_project(f"p{n}", home, f"Ünï {n}", instant) for n, instant in enumerate(INSTANTS)]
     await put(identity, home, "put_project", *made)
-    assert list(await identity.directory.projects(home)) == newest([ours.project, *made])
+    assert list(await identity.directory.projects(home)) == newest_first([ours.project, *made])
     other = await identity.founded()
     assert list(await identity.directory.projects(other.organization.id)) == [other.project]
 
 
-async def test_keys_are_told_newest_first_whatever_became_of_them(identity):
+async def test_keys_are_listed_newest_first_in_any_state(identity):
     ours, theirs = await identity.founded(), await identity.founded()
     home = ours.organization.id
     keys = [
@@ -177,7 +177,7 @@ async def test_keys_are_told_newest_first_whatever_became_of_them(identity):
     keys[2] = replace(keys[2], last_used_at=at(3), scopes=frozenset())
     for key in (*keys, foreign := new_key(theirs.organization.id)):
         await identity.add_key(key)
-    assert list(await identity.directory.keys(home)) == newest(keys)
+    assert list(await identity.directory.keys(home)) == newest_first(keys)
     for key in keys:
         assert await identity.directory.key(home, key.id) == key
     for unknown in (ApiKeyId(uuid.uuid4()), foreign.id):
@@ -185,7 +185,7 @@ async def test_keys_are_told_newest_first_whatever_became_of_them(identity):
             await identity.directory.key(home, unknown)
 
 
-async def test_a_login_code_is_told_whole_an_expired_one_too(identity):
+async def test_login_code_is_found_also_when_expired(identity):
     ours = await identity.founded()
     codes = [
         new_code(ours.project, ours.owner.user_id, label="Ünï 🔑", challenge="c" * 43),
@@ -201,8 +201,8 @@ async def test_a_login_code_is_told_whole_an_expired_one_too(identity):
 # --- the audit log -------------------------------------------------------------------------------
 
 
-async def told(identity: Identity) -> tuple[OrganizationId, list[AuditEntry]]:
-    """An organization with a log, and that log, newest first."""
+async def create_log(identity: Identity) -> tuple[OrganizationId, list[AuditEntry]]:
+    """Creates an organization with an audit log, and returns that log newest first."""
     ours, theirs = await identity.founded(at=at(15)), await identity.founded()
     home = ours.organization.id
     entries = [
@@ -215,32 +215,32 @@ async def told(identity: Identity) -> tuple[OrganizationId, list[AuditEntry]]:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 18, 19, 20, 200])
-async def test_the_log_is_told_newest_first_by_offset_and_from_a_position(identity, limit):
-    home, entries = await told(identity)
+async def test_log_is_newest_first_by_offset_and_cursor(identity, limit):
+    home, entries = await create_log(identity)
     by_position, by_offset = await walked(
         lambda window: identity.directory.audit_log(home, window), limit
     )
     assert by_position == by_offset == entries
 
 
-async def test_the_end_of_a_page_is_where_its_last_entry_stands(identity):
-    home, entries = await told(identity)
+async def test_end_of_page_is_position_of_last_entry(identity):
+    home, entries = await create_log(identity)
     page = await identity.directory.audit_log(home, PageRequest(limit=4, offset=3))
     assert list(page.items) == entries[3:7]
     assert page.end == Position(entries[6].at, entries[6].id)
     assert page.total == len(entries)
 
 
-async def test_an_offset_past_the_end_tells_the_total_only(identity):
-    home, entries = await told(identity)
+async def test_offset_past_end_returns_total_only(identity):
+    home, entries = await create_log(identity)
     for offset in (len(entries), 1_000, 2**63 - 1):
         page = await identity.directory.audit_log(home, PageRequest(offset=offset))
         assert (list(page.items), page.total, page.end) == ([], len(entries), None)
 
 
-async def test_a_walk_from_position_to_position_meets_nothing_twice(identity):
-    """Whatever is told meanwhile: it is newer."""
-    home, entries = await told(identity)
+async def test_cursor_walk_repeats_no_entry(identity):
+    """Entries are added meanwhile, and they are newer."""
+    home, entries = await create_log(identity)
     seen: list[AuditEntry] = []
     after: Position | None = None
     while True:
@@ -252,8 +252,8 @@ async def test_a_walk_from_position_to_position_meets_nothing_twice(identity):
     assert seen == entries
 
 
-async def test_a_position_need_not_be_one_of_an_entry(identity):
-    home, entries = await told(identity)
+async def test_cursor_need_not_be_an_entry(identity):
+    home, entries = await create_log(identity)
     for one, other in pairwise(entries):
         between = Position(one.at, uuid.UUID(int=(one.id.int + other.id.int) // 2))
         if one.at == other.at:
@@ -261,13 +261,13 @@ async def test_a_position_need_not_be_one_of_an_entry(identity):
             assert list(page.items) == [other]
 
 
-async def test_no_organization_has_no_log(identity):
+async def test_unknown_organization_has_no_log(identity):
     page = await identity.directory.audit_log(OrganizationId(uuid.uuid4()), PageRequest())
     assert (list(page.items), page.total, page.end) == ([], 0, None)
 
 
-async def test_the_log_stays_when_its_organization_goes(identity):
-    home, entries = await told(identity)
+async def test_log_outlives_its_organization(identity):
+    home, entries = await create_log(identity)
     last = new_entry(home, at=at(100))
     async with identity.administration.lock(home) as opened:
         await opened.record(last)
@@ -276,8 +276,8 @@ async def test_the_log_stays_when_its_organization_goes(identity):
     assert list(page.items) == [last, *entries]
 
 
-async def test_a_page_and_its_total_are_of_one_moment(identity):
-    """Told while entries are added."""
+async def test_page_and_total_come_from_one_snapshot(identity):
+    """Read while entries are added."""
     await identity.warm()
     home = await identity.organization()
 

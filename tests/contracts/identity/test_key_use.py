@@ -22,8 +22,8 @@ AWAY = Origin("198.51.100.7", "sdk/1")
 OTHER_AGENT = Origin("192.0.2.1", "curl/8")
 
 
-class Uses:
-    """A KeyUsage over one key, and what is read of that key once everything is written."""
+class KeyUseFixture:
+    """A KeyUsage over one key, and readers that first wait until all uses are written."""
 
     def __init__(self, store: MemoryStore, port: KeyUsage, settle: Callable[[], Awaitable[None]]):
         self.store, self.port, self.settle = store, port, settle
@@ -42,77 +42,77 @@ class Uses:
         await self.settle()
         return self.store.keys[self.key.id].last_used_at
 
-    async def told(self) -> list[AuditEntry]:
-        """What the audit log tells of the key, oldest first."""
+    async def audit_entries(self) -> list[AuditEntry]:
+        """Reads the audit log, oldest first."""
         await self.settle()
         return sorted(self.store.audit_log.values(), key=lambda one: one.at)
 
 
-async def nothing() -> None:
+async def no_op() -> None:
     """For adapters that write at once."""
 
 
 @pytest.fixture(params=["memory", "gathered"])
-async def uses(request: pytest.FixtureRequest) -> AsyncIterator[Uses]:
+async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[KeyUseFixture]:
     store = MemoryStore()
     async with AsyncExitStack() as stack:
         if request.param == "memory":
-            yield Uses(store, MemoryKeyUsage(store), nothing)
+            yield KeyUseFixture(store, MemoryKeyUsage(store), no_op)
         else:
             gathered = KeyUsageBuffer.over(MemoryApiKeys(store), every_s=HOUR)
-            yield Uses(store, await stack.enter_async_context(gathered), stack.aclose)
+            yield KeyUseFixture(store, await stack.enter_async_context(gathered), stack.aclose)
 
 
-async def test_a_use_is_written(uses):
-    uses.port.record(uses.key.id, at(1), HOME)
-    assert await uses.last_used_at() == at(1)
+async def test_use_is_written(fixture):
+    fixture.port.record(fixture.key.id, at(1), HOME)
+    assert await fixture.last_used_at() == at(1)
 
 
-async def test_the_latest_of_uses_far_apart_is_written(uses):
+async def test_latest_use_is_written(fixture):
     for second in (1, HOUR, 2 * HOUR):
-        uses.port.record(uses.key.id, at(second), HOME)
-    assert await uses.last_used_at() == at(2 * HOUR)
+        fixture.port.record(fixture.key.id, at(second), HOME)
+    assert await fixture.last_used_at() == at(2 * HOUR)
 
 
-async def test_the_latest_use_counts_wherever_it_came_from(uses):
+async def test_latest_use_counts_from_any_origin(fixture):
     for second, origin in ((1, HOME), (HOUR, AWAY), (2 * HOUR, OTHER_AGENT)):
-        uses.port.record(uses.key.id, at(second), origin)
-    assert await uses.last_used_at() == at(2 * HOUR)
+        fixture.port.record(fixture.key.id, at(second), origin)
+    assert await fixture.last_used_at() == at(2 * HOUR)
 
 
-async def test_a_use_never_moves_back(uses):
-    uses.port.record(uses.key.id, at(HOUR), HOME)
-    uses.port.record(uses.key.id, at(1), HOME)
-    uses.port.record(uses.key.id, at(2), AWAY)
-    assert await uses.last_used_at() == at(HOUR)
+async def test_last_use_never_moves_back(fixture):
+    fixture.port.record(fixture.key.id, at(HOUR), HOME)
+    fixture.port.record(fixture.key.id, at(1), HOME)
+    fixture.port.record(fixture.key.id, at(2), AWAY)
+    assert await fixture.last_used_at() == at(HOUR)
 
 
-async def test_a_key_that_is_gone_is_ignored(uses):
-    uses.port.record(ApiKeyId(uuid.uuid4()), at(1), HOME)
-    uses.port.record(uses.key.id, at(2), HOME)
-    assert await uses.last_used_at() == at(2)
-    assert list(uses.store.keys) == [uses.key.id]
-    assert [one.actor.key_id for one in await uses.told()] == [uses.key.id]
+async def test_use_of_deleted_key_is_ignored(fixture):
+    fixture.port.record(ApiKeyId(uuid.uuid4()), at(1), HOME)
+    fixture.port.record(fixture.key.id, at(2), HOME)
+    assert await fixture.last_used_at() == at(2)
+    assert list(fixture.store.keys) == [fixture.key.id]
+    assert [one.actor.key_id for one in await fixture.audit_entries()] == [fixture.key.id]
 
 
-async def test_the_log_tells_who_what_when_and_from_where(uses):
-    uses.port.record(uses.key.id, at(1), HOME)
-    [entry] = await uses.told()
+async def test_audit_entry_names_key_time_and_origin(fixture):
+    fixture.port.record(fixture.key.id, at(1), HOME)
+    [entry] = await fixture.audit_entries()
     assert entry == AuditEntry(
         id=entry.id,
-        organization_id=uses.key.organization_id,
+        organization_id=fixture.key.organization_id,
         at=at(1),
-        actor=Actor(key_id=uses.key.id, name=uses.key.prefix, origin=HOME),
+        actor=Actor(key_id=fixture.key.id, name=fixture.key.prefix, origin=HOME),
         action=AuditAction.API_KEY_USED,
-        resource_id=str(uses.key.id),
-        detail={"name": uses.key.name},
+        resource_id=str(fixture.key.id),
+        detail={"name": fixture.key.name},
     )
 
 
-async def test_each_origin_is_told_once_however_often_it_comes(uses):
+async def test_origin_is_audited_once(fixture):
     for second in range(0, 3 * HOUR, 50):
         for origin in (HOME, AWAY, OTHER_AGENT, Origin()):
-            uses.port.record(uses.key.id, at(second), origin)
-    told = [one.actor.origin for one in await uses.told()]
-    assert len(told) == 4
-    assert set(told) == {HOME, AWAY, OTHER_AGENT, Origin()}
+            fixture.port.record(fixture.key.id, at(second), origin)
+    origins = [one.actor.origin for one in await fixture.audit_entries()]
+    assert len(origins) == 4
+    assert set(origins) == {HOME, AWAY, OTHER_AGENT, Origin()}

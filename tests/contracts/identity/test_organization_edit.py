@@ -1,4 +1,4 @@
-"""Belongs to the contract of LockedOrganization: what each method does, and never to others."""
+"""Part of the contract of LockedOrganization: each method's effect, on this organization only."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -29,8 +29,8 @@ from tests.support.fixtures.identities import (
 
 
 @dataclass
-class Two:
-    """An organization that is open, and another beside it."""
+class TwoOrganizations:
+    """An open organization, and a second one."""
 
     opened: LockedOrganization
     ours: NewOrganization
@@ -46,36 +46,36 @@ class Two:
 
 
 @pytest.fixture
-async def two(identity: Identity) -> AsyncIterator[Two]:
+async def fixture(identity: Identity) -> AsyncIterator[TwoOrganizations]:
     ours, theirs = await identity.founded(), await identity.founded("Theirs")
     async with identity.administration.lock(ours.organization.id) as opened:
-        yield Two(opened, ours, theirs)
+        yield TwoOrganizations(opened, ours, theirs)
 
 
 # --- members -------------------------------------------------------------------------------------
 
 
-async def test_a_member_is_told_whole(identity, two):
+async def test_member_is_read_in_full(identity, fixture):
     guest = await identity.person("Guest@Example.com", "Güest")
-    membership = new_membership(two.id, guest.id, Role.ADMIN, at(5))
-    await two.opened.put_membership(membership)
-    assert await two.opened.member(guest.id) == Member(
+    membership = new_membership(fixture.id, guest.id, Role.ADMIN, at(5))
+    await fixture.opened.put_membership(membership)
+    assert await fixture.opened.member(guest.id) == Member(
         membership=membership, display_name="Güest", email="Guest@Example.com"
     )
 
 
-async def test_nobody_else_is_a_member(two):
-    for user in (two.theirs.owner.user_id, UserId(uuid.uuid4())):
-        assert await two.opened.member(user) is None
+async def test_users_without_membership_are_not_members(fixture):
+    for user in (fixture.theirs.owner.user_id, UserId(uuid.uuid4())):
+        assert await fixture.opened.member(user) is None
 
 
-async def test_only_owners_are_owners(identity, two):
-    owners = {two.ours.owner.user_id}
+async def test_owners_are_members_with_owner_role(identity, fixture):
+    owners = {fixture.ours.owner.user_id}
     for role in Role:
         person = await identity.person()
-        await two.opened.put_membership(new_membership(two.id, person.id, role))
+        await fixture.opened.put_membership(new_membership(fixture.id, person.id, role))
         owners |= {person.id} if role is Role.OWNER else set()
-    found = await two.opened.owners()
+    found = await fixture.opened.owners()
     assert len(found) == 2
     assert set(found) == owners
 
@@ -90,38 +90,38 @@ async def test_only_owners_are_owners(identity, two):
         ("ΣΑΣ@example.com", "ΣΑΣ@example.com".lower()),
     ],
 )
-async def test_a_member_s_address_is_known_without_regard_to_case(identity, two, email, asked):
-    assert not await two.opened.has_member(asked)
+async def test_has_member_ignores_case_of_email(identity, fixture, email, asked):
+    assert not await fixture.opened.has_member(asked)
     person = await identity.person(email)
-    assert not await two.opened.has_member(asked)
-    await two.opened.put_membership(new_membership(two.id, person.id))
-    assert await two.opened.has_member(asked)
-    await two.opened.remove_member(person.id, at(1))
-    assert not await two.opened.has_member(asked)
+    assert not await fixture.opened.has_member(asked)
+    await fixture.opened.put_membership(new_membership(fixture.id, person.id))
+    assert await fixture.opened.has_member(asked)
+    await fixture.opened.remove_member(person.id, at(1))
+    assert not await fixture.opened.has_member(asked)
 
 
-async def test_an_address_that_only_looks_like_a_member_s_is_nobody_s(identity, two):
+async def test_has_member_rejects_similar_emails(identity, fixture):
     person = await identity.person("a_b%@example.com")
-    await two.opened.put_membership(new_membership(two.id, person.id))
+    await fixture.opened.put_membership(new_membership(fixture.id, person.id))
     for asked in ("axb%@example.com", "a_bc@example.com", "a_b%@example.co", ""):
-        assert not await two.opened.has_member(asked)
+        assert not await fixture.opened.has_member(asked)
 
 
-async def test_a_membership_that_is_put_again_changes_its_role_only(identity, two):
+async def test_putting_membership_again_changes_role_only(identity, fixture):
     person = await identity.person()
-    first = new_membership(two.id, person.id, at=at(1))
-    await two.opened.put_membership(first)
-    await two.opened.put_membership(new_membership(two.id, person.id, Role.OWNER, at(9)))
-    member = await two.opened.member(person.id)
+    first = new_membership(fixture.id, person.id, at=at(1))
+    await fixture.opened.put_membership(first)
+    await fixture.opened.put_membership(new_membership(fixture.id, person.id, Role.OWNER, at(9)))
+    member = await fixture.opened.member(person.id)
     assert member.membership == replace(first, role=Role.OWNER)
 
 
-async def test_nobody_becomes_no_member(identity, two):
+async def test_unknown_user_cannot_become_member(identity, fixture):
     with pytest.raises(NotFound):
-        await two.opened.put_membership(new_membership(two.id, UserId(uuid.uuid4())))
+        await fixture.opened.put_membership(new_membership(fixture.id, UserId(uuid.uuid4())))
 
 
-async def test_whoever_is_removed_leaves_revoked_keys_here_and_good_ones_elsewhere(identity):
+async def test_removing_member_revokes_keys_in_this_organization_only(identity):
     ours, theirs = await identity.founded(), await identity.founded()
     here, there, person = ours.organization.id, theirs.organization.id, await identity.person()
     mine = [
@@ -153,41 +153,43 @@ async def test_whoever_is_removed_leaves_revoked_keys_here_and_good_ones_elsewhe
 # --- invitations ---------------------------------------------------------------------------------
 
 
-async def test_an_invitation_reads_back_whole(two):
+async def test_invitation_is_read_in_full(fixture):
     sent = new_invitation(
-        two.id, two.ours.owner.user_id, "ünï@example.com", role=Role.ADMIN, expires_at=at(5)
+        fixture.id, fixture.ours.owner.user_id, "ünï@example.com", role=Role.ADMIN, expires_at=at(5)
     )
-    await two.opened.put_invitation(sent)
-    assert await two.opened.invitation(sent.id) == sent
-    assert await two.opened.invitation(InvitationId(uuid.uuid4())) is None
+    await fixture.opened.put_invitation(sent)
+    assert await fixture.opened.invitation(sent.id) == sent
+    assert await fixture.opened.invitation(InvitationId(uuid.uuid4())) is None
 
 
-async def test_an_invitation_that_is_put_again_changes_its_status_only(two):
-    sent = new_invitation(two.id, two.ours.owner.user_id)
-    await two.opened.put_invitation(sent)
+async def test_putting_invitation_again_changes_status_only(fixture):
+    sent = new_invitation(fixture.id, fixture.ours.owner.user_id)
+    await fixture.opened.put_invitation(sent)
     declined = replace(sent, status=InvitationStatus.DECLINED)
-    await two.opened.put_invitation(replace(declined, email="other@example.com", role=Role.OWNER))
-    assert await two.opened.invitation(sent.id) == declined
+    await fixture.opened.put_invitation(
+        replace(declined, email="other@example.com", role=Role.OWNER)
+    )
+    assert await fixture.opened.invitation(sent.id) == declined
 
 
-async def test_the_pending_ones_to_an_address_are_told_expired_ones_too(two):
-    by, pending = two.ours.owner.user_id, []
+async def test_pending_invitations_to_email_include_expired(fixture):
+    by, pending = fixture.ours.owner.user_id, []
     for status in InvitationStatus:
-        if status is InvitationStatus.EXPIRED:  # is never stored
+        if status is InvitationStatus.EXPIRED:  # never stored
             continue
         for expires_at in (at(-1), at(100)):
-            one = new_invitation(two.id, by, status=status, expires_at=expires_at)
-            await two.opened.put_invitation(one)
+            one = new_invitation(fixture.id, by, status=status, expires_at=expires_at)
+            await fixture.opened.put_invitation(one)
             pending += [one] if status is InvitationStatus.PENDING else []
-    await two.opened.put_invitation(new_invitation(two.id, by, "new@example.co"))
-    found = await two.opened.invitations_to("new@example.com")
+    await fixture.opened.put_invitation(new_invitation(fixture.id, by, "new@example.co"))
+    found = await fixture.opened.invitations_to("new@example.com")
     assert sorted(found, key=lambda one: one.id) == sorted(pending, key=lambda one: one.id)
 
 
 # --- the organization itself ---------------------------------------------------------------------
 
 
-async def test_a_new_name_is_stored(identity):
+async def test_rename_is_stored(identity):
     ours, theirs = await identity.founded(), await identity.founded("Theirs")
     async with identity.administration.lock(ours.organization.id) as opened:
         await opened.rename("O'Brien 2")
@@ -197,7 +199,7 @@ async def test_a_new_name_is_stored(identity):
     assert untouched == theirs.organization
 
 
-async def test_what_is_removed_is_gone_for_every_reader_and_nothing_else(identity):
+async def test_removed_organization_is_gone_for_every_reader(identity):
     ours, theirs = await identity.founded(), await identity.founded("Theirs")
     kept = {}
     for one in (ours, theirs):
@@ -242,24 +244,24 @@ async def test_what_is_removed_is_gone_for_every_reader_and_nothing_else(identit
 # --- projects ------------------------------------------------------------------------------------
 
 
-async def test_a_project_reads_back_whole(two):
-    bot = new_project("bot", two.id, "Sells\tthings: Ünïcode 🔑\r\n", at(5))
-    await two.opened.put_project(bot)
-    assert await two.opened.project(bot.id) == bot
-    assert await two.opened.project(ProjectId(uuid.uuid4())) is None
+async def test_project_is_read_in_full(fixture):
+    bot = new_project("bot", fixture.id, "Sells\tthings: Ünïcode 🔑\r\n", at(5))
+    await fixture.opened.put_project(bot)
+    assert await fixture.opened.project(bot.id) == bot
+    assert await fixture.opened.project(ProjectId(uuid.uuid4())) is None
 
 
-async def test_a_project_that_is_put_again_changes_name_and_description(two):
-    bot = new_project("bot", two.id)
-    await two.opened.put_project(bot)
+async def test_putting_project_again_changes_name_and_description(fixture):
+    bot = new_project("bot", fixture.id)
+    await fixture.opened.put_project(bot)
     changed = replace(bot, name="new", description="words")
-    await two.opened.put_project(changed)
-    assert await two.opened.project(bot.id) == changed
-    await two.opened.put_project(changed)  # its own name isn't taken
-    await two.opened.put_project(new_project("bot", two.id))  # and the old one is free
+    await fixture.opened.put_project(changed)
+    assert await fixture.opened.project(bot.id) == changed
+    await fixture.opened.put_project(changed)  # its own name is not taken
+    await fixture.opened.put_project(new_project("bot", fixture.id))  # and the old name is free
 
 
-async def test_a_name_that_is_taken_is_a_conflict(identity):
+async def test_taken_project_name_is_conflict(identity):
     for change in (False, True):
         ours = await identity.founded()
         home = ours.organization.id
@@ -278,24 +280,26 @@ async def test_a_name_that_is_taken_is_a_conflict(identity):
         assert sorted(names) == ["bot", "onboarding"]
 
 
-async def test_names_differ_by_case_and_by_organization(identity, two):
-    await identity.projects.ensure(two.other, new_project("bot", two.other))
+async def test_project_names_differ_by_case_and_organization(identity, fixture):
+    await identity.projects.ensure(fixture.other, new_project("bot", fixture.other))
     for name in ("bot", "Bot", "onboarding2"):
-        await two.opened.put_project(new_project(name, two.id))
-    assert (await identity.projects.ensure(two.other, new_project("bot", two.other))).name == "bot"
+        await fixture.opened.put_project(new_project(name, fixture.id))
+    assert (
+        await identity.projects.ensure(fixture.other, new_project("bot", fixture.other))
+    ).name == "bot"
 
 
-async def test_a_budget_is_kept_changed_and_taken_back(two):
-    project, other = two.ours.project.id, two.theirs.project.id
-    assert await two.opened.budget(project) is None
+async def test_budget_is_stored_changed_and_removed(fixture):
+    project, other = fixture.ours.project.id, fixture.theirs.project.id
+    assert await fixture.opened.budget(project) is None
     for usd in (Decimal("12.5"), Decimal(0), None, Decimal("0.000001")):
-        await two.opened.put_budget(project, usd, NOON)
-        assert await two.opened.budget(project) == usd
-    await two.opened.put_budget(other, Decimal(1), NOON)
-    assert await two.opened.budget(other) is None
+        await fixture.opened.put_budget(project, usd, NOON)
+        assert await fixture.opened.budget(project) == usd
+    await fixture.opened.put_budget(other, Decimal(1), NOON)
+    assert await fixture.opened.budget(other) is None
 
 
-async def test_a_removed_project_leaves_its_name_and_takes_its_codes_along(identity):
+async def test_removed_project_frees_its_name_and_loses_its_codes(identity):
     ours = await identity.founded()
     home, owner = ours.organization.id, ours.owner.user_id
     bot, again = new_project("bot", home), new_project("bot", home)
@@ -319,7 +323,7 @@ async def test_a_removed_project_leaves_its_name_and_takes_its_codes_along(ident
 # --- keys ----------------------------------------------------------------------------------------
 
 
-async def test_a_key_reads_back_whole_and_opens(identity):
+async def test_key_is_read_in_full_and_authenticates(identity):
     ours = await identity.founded()
     key = new_key(
         ours.organization.id,
@@ -337,14 +341,14 @@ async def test_a_key_reads_back_whole_and_opens(identity):
     assert await identity.directory.key(ours.organization.id, key.id) == key
 
 
-async def test_a_key_that_is_put_again_is_revoked_and_nothing_else(identity):
+async def test_putting_key_again_only_revokes(identity):
     ours = await identity.founded()
     home = ours.organization.id
     key = new_key(home)
     await identity.add_key(key)
     async with identity.administration.lock(home) as opened:
         known = await opened.key(key.id)
-        await identity.keys.mark_used({key.id: at(3)})  # meanwhile
+        await identity.keys.mark_used({key.id: at(3)})  # used meanwhile
         changed = replace(known, revoked_at=at(5), name="other", scopes=frozenset())
         await opened.put_key(changed)
         assert (await opened.key(key.id)).revoked_at == at(5)
@@ -352,12 +356,12 @@ async def test_a_key_that_is_put_again_is_revoked_and_nothing_else(identity):
     assert replace(found, last_used_at=None) == replace(key, revoked_at=at(5))
 
 
-async def test_a_key_of_nobody_is_not_stored(two):
+async def test_key_of_unknown_user_is_not_stored(fixture):
     with pytest.raises(NotFound):
-        await two.opened.put_key(new_key(two.id, created_by=UserId(uuid.uuid4())))
+        await fixture.opened.put_key(new_key(fixture.id, created_by=UserId(uuid.uuid4())))
 
 
-async def test_a_removed_key_opens_nothing(identity):
+async def test_removed_key_does_not_authenticate(identity):
     ours = await identity.organization()
     gone, kept = new_key(ours), new_key(ours)
     for key in (gone, kept):
@@ -374,7 +378,7 @@ async def test_a_removed_key_opens_nothing(identity):
 # --- login codes and the log ---------------------------------------------------------------------
 
 
-async def test_a_login_code_is_used_once(identity):
+async def test_login_code_is_used_once(identity):
     ours = await identity.founded()
     code = new_code(ours.project, ours.owner.user_id, label="Ünïcode 🔑", expires_at=at(-1))
     async with identity.administration.lock(ours.organization.id) as opened:
@@ -396,7 +400,7 @@ async def test_a_login_code_is_used_once(identity):
         Actor(name="", origin=Origin(None, "agent")),
     ],
 )
-async def test_an_entry_reads_back_whole(identity, actor):
+async def test_audit_entry_is_read_in_full(identity, actor):
     ours = await identity.organization()
     entry = new_entry(
         ours,
@@ -412,10 +416,10 @@ async def test_an_entry_reads_back_whole(identity, actor):
     assert log.items[0] == entry
 
 
-# --- others' -------------------------------------------------------------------------------------
+# --- another organization ------------------------------------------------------------------------
 
 
-async def test_what_is_another_organization_s_is_not_there(identity):
+async def test_contents_of_another_organization_are_not_found(identity):
     ours, theirs = await identity.founded(), await identity.founded("Theirs")
     here, there, owner = ours.organization.id, theirs.organization.id, theirs.owner.user_id
     key, code = new_key(there, created_by=owner), new_code(theirs.project, owner)

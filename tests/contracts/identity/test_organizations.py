@@ -16,7 +16,7 @@ from tests.support.fixtures.identities import founding, new_project, over_postgr
 from tests.support.waiting import in_time
 
 
-async def test_founding_makes_an_organization_its_owner_and_a_project(identity):
+async def test_founding_creates_organization_owner_and_project(identity):
     owner = await identity.person()
     ours = founding(owner.id, at=at(5))
     assert await identity.organizations.create_first(ours) == ours.owner
@@ -45,7 +45,7 @@ async def assert_nothing_made(identity, unwanted):
     assert (await identity.directory.audit_log(organization, PageRequest())).total == 0
 
 
-async def test_who_has_a_membership_gets_no_other(identity):
+async def test_member_of_own_organization_founds_no_other(identity):
     owner = await identity.person()
     first, second = founding(owner.id), founding(owner.id, "Second")
     assert await identity.organizations.create_first(first) == first.owner
@@ -54,7 +54,7 @@ async def test_who_has_a_membership_gets_no_other(identity):
     await assert_nothing_made(identity, second)
 
 
-async def test_a_guest_elsewhere_founds_nothing_either(identity):
+async def test_member_of_another_organization_founds_none(identity):
     guest = await identity.person()
     host = await identity.join(guest.id, NOON)
     own = founding(guest.id)
@@ -63,7 +63,7 @@ async def test_a_guest_elsewhere_founds_nothing_either(identity):
     await assert_nothing_made(identity, own)
 
 
-async def test_founding_at_once_makes_one_organization(identity):
+async def test_concurrent_founding_creates_one_organization(identity):
     await identity.warm()
     owner = await identity.person()
     wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
@@ -75,28 +75,28 @@ async def test_founding_at_once_makes_one_organization(identity):
             await assert_nothing_made(identity, one)
 
 
-async def test_nobody_founds_nothing(identity):
-    nobody = UserId(uuid.uuid4())
+async def test_unknown_user_founds_nothing(identity):
+    unknown = UserId(uuid.uuid4())
     for make in (
         identity.organizations.create_first,
         lambda one: identity.organizations.create(one, None),
     ):
-        ours = founding(nobody)
+        ours = founding(unknown)
         with pytest.raises(NotFound):
             await make(ours)
         await assert_nothing_made(identity, ours)
 
 
-# --- another organization ------------------------------------------------------------------------
+# --- further organizations -----------------------------------------------------------------------
 
 
-async def test_another_organization_is_made_beside_the_first(identity):
+async def test_add_creates_second_organization(identity):
     owner = await identity.person()
     first, second = founding(owner.id), founding(owner.id, "Second", at(1))
     await identity.organizations.create_first(first)
     await identity.organizations.create(second, None)
-    told = await identity.organizations.memberships(owner.id)
-    assert list(told) == [first.owner, second.owner]
+    memberships = await identity.organizations.memberships(owner.id)
+    assert list(memberships) == [first.owner, second.owner]
     organization = second.organization
     assert await identity.directory.organization(organization.id) == organization
     assert list(await identity.directory.projects(organization.id)) == [second.project]
@@ -104,7 +104,7 @@ async def test_another_organization_is_made_beside_the_first(identity):
     assert list(log.items) == [second.entry]
 
 
-async def test_only_organizations_that_are_owned_count_for_the_cap(identity):
+async def test_limit_counts_owned_organizations_only(identity):
     owner = await identity.person()
     for n in range(3):
         await identity.join(owner.id, at(n))
@@ -120,7 +120,7 @@ async def test_only_organizations_that_are_owned_count_for_the_cap(identity):
     assert len(await identity.organizations.memberships(owner.id)) == 5
 
 
-async def test_a_cap_of_none_is_no_cap_and_of_zero_lets_nothing_through(identity):
+async def test_limit_none_is_unlimited_and_zero_forbids(identity):
     owner = await identity.person()
     unwanted = founding(owner.id)
     with pytest.raises(Forbidden):
@@ -131,7 +131,7 @@ async def test_a_cap_of_none_is_no_cap_and_of_zero_lets_nothing_through(identity
     assert len(await identity.organizations.memberships(owner.id)) == 5
 
 
-async def test_calls_at_once_stay_under_the_cap(identity):
+async def test_concurrent_adds_stay_within_limit(identity):
     await identity.warm()
     owner = await identity.person()
     wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
@@ -146,27 +146,27 @@ async def test_calls_at_once_stay_under_the_cap(identity):
 # --- memberships ---------------------------------------------------------------------------------
 
 
-async def test_memberships_are_told_oldest_first(identity):
+async def test_memberships_are_listed_oldest_first(identity):
     member = await identity.person()
     assert list(await identity.organizations.memberships(member.id)) == []
     joined = {second: await identity.join(member.id, at(second)) for second in (30, 10, 20)}
     tied = sorted([joined[10], await identity.join(member.id, at(10))])
-    told = await identity.organizations.memberships(member.id)
-    assert [one.organization_id for one in told] == [*tied, joined[20], joined[30]]
+    memberships = await identity.organizations.memberships(member.id)
+    assert [one.organization_id for one in memberships] == [*tied, joined[20], joined[30]]
     oldest = await identity.organizations.create_first(founding(member.id))
-    assert oldest == told[0]
+    assert oldest == memberships[0]
 
 
-async def test_memberships_of_others_are_not_told(identity):
+async def test_memberships_of_others_are_not_listed(identity):
     ours, theirs = await identity.person(), await identity.person()
     organization = await identity.join(ours.id, NOON)
     await identity.join(theirs.id, NOON)
-    told = await identity.organizations.memberships(ours.id)
-    assert [(one.organization_id, one.user_id) for one in told] == [(organization, ours.id)]
+    memberships = await identity.organizations.memberships(ours.id)
+    assert [(one.organization_id, one.user_id) for one in memberships] == [(organization, ours.id)]
 
 
 @pytest.mark.service
-async def test_what_fails_at_the_last_step_leaves_nothing(pool):
+async def test_failure_in_last_step_stores_nothing(pool):
     identity = over_postgres(pool)
     taken = await identity.projects.ensure(
         home := await identity.organization(), new_project("taken", home)
@@ -183,12 +183,12 @@ async def test_what_fails_at_the_last_step_leaves_nothing(pool):
 
 
 @pytest.mark.service
-async def test_a_lost_connection_is_unavailable_and_the_next_call_works(pool):
+async def test_lost_connection_is_unavailable_and_next_call_works(pool):
     identity = over_postgres(pool)
     owner = await identity.person()
     ours = founding(owner.id)
     async with pool.acquire() as holder:
-        # While its user's row is held, `found` waits; then its connection is cut.
+        # While the user's row is locked, `found` waits; then its connection is cut.
         lock = holder.transaction()
         await lock.start()
         await holder.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", owner.id)
@@ -209,7 +209,7 @@ async def test_a_lost_connection_is_unavailable_and_the_next_call_works(pool):
 
 
 @pytest.mark.service
-async def test_idle_connections_that_were_cut_are_not_noticed_for_long(pool):
+async def test_cut_idle_connections_fail_at_most_once_each(pool):
     identity = over_postgres(pool)
     owner = await identity.person()
     await pool.execute(
@@ -217,11 +217,11 @@ async def test_idle_connections_that_were_cut_are_not_noticed_for_long(pool):
         " WHERE pid <> pg_backend_pid() AND datname = current_database()"
         " AND application_name = 'pandaprobe'"
     )
-    # A pool may hand out a dead connection once each; every failure is told as passing.
+    # A pool may return each dead connection once; every such failure is Unavailable.
     for _ in range(pool.get_max_size() + 1):
         try:
-            told = await identity.organizations.memberships(owner.id)
+            memberships = await identity.organizations.memberships(owner.id)
             break
         except Unavailable:
             continue
-    assert list(told) == []
+    assert list(memberships) == []

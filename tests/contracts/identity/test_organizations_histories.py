@@ -1,6 +1,6 @@
-"""Any history of managing, told to the memory model and to Postgres: every answer agrees.
+"""Random histories of administration read the same from memory and from PostgreSQL.
 
-Belongs to the contracts of Administration, LockedOrganization, Directory and Organizations.
+Part of the contracts of Administration, LockedOrganization, Directory and Organizations.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ from tests.support.hypothesis_scale import scaled
 pytestmark = pytest.mark.service
 
 PEOPLE: Final = 5
-NOBODY: Final = uuid.UUID(int=7)  # the id of nothing at all
-FIRST_SHARE: Final = 3  # of ten choices, how many fall on the first: what meets tells more
+UNKNOWN_ID: Final = uuid.UUID(int=7)  # an id that nothing has
+FIRST_SHARE: Final = 3  # of ten choices, how many fall on the first, so that calls meet more often
 
 people = st.integers(0, PEOPLE - 1)
 actors = st.sampled_from([0, 0, 0, *range(PEOPLE)])  # the first has the rights
-some = st.integers(0, 9)  # the one of those that there are, or of none
+indexes = st.integers(0, 9)  # index of an existing item, or of none
 roles = st.sampled_from(Role)
 names = st.sampled_from(["bot", "Bot", "onboarding", " bot ", "a.b", "é", "", "a/b"])
 texts = st.sampled_from(["", "words", " words ", "a\0b", "Ünï 🔑"])
@@ -55,14 +55,14 @@ windows = st.builds(PageRequest, limit=st.integers(1, 4), offset=st.integers(0, 
 
 
 class Histories(RuleBasedStateMachine):
-    """A few people and organizations, so that whatever could meet does."""
+    """A few people and organizations, so that their calls often meet."""
 
     runner: ClassVar[asyncio.Runner]
     pool: ClassVar[Pool]
 
     @initialize()
     def begin(self) -> None:
-        """With an organization that has a member of each role, a project, a key."""
+        """Creates an organization with a member of each role, a project and a key."""
         seed = uuid.uuid4().int  # another one each time: the database remembers its secrets
         self.model = World(_ports(memory_ports(MemoryStore()), seed))
         self.postgres = World(_ports(postgres_ports(self.pool, over_memory()), seed))
@@ -84,17 +84,17 @@ class Histories(RuleBasedStateMachine):
         self.create_key(1, 0, Expiration.DAYS_90, ALL_SCOPES)
 
     def _sign_in(self, n: int) -> Person:
-        # Two of them share an address.
+        # Two of them share an email.
         claims = Claims(issuer="test", subject=f"{self.tag}-{n}", email=self._address(f"P{n % 4}"))
         new = UserId(uuid.uuid4())
-        user = self.both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
+        user = self.run_on_both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
         return Person(user, origin=Origin(f"192.0.2.{n}", "browser"))
 
     def _address(self, name: str) -> str:
         return f"{name}@{self.tag}.example"
 
-    def both(self, act: Callable[[World], Awaitable[Any]]) -> Any:
-        """What both answer; of failures the kind."""
+    def run_on_both(self, act: Callable[[World], Awaitable[Any]]) -> Any:
+        """Runs an action on both stores; the results, or the types of failures, must agree."""
         found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
         assert found == expected
         assert self.postgres.last_id == self.model.last_id
@@ -109,149 +109,167 @@ class Histories(RuleBasedStateMachine):
 
         return self.runner.run(go())
 
-    def _one[T](self, of: list[T], n: int) -> T:
-        """Mostly one of those that there are, and the first more often; else one of none."""
+    def _pick[T](self, of: list[T], n: int) -> T:
+        """Picks an existing item, the first more often; sometimes an unknown id."""
         if not of or n == len(of) + FIRST_SHARE:
-            return NOBODY  # type: ignore[return-value]  # every id is a UUID
+            return UNKNOWN_ID  # type: ignore[return-value]  # every id is a UUID
         return of[max(0, n - FIRST_SHARE) % len(of)]
 
     # --- organizations and people ---
 
     @rule(who=actors, name=names)
     def create_organization(self, who: int, name: str) -> None:
-        made = self.both(lambda w: w.do.create_organization(self.people[who], name))
+        made = self.run_on_both(lambda w: w.do.identity.create_organization(self.people[who], name))
         if not isinstance(made, type):
             self.organizations.append(made.id)
 
-    @rule(who=actors, of=some)
+    @rule(who=actors, of=indexes)
     def resolve(self, who: int, of: int) -> None:
-        named = self._one(self.organizations, of) if of % 2 else None
-        found = self.both(lambda w: w.do.resolve_membership(self.people[who], named))
+        named = self._pick(self.organizations, of) if of % 2 else None
+        found = self.run_on_both(
+            lambda w: w.do.identity.resolve_membership(self.people[who], named)
+        )
         if not isinstance(found, type) and found.organization_id not in self.organizations:
             self.organizations.append(found.organization_id)
 
-    @rule(who=actors, of=some, name=st.none() | names)
+    @rule(who=actors, of=indexes, name=st.none() | names)
     def rename(self, who: int, of: int, name: str | None) -> None:
-        ours = self._one(self.organizations, of)
-        self.both(lambda w: w.do.rename_organization(self.people[who], ours, name))
+        ours = self._pick(self.organizations, of)
+        self.run_on_both(lambda w: w.do.identity.rename_organization(self.people[who], ours, name))
 
-    @rule(who=actors, of=some, really=st.integers(0, 3))
+    @rule(who=actors, of=indexes, really=st.integers(0, 3))
     def delete_organization(self, who: int, of: int, really: int) -> None:
         if really == 0:
-            ours = self._one(self.organizations, of)
-            self.both(lambda w: w.do.delete_organization(self.people[who], ours))
+            ours = self._pick(self.organizations, of)
+            self.run_on_both(lambda w: w.do.identity.delete_organization(self.people[who], ours))
 
-    @rule(who=actors, of=some, whom=people, role=roles)
+    @rule(who=actors, of=indexes, whom=people, role=roles)
     def change_role(self, who: int, of: int, whom: int, role: Role) -> None:
-        ours, user = self._one(self.organizations, of), self.people[whom].user.id
-        self.both(lambda w: w.do.change_role(self.people[who], ours, user, role))
+        ours, user = self._pick(self.organizations, of), self.people[whom].user.id
+        self.run_on_both(lambda w: w.do.identity.change_role(self.people[who], ours, user, role))
 
-    @rule(who=actors, of=some, whom=people)
+    @rule(who=actors, of=indexes, whom=people)
     def remove_member(self, who: int, of: int, whom: int) -> None:
-        ours, user = self._one(self.organizations, of), self.people[whom].user.id
-        self.both(lambda w: w.do.remove_member(self.people[who], ours, user))
+        ours, user = self._pick(self.organizations, of), self.people[whom].user.id
+        self.run_on_both(lambda w: w.do.identity.remove_member(self.people[who], ours, user))
 
-    @rule(who=actors, of=some)
+    @rule(who=actors, of=indexes)
     def leave(self, who: int, of: int) -> None:
         self.remove_member(who, of, who)
 
     # --- invitations ---
 
-    @rule(who=actors, of=some, name=addresses, role=roles)
+    @rule(who=actors, of=indexes, name=addresses, role=roles)
     def invite(self, who: int, of: int, name: str, role: Role) -> None:
-        ours, email = self._one(self.organizations, of), self._address(name)
-        sent = self.both(lambda w: w.do.invite(self.people[who], ours, email, role))
+        ours, email = self._pick(self.organizations, of), self._address(name)
+        sent = self.run_on_both(lambda w: w.do.identity.invite(self.people[who], ours, email, role))
         if not isinstance(sent, type):
             self.invitations.append(sent.invitation.id)
 
-    @rule(who=people, asked=some, accepts=st.booleans(), verified=st.integers(0, 4))
+    @rule(who=people, asked=indexes, accepts=st.booleans(), verified=st.integers(0, 4))
     def answer(self, who: int, asked: int, accepts: bool, verified: int = 1) -> None:
         person = replace(self.people[who], email_verified=verified > 0)
         invitation = self.invitations[asked % len(self.invitations)]
-        self.both(
-            lambda w: (w.do.accept_invitation if accepts else w.do.decline_invitation)(
-                person, invitation
-            )
+        self.run_on_both(
+            lambda w: (
+                w.do.identity.accept_invitation if accepts else w.do.identity.decline_invitation
+            )(person, invitation)
         )
 
-    @rule(who=actors, of=some, asked=some)
+    @rule(who=actors, of=indexes, asked=indexes)
     def revoke_invitation(self, who: int, of: int, asked: int) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.invitations, asked)
-        self.both(lambda w: w.do.revoke_invitation(self.people[who], ours, one))
+        ours, one = self._pick(self.organizations, of), self._pick(self.invitations, asked)
+        self.run_on_both(lambda w: w.do.identity.revoke_invitation(self.people[who], ours, one))
 
     # --- projects ---
 
-    @rule(who=actors, of=some, name=names, text=texts)
+    @rule(who=actors, of=indexes, name=names, text=texts)
     def create_project(self, who: int, of: int, name: str, text: str) -> None:
-        ours = self._one(self.organizations, of)
-        made = self.both(lambda w: w.do.create_project(self.people[who], ours, name, text))
+        ours = self._pick(self.organizations, of)
+        made = self.run_on_both(
+            lambda w: w.do.identity.create_project(self.people[who], ours, name, text)
+        )
         if not isinstance(made, type):
             self.projects.append(made.id)
 
-    @rule(who=actors, of=some, which=some, name=st.none() | names, text=st.none() | texts)
+    @rule(who=actors, of=indexes, which=indexes, name=st.none() | names, text=st.none() | texts)
     def change_project(
         self, who: int, of: int, which: int, name: str | None, text: str | None
     ) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
-        self.both(lambda w: w.do.change_project(self.people[who], ours, one, name, text))
+        ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
+        self.run_on_both(
+            lambda w: w.do.identity.change_project(self.people[who], ours, one, name, text)
+        )
 
-    @rule(who=actors, of=some, which=some)
+    @rule(who=actors, of=indexes, which=indexes)
     def delete_project(self, who: int, of: int, which: int) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
-        self.both(lambda w: w.do.delete_project(self.people[who], ours, one))
+        ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
+        self.run_on_both(lambda w: w.do.identity.delete_project(self.people[who], ours, one))
 
     # --- keys ---
 
-    @rule(who=actors, of=some, expiration=st.sampled_from(Expiration), may=scopes)
+    @rule(who=actors, of=indexes, expiration=st.sampled_from(Expiration), may=scopes)
     def create_key(self, who: int, of: int, expiration: Expiration, may: frozenset[Scope]) -> None:
-        ours = self._one(self.organizations, of)
-        self._made(
-            self.both(lambda w: w.do.create_key(self.people[who], ours, "k", expiration, may))
+        ours = self._pick(self.organizations, of)
+        self._remember_key(
+            self.run_on_both(
+                lambda w: w.do.identity.create_key(self.people[who], ours, "k", expiration, may)
+            )
         )
 
-    @rule(who=actors, of=some, which=some)
+    @rule(who=actors, of=indexes, which=indexes)
     def rotate_key(self, who: int, of: int, which: int) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.keys, which)
-        self._made(self.both(lambda w: w.do.rotate_key(self.people[who], ours, one)))
+        ours, one = self._pick(self.organizations, of), self._pick(self.keys, which)
+        self._remember_key(
+            self.run_on_both(lambda w: w.do.identity.rotate_key(self.people[who], ours, one))
+        )
 
-    def _made(self, made: Any) -> None:
+    def _remember_key(self, made: Any) -> None:
         if not isinstance(made, type):
             self.keys.append(made[0].id)
             self.secrets.append(made[1])
 
-    @rule(who=actors, of=some, which=some, for_good=st.booleans())
-    def take_key(self, who: int, of: int, which: int, for_good: bool) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.keys, which)
-        self.both(
-            lambda w: (w.do.delete_key if for_good else w.do.revoke_key)(
+    @rule(who=actors, of=indexes, which=indexes, for_good=st.booleans())
+    def delete_or_revoke_key(self, who: int, of: int, which: int, for_good: bool) -> None:
+        ours, one = self._pick(self.organizations, of), self._pick(self.keys, which)
+        self.run_on_both(
+            lambda w: (w.do.identity.delete_key if for_good else w.do.identity.revoke_key)(
                 self.people[who], ours, one
             )
         )
 
-    @rule(which=some, name=names)
+    @rule(which=indexes, name=names)
     def use_key(self, which: int, name: str) -> None:
         secret = self.secrets[which % len(self.secrets)]
-        caller = self.both(lambda w: w.do.authenticate_key(secret, name, UNKNOWN_ORIGIN))
+        caller = self.run_on_both(
+            lambda w: w.do.identity.authenticate_key(secret, name, UNKNOWN_ORIGIN)
+        )
         if not isinstance(caller, type) and caller.project_id not in self.projects:
             self.projects.append(caller.project_id)
 
-    @rule(who=actors, of=some, which=some)
+    @rule(who=actors, of=indexes, which=indexes)
     def issue_code(self, who: int, of: int, which: int) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
+        ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
         verifier = f"v{len(self.codes)}"
         challenge = challenge_of(verifier)
-        code = self.both(
-            lambda w: w.do.issue_login_code(self.people[who], ours, one, challenge, "laptop")
+        code = self.run_on_both(
+            lambda w: w.do.identity.issue_login_code(
+                self.people[who], ours, one, challenge, "laptop"
+            )
         )
         if not isinstance(code, type):
             self.codes.append((code, verifier))
 
-    @rule(which=some, right=st.integers(0, 3))
+    @rule(which=indexes, right=st.integers(0, 3))
     def exchange(self, which: int, right: int) -> None:
         if self.codes:
             code, verifier = self.codes[which % len(self.codes)]
-            said = verifier if right else "wrong"
-            self._made(self.both(lambda w: w.do.exchange_login_code(code, said, UNKNOWN_ORIGIN)))
+            answer = verifier if right else "wrong"
+            self._remember_key(
+                self.run_on_both(
+                    lambda w: w.do.identity.exchange_login_code(code, answer, UNKNOWN_ORIGIN)
+                )
+            )
 
     @rule(seconds=waits)
     def wait(self, seconds: float) -> None:
@@ -260,36 +278,38 @@ class Histories(RuleBasedStateMachine):
 
     # --- what is seen ---
 
-    @rule(of=some, window=windows)
-    def walk_the_log(self, of: int, window: PageRequest) -> None:
-        ours = self._one(self.organizations, of)
-        page = self.both(lambda w: w.ports.directory.audit_log(ours, window))
+    @rule(of=indexes, window=windows)
+    def read_log_pages(self, of: int, window: PageRequest) -> None:
+        ours = self._pick(self.organizations, of)
+        page = self.run_on_both(lambda w: w.ports.directory.audit_log(ours, window))
         while page.end is not None:
             window = PageRequest(limit=window.limit, after=page.end)
-            page = self.both(lambda w, at=window: w.ports.directory.audit_log(ours, at))
+            page = self.run_on_both(lambda w, at=window: w.ports.directory.audit_log(ours, at))
 
     @invariant()
     def every_read_agrees(self) -> None:
         if not hasattr(self, "people"):
             return
-        for organization, members in self.both(self._seen)[0]:
+        for organization, members in self.run_on_both(self._read_all)[0]:
             if organization is not None:
                 assert any(one.membership.role is Role.OWNER for one in members)
             else:
                 assert members == []
 
-    async def _seen(self, world: World) -> Any:
+    async def _read_all(self, world: World) -> Any:
         read, do = world.ports.directory, world.do
-        about = await asyncio.gather(*(self._of(world, one) for one in self.organizations))
+        about = await asyncio.gather(
+            *(self._read_organization(world, one) for one in self.organizations)
+        )
         others = await asyncio.gather(
-            *(do.list_my_invitations(person) for person in self.people),
-            *(do.list_organizations(person) for person in self.people),
+            *(do.identity.list_my_invitations(person) for person in self.people),
+            *(do.identity.list_organizations(person) for person in self.people),
             *(world.ports.organizations.memberships(one.user.id) for one in self.people),
             *(read.login_code(code_digest(code)) for code, _ in self.codes),
         )
         return [one[:2] for one in about], about, others
 
-    async def _of(self, world: World, organization: OrganizationId) -> list[Any]:
+    async def _read_organization(self, world: World, organization: OrganizationId) -> list[Any]:
         read = world.ports.directory
         try:
             known = await read.organization(organization)
@@ -307,15 +327,17 @@ class Histories(RuleBasedStateMachine):
 
 
 def _ports(ports: Ports, seed: int) -> Ports:
-    """With chance that repeats itself, and uses of keys left aside: they are another suite's."""
-    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUsage(MemoryStore()))
+    """Uses repeatable randomness, and discards key uses, which another suite tests."""
+    return replace(
+        ports, random=random.Random(seed).randbytes, key_usage=MemoryKeyUsage(MemoryStore())
+    )
 
 
-def test_any_history_of_managing_reads_the_same(pool, postgres_url):
+def test_random_histories_of_administration_agree(pool, postgres_url):
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         Histories.runner = runner
-        # Piccolo's queries go to the pool of this loop until it is closed.
+        # Piccolo sends its queries to the pool of this loop until the pool is closed.
         own = open_pool(DB, PoolSettings(url=postgres_url, size=4))
         Histories.pool = runner.run(stack.enter_async_context(own))
         try:

@@ -38,14 +38,14 @@ from tests.support.fixtures.data_plane import (
 from tests.support.fixtures.identities import new_code, new_project, postgres_ports
 from tests.support.fixtures.in_memory_app import World
 
-STEP_MAX = 10_000  # rows: what anybody would still call a bounded number
-LATER = at(0) + timedelta(days=1)  # when no straggler is left
+STEP_MAX = 10_000  # rows: a bounded number
+LATER = at(0) + timedelta(days=1)  # when no late transaction is left
 TURNS = 12
 
 
 @dataclass
-class Land:
-    """Two projects of one organization with the same traces, in a world of both planes."""
+class PurgeFixture:
+    """Two projects of one organization with the same traces, over both planes."""
 
     world: World
     pool: Pool | None
@@ -59,7 +59,7 @@ class Land:
         return DataPlane.of(self.world.ports)
 
     @property
-    def kept_in_memory(self) -> list[dict[tuple[ProjectId, Any], Any]]:
+    def memory_tables(self) -> list[dict[tuple[ProjectId, Any], Any]]:
         store = self.world.ports.traces.store
         return [store.traces, store.trace_scores, store.session_scores]
 
@@ -71,9 +71,9 @@ class Land:
                 await opened.remove_project(self.gone.id, NOON)
 
     async def rows(self, project: ProjectId) -> int:
-        """How many rows the store holds of a project, seen or not."""
+        """Counts the rows that the store holds of a project, visible or not."""
         if self.pool is None:
-            return sum(of == project for kept in self.kept_in_memory for of, _ in kept)
+            return sum(of == project for kept in self.memory_tables for of, _ in kept)
         return sum(
             [
                 await self.pool.fetchval(
@@ -84,22 +84,22 @@ class Land:
         )
 
     async def sweep(self, now=NOON) -> list[int]:
-        """Sweeps until nothing is left for now; how many rows went each time."""
+        """Sweeps until nothing is due; returns the rows deleted each time."""
         swept: list[int] = []
         while gone := await self.world.ports.removed_projects.purge(now):
             swept.append(gone)
         return swept
 
-    async def straggle(self, project: ProjectId) -> None:
-        """Rows of the project that stays, under another's id: what no port would write."""
+    async def write_late_rows(self, project: ProjectId) -> None:
+        """Copies rows of the kept project, as a late transaction would write them."""
         if self.pool is None:
-            for kept in self.kept_in_memory:
+            for kept in self.memory_tables:
                 kept |= {
                     (project, key): one for (of, key), one in kept.items() if of == self.kept.id
                 }
             return
         for table in PROJECT_TABLES:
-            columns = await self.pool.fetchval(WRITTEN, table)
+            columns = await self.pool.fetchval(SELECT_COLUMNS, table)
             await self.pool.execute(
                 f"INSERT INTO {table} (project_id, {columns})"
                 f" SELECT $1, {columns} FROM {table} WHERE project_id = $2 ON CONFLICT DO NOTHING",
@@ -108,8 +108,8 @@ class Land:
             )
 
 
-# The columns of a table but for the project's, as a list for SQL.
-WRITTEN = """
+# The columns of a table except the project's, as a list for SQL.
+SELECT_COLUMNS = """
 SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = $1 AND is_generated = 'NEVER'
 AND column_name <> 'project_id'
@@ -134,18 +134,18 @@ def a_trace(n: int) -> Trace:
 
 
 @pytest.fixture
-async def land(world: World, adapter: Pool | None) -> Land:
+async def fixture(world: World, adapter: Pool | None) -> PurgeFixture:
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
     gone, kept = new_project("gone", ours), new_project("kept", ours)
     async with world.ports.administration.lock(ours) as opened:
         for one in (gone, kept):
             await opened.put_project(one)
-    made = Land(world, adapter, ours, gone, kept, [a_trace(n) for n in range(4)])
+    made = PurgeFixture(world, adapter, ours, gone, kept, [a_trace(n) for n in range(4)])
     await made.sweep(LATER)  # what other tests left in this database
     for one in (gone, kept):
         await fill(made.plane, one.id, *made.traces)
-        for score in of_trace(one.id, made.traces[0]):
+        for score in scores_of(one.id, made.traces[0]):
             await made.plane.evaluation.trace_scores.add(score)
         await made.plane.evaluation.session_scores.add(session_score(one.id, "s0", id=SCORE))
     return made
@@ -154,12 +154,12 @@ async def land(world: World, adapter: Pool | None) -> Land:
 SCORE = score_id()
 
 
-def of_trace(project: ProjectId, one: Trace) -> list[TraceScore]:
+def scores_of(project: ProjectId, one: Trace) -> list[TraceScore]:
     return [trace_score(project, one.id, id=SCORE, run_id=RUNS[0]), trace_score(project, one.id)]
 
 
-async def assert_nothing_is_read(land: Land, project: ProjectId) -> None:
-    plane, one = land.plane, land.traces[0]
+async def assert_not_readable(fixture: PurgeFixture, project: ProjectId) -> None:
+    plane, one = fixture.plane, fixture.traces[0]
     assert await traces_page(plane, project) == await traces_page(plane, ProjectId(uuid.uuid4()))
     for conditions in ({"name": "run"}, {"tags": ("a",)}, {"session_id": "s0"}, {"user_id": "u0"}):
         page = await traces_page(plane, project, **conditions)
@@ -172,7 +172,7 @@ async def assert_nothing_is_read(land: Land, project: ProjectId) -> None:
         assert list(await plane.analytics.sessions(project, EVER, by)) == []
     assert list(await plane.analytics.models(project, EVER)) == []
     assert (await plane.analytics.users(project, ALL)).total == 0
-    await assert_no_score_is_read(land, project)
+    await assert_no_scores_readable(fixture, project)
     for read in (
         plane.traces.get(project, one.id),
         plane.sessions.get(project, "s0", PageRequest()),
@@ -181,8 +181,8 @@ async def assert_nothing_is_read(land: Land, project: ProjectId) -> None:
             await read
 
 
-async def assert_no_score_is_read(land: Land, project: ProjectId) -> None:
-    ports, one = land.plane.evaluation, land.traces[0]
+async def assert_no_scores_readable(fixture: PurgeFixture, project: ProjectId) -> None:
+    ports, one = fixture.plane.evaluation, fixture.traces[0]
     for scores in (ports.trace_scores, ports.session_scores):
         for matching in (ScoreFilter(), ScoreFilter(name="m"), ScoreFilter(run_id=RUNS[0])):
             page = await scores.page(project, matching, ALL)
@@ -196,29 +196,29 @@ async def assert_no_score_is_read(land: Land, project: ProjectId) -> None:
     ]
 
 
-# --- at once -------------------------------------------------------------------------------------
+# --- at removal ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["project", "organization"])
-async def test_nothing_of_it_is_read_any_more(land, whole):
-    await land.remove(whole=whole)
-    await assert_nothing_is_read(land, land.gone.id)
+async def test_removed_project_cannot_be_read(fixture, whole):
+    await fixture.remove(whole=whole)
+    await assert_not_readable(fixture, fixture.gone.id)
     if whole:
-        await assert_nothing_is_read(land, land.kept.id)
+        await assert_not_readable(fixture, fixture.kept.id)
     else:
-        assert len(await assert_rolled_up(land.plane, land.kept.id)) == len(land.traces)
+        assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 @pytest.mark.parametrize("swept", [False, True])
-async def test_nothing_of_it_is_changed_any_more(land, swept):
-    await land.remove()
+async def test_removed_project_cannot_be_changed(fixture, swept):
+    await fixture.remove()
     if swept:
-        await land.sweep()
-    traces, gone, one = land.plane.traces, land.gone.id, land.traces[0]
+        await fixture.sweep()
+    traces, gone, one = fixture.plane.traces, fixture.gone.id, fixture.traces[0]
     assert await traces.retag(gone, [one.id], ["new"], []) == 0
     assert await traces.delete(gone, [one.id]) == 0
-    assert await land.plane.sessions.delete(gone, "s0") == 0
-    scores = land.plane.evaluation
+    assert await fixture.plane.sessions.delete(gone, "s0") == 0
+    scores = fixture.plane.evaluation
     assert not await scores.trace_scores.delete(gone, SCORE)
     assert not await scores.session_scores.delete(gone, SCORE)
     for write in (
@@ -231,199 +231,204 @@ async def test_nothing_of_it_is_changed_any_more(land, swept):
     ):
         with pytest.raises(NotFound):
             await write
-    await assert_nothing_is_read(land, gone)
-    kept = await land.plane.traces.get(land.kept.id, one.id)
+    await assert_not_readable(fixture, gone)
+    kept = await fixture.plane.traces.get(fixture.kept.id, one.id)
     assert (kept.name, len(kept.spans)) == ("run 0", 2)
 
 
 @pytest.mark.parametrize("swept", [False, True])
-async def test_nothing_is_stored_in_it_any_more(land, swept):
-    await land.remove()
+async def test_removed_project_stores_nothing(fixture, swept):
+    await fixture.remove()
     if swept:
-        await land.sweep()
-    rows = await land.rows(land.gone.id)
-    for one in (land.traces[0], a_trace(9)):
+        await fixture.sweep()
+    rows = await fixture.rows(fixture.gone.id)
+    for one in (fixture.traces[0], a_trace(9)):
         with pytest.raises(Unavailable):
-            await land.plane.traces.put(land.gone.id, one)
-    assert await land.rows(land.gone.id) == rows
-    await assert_nothing_is_read(land, land.gone.id)
+            await fixture.plane.traces.put(fixture.gone.id, one)
+    assert await fixture.rows(fixture.gone.id) == rows
+    await assert_not_readable(fixture, fixture.gone.id)
 
 
-async def test_who_writes_elsewhere_at_the_same_time_isn_t_affected(land):
-    await land.remove()
+async def test_concurrent_writes_to_another_project_are_not_affected(fixture):
+    await fixture.remove()
     some = [a_trace(n) for n in range(10, 20)]
     outcomes = await asyncio.gather(
         *(
-            land.plane.traces.put(project, one)
+            fixture.plane.traces.put(project, one)
             for one in some
-            for project in (land.gone.id, land.kept.id)
+            for project in (fixture.gone.id, fixture.kept.id)
         ),
         return_exceptions=True,
     )
     assert all(isinstance(one, Unavailable) for one in outcomes[::2])
     assert outcomes[1::2] == [None] * 10
-    assert len(await assert_rolled_up(land.plane, land.kept.id)) == 14
+    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == 14
 
 
-async def test_the_same_name_begins_anew(land):
-    await land.remove()
-    again = new_project("gone", land.organization)
-    projects = land.world.ports.projects
-    assert await projects.ensure(land.organization, again) == again
-    await land.plane.traces.put(again.id, land.traces[0])
-    assert (await traces_page(land.plane, again.id)).total == 1
-    await land.sweep(LATER)
-    assert (await traces_page(land.plane, again.id)).total == 1
+async def test_name_of_removed_project_starts_empty(fixture):
+    await fixture.remove()
+    again = new_project("gone", fixture.organization)
+    projects = fixture.world.ports.projects
+    assert await projects.ensure(fixture.organization, again) == again
+    await fixture.plane.traces.put(again.id, fixture.traces[0])
+    assert (await traces_page(fixture.plane, again.id)).total == 1
+    await fixture.sweep(LATER)
+    assert (await traces_page(fixture.plane, again.id)).total == 1
 
 
-async def test_writes_under_way_are_stored_or_refused_and_never_seen(land):
-    """A project is removed in the midst of them."""
+async def test_concurrent_writes_are_stored_or_rejected_but_never_read(fixture):
+    """The project is removed while they run."""
     more = [a_trace(n) for n in range(10, 40)]
-    writes = [asyncio.create_task(land.plane.traces.put(land.gone.id, one)) for one in more]
+    writes = [asyncio.create_task(fixture.plane.traces.put(fixture.gone.id, one)) for one in more]
     await asyncio.sleep(0)
-    await land.remove()
+    await fixture.remove()
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     assert all(one is None or isinstance(one, Unavailable) for one in outcomes)
-    await assert_nothing_is_read(land, land.gone.id)
-    await land.sweep(LATER)
-    assert await land.rows(land.gone.id) == 0
+    await assert_not_readable(fixture, fixture.gone.id)
+    await fixture.sweep(LATER)
+    assert await fixture.rows(fixture.gone.id) == 0
 
 
-# --- later ---------------------------------------------------------------------------------------
+# --- sweeping ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["project", "organization"])
-async def test_its_rows_are_taken_away_and_no_other(land, whole):
-    gone, kept = await land.rows(land.gone.id), await land.rows(land.kept.id)
+async def test_sweep_deletes_rows_of_removed_project_only(fixture, whole):
+    gone, kept = await fixture.rows(fixture.gone.id), await fixture.rows(fixture.kept.id)
     assert gone == kept > 0
-    assert await land.sweep() == []  # nothing was removed
-    await land.remove(whole=whole)
-    assert (await land.rows(land.gone.id), await land.rows(land.kept.id)) == (gone, kept)
-    assert sum(await land.sweep()) == (gone + kept if whole else gone)
-    assert await land.rows(land.gone.id) == 0
-    assert await land.rows(land.kept.id) == (0 if whole else kept)
-    assert await land.sweep() == []
+    assert await fixture.sweep() == []  # nothing was removed
+    await fixture.remove(whole=whole)
+    assert (await fixture.rows(fixture.gone.id), await fixture.rows(fixture.kept.id)) == (
+        gone,
+        kept,
+    )
+    assert sum(await fixture.sweep()) == (gone + kept if whole else gone)
+    assert await fixture.rows(fixture.gone.id) == 0
+    assert await fixture.rows(fixture.kept.id) == (0 if whole else kept)
+    assert await fixture.sweep() == []
     if not whole:
-        assert len(await assert_rolled_up(land.plane, land.kept.id)) == len(land.traces)
+        assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
-async def test_a_large_project_goes_in_pieces(land):
+async def test_large_project_is_deleted_in_batches(fixture):
     large = [
         trace(*(span() for _ in range(200)), id=uuid.uuid4(), name=f"large {n}") for n in range(13)
     ]
-    await fill(land.plane, land.gone.id, *large)
-    if land.pool is None:
-        store = land.world.ports.traces.store
+    await fill(fixture.plane, fixture.gone.id, *large)
+    if fixture.pool is None:
+        store = fixture.world.ports.traces.store
         for _ in range(1_500):
             copy = replace(large[0], id=uuid.uuid4(), spans=())
-            store.traces[land.gone.id, copy.id] = copy
-    rows = await land.rows(land.gone.id)
-    await land.remove()
+            store.traces[fixture.gone.id, copy.id] = copy
+    rows = await fixture.rows(fixture.gone.id)
+    await fixture.remove()
     swept: list[int] = []
-    while gone := await land.world.ports.removed_projects.purge(NOON):
+    while gone := await fixture.world.ports.removed_projects.purge(NOON):
         swept.append(gone)
-        assert await land.rows(land.gone.id) == rows - sum(swept)
-        await assert_nothing_is_read(land, land.gone.id)
+        assert await fixture.rows(fixture.gone.id) == rows - sum(swept)
+        await assert_not_readable(fixture, fixture.gone.id)
     assert sum(swept) == rows
     assert len(swept) > 1
     assert max(swept) <= STEP_MAX
 
 
-async def test_a_sweep_that_is_cut_off_goes_on_with_the_next(land):
-    rows = await land.rows(land.gone.id)
-    await land.remove()
+async def test_cancelled_sweep_is_continued_by_next(fixture):
+    rows = await fixture.rows(fixture.gone.id)
+    await fixture.remove()
     for turns in range(TURNS):
-        sweeping = asyncio.create_task(land.world.ports.removed_projects.purge(NOON))
+        sweeping = asyncio.create_task(fixture.world.ports.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)
         sweeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sweeping
-        assert await land.rows(land.gone.id) <= rows
-        await assert_nothing_is_read(land, land.gone.id)
-    await land.sweep()
-    assert await land.rows(land.gone.id) == 0
-    assert len(await assert_rolled_up(land.plane, land.kept.id)) == len(land.traces)
+        assert await fixture.rows(fixture.gone.id) <= rows
+        await assert_not_readable(fixture, fixture.gone.id)
+    await fixture.sweep()
+    assert await fixture.rows(fixture.gone.id) == 0
+    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
-async def test_sweeps_at_once_share_the_work(land):
-    others = [new_project(f"other {n}", land.organization) for n in range(4)]
-    async with land.world.ports.administration.lock(land.organization) as opened:
+async def test_concurrent_sweeps_share_the_work(fixture):
+    others = [new_project(f"other {n}", fixture.organization) for n in range(4)]
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.put_project(one)
     for one in others:
-        await fill(land.plane, one.id, *land.traces)
-    async with land.world.ports.administration.lock(land.organization) as opened:
+        await fill(fixture.plane, one.id, *fixture.traces)
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.remove_project(one.id, NOON)
-    await asyncio.gather(*(land.sweep() for _ in range(4)))
-    await land.sweep()
-    assert [await land.rows(one.id) for one in others] == [0] * 4
-    assert len(await assert_rolled_up(land.plane, land.kept.id)) == len(land.traces)
+    await asyncio.gather(*(fixture.sweep() for _ in range(4)))
+    await fixture.sweep()
+    assert [await fixture.rows(one.id) for one in others] == [0] * 4
+    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 @pytest.mark.service
-async def test_a_sweep_doesn_t_wait_for_one_that_is_at_work(pool):
+async def test_sweep_skips_project_locked_by_another(pool):
     async with data_plane.over_postgres(pool) as plane:
         world = World(postgres_ports(pool, plane))
         ada = await world.person("ada")
-        ours = (await world.do.create_organization(ada, "Ours")).id
-        made = [await world.do.create_project(ada, ours, name, "") for name in ("one", "two")]
-        await world.do.purge_removed_projects()
+        ours = (await world.do.identity.create_organization(ada, "Ours")).id
+        made = [
+            await world.do.identity.create_project(ada, ours, name, "") for name in ("one", "two")
+        ]
+        await world.do.identity.purge_removed_projects()
         for one in made:
             await fill(plane, one.id, a_trace(0))
-            await world.do.delete_project(ada, ours, one.id)
+            await world.do.identity.delete_project(ada, ours, one.id)
     busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)
         while await world.ports.removed_projects.purge(NOON):
             pass
-    land = Land(world, pool, ours, made[0], made[1], [])
-    assert await land.rows(made[0].id) > 0
-    assert await land.rows(made[1].id) == 0
-    assert await land.sweep() != []
+    fixture = PurgeFixture(world, pool, ours, made[0], made[1], [])
+    assert await fixture.rows(made[0].id) > 0
+    assert await fixture.rows(made[1].id) == 0
+    assert await fixture.sweep() != []
 
 
-async def test_what_a_straggler_wrote_doesn_t_come_back_to_life(land):
-    """Rows of a transaction that knew nothing of the removal, before and after the first sweep."""
-    await land.remove()
-    await land.sweep()
+async def test_late_rows_stay_hidden_and_are_swept(fixture):
+    """Rows of a transaction that did not see the removal, before and after the first sweep."""
+    await fixture.remove()
+    await fixture.sweep()
     for _ in range(2):
-        await land.straggle(land.gone.id)
-        assert await land.rows(land.gone.id) > 0
-        await assert_nothing_is_read(land, land.gone.id)
-        await land.sweep()
-    await land.sweep(LATER)
-    assert await land.rows(land.gone.id) == 0
-    await assert_nothing_is_read(land, land.gone.id)
-    assert len(await assert_rolled_up(land.plane, land.kept.id)) == len(land.traces)
+        await fixture.write_late_rows(fixture.gone.id)
+        assert await fixture.rows(fixture.gone.id) > 0
+        await assert_not_readable(fixture, fixture.gone.id)
+        await fixture.sweep()
+    await fixture.sweep(LATER)
+    assert await fixture.rows(fixture.gone.id) == 0
+    await assert_not_readable(fixture, fixture.gone.id)
+    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
-async def test_a_code_that_is_just_used_holds_no_sweep_up(land):
-    ada = await land.world.person("ada")
-    codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
+async def test_login_code_in_use_does_not_block_sweep(fixture):
+    ada = await fixture.world.person("ada")
+    codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
     administration, removed_projects = (
-        land.world.ports.administration,
-        land.world.ports.removed_projects,
+        fixture.world.ports.administration,
+        fixture.world.ports.removed_projects,
     )
-    async with administration.lock(land.organization) as opened:
+    async with administration.lock(fixture.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
-    async with administration.lock(land.organization) as opened:
+    async with administration.lock(fixture.organization) as opened:
         assert await opened.use_login_code(codes[0].digest)
-        assert await removed_projects.purge(LATER) > 0  # and waits for nobody
-    assert await land.world.ports.directory.login_code(codes[1].digest) is None
+        assert await removed_projects.purge(LATER) > 0  # without waiting
+    assert await fixture.world.ports.directory.login_code(codes[1].digest) is None
 
 
-async def test_login_codes_that_expired_go_too(land):
-    ada = await land.world.person("ada")
-    codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
-    async with land.world.ports.administration.lock(land.organization) as opened:
+async def test_sweep_deletes_expired_login_codes(fixture):
+    ada = await fixture.world.person("ada")
+    codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
-    assert await land.sweep(at(20) - timedelta(microseconds=1)) == [1]
-    assert await land.sweep(at(20)) == [1]
-    directory = land.world.ports.directory
+    assert await fixture.sweep(at(20) - timedelta(microseconds=1)) == [1]
+    assert await fixture.sweep(at(20)) == [1]
+    directory = fixture.world.ports.directory
     known = [await directory.login_code(code.digest) for code in codes]
     assert known == [None, None, codes[2]]
-    assert await land.sweep(NOON + CODE_LIFETIME) == [1]
+    assert await fixture.sweep(NOON + CODE_LIFETIME) == [1]

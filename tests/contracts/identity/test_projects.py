@@ -14,14 +14,14 @@ from tests.support.fixtures.identities import new_project, over_postgres
 AT_ONCE = 50
 
 
-async def test_a_missing_project_is_made_as_wanted(identity):
+async def test_ensure_creates_missing_project(identity):
     ours = await identity.organization()
     wanted = new_project("checkout bot", ours, description="sells things")
     assert await identity.projects.ensure(ours, wanted) == wanted
     assert await identity.projects.get(ours, wanted.id) == wanted
 
 
-async def test_a_known_project_stays_as_it_is(identity):
+async def test_ensure_returns_existing_project_unchanged(identity):
     ours = await identity.organization()
     first = await identity.projects.ensure(ours, new_project("bot", ours))
     second = new_project("bot", ours, description="another")
@@ -38,7 +38,7 @@ async def test_names_differ_by_case_and_by_every_character(identity):
     assert len({project.id for project in made}) == len(names)
 
 
-async def test_the_same_name_in_another_organization_is_another_project(identity):
+async def test_same_name_in_another_organization_is_another_project(identity):
     ours, theirs = await identity.organization(), await identity.organization()
     mine = await identity.projects.ensure(ours, new_project("bot", ours))
     other = await identity.projects.ensure(theirs, new_project("bot", theirs))
@@ -46,7 +46,7 @@ async def test_the_same_name_in_another_organization_is_another_project(identity
     assert (mine.organization_id, other.organization_id) == (ours, theirs)
 
 
-async def test_another_organization_sees_nothing(identity):
+async def test_project_of_another_organization_is_not_found(identity):
     ours, theirs = await identity.organization(), await identity.organization()
     mine = await identity.projects.ensure(ours, new_project("bot", ours))
     with pytest.raises(NotFound) as foreign:
@@ -56,7 +56,7 @@ async def test_another_organization_sees_nothing(identity):
     assert foreign.value.message == unknown.value.message
 
 
-async def test_no_organization_has_no_projects(identity):
+async def test_unknown_organization_has_no_projects(identity):
     gone = OrganizationId(uuid.uuid4())
     wanted = new_project("bot", gone)
     for _ in range(2):
@@ -66,7 +66,7 @@ async def test_no_organization_has_no_projects(identity):
         await identity.projects.get(gone, wanted.id)
 
 
-async def test_first_calls_at_once_make_one_project(identity):
+async def test_concurrent_ensure_creates_one_project(identity):
     await identity.warm()
     ours = await identity.organization()
     wanted = [new_project("bot", ours) for _ in range(AT_ONCE)]
@@ -79,7 +79,7 @@ async def test_first_calls_at_once_make_one_project(identity):
                 await identity.projects.get(ours, loser.id)
 
 
-async def test_calls_at_once_for_a_gone_organization_all_learn_it(identity):
+async def test_concurrent_ensure_for_unknown_organization_all_fail(identity):
     gone = OrganizationId(uuid.uuid4())
     calls = (identity.projects.ensure(gone, new_project("bot", gone)) for _ in range(10))
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -87,7 +87,7 @@ async def test_calls_at_once_for_a_gone_organization_all_learn_it(identity):
 
 
 @pytest.mark.service
-async def test_two_processes_at_once_make_one_project(pool, postgres_url):
+async def test_concurrent_ensure_from_two_pools_creates_one_project(pool, postgres_url):
     ours = await over_postgres(pool).organization()
     async with open_pool(Engine(config={}), PoolSettings(url=postgres_url)) as another:
         both = (PostgresProjects(pool), PostgresProjects(another))

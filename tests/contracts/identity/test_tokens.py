@@ -18,7 +18,7 @@ ADA = Claims(
 
 @pytest.fixture(params=["memory", "jwt"])
 def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tokens, str]:
-    """An adapter, and a token of Ada's that it believes."""
+    """An adapter, and a token of Ada that it accepts."""
     if request.param == "memory":
         return MemoryTokens({"header.claims.signature": ADA}), "header.claims.signature"
     issuer = DevelopmentIssuer.load_or_create(tmp_path)
@@ -34,13 +34,13 @@ def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tokens, str
     return tokens, token
 
 
-async def test_a_good_token_tells_who_its_bearer_is(adapter):
+async def test_valid_token_gives_claims(adapter):
     tokens, token = adapter
     assert [await tokens.verify(token) for _ in range(2)] == [ADA, ADA]
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         lambda token: "",
         lambda token: token[:-1],
@@ -51,8 +51,8 @@ async def test_a_good_token_tells_who_its_bearer_is(adapter):
         lambda token: token.split(".")[1],
     ],
 )
-async def test_any_other_text_is_refused_in_one_text(adapter, spoil):
+async def test_invalid_token_is_rejected_with_one_message(adapter, corrupt):
     tokens, token = adapter
     with pytest.raises(Unauthenticated) as refused:
-        await tokens.verify(spoil(token))
+        await tokens.verify(corrupt(token))
     assert refused.value.message == "Invalid token"

@@ -19,17 +19,17 @@ from tests.support.hypothesis_scale import scaled
 MINUTE = 60
 
 
-def somebody(**said) -> Claims:
+def new_claims(**overrides) -> Claims:
     known = {"issuer": "https://id.example.com", "subject": uuid.uuid4().hex, "email": "a@b.c"}
-    return Claims(**known | said)
+    return Claims(**known | overrides)
 
 
 def new_id() -> UserId:
     return UserId(uuid.uuid4())
 
 
-async def test_the_first_sight_makes_a_user(identity):
-    claims, new = somebody(email="Ada@example.com", display_name="Ada"), new_id()
+async def test_first_sign_in_creates_user(identity):
+    claims, new = new_claims(email="Ada@example.com", display_name="Ada"), new_id()
     assert await identity.users.record_sign_in(claims, new=new, at=NOON) == User(
         id=new,
         issuer=claims.issuer,
@@ -41,26 +41,26 @@ async def test_the_first_sight_makes_a_user(identity):
     )
 
 
-async def test_who_was_seen_is_known_again(identity):
-    claims = somebody()
+async def test_second_sign_in_finds_same_user(identity):
+    claims = new_claims()
     first = await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
     assert await identity.users.record_sign_in(claims, new=new_id(), at=at(1)) == first
 
 
-async def test_the_email_follows_the_token(identity):
-    claims = somebody(email="old@example.com")
+async def test_email_follows_token(identity):
+    claims = new_claims(email="old@example.com")
     await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
     moved = replace(claims, email="new@example.com")
     assert (await identity.users.record_sign_in(moved, new=new_id(), at=at(1))).email == moved.email
     assert (await identity.users.record_sign_in(moved, new=new_id(), at=at(2))).email == moved.email
 
 
-async def test_the_display_name_is_filled_only_while_empty(identity):
-    claims = somebody(display_name="")
+async def test_display_name_is_filled_only_while_empty(identity):
+    claims = new_claims(display_name="")
     seen = []
     for second, name in enumerate(["", "Ada", "Countess", ""]):
-        said = replace(claims, display_name=name)
-        user = await identity.users.record_sign_in(said, new=new_id(), at=at(second))
+        changed = replace(claims, display_name=name)
+        user = await identity.users.record_sign_in(changed, new=new_id(), at=at(second))
         seen.append(user.display_name)
     assert seen == ["", "Ada", "Ada", "Ada"]
 
@@ -74,16 +74,16 @@ async def test_the_display_name_is_filled_only_while_empty(identity):
         (-MINUTE, NOON),
     ],
 )
-async def test_the_sign_in_moves_once_it_is_a_minute_old(identity, second, seen):
-    claims = somebody()
+async def test_last_sign_in_is_updated_after_a_minute(identity, second, seen):
+    claims = new_claims()
     await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
     user = await identity.users.record_sign_in(claims, new=new_id(), at=at(second))
     assert user.last_sign_in_at == seen
     assert user.created_at == NOON
 
 
-async def test_issuer_and_subject_together_are_who_somebody_is(identity):
-    claims = somebody()
+async def test_user_is_identified_by_issuer_and_subject(identity):
+    claims = new_claims()
     others = [
         replace(claims, issuer="https://id.example.org"),
         replace(claims, subject=claims.subject.upper() + "x"),
@@ -95,9 +95,9 @@ async def test_issuer_and_subject_together_are_who_somebody_is(identity):
     assert {user.email for user in users} == {claims.email}
 
 
-async def test_first_requests_at_once_make_one_user(identity):
+async def test_concurrent_first_requests_create_one_user(identity):
     await identity.warm()
-    claims = somebody()
+    claims = new_claims()
     users = await asyncio.gather(
         *(identity.users.record_sign_in(claims, new=new_id(), at=at(n)) for n in range(50))
     )
@@ -119,10 +119,10 @@ async def test_first_requests_at_once_make_one_user(identity):
         max_size=6,
     )
 )
-async def test_any_history_reads_the_same_as_in_memory(identity, history):
-    model, claims = MemoryUsers(MemoryStore()), somebody()
+async def test_random_histories_agree_with_memory(identity, history):
+    model, claims = MemoryUsers(MemoryStore()), new_claims()
     for second, email, name in history:
-        said = replace(claims, email=email, display_name=name)
+        changed = replace(claims, email=email, display_name=name)
         new, now = new_id(), NOON + timedelta(seconds=second)
-        expected = await model.record_sign_in(said, new=new, at=now)
-        assert await identity.users.record_sign_in(said, new=new, at=now) == expected
+        expected = await model.record_sign_in(changed, new=new, at=now)
+        assert await identity.users.record_sign_in(changed, new=new, at=now) == expected

@@ -1,4 +1,4 @@
-"""Contract of ModelPrices: each project's own, bounded, and what has none."""
+"""Contract of ModelPrices: prices per project, their limit, and models without a price."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +24,7 @@ def ours() -> ProjectId:
     return data_plane.project()
 
 
-async def test_what_is_made_is_there_the_newest_first_and_in_its_project_only(pricing, ours):
+async def test_prices_are_listed_newest_first_per_project(pricing, ours):
     full = a_price(
         ours,
         cache_read=Decimal("0.05"),
@@ -41,13 +41,13 @@ async def test_what_is_made_is_there_the_newest_first_and_in_its_project_only(pr
     assert {of: list(some) for of, some in found.items()} == {ours: [full, plain], theirs: []}
 
 
-async def test_made_twice_it_is_made_once_and_stays_as_it_was(pricing, ours):
+async def test_create_with_existing_id_returns_stored_price(pricing, ours):
     one = await pricing.prices.create(a_price(ours))
     assert await pricing.prices.create(replace(one, match="other")) == one
     assert list((await pricing.prices.for_projects([ours]))[ours]) == [one]
 
 
-async def test_a_project_has_a_bounded_number(pricing, ours):
+async def test_price_limit_of_project_is_prices_max(pricing, ours):
     made = [a_price(ours) for _ in range(PRICES_MAX)]
     for one in made:
         await pricing.prices.create(one)
@@ -59,7 +59,7 @@ async def test_a_project_has_a_bounded_number(pricing, ours):
     assert await pricing.prices.create(a_price(data_plane.project()))
 
 
-async def test_what_is_deleted_is_gone_and_anothers_stays(pricing, ours):
+async def test_delete_removes_price_only_in_its_project(pricing, ours):
     one = await pricing.prices.create(a_price(ours))
     assert not await pricing.prices.delete(data_plane.project(), one.id)
     assert await pricing.prices.delete(ours, one.id)
@@ -67,7 +67,7 @@ async def test_what_is_deleted_is_gone_and_anothers_stays(pricing, ours):
     assert list((await pricing.prices.for_projects([ours]))[ours]) == []
 
 
-async def test_a_span_is_priced_by_its_projects_own_prices_first(pricing, ours):
+async def test_project_price_precedes_price_book(pricing, ours):
     one = a_price(ours, match="GPT-4*", input=Decimal(7), effective_from=at(0))
     await pricing.prices.create(one)
     sent = trace(
@@ -89,7 +89,7 @@ async def test_a_span_is_priced_by_its_projects_own_prices_first(pricing, ours):
     assert elsewhere[1].charge.price.version == prices().version
 
 
-async def test_spans_that_are_added_and_changed_are_priced_by_them_too(pricing, ours):
+async def test_added_spans_use_project_prices(pricing, ours):
     sent = trace()
     await pricing.traces.put(ours, sent)
     await pricing.prices.create(a_price(ours, match="ours", input=Decimal(3)))
@@ -99,12 +99,12 @@ async def test_spans_that_are_added_and_changed_are_priced_by_them_too(pricing, 
     assert stored.charge.amount == Decimal("3.000004")
 
 
-# --- what has no price ---------------------------------------------------------------------
+# --- unpriced models -----------------------------------------------------------------------
 
 
-async def test_models_without_a_price_are_told_the_most_frequent_first(pricing, ours):
-    of: Callable[..., Any] = lambda model, seconds, **said: span(
-        model=model, started_at=at(seconds), **{"token_usage": USED} | said
+async def test_unpriced_models_are_listed_most_frequent_first(pricing, ours):
+    of: Callable[..., Any] = lambda model, seconds, **overrides: span(
+        model=model, started_at=at(seconds), **{"token_usage": USED} | overrides
     )
     await pricing.traces.put(
         ours,
@@ -124,6 +124,6 @@ async def test_models_without_a_price_are_told_the_most_frequent_first(pricing, 
     assert [one.model for one in later] == ["b"]
 
 
-async def test_where_all_have_a_price_there_is_nothing_to_tell(pricing, ours):
+async def test_no_unpriced_models_when_all_have_prices(pricing, ours):
     await pricing.traces.put(ours, trace(span(model="gpt-4o", token_usage=USED)))
     assert list(await pricing.prices.list_unpriced(ours, at(-9))) == []

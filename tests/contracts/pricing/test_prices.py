@@ -1,4 +1,4 @@
-"""Contract of PriceBook, and what each book promises beyond it."""
+"""Contract of PriceBook, and what each book guarantees beyond it."""
 
 import json
 import subprocess
@@ -62,7 +62,7 @@ def usd(book: PriceBook, model: str, usage: Usage, at: datetime) -> Decimal | No
 # --- every book ----------------------------------------------------------------------------
 
 
-def test_tokens_in_and_out_have_their_own_price(book: PriceBook):
+def test_input_and_output_tokens_have_their_own_price(book: PriceBook):
     assert usd(book, "gpt-4o", THOUSAND, NOON) == Decimal("0.0035")
     assert usd(book, "gpt-4o", Usage(1_000, 0, is_known=True), NOON) == Decimal("0.0025")
     assert usd(book, "gpt-4o", Usage(0, 100, is_known=True), NOON) == Decimal("0.001")
@@ -74,44 +74,44 @@ def cached(prompt: int, completion: int = 0, *, read: int = 0, written: int = 0)
     )
 
 
-def test_what_a_cache_gave_has_a_price_of_its_own(book: PriceBook):
+def test_cache_reads_have_their_own_price(book: PriceBook):
     assert usd(book, "gpt-4o", cached(1_000, 100, read=500), NOON) == Decimal("0.002875")
     assert usd(book, "gpt-4o", cached(1_000, read=1_000), NOON) == Decimal("0.00125")
 
 
-def test_what_a_cache_took_costs_what_a_prompt_does_where_it_has_no_price(book: PriceBook):
+def test_cache_writes_without_price_cost_like_input(book: PriceBook):
     usage = cached(1_000, 100, read=500, written=400)
     assert usd(book, "gpt-4o", usage, NOON) == Decimal("0.002875")
 
 
-def test_a_listed_model_that_used_nothing_costs_nothing(book: PriceBook):
+def test_listed_model_with_zero_tokens_costs_nothing(book: PriceBook):
     assert usd(book, "gpt-4o", Usage(0, 0, is_known=True), NOON) == 0
 
 
-def test_a_provider_may_stand_before_the_model(book: PriceBook):
+def test_model_may_have_provider_prefix(book: PriceBook):
     assert usd(book, "openai/gpt-4o", THOUSAND, NOON) == Decimal("0.0035")
 
 
 @pytest.mark.parametrize(
     "model", ["", "/", "no-such-model", "openai/", "\x00", "é" * 255, "a/" * 500]
 )
-def test_a_model_that_is_not_listed_has_no_price(book: PriceBook, model: str):
+def test_unlisted_model_has_no_price(book: PriceBook, model: str):
     assert usd(book, model, THOUSAND, NOON) is None
 
 
-def test_the_largest_usage_is_priced_to_the_last_digit(book: PriceBook):
+def test_largest_usage_is_priced_exactly(book: PriceBook):
     most = TOKENS_MAX - 1
     exact = (Decimal("2.50") * most + 10 * most).scaleb(-6)
     assert usd(book, "gpt-4o", Usage(most, most, is_known=True), NOON) == exact
 
 
-async def test_prices_can_be_loaded_any_number_of_times(book: PriceBook):
+async def test_load_is_idempotent(book: PriceBook):
     assert await book.load()
     assert await book.load()
     assert usd(book, "gpt-4o", THOUSAND, NOON) == Decimal("0.0035")
 
 
-def test_a_version_names_the_prices(book: PriceBook):
+def test_price_carries_version_of_book(book: PriceBook):
     price = book.price("gpt-4o", THOUSAND, NOON)
     assert price is not None
     assert price.version == book.version != ""
@@ -122,7 +122,7 @@ def test_a_version_names_the_prices(book: PriceBook):
     at=strategies.instants,
     tokens=st.integers(0, TOKENS_MAX - 1),
 )
-def test_whatever_is_asked_the_answer_is_an_amount_or_none_and_stays(genai, model, at, tokens):
+def test_price_is_stable_and_never_negative(genai, model, at, tokens):
     usage = Usage(tokens, tokens, is_known=True)
     books = (genai, MemoryPriceBook({"gpt-4o": (Decimal(1), Decimal(2))}))
     for book in books:
@@ -160,11 +160,11 @@ def test_golden_prices(genai, model, usage, expected):
     ("at", "expected"),
     [(datetime(2025, 5, 1, tzinfo=UTC), 10), (datetime(2025, 12, 1, tzinfo=UTC), 2)],
 )
-def test_a_price_is_that_of_the_spans_own_date(genai, at, expected):
+def test_price_is_that_of_span_date(genai, at, expected):
     assert usd(genai, "o3", MILLION, at) == expected
 
 
-def test_it_is_told_since_when_a_price_counts(genai):
+def test_price_reports_start_of_validity(genai):
     days = datetime(2025, 5, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC)
     assert [genai.price("o3", MILLION, day).since for day in days] == [
         None,
@@ -173,12 +173,12 @@ def test_it_is_told_since_when_a_price_counts(genai):
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(200_000, "0.25"), (200_001, "0.5000025")])
-def test_beyond_a_step_every_token_costs_more(genai, tokens, expected):
+def test_tier_price_applies_to_all_tokens(genai, tokens, expected):
     assert usd(genai, "gemini-2.5-pro", Usage(tokens, 0, is_known=True), NOON) == Decimal(expected)
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("sent", "canonical"),
     [
         ("x_ai/grok-3", "x-ai/grok-3"),
         ("xai/grok-3", "grok-3"),
@@ -200,8 +200,8 @@ def test_beyond_a_step_every_token_costs_more(genai, tokens, expected):
         ("bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0", "claude-sonnet-4-0"),
     ],
 )
-def test_a_model_is_known_by_the_names_that_tracers_give_it(genai, sent, meant):
-    price = usd(genai, meant, THOUSAND, NOON)
+def test_model_names_of_tracers_are_recognized(genai, sent, canonical):
+    price = usd(genai, canonical, THOUSAND, NOON)
     assert price is not None
     assert usd(genai, sent, THOUSAND, NOON) == price
 
@@ -209,13 +209,13 @@ def test_a_model_is_known_by_the_names_that_tracers_give_it(genai, sent, meant):
 @pytest.mark.parametrize(
     "provider", ["ollama", "lmstudio", "vllm", "llama.cpp", "huggingface_local"]
 )
-def test_ones_own_machine_has_no_price(genai, provider):
+def test_local_models_have_no_price(genai, provider):
     assert usd(genai, f"{provider}/gpt-4o", THOUSAND, NOON) is None
     assert usd(genai, "llama3.1", THOUSAND, NOON) is None
 
 
 @pytest.mark.parametrize("model", ["groq/whisper-large-v3", "whisper-1", "github-copilot/gpt-4o"])
-def test_a_model_that_is_not_sold_by_the_token_has_no_price_of_one(genai, model):
+def test_model_not_sold_by_token_has_no_price(genai, model):
     assert usd(genai, model, THOUSAND, NOON) is None
 
 
@@ -235,8 +235,8 @@ MORNING, EVENING = datetime(2025, 3, 1, 3, tzinfo=UTC), datetime(2026, 10, 1, 20
 @pytest.mark.parametrize(
     ("usage", "at"), [(SMALL, MORNING), (LARGE, EVENING), (CACHED, MORNING), (CACHED, EVENING)]
 )
-def test_every_model_costs_what_the_package_says(genai, package, usage, at):
-    """The package is the oracle: each model by its provider, and by its bare name."""
+def test_every_model_costs_what_the_package_computes(genai, package, usage, at):
+    """The package is the reference: each model by its provider, and by its bare name."""
     compared = 0
     asked = package.Usage(
         input_tokens=usage.prompt_tokens,
@@ -247,25 +247,25 @@ def test_every_model_costs_what_the_package_says(genai, package, usage, at):
     for provider in package.data.providers:
         for model in provider.models:
             if "/" in model.id.partition("/")[2]:
-                continue  # an inner provider is cut off, where nothing is found with it
+                continue  # an inner provider is cut off when the full name is not found
             for name, of in ((f"{provider.id}/{model.id}", provider.id), (model.id, None)):
                 if of is None and "/" in name:
                     continue
-                said = usd(genai, name, usage, at)
+                actual = usd(genai, name, usage, at)
                 try:
-                    right = package.calc_price(
+                    expected = package.calc_price(
                         asked, model.id, provider_id=of, genai_request_timestamp=at
                     )
                 except LookupError:
                     continue
-                fees = {"requests_kcount"} & vars(right.model_price).keys()
-                if said is not None and not fees:
-                    assert said == right.total_price, name
+                fees = {"requests_kcount"} & vars(expected.model_price).keys()
+                if actual is not None and not fees:
+                    assert actual == expected.total_price, name
                     compared += 1
     assert compared > 2_000
 
 
-# In a process of its own: this one has loaded the package for others.
+# In a separate process: this one has loaded the package already.
 LAZY = """
 import asyncio, sys
 from datetime import UTC, datetime
@@ -273,20 +273,20 @@ from adapters.pricing.genai_prices import GenaiPriceBook
 from domain.tracing.usage import Usage
 
 PACKAGE = "genai_prices"
-sys.modules.update(dict.fromkeys(sys.argv[1:]))  # as where they aren't installed
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # as if they were not installed
 
-async def said():
+async def results():
     book = GenaiPriceBook()
     before = PACKAGE in sys.modules
     price = book.price("gpt-4o", Usage(1_000, 100, is_known=True), datetime.now(UTC))
     after = PACKAGE in sys.modules
     return before, after, price and float(price.amount), await book.load(), await book.load()
 
-print(asyncio.run(said()))
+print(asyncio.run(results()))
 """
 
 
-def lazily(*missing: str) -> subprocess.CompletedProcess[str]:
+def run_in_new_process(*missing: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", LAZY, *missing],
         cwd=ROOT,
@@ -297,20 +297,20 @@ def lazily(*missing: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_package_is_loaded_with_the_first_price():
-    assert lazily().stdout.strip() == "(False, True, 0.0035, True, True)"
+def test_package_is_loaded_with_first_price():
+    assert run_in_new_process().stdout.strip() == "(False, True, 0.0035, True, True)"
 
 
-def test_without_the_package_everything_is_unpriced_and_the_log_says_why():
-    done = lazily("genai_prices.data")
+def test_missing_package_leaves_everything_unpriced_and_is_logged():
+    done = run_in_new_process("genai_prices.data")
     assert done.stdout.strip() == "(False, False, None, False, False)"
     [line] = done.stderr.splitlines()
     assert line.startswith("prices can't be loaded: ")
     assert "genai_prices.data" in line
 
 
-class Faulty(GenaiPriceBook):
-    """Finds no model that starts with `new`, by a fault."""
+class FaultyPriceBook(GenaiPriceBook):
+    """Raises an error for every model that starts with `new`."""
 
     def _finder(self) -> Callable[[str], tuple[Tariff, ...]]:
         find = super()._finder()
@@ -323,14 +323,14 @@ class Faulty(GenaiPriceBook):
         return found
 
 
-def test_a_fault_of_one_model_leaves_it_unpriced_and_others_as_they_are(caplog):
-    book = Faulty()
+def test_error_for_one_model_leaves_it_unpriced_only(caplog):
+    book = FaultyPriceBook()
     assert usd(book, "new-model", THOUSAND, NOON) is None
     assert "no price" in caplog.text
     assert usd(book, "gpt-4o", THOUSAND, NOON) == Decimal("0.0035")
 
 
-def test_a_price_is_fast_once_it_was_asked_for(genai):
+def test_repeated_price_is_fast(genai):
     usd(genai, "gpt-4o", THOUSAND, NOON)
     rounds = []
     for _ in range(20):
@@ -341,7 +341,7 @@ def test_a_price_is_fast_once_it_was_asked_for(genai):
     assert min(rounds) < 10e-6  # 2 µs on an idle machine
 
 
-def test_it_remembers_a_bounded_number_of_models(genai):
+def test_remembered_models_are_limited(genai):
     for number in range(MODELS_MAX + 10):
         usd(genai, f"nobody-{number}", THOUSAND, NOON)
     assert genai._tariffs.cache_info().currsize == MODELS_MAX
@@ -350,7 +350,7 @@ def test_it_remembers_a_bounded_number_of_models(genai):
 # --- a table -------------------------------------------------------------------------------
 
 
-def test_the_first_row_that_fits_wins(tmp_path):
+def test_first_matching_row_wins(tmp_path):
     book = table(
         tmp_path, GPT_4O | {"match": "gpt-4o-mini", "input": "1"}, GPT_4O, GPT_4O | {"input": "7"}
     )
@@ -358,14 +358,14 @@ def test_the_first_row_that_fits_wins(tmp_path):
     assert usd(book, "GPT-4o-2024", MILLION, NOON) == Decimal("2.5")
 
 
-def test_a_row_of_a_provider_does_not_fit_another(tmp_path):
+def test_row_with_provider_matches_only_that_provider(tmp_path):
     book = table(tmp_path, GPT_4O)
     assert usd(book, "gpt-4o", MILLION, NOON) is not None
     assert usd(book, "azure/gpt-4o", MILLION, NOON) is None
     assert usd(table(tmp_path, {**GPT_4O, "provider": None}), "azure/gpt-4o", MILLION, NOON)
 
 
-def test_from_counts_and_to_does_not(tmp_path):
+def test_from_is_inclusive_and_to_exclusive(tmp_path):
     row = {
         "match": "m",
         "input": "1",
@@ -383,20 +383,20 @@ def test_from_counts_and_to_does_not(tmp_path):
     assert since == [None, days[1], None]
 
 
-def test_a_row_may_price_what_a_cache_gave_and_took(tmp_path):
+def test_row_may_price_cache_reads_and_writes(tmp_path):
     book = table(tmp_path, GPT_4O | {"cache_read": "0", "cache_write": "8"})
     assert usd(book, "gpt-4o", cached(1_000_000, read=400_000), NOON) == Decimal("1.5")
     assert usd(book, "gpt-4o", cached(1_000_000, written=1_000_000), NOON) == 8
 
 
-def test_a_table_is_known_by_its_content(tmp_path):
+def test_version_depends_on_content(tmp_path):
     one, other = table(tmp_path, GPT_4O).version, table(tmp_path).version
     assert one != other
     assert table(tmp_path, GPT_4O).version == one
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "not JSON"),
         ("[" * 100_000, "not JSON"),
@@ -415,14 +415,14 @@ def test_a_table_is_known_by_its_content(tmp_path):
         ("[]" + " " * (1 << 20), "larger than"),
     ],
 )
-def test_a_table_that_is_wrong_is_told_with_its_place(tmp_path, text, told):
+def test_invalid_table_is_reported_with_location(tmp_path, text, message):
     path = tmp_path / "wrong.json"
     path.write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(PriceTableError, match=r"wrong\.json") as caught:
         TablePriceBook.from_file(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_table_that_is_not_there_is_told(tmp_path):
+def test_missing_table_is_reported(tmp_path):
     with pytest.raises(PriceTableError, match="No such file"):
         TablePriceBook.from_file(tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""Contract of Repricings: which spans are charged again, what follows, and who goes on with it."""
+"""Contract of Repricings: which spans change, which totals follow, and how workers share it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -34,15 +34,15 @@ PAID = {"cost": {"total": 7.0}}
 
 
 def doubled(model: str, usage: Usage, when: datetime) -> Price | None:
-    """Twice what it costs by `prices()`; `new` costs a dollar, and `tiny` isn't known any more."""
+    """Doubles the price of `prices()`; `new` costs a dollar, and `tiny` has no price any more."""
     if model == "new":
         return Price(Decimal(1), "v2", NOON)
     found = None if model == "tiny" else BOOK(model, usage, when)
     return None if found is None else Price(found.amount * 2, "v2")
 
 
-def used(model: str, seconds: float = 0, **said: Any) -> Span:
-    return span(model=model, started_at=at(seconds), **{"token_usage": USED} | said)
+def span_using(model: str, seconds: float = 0, **overrides: Any) -> Span:
+    return span(model=model, started_at=at(seconds), **{"token_usage": USED} | overrides)
 
 
 @pytest.fixture
@@ -54,11 +54,16 @@ async def charges(pricing: Pricing, of: ProjectId, sent: Trace) -> list[SpanCost
     return [one.charge for one in (await pricing.traces.get(of, sent.id)).spans]
 
 
-# --- what is charged -------------------------------------------------------------------------
+# --- repriced spans --------------------------------------------------------------------------
 
 
-async def test_spans_of_the_table_and_unpriced_ones_are_charged_anew(pricing, ours):
-    sent = trace(used("gpt-4o", 0), used("new", 1), used("tiny", 2), used("unlisted", 3))
+async def test_table_and_unpriced_spans_are_repriced(pricing, ours):
+    sent = trace(
+        span_using("gpt-4o", 0),
+        span_using("new", 1),
+        span_using("tiny", 2),
+        span_using("unlisted", 3),
+    )
     await pricing.traces.put(ours, sent)
     done = await pricing.repriced(ours, doubled)
     assert await charges(pricing, ours, sent) == [
@@ -78,9 +83,14 @@ async def test_spans_of_the_table_and_unpriced_ones_are_charged_anew(pricing, ou
     assert [one.model for one in done.found.sample] == ["gpt-4o", "new", "tiny"]
 
 
-async def test_what_a_client_said_is_never_touched(pricing, ours):
-    paid = used("gpt-4o", **PAID)
-    sent = trace(paid, used("gpt-4o", 1, cost={"total": 0.0}), used("", 2), span(token_usage=USED))
+async def test_cost_sent_by_client_is_never_changed(pricing, ours):
+    paid = span_using("gpt-4o", **PAID)
+    sent = trace(
+        paid,
+        span_using("gpt-4o", 1, cost={"total": 0.0}),
+        span_using("", 2),
+        span(token_usage=USED),
+    )
     await pricing.traces.put(ours, sent)
     before = await charges(pricing, ours, sent)
     done = await pricing.repriced(ours, doubled)
@@ -88,74 +98,76 @@ async def test_what_a_client_said_is_never_touched(pricing, ours):
     assert done.found == RepricingReport()
 
 
-async def test_a_dry_one_tells_the_same_and_changes_nothing(pricing, ours):
-    sent = trace(used("gpt-4o", 0), used("new", 1), used("tiny", 2), session_id="s")
+async def test_dry_repricing_reports_the_same_and_changes_nothing(pricing, ours):
+    sent = trace(
+        span_using("gpt-4o", 0), span_using("new", 1), span_using("tiny", 2), session_id="s"
+    )
     await pricing.traces.put(ours, sent)
     before = await pricing.traces.get(ours, sent.id)
     dry = await pricing.repriced(ours, doubled, is_dry=True)
     assert await pricing.traces.get(ours, sent.id) == before
-    wet = await pricing.repriced(ours, doubled)
-    assert dry.found == wet.found
+    applied = await pricing.repriced(ours, doubled)
+    assert dry.found == applied.found
     assert (await pricing.traces.get(ours, sent.id)) != before
 
 
-async def test_only_spans_of_the_period_and_of_the_models(pricing, ours):
-    sent = trace(*(used("gpt-4o", second) for second in range(4)), used("tiny", 1))
+async def test_period_and_models_limit_repriced_spans(pricing, ours):
+    sent = trace(*(span_using("gpt-4o", second) for second in range(4)), span_using("tiny", 1))
     await pricing.traces.put(ours, sent)
-    said = {"started_after": at(1), "started_before": at(3), "models": ("gpt-4o", "none")}
-    done = await pricing.repriced(ours, doubled, **said)
+    overrides = {"started_after": at(1), "started_before": at(3), "models": ("gpt-4o", "none")}
+    done = await pricing.repriced(ours, doubled, **overrides)
     assert done.found.total.spans == done.found.total.changed == 2
     amounts = [one.amount for one in await charges(pricing, ours, sent) if one is not None]
     assert sorted(amounts) == [Decimal("1E-6"), *[Decimal("2.5")] * 2, *[Decimal(5)] * 2]
 
 
-async def test_a_price_is_that_of_the_spans_own_start(pricing, ours):
+async def test_price_is_that_of_span_start(pricing, ours):
     def dated(_model: str, _usage: Usage, when: datetime) -> Price | None:
         return Price(Decimal(1 if when < at(1) else 2), "v2")
 
-    sent = trace(used("gpt-4o", 0), used("gpt-4o", 1))
+    sent = trace(span_using("gpt-4o", 0), span_using("gpt-4o", 1))
     await pricing.traces.put(ours, sent)
     await pricing.repriced(ours, dated)
     found = [one.amount for one in await charges(pricing, ours, sent) if one is not None]
     assert found == [1, 2]
 
 
-async def test_cached_tokens_are_priced_again_at_their_own_rates(pricing, ours):
+async def test_cached_tokens_are_repriced_at_their_own_rates(pricing, ours):
     usage = Usage(1_000_000, 0, is_known=True, cache_read_tokens=500_000)
-    sent = trace(used("gpt-4o", usage=usage))
+    sent = trace(span_using("gpt-4o", usage=usage))
     await pricing.traces.put(ours, sent)
     seen: list[Usage] = []
 
-    def noting(model: str, usage: Usage, when: datetime) -> Price | None:
+    def recording(model: str, usage: Usage, when: datetime) -> Price | None:
         seen.append(usage)
         return BOOK(model, usage, when)
 
-    done = await pricing.repriced(ours, noting)
+    done = await pricing.repriced(ours, recording)
     assert (seen[0], done.found.total.changed) == (usage, 0)
     assert await charges(pricing, ours, sent) == [of_table("1.875")]
 
 
-async def test_another_project_stays_as_it_is(pricing, ours):
-    theirs, sent = data_plane.project(), trace(used("gpt-4o"))
+async def test_another_project_is_not_repriced(pricing, ours):
+    theirs, sent = data_plane.project(), trace(span_using("gpt-4o"))
     for of in (ours, theirs):
         await pricing.traces.put(of, sent)
     await pricing.repriced(ours, doubled)
     assert await charges(pricing, theirs, sent) == [of_table("2.5")]
 
 
-async def test_what_was_charged_by_the_same_price_keeps_by_which(pricing, ours):
-    sent = trace(used("gpt-4o"))
+async def test_equal_price_keeps_its_version(pricing, ours):
+    sent = trace(span_using("gpt-4o"))
     await pricing.traces.put(ours, sent)
     done = await pricing.repriced(ours, lambda *_: Price(Decimal("2.50"), "v2"))
     assert done.found.total.changed == 0
     assert await charges(pricing, ours, sent) == [of_table("2.5")]
 
 
-# --- what follows ----------------------------------------------------------------------------
+# --- totals ----------------------------------------------------------------------------------
 
 
-async def check_sums(pricing: Pricing, of: ProjectId, ids: Sequence[Any]) -> None:
-    """Lists, sessions and figures are what the spans come to."""
+async def assert_totals_match(pricing: Pricing, of: ProjectId, ids: Sequence[Any]) -> None:
+    """Asserts that lists, sessions and analytics match the spans."""
     whole = [await pricing.traces.get(of, one) for one in ids]
     listed = await data_plane.traces_page(pricing, of)
     assert {one.id: one.totals for one in listed.items} == {
@@ -182,7 +194,7 @@ async def check_sums(pricing: Pricing, of: ProjectId, ids: Sequence[Any]) -> Non
     since=st.none() | strategies.instants,
     models=st.lists(strategies.models, max_size=1),
 )
-async def test_totals_are_what_the_spans_come_to_and_a_second_run_changes_nothing(
+async def test_totals_match_spans_and_second_run_changes_nothing(
     pricing: Pricing, sent: list[Trace], since: datetime | None, models: list[str]
 ) -> None:
     ours = data_plane.project()
@@ -192,7 +204,7 @@ async def test_totals_are_what_the_spans_come_to_and_a_second_run_changes_nothin
     before = {one: await pricing.traces.get(ours, one) for one in ids}
     asked = {"started_after": since, "models": tuple(models)}
     done = await pricing.repriced(ours, doubled, **asked)
-    await check_sums(pricing, ours, [*ids])
+    await assert_totals_match(pricing, ours, [*ids])
     changed, difference = 0, Decimal(0)
     for one in ids:
         after = await pricing.traces.get(ours, one)
@@ -213,32 +225,32 @@ async def test_totals_are_what_the_spans_come_to_and_a_second_run_changes_nothin
     assert again.found.total.before == again.found.total.after == done.found.total.after
 
 
-async def test_spans_that_are_written_meanwhile_are_counted_once(pricing, ours):
-    some = [trace(*(used("gpt-4o", n) for n in range(3)), session_id="s") for _ in range(8)]
+async def test_concurrently_added_spans_are_counted_once(pricing, ours):
+    some = [trace(*(span_using("gpt-4o", n) for n in range(3)), session_id="s") for _ in range(8)]
     for one in some:
         await pricing.traces.put(ours, one)
-    going = await pricing.repricings.create(a_repricing(ours, is_dry=False))
-    more = [pricing.traces.add_spans(ours, one.id, [used("tiny", 9, **PAID)]) for one in some]
-    await asyncio.gather(pricing.walked(going, doubled), *more)
-    await check_sums(pricing, ours, [one.id for one in some])
+    current = await pricing.repricings.create(a_repricing(ours, is_dry=False))
+    more = [pricing.traces.add_spans(ours, one.id, [span_using("tiny", 9, **PAID)]) for one in some]
+    await asyncio.gather(pricing.walked(current, doubled), *more)
+    await assert_totals_match(pricing, ours, [one.id for one in some])
     for one in some:
         assert [c.amount for c in await charges(pricing, ours, one) if c] == [5, 5, 5, 7]
 
 
-# --- who goes on with it ---------------------------------------------------------------------
+# --- leases ----------------------------------------------------------------------------------
 
 
-async def many(pricing: Pricing, of: ProjectId) -> int:
-    """Spans for more than two steps, many of them at one instant."""
+async def put_many_spans(pricing: Pricing, of: ProjectId) -> int:
+    """Stores spans for more than two steps, many of them at one instant, and counts them."""
     count = 2 * REPRICED_SPANS_BATCH + 1
-    spans = [used("gpt-4o", n // 100) for n in range(count)]
+    spans = [span_using("gpt-4o", n // 100) for n in range(count)]
     for first in range(0, count, 100):
         await pricing.traces.put(of, trace(*spans[first : first + 100]))
     return count
 
 
-async def test_it_goes_on_where_another_worker_left_it(pricing, ours):
-    count = await many(pricing, ours)
+async def test_another_worker_continues_where_the_last_stopped(pricing, ours):
+    count = await put_many_spans(pricing, ours)
     asked = await pricing.repricings.create(a_repricing(ours, is_dry=False))
     assert asked.status is RepricingStatus.PENDING
     first = await pricing.repricings.step(asked, doubled, NOON, LATER)
@@ -247,7 +259,7 @@ async def test_it_goes_on_where_another_worker_left_it(pricing, ours):
         REPRICED_SPANS_BATCH,
     )
     assert await pricing.repricings.get(ours, asked.id) == first
-    # Who has an older state than what is stored was overtaken.
+    # A worker with an older state than the stored one was overtaken.
     assert await pricing.repricings.step(asked, doubled, NOON, LATER) is None
     done = await pricing.walked(first, doubled)
     assert (done.status, done.completed_at) == (RepricingStatus.COMPLETED, NOON)
@@ -256,8 +268,8 @@ async def test_it_goes_on_where_another_worker_left_it(pricing, ours):
     assert await pricing.repricings.get(ours, asked.id) == done
 
 
-async def test_two_that_take_one_step_at_once_take_it_once(pricing, ours):
-    await many(pricing, ours)
+async def test_concurrent_steps_run_once(pricing, ours):
+    await put_many_spans(pricing, ours)
     asked = await pricing.repricings.create(a_repricing(ours))
     steps = [pricing.repricings.step(asked, doubled, NOON, LATER) for _ in range(3)]
     found = await asyncio.gather(*steps)
@@ -266,49 +278,49 @@ async def test_two_that_take_one_step_at_once_take_it_once(pricing, ours):
     assert stored.found.total.spans == REPRICED_SPANS_BATCH
 
 
-async def claimed(pricing: Pricing, of: ProjectId, now: datetime) -> Repricing | None:
-    """What is claimed of a project; other tests leave some of others."""
+async def claim_of_project(pricing: Pricing, of: ProjectId, now: datetime) -> Repricing | None:
+    """Claims until the repricing is of this project; other tests leave some in other projects."""
     while True:
         found = await pricing.repricings.claim(now, now + REPRICING_LEASE)
         if found is None or found.project_id == of:
             return found
 
 
-async def test_it_is_held_by_one_until_its_lease_ends_or_it_is_let_go(pricing, ours):
-    await pricing.traces.put(ours, trace(used("gpt-4o")))
+async def test_claim_is_exclusive_until_expired_or_released(pricing, ours):
+    await pricing.traces.put(ours, trace(span_using("gpt-4o")))
     asked = await pricing.repricings.create(a_repricing(ours))
-    assert await claimed(pricing, ours, NOON) == replace(asked, attempts=1)
-    assert await claimed(pricing, ours, NOON) is None
-    assert await claimed(pricing, ours, LATER - timedelta(microseconds=1)) is None
-    assert await claimed(pricing, ours, LATER) == replace(asked, attempts=2)
+    assert await claim_of_project(pricing, ours, NOON) == replace(asked, attempts=1)
+    assert await claim_of_project(pricing, ours, NOON) is None
+    assert await claim_of_project(pricing, ours, LATER - timedelta(microseconds=1)) is None
+    assert await claim_of_project(pricing, ours, LATER) == replace(asked, attempts=2)
     await pricing.repricings.release(asked, LATER)
-    third = await claimed(pricing, ours, LATER)
+    third = await claim_of_project(pricing, ours, LATER)
     assert third == replace(asked, attempts=3)
     done = await pricing.walked(third, doubled)
-    assert done.attempts == 0  # since a step came through
-    assert await claimed(pricing, ours, LATER + timedelta(days=1)) is None
+    assert done.attempts == 0  # reset by a step that succeeded
+    assert await claim_of_project(pricing, ours, LATER + timedelta(days=1)) is None
 
 
-async def test_one_that_failed_is_over_and_tells_why_and_another_may_begin(pricing, ours):
-    await pricing.traces.put(ours, trace(used("gpt-4o")))
+async def test_failed_repricing_is_final_and_allows_another(pricing, ours):
+    await pricing.traces.put(ours, trace(span_using("gpt-4o")))
     asked = await pricing.repricings.create(a_repricing(ours))
-    first = await claimed(pricing, ours, NOON)
-    second = await claimed(pricing, ours, LATER)
-    await pricing.repricings.fail(first.failed(LATER))  # somebody else goes on with it
+    first = await claim_of_project(pricing, ours, NOON)
+    second = await claim_of_project(pricing, ours, LATER)
+    await pricing.repricings.fail(first.failed(LATER))  # another worker continues with it
     assert await pricing.repricings.get(ours, asked.id) == second
     failed = second.failed(LATER)
     await pricing.repricings.fail(failed)
     await pricing.repricings.fail(replace(failed, error="other"))
     assert await pricing.repricings.get(ours, asked.id) == failed
     assert (failed.status, failed.completed_at) == (RepricingStatus.FAILED, LATER)
-    assert await claimed(pricing, ours, LATER + timedelta(days=1)) is None
+    assert await claim_of_project(pricing, ours, LATER + timedelta(days=1)) is None
     assert await pricing.repricings.step(failed, doubled, LATER, LATER) is None
     done = await pricing.walked(await pricing.repricings.create(a_repricing(ours)), doubled)
     await pricing.repricings.fail(done.failed(LATER))
     assert await pricing.repricings.get(ours, done.id) == done
 
 
-async def test_one_of_a_project_at_a_time(pricing, ours):
+async def test_project_has_one_repricing_at_a_time(pricing, ours):
     first = await pricing.repricings.create(a_repricing(ours))
     assert await pricing.repricings.create(replace(first, is_dry=False)) == first
     with pytest.raises(Conflict, match="under way"):
@@ -318,7 +330,7 @@ async def test_one_of_a_project_at_a_time(pricing, ours):
     assert await pricing.repricings.create(a_repricing(ours))
 
 
-async def test_the_newest_are_kept(pricing, ours):
+async def test_newest_repricings_are_kept(pricing, ours):
     made = []
     for n in range(REPRICINGS_KEPT_MAX + 2):
         made.append(a_repricing(ours, created_at=at(n)))
@@ -329,7 +341,7 @@ async def test_the_newest_are_kept(pricing, ours):
     assert (await pricing.repricings.get(ours, made[2].id)).id == made[2].id
 
 
-async def test_it_is_found_in_its_project_only(pricing, ours):
+async def test_repricing_is_found_in_its_project_only(pricing, ours):
     one = await pricing.repricings.create(
         a_repricing(ours, started_after=at(0), started_before=at(1), models=("a", "b"))
     )

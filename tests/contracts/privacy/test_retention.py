@@ -17,7 +17,7 @@ from tests.support.fixtures.in_memory_app import World
 
 DAYS = 7
 KEPT = timedelta(days=DAYS)
-STEP_MAX = 1_000  # traces of one step
+STEP_MAX = 1_000  # traces per step
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def plane(world: World) -> DataPlane:
     return DataPlane.of(world.ports)
 
 
-async def keeping(world: World, days: int | None) -> ProjectId:
-    """A new project that keeps traces for so many days."""
+async def project_keeping_days(world: World, days: int | None) -> ProjectId:
+    """Creates a project with this retention."""
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
     made = new_project("bot", ours)
     async with world.ports.administration.lock(ours) as opened:
         await opened.put_project(made)
@@ -36,15 +36,15 @@ async def keeping(world: World, days: int | None) -> ProjectId:
     return made.id
 
 
-def a_trace(**said) -> Trace:
+def a_trace(**overrides) -> Trace:
     return trace(
         span(model="gpt-4o", token_usage=b'{"prompt_tokens":3}'),
-        **{"session_id": "s", "user_id": "u", "tags": ("a",), "input": b"[1]"} | said,
+        **{"session_id": "s", "user_id": "u", "tags": ("a",), "input": b"[1]"} | overrides,
     )
 
 
-async def split(plane, ours, before, after):
-    """Stores traces before and after an instant, which it returns."""
+async def put_around_instant(plane, ours, before, after):
+    """Stores traces before and after an instant, and returns the instant."""
     await fill(plane, ours, *before)
     now = datetime.now(UTC)
     await asyncio.sleep(0)
@@ -52,14 +52,14 @@ async def split(plane, ours, before, after):
     return now
 
 
-async def test_what_was_stored_long_ago_goes_and_what_came_later_stays(world, plane):
-    ours = await keeping(world, DAYS)
+async def test_traces_stored_before_retention_are_deleted(world, plane):
+    ours = await project_keeping_days(world, DAYS)
     old = [a_trace(started_at=at(n)) for n in range(3)]
-    # When it started doesn't count, nor when it was changed.
+    # Neither the start of a trace nor its last change counts.
     late = a_trace(started_at=at(-9_000_000))
-    middle = await split(plane, ours, old, [late])
+    middle = await put_around_instant(plane, ours, old, [late])
     await plane.traces.put(ours, replace(old[0], name="again"))
-    expired = plane.keeping.expired
+    expired = plane.privacy.expired
     assert await expired.delete(ours, middle + KEPT - timedelta(days=1)) == 0
     assert ours not in await expired.projects(middle + KEPT - timedelta(days=1))
     assert ours in await expired.projects(middle + KEPT)
@@ -72,54 +72,54 @@ async def test_what_was_stored_long_ago_goes_and_what_came_later_stays(world, pl
         await plane.traces.get(ours, old[0].id)
 
 
-async def test_what_comes_again_afterwards_is_new(world, plane):
-    ours, one = await keeping(world, DAYS), a_trace()
-    middle = await split(plane, ours, [one], [])
-    assert await plane.keeping.expired.delete(ours, middle + KEPT) == 1
+async def test_deleted_trace_sent_again_is_new(world, plane):
+    ours, one = await project_keeping_days(world, DAYS), a_trace()
+    middle = await put_around_instant(plane, ours, [one], [])
+    assert await plane.privacy.expired.delete(ours, middle + KEPT) == 1
     await plane.traces.put(ours, one)
-    assert await plane.keeping.expired.delete(ours, middle + KEPT) == 0
+    assert await plane.privacy.expired.delete(ours, middle + KEPT) == 0
     assert len(await assert_rolled_up(plane, ours)) == 1
 
 
 @pytest.mark.parametrize("days", [None, 3_650])
-async def test_a_project_that_keeps_for_ever_or_longer_keeps_all(world, plane, days):
-    ours, one = await keeping(world, days), a_trace()
+async def test_project_with_unlimited_or_longer_retention_keeps_all(world, plane, days):
+    ours, one = await project_keeping_days(world, days), a_trace()
     await fill(plane, ours, one)
     ages_later = datetime.now(UTC) + timedelta(days=3_000)
-    assert ours not in await plane.keeping.expired.projects(ages_later)
-    assert await plane.keeping.expired.delete(ours, ages_later) == 0
+    assert ours not in await plane.privacy.expired.projects(ages_later)
+    assert await plane.privacy.expired.delete(ours, ages_later) == 0
     assert [one.id for one in await stored(plane, ours)] == [one.id]
 
 
-async def test_another_project_keeps_its_own(world, plane):
-    ours, theirs = await keeping(world, DAYS), await keeping(world, None)
+async def test_another_project_keeps_its_traces(world, plane):
+    ours, theirs = await project_keeping_days(world, DAYS), await project_keeping_days(world, None)
     one = a_trace()
     for of in (ours, theirs):
         await fill(plane, of, one)
         await plane.evaluation.trace_scores.add(trace_score(of, one.id))
         await plane.evaluation.session_scores.add(session_score(of, "s"))
-    assert await plane.keeping.expired.delete(ours, datetime.now(UTC) + KEPT) == 1
+    assert await plane.privacy.expired.delete(ours, datetime.now(UTC) + KEPT) == 1
     assert len(await assert_rolled_up(plane, theirs)) == 1
     assert len(await plane.evaluation.trace_scores.latest(theirs, one.id)) == 1
     assert len(await plane.evaluation.session_scores.of_session(theirs, "s")) == 1
 
 
-async def test_scores_go_with_their_trace_and_with_the_last_of_their_session(world, plane):
-    ours = await keeping(world, DAYS)
+async def test_scores_are_deleted_with_trace_and_last_of_session(world, plane):
+    ours = await project_keeping_days(world, DAYS)
     old, young, alone = a_trace(), a_trace(), a_trace(session_id="t")
-    middle = await split(plane, ours, [old, alone], [young])
+    middle = await put_around_instant(plane, ours, [old, alone], [young])
     scores = plane.evaluation
     for one in (old, young):
         await scores.trace_scores.add(trace_score(ours, one.id))
     for session in ("s", "t"):
         await scores.session_scores.add(session_score(ours, session))
-    assert await plane.keeping.expired.delete(ours, middle + KEPT) == 2
+    assert await plane.privacy.expired.delete(ours, middle + KEPT) == 2
     assert [len(await scores.trace_scores.latest(ours, one.id)) for one in (old, young)] == [0, 1]
     assert [len(await scores.session_scores.of_session(ours, one)) for one in "st"] == [1, 0]
 
 
-async def test_it_goes_in_steps_the_oldest_first(world, plane):
-    ours = await keeping(world, DAYS)
+async def test_expired_traces_are_deleted_in_steps_oldest_first(world, plane):
+    ours = await project_keeping_days(world, DAYS)
     first = [trace() for _ in range(STEP_MAX)]
     for n in range(0, STEP_MAX, 250):
         await fill(plane, ours, *first[n : n + 250])
@@ -127,7 +127,7 @@ async def test_it_goes_in_steps_the_oldest_first(world, plane):
     await fill(plane, ours, last)
     now = datetime.now(UTC) + KEPT
     steps = []
-    while gone := await plane.keeping.expired.delete(ours, now):
+    while gone := await plane.privacy.expired.delete(ours, now):
         steps.append(gone)
         if len(steps) == 1:
             assert last.id in {one.id for one in await stored(plane, ours)}
@@ -135,10 +135,10 @@ async def test_it_goes_in_steps_the_oldest_first(world, plane):
     assert max(steps) <= STEP_MAX
 
 
-async def test_several_at_once_share_the_work(world, plane):
-    ours = await keeping(world, DAYS)
+async def test_concurrent_removals_share_the_work(world, plane):
+    ours = await project_keeping_days(world, DAYS)
     await fill(plane, ours, *(a_trace(session_id=f"s{n % 3}") for n in range(40)))
     now = datetime.now(UTC) + KEPT
-    expired = plane.keeping.expired
+    expired = plane.privacy.expired
     assert sum(await asyncio.gather(*(expired.delete(ours, now) for _ in range(4)))) == 40
     assert list(await assert_rolled_up(plane, ours)) == []

@@ -1,6 +1,8 @@
-"""What is being erased is hidden once that has begun: belongs to the contract of Erasures.
+"""Data under erasure is hidden once the erasure has begun.
 
-A project with what is to go, and one that never had it, are asked the same.
+Part of the contract of Erasures.
+
+The tests compare a project that has the subject's traces with one that never had them.
 """
 
 import uuid
@@ -26,7 +28,7 @@ from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.contracts.exporting.test_exports import an_export
 from tests.contracts.exporting.test_trace_archive import read
-from tests.contracts.privacy.test_erasures import GRACE, Office
+from tests.contracts.privacy.test_erasures import GRACE, ErasureFixture
 from tests.support.builders.scores import AUTOMATED, RUNS, session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
@@ -43,7 +45,7 @@ from tests.support.fixtures.in_memory_app import World
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 TALK = DataSubject(DataSubjectKind.SESSION, "gone 0")
-OWNERS = pytest.mark.parametrize("owner", [GRACE, TALK], ids=["user", "session"])
+BOTH_SUBJECTS = pytest.mark.parametrize("owner", [GRACE, TALK], ids=["user", "session"])
 EVER = CreatedWithin()
 CONDITIONS: tuple[dict[str, Any], ...] = (
     {},
@@ -65,8 +67,8 @@ CONDITIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-def some(owner: DataSubject | None, count: int = 12) -> list[Trace]:
-    """Traces of a user or of a session, whatever of both; None: of others."""
+def traces_of(owner: DataSubject | None, count: int = 12) -> list[Trace]:
+    """Returns traces of a user or of a session; with None, of neither."""
     kind = None if owner is None else owner.kind
     which = "stays" if owner is None else "gone"
     return [
@@ -87,8 +89,8 @@ def some(owner: DataSubject | None, count: int = 12) -> list[Trace]:
     ]
 
 
-async def kept(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
-    """Stored, with scores of each trace and of each session."""
+async def put_with_scores(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
+    """Stores traces, with scores of each trace and of each session."""
     await fill(plane, of, *sent)
     for n, one in enumerate(sent):
         for source, name in ((AUTOMATED, "m"), (AUTOMATED, "n")):
@@ -104,13 +106,13 @@ async def kept(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
 
 
 @pytest.fixture
-def harness(world: World) -> Office:
-    return Office(DataPlane.of(world.ports), world, [])
+def fixture(world: World) -> ErasureFixture:
+    return ErasureFixture(DataPlane.of(world.ports), world, [])
 
 
-# --- what is asked -----------------------------------------------------------------------------
+# --- reads -------------------------------------------------------------------------------------
 
-type Ask = Callable[[DataPlane, ProjectId], Awaitable[Any]]
+type Read = Callable[[DataPlane, ProjectId], Awaitable[Any]]
 
 
 async def _lists(plane: DataPlane, of: ProjectId) -> Any:
@@ -196,7 +198,7 @@ async def _archive(plane: DataPlane, of: ProjectId) -> Any:
     return [one.trace for one in await read(plane, of)]
 
 
-ASKED: dict[str, Ask] = {
+READS: dict[str, Read] = {
     "traces": _lists,
     "sessions": _sessions,
     "users": _users,
@@ -207,35 +209,39 @@ ASKED: dict[str, Ask] = {
 }
 
 
-# What a user's traces come to is a sum: it counts a session until that has gone.
+# The totals of a user are a sum, which counts a session until the session is deleted.
 @pytest.mark.parametrize(
-    ("owner", "what"), [pair for pair in product((GRACE, TALK), ASKED) if pair != (TALK, "users")]
+    ("owner", "what"), [pair for pair in product((GRACE, TALK), READS) if pair != (TALK, "users")]
 )
-async def test_it_is_as_if_it_had_never_been(harness: Office, owner: DataSubject, what: str):
-    plane, ours, bare, stays = harness.plane, project(), project(), some(None)
-    for sent in (stays, some(owner)):
-        await kept(plane, ours, sent)
-    await kept(plane, bare, stays)
-    ask = ASKED[what]
-    before, meant = await ask(plane, ours), await ask(plane, bare)
-    assert before != meant
-    await harness.begun(ours, owner)
-    assert await ask(plane, ours) == meant
-    # Of another project nothing is hidden.
+async def test_reads_are_as_if_subject_never_existed(
+    fixture: ErasureFixture, owner: DataSubject, what: str
+):
+    plane, ours, bare, others = fixture.plane, project(), project(), traces_of(None)
+    for sent in (others, traces_of(owner)):
+        await put_with_scores(plane, ours, sent)
+    await put_with_scores(plane, bare, others)
+    ask = READS[what]
+    before, expected = await ask(plane, ours), await ask(plane, bare)
+    assert before != expected
+    await fixture.request(ours, owner)
+    assert await ask(plane, ours) == expected
+    # Nothing is hidden in another project.
     other = project()
-    await kept(plane, other, [*stays, *some(owner)])
-    assert await ask(plane, other) != meant
+    await put_with_scores(plane, other, [*others, *traces_of(owner)])
+    assert await ask(plane, other) != expected
 
 
-@OWNERS
-async def test_nothing_of_it_is_read_or_changed_by_its_id(harness: Office, owner: DataSubject):
-    plane, ours, gone = harness.plane, project(), some(owner)
-    await kept(plane, ours, gone)
+@BOTH_SUBJECTS
+async def test_hidden_data_cannot_be_read_or_changed_by_id(
+    fixture: ErasureFixture, owner: DataSubject
+):
+    plane, ours, gone = fixture.plane, project(), traces_of(owner)
+    await put_with_scores(plane, ours, gone)
     one, do = gone[0], plane.evaluation
     assert one.session_id is not None
     [score, *_] = await do.trace_scores.latest(ours, one.id)
     [of_session, *_] = await do.session_scores.of_session(ours, one.session_id)
-    await harness.begun(ours, owner)
+    await fixture.request(ours, owner)
     reads: list[Awaitable[Any]] = [
         plane.traces.get(ours, one.id),
         plane.traces.change(ours, one.id, TraceChange(name="named")),
@@ -246,9 +252,9 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(harness: Office, owner
         do.trace_scores.add(trace_score(ours, one.id)),
         do.session_scores.add(session_score(ours, one.session_id)),
     ]
-    for asked in reads:
+    for call in reads:
         with pytest.raises(NotFound):
-            await asked
+            await call
     assert await plane.traces.retag(ours, [one.id], ["b"], []) == 0
     assert await plane.traces.delete(ours, [one.id]) == 0
     assert await plane.sessions.delete(ours, one.session_id) == 0
@@ -256,59 +262,61 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(harness: Office, owner
     assert not await do.trace_scores.delete(ours, score.id)
     assert not await do.session_scores.delete(ours, of_session.id)
     assert await do.targets.load_trace(ours, one.id) == Failed(FailCode.TARGET_GONE)
-    assert await plane.exporting.archive.load(ours, [one.id]) == []
+    assert await plane.exports.archive.load(ours, [one.id]) == []
 
 
-async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(harness: Office):
-    plane, ours = harness.plane, project()
+async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not(
+    fixture: ErasureFixture,
+):
+    plane, ours = fixture.plane, project()
     mine, others = (
         trace(session_id="s", user_id=one, tags=("a",), started_at=NOON)
         for one in (GRACE.id, "ada")
     )
-    await kept(plane, ours, [mine, others])
+    await put_with_scores(plane, ours, [mine, others])
     filters: list[dict[str, Any]] = [
         {}, {"user_id": "ada"}, {"tags": ("a",)}, {"started_after": NOON}, {"query": "S"},
         {"has_error": False}, {"user_id": "ada", "has_error": False, "query": "s"},
     ]  # fmt: skip
     for one in filters:
         assert (await session_counts(plane, ours, **one)).keys() == {"s"}
-    erasure = await harness.begun(ours)
+    erasure = await fixture.request(ours)
     for one in filters:
         assert await session_counts(plane, ours, **one) == {}
-    for asked in (
+    for call in (
         plane.sessions.get(ours, "s", ALL),
         plane.evaluation.session_scores.add(session_score(ours, "s")),
     ):
         with pytest.raises(NotFound):
-            await asked
+            await call
     assert await plane.sessions.delete(ours, "s") == 0
     assert await plane.evaluation.session_scores.of_session(ours, "s") == []
     assert (await plane.traces.get(ours, others.id)).id == others.id
     assert len(await plane.evaluation.trace_scores.latest(ours, others.id)) == 2
-    while not (await harness.step(erasure)).removed_at:
+    while not (await fixture.step(erasure)).removed_at:
         pass
     assert len((await plane.sessions.get(ours, "s", ALL)).traces) == 1
     await plane.evaluation.session_scores.add(session_score(ours, "s"))
     assert len(await assert_rolled_up(plane, ours)) == 1
 
 
-async def test_several_are_hidden_at_once(harness: Office):
-    plane, ours, stays = harness.plane, project(), some(None)
-    await fill(plane, ours, *stays, *some(GRACE), *some(TALK))
-    first, second = await harness.begun(ours), await harness.begun(ours, TALK)
+async def test_several_subjects_are_hidden_at_once(fixture: ErasureFixture):
+    plane, ours, others = fixture.plane, project(), traces_of(None)
+    await fill(plane, ours, *others, *traces_of(GRACE), *traces_of(TALK))
+    first, second = await fixture.request(ours), await fixture.request(ours, TALK)
     page = await plane.traces.summaries(ours, TraceFilter(), TraceSort.STARTED_AT, ASC, ALL)
-    assert {one.id for one in page.items} == {one.id for one in stays}
-    assert page.total == len(stays)
+    assert {one.id for one in page.items} == {one.id for one in others}
+    assert page.total == len(others)
     for erasure in (first, second):
-        while not (await harness.step(erasure)).removed_at:
+        while not (await fixture.step(erasure)).removed_at:
             pass
-    assert len(await assert_rolled_up(plane, ours)) == len(stays)
+    assert len(await assert_rolled_up(plane, ours)) == len(others)
 
 
-@OWNERS
-async def test_no_judge_is_asked_about_it(harness: Office, owner: DataSubject):
-    evaluation, ours, gone = harness.plane.evaluation, project(), some(owner)
-    await fill(harness.plane, ours, *gone)
+@BOTH_SUBJECTS
+async def test_hidden_trace_is_not_judged(fixture: ErasureFixture, owner: DataSubject):
+    evaluation, ours, gone = fixture.plane.evaluation, project(), traces_of(owner)
+    await fill(fixture.plane, ours, *gone)
     run = a_run(ours, 1)
     [work] = work_of(run)
     await evaluation.runs.create(run, [replace(work, target=str(gone[0].id))])
@@ -317,13 +325,13 @@ async def test_no_judge_is_asked_about_it(harness: Office, owner: DataSubject):
     claim = await evaluation.work_queue.claim(ours, run.id, due.target, NOON)
     assert claim is not None
     assert await evaluation.work_queue.is_live(claim, gone[0].id)
-    await harness.begun(ours, owner)
+    await fixture.request(ours, owner)
     assert not await evaluation.work_queue.is_live(claim, gone[0].id)
     assert await evaluation.work_queue.is_live(claim)
 
 
-async def test_exports_go_as_it_begins(harness: Office):
-    ours, exports = project(), harness.world.ports.exporting.exports
+async def test_exports_are_deleted_when_erasure_begins(fixture: ErasureFixture):
+    ours, exports = project(), fixture.world.ports.exports.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
     await exports.create(made)
     claimed = await exports.claim(NOON.replace(year=2_000), NOON)
@@ -331,33 +339,33 @@ async def test_exports_go_as_it_begins(harness: Office):
     assert claimed.id == made.id
     assert await exports.save(claimed, b"piece")
     assert await exports.read_piece(ours, made.id, 0) == b"piece"
-    erasure = await harness.begun(ours)
+    erasure = await fixture.request(ours)
     assert await exports.all(ours) == []
-    # Who is in the middle of a download gets no more of it.
+    # A client in the middle of a download gets no further piece.
     with pytest.raises(NotFound):
         await exports.read_piece(ours, made.id, 0)
     assert not await exports.save(claimed, b"more")
-    known = await harness.port.get(ours, erasure.id)
+    known = await fixture.port.get(ours, erasure.id)
     assert known.rows["exports"] == 1
-    assert (await harness.step(erasure)).rows == {"exports": 1, "export_pieces": 1}
+    assert (await fixture.step(erasure)).rows == {"exports": 1, "export_pieces": 1}
 
 
-@OWNERS
-async def test_none_of_it_becomes_somebody_elses(harness: Office, owner: DataSubject):
-    plane, ours = harness.plane, project()
+@BOTH_SUBJECTS
+async def test_hidden_trace_cannot_be_reassigned(fixture: ErasureFixture, owner: DataSubject):
+    plane, ours = fixture.plane, project()
     mine = [trace(session_id=TALK.id, user_id=GRACE.id) for _ in range(2)]
     await fill(plane, ours, *mine)
-    erasure = await harness.begun(ours, owner)
+    erasure = await fixture.request(ours, owner)
     to_ada: dict[str, Any] = {"user_id": "ada"}
     to_s: dict[str, Any] = {"session_id": "s"}
     takes, keeps = (to_ada, to_s) if owner is GRACE else (to_s, to_ada)
     with pytest.raises(Invalid) as refused:
         await plane.traces.put(ours, trace(id=mine[0].id, **takes))
     assert [error.field for error in refused.value.errors] == ["trace_id"]
-    # What comes late of it and doesn't is stored, and goes too.
+    # A late trace that keeps the subject, or names none, is stored and erased too.
     await plane.traces.put(ours, trace(id=mine[1].id))
     await plane.traces.put(ours, trace(id=mine[1].id, **keeps))
-    while not (erasure := await harness.step(erasure)).removed_at:
+    while not (erasure := await fixture.step(erasure)).removed_at:
         pass
     assert erasure.rows["traces"] == 2
     assert list(await assert_rolled_up(plane, ours)) == []

@@ -1,4 +1,4 @@
-"""Belongs to the contract of Sessions: their order, their pages, and what narrows them."""
+"""Part of the contract of Sessions: sort orders, pages and filters."""
 
 from itertools import product
 
@@ -14,7 +14,7 @@ PRICE = prices().price
 
 
 def varied() -> list[Trace]:
-    """Traces of sessions of which many agree in what they are sorted by, and some lack it."""
+    """Returns traces of sessions, many of which are equal in the sort value, and some lack it."""
     return [
         trace(
             *(span(cost={"a": cost}) for cost in [0.1, 0.2][: n % 3]),
@@ -49,29 +49,29 @@ SELECTIONS = [
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(SessionSort, SortOrder)))
-async def test_each_sort_breaks_ties_by_id_and_has_what_lacks_a_value_last(plane, sort, order):
+async def test_sort_breaks_ties_by_id_and_puts_missing_values_last(plane, sort, order):
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
     traces = [one.settled(PRICE) for one in sent]
-    for said in SELECTIONS:
+    for conditions in SELECTIONS:
         by_position, by_offset = await walked(
-            lambda window, said=said: sessions_page(
-                plane, ours, sort=sort, order=order, window=window, **said
+            lambda window, conditions=conditions: sessions_page(
+                plane, ours, sort=sort, order=order, window=window, **conditions
             ),
             3,
         )
         assert by_position == by_offset
-        some = sorted(sessions_of(traces, SessionFilter(**said)), key=lambda one: one.id)
+        some = sorted(sessions_of(traces, SessionFilter(**conditions)), key=lambda one: one.id)
         with_value = [one for one in some if sort_value(sort, one) is not None]
         without = [one for one in some if sort_value(sort, one) is None]
         if order is SortOrder.DESC:
             with_value.reverse()
             without.reverse()
         with_value.sort(key=lambda one: sort_value(sort, one), reverse=order is SortOrder.DESC)
-        assert by_position == with_value + without, said
+        assert by_position == with_value + without, conditions
 
 
-async def test_recent_is_the_later_of_starts_and_ends(plane):
+async def test_recent_is_latest_start_or_end(plane):
     ours = project()
     await fill(
         plane, ours,
@@ -84,7 +84,7 @@ async def test_recent_is_the_later_of_starts_and_ends(plane):
 
 
 @pytest.mark.parametrize(
-    ("said", "found"),
+    ("conditions", "found"),
     [
         ({}, {"Alpha": 2, "a%b_": 1, "": 1}),
         ({"user_id": "u"}, {"Alpha": 1, "a%b_": 1}),
@@ -107,9 +107,7 @@ async def test_recent_is_the_later_of_starts_and_ends(plane):
     ],
     ids=str,
 )
-async def test_filters_select_traces_first_and_then_the_sessions_that_those_form(
-    plane, said, found
-):
+async def test_filters_apply_to_traces_before_sessions_form(plane, conditions, found):
     ours = project()
     await fill(
         plane, ours,
@@ -119,10 +117,10 @@ async def test_filters_select_traces_first_and_then_the_sessions_that_those_form
         trace(session_id="", started_at=at(7)),
         trace(session_id=None, user_id="u", tags=("x",)),
     )  # fmt: skip
-    assert await session_counts(plane, ours, **said) == found
+    assert await session_counts(plane, ours, **conditions) == found
 
 
-async def test_aggregates_cover_the_selected_traces_only(plane):
+async def test_aggregates_cover_selected_traces_only(plane):
     ours = project()
     first = trace(
         span(cost={"a": 1.0}), session_id="s", user_id="u", tags=("x",), ended_at=at(1),
@@ -133,18 +131,18 @@ async def test_aggregates_cover_the_selected_traces_only(plane):
         started_at=at(5), ended_at=at(7),
     )  # fmt: skip
     await fill(plane, ours, first, second)
-    for said in (
+    for conditions in (
         {"user_id": "v"}, {"tags": ("y",)}, {"started_after": at(5)}, {"user_id": "v", "query": "S"}
     ):  # fmt: skip
-        [found] = (await sessions_page(plane, ours, **said)).items
-        assert found == SessionSummary.from_traces("s", [second.settled(PRICE)]), said
+        [found] = (await sessions_page(plane, ours, **conditions)).items
+        assert found == SessionSummary.from_traces("s", [second.settled(PRICE)]), conditions
 
 
 @pytest.mark.parametrize(
     ("needle", "found"),
     [("STRASSE", {"Straße"}), ("ß", {"Straße"}), ("é", {"É-1"}), ("🐼", {"🐼/1"}), ("/", {"🐼/1"})],
 )
-async def test_a_session_is_found_by_any_part_of_its_id_whatever_its_case(plane, needle, found):
+async def test_query_matches_part_of_id_ignoring_case(plane, needle, found):
     ours = project()
     await fill(plane, ours, *(trace(session_id=key) for key in ("Straße", "É-1", "🐼/1", "")))
     assert set(await session_counts(plane, ours, query=needle)) == found

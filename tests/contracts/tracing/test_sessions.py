@@ -26,10 +26,10 @@ PRICE = prices().price
 USAGE = b'{"prompt_tokens":3,"completion_tokens":4}'
 
 
-# --- what a session comes to -----------------------------------------------------------------
+# --- summaries -------------------------------------------------------------------------------
 
 
-async def test_a_session_is_what_its_traces_come_to(plane):
+async def test_summary_aggregates_traces(plane):
     ours = project()
     await fill(
         plane, ours,
@@ -53,7 +53,7 @@ async def test_a_session_is_what_its_traces_come_to(plane):
     assert await session(plane, ours, "s") == expected
 
 
-async def test_a_session_of_which_nothing_has_ended(plane):
+async def test_summary_of_running_session_has_no_end(plane):
     ours = project()
     await fill(plane, ours, trace(session_id="s"), trace(session_id="s", started_at=at(3)))
     found = await session(plane, ours, "s")
@@ -61,7 +61,7 @@ async def test_a_session_of_which_nothing_has_ended(plane):
     assert (found.user_id, found.tags, found.totals) == (None, (), Totals())
 
 
-async def test_the_user_is_that_of_the_earliest_trace_that_has_one_then_of_the_smallest_id(plane):
+async def test_user_is_that_of_earliest_trace_then_smallest_id(plane):
     ours = project()
     low, high = sorted((trace_id(), trace_id()))
     await fill(
@@ -84,7 +84,7 @@ async def test_the_user_is_that_of_the_earliest_trace_that_has_one_then_of_the_s
     ["", " ", "a/b", "a%2Fb", "100%", "_", "\\", "analytics", "🐼 panda", "x" * 255, "🐼" * 255],
     ids=ascii,
 )
-async def test_any_text_is_the_id_of_a_session(plane, key):
+async def test_any_text_is_a_session_id(plane, key):
     ours = project()
     await fill(plane, ours, trace(session_id=key), trace(session_id=f"{key}'"), trace())
     assert await session_counts(plane, ours) == {key: 1, f"{key}'": 1}
@@ -95,10 +95,10 @@ async def test_any_text_is_the_id_of_a_session(plane, key):
     assert await session_counts(plane, ours) == {f"{key}'": 1}
 
 
-# --- one session -----------------------------------------------------------------------------
+# --- single sessions -------------------------------------------------------------------------
 
 
-async def test_a_session_shows_its_traces_whole_a_page_at_a_time(plane):
+async def test_get_returns_full_traces_by_page(plane):
     ours = project()
     sent = [
         trace(
@@ -118,7 +118,7 @@ async def test_a_session_shows_its_traces_whole_a_page_at_a_time(plane):
         assert part.summary == found.summary
 
 
-async def test_a_session_without_traces_is_not_found(plane):
+async def test_session_without_traces_is_not_found(plane):
     ours, theirs = project(), project()
     await fill(plane, ours, trace(session_id="s"), trace())
     for of, key in [(ours, "t"), (ours, "S"), (ours, ""), (theirs, "s")]:
@@ -129,7 +129,7 @@ async def test_a_session_without_traces_is_not_found(plane):
     assert await session_counts(plane, theirs) == {}
 
 
-async def test_the_same_id_in_two_projects_is_two_sessions(plane):
+async def test_same_id_in_two_projects_is_two_sessions(plane):
     ours, theirs, same = project(), project(), trace_id()
     await fill(plane, ours, trace(id=same, session_id="s", tags=("ours",)))
     await fill(plane, theirs, trace(id=same, session_id="s"), trace(session_id="s"))
@@ -141,7 +141,7 @@ async def test_the_same_id_in_two_projects_is_two_sessions(plane):
     assert (await session(plane, ours, "s")).tags == ("ours",)
 
 
-async def test_a_deleted_session_takes_its_traces_with_it(plane):
+async def test_deleting_session_deletes_its_traces(plane):
     ours = project()
     step = span(model="m", cost={"a": 1.0})
     kept, gone = trace(step, session_id="t", user_id="u"), trace(step, session_id="s", user_id="u")
@@ -157,10 +157,10 @@ async def test_a_deleted_session_takes_its_traces_with_it(plane):
     assert (found.summary.trace_count, found.traces[0].spans) == (1, ())
 
 
-# --- after changes ---------------------------------------------------------------------------
+# --- changes of traces -----------------------------------------------------------------------
 
 
-async def test_a_trace_that_moves_leaves_one_session_and_joins_another(plane):
+async def test_moved_trace_changes_both_sessions(plane):
     ours = project()
     sent = trace(
         span(cost={"a": 1.0}), session_id="s", user_id="u", tags=("t",), ended_at=at(9),
@@ -181,7 +181,7 @@ async def test_a_trace_that_moves_leaves_one_session_and_joins_another(plane):
     await assert_rolled_up(plane, ours)
 
 
-async def test_a_session_follows_what_becomes_of_its_traces(plane):
+async def test_summary_follows_changes_of_traces(plane):
     ours, step = project(), span(cost={"a": 1.0}, token_usage=USAGE)
     sent = trace(step, session_id="s", tags=("a", "b"), ended_at=at(5), user_id="u")
     other = trace(session_id="s", tags=("b",), started_at=at(1), ended_at=at(2))
@@ -199,13 +199,13 @@ async def test_a_session_follows_what_becomes_of_its_traces(plane):
         plane.traces.delete(ours, [other.id]),
         plane.traces.delete(ours, [sent.id]),
     ]
-    for step_taken in steps:
-        await step_taken
+    for change in steps:
+        await change
         await assert_rolled_up(plane, ours)
     assert await session_counts(plane, ours) == {}
 
 
-async def test_a_session_of_very_many_traces_is_deleted_whole(plane):
+async def test_session_with_many_traces_is_deleted_completely(plane):
     ours = project()
     many = [trace(session_id="many") for _ in range(1_010)]
     await asyncio.gather(*(plane.traces.put(ours, one) for one in many))

@@ -1,4 +1,4 @@
-"""Belongs to the contract of TraceAnalytics: periods that begin and end anywhere."""
+"""Part of the contract of TraceAnalytics: periods with any start and end."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -21,7 +21,7 @@ USAGE = b'{"prompt_tokens":3,"completion_tokens":4}'
 
 
 def over_two_days() -> list[Trace]:
-    """Traces and spans in many hours, on and beside their edges."""
+    """Returns traces and spans in many hours, at and next to bucket edges."""
     return [
         trace(
             span(started_at=start + timedelta(minutes=20), model=f"m{n % 3}", cost={"a": 0.1}),
@@ -38,29 +38,29 @@ def over_two_days() -> list[Trace]:
     ]
 
 
-ODD = [
+INSTANTS = [
     MONDAY + timedelta(hours=hours, minutes=minutes, microseconds=off)
     for hours in (-26, -1, 0, 24)
     for minutes, off in ((0, 0), (0, 1), (30, 0), (59, 59_999_999))
 ]
 
 
-async def test_periods_may_begin_and_end_at_odd_instants(plane):
+async def test_period_may_start_and_end_inside_buckets(plane):
     ours, sent = project(), over_two_days()
     await fill(plane, ours, *sent)
     traces = await stored(plane, ours)
-    for after, before in product(ODD[::3], ODD[::2]):
+    for after, before in product(INSTANTS[::3], INSTANTS[::2]):
         await assert_figures(plane, ours, Period(after, before), traces)
 
 
-async def test_crossed_and_empty_periods_hold_nothing(plane):
+async def test_reversed_and_empty_periods_count_nothing(plane):
     ours = project()
     await fill(plane, ours, trace(span(model="m"), session_id="s"))
     for period in (Period(NOON, NOON), Period(at(1), NOON), Period(EVER.before, EVER.after)):
         await assert_figures(plane, ours, period, [])
 
 
-async def test_nothing_of_another_project_is_counted(plane):
+async def test_another_project_is_not_counted(plane):
     ours, theirs = project(), project()
     await fill(plane, theirs, trace(span(model="m", cost={"a": 1.0}), session_id="s", user_id="u"))
     await assert_figures(plane, ours, EVER, [])
@@ -68,7 +68,7 @@ async def test_nothing_of_another_project_is_counted(plane):
     assert (list(page.items), page.total) == ([], 0)
 
 
-async def test_more_buckets_than_fit_an_answer_are_refused_with_what_to_do(plane):
+async def test_too_many_buckets_are_rejected_with_advice(plane):
     ours = project()
     spans = [span(started_at=at(3600 * n)) for n in range(BUCKETS_MAX + 1)]
     await fill(plane, ours, trace(*spans))
@@ -92,7 +92,7 @@ edges = strategies.edges
     starts=st.lists(st.tuples(edges, edges), max_size=5),
     periods=st.lists(st.builds(Period, edges, edges), min_size=1, max_size=3),
 )
-async def test_any_period_of_any_traces_is_figured_as_the_domain_does(plane, starts, periods):
+async def test_any_period_matches_the_domain(plane, starts, periods):
     ours = project()
     sent = [
         trace(

@@ -39,7 +39,7 @@ USAGE = b'{"prompt_tokens":3,"completion_tokens":4}'
 # --- traces ----------------------------------------------------------------------------------
 
 
-async def test_traces_are_counted_by_their_start_ascending_without_empty_buckets(plane):
+async def test_volume_counts_traces_by_start_without_empty_buckets(plane):
     ours = project()
     await fill(
         plane, ours,
@@ -58,7 +58,7 @@ async def test_traces_are_counted_by_their_start_ascending_without_empty_buckets
     assert await plane.analytics.volume(ours, Period(at(1), at(2)), HOUR) == []
 
 
-async def test_a_bucket_without_latency_has_no_latencies(plane):
+async def test_bucket_without_ended_traces_has_no_latencies(plane):
     ours = project()
     await fill(plane, ours, trace(), trace(status=TraceStatus.ERROR))
     assert await plane.analytics.volume(ours, EVER, DAY) == [
@@ -66,7 +66,7 @@ async def test_a_bucket_without_latency_has_no_latencies(plane):
     ]
 
 
-async def test_weeks_start_on_mondays_and_time_is_utc(plane):
+async def test_weeks_start_on_monday_utc(plane):
     ours = project()
     instants = [MONDAY - timedelta(microseconds=1), MONDAY, MONDAY + timedelta(days=7)]
     await fill(plane, ours, *(trace(started_at=instant) for instant in instants))
@@ -76,7 +76,7 @@ async def test_weeks_start_on_mondays_and_time_is_utc(plane):
     assert [one.bucket for one in days] == [MONDAY + timedelta(days=days) for days in (-1, 0, 7)]
 
 
-async def test_the_first_and_the_last_year_have_buckets(plane):
+async def test_first_and_last_year_have_buckets(plane):
     ours = project()
     first, last = EVER.after, EVER.before
     await fill(plane, ours, *(
@@ -91,7 +91,7 @@ async def test_the_first_and_the_last_year_have_buckets(plane):
 
 
 @pytest.mark.parametrize("microseconds", [[1], [1100, 1101], [0, 3, 10**17], [-5, 0, 7, 7, 9, 10]])
-async def test_percentiles_are_continuous(plane, microseconds):
+async def test_percentiles_are_interpolated(plane, microseconds):
     ours = project()
     await fill(plane, ours, *(
         trace(ended_at=NOON + timedelta(microseconds=us)) for us in microseconds
@@ -105,7 +105,7 @@ async def test_percentiles_are_continuous(plane, microseconds):
 # --- spans -----------------------------------------------------------------------------------
 
 
-async def test_spans_count_by_their_own_start_and_not_by_that_of_their_trace(plane):
+async def test_usage_counts_spans_by_their_own_start(plane):
     ours = project()
     await fill(
         plane, ours,
@@ -122,7 +122,7 @@ async def test_spans_count_by_their_own_start_and_not_by_that_of_their_trace(pla
     ]
 
 
-async def test_spans_that_move_or_change_are_counted_where_they_are(plane):
+async def test_changed_spans_are_counted_where_they_are_now(plane):
     ours = project()
     step = span(model="gpt-4o", token_usage=USAGE)
     sent = trace(step, span(model="tiny"), session_id="s")
@@ -139,14 +139,14 @@ async def test_spans_that_move_or_change_are_counted_where_they_are(plane):
         plane.traces.change(ours, sent.id, TraceChange(status=TraceStatus.ERROR)),
         plane.traces.delete(ours, [sent.id]),
     ]
-    for step_taken in steps:
-        await step_taken
+    for change in steps:
+        await change
         traces = await assert_rolled_up(plane, ours)
         await assert_figures(plane, ours, Period(at(-1800), at(7250)), traces)
     assert await plane.analytics.usage(ours, EVER, WEEK) == []
 
 
-async def test_models_are_ranked_by_calls_then_by_name_and_cut(plane):
+async def test_models_are_ranked_by_calls_then_name_and_limited(plane):
     ours = project()
     ties = [f"m{n:02}" for n in range(MODELS_MAX)] + ["B", "é", ""]
     calls = [*ties, "z", "z", "z", "m05", "B"]
@@ -160,7 +160,7 @@ async def test_models_are_ranked_by_calls_then_by_name_and_cut(plane):
     assert found == await plane.analytics.models(ours, Period(NOON - timedelta(hours=7), at(1)))
 
 
-async def test_a_model_is_told_as_it_was_sent_and_none_is_no_model(plane):
+async def test_model_name_is_reported_as_sent_and_none_left_out(plane):
     ours = project()
     usage = b'{"prompt_tokens":1000000}'
     await fill(
@@ -178,7 +178,7 @@ async def test_a_model_is_told_as_it_was_sent_and_none_is_no_model(plane):
 # --- sessions and users ----------------------------------------------------------------------
 
 
-async def test_a_session_lies_in_the_bucket_of_its_first_trace_in_the_period(plane):
+async def test_session_counts_in_bucket_of_its_first_trace_in_period(plane):
     ours = project()
     await fill(
         plane, ours,
@@ -198,7 +198,7 @@ async def test_a_session_lies_in_the_bucket_of_its_first_trace_in_the_period(pla
     ]
 
 
-async def test_users_come_newest_first_then_by_id_downwards(plane):
+async def test_users_are_newest_first_then_by_id_descending(plane):
     ours = project()
     users = ["a", "b", "B", "", "é", "🐼", "\uffff"]
     sent = [trace(user_id=user, started_at=at(n % 2)) for n, user in enumerate(users)]
@@ -215,7 +215,7 @@ async def test_users_come_newest_first_then_by_id_downwards(plane):
     assert next(one for one in expected.items if one.id == "a").error_count == 1
 
 
-async def test_a_user_is_what_its_traces_are_now(plane):
+async def test_user_summary_follows_its_traces(plane):
     ours, same = project(), trace_id()
     await fill(plane, ours, trace(id=same, user_id="u"), trace(user_id="u", started_at=at(9)))
     steps = [
@@ -234,7 +234,7 @@ async def test_a_user_is_what_its_traces_are_now(plane):
     assert (user.id, user.trace_count, user.first_seen) == ("u", 1, at(9))
 
 
-async def test_sums_beyond_what_numbers_of_64_bits_hold_are_kept(plane):
+async def test_sums_beyond_64_bits_are_exact(plane):
     ours, amount = project(), {"a": 1.7e308}
     usage = b'{"prompt_tokens":9007199254740991}'
     steps = [span(token_usage=usage, model="m", cost=amount) for _ in range(1100)]
@@ -245,7 +245,7 @@ async def test_sums_beyond_what_numbers_of_64_bits_hold_are_kept(plane):
     assert (model.tokens, model.cost) == (found.tokens, found.cost)
 
 
-async def test_costs_are_exact_whatever_was_added_and_taken_away(plane):
+async def test_costs_stay_exact_after_adding_and_removing(plane):
     ours, wide = project(), {"a": 1e30, "b": 1e-9}
     gone, kept = trace(span(cost=wide, model="m")), trace(span(cost={"a": 0.1}, model="m"))
     changed = trace(span(cost=wide), session_id="s")

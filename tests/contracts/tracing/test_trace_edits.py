@@ -1,4 +1,4 @@
-"""Belongs to the contract of Traces: changing, retagging, and everybody doing so at once."""
+"""Part of the contract of Traces: changing and retagging, also concurrently."""
 
 import asyncio
 import json
@@ -71,14 +71,14 @@ SPAN_CHANGES = [
 ]
 
 
-# --- one trace, one span ---------------------------------------------------------------------
+# --- single traces and spans -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", TRACE_CHANGES, ids=str)
-async def test_a_change_gives_and_stores_the_trace_after_it(plane, said):
+@pytest.mark.parametrize("overrides", TRACE_CHANGES, ids=str)
+async def test_change_stores_and_returns_patched_trace(plane, overrides):
     ours, sent = project(), full_trace(full_span(), span())
     await fill(plane, ours, sent, trace(session_id="s", user_id="u"))
-    change = TraceChange(**said)
+    change = TraceChange(**overrides)
     expected = change.applied(sent.settled(PRICE))
     for _ in range(2):
         assert await plane.traces.change(ours, sent.id, change) == expected
@@ -86,12 +86,12 @@ async def test_a_change_gives_and_stores_the_trace_after_it(plane, said):
     await assert_rolled_up(plane, ours)
 
 
-@pytest.mark.parametrize("said", SPAN_CHANGES, ids=str)
-async def test_a_change_gives_and_stores_the_span_after_it(plane, said):
+@pytest.mark.parametrize("overrides", SPAN_CHANGES, ids=str)
+async def test_change_stores_and_returns_patched_span(plane, overrides):
     ours, step, other = project(), full_span(), span(cost={"a": 0.1})
     sent = full_trace(step, other)
     await fill(plane, ours, sent)
-    change = SpanChange(**said)
+    change = SpanChange(**overrides)
     expected = change.applied(step.settled(PRICE), PRICE)
     for _ in range(2):
         assert await plane.traces.change_span(ours, sent.id, step.id, change) == expected
@@ -103,7 +103,7 @@ async def test_a_change_gives_and_stores_the_span_after_it(plane, said):
     await assert_rolled_up(plane, ours)
 
 
-async def test_there_is_nothing_to_change_for_nobody_and_in_another_project(plane):
+async def test_unknown_trace_or_span_cannot_be_changed(plane):
     ours, theirs, step = project(), project(), span()
     sent, other = trace(step, tags=("t",)), trace(span())
     await fill(plane, ours, sent, other)
@@ -120,7 +120,7 @@ async def test_there_is_nothing_to_change_for_nobody_and_in_another_project(plan
     assert await plane.traces.get(ours, sent.id) == sent.settled(PRICE)
 
 
-async def test_one_id_in_two_projects_is_changed_in_one(plane):
+async def test_same_id_in_another_project_is_not_changed(plane):
     ours, theirs, same, step = project(), project(), trace_id(), span()
     for of in (ours, theirs):
         await fill(plane, of, trace(step, id=same, tags=("t",), session_id="s"))
@@ -132,7 +132,7 @@ async def test_one_id_in_two_projects_is_changed_in_one(plane):
     assert (await session(plane, theirs, "s")).trace_count == 1
 
 
-async def test_a_removed_client_cost_falls_back_on_the_table(plane):
+async def test_removed_client_cost_falls_back_to_price_table(plane):
     ours, step = project(), full_span()
     sent = trace(step)
     await fill(plane, ours, sent)
@@ -144,7 +144,7 @@ async def test_a_removed_client_cost_falls_back_on_the_table(plane):
     assert summary.totals == Totals(1, 1000, 0, Decimal(0), 1)
 
 
-async def test_a_list_finds_what_was_changed_and_no_longer_what_was_before(plane):
+async def test_filters_match_changed_trace_by_new_values(plane):
     ours, step = project(), full_span()
     sent = full_trace(step)
     await fill(plane, ours, sent)
@@ -171,10 +171,10 @@ async def test_a_list_finds_what_was_changed_and_no_longer_what_was_before(plane
         assert await names(plane, ours, **gone) == [], gone
 
 
-# --- tags of many ----------------------------------------------------------------------------
+# --- retagging -------------------------------------------------------------------------------
 
 
-async def test_tags_of_many_are_removed_then_added(plane):
+async def test_retag_removes_before_adding(plane):
     ours = project()
     first, second, third = trace(tags=("b", "a", "b")), trace(), trace(tags=("x",))
     await fill(plane, ours, first, second, third)
@@ -193,7 +193,7 @@ async def test_tags_of_many_are_removed_then_added(plane):
     await assert_rolled_up(plane, ours)
 
 
-async def test_tags_beyond_what_one_request_may_send_are_kept(plane):
+async def test_retag_keeps_tags_beyond_request_limit(plane):
     ours, sent = project(), trace(tags=tuple(f"t{n:03}" for n in range(100)))
     await fill(plane, ours, sent)
     more = [f"u{n:03}" for n in range(100)]
@@ -202,12 +202,12 @@ async def test_tags_beyond_what_one_request_may_send_are_kept(plane):
     assert await names(plane, ours, tags=("u099",)) == ["run"]
 
 
-# --- at once ---------------------------------------------------------------------------------
+# --- concurrency -----------------------------------------------------------------------------
 
 CLIENTS = 50
 
 
-async def test_fifty_clients_that_change_one_trace_lose_nothing(plane):
+async def test_concurrent_changes_of_one_trace_lose_no_update(plane):
     ours = project()
     steps = [span(name=f"s{n}") for n in range(CLIENTS)]
     sent = trace(*steps, session_id="s", user_id="u")
@@ -235,7 +235,7 @@ async def test_fifty_clients_that_change_one_trace_lose_nothing(plane):
     await assert_rolled_up(plane, ours)
 
 
-async def test_changes_and_reports_that_meet_lose_nothing(plane):
+async def test_concurrent_changes_and_writes_lose_no_update(plane):
     ours, ids = project(), [trace_id() for _ in range(4)]
     await fill(plane, ours, *(trace(id=one, session_id="s") for one in ids))
 
@@ -261,7 +261,7 @@ async def test_changes_and_reports_that_meet_lose_nothing(plane):
         assert Totals.from_spans(one.spans) == Totals(18, cost=Decimal(6))
 
 
-async def test_changes_of_what_is_being_deleted_leave_no_halves(plane):
+async def test_changes_of_deleted_traces_leave_no_partial_data(plane):
     ours, ids, step = project(), [trace_id() for _ in range(3)], span_id()
 
     async def outcome(call) -> object:

@@ -1,4 +1,4 @@
-"""Belongs to the contract of Traces: values that no store takes, and a store that goes away."""
+"""Part of the contract of Traces: values that PostgreSQL rejects, and lost connections."""
 
 import asyncio
 from dataclasses import replace
@@ -28,13 +28,13 @@ DEEP = b"[" * 50_000 + b"]" * 50_000
     ],
     ids=["a payload", "metadata", "another object"],
 )
-async def test_a_poisonous_trace_fails_alone_and_names_its_field(pool, bad, field):
+async def test_invalid_trace_fails_alone_and_names_its_field(pool, bad, field):
     ours = project()
     good = [trace(span(), input=b"1") for _ in range(40)]
-    poison = trace(span(), span(**bad))
-    async with PostgresTraces.open(pool, prices()) as traces:
+    invalid = trace(span(), span(**bad))
+    async with PostgresTraces.over(pool, prices()) as traces:
         outcomes = await asyncio.gather(
-            *(traces.put(ours, one) for one in [*good[:20], poison, *good[20:]]),
+            *(traces.put(ours, one) for one in [*good[:20], invalid, *good[20:]]),
             return_exceptions=True,
         )
         assert [outcome for outcome in outcomes if outcome is not None] == [outcomes[20]]
@@ -47,7 +47,7 @@ async def test_a_poisonous_trace_fails_alone_and_names_its_field(pool, bad, fiel
         assert len((await traces.get(ours, good[0].id)).spans) == 1
 
 
-async def test_what_is_sent_again_unchanged_is_not_written_again(pool):
+async def test_unchanged_trace_is_not_rewritten(pool):
     ours = project()
     sent = trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"), input=b"[1]")
     async with PostgresTraces.open(pool, prices()) as traces:
@@ -61,7 +61,7 @@ async def test_what_is_sent_again_unchanged_is_not_written_again(pool):
         assert await pool.fetch(written, ours) != before
 
 
-async def test_lost_connections_cost_nobody_an_answer(pool):
+async def test_lost_connections_do_not_fail_writes(pool):
     ours, sent = project(), trace(span())
     async with PostgresTraces.open(pool, prices()) as traces:
         await asyncio.gather(*(traces.put(ours, trace(span())) for _ in range(100)))
@@ -78,7 +78,7 @@ async def test_lost_connections_cost_nobody_an_answer(pool):
 
 
 @pytest.mark.parametrize("field", ["input", "output"])
-async def test_a_change_that_cant_be_stored_names_its_field_and_changes_nothing(pool, field):
+async def test_invalid_change_names_its_field_and_changes_nothing(pool, field):
     ours, step = project(), span(input=b"1", output=b"1")
     sent = trace(step, input=b"1", output=b"1", tags=("a",))
     async with PostgresTraces.open(pool, prices()) as traces:
@@ -100,13 +100,13 @@ async def count(traces, of) -> int:
 
 
 @pytest.mark.slow
-async def test_a_trace_that_somebody_has_locked_fails_alone(pool):
+async def test_locked_trace_fails_alone(pool):
     ours, locked = project(), trace()
     others = [trace() for _ in range(10)]
-    async with PostgresTraces.open(pool, prices()) as traces, pool.acquire() as somebody:
+    async with PostgresTraces.over(pool, prices()) as traces, pool.acquire() as holder:
         await traces.put(ours, locked)
-        async with somebody.transaction():
-            await somebody.execute(
+        async with holder.transaction():
+            await holder.execute(
                 "SELECT FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE",
                 ours, locked.id,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Belongs to the contract of Traces: which traces a list is narrowed to."""
+"""Part of the contract of Traces: filters of lists."""
 
 from itertools import combinations
 
@@ -15,7 +15,7 @@ MANY_KEYS = b"{" + b",".join(b'"k%d":"v"' % n for n in range(300)) + b"}"
 
 
 def one_of_each() -> list[Trace]:
-    """Named by a letter each, in the order of their starts."""
+    """Returns traces named by one letter each, in order of start."""
     steps = [
         [span(model="gpt-4o"), span(model="gpt-4o"), span(status=SpanStatus.ERROR)],
         [span(model=""), span(model="tiny", status=SpanStatus.OK)],
@@ -23,7 +23,7 @@ def one_of_each() -> list[Trace]:
         [],
         [span(model="GPT-4o")],
     ]
-    said: list[dict[str, object]] = [
+    fields: list[dict[str, object]] = [
         {
             "session_id": "s", "user_id": "u", "environment": "prod", "release": "1",
             "status": TraceStatus.RUNNING, "tags": ("x", "x"), "metadata": b'{"n": 1, "s": "1"}',
@@ -41,7 +41,7 @@ def one_of_each() -> list[Trace]:
     ]  # fmt: skip
     return [
         trace(*spans, name=name, started_at=at(n), **more)
-        for n, (name, spans, more) in enumerate(zip("abcde", steps, said, strict=True))
+        for n, (name, spans, more) in enumerate(zip("abcde", steps, fields, strict=True))
     ]
 
 
@@ -98,21 +98,24 @@ CONDITIONS = [
 ]
 
 
-async def filled(plane: DataPlane):
+async def create_filled_project(plane: DataPlane):
     ours = project()
     await fill(plane, ours, *one_of_each())
     return ours
 
 
-async def test_each_filter_admits_what_it_says(plane):
-    ours = await filled(plane)
+async def test_each_filter_selects_its_traces(plane):
+    ours = await create_filled_project(plane)
     assert await names(plane, ours) == list("abcde")
-    found = {str(said): "".join(await names(plane, ours, **said)) for said, _ in CONDITIONS}
-    assert found == {str(said): expected for said, expected in CONDITIONS}
+    found = {
+        str(conditions): "".join(await names(plane, ours, **conditions))
+        for conditions, _ in CONDITIONS
+    }
+    assert found == {str(conditions): expected for conditions, expected in CONDITIONS}
 
 
-async def test_any_two_filters_admit_what_both_do(plane):
-    ours = await filled(plane)
+async def test_any_two_filters_select_the_intersection(plane):
+    ours = await create_filled_project(plane)
     wrong = []
     for (one, first), (other, second) in combinations(CONDITIONS, 2):
         if not one.keys() & other.keys():
@@ -122,8 +125,8 @@ async def test_any_two_filters_admit_what_both_do(plane):
     assert wrong == []
 
 
-async def test_all_filters_together_admit_what_meets_each(plane):
-    ours = await filled(plane)
+async def test_all_filters_together_select_the_intersection(plane):
+    ours = await create_filled_project(plane)
     whole = {
         "session_id": "s", "user_id": "u", "environment": "prod", "release": "1", "name": "A",
         "status": TraceStatus.RUNNING, "tags": ("z", "x"), "started_after": at(0),
@@ -138,18 +141,18 @@ async def test_all_filters_together_admit_what_meets_each(plane):
         assert await names(plane, ours, **whole | {field: other.get(field, "other")}) == []
 
 
-async def test_every_sort_of_every_filter_walks_over_the_same(plane):
-    ours = await filled(plane)
-    for said, expected in CONDITIONS:
+async def test_every_sort_of_every_filter_pages_over_the_same(plane):
+    ours = await create_filled_project(plane)
+    for conditions, expected in CONDITIONS:
         for sort in TraceSort:
             by_position, by_offset = await walked(
-                lambda window, said=said, sort=sort: traces_page(
-                    plane, ours, sort=sort, order=SortOrder.DESC, window=window, **said
+                lambda window, conditions=conditions, sort=sort: traces_page(
+                    plane, ours, sort=sort, order=SortOrder.DESC, window=window, **conditions
                 ),
                 3,
             )
             assert [one.id for one in by_position] == [one.id for one in by_offset]
-            assert sorted(one.name for one in by_position) == list(expected), (said, sort)
+            assert sorted(one.name for one in by_position) == list(expected), (conditions, sort)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +176,14 @@ async def test_every_sort_of_every_filter_walks_over_the_same(plane):
         ("nothing", set()),
     ],
 )
-async def test_a_name_is_found_by_any_part_of_it_whatever_its_case(plane, needle, found):
+async def test_name_matches_any_part_ignoring_case(plane, needle, found):
     ours = project()
     known = ("100% sure", "100x sure", "a_b", "Größe", "back\\slash", "🐼s and 'quotes'")
     await fill(plane, ours, *(trace(name=name) for name in known))
     assert set(await names(plane, ours, name=needle)) == found
 
 
-HARD = rb"""{
+UNUSUAL_METADATA = rb"""{
   "big": 12345678901234567890, "power": 1E+2, "minus": -0.0, "no": false, "word": "null",
   "quoted": "a\"\u00e9\n", "twice": "first", "twice": "last", "gone": 1, "gone": [], "": "",
   "%": "_", "long": "LONG"
@@ -200,15 +203,17 @@ HARD = rb"""{
         *(("long", "x" * 5_000, True), ("long", "x" * 4_999, False)),
     ],
 )
-async def test_metadata_is_found_as_it_was_sent(plane, key, value, is_there):
+async def test_metadata_matches_values_as_sent(plane, key, value, is_there):
     ours = project()
-    await fill(plane, ours, trace(metadata=HARD), trace(metadata=b'{"x": "long"}'), trace())
-    expected = TraceFilter(metadata=((key, (value,)),)).matches(trace(metadata=HARD))
+    await fill(
+        plane, ours, trace(metadata=UNUSUAL_METADATA), trace(metadata=b'{"x": "long"}'), trace()
+    )
+    expected = TraceFilter(metadata=((key, (value,)),)).matches(trace(metadata=UNUSUAL_METADATA))
     assert expected is is_there
     assert len(await names(plane, ours, metadata=((key, (value,)),))) == is_there
 
 
-async def test_a_filter_finds_what_was_merged_and_no_longer_what_was_before(plane):
+async def test_filters_match_merged_trace_by_new_values(plane):
     ours = project()
     step = span(model="old", status=SpanStatus.ERROR)
     sent = trace(step, session_id="s", tags=("t",), metadata=b'{"k": "v", "kept": 1}')

@@ -1,4 +1,4 @@
-"""Belongs to the contract of Traces: the order of lists, their pages, and their totals."""
+"""Part of the contract of Traces: sort orders, pages and totals of lists."""
 
 from dataclasses import replace
 from itertools import product
@@ -18,7 +18,7 @@ STATUSES = [*TraceStatus, None]
 
 
 def varied() -> list[Trace]:
-    """Traces of which many agree in what lists are sorted by, and some lack it."""
+    """Returns traces of which many are equal in the sort value, and some lack it."""
     return [
         trace(
             name=NAMES[n % len(NAMES)],
@@ -54,7 +54,7 @@ def in_order(sent: list[Trace], sort: TraceSort, order: SortOrder) -> list[objec
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
-async def test_each_sort_breaks_ties_by_id_and_has_what_lacks_a_value_last(plane, sort, order):
+async def test_sort_breaks_ties_by_id_and_puts_missing_values_last(plane, sort, order):
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
     expected = in_order(sent, sort, order)
@@ -66,7 +66,7 @@ async def test_each_sort_breaks_ties_by_id_and_has_what_lacks_a_value_last(plane
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
-async def test_a_narrowed_list_is_walked_like_any(plane, sort, order):
+async def test_filtered_list_is_paged_in_order(plane, sort, order):
     ours, sent = project(), varied()
     tagged = [replace(one, tags=("t",)) if n % 2 else one for n, one in enumerate(sent)]
     await fill(plane, ours, *tagged)
@@ -83,7 +83,7 @@ async def test_a_narrowed_list_is_walked_like_any(plane, sort, order):
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
-async def test_a_walk_goes_on_where_the_last_item_was_taken_away(plane, sort, order):
+async def test_cursor_continues_after_its_item_was_deleted(plane, sort, order):
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
     expected = in_order(sent, sort, order)
@@ -97,7 +97,7 @@ async def test_a_walk_goes_on_where_the_last_item_was_taken_away(plane, sort, or
     assert (rest.total, rest.end) == (16, None)
 
 
-async def test_a_page_is_a_part_and_the_total_is_the_whole(plane):
+async def test_page_holds_part_and_total_counts_all(plane):
     ours = project()
     sent = [trace(started_at=at(n // 3)) for n in range(9)]
     await fill(plane, ours, *sent)
@@ -111,7 +111,7 @@ async def test_a_page_is_a_part_and_the_total_is_the_whole(plane):
 
 @pytest.mark.parametrize("offset", [9, 10, 2**63 - 1])
 @pytest.mark.parametrize("conditions", [{}, {"tags": ("t",)}, {"name": "ru"}])
-async def test_past_the_end_there_is_nothing_and_the_total_is_true(plane, offset, conditions):
+async def test_offset_past_end_returns_nothing_but_total(plane, offset, conditions):
     ours = project()
     await fill(plane, ours, *(trace(tags=("t",)) for _ in range(9)))
     beyond = await traces_page(plane, ours, window=PageRequest(offset=offset), **conditions)
@@ -119,12 +119,12 @@ async def test_past_the_end_there_is_nothing_and_the_total_is_true(plane, offset
 
 
 @pytest.mark.parametrize("conditions", [{}, {"session_id": "s"}, {"tags": ("t",), "model": "m"}])
-async def test_a_project_without_traces_has_an_empty_page(plane, conditions):
+async def test_project_without_traces_has_empty_page(plane, conditions):
     page = await traces_page(plane, project(), **conditions)
     assert (list(page.items), page.total, page.end) == ([], 0, None)
 
 
-async def test_nothing_of_another_project_is_listed_or_counted(plane):
+async def test_another_project_is_not_listed_or_counted(plane):
     ours, theirs, same = project(), project(), trace_id()
     labels = {"session_id": "s", "user_id": "u", "tags": ("t",), "metadata": b'{"k":"v"}'}
     step = span(model="m")
@@ -141,7 +141,7 @@ async def test_nothing_of_another_project_is_listed_or_counted(plane):
     assert [one.name for one in page.items] == ["ours"]
 
 
-async def test_totals_are_those_of_the_moment(plane):
+async def test_total_follows_changes(plane):
     ours = project()
     sent = [trace(tags=("t",), status=TraceStatus.RUNNING) for _ in range(5)]
     await fill(plane, ours, *sent)

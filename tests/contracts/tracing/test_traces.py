@@ -28,7 +28,7 @@ from tests.support.hypothesis_scale import scaled
 # --- writing and reading -------------------------------------------------------------------------
 
 
-async def test_what_was_put_reads_back_settled(traces):
+async def test_trace_is_read_back_with_costs(traces):
     ours = project()
     llm = span(
         kind=SpanKind.LLM, status=SpanStatus.ERROR, parent_id=span_id(), ended_at=at(2),
@@ -48,7 +48,7 @@ async def test_what_was_put_reads_back_settled(traces):
     assert found.tags == ("b", "a", "b")
 
 
-async def test_what_was_left_out_gets_its_default(traces):
+async def test_missing_fields_get_defaults(traces):
     ours, sent = project(), trace(span())
     await traces.put(ours, sent)
     found = await traces.get(ours, sent.id)
@@ -58,12 +58,12 @@ async def test_what_was_left_out_gets_its_default(traces):
     assert (found.input, found.output, found.metadata) == (None, None, b"{}")
 
 
-async def test_an_unknown_trace_is_not_found(traces):
+async def test_unknown_trace_is_not_found(traces):
     with pytest.raises(NotFound):
         await traces.get(project(), trace_id())
 
 
-async def test_another_project_sees_nothing_and_keeps_its_own(traces):
+async def test_projects_do_not_share_traces(traces):
     ours, theirs, same = project(), project(), trace_id()
     step = span(name="ours")
     await traces.put(ours, trace(step, id=same, name="ours"))
@@ -79,7 +79,7 @@ async def test_another_project_sees_nothing_and_keeps_its_own(traces):
     assert (await traces.get(ours, same)).name == "ours"
 
 
-async def test_the_same_span_id_in_two_traces_is_two_spans(traces):
+async def test_same_span_id_in_two_traces_is_two_spans(traces):
     ours, step = project(), span()
     one, other = trace(step), trace(replace(step, name="other"))
     await traces.put(ours, one)
@@ -91,7 +91,7 @@ async def test_the_same_span_id_in_two_traces_is_two_spans(traces):
 # --- merging -------------------------------------------------------------------------------------
 
 
-async def test_a_trace_sent_again_is_merged(traces):
+async def test_trace_sent_again_is_merged(traces):
     ours, step = project(), span(kind=SpanKind.LLM, input=b"1", metadata=b'{"a":1,"b":1}')
     first = trace(
         step, tags=("b", "a"), status=TraceStatus.RUNNING, input=b'"in"', metadata=b'{"k":{"x":1}}'
@@ -114,7 +114,7 @@ async def test_a_trace_sent_again_is_merged(traces):
     assert len(found.spans) == 2
 
 
-async def test_sums_are_right_after_repeats_late_spans_and_corrections(traces):
+async def test_totals_are_correct_after_repeats_and_late_spans(traces):
     ours = project()
     step = span(model="gpt-4o", token_usage=b'{"prompt_tokens":1000,"completion_tokens":100}')
     sent = trace(step)
@@ -133,7 +133,7 @@ async def test_sums_are_right_after_repeats_late_spans_and_corrections(traces):
     assert summary.totals == Totals.from_spans((await traces.get(ours, sent.id)).spans)
 
 
-async def test_a_price_is_found_once_the_missing_half_arrives(traces):
+async def test_price_is_found_once_model_and_usage_are_known(traces):
     ours, step = project(), span(model="gpt-4o")
     sent = trace(step)
     await traces.put(ours, sent)
@@ -144,7 +144,7 @@ async def test_a_price_is_found_once_the_missing_half_arrives(traces):
     assert (found.charge.source, found.charge.amount) == (CostSource.TABLE, Decimal("0.01"))
 
 
-async def test_token_sums_beyond_64_bits_are_kept(traces):
+async def test_token_sums_beyond_64_bits_are_exact(traces):
     ours = project()
     usage = b'{"prompt_tokens":9007199254740991}'
     sent = trace(*(span(token_usage=usage) for _ in range(1100)))
@@ -159,10 +159,10 @@ async def page(traces: Traces, of: ProjectId) -> Page[TraceSummary]:
     )
 
 
-# --- at once -------------------------------------------------------------------------------------
+# --- concurrency ---------------------------------------------------------------------------------
 
 
-async def test_spans_of_one_trace_from_many_requests_at_once_are_all_kept(traces):
+async def test_concurrent_parts_of_one_trace_are_all_kept(traces):
     ours, sent = project(), trace()
     parts = [replace(sent, spans=(span(),), tags=(f"t{n:02}",)) for n in range(40)]
     await asyncio.gather(*(traces.put(ours, part) for part in parts))
@@ -174,7 +174,7 @@ async def test_spans_of_one_trace_from_many_requests_at_once_are_all_kept(traces
     assert summary.totals.spans == 50
 
 
-async def test_writers_that_cross_each_other_neither_lose_nor_lock(traces):
+async def test_writers_in_opposite_order_do_not_deadlock(traces):
     ours, ids = project(), [trace_id() for _ in range(12)]
     orders = [ids, ids[::-1], ids[6:] + ids[:6]]
 
@@ -187,7 +187,7 @@ async def test_writers_that_cross_each_other_neither_lose_nor_lock(traces):
         assert len((await traces.get(ours, one)).spans) == 18
 
 
-async def test_deleting_while_others_write_leaves_no_halves(traces):
+async def test_concurrent_delete_leaves_no_partial_trace(traces):
     ours, ids = project(), [trace_id() for _ in range(4)]
 
     async def write(one):
@@ -208,7 +208,7 @@ async def test_deleting_while_others_write_leaves_no_halves(traces):
 # --- deleting ------------------------------------------------------------------------------------
 
 
-async def test_what_was_deleted_is_gone_with_its_spans(traces):
+async def test_deleted_trace_is_gone_with_its_spans(traces):
     ours, step = project(), span(input=b"1")
     sent, other = trace(step, input=b"1", tags=("a",)), trace()
     await traces.put(ours, sent)
@@ -223,7 +223,7 @@ async def test_what_was_deleted_is_gone_with_its_spans(traces):
     assert (await traces.get(ours, other.id)).id == other.id
 
 
-async def test_added_spans_leave_the_trace_as_it_is(traces):
+async def test_add_spans_keeps_the_trace_unchanged(traces):
     ours, sent = project(), trace(tags=("b", "a"), input=b"1")
     await traces.put(ours, sent)
     step = span()
@@ -233,19 +233,19 @@ async def test_added_spans_leave_the_trace_as_it_is(traces):
     assert [one.name for one in found.spans] == ["twice"]
 
 
-async def test_spans_need_a_trace(traces):
+async def test_add_spans_requires_trace(traces):
     ours = project()
     with pytest.raises(NotFound):
         await traces.add_spans(ours, trace_id(), [span()])
 
 
-# --- hard values ---------------------------------------------------------------------------------
+# --- unusual values ------------------------------------------------------------------------------
 
 
-async def test_json_comes_back_as_it_was_written(traces):
+async def test_json_is_returned_byte_for_byte(traces):
     ours = project()
     text = b'{"n": 1e131071, "m":[1.0, 1e2,12345678901234567890], "s":"\\u0000\\/"}'
-    plain = text.replace(b"\\u0000", b"\\u00e9")  # what is looked into holds no NUL
+    plain = text.replace(b"\\u0000", b"\\u00e9")  # searchable metadata contains no NUL
     fields = {"input": text, "output": text, "metadata": plain}
     sent = trace(span(**fields, token_usage=text, model_parameters=text), **fields)
     await traces.put(ours, sent)
@@ -258,7 +258,7 @@ async def test_json_comes_back_as_it_was_written(traces):
 
 
 @pytest.mark.parametrize("instant", [datetime.min, datetime.max])
-async def test_the_first_and_the_last_year_are_kept(traces, instant):
+async def test_first_and_last_year_are_stored(traces, instant):
     ours, when = project(), instant.replace(tzinfo=UTC)
     sent = trace(span(started_at=when, ended_at=NOON), started_at=when, ended_at=NOON)
     await traces.put(ours, sent)
@@ -269,7 +269,7 @@ async def test_the_first_and_the_last_year_are_kept(traces, instant):
     )
 
 
-# --- any history ---------------------------------------------------------------------------------
+# --- random histories ----------------------------------------------------------------------------
 
 
 @settings(
@@ -278,13 +278,13 @@ async def test_the_first_and_the_last_year_are_kept(traces, instant):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(history=st.lists(strategies.traces(), min_size=1, max_size=8), data=st.data())
-async def test_any_history_reads_the_same_as_the_model(traces, history, data):
-    """The memory adapter is the model: written in one order, or in batches, reads agree."""
+async def test_random_histories_agree_with_memory(traces, history, data):
+    """The memory adapter is the reference: sequential and batched writes must read the same."""
     ours = project()
     model = MemoryTraces(MemoryStore(), prices())
     for sent in history:
         await model.put(ours, sent)
-    # Callers at once are taken in their order, so a batch merges as the sequence does.
+    # Concurrent callers are merged in call order, so a batch merges as the sequence does.
     cut = data.draw(st.integers(0, len(history)))
     for some in (history[:cut], history[cut:]):
         await asyncio.gather(*(traces.put(ours, sent) for sent in some))

@@ -1,6 +1,6 @@
-"""Any history of writes, told to the memory model and to Postgres: every read agrees.
+"""Random histories of trace writes read the same from memory and from PostgreSQL.
 
-Belongs to the contracts of Traces, Sessions and TraceAnalytics.
+Part of the contracts of Traces, Sessions and TraceAnalytics.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ type Read = Callable[[DataPlane, PageRequest], Awaitable[Page[Any]]]
 
 
 class Histories(ErasingHistories):
-    """Two projects that use the same few ids, so that whatever could meet does."""
+    """Two projects that use the same few ids, so that writes often meet."""
 
     runner: ClassVar[asyncio.Runner]
     postgres: ClassVar[DataPlane]
@@ -44,16 +44,16 @@ class Histories(ErasingHistories):
         other=st.lists(trace_strategies.traces(), max_size=2),
     )
     def begin(self, first: Sequence[Trace], other: Sequence[Trace]) -> None:
-        """With some traces: a history of what isn't there would tell little."""
+        """Stores some traces first, since an empty history would test little."""
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.model = over_memory()
-        self.erasing = Erasing(self.both)
+        self.erasing = Erasing(self.run_on_both)
         self.sent: list[tuple[ProjectId, Trace]] = []
         self.pages: list[tuple[Read, PageRequest]] = []
         self.put_at_once([*((0, one) for one in first), *((1, one) for one in other)])
 
-    def both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
-        """What both answer, failures included."""
+    def run_on_both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
+        """Runs an action on both stores; the results, failures included, must agree."""
         found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
         assert found == expected
         return found
@@ -73,22 +73,22 @@ class Histories(ErasingHistories):
     def put(self, of: int, trace: Trace) -> None:
         project = self.projects[of]
         self.sent.append((project, trace))
-        self.both(lambda plane: plane.traces.put(project, trace))
+        self.run_on_both(lambda plane: plane.traces.put(project, trace))
 
     @rule(some=st.lists(st.tuples(which, trace_strategies.traces()), min_size=2, max_size=5))
     def put_at_once(self, some: Sequence[tuple[int, Trace]]) -> None:
-        """Callers in one batch are merged in the order in which they came."""
+        """Callers in one batch are merged in call order."""
 
         async def act(plane: DataPlane) -> None:
             await asyncio.gather(*(plane.traces.put(self.projects[of], one) for of, one in some))
 
-        self.both(act)
+        self.run_on_both(act)
 
     @rule(data=st.data())
     def put_again(self, data: st.DataObject) -> None:
         if self.sent:
             project, trace = data.draw(st.sampled_from(self.sent))
-            self.both(lambda plane: plane.traces.put(project, trace))
+            self.run_on_both(lambda plane: plane.traces.put(project, trace))
 
     @rule(
         of=which,
@@ -96,11 +96,11 @@ class Histories(ErasingHistories):
         spans=st.lists(trace_strategies.spans() | strategies.spans(), min_size=1, max_size=3),
     )
     def add_spans(self, of: int, trace: TraceId, spans: Sequence[Span]) -> None:
-        self.both(lambda plane: plane.traces.add_spans(self.projects[of], trace, spans))
+        self.run_on_both(lambda plane: plane.traces.add_spans(self.projects[of], trace, spans))
 
     @rule(of=which, trace=strategies.trace_ids, change=trace_strategies.trace_changes)
     def change(self, of: int, trace: TraceId, change: TraceChange) -> None:
-        self.both(lambda plane: plane.traces.change(self.projects[of], trace, change))
+        self.run_on_both(lambda plane: plane.traces.change(self.projects[of], trace, change))
 
     @rule(
         of=which,
@@ -109,22 +109,24 @@ class Histories(ErasingHistories):
         change=trace_strategies.span_changes,
     )
     def change_span(self, of: int, trace: TraceId, span: SpanId, change: SpanChange) -> None:
-        self.both(lambda plane: plane.traces.change_span(self.projects[of], trace, span, change))
+        self.run_on_both(
+            lambda plane: plane.traces.change_span(self.projects[of], trace, span, change)
+        )
 
     @rule(of=which, some=ids, add=trace_strategies.tags, remove=trace_strategies.tags)
     def retag(
         self, of: int, some: Sequence[TraceId], add: Sequence[str], remove: Sequence[str]
     ) -> None:
-        self.both(lambda plane: plane.traces.retag(self.projects[of], some, add, remove))
+        self.run_on_both(lambda plane: plane.traces.retag(self.projects[of], some, add, remove))
 
     @rule(of=which, gone=ids | trace_strategies.sessions)
     def delete(self, of: int, gone: Sequence[TraceId] | str) -> None:
-        """Traces, or a session."""
+        """Deletes traces, or a session."""
         project = self.projects[of]
         if isinstance(gone, str):
-            self.both(lambda plane: plane.sessions.delete(project, gone))
+            self.run_on_both(lambda plane: plane.sessions.delete(project, gone))
         else:
-            self.both(lambda plane: plane.traces.delete(project, gone))
+            self.run_on_both(lambda plane: plane.traces.delete(project, gone))
 
     # --- reads ---
 
@@ -169,24 +171,24 @@ class Histories(ErasingHistories):
         self._page(lambda plane, at: plane.analytics.users(project, at), window)
 
     @rule(data=st.data())
-    def go_on(self, data: st.DataObject) -> None:
-        """The next page of one that was read before, whatever was written since."""
+    def read_next_page(self, data: st.DataObject) -> None:
+        """Reads the page after one that was read before, whatever was written since."""
         if self.pages:
             read, window = data.draw(st.sampled_from(self.pages))
             self._page(read, window)
 
     def _page(self, read: Read, window: PageRequest) -> None:
-        page = self.both(lambda plane: read(plane, window))
+        page = self.run_on_both(lambda plane: read(plane, window))
         if page.end is not None:
             self.pages.append((read, replace(window, offset=0, after=page.end)))
 
     @rule(of=which, session=trace_strategies.sessions, window=trace_strategies.windows)
     def read_session(self, of: int, session: str, window: PageRequest) -> None:
-        self.both(lambda plane: plane.sessions.get(self.projects[of], session, window))
+        self.run_on_both(lambda plane: plane.sessions.get(self.projects[of], session, window))
 
     @rule(of=which, period=trace_strategies.periods, by=trace_strategies.granularities)
     def figures(self, of: int, period: Period, by: Granularity) -> None:
-        self.both(lambda plane: _figures(plane, self.projects[of], period, by))
+        self.run_on_both(lambda plane: _figures(plane, self.projects[of], period, by))
 
     @invariant()
     def every_read_agrees(self) -> None:
@@ -207,7 +209,7 @@ class Histories(ErasingHistories):
             return found
 
         if hasattr(self, "model"):
-            self.both(read)
+            self.run_on_both(read)
 
 
 async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granularity) -> Any:
@@ -219,5 +221,5 @@ async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granular
     ]
 
 
-def test_any_history_of_writes_reads_the_same(pool, postgres_url):
+def test_random_histories_of_traces_agree(pool, postgres_url):
     assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=70, steps=15)

@@ -37,7 +37,7 @@ class Files(Scored):
 
     @property
     def use_cases(self) -> Any:
-        return UseCases.over(replace(self.site.ports, **self.site.swapped)).exporting
+        return UseCases.over(replace(self.site.ports, **self.site.swapped)).exports
 
     async def works(self) -> None:
         while await self.use_cases.write_export():
@@ -104,7 +104,7 @@ async def test_parquet_without_its_library_is_refused_with_what_to_install():
     store = MemoryStore()
     missing = {FileFormat.PARQUET: INSTALL_PARQUET}
     exporting = replace(memory_exporting(store), missing_formats=missing)
-    here = await Files.new(Site(store=store, swapped={"exporting": exporting}))
+    here = await Files.new(Site(store=store, swapped={"exports": exporting}))
     refused = await here("POST", EXPORTS, {"format": "parquet"})
     assert refused.status_code == 422
     assert mistakes(refused) == {"format": INSTALL_PARQUET}
@@ -192,10 +192,10 @@ async def test_nothing_to_export_is_a_file_too(files):
 
 
 async def test_what_is_too_large_fails_and_says_what_to_do(files):
-    exporting = files.site.ports.exporting
+    exporting = files.site.ports.exports
     ports = replace(files.site.ports, **files.site.swapped)
-    exporting = replace(ports.exporting, size_max=100)
-    use_cases = UseCases.over(replace(ports, exporting=exporting)).exporting
+    exporting = replace(ports.exports, size_max=100)
+    use_cases = UseCases.over(replace(ports, exports=exporting)).exports
     ordered = await files.orders()
     assert await use_cases.write_export() == 1
     failed = await files.got(f"{EXPORTS}/{ordered['id']}")
@@ -233,9 +233,9 @@ async def test_a_download_ends_where_the_export_is_deleted(files):
 
 async def test_it_expires(files):
     done = await files.written()
-    kept = utc_now() + files.use_cases.request_export.kept_for
+    kept = utc_now() + files.use_cases.request_export.retention
     assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
-    exports = replace(files.site.ports, **files.site.swapped).exporting.exports
+    exports = replace(files.site.ports, **files.site.swapped).exports.exports
     while await exports.delete_expired(kept + timedelta(days=1)):
         pass
     assert await files.got(EXPORTS) == []

@@ -420,8 +420,8 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     [project] = site.store.projects
     trace = await site.ports.traces.get(ProjectId(project), TraceId(uuid.UUID(sent["trace_id"])))
     archive = Paused(TraceWithScores(trace))
-    exporting = replace(site.ports.exporting, archive=archive)
-    use_cases = UseCases.over(replace(site.ports, exporting=exporting))
+    exporting = replace(site.ports.exports, archive=archive)
+    use_cases = UseCases.over(replace(site.ports, exports=exporting))
     return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive
 
 
@@ -447,8 +447,8 @@ async def test_what_fails_before_the_first_line_is_answered_as_any_failure(site,
             raise Unavailable("The database is away")
             yield
 
-    exporting = replace(site.ports.exporting, archive=Away())
-    use_cases = UseCases.over(replace(site.ports, exporting=exporting))
+    exporting = replace(site.ports.exports, archive=Away())
+    use_cases = UseCases.over(replace(site.ports, exports=exporting))
     app = create_app(use_cases, CONFIG, RateLimits(site.limiter, {}))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:

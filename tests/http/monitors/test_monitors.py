@@ -350,7 +350,7 @@ class TestRunning:
     async def test_a_slot_makes_a_run(self, shop: Running) -> None:
         made = await monitors(shop, only_if_changed=False)
         shop.site.now = NOON + timedelta(hours=6)
-        assert await shop.do.fire_due_monitors() >= 1
+        assert await shop.do.run_due_monitors() >= 1
         page = await shop.got(f"{MONITORS}/{made['id']}/runs")
         [run] = page["items"]
         assert (page["total"], page["limit"], page["next_cursor"]) == (1, 50, None)

@@ -155,8 +155,8 @@ class Traced(World):
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
         await put_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
-        await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
-        await put_export(SITE.ports.exporting, project, EXPORT_ID)
+        await put_erasure(SITE.ports.privacy, project, ERASURE_ID, organization=organization)
+        await put_export(SITE.ports.exports, project, EXPORT_ID)
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
     def completes(self, case: Any, mode: GenerationMode) -> None:

@@ -66,11 +66,11 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
-        exporting=plane.exporting,
-        keeping=plane.keeping,
+        exports=plane.exports,
+        privacy=plane.privacy,
         pricing=plane.pricing,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
-        uses=MemoryKeyUsage(MemoryStore()),
+        key_usage=MemoryKeyUsage(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
@@ -79,10 +79,10 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         removed_projects=PostgresRemovedProjects(pool),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
-        replies=PostgresIdempotencyStore(pool),
+        idempotency=PostgresIdempotencyStore(pool),
         workers=PostgresWorkers(pool),
         workloads=PostgresWorkloads(pool),
-        parts={},
+        health_checks={},
     )
 
 
@@ -108,9 +108,9 @@ async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
 
     async def key() -> str:
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
-        user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
-        membership = await use.resolve_membership(Person(user), None)
-        return (await use.issue_key(membership.organization_id, name="test"))[1]
+        user = await ports.users.record_sign_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
+        membership = await use.identity.resolve_membership(Person(user), None)
+        return (await use.identity.issue_key(membership.organization_id, name="test"))[1]
 
     mine, other = await key(), await key()
     async with httpx.AsyncClient(
@@ -292,9 +292,9 @@ async def test_what_is_too_deep_for_anybody_is_named_and_not_stored(pool):
         ports = over_postgres(pool, plane)
         use = UseCases.over(ports)
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
-        user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
-        membership = await use.resolve_membership(Person(user), None)
-        _, secret = await use.issue_key(membership.organization_id, name="k")
+        user = await ports.users.record_sign_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
+        membership = await use.identity.resolve_membership(Person(user), None)
+        _, secret = await use.identity.issue_key(membership.organization_id, name="k")
         app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
         head = {"x-api-key": secret, "x-project-name": "deep"}
         async with httpx.AsyncClient(

@@ -39,7 +39,7 @@ async def hidden(world: TwoTenants) -> Words:
         before = await world.asked("GET", quoted(path, words), world.their_key)
         assert MARK in before.text
     await put_erasure(
-        ports.keeping, project, str(uuid.uuid4()),
+        ports.privacy, project, str(uuid.uuid4()),
         organization=words["org_id"], user=words["reader"],
     )  # fmt: skip
     return words

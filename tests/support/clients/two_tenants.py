@@ -180,8 +180,8 @@ class TwoTenants:
         )
         await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         words["erasure_id"] = str(uuid.uuid4())
-        await put_erasure(ports.keeping, project, words["erasure_id"], organization=words["org_id"])
-        await put_export(ports.exporting, project, words["export_id"], text=name)
+        await put_erasure(ports.privacy, project, words["erasure_id"], organization=words["org_id"])
+        await put_export(ports.exports, project, words["export_id"], text=name)
         price, repricing = words["price_id"], words["repricing_id"]
         await put_prices(ports.pricing, project, price, repricing, text=name)
         return words

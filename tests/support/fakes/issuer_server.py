@@ -1,4 +1,4 @@
-"""An issuer's web server on loopback, which answers as it is told to."""
+"""An issuer's web server on loopback with scripted answers."""
 
 import asyncio
 import json
@@ -12,18 +12,18 @@ DISCOVERY = "/.well-known/openid-configuration"
 
 @dataclass
 class Page:
-    """One answer. A page that is held back comes when its `release` is set."""
+    """One answer, sent once its `release` is set, if it has one."""
 
     body: bytes = b"{}"
     status: int = 200
     headers: tuple[str, ...] = ()
     release: asyncio.Event | None = None
-    drips: bool = False  # a byte every moment, without an end
+    drips: bool = False  # sends a byte at a time, endlessly
 
 
 @dataclass
 class Publisher:
-    """Pages by path; others are 404. `asked` are the paths of the requests, in order."""
+    """Pages by path; others are 404. `asked` has the paths of the requests, in order."""
 
     url: str = ""
     pages: dict[str, Page] = field(default_factory=dict)
@@ -31,12 +31,12 @@ class Publisher:
     heads: list[str] = field(default_factory=list)
     open: set[asyncio.StreamWriter] = field(default_factory=set)
 
-    def says(self, path: str, document: object, **said: object) -> None:
+    def says(self, path: str, document: object, **overrides: object) -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        self.pages[path] = Page(body, **said)
+        self.pages[path] = Page(body, **overrides)
 
-    def describes_itself(self, **said: object) -> None:
-        self.says(DISCOVERY, {"issuer": self.url, "jwks_uri": self.url + JWKS} | said)
+    def describes_itself(self, **overrides: object) -> None:
+        self.says(DISCOVERY, {"issuer": self.url, "jwks_uri": self.url + JWKS} | overrides)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open.add(writer)
@@ -57,7 +57,7 @@ class Publisher:
             writer.write(page.body)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # who asked has gone
+            pass  # the client has closed the connection
         finally:
             self.open.discard(writer)
             writer.close()

@@ -1,9 +1,8 @@
-"""A provider of models on loopback, which speaks three formats and answers as it is told to.
+"""A model provider on loopback, in three formats, with scripted answers.
 
-`script` has what comes next, the last of it again and again: a `Says` is an answer of the model, a
-`Fails` one of HTTP without it, HANGS and HANGS_UP are none at all. Without a script it judges:
-every question gets GRADE, or a yes for each call, with the first step that it was shown as its
-ground.
+`script` has the next replies; the last one repeats. A `Says` is an answer of the model, a `Fails`
+an HTTP error; HANGS and HANGS_UP send no answer. Without a script it judges: each question gets
+GRADE, or a yes for each call, and cites the first step as evidence.
 """
 
 import asyncio
@@ -34,7 +33,7 @@ class Says:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fails:
-    """An answer that is none of a model: a status, and a body of whatever kind."""
+    """An HTTP answer that is not the model's: a status, and a body of any kind."""
 
     status: int
     body: object = None
@@ -46,7 +45,7 @@ type Told = Says | Fails | str
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """A request, told in the words of no provider. `key` is where that provider puts one."""
+    """A request in terms of no provider; `key` is read from where the provider expects it."""
 
     path: str
     head: Mapping[str, str]
@@ -64,15 +63,15 @@ class Got:
 
 
 def verdict_on(got: Got) -> str:
-    """A valid one, whatever was asked."""
+    """Returns a valid verdict for any question."""
     cited = STEP.findall(got.user)[:1]
     listed = LISTED.search(got.user)
     if listed is None:
-        told = {"evidence": cited, "reason": "Well done", "cannot_judge": False, "label": GRADE}
+        verdict = {"evidence": cited, "reason": "Well done", "cannot_judge": False, "label": GRADE}
     else:
         calls = [{"call": c, "reason": "it fits", "ok": True} for c in listed[1].split(", ")]
-        told = {"evidence": cited, "verdicts": calls, "cannot_judge": False}
-    return json.dumps(told)
+        verdict = {"evidence": cited, "verdicts": calls, "cannot_judge": False}
+    return json.dumps(verdict)
 
 
 # --- formats ---------------------------------------------------------------------------------
@@ -80,7 +79,7 @@ def verdict_on(got: Got) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How requests are read and answers are written, and how it says that one is too long."""
+    """How one provider's requests are read and answers written, and its error for long prompts."""
 
     provider: str
     model: str
@@ -108,8 +107,8 @@ def _openai_read(path: str, head: Mapping[str, str], body: Mapping[str, Any]) ->
     )
 
 
-def _openai_write(model: str, said: Says) -> object:
-    ended = {"filter": "content_filter"}.get(said.ended, said.ended)
+def _openai_write(model: str, reply: Says) -> object:
+    ended = {"filter": "content_filter"}.get(reply.ended, reply.ended)
     return {
         "id": "c1",
         "object": "chat.completion",
@@ -119,7 +118,7 @@ def _openai_write(model: str, said: Says) -> object:
             {
                 "index": 0,
                 "finish_reason": ended,
-                "message": {"role": "assistant", "content": said.text},
+                "message": {"role": "assistant", "content": reply.text},
             }
         ],
         "usage": {
@@ -153,15 +152,15 @@ def _texts(content: object) -> str:
     return "".join(part.get("text", "") for part in content)
 
 
-def _anthropic_write(model: str, said: Says) -> object:
+def _anthropic_write(model: str, reply: Says) -> object:
     ended = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}
     return {
         "id": "m1",
         "type": "message",
         "role": "assistant",
         "model": model,
-        "content": [{"type": "text", "text": said.text}],
-        "stop_reason": ended[said.ended],
+        "content": [{"type": "text", "text": reply.text}],
+        "stop_reason": ended[reply.ended],
         "stop_sequence": None,
         "usage": {
             "input_tokens": PRICED["input"] - PRICED["cached"],
@@ -187,14 +186,14 @@ def _google_read(path: str, head: Mapping[str, str], body: Mapping[str, Any]) ->
     )
 
 
-def _google_write(model: str, said: Says) -> object:
+def _google_write(model: str, reply: Says) -> object:
     ended = {"stop": "STOP", "length": "MAX_TOKENS", "filter": "SAFETY"}
     return {
         "candidates": [
             {
                 "index": 0,
-                "content": {"role": "model", "parts": [{"text": said.text}]},
-                "finishReason": ended[said.ended],
+                "content": {"role": "model", "parts": [{"text": reply.text}]},
+                "finishReason": ended[reply.ended],
             }
         ],
         "usageMetadata": {
@@ -271,9 +270,9 @@ QUOTA: Final = Fails(
 
 @dataclass(slots=True)
 class Provider:
-    """What was asked of it, and how many at once. An answer takes `answer_s`.
+    """Requests received, and how many were concurrent. An answer takes `answer_s`.
 
-    `left` is set whenever nobody is connected any more.
+    `left` is set whenever the last client has disconnected.
     """
 
     format: Format
@@ -297,7 +296,9 @@ class Provider:
         self.script = script
         self.got.clear()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.connections += 1
         self.left.clear()
         try:
@@ -315,18 +316,18 @@ class Provider:
                 head = {name.lower(): value for name, value in pairs}
                 body = json.loads(await reader.readexactly(int(head["content-length"])))
                 got = self.format.read(lines[0].split()[1], head, body)
-                if not await self._answered(got, writer):
+                if not await self._answer(got, writer):
                     break
         with suppress(ConnectionError):
             writer.close()
 
-    async def _answered(self, got: Got, writer: asyncio.StreamWriter) -> bool:
-        told = self._next(got)
+    async def _answer(self, got: Got, writer: asyncio.StreamWriter) -> bool:
+        reply = self._next(got)
         self.got.append(got)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            if told == HANGS:
+            if reply == HANGS:
                 await asyncio.Event().wait()
             if self.answer_s:
                 done = asyncio.Event()
@@ -334,16 +335,16 @@ class Provider:
                 await done.wait()
         finally:
             self._at_once -= 1
-        if isinstance(told, str):
+        if isinstance(reply, str):
             return False
-        if isinstance(told, Says):
-            told = Fails(status=200, body=self.format.write(self.format.model, told))
-        text = told.body if isinstance(told.body, str) else json.dumps(told.body)
+        if isinstance(reply, Says):
+            reply = Fails(status=200, body=self.format.write(self.format.model, reply))
+        text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
         head = [
-            f"HTTP/1.1 {told.status} Told",
+            f"HTTP/1.1 {reply.status} Scripted",
             "content-type: application/json",
             f"content-length: {len(text.encode())}",
-            *(f"{name}: {value}" for name, value in told.head),
+            *(f"{name}: {value}" for name, value in reply.head),
         ]
         writer.write("\r\n".join([*head, "", text]).encode())
         await writer.drain()
@@ -364,7 +365,7 @@ async def provider(format: Format = OPENAI, *script: Told) -> AsyncIterator[Prov
         task = asyncio.current_task()
         assert task is not None
         served.add(task)
-        await made._connected(reader, writer)
+        await made._handle_connection(reader, writer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""An OpenID provider on loopback: Authlib's, with its users and clients in memory."""
+"""An OpenID provider on loopback: Authlib's, with users and clients in memory."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ADA = {"sub": "ada-1", "email": "ada@example.com", "name": "Ada Lovelace"}
 
 @dataclass
 class Client(ClientMixin):
-    """A public client: a page in a browser, which keeps no secret."""
+    """A public client: a page in a browser, which has no secret."""
 
     client_id: str
 
@@ -50,7 +50,7 @@ class Client(ClientMixin):
 
 @dataclass
 class Code(AuthorizationCodeMixin):
-    """A code for one sign-in, with what was asked for."""
+    """A code for one sign-in, with the parameters of its request."""
 
     code: str
     client_id: str
@@ -81,7 +81,7 @@ class Code(AuthorizationCodeMixin):
 
 @dataclass
 class Provider:
-    """`issuer` is its address; everybody who comes is signed in as Ada."""
+    """`issuer` is its address; every user is signed in as Ada."""
 
     issuer: str
     codes: dict[str, Code] = field(default_factory=dict)
@@ -95,14 +95,14 @@ class CodeGrant(grants.AuthorizationCodeGrant):
         return self.server.provider.codes
 
     def save_authorization_code(self, code: str, request: Any) -> None:
-        asked = request.payload.data
+        form = request.payload.data
         self.codes[code] = Code(
             code=code,
             client_id=request.client.client_id,
             scope=request.payload.scope,
-            nonce=asked.get("nonce"),
-            code_challenge=asked.get("code_challenge"),
-            code_challenge_method=asked.get("code_challenge_method"),
+            nonce=form.get("nonce"),
+            code_challenge=form.get("code_challenge"),
+            code_challenge_method=form.get("code_challenge_method"),
             user=request.user,
         )
 

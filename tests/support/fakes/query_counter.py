@@ -1,4 +1,4 @@
-"""A store whose answers are counted, held up or refused, for tests of what is remembered."""
+"""A store that counts its queries, and can delay or fail them, for tests of caches."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from tests.support.builders.values import NOON
 
 
 class Hands:
-    """A clock that is set."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -31,7 +31,7 @@ class Hands:
 
 @dataclass
 class Counted:
-    """The keys and projects of a store: counts questions, and holds or fails them as told."""
+    """The keys and projects of a store: counts queries, and delays or fails them."""
 
     store: MemoryStore = field(default_factory=MemoryStore)
     asked: int = 0
@@ -40,7 +40,7 @@ class Counted:
     batches: list[Mapping[ApiKeyId, datetime]] = field(default_factory=list)
     meetings: list[Sequence[KeyOrigin]] = field(default_factory=list)
 
-    async def _question(self) -> None:
+    async def _count_query(self) -> None:
         self.asked += 1
         if self.gate is not None:
             await self.gate.wait()
@@ -49,11 +49,11 @@ class Counted:
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         found = await MemoryApiKeys(self.store).by_digest(digest)
-        await self._question()
+        await self._count_query()
         return found
 
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
-        await self._question()
+        await self._count_query()
         self.batches.append(dict(uses))
         await MemoryApiKeys(self.store).mark_used(uses)
 
@@ -63,11 +63,11 @@ class Counted:
         await MemoryApiKeys(self.store).record_origins(meetings)
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
-        await self._question()
+        await self._count_query()
         return await MemoryProjects(self.store).ensure(organization, project)
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
-        await self._question()
+        await self._count_query()
         return await MemoryProjects(self.store).get(organization, project)
 
     def organization(self) -> OrganizationId:
@@ -81,7 +81,7 @@ class Counted:
         return key
 
     def revoke(self, key: ApiKey) -> None:
-        """As another process would."""
+        """Revokes a key as another process would."""
         self.store.keys[key.id] = replace(key, revoked_at=NOON)
 
 
@@ -104,6 +104,6 @@ def new_project(organization: OrganizationId, name: str = "bot") -> Project:
 
 
 async def turns(count: int = 5) -> None:
-    """Lets every task that can go on do so."""
+    """Lets every runnable task run."""
     for _ in range(count):
         await asyncio.sleep(0)

@@ -1,10 +1,10 @@
-"""`worker` as it is, but for its clock, which is faster, and its judge, which answers by itself.
+"""The real `worker` with a faster clock, and a scripted judge.
 
-    python -m tests.support.fakes.short_lease_worker EPOCH HASTE ANSWER_S [FILE]
+    python -m tests.support.fakes.short_lease_worker EPOCH SPEEDUP ANSWER_S [FILE]
 
-The clock goes HASTE times as fast since EPOCH, in seconds, when it was right: all who share a
-database take the same ones. An answer takes ANSWER_S, and FILE gets a line for each question: the
-metric, a tab, the task.
+The clock was right at EPOCH (seconds) and runs SPEEDUP times as fast: all processes that share a
+database use the same EPOCH and SPEEDUP. An answer takes ANSWER_S, and FILE gets a line per
+question: metric, tab, task.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from entrypoints.worker import worker
 ANNOUNCE_EVERY_S = 0.5
 
 
-def hasty_clock(epoch_s: float, haste: int) -> Clock:
+def fast_clock(epoch_s: float, speedup: int) -> Clock:
     epoch = datetime.fromtimestamp(epoch_s, UTC)
 
     def now() -> datetime:
         passed: timedelta = utc_now() - epoch
-        return epoch + haste * passed
+        return epoch + speedup * passed
 
     return now
 
@@ -68,19 +68,19 @@ class SlowJudge:
 
 
 def main() -> int:
-    epoch_s, haste, answer_s, *file = sys.argv[1:]
+    epoch_s, speedup, answer_s, *file = sys.argv[1:]
     judge = SlowJudge(float(answer_s), Path(file[0]) if file else None)
-    clock = hasty_clock(float(epoch_s), int(haste))
+    clock = fast_clock(float(epoch_s), int(speedup))
 
     @asynccontextmanager
-    async def hasty_ports(
+    async def fast_ports(
         settings: Settings, otherwise: Jobs, observer: Observer
     ) -> AsyncIterator[Ports]:
         async with root.workers_ports(settings, otherwise, observer) as ports:
             yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=judge))
 
     settings = read_settings(os.environ, provider_problems)
-    return worker.work(settings, hasty_ports, ANNOUNCE_EVERY_S)
+    return worker.work(settings, fast_ports, ANNOUNCE_EVERY_S)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Receivers of webhooks on loopback addresses, scripted byte by byte."""
+"""Webhook receivers on loopback addresses, scripted byte by byte."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ type Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 def with_status(line: str, *head: str, body: bytes = b"") -> Answer:
-    """Answers so, and closes."""
+    """Answers with this status and these headers, then closes."""
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         lines = [f"HTTP/1.1 {line}", f"content-length: {len(body)}", *head]
@@ -42,7 +42,7 @@ async def endless_head(writer: asyncio.StreamWriter) -> None:
 
 
 async def trickle(writer: asyncio.StreamWriter) -> None:
-    """Goes on being about to answer."""
+    """Sends interim responses endlessly."""
     while True:
         writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await writer.drain()
@@ -63,7 +63,7 @@ OK = with_status("204 No Content")
 
 @dataclass(slots=True)
 class Receiver:
-    """What came, as (request line, head, body); `answer` may be replaced."""
+    """Received requests as (request line, head, body); `answer` may be replaced."""
 
     port: int = 0
     answer: Answer = OK
@@ -73,14 +73,14 @@ class Receiver:
         return f"{scheme}://{host}:{self.port}{path}"
 
     @property
-    def told(self) -> list[Any]:
+    def messages(self) -> list[Any]:
         return [json.loads(body) for _, _, body in self.got]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             head = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-            # Signatures are told in either case.
+            # Signatures are case-sensitive.
             for line in lines[1:]:
                 if line.lower().startswith("webhook-"):
                     name, value = line.split(": ", 1)

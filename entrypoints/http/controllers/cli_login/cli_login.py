@@ -145,7 +145,7 @@ class CliLoginController(Controller):
         content: Injected[IssueCodeRequest],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[IssueCodeResponse]:
-        code = await use_cases.issue_login_code(
+        code = await use_cases.identity.issue_login_code(
             caller,
             OrganizationId(content.org_id),
             ProjectId(content.project_id),
@@ -161,7 +161,7 @@ class CliLoginController(Controller):
         content: Injected[ExchangeRequest],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[ExchangeResponse]:
-        key, secret, project = await use_cases.exchange_login_code(
+        key, secret, project = await use_cases.identity.exchange_login_code(
             content.code, content.code_verifier, caller
         )
         return JsonResponse(ExchangeResponse.of(key, secret, project), headers=UNKEPT)

@@ -65,7 +65,7 @@ class SpendingController(Controller):
         use_cases: Injected[UseCases],
     ) -> OrganizationUsageResponse:
         query = params
-        found = await use_cases.read_usage(
+        found = await use_cases.costs.read_usage(
             caller.membership, query.date_from, query.date_to, query.by
         )
         return OrganizationUsageResponse.of(query.by, found)
@@ -78,7 +78,7 @@ class SpendingController(Controller):
         use_cases: Injected[UseCases],
     ) -> BudgetResponse:
         project = ProjectId(path.project_id)
-        found = await use_cases.read_budget(caller.membership, project)
+        found = await use_cases.costs.read_budget(caller.membership, project)
         return BudgetResponse.of(project, found)
 
     @put("/projects/{project_id:str}/budget", **SET)
@@ -90,5 +90,7 @@ class SpendingController(Controller):
         use_cases: Injected[UseCases],
     ) -> BudgetResponse:
         project = ProjectId(path.project_id)
-        made = await use_cases.set_budget(caller.person, caller.organization, project, content)
+        made = await use_cases.costs.set_budget(
+            caller.person, caller.organization, project, content
+        )
         return BudgetResponse.of(project, made)

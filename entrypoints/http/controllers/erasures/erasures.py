@@ -185,7 +185,7 @@ class ErasureController(Controller):
         content: Injected[ErasedOwner],
         use_cases: Injected[UseCases],
     ) -> ErasureResponse:
-        receipt = await use_cases.keeping.erase(caller, content)
+        receipt = await use_cases.privacy.erase_data_subject(caller, content)
         return ErasureResponse.of(receipt)
 
     @get("/", **LIST)
@@ -197,7 +197,7 @@ class ErasureController(Controller):
     ) -> PaginatedResponse[ErasureResponse]:
         project = caller.project_id
         pages = RECEIPTS.asked(params, project, None, None, SortOrder.DESC)
-        page = await use_cases.keeping.list_erasures(project, pages.window)
+        page = await use_cases.privacy.list_erasures(project, pages.window)
         return pages.shown(page, [ErasureResponse.of(one) for one in page.items])
 
     @get("/{erasure_id:str}", **READ)
@@ -207,7 +207,7 @@ class ErasureController(Controller):
         path: Injected[ErasurePath],
         use_cases: Injected[UseCases],
     ) -> ErasureResponse:
-        receipt = await use_cases.keeping.read_erasure(
+        receipt = await use_cases.privacy.read_erasure(
             caller.project_id, ErasureId(path.erasure_id)
         )
         return ErasureResponse.of(receipt)
@@ -222,7 +222,7 @@ class ErasureController(Controller):
     ) -> ErasureCheckResponse:
         do = use_cases
         checked = do.clock()
-        known, found = await do.keeping.check_erasure(
+        known, found = await do.privacy.check_erasure(
             caller.project_id, ErasureId(path.erasure_id), content
         )
         return _checked(known, found, instant(checked))

@@ -178,4 +178,4 @@ class ExportFileController(Controller):
 
 
 def _use_cases(request: HttpRequest) -> ExportUseCases:
-    return edge_of(request).use_cases.exporting
+    return edge_of(request).use_cases.exports

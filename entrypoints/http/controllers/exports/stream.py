@@ -105,7 +105,7 @@ class TraceExportController(Controller):
         use_cases: Injected[UseCases],
     ) -> Response[bytes]:
         query, project = params, caller.project_id
-        stream = use_cases.exporting.stream_traces
+        stream = use_cases.exports.stream_traces
 
         @asynccontextmanager
         async def chunks() -> AsyncIterator[AsyncIterator[bytes]]:
@@ -126,7 +126,7 @@ class TraceExportController(Controller):
         edge = edge_of(request)
         read = [_read_line(line, edge.config) for line in content]
         good = [one for one in read if isinstance(one, TraceWithScores)]
-        put = edge.use_cases.exporting.import_traces
+        put = edge.use_cases.exports.import_traces
         stored = iter(await put(caller.project_id, good) if good else ())
         outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
         return ImportResponse(

@@ -139,7 +139,7 @@ class ApiKeyController(Controller):
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
         do, body = use_cases, content
-        made, secret = await do.create_key(
+        made, secret = await do.identity.create_key(
             caller.person,
             caller.organization,
             body.name,
@@ -156,7 +156,7 @@ class ApiKeyController(Controller):
         use_cases: Injected[UseCases],
     ) -> list[APIKeyResponse]:
         do = use_cases
-        found, now = await do.list_keys(caller.membership), do.clock()
+        found, now = await do.identity.list_keys(caller.membership), do.clock()
         return [APIKeyResponse.of(one, now) for one in found]
 
     @get("/{key_id:str}", **READ)
@@ -167,7 +167,7 @@ class ApiKeyController(Controller):
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
         do = use_cases
-        found = await do.read_key(caller.membership, ApiKeyId(path.key_id))
+        found = await do.identity.read_key(caller.membership, ApiKeyId(path.key_id))
         return APIKeyResponse.of(found, do.clock())
 
     @post("/{key_id:str}/rotate", **ROTATE)
@@ -178,7 +178,7 @@ class ApiKeyController(Controller):
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
         do = use_cases
-        made, secret = await do.rotate_key(
+        made, secret = await do.identity.rotate_key(
             caller.person, caller.organization, ApiKeyId(path.key_id)
         )
         return APIKeyResponse.of(made, do.clock(), secret)
@@ -192,5 +192,5 @@ class ApiKeyController(Controller):
         use_cases: Injected[UseCases],
     ) -> None:
         do = use_cases
-        take_away = do.delete_key if params.permanent else do.revoke_key
+        take_away = do.identity.delete_key if params.permanent else do.identity.revoke_key
         await take_away(caller.person, caller.organization, ApiKeyId(path.key_id))

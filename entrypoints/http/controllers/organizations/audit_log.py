@@ -100,5 +100,5 @@ class AuditLogController(Controller):
     ) -> PaginatedResponse[AuditEntryResponse]:
         membership = caller.membership
         pages = ENTRIES.asked(params, membership.organization_id, None, None, SortOrder.DESC)
-        page = await use_cases.list_audit_log(membership, pages.window)
+        page = await use_cases.identity.list_audit_log(membership, pages.window)
         return pages.shown(page, [AuditEntryResponse.of(one) for one in page.items])

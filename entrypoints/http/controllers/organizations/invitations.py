@@ -88,7 +88,7 @@ class InvitationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationInvitationResponse:
-        sent = await use_cases.invite(
+        sent = await use_cases.identity.invite(
             caller.person, caller.organization, content.email, content.role
         )
         return OrganizationInvitationResponse.of(sent)
@@ -100,7 +100,7 @@ class InvitationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[OrganizationInvitationResponse]:
-        found = await use_cases.list_invitations(caller.membership)
+        found = await use_cases.identity.list_invitations(caller.membership)
         return [OrganizationInvitationResponse.of(one) for one in found]
 
     @delete("/{invitation_id:str}", status_code=204, **REVOKE)
@@ -110,7 +110,7 @@ class InvitationController(Controller):
         path: Injected[InvitationPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.revoke_invitation(
+        await use_cases.identity.revoke_invitation(
             caller.person,
             caller.organization,
             InvitationId(path.invitation_id),

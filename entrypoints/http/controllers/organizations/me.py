@@ -107,7 +107,7 @@ class MeController(Controller):
         caller: Injected[Person],
         use_cases: Injected[UseCases],
     ) -> list[MyInvitationResponse]:
-        found = await use_cases.list_my_invitations(caller)
+        found = await use_cases.identity.list_my_invitations(caller)
         return [MyInvitationResponse.of(one) for one in found]
 
     @post("/invitations/{invitation_id:str}/accept", status_code=200, **ACCEPT)
@@ -117,7 +117,9 @@ class MeController(Controller):
         path: Injected[MyInvitationPath],
         use_cases: Injected[UseCases],
     ) -> MyMembershipResponse:
-        _, membership = await use_cases.accept_invitation(caller, InvitationId(path.invitation_id))
+        _, membership = await use_cases.identity.accept_invitation(
+            caller, InvitationId(path.invitation_id)
+        )
         user = caller.user
         return MyMembershipResponse.showing(membership, user.display_name, user.email)
 
@@ -128,4 +130,4 @@ class MeController(Controller):
         path: Injected[MyInvitationPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.decline_invitation(caller, InvitationId(path.invitation_id))
+        await use_cases.identity.decline_invitation(caller, InvitationId(path.invitation_id))

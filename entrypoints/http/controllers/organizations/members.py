@@ -68,7 +68,7 @@ class MemberController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[OrganizationMembershipResponse]:
-        found = await use_cases.list_members(caller.membership)
+        found = await use_cases.identity.list_members(caller.membership)
         return [OrganizationMembershipResponse.of(one) for one in found]
 
     @patch("/{user_id:str}", **CHANGE)
@@ -79,7 +79,7 @@ class MemberController(Controller):
         path: Injected[MemberPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationMembershipResponse:
-        changed = await use_cases.change_role(
+        changed = await use_cases.identity.change_role(
             caller.person,
             caller.organization,
             UserId(path.user_id),
@@ -94,4 +94,6 @@ class MemberController(Controller):
         path: Injected[MemberPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.remove_member(caller.person, caller.organization, UserId(path.user_id))
+        await use_cases.identity.remove_member(
+            caller.person, caller.organization, UserId(path.user_id)
+        )

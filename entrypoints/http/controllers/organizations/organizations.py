@@ -117,7 +117,7 @@ class OrganizationController(Controller):
         content: Injected[CreateOrganizationRequest],
         use_cases: Injected[UseCases],
     ) -> OrganizationResponse:
-        made = await use_cases.create_organization(caller, content.name)
+        made = await use_cases.identity.create_organization(caller, content.name)
         return OrganizationResponse.of(made)
 
     @get("/", **LIST)
@@ -126,7 +126,7 @@ class OrganizationController(Controller):
         caller: Injected[Person],
         use_cases: Injected[UseCases],
     ) -> list[MyOrganizationResponse]:
-        found = await use_cases.list_organizations(caller)
+        found = await use_cases.identity.list_organizations(caller)
         return [MyOrganizationResponse.to_member(*one) for one in found]
 
     @get("/{org_id:str}", **READ)
@@ -137,7 +137,7 @@ class OrganizationController(Controller):
         use_cases: Injected[UseCases],
     ) -> MyOrganizationResponse:
         membership = caller.membership
-        found = await use_cases.read_organization(membership)
+        found = await use_cases.identity.read_organization(membership)
         return MyOrganizationResponse.to_member(found, membership.role)
 
     @patch("/{org_id:str}", **CHANGE)
@@ -148,7 +148,7 @@ class OrganizationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationResponse:
-        changed = await use_cases.rename_organization(
+        changed = await use_cases.identity.rename_organization(
             caller.person, caller.organization, content.name
         )
         return OrganizationResponse.of(changed)
@@ -160,4 +160,4 @@ class OrganizationController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.delete_organization(caller.person, caller.organization)
+        await use_cases.identity.delete_organization(caller.person, caller.organization)

@@ -160,7 +160,7 @@ class ProjectController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        made = await use_cases.create_project(
+        made = await use_cases.identity.create_project(
             caller.person,
             caller.organization,
             content.name,
@@ -175,7 +175,7 @@ class ProjectController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[ProjectResponse]:
-        found = await use_cases.list_projects(caller.membership)
+        found = await use_cases.identity.list_projects(caller.membership)
         return [ProjectResponse.of(one) for one in found]
 
     @get("/{project_id:str}", **READ)
@@ -185,7 +185,7 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        found = await use_cases.read_project(caller.membership, ProjectId(path.project_id))
+        found = await use_cases.identity.read_project(caller.membership, ProjectId(path.project_id))
         return ProjectResponse.of(found)
 
     @patch("/{project_id:str}", **CHANGE)
@@ -196,7 +196,7 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        changed = await use_cases.change_project(
+        changed = await use_cases.identity.change_project(
             caller.person,
             caller.organization,
             ProjectId(path.project_id),
@@ -213,7 +213,7 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        changed = await use_cases.change_retention(
+        changed = await use_cases.identity.change_retention(
             caller.person,
             caller.organization,
             ProjectId(path.project_id),
@@ -228,6 +228,6 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.delete_project(
+        await use_cases.identity.delete_project(
             caller.person, caller.organization, ProjectId(path.project_id)
         )

@@ -99,7 +99,7 @@ class ModelPriceController(Controller):
         content: Injected[NewPrice],
         key: Injected[IdempotencyKey | None],
     ) -> JsonResponse[ModelPriceResponse]:
-        project, create = caller.project_id, _use_cases(request).create
+        project, create = caller.project_id, _use_cases(request).create_price
 
         async def write(new: UUID) -> ModelPriceResponse:
             return ModelPriceResponse.of(await create(project, new, content))
@@ -112,7 +112,7 @@ class ModelPriceController(Controller):
         request: HttpRequest,
         caller: Injected[Caller],
     ) -> list[ModelPriceResponse]:
-        found = await _use_cases(request).list(caller.project_id)
+        found = await _use_cases(request).list_prices(caller.project_id)
         return [ModelPriceResponse.of(one) for one in found]
 
     @delete("/{price_id:str}", status_code=204, **DELETE)
@@ -122,7 +122,7 @@ class ModelPriceController(Controller):
         caller: Injected[Caller],
         path: Injected[PricePath],
     ) -> None:
-        await _use_cases(request).delete(caller.project_id, path.price_id)
+        await _use_cases(request).delete_price(caller.project_id, path.price_id)
 
     @get("/unpriced", **UNPRICED)
     async def list_unpriced_models(
@@ -132,7 +132,7 @@ class ModelPriceController(Controller):
         params: Injected[UnpricedQuery],
     ) -> list[UnpricedModelResponse]:
         project = caller.project_id
-        found = await _use_cases(request).list_unpriced(project, params.days)
+        found = await _use_cases(request).list_unpriced_models(project, params.days)
         return [UnpricedModelResponse.of(one) for one in found]
 
     @post("/reprice", status_code=202, **REPRICE)

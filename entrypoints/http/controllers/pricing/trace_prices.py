@@ -36,5 +36,5 @@ class TracePriceController(Controller):
         use_cases: Injected[UseCases],
     ) -> list[SpanPriceResponse]:
         project, trace = caller.project_id, TraceId(path.trace_id)
-        found = await use_cases.read_trace(project, trace)
+        found = await use_cases.tracing.read_trace(project, trace)
         return [SpanPriceResponse.of(span) for span in found.spans]

@@ -197,7 +197,7 @@ class SessionController(Controller):
         query, project = params, caller.project_id
         matching = query.to_domain()
         pages = SESSIONS.asked(query, project, matching, query.sort_by, query.sort_order)
-        page = await use_cases.list_sessions(
+        page = await use_cases.tracing.list_sessions(
             project, matching, query.sort_by, query.sort_order, pages.window
         )
         return pages.shown(page, [SessionSummary.of(one) for one in page.items])
@@ -211,7 +211,7 @@ class SessionController(Controller):
         use_cases: Injected[UseCases],
     ) -> SessionDetail:
         project = caller.project_id
-        session = await use_cases.read_session(
+        session = await use_cases.tracing.read_session(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
         return SessionDetail.showing(project, session)
@@ -223,5 +223,5 @@ class SessionController(Controller):
         path: Injected[SessionPath],
         use_cases: Injected[UseCases],
     ) -> SessionDeleteResponse:
-        deleted = await use_cases.delete_session(caller.project_id, path.session_id)
+        deleted = await use_cases.tracing.delete_session(caller.project_id, path.session_id)
         return SessionDeleteResponse(deleted)

@@ -200,7 +200,9 @@ class AnalyticsController(Controller):
         use_cases: Injected[UseCases],
     ) -> list[SessionAnalyticsBucket]:
         query = params
-        found = await use_cases.session_volume(caller.project_id, query.period, query.granularity)
+        found = await use_cases.tracing.session_volume(
+            caller.project_id, query.period, query.granularity
+        )
         return [SessionAnalyticsBucket.of(row) for row in found]
 
 
@@ -210,10 +212,10 @@ async def _rows(
     period = query.period
     match query.metric:
         case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
-            volume = await use.trace_volume(project, period, query.granularity)
+            volume = await use.tracing.trace_volume(project, period, query.granularity)
             return [AnalyticsBucket.of(row) for row in volume]
         case AnalyticsMetric.COST | AnalyticsMetric.TOKENS:
-            usage = await use.token_usage(project, period, query.granularity)
+            usage = await use.tracing.token_usage(project, period, query.granularity)
             return [TokenCostBucket.of(row) for row in usage]
         case AnalyticsMetric.MODELS:
-            return [TopModel.of(row) for row in await use.top_models(project, period)]
+            return [TopModel.of(row) for row in await use.tracing.top_models(project, period)]

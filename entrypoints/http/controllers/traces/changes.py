@@ -112,7 +112,7 @@ class TraceChangeController(Controller):
         use_cases: Injected[UseCases],
     ) -> TraceResponse:
         project = caller.project_id
-        trace = await use_cases.change_trace(project, TraceId(path.trace_id), content)
+        trace = await use_cases.tracing.change_trace(project, TraceId(path.trace_id), content)
         return TraceResponse.of(project, trace)
 
     @patch("/{trace_id:str}/spans/{span_id:str}", **CHANGE_SPAN)
@@ -124,7 +124,9 @@ class TraceChangeController(Controller):
         use_cases: Injected[UseCases],
     ) -> SpanResponse:
         trace = TraceId(path.trace_id)
-        span = await use_cases.change_span(caller.project_id, trace, SpanId(path.span_id), content)
+        span = await use_cases.tracing.change_span(
+            caller.project_id, trace, SpanId(path.span_id), content
+        )
         return SpanResponse.of(trace, span)
 
     @delete("/{trace_id:str}", status_code=204, **DELETE)
@@ -134,7 +136,7 @@ class TraceChangeController(Controller):
         path: Injected[TracePath],
         use_cases: Injected[UseCases],
     ) -> None:
-        await use_cases.delete_trace(caller.project_id, TraceId(path.trace_id))
+        await use_cases.tracing.delete_trace(caller.project_id, TraceId(path.trace_id))
 
     @post("/batch/delete", status_code=200, **DELETE_BATCH)
     async def delete_traces(
@@ -143,7 +145,9 @@ class TraceChangeController(Controller):
         content: Injected[BatchDeleteRequest],
         use_cases: Injected[UseCases],
     ) -> BatchDeleteResponse:
-        deleted = await use_cases.delete_traces(caller.project_id, ids_of(content.trace_ids))
+        deleted = await use_cases.tracing.delete_traces(
+            caller.project_id, ids_of(content.trace_ids)
+        )
         return BatchDeleteResponse(deleted)
 
     @post("/batch/tags", status_code=200, **TAG_BATCH)
@@ -153,7 +157,7 @@ class TraceChangeController(Controller):
         content: Injected[BatchTagsRequest],
         use_cases: Injected[UseCases],
     ) -> BatchTagsResponse:
-        updated = await use_cases.tag_traces(
+        updated = await use_cases.tracing.tag_traces(
             caller.project_id,
             ids_of(content.trace_ids),
             content.add_tags,

@@ -200,7 +200,7 @@ class TraceListController(Controller):
         query, project = params, caller.project_id
         matching = query.to_domain()
         pages = TRACES.asked(query, project, matching, query.sort_by, query.sort_order)
-        page = await use_cases.list_traces(
+        page = await use_cases.tracing.list_traces(
             project, matching, query.sort_by, query.sort_order, pages.window
         )
         return pages.shown(page, [TraceListItem.of(one) for one in page.items])
@@ -214,5 +214,5 @@ class TraceListController(Controller):
     ) -> PaginatedResponse[UserSummary]:
         project = caller.project_id
         pages = USERS.asked(params, project, None, None, SortOrder.DESC)
-        page = await use_cases.list_users(project, pages.window)
+        page = await use_cases.tracing.list_users(project, pages.window)
         return pages.shown(page, [UserSummary.of(one) for one in page.items])

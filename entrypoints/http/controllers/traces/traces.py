@@ -127,7 +127,7 @@ class TraceController(Controller):
         content: Injected[NewTrace],
         use_cases: Injected[UseCases],
     ) -> TraceAccepted:
-        await use_cases.ingest_trace(caller.project_id, content)
+        await use_cases.tracing.ingest_trace(caller.project_id, content)
         return _accepted(content.id)
 
     @post("/batch", status_code=202, **INGEST_BATCH)
@@ -141,7 +141,9 @@ class TraceController(Controller):
         edge = edge_of(request)
         read = [_read_item(item, edge.config) for item in content]
         good = [one for one in read if isinstance(one, Trace)]
-        stored = iter(await edge.use_cases.ingest_batch(caller.project_id, good) if good else ())
+        stored = iter(
+            await edge.use_cases.tracing.ingest_batch(caller.project_id, good) if good else ()
+        )
         outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
         if all(outcomes):
             raise Invalid.fields(_all_mistakes(outcomes))
@@ -167,7 +169,7 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> SpansAccepted:
         spans: Sequence[Span] = content
-        await use_cases.add_spans(caller.project_id, TraceId(path.trace_id), spans)
+        await use_cases.tracing.add_spans(caller.project_id, TraceId(path.trace_id), spans)
         ids: list[SpanId] = [span.id for span in spans]
         return SpansAccepted(list(ids))
 
@@ -179,7 +181,7 @@ class TraceController(Controller):
         use_cases: Injected[UseCases],
     ) -> TraceResponse:
         project = caller.project_id
-        trace = await use_cases.read_trace(project, TraceId(path.trace_id))
+        trace = await use_cases.tracing.read_trace(project, TraceId(path.trace_id))
         return TraceResponse.of(project, trace)
 
 

@@ -266,7 +266,7 @@ async def test_a_monitor_takes_the_newest_revision_each_time(shop):
     for body in (SEARCHES, BOOKS):
         await shop.revises(body)
         shop.lab.forward(days=1)
-        assert await shop.do.fire_due_monitors() == 1
+        assert await shop.do.run_due_monitors() == 1
     found = [run.definitions[0].revision for run in await runs_of(shop, made)]
     assert found == [1, 2]
 
@@ -277,10 +277,10 @@ async def test_a_monitor_of_an_archived_metric_says_so_until_it_is_restored(shop
     made = await monitor(shop, "own", "trace_success")
     await shop.do.custom_metrics.archive(OURS, "own")
     shop.lab.forward(days=1)
-    assert await shop.do.fire_due_monitors() == 1
+    assert await shop.do.run_due_monitors() == 1
     await shop.do.custom_metrics.restore(OURS, "own")
     shop.lab.forward(days=1)
-    assert await shop.do.fire_due_monitors() == 1
+    assert await shop.do.run_due_monitors() == 1
     told, live = await runs_of(shop, made)
     assert (told.status, told.error_message) == (RunStatus.FAILED, "own is archived")
     assert live.status is RunStatus.PENDING
@@ -310,7 +310,7 @@ async def test_an_alert_counts_successes_by_the_metrics_threshold(shop):
     )
     await shop.do.alerts.create(OURS, made.id, uuid.uuid4(), rule)
     shop.lab.forward(days=1)
-    await shop.do.fire_due_monitors()
+    await shop.do.run_due_monitors()
     await shop.lab.work(shop.do)
     await shop.do.alerts.evaluate_runs()
     [alert] = await shop.do.alerts.list(OURS, made.id)

@@ -105,7 +105,7 @@ class Shop:
     async def slot(self, **wait):
         """Lets time pass, and has one scheduler look."""
         self.world.forward(**wait or {"hours": 6})
-        return await self.do.fire_due_monitors()
+        return await self.do.run_due_monitors()
 
 
 @pytest.fixture

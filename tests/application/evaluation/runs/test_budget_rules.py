@@ -31,12 +31,12 @@ async def ada(world: World) -> Person:
 
 @pytest.fixture
 async def ours(world: World, ada: Person) -> OrganizationId:
-    return (await world.do.create_organization(ada, "Ours")).id
+    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 @pytest.fixture
 async def bot(world: World, ours: OrganizationId, ada: Person) -> ProjectId:
-    return (await world.do.create_project(ada, ours, "bot", "")).id
+    return (await world.do.identity.create_project(ada, ours, "bot", "")).id
 
 
 async def entered(world: World, project: ProjectId, **said: Any) -> None:
@@ -49,17 +49,17 @@ async def entered(world: World, project: ProjectId, **said: Any) -> None:
 
 async def test_a_budget_is_set_read_and_told(world, ours, ada, bot):
     membership = await world.membership(ours, ada)
-    assert (await world.do.read_budget(membership, bot)).usd is None
+    assert (await world.do.costs.read_budget(membership, bot)).usd is None
     for usd, told in ((USD, "2.5 USD a month"), (Decimal(10), "10 USD a month"), (None, "none")):
         world.forward(seconds=1)
-        made = await world.do.set_budget(ada, ours, bot, usd)
-        assert made == await world.do.read_budget(membership, bot)
+        made = await world.do.costs.set_budget(ada, ours, bot, usd)
+        assert made == await world.do.costs.read_budget(membership, bot)
         assert made.usd == usd
         entry = (await world.log(ours))[0]
         assert (entry.action, entry.resource_id) == (AuditAction.PROJECT_BUDGET_CHANGED, str(bot))
         assert entry.detail["to"] == told
     before = await world.log(ours)
-    await world.do.set_budget(ada, ours, bot, None)
+    await world.do.costs.set_budget(ada, ours, bot, None)
     assert await world.log(ours) == before
 
 
@@ -68,48 +68,48 @@ async def test_what_was_spent_is_that_of_the_month(world, ours, ada, bot):
     await entered(world, bot, usd=None)
     await entered(world, bot, created_at=world.now - timedelta(days=31))
     await entered(world, ProjectId(uuid.uuid4()), usd=Decimal("0.5"))
-    found = await world.do.set_budget(ada, ours, bot, USD)
+    found = await world.do.costs.set_budget(ada, ours, bot, USD)
     assert found.month == datetime(2026, 3, 1, tzinfo=UTC)
     spent = found.spent
     assert (spent.usd, spent.calls, spent.unpriced) == (Decimal("0.25"), 2, 1)
     world.forward(days=31)
     membership = await world.membership(ours, ada)
-    assert (await world.do.read_budget(membership, bot)).spent == Spending()
+    assert (await world.do.costs.read_budget(membership, bot)).spent == Spending()
 
 
 async def test_members_read_a_budget_and_do_not_set_it(world, ours, ada, bot):
     bob = await world.member(ours, "bob")
-    await world.do.set_budget(ada, ours, bot, USD)
+    await world.do.costs.set_budget(ada, ours, bot, USD)
     membership = await world.membership(ours, bob)
-    assert (await world.do.read_budget(membership, bot)).usd == USD
+    assert (await world.do.costs.read_budget(membership, bot)).usd == USD
     before = await world.log(ours)
     with pytest.raises(Forbidden):
-        await world.do.set_budget(bob, ours, bot, None)
-    assert (await world.do.read_budget(membership, bot)).usd == USD
+        await world.do.costs.set_budget(bob, ours, bot, None)
+    assert (await world.do.costs.read_budget(membership, bot)).usd == USD
     assert await world.log(ours) == before
     carol = await world.member(ours, "carol", Role.ADMIN)
-    assert (await world.do.set_budget(carol, ours, bot, None)).usd is None
+    assert (await world.do.costs.set_budget(carol, ours, bot, None)).usd is None
 
 
 @pytest.mark.parametrize("usd", ["-1", "1000000.5", "0.0000001", "NaN"])
 async def test_what_is_no_budget(world, ours, ada, bot, usd):
     with pytest.raises(Invalid) as refused:
-        await world.do.set_budget(ada, ours, bot, Decimal(usd))
+        await world.do.costs.set_budget(ada, ours, bot, Decimal(usd))
     assert refused.value.errors[0].field == "monthly_usd"
 
 
 async def test_another_organization_has_no_such_project(world, ours, ada, bot):
     eve = await world.person("eve")
-    theirs = (await world.do.create_organization(eve, "Theirs")).id
+    theirs = (await world.do.identity.create_organization(eve, "Theirs")).id
     membership = await world.membership(theirs, eve)
     for project in (bot, ProjectId(uuid.uuid4())):
         with pytest.raises(NotFound):
-            await world.do.read_budget(membership, project)
+            await world.do.costs.read_budget(membership, project)
         with pytest.raises(NotFound):
-            await world.do.set_budget(eve, theirs, project, USD)
+            await world.do.costs.set_budget(eve, theirs, project, USD)
     with pytest.raises(Forbidden):
-        await world.do.set_budget(eve, ours, bot, USD)
-    assert (await world.do.read_budget(await world.membership(ours, ada), bot)).usd is None
+        await world.do.costs.set_budget(eve, ours, bot, USD)
+    assert (await world.do.costs.read_budget(await world.membership(ours, ada), bot)).usd is None
 
 
 # --- usage of an organization ---
@@ -124,14 +124,14 @@ async def used(
 ) -> tuple[Decimal, dict[str, Decimal]]:
     after, before = bounds or (None, None)
     membership = await world.membership(ours, person)
-    found = await world.do.read_usage(membership, after, before, by)
+    found = await world.do.costs.read_usage(membership, after, before, by)
     return found.total.usd, {one.key: one.spending.usd for one in found.parts}
 
 
 async def test_usage_is_that_of_all_projects_of_the_organization(world, ours, ada, bot):
-    other = (await world.do.create_project(ada, ours, "other", "")).id
+    other = (await world.do.identity.create_project(ada, ours, "other", "")).id
     eve = await world.person("eve")
-    theirs = (await world.do.create_organization(eve, "Theirs")).id
+    theirs = (await world.do.identity.create_organization(eve, "Theirs")).id
     await entered(world, bot, usd=Decimal(1), model="a")
     await entered(world, other, usd=Decimal(2), model="b", metric="confidence")
     await entered(world, await world.project(theirs), usd=Decimal(4))
@@ -153,7 +153,7 @@ async def test_usage_is_that_of_all_projects_of_the_organization(world, ours, ad
 
 async def test_what_a_removed_project_took_goes_with_it(world, ours, ada, bot):
     await entered(world, bot, usd=Decimal(1))
-    await world.do.delete_project(ada, ours, bot)
+    await world.do.identity.delete_project(ada, ours, bot)
     assert await used(world, ours, ada, SpendingBy.PROJECT) == (0, {})
 
 

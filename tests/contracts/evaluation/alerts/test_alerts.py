@@ -38,14 +38,14 @@ from tests.support.fixtures.monitors import run_of
 ALL = PageRequest(limit=200)
 
 
-def nothing(alerts):
+def assess_none(alerts):
     return []
 
 
-# --- making and removing -----------------------------------------------------------------------
+# --- creating and deleting ---------------------------------------------------------------------
 
 
-async def test_an_alert_is_read_as_it_was_made(monitoring):
+async def test_create_and_list_return_alert_as_given(monitoring):
     monitor = await monitoring.stored(project())
     rule = a_rule(
         figure=AlertFigure.DROP,
@@ -63,14 +63,14 @@ async def test_an_alert_is_read_as_it_was_made(monitoring):
     assert (await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)).total == 0
 
 
-async def test_the_same_alert_is_made_once(monitoring):
+async def test_create_with_existing_id_returns_stored_alert(monitoring):
     made = an_alert(await monitoring.stored(project()))
     await monitoring.alerts.create(made)
     assert await monitoring.alerts.create(replace(made, created_at=at(9))) == made
     assert await monitoring.alerts.of_monitor(made.project_id, made.monitor_id) == [made]
 
 
-async def test_a_monitor_has_so_many_alerts_and_no_more(monitoring):
+async def test_alert_limit_of_monitor_is_rules_max(monitoring):
     monitor = await monitoring.stored(project())
     made = [an_alert(monitor) for _ in range(RULES_MAX + 3)]
     results = await asyncio.gather(
@@ -82,7 +82,7 @@ async def test_a_monitor_has_so_many_alerts_and_no_more(monitoring):
     assert await monitoring.alerts.create(there[0]) == there[0]
 
 
-async def test_alerts_of_others_are_not_found(monitoring):
+async def test_alerts_of_another_project_or_monitor_are_not_found(monitoring):
     monitor, theirs = await monitoring.stored(project()), project()
     alert = await monitoring.alerts.create(an_alert(monitor))
     other = await monitoring.stored(monitor.project_id)
@@ -99,7 +99,7 @@ async def test_alerts_of_others_are_not_found(monitoring):
     assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [alert]
 
 
-async def test_a_removed_alert_takes_its_changes_along(monitoring):
+async def test_deleting_alert_deletes_its_changes(monitoring):
     monitor = await monitoring.stored(project())
     alerts = [await monitoring.alerts.create(an_alert(monitor)) for _ in range(2)]
     run = ended(await ran(monitoring, monitor))
@@ -110,7 +110,7 @@ async def test_a_removed_alert_takes_its_changes_along(monitoring):
     assert [one.alert_id for one in changes.items] == [alerts[1].id]
 
 
-async def test_a_removed_monitor_takes_its_alerts_along(monitoring):
+async def test_deleting_monitor_deletes_its_alerts(monitoring):
     monitor = await monitoring.stored(project())
     alert = await monitoring.alerts.create(an_alert(monitor))
     run = ended(await ran(monitoring, monitor))
@@ -124,23 +124,23 @@ async def test_a_removed_monitor_takes_its_alerts_along(monitoring):
     assert await monitoring.alerts.create(alert) == alert
 
 
-async def test_nothing_of_a_removed_project_is_found(monitoring):
+async def test_alerts_of_removed_project_are_not_found(monitoring):
     monitor = await monitoring.stored(project())
     alert = await monitoring.alerts.create(an_alert(monitor))
     run = await ran(monitoring, monitor)
     await monitoring.evaluating.remove(monitor.project_id)
     assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
+    assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
     assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alert.id)
     assert await monitoring.alerts.metric_stats(ended(run), METRICS[0], 0.5) == []
     with pytest.raises(NotFound):
         await monitoring.alerts.create(an_alert(monitor))
 
 
-# --- runs that ended ---------------------------------------------------------------------------
+# --- ended runs --------------------------------------------------------------------------------
 
 
-async def test_runs_that_ended_are_found_the_first_first(monitoring):
+async def test_ended_runs_are_listed_by_end_ascending(monitoring):
     monitor = await monitoring.stored(project())
     second = await ran(monitoring, monitor, created_at=at(2))
     first = await ran(monitoring, monitor, created_at=at(1))
@@ -150,7 +150,7 @@ async def test_runs_that_ended_are_found_the_first_first(monitoring):
     assert found == [ended(first), ended(second), ended(broken)]
 
 
-async def test_what_goes_on_is_cancelled_or_nobodys_is_not_found(monitoring):
+async def test_running_cancelled_and_manual_runs_are_not_listed(monitoring):
     monitor = await monitoring.stored(project())
     going = run_of(monitor)
     await monitoring.evaluating.begun(going, work_of(going))
@@ -161,22 +161,22 @@ async def test_what_goes_on_is_cancelled_or_nobodys_is_not_found(monitoring):
     await monitoring.evaluating.runs.create(replace(free, targets=0), [])
     assert await found_ended(monitoring, monitor.project_id) == []
     for run in (going, cancelled):
-        assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
+        assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
 
 
-async def test_runs_of_a_removed_monitor_are_not_found(monitoring):
+async def test_runs_of_deleted_monitor_are_not_listed(monitoring):
     monitor = await monitoring.stored(project())
     run = await ran(monitoring, monitor)
     await monitoring.monitors.delete(monitor.project_id, monitor.id)
     assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
+    assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
 
 
-# --- what they came to -------------------------------------------------------------------------
+# --- run statistics ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("of", TargetType)
-async def test_a_run_is_measured_by_metric_and_with_those_before_it(monitoring, of):
+async def test_measured_returns_statistics_of_run_and_those_before(monitoring, of):
     monitor = await monitoring.stored(project(), target_type=of)
     metric = monitor.metrics[0]
     runs = [
@@ -195,7 +195,7 @@ async def test_a_run_is_measured_by_metric_and_with_those_before_it(monitoring, 
     ]
 
 
-async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
+async def test_measured_counts_failed_and_skipped(monitoring):
     monitor = await monitoring.stored(project())
     run = run_of(monitor, 4)
     await monitoring.evaluating.begun(run, work_of(run))
@@ -214,7 +214,7 @@ async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
     assert found == RunMetricStats(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
 
 
-async def test_cancelled_runs_are_passed_by(monitoring):
+async def test_measured_leaves_out_cancelled_runs(monitoring):
     monitor = await monitoring.stored(project())
     before = await ran(monitoring, monitor, created_at=at(0))
     cancelled = run_of(monitor, created_at=at(1))
@@ -225,10 +225,10 @@ async def test_cancelled_runs_are_passed_by(monitoring):
     assert [one.scored for one in found] == [3, before.targets]
 
 
-# --- looking at them ---------------------------------------------------------------------------
+# --- assessing runs ----------------------------------------------------------------------------
 
 
-async def test_what_turned_is_kept_and_told_to_every_webhook(monitoring):
+async def test_assess_stores_change_and_enqueues_delivery_per_webhook(monitoring):
     monitor = await monitoring.stored(project())
     alerts = [await monitoring.alerts.create(an_alert(monitor, created_at=at(n))) for n in range(2)]
     webhooks = [await monitoring.webhooks.create(a_webhook(monitor.project_id)) for _ in range(2)]
@@ -258,11 +258,11 @@ async def test_what_turned_is_kept_and_told_to_every_webhook(monitoring):
         assert delivery.change_id == raised.notice.change.id
 
 
-async def test_a_run_is_looked_at_once(monitoring):
+async def test_run_is_assessed_once(monitoring):
     monitor = await monitoring.stored(project())
     await monitoring.alerts.create(an_alert(monitor))
     run = ended(await ran(monitoring, monitor))
-    assert await monitoring.alerts.apply_run(run, nothing, NOON)
+    assert await monitoring.alerts.apply_run(run, assess_none, NOON)
     assert await found_ended(monitoring, monitor.project_id) == []
     asked = [
         turned(run, one) for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
@@ -271,7 +271,7 @@ async def test_a_run_is_looked_at_once(monitoring):
     assert (await monitoring.alerts.changes(run.project, monitor.id, ALL)).total == 0
 
 
-async def test_of_many_who_look_at_once_one_does(monitoring):
+async def test_concurrent_assessments_of_one_run_apply_once(monitoring):
     monitor = await monitoring.stored(project())
     await monitoring.alerts.create(an_alert(monitor))
     webhook = await monitoring.webhooks.create(a_webhook(monitor.project_id))
@@ -289,7 +289,7 @@ async def test_of_many_who_look_at_once_one_does(monitoring):
     assert (await monitoring.webhooks.deliveries(run.project, webhook.id, ALL)).total == 1
 
 
-async def test_runs_at_once_see_what_the_other_left(monitoring):
+async def test_concurrent_assessments_of_several_runs_lose_no_update(monitoring):
     monitor = await monitoring.stored(project())
     await monitoring.alerts.create(an_alert(monitor))
     runs = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(5)]
@@ -302,7 +302,7 @@ async def test_runs_at_once_see_what_the_other_left(monitoring):
             for one in there
         ]
 
-    for left in range(5, 0, -1):  # each has its turn once the one before it was looked at
+    for left in range(5, 0, -1):  # a run is assessed once the run before it was
         found = await asyncio.gather(
             *(monitoring.alerts.apply_run(one, counting, NOON) for one in runs)
         )
@@ -314,27 +314,27 @@ async def test_runs_at_once_see_what_the_other_left(monitoring):
     assert await found_ended(monitoring, monitor.project_id) == []
 
 
-async def test_a_run_waits_for_those_that_ended_before_it(monitoring):
+async def test_run_is_assessed_after_runs_that_ended_before_it(monitoring):
     monitor, other = await monitoring.stored(of := project()), await monitoring.stored(of)
     first, second = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(2)]
     elsewhere = ended(await ran(monitoring, other, created_at=at(1)))
     assert first.at < second.at
-    assert not await monitoring.alerts.apply_run(second, nothing, NOON)
-    assert await monitoring.alerts.apply_run(elsewhere, nothing, NOON)
-    assert await monitoring.alerts.apply_run(first, nothing, NOON)
-    assert await monitoring.alerts.apply_run(second, nothing, NOON)
+    assert not await monitoring.alerts.apply_run(second, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(elsewhere, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(first, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(second, assess_none, NOON)
 
 
-async def test_a_run_waits_so_long_and_no_longer_for_one_that_can_not_be_looked_at(monitoring):
+async def test_run_stops_waiting_for_earlier_run_after_timeout(monitoring):
     monitor = await monitoring.stored(project())
     first = ended(await ran(monitoring, monitor, created_at=NOON))
     second = ended(await ran(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX))
     assert second.at - first.at >= ORDER_WAIT_MAX
-    assert await monitoring.alerts.apply_run(second, nothing, NOON)
-    assert await monitoring.alerts.apply_run(first, nothing, NOON)
+    assert await monitoring.alerts.apply_run(second, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(first, assess_none, NOON)
 
 
-async def test_what_assessing_raises_leaves_all_as_it_was(monitoring):
+async def test_error_in_assessment_changes_nothing(monitoring):
     monitor = await monitoring.stored(project())
     run = ended(await ran(monitoring, monitor))
 
@@ -363,21 +363,21 @@ async def fired(monitoring, monitor, run=None, now=NOON):
     return after
 
 
-async def waiting(monitoring, **said):
-    """A monitor, and a NO_DATA alert that waits for its slot."""
-    monitor = await monitoring.stored(project(), **said)
+async def create_waiting_alert(monitoring, **overrides):
+    """Creates a monitor, and a NO_DATA alert that waits for its slot."""
+    monitor = await monitoring.stored(project(), **overrides)
     alert = an_alert(monitor, rule=a_rule(figure=AlertFigure.NO_DATA))
     await monitoring.alerts.create(alert)
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert (slot.alert, slot.awaited, slot.quiet) == (alert.id, None, False)
     assert slot.following == monitor.next_run_at
-    assert await monitoring.alerts.apply_slot(slot, nothing, NOON)
+    assert await monitoring.alerts.apply_slot(slot, assess_none, NOON)
     assert await slots_of(monitoring, monitor, NOON) == []
     return monitor, alert
 
 
-async def test_a_slot_without_a_run_is_quiet_once(monitoring):
-    monitor, alert = await waiting(monitoring)
+async def test_slot_without_run_is_quiet_once(monitoring):
+    monitor, alert = await create_waiting_alert(monitoring)
     after = await fired(monitoring, monitor)
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert (slot.awaited, slot.following, slot.quiet) == (NOON, after.next_run_at, True)
@@ -392,8 +392,8 @@ async def test_a_slot_without_a_run_is_quiet_once(monitoring):
     assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [raised.alert]
 
 
-async def test_a_slot_with_a_run_is_not_quiet(monitoring):
-    monitor, _ = await waiting(monitoring)
+async def test_slot_with_run_is_not_quiet(monitoring):
+    monitor, _ = await create_waiting_alert(monitoring)
     await fired(monitoring, monitor, run_of(monitor))
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert not slot.quiet
@@ -405,18 +405,18 @@ async def test_a_slot_with_a_run_is_not_quiet(monitoring):
     [lambda one: one.paused(NOON), lambda one: replace(one, next_run_at=at(9))],
     ids=["paused", "moved"],
 )
-async def test_a_slot_that_was_not_used_is_not_quiet(monitoring, edit):
-    monitor, _ = await waiting(monitoring, next_run_at=at(5))
+async def test_unused_slot_is_not_quiet(monitoring, edit):
+    monitor, _ = await create_waiting_alert(monitoring, next_run_at=at(5))
     await monitoring.monitors.edit(monitor.project_id, monitor.id, edit)
     [slot] = await slots_of(monitoring, monitor, at(1))
     assert (slot.awaited, slot.quiet) == (at(5), False)
 
 
-async def test_only_alerts_of_no_data_wait_for_slots(monitoring):
+async def test_only_no_data_alerts_wait_for_slots(monitoring):
     monitor = await monitoring.stored(project())
     await monitoring.alerts.create(an_alert(monitor))
     assert await slots_of(monitoring, monitor, NOON) == []
-    _, alert = await waiting(monitoring)
+    _, alert = await create_waiting_alert(monitoring)
     await monitoring.evaluating.remove(alert.project_id)
     assert await slots_of(monitoring, alert, NOON) == []
 
@@ -437,7 +437,7 @@ async def test_changes_are_listed_newest_first(monitoring):
     assert by_position == by_offset == made
 
 
-async def test_changes_of_long_ago_are_forgotten_and_the_alert_stands_as_it_did(monitoring):
+async def test_forget_deletes_old_changes_and_keeps_alert_state(monitoring):
     monitor = await monitoring.stored(project())
     alert = an_alert(monitor)
     await monitoring.alerts.create(alert)

@@ -1,4 +1,4 @@
-"""An agent breaks and mends: what its monitor finds is told, signed, to a receiver that listens."""
+"""A monitor finds an agent failing and recovering, and sends signed alerts to a receiver."""
 
 import uuid
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ from tests.support.fixtures.alerts import a_rule
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.in_memory_app import World
 
-EARLY = datetime(2021, 3, 1, tzinfo=UTC)  # what other tests left behind is not due then
+EARLY = datetime(2021, 3, 1, tzinfo=UTC)  # before anything that other tests have due
 GOOD, BAD = TraceStatus.COMPLETED, TraceStatus.ERROR
 
 
@@ -38,7 +38,7 @@ async def loopback(host: str, port: int) -> list[str]:
 
 
 @dataclass
-class Agent:
+class MonitoredAgent:
     """A project whose agent is monitored."""
 
     world: World
@@ -55,26 +55,28 @@ class Agent:
         assert isinstance(ports.jobs, RecordedJobs)
         self.jobs = ports.jobs
 
-    async def monitored(self, metric: str = "trace_success", model: str | None = None) -> Monitor:
+    async def create_monitor(
+        self, metric: str = "trace_success", model: str | None = None
+    ) -> Monitor:
         order = MonitorRequest(
             name="hourly",
             of=TargetType.TRACE,
             run=RunRequest(metrics=[metric], model=model),
             selection=TraceSelection(),
             cadence="every_6h",
-            only_if_changed=False,  # what has changed is told by the database's own clock
+            only_if_changed=False,  # changes are marked by the database's own clock
         )
         return await self.do.create_monitor(self.project, MonitorId(uuid.uuid4()), order)
 
-    async def runs(self, count: int, status: TraceStatus) -> None:
+    async def put_traces(self, count: int, status: TraceStatus) -> None:
         for _ in range(count):
             made = trace(status=status, started_at=EARLY, ended_at=EARLY + timedelta(seconds=1))
             await self.world.ports.traces.put(self.project, made)
 
-    async def six_hours_later(self) -> None:
-        """The monitor fires, workers work, alerts look, and messages go out."""
+    async def advance_six_hours(self) -> None:
+        """Fires the monitor, runs the jobs, assesses the alerts and sends the messages."""
         self.world.forward(hours=6)
-        assert await self.do.fire_due_monitors() == 1
+        assert await self.do.run_due_monitors() == 1
         await self.jobs.done(self._do)
         await self.do.alerts.evaluate_runs()
         await self.do.alerts.deliver_messages()
@@ -88,13 +90,13 @@ class Agent:
 
 
 @pytest.fixture
-def agent(world: World) -> Agent:
-    return Agent(world, project())
+def agent(world: World) -> MonitoredAgent:
+    return MonitoredAgent(world, project())
 
 
-async def test_an_alert_arrives_signed_and_so_does_its_end(agent: Agent) -> None:
+async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
     alerts = agent.do.alerts
-    monitor = await agent.monitored()
+    monitor = await agent.create_monitor()
     rule = a_rule(
         metric="trace_success", figure=AlertFigure.PASS_RATE, threshold=0.5, samples_min=3
     )
@@ -102,31 +104,31 @@ async def test_an_alert_arrives_signed_and_so_does_its_end(agent: Agent) -> None
     async with receiver() as there:
         webhook = await alerts.create_webhook(agent.project, uuid.uuid4(), there.url())
 
-        await agent.runs(3, GOOD)
-        await agent.six_hours_later()
+        await agent.put_traces(3, GOOD)
+        await agent.advance_six_hours()
         assert there.got == []
 
-        await agent.runs(9, BAD)
-        await agent.six_hours_later()
-        [told] = there.told
-        assert told["type"] == "alert.changed"
-        assert told["data"]["alert_id"] == str(alert.id)
-        assert told["data"]["state"] == "ALERTING"
-        assert told["data"]["value"] == pytest.approx(0.25)
+        await agent.put_traces(9, BAD)
+        await agent.advance_six_hours()
+        [message] = there.messages
+        assert message["type"] == "alert.changed"
+        assert message["data"]["alert_id"] == str(alert.id)
+        assert message["data"]["state"] == "ALERTING"
+        assert message["data"]["value"] == pytest.approx(0.25)
 
-        await agent.six_hours_later()  # as bad as before: that is told already
+        await agent.advance_six_hours()  # as bad as before, which was sent already
         assert len(there.got) == 1
 
         there.answer = with_status("503 Busy")
-        await agent.runs(12, GOOD)
-        await agent.six_hours_later()
+        await agent.put_traces(12, GOOD)
+        await agent.advance_six_hours()
         there.answer = with_status("200 OK")
         agent.world.forward(minutes=1)
         await alerts.deliver_messages()
-        states = [one["data"]["state"] for one in there.told]
+        states = [one["data"]["state"] for one in there.messages]
         assert states == ["ALERTING", "OK", "OK"]
 
-    # Its clock is years back: of the signature only the age is refused.
+    # Its clock is years back, so a verifier refuses the age of the signature and nothing else.
     secret = format_secret(webhook.secret)
     for _, head, body in there.got:
         signed_at = datetime.fromtimestamp(int(head["webhook-timestamp"]), UTC)
@@ -134,11 +136,11 @@ async def test_an_alert_arrives_signed_and_so_does_its_end(agent: Agent) -> None
             head["webhook-id"], signed_at, body.decode()
         )
     assert there.got[1][1]["webhook-id"] == there.got[2][1]["webhook-id"]
-    await agrees(agent, monitor, webhook.id)
+    await assert_lists_match(agent, monitor, webhook.id)
 
 
-async def agrees(agent: Agent, monitor: Monitor, webhook: Any) -> None:
-    """What is listed afterwards is what was told."""
+async def assert_lists_match(agent: MonitoredAgent, monitor: Monitor, webhook: Any) -> None:
+    """Asserts that the lists show what was sent."""
     alerts = agent.do.alerts
     changes = await alerts.list_changes(agent.project, monitor.id, PageRequest())
     assert [(one.before, one.after) for one in changes.items] == [
@@ -154,20 +156,20 @@ async def agrees(agent: Agent, monitor: Monitor, webhook: Any) -> None:
     assert alert.watch.state is AlertState.OK
 
 
-async def test_what_has_not_changed_is_not_judged_again(agent: Agent) -> None:
-    """Neither by the next firing, which takes all that match, nor where it was sent anew."""
-    monitor = await agent.monitored("task_completion", "openai/gpt-4o")
+async def test_unchanged_traces_are_not_judged_again(agent: MonitoredAgent) -> None:
+    """Neither when the monitor fires again over all matching traces, nor when a trace is resent."""
+    monitor = await agent.create_monitor("task_completion", "openai/gpt-4o")
     words = {"input": said("book a flight"), "output": said("It is booked")}
     one = trace(started_at=EARLY, **words)
     await agent.world.ports.traces.put(agent.project, one)
-    await agent.six_hours_later()
+    await agent.advance_six_hours()
     await agent.world.ports.traces.put(agent.project, one)
     await agent.world.ports.traces.put(agent.project, trace(started_at=EARLY, **words))
-    await agent.six_hours_later()
+    await agent.advance_six_hours()
     assert len(agent.judge.asked) == 1
     changed = replace(one, output=said("Nothing is booked"))
     await agent.world.ports.traces.put(agent.project, changed)
-    await agent.six_hours_later()
+    await agent.advance_six_hours()
     assert len(agent.judge.asked) == 2
     runs = await agent.do.list_monitor_runs(agent.project, monitor.id, PageRequest())
     assert [(one.tally.evaluated, one.tally.scored) for one in runs.items] == [

@@ -38,8 +38,8 @@ SOON_S = 0.5  # where the time is to run out
 BODY = '{"type": "alert.changed", "data": {"metric": "ü"}}'.encode()
 
 
-class Script:
-    """Answers each look-up as it is told to, the last one for ever, and keeps what was asked."""
+class ScriptedResolver:
+    """Answers each look-up with the next answer, repeats the last one, and records the calls."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)
@@ -53,26 +53,26 @@ class Script:
 LOCAL = ["127.0.0.1"]
 
 
-def private(*answers: Sequence[str], **said) -> HttpWebhookSender:
-    """One that may go anywhere."""
+def unrestricted_sender(*answers: Sequence[str], **overrides) -> HttpWebhookSender:
+    """Builds a sender that may reach private addresses."""
     known = {"admits": lambda _: True, "allow_private": True, "timeout_s": WAIT_MAX_S}
-    return HttpWebhookSender(Script(*(answers or (LOCAL,))), **known | said)
+    return HttpWebhookSender(ScriptedResolver(*(answers or (LOCAL,))), **known | overrides)
 
 
-async def sent_to(webhook_sender, url, **said) -> DeliveryResult:
+async def send_to(webhook_sender, url, **overrides) -> DeliveryResult:
     webhook = a_webhook(project(), url=url)
-    return await webhook_sender.send(a_delivery(webhook, body=BODY, **said), webhook, NOON)
+    return await webhook_sender.send(a_delivery(webhook, body=BODY, **overrides), webhook, NOON)
 
 
-# --- what is sent ------------------------------------------------------------------------------
+# --- messages ----------------------------------------------------------------------------------
 
 
-async def test_a_message_is_signed_as_standard_webhooks_says():
+async def test_message_is_signed_as_standard_webhooks_says():
     now = datetime.now(UTC)
     async with receiver() as there:
         webhook = a_webhook(project(), url=there.url("/a/b?c=%20d"))
         delivery = a_delivery(webhook, body=BODY)
-        assert await private().send(delivery, webhook, now) == DeliveryResult(204)
+        assert await unrestricted_sender().send(delivery, webhook, now) == DeliveryResult(204)
     [(line, head, body)] = there.got
     assert line == "POST /a/b?c=%20d HTTP/1.1"
     assert head["host"] == f"hooks.example:{there.port}"
@@ -87,11 +87,11 @@ async def test_a_message_is_signed_as_standard_webhooks_says():
             wrong.verify(text, head)
 
 
-async def test_an_old_signature_is_not_accepted_later():
+async def test_old_signature_is_rejected():
     then = datetime.now(UTC) - timedelta(hours=1)
     async with receiver() as there:
         webhook = a_webhook(project(), url=there.url())
-        await private().send(a_delivery(webhook, body=BODY), webhook, then)
+        await unrestricted_sender().send(a_delivery(webhook, body=BODY), webhook, then)
     [(_, head, body)] = there.got
     with pytest.raises(WebhookVerificationError):
         Verifier(format_secret(webhook.secret)).verify(body, head)
@@ -101,9 +101,9 @@ async def test_an_old_signature_is_not_accepted_later():
     ("line", "is_received"),
     [("200 OK", True), ("299 Fine", True), ("404 Not Found", False), ("500 Oh", False)],
 )
-async def test_a_status_is_told(line, is_received):
+async def test_response_status_is_reported(line, is_received):
     async with receiver(answer=with_status(line)) as there:
-        sent = await sent_to(private(), there.url())
+        sent = await send_to(unrestricted_sender(), there.url())
     assert sent == DeliveryResult(int(line[:3]))
     assert sent.is_received is is_received
 
@@ -113,18 +113,18 @@ async def test_redirects_are_not_followed(status):
     async with receiver() as elsewhere:
         answer = with_status(f"{status} Away", f"location: {elsewhere.url()}")
         async with receiver(answer=answer) as there:
-            sent = await sent_to(private(), there.url())
+            sent = await send_to(unrestricted_sender(), there.url())
     assert sent == DeliveryResult(status)
     assert not sent.is_received
     assert elsewhere.got == []
 
 
-# --- receivers that misbehave ------------------------------------------------------------------
+# --- faulty receivers --------------------------------------------------------------------------
 
 
-async def test_an_endless_body_is_not_read():
+async def test_endless_body_is_not_read():
     async with receiver(answer=endless_body) as there:
-        assert await sent_to(private(), there.url()) == DeliveryResult(200)
+        assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(200)
 
 
 @pytest.mark.parametrize(
@@ -139,20 +139,20 @@ async def test_an_endless_body_is_not_read():
     ],
     ids=["silence", "trickle", "endless_head", "garbage", "hang_up", "status"],
 )
-async def test_what_is_no_answer_is_told_in_a_word(answer, error):
+async def test_invalid_response_is_reported_by_error_code(answer, error):
     async with receiver(answer=answer) as there:
         within_s = SOON_S if error == "timeout" else WAIT_MAX_S
-        webhook_sender = private(timeout_s=within_s)
-        assert await sent_to(webhook_sender, there.url()) == DeliveryResult(None, error)
+        webhook_sender = unrestricted_sender(timeout_s=within_s)
+        assert await send_to(webhook_sender, there.url()) == DeliveryResult(None, error)
 
 
-async def test_who_does_not_listen_is_unreachable():
+async def test_closed_port_is_unreachable():
     async with receiver() as there:
         pass
-    assert await sent_to(private(), there.url()) == DeliveryResult(None, "unreachable")
+    assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(None, "unreachable")
 
 
-async def test_a_name_that_is_unknown_or_slow_is_told():
+async def test_unknown_host_and_slow_lookup_are_reported():
     async def unknown(host, port):
         raise socket.gaierror("no such name")
 
@@ -163,20 +163,22 @@ async def test_a_name_that_is_unknown_or_slow_is_told():
         (unknown, "unknown_host", WAIT_MAX_S),
         (slow, "timeout", SOON_S),
     ):
-        webhook_sender = replace(private(timeout_s=within_s), resolve=resolve)
-        assert await sent_to(webhook_sender, "http://x.example/") == DeliveryResult(None, error)
-    assert await sent_to(private([]), "http://x.example/") == DeliveryResult(None, "unknown_host")
+        webhook_sender = replace(unrestricted_sender(timeout_s=within_s), resolve=resolve)
+        assert await send_to(webhook_sender, "http://x.example/") == DeliveryResult(None, error)
+    assert await send_to(unrestricted_sender([]), "http://x.example/") == DeliveryResult(
+        None, "unknown_host"
+    )
 
 
-async def test_a_fault_of_ours_is_told_as_one():
+async def test_unexpected_error_is_reported_as_internal():
     async def broken(host, port):
         raise RuntimeError("no")
 
-    webhook_sender = replace(private(), resolve=broken)
-    assert await sent_to(webhook_sender, "http://x.example/") == DeliveryResult(None, "internal")
+    webhook_sender = replace(unrestricted_sender(), resolve=broken)
+    assert await send_to(webhook_sender, "http://x.example/") == DeliveryResult(None, "internal")
 
 
-# --- where it may go ---------------------------------------------------------------------------
+# --- admitted addresses ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -193,47 +195,51 @@ async def test_a_fault_of_ours_is_told_as_one():
     ],
     ids=["loopback", "mixed", "metadata", "v6", "mapped", "nat64", "scoped", "garbage"],
 )
-async def test_nothing_inside_a_network_is_reached(found):
+async def test_private_addresses_are_refused(found):
     async with receiver() as there:
-        webhook_sender = HttpWebhookSender(Script(found), timeout_s=WAIT_MAX_S)
-        sent = await sent_to(webhook_sender, there.url(scheme="https"))
+        webhook_sender = HttpWebhookSender(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
+        sent = await send_to(webhook_sender, there.url(scheme="https"))
     assert sent == DeliveryResult(None, "refused_target")
     assert there.got == []
 
 
-async def test_plain_http_is_refused_before_any_name_is_looked_up():
-    script = Script(["8.8.8.8"])
-    assert await sent_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
+async def test_plain_http_is_refused_before_lookup():
+    script = ScriptedResolver(["8.8.8.8"])
+    assert await send_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
         None, "refused_target"
     )
     assert script.asked == []
 
 
-async def test_a_name_that_means_another_thing_a_moment_later_gains_nothing():
-    # What is admitted is 127.0.0.2: it stands for the Internet.
+async def test_changed_dns_answer_cannot_redirect_to_private_address():
+    # 127.0.0.2 is admitted: it stands for the Internet.
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
-        script = Script(["127.0.0.2"], ["127.0.0.1"])
+        script = ScriptedResolver(["127.0.0.2"], ["127.0.0.1"])
         webhook_sender = replace(
-            private(), resolve=script, admits=lambda address: address == "127.0.0.2"
+            unrestricted_sender(), resolve=script, admits=lambda address: address == "127.0.0.2"
         )
-        assert await sent_to(webhook_sender, outside.url()) == DeliveryResult(204)
+        assert await send_to(webhook_sender, outside.url()) == DeliveryResult(204)
         assert script.asked == [("hooks.example", outside.port)]
-        assert await sent_to(webhook_sender, outside.url()) == DeliveryResult(
+        assert await send_to(webhook_sender, outside.url()) == DeliveryResult(
             None, "refused_target"
         )
     assert len(outside.got) == 1
     assert inside.got == []
 
 
-async def test_of_several_addresses_one_that_answers_is_enough():
+async def test_first_reachable_address_is_used_up_to_limit():
     async with receiver("127.0.0.2") as there:
         silent = [f"127.0.0.{n}" for n in range(3, 3 + ADDRESSES_MAX - 1)]
-        assert await sent_to(private([*silent, "127.0.0.2"]), there.url()) == DeliveryResult(204)
+        assert await send_to(
+            unrestricted_sender([*silent, "127.0.0.2"]), there.url()
+        ) == DeliveryResult(204)
         beyond = [*silent, "127.0.0.9", "127.0.0.2"]
-        assert await sent_to(private(beyond), there.url()) == DeliveryResult(None, "unreachable")
+        assert await send_to(unrestricted_sender(beyond), there.url()) == DeliveryResult(
+            None, "unreachable"
+        )
 
 
-async def test_names_are_looked_up_as_this_host_does():
+async def test_names_are_resolved_by_the_host():
     resolver = SystemResolver()
     found = await resolver("localhost", 80)
     assert "127.0.0.1" in found or "::1" in found
@@ -246,8 +252,8 @@ async def test_names_are_looked_up_as_this_host_does():
 # --- TLS ---------------------------------------------------------------------------------------
 
 
-def certified(name: str, folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """What a server of this name shows, and what a client trusts."""
+def tls_contexts(name: str, folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Returns the TLS context of a server with this name, and of a client that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -275,22 +281,22 @@ def certified(name: str, folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, client
 
 
-async def test_tls_verifies_the_name_though_an_address_is_connected_to(tmp_path):
-    server, client = certified("hooks.example", tmp_path)
+async def test_tls_verifies_host_name(tmp_path):
+    server, client = tls_contexts("hooks.example", tmp_path)
     async with receiver(tls=server) as there:
-        webhook_sender = private(tls=client, allow_private=False)
-        assert await sent_to(webhook_sender, there.url(scheme="https")) == DeliveryResult(204)
+        webhook_sender = unrestricted_sender(tls=client, allow_private=False)
+        assert await send_to(webhook_sender, there.url(scheme="https")) == DeliveryResult(204)
         wrong = there.url(host="other.example", scheme="https")
-        assert await sent_to(webhook_sender, wrong) == DeliveryResult(None, "tls")
-        untrusting = private(allow_private=False)
-        assert await sent_to(untrusting, there.url(scheme="https")) == DeliveryResult(None, "tls")
+        assert await send_to(webhook_sender, wrong) == DeliveryResult(None, "tls")
+        untrusting = unrestricted_sender(allow_private=False)
+        assert await send_to(untrusting, there.url(scheme="https")) == DeliveryResult(None, "tls")
     [(_, head, _)] = there.got
     assert head["host"] == f"hooks.example:{there.port}"
 
 
-async def test_no_connection_is_used_twice():
+async def test_connections_are_not_reused():
     async with receiver(answer=OK) as there:
-        webhook_sender = private()
+        webhook_sender = unrestricted_sender()
         for _ in range(3):
-            assert await sent_to(webhook_sender, there.url()) == DeliveryResult(204)
+            assert await send_to(webhook_sender, there.url()) == DeliveryResult(204)
     assert [head["connection"] for _, head, _ in there.got] == ["close"] * 3

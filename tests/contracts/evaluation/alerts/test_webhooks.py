@@ -20,15 +20,15 @@ from tests.support.fixtures.data_plane import project, walked
 
 ALL = PageRequest(limit=200)
 STEP_MAX = 2_000
-LONG_AGO = NOON - timedelta(days=365)  # before whatever other tests have due
+LONG_AGO = NOON - timedelta(days=365)  # before anything that other tests have due
 
 
-async def made(monitoring, of, **said):
-    return await monitoring.webhooks.create(a_webhook(of, **said))
+async def create_webhook(monitoring, of, **overrides):
+    return await monitoring.webhooks.create(a_webhook(of, **overrides))
 
 
-async def told(monitoring, webhook, **said):
-    delivery = a_delivery(webhook, **{"next_attempt_at": LONG_AGO} | said)
+async def enqueue_delivery(monitoring, webhook, **overrides):
+    delivery = a_delivery(webhook, **{"next_attempt_at": LONG_AGO} | overrides)
     await monitoring.webhooks.enqueue(delivery)
     return delivery
 
@@ -42,32 +42,34 @@ async def log_of(monitoring, webhook):
     return list((await monitoring.webhooks.deliveries(webhook.project_id, webhook.id, ALL)).items)
 
 
-async def test_a_webhook_is_read_as_it_was_made(monitoring):
+async def test_create_and_list_return_webhook_as_given(monitoring):
     ours = project()
-    second = await made(monitoring, ours, created_at=at(1), url="https://example.com/ü%20?a=b")
-    first = await made(monitoring, ours, created_at=at(0), secret=b"")
-    await made(monitoring, project())
+    second = await create_webhook(
+        monitoring, ours, created_at=at(1), url="https://example.com/ü%20?a=b"
+    )
+    first = await create_webhook(monitoring, ours, created_at=at(0), secret=b"")
+    await create_webhook(monitoring, project())
     assert await monitoring.webhooks.all(ours) == [first, second]
 
 
-async def test_the_same_webhook_is_made_once(monitoring):
-    webhook = await made(monitoring, project())
+async def test_create_with_existing_id_returns_stored_webhook(monitoring):
+    webhook = await create_webhook(monitoring, project())
     assert await monitoring.webhooks.create(replace(webhook, secret=b"other")) == webhook
     assert await monitoring.webhooks.all(webhook.project_id) == [webhook]
 
 
-async def test_a_project_has_so_many_webhooks_and_no_more(monitoring):
+async def test_webhook_limit_of_project_is_webhooks_max(monitoring):
     ours = project()
     results = await asyncio.gather(
-        *(made(monitoring, ours) for _ in range(WEBHOOKS_MAX + 3)), return_exceptions=True
+        *(create_webhook(monitoring, ours) for _ in range(WEBHOOKS_MAX + 3)), return_exceptions=True
     )
     assert sum(isinstance(one, Conflict) for one in results) == 3
     assert len(await monitoring.webhooks.all(ours)) == WEBHOOKS_MAX
 
 
-async def test_webhooks_of_others_are_not_found(monitoring):
-    webhook, theirs = await made(monitoring, project()), project()
-    delivery = await told(monitoring, webhook)
+async def test_webhooks_of_another_project_are_not_found(monitoring):
+    webhook, theirs = await create_webhook(monitoring, project()), project()
+    delivery = await enqueue_delivery(monitoring, webhook)
     for ask in (
         monitoring.webhooks.enqueue(replace(a_delivery(webhook), project_id=theirs)),
         monitoring.webhooks.deliveries(theirs, webhook.id, ALL),
@@ -80,9 +82,9 @@ async def test_webhooks_of_others_are_not_found(monitoring):
     assert await log_of(monitoring, webhook) == [delivery]
 
 
-async def test_a_removed_webhook_is_told_nothing_more(monitoring):
-    webhook = await made(monitoring, project())
-    delivery = await told(monitoring, webhook)
+async def test_deleted_webhook_gets_no_deliveries(monitoring):
+    webhook = await create_webhook(monitoring, project())
+    delivery = await enqueue_delivery(monitoring, webhook)
     assert await monitoring.webhooks.delete(webhook.project_id, webhook.id)
     assert not await monitoring.webhooks.delete(webhook.project_id, webhook.id)
     assert await due_of(monitoring, {webhook.project_id}) == []
@@ -91,9 +93,9 @@ async def test_a_removed_webhook_is_told_nothing_more(monitoring):
     assert await log_of(monitoring, webhook) == []
 
 
-async def test_nothing_of_a_removed_project_is_found_sent_or_made(monitoring):
-    webhook = await made(monitoring, project())
-    await told(monitoring, webhook)
+async def test_webhooks_of_removed_project_are_not_found_sent_or_created(monitoring):
+    webhook = await create_webhook(monitoring, project())
+    await enqueue_delivery(monitoring, webhook)
     await monitoring.evaluating.remove(webhook.project_id)
     assert await due_of(monitoring, {webhook.project_id}) == []
     assert await monitoring.webhooks.all(webhook.project_id) == []
@@ -101,12 +103,12 @@ async def test_nothing_of_a_removed_project_is_found_sent_or_made(monitoring):
     with pytest.raises(NotFound):
         await monitoring.webhooks.enqueue(a_delivery(webhook))
     with pytest.raises(Unavailable):
-        await made(monitoring, webhook.project_id)
+        await create_webhook(monitoring, webhook.project_id)
 
 
-async def test_a_message_is_stored_once_and_listed_newest_first(monitoring):
-    webhook = await made(monitoring, project())
-    sent = [await told(monitoring, webhook, created_at=at(n // 2)) for n in range(5)]
+async def test_delivery_is_stored_once_and_listed_newest_first(monitoring):
+    webhook = await create_webhook(monitoring, project())
+    sent = [await enqueue_delivery(monitoring, webhook, created_at=at(n // 2)) for n in range(5)]
     await monitoring.webhooks.enqueue(replace(sent[0], body=b"other"))
     sent.sort(key=lambda one: (one.created_at, one.id), reverse=True)
     by_position, by_offset = await walked(
@@ -115,13 +117,18 @@ async def test_a_message_is_stored_once_and_listed_newest_first(monitoring):
     assert by_position == by_offset == sent
 
 
-async def test_what_is_due_comes_the_longest_due_first_and_is_held(monitoring):
-    first, second = await made(monitoring, project()), await made(monitoring, project())
+async def test_due_deliveries_come_longest_due_first_and_are_held(monitoring):
+    first, second = (
+        await create_webhook(monitoring, project()),
+        await create_webhook(monitoring, project()),
+    )
     projects = {first.project_id, second.project_id}
-    later = await told(monitoring, first, next_attempt_at=LONG_AGO)
-    sooner = await told(monitoring, second, next_attempt_at=LONG_AGO - timedelta(seconds=1))
-    await told(monitoring, first, next_attempt_at=LONG_AGO + timedelta(seconds=1))
-    await told(monitoring, first, next_attempt_at=None)
+    later = await enqueue_delivery(monitoring, first, next_attempt_at=LONG_AGO)
+    sooner = await enqueue_delivery(
+        monitoring, second, next_attempt_at=LONG_AGO - timedelta(seconds=1)
+    )
+    await enqueue_delivery(monitoring, first, next_attempt_at=LONG_AGO + timedelta(seconds=1))
+    await enqueue_delivery(monitoring, first, next_attempt_at=None)
     assert await due_of(monitoring, projects) == [(sooner, second), (later, first)]
     assert await due_of(monitoring, projects) == []
     nearly = LONG_AGO + DELIVERY_LEASE - timedelta(seconds=1)
@@ -131,23 +138,28 @@ async def test_what_is_due_comes_the_longest_due_first_and_is_held(monitoring):
     assert (later, first) in again
 
 
-async def test_no_more_come_than_are_asked_for(monitoring):
-    webhooks = [await made(monitoring, project()) for _ in range(3)]
+async def test_due_deliveries_are_limited(monitoring):
+    webhooks = [await create_webhook(monitoring, project()) for _ in range(3)]
     for n, webhook in enumerate(webhooks):
-        await told(monitoring, webhook, next_attempt_at=LONG_AGO - timedelta(days=3 - n))
+        await enqueue_delivery(
+            monitoring, webhook, next_attempt_at=LONG_AGO - timedelta(days=3 - n)
+        )
     projects = {one.project_id for one in webhooks}
     found = await due_of(monitoring, projects, most=2)
     assert [webhook for _, webhook in found] == webhooks[:2]
     assert [webhook for _, webhook in await due_of(monitoring, projects, most=1)] == webhooks[2:]
 
 
-async def test_one_webhook_leaves_room_for_others(monitoring):
-    slow, other = await made(monitoring, project()), await made(monitoring, project())
+async def test_due_deliveries_per_webhook_are_limited(monitoring):
+    slow, other = (
+        await create_webhook(monitoring, project()),
+        await create_webhook(monitoring, project()),
+    )
     projects = {slow.project_id, other.project_id}
     for n in range(2 * DELIVERIES_PER_WEBHOOK_MAX):
         early = LONG_AGO - timedelta(days=9) + timedelta(seconds=n)
-        await told(monitoring, slow, next_attempt_at=early)
-    mine = await told(monitoring, other)
+        await enqueue_delivery(monitoring, slow, next_attempt_at=early)
+    mine = await enqueue_delivery(monitoring, other)
     found = await due_of(monitoring, projects)
     assert len(found) == DELIVERIES_PER_WEBHOOK_MAX + 1
     assert found[-1] == (mine, other)
@@ -157,19 +169,19 @@ async def test_one_webhook_leaves_room_for_others(monitoring):
     assert [webhook for _, webhook in await due_of(monitoring, projects)] == [slow]
 
 
-async def test_two_who_ask_at_once_get_different_ones(monitoring):
+async def test_concurrent_callers_get_different_deliveries(monitoring):
     ours = project()
-    webhooks = [await made(monitoring, ours) for _ in range(6)]
+    webhooks = [await create_webhook(monitoring, ours) for _ in range(6)]
     for webhook in webhooks:
-        await told(monitoring, webhook)
+        await enqueue_delivery(monitoring, webhook)
     asked = await asyncio.gather(*(due_of(monitoring, {ours}) for _ in range(4)))
     found = [delivery.id for one in asked for delivery, _ in one]
     assert len(found) == len(set(found)) == 6
 
 
-async def test_how_an_attempt_went_is_kept(monitoring):
-    webhook = await made(monitoring, project())
-    await told(monitoring, webhook)
+async def test_attempt_is_stored(monitoring):
+    webhook = await create_webhook(monitoring, project())
+    await enqueue_delivery(monitoring, webhook)
     [(delivery, _)] = await due_of(monitoring, {webhook.project_id})
     soon = LONG_AGO + timedelta(seconds=5)
     failed = replace(delivery, attempts=1, status=500, error="http_status", next_attempt_at=soon)
@@ -182,34 +194,34 @@ async def test_how_an_attempt_went_is_kept(monitoring):
     assert await log_of(monitoring, webhook) == [given_up]
 
 
-async def test_what_was_delivered_stays_delivered(monitoring):
-    webhook = await made(monitoring, project())
-    delivery = await told(monitoring, webhook)
+async def test_late_attempt_does_not_overwrite_delivery(monitoring):
+    webhook = await create_webhook(monitoring, project())
+    delivery = await enqueue_delivery(monitoring, webhook)
     done = replace(delivery, attempts=1, status=204, next_attempt_at=None, delivered_at=at(1))
     await monitoring.webhooks.record_attempt(done)
     late = replace(delivery, attempts=1, error="timeout", next_attempt_at=at(2))
-    await monitoring.webhooks.record_attempt(late)  # of somebody who was slow
+    await monitoring.webhooks.record_attempt(late)  # of a slow sender
     assert await log_of(monitoring, webhook) == [done]
 
 
-OLD = NOON - timedelta(days=9_000)  # before whatever other tests have made
+OLD = NOON - timedelta(days=9_000)  # before anything that other tests have created
 
 
-async def forgotten(port, before):
-    """Until nothing is left; how many at a time."""
+async def forget_all(port, before):
+    """Calls `forget` until nothing is left; returns how many rows each call deleted."""
     steps = list[int]()
     while gone := await port.delete_deliveries(before):
         steps.append(gone)
     return steps
 
 
-async def test_what_was_sent_long_ago_is_forgotten_and_never_what_is_still_to_be_sent(monitoring):
-    webhook = await made(monitoring, project())
-    waiting = await told(monitoring, webhook, created_at=OLD)
-    given_up = await told(monitoring, webhook, created_at=OLD, next_attempt_at=None)
-    later = await told(monitoring, webhook, created_at=at(0), next_attempt_at=None)
-    assert await forgotten(monitoring.webhooks, OLD) == []
-    assert sum(await forgotten(monitoring.webhooks, OLD + timedelta(microseconds=1))) == 1
+async def test_forget_deletes_old_deliveries_but_none_still_due(monitoring):
+    webhook = await create_webhook(monitoring, project())
+    waiting = await enqueue_delivery(monitoring, webhook, created_at=OLD)
+    given_up = await enqueue_delivery(monitoring, webhook, created_at=OLD, next_attempt_at=None)
+    later = await enqueue_delivery(monitoring, webhook, created_at=at(0), next_attempt_at=None)
+    assert await forget_all(monitoring.webhooks, OLD) == []
+    assert sum(await forget_all(monitoring.webhooks, OLD + timedelta(microseconds=1))) == 1
     assert given_up not in await log_of(monitoring, webhook)
     assert sorted(await log_of(monitoring, webhook), key=lambda one: one.created_at) == [
         waiting,
@@ -217,11 +229,11 @@ async def test_what_was_sent_long_ago_is_forgotten_and_never_what_is_still_to_be
     ]
 
 
-async def test_forgetting_goes_in_steps(monitoring):
-    webhook = await made(monitoring, project())
+async def test_forget_deletes_in_steps(monitoring):
+    webhook = await create_webhook(monitoring, project())
     for _ in range(STEP_MAX + 1):
-        await told(monitoring, webhook, created_at=OLD, next_attempt_at=None)
-    steps = await forgotten(monitoring.webhooks, OLD + timedelta(seconds=1))
+        await enqueue_delivery(monitoring, webhook, created_at=OLD, next_attempt_at=None)
+    steps = await forget_all(monitoring.webhooks, OLD + timedelta(seconds=1))
     assert sum(steps) == STEP_MAX + 1
     assert max(steps) <= STEP_MAX
     assert len(steps) > 1

@@ -1,6 +1,6 @@
-"""Any history of a project's own metrics reads the same from memory and from Postgres.
+"""Random histories of custom metrics read the same from memory and from PostgreSQL.
 
-Belongs to the contract of CustomMetrics.
+Part of the contract of CustomMetrics.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Histories(RuleBasedStateMachine):
         self.ids = [uuid.uuid4()]
         self.now = 0
 
-    def both(self, act: Callable[[Customizing], Awaitable[Any]]) -> None:
+    def run_on_both(self, act: Callable[[Customizing], Awaitable[Any]]) -> None:
         async def go(of: Customizing) -> Any:
             try:
                 return await act(of)
@@ -65,21 +65,23 @@ class Histories(RuleBasedStateMachine):
         self.ids.append(uuid.uuid4())
         new = data.draw(st.sampled_from(self.ids))
         metric = a_metric(self.projects[of], id=new, name=name, body=body, threshold=threshold)
-        self.both(lambda it: it.metrics.create(metric))
+        self.run_on_both(lambda it: it.metrics.create(metric))
 
     @rule(of=which, name=names, body=bodies, threshold=thresholds)
     def revise(self, of: int, name: str, body: Any, threshold: float) -> None:
         self.now += 1
-        said, now = a_definition(body=body, threshold=threshold), at(self.now)
-        self.both(
-            lambda it: it.metrics.edit(self.projects[of], name, lambda one: one.revised(said, now))
+        definition, now = a_definition(body=body, threshold=threshold), at(self.now)
+        self.run_on_both(
+            lambda it: it.metrics.edit(
+                self.projects[of], name, lambda one: one.revised(definition, now)
+            )
         )
 
     @rule(of=which, name=names, is_back=st.booleans())
     def archive(self, of: int, name: str, is_back: bool) -> None:
         self.now += 1
         now = at(self.now)
-        self.both(
+        self.run_on_both(
             lambda it: it.metrics.edit(
                 self.projects[of],
                 name,
@@ -98,8 +100,8 @@ class Histories(RuleBasedStateMachine):
             return found
 
         if hasattr(self, "model"):
-            self.both(read)
+            self.run_on_both(read)
 
 
-def test_any_history_of_metrics_reads_the_same(pool, postgres_url):
+def test_random_histories_of_metrics_agree(pool, postgres_url):
     assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=25, steps=15)

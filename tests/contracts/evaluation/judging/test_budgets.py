@@ -1,4 +1,4 @@
-"""Contract of Budgets: what is set aside never exceeds what there is."""
+"""Contract of Budgets: reservations never exceed the limit."""
 
 import asyncio
 import uuid
@@ -26,8 +26,8 @@ ONE = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """The port, what was spent, and how an open organization says what may be."""
+class BudgetFixture:
+    """The ports, and a way to set a project's monthly budget."""
 
     budgets: Budgets
     ledger: Ledger
@@ -44,23 +44,23 @@ class Books:
 
 
 @pytest.fixture
-def books(adapter: Pool | None) -> Books:
+def fixture(adapter: Pool | None) -> BudgetFixture:
     if adapter is None:
         store = MemoryStore()
-        return Books(memory.MemoryBudgets(store), memory.MemoryLedger(store), store)
-    return Books(PostgresBudgets(adapter), PostgresLedger(adapter), adapter)
+        return BudgetFixture(memory.MemoryBudgets(store), memory.MemoryLedger(store), store)
+    return BudgetFixture(PostgresBudgets(adapter), PostgresLedger(adapter), adapter)
 
 
 @pytest.fixture
-def budgets(books: Books) -> Budgets:
-    return books.budgets
+def budgets(fixture: BudgetFixture) -> Budgets:
+    return fixture.budgets
 
 
 def ids() -> tuple[ProjectId, RunId]:
     return ProjectId(uuid.uuid4()), RunId(uuid.uuid4())
 
 
-async def reserved(
+async def reserve(
     budgets: Budgets,
     project: ProjectId,
     run: RunId,
@@ -71,48 +71,48 @@ async def reserved(
     return await budgets.reserve(project, run, of_run, usd, now)
 
 
-async def test_without_a_limit_anything_may_be_spent(budgets: Budgets):
+async def test_reservation_without_limit_succeeds(budgets: Budgets):
     project, run = ids()
-    assert await reserved(budgets, project, run) == Reservation((), ONE)
+    assert await reserve(budgets, project, run) == Reservation((), ONE)
     await budgets.settle(project, Reservation((), ONE), Decimal(0))
     assert await budgets.monthly(project) is None
 
 
-async def test_a_run_has_no_more_than_its_own(budgets: Budgets):
+async def test_run_limit_caps_reservations(budgets: Budgets):
     project, run = ids()
     limit = Decimal("2.5")
-    found = [await reserved(budgets, project, run, of_run=limit) for _ in range(3)]
+    found = [await reserve(budgets, project, run, of_run=limit) for _ in range(3)]
     assert [one is None for one in found] == [False, False, True]
-    assert await reserved(budgets, project, run, Decimal("0.5"), of_run=limit) is not None
-    assert await reserved(budgets, project, RunId(uuid.uuid4()), of_run=limit) is not None
+    assert await reserve(budgets, project, run, Decimal("0.5"), of_run=limit) is not None
+    assert await reserve(budgets, project, RunId(uuid.uuid4()), of_run=limit) is not None
 
 
-async def test_what_was_not_spent_may_be_set_aside_again(budgets: Budgets):
+async def test_unspent_reservation_is_released(budgets: Budgets):
     project, run = ids()
-    first = await reserved(budgets, project, run, of_run=ONE)
+    first = await reserve(budgets, project, run, of_run=ONE)
     assert first is not None
-    assert await reserved(budgets, project, run, of_run=ONE) is None
+    assert await reserve(budgets, project, run, of_run=ONE) is None
     await budgets.settle(project, first, Decimal("0.25"))
-    assert await reserved(budgets, project, run, Decimal("0.76"), of_run=ONE) is None
-    assert await reserved(budgets, project, run, Decimal("0.75"), of_run=ONE) is not None
+    assert await reserve(budgets, project, run, Decimal("0.76"), of_run=ONE) is None
+    assert await reserve(budgets, project, run, Decimal("0.75"), of_run=ONE) is not None
 
 
-async def test_a_month_has_its_budget_and_the_next_one_anew(books: Books):
-    budgets = books.budgets
+async def test_monthly_budget_resets_each_month(fixture: BudgetFixture):
+    budgets = fixture.budgets
     project, run = ids()
-    await books.set_monthly(project, ONE)
+    await fixture.set_monthly(project, ONE)
     assert await budgets.monthly(project) == ONE
-    assert await reserved(budgets, project, run) is not None
-    assert await reserved(budgets, project, RunId(uuid.uuid4())) is None
-    assert await reserved(budgets, *ids()) is not None
+    assert await reserve(budgets, project, run) is not None
+    assert await reserve(budgets, project, RunId(uuid.uuid4())) is None
+    assert await reserve(budgets, *ids()) is not None
     first_of_april = datetime(2026, 4, 1, tzinfo=UTC)
-    assert await reserved(budgets, project, run, now=first_of_april) is not None
+    assert await reserve(budgets, project, run, now=first_of_april) is not None
     moment = first_of_april - timedelta(microseconds=1)
-    assert await reserved(budgets, project, run, now=moment) is None
+    assert await reserve(budgets, project, run, now=moment) is None
 
 
-async def test_a_budget_counts_what_was_spent_before_there_was_one(books: Books):
-    budgets, ledger = books.budgets, books.ledger
+async def test_budget_counts_spending_before_it_was_set(fixture: BudgetFixture):
+    budgets, ledger = fixture.budgets, fixture.ledger
     project, run = ids()
     before = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
     await ledger.enter(
@@ -123,63 +123,63 @@ async def test_a_budget_counts_what_was_spent_before_there_was_one(books: Books)
             an_entry(usd=Decimal(50)),
         ]
     )
-    await books.set_monthly(project, ONE)
-    assert await reserved(budgets, project, run, Decimal("0.5")) is None
-    assert await reserved(budgets, project, run, Decimal("0.4")) is not None
+    await fixture.set_monthly(project, ONE)
+    assert await reserve(budgets, project, run, Decimal("0.5")) is None
+    assert await reserve(budgets, project, run, Decimal("0.4")) is not None
 
 
-async def test_a_budget_may_be_raised_and_taken_back(books: Books):
-    budgets = books.budgets
+async def test_budget_may_be_raised_and_removed(fixture: BudgetFixture):
+    budgets = fixture.budgets
     project, run = ids()
-    await books.set_monthly(project, Decimal(0))
-    assert await reserved(budgets, project, run) is None
-    await books.set_monthly(project, ONE)
-    assert await reserved(budgets, project, run) is not None
-    await books.set_monthly(project, None)
-    assert await reserved(budgets, project, run) == Reservation((), ONE)
+    await fixture.set_monthly(project, Decimal(0))
+    assert await reserve(budgets, project, run) is None
+    await fixture.set_monthly(project, ONE)
+    assert await reserve(budgets, project, run) is not None
+    await fixture.set_monthly(project, None)
+    assert await reserve(budgets, project, run) == Reservation((), ONE)
 
 
-async def test_a_budget_that_changes_keeps_what_is_set_aside(books: Books):
-    budgets = books.budgets
+async def test_changing_budget_keeps_reservations(fixture: BudgetFixture):
+    budgets = fixture.budgets
     project, run = ids()
-    await books.set_monthly(project, ONE)
-    assert await reserved(budgets, project, run) is not None
-    await books.set_monthly(project, Decimal(2))
-    assert await reserved(budgets, project, run) is not None
-    assert await reserved(budgets, project, run, Decimal("0.01")) is None
+    await fixture.set_monthly(project, ONE)
+    assert await reserve(budgets, project, run) is not None
+    await fixture.set_monthly(project, Decimal(2))
+    assert await reserve(budgets, project, run) is not None
+    assert await reserve(budgets, project, run, Decimal("0.01")) is None
 
 
-async def test_without_a_budget_the_ledger_alone_counts(books: Books):
-    budgets, ledger = books.budgets, books.ledger
+async def test_new_budget_counts_ledger_only(fixture: BudgetFixture):
+    budgets, ledger = fixture.budgets, fixture.ledger
     project, run = ids()
-    await books.set_monthly(project, ONE)
-    assert await reserved(budgets, project, run) is not None
-    await books.set_monthly(project, None)
+    await fixture.set_monthly(project, ONE)
+    assert await reserve(budgets, project, run) is not None
+    await fixture.set_monthly(project, None)
     await ledger.enter([an_entry(project_id=project, usd=Decimal("0.75"))])
-    await books.set_monthly(project, ONE)
-    assert await reserved(budgets, project, run, Decimal("0.26")) is None
-    assert await reserved(budgets, project, run, Decimal("0.25")) is not None
+    await fixture.set_monthly(project, ONE)
+    assert await reserve(budgets, project, run, Decimal("0.26")) is None
+    assert await reserve(budgets, project, run, Decimal("0.25")) is not None
 
 
-async def test_of_both_limits_neither_is_passed_and_nothing_half_set_aside(books: Books):
-    budgets = books.budgets
+async def test_reservation_respects_run_and_monthly_limits_atomically(fixture: BudgetFixture):
+    budgets = fixture.budgets
     project, run = ids()
-    await books.set_monthly(project, ONE)
+    await fixture.set_monthly(project, ONE)
     two = Decimal(2)
-    assert await reserved(budgets, project, run, two, of_run=two) is None
-    both = await reserved(budgets, project, run, of_run=two)
+    assert await reserve(budgets, project, run, two, of_run=two) is None
+    both = await reserve(budgets, project, run, of_run=two)
     assert both is not None
     assert len(both.scopes) == 2
     await budgets.settle(project, both, Decimal(0))
-    assert await reserved(budgets, project, run, of_run=ONE) is not None
+    assert await reserve(budgets, project, run, of_run=ONE) is not None
 
 
-async def test_many_at_once_never_set_aside_too_much(books: Books):
-    budgets = books.budgets
+async def test_concurrent_reservations_stay_within_limit(fixture: BudgetFixture):
+    budgets = fixture.budgets
     project, run = ids()
-    await books.set_monthly(project, Decimal(5))
+    await fixture.set_monthly(project, Decimal(5))
     found = await asyncio.gather(
-        *(reserved(budgets, project, run, of_run=Decimal(7)) for _ in range(20))
+        *(reserve(budgets, project, run, of_run=Decimal(7)) for _ in range(20))
     )
     assert sum(one is not None for one in found) == 5
 
@@ -191,13 +191,13 @@ async def test_many_at_once_never_set_aside_too_much(books: Books):
         max_size=15,
     )
 )
-async def test_all_that_is_spent_or_set_aside_stays_within(
+async def test_spent_and_reserved_stay_within_limit(
     budgets: Budgets, steps: list[tuple[Decimal, Decimal | None]]
 ):
     project, run = ids()
     limit, used = Decimal(5), Decimal(0)
     for asked, spent in steps:
-        got = await reserved(budgets, project, run, asked, of_run=limit)
+        got = await reserve(budgets, project, run, asked, of_run=limit)
         assert (got is not None) is (used + asked <= limit)
         if got is None:
             continue

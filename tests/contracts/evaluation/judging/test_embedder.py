@@ -1,4 +1,4 @@
-"""Contract of Embedder: one vector a text, in order, of one length."""
+"""Contract of Embedder: one vector per text, in order, all of one length."""
 
 import math
 import os
@@ -24,39 +24,39 @@ def embedder(request: pytest.FixtureRequest) -> Embedder:
     return request.param()
 
 
-async def test_each_text_has_a_vector_in_its_place(embedder: Embedder):
+async def test_vectors_follow_order_of_texts(embedder: Embedder):
     texts = [FLIGHT, "", OTHER_TOPIC, FLIGHT]
     vectors = await embedder.embed(texts)
     assert [list(v) for v in vectors] == [list((await embedder.embed([t]))[0]) for t in texts]
     assert len({len(vector) for vector in vectors}) == 1
 
 
-async def test_texts_of_one_topic_are_nearer(embedder: Embedder):
+async def test_texts_of_one_topic_are_closer(embedder: Embedder):
     flight, same, other = await embedder.embed([FLIGHT, SAME_TOPIC, OTHER_TOPIC])
     assert cosine(flight, same) > cosine(flight, other) + 0.3
 
 
 @pytest.mark.parametrize("text", ["", " ", "…", "\n\t"], ids=ascii)
-async def test_a_text_without_words_is_the_zero_vector(embedder: Embedder, text: str):
+async def test_text_without_words_embeds_as_zero_vector(embedder: Embedder, text: str):
     [vector] = await embedder.embed([text])
     assert not any(vector)
 
 
-async def test_nothing_to_embed_is_nothing(embedder: Embedder):
+async def test_no_texts_give_no_vectors(embedder: Embedder):
     assert list(await embedder.embed([])) == []
 
 
-async def test_as_many_texts_as_one_call_takes(embedder: Embedder):
+async def test_call_accepts_embedded_max_texts(embedder: Embedder):
     vectors = await embedder.embed([f"text {n}" for n in range(EMBEDDED_MAX)])
     assert len(vectors) == EMBEDDED_MAX
 
 
-async def test_too_many_texts_are_a_mistake_of_the_caller():
+async def test_more_than_embedded_max_texts_raise_value_error():
     with pytest.raises(ValueError):
         await HashEmbedder().embed(["a"] * (EMBEDDED_MAX + 1))
 
 
-async def test_a_long_text_is_the_same_beside_the_loop():
+async def test_long_text_embedded_in_thread_has_same_vector():
     long, short = "flight to Oslo " * LONG, "flight to Oslo"
     vector, _ = await HashEmbedder().embed([long, short])
     assert math.sumprod(vector, vector) == pytest.approx(1.0)
@@ -71,9 +71,9 @@ print(hash("salted"), hashlib.sha256(repr(list(vector)).encode()).hexdigest())
 """
 
 
-def test_two_processes_make_the_same_vector():
-    """Whatever salt Python's own hash has in each."""
-    said = [
+def test_vector_is_same_in_every_process():
+    """Python's own hash has a different salt in each."""
+    outputs = [
         subprocess.run(
             [sys.executable, "-c", SCRIPT],
             env=os.environ | {"PYTHONHASHSEED": seed},
@@ -83,11 +83,11 @@ def test_two_processes_make_the_same_vector():
         ).stdout.split()
         for seed in ("1", "2")
     ]
-    assert said[0][0] != said[1][0], "the salt made no difference"
-    assert said[0][1] == said[1][1]
+    assert outputs[0][0] != outputs[1][0], "the salt made no difference"
+    assert outputs[0][1] == outputs[1][1]
 
 
-async def test_a_script_fails_as_it_is_told():
+async def test_scripted_embedder_fails_by_script():
     refused = JudgeRefused(FailCode.AUTH)
     embedder = ScriptedEmbedder(script=[JudgeUnavailable(FailCode.RATE_LIMITED), None, refused])
     with pytest.raises(JudgeUnavailable):

@@ -28,66 +28,68 @@ PLAN = "1. search for flights\n2. book the cheapest"
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class JudgeFixture:
     """A judge, and a model that it answers for."""
 
     judge: Judge
     model: str
     kind: JudgeKind
 
-    def question(self, metric: Metric = TASK_COMPLETION, *spans: Span, **said: object) -> Question:
+    def question(
+        self, metric: Metric = TASK_COMPLETION, *spans: Span, **overrides: object
+    ) -> Question:
         known = {"input": "book a flight to Oslo", "output": "I booked HAT123."}
         shown = spans or (model(PLAN), tool(given={"to": "Oslo"}, got="HAT123"))
         return Question(
             metric=metric,
-            evidence=build_evidence(subject(*shown, **known | said)),
+            evidence=build_evidence(subject(*shown, **known | overrides)),
             boundary="0123456789abcdef",
             model=self.model,
             deadline_s=60.0,
         )
 
 
-def scripted() -> Bench:
-    return Bench(ScriptedJudge(), "openai/tiny", JudgeKind.MODEL)
+def scripted() -> JudgeFixture:
+    return JudgeFixture(ScriptedJudge(), "openai/tiny", JudgeKind.MODEL)
 
 
-def heuristic() -> Bench:
-    return Bench(HeuristicJudge(), MODEL, JudgeKind.HEURISTIC)
+def heuristic() -> JudgeFixture:
+    return JudgeFixture(HeuristicJudge(), MODEL, JudgeKind.HEURISTIC)
 
 
-def picked() -> Bench:
-    return Bench(
+def by_provider() -> JudgeFixture:
+    return JudgeFixture(
         JudgeByProvider({"heuristic": HeuristicJudge(), "openai": None}),
         MODEL,
         JudgeKind.HEURISTIC,
     )
 
 
-def standing() -> float:
+def constant_clock() -> float:
     """A clock that stands still: every request to the same question takes the same time."""
     return 0.0
 
 
-def modelled(spoken: Format) -> Callable[[], AbstractAsyncContextManager[Bench]]:
+def over_provider(spoken: Format) -> Callable[[], AbstractAsyncContextManager[JudgeFixture]]:
     """A model behind a provider that speaks this format."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Bench]:
+    async def opened() -> AsyncIterator[JudgeFixture]:
         async with provider(spoken) as there:
-            judge = ModelJudge(there.endpoint(), standing)
-            yield Bench(judge, there.model, JudgeKind.MODEL)
+            judge = ModelJudge(there.endpoint(), constant_clock)
+            yield JudgeFixture(judge, there.model, JudgeKind.MODEL)
             await judge.close()
 
     return opened
 
 
-MODELLED = [pytest.param(modelled(spoken), id=spoken.provider) for spoken in FORMATS]
+PROVIDER_FIXTURES = [pytest.param(over_provider(spoken), id=spoken.provider) for spoken in FORMATS]
 
 
-@pytest.fixture(params=[scripted, heuristic, picked, *MODELLED])
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+@pytest.fixture(params=[scripted, heuristic, by_provider, *PROVIDER_FIXTURES])
+async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[JudgeFixture]:
     made = request.param()
-    if isinstance(made, Bench):
+    if isinstance(made, JudgeFixture):
         yield made
         return
     async with made as opened:
@@ -95,33 +97,33 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
 
 
 @pytest.mark.parametrize("metric", JUDGED_METRICS, ids=lambda metric: metric.name)
-async def test_a_score_is_marked_with_the_judge_that_gave_it(bench: Bench, metric: Metric):
-    answer = await bench.judge.ask(bench.question(metric))
+async def test_a_score_is_marked_with_the_judge_that_gave_it(fixture: JudgeFixture, metric: Metric):
+    answer = await fixture.judge.ask(fixture.question(metric))
     assert isinstance(answer.outcome, Scored | Skipped)
     if isinstance(answer.outcome, Skipped):
         assert answer.outcome.code is SkipCode.CANNOT_JUDGE
         return
-    marks = answer.outcome.metadata
-    assert marks["judge_kind"] == bench.kind
-    assert marks["model"] == answer.model == bench.model
-    assert marks["fingerprint"] == bench.judge.fingerprint(metric, bench.model)
+    metadata = answer.outcome.metadata
+    assert metadata["judge_kind"] == fixture.kind
+    assert metadata["model"] == answer.model == fixture.model
+    assert metadata["fingerprint"] == fixture.judge.fingerprint(metric, fixture.model)
 
 
-async def test_an_answer_does_not_depend_on_an_earlier_question(bench: Bench):
-    first = await bench.judge.ask(bench.question())
-    await bench.judge.ask(bench.question(METRIC_REGISTRY["confidence"], output="no"))
-    assert await bench.judge.ask(bench.question()) == first
+async def test_an_answer_does_not_depend_on_an_earlier_question(fixture: JudgeFixture):
+    first = await fixture.judge.ask(fixture.question())
+    await fixture.judge.ask(fixture.question(METRIC_REGISTRY["confidence"], output="no"))
+    assert await fixture.judge.ask(fixture.question()) == first
 
 
-async def test_concurrent_questions_are_answered_independently(bench: Bench):
-    questions = [bench.question(metric) for metric in JUDGED_METRICS for _ in range(5)]
-    together = await asyncio.gather(*map(bench.judge.ask, questions))
-    assert together == [await bench.judge.ask(question) for question in questions]
+async def test_concurrent_questions_are_answered_independently(fixture: JudgeFixture):
+    questions = [fixture.question(metric) for metric in JUDGED_METRICS for _ in range(5)]
+    together = await asyncio.gather(*map(fixture.judge.ask, questions))
+    assert together == [await fixture.judge.ask(question) for question in questions]
 
 
-async def test_evidence_of_any_size_is_judged(bench: Bench):
+async def test_evidence_of_any_size_is_judged(fixture: JudgeFixture):
     calls = [tool(given=n, got=n) for n in range(2 * LARGE)]
-    answer = await bench.judge.ask(bench.question(METRIC_REGISTRY["tool_correctness"], *calls))
+    answer = await fixture.judge.ask(fixture.question(METRIC_REGISTRY["tool_correctness"], *calls))
     assert isinstance(answer.outcome, Scored)
 
 
@@ -133,12 +135,12 @@ DEMANDS = (
 
 
 @pytest.mark.parametrize("metric", JUDGED_METRICS, ids=lambda metric: metric.name)
-async def test_the_output_of_a_tool_cannot_set_the_grade(bench: Bench, metric: Metric):
+async def test_the_output_of_a_tool_cannot_set_the_grade(fixture: JudgeFixture, metric: Metric):
     """Outputs that demand a grade get the same grade as any other text."""
 
     async def outcome(got: str) -> object:
         spans = (model(PLAN), tool(given={"to": "Oslo"}, got=got))
-        return _without_grounds((await bench.judge.ask(bench.question(metric, *spans))).outcome)
+        return _without_grounds((await fixture.judge.ask(fixture.question(metric, *spans))).outcome)
 
     harmless = await outcome("There are three flights on Monday")
     assert [await outcome(demand) for demand in DEMANDS] == [harmless] * 3
@@ -149,9 +151,9 @@ def _without_grounds(outcome: Scored | Skipped) -> tuple[object, ...]:
     return (type(outcome), getattr(outcome, "value", None), kept)
 
 
-# --- no answer -------------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------
 
-OF_OPENAI = ModelJudge(Endpoint(provider="openai", api_key="k"))
+OPENAI_JUDGE = ModelJudge(Endpoint(provider="openai", api_key="k"))
 
 
 def _refused_models() -> Sequence[tuple[Judge, str, FailCode]]:
@@ -166,11 +168,11 @@ def _refused_models() -> Sequence[tuple[Judge, str, FailCode]]:
         (several, "/tiny", FailCode.UNKNOWN_MODEL),
         (several, "", FailCode.UNKNOWN_MODEL),
         (ScriptedJudge(unknown=frozenset({"m"})), "m", FailCode.UNKNOWN_MODEL),
-        (OF_OPENAI, "anthropic/claude-haiku-4-5", FailCode.UNKNOWN_MODEL),
-        (OF_OPENAI, "heuristic/1", FailCode.UNKNOWN_MODEL),
-        (OF_OPENAI, "openai/", FailCode.UNKNOWN_MODEL),
-        (OF_OPENAI, "mystery", FailCode.UNKNOWN_MODEL),
-        (OF_OPENAI, "gemini/tiny", FailCode.UNKNOWN_MODEL),
+        (OPENAI_JUDGE, "anthropic/claude-haiku-4-5", FailCode.UNKNOWN_MODEL),
+        (OPENAI_JUDGE, "heuristic/1", FailCode.UNKNOWN_MODEL),
+        (OPENAI_JUDGE, "openai/", FailCode.UNKNOWN_MODEL),
+        (OPENAI_JUDGE, "mystery", FailCode.UNKNOWN_MODEL),
+        (OPENAI_JUDGE, "gemini/tiny", FailCode.UNKNOWN_MODEL),
     ]
 
 
@@ -191,21 +193,23 @@ async def test_a_model_of_another_provider_is_refused(judge: Judge, name: str, c
     assert code.opens_circuit
 
 
-@pytest.mark.parametrize(("judge", "name"), [(HeuristicJudge(), MODEL), (OF_OPENAI, "openai/tiny")])
+@pytest.mark.parametrize(
+    ("judge", "name"), [(HeuristicJudge(), MODEL), (OPENAI_JUDGE, "openai/tiny")]
+)
 async def test_a_metric_that_is_not_judged_is_refused(judge: Judge, name: str):
     with pytest.raises(JudgeRefused) as refused:
         await judge.ask(replace(heuristic().question(METRIC_REGISTRY["coherence"]), model=name))
     assert refused.value.code is FailCode.MISCONFIGURED
 
 
-@pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OF_OPENAI])
+@pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OPENAI_JUDGE])
 async def test_a_judge_that_misses_the_deadline_is_unavailable(judge: Judge):
     with pytest.raises(JudgeUnavailable) as late:
         await judge.ask(replace(scripted().question(), deadline_s=0.0))
     assert late.value.code is FailCode.JUDGE_TIMEOUT
 
 
-async def test_a_script_goes_on_question_by_question():
+async def test_scripted_judge_follows_script():
     down = JudgeUnavailable(FailCode.RATE_LIMITED, retry_after_s=7)
     good = Scored(1.0, "good")
     judge = ScriptedJudge({"task_completion": [down, JudgeRefused(FailCode.REJECTED), good]})

@@ -1,4 +1,4 @@
-"""Contract of Ledger: every request once, and what they come to."""
+"""Contract of Ledger: stores every request once, and sums them up."""
 
 import asyncio
 import uuid
@@ -31,7 +31,7 @@ from tests.support.builders.values import NOON
 from tests.support.hypothesis_scale import scaled
 
 DAY = timedelta(days=1)
-ALWAYS = CreatedWithin()
+ALL_TIME = CreatedWithin()
 
 
 @pytest.fixture
@@ -39,8 +39,10 @@ def ledger(adapter: Pool | None) -> Ledger:
     return MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
 
 
-def an_entry(**said: Any) -> LedgerEntry:
-    of_call = {key: said.pop(key) for key in ("provider", "model", "use", "code") if key in said}
+def an_entry(**overrides: Any) -> LedgerEntry:
+    call_overrides = {
+        key: overrides.pop(key) for key in ("provider", "model", "use", "code") if key in overrides
+    }
     call: dict[str, Any] = {
         "provider": "openai",
         "model": "tiny",
@@ -54,15 +56,15 @@ def an_entry(**said: Any) -> LedgerEntry:
         "target": str(uuid.uuid4()),
         "metric": "task_completion",
         "attempt": 1,
-        "call": JudgeCall(**call | of_call),
+        "call": JudgeCall(**call | call_overrides),
         "usd": Decimal("0.001"),
         "price_version": "test",
         "created_at": NOON,
     }
-    return LedgerEntry(**known | said)
+    return LedgerEntry(**known | overrides)
 
 
-async def test_a_run_is_told_what_it_took(ledger: Ledger):
+async def test_run_spending_sums_its_entries(ledger: Ledger):
     first = an_entry()
     ours = {"project_id": first.project_id, "run_id": first.run_id}
     failed = an_entry(**ours, code=FailCode.RATE_LIMITED, use=TokenUse(requests=1), usd=None)
@@ -77,23 +79,23 @@ async def test_a_run_is_told_what_it_took(ledger: Ledger):
     )
 
 
-async def test_what_nobody_asked_cost_nothing(ledger: Ledger):
+async def test_without_entries_spending_is_zero(ledger: Ledger):
     await ledger.enter([])
     project = ProjectId(uuid.uuid4())
     assert await ledger.of_run(project, RunId(uuid.uuid4())) == Spending()
-    assert await ledger.of_projects([project], ALWAYS, SpendingBy.MODEL) == []
-    assert await ledger.of_projects([], ALWAYS, SpendingBy.MODEL) == []
-    assert await ledger.total([project], ALWAYS) == Spending()
-    assert await ledger.total([], ALWAYS) == Spending()
+    assert await ledger.of_projects([project], ALL_TIME, SpendingBy.MODEL) == []
+    assert await ledger.of_projects([], ALL_TIME, SpendingBy.MODEL) == []
+    assert await ledger.total([project], ALL_TIME) == Spending()
+    assert await ledger.total([], ALL_TIME) == Spending()
 
 
-async def test_an_entry_is_entered_once(ledger: Ledger):
+async def test_entry_is_stored_once(ledger: Ledger):
     one = an_entry()
     await asyncio.gather(*(ledger.enter([one]) for _ in range(5)))
     assert (await ledger.of_run(one.project_id, one.run_id)).calls == 1
 
 
-async def test_a_period_has_its_beginning_and_not_its_end(ledger: Ledger):
+async def test_period_includes_start_and_excludes_end(ledger: Ledger):
     project = ProjectId(uuid.uuid4())
     entries = [an_entry(project_id=project, created_at=NOON + n * DAY) for n in range(3)]
     await ledger.enter(entries)
@@ -104,7 +106,7 @@ async def test_a_period_has_its_beginning_and_not_its_end(ledger: Ledger):
     ]
 
 
-def many(projects: Sequence[ProjectId]) -> st.SearchStrategy[list[LedgerEntry]]:
+def entry_lists(projects: Sequence[ProjectId]) -> st.SearchStrategy[list[LedgerEntry]]:
     tokens = st.integers(0, 10**12)
     use = st.builds(
         TokenUse,
@@ -131,9 +133,9 @@ def many(projects: Sequence[ProjectId]) -> st.SearchStrategy[list[LedgerEntry]]:
 
 @settings(max_examples=scaled(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), by=st.sampled_from(SpendingBy))
-async def test_it_adds_up_as_the_entries_do(ledger: Ledger, data: st.DataObject, by: SpendingBy):
+async def test_groups_and_total_match_domain(ledger: Ledger, data: st.DataObject, by: SpendingBy):
     projects = [ProjectId(uuid.uuid4()) for _ in range(3)]
-    entries = data.draw(many(projects))
+    entries = data.draw(entry_lists(projects))
     await ledger.enter(entries)
     asked = projects[:2]
     within = CreatedWithin(NOON - DAY, NOON + DAY)
@@ -143,28 +145,28 @@ async def test_it_adds_up_as_the_entries_do(ledger: Ledger, data: st.DataObject,
     assert await ledger.total(asked, within) == Spending.from_entries(ours)
 
 
-async def test_of_many_parts_some_are_told_and_the_total_is_that_of_all(ledger: Ledger):
+async def test_groups_are_limited_and_total_covers_all(ledger: Ledger):
     project = ProjectId(uuid.uuid4())
     entries = [
         an_entry(project_id=project, metric=f"m{n:03}", created_at=NOON + n * DAY)
         for n in range(PARTS_MAX + 2)
     ]
     await ledger.enter(entries)
-    metrics = await ledger.of_projects([project], ALWAYS, SpendingBy.METRIC)
+    metrics = await ledger.of_projects([project], ALL_TIME, SpendingBy.METRIC)
     assert [one.key for one in metrics] == [f"m{n:03}" for n in range(PARTS_MAX)]
-    days = await ledger.of_projects([project], ALWAYS, SpendingBy.DAY)
+    days = await ledger.of_projects([project], ALL_TIME, SpendingBy.DAY)
     assert len(days) == PARTS_MAX
     assert days[-1].key == f"{entries[-1].created_at:%Y-%m-%d}"
-    assert (await ledger.total([project], ALWAYS)).calls == len(entries)
+    assert (await ledger.total([project], ALL_TIME)).calls == len(entries)
 
 
-async def test_the_oldest_are_swept(ledger: Ledger):
-    long_ago = NOON - 9_000 * DAY  # of this test alone, in a database of all
+async def test_sweep_deletes_oldest_entries(ledger: Ledger):
+    long_ago = NOON - 9_000 * DAY  # used by this test only, since all tests share a database
     project = ProjectId(uuid.uuid4())
     await ledger.enter(
         [an_entry(project_id=project, created_at=long_ago + n * DAY) for n in range(3)]
     )
     assert await ledger.sweep(long_ago + 2 * DAY) == 2
-    [left] = await ledger.of_projects([project], ALWAYS, SpendingBy.PROJECT)
+    [left] = await ledger.of_projects([project], ALL_TIME, SpendingBy.PROJECT)
     assert left == SpendingGroup(str(project), left.spending)
     assert left.spending.calls == 1

@@ -20,19 +20,19 @@ DAY = timedelta(days=1)
 USED = TokenUse(requests=2, input=5_000, cache_read=10, cache_write=20, output=70, reasoning=30)
 
 
-def a_verdict(**said: Any) -> Verdict:
-    marks = {"evidence": ["s1"], "label": 4, "judge_kind": "model", "é": None}
+def a_verdict(**overrides: Any) -> Verdict:
+    metadata = {"evidence": ["s1"], "label": 4, "judge_kind": "model", "é": None}
     known: dict[str, Any] = {
-        "outcome": Scored(0.8, "It is done", marks),
+        "outcome": Scored(0.8, "It is done", metadata),
         "model": "openai/tiny",
         "use": USED,
         "usd": Decimal("0.000000001234"),
     }
-    return Verdict(**known | said)
+    return Verdict(**known | overrides)
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class VerdictFixture:
     """A verdict cache, and a project with a trace that verdicts are about."""
 
     verdicts: VerdictCache
@@ -40,20 +40,20 @@ class Shelf:
     project: ProjectId
     trace: TraceId
 
-    async def keep(self, verdict: Verdict, key: bytes = KEY, **said: Any) -> None:
-        place = {"project": self.project, "trace": self.trace, "now": NOON} | said
+    async def keep(self, verdict: Verdict, key: bytes = KEY, **overrides: Any) -> None:
+        place = {"project": self.project, "trace": self.trace, "now": NOON} | overrides
         await self.verdicts.keep(key=key, verdict=verdict, **place)
 
 
 @pytest.fixture
-async def shelf(world: World) -> Shelf:
+async def fixture(world: World) -> VerdictFixture:
     project, one = ProjectId(uuid.uuid4()), trace()
     await world.ports.traces.put(project, one)
-    return Shelf(world.ports.evaluation.judging.verdicts, world, project, one.id)
+    return VerdictFixture(world.ports.evaluation.judging.verdicts, world, project, one.id)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "overrides",
     [
         {},
         {"usd": None},
@@ -63,62 +63,62 @@ async def shelf(world: World) -> Shelf:
     ],
     ids=["usual", "unpriced", "free", "bare", "odd texts"],
 )
-async def test_it_is_found_as_it_was_kept(shelf: Shelf, said: dict[str, Any]):
-    await shelf.keep(a_verdict(**said))
-    assert await shelf.verdicts.find(shelf.project, KEY, NOON) == a_verdict(**said)
+async def test_find_returns_verdict_as_stored(fixture: VerdictFixture, overrides: dict[str, Any]):
+    await fixture.keep(a_verdict(**overrides))
+    assert await fixture.verdicts.find(fixture.project, KEY, NOON) == a_verdict(**overrides)
 
 
-async def test_one_that_was_kept_earlier_is_not_found(shelf: Shelf):
-    await shelf.keep(a_verdict())
+async def test_verdict_older_than_asked_is_not_found(fixture: VerdictFixture):
+    await fixture.keep(a_verdict())
     later = NOON + timedelta(microseconds=1)
-    assert await shelf.verdicts.find(shelf.project, KEY, later) is None
+    assert await fixture.verdicts.find(fixture.project, KEY, later) is None
 
 
-async def test_it_is_of_one_question_and_one_project(shelf: Shelf):
-    await shelf.keep(a_verdict())
-    assert await shelf.verdicts.find(shelf.project, b"\x01" * 32, NOON) is None
-    assert await shelf.verdicts.find(ProjectId(uuid.uuid4()), KEY, NOON) is None
+async def test_verdict_belongs_to_one_question_and_project(fixture: VerdictFixture):
+    await fixture.keep(a_verdict())
+    assert await fixture.verdicts.find(fixture.project, b"\x01" * 32, NOON) is None
+    assert await fixture.verdicts.find(ProjectId(uuid.uuid4()), KEY, NOON) is None
 
 
-async def test_the_later_one_takes_its_place(shelf: Shelf):
-    await shelf.keep(a_verdict(model="openai/small"))
-    await shelf.keep(a_verdict(), now=NOON + DAY)
-    assert await shelf.verdicts.find(shelf.project, KEY, NOON + DAY) == a_verdict()
+async def test_newer_verdict_replaces_older(fixture: VerdictFixture):
+    await fixture.keep(a_verdict(model="openai/small"))
+    await fixture.keep(a_verdict(), now=NOON + DAY)
+    assert await fixture.verdicts.find(fixture.project, KEY, NOON + DAY) == a_verdict()
 
 
-async def test_what_is_not_stored_has_no_verdict(shelf: Shelf):
-    await shelf.keep(a_verdict(), trace=TraceId(uuid.uuid4()))
-    assert await shelf.verdicts.find(shelf.project, KEY, NOON) is None
-    await shelf.keep(a_verdict(), project=ProjectId(uuid.uuid4()))
-    assert await shelf.verdicts.find(shelf.project, KEY, NOON) is None
+async def test_verdict_of_unknown_trace_is_not_stored(fixture: VerdictFixture):
+    await fixture.keep(a_verdict(), trace=TraceId(uuid.uuid4()))
+    assert await fixture.verdicts.find(fixture.project, KEY, NOON) is None
+    await fixture.keep(a_verdict(), project=ProjectId(uuid.uuid4()))
+    assert await fixture.verdicts.find(fixture.project, KEY, NOON) is None
 
 
-async def test_it_goes_with_its_trace(shelf: Shelf):
+async def test_verdict_is_deleted_with_its_trace(fixture: VerdictFixture):
     other = replace(trace(), id=TraceId(uuid.uuid4()))
-    await shelf.world.ports.traces.put(shelf.project, other)
-    await shelf.keep(a_verdict())
-    await shelf.keep(a_verdict(), b"\x01" * 32, trace=other.id)
-    await shelf.world.ports.traces.delete(shelf.project, [shelf.trace])
-    assert await shelf.verdicts.find(shelf.project, KEY, NOON) is None
-    assert await shelf.verdicts.find(shelf.project, b"\x01" * 32, NOON) == a_verdict()
+    await fixture.world.ports.traces.put(fixture.project, other)
+    await fixture.keep(a_verdict())
+    await fixture.keep(a_verdict(), b"\x01" * 32, trace=other.id)
+    await fixture.world.ports.traces.delete(fixture.project, [fixture.trace])
+    assert await fixture.verdicts.find(fixture.project, KEY, NOON) is None
+    assert await fixture.verdicts.find(fixture.project, b"\x01" * 32, NOON) == a_verdict()
 
 
-async def test_what_no_store_can_hold_is_not_kept_and_harms_nobody(shelf: Shelf):
-    await shelf.keep(a_verdict(outcome=Scored(1.0, "\ud800", {})))
-    known = await shelf.verdicts.find(shelf.project, KEY, NOON)
+async def test_verdict_with_unstorable_text_is_dropped_without_error(fixture: VerdictFixture):
+    await fixture.keep(a_verdict(outcome=Scored(1.0, "\ud800", {})))
+    known = await fixture.verdicts.find(fixture.project, KEY, NOON)
     assert known is None or known.outcome.reason == "\ud800"
-    await shelf.keep(a_verdict())
-    assert await shelf.verdicts.find(shelf.project, KEY, NOON) == a_verdict()
+    await fixture.keep(a_verdict())
+    assert await fixture.verdicts.find(fixture.project, KEY, NOON) == a_verdict()
 
 
-async def test_the_oldest_are_swept(shelf: Shelf):
-    long_ago = NOON - 9_000 * DAY  # of this test alone, in a database of all
+async def test_sweep_deletes_oldest_verdicts(fixture: VerdictFixture):
+    long_ago = NOON - 9_000 * DAY  # used by this test only, since all tests share a database
     for n in range(3):
-        await shelf.keep(a_verdict(), bytes([n]) * 32, now=long_ago + n * DAY)
-    assert await shelf.verdicts.sweep(long_ago + 2 * DAY) == 2
+        await fixture.keep(a_verdict(), bytes([n]) * 32, now=long_ago + n * DAY)
+    assert await fixture.verdicts.sweep(long_ago + 2 * DAY) == 2
     found = [
-        await shelf.verdicts.find(shelf.project, bytes([n]) * 32, long_ago) is not None
+        await fixture.verdicts.find(fixture.project, bytes([n]) * 32, long_ago) is not None
         for n in range(3)
     ]
     assert found == [False, False, True]
-    assert await shelf.verdicts.sweep(long_ago + 2 * DAY) == 0
+    assert await fixture.verdicts.sweep(long_ago + 2 * DAY) == 0

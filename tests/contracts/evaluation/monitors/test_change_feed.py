@@ -1,6 +1,6 @@
 """Contract of ChangeFeed, run against every adapter.
 
-Its clock is the store's own, so what is compared here are marks, and no times.
+Its clock is the store's own, so the tests compare watermarks and no times.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from domain.evaluation.runs.selection import GivenInstant, SessionSelection, Tra
 from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.monitors import AT_ONCE, over_postgres
+from tests.support.fixtures.monitors import NO_DELAY, over_postgres
 
 SESSIONS = SessionSelection()
 
@@ -22,7 +22,7 @@ def ids(*traces):
     return sorted(str(one.id) for one in traces)
 
 
-async def test_what_was_written_after_a_mark(monitoring):
+async def test_targets_after_watermark_are_those_written_since(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     early, late = trace(), trace()
     await fill(plane, ours, early)
@@ -35,7 +35,7 @@ async def test_what_was_written_after_a_mark(monitoring):
     assert await monitoring.targets(ours) == ids(early, late)
 
 
-async def test_what_comes_late_counts_by_when_it_came(monitoring):
+async def test_late_trace_counts_by_arrival(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     await fill(plane, ours, trace(started_at=at(1_000)))
     mark = await monitoring.changed.readable_until()
@@ -44,7 +44,7 @@ async def test_what_comes_late_counts_by_when_it_came(monitoring):
     assert await monitoring.targets(ours, mark) == ids(late)
 
 
-async def test_nothing_beyond_the_upper_mark_is_looked_at(monitoring):
+async def test_targets_beyond_upper_watermark_are_left_out(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     first, second = trace(session_id="s"), trace(session_id="t")
     await fill(plane, ours, first)
@@ -77,7 +77,7 @@ async def test_every_write_of_a_trace_counts(monitoring, how):
     assert await monitoring.targets(ours, mark, SESSIONS) == ["s"]
 
 
-async def test_a_report_that_changes_nothing_is_no_write(monitoring):
+async def test_write_that_changes_nothing_does_not_count(monitoring):
     ours, plane, one = project(), monitoring.evaluating.plane, trace(span())
     await fill(plane, ours, one)
     mark = await monitoring.changed.readable_until()
@@ -86,19 +86,19 @@ async def test_a_report_that_changes_nothing_is_no_write(monitoring):
     assert await monitoring.targets(ours, mark) == []
 
 
-async def test_a_selection_narrows_what_has_changed(monitoring):
+async def test_selection_filters_changed_traces(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
-    meant = trace(name="Run 100%", tags=("x",), started_at=at(5), user_id="u")
-    await fill(plane, ours, meant, trace(started_at=at(5)), trace(name="Run 100%"))
+    matching = trace(name="Run 100%", tags=("x",), started_at=at(5), user_id="u")
+    await fill(plane, ours, matching, trace(started_at=at(5)), trace(name="Run 100%"))
     for selection in (
         TraceSelection(tags=("x", "y")),
         TraceSelection(name="100%", date_from=GivenInstant("x", at(5))),
         TraceSelection(user_id="u", date_to=GivenInstant("x", at(6))),
     ):
-        assert await monitoring.targets(ours, None, selection) == ids(meant)
+        assert await monitoring.targets(ours, None, selection) == ids(matching)
 
 
-async def test_the_first_are_told_in_order_and_one_too_many(monitoring):
+async def test_targets_come_in_order_up_to_one_over_limit(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     sent = [trace(session_id=f"s{n}") for n in range(5)]
     await fill(plane, ours, *sent)
@@ -109,7 +109,7 @@ async def test_the_first_are_told_in_order_and_one_too_many(monitoring):
     assert found == ["s0", "s1", "s2"]
 
 
-async def test_a_session_changes_with_any_trace_and_is_judged_by_its_selected_ones(monitoring):
+async def test_session_changes_with_any_trace_and_matches_by_selected_traces(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     failed = [trace(session_id="s", status=TraceStatus.ERROR, user_id="u") for _ in range(2)]
     await fill(plane, ours, *failed, trace(session_id="t", user_id="u"))
@@ -126,7 +126,7 @@ async def test_a_session_changes_with_any_trace_and_is_judged_by_its_selected_on
         assert await monitoring.targets(ours, mark, selection) == found, selection
 
 
-async def test_what_was_just_written_settles_first(monitoring):
+async def test_settle_delay_hides_recent_writes(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     now, settled = (
         await monitoring.changed.readable_until(),
@@ -139,7 +139,7 @@ async def test_what_was_just_written_settles_first(monitoring):
     assert len(await monitoring.targets(ours)) == 1
 
 
-async def test_nothing_of_a_removed_project_has_changed(monitoring):
+async def test_removed_project_has_no_changes(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     await fill(plane, ours, trace(session_id="s"))
     await monitoring.evaluating.remove(ours)
@@ -147,9 +147,9 @@ async def test_nothing_of_a_removed_project_has_changed(monitoring):
     assert await monitoring.targets(ours, None, SESSIONS) == []
 
 
-# --- what commits late ---------------------------------------------------------------------------
+# --- late commits --------------------------------------------------------------------------------
 
-A_TRACE = """
+INSERT_TRACE = """
 INSERT INTO traces (project_id, trace_id, name, search_name, status, started_at, tags, metadata,
   span_count, error_span_count, prompt_tokens, completion_tokens, total_cost, models, terms)
 VALUES ($1, $2, 'late', 'late', 'COMPLETED', now(), '{}', '{}', 0, 0, 0, 0, 0, '{}', '{}')
@@ -158,23 +158,23 @@ VALUES ($1, $2, 'late', 'late', 'COMPLETED', now(), '{}', '{}', 0, 0, 0, 0, 0, '
 
 @pytest.mark.service
 @pytest.mark.parametrize("has_written", [True, False], ids=["written", "begun"])
-async def test_nobody_looks_beyond_a_write_that_is_under_way(pool, has_written):
-    """Others that begin later commit before it: they wait for the next look, and it isn't lost."""
+async def test_edge_stays_below_open_transactions(pool, has_written):
+    """Later transactions that commit earlier wait for the next call, and none is lost."""
     ours, late = project(), trace()
-    changed = PostgresChangeFeed(pool, AT_ONCE)
+    changed = PostgresChangeFeed(pool, NO_DELAY)
     selection = TraceSelection()
     async with pool.acquire() as connection:
         writing = connection.transaction()
         await writing.start()
         if has_written:
-            await connection.execute(A_TRACE, ours, late.id)
+            await connection.execute(INSERT_TRACE, ours, late.id)
         else:
             await connection.fetchval("SELECT now()")
-        await pool.execute(A_TRACE, ours, (other := trace()).id)
+        await pool.execute(INSERT_TRACE, ours, (other := trace()).id)
         during = await changed.readable_until()
         assert await changed.targets(ours, selection, None, during, 9) == []
         if not has_written:
-            await connection.execute(A_TRACE, ours, late.id)
+            await connection.execute(INSERT_TRACE, ours, late.id)
         await writing.commit()
     after = await changed.readable_until()
     assert after > during
@@ -182,29 +182,29 @@ async def test_nobody_looks_beyond_a_write_that_is_under_way(pool, has_written):
 
 
 @pytest.mark.service
-async def test_a_write_that_is_given_up_holds_up_nobody(pool):
-    ours, changed = project(), PostgresChangeFeed(pool, AT_ONCE)
+async def test_rolled_back_transaction_does_not_hold_back_edge(pool):
+    ours, changed = project(), PostgresChangeFeed(pool, NO_DELAY)
     async with pool.acquire() as connection:
         writing = connection.transaction()
         await writing.start()
-        await connection.execute(A_TRACE, ours, trace().id)
+        await connection.execute(INSERT_TRACE, ours, trace().id)
         during = await changed.readable_until()
         await writing.rollback()
-    await pool.execute(A_TRACE, ours, (stored := trace()).id)
+    await pool.execute(INSERT_TRACE, ours, (stored := trace()).id)
     after = await changed.readable_until()
     assert await changed.targets(ours, TraceSelection(), during, after, 9) == ids(stored)
 
 
 @pytest.mark.service
-async def test_looks_and_writes_at_once_pass_nothing_over(pool):
-    """Every trace is found by exactly those looks between whose marks it was written."""
+async def test_concurrent_reads_and_writes_miss_no_trace(pool):
+    """Every trace is found by exactly the calls between whose watermarks it was written."""
     ours, sent = project(), [trace() for _ in range(120)]
     async with over_postgres(pool) as monitoring:
-        assert sorted(await looked_at_meanwhile(monitoring, ours, sent)) == ids(*sent)
+        assert sorted(await read_changes_while_writing(monitoring, ours, sent)) == ids(*sent)
 
 
-async def looked_at_meanwhile(monitoring, ours, sent):
-    """What is found, look by look, while traces are written."""
+async def read_changes_while_writing(monitoring, ours, sent):
+    """Returns the targets that successive calls find while traces are written."""
     plane, changed, found, mark = monitoring.evaluating.plane, monitoring.changed, [], None
     writing = asyncio.gather(*(plane.traces.put(ours, one) for one in sent))
     while True:

@@ -24,7 +24,7 @@ from tests.support.fixtures.monitors import a_monitor, run_of
 ACTIVE, PAUSED = MonitorStatus
 ALL = PageRequest(limit=200)
 MARK = Watermark(at(5), uuid.UUID(int=5))
-EVERYTHING = [
+MONITOR_VARIANTS = [
     {},
     {
         "name": "weekly 🐼",
@@ -64,19 +64,21 @@ EVERYTHING = [
 ]
 
 
-# --- making, reading, changing -----------------------------------------------------------------
+# --- creating, reading, editing ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", EVERYTHING, ids=["usual", "full", "untagged", "sessions"])
-async def test_a_monitor_is_read_as_it_was_made(monitoring, said):
-    made = a_monitor(project(), **said)
+@pytest.mark.parametrize(
+    "overrides", MONITOR_VARIANTS, ids=["usual", "full", "untagged", "sessions"]
+)
+async def test_reads_return_monitor_as_created(monitoring, overrides):
+    made = a_monitor(project(), **overrides)
     assert await monitoring.monitors.create(made) == made
     assert await monitoring.monitors.get(made.project_id, made.id) == made
     page = await monitoring.monitors.page(made.project_id, None, ALL)
     assert (list(page.items), page.total, page.end) == ([made], 1, None)
 
 
-async def test_the_same_monitor_is_made_once(monitoring):
+async def test_create_with_existing_id_returns_stored_monitor(monitoring):
     made = await monitoring.stored(project())
     again = replace(made, name="other", created_at=later(hours=1))
     assert await monitoring.monitors.create(again) == made
@@ -85,7 +87,7 @@ async def test_the_same_monitor_is_made_once(monitoring):
     assert await monitoring.monitors.get(made.project_id, made.id) == made
 
 
-async def test_monitors_of_others_are_not_found(monitoring):
+async def test_monitors_of_another_project_are_not_found(monitoring):
     made, theirs = await monitoring.stored(project()), project()
     moved = replace(made, project_id=theirs)
     for ask in (
@@ -101,23 +103,23 @@ async def test_monitors_of_others_are_not_found(monitoring):
     assert await monitoring.monitors.get(made.project_id, made.id) == made
 
 
-async def test_lists_are_newest_first_and_narrowed_by_status(monitoring):
+async def test_pages_are_newest_first_and_filtered_by_status(monitoring):
     ours = project()
     made = []
-    for n in range(7):  # two of an instant each
-        said = {"status": PAUSED, "next_run_at": None} if n % 3 == 0 else {}
-        made.append(await monitoring.stored(ours, created_at=at(n // 2), **said))
+    for n in range(7):  # two at each instant
+        overrides = {"status": PAUSED, "next_run_at": None} if n % 3 == 0 else {}
+        made.append(await monitoring.stored(ours, created_at=at(n // 2), **overrides))
     await monitoring.stored(project())
     made.sort(key=lambda one: (one.created_at, one.id), reverse=True)
     for status in (None, ACTIVE, PAUSED):
-        meant = [one for one in made if status in {None, one.status}]
+        expected = [one for one in made if status in {None, one.status}]
         by_position, by_offset = await walked(
             lambda window, status=status: monitoring.monitors.page(ours, status, window), 2
         )
-        assert by_position == by_offset == meant
+        assert by_position == by_offset == expected
 
 
-async def test_an_edit_is_kept(monitoring):
+async def test_edit_is_stored(monitoring):
     made = await monitoring.stored(project())
     edited = await monitoring.monitors.edit(
         made.project_id, made.id, lambda one: one.paused(later(hours=1))
@@ -126,7 +128,7 @@ async def test_an_edit_is_kept(monitoring):
     assert await monitoring.monitors.get(made.project_id, made.id) == edited
 
 
-async def test_what_an_edit_raises_leaves_all_as_it_was(monitoring):
+async def test_error_in_edit_changes_nothing(monitoring):
     made = await monitoring.stored(project())
 
     def refuse(_):
@@ -137,7 +139,7 @@ async def test_what_an_edit_raises_leaves_all_as_it_was(monitoring):
     assert await monitoring.monitors.get(made.project_id, made.id) == made
 
 
-async def test_edits_at_once_lose_nothing(monitoring):
+async def test_concurrent_edits_lose_no_update(monitoring):
     made = await monitoring.stored(project(), name="")
     await asyncio.gather(
         *(
@@ -150,11 +152,11 @@ async def test_edits_at_once_lose_nothing(monitoring):
     assert (await monitoring.monitors.get(made.project_id, made.id)).name == "x" * 8
 
 
-# --- being due ---------------------------------------------------------------------------------
+# --- due monitors ------------------------------------------------------------------------------
 
 
 async def due_of(monitoring, projects, now):
-    """What is due in some projects, of all that there are."""
+    """Returns the due monitors of some projects, in order."""
     found, last = [], None
     while some := await monitoring.monitors.list_due(now, last):
         found += [one for one in some if one.project_id in projects]
@@ -162,7 +164,7 @@ async def due_of(monitoring, projects, now):
     return found
 
 
-async def test_what_is_due_comes_across_projects_the_longest_due_first(monitoring):
+async def test_due_monitors_come_longest_due_first_across_projects(monitoring):
     ours, theirs = project(), project()
     second = await monitoring.stored(ours, next_run_at=NOON)
     first = await monitoring.stored(theirs, next_run_at=at(-9))
@@ -174,7 +176,7 @@ async def test_what_is_due_comes_across_projects_the_longest_due_first(monitorin
     assert await due_of(monitoring, {ours, theirs}, at(-10)) == []
 
 
-async def test_all_that_is_due_is_found_in_turns(monitoring):
+async def test_due_monitors_are_paged(monitoring):
     ours = project()
     made = [
         a_monitor(ours, id=MonitorId(uuid.UUID(int=n)), next_run_at=at(-10_000 + n % 3))
@@ -189,7 +191,7 @@ async def test_all_that_is_due_is_found_in_turns(monitoring):
         assert len(found) <= DUE_MAX
 
 
-async def test_nothing_of_a_removed_project_is_found_or_made(monitoring):
+async def test_monitors_of_removed_project_are_not_found_or_created(monitoring):
     made = await monitoring.stored(project(), next_run_at=at(-20_000))
     await monitoring.evaluating.remove(made.project_id)
     with pytest.raises(NotFound):
@@ -205,7 +207,7 @@ async def test_nothing_of_a_removed_project_is_found_or_made(monitoring):
 # --- firing ------------------------------------------------------------------------------------
 
 
-async def test_a_firing_stores_monitor_and_run_together(monitoring):
+async def test_firing_stores_monitor_and_run_together(monitoring):
     made = await monitoring.stored(project())
     run = run_of(made)
     after = made.fired(at(3), run.id, MARK)
@@ -218,7 +220,7 @@ async def test_a_firing_stores_monitor_and_run_together(monitoring):
     assert [one.target for one in due] == [one.target for one in work_of(run)]
 
 
-async def test_a_firing_without_a_run_is_one_too(monitoring):
+async def test_firing_without_run_stores_monitor(monitoring):
     made = await monitoring.stored(project())
     after = made.fired(at(3), None, None)
     assert await monitoring.monitors.store_run(made, after, None, [])
@@ -226,7 +228,7 @@ async def test_a_firing_without_a_run_is_one_too(monitoring):
     assert (await monitoring.monitors.runs(made.project_id, made.id, ALL)).total == 0
 
 
-async def test_a_run_that_has_failed_already_is_stored_as_it_is(monitoring):
+async def test_firing_stores_failed_run_as_given(monitoring):
     made = await monitoring.stored(project())
     run = run_of(made, 0).failed("too much matches", NOON)
     assert await monitoring.monitors.store_run(made, made.fired(NOON, run.id, None), run, [])
@@ -246,7 +248,7 @@ async def test_a_run_that_has_failed_already_is_stored_as_it_is(monitoring):
     ],
     ids=["paused", "edited", "fired", "narrowed"],
 )
-async def test_who_was_there_first_wins_and_nothing_else_is_stored(monitoring, meanwhile):
+async def test_firing_after_concurrent_change_stores_nothing(monitoring, meanwhile):
     before = await monitoring.stored(project())
     known = await monitoring.monitors.edit(before.project_id, before.id, meanwhile)
     run = run_of(before)
@@ -258,7 +260,7 @@ async def test_who_was_there_first_wins_and_nothing_else_is_stored(monitoring, m
         await monitoring.evaluating.run(run)
 
 
-async def test_a_deleted_one_does_not_fire(monitoring):
+async def test_deleted_monitor_does_not_fire(monitoring):
     made = await monitoring.stored(project())
     assert await monitoring.monitors.delete(made.project_id, made.id)
     run = run_of(made)
@@ -269,7 +271,7 @@ async def test_a_deleted_one_does_not_fire(monitoring):
         await monitoring.evaluating.run(run)
 
 
-async def test_a_run_that_is_there_is_not_made_again(monitoring):
+async def test_firing_with_existing_run_id_stores_nothing(monitoring):
     made = await monitoring.stored(project())
     run = run_of(made)
     first = made.fired(at(3), run.id, MARK)
@@ -282,7 +284,7 @@ async def test_a_run_that_is_there_is_not_made_again(monitoring):
     assert await monitoring.evaluating.run(run) == run
 
 
-async def test_of_many_schedulers_at_once_one_uses_the_slot(monitoring):
+async def test_of_concurrent_schedulers_one_uses_the_slot(monitoring):
     made = await monitoring.stored(project())
     runs = [run_of(made) for _ in range(6)]
     won = await asyncio.gather(
@@ -296,10 +298,10 @@ async def test_of_many_schedulers_at_once_one_uses_the_slot(monitoring):
     assert [one.run for one in page.items] == [runs[won.index(True)]]
 
 
-# --- its runs ----------------------------------------------------------------------------------
+# --- runs of a monitor -------------------------------------------------------------------------
 
 
-async def fires(monitoring, known, count):
+async def fire_times(monitoring, known, count):
     runs = []
     for n in range(count):
         run = run_of(known, 1, created_at=at(n // 2))
@@ -310,9 +312,9 @@ async def fires(monitoring, known, count):
     return known, runs
 
 
-async def test_its_runs_are_newest_first(monitoring):
-    known, runs = await fires(monitoring, await monitoring.stored(project()), 5)
-    await fires(monitoring, await monitoring.stored(known.project_id), 1)
+async def test_runs_are_listed_newest_first(monitoring):
+    known, runs = await fire_times(monitoring, await monitoring.stored(project()), 5)
+    await fire_times(monitoring, await monitoring.stored(known.project_id), 1)
     runs.sort(key=lambda one: (one.created_at, one.id), reverse=True)
     by_position, by_offset = await walked(
         lambda window: monitoring.monitors.runs(known.project_id, known.id, window), 2
@@ -320,9 +322,9 @@ async def test_its_runs_are_newest_first(monitoring):
     assert [one.run for one in by_position] == [one.run for one in by_offset] == runs
 
 
-async def test_they_stay_when_it_goes_and_those_of_others_stay_its(monitoring):
-    known, runs = await fires(monitoring, await monitoring.stored(project()), 3)
-    other, [theirs] = await fires(monitoring, await monitoring.stored(known.project_id), 1)
+async def test_deleting_monitor_keeps_its_runs_without_monitor(monitoring):
+    known, runs = await fire_times(monitoring, await monitoring.stored(project()), 3)
+    other, [theirs] = await fire_times(monitoring, await monitoring.stored(known.project_id), 1)
     await monitoring.evaluating.begun(runs[0], [])
     assert await monitoring.monitors.delete(known.project_id, known.id)
     assert not await monitoring.monitors.delete(known.project_id, known.id)

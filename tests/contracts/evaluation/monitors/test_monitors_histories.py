@@ -1,6 +1,6 @@
-"""Any history of clocks, edits, crashes and schedulers: each slot is used once, and none stays.
+"""Random histories of clocks, edits, crashes and schedulers use each due slot exactly once.
 
-Belongs to the contracts of Monitors and Changed: the use cases over memory, and over Postgres.
+Part of the contracts of Monitors and Changed: the use cases run over memory and over PostgreSQL.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgr
 from tests.support.hypothesis_scale import scaled
 
 ALL: Final = PageRequest(limit=200)
-STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "told")
+STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "sent")
 ORDER: Final = MonitorRequest(
     name="m",
     of=TargetType.TRACE,
@@ -54,17 +54,17 @@ crashes: Final = st.none() | st.tuples(st.sampled_from(STEPS), st.integers(1, 3)
 
 
 class Killed(BaseException):
-    """What nobody catches."""
+    """A process crash: a BaseException that no code catches."""
 
 
 @dataclass
 class Process:
-    """One in which a scheduler lives, until it comes to a step for the nth time."""
+    """The process of one scheduler, which crashes when it reaches a step for the nth time."""
 
     ends_at: tuple[str, int] | None = None
 
     async def reaches(self, step: str) -> None:
-        await asyncio.sleep(0)  # the others' turn
+        await asyncio.sleep(0)  # let the others run
         if self.ends_at is None or self.ends_at[0] != step:
             return
         count = self.ends_at[1] - 1
@@ -74,8 +74,8 @@ class Process:
 
 
 @dataclass
-class Watched:
-    """A port: whatever a process does with it, it may end before; and after it has fired."""
+class CrashingPort:
+    """A port that may crash its process before each call, and after a firing."""
 
     inner: Any
     process: Process
@@ -83,7 +83,7 @@ class Watched:
     ours: ProjectId
 
     async def list_due(self, now: datetime, after: Monitor | None = None) -> list[Monitor]:
-        """Those of other examples, which share the database, aren't fired."""
+        """Leaves out monitors of other examples, which share the database."""
         await self.process.reaches("due")
         found = await self.inner.list_due(now, after)
         return [one for one in found if one.project_id == self.ours]
@@ -111,12 +111,12 @@ class Watched:
         return await self.inner.traces(*asked)
 
     async def send(self, *jobs: Any) -> None:
-        await self.process.reaches("told")
+        await self.process.reaches("sent")
         await self.inner.send(*jobs)
 
 
 class Histories(RuleBasedStateMachine):
-    """One project, a few monitors, and schedulers that all believe that they lead."""
+    """One project, a few monitors, and schedulers that each assume that they lead."""
 
     runner: ClassVar[asyncio.Runner]
     new: ClassVar[Callable[[], Monitoring]]
@@ -128,41 +128,41 @@ class Histories(RuleBasedStateMachine):
         self.monitors: list[MonitorId] = []
         self.slots: Counter[tuple[MonitorId, int, datetime]] = Counter()
         self.made: Counter[MonitorId] = Counter()  # runs
-        self.turn: Counter[MonitorId] = Counter()  # from which the next slot counts anew
-        self.out_of_turn: set[MonitorId] = set()
+        self.epoch: Counter[MonitorId] = Counter()  # the next slot after an edit counts separately
+        self.triggered: set[MonitorId] = set()
         self.do = self._process(Process())
         self.create("every_6h", True)
 
     def _process(self, process: Process) -> EvaluationUseCases:
-        def watched(port: Any) -> Any:
-            return Watched(port, process, self._used, self.ours)
+        def crashing(port: Any) -> Any:
+            return CrashingPort(port, process, self._used, self.ours)
 
         known = self.over.evaluating.plane.evaluation
         ports: EvaluationPorts = replace(
             known,
             monitors=self.over.monitors,
-            changed=watched(self.over.changed),
-            targets=watched(self.over.evaluating.targets),
-            jobs=watched(RecordedJobs()),
+            changed=crashing(self.over.changed),
+            targets=crashing(self.over.evaluating.targets),
+            jobs=crashing(RecordedJobs()),
             leader_election=MemoryLeaderElection(),
         )
-        schedulers = watched(self.over.monitors)
+        schedulers = crashing(self.over.monitors)
         use_cases = EvaluationUseCases.over(ports, lambda: self.now, uuid4, bytes)
-        fire = use_cases.fire_due_monitors
+        fire = use_cases.run_due_monitors
         return replace(
             use_cases,
-            fire_due_monitors=replace(
+            run_due_monitors=replace(
                 fire, run_factory=replace(fire.run_factory, monitors=schedulers)
             ),
         )
 
     def _used(self, before: Monitor, run: EvalRun | None) -> None:
         assert before.next_run_at is not None
-        self.slots[before.id, self.turn[before.id], before.next_run_at] += 1
+        self.slots[before.id, self.epoch[before.id], before.next_run_at] += 1
         self.made[before.id] += run is not None
 
-    def _done(self, asked: Awaitable[Any]) -> Any:
-        """What it comes to; None where it fails."""
+    def _call(self, asked: Awaitable[Any]) -> Any:
+        """Returns the result, or None on Failure."""
 
         async def go() -> Any:
             try:
@@ -172,7 +172,7 @@ class Histories(RuleBasedStateMachine):
 
         return self.runner.run(go())
 
-    def _one(self, n: int) -> MonitorId:
+    def _monitor_id(self, n: int) -> MonitorId:
         return self.monitors[n % len(self.monitors)] if self.monitors else MonitorId(UUID(int=n))
 
     def _read(self, monitor: MonitorId) -> Monitor:
@@ -186,7 +186,7 @@ class Histories(RuleBasedStateMachine):
         self.now += timedelta(seconds=seconds)
 
     @rule(late=st.booleans())
-    def a_trace_comes(self, late: bool) -> None:
+    def receive_trace(self, late: bool) -> None:
         one = trace(started_at=at(-9_999_999 if late else 9_999_999))
         self.sent.append(str(one.id))
         self.runner.run(self.over.evaluating.plane.traces.put(self.ours, one))
@@ -198,59 +198,63 @@ class Histories(RuleBasedStateMachine):
         if len(self.monitors) < MONITORS_MAX:
             order = replace(ORDER, cadence=cadence, only_if_changed=only_if_changed)
             self.monitors.append(MonitorId(uuid4()))
-            self._done(self.do.create_monitor(self.ours, self.monitors[-1], order))
+            self._call(self.do.create_monitor(self.ours, self.monitors[-1], order))
 
     @rule(n=which, cadence=cadences)
-    def slow_down(self, n: int, cadence: str) -> None:
-        self.turn[self._one(n)] += 1
-        self._done(self.do.change_monitor(self.ours, self._one(n), MonitorChange(cadence=cadence)))
+    def change_cadence(self, n: int, cadence: str) -> None:
+        self.epoch[self._monitor_id(n)] += 1
+        self._call(
+            self.do.change_monitor(self.ours, self._monitor_id(n), MonitorChange(cadence=cadence))
+        )
 
     @rule(n=which)
     def rename(self, n: int) -> None:
-        self._done(self.do.change_monitor(self.ours, self._one(n), MonitorChange(name="other")))
+        self._call(
+            self.do.change_monitor(self.ours, self._monitor_id(n), MonitorChange(name="other"))
+        )
 
     @rule(n=which)
     def pause(self, n: int) -> None:
-        self._done(self.do.pause_monitor(self.ours, self._one(n)))
+        self._call(self.do.pause_monitor(self.ours, self._monitor_id(n)))
 
     @rule(n=which)
     def resume(self, n: int) -> None:
-        self.turn[self._one(n)] += 1
-        self._done(self.do.resume_monitor(self.ours, self._one(n)))
+        self.epoch[self._monitor_id(n)] += 1
+        self._call(self.do.resume_monitor(self.ours, self._monitor_id(n)))
 
     @rule(n=which)
     def trigger(self, n: int) -> None:
-        monitor = self._one(n)
-        self.turn[monitor] += 1
-        if self._done(self.do.trigger_monitor(self.ours, monitor, RunId(uuid4()))) is not None:
+        monitor = self._monitor_id(n)
+        self.epoch[monitor] += 1
+        if self._call(self.do.trigger_monitor(self.ours, monitor, RunId(uuid4()))) is not None:
             self.made[monitor] += 1
-            self.out_of_turn.add(monitor)
+            self.triggered.add(monitor)
 
     @rule(n=which)
     def delete(self, n: int) -> None:
         if len(self.monitors) > 1:
-            self._done(self.do.delete_monitor(self.ours, self._one(n)))
-            self.monitors.remove(self._one(n))
+            self._call(self.do.delete_monitor(self.ours, self._monitor_id(n)))
+            self.monitors.remove(self._monitor_id(n))
 
     # --- schedulers ---
 
     @rule(ends=st.lists(crashes, min_size=1, max_size=3), paused=st.none() | which)
-    def look(self, ends: list[tuple[str, int] | None], paused: int | None) -> None:
-        """Several at once, some of which end halfway; and somebody pauses a monitor meanwhile."""
+    def run_schedulers(self, ends: list[tuple[str, int] | None], paused: int | None) -> None:
+        """Runs several schedulers at once, some of which crash; may pause a monitor meanwhile."""
         processes = [self._process(Process(one)) for one in ends]
 
         async def go() -> list[Any]:
-            looks: list[Awaitable[Any]] = [one.fire_due_monitors() for one in processes]
+            calls: list[Awaitable[Any]] = [one.run_due_monitors() for one in processes]
             if paused is not None and paused < len(self.monitors):
-                looks.append(self.do.pause_monitor(self.ours, self.monitors[paused]))
-            return await asyncio.gather(*looks, return_exceptions=True)
+                calls.append(self.do.pause_monitor(self.ours, self.monitors[paused]))
+            return await asyncio.gather(*calls, return_exceptions=True)
 
         for outcome in self.runner.run(go()):
             assert not isinstance(outcome, BaseException) or isinstance(outcome, Killed)
         if None in ends:
-            self._nothing_is_due()
+            self._assert_nothing_due()
 
-    def _nothing_is_due(self) -> None:
+    def _assert_nothing_due(self) -> None:
         for monitor in self.monitors:
             known = self._read(monitor)
             assert not known.is_due(self.now), known
@@ -262,7 +266,7 @@ class Histories(RuleBasedStateMachine):
         assert max(self.slots.values(), default=0) <= 1
 
     @invariant()
-    def each_run_is_there_and_the_last_one_is_known(self) -> None:
+    def each_run_is_listed_and_the_last_one_is_stored(self) -> None:
         for monitor in self.monitors:
             page = self.runner.run(self.over.monitors.runs(self.ours, monitor, ALL))
             known = self._read(monitor)
@@ -271,28 +275,28 @@ class Histories(RuleBasedStateMachine):
             assert known.last_run_id in {None, *(one.run.id for one in page.items)}
 
     @invariant()
-    def who_is_active_has_a_next_slot(self) -> None:
+    def each_active_monitor_has_a_next_slot(self) -> None:
         for monitor in self.monitors:
             known = self._read(monitor)
             assert known.status is MonitorStatus.PAUSED or known.next_run_at is not None
 
     def teardown(self) -> None:
-        """In the end one look finds all that came; once, where only changes count."""
+        """A last look finds all traces; exactly once each where only changes count."""
         if not hasattr(self, "over"):
             return
         for n in range(len(self.monitors)):
             self.resume(n)
         self.now += timedelta(days=8)
-        self.look([None], None)
+        self.run_schedulers([None], None)
         for monitor in self.monitors:
             found = self._evaluated(monitor)
             assert set(found) == set(self.sent)
-            if self._read(monitor).only_if_changed and monitor not in self.out_of_turn:
+            if self._read(monitor).only_if_changed and monitor not in self.triggered:
                 assert max(found.values(), default=1) == 1
         self.each_slot_was_used_once_at_most()
 
     def _evaluated(self, monitor: MonitorId) -> Counter[str]:
-        """How many of its runs are about each trace."""
+        """Counts the runs of a monitor by trace."""
         page = self.runner.run(self.over.monitors.runs(self.ours, monitor, ALL))
         assert page.end is None
         found: Counter[str] = Counter()
@@ -307,15 +311,15 @@ class Histories(RuleBasedStateMachine):
         return found
 
 
-def ticking() -> Callable[[], datetime]:
-    """The clock of a store, which never stands still and never goes back."""
+def advancing_clock() -> Callable[[], datetime]:
+    """Returns a store clock that advances with every reading."""
     ticks = iter(range(10**9))
     return lambda: NOON + timedelta(microseconds=next(ticks))
 
 
 def in_memory() -> Monitoring:
     store = MemoryStore()
-    store.traces.clock = ticking()
+    store.traces.clock = advancing_clock()
     return over_memory(store)
 
 
@@ -333,12 +337,12 @@ def run(new: Callable[[], Monitoring], runner: asyncio.Runner, examples: int, st
     )
 
 
-def test_any_history_in_memory():
+def test_random_histories_in_memory():
     with asyncio.Runner() as runner:
         run(in_memory, runner, 150, 40)
 
 
-async def opened_over(url: str, stack: AsyncExitStack) -> Monitoring:
+async def open_postgres(url: str, stack: AsyncExitStack) -> Monitoring:
     pool = await stack.enter_async_context(
         open_pool(Engine(config={}), PoolSettings(url=url, size=4))
     )
@@ -346,10 +350,10 @@ async def opened_over(url: str, stack: AsyncExitStack) -> Monitoring:
 
 
 @pytest.mark.service
-def test_any_history_in_postgres(pool, postgres_url):
+def test_random_histories_in_postgres(pool, postgres_url):
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        postgres = runner.run(opened_over(postgres_url, stack))
+        postgres = runner.run(open_postgres(postgres_url, stack))
         try:
             run(lambda: postgres, runner, 20, 25)
         finally:

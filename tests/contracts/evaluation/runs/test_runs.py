@@ -28,10 +28,10 @@ from tests.support.fixtures.evaluation import (
 PENDING, RUNNING, COMPLETED, FAILED, CANCELLED = RunStatus
 CORRECTED = ScoreChange(value="1.0")
 
-# --- making and reading ----------------------------------------------------------------------
+# --- creating and reading --------------------------------------------------------------------
 
 
-async def test_a_run_is_read_as_it_was_made(evaluating):
+async def test_reads_return_run_as_created(evaluating):
     run = a_run(
         project(),
         name="nightly 🐼",
@@ -47,7 +47,7 @@ async def test_a_run_is_read_as_it_was_made(evaluating):
     assert await evaluating.progress(run) == made
 
 
-async def test_the_same_run_is_made_once(evaluating):
+async def test_create_with_existing_id_returns_stored_run(evaluating):
     run = a_run(project())
     await evaluating.begun(run, work_of(run))
     again = await evaluating.runs.create(a_run(run.project_id, 5, id=run.id, name="other"), [])
@@ -58,14 +58,14 @@ async def test_the_same_run_is_made_once(evaluating):
     assert await evaluating.run(run) == again.run
 
 
-async def test_a_run_without_targets_is_over_as_it_is_made(evaluating):
+async def test_run_without_targets_completes_when_created(evaluating):
     run = a_run(project(), 0)
     made = await evaluating.runs.create(run, [])
     assert (made.run.status, made.run.completed_at, made.tally) == (COMPLETED, NOON, Tally())
     assert await evaluating.progress(run) == made
 
 
-async def test_runs_of_others_are_not_found(evaluating):
+async def test_runs_of_another_project_are_not_found(evaluating):
     run, theirs = a_run(project()), project()
     await evaluating.begun(run, work_of(run))
     for ask in (
@@ -81,7 +81,7 @@ async def test_runs_of_others_are_not_found(evaluating):
     assert (list(page.items), page.total) == ([], 0)
 
 
-async def test_a_page_is_of_one_kind_newest_first(evaluating):
+async def test_page_lists_one_target_type_newest_first(evaluating):
     ours = project()
     made = [
         a_run(ours, id=RunId(uuid.UUID(int=n)), created_at=later(seconds=n // 2)) for n in range(5)
@@ -108,7 +108,7 @@ async def test_a_page_is_of_one_kind_newest_first(evaluating):
     assert [one.run for one in page.items] == [session]
 
 
-async def test_a_list_tells_how_far_each_run_has_got(evaluating):
+async def test_page_reports_progress_of_each_run(evaluating):
     ours = project()
     run, other = a_run(ours), a_run(ours, 1, created_at=later(seconds=1))
     await evaluating.begun(run, work_of(run))
@@ -124,7 +124,7 @@ async def test_a_list_tells_how_far_each_run_has_got(evaluating):
     ]
 
 
-async def test_what_failed_is_listed_signals_included(evaluating):
+async def test_failures_include_signals(evaluating):
     ours, one = project(), trace(session_id="s0")
     await fill(evaluating.plane, ours, one)
     run = a_run(ours, 2, target_type=TargetType.SESSION, metrics=("agent_reliability",))
@@ -139,7 +139,7 @@ async def test_what_failed_is_listed_signals_included(evaluating):
         Execution(str(one.id), "confidence", ScoreOutcome.FAILED, "rate_limited"),
         Execution("s0", "agent_reliability", ScoreOutcome.FAILED, "rate_limited"),
     ]
-    # A signal has no part in what its run comes to.
+    # A signal does not count in its run's tally.
     tally = (await evaluating.progress(run)).tally
     assert (tally.failed, tally.pending, tally.evaluated) == (1, 1, 1)
 
@@ -147,7 +147,7 @@ async def test_what_failed_is_listed_signals_included(evaluating):
 # --- cancelling ------------------------------------------------------------------------------
 
 
-async def test_cancelling_skips_what_is_left_and_nothing_begins_after_it(evaluating):
+async def test_cancelling_skips_remaining_work_and_blocks_claims(evaluating):
     ours = project()
     run = await evaluating.begun(first := a_run(ours, 4), work_of(first))
     due = await evaluating.work_queue.dispatch(ours, NOON)
@@ -161,8 +161,8 @@ async def test_cancelling_skips_what_is_left_and_nothing_begins_after_it(evaluat
     assert await evaluating.progress(run) == over
     assert not await evaluating.work_queue.is_live(held)
     for one in (*due, *(target(run, n) for n in range(4))):
-        told = one if isinstance(one, str) else one.target
-        assert await evaluating.work_queue.claim(ours, run.id, told, later(days=1)) is None
+        name = one if isinstance(one, str) else one.target
+        assert await evaluating.work_queue.claim(ours, run.id, name, later(days=1)) is None
     assert not await evaluating.work_queue.record(held, METRICS[1], BAD, NOON)
     assert await evaluating.work_queue.close(held, NOON) == ()
     assert await evaluating.work_queue.dispatch(ours, NOON) == []
@@ -176,7 +176,7 @@ async def test_cancelling_skips_what_is_left_and_nothing_begins_after_it(evaluat
 
 
 @pytest.mark.parametrize("planned", [False, True])
-async def test_cancelling_twice_is_cancelling_once(evaluating, planned):
+async def test_second_cancellation_changes_nothing(evaluating, planned):
     run = a_run(project())
     await evaluating.runs.create(run, work_of(run))
     if planned:
@@ -188,7 +188,7 @@ async def test_cancelling_twice_is_cancelling_once(evaluating, planned):
     assert len(await evaluating.scores(run)) == (4 if planned else 0)
 
 
-async def test_what_has_ended_cannot_be_cancelled(evaluating):
+async def test_ended_run_cannot_be_cancelled(evaluating):
     run = a_run(project())
     await evaluating.begun(run, work_of(run))
     await evaluating.finish_all(run.project_id)
@@ -198,12 +198,12 @@ async def test_what_has_ended_cannot_be_cancelled(evaluating):
     assert await evaluating.progress(run) == over
 
 
-# --- removing --------------------------------------------------------------------------------
+# --- deleting --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("with_scores", [False, True])
 @pytest.mark.parametrize("state", ["pending", "running", "completed"])
-async def test_a_run_is_removed_in_any_state(evaluating, state, with_scores):
+async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
     ours, one = project(), trace(session_id="s0")
     await fill(evaluating.plane, ours, one)
     run = a_run(ours, 2, target_type=TargetType.SESSION, metrics=("agent_reliability",))
@@ -236,7 +236,7 @@ async def test_a_run_is_removed_in_any_state(evaluating, state, with_scores):
         await evaluating.runs.delete(ours, run.id, NOON, with_scores=with_scores)
 
 
-async def test_nothing_of_a_removed_project_is_found(evaluating):
+async def test_runs_of_removed_project_are_not_found(evaluating):
     run = a_run(project())
     await evaluating.begun(run, work_of(run))
     await evaluating.remove(run.project_id)
@@ -255,10 +255,10 @@ async def test_nothing_of_a_removed_project_is_found(evaluating):
             await evaluating.runs.create(new, work_of(new))
 
 
-# --- figures ---------------------------------------------------------------------------------
+# --- tally -----------------------------------------------------------------------------------
 
 
-async def test_what_a_run_came_to_stays_whatever_becomes_of_its_scores(evaluating):
+async def test_tally_of_ended_run_ignores_later_edits_of_scores(evaluating):
     ours = project()
     run = a_run(ours, 3)
     await evaluating.begun(run, work_of(run))
@@ -276,7 +276,7 @@ async def test_what_a_run_came_to_stays_whatever_becomes_of_its_scores(evaluatin
     assert len(left) == 2
 
 
-async def test_what_a_target_came_to_stays_while_its_run_goes_on(evaluating):
+async def test_tally_of_closed_target_ignores_later_edits_of_scores(evaluating):
     ours = project()
     run = a_run(ours, 3)
     await evaluating.begun(run, work_of(run))
@@ -288,7 +288,7 @@ async def test_what_a_target_came_to_stays_while_its_run_goes_on(evaluating):
     assert tally == Tally(evaluated=1, pending=4, failed=2, codes={"rate_limited": 2})
 
 
-async def test_a_target_in_flight_counts_with_its_scores_as_they_are(evaluating):
+async def test_tally_of_target_in_flight_follows_its_scores(evaluating):
     ours = project()
     run = a_run(ours, 2)
     await evaluating.begun(run, work_of(run))
@@ -302,7 +302,7 @@ async def test_a_target_in_flight_counts_with_its_scores_as_they_are(evaluating)
     assert (await evaluating.progress(run)).tally == Tally(pending=3, scored=1)
 
 
-async def test_targets_may_have_metrics_of_their_own(evaluating):
+async def test_targets_may_have_different_metrics(evaluating):
     run = a_run(project())
     work = [WorkItem(target(run, n), (METRICS[n],)) for n in range(2)]
     await evaluating.begun(run, work)

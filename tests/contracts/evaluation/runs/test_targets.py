@@ -19,14 +19,14 @@ from tests.support.builders.values import at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import fill, project
 from tests.support.fixtures.evaluation import SPANS_MAX
 
-MANY = 1_000
+LIMIT = 1_000
 
 
 def since(seconds: float) -> GivenInstant:
     return GivenInstant("as it was typed", at(seconds))
 
 
-# --- what is selected ------------------------------------------------------------------------
+# --- selection -------------------------------------------------------------------------------
 
 TRACES = [
     trace(
@@ -60,14 +60,14 @@ TRACES = [
         TraceSelection(name=""),
     ],
 )
-async def test_the_traces_are_those_that_the_list_would_show(evaluating, selection):
+async def test_selected_traces_are_those_the_list_shows(evaluating, selection):
     ours, theirs = project(), project()
     await fill(evaluating.plane, ours, *TRACES)
     await fill(evaluating.plane, theirs, trace(name="straße %_\\", tags=("x", "y")))
     settled = [one.settled(prices().price) for one in TRACES]
-    meant = sorted(str(one.id) for one in settled if selection.matching.matches(one))
-    assert await evaluating.targets.traces(ours, selection, MANY) == meant
-    assert await evaluating.targets.traces(ours, selection, 2) == meant[:3]
+    expected = sorted(str(one.id) for one in settled if selection.matching.matches(one))
+    assert await evaluating.targets.traces(ours, selection, LIMIT) == expected
+    assert await evaluating.targets.traces(ours, selection, 2) == expected[:3]
 
 
 @pytest.mark.parametrize(
@@ -89,20 +89,20 @@ async def test_the_traces_are_those_that_the_list_would_show(evaluating, selecti
         SessionSelection(date_from=since(25), date_to=since(3)),
     ],
 )
-async def test_the_sessions_are_those_whose_selected_traces_say_so(evaluating, selection):
+async def test_selected_sessions_are_those_whose_traces_match(evaluating, selection):
     ours, theirs = project(), project()
     await fill(evaluating.plane, ours, *TRACES, trace(session_id="lone", started_at=at(20)))
     await fill(evaluating.plane, theirs, trace(session_id="theirs", started_at=at(20)))
     sent = [*TRACES, trace(session_id="lone", started_at=at(20))]
-    meant = select_sessions([one.settled(prices().price) for one in sent], selection)
-    assert await evaluating.targets.sessions(ours, selection, MANY) == meant
-    assert await evaluating.targets.sessions(ours, selection, 1) == meant[:2]
+    expected = select_sessions([one.settled(prices().price) for one in sent], selection)
+    assert await evaluating.targets.sessions(ours, selection, LIMIT) == expected
+    assert await evaluating.targets.sessions(ours, selection, 1) == expected[:2]
 
 
-# --- what is read ----------------------------------------------------------------------------
+# --- evaluated traces ------------------------------------------------------------------------
 
 
-async def test_a_trace_is_read_whole(evaluating):
+async def test_trace_is_read_in_full(evaluating):
     ours = project()
     sent = trace(
         span(started_at=at(1), input=b'{"a": 1.50}', output=b"[]"),
@@ -115,7 +115,7 @@ async def test_a_trace_is_read_whole(evaluating):
     assert found == EvaluatedTrace(await evaluating.plane.traces.get(ours, sent.id))
 
 
-async def test_a_trace_that_is_gone_fails(evaluating):
+async def test_deleted_trace_fails_as_target_gone(evaluating):
     ours, theirs, sent = project(), project(), trace()
     await fill(evaluating.plane, theirs, sent)
     for one in (sent.id, trace_id()):
@@ -123,7 +123,7 @@ async def test_a_trace_that_is_gone_fails(evaluating):
         assert found == Failed(FailCode.TARGET_GONE)
 
 
-async def test_a_trace_with_too_many_spans_is_skipped(evaluating):
+async def test_trace_with_too_many_spans_is_skipped(evaluating):
     ours = project()
     most = trace(*(span() for _ in range(SPANS_MAX)))
     more = trace(*(span() for _ in range(SPANS_MAX + 1)))
@@ -133,10 +133,10 @@ async def test_a_trace_with_too_many_spans_is_skipped(evaluating):
     assert found == Skipped(SkipCode.TRACE_TOO_LARGE)
 
 
-async def test_a_subject_knows_the_outputs_before_it_in_its_session(evaluating):
+async def test_trace_comes_with_earlier_outputs_of_its_session(evaluating):
     ours = project()
     ids = sorted(trace_id() for _ in range(RECENT_OUTPUTS_MAX + 3))
-    # The last two start at once: their ids decide.
+    # The last two start at once, so their ids decide.
     sent = [
         trace(
             id=ids[n],
@@ -163,40 +163,40 @@ async def test_a_subject_knows_the_outputs_before_it_in_its_session(evaluating):
     assert await earlier(elsewhere) == await earlier(alone) == []
 
 
-async def test_an_earlier_output_may_stand_in_a_span(evaluating):
+async def test_earlier_output_is_read_from_span(evaluating):
     ours = project()
-    told = span(kind="AGENT", output=b'{"role":"assistant","content":"hello"}')
-    before = trace(told, session_id="s")
+    agent_span = span(kind="AGENT", output=b'{"role":"assistant","content":"hello"}')
+    before = trace(agent_span, session_id="s")
     after = trace(session_id="s", started_at=at(1))
     await fill(evaluating.plane, ours, before, after)
     found = await evaluating.targets.load_trace(ours, after.id)
     assert found.earlier_outputs == ["hello"]
 
 
-async def test_an_earlier_trace_with_too_many_spans_is_read_without_them(evaluating):
+async def test_earlier_trace_with_too_many_spans_is_read_without_spans(evaluating):
     ours = project()
     roots = [span(kind="AGENT", output=b'"from a span"')]
     inner = [span(parent_id=roots[0].id) for _ in range(SPANS_MAX)]
     large = trace(*roots, *inner, session_id="s")
-    spoken = trace(*roots, *inner, session_id="s", started_at=at(1), output=b'"of its own"')
+    with_output = trace(*roots, *inner, session_id="s", started_at=at(1), output=b'"of its own"')
     after = trace(session_id="s", started_at=at(2))
-    await fill(evaluating.plane, ours, large, spoken, after)
+    await fill(evaluating.plane, ours, large, with_output, after)
     found = await evaluating.targets.load_trace(ours, after.id)
     assert found.earlier_outputs == ["", "of its own"]
 
 
-async def test_the_traces_of_a_session_in_their_order(evaluating):
+async def test_session_traces_come_in_order(evaluating):
     ours = project()
     sent = [trace(session_id="s", started_at=at(n // 2)) for n in range(6)]
     await fill(evaluating.plane, ours, *reversed(sent), trace(session_id="t"), trace())
     await fill(evaluating.plane, project(), trace(session_id="s"))
-    meant = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
-    assert await evaluating.targets.session_traces(ours, "s") == meant
+    expected = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
+    assert await evaluating.targets.session_traces(ours, "s") == expected
     assert await evaluating.targets.session_traces(ours, "nobody's") == []
 
 
 @pytest.mark.slow
-async def test_of_a_session_that_is_too_large_one_trace_too_many_is_told(evaluating):
+async def test_too_large_session_returns_one_trace_over_limit(evaluating):
     ours = project()
     sent = [trace(session_id="s", started_at=at(n)) for n in range(SESSION_TRACES_MAX + 2)]
     await fill(evaluating.plane, ours, *sent)
@@ -204,11 +204,11 @@ async def test_of_a_session_that_is_too_large_one_trace_too_many_is_told(evaluat
     assert found == [one.id for one in sent[: SESSION_TRACES_MAX + 1]]
 
 
-async def test_nothing_of_a_removed_project_is_found(evaluating):
+async def test_targets_of_removed_project_are_not_found(evaluating):
     ours, sent = project(), trace(session_id="s")
     await fill(evaluating.plane, ours, sent)
     await evaluating.remove(ours)
-    assert await evaluating.targets.traces(ours, TraceSelection(), MANY) == []
-    assert await evaluating.targets.sessions(ours, SessionSelection(), MANY) == []
+    assert await evaluating.targets.traces(ours, TraceSelection(), LIMIT) == []
+    assert await evaluating.targets.sessions(ours, SessionSelection(), LIMIT) == []
     assert await evaluating.targets.session_traces(ours, "s") == []
     assert await evaluating.targets.load_trace(ours, sent.id) == Failed(FailCode.TARGET_GONE)

@@ -36,7 +36,7 @@ from tests.support.fixtures.data_plane import fill, project, walked
 TRACE, SESSION = TargetType.TRACE, TargetType.SESSION
 HOUR, DAY, WEEK = Granularity
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
-OF_BOTH = pytest.mark.parametrize("of", TargetType)
+BOTH_TARGET_TYPES = pytest.mark.parametrize("of", TargetType)
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 TRACE_ID = trace_id()
 SESSIONS = ("s", "S", "t", "é", "🐼", "\uffff", "")
@@ -59,30 +59,30 @@ async def ours(plane):
 
 @pytest.fixture
 def add(plane, ours):
-    """Stores scores of one kind of target: what each says."""
+    """Returns a function that stores scores of one target type, given their fields."""
 
-    async def add(of, *said):
+    async def add(of, *score_fields):
         if of is TRACE:
-            scores = [trace_score(ours, TRACE_ID, **one) for one in said]
+            scores = [trace_score(ours, TRACE_ID, **one) for one in score_fields]
             await asyncio.gather(*map(plane.evaluation.trace_scores.add, scores))
         else:
-            scores = [session_score(ours, **one) for one in said]
+            scores = [session_score(ours, **one) for one in score_fields]
             await asyncio.gather(*map(plane.evaluation.session_scores.add, scores))
 
     return add
 
 
-def given(kind, value, seconds=0, **said):
-    """By a judge of a kind."""
+def judge_score(kind, value, seconds=0, **overrides):
+    """Returns the fields of a score by a judge of this kind."""
     known = {"metadata": by(kind), "value": value, "created_at": at(seconds)}
-    return known | {"source": AUTOMATED} | said
+    return known | {"source": AUTOMATED} | overrides
 
 
 # --- summaries -------------------------------------------------------------------------------
 
 
-@OF_BOTH
-async def test_a_summary_tells_of_each_name_what_its_numbers_come_to(figures, ours, add, of):
+@BOTH_TARGET_TYPES
+async def test_summary_aggregates_scores_by_name(figures, ours, add, of):
     await add(
         of,
         {"value": "0.25"}, {"value": "1", "created_at": at(3)}, {"value": "0.5"},
@@ -113,7 +113,7 @@ def summary(name, numbers, scored, failed, latest_at, kind=None):
     )  # fmt: skip
 
 
-@OF_BOTH
+@BOTH_TARGET_TYPES
 @pytest.mark.parametrize(
     ("values", "median"),
     [
@@ -126,14 +126,14 @@ def summary(name, numbers, scored, failed, latest_at, kind=None):
     ],
     ids=str,
 )
-async def test_the_median_is_continuous(figures, ours, add, of, values, median):
+async def test_median_is_interpolated(figures, ours, add, of, values, median):
     await add(of, *({"value": value} for value in values))
     [found] = await figures.summaries(ours, of, EVER)
     assert found.median == pytest.approx(median)
 
 
-@OF_BOTH
-async def test_the_bounds_hold_the_first_instant_and_not_the_last(figures, ours, add, of):
+@BOTH_TARGET_TYPES
+async def test_period_includes_start_and_excludes_end(figures, ours, add, of):
     await add(of, *({"value": f"0.{n}", "created_at": at(n)} for n in range(1, 5)))
     within = CreatedWithin(at(2), at(4))
     [found] = await figures.summaries(ours, of, within)
@@ -151,47 +151,57 @@ async def test_the_bounds_hold_the_first_instant_and_not_the_last(figures, ours,
     assert half.scored == 2
 
 
-# --- what can't be mixed ---------------------------------------------------------------------
+# --- judge kinds -----------------------------------------------------------------------------
 
 
-@OF_BOTH
+@BOTH_TARGET_TYPES
 @pytest.mark.parametrize(
-    ("said", "numbers", "kind"),
+    ("score_fields", "numbers", "kind"),
     [
-        ([given("model", "0.2"), given("heuristic", "0.8", 1)], [0.8], "heuristic"),
-        ([given("model", "0.2", 1), given("heuristic", "0.8")], [0.2], "model"),
-        ([given("model", "0.2"), given("model", "0.4", 1)], [0.2, 0.4], "model"),
-        ([given("rule", "0.2", 5), given("measured", "0.4")], [0.2, 0.4], None),
+        ([judge_score("model", "0.2"), judge_score("heuristic", "0.8", 1)], [0.8], "heuristic"),
+        ([judge_score("model", "0.2", 1), judge_score("heuristic", "0.8")], [0.2], "model"),
+        ([judge_score("model", "0.2"), judge_score("model", "0.4", 1)], [0.2, 0.4], "model"),
+        ([judge_score("rule", "0.2", 5), judge_score("measured", "0.4")], [0.2, 0.4], None),
         (
-            [given("model", "0.2"), given("heuristic", "0.8", 1), given("rule", "0.6", 2)],
+            [
+                judge_score("model", "0.2"),
+                judge_score("heuristic", "0.8", 1),
+                judge_score("rule", "0.6", 2),
+            ],
             [0.6, 0.8],
             "heuristic",
         ),
         (
-            [given("model", "0.2"), given("heuristic", "0.8", 1, source="ANNOTATION")],
+            [judge_score("model", "0.2"), judge_score("heuristic", "0.8", 1, source="ANNOTATION")],
             [0.2, 0.8],
             "model",
         ),
         (
-            [given("heuristic", "0.2"), given("model", None, 9, outcome=FAILED)],
+            [judge_score("heuristic", "0.2"), judge_score("model", None, 9, outcome=FAILED)],
             [0.2],
             "heuristic",
         ),
         (
             [
-                given("heuristic", "0.2"),
-                given("model", "true", 9, data_type=DataType.BOOLEAN),
+                judge_score("heuristic", "0.2"),
+                judge_score("model", "true", 9, data_type=DataType.BOOLEAN),
                 {"value": "0.4"},
             ],
             [0.2, 0.4],
             "heuristic",
         ),
-        ([given("model", "0.2", 5), given("heuristic", "0.8", 1, name="other")], [0.2], "model"),
+        (
+            [judge_score("model", "0.2", 5), judge_score("heuristic", "0.8", 1, name="other")],
+            [0.2],
+            "model",
+        ),
     ],
     ids=str,
 )
-async def test_heuristics_and_models_are_never_mixed(figures, ours, add, of, said, numbers, kind):
-    await add(of, *said)
+async def test_heuristic_and_model_scores_are_not_mixed(
+    figures, ours, add, of, score_fields, numbers, kind
+):
+    await add(of, *score_fields)
     [found] = [one for one in await figures.summaries(ours, of, EVER) if one.name == "m"]
     assert (found.minimum, found.maximum, found.judge_kind) == (min(numbers), max(numbers), kind)
     assert found.mean == pytest.approx(sum(numbers) / len(numbers))
@@ -202,20 +212,25 @@ async def test_heuristics_and_models_are_never_mixed(figures, ours, add, of, sai
     assert sum(part.count for part in parts) == len(numbers)
 
 
-@OF_BOTH
-async def test_the_newest_kind_is_that_within_the_bounds(figures, ours, add, of):
-    await add(of, given("model", "0.2"), given("heuristic", "0.8", 1), given("model", "0.4", 2))
+@BOTH_TARGET_TYPES
+async def test_newest_judge_kind_is_chosen_within_period(figures, ours, add, of):
+    await add(
+        of,
+        judge_score("model", "0.2"),
+        judge_score("heuristic", "0.8", 1),
+        judge_score("model", "0.4", 2),
+    )
     [found] = await figures.summaries(ours, of, CreatedWithin(before=at(2)))
     assert (found.mean, found.judge_kind) == (0.8, "heuristic")
     [point] = await figures.trend(ours, of, "m", DAY, CreatedWithin(before=at(2)))
     assert point.mean == 0.8
 
 
-# --- over time, and over values --------------------------------------------------------------
+# --- trends and distributions ----------------------------------------------------------------
 
 
-@OF_BOTH
-async def test_a_trend_has_a_point_for_each_bucket_with_a_number(figures, ours, add, of):
+@BOTH_TARGET_TYPES
+async def test_trend_has_point_for_each_bucket_with_numbers(figures, ours, add, of):
     await add(
         of,
         *({"value": "0.5", "created_at": MONDAY + timedelta(days=days)} for days in (-7, 0, 1)),
@@ -235,8 +250,8 @@ async def test_a_trend_has_a_point_for_each_bucket_with_a_number(figures, ours, 
     assert await figures.trend(ours, of, "none", DAY, EVER) == []
 
 
-@OF_BOTH
-async def test_the_first_and_the_last_year_have_buckets(figures, ours, add, of):
+@BOTH_TARGET_TYPES
+async def test_first_and_last_year_have_buckets(figures, ours, add, of):
     ends = [datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
     await add(of, *({"value": "1", "created_at": when} for when in ends))
     for granularity in Granularity:
@@ -245,7 +260,7 @@ async def test_the_first_and_the_last_year_have_buckets(figures, ours, add, of):
 
 
 @pytest.mark.slow
-async def test_more_buckets_than_an_answer_holds_are_refused(figures, ours, add):
+async def test_more_buckets_than_maximum_are_rejected(figures, ours, add):
     hours = [{"value": "1", "created_at": at(3600 * n)} for n in range(BUCKETS_MAX + 1)]
     for first in range(0, len(hours), 1_000):
         await add(TRACE, *hours[first : first + 1_000])
@@ -258,9 +273,9 @@ async def test_more_buckets_than_an_answer_holds_are_refused(figures, ours, add)
     )
 
 
-@OF_BOTH
+@BOTH_TARGET_TYPES
 @pytest.mark.parametrize("parts", [1, 3, 7, 10, 29, BINS_MAX])
-async def test_a_part_holds_its_lower_bound_and_the_last_one_also_1(figures, ours, add, of, parts):
+async def test_bin_includes_lower_bound_and_last_bin_includes_1(figures, ours, add, of, parts):
     bounds = [repr(n / parts) for n in range(parts + 1)]
     await add(of, *({"value": value} for value in [*bounds, "-0.0", "1e-400", "1e0"]))
     found = await figures.distribution(ours, of, "m", parts, EVER)
@@ -275,9 +290,7 @@ async def test_a_part_holds_its_lower_bound_and_the_last_one_also_1(figures, our
     )
 
 
-async def test_parts_are_told_by_number_and_rounded_bounds_and_empty_ones_left_out(
-    figures, ours, add
-):
+async def test_bins_have_rounded_bounds_and_empty_ones_are_left_out(figures, ours, add):
     await add(TRACE, {"value": "0.29"}, {"value": "0.2999"}, {"value": "0.999999"})
     assert await figures.distribution(ours, TRACE, "m", 100, EVER) == [
         HistogramBin(30, 0.29, 0.3, 2),
@@ -293,7 +306,7 @@ async def test_parts_are_told_by_number_and_rounded_bounds_and_empty_ones_left_o
 # --- sessions --------------------------------------------------------------------------------
 
 
-async def test_a_history_shows_the_newest_ascending_and_what_was_not_measured(figures, ours, add):
+async def test_history_lists_newest_ascending_with_failures(figures, ours, add):
     await add(
         SESSION,
         {"value": "0.1", "run_id": RUNS[0]},
@@ -320,9 +333,7 @@ async def test_a_history_shows_the_newest_ascending_and_what_was_not_measured(fi
 
 @pytest.mark.parametrize("order", SortOrder)
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
-async def test_sessions_are_ranked_by_their_newest_number_and_ties_ascend(
-    plane, figures, ours, order, limit
-):
+async def test_sessions_are_ranked_by_newest_number_then_id(plane, figures, ours, order, limit):
     scores = [
         session_score(ours, one, value=f"0.{n % 3}", run_id=RUNS[n % 2], created_at=at(n))
         for n, one in enumerate(SESSIONS)
@@ -348,10 +359,10 @@ async def test_sessions_are_ranked_by_their_newest_number_and_ties_ascend(
 
 
 @pytest.mark.parametrize(
-    "place",
+    "position",
     [Position(NOON, "s"), Position("0.5", "s"), Position(0.5, TRACE_ID), Position(None, "")],
 )
-async def test_a_place_of_another_list_is_refused(figures, ours, place):
+async def test_cursor_of_another_list_is_rejected(figures, ours, position):
     with pytest.raises(Invalid) as caught:
-        await figures.comparison(ours, "m", ASC, PageRequest(after=place))
+        await figures.comparison(ours, "m", ASC, PageRequest(after=position))
     assert [error.field for error in caught.value.errors] == ["query.cursor"]

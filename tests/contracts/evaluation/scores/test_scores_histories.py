@@ -1,6 +1,6 @@
-"""Any history of scores, told to the memory model and to Postgres: every read agrees.
+"""Random histories of scores read the same from memory and from PostgreSQL.
 
-Belongs to the contracts of TraceScores, SessionScores, ScoreAnalytics and Labels.
+Part of the contracts of TraceScores, SessionScores, ScoreAnalytics and Labels.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.service
 
 
 class Histories(ErasingHistories):
-    """Two projects with the same few traces and sessions, which come and go, and their scores."""
+    """Scores in two projects whose traces and sessions are the same, few, and come and go."""
 
     runner: ClassVar[asyncio.Runner]
     postgres: ClassVar[DataPlane]
@@ -40,7 +40,7 @@ class Histories(ErasingHistories):
     def begin(self, of_traces: Sequence[TraceScore], of_sessions: Sequence[SessionScore]) -> None:
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.model = over_memory()
-        self.erasing = Erasing(self.both)
+        self.erasing = Erasing(self.run_on_both)
         self.ids: list[ScoreId] = [ScoreId(uuid.uuid4())]
         self.now = 0
         for project in (0, 1):
@@ -49,8 +49,8 @@ class Histories(ErasingHistories):
         for number, score in enumerate([*of_traces, *of_sessions]):
             self.add(int(number % 4 == 3), score)
 
-    def both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
-        """What both answer, failures included."""
+    def run_on_both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
+        """Runs an action on both stores; the results, failures included, must agree."""
         found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
         assert found == expected
         return found
@@ -74,7 +74,7 @@ class Histories(ErasingHistories):
     )
     def ingest(self, of: int, one: TraceId, session: str, user: str | None = None) -> None:
         sent = trace(id=one, session_id=session, user_id=user)
-        self.both(lambda plane: plane.traces.put(self.projects[of], sent))
+        self.run_on_both(lambda plane: plane.traces.put(self.projects[of], sent))
 
     @rule(of=which, score=scores.trace_scores() | scores.session_scores())
     def add(self, of: int, score: TraceScore | SessionScore) -> None:
@@ -92,16 +92,16 @@ class Histories(ErasingHistories):
     def _add(self, of: int, score: TraceScore | SessionScore) -> None:
         sent = replace(score, project_id=self.projects[of])
         if isinstance(sent, TraceScore):
-            self.both(lambda plane: plane.evaluation.trace_scores.add(sent))
+            self.run_on_both(lambda plane: plane.evaluation.trace_scores.add(sent))
         else:
-            self.both(lambda plane: plane.evaluation.session_scores.add(sent))
+            self.run_on_both(lambda plane: plane.evaluation.session_scores.add(sent))
 
     @rule(of=which, change=scores.changes, data=st.data())
     def change(self, of: int, change: ScoreChange, data: st.DataObject) -> None:
         self.now += 1
         one, now = data.draw(st.sampled_from(self.ids)), at(self.now)
         author = data.draw(st.sampled_from([None, scores.ADA]))
-        self.both(
+        self.run_on_both(
             lambda plane: plane.evaluation.trace_scores.change(
                 self.projects[of], one, change, now, author
             )
@@ -110,22 +110,22 @@ class Histories(ErasingHistories):
     @rule(of=which, data=st.data())
     def delete(self, of: int, data: st.DataObject) -> None:
         project, one = self.projects[of], data.draw(st.sampled_from(self.ids))
-        self.both(lambda plane: plane.evaluation.trace_scores.delete(project, one))
-        self.both(lambda plane: plane.evaluation.session_scores.delete(project, one))
+        self.run_on_both(lambda plane: plane.evaluation.trace_scores.delete(project, one))
+        self.run_on_both(lambda plane: plane.evaluation.session_scores.delete(project, one))
 
     @rule(of=which, gone=strategies.trace_ids | scores.sessions)
     def delete_target(self, of: int, gone: TraceId | str) -> None:
         project = self.projects[of]
         if isinstance(gone, str):
-            self.both(lambda plane: plane.sessions.delete(project, gone))
+            self.run_on_both(lambda plane: plane.sessions.delete(project, gone))
         else:
-            self.both(lambda plane: plane.traces.delete(project, [gone]))
+            self.run_on_both(lambda plane: plane.traces.delete(project, [gone]))
 
     # --- reads ---
 
     @rule(of=which, matching=scores.filters, window=trace_strategies.windows)
     def browse(self, of: int, matching: ScoreFilter, window: PageRequest) -> None:
-        """Two pages, the second by where the first ended."""
+        """Reads two pages, the second from the end of the first."""
         project = self.projects[of]
 
         async def read(plane: DataPlane) -> list[Page[Any]]:
@@ -136,19 +136,19 @@ class Histories(ErasingHistories):
                 found += [page, await ask(project, matching, after)]
             return found
 
-        self.both(read)
+        self.run_on_both(read)
 
     @rule(of=which, within=scores.within, parts=st.integers(1, 100))
     def figures(self, of: int, within: CreatedWithin, parts: int) -> None:
         project = self.projects[of]
-        self.both(
+        self.run_on_both(
             lambda plane: scores.figures(plane.evaluation.score_analytics, project, within, parts)
         )
 
     @rule(of=which, within=scores.within, threshold=st.sampled_from([0.0, 0.29, 0.5, 1.0]))
     def label(self, of: int, within: CreatedWithin, threshold: float) -> None:
         project = self.projects[of]
-        self.both(
+        self.run_on_both(
             lambda plane: scores.labelled(plane.evaluation.labels, project, "m", threshold, within)
         )
 
@@ -161,7 +161,7 @@ class Histories(ErasingHistories):
             page = await ask(project, "m", order, window)
             return [page, await ask(project, "m", order, PageRequest(window.limit, after=page.end))]
 
-        self.both(read)
+        self.run_on_both(read)
 
     @invariant()
     def every_read_agrees(self) -> None:
@@ -187,8 +187,8 @@ class Histories(ErasingHistories):
             return found
 
         if hasattr(self, "model"):
-            self.both(read)
+            self.run_on_both(read)
 
 
-def test_any_history_of_scores_reads_the_same(pool, postgres_url):
+def test_random_histories_of_scores_agree(pool, postgres_url):
     assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=50, steps=12)

@@ -51,24 +51,24 @@ async def ours(plane):
 
 
 async def all_of(scores, of, **conditions):
-    """All that the conditions admit; at most LIMIT_MAX."""
+    """Returns all matching scores; at most LIMIT_MAX."""
     page = await scores.page(of, ScoreFilter(**conditions), ALL)
     assert (page.total, page.end) == (len(page.items), None)
     return list(page.items)
 
 
-async def stored(scores, of):
-    """Scores that differ in every way, sent at once."""
+async def store_varied(scores, of):
+    """Stores scores that differ in every field, concurrently."""
     sent = varied_of_sessions(of)
     assert await asyncio.gather(*map(scores.add, sent)) == sent
     return sent
 
 
-# --- one -------------------------------------------------------------------------------------
+# --- single scores ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "said",
+    "overrides",
     [
         {},
         {"value": ".5", "source": ScoreSource.PROGRAMMATIC, "session_id": ""},
@@ -81,13 +81,13 @@ async def stored(scores, of):
     ],
     ids=str,
 )
-async def test_what_is_added_comes_back_as_it_was(scores, ours, said):
-    one = session_score(ours, said.pop("session_id", "s"), **said)
+async def test_add_returns_and_stores_score_as_given(scores, ours, overrides):
+    one = session_score(ours, overrides.pop("session_id", "s"), **overrides)
     assert await scores.add(one) == one
     assert await all_of(scores, ours) == [one]
 
 
-async def test_an_id_that_is_taken_is_answered_with_what_has_it(scores, ours):
+async def test_add_with_existing_id_returns_stored_score(scores, ours):
     one = session_score(ours)
     sent = [one, *(replace(one, name=f"n{n}", session_id="S") for n in range(AT_ONCE))]
     answered = await asyncio.gather(*map(scores.add, sent))
@@ -95,7 +95,7 @@ async def test_an_id_that_is_taken_is_answered_with_what_has_it(scores, ours):
     assert await all_of(scores, ours) == [answered[0]]
 
 
-async def test_a_score_needs_a_session_of_its_own_project(plane, scores, ours):
+async def test_score_requires_session_of_its_own_project(plane, scores, ours):
     theirs, last = project(), trace_id()
     await fill(plane, ours, trace(id=last, session_id="brief"))
     await scores.add(known := session_score(ours, "brief"))
@@ -113,8 +113,8 @@ async def test_a_score_needs_a_session_of_its_own_project(plane, scores, ours):
     assert await all_of(scores, theirs) == []
 
 
-async def test_a_score_is_removed_once_and_in_its_own_project_alone(scores, ours):
-    sent = await stored(scores, ours)
+async def test_score_is_deleted_once_and_only_in_its_project(scores, ours):
+    sent = await store_varied(scores, ours)
     assert not await scores.delete(project(), sent[0].id)
     assert not await scores.delete(ours, uuid.uuid4())
     answers = await asyncio.gather(*(scores.delete(ours, sent[0].id) for _ in range(8)))
@@ -138,8 +138,8 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 23, 24, 25, 200])
-async def test_a_list_goes_from_the_newest_to_the_oldest_at_every_page_size(scores, ours, limit):
-    sent = await stored(scores, ours)
+async def test_pages_are_newest_first_at_every_size(scores, ours, limit):
+    sent = await store_varied(scores, ours)
     by_position, by_offset = await walked(
         lambda window: scores.page(ours, ScoreFilter(), window), limit
     )
@@ -149,8 +149,8 @@ async def test_a_list_goes_from_the_newest_to_the_oldest_at_every_page_size(scor
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_each_filter_narrows_and_all_of_them_together(scores, ours, number):
-    sent = await stored(scores, ours)
+async def test_filters_narrow_alone_and_combined(scores, ours, number):
+    sent = await store_varied(scores, ours)
     matched = 0
     for some in combinations(CONDITIONS, number):
         matching = ScoreFilter(**{name: CONDITIONS[name] for name in some})
@@ -167,8 +167,8 @@ async def test_each_filter_narrows_and_all_of_them_together(scores, ours, number
     assert await all_of(scores, project()) == []
 
 
-async def test_all_of_a_session_and_of_a_run_are_told_newest_first(scores, ours):
-    sent = await stored(scores, ours)
+async def test_scores_of_session_and_run_are_newest_first(scores, ours):
+    sent = await store_varied(scores, ours)
     for session in SESSIONS:
         expected = newest_first(one for one in sent if one.session_id == session)
         assert list(await scores.of_session(ours, session)) == expected
@@ -181,14 +181,14 @@ async def test_all_of_a_session_and_of_a_run_are_told_newest_first(scores, ours)
     assert list(await scores.of_run(ours, uuid.uuid4())) == []
 
 
-# --- sessions that go ------------------------------------------------------------------------
+# --- deleted sessions ------------------------------------------------------------------------
 
 
-async def test_a_sessions_scores_go_with_it_and_no_others(plane, scores, ours):
+async def test_deleting_session_deletes_only_its_scores(plane, scores, ours):
     theirs = project()
     await fill(plane, theirs, trace(session_id="s"))
     other = await scores.add(session_score(theirs))
-    sent = await stored(scores, ours)
+    sent = await store_varied(scores, ours)
     assert await plane.sessions.delete(ours, "s") == 2
     left = newest_first(one for one in sent if one.session_id != "s")
     assert await all_of(scores, ours) == left
@@ -197,7 +197,7 @@ async def test_a_sessions_scores_go_with_it_and_no_others(plane, scores, ours):
     assert await all_of(scores, theirs) == [other]
 
 
-async def test_they_stay_while_traces_go_one_by_one_and_go_with_the_session(plane, scores, ours):
+async def test_scores_stay_until_session_is_deleted(plane, scores, ours):
     ids = [trace_id(), trace_id()]
     await fill(plane, ours, *(trace(id=one, session_id="new") for one in ids))
     one = await scores.add(session_score(ours, "new"))
@@ -209,7 +209,7 @@ async def test_they_stay_while_traces_go_one_by_one_and_go_with_the_session(plan
 
 
 @pytest.mark.parametrize("turn", range(ROUNDS))
-async def test_a_session_that_goes_while_scores_come_leaves_none_behind(plane, scores, ours, turn):
+async def test_scores_added_while_session_is_deleted_leave_none(plane, scores, ours, turn):
     sent = [session_score(ours) for _ in range(20)]
 
     async def outcome(call):
@@ -226,7 +226,7 @@ async def test_a_session_that_goes_while_scores_come_leaves_none_behind(plane, s
     assert await all_of(scores, ours) == []
 
 
-async def test_a_session_of_which_one_trace_goes_takes_scores_all_the_while(plane, scores, ours):
+async def test_session_accepts_scores_while_some_traces_are_deleted(plane, scores, ours):
     ids = [trace_id() for _ in range(4)]
     await fill(plane, ours, *(trace(id=one, session_id="long") for one in ids))
     sent = [session_score(ours, "long") for _ in range(20)]
@@ -237,12 +237,12 @@ async def test_a_session_of_which_one_trace_goes_takes_scores_all_the_while(plan
     assert await all_of(scores, ours) == newest_first(sent)
 
 
-# --- what can't be stored --------------------------------------------------------------------
+# --- values that cannot be stored ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800"], ids=ascii)
 @pytest.mark.parametrize("field", ["reason", "name", "value"])
-async def test_text_comes_back_as_it_was_or_is_refused_by_its_name(scores, ours, field, text):
+async def test_text_is_stored_or_rejected_by_field(scores, ours, field, text):
     one = session_score(ours, **{field: text}, data_type=DataType.CATEGORICAL)
     [answer] = await asyncio.gather(scores.add(one), return_exceptions=True)
     if answer != one:
@@ -252,7 +252,7 @@ async def test_text_comes_back_as_it_was_or_is_refused_by_its_name(scores, ours,
 
 
 @pytest.mark.service
-async def test_metadata_too_deep_for_postgres_is_refused_by_its_name(pool):
+async def test_too_deep_metadata_is_rejected_by_field(pool):
     ours, scores = project(), PostgresSessionScores(pool)
     async with over_postgres(pool) as plane:
         await fill(plane, ours, trace(session_id="s"))

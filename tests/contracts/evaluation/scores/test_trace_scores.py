@@ -49,33 +49,33 @@ def scores(plane):
 async def ours(plane):
     """A project with three traces of one session."""
     ours = project()
-    await fill(plane, ours, *(trace(id=one, session_id="s") for one in three(ours)))
+    await fill(plane, ours, *(trace(id=one, session_id="s") for one in trace_ids_of(ours)))
     return ours
 
 
-def three(of):
+def trace_ids_of(of):
     return tuple(uuid.uuid5(of, f"{n}") for n in range(3))
 
 
 async def all_of(scores, of, **conditions):
-    """All that the conditions admit; at most LIMIT_MAX."""
+    """Returns all matching scores; at most LIMIT_MAX."""
     page = await scores.page(of, ScoreFilter(**conditions), ALL)
     assert (page.total, page.end) == (len(page.items), None)
     return list(page.items)
 
 
-async def stored(scores, of):
-    """Scores that differ in every way, sent at once."""
-    sent = varied(of, three(of))
+async def store_varied(scores, of):
+    """Stores scores that differ in every field, concurrently."""
+    sent = varied(of, trace_ids_of(of))
     assert await asyncio.gather(*map(scores.add, sent)) == sent
     return sent
 
 
-# --- one -------------------------------------------------------------------------------------
+# --- single scores ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "said",
+    "overrides",
     [
         {},
         {"value": "1E0", "data_type": DataType.NUMERIC, "source": ScoreSource.PROGRAMMATIC},
@@ -89,21 +89,21 @@ async def stored(scores, of):
     ],
     ids=str,
 )
-async def test_what_is_added_comes_back_as_it_was(scores, ours, said):
-    one = trace_score(ours, three(ours)[0], **said)
+async def test_add_returns_and_stores_score_as_given(scores, ours, overrides):
+    one = trace_score(ours, trace_ids_of(ours)[0], **overrides)
     assert await scores.add(one) == one
     assert await all_of(scores, ours) == [one]
 
 
-async def test_whoever_is_named_as_judge_may_have_a_long_name(scores, ours):
-    name = random.randbytes(9_999).hex()  # which no index makes small
-    one = trace_score(ours, three(ours)[0], metadata=by(name), source=AUTOMATED)
+async def test_judge_name_may_be_long(scores, ours):
+    name = random.randbytes(9_999).hex()  # random, so that no index compresses it
+    one = trace_score(ours, trace_ids_of(ours)[0], metadata=by(name), source=AUTOMATED)
     assert await scores.add(one) == one
     assert await all_of(scores, ours, name="m") == [one]
 
 
-async def test_an_id_that_is_taken_is_answered_with_what_has_it(scores, ours):
-    first, second, _ = three(ours)
+async def test_add_with_existing_id_returns_stored_score(scores, ours):
+    first, second, _ = trace_ids_of(ours)
     one = trace_score(ours, first)
     assert await scores.add(one) == one
     assert await scores.add(replace(one, name="other", trace_id=second, value="1")) == one
@@ -112,18 +112,18 @@ async def test_an_id_that_is_taken_is_answered_with_what_has_it(scores, ours):
     assert await all_of(scores, ours) == [changed]
 
 
-async def test_of_many_at_once_with_one_id_one_is_stored(scores, ours):
-    one = trace_score(ours, three(ours)[0])
+async def test_concurrent_adds_with_one_id_store_one(scores, ours):
+    one = trace_score(ours, trace_ids_of(ours)[0])
     sent = [replace(one, name=f"n{n}") for n in range(AT_ONCE)]
     answered = await asyncio.gather(*map(scores.add, sent))
     assert len(set(answered)) == 1
     assert await all_of(scores, ours) == [answered[0]]
 
 
-async def test_a_score_needs_a_trace_of_its_own_project(plane, scores, ours):
-    theirs, one = project(), three(ours)[0]
+async def test_score_requires_trace_of_its_own_project(plane, scores, ours):
+    theirs, one = project(), trace_ids_of(ours)[0]
     known = await scores.add(trace_score(ours, one))
-    gone = three(ours)[1]
+    gone = trace_ids_of(ours)[1]
     await plane.traces.delete(ours, [gone])
     for wrong in (
         trace_score(ours, trace_id()),
@@ -138,8 +138,8 @@ async def test_a_score_needs_a_trace_of_its_own_project(plane, scores, ours):
     assert await all_of(scores, theirs) == []
 
 
-async def test_one_id_in_two_projects_is_two_scores(plane, scores, ours):
-    theirs, one = project(), three(ours)[0]
+async def test_same_id_in_two_projects_is_two_scores(plane, scores, ours):
+    theirs, one = project(), trace_ids_of(ours)[0]
     await fill(plane, theirs, trace(id=one))
     mine = await scores.add(trace_score(ours, one))
     other = await scores.add(replace(mine, project_id=theirs, value="0.1"))
@@ -150,7 +150,7 @@ async def test_one_id_in_two_projects_is_two_scores(plane, scores, ours):
     assert changed.reason == "mine"
 
 
-# --- changing and removing -------------------------------------------------------------------
+# --- changing and deleting -------------------------------------------------------------------
 
 CHANGES = [
     {},
@@ -161,13 +161,13 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("said", CHANGES, ids=str)
+@pytest.mark.parametrize("overrides", CHANGES, ids=str)
 @pytest.mark.parametrize("outcome", ScoreOutcome)
-async def test_a_change_gives_and_stores_the_score_after_it(scores, ours, outcome, said):
+async def test_change_stores_and_returns_patched_score(scores, ours, outcome, overrides):
     value = "0.5" if outcome is ScoreOutcome.SCORED else None
     known = {"value": value, "outcome": outcome, "source": AUTOMATED, "run_id": RUNS[0]}
-    one = await scores.add(trace_score(ours, three(ours)[0], metadata=by("model"), **known))
-    change = ScoreChange(**said)
+    one = await scores.add(trace_score(ours, trace_ids_of(ours)[0], metadata=by("model"), **known))
+    change = ScoreChange(**overrides)
     expected = one.patched(change, at(5), ADA)
     assert await scores.change(ours, one.id, change, at(5), ADA) == expected
     assert await all_of(scores, ours) == [expected]
@@ -176,9 +176,9 @@ async def test_a_change_gives_and_stores_the_score_after_it(scores, ours, outcom
     assert await all_of(scores, ours) == [again]
 
 
-async def test_a_list_finds_what_was_changed_and_no_longer_what_was_before(scores, ours):
+async def test_filters_match_changed_score_by_new_values(scores, ours):
     known = {"value": None, "outcome": FAILED, "source": AUTOMATED}
-    one = await scores.add(trace_score(ours, three(ours)[0], metadata=by("model"), **known))
+    one = await scores.add(trace_score(ours, trace_ids_of(ours)[0], metadata=by("model"), **known))
     await scores.change(ours, one.id, ScoreChange(value="0.5"), at(1), None)
     for gone in ({"status": ScoreStatus.FAILED}, {"outcome": FAILED}, {"source": AUTOMATED}):
         assert await all_of(scores, ours, **gone) == [], gone
@@ -186,8 +186,8 @@ async def test_a_list_finds_what_was_changed_and_no_longer_what_was_before(score
     assert json.loads(found.metadata) == {"judge_kind": "model", "original_value": None}
 
 
-async def test_there_is_nothing_to_change_for_nobody_and_in_another_project(scores, ours):
-    one = await scores.add(trace_score(ours, three(ours)[0]))
+async def test_unknown_score_cannot_be_changed_or_deleted(scores, ours):
+    one = await scores.add(trace_score(ours, trace_ids_of(ours)[0]))
     for of, wrong in ((project(), one.id), (ours, uuid.uuid4())):
         with pytest.raises(NotFound):
             await scores.change(of, wrong, ScoreChange(value="1"), at(1), None)
@@ -195,16 +195,16 @@ async def test_there_is_nothing_to_change_for_nobody_and_in_another_project(scor
     assert await all_of(scores, ours) == [one]
 
 
-async def test_a_change_that_is_refused_changes_nothing(scores, ours):
-    one = await scores.add(trace_score(ours, three(ours)[0]))
+async def test_rejected_change_changes_nothing(scores, ours):
+    one = await scores.add(trace_score(ours, trace_ids_of(ours)[0]))
     with pytest.raises(Invalid) as caught:
         await scores.change(ours, one.id, ScoreChange(value="2", reason="r"), at(1), None)
     assert [error.field for error in caught.value.errors] == ["value"]
     assert await all_of(scores, ours) == [one]
 
 
-async def test_a_score_is_removed_once(scores, ours):
-    sent = await stored(scores, ours)
+async def test_score_is_deleted_once(scores, ours):
+    sent = await store_varied(scores, ours)
     answers = await asyncio.gather(*(scores.delete(ours, sent[0].id) for _ in range(8)))
     assert sorted(answers) == [False] * 7 + [True]
     assert await all_of(scores, ours) == newest_first(sent[1:])
@@ -227,8 +227,8 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 23, 24, 25, 200])
-async def test_a_list_goes_from_the_newest_to_the_oldest_at_every_page_size(scores, ours, limit):
-    sent = await stored(scores, ours)
+async def test_pages_are_newest_first_at_every_size(scores, ours, limit):
+    sent = await store_varied(scores, ours)
     by_position, by_offset = await walked(
         lambda window: scores.page(ours, ScoreFilter(), window), limit
     )
@@ -236,28 +236,28 @@ async def test_a_list_goes_from_the_newest_to_the_oldest_at_every_page_size(scor
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_each_filter_narrows_and_all_of_them_together(scores, ours, number):
-    sent = await stored(scores, ours)
+async def test_filters_narrow_alone_and_combined(scores, ours, number):
+    sent = await store_varied(scores, ours)
     matched = 0
     for some in combinations(CONDITIONS, number):
-        said = {name: CONDITIONS[name] for name in some}
-        if "trace_id" in said:
-            said["trace_id"] = three(ours)[0]
-        matching = ScoreFilter(**said)
+        overrides = {name: CONDITIONS[name] for name in some}
+        if "trace_id" in overrides:
+            overrides["trace_id"] = trace_ids_of(ours)[0]
+        matching = ScoreFilter(**overrides)
         expected = newest_first(one for one in sent if matching.matches(one))
         matched += bool(expected)
-        assert number > 1 or 0 < len(expected) < len(sent), said
-        assert await all_of(scores, ours, **said) == expected, said
+        assert number > 1 or 0 < len(expected) < len(sent), overrides
+        assert await all_of(scores, ours, **overrides) == expected, overrides
         if number == 1:
             by_position, by_offset = await walked(
                 lambda window, matching=matching: scores.page(ours, matching, window), 2
             )
-            assert by_position == by_offset == expected, said
+            assert by_position == by_offset == expected, overrides
     assert matched > 5
 
 
-async def test_every_value_is_found_by_its_filter_and_others_by_none(scores, ours):
-    sent = await stored(scores, ours)
+async def test_each_value_is_found_by_its_filter_only(scores, ours):
+    sent = await store_varied(scores, ours)
     for name in ("name", "environment", "source", "status", "outcome", "data_type", "run_id"):
         for value in {getattr(one, name) for one in sent} - {None}:
             expected = [one for one in newest_first(sent) if getattr(one, name) == value]
@@ -271,26 +271,26 @@ async def test_every_value_is_found_by_its_filter_and_others_by_none(scores, our
     assert await all_of(scores, project()) == []
 
 
-async def test_an_offset_beyond_the_end_gives_no_scores_and_the_total(scores, ours):
-    sent = await stored(scores, ours)
+async def test_offset_past_end_returns_no_scores_but_total(scores, ours):
+    sent = await store_varied(scores, ours)
     for matching in (ScoreFilter(), ScoreFilter(name="m"), ScoreFilter(source=AUTOMATED)):
         page = await scores.page(ours, matching, PageRequest(offset=OFFSET_MAX))
         expected = sum(map(matching.matches, sent))
         assert (list(page.items), page.total, page.end) == ([], expected, None)
 
 
-async def test_a_cursor_goes_on_where_it_stood_whatever_was_added_and_removed(scores, ours):
-    sent = newest_first(await stored(scores, ours))
+async def test_cursor_continues_despite_adds_and_deletes(scores, ours):
+    sent = newest_first(await store_varied(scores, ours))
     page = await scores.page(ours, ScoreFilter(), PageRequest(limit=5))
-    await scores.add(trace_score(ours, three(ours)[0], created_at=at(99)))
+    await scores.add(trace_score(ours, trace_ids_of(ours)[0], created_at=at(99)))
     await scores.delete(ours, sent[4].id)
     later = await scores.page(ours, ScoreFilter(), PageRequest(limit=3, after=page.end))
     assert (list(later.items), later.total) == (sent[5:8], 24)
 
 
-async def test_the_latest_of_each_name_is_told_and_what_waits_is_not(scores, ours):
-    sent = await stored(scores, ours)
-    for one in three(ours):
+async def test_latest_lists_newest_of_each_name_without_pending(scores, ours):
+    sent = await store_varied(scores, ours)
+    for one in trace_ids_of(ours):
         expected = latest_by_name(score for score in sent if score.trace_id == one)
         assert len(expected) > 1
         assert list(await scores.latest(ours, one)) == expected
@@ -298,8 +298,8 @@ async def test_the_latest_of_each_name_is_told_and_what_waits_is_not(scores, our
     assert list(await scores.latest(ours, trace_id())) == []
 
 
-async def test_a_runs_scores_are_told_whole_newest_first(scores, ours):
-    sent = await stored(scores, ours)
+async def test_scores_of_run_are_newest_first(scores, ours):
+    sent = await store_varied(scores, ours)
     for run in RUNS:
         expected = newest_first(one for one in sent if one.run_id == run)
         assert len(expected) > 1
@@ -308,15 +308,15 @@ async def test_a_runs_scores_are_told_whole_newest_first(scores, ours):
     assert list(await scores.of_run(ours, uuid.uuid4())) == []
 
 
-# --- traces that go --------------------------------------------------------------------------
+# --- deleted traces --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["delete", "delete many", "session"])
-async def test_a_traces_scores_go_with_it_and_no_others(plane, scores, ours, way):
-    theirs, (first, second, third) = project(), three(ours)
+async def test_deleting_trace_deletes_only_its_scores(plane, scores, ours, way):
+    theirs, (first, second, third) = project(), trace_ids_of(ours)
     await fill(plane, theirs, trace(id=first, session_id="s"))
     other = await scores.add(trace_score(theirs, first))
-    sent = await stored(scores, ours)
+    sent = await store_varied(scores, ours)
     if way == "session":
         await plane.traces.put(ours, trace(id=third, session_id="t"))
         gone = {first, second}
@@ -328,17 +328,17 @@ async def test_a_traces_scores_go_with_it_and_no_others(plane, scores, ours, way
     assert await all_of(scores, ours) == left
     for one in gone:
         assert list(await scores.latest(ours, one)) == []
-    await fill(plane, ours, *(trace(id=one) for one in gone))  # the same ids again are others
+    await fill(plane, ours, *(trace(id=one) for one in gone))  # the same ids again are other traces
     assert await all_of(scores, ours) == left
     assert await all_of(scores, theirs) == [other]
 
 
-# --- at once ---------------------------------------------------------------------------------
+# --- concurrency -----------------------------------------------------------------------------
 
 
-async def test_fifty_changes_of_one_score_lose_nothing(scores, ours):
+async def test_concurrent_changes_of_one_score_lose_no_update(scores, ours):
     known = {"source": AUTOMATED, "metadata": by("model"), "run_id": RUNS[0]}
-    one = await scores.add(trace_score(ours, three(ours)[0], **known))
+    one = await scores.add(trace_score(ours, trace_ids_of(ours)[0], **known))
     changes = [
         ScoreChange(reason=f"r{n}") if n % 2 else ScoreChange(value=f"0.{n:02}")
         for n in range(AT_ONCE)
@@ -353,20 +353,20 @@ async def test_fifty_changes_of_one_score_lose_nothing(scores, ours):
     assert json.loads(found.metadata) == {"judge_kind": "model", "original_value": "0.5"}
 
 
-async def test_of_two_changes_at_once_both_stay(scores, ours):
-    sent = [trace_score(ours, three(ours)[0]) for _ in range(AT_ONCE // 2)]
+async def test_concurrent_changes_of_different_fields_are_all_kept(scores, ours):
+    sent = [trace_score(ours, trace_ids_of(ours)[0]) for _ in range(AT_ONCE // 2)]
     await asyncio.gather(*map(scores.add, sent))
-    said = [ScoreChange(value="1"), ScoreChange(reason="r"), ScoreChange(metadata=b'{"a":1}')]
+    changes = [ScoreChange(value="1"), ScoreChange(reason="r"), ScoreChange(metadata=b'{"a":1}')]
     await asyncio.gather(
-        *(scores.change(ours, one.id, change, at(1), None) for one in sent for change in said)
+        *(scores.change(ours, one.id, change, at(1), None) for one in sent for change in changes)
     )
     for one in await all_of(scores, ours):
         assert (one.value, one.reason, one.metadata) == ("1", "r", b'{"a":1}')
 
 
 @pytest.mark.parametrize("turn", range(ROUNDS))
-async def test_a_trace_that_goes_while_scores_come_leaves_none_behind(plane, scores, ours, turn):
-    one = three(ours)[turn % 3]
+async def test_scores_added_while_trace_is_deleted_leave_none(plane, scores, ours, turn):
+    one = trace_ids_of(ours)[turn % 3]
     sent = [trace_score(ours, one) for _ in range(20)]
 
     async def outcome(call):
@@ -384,8 +384,8 @@ async def test_a_trace_that_goes_while_scores_come_leaves_none_behind(plane, sco
     assert await all_of(scores, ours) == []
 
 
-async def test_changes_of_what_is_being_removed_end_as_one_or_the_other(plane, scores, ours):
-    one = await scores.add(trace_score(ours, three(ours)[0]))
+async def test_change_of_score_being_deleted_succeeds_or_is_not_found(plane, scores, ours):
+    one = await scores.add(trace_score(ours, trace_ids_of(ours)[0]))
     changes = [ScoreChange(reason=f"{n}") for n in range(9)]
     answers = await asyncio.gather(
         *(scores.change(ours, one.id, change, at(9), None) for change in changes),
@@ -397,14 +397,14 @@ async def test_changes_of_what_is_being_removed_end_as_one_or_the_other(plane, s
     assert await all_of(scores, ours) == []
 
 
-# --- what can't be stored --------------------------------------------------------------------
+# --- values that cannot be stored ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800", "\udc00\ud800"], ids=ascii)
 @pytest.mark.parametrize("field", ["reason", "name", "value", "environment"])
-async def test_text_comes_back_as_it_was_or_is_refused_by_its_name(scores, ours, field, text):
-    said = {field: text, "data_type": DataType.CATEGORICAL}
-    one = trace_score(ours, three(ours)[0], **said)
+async def test_text_is_stored_or_rejected_by_field(scores, ours, field, text):
+    overrides = {field: text, "data_type": DataType.CATEGORICAL}
+    one = trace_score(ours, trace_ids_of(ours)[0], **overrides)
     [answer] = await asyncio.gather(scores.add(one), return_exceptions=True)
     if answer != one:
         assert isinstance(answer, Invalid)
@@ -416,15 +416,15 @@ DEEP = b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
 
 
 @pytest.mark.service
-async def test_what_postgres_cant_hold_is_refused_by_its_name_and_changes_nothing(pool):
+async def test_unstorable_value_is_rejected_by_field_and_changes_nothing(pool):
     ours, scores = project(), PostgresTraceScores(pool)
     async with over_postgres(pool) as plane:
-        await fill(plane, ours, *(trace(id=one) for one in three(ours)))
-    one = await scores.add(trace_score(ours, three(ours)[0]))
-    for field, said in (("metadata", {"metadata": DEEP}), ("reason", {"reason": "\x00"})):
+        await fill(plane, ours, *(trace(id=one) for one in trace_ids_of(ours)))
+    one = await scores.add(trace_score(ours, trace_ids_of(ours)[0]))
+    for field, overrides in (("metadata", {"metadata": DEEP}), ("reason", {"reason": "\x00"})):
         for call in (
-            scores.add(trace_score(ours, three(ours)[0], **said)),
-            scores.change(ours, one.id, ScoreChange(**said), at(1), None),
+            scores.add(trace_score(ours, trace_ids_of(ours)[0], **overrides)),
+            scores.change(ours, one.id, ScoreChange(**overrides), at(1), None),
         ):
             with pytest.raises(Invalid) as caught:
                 await call

@@ -46,7 +46,7 @@ SESSIONS = {"target_type": TargetType.SESSION, "metrics": ("agent_reliability",)
 # --- planning --------------------------------------------------------------------------------
 
 
-async def test_planning_writes_a_row_a_pair_and_sets_the_run_going(evaluating):
+async def test_planning_writes_row_per_pair_and_starts_run(evaluating):
     ours, known = project(), trace(environment="prod")
     await fill(evaluating.plane, ours, known)
     run = a_run(ours)
@@ -65,7 +65,7 @@ async def test_planning_writes_a_row_a_pair_and_sets_the_run_going(evaluating):
     }
 
 
-async def test_a_session_run_has_rows_of_sessions(evaluating):
+async def test_session_run_has_session_rows(evaluating):
     run = a_run(project(), 2, **SESSIONS)
     await evaluating.begun(run, work_of(run))
     assert await evaluating.trace_scores.of_run(run.project_id, run.id) == []
@@ -73,7 +73,7 @@ async def test_a_session_run_has_rows_of_sessions(evaluating):
     assert {one.session_id for one in scores} == {"s0", "s1"}
 
 
-async def test_a_large_run_is_planned_in_pieces_and_runs_after_the_last(evaluating):
+async def test_large_run_is_planned_in_batches_and_starts_after_last(evaluating):
     run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
     assert await evaluating.work_queue.plan(run.project_id, run.id, NOON)
@@ -86,7 +86,7 @@ async def test_a_large_run_is_planned_in_pieces_and_runs_after_the_last(evaluati
     assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
 
 
-async def test_there_is_nothing_to_plan_in_a_run_that_is_gone_or_of_others(evaluating):
+async def test_deleted_or_foreign_run_is_not_planned(evaluating):
     run = a_run(project())
     await evaluating.runs.create(run, work_of(run))
     assert not await evaluating.work_queue.plan(project(), run.id, NOON)
@@ -96,10 +96,10 @@ async def test_there_is_nothing_to_plan_in_a_run_that_is_gone_or_of_others(evalu
     assert await evaluating.scores(run) == []
 
 
-# --- announcing ------------------------------------------------------------------------------
+# --- dispatching -----------------------------------------------------------------------------
 
 
-async def test_a_project_has_no_more_in_flight_than_its_window(evaluating):
+async def test_targets_in_flight_are_limited_by_window(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 3)
     await evaluating.begun(run, work_of(run))
@@ -108,9 +108,9 @@ async def test_a_project_has_no_more_in_flight_than_its_window(evaluating):
     assert await evaluating.work_queue.dispatch(ours, NOON) == []
     claims = [await evaluating.claim(one) for one in first]
     assert await evaluating.work_queue.dispatch(ours, NOON) == []
-    # The next ones come in place of those that are closed.
+    # The next targets replace those that are closed.
     assert [one.target for one in await evaluating.finish(claims[1])] == [target(run, WINDOW)]
-    other = a_run(project(), 1)  # whose project has a window of its own
+    other = a_run(project(), 1)  # whose project has its own window
     await evaluating.begun(other, work_of(other))
     assert len(await evaluating.work_queue.dispatch(other.project_id, NOON)) == 1
 
@@ -124,7 +124,7 @@ async def test_a_project_has_no_more_in_flight_than_its_window(evaluating):
         ("session_error_rate", {"confidence": 1.0}, False),
     ],
 )
-async def test_a_session_waits_for_a_model_where_one_of_its_signals_does(
+async def test_session_dispatch_tells_whether_a_signal_asks_judge(
     evaluating, metric, weights, asks_judge
 ):
     of = {"metrics": (metric,), "signal_weights": weights, "model": "openai/m"}
@@ -134,7 +134,7 @@ async def test_a_session_waits_for_a_model_where_one_of_its_signals_does(
     assert due.asks_judge is asks_judge
 
 
-async def test_runs_of_a_project_take_turns(evaluating):
+async def test_dispatch_alternates_between_runs(evaluating):
     ours = project()
     large, small = a_run(ours, 9), a_run(ours, 2, created_at=later(seconds=1))
     await evaluating.begun(large, work_of(large))
@@ -145,11 +145,11 @@ async def test_runs_of_a_project_take_turns(evaluating):
         for one in first
         for due in await evaluating.finish(await evaluating.claim(one))
     ]
-    # The one with fewer in flight, and of equals the older one.
+    # First the run with fewer targets in flight; among equals, the older one.
     assert order == [(small.id, target(small, 0)), *((large.id, target(large, n)) for n in (3, 4))]
 
 
-async def test_of_two_runs_that_begin_together_each_gets_a_part_of_the_window(evaluating):
+async def test_runs_that_start_together_share_the_window(evaluating):
     ours = project()
     runs = [a_run(ours, 9, created_at=later(seconds=n)) for n in range(2)]
     for run in runs:
@@ -168,9 +168,7 @@ async def test_of_two_runs_that_begin_together_each_gets_a_part_of_the_window(ev
         (("of an older version",), "heuristic/1", True),
     ],
 )
-async def test_an_announcement_tells_whether_a_model_may_be_waited_for(
-    evaluating, metrics, model, asks
-):
+async def test_dispatch_tells_whether_metrics_ask_judge(evaluating, metrics, model, asks):
     run = a_run(project(), 1, metrics=metrics, model=model)
     await evaluating.begun(run, work_of(run))
     due = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -180,7 +178,7 @@ async def test_an_announcement_tells_whether_a_model_may_be_waited_for(
 # --- claiming --------------------------------------------------------------------------------
 
 
-async def test_what_is_claimed_is_nobody_elses_until_the_lease_runs_out(evaluating):
+async def test_claim_is_exclusive_until_lease_expires(evaluating):
     ours = project()
     run = await evaluating.begun(first := a_run(ours), work_of(first))
     [due, other] = await evaluating.work_queue.dispatch(ours, NOON)
@@ -199,7 +197,7 @@ async def test_what_is_claimed_is_nobody_elses_until_the_lease_runs_out(evaluati
     assert (await evaluating.claim(other)).attempt == 1
 
 
-async def test_what_waits_for_its_turn_is_not_given(evaluating):
+async def test_undispatched_target_cannot_be_claimed(evaluating):
     run = a_run(project())
     await evaluating.runs.create(run, work_of(run))
     for planned in (False, True):
@@ -212,7 +210,7 @@ async def test_what_waits_for_its_turn_is_not_given(evaluating):
     assert (await evaluating.claim(due)).attempt == 1
 
 
-async def test_only_what_is_open_is_claimed_again(evaluating):
+async def test_second_claim_contains_open_metrics_only(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -227,7 +225,7 @@ async def test_only_what_is_open_is_claimed_again(evaluating):
     assert (await evaluating.run(run)).status is COMPLETED
 
 
-async def test_a_target_that_kills_its_workers_is_buried(evaluating):
+async def test_target_is_dead_after_last_attempt(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -245,10 +243,10 @@ async def test_a_target_that_kills_its_workers_is_buried(evaluating):
     assert await evaluating.work_queue.count_dead() == dead
 
 
-# --- what it comes to ------------------------------------------------------------------------
+# --- recording and closing -------------------------------------------------------------------
 
 
-async def test_a_score_is_written_once_and_in_place(evaluating):
+async def test_outcome_is_written_once_and_in_place(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -270,7 +268,7 @@ async def test_a_score_is_written_once_and_in_place(evaluating):
     ],
     ids=["skipped", "failed", "odd text"],
 )
-async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
+async def test_outcome_is_stored_in_full(evaluating, outcome):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -279,7 +277,7 @@ async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
     assert (await evaluating.scores(run))[0] == before.with_outcome(outcome, NOON)
 
 
-async def test_several_are_written_together_but_for_what_is_there(evaluating):
+async def test_record_all_leaves_out_recorded_metrics(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -294,7 +292,7 @@ async def test_several_are_written_together_but_for_what_is_there(evaluating):
     assert await evaluating.work_queue.record_all(claim, {}, NOON) == 0
 
 
-async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
+async def test_record_all_writes_nothing_if_one_outcome_is_invalid(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -305,7 +303,7 @@ async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
     assert await evaluating.scores(run) == before
 
 
-async def test_what_a_person_wrote_stays(evaluating):
+async def test_correction_is_not_overwritten(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -319,7 +317,7 @@ async def test_what_a_person_wrote_stays(evaluating):
     assert await evaluating.scores(run) == [edited, remarked.with_outcome(BAD, NOON)]
 
 
-async def test_what_a_person_remarked_stays_where_a_run_is_cancelled(evaluating):
+async def test_correction_survives_cancellation(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     edited, remarked = await evaluating.scores(run)
@@ -332,7 +330,7 @@ async def test_what_a_person_remarked_stays_where_a_run_is_cancelled(evaluating)
     assert over.tally == Tally(skipped=1)
 
 
-async def test_a_metric_that_is_finished_renews_the_lease(evaluating):
+async def test_recording_renews_lease(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -342,13 +340,13 @@ async def test_a_metric_that_is_finished_renews_the_lease(evaluating):
     assert await evaluating.work_queue.claim(*again, NOON + LEASE) is None
     second = await evaluating.work_queue.claim(*again, NOON + almost + LEASE)
     assert second is not None
-    # Who has lost the target doesn't renew it for the other.
+    # A worker that has lost the target does not renew its lease for the other.
     late = NOON + almost + 2 * LEASE
     assert await evaluating.work_queue.record(claim, METRICS[1], GOOD, late)
     assert await evaluating.work_queue.claim(*again, late) is not None
 
 
-async def test_a_lease_that_was_given_lately_is_not_given_anew(evaluating):
+async def test_lease_renewed_recently_is_not_renewed_again(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -358,7 +356,7 @@ async def test_a_lease_that_was_given_lately_is_not_given_anew(evaluating):
     assert await evaluating.work_queue.claim(*again, NOON + LEASE) is not None
 
 
-async def test_closing_ends_a_run_with_its_last_target(evaluating):
+async def test_closing_last_target_ends_run(evaluating):
     run = a_run(project())
     await evaluating.begun(run, work_of(run))
     due = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -374,7 +372,7 @@ async def test_closing_ends_a_run_with_its_last_target(evaluating):
     assert not await evaluating.work_queue.is_live(claims[1])
 
 
-async def test_closing_leaves_nothing_open(evaluating):
+async def test_closing_fails_open_metrics(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -388,7 +386,7 @@ async def test_closing_leaves_nothing_open(evaluating):
     assert (await evaluating.run(run)).status is COMPLETED
 
 
-async def test_who_has_lost_a_target_cannot_close_or_postpone_it(evaluating):
+async def test_lost_claim_cannot_close_or_postpone(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -402,7 +400,7 @@ async def test_who_has_lost_a_target_cannot_close_or_postpone_it(evaluating):
     assert await evaluating.work_queue.close(claim, NOON) == ()
 
 
-async def test_a_target_whose_trace_was_removed_is_finished_without_scores(evaluating):
+async def test_target_with_deleted_trace_ends_without_scores(evaluating):
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1)
@@ -415,10 +413,10 @@ async def test_a_target_whose_trace_was_removed_is_finished_without_scores(evalu
     assert (over.run.status, over.tally) == (COMPLETED, Tally(evaluated=1))
 
 
-# --- again, later ----------------------------------------------------------------------------
+# --- postponing ------------------------------------------------------------------------------
 
 
-async def test_what_is_postponed_is_claimed_when_it_is_due(evaluating):
+async def test_postponed_target_is_claimed_when_due(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 1)
     await evaluating.begun(run, work_of(run))
@@ -430,12 +428,13 @@ async def test_what_is_postponed_is_claimed_when_it_is_due(evaluating):
     early = until - timedelta(seconds=1)
     again = (due.project, due.run, due.target)
     assert await evaluating.work_queue.claim(*again, early) is None
-    assert await evaluating.work_queue.dispatch(ours, early) == []  # it keeps its place
+    # it keeps its place in the window
+    assert await evaluating.work_queue.dispatch(ours, early) == []
     second = await evaluating.claim(due, until)
     assert (second.metrics, second.attempt) == (METRICS[1:], 2)
 
 
-async def test_after_the_last_attempt_it_is_buried_instead(evaluating):
+async def test_postponing_last_attempt_makes_target_dead(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -449,7 +448,7 @@ async def test_after_the_last_attempt_it_is_buried_instead(evaluating):
     assert await evaluating.work_queue.count_dead() == dead + 1
 
 
-async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first_reason(
+async def test_dead_target_keeps_code_of_its_postponement(
     evaluating,
 ):
     run = a_run(project(), 1)
@@ -464,15 +463,15 @@ async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first
     assert (over.run.status, over.tally.codes) == (FAILED, {"rate_limited": 2})
 
 
-# --- what is overdue -------------------------------------------------------------------------
+# --- overdue jobs ----------------------------------------------------------------------------
 
 
 async def overdue(evaluating, ours, now):
-    """Of one project: other tests share the database."""
+    """Returns the overdue jobs of one project, since other tests share the database."""
     return [one for one in await evaluating.work_queue.requeue_overdue(now) if one.project == ours]
 
 
-async def test_a_run_that_nobody_plans_is_announced_again(evaluating):
+async def test_unplanned_run_is_announced_again(evaluating):
     run = a_run(project())
     ours, due = run.project_id, PlanRunJob(run.project_id, run.id)
     await evaluating.runs.create(run, work_of(run))
@@ -482,7 +481,7 @@ async def test_a_run_that_nobody_plans_is_announced_again(evaluating):
     assert await overdue(evaluating, ours, NOON + 2 * ANNOUNCE_TIMEOUT) == [due]
 
 
-async def test_a_plan_that_was_interrupted_is_announced_again(evaluating):
+async def test_interrupted_plan_is_announced_again(evaluating):
     run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
     await evaluating.work_queue.plan(run.project_id, run.id, NOON + ANNOUNCE_TIMEOUT)
@@ -492,7 +491,7 @@ async def test_a_plan_that_was_interrupted_is_announced_again(evaluating):
     ]
 
 
-async def test_a_message_that_was_lost_is_sent_again(evaluating):
+async def test_lost_message_is_announced_again(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -502,7 +501,7 @@ async def test_a_message_that_was_lost_is_sent_again(evaluating):
     assert (await evaluating.claim(due, NOON + ANNOUNCE_TIMEOUT)).attempt == 1
 
 
-async def test_the_target_of_a_worker_that_died_is_announced_again(evaluating):
+async def test_target_of_dead_worker_is_announced_again(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -513,7 +512,7 @@ async def test_the_target_of_a_worker_that_died_is_announced_again(evaluating):
     assert (await evaluating.claim(due, NOON + LEASE)).attempt == 2
 
 
-async def test_what_was_postponed_is_announced_when_it_is_due(evaluating):
+async def test_postponed_target_is_announced_when_due(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -524,7 +523,7 @@ async def test_what_was_postponed_is_announced_when_it_is_due(evaluating):
     assert await overdue(evaluating, run.project_id, until) == [due]
 
 
-async def test_a_window_that_nobody_fills_is_filled(evaluating):
+async def test_unfilled_window_is_filled(evaluating):
     run = a_run(project(), WINDOW + 2)
     await evaluating.begun(run, work_of(run))  # and then the worker died
     found = await overdue(evaluating, run.project_id, NOON)
@@ -532,7 +531,7 @@ async def test_a_window_that_nobody_fills_is_filled(evaluating):
     assert await overdue(evaluating, run.project_id, NOON) == []
 
 
-async def test_it_is_told_for_how_long_the_oldest_thing_waits(evaluating):
+async def test_oldest_waiting_reports_age_of_oldest_job(evaluating):
     ours = project()
     longest, age = timedelta(days=4_000), timedelta(days=4_001)
     now, begin = NOON, NOON - age
@@ -556,7 +555,7 @@ async def test_it_is_told_for_how_long_the_oldest_thing_waits(evaluating):
     await evaluating.runs.delete(ours, run.id, now, with_scores=True)
 
 
-async def test_nothing_is_done_for_a_removed_project(evaluating):
+async def test_removed_project_gets_no_work(evaluating):
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     run, pending = a_run(ours, 2), a_run(ours, 1)
@@ -586,12 +585,12 @@ KEY = SignalKey("abc", "def")
 
 
 def measured(run, of, name="confidence", key=KEY, value=0.5, **more):
-    told = {"fingerprint": key.fingerprint, "evidence_hash": key.evidence_hash, **more}
+    metadata = {"fingerprint": key.fingerprint, "evidence_hash": key.evidence_hash, **more}
     now = later(seconds=value)
-    return signal_of(run, of, name, now).with_outcome(Scored(value, "", told), now)
+    return signal_of(run, of, name, now).with_outcome(Scored(value, "", metadata), now)
 
 
-async def test_a_signal_is_added_once_while_the_run_is_going_and_its_trace_there(evaluating):
+async def test_signal_is_added_once_while_run_and_trace_exist(evaluating):
     ours, known, gone = project(), trace(session_id="s0"), trace()
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1, **SESSIONS)
@@ -608,7 +607,7 @@ async def test_a_signal_is_added_once_while_the_run_is_going_and_its_trace_there
     assert await evaluating.trace_scores.of_run(ours, run.id) == [first]
 
 
-async def test_a_signal_renews_the_lease(evaluating):
+async def test_recording_signal_renews_lease(evaluating):
     ours, known = project(), trace(session_id="s0")
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1, **SESSIONS)
@@ -620,7 +619,7 @@ async def test_a_signal_renews_the_lease(evaluating):
     assert await evaluating.work_queue.claim(*again, NOON + 1.5 * LEASE) is not None
 
 
-async def test_a_lease_is_renewed_where_nothing_is_written(evaluating):
+async def test_lease_is_renewed_without_recording(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
@@ -628,12 +627,12 @@ async def test_a_lease_is_renewed_where_nothing_is_written(evaluating):
     assert await evaluating.work_queue.claim(*again, claim.target, NOON + LEASE) is None
     assert "pending" in (await evaluating.outcomes(run)).values()
     assert await evaluating.work_queue.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
-    # Who has lost the target doesn't renew it for the other.
+    # A worker that has lost the target does not renew its lease for the other.
     await evaluating.work_queue.renew(claim, NOON + 2.5 * LEASE)
     assert await evaluating.work_queue.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
 
 
-async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(evaluating):
+async def test_newest_signal_of_each_name_with_same_key_is_reused(evaluating):
     ours, known, other = project(), trace(session_id="s0"), trace(session_id="s0")
     await fill(evaluating.plane, ours, known, other)
     runs = [a_run(ours, 1, created_at=later(seconds=n), **SESSIONS) for n in range(4)]
@@ -665,11 +664,11 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     assert await found(**both) == {"confidence": newer, "loop_detection": loop}
     for key in (SignalKey("abc", "other"), SignalKey("other", "def")):
         assert await found(confidence=key) == {}
-    # Nor what looks like one.
+    # A score that only looks like a signal is not reused.
     posted = replace(newer, id=ScoreId(uuid.uuid4()), run_id=None, created_at=later(days=1))
     assert await evaluating.trace_scores.add(posted) == posted
     assert await found(confidence=KEY) == {"confidence": newer}
-    # Of a run that was removed too, but not once a person has had a say in it.
+    # A signal of a deleted run is reused too, but not once a person has corrected it.
     await evaluating.runs.delete(ours, runs[1].id, NOON, with_scores=False)
     assert [one.value for one in (await found(confidence=KEY)).values()] == ["0.3"]
     await evaluating.trace_scores.change(ours, newer.id, CORRECTED, NOON, None)
@@ -678,7 +677,7 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
 
 
 @pytest.mark.parametrize(
-    "said",
+    "overrides",
     [
         {"value": "true", "data_type": DataType.BOOLEAN},
         {"value": "high", "data_type": DataType.CATEGORICAL},
@@ -690,7 +689,7 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     ],
     ids=["boolean", "categorical", "annotation", "program", "no evidence", "no key", "no run"],
 )
-async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
+async def test_scores_without_run_or_key_are_not_signals(evaluating, overrides):
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     plain = {
@@ -706,7 +705,7 @@ async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
         "created_at": NOON,
         "updated_at": NOON,
     }
-    await evaluating.trace_scores.add(TraceScore(**plain | said))
+    await evaluating.trace_scores.add(TraceScore(**plain | overrides))
     assert await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     await evaluating.trace_scores.add(TraceScore(**plain | {"id": ScoreId(uuid.uuid4())}))
     found = await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY})

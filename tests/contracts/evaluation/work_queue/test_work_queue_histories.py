@@ -1,6 +1,6 @@
-"""Any history of runs and workers, told to the memory model and to Postgres: they agree.
+"""Random histories of runs and workers read the same from memory and from PostgreSQL.
 
-Belongs to the contracts of Runs and Assignments.
+Part of the contracts of Runs and Assignments.
 """
 
 import asyncio
@@ -42,12 +42,12 @@ pytestmark = pytest.mark.service
 
 TRACES: Final = 4  # the last of which is in no session
 RUNS_MAX: Final = 5
-LAPS_MAX: Final = 60  # of upkeep, until every run is over
-IN_FLIGHT: Final = """
+ROUNDS_MAX: Final = 60  # rounds of upkeep until every run is over
+COUNT_IN_FLIGHT: Final = """
 SELECT count(*) FROM eval_jobs WHERE project_id = $1 AND state IN ('queued', 'running')
 """
 
-some = st.integers(0, 5)  # the one of those that there are
+indexes = st.integers(0, 5)  # index of an existing item
 outcomes: Final[st.SearchStrategy[Outcome]] = st.sampled_from(
     [
         Scored(0.5, "fair", {"fingerprint": "f", "evidence_hash": "e"}),
@@ -69,7 +69,7 @@ codes: Final = st.sampled_from([FailCode.RATE_LIMITED, FailCode.PROVIDER_ERROR])
 
 
 class Histories(RuleBasedStateMachine):
-    """Two projects, a few runs on the same few targets, and messages that come twice or never."""
+    """Two projects, a few runs on the same few targets, and jobs that arrive twice or never."""
 
     runner: ClassVar[asyncio.Runner]
     pool: ClassVar[Pool]
@@ -85,17 +85,17 @@ class Histories(RuleBasedStateMachine):
         ]
         self.settled = [one.settled(prices().price) for one in self.traces]
         for of in self.projects:
-            self.both(lambda to, of=of: fill(to.plane, of, *self.traces))
+            self.run_on_both(lambda to, of=of: fill(to.plane, of, *self.traces))
         self.runs: list[EvalRun] = []
-        self.told: list[Job] = []
+        self.jobs_sent: list[Job] = []
         self.claims: list[Claim] = []
         self.measured = set[tuple[RunId, str, str]]()
-        self.buried = self.runner.run(self.postgres.work_queue.count_dead())
+        self.dead_before = self.runner.run(self.postgres.work_queue.count_dead())
         self.create(0, 3, TargetType.TRACE, 3)
         self.plan(0)
 
-    def both(self, act: Callable[[Evaluating], Awaitable[Any]]) -> Any:
-        """What both answer; of failures the kind."""
+    def run_on_both(self, act: Callable[[Evaluating], Awaitable[Any]]) -> Any:
+        """Runs an action on both stores; the results, or the types of failures, must agree."""
         found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
         assert found == expected
         return found
@@ -111,17 +111,19 @@ class Histories(RuleBasedStateMachine):
         return self.runner.run(go())
 
     def _ours(self, jobs: list[Job]) -> list[Job]:
-        """Without those of other examples, which share the database."""
+        """Leaves out jobs of other examples, which share the database."""
         return [one for one in jobs if one.project in self.projects]
 
-    def _one[T](self, of: list[T], n: int) -> T | None:
+    def _pick[T](self, of: list[T], n: int) -> T | None:
         return of[-1 - n % len(of)] if of else None
 
     # --- runs ---
 
-    @rule(of=st.sampled_from([0, 0, 1]), count=some, kind=st.sampled_from(TargetType), own=some)
+    @rule(
+        of=st.sampled_from([0, 0, 1]), count=indexes, kind=st.sampled_from(TargetType), own=indexes
+    )
     def create(self, of: int, count: int, kind: TargetType, own: int) -> None:
-        """Of a few targets, every `own`th of which has metrics of its own."""
+        """Creates a run of `count` targets, every `own`th of which has metrics of its own."""
         ids = [str(one.id) for one in self.traces] if kind is TargetType.TRACE else ["s0", "s1"]
         ids += [str(uuid.UUID(int=9)) if kind is TargetType.TRACE else "nobody's"]
         metrics = METRICS if kind is TargetType.TRACE else ("agent_reliability",)
@@ -138,86 +140,88 @@ class Histories(RuleBasedStateMachine):
             metrics=metrics,
             created_at=self.now,
         )
-        self.both(lambda to: to.runs.create(run, work))
+        self.run_on_both(lambda to: to.runs.create(run, work))
         self.runs.append(run)
-        self.told.append(PlanRunJob(run.project_id, run.id))
+        self.jobs_sent.append(PlanRunJob(run.project_id, run.id))
 
-    @rule(which=some)
+    @rule(which=indexes)
     def create_again(self, which: int) -> None:
-        if run := self._one(self.runs, which):
+        if run := self._pick(self.runs, which):
             work = [WorkItem(str(uuid.UUID(int=n)), run.metrics) for n in range(run.targets)]
-            self.both(lambda to: to.runs.create(run, work))
+            self.run_on_both(lambda to: to.runs.create(run, work))
 
-    @rule(which=some)
+    @rule(which=indexes)
     def plan(self, which: int) -> None:
-        if run := self._one(self.runs, which):
-            self.both(lambda to: to.work_queue.plan(run.project_id, run.id, self.now))
+        if run := self._pick(self.runs, which):
+            self.run_on_both(lambda to: to.work_queue.plan(run.project_id, run.id, self.now))
 
-    @rule(which=some, really=st.booleans())
+    @rule(which=indexes, really=st.booleans())
     def cancel(self, which: int, really: bool) -> None:
-        if really and (run := self._one(self.runs, which)):
-            self.both(lambda to: to.runs.cancel(run.project_id, run.id, self.now))
+        if really and (run := self._pick(self.runs, which)):
+            self.run_on_both(lambda to: to.runs.cancel(run.project_id, run.id, self.now))
 
-    @rule(which=some, really=st.integers(0, 3), with_scores=st.booleans())
+    @rule(which=indexes, really=st.integers(0, 3), with_scores=st.booleans())
     def delete(self, which: int, really: int, with_scores: bool) -> None:
-        if really == 0 and (run := self._one(self.runs, which)):
+        if really == 0 and (run := self._pick(self.runs, which)):
             key = (run.project_id, run.id, self.now)
-            self.both(lambda to: to.runs.delete(*key, with_scores=with_scores))
-            # It may be made anew, and measured anew.
+            self.run_on_both(lambda to: to.runs.delete(*key, with_scores=with_scores))
+            # The run may be created and measured again.
             self.measured = {pair for pair in self.measured if pair[0] != run.id}
 
     # --- workers ---
 
     @rule(of=st.sampled_from([0, 0, 1]))
     def dispatch(self, of: int) -> None:
-        self.told += self.both(lambda to: to.work_queue.dispatch(self.projects[of], self.now))
+        self.jobs_sent += self.run_on_both(
+            lambda to: to.work_queue.dispatch(self.projects[of], self.now)
+        )
 
-    @rule(which=some)
+    @rule(which=indexes)
     def claim(self, which: int) -> None:
-        """By a message that may be the second of its kind, or late."""
-        targets = [one for one in self.told if isinstance(one, EvaluateTargetJob)]
-        if due := self._one(targets, which):
+        """Claims by a job that may be a duplicate, or late."""
+        targets = [one for one in self.jobs_sent if isinstance(one, EvaluateTargetJob)]
+        if due := self._pick(targets, which):
             key = (due.project, due.run, due.target, self.now)
-            if claim := self.both(lambda to: to.work_queue.claim(*key)):
+            if claim := self.run_on_both(lambda to: to.work_queue.claim(*key)):
                 self.claims.append(claim)
 
-    @rule(which=some, metric=st.integers(0, 1), outcome=outcomes)
+    @rule(which=indexes, metric=st.integers(0, 1), outcome=outcomes)
     def record(self, which: int, metric: int, outcome: Outcome) -> None:
-        """Also by who has lost the target meanwhile."""
-        claim = self._one(self.claims, which)
+        """Records an outcome, also for a claim that has been lost meanwhile."""
+        claim = self._pick(self.claims, which)
         if claim is not None and claim.metrics:
             name = claim.metrics[metric % len(claim.metrics)]
             self._record(claim, name, outcome)
 
     def _record(self, claim: Claim, metric: str, outcome: Outcome) -> None:
-        if self.both(lambda to: to.work_queue.record(claim, metric, outcome, self.now)):
+        if self.run_on_both(lambda to: to.work_queue.record(claim, metric, outcome, self.now)):
             pair = (claim.run.id, claim.target, metric)
             assert pair not in self.measured
             self.measured.add(pair)
 
-    @rule(which=some, of=st.integers(0, TRACES - 1), outcome=outcomes)
+    @rule(which=indexes, of=st.integers(0, TRACES - 1), outcome=outcomes)
     def record_signal(self, which: int, of: int, outcome: Outcome) -> None:
-        claim = self._one(self.claims, which)
+        claim = self._pick(self.claims, which)
         if claim is not None and claim.run.target_type is TargetType.SESSION:
             signal = signal_of(claim.run, self.settled[of], "confidence", self.now)
             score = signal.with_outcome(outcome, self.now)
-            self.both(lambda to: to.work_queue.record_signal(claim, score, self.now))
+            self.run_on_both(lambda to: to.work_queue.record_signal(claim, score, self.now))
 
-    @rule(which=some)
+    @rule(which=indexes)
     def renew(self, which: int) -> None:
-        if claim := self._one(self.claims, which):
-            self.both(lambda to: to.work_queue.renew(claim, self.now))
+        if claim := self._pick(self.claims, which):
+            self.run_on_both(lambda to: to.work_queue.renew(claim, self.now))
 
-    @rule(which=some)
+    @rule(which=indexes)
     def close(self, which: int) -> None:
-        if claim := self._one(self.claims, which):
-            self.told += self.both(lambda to: to.work_queue.close(claim, self.now))
+        if claim := self._pick(self.claims, which):
+            self.jobs_sent += self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
 
-    @rule(which=some, seconds=waits, code=codes)
+    @rule(which=indexes, seconds=waits, code=codes)
     def postpone(self, which: int, seconds: int, code: FailCode) -> None:
-        if claim := self._one(self.claims, which):
+        if claim := self._pick(self.claims, which):
             until = self.now + timedelta(seconds=seconds)
-            self.both(lambda to: to.work_queue.postpone(claim, until, code, self.now))
+            self.run_on_both(lambda to: to.work_queue.postpone(claim, until, code, self.now))
 
     # --- time, people, upkeep ---
 
@@ -225,36 +229,36 @@ class Histories(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @rule(which=some, change=changes)
+    @rule(which=indexes, change=changes)
     def edit(self, which: int, change: ScoreChange) -> None:
         scores = [one for run in self.runs for one in self._scores(run)]
         of_traces = [one for one in scores if hasattr(one, "trace_id")]
-        if score := self._one(of_traces, which):
+        if score := self._pick(of_traces, which):
             key = (score.project_id, score.id, change, self.now, None)
-            self.both(lambda to: to.trace_scores.change(*key))
+            self.run_on_both(lambda to: to.trace_scores.change(*key))
 
     @rule(of=st.integers(0, TRACES - 1), really=st.integers(0, 3))
     def remove_trace(self, of: int, really: int) -> None:
         if really == 0:
             gone = [self.traces[of].id]
-            self.both(lambda to: to.plane.traces.delete(self.projects[0], gone))
+            self.run_on_both(lambda to: to.plane.traces.delete(self.projects[0], gone))
 
     @rule()
     def overdue(self) -> None:
         async def act(to: Evaluating) -> list[Job]:
             return self._ours(list(await to.work_queue.requeue_overdue(self.now)))
 
-        self.told += self.both(act)
+        self.jobs_sent += self.run_on_both(act)
 
     # --- what always holds ---
 
     def _scores(self, run: EvalRun) -> list[Score]:
-        return self.both(lambda to: to.scores(run))  # type: ignore[no-any-return]  # of both
+        return self.run_on_both(lambda to: to.scores(run))  # type: ignore[no-any-return]  # of both
 
     @invariant()
     def every_read_agrees(self) -> None:
         async def read(to: Evaluating) -> Any:
-            """What can be read of all of it, each run with its scores."""
+            """Reads all runs, each with its scores and failures."""
             found: list[Any] = [await to.work_queue.is_live(one) for one in self.claims[-2:]]
             for of in self.projects:
                 for kind in TargetType:
@@ -269,58 +273,58 @@ class Histories(RuleBasedStateMachine):
 
         if not hasattr(self, "model"):
             return
-        self.both(read)
+        self.run_on_both(read)
         for of in self.projects:
-            assert self.runner.run(self.pool.fetchval(IN_FLIGHT, of)) <= WINDOW
+            assert self.runner.run(self.pool.fetchval(COUNT_IN_FLIGHT, of)) <= WINDOW
         dead = self.runner.run(self.postgres.work_queue.count_dead())
-        assert dead - self.buried == self.runner.run(self.model.work_queue.count_dead())
+        assert dead - self.dead_before == self.runner.run(self.model.work_queue.count_dead())
 
     def teardown(self) -> None:
-        """Whatever was lost, upkeep brings every run to its end; then nothing is left."""
+        """Upkeep ends every run, whatever jobs were lost; then every run is deleted."""
         if not hasattr(self, "model"):
             return
-        for _ in range(LAPS_MAX):
+        for _ in range(ROUNDS_MAX):
             if all(self._is_over(run) for run in self.runs):
                 break
             self.now += max(LEASE, ANNOUNCE_TIMEOUT, timedelta(minutes=10))
-            self.told = []
+            self.jobs_sent = []
             self.overdue()
-            for job in list(self.told):
+            for job in list(self.jobs_sent):
                 self._do(job)
         assert all(self._is_over(run) for run in self.runs)
         self.every_read_agrees()
         for run in self.runs:
             key = (run.project_id, run.id, self.now)
-            self.both(lambda to, key=key: to.runs.delete(*key, with_scores=True))
+            self.run_on_both(lambda to, key=key: to.runs.delete(*key, with_scores=True))
 
     def _is_over(self, run: EvalRun) -> bool:
-        found = self.both(lambda to: to.runs.get(run.project_id, run.id))
+        found = self.run_on_both(lambda to: to.runs.get(run.project_id, run.id))
         return isinstance(found, type) or is_over(found.run)
 
     def _do(self, job: Job) -> None:
         if isinstance(job, PlanRunJob):
-            self.both(lambda to: to.work_queue.plan(job.project, job.run, self.now))
+            self.run_on_both(lambda to: to.work_queue.plan(job.project, job.run, self.now))
             return
         key = (job.project, job.run, job.target, self.now)
-        if (claim := self.both(lambda to: to.work_queue.claim(*key))) is None:
+        if (claim := self.run_on_both(lambda to: to.work_queue.claim(*key))) is None:
             return
         for metric in claim.metrics:
             self._record(claim, metric, Failed(FailCode.INTERNAL))
-        self.both(lambda to: to.work_queue.close(claim, self.now))
+        self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
 
 
-async def opened_over(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluating]:
+async def open_postgres(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluating]:
     pool = await stack.enter_async_context(
         open_pool(Engine(config={}), PoolSettings(url=url, size=3))
     )
     return pool, await stack.enter_async_context(over_postgres(pool))
 
 
-def test_any_history_of_runs_and_workers_reads_the_same(pool, postgres_url):
+def test_random_histories_of_runs_and_workers_agree(pool, postgres_url):
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         Histories.runner = runner
-        Histories.pool, Histories.postgres = runner.run(opened_over(postgres_url, stack))
+        Histories.pool, Histories.postgres = runner.run(open_postgres(postgres_url, stack))
         try:
             run_machine(
                 Histories,

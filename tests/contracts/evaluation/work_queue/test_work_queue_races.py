@@ -1,4 +1,4 @@
-"""Workers, people and upkeep at once. Belongs to the contracts of Runs and Assignments."""
+"""Workers, people and upkeep run concurrently. Part of the contracts of Runs and Assignments."""
 
 import asyncio
 import random
@@ -30,27 +30,27 @@ from tests.support.fixtures.evaluation import (
 from tests.support.fixtures.identities import warm
 
 CORRECTED = ScoreChange(value="1.0", reason="I looked")
-LAPS_MAX = 40  # of upkeep, until every run is over
-PENDING_OF_FINAL_RUNS = """
+ROUNDS_MAX = 40  # rounds of upkeep until every run is over
+COUNT_PENDING_OF_ENDED_RUNS = """
 SELECT count(*) FROM trace_scores JOIN eval_runs
   ON eval_runs.project_id = trace_scores.project_id AND eval_runs.id = trace_scores.run_id
 WHERE trace_scores.project_id = $1 AND outcome = 'pending'
   AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
 """
-IN_FLIGHT = """
+COUNT_IN_FLIGHT = """
 SELECT count(*) FROM eval_jobs WHERE project_id = $1 AND state IN ('queued', 'running')
 """
 
 
 @pytest.fixture
 async def evaluating(evaluating, adapter):
-    """With every connection open, so that calls at once are at once."""
+    """Opens every connection first, so that concurrent calls truly overlap."""
     if adapter is not None:
         await warm(adapter)
     return evaluating
 
 
-async def test_of_two_workers_with_one_message_one_has_the_target(evaluating):
+async def test_concurrent_claims_of_one_target_yield_one_claim(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -61,8 +61,8 @@ async def test_of_two_workers_with_one_message_one_has_the_target(evaluating):
     assert [one.attempt for one in claims if one is not None] == [1]
 
 
-async def test_of_two_workers_with_one_target_each_pair_is_written_once(evaluating):
-    """The first was slow: its lease ran out, and it goes on all the same."""
+async def test_pair_is_written_once_by_workers_with_one_target(evaluating):
+    """The first worker was slow: its lease expired, and it continues all the same."""
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -78,7 +78,7 @@ async def test_of_two_workers_with_one_target_each_pair_is_written_once(evaluati
     assert (over.run.status, over.tally.scored) == (RunStatus.COMPLETED, len(METRICS))
 
 
-async def test_a_run_is_made_once_however_many_ask(evaluating):
+async def test_concurrent_creations_of_one_run_create_it_once(evaluating):
     run = a_run(project(), 50)
     made = await asyncio.gather(*(evaluating.runs.create(run, work_of(run)) for _ in range(6)))
     assert made[0].run == run
@@ -89,7 +89,7 @@ async def test_a_run_is_made_once_however_many_ask(evaluating):
     assert len(await evaluating.scores(run)) == 50 * len(METRICS)
 
 
-async def test_an_edit_survives_whoever_comes_later(evaluating):
+async def test_correction_survives_concurrent_recording_and_cancelling(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -103,8 +103,8 @@ async def test_an_edit_survives_whoever_comes_later(evaluating):
     assert (score.value, score.reason) == ("1.0", "I looked")
 
 
-async def test_cancelling_and_claiming_at_once(evaluating):
-    """Whoever comes first: nothing is claimed afterwards, and nothing is left open."""
+async def test_cancelling_and_claiming_concurrently(evaluating):
+    """In either order, nothing is claimed afterwards and nothing stays open."""
     ours = project()
     run = a_run(ours, WINDOW)
     await evaluating.begun(run, work_of(run))
@@ -122,7 +122,7 @@ async def test_cancelling_and_claiming_at_once(evaluating):
     assert set((await evaluating.outcomes(run)).values()) == {"skipped"}
 
 
-async def test_cancelling_and_planning_at_once(evaluating):
+async def test_cancelling_and_planning_concurrently(evaluating):
     run = a_run(project(), 300)
     await evaluating.runs.create(run, work_of(run))
     await asyncio.gather(
@@ -136,7 +136,7 @@ async def test_cancelling_and_planning_at_once(evaluating):
     assert over.tally.skipped == len(outcomes)
 
 
-async def test_cancelling_and_finishing_at_once(evaluating):
+async def test_cancelling_and_closing_concurrently(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
@@ -155,7 +155,7 @@ async def test_cancelling_and_finishing_at_once(evaluating):
     assert over.tally.scored == len(METRICS)
 
 
-async def test_those_who_finish_at_once_fill_the_window_and_no_more(evaluating):
+async def test_concurrent_closes_fill_window_exactly(evaluating):
     ours = project()
     runs = [a_run(ours, 6) for _ in range(3)]
     for run in runs:
@@ -165,17 +165,17 @@ async def test_those_who_finish_at_once_fill_the_window_and_no_more(evaluating):
     while line:
         claims = [await evaluating.claim(one) for one in line]
         assert len(claims) <= WINDOW
-        told = await asyncio.gather(*(evaluating.finish(one) for one in claims))
+        closed = await asyncio.gather(*(evaluating.finish(one) for one in claims))
         more = await asyncio.gather(*(evaluating.work_queue.dispatch(ours, NOON) for _ in range(3)))
-        line = [due for some in (*told, *more) for due in some]
+        line = [due for some in (*closed, *more) for due in some]
         seen += len(line)
-        # Who closed first saw the others in flight still; they made up for it.
+        # The first to close still saw the others in flight; later dispatches filled the window.
         assert len(line) == min(WINDOW, 18 - seen + len(line))
     assert seen == 18
     assert {(await evaluating.run(run)).status for run in runs} == {RunStatus.COMPLETED}
 
 
-async def test_upkeep_in_two_processes_announces_once(evaluating):
+async def test_concurrent_upkeep_announces_each_target_once(evaluating):
     run = a_run(project(), WINDOW)
     await evaluating.begun(run, work_of(run))
     found = await asyncio.gather(*(evaluating.work_queue.requeue_overdue(NOON) for _ in range(4)))
@@ -183,7 +183,7 @@ async def test_upkeep_in_two_processes_announces_once(evaluating):
     assert sorted(one.target for one in ours) == [target(run, n) for n in range(WINDOW)]
 
 
-async def test_removing_twice_at_once(evaluating):
+async def test_concurrent_deletions_delete_run_once(evaluating):
     run = a_run(project(), 20)
     await evaluating.begun(run, work_of(run))
     outcomes = await asyncio.gather(
@@ -194,11 +194,11 @@ async def test_removing_twice_at_once(evaluating):
     assert await evaluating.scores(run) == []
 
 
-# --- everybody at once -----------------------------------------------------------------------
+# --- everything at once ----------------------------------------------------------------------
 
 
-class Crowd:
-    """Workers that draw from one heap of messages, and people who interfere."""
+class ConcurrentClients:
+    """Workers that draw from one pool of jobs, and people who interfere."""
 
     def __init__(self, evaluating, ours, runs, seed):
         self.to, self.ours, self.runs = evaluating, ours, runs
@@ -237,7 +237,7 @@ class Crowd:
                 await self.to.trace_scores.change(self.ours, score.id, CORRECTED, NOON, None)
 
     async def end(self):
-        """Cancels one run and removes another, in the midst of it."""
+        """Cancels one run and deletes another while they are running."""
         await asyncio.gather(
             self.to.runs.cancel(self.ours, self.runs[0].id, NOON),
             self.to.runs.delete(self.ours, self.runs[1].id, NOON, with_scores=False),
@@ -245,25 +245,25 @@ class Crowd:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_nobody_waits_in_a_circle(evaluating, seed):
-    """No call fails, whoever meets whom: a deadlock would be Unavailable."""
+async def test_concurrent_calls_do_not_deadlock(evaluating, seed):
+    """No call may fail in any interleaving: a deadlock would be Unavailable."""
     ours, known = project(), [trace() for _ in range(8)]
     await fill(evaluating.plane, ours, *known)
     runs = [a_run(ours, len(known)) for _ in range(4)]
     for run in runs:
         await evaluating.begun(run, [WorkItem(str(one.id), METRICS) for one in known])
-    crowd = Crowd(evaluating, ours, runs, seed)
+    clients = ConcurrentClients(evaluating, ours, runs, seed)
     gone = [known[0].id, known[1].id]
     outcomes = await asyncio.gather(
-        *(crowd.work() for _ in range(20)),
-        *(crowd.edit() for _ in range(3)),
-        crowd.end(),
+        *(clients.work() for _ in range(20)),
+        *(clients.edit() for _ in range(3)),
+        clients.end(),
         evaluating.plane.traces.delete(ours, gone),
         return_exceptions=True,
     )
     unexpected = [one for one in outcomes if isinstance(one, BaseException)]
     assert [one for one in unexpected if not isinstance(one, Conflict | NotFound)] == []
-    assert len(set(crowd.written)) == len(crowd.written)
+    assert len(set(clients.written)) == len(clients.written)
     with pytest.raises(Failure):
         await evaluating.runs.get(ours, runs[1].id)
     page = await evaluating.runs.page(ours, TargetType.TRACE, None, PageRequest())
@@ -274,8 +274,8 @@ async def test_nobody_waits_in_a_circle(evaluating, seed):
 
 
 @pytest.mark.service
-async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgres_url):
-    """Hammered from other connections, while runs end by finishing, by burying, by cancelling."""
+async def test_ended_run_never_has_pending_scores(pool, postgres_url):
+    """Reads from other connections while runs end by completion, death and cancellation."""
     ours = project()
     async with open_pool(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
         runs, work_queue = PostgresRuns(pool), PostgresWorkQueue(pool, 8)
@@ -303,12 +303,12 @@ async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgr
                 await runs.cancel(ours, run.id, NOON)
 
         watchers = [
-            asyncio.create_task(watch(PENDING_OF_FINAL_RUNS, 0)),
-            asyncio.create_task(watch(IN_FLIGHT, 8)),
+            asyncio.create_task(watch(COUNT_PENDING_OF_ENDED_RUNS, 0)),
+            asyncio.create_task(watch(COUNT_IN_FLIGHT, 8)),
         ]
         await asyncio.gather(work(), work(), cancel())
-        for lap in range(1, LAPS_MAX):  # what was announced to nobody
-            now = NOON + lap * LEASE
+        for round_number in range(1, ROUNDS_MAX):  # announced, but not worked on
+            now = NOON + round_number * LEASE
             mine = [one for one in await work_queue.requeue_overdue(now) if one.project == ours]
             for one in mine:
                 claim = await work_queue.claim(one.project, one.run, one.target, now)

@@ -1,4 +1,4 @@
-"""Contract of Workers: who was seen lately lives, and who wasn't for long is forgotten."""
+"""Contract of Workers: counts those seen recently, and forgets those not seen for long."""
 
 import uuid
 from datetime import timedelta
@@ -26,11 +26,11 @@ def a_worker() -> Worker:
     return Worker(id=uuid.uuid4(), version="1.2.3", started_at=NOON)
 
 
-async def test_nobody_was_seen_at_first(workers):
+async def test_no_workers_at_first(workers):
     assert await workers.status(NOON) == WorkerStatus(0, None)
 
 
-async def test_each_counts_once_however_often_it_tells(workers):
+async def test_worker_counts_once_per_many_heartbeats(workers):
     first, second = a_worker(), a_worker()
     await workers.record_heartbeat(first, NOON)
     await workers.record_heartbeat(second, NOON + timedelta(seconds=5))
@@ -39,13 +39,13 @@ async def test_each_counts_once_however_often_it_tells(workers):
     assert await workers.status(now) == WorkerStatus(2, NOON + timedelta(seconds=10))
 
 
-async def test_who_is_silent_for_too_long_is_lost_but_remembered(workers):
+async def test_silent_worker_is_lost_but_last_seen_is_kept(workers):
     await workers.record_heartbeat(a_worker(), NOON)
     assert (await workers.status(NOON + WORKER_TIMEOUT - INSTANT)).alive == 1
     assert await workers.status(NOON + WORKER_TIMEOUT) == WorkerStatus(0, NOON)
 
 
-async def test_who_was_not_seen_for_a_day_is_forgotten(workers):
+async def test_worker_is_forgotten_after_a_day(workers):
     await workers.record_heartbeat(a_worker(), NOON)
     almost = NOON + WORKER_RETENTION - INSTANT
     assert await workers.status(almost) == WorkerStatus(0, NOON)
@@ -55,7 +55,7 @@ async def test_who_was_not_seen_for_a_day_is_forgotten(workers):
     assert await workers.status(NOON) == WorkerStatus(0, None)
 
 
-async def test_who_leaves_is_gone_at_once_and_nobody_else(workers):
+async def test_leaving_worker_is_removed_at_once(workers):
     staying, leaving = a_worker(), a_worker()
     await workers.record_heartbeat(staying, NOON)
     await workers.record_heartbeat(leaving, NOON)

@@ -1,4 +1,4 @@
-"""Contract of Workloads: what there is to do is counted by its age, over all projects."""
+"""Contract of Workloads: counts pending work by age, over all projects."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -31,13 +31,13 @@ type Asked = Callable[[datetime], Awaitable[Workload]]
 
 
 @pytest.fixture
-async def scene(adapter: Pool | None):
-    """Runs, and how many there are of them beside what other tests have left."""
+async def ports(adapter: Pool | None):
+    """The run ports and the workloads over one store without other work."""
     if adapter is None:
         store = MemoryStore()
         yield evaluation.over_memory(store), MemoryWorkloads(store)
         return
-    # What other tests have left would count as well: it is all removed first.
+    # Work of other tests would count as well, so it is deleted first.
     await adapter.execute("DELETE FROM eval_jobs")
     await adapter.execute("DELETE FROM eval_runs")
     async with evaluation.over_postgres(adapter) as postgres:
@@ -53,12 +53,12 @@ def queued(**bands: int) -> dict[str, int]:
     return {band: bands.get(f"_{band}", 0) for band in AGE_BANDS}
 
 
-async def test_nothing_to_do(scene: tuple[Evaluating, Workloads]):
-    assert await scene[1].workload(NOON) == NOTHING
+async def test_empty_workload(ports: tuple[Evaluating, Workloads]):
+    assert await ports[1].workload(NOON) == NOTHING
 
 
-async def test_a_run_is_pending_and_then_running(scene, project):
-    evaluating, workloads = scene
+async def test_run_counts_as_pending_then_running(ports, project):
+    evaluating, workloads = ports
     run = a_run(project, 2)
     await evaluating.runs.create(run, work_of(run))
     assert await workloads.workload(NOON) == replace(NOTHING, pending_runs=1)
@@ -77,18 +77,18 @@ async def test_a_run_is_pending_and_then_running(scene, project):
         (timedelta(days=30), "more"),
     ],
 )
-async def test_what_waits_counts_by_its_age(scene, project, age, band):
-    evaluating, workloads = scene
+async def test_queued_targets_count_by_age(ports, project, age, band):
+    evaluating, workloads = ports
     run = a_run(project, WINDOW + 2)
     await evaluating.begun(run, work_of(run))
     await evaluating.work_queue.dispatch(project, NOON)
     found = await workloads.workload(NOON + age)
-    assert found.queued == queued(**{f"_{band}": WINDOW})  # the others' turn hasn't come
+    assert found.queued == queued(**{f"_{band}": WINDOW})  # the others have not been dispatched
     assert age_band(age) == band
 
 
-async def test_what_is_held_runs_until_its_lease_is_over(scene, project):
-    evaluating, workloads = scene
+async def test_claimed_target_counts_as_running_until_lease_expires(ports, project):
+    evaluating, workloads = ports
     await evaluating.begun(run := a_run(project, 1), work_of(run))
     await evaluating.claim_next(project)
     held = replace(NOTHING, running_runs=1, running=1)
@@ -97,8 +97,8 @@ async def test_what_is_held_runs_until_its_lease_is_over(scene, project):
     assert over == replace(NOTHING, running_runs=1, queued=queued(_1m=1))
 
 
-async def test_what_was_postponed_does_not_wait_before_its_time(scene, project):
-    evaluating, workloads = scene
+async def test_postponed_target_is_not_queued_before_due(ports, project):
+    evaluating, workloads = ports
     await evaluating.begun(run := a_run(project, 1), work_of(run))
     claim = await evaluating.claim_next(project)
     await evaluating.work_queue.postpone(claim, later(minutes=5), FailCode.RATE_LIMITED, NOON)
@@ -106,8 +106,8 @@ async def test_what_was_postponed_does_not_wait_before_its_time(scene, project):
     assert (await workloads.workload(later(minutes=5))).queued == queued(_10s=1)
 
 
-async def test_a_removed_project_has_nothing_to_do(scene, project):
-    evaluating, workloads = scene
+async def test_removed_project_has_no_workload(ports, project):
+    evaluating, workloads = ports
     await evaluating.begun(run := a_run(project, 2), work_of(run))
     await evaluating.work_queue.dispatch(project, NOON)
     pending = a_run(project, 1)
