@@ -32,7 +32,7 @@ async def test_invalid_trace_fails_alone_and_names_its_field(pool, bad, field):
     ours = project()
     good = [trace(span(), input=b"1") for _ in range(40)]
     invalid = trace(span(), span(**bad))
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         outcomes = await asyncio.gather(
             *(traces.put(ours, one) for one in [*good[:20], invalid, *good[20:]]),
             return_exceptions=True,
@@ -103,7 +103,7 @@ async def count(traces, of) -> int:
 async def test_locked_trace_fails_alone(pool):
     ours, locked = project(), trace()
     others = [trace() for _ in range(10)]
-    async with PostgresTraces.over(pool, prices()) as traces, pool.acquire() as holder:
+    async with PostgresTraces.open(pool, prices()) as traces, pool.acquire() as holder:
         await traces.put(ours, locked)
         async with holder.transaction():
             await holder.execute(
