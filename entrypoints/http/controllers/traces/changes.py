@@ -88,7 +88,7 @@ TAG_BATCH: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Tag many traces",
     description=(
-        f"Takes tags from 1 to {EDITED_TRACES_MAX} traces, then gives them others. After an addition "
+        f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. After an addition "
         "the tags of a trace are sorted, each once; after a mere removal they keep their order."
     ),
     example={"updated": 1},
