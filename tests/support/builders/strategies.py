@@ -203,6 +203,7 @@ def traces(
         user_id=labels,
         environment=labels,
         release=labels,
+        region=labels,
         input=maybe(payloads),
         output=maybe(payloads),
         metadata=objects,
@@ -232,6 +233,7 @@ trace_changes: Final[SearchStrategy[TraceChange]] = st.builds(
     user_id=clearable(labels),
     environment=clearable(labels),
     release=clearable(labels),
+    region=clearable(labels),
 )
 span_changes: Final[SearchStrategy[SpanChange]] = st.builds(
     SpanChange,
