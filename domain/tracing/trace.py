@@ -38,7 +38,6 @@ class Trace:
     user_id: str | None = None
     environment: str | None = None
     release: str | None = None
-    region: str | None = None
     input: JsonText | None = None
     output: JsonText | None = None
     metadata: JsonText = EMPTY_OBJECT
@@ -130,7 +129,6 @@ class TraceSummary:
     user_id: str | None
     environment: str | None
     release: str | None
-    region: str | None
     tags: tuple[str, ...]
     totals: Totals
 
@@ -168,7 +166,6 @@ class TraceChange:
     user_id: Clearable[str] = UNCHANGED
     environment: Clearable[str] = UNCHANGED
     release: Clearable[str] = UNCHANGED
-    region: Clearable[str] = UNCHANGED
 
     def applied(self, trace: Trace) -> Trace:
         return replace(

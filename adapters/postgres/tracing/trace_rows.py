@@ -71,7 +71,6 @@ TRACES: Final = Table(
         Column("user_id", "text", "trace.user_id"),
         Column("environment", "text", "trace.environment"),
         Column("release", "text", "trace.release"),
-        Column("region", "text", "trace.region"),
         Column("tags", "text[]", "trace.tags", write=array_text, read=tuple),
         Column("metadata", "json", "trace.metadata"),
         Column("span_count", "int", "totals.spans"),

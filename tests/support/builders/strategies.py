@@ -203,7 +203,6 @@ def traces(
         user_id=labels,
         environment=labels,
         release=labels,
-        region=labels,
         input=maybe(payloads),
         output=maybe(payloads),
         metadata=objects,
@@ -233,7 +232,6 @@ trace_changes: Final[SearchStrategy[TraceChange]] = st.builds(
     user_id=clearable(labels),
     environment=clearable(labels),
     release=clearable(labels),
-    region=clearable(labels),
 )
 span_changes: Final[SearchStrategy[SpanChange]] = st.builds(
     SpanChange,

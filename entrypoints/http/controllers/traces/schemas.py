@@ -117,7 +117,6 @@ class TraceCreate(msgspec.Struct, frozen=True, kw_only=True):
     tags: Tags = []
     environment: Word | None = None
     release: Word | None = None
-    region: Word | None = None
     spans: Annotated[list[SpanCreate], capped("max_spans")] = []
 
     def to_domain(self, config: HttpConfig) -> Trace:
@@ -133,7 +132,6 @@ class TraceCreate(msgspec.Struct, frozen=True, kw_only=True):
             user_id=self.user_id,
             environment=self.environment,
             release=self.release,
-            region=self.region,
             input=payload(self.input),
             output=payload(self.output),
             metadata=object_of(self.metadata),
@@ -163,7 +161,6 @@ class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
     tags: Tags | None = None
     environment: Word | UnsetType | None = UNSET
     release: Word | UnsetType | None = UNSET
-    region: Word | UnsetType | None = UNSET
 
     def to_domain(self, _: HttpConfig) -> TraceChange:
         """Raises ValueError for what the types alone can't refuse."""
@@ -179,7 +176,6 @@ class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
             user_id=_clearable(self.user_id),
             environment=_clearable(self.environment),
             release=_clearable(self.release),
-            region=_clearable(self.region),
         )
 
 
@@ -320,7 +316,6 @@ class TraceResponse(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     environment: str | None
     release: str | None
-    region: str | None
     spans: list[SpanResponse]
     total_tokens: int
     total_cost: float
@@ -345,7 +340,6 @@ class TraceResponse(msgspec.Struct, frozen=True, kw_only=True):
             tags=list(trace.tags),
             environment=trace.environment,
             release=trace.release,
-            region=trace.region,
             spans=[SpanResponse.of(trace.id, span) for span in trace.spans],
             total_tokens=totals.tokens,
             total_cost=as_float(totals.cost),
@@ -363,7 +357,6 @@ class TraceListItem(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     environment: str | None
     release: str | None
-    region: str | None
     latency_ms: float | None
     span_count: int
     total_tokens: int
@@ -382,7 +375,6 @@ class TraceListItem(msgspec.Struct, frozen=True, kw_only=True):
             tags=list(trace.tags),
             environment=trace.environment,
             release=trace.release,
-            region=trace.region,
             latency_ms=trace.latency_ms,
             span_count=trace.totals.spans,
             total_tokens=trace.totals.tokens,
