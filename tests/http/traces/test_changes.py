@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces.schemas import SpanUpdate, TraceUpdate
 from tests.http.conftest import Site, a_span, a_trace, mistakes
 
 TRACE = f"/traces/{examples.TRACE_ID}"
@@ -47,6 +48,13 @@ SPAN_VALUES: list[tuple[str, Any]] = [
     ("cost", {"total": 2.5}),
 ]
 KEPT_ON_NULL = {"name", "status", "kind", "tags", "metadata"}
+# Every other field holds a text.
+TEXTS = set(TraceUpdate.__struct_fields__) - {name for name, _ in TRACE_VALUES} - KEPT_ON_NULL
+TEXTS_OF_SPAN = set(SpanUpdate.__struct_fields__) - {name for name, _ in SPAN_VALUES} - KEPT_ON_NULL
+TRACE_VALUES += [(name, "another") for name in sorted(TEXTS)]
+SPAN_VALUES += [(name, "another") for name in sorted(TEXTS_OF_SPAN)]
+FULL_TRACE |= dict.fromkeys(TEXTS, "one")
+FULL_SPAN |= dict.fromkeys(TEXTS_OF_SPAN, "one")
 CASES = [(TRACE, *one) for one in TRACE_VALUES] + [(SPAN, *one) for one in SPAN_VALUES]
 # What is found anew where a field changes.
 FOLLOWS = {
@@ -80,12 +88,19 @@ async def test_a_value_replaces_that_field_alone(
     site: Site, head: dict[str, str], path: str, field: str, value: Any
 ) -> None:
     before = await read(site, path, head)
-    assert before[field] != value
+    assert before[field] not in (None, value)
     after = await patched(site, path, head, {field: value})
     assert after[field] == value
     changed = {name for name in after if after[name] != before[name]}
     assert changed - FOLLOWS.get(field, set()) <= {field, "total_cost"}
     assert await patched(site, path, head, {field: value}) == after
+
+
+async def test_the_list_shows_a_trace_as_it_reads(site: Site, head: dict[str, str]) -> None:
+    shown = await read(site, TRACE, head)
+    [item] = (await site.http.get("/traces", headers=head)).json()["items"]
+    assert {"release", "environment", "user_id", "tags"} <= item.keys()
+    assert {name: shown[name] for name in item.keys() & shown.keys()}.items() <= item.items()
 
 
 @pytest.mark.parametrize(("path", "field", "_"), CASES)
