@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
-from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from tests.support.hypothesis_scale import OF_PROFILES
@@ -55,6 +55,6 @@ def redis_url(servers_folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 async def pool(postgres_url: str) -> AsyncIterator[Pool]:
     """A migrated database, shared by all tests: each writes under ids of its own."""
-    async with opened(DB, PoolSettings(url=postgres_url)) as pool:
+    async with open_pool(DB, PoolSettings(url=postgres_url)) as pool:
         await migrating.migrate(pool)
         yield pool

@@ -1,4 +1,4 @@
-"""A part whose state is said, not found out."""
+"""A health check with a fixed status."""
 
 from dataclasses import dataclass
 

@@ -24,7 +24,7 @@ class MemoryIdempotencyStore:
     ) -> IdempotencyLock | StoredResponse | None:
         if request.project in self.store.removed:
             raise NotFound("Project not found")
-        known = self.store.replies.get(_place(request))
+        known = self.store.replies.get(_request_key(request))
         if known is not None and known.expires_at <= now:
             known = None
         is_same = known is not None and known.request_hash == request.request_hash
@@ -34,7 +34,7 @@ class MemoryIdempotencyStore:
             return known.response
         object_id = known.lock.object_id if known is not None and is_same else new
         lock = IdempotencyLock(object_id, now + IDEMPOTENCY_LOCK_TTL)
-        self.store.replies[_place(request)] = KnownAttempt(
+        self.store.replies[_request_key(request)] = KnownAttempt(
             request.request_hash, lock, None, expires_at
         )
         return lock
@@ -42,20 +42,20 @@ class MemoryIdempotencyStore:
     async def complete(
         self, request: IdempotentRequest, lock: IdempotencyLock, response: StoredResponse
     ) -> StoredResponse:
-        known = self.store.replies.get(_place(request))
+        known = self.store.replies.get(_request_key(request))
         if known is None or known.lock.object_id != lock.object_id:
             return response
         kept = known.response or response
-        self.store.replies[_place(request)] = replace(known, response=kept)
+        self.store.replies[_request_key(request)] = replace(known, response=kept)
         return kept
 
     async def release(
         self, request: IdempotentRequest, lock: IdempotencyLock, now: datetime
     ) -> None:
-        known = self.store.replies.get(_place(request))
+        known = self.store.replies.get(_request_key(request))
         if known is not None and known.lock == lock and known.response is None:
             released = replace(known, lock=replace(lock, locked_until=now))
-            self.store.replies[_place(request)] = released
+            self.store.replies[_request_key(request)] = released
 
     async def delete_expired(self, now: datetime) -> int:
         expired = [place for place, one in self.store.replies.items() if one.expires_at <= now]
@@ -64,5 +64,5 @@ class MemoryIdempotencyStore:
         return len(expired)
 
 
-def _place(request: IdempotentRequest) -> tuple[ProjectId, str, str]:
+def _request_key(request: IdempotentRequest) -> tuple[ProjectId, str, str]:
     return request.project, request.operation, request.key

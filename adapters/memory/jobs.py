@@ -1,4 +1,4 @@
-"""Jobs that leave this process for nowhere: written down, or done by itself."""
+"""Job queues in memory: recorded for tests, or run by this process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,12 +7,12 @@ from typing import Final
 
 from application.jobs import Job, JobQueue, queue_of
 
-WAITING_MAX: Final = 1_000  # of each lane; what goes beyond is found again in the database
+WAITING_MAX: Final = 1_000  # of each queue; the database re-announces further jobs later
 
 
 @dataclass(slots=True)
 class RecordedJobs:
-    """Every job that was sent, in order; `done` has them done."""
+    """All jobs that were sent, in order; `done` runs them."""
 
     sent: list[Job] = field(default_factory=list)
 
@@ -20,7 +20,7 @@ class RecordedJobs:
         self.sent += jobs
 
     async def done(self, do: Callable[[Job], Awaitable[object]]) -> int:
-        """Has every job done, one after the other, also those that come of them; how many."""
+        """Runs every job, one after the other, and the jobs that they send; returns how many."""
         count = 0
         while self.sent:
             jobs, self.sent = self.sent, []
@@ -31,9 +31,9 @@ class RecordedJobs:
 
 
 class OwnJobs:
-    """Jobs that this process does itself, for while nobody else can be told.
+    """Jobs that this process runs itself while no broker is available.
 
-    `dropped` counts those that found WAITING_MAX in their lane before them.
+    `dropped` counts jobs that found WAITING_MAX others in their queue.
     """
 
     def __init__(self) -> None:
@@ -50,13 +50,16 @@ class OwnJobs:
                 self.dropped += 1
 
     def waiting(self) -> list[Job]:
-        """What was sent and not begun, in the order of each lane; it is taken away."""
+        """Removes and returns the jobs that have not started, in the order of each queue."""
         return [lane.get_nowait() for lane in self._lanes.values() for _ in range(lane.qsize())]
 
     async def work(
         self, hands: Mapping[JobQueue, int], do: Callable[[Job], Awaitable[None]]
     ) -> None:
-        """Has jobs done, so many of a lane at once, until it is cancelled. `do` doesn't raise."""
+        """Runs jobs until it is cancelled, a fixed number of each queue at a time.
+
+        `do` must not raise.
+        """
         async with asyncio.TaskGroup() as group:
             for lane, count in hands.items():
                 for _ in range(count):

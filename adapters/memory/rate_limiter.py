@@ -1,6 +1,6 @@
 """The rate limiter of one process: `domain.limits` over bounded dicts.
 
-Also what a process falls back on while Redis is away.
+A process also falls back on it while Redis is unavailable.
 """
 
 import time
@@ -10,10 +10,10 @@ from typing import Final
 from application.ports import MonotonicClock
 from domain.limits import Decision, Limit, SlidingWindow
 
-# Buckets of one limit in which something counts: about 1 KB each while they hold little.
+# Buckets of one limit with counted requests: about 1 KB each if they hold little.
 BUCKETS_MAX: Final = 32_768
-SHARED: Final = 1_024  # what all buckets beyond them have in common
-SWEEP: Final = 2  # more go than can come, so what no longer counts never piles up
+SHARED_BUCKETS: Final = 1_024  # windows that further buckets share
+SWEPT_PER_REQUEST: Final = 2  # more are removed than can be added, so expired windows never pile up
 
 
 def monotonic_us() -> int:
@@ -21,36 +21,37 @@ def monotonic_us() -> int:
 
 
 class MemoryRateLimiter:
-    """Each limit has at most BUCKETS_MAX histories of its own buckets.
+    """Each limit has at most BUCKETS_MAX windows that belong to one bucket.
 
-    One in which nothing counts any more is dropped, which loses nothing. One in which something
-    counts never is: whoever has many addresses could else start their busy bucket anew by asking
-    once from each. When all are taken, a bucket without one shares one of SHARED with others,
-    chosen by a hash that nobody outside can predict. Sharers may be refused early, never admitted
-    too often; to fill what is shared takes SHARED times the limit in one window.
+    A window without counted requests is dropped, which loses nothing. A window with counted
+    requests never is: otherwise a client with many addresses could reset its busy bucket by one
+    request from each address. When all are taken, a further bucket shares one of SHARED_BUCKETS
+    windows, chosen by a hash that clients cannot predict. Sharing buckets may be refused early, but
+    never admitted too often; filling the shared windows takes SHARED_BUCKETS times the limit within
+    one window.
     """
 
     def __init__(self, ticks: MonotonicClock, buckets_max: int = BUCKETS_MAX) -> None:
         self._ticks = ticks
         self._buckets_max = buckets_max
-        self._buckets: dict[Limit, _Buckets] = {}  # as many as the settings name
+        self._buckets: dict[Limit, _Buckets] = {}  # as many as the settings define
 
     async def admit(self, bucket: str, limit: Limit) -> Decision:
         return self.admit_at_once(bucket, limit)[0]
 
     def admit_at_once(self, bucket: str, limit: Limit) -> tuple[Decision, int]:
-        """As `admit`, without waiting; and the instant by which it can be taken back."""
+        """As `admit`, without await; also returns the instant by which to take it back."""
         now_us = self._ticks()
         history = self._of(limit).history(bucket, now_us)
         decision = history.admit(limit, now_us)
         return decision, history.newest_us
 
     def take_back(self, bucket: str, limit: Limit, at_us: int) -> None:
-        """Counts no longer what was admitted at `at_us`: somebody else refused it."""
+        """Stops counting the request admitted at `at_us`, because another limit refused it."""
         self._of(limit).take_back(bucket, at_us)
 
     def __len__(self) -> int:
-        """How many histories are kept."""
+        """The number of windows."""
         return sum(map(len, self._buckets.values()))
 
     def _of(self, limit: Limit) -> "_Buckets":
@@ -61,7 +62,7 @@ class MemoryRateLimiter:
 
 
 class _Buckets:
-    """The buckets of one limit, the one that was asked for least recently first."""
+    """The buckets of one limit, least recently used first."""
 
     def __init__(self, limit: Limit, own_max: int) -> None:
         self._limit = limit
@@ -73,14 +74,14 @@ class _Buckets:
         return len(self._own) + len(self._shared)
 
     def history(self, bucket: str, now_us: int) -> SlidingWindow:
-        """Where a request of `bucket` counts at `now_us`."""
+        """The window in which a request of `bucket` at `now_us` counts."""
         found = self._own.get(bucket)
         if found is not None:
             self._own.move_to_end(bucket)
             return found
         self._sweep(now_us)
-        # As long as something counts there, some of it may be this bucket's.
-        slot = hash(bucket) % SHARED
+        # While the shared window has counted requests, some may be of this bucket.
+        slot = hash(bucket) % SHARED_BUCKETS
         shared = self._shared.get(slot)
         if shared is not None:
             if shared.counts_at(self._limit, now_us):
@@ -93,12 +94,12 @@ class _Buckets:
     def take_back(self, bucket: str, at_us: int) -> None:
         history = self._own.get(bucket)
         if history is None:
-            history = self._shared.get(hash(bucket) % SHARED)
+            history = self._shared.get(hash(bucket) % SHARED_BUCKETS)
         if history is not None:
             history.take_back(at_us)
 
     def _sweep(self, now_us: int) -> None:
-        for _ in range(min(SWEEP, len(self._own))):
+        for _ in range(min(SWEPT_PER_REQUEST, len(self._own))):
             bucket = next(iter(self._own))
             if self._own[bucket].counts_at(self._limit, now_us):
                 return

@@ -1,4 +1,4 @@
-"""The memory 'database': dicts of frozen values, each by its primary key."""
+"""The database in memory: dicts of frozen values by their primary keys."""
 
 from collections import defaultdict
 from collections.abc import Callable, Container
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from adapters.memory.stored_work import StoredRun, Work
+from adapters.memory.stored_work import StoredRun, StoredTarget
 from application.evaluation.ports.judging import Verdict
 from application.ports import IdempotencyLock, StoredResponse
 from domain.evaluation.costs.judge_costs import LedgerEntry
@@ -54,16 +54,16 @@ class KnownAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptVerdict:
-    """A verdict on a trace, and when it was kept."""
+class StoredVerdict:
+    """A verdict on a trace, and when it was stored."""
 
     trace: TraceId
     verdict: Verdict
     at: datetime
 
 
-class Stamped[K, V](dict[K, V]):
-    """Knows by `clock` when each value was first put, and last another than before."""
+class TimestampedDict[K, V](dict[K, V]):
+    """A dict that records when each key was inserted, and when its value last changed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,9 +81,11 @@ class Stamped[K, V](dict[K, V]):
 
 @dataclass(slots=True)
 class MemoryStore:
-    """For one process and one event loop: no method of an adapter awaits halfway."""
+    """For one process and one event loop: adapters never await in the middle of a change."""
 
-    traces: Stamped[tuple[ProjectId, TraceId], Trace] = field(default_factory=Stamped)
+    traces: TimestampedDict[tuple[ProjectId, TraceId], Trace] = field(
+        default_factory=TimestampedDict
+    )
     organizations: dict[OrganizationId, Organization] = field(default_factory=dict)
     projects: dict[ProjectId, Project] = field(default_factory=dict)
     memberships: dict[tuple[OrganizationId, UserId], Membership] = field(default_factory=dict)
@@ -96,10 +98,10 @@ class MemoryStore:
     removed: dict[ProjectId, datetime] = field(default_factory=dict)
     trace_scores: dict[tuple[ProjectId, ScoreId], TraceScore] = field(default_factory=dict)
     session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
-    # Which run has written a score, also where the run is gone.
+    # The run that wrote a score, also after the run was deleted.
     written_by: dict[tuple[ProjectId, ScoreId], RunId] = field(default_factory=dict)
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
-    work_queue: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
+    work_queue: dict[tuple[ProjectId, RunId, Target], StoredTarget] = field(default_factory=dict)
     monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
     assessed: dict[tuple[ProjectId, RunId], datetime] = field(default_factory=dict)
     alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
@@ -112,13 +114,13 @@ class MemoryStore:
     export_pieces: dict[tuple[ProjectId, UUID], tuple[bytes, ...]] = field(default_factory=dict)
     custom_metrics: dict[tuple[ProjectId, str], CustomMetric] = field(default_factory=dict)
     revisions: dict[tuple[ProjectId, str, int], Revision] = field(default_factory=dict)
-    verdicts: dict[tuple[ProjectId, bytes], KeptVerdict] = field(default_factory=dict)
+    verdicts: dict[tuple[ProjectId, bytes], StoredVerdict] = field(default_factory=dict)
     ledger: dict[tuple[ProjectId, UUID], LedgerEntry] = field(default_factory=dict)
     budgets: dict[ProjectId, Decimal] = field(default_factory=dict)
     spending: dict[tuple[ProjectId, str], Decimal] = field(default_factory=dict)
     erasures: dict[tuple[ProjectId, ErasureId], Erasure] = field(default_factory=dict)
     erasing: dict[tuple[ProjectId, ErasureId], DataSubject] = field(default_factory=dict)
-    # By which erasure a trace went, and when.
+    # The erasure that deleted a trace, and when.
     erased: dict[tuple[ProjectId, TraceId], tuple[ErasureId, datetime]] = field(
         default_factory=dict
     )
@@ -128,13 +130,13 @@ class MemoryStore:
     repricings_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
-        """None where the project was removed: its rows wait to be swept."""
+        """Empty if the project was removed, although its rows may exist for a while."""
         if project in self.removed:
             return []
         return [trace for (of, _), trace in self.traces.items() if of == project]
 
-    def shown_traces(self, project: ProjectId) -> list[Trace]:
-        """Those that nobody is erasing."""
+    def visible_traces(self, project: ProjectId) -> list[Trace]:
+        """The traces that are not hidden by an erasure."""
         users = self.hidden_users(project)
         sessions = self._erasing(project, DataSubjectKind.SESSION)
         return [
@@ -144,26 +146,26 @@ class MemoryStore:
         ]
 
     def hidden_sessions(self, project: ProjectId) -> set[str | None]:
-        """Those that are being erased, or that lose a trace."""
+        """Sessions that are being erased, or that lose a trace to an erasure."""
         users = self.hidden_users(project)
         losing = {one.session_id for one in self.traces_of(project) if one.user_id in users}
         return (self._erasing(project, DataSubjectKind.SESSION) | losing) - {None}
 
     def hidden_users(self, project: ProjectId) -> set[str | None]:
-        """Those that are being erased."""
+        """Users that are being erased."""
         return self._erasing(project, DataSubjectKind.USER)
 
     def _erasing(self, project: ProjectId, kind: DataSubjectKind) -> set[str | None]:
         open_ = [owner for (of, _), owner in self.erasing.items() if of == project]
         return {one.id for one in open_ if one.kind is kind}
 
-    def is_taken_away(self, project: ProjectId, before: Trace, after: Trace) -> bool:
-        """Whether a change takes a trace from somebody who is being erased."""
+    def leaves_erased_subject(self, project: ProjectId, before: Trace, after: Trace) -> bool:
+        """Whether a change moves a trace away from a user or session under erasure."""
         lost = data_subjects_of(before) - data_subjects_of(after)
         return any(of == project and owner in lost for (of, _), owner in self.erasing.items())
 
-    def drop_trace(self, project: ProjectId, trace: TraceId) -> None:
-        """Removes a trace that is there, with its scores and what judges said of it."""
+    def delete_trace(self, project: ProjectId, trace: TraceId) -> None:
+        """Deletes an existing trace with its scores and verdicts."""
         del self.traces[project, trace]
         for key, kept in [*self.verdicts.items()]:
             if key[0] == project and kept.trace == trace:
@@ -175,8 +177,8 @@ class MemoryStore:
     def sessions_of(self, project: ProjectId) -> set[str | None]:
         return {trace.session_id for trace in self.traces_of(project)}
 
-    def drop_session_scores(self, project: ProjectId, sessions: Container[str | None]) -> int:
-        """Removes all scores of some sessions; how many there were."""
+    def delete_session_scores(self, project: ProjectId, sessions: Container[str | None]) -> int:
+        """Deletes all scores of the sessions and returns how many."""
         gone = [one for one in self.session_scores_of(project) if one.session_id in sessions]
         for score in gone:
             del self.session_scores[project, score.id]
@@ -192,17 +194,17 @@ class MemoryStore:
             return []
         return [score for (of, _), score in self.session_scores.items() if of == project]
 
-    def shown_trace_scores(self, project: ProjectId) -> list[TraceScore]:
+    def visible_trace_scores(self, project: ProjectId) -> list[TraceScore]:
         hidden = {one.id for one in self.traces_of(project)}
-        hidden -= {one.id for one in self.shown_traces(project)}
+        hidden -= {one.id for one in self.visible_traces(project)}
         return [one for one in self.trace_scores_of(project) if one.trace_id not in hidden]
 
-    def shown_session_scores(self, project: ProjectId) -> list[SessionScore]:
+    def visible_session_scores(self, project: ProjectId) -> list[SessionScore]:
         hidden = self.hidden_sessions(project)
         return [one for one in self.session_scores_of(project) if one.session_id not in hidden]
 
     def scores_of_run(self, project: ProjectId, run: RunId) -> list[Score]:
-        """Of traces and of sessions."""
+        """The scores of a run, of traces and sessions."""
         known = [*self.trace_scores_of(project), *self.session_scores_of(project)]
         return [score for score in known if score.run_id == run]
 
@@ -221,7 +223,7 @@ class MemoryStore:
             self.session_scores[score.project_id, score.id] = score
 
     def runs_of(self, project: ProjectId) -> list[StoredRun]:
-        """In the order in which they were made."""
+        """Ordered by creation."""
         if project in self.removed:
             return []
         ours = [stored for (of, _), stored in self.runs.items() if of == project]
@@ -230,8 +232,8 @@ class MemoryStore:
     def run_of(self, project: ProjectId, run: RunId) -> StoredRun | None:
         return None if project in self.removed else self.runs.get((project, run))
 
-    def work_of(self, project: ProjectId, run: RunId) -> list[Work]:
-        """In the order in which it is to be done."""
+    def work_of(self, project: ProjectId, run: RunId) -> list[StoredTarget]:
+        """In the order in which they are queued."""
         keys = [key for key in self.work_queue if key[:2] == (project, run)]
         ours = [self.work_queue[key] for key in keys if project not in self.removed]
         return sorted(ours, key=lambda one: one.place)
@@ -240,15 +242,15 @@ class MemoryStore:
         return None if project in self.removed else self.monitors.get((project, monitor))
 
     def alerts_of(self, project: ProjectId, monitor: MonitorId) -> list[Alert]:
-        """In the order in which they were made."""
+        """Ordered by creation."""
         if project in self.removed:
             return []
         ours = [one for (of, _), one in self.alerts.items() if of == project]
         found = [one for one in ours if one.monitor_id == monitor]
         return sorted(found, key=lambda one: (one.created_at, one.id))
 
-    def drop_alert(self, project: ProjectId, alert: UUID) -> None:
-        """Removes an alert that is there, with its changes."""
+    def delete_alert(self, project: ProjectId, alert: UUID) -> None:
+        """Deletes an existing alert with its changes."""
         del self.alerts[project, alert]
         self.alert_slots.pop((project, alert), None)
         for key, change in [*self.alert_changes.items()]:
@@ -256,7 +258,7 @@ class MemoryStore:
                 del self.alert_changes[key]
 
     def model_prices_of(self, project: ProjectId) -> list[ModelPrice]:
-        """In the order in which they are tried."""
+        """In the order in which they are matched."""
         if project in self.removed:
             return []
         return newest_first([one for (of, _), one in self.model_prices.items() if of == project])

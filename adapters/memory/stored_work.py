@@ -1,4 +1,4 @@
-"""Runs and their rows of work as the memory store keeps them, and how a run ends."""
+"""Runs and their targets as the memory store holds them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ class WorkState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """`final` is what it came to, from when it is over; until then it is counted."""
+    """`final` is the tally of a finished run; of a running one it is counted."""
 
     run: EvalRun
     announced_at: datetime
@@ -30,11 +30,11 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One row of work.
+class StoredTarget:
+    """One target of a run.
 
-    `due_at`, in flight only, is when somebody has to be told of it again. `came_to` is there once
-    it is finished.
+    `due_at`, set in flight only, is when the target has to be announced again. `came_to` is the
+    tally of a finished target.
     """
 
     assignment: WorkItem

@@ -1,4 +1,4 @@
-"""Postgres: the truth. SQL lives here, in sight, each statement with its reason.
+"""The PostgreSQL adapters, with each SQL statement beside the code that runs it.
 
 Piccolo runs the migrations and a few plain queries; everything else runs on asyncpg, over the same
 pool.

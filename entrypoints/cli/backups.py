@@ -23,7 +23,7 @@ from adapters.embedded import dumps, servers
 from adapters.embedded.postgres import MAJOR, start_postgres
 from adapters.embedded.process import StartError
 from adapters.postgres.database.backup_manifest import TableState, open_snapshot
-from adapters.postgres.schema.pending import known
+from adapters.postgres.schema.pending import known_migrations
 from entrypoints.composition import root
 from entrypoints.processes import dev_supervisor
 from entrypoints.settings import Settings, variable
@@ -129,7 +129,7 @@ def _read(folder: Path) -> Manifest:
         is_same = _sha256(folder / DUMP) == manifest.dump_sha256
     except (OSError, msgspec.MsgspecError) as error:
         raise CommandError(f"{folder} is not a backup: {error}") from error
-    if manifest.format != FORMAT or not set(manifest.migrations) <= set(known()):
+    if manifest.format != FORMAT or not set(manifest.migrations) <= set(known_migrations()):
         raise CommandError(f"{folder} is a backup of a newer version: install {manifest.version}")
     if not is_same:
         raise CommandError(f"{folder / DUMP} was changed since it was written")

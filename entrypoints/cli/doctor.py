@@ -19,8 +19,7 @@ from redis.exceptions import RedisError
 
 from adapters.oidc.issuer_urls import is_private
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.server_info import PostgresServer
-from adapters.postgres.database.server_info import server as postgres_server
+from adapters.postgres.database.server_info import ServerInfo, fetch_server_info
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
@@ -272,7 +271,7 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _check_connected_database(settings: Settings, pool: Pool) -> AsyncIterator[Finding]:
-    server = await postgres_server(pool)
+    server = await fetch_server_info(pool)
     for finding in check_postgres_server(server, urlsplit(settings.database_url or "").hostname):
         yield finding
     state = await PostgresHealthCheck(pool).check()
@@ -286,7 +285,7 @@ async def _check_connected_database(settings: Settings, pool: Pool) -> AsyncIter
         yield finding
 
 
-def check_postgres_server(server: PostgresServer, host: str | None) -> Iterator[Finding]:
+def check_postgres_server(server: ServerInfo, host: str | None) -> Iterator[Finding]:
     detail = f"PostgreSQL {server.version}, {server.bytes / GIB:.1f} GiB"
     if server.is_new_enough:
         yield ok("postgres", detail)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from adapters.export_formats.csv import CsvEncoder
-from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from application.exporting.ports import Encoder, Encoders, MissingFormats
@@ -55,7 +55,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
 
     The connections are opened when needed. One statement may take as long as the export.
     """
-    async with opened(
+    async with open_pool(
         Engine({}),
         PoolSettings(
             url=settings.database_url or "",

@@ -21,7 +21,7 @@ from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
-from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
@@ -36,7 +36,7 @@ from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
-from adapters.postgres.schema.pending import pending as schema_pending
+from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.sessions import PostgresSessions
@@ -75,7 +75,7 @@ def product_version() -> str:
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[Pool]:
     """The connection pool of this process. Raises Unavailable if the database doesn't answer."""
-    async with opened(
+    async with open_pool(
         DB,
         PoolSettings(
             url=settings.database_url or "",
@@ -122,7 +122,7 @@ async def ports(
         keys = CachedApiKeys(PostgresApiKeys(pool), utc_now, ttl_s)
         projects = CachedProjects(PostgresProjects(pool), utc_now, ttl_s)
         traces = await stack.enter_async_context(
-            PostgresTraces.over(pool, book, projects.invalidate, observer)
+            PostgresTraces.open(pool, book, projects.invalidate, observer)
         )
         uses = await stack.enter_async_context(KeyUsageBuffer.flushing_to(keys))
         on_job = None if observer is None else observer.record_sent_job

@@ -10,7 +10,7 @@ import promql_parser
 import yaml
 
 from adapters.otlp_spans import BATCH_SPANS_MAX, QUEUED_SPANS_MAX
-from adapters.postgres.tracing.group_commit import LINE_BYTES_MAX, LINE_ITEMS_MAX
+from adapters.postgres.tracing.group_commit import QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, MetricDefinition
 from application.evaluation.ports.workload import AGE_BANDS
 from entrypoints.http.middleware.observer_ports import RequestKind
@@ -180,8 +180,8 @@ def test_the_page_tells_every_word_of_a_label():
 def test_the_bounds_of_the_page_are_those_of_the_code():
     assert f"Up to {QUEUED_SPANS_MAX:,} wait" in PAGE
     assert f"at most {BATCH_SPANS_MAX} at once" in PAGE
-    assert f"at most {LINE_ITEMS_MAX:,} of a process" in PAGE
-    assert f"at most {LINE_BYTES_MAX >> 20} MiB of a process" in PAGE
+    assert f"at most {QUEUE_ITEMS_MAX:,} of a process" in PAGE
+    assert f"at most {QUEUE_BYTES_MAX >> 20} MiB of a process" in PAGE
 
 
 @for_each(SERVED.values(), lambda one: one.name)

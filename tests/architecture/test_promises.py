@@ -161,7 +161,7 @@ PROMISES: Final = {
         "contracts/evaluation/runs/test_runs.py::test_second_cancellation_changes_nothing",
         "contracts/evaluation/runs/test_runs.py::test_ended_run_cannot_be_cancelled",
         "contracts/evaluation/runs/test_runs.py::test_run_is_deleted_in_any_state",
-        "adapters/postgres/test_work_cancel.py::test_who_had_claimed_something_writes_no_more",
+        "adapters/postgres/test_work_cancel.py::test_claimed_target_cannot_be_written_after_cancellation",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_deleted",
     ),

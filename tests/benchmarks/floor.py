@@ -17,7 +17,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from adapters.postgres.database.pool import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing.group_commit import GroupCommit
 from tests.benchmarks import write_paths
@@ -94,7 +94,7 @@ async def serve(app: BareHandler, port: int, database_url: str | None) -> None:
     if database_url is None:
         await server.serve()
         return
-    async with opened(DB, PoolSettings(url=database_url)) as pool:
+    async with open_pool(DB, PoolSettings(url=database_url)) as pool:
 
         async def write(some: Sequence[write_paths.Rows]) -> None:
             traces, payloads, spans = (list(chain(*table)) for table in zip(*some, strict=True))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
-from adapters.postgres.database.pool import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from entrypoints.composition import root
 from entrypoints.settings import Settings
@@ -77,7 +77,7 @@ def resident_mb(pid: int) -> float:
 async def copy_rate(servers: Servers, spans: int) -> float:
     """Measures traces per second of COPY alone: prepared rows, two connections, batches of 64."""
     made = [write_paths.rows(batch) for batch in write_paths.batches(spans, 0.0)]
-    async with opened(DB, PoolSettings(url=servers.database_url)) as pool:
+    async with open_pool(DB, PoolSettings(url=servers.database_url)) as pool:
 
         async def write(rows: write_paths.Rows) -> None:
             async with pool.acquire() as c, c.transaction():
@@ -97,7 +97,7 @@ async def copy_rate(servers: Servers, spans: int) -> float:
 
 
 async def empty(servers: Servers) -> None:
-    async with opened(DB, PoolSettings(url=servers.database_url)) as pool:
+    async with open_pool(DB, PoolSettings(url=servers.database_url)) as pool:
         await pool.execute(
             "TRUNCATE traces, trace_payloads, spans, trace_facets, trace_hours,"
             " trace_percentiles, usage_hours, sessions, trace_users"

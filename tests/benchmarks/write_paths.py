@@ -19,12 +19,12 @@ import asyncpg
 
 from adapters.embedded.servers import run_servers
 from adapters.postgres.database.columns import arrays
-from adapters.postgres.database.pool import Connection, Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Connection, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.tracing.batch_writer import Item, TraceWriter
-from adapters.postgres.tracing.facets import Counted
-from adapters.postgres.tracing.row_updates import PUT_PAYLOADS, WRITE_BACK
+from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.row_updates import UPSERT_PAYLOADS, UPSERT_TRACES
 from adapters.postgres.tracing.search_terms import trace_terms
 from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_row, trace_row
 from domain.ids import ProjectId
@@ -45,8 +45,8 @@ type Write = Callable[[Sequence[Item]], Awaitable[None]]
 type Rows = tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[tuple[object, ...]]]
 
 
-def counted(project: ProjectId, trace: Trace) -> Counted:
-    return Counted(project, trace, Totals.from_spans(trace.spans), trace.models)
+def counted(project: ProjectId, trace: Trace) -> CountedTrace:
+    return CountedTrace(project, trace, Totals.from_spans(trace.spans), trace.models)
 
 
 def rows(items: Sequence[Item]) -> Rows:
@@ -95,8 +95,8 @@ def unnest(pool: Pool) -> Write:
         traces = [trace_row(counted(project, t)) for project, t in settled]
         _, payloads, spans = rows(items)
         async with pool.acquire() as c, c.transaction():
-            await c.execute(WRITE_BACK, *arrays(sorted(traces, key=lambda row: row[1])))
-            await c.execute(PUT_PAYLOADS, *arrays(payloads))
+            await c.execute(UPSERT_TRACES, *arrays(sorted(traces, key=lambda row: row[1])))
+            await c.execute(UPSERT_PAYLOADS, *arrays(payloads))
             await c.execute(upsert, *arrays(spans))
 
     return write
@@ -139,7 +139,7 @@ async def measure(write: Write, work: list[list[Item]]) -> float:
 
 
 async def main(url: str) -> None:
-    async with opened(DB, PoolSettings(url=url)) as pool:
+    async with open_pool(DB, PoolSettings(url=url)) as pool:
         await migrating.migrate(pool)
         writer = TraceWriter(pool, project_prices())
         paths = {"direct": direct(pool, writer), "written": writer.write, "unnest": unnest(pool)}

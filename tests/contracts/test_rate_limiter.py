@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from adapters.embedded.process import free_port
-from adapters.memory.rate_limiter import SHARED, MemoryRateLimiter, monotonic_us
+from adapters.memory.rate_limiter import SHARED_BUCKETS, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
 from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisSlidingWindows
 from application.ports import RateLimiter
@@ -242,7 +242,7 @@ async def test_many_addresses_do_not_reset_a_busy_bucket():
     await admit_many(limiter, limit, 3_000)
     ticks.now_us += limit.window_us - 1
     assert not (await limiter.admit("busy", limit)).admitted
-    assert len(limiter) <= 50 + SHARED
+    assert len(limiter) <= 50 + SHARED_BUCKETS
     ticks.now_us += 1
     assert (await limiter.admit("busy", limit)).admitted
 

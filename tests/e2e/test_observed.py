@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.embedded.process import free_port
 from adapters.otlp_spans import USER_AGENT
-from adapters.prometheus.definitions import ASKED, KEPT
+from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS
 from tests.adapters.test_otlp_spans import OF_CALLER, attributes, collecting
 from tests.e2e.test_commands import (
     Environment,
@@ -153,7 +153,7 @@ async def test_scrape_covers_listed_metrics_of_one_process_and_is_local_by_defau
             text = (await http.get("/metrics")).text
     assert behind.status_code == 403
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
-    assert kinds == {one.name: one.kind for one in (*KEPT, *ASKED)}
+    assert kinds == {one.name: one.kind for one in (*PROCESS_METRICS, *DATABASE_METRICS)}
 
 
 async def test_disabled_metrics_are_not_served(migrated):

@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded.postgres import start_postgres
-from adapters.postgres.database.leader_election import LEADER
+from adapters.postgres.database.leader_election import LEADER_APPLICATION_NAME
 from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.use_cases import Ports
 from domain.evaluation.runs.run import EvalRun, RunProgress, RunStatus, TargetType, WorkItem
@@ -329,7 +329,10 @@ async def test_another_worker_fires_monitors_after_leader_is_killed(workers: Wor
     async with workers.ports() as ports:
         try:
             monitors = ports.evaluation.monitors
-            await until(lambda: database.fetchval(COUNT_LEADERS, LEADER), lambda count: count == 1)
+            await until(
+                lambda: database.fetchval(COUNT_LEADERS, LEADER_APPLICATION_NAME),
+                lambda count: count == 1,
+            )
             other = workers.start()
             targets = await put_traces(ports, project := a_project(), 3)
             later = ports.clock() + timedelta(days=400)

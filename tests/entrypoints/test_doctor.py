@@ -13,8 +13,8 @@ import pytest
 
 from adapters.embedded.process import free_port
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.server_info import PostgresServer
-from adapters.postgres.database.server_info import server as postgres_server
+from adapters.postgres.database.server_info import ServerInfo
+from adapters.postgres.database.server_info import fetch_server_info as postgres_server
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.redis.client import opened
 from adapters.redis.server import parse_info
@@ -186,7 +186,7 @@ def test_clock_offset_within_the_measurement_error_passes():
     assert check_clock(timedelta(seconds=40), timedelta(seconds=40)).level is Level.OK
 
 
-SERVER = PostgresServer(
+SERVER = ServerInfo(
     version="15.4",
     is_new_enough=False,
     bytes=1 << 30,

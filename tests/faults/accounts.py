@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from adapters.postgres.database.pool import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
 from entrypoints.settings import Settings
@@ -47,7 +47,7 @@ async def assert_flood_kept(
     Each trace has one span.
     """
     name = headers["X-Project-Name"]
-    async with opened(DB, PoolSettings(url=settings.database_url or "")) as pool:
+    async with open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool:
         stored = Counter(
             {
                 str(row["trace_id"]): row["spans"]
@@ -91,7 +91,7 @@ async def _assert_project(
 
 async def _assert_roll_ups(settings: Settings, names: list[str]) -> None:
     async with (
-        opened(DB, PoolSettings(url=settings.database_url or "")) as pool,
+        open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool,
         over_postgres(pool) as plane,
     ):
         rows = await pool.fetch("SELECT id FROM projects WHERE name = ANY($1)", names)

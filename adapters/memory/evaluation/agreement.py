@@ -1,4 +1,4 @@
-"""What people said beside what judges did, in memory."""
+"""Compares human labels with judge scores, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class MemoryHumanLabels:
         return annotation_queue.build_queue(self._named(project, name), threshold, seed, limit)
 
     def _named(self, project: ProjectId, name: str) -> list[TraceScore]:
-        return [one for one in self.store.shown_trace_scores(project) if one.name == name]
+        return [one for one in self.store.visible_trace_scores(project) if one.name == name]
 
     def _fingerprint(self, score: TraceScore) -> Fingerprint:
         if (score.project_id, score.id) not in self.store.written_by:
             return None
-        told = scalar_members(score.metadata).get("fingerprint")
-        return None if told is None else storable_text(told)
+        text = scalar_members(score.metadata).get("fingerprint")
+        return None if text is None else storable_text(text)

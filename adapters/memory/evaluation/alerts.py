@@ -1,4 +1,4 @@
-"""Alerts, webhooks, and what those are sent, in memory."""
+"""Alerts, webhooks and deliveries in memory."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
-STEP: Final = 1_000  # what is forgotten at once
+ROWS_PER_DELETE: Final = 1_000  # rows that one call deletes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class MemoryAlerts:
     async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
         if all(one.id != alert for one in self.store.alerts_of(project, monitor)):
             return False
-        self.store.drop_alert(project, alert)
+        self.store.delete_alert(project, alert)
         return True
 
     async def changes(
@@ -74,17 +74,17 @@ class MemoryAlerts:
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
-        found = self._unseen()
-        following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
-        return sorted(following, key=_turn_of)[:FINISHED_RUNS_MAX]
+        found = self._unassessed()
+        following = [one for one in found if after is None or _list_order(one) > _list_order(after)]
+        return sorted(following, key=_list_order)[:FINISHED_RUNS_MAX]
 
-    def _unseen(self) -> list[FinishedRun]:
+    def _unassessed(self) -> list[FinishedRun]:
         return [
             FinishedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
             for key, run in ((key, stored.run) for key, stored in self.store.runs.items())
             if key not in self.store.assessed
             and run.project_id not in self.store.removed
-            and _says_something(run)
+            and _has_finished(run)
             and run.monitor_id is not None
             and run.completed_at is not None
         ]
@@ -95,11 +95,11 @@ class MemoryAlerts:
         runs = [
             one.run
             for one in self.store.runs_of(ended.project)
-            if one.run.monitor_id == ended.monitor and _says_something(one.run)
+            if one.run.monitor_id == ended.monitor and _has_finished(one.run)
         ]
         upto = [one.id for one in runs].index(ended.run) + 1 if self._run(ended) else 0
         lately = reversed(runs[:upto][-BASELINE_RUNS - 1 :])
-        return [self._came_to(one, metric, threshold) for one in lately]
+        return [self._aggregate(one, metric, threshold) for one in lately]
 
     async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         key = (ended.project, ended.run)
@@ -107,15 +107,15 @@ class MemoryAlerts:
             return False
         found = assess(self.store.alerts_of(ended.project, ended.monitor))
         self.store.assessed[key] = now
-        self._keep(ended.project, found, now)
+        self._store_evaluations(ended.project, found, now)
         return True
 
     def _is_early(self, ended: FinishedRun) -> bool:
-        """Whether a run that ended before it has its turn first."""
+        """Whether an earlier run has to be assessed first."""
         own = (ended.at, ended.run)
         return any(
             (one.at, one.run) < own and one.at > ended.at - ORDER_WAIT_MAX
-            for one in self._unseen()
+            for one in self._unassessed()
             if (one.project, one.monitor) == (ended.project, ended.monitor)
         )
 
@@ -138,16 +138,20 @@ class MemoryAlerts:
             return False
         found = assess([alert]) if slot.quiet else []
         self.store.alert_slots[key] = slot.following
-        self._keep(slot.project, found, now)
+        self._store_evaluations(slot.project, found, now)
         return True
 
     async def delete_changes(self, before: datetime) -> int:
-        gone = [key for key, one in self.store.alert_changes.items() if one.at < before][:STEP]
+        gone = [key for key, one in self.store.alert_changes.items() if one.at < before][
+            :ROWS_PER_DELETE
+        ]
         for key in gone:
             del self.store.alert_changes[key]
         return len(gone)
 
-    def _keep(self, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime) -> None:
+    def _store_evaluations(
+        self, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime
+    ) -> None:
         webhooks = [one for (of, _), one in self.store.webhooks.items() if of == project]
         for one in found:
             self.store.alerts[project, one.alert.id] = one.alert
@@ -159,11 +163,11 @@ class MemoryAlerts:
 
     def _run(self, ended: FinishedRun) -> StoredRun | None:
         stored = self.store.run_of(ended.project, ended.run)
-        if stored is None or not _says_something(stored.run):
+        if stored is None or not _has_finished(stored.run):
             return None
         return stored if stored.run.monitor_id == ended.monitor else None
 
-    def _came_to(self, run: EvalRun, metric: str, threshold: float) -> RunMetricStats:
+    def _aggregate(self, run: EvalRun, metric: str, threshold: float) -> RunMetricStats:
         scores = [
             one for one in self.store.scores_of_run(run.project_id, run.id) if one.name == metric
         ]
@@ -181,11 +185,11 @@ class MemoryAlerts:
         )
 
 
-def _turn_of(ended: FinishedRun) -> tuple[datetime, ProjectId, RunId]:
+def _list_order(ended: FinishedRun) -> tuple[datetime, ProjectId, RunId]:
     return ended.at, ended.project, ended.run
 
 
-def _says_something(run: EvalRun) -> bool:
+def _has_finished(run: EvalRun) -> bool:
     is_over = run.status in {RunStatus.COMPLETED, RunStatus.FAILED}
     return is_over and run.monitor_id is not None
 
@@ -268,7 +272,7 @@ class MemoryWebhooks:
             key
             for key, one in self.store.deliveries.items()
             if one.created_at < before and one.next_attempt_at is None
-        ][:STEP]
+        ][:ROWS_PER_DELETE]
         for key in gone:
             del self.store.deliveries[key]
         return len(gone)

@@ -1,4 +1,4 @@
-"""A project's own metrics in memory."""
+"""Custom metrics of projects, in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,11 +1,11 @@
-"""Verdicts, the ledger of requests, and budgets in memory."""
+"""The cache of verdicts, the ledger of judge calls, and budgets, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from adapters.memory.store import KeptVerdict, MemoryStore
+from adapters.memory.store import MemoryStore, StoredVerdict
 from application.evaluation.ports.judging import PARTS_MAX, SWEPT_MAX, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
@@ -34,7 +34,7 @@ class MemoryVerdicts:
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
         if (project, trace) in self.store.traces and project not in self.store.removed:
-            self.store.verdicts[project, key] = KeptVerdict(trace, verdict, now)
+            self.store.verdicts[project, key] = StoredVerdict(trace, verdict, now)
 
     async def sweep(self, before: datetime) -> int:
         old = sorted(
@@ -122,7 +122,9 @@ class MemoryBudgets:
         )
 
 
-def put_budget(store: MemoryStore, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
+def store_budget(
+    store: MemoryStore, project: ProjectId, usd: Decimal | None, now: datetime
+) -> None:
     """As `LockedOrganization.put_budget`."""
     if usd is None or project not in store.budgets:
         store.spending.pop((project, month_scope(now)), None)

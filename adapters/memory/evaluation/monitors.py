@@ -1,4 +1,4 @@
-"""Monitors in memory: which there are, what has changed, and who leads."""
+"""Monitors, the change feed and leader election in memory."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ class MemoryMonitors:
     async def create(self, monitor: Monitor) -> Monitor:
         if monitor.project_id in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
-        return self.store.monitors.setdefault(_key_of(monitor), monitor)
+        return self.store.monitors.setdefault(_monitor_key(monitor), monitor)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
         found = self.store.monitor_of(project, monitor)
@@ -67,7 +67,7 @@ class MemoryMonitors:
                 free = replace(stored, run=replace(stored.run, monitor_id=None))
                 self.store.runs[project, stored.run.id] = free
         for alert in self.store.alerts_of(project, monitor):
-            self.store.drop_alert(project, alert.id)
+            self.store.delete_alert(project, alert.id)
         del self.store.monitors[project, monitor]
         return True
 
@@ -87,8 +87,10 @@ class MemoryMonitors:
 
     async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         here = [one for of, one in self.store.monitors.items() if of[0] not in self.store.removed]
-        due = sorted((one for one in here if one.is_due(now)), key=_turn_of)
-        return [one for one in due if after is None or _turn_of(one) > _turn_of(after)][:DUE_MAX]
+        due = sorted((one for one in here if one.is_due(now)), key=_list_order)
+        return [one for one in due if after is None or _list_order(one) > _list_order(after)][
+            :DUE_MAX
+        ]
 
     async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
@@ -121,7 +123,7 @@ class MemoryChangeFeed:
         upto: Watermark,
         most: int,
     ) -> Sequence[Target]:
-        traces = self.store.shown_traces(project)
+        traces = self.store.visible_traces(project)
 
         def is_meant(trace: Trace) -> bool:
             mark = Watermark(self.store.traces.written_at[project, trace.id], trace.id)
@@ -138,14 +140,14 @@ class MemoryChangeFeed:
 
 @dataclass(slots=True)
 class Election:
-    """Who leads in one process, where several schedulers are made up."""
+    """The leader among several schedulers of one process."""
 
     leader: "MemoryLeaderElection | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryLeaderElection:
-    """Of those of one election one leads, until it closes."""
+    """Competes with the others of `election`; leads until it closes."""
 
     election: Election = field(default_factory=Election)
 
@@ -159,10 +161,10 @@ class MemoryLeaderElection:
             self.election.leader = None
 
 
-def _key_of(monitor: Monitor) -> tuple[ProjectId, MonitorId]:
+def _monitor_key(monitor: Monitor) -> tuple[ProjectId, MonitorId]:
     return monitor.project_id, monitor.id
 
 
-def _turn_of(monitor: Monitor) -> tuple[datetime, ProjectId, MonitorId]:
+def _list_order(monitor: Monitor) -> tuple[datetime, ProjectId, MonitorId]:
     assert monitor.next_run_at is not None
     return monitor.next_run_at, monitor.project_id, monitor.id

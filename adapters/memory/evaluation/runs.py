@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from adapters.memory.stored_work import StoredRun, Work, WorkState
+from adapters.memory.stored_work import StoredRun, StoredTarget, WorkState
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.runs.run import (
     EvalRun,
@@ -35,7 +35,7 @@ class MemoryRuns:
             final = Tally() if opened.status.is_final else None
             self.store.runs[key] = StoredRun(run=opened, announced_at=run.created_at, final=final)
             for place, one in enumerate(work):
-                row = Work(assignment=one, place=place, run_after=run.created_at)
+                row = StoredTarget(assignment=one, place=place, run_after=run.created_at)
                 self.store.work_queue[*key, one.target] = row
         return self._progress(self.store.runs[key])
 
@@ -50,12 +50,12 @@ class MemoryRuns:
             for one in self.store.runs_of(project)
             if one.run.target_type is of and status in {None, one.run.status}
         ]
-        return paginate(found, _place, SortOrder.DESC, window)
+        return paginate(found, _list_position, SortOrder.DESC, window)
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
         known = self._known(project, run).run
         failed = [
-            Execution.from_score(target_of(one), one)
+            Execution.from_score(score_target(one), one)
             for one in self.store.scores_of_run(project, run)
             if one.outcome is ScoreOutcome.FAILED
         ]
@@ -65,7 +65,7 @@ class MemoryRuns:
         stored = self._known(project, run)
         cancelled = stored.run.cancelled(now)
         if cancelled is not stored.run:
-            end(self.store, stored, cancelled, now)
+            finish_run(self.store, stored, cancelled, now)
         return await self.get(project, run)
 
     async def delete(
@@ -91,35 +91,35 @@ class MemoryRuns:
         return stored
 
     def _progress(self, stored: StoredRun) -> RunProgress:
-        return RunProgress(stored.run, stored.final or counted(self.store, stored.run))
+        return RunProgress(stored.run, stored.final or count_run(self.store, stored.run))
 
 
-def counted(store: MemoryStore, run: EvalRun) -> Tally:
-    """What the targets of a run come to now."""
+def count_run(store: MemoryStore, run: EvalRun) -> Tally:
+    """The current tally of a run."""
     rows = store.work_of(run.project_id, run.id)
-    return sum((_came_to(store, run, one) for one in rows), Tally())
+    return sum((_count_target(store, run, one) for one in rows), Tally())
 
 
-def _came_to(store: MemoryStore, run: EvalRun, row: Work) -> Tally:
+def _count_target(store: MemoryStore, run: EvalRun, row: StoredTarget) -> Tally:
     if row.state is WorkState.UNPLANNED:
         return Tally()
     if row.state is WorkState.WAITING:
         return Tally(pending=len(row.assignment.metrics))
-    return row.came_to or executed(store, run, row, finished=0)
+    return row.came_to or count_scores(store, run, row, finished=0)
 
 
-def executed(store: MemoryStore, run: EvalRun, row: Work, *, finished: int) -> Tally:
-    """What the scores of one target say now."""
+def count_scores(store: MemoryStore, run: EvalRun, row: StoredTarget, *, finished: int) -> Tally:
+    """The current tally of the scores of a target."""
     target, metrics = row.assignment.target, row.assignment.metrics
     known = [store.score_of(run.project_id, run.score_id(target, one)) for one in metrics]
     scores = [Execution.from_score(target, one) for one in known if one is not None]
     return Tally.from_executions(run.metrics, finished, scores)
 
 
-def end(store: MemoryStore, stored: StoredRun, over: EvalRun, now: datetime) -> None:
-    """Stores a run that is over, with nothing left to be done."""
+def finish_run(store: MemoryStore, stored: StoredRun, over: EvalRun, now: datetime) -> None:
+    """Stores a finished run; none of its targets is open any more."""
     project, run = over.project_id, over.id
-    tally = counted(store, over)
+    tally = count_run(store, over)
     scores = store.scores_of_run(project, run)
     pending = [one for one in scores if one.outcome is ScoreOutcome.PENDING]
     for score in pending:
@@ -132,7 +132,7 @@ def end(store: MemoryStore, stored: StoredRun, over: EvalRun, now: datetime) -> 
     store.runs[project, run] = replace(stored, run=over, final=final)
 
 
-def target_of(score: Score) -> Target:
+def score_target(score: Score) -> Target:
     match score:
         case TraceScore():
             return str(score.trace_id)
@@ -142,5 +142,5 @@ def target_of(score: Score) -> Target:
             raise TypeError(f"a score of neither kind: {score!r}")
 
 
-def _place(one: RunProgress) -> Position:
+def _list_position(one: RunProgress) -> Position:
     return Position(one.run.created_at, one.run.id)

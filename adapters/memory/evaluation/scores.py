@@ -34,7 +34,7 @@ class MemoryTraceScores:
     store: MemoryStore
 
     async def add(self, score: TraceScore) -> TraceScore:
-        if not any(one.id == score.trace_id for one in self.store.shown_traces(score.project_id)):
+        if not any(one.id == score.trace_id for one in self.store.visible_traces(score.project_id)):
             raise NotFound("Trace not found")
         known = self.store.trace_scores.get((score.project_id, score.id))
         if known is None:
@@ -51,7 +51,7 @@ class MemoryTraceScores:
         now: datetime,
         author: UserId | None,
     ) -> TraceScore:
-        known = {one.id: one for one in self.store.shown_trace_scores(project)}.get(score)
+        known = {one.id: one for one in self.store.visible_trace_scores(project)}.get(score)
         if known is None:
             raise NotFound("Score not found")
         changed = known.patched(change, now, author)
@@ -59,21 +59,21 @@ class MemoryTraceScores:
         return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        known = any(one.id == score for one in self.store.shown_trace_scores(project))
+        known = any(one.id == score for one in self.store.visible_trace_scores(project))
         return known and self.store.trace_scores.pop((project, score)) is not None
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[TraceScore]:
-        return _page(self.store.shown_trace_scores(project), matching, window)
+        return _page(self.store.visible_trace_scores(project), matching, window)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        known = self.store.shown_trace_scores(project)
+        known = self.store.visible_trace_scores(project)
         return latest_by_name(one for one in known if one.trace_id == trace)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
         return newest_first(
-            one for one in self.store.shown_trace_scores(project) if one.run_id == run
+            one for one in self.store.visible_trace_scores(project) if one.run_id == run
         )
 
 
@@ -89,20 +89,20 @@ class MemorySessionScores:
         return self.store.session_scores.setdefault((score.project_id, score.id), score)
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        known = any(one.id == score for one in self.store.shown_session_scores(project))
+        known = any(one.id == score for one in self.store.visible_session_scores(project))
         return known and self.store.session_scores.pop((project, score)) is not None
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[SessionScore]:
-        return _page(self.store.shown_session_scores(project), matching, window)
+        return _page(self.store.visible_session_scores(project), matching, window)
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        known = self.store.shown_session_scores(project)
+        known = self.store.visible_session_scores(project)
         return newest_first(one for one in known if one.session_id == session)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
-        known = self.store.shown_session_scores(project)
+        known = self.store.visible_session_scores(project)
         return newest_first(one for one in known if one.run_id == run)
 
 
@@ -138,17 +138,17 @@ class MemoryScoreAnalytics:
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
     ) -> Sequence[HistoryPoint]:
-        return figures.history(self.store.shown_session_scores(project), session, name, limit)
+        return figures.history(self.store.visible_session_scores(project), session, name, limit)
 
     async def comparison(
         self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
-        return figures.comparison(self.store.shown_session_scores(project), name, order, window)
+        return figures.comparison(self.store.visible_session_scores(project), name, order, window)
 
     def _within(self, project: ProjectId, of: TargetType, within: CreatedWithin) -> list[Score]:
         known: Sequence[Score] = (
-            self.store.shown_trace_scores(project)
+            self.store.visible_trace_scores(project)
             if of is TargetType.TRACE
-            else self.store.shown_session_scores(project)
+            else self.store.visible_session_scores(project)
         )
         return [one for one in known if within.matches(one)]

@@ -1,4 +1,4 @@
-"""A scripted judge and a scripted embedder, for tests of what asks them."""
+"""A scripted judge and a scripted embedder, for tests of their callers."""
 
 import asyncio
 from collections import defaultdict
@@ -19,14 +19,16 @@ from domain.evaluation.metrics.metric import JudgeKind, Metric
 from domain.evaluation.scores.outcome import FailCode, Scored, Skipped
 from domain.evaluation.trace_content.text import Vector, hashed_vector
 
-FAIR: Final = Scored(0.8, "Well done")
-USED: Final = TokenUse(requests=1, input=1_000, output=50)
+DEFAULT_OUTCOME: Final = Scored(0.8, "Well done")
+DEFAULT_TOKEN_USE: Final = TokenUse(requests=1, input=1_000, output=50)
 
 
-def a_call(model: str = "openai/tiny", code: FailCode | None = None) -> JudgeCall:
-    """One request whose tokens the provider reported."""
+def make_judge_call(model: str = "openai/tiny", code: FailCode | None = None) -> JudgeCall:
+    """One judge call whose tokens the provider reported."""
     provider, name = provider_of(model), model.rpartition("/")[2]
-    return JudgeCall(provider=provider, model=name, use=USED, latency_ms=200.0, code=code)
+    return JudgeCall(
+        provider=provider, model=name, use=DEFAULT_TOKEN_USE, latency_ms=200.0, code=code
+    )
 
 
 type Told = Scored | Skipped | Exception
@@ -81,7 +83,7 @@ class ScriptedJudge:
 
     def _answer(self, question: Question) -> Answer:
         name = question.metric.name
-        told = self.script.get(name, (FAIR,))
+        told = self.script.get(name, (DEFAULT_OUTCOME,))
         outcome = told[min(self._count[name], len(told) - 1)]
         self._count[name] += 1
         if isinstance(outcome, Exception):
@@ -93,12 +95,17 @@ class ScriptedJudge:
                 "fingerprint": self.fingerprint(question.metric, question.model),
             }
             outcome = Scored(outcome.value, outcome.reason, {**outcome.metadata, **marks})
-        return Answer(outcome=outcome, model=question.model, calls=(a_call(question.model),))
+        return Answer(
+            outcome=outcome, model=question.model, calls=(make_judge_call(question.model),)
+        )
 
 
 @dataclass(slots=True)
 class ScriptedEmbedder:
-    """Gives the vectors of the hash embedder under another name, or raises the next of `script`."""
+    """Returns the vectors of the hash embedder under another name.
+
+    If `script` has errors left, raises the next one instead.
+    """
 
     key: str = "scripted/embedder"
     script: Sequence[Exception | None] = ()

@@ -1,4 +1,4 @@
-"""What there is to evaluate, in memory."""
+"""Reads the traces and sessions that are evaluated, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,18 +27,18 @@ class MemoryTargets:
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
         matching = selection.matching
-        found = [str(one.id) for one in self.store.shown_traces(project) if matching.matches(one)]
+        found = [str(one.id) for one in self.store.visible_traces(project) if matching.matches(one)]
         return sorted(found)[: most + 1]
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        return select_sessions(self.store.shown_traces(project), selection)[: most + 1]
+        return select_sessions(self.store.visible_traces(project), selection)[: most + 1]
 
     async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
-        found = next((one for one in self.store.shown_traces(project) if one.id == trace), None)
+        found = next((one for one in self.store.visible_traces(project) if one.id == trace), None)
         if found is None:
             return Failed(FailCode.TARGET_GONE)
         if len(found.spans) > self.spans_max:
@@ -58,5 +58,5 @@ class MemoryTargets:
         return trace if len(trace.spans) <= self.spans_max else replace(trace, spans=())
 
     def _in_order(self, project: ProjectId, session: str) -> list[Trace]:
-        ours = [one for one in self.store.shown_traces(project) if one.session_id == session]
+        ours = [one for one in self.store.visible_traces(project) if one.session_id == session]
         return sorted(ours, key=lambda one: (one.started_at, one.id))

@@ -1,4 +1,4 @@
-"""What runs have to do, in memory."""
+"""The work queue of evaluation runs in memory."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,9 +8,9 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from adapters.memory.evaluation.runs import counted, executed
+from adapters.memory.evaluation.runs import count_run, count_scores
 from adapters.memory.store import MemoryStore
-from adapters.memory.stored_work import StoredRun, Work, WorkState
+from adapters.memory.stored_work import StoredRun, StoredTarget, WorkState
 from application.evaluation.ports.work_queue import (
     ANNOUNCE_TIMEOUT,
     ATTEMPTS_MAX,
@@ -36,12 +36,12 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.payload import scalar_members
 
-NOTHING: Final[Sequence[EvaluateTargetJob]] = ()
+NO_JOBS: Final[Sequence[EvaluateTargetJob]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryWorkQueue:
-    """At most `window` targets of a project are queued or running."""
+    """Queues and runs at most `window` targets of a project at a time."""
 
     store: MemoryStore
     window: int = IN_FLIGHT_TARGETS_MAX
@@ -71,15 +71,17 @@ class MemoryWorkQueue:
     ) -> Claim | None:
         known = self.store.run_of(project, run)
         row = self.store.work_queue.get((project, run, target))
-        if known is None or row is None or not _is_ready(row, now):
+        if known is None or row is None or not _is_claimable(row, now):
             return None
         if row.attempts >= ATTEMPTS_MAX:
             self._bury(known, row, FailCode(row.last_code or FailCode.INTERNAL), now)
             return None
-        taken = replace(row, state=WorkState.RUNNING, attempts=row.attempts + 1, due_at=now + LEASE)
-        self._put(known.run, taken)
+        claimed = replace(
+            row, state=WorkState.RUNNING, attempts=row.attempts + 1, due_at=now + LEASE
+        )
+        self._put(known.run, claimed)
         metrics = tuple(score.name for score in self._open_scores(known.run, row))
-        return Claim(known.run, target, metrics, taken.attempts)
+        return Claim(known.run, target, metrics, claimed.attempts)
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
         return await self.record_all(claim, {metric: outcome}, now) > 0
@@ -122,7 +124,7 @@ class MemoryWorkQueue:
     async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
         project = claim.run.project_id
         if trace is not None and not any(
-            one.id == trace for one in self.store.shown_traces(project)
+            one.id == trace for one in self.store.visible_traces(project)
         ):
             return False
         stored = self.store.run_of(project, claim.run.id)
@@ -130,7 +132,7 @@ class MemoryWorkQueue:
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
         if (held := self._held(claim)) is None:
-            return NOTHING
+            return NO_JOBS
         self._finish(*held, WorkState.DONE, FailCode.INTERNAL, now)
         return self._dispatch(claim.run.project_id, now, self.window)
 
@@ -168,13 +170,13 @@ class MemoryWorkQueue:
         buried = sum(row.state is WorkState.DEAD for _, row in self._live_work())
         return min(buried, OVERDUE_JOBS_MAX)
 
-    # --- rows of work ---
+    # --- targets ---
 
-    def _put(self, run: EvalRun, row: Work) -> None:
+    def _put(self, run: EvalRun, row: StoredTarget) -> None:
         self.store.work_queue[run.project_id, run.id, row.assignment.target] = row
 
-    def _held(self, claim: Claim) -> tuple[StoredRun, Work] | None:
-        """The row of a claim, while nobody else has been given it."""
+    def _held(self, claim: Claim) -> tuple[StoredRun, StoredTarget] | None:
+        """The target of a claim, if it is the latest claim."""
         project, run = claim.run.project_id, claim.run.id
         stored = self.store.run_of(project, run)
         row = self.store.work_queue.get((project, run, claim.target))
@@ -190,18 +192,18 @@ class MemoryWorkQueue:
         if row.due_at is not None and row.due_at <= now + LEASE - RENEW_DEBOUNCE:
             self._put(stored.run, replace(row, due_at=now + LEASE))
 
-    def _bury(self, stored: StoredRun, row: Work, code: FailCode, now: datetime) -> None:
+    def _bury(self, stored: StoredRun, row: StoredTarget, code: FailCode, now: datetime) -> None:
         self._finish(stored, row, WorkState.DEAD, code, now)
 
     def _finish(
-        self, stored: StoredRun, row: Work, state: WorkState, code: FailCode, now: datetime
+        self, stored: StoredRun, row: StoredTarget, state: WorkState, code: FailCode, now: datetime
     ) -> None:
-        """Closes a row, and settles its run where it was the last one."""
+        """Finishes a target, and settles its run after the last one."""
         for score in self._open_scores(stored.run, row):
             self.store.put_score(score.with_outcome(Failed(code), now))
-        came_to = executed(self.store, stored.run, row, finished=1)
+        came_to = count_scores(self.store, stored.run, row, finished=1)
         self._put(stored.run, replace(row, state=state, due_at=None, came_to=came_to))
-        tally = counted(self.store, stored.run)
+        tally = count_run(self.store, stored.run)
         settled = stored.run.settled(tally, now)
         if settled is not stored.run:
             over = replace(stored, run=settled, final=tally)
@@ -210,8 +212,8 @@ class MemoryWorkQueue:
     def _dispatch(
         self, project: ProjectId, now: datetime, most: int
     ) -> Sequence[EvaluateTargetJob]:
-        """At most `most`, and as many as there is room for."""
-        going, waiting = dict[RunId, int](), dict[RunId, deque[Work]]()
+        """Queues at most `most` targets, within the free part of the window."""
+        going, waiting = dict[RunId, int](), dict[RunId, deque[StoredTarget]]()
         runs = [one.run for one in self.store.runs_of(project)]
         running = {one.id: one for one in runs if one.status is RunStatus.RUNNING}
         for run in running:
@@ -219,8 +221,8 @@ class MemoryWorkQueue:
             going[run] = sum(one.state.is_in_flight for one in rows)
             waiting[run] = deque(one for one in rows if one.state is WorkState.WAITING)
         room = min(self.window - sum(going.values()), most)
-        taken: list[EvaluateTargetJob] = []
-        while len(taken) < room and any(waiting.values()):
+        jobs: list[EvaluateTargetJob] = []
+        while len(jobs) < room and any(waiting.values()):
             run = min((one for one in running if waiting[one]), key=going.__getitem__)
             row = waiting[run].popleft()
             queued = replace(
@@ -228,15 +230,15 @@ class MemoryWorkQueue:
             )
             self._put(running[run], queued)
             going[run] += 1
-            taken.append(_due(running[run], row))
-        return taken
+            jobs.append(_target_job(running[run], row))
+        return jobs
 
     def _unplanned(self, now: datetime) -> Iterator[Job]:
         pending = [one for one in self._live() if one.run.status is RunStatus.PENDING]
-        for stored in sorted(pending, key=lambda one: (one.announced_at, _key_of(one))):
+        for stored in sorted(pending, key=lambda one: (one.announced_at, _run_key(one))):
             if stored.announced_at + ANNOUNCE_TIMEOUT <= now:
-                self.store.runs[_key_of(stored)] = replace(stored, announced_at=now)
-                yield PlanRunJob(*_key_of(stored))
+                self.store.runs[_run_key(stored)] = replace(stored, announced_at=now)
+                yield PlanRunJob(*_run_key(stored))
 
     def _unheard(self, now: datetime) -> Iterator[Job]:
         due = [(one.due_at, key) for key, one in self._live_work() if one.due_at is not None]
@@ -247,18 +249,18 @@ class MemoryWorkQueue:
                 if row.state is WorkState.RUNNING:
                     queued = replace(queued, run_after=since)
                 self._put(run, queued)
-                yield _due(run, row)
+                yield _target_job(run, row)
 
     def _live(self) -> list[StoredRun]:
         return [one for key, one in self.store.runs.items() if key[0] not in self.store.removed]
 
-    def _live_work(self) -> list[tuple[tuple[ProjectId, RunId, Target], Work]]:
+    def _live_work(self) -> list[tuple[tuple[ProjectId, RunId, Target], StoredTarget]]:
         everything = self.store.work_queue.items()
         return [(key, one) for key, one in everything if key[0] not in self.store.removed]
 
     # --- scores ---
 
-    def _environment(self, run: EvalRun, row: Work) -> str | None:
+    def _environment(self, run: EvalRun, row: StoredTarget) -> str | None:
         if run.target_type is not TargetType.TRACE:
             return None
         known = self.store.traces.get((run.project_id, TraceId(UUID(row.assignment.target))))
@@ -267,37 +269,37 @@ class MemoryWorkQueue:
     def _score(self, run: EvalRun, target: Target, metric: str) -> Score | None:
         return self.store.score_of(run.project_id, run.score_id(target, metric))
 
-    def _open_scores(self, run: EvalRun, row: Work) -> list[Score]:
+    def _open_scores(self, run: EvalRun, row: StoredTarget) -> list[Score]:
         target, metrics = row.assignment.target, row.assignment.metrics
         known = [self._score(run, target, metric) for metric in metrics]
         return [one for one in known if one and one.outcome is ScoreOutcome.PENDING]
 
     def _add(self, score: Score) -> None:
-        """Unless one of its id is there."""
+        """Stores the score unless its id exists."""
         if self.store.score_of(score.project_id, score.id) is None:
             self.store.put_score(score)
 
 
-def _is_ready(row: Work, now: datetime) -> bool:
+def _is_claimable(row: StoredTarget, now: datetime) -> bool:
     if row.state is WorkState.QUEUED:
         return row.run_after <= now
     return row.state is WorkState.RUNNING and row.due_at is not None and row.due_at <= now
 
 
-def _due(run: EvalRun, row: Work) -> EvaluateTargetJob:
+def _target_job(run: EvalRun, row: StoredTarget) -> EvaluateTargetJob:
     asks_judge = needs_model(row.assignment.metrics, run.model, run.definitions, run.signal_weights)
     return EvaluateTargetJob(run.project_id, run.id, row.assignment.target, asks_judge)
 
 
-def _key_of(stored: StoredRun) -> tuple[ProjectId, RunId]:
+def _run_key(stored: StoredRun) -> tuple[ProjectId, RunId]:
     return stored.run.project_id, stored.run.id
 
 
 def _signal_key(score: TraceScore) -> SignalKey | None:
-    """None of what failed or was skipped, and of what a person has had a say in."""
+    """None for failed and skipped scores, and for those that a person changed."""
     is_automated = score.source is ScoreSource.AUTOMATED
     if score.outcome is not ScoreOutcome.SCORED or score.number is None or not is_automated:
         return None
-    told = scalar_members(score.metadata)
-    key = (told.get("fingerprint"), told.get("evidence_hash"))
+    members = scalar_members(score.metadata)
+    key = (members.get("fingerprint"), members.get("evidence_hash"))
     return None if None in key else SignalKey(*map(str, key))

@@ -1,4 +1,4 @@
-"""Workers and what they have to do, in memory."""
+"""Heartbeats of workers, and the workload, in memory."""
 
 from collections import Counter
 from dataclasses import dataclass, field

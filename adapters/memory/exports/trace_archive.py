@@ -24,7 +24,7 @@ class MemoryTraceArchive:
     async def read(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
-        found = [one for one in self.store.shown_traces(project) if matching.matches(one)]
+        found = [one for one in self.store.visible_traces(project) if matching.matches(one)]
 
         def place(trace: Trace) -> Position:
             return sort.position(TraceSummary.of(trace))
@@ -37,13 +37,13 @@ class MemoryTraceArchive:
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Sequence[TraceWithScores]:
         wanted = set(traces)
-        ours = self.store.shown_traces(project)
+        ours = self.store.visible_traces(project)
         return [self._archived(project, one) for one in ours if one.id in wanted]
 
     def _archived(self, project: ProjectId, trace: Trace) -> TraceWithScores:
         scores = [
             score
-            for score in self.store.shown_trace_scores(project)
+            for score in self.store.visible_trace_scores(project)
             if score.trace_id == trace.id and score.outcome is not ScoreOutcome.PENDING
         ]
         return TraceWithScores(trace, in_order_of_time(scores))
@@ -51,9 +51,9 @@ class MemoryTraceArchive:
     def _led(
         self, project: ProjectId, whole: Sequence[TraceWithScores]
     ) -> Iterator[TraceWithScores]:
-        """The first of each session with what was said of it."""
+        """Adds the scores of each session to its first trace."""
         left = defaultdict[str | None, list[SessionScore]](list)
-        for score in self.store.shown_session_scores(project):
+        for score in self.store.visible_session_scores(project):
             if score.outcome is not ScoreOutcome.PENDING:
                 left[score.session_id].append(score)
         for one in whole:

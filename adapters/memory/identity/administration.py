@@ -1,4 +1,4 @@
-"""Changes to organizations in memory, and the rows that they leave behind."""
+"""Changes to organizations in memory, and the purge of removed projects."""
 
 import asyncio
 from collections import defaultdict
@@ -9,8 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from adapters.memory.evaluation.judge_costs import put_budget
-from adapters.memory.identity.directory import member_of
+from adapters.memory.evaluation.judge_costs import store_budget
+from adapters.memory.identity.directory import make_member
 from adapters.memory.store import MemoryStore
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
@@ -21,9 +21,9 @@ from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 
-STEP: Final = 1_000  # traces that one sweep takes away
-# What a block may change of the store.
-CHANGED: Final = (
+ROWS_PER_PURGE: Final = 1_000  # rows that one call deletes
+# The tables that a locked block may change.
+EDITED_TABLES: Final = (
     *("organizations", "projects", "memberships", "keys", "invitations", "login_codes"),
     *("audit_log", "removed", "budgets", "spending"),
 )
@@ -42,34 +42,36 @@ class MemoryAdministration:
             known = self.store.organizations.get(organization)
             if known is None:
                 raise NotFound("Organization not found")
-            before, draft = _copied(self.store), _copied(self.store)
-            yield _Opened(draft, known)
-            for name in CHANGED:
-                _carry(getattr(before, name), getattr(draft, name), getattr(self.store, name))
+            before, draft = _copy_tables(self.store), _copy_tables(self.store)
+            yield _LockedOrganization(draft, known)
+            for name in EDITED_TABLES:
+                _apply_changes(
+                    getattr(before, name), getattr(draft, name), getattr(self.store, name)
+                )
 
 
-def _copied(store: MemoryStore) -> MemoryStore:
-    copies: dict[str, Any] = {name: dict(getattr(store, name)) for name in CHANGED}
+def _copy_tables(store: MemoryStore) -> MemoryStore:
+    copies: dict[str, Any] = {name: dict(getattr(store, name)) for name in EDITED_TABLES}
     return replace(store, **copies)
 
 
-def _carry(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[Any, Any]) -> None:
-    """Does to what is stored what a block did to its draft."""
+def _apply_changes(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[Any, Any]) -> None:
+    """Applies the changes of a draft to the stored table."""
     for key in before.keys() - draft.keys():
         stored.pop(key, None)
     stored.update({key: one for key, one in draft.items() if before.get(key) is not one})
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """Works on a draft, which nobody else sees."""
+class _LockedOrganization:
+    """Works on a draft that is invisible to others."""
 
     store: MemoryStore
     organization: Organization
 
     async def member(self, user: UserId) -> Member | None:
         membership = self.store.memberships.get((self.organization.id, user))
-        return None if membership is None else member_of(self.store, membership)
+        return None if membership is None else make_member(self.store, membership)
 
     async def owners(self) -> Sequence[UserId]:
         return [one.user_id for one in self._memberships() if one.role is Role.OWNER]
@@ -160,7 +162,7 @@ class _Opened:
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
         if await self.project(project) is not None:
-            put_budget(self.store, project, usd, at)
+            store_budget(self.store, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         found = self.store.keys.get(key)
@@ -205,13 +207,13 @@ class MemoryRemovedProjects:
         codes = [one for one in self.store.login_codes.values() if one.expires_at <= now]
         for code in codes:
             del self.store.login_codes[code.digest]
-        left = self._take_away(self.store.traces)
-        left += self._take_away(self.store.trace_scores)
-        left += self._take_away(self.store.session_scores)
+        left = self._delete_some(self.store.traces)
+        left += self._delete_some(self.store.trace_scores)
+        left += self._delete_some(self.store.session_scores)
         return len(codes) + left
 
-    def _take_away[K, V](self, kept: dict[tuple[ProjectId, K], V]) -> int:
-        gone = [key for key in kept if key[0] in self.store.removed][:STEP]
+    def _delete_some[K, V](self, table: dict[tuple[ProjectId, K], V]) -> int:
+        gone = [key for key in table if key[0] in self.store.removed][:ROWS_PER_PURGE]
         for key in gone:
-            del kept[key]
+            del table[key]
         return len(gone)

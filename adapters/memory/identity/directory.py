@@ -1,4 +1,4 @@
-"""What is there to be seen of organizations in memory."""
+"""Reads of organizations, members, invitations and the audit log in memory."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
 
-class GivenInstant(Protocol):
+class _Created(Protocol):
     @property
     def id(self) -> UUID: ...
     @property
@@ -30,7 +30,9 @@ class MemoryDirectory:
 
     async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
-        return [(self.store.organizations[one.organization_id], one.role) for one in _newest(ours)]
+        return [
+            (self.store.organizations[one.organization_id], one.role) for one in _newest_first(ours)
+        ]
 
     async def organization(self, organization: OrganizationId) -> Organization:
         found = self.store.organizations.get(organization)
@@ -41,17 +43,17 @@ class MemoryDirectory:
     async def members(self, organization: OrganizationId) -> Sequence[Member]:
         memberships = self.store.memberships.values()
         ours = [one for one in memberships if one.organization_id == organization]
-        return [member_of(self.store, one) for one in reversed(_newest(ours))]
+        return [make_member(self.store, one) for one in reversed(_newest_first(ours))]
 
     async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
         invitations = self.store.invitations.values()
         ours = [one for one in invitations if one.organization_id == organization]
-        return [self._sent(one) for one in _newest(ours)]
+        return [self._sent(one) for one in _newest_first(ours)]
 
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
         invitations = self.store.invitations.values()
         ours = [one for one in invitations if one.email == email and one.is_pending(now)]
-        return [self._sent(one) for one in _newest(ours)]
+        return [self._sent(one) for one in _newest_first(ours)]
 
     async def invitation(self, invitation: InvitationId) -> SentInvitation:
         found = self.store.invitations.get(invitation)
@@ -61,11 +63,11 @@ class MemoryDirectory:
 
     async def projects(self, organization: OrganizationId) -> Sequence[Project]:
         projects = self.store.projects.values()
-        return _newest(one for one in projects if one.organization_id == organization)
+        return _newest_first(one for one in projects if one.organization_id == organization)
 
     async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
         keys = self.store.keys.values()
-        return _newest(one for one in keys if one.organization_id == organization)
+        return _newest_first(one for one in keys if one.organization_id == organization)
 
     async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
         found = self.store.keys.get(key)
@@ -93,10 +95,10 @@ class MemoryDirectory:
         )
 
 
-def member_of(store: MemoryStore, membership: Membership) -> Member:
+def make_member(store: MemoryStore, membership: Membership) -> Member:
     user = store.users[membership.user_id]
     return Member(membership=membership, display_name=user.display_name, email=user.email)
 
 
-def _newest[T: GivenInstant](items: Iterable[T]) -> list[T]:
+def _newest_first[T: _Created](items: Iterable[T]) -> list[T]:
     return sorted(items, key=lambda one: (one.created_at, one.id), reverse=True)

@@ -19,7 +19,7 @@ from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
 
 @dataclass(frozen=True, slots=True)
 class MemoryTokens:
-    """Believes the tokens that it was told of."""
+    """Accepts the tokens that it was constructed with."""
 
     known: Mapping[str, Claims]
 
@@ -48,7 +48,7 @@ class MemoryApiKeys:
 
 @dataclass(frozen=True, slots=True)
 class MemoryKeyUsage:
-    """Notes each use where it is read from, at once."""
+    """Records each use of a key at once in the store that keys are read from."""
 
     store: MemoryStore
     new_id: NewId = uuid.uuid4

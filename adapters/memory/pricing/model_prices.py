@@ -1,4 +1,4 @@
-"""Prices of projects' own, in memory."""
+"""Model prices of projects, in memory."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -46,7 +46,7 @@ class MemoryModelPrices:
         of_model: defaultdict[str, list[Span]] = defaultdict(list)
         for span in meant[:UNPRICED_SPANS_MAX]:
             of_model[span.model or ""].append(span)
-        found = [_summed(model, some) for model, some in of_model.items()]
+        found = [_sum_usage(model, some) for model, some in of_model.items()]
         return sorted(found, key=lambda one: (-one.spans, one.model))[:UNPRICED_MODELS_MAX]
 
 
@@ -57,7 +57,7 @@ def _is_unpriced(span: Span) -> bool:
     return bool(span.model) and has_tokens and span.charge.source is CostSource.UNPRICED
 
 
-def _summed(model: str, spans: Sequence[Span]) -> UnpricedModel:
+def _sum_usage(model: str, spans: Sequence[Span]) -> UnpricedModel:
     usages = [span.usage for span in spans if span.usage is not None]
     return UnpricedModel(
         model,

@@ -22,17 +22,17 @@ class MemoryRepricings:
         project = repricing.project_id
         if project in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
-        if (known := self.store.repricings.get(_key_of(repricing))) is not None:
+        if (known := self.store.repricings.get(_repricing_key(repricing))) is not None:
             return known
         ours = [one for (of, _), one in self.store.repricings.items() if of == project]
         if any(one.completed_at is None for one in ours):
             raise Conflict("Another repricing of this project is under way: wait for its end")
         ours.sort(key=lambda one: (one.created_at, one.id), reverse=True)
         for one in ours[REPRICINGS_KEPT_MAX - 1 :]:
-            del self.store.repricings[_key_of(one)]
-            self.store.repricings_held.pop(_key_of(one), None)
-        self.store.repricings[_key_of(repricing)] = repricing
-        self.store.repricings_held[_key_of(repricing)] = repricing.created_at
+            del self.store.repricings[_repricing_key(one)]
+            self.store.repricings_held.pop(_repricing_key(one), None)
+        self.store.repricings[_repricing_key(repricing)] = repricing
+        self.store.repricings_held[_repricing_key(repricing)] = repricing.created_at
         return repricing
 
     async def get(self, project: ProjectId, repricing: UUID) -> Repricing:
@@ -59,7 +59,7 @@ class MemoryRepricings:
     async def step(
         self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
     ) -> Repricing | None:
-        project, key = repricing.project_id, _key_of(repricing)
+        project, key = repricing.project_id, _repricing_key(repricing)
         stored = self.store.repricings.get(key)
         if project in self.store.removed or stored is None or stored != repricing:
             return None
@@ -69,7 +69,7 @@ class MemoryRepricings:
             found
             for trace in self.store.traces_of(project)
             for span in trace.spans
-            if (found := _priced(trace, span)) is not None and _is_next(repricing, found)
+            if (found := _priced_span(trace, span)) is not None and _is_next(repricing, found)
         ]
         looked_at = sorted(spans, key=lambda one: one.place)[:REPRICED_SPANS_BATCH]
         charged = [(one, one.cost_under(pricing)) for one in looked_at if repricing.selects(one)]
@@ -82,14 +82,14 @@ class MemoryRepricings:
         return after
 
     async def release(self, repricing: Repricing, now: datetime) -> None:
-        key = _key_of(repricing)
+        key = _repricing_key(repricing)
         if key in self.store.repricings:
             self.store.repricings_held[key] = now
 
     async def fail(self, failed: Repricing) -> None:
-        known = self.store.repricings.get(_key_of(failed))
+        known = self.store.repricings.get(_repricing_key(failed))
         if known is not None and known == replace(failed, completed_at=None, error=None):
-            self.store.repricings[_key_of(failed)] = failed
+            self.store.repricings[_repricing_key(failed)] = failed
 
     def _charge(self, project: ProjectId, priced: PricedSpan, charge: SpanCost) -> None:
         trace = self.store.traces[project, priced.trace_id]
@@ -97,15 +97,15 @@ class MemoryRepricings:
             replace(span, charge=charge) if span.id == priced.span_id else span
             for span in trace.spans
         )
-        # Past the stamp: what it costs is no change of what was traced.
+        # Bypasses the timestamp, because a new cost does not change the content of a trace.
         dict.__setitem__(self.store.traces, (project, trace.id), replace(trace, spans=tuple(spans)))
 
 
-def _key_of(repricing: Repricing) -> tuple[ProjectId, UUID]:
+def _repricing_key(repricing: Repricing) -> tuple[ProjectId, UUID]:
     return (repricing.project_id, repricing.id)
 
 
-def _priced(trace: Trace, span: Span) -> PricedSpan | None:
+def _priced_span(trace: Trace, span: Span) -> PricedSpan | None:
     usage, charge = span.usage, span.charge
     if not span.model or usage is None or charge is None or charge.source is CostSource.CLIENT:
         return None

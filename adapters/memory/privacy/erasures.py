@@ -26,7 +26,7 @@ from domain.tracing.erasure import (
 )
 from domain.tracing.trace import Trace
 
-STEP: Final = 1_000  # traces that go at once
+TRACES_PER_STEP: Final = 1_000  # traces that one step deletes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class MemoryErasures:
         if under_way >= ERASURES_IN_PROGRESS_MAX:
             raise too_many_erasures()
         key = (erasure.project_id, erasure.id)
-        self.store.erasures[key] = erasure.with_rows(self._files(erasure.project_id))
+        self.store.erasures[key] = erasure.with_rows(self._delete_files(erasure.project_id))
         self.store.erasing[key] = owner
         self.store.audit_log[entry.id] = entry
 
@@ -51,10 +51,10 @@ class MemoryErasures:
         if known.state is ErasureState.REMOVED:
             return known
         owner = self.store.erasing[project, erasure]
-        if some := self._traces(project, owner)[:STEP]:
-            known = known.with_rows(self._removed(known, some, now))
+        if some := self._traces(project, owner)[:TRACES_PER_STEP]:
+            known = known.with_rows(self._delete_traces(known, some, now))
         else:
-            rows = self._rest(known, owner) + self._files(project)
+            rows = self._anonymize_session(known, owner) + self._delete_files(project)
             known = known.with_rows(rows).finished(now)
             del self.store.erasing[project, erasure]
             entry = make_entry(known)
@@ -89,7 +89,7 @@ class MemoryErasures:
         rows = Counter(traces=len(traces) - len(since))
         gone = {trace for (of, trace), (by, _) in self.store.erased.items()
                 if (of, by) == (project, erasure.id)}  # fmt: skip
-        rows += self._beside(project, gone)
+        rows += self._count_rows(project, gone)
         rows["exports"] = sum(
             of == project and (over is None or one.created_at <= over)
             for (of, _), one in self.store.exports.items()
@@ -110,13 +110,13 @@ class MemoryErasures:
         return RemainingData({table: count for table, count in rows.items() if count}, len(since))
 
     async def delete_erased_ids(self, before: datetime) -> int:
-        gone = [key for key, (_, at) in self.store.erased.items() if at < before][:STEP]
+        gone = [key for key, (_, at) in self.store.erased.items() if at < before][:TRACES_PER_STEP]
         for key in gone:
             del self.store.erased[key]
         return len(gone)
 
-    def _files(self, project: ProjectId) -> Counter[str]:
-        """Takes away all exports: their files hold what was stored when they were written."""
+    def _delete_files(self, project: ProjectId) -> Counter[str]:
+        """Deletes all exports: their files hold data as of the time they were written."""
         ours = [key for key in self.store.exports if key[0] == project]
         pieces = [self.store.export_pieces.pop(key, ()) for key in ours]
         for key in ours:
@@ -127,49 +127,49 @@ class MemoryErasures:
         of = "user_id" if owner.kind is DataSubjectKind.USER else "session_id"
         return [one for one in self.store.traces_of(project) if getattr(one, of) == owner.id]
 
-    def _beside(self, project: ProjectId, traces: Container[TraceId]) -> Counter[str]:
-        """How many rows are about some traces."""
+    def _count_rows(self, project: ProjectId, traces: Container[TraceId]) -> Counter[str]:
+        """Counts the rows that refer to the traces."""
         scores, verdicts = self.store.trace_scores_of(project), self.store.verdicts.items()
         return Counter(
             trace_scores=sum(one.trace_id in traces for one in scores),
             judge_verdicts=sum(of == project and one.trace in traces for (of, _), one in verdicts),
         )
 
-    def _removed(self, known: Erasure, some: Sequence[Trace], now: datetime) -> Counter[str]:
-        """Removes traces that are there; how many rows went."""
+    def _delete_traces(self, known: Erasure, some: Sequence[Trace], now: datetime) -> Counter[str]:
+        """Deletes existing traces; returns how many rows of each table."""
         project, ids = known.project_id, {one.id for one in some}
         rows = Counter(traces=len(some), spans=sum(len(one.spans) for one in some))
         rows["trace_payloads"] = sum(
             one.input is not None or one.output is not None for one in some
         )
-        rows += self._beside(project, ids)
+        rows += self._count_rows(project, ids)
         for one in some:
-            self.store.drop_trace(project, one.id)
+            self.store.delete_trace(project, one.id)
             self.store.erased[project, one.id] = (known.id, now)
         sessions = {one.session_id for one in some}
-        rows["session_scores"] = self.store.drop_session_scores(project, sessions)
+        rows["session_scores"] = self.store.delete_session_scores(project, sessions)
         return rows
 
-    def _rest(self, known: Erasure, owner: DataSubject) -> Counter[str]:
-        """Of a session what is told of it beside its traces; how many rows went or were changed."""
+    def _anonymize_session(self, known: Erasure, owner: DataSubject) -> Counter[str]:
+        """Anonymizes what refers to a session besides its traces; returns how many rows changed."""
         rows = Counter[str]()
         if owner.kind is DataSubjectKind.USER:
             return rows
-        project, nobody = known.project_id, name_of(known)
+        project, new_name = known.project_id, pseudonym(known)
         for key in [*self.store.work_queue]:
             if key[0] == project and key[2] == owner.id:
                 work = self.store.work_queue.pop(key)
-                named = replace(work.assignment, target=nobody)
-                self.store.work_queue[project, key[1], nobody] = replace(work, assignment=named)
+                named = replace(work.assignment, target=new_name)
+                self.store.work_queue[project, key[1], new_name] = replace(work, assignment=named)
                 rows["eval_jobs"] += 1
         for place, entry in [*self.store.ledger.items()]:
             if place[0] == project and entry.target == owner.id:
-                self.store.ledger[place] = replace(entry, target=nobody)
+                self.store.ledger[place] = replace(entry, target=new_name)
                 rows["judge_calls"] += 1
-        rows["session_scores"] = self.store.drop_session_scores(project, {owner.id})
+        rows["session_scores"] = self.store.delete_session_scores(project, {owner.id})
         return rows
 
 
-def name_of(erasure: Erasure) -> str:
-    """What a session is called that nothing may name any more."""
+def pseudonym(erasure: Erasure) -> str:
+    """The name that replaces that of an erased session."""
     return f"erased:{erasure.id}"

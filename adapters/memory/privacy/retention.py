@@ -1,4 +1,4 @@
-"""Traces that were kept for long enough, in memory."""
+"""Deletes traces after their retention time, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from adapters.memory.store import MemoryStore
 from application.privacy.ports import PROJECTS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 
-STEP = 1_000  # traces that go at once
+TRACES_PER_STEP = 1_000  # traces that one step deletes
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,15 @@ class MemoryExpiredTraces:
         return sorted(found)[:PROJECTS_AT_ONCE]
 
     async def delete(self, project: ProjectId, now: datetime) -> int:
-        gone = self._of(project, now)[:STEP]
+        gone = self._of(project, now)[:TRACES_PER_STEP]
         sessions = {self.store.traces[project, trace].session_id for trace in gone}
         for trace in gone:
-            self.store.drop_trace(project, trace)
-        self.store.drop_session_scores(project, sessions - self.store.sessions_of(project))
+            self.store.delete_trace(project, trace)
+        self.store.delete_session_scores(project, sessions - self.store.sessions_of(project))
         return len(gone)
 
     def _of(self, project: ProjectId, now: datetime) -> list[TraceId]:
-        """The oldest first."""
+        """Expired traces, the oldest first."""
         known = self.store.projects.get(project)
         if known is None or known.retention_days is None:
             return []

@@ -56,7 +56,7 @@ class MemoryTraces:
             raise trace_was_erased()
         known = self.store.traces.get((project, trace.id))
         merged = trace if known is None else known.merged(trace)
-        if known is not None and self.store.is_taken_away(project, known, merged):
+        if known is not None and self.store.leaves_erased_subject(project, known, merged):
             raise trace_was_erased()
         self.store.traces[project, trace.id] = merged.settled(self._pricing(project))
 
@@ -110,18 +110,18 @@ class MemoryTraces:
         order: SortOrder,
         window: PageRequest,
     ) -> Page[TraceSummary]:
-        shown = self.store.shown_traces(project)
+        shown = self.store.visible_traces(project)
         found = [TraceSummary.of(one) for one in shown if matching.matches(one)]
         return paginate(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]
         for one in gone:
-            self.store.drop_trace(project, one)
+            self.store.delete_trace(project, one)
         return len(gone)
 
     def _stored(self, project: ProjectId, trace: TraceId) -> Trace | None:
-        shown = self.store.shown_traces(project)
+        shown = self.store.visible_traces(project)
         return next((one for one in shown if one.id == trace), None)
 
 
@@ -138,7 +138,7 @@ class MemorySessions:
         window: PageRequest,
     ) -> Page[SessionSummary]:
         hidden = self.store.hidden_sessions(project)
-        shown = [one for one in self.store.shown_traces(project) if one.session_id not in hidden]
+        shown = [one for one in self.store.visible_traces(project) if one.session_id not in hidden]
         found = sessions_of(shown, matching)
         return paginate(found, sort.position, order, window)
 
@@ -152,14 +152,14 @@ class MemorySessions:
     async def delete(self, project: ProjectId, session: str) -> int:
         traces = self._traces(project, session)
         for trace in traces:
-            self.store.drop_trace(project, trace.id)
-        self.store.drop_session_scores(project, {session} - self.store.hidden_sessions(project))
+            self.store.delete_trace(project, trace.id)
+        self.store.delete_session_scores(project, {session} - self.store.hidden_sessions(project))
         return len(traces)
 
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:
         if session in self.store.hidden_sessions(project):
             return []
-        ours = (one for one in self.store.shown_traces(project) if one.session_id == session)
+        ours = (one for one in self.store.visible_traces(project) if one.session_id == session)
         return sorted(ours, key=lambda one: (one.started_at, one.id))
 
 
@@ -199,7 +199,7 @@ class MemoryTraceAnalytics:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPriceBook:
-    """USD per million tokens by model: of prompts, completions, and what a cache gave and took."""
+    """USD per million tokens by model: prompt, completion, cache reads, cache writes."""
 
     per_million: dict[str, tuple[Decimal, ...]]
     version: str = "memory"

@@ -1,1 +1,1 @@
-"""What every feature of this adapter uses: transactions, advisory locks, deleted projects."""
+"""The shared foundation of the adapter: the pool, transactions, keyset pages, locks and columns."""

@@ -18,7 +18,7 @@ class AdvisoryLock(IntEnum):
     because other applications on the same database may use small ones.
     """
 
-    # Of one project, until the end of a transaction.
+    # Held for one project until the transaction ends.
     DISPATCH = 71  # queueing targets of the project's runs: together they stay within the window
     WEBHOOKS = 72  # creating webhooks: each request counts those that the one before has created
     EXPORTS = 73  # requesting exports: each request counts those that the one before has added
@@ -27,13 +27,13 @@ class AdvisoryLock(IntEnum):
     TRACE_OWNERS = 76  # starting an erasure (exclusive), and taking traces from an owner (shared)
     MODEL_PRICES = 77  # creating model prices: each request counts those made before it
 
-    # Of the whole installation.
-    MIGRATIONS = 5_071_840_223  # running migrations; of a session
-    SCHEDULER_LEADER = 5_071_840_224  # scheduling monitors; of a transaction that stays open
+    # Held for the whole installation.
+    MIGRATIONS = 5_071_840_223  # running migrations; a session lock
+    SCHEDULER_LEADER = 5_071_840_224  # scheduling monitors; held by a transaction that stays open
 
 
 LOCK_PROJECT: Final = "SELECT pg_advisory_xact_lock($1, hashtext($2::uuid::text))"
-# In one order, so that no two transactions wait for each other.
+# Sorted, so that two transactions never wait for each other.
 LOCK_PROJECTS_SHARED: Final = """
 SELECT pg_advisory_xact_lock_shared($1, key)
 FROM (SELECT DISTINCT hashtext(p::text) AS key FROM unnest($2::uuid[]) AS p ORDER BY key) AS keys

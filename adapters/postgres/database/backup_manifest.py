@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import CONNECT_TIMEOUT_S, translated
+from adapters.postgres.database.pool import CONNECT_TIMEOUT_S, translate_errors
 
 SETTINGS: Final = {"timezone": "UTC", "application_name": "pandaprobe backup"}
 BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -47,7 +47,7 @@ async def open_snapshot(url: str) -> AsyncIterator[Snapshot]:
 
     Raises Unavailable.
     """
-    async with translated():
+    async with translate_errors():
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=SETTINGS)
         try:
             await connection.execute(BEGIN_SNAPSHOT)

@@ -1,13 +1,13 @@
-"""Taking away what has become too old, a bounded number of rows at a time, across projects."""
+"""Bounded deletes of old rows, across projects."""
 
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.pool import Pool, affected, translated
+from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 from application.evaluation.ports.judging import SWEPT_MAX
 
-# What somebody holds is passed by, and goes at the next turn.
-SWEEP: Final = """
+# Rows that another transaction has locked are skipped; the next call deletes them.
+DELETE_OLDEST_ROWS: Final = """
 DELETE FROM {table} WHERE (project_id, {key}) IN (
   SELECT project_id, {key} FROM {table} WHERE created_at < $1
   ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -15,7 +15,12 @@ DELETE FROM {table} WHERE (project_id, {key}) IN (
 """
 
 
-async def swept(pool: Pool, table: str, key: str, before: datetime) -> int:
-    """How many rows were taken, the oldest first, of a table with an index on `created_at`."""
-    async with translated():
-        return affected(await pool.execute(SWEEP.format(table=table, key=key), before, SWEPT_MAX))
+async def delete_older_than(pool: Pool, table: str, key: str, before: datetime) -> int:
+    """Deletes the oldest rows from before `before` and returns how many.
+
+    The table needs an index on `created_at`.
+    """
+    async with translate_errors():
+        return affected_rows(
+            await pool.execute(DELETE_OLDEST_ROWS.format(table=table, key=key), before, SWEPT_MAX)
+        )

@@ -42,10 +42,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table by the columns that are written; those with a default of the database are left out.
+    """A table and the columns that are written.
 
-    `given` are columns whose values are no part of the stored object: `compile_row` takes them as
-    arguments. They come first.
+    Columns with a default of the database are left out.
+
+    `given` are columns whose values come from outside the stored object: `compile_row` takes them
+    as arguments. They come first.
     """
 
     name: str
@@ -81,7 +83,7 @@ class Table:
         """As `parameters`, each cast to the type of its column."""
         return ", ".join(f"${n}::{one.type}" for n, one in enumerate(self.all_columns, start=1))
 
-    def work_queue(self, first: int = 1) -> str:
+    def assignments(self, first: int = 1) -> str:
         """Each column outside the key set to its parameter; `first` is that of the first column."""
         return ", ".join(
             f"{name} = ${n}"
@@ -123,7 +125,7 @@ class Table:
         )
 
     def compile_row(self) -> Callable[..., tuple[object, ...]]:
-        """Makes a row: of the values of `given`, and then the stored object."""
+        """Compiles a function that makes a row from the values of `given` and the stored object."""
         names: dict[str, Any] = {}
         values = [column.name for column in self.given]
         for column in self.columns:
@@ -155,9 +157,10 @@ def compile_reader[E](
     columns: Mapping[str, Column],
     **parts: Callable[[Record], object],
 ) -> Callable[[Record], E]:
-    """Makes an entity of a row. `columns` are by field, as `fields_of` gives them.
+    """Compiles a function that makes an entity from a row.
 
-    `parts` make fields out of several columns. Other fields get their defaults.
+    `columns` are by field, as `fields_of` returns them. `parts` make fields from several columns.
+    Other fields get their defaults.
     """
     names: dict[str, Any] = {"entity": entity}
     arguments = []

@@ -1,11 +1,11 @@
-"""Replies to repeated writes, a row each: whose lock it is, and the response once there is one."""
+"""Idempotency keys: one row for each attempted write, with its response once there is one."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.pool import OF_PROJECT, Pool, affected, translated
+from adapters.postgres.database.pool import OF_PROJECT, Pool, affected_rows, translate_errors
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
     IdempotencyLock,
@@ -14,10 +14,10 @@ from application.ports import (
 )
 from domain.errors import Conflict, NotFound
 
-SWEPT: Final = 2_000  # rows of one statement
+DELETED_REPLIES_MAX: Final = 2_000  # rows of one statement
 
-# Takes the lock where there is none: the row isn't there, has expired, or its lock has run out.
-TAKE: Final = """
+# Claims the lock if the row is missing or expired, or if its lock has run out.
+CLAIM_REPLY: Final = """
 INSERT INTO replies AS known
   (project_id, operation, key, request_hash, object_id, held_until, expires_at)
 VALUES ($1, $2, $3, $4, $5, $7, $8)
@@ -33,23 +33,23 @@ ON CONFLICT (project_id, operation, key) DO UPDATE SET
 WHERE known.expires_at <= $6 OR (known.status IS NULL AND known.held_until <= $6)
 RETURNING object_id
 """
-KNOWN: Final = f"""
+SELECT_REPLY: Final = f"""
 SELECT request_hash, status, body FROM replies
 WHERE {OF_PROJECT} AND operation = $2 AND key = $3
 """
-IS_REMOVED: Final = "SELECT EXISTS (SELECT FROM removals WHERE project_id = $1)"
-KEEP: Final = f"""
+IS_PROJECT_REMOVED: Final = "SELECT EXISTS (SELECT FROM removals WHERE project_id = $1)"
+STORE_REPLY: Final = f"""
 UPDATE replies SET status = coalesce(status, $5), body = coalesce(body, $6)
 WHERE {OF_PROJECT} AND operation = $2 AND key = $3 AND object_id = $4
 RETURNING status, body
 """
-RELEASE: Final = f"""
+RELEASE_REPLY: Final = f"""
 UPDATE replies SET held_until = $6
 WHERE {OF_PROJECT} AND operation = $2 AND key = $3 AND object_id = $4 AND held_until = $5
   AND status IS NULL
 """
-# Across projects. What somebody holds is passed by, and goes at the next lock.
-SWEEP: Final = """
+# Across projects. Rows that another transaction has locked are skipped; the next call deletes them.
+DELETE_EXPIRED_REPLIES: Final = """
 DELETE FROM replies WHERE (project_id, operation, key) IN (
   SELECT project_id, operation, key FROM replies WHERE expires_at <= $1
   LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -64,17 +64,17 @@ class PostgresIdempotencyStore:
     async def begin(
         self, request: IdempotentRequest, new: UUID, now: datetime, expires_at: datetime
     ) -> IdempotencyLock | StoredResponse | None:
-        place, locked_until = _place(request), now + IDEMPOTENCY_LOCK_TTL
+        place, locked_until = _reply_key(request), now + IDEMPOTENCY_LOCK_TTL
         asked = (*place, request.request_hash, new, now, locked_until, expires_at)
-        async with translated():
-            object_id = await self.pool.fetchval(TAKE, *asked)
+        async with translate_errors():
+            object_id = await self.pool.fetchval(CLAIM_REPLY, *asked)
             if object_id is not None:
                 return IdempotencyLock(object_id, locked_until)
-            known = await self.pool.fetchrow(KNOWN, *place)
-            if known is None and await self.pool.fetchval(IS_REMOVED, request.project):
+            known = await self.pool.fetchrow(SELECT_REPLY, *place)
+            if known is None and await self.pool.fetchval(IS_PROJECT_REMOVED, request.project):
                 raise NotFound("Project not found")
         if known is None:
-            return None  # swept this moment: the next look takes the lock
+            return None  # deleted just now: the next attempt claims it
         if known["request_hash"] != request.request_hash:
             raise Conflict("This key was sent with another request")
         return None if known["status"] is None else StoredResponse(known["status"], known["body"])
@@ -82,22 +82,24 @@ class PostgresIdempotencyStore:
     async def complete(
         self, request: IdempotentRequest, lock: IdempotencyLock, response: StoredResponse
     ) -> StoredResponse:
-        place = (*_place(request), lock.object_id)
-        async with translated():
-            kept = await self.pool.fetchrow(KEEP, *place, response.status, response.body)
+        place = (*_reply_key(request), lock.object_id)
+        async with translate_errors():
+            kept = await self.pool.fetchrow(STORE_REPLY, *place, response.status, response.body)
         return response if kept is None else StoredResponse(kept["status"], kept["body"])
 
     async def release(
         self, request: IdempotentRequest, lock: IdempotencyLock, now: datetime
     ) -> None:
-        place = (*_place(request), lock.object_id, lock.locked_until)
-        async with translated():
-            await self.pool.execute(RELEASE, *place, now)
+        place = (*_reply_key(request), lock.object_id, lock.locked_until)
+        async with translate_errors():
+            await self.pool.execute(RELEASE_REPLY, *place, now)
 
     async def delete_expired(self, now: datetime) -> int:
-        async with translated():
-            return affected(await self.pool.execute(SWEEP, now, SWEPT))
+        async with translate_errors():
+            return affected_rows(
+                await self.pool.execute(DELETE_EXPIRED_REPLIES, now, DELETED_REPLIES_MAX)
+            )
 
 
-def _place(request: IdempotentRequest) -> tuple[UUID, str, str]:
+def _reply_key(request: IdempotentRequest) -> tuple[UUID, str, str]:
     return request.project, request.operation, request.key

@@ -1,9 +1,9 @@
-"""Pages of a table in one total order: by a column, then by the id, no value last.
+"""Keyset pagination: pages of a table ordered by a column, then by the id, NULLs last.
 
-Two ways lead to a page. Walking goes along the index of the order and drops what doesn't match:
-for much that matches, and for no condition at all. Sorting takes all that matches by indexes of
-their own: for little. Which one is said here and not left to the planner, whose statistics know
-nothing of one project among many.
+A page is read in one of two ways. A walk follows the index of the order and drops rows that do not
+match: fast if many rows match, or without conditions. A sort reads all matches by other indexes:
+fast if few rows match. This module chooses, not the planner, whose statistics know nothing about
+one project among many.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.read_transactions import IS_VEILED
+from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from domain.ids import ProjectId
 from domain.page import PageRequest, Position
 
-NEAR: Final = 1_000  # an offset up to which it doesn't matter from which end one counts
-# Rows that a walk may pass for each that it was expected to pass, and beside: enough for what is
-# spread at random. Where matches lie together at the far end, sorting takes over.
+NEAR_OFFSET_MAX: Final = 1_000  # up to this offset, counting from the near end is fast enough
+# A walk may read this factor of the rows that it is expected to read, and some more: enough if
+# matches are spread at random. If matches cluster at the far end, the sort takes over.
 WALK_FACTOR: Final = 4
-WALK_MORE: Final = 1_000
+WALK_EXTRA_ROWS: Final = 1_000
 
-_LOOK_UP: Final = """
+_SELECT_PAGE: Final = """
 SELECT matching.total, {columns}
 FROM (SELECT {total} AS total) AS matching
 LEFT JOIN ({page}) AS page ON true
@@ -33,19 +33,19 @@ ORDER BY {by}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The number of matches; the rows of the page, and one more where more follow."""
+class KeysetPage:
+    """The number of matches, the rows of the page, and one more row if another page follows."""
 
     total: int
     rows: Sequence[Record] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """Conditions that all have to hold; in them $1 is the project.
+class PageConditions:
+    """Conditions that all have to hold; $1 is the project.
 
-    Those of `served` are what the index of the order is entered by; `among` is a number of rows
-    that they admit at most. `total`: how many rows match, None where sorting may count them.
+    `served` are the conditions that the index of the order supports; at most `among` rows satisfy
+    them. `total` is the number of matches, or None if the sort may count them.
     """
 
     served: Sequence[Sql] = ()
@@ -55,8 +55,8 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ordered:
-    """A page of the rows of a project in `table`, ordered by `value` and then by `id`."""
+class KeysetQuery:
+    """A query for one page of the rows of a project, ordered by `value` and then by `id`."""
 
     project: ProjectId
     table: str
@@ -67,79 +67,83 @@ class Ordered:
     window: PageRequest
     is_nullable: bool = False
 
-    async def among_all(self, connection: Connection, total: Sql) -> Found | None:
-        """Where nothing narrows the list and the page is near; one statement, so one moment.
+    async def fetch_unfiltered(self, connection: Connection, total: Sql) -> KeysetPage | None:
+        """Fetches a page near the start of an unfiltered list, in one statement.
 
-        None where something of the project is being erased: a snapshot hides it.
+        Returns None if an erasure is active in the project: only `read_snapshot` can hide its rows.
         """
         p = Parameters([self.project])
-        walk = self._walked(p, [], self.window.offset + self.rows)
-        told = f"CASE WHEN {IS_VEILED} THEN -1 ELSE {p.sql(total)} END"
-        found = await self.fetch(connection, p, self.keys(p, walk), told)
+        walk = self._walk(p, [], self.window.offset + self.rows)
+        total_sql = f"CASE WHEN {HAS_ACTIVE_ERASURE} THEN -1 ELSE {p.sql(total)} END"
+        found = await self.fetch_keys(connection, p, self.keys(p, walk), total_sql)
         return None if found.total < 0 else found
 
-    async def matching(self, connection: Connection, where: Where) -> Found:
-        """Any page; in a snapshot, where `where` was counted too."""
+    async def fetch_page(self, connection: Connection, where: PageConditions) -> KeysetPage:
+        """Fetches any page. The connection must be in the snapshot in which `where` was counted."""
         total, offset = where.total, self.window.offset
         if total is None:
-            return await self._sorted(connection, where)
+            return await self._fetch_sorted(connection, where)
         if offset >= total:
-            return Found(total)
+            return KeysetPage(total)
         if not where.rest:
-            return await self._straight(connection, where, total)
+            return await self._fetch_by_index(connection, where, total)
         expected = (offset + self.rows) * where.among // total
         if 2 * expected <= total:
-            found = await self._dropping(connection, where, total, expected)
+            found = await self._fetch_by_walk(connection, where, total, expected)
             if len(found.rows) == min(self.rows, total - offset):
                 return found
-        return await self._sorted(connection, where)
+        return await self._fetch_sorted(connection, where)
 
-    async def _straight(self, connection: Connection, where: Where, total: int) -> Found:
+    async def _fetch_by_index(
+        self, connection: Connection, where: PageConditions, total: int
+    ) -> KeysetPage:
         p = Parameters([self.project])
         rows = min(self.rows, total - self.window.offset)
         behind = total - self.window.offset - rows
-        is_backwards = self.window.after is None and behind + NEAR < self.window.offset
+        is_backwards = self.window.after is None and behind + NEAR_OFFSET_MAX < self.window.offset
         passed = behind if is_backwards else self.window.offset
-        walk = self._walked(p, p.all_of(where.served), passed + rows, is_backwards=is_backwards)
+        walk = self._walk(p, p.all_of(where.served), passed + rows, is_backwards=is_backwards)
         keys = self._cut(walk, rows if is_backwards else self.rows, p.put(passed))
-        return await self.fetch(connection, p, keys, f"{p.put(total)}::bigint")
+        return await self.fetch_keys(connection, p, keys, f"{p.put(total)}::bigint")
 
-    async def _dropping(
-        self, connection: Connection, where: Where, total: int, expected: int
-    ) -> Found:
-        # The limit inside is a wall: the planner can't take another way past it.
+    async def _fetch_by_walk(
+        self, connection: Connection, where: PageConditions, total: int, expected: int
+    ) -> KeysetPage:
+        # The inner LIMIT is an optimisation barrier: the planner can't choose another path.
         p = Parameters([self.project])
-        end = WALK_FACTOR * expected + WALK_MORE
-        walk = self._walked(p, p.all_of(where.served), end, columns="*")
+        end = WALK_FACTOR * expected + WALK_EXTRA_ROWS
+        walk = self._walk(p, p.all_of(where.served), end, columns="*")
         walk = f"SELECT * FROM ({walk}) AS ahead LIMIT {p.put(end)}::bigint"
         rest = " AND ".join(p.all_of(where.rest))
         keys = self.keys(p, f"SELECT {self._key_columns} FROM ({walk}) AS walked WHERE {rest}")
-        return await self.fetch(connection, p, keys, f"{p.put(total)}::bigint")
+        return await self.fetch_keys(connection, p, keys, f"{p.put(total)}::bigint")
 
-    async def _sorted(self, connection: Connection, where: Where) -> Found:
+    async def _fetch_sorted(self, connection: Connection, where: PageConditions) -> KeysetPage:
         p = Parameters([self.project])
         conditions = [OF_PROJECT, *p.all_of([*where.served, *where.rest])]
         matches = f"SELECT {self._key_columns} FROM {self.table} WHERE {' AND '.join(conditions)}"
         keys = f"matches AS MATERIALIZED ({matches}), {self.sorted_keys(p, 'matches')}"
-        return await self.fetch(connection, p, keys, "(SELECT count(*) FROM matches)")
+        return await self.fetch_keys(connection, p, keys, "(SELECT count(*) FROM matches)")
 
-    async def fetch(
+    async def fetch_keys(
         self, connection: Connection, p: Parameters, keys: str, total: str, page: str = ""
-    ) -> Found:
-        """What `keys`, common tables, lead to: rows of `table`, or of `page` where it is given."""
-        # Columns are looked up for the keys of the page alone: what is passed over on the way
-        # there costs entries of an index, and no rows.
-        # For each of them by itself: of a project that its statistics don't know the planner takes
-        # a join to be cheapest by the project alone, and looks at all of it for every key.
+    ) -> KeysetPage:
+        """Fetches the rows that the common table expressions `keys` select.
+
+        The rows are those of `table`, or of `page` if it is given.
+        """
+        # Looks up the columns for the keys of the page only, so that skipped rows cost index
+        # entries and no table rows. Each key is looked up by itself: for a project unknown to its
+        # statistics, the planner would join by the project alone and read all of it for every key.
         page = page or (
             f"SELECT found.* FROM keys CROSS JOIN LATERAL (SELECT * FROM {self.table}"
             f" WHERE {OF_PROJECT} AND {self.id} = keys.id LIMIT 1) AS found"
         )
         columns = ", ".join(f"page.{column}" for column in self.columns)
         by = self._by(f"page.{self.value}", f"page.{self.id}")
-        sql = f"WITH {keys} {_LOOK_UP.format(columns=columns, total=total, page=page, by=by)}"
+        sql = f"WITH {keys} {_SELECT_PAGE.format(columns=columns, total=total, page=page, by=by)}"
         rows = await connection.fetch(sql, *p.values)
-        return Found(rows[0]["total"], [row for row in rows if row[self.id] is not None])
+        return KeysetPage(rows[0]["total"], [row for row in rows if row[self.id] is not None])
 
     @property
     def rows(self) -> int:
@@ -161,10 +165,10 @@ class Ordered:
         return self.keys(p, f"SELECT * FROM {source} {where} ORDER BY {by}")
 
     def _cut(self, source: str, rows: int, offset: str) -> str:
-        # The limit is part of the text: the planner has to know how few rows there will be.
+        # The limit is in the SQL text, so that the planner knows how few rows there will be.
         return f"keys AS (SELECT * FROM ({source}) AS ahead LIMIT {rows:d} OFFSET {offset}::bigint)"
 
-    def _walked(
+    def _walk(
         self,
         p: Parameters,
         where: Sequence[str],
@@ -173,7 +177,7 @@ class Ordered:
         columns: str | None = None,
         is_backwards: bool = False,
     ) -> str:
-        """The first `end` rows, or the last, in order or against it."""
+        """The first `end` rows in order, or the last ones if `is_backwards`."""
         direction = "DESC" if self.down is not is_backwards else "ASC"
         by = f"{self.value} {direction}, {self.id} {direction}"
         limit = f"{p.put(end)}::bigint"
@@ -183,7 +187,7 @@ class Ordered:
             f" ORDER BY {by} LIMIT {limit})"
             for more in self._branches(p)
         ]
-        # One after the other: the first isn't left before it ends.
+        # UNION ALL runs the branches in order: the second starts when the first ends.
         return " UNION ALL ".join(reversed(branches) if is_backwards else branches)
 
     def _by(self, value: str, key: str) -> str:
@@ -191,7 +195,7 @@ class Ordered:
         return f"{value} {direction} NULLS LAST, {key} {direction}"
 
     def _branches(self, p: Parameters) -> list[list[str]]:
-        # An index has its NULLs at one end, a list has them last in either direction.
+        # An index has its NULLs at one end; a list has them last in both directions.
         after = self._after(p, self.value, self.id)
         if not self.is_nullable:
             return [after]
@@ -205,7 +209,7 @@ class Ordered:
                 return [[has_none, *after]]
 
     def _after(self, p: Parameters, value: str, key: str) -> list[str]:
-        """Of these conditions one holds for what comes after the window's position; none: all."""
+        """OR-ed conditions for rows after the cursor; empty without a cursor."""
         match self.window.after:
             case None:
                 return []

@@ -1,9 +1,9 @@
-"""Who leads, in Postgres: whoever has a lock; the port.
+"""Leader election by an advisory lock.
 
-On a connection of its own, outside of any pool: the lock goes with it, whatever ends it. It is a
-lock of a transaction that stays open, and not one of the session, since a pooler in between may
-give each transaction another session. It has no snapshot and writes nothing, so that vacuum isn't
-held up by it.
+The lock is held on a separate connection outside the pool, so PostgreSQL releases it whenever the
+connection ends. It belongs to a transaction that stays open, not to the session, because a pooler
+may give each transaction another session. The transaction has no snapshot and writes nothing, so it
+does not hold up vacuum.
 """
 
 import asyncio
@@ -16,26 +16,29 @@ import asyncpg
 from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import CONNECT_TIMEOUT_S
 
-LEADER: Final = "pandaprobe scheduler"  # the name of its connection
-ASK_TIMEOUT_S: Final = 5
+LEADER_APPLICATION_NAME: Final = "pandaprobe scheduler"  # the name of the connection of the leader
+QUERY_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 1
-# Of a host that went without a word, the server hears no more: it asks, and gives up after 25 s.
-BEGIN: Final = """
+# If the host of the leader disappears, the server probes the connection and closes it after 25 s.
+BEGIN_LEADER_TRANSACTION: Final = """
 BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL tcp_keepalives_idle = 10;
 SET LOCAL tcp_keepalives_interval = 5;
 SET LOCAL tcp_keepalives_count = 3
 """
-TAKE: Final = "SELECT pg_try_advisory_xact_lock($1)"
-# It isn't open, once anything went wrong in it. Said in the simple protocol, it leaves no snapshot
-# behind, as it does away with that of the statement before it.
-IS_OPEN: Final = "SELECT"
+TRY_LEADER_LOCK: Final = "SELECT pg_try_advisory_xact_lock($1)"
+# Fails if the transaction has failed or ended. Sent by the simple protocol, an empty SELECT keeps
+# no snapshot, and it releases the snapshot of the statement before it.
+CHECK_TRANSACTION: Final = "SELECT"
 
 
 @dataclass(slots=True)
 class PostgresLeaderElection:
-    """Of everybody who asks the database at `url`, one leads. `close` gives that up."""
+    """Competes with all other processes at the database `url`; one of them is the leader.
+
+    `close` gives up the leadership.
+    """
 
     url: str = field(repr=False)  # it holds a password
     key: int = AdvisoryLock.SCHEDULER_LEADER
@@ -46,32 +49,32 @@ class PostgresLeaderElection:
         async with self._turn:
             is_leader = False
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S + ASK_TIMEOUT_S):
-                    is_leader = await self._asked()
-            except Exception:  # noqa: BLE001 - whatever it is: what can't be found out is no leadership
+                async with asyncio.timeout(CONNECT_TIMEOUT_S + QUERY_TIMEOUT_S):
+                    is_leader = await self._has_lock()
+            except Exception:  # noqa: BLE001 - any error makes the leadership uncertain
                 is_leader = False
             finally:
                 if not is_leader:
                     await self.close()
             return is_leader
 
-    async def _asked(self) -> bool:
+    async def _has_lock(self) -> bool:
         if self._held is not None:
-            await self._held.execute(IS_OPEN)
+            await self._held.execute(CHECK_TRANSACTION)
             return True
         self._held = await asyncpg.connect(
             self.url,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=ASK_TIMEOUT_S,
-            server_settings={"application_name": LEADER},
+            command_timeout=QUERY_TIMEOUT_S,
+            server_settings={"application_name": LEADER_APPLICATION_NAME},
         )
-        await self._held.execute(BEGIN)
-        is_leader: bool = await self._held.fetchval(TAKE, self.key)
-        await self._held.execute(IS_OPEN)
+        await self._held.execute(BEGIN_LEADER_TRANSACTION)
+        is_leader: bool = await self._held.fetchval(TRY_LEADER_LOCK, self.key)
+        await self._held.execute(CHECK_TRANSACTION)
         return is_leader
 
     async def close(self) -> None:
-        """Lets others lead. Never raises, and takes CLOSE_TIMEOUT_S at most."""
+        """Lets another process lead. Never raises, and takes at most CLOSE_TIMEOUT_S."""
         held, self._held = self._held, None
         if held is not None:
             with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""The connection pool, transactions, and the driver's errors told in our words."""
+"""The connection pool, and the translation of driver errors into domain errors."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,20 +19,22 @@ type Connection = (
 )
 
 CONNECT_TIMEOUT_S: Final = 5
-ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
-SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
-WRITE_TIMEOUT_S: Final = 20  # clients give up after 30: they are told first
-PROMPT_S: Final = 4  # twice of it and a write: still before clients give up
-CLOSE_TIMEOUT_S: Final = 0.5  # for a server to take leave of its connections
-CANCEL_TIMEOUT_S: Final = 0.5  # for a server to confirm that it gave up a query
-QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
-LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch; a wait beyond it is somebody's fault
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # what Postgres counts from
+ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection
+SERVER_SILENCE_S: Final = 5  # after the statement timeout, until the server counts as gone
+WRITE_TIMEOUT_S: Final = 20  # below the 30 s after which clients give up
+IDENTITY_TIMEOUT_S: Final = 4  # two of these and a write stay below the timeout of clients
+CLOSE_TIMEOUT_S: Final = 0.5  # for the server to close its connections
+CANCEL_TIMEOUT_S: Final = 0.5  # for the server to confirm a cancelled query
+QUERIES_PER_CONNECTION_MAX: Final = 50_000  # then the connection is replaced
+LOCK_TIMEOUT_MS: Final = (
+    2_000  # longer than any batch takes; a longer wait means that a writer hangs
+)
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the epoch of PostgreSQL
 _MICROSECOND: Final = timedelta(microseconds=1)
-IDLE_S: Final = 300  # a connection that nobody wants for so long is closed
+IDLE_CONNECTION_S: Final = 300  # an idle connection is closed after this time
 
-# What the connection or the server did, and not what was asked of it: worth another try.
-OUT_OF_REACH: Final = (
+# Errors of the connection or the server, not of the statement: a retry may succeed.
+TRANSIENT_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -40,23 +42,23 @@ OUT_OF_REACH: Final = (
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresIOError,  # its disk failed it, which no request is to blame for
+    asyncpg.PostgresIOError,  # a disk error, which no request causes
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
     asyncpg.InvalidAuthorizationSpecificationError,  # a password that was changed
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidTransactionStateError,  # read-only, as after a failover
 )
-# What statements on one project are bound by; $1 is its id. In a subquery, so that it is planned
-# for as a project of average size: of one that the statistics don't know yet the planner would
-# expect a single row, take any index to be as good as any other, and look at all of it. Nothing
-# of a project that was removed is found, though rows of it may be left.
+# Restricts a statement to one project, whose id is $1. The id is in a subquery so that the planner
+# assumes a project of average size: for an id that the statistics do not know yet, it would expect
+# a single row, treat any index as equally good, and scan all rows of the project. Rows of removed
+# projects are never found, although some may exist for a while.
 OF_PROJECT: Final = (
     "project_id = (SELECT $1::uuid"
     " WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = $1::uuid))"
 )
-# What no other try will change: Postgres can't hold the value.
-UNSTORABLE: Final = (
+# PostgreSQL cannot hold the value: a retry fails too.
+UNSTORABLE_ERRORS: Final = (
     asyncpg.DataError,
     asyncpg.StatementTooComplexError,
     asyncpg.ProgramLimitExceededError,
@@ -64,11 +66,11 @@ UNSTORABLE: Final = (
 
 
 class BoundedPool(asyncpg.Pool):
-    """A pool whose callers don't wait for a connection for ever, and get one that is idle.
+    """A pool with a bounded wait for a connection, which hands out only idle connections.
 
-    What a server says last, as when it is told to shut down, is read some milliseconds before the
-    end of its connection is. asyncpg takes such a connection for one in the middle of something,
-    and hands it out all the same; a COPY leaves it worse, and gives it back.
+    The last message of a server that shuts down arrives some milliseconds before the end of its
+    connection. asyncpg then treats the connection as busy but hands it out all the same; after a
+    COPY its state is worse, and it is still returned to the pool.
     """
 
     __slots__ = ()
@@ -77,7 +79,7 @@ class BoundedPool(asyncpg.Pool):
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
 
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
-        for _ in range(self.get_max_size()):  # all of them may be lost; a new one is idle
+        for _ in range(self.get_max_size()):  # each may be broken; a new one is idle
             connection = await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
             if await self._is_idle(connection):
                 return connection
@@ -85,11 +87,11 @@ class BoundedPool(asyncpg.Pool):
 
     @staticmethod
     async def _is_idle(connection: Any) -> bool:
-        """Whether it can be used; it is terminated where it can't."""
+        """Whether the connection can be used. Terminates it if not."""
         try:
             await connection.check_idle()
         except BaseException as error:
-            with suppress(asyncpg.InterfaceError):  # its end was read meanwhile: it is nobody's
+            with suppress(asyncpg.InterfaceError):  # already closed
                 connection.terminate()
             if not isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
                 raise
@@ -98,31 +100,31 @@ class BoundedPool(asyncpg.Pool):
 
 
 class BoundedConnection(asyncpg.Connection):
-    """A connection that is given up where a server doesn't confirm a cancelled query.
+    """A connection that is terminated if the server doesn't confirm a cancelled query.
 
-    asyncpg itself waits as long as for an answer, and so would everybody who lets go of it: a
-    rollback, the pool, the end of the process.
+    asyncpg itself waits as long as for a result. Everything that releases the connection would wait
+    too: a rollback, the pool, the end of the process.
     """
 
     __slots__ = ()
     _protocol: Any  # not in its stubs
 
     async def check_idle(self) -> None:
-        """Raises InterfaceError, InternalClientError where another statement can't begin.
+        """Raises InterfaceError or InternalClientError if another statement can't begin.
 
-        To execute a statement no times sends nothing, not even the statement, and is refused as
-        any other would be (4 µs). A statement that is only prepared would open a transaction.
+        `executemany` with no rows sends nothing but runs the state checks of asyncpg: a check in 4
+        µs. Preparing a statement would open a transaction.
         """
         self._check_open()  # type: ignore[attr-defined]  # not in its stubs
         nothing = PreparedStatementState("", "", self._protocol, asyncpg.Record, False)
         await self._protocol.bind_execute_many(nothing, (), "", NO_TIMEOUT, False)
-        # One turn of the loop after a statement asyncpg ends the time limit of the current one:
-        # without it, that of the next.
+        # asyncpg stops the timer of a statement one turn of the event loop later. Without this
+        # sleep it would stop the timer of the next statement.
         await asyncio.sleep(0)
 
     async def _cancel(self, *waiters: Any) -> None:
-        # asyncpg's own takes the cancellation by this time limit for the end of the process, and
-        # tells the waiters: none of them runs before the next line.
+        # asyncpg treats a cancellation by this timeout as the end of the process and notifies the
+        # waiters. None of them runs before the next line.
         async with asyncio.timeout(CANCEL_TIMEOUT_S) as limit:
             await super()._cancel(*waiters)  # type: ignore[misc]  # not in its stubs
         if limit.expired():
@@ -130,7 +132,7 @@ class BoundedConnection(asyncpg.Connection):
 
 
 class Engine(PostgresEngine):
-    """Piccolo's engine without its habit of connecting when it is made."""
+    """Piccolo's engine, but it does not connect when it is created."""
 
     async def check_version(self) -> None:
         return None
@@ -141,54 +143,52 @@ class Engine(PostgresEngine):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSettings:
-    """How to reach the database. `size` connections at most, for one process."""
+    """How to reach the database. `size` is the maximum number of connections of one process."""
 
     url: str
     size: int = 10
-    least: int = 1  # kept open
+    least: int = 1  # minimum number of open connections
     statement_timeout_ms: int = 30_000
     application_name: str = "pandaprobe"
 
     @property
     def of_sessions(self) -> dict[str, str]:
-        """Settings of every connection, which a pooler in between may not pass on.
-
-        docs/operations.md says what to do there.
-        """
+        """Settings of every connection. A pooler may not pass them on: see docs/operations.md."""
         return {
             "statement_timeout": str(self.statement_timeout_ms),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "jit": "off",  # compiling costs list queries more than 100 ms
-            # Nothing needs a whole table: one project's rows are reached by an index, also while
-            # the planner takes a project that it has no statistics of for half of the table.
+            # No request needs a whole table, since an index reaches the rows of one project.
+            # Without this setting the planner scans the table for a project that it has no
+            # statistics of, because it estimates half of the table.
             "enable_seqscan": "off",
         }
 
 
 @asynccontextmanager
-async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
-    """The pool of `engine`, open inside the block; Piccolo's queries use it too.
+async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
+    """Opens the pool of `engine`, which Piccolo's queries use too.
 
     Connections are made when they are first needed. Raises Unavailable.
     """
-    before = (engine.config, engine.pool)  # one block inside another uses its own database
+    before = (engine.config, engine.pool)  # nested blocks use their own database
     engine.config, engine.pool = {"dsn": settings.url}, None
     pool = BoundedPool(
         settings.url,
         min_size=settings.least,
         max_size=settings.size,
-        max_queries=QUERIES_MAX,
-        max_inactive_connection_lifetime=IDLE_S,
+        max_queries=QUERIES_PER_CONNECTION_MAX,
+        max_inactive_connection_lifetime=IDLE_CONNECTION_S,
         connect=None,
         setup=None,
-        init=prepare,
+        init=set_codecs,
         reset=_reset,
         loop=None,
         connection_class=BoundedConnection,
         record_class=asyncpg.Record,
         timeout=CONNECT_TIMEOUT_S,
-        # For a server that no longer answers, and so can't keep its own time limit.
-        command_timeout=settings.statement_timeout_ms / 1_000 + SILENCE_S,
+        # For a server that no longer responds and so can't enforce its own timeout.
+        command_timeout=settings.statement_timeout_ms / 1_000 + SERVER_SILENCE_S,
         server_settings={
             "application_name": settings.application_name,
             "timezone": "UTC",
@@ -196,7 +196,7 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
         },
     )
     try:
-        async with translated():
+        async with translate_errors():
             await pool
         engine.pool = pool
         yield pool
@@ -210,18 +210,20 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
 
 
 async def _reset(_connection: Connection) -> None:
-    """Saves each use of a connection a round trip. asyncpg itself rolls back what was left open.
+    """Skips the reset query of asyncpg, which costs a round trip.
 
-    Nobody leaves anything else behind: settings are local to transactions, and who takes a lock
-    or a setting of the connection gives it back.
+    asyncpg itself rolls back open transactions.
+
+    Nothing else needs a reset: settings are local to transactions, and code that takes a session
+    lock or changes a session setting undoes it.
     """
 
 
-async def prepare(connection: Connection) -> None:
-    """JSON in and out as bytes, undecoded: payloads pass through, digit by digit.
+async def set_codecs(connection: Connection) -> None:
+    """Sets the codecs: JSON as bytes, undecoded, so that payloads keep every digit.
 
-    Instants in and out as microseconds: asyncpg itself takes the first and the last instant that
-    Python knows for minus and plus infinity.
+    Timestamps are microseconds: asyncpg itself maps the smallest and the largest datetime of Python
+    to minus and plus infinity.
     """
     await connection.set_type_codec(
         "timestamptz",
@@ -236,30 +238,33 @@ async def prepare(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    """Turns what asyncpg raises into what the ports promise; the cause is kept for the log."""
+async def translate_errors() -> AsyncIterator[None]:
+    """Translates errors of asyncpg into the errors of the ports.
+
+    The original error stays the cause, for the log.
+    """
     try:
         yield
     except asyncpg.QueryCanceledError as error:
         raise Unavailable("The database took too long: narrow the request, or try later") from error
     except asyncpg.UniqueViolationError as error:
         raise Conflict("already exists") from error
-    except UNSTORABLE as error:
+    except UNSTORABLE_ERRORS as error:
         raise Invalid("the database cannot hold this value") from error
-    except OUT_OF_REACH as error:
+    except TRANSIENT_ERRORS as error:
         raise Unavailable("The database cannot be reached; try again") from error
 
 
 @asynccontextmanager
-async def prompt(within_s: float = PROMPT_S) -> AsyncIterator[None]:
-    """As `translated`, for the few rows by which a request finds out who asks.
+async def identity_lookup(within_s: float = IDENTITY_TIMEOUT_S) -> AsyncIterator[None]:
+    """As `translate_errors`, for the few rows that identify the caller of a request.
 
-    Where they don't come `within_s`, the request is told while its caller still listens.
+    Raises Unavailable after `within_s`, while the caller still waits.
     """
-    async with translated(), asyncio.timeout(within_s):
+    async with translate_errors(), asyncio.timeout(within_s):
         yield
 
 
-def affected(status: str) -> int:
-    """The number in what Postgres says of a command, such as `DELETE 12`."""
+def affected_rows(status: str) -> int:
+    """The number of rows in a command tag such as `DELETE 12`."""
     return int(status.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Reads: one state of the database however many statements, and a limit below the clients' own."""
+"""Read transactions: one snapshot for several statements, and a timeout below that of clients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,32 +7,35 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import Connection, Pool, translated
+from adapters.postgres.database.pool import Connection, Pool, translate_errors
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 
-READ_TIMEOUT_S: Final = 10  # clients give up after 30: they are told first
+READ_TIMEOUT_S: Final = 10  # below the 30 s after which clients give up
 
-BEGIN: Final = """
+BEGIN_SNAPSHOT: Final = """
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan
 """
-# From then on views stand in place of the tables that show what is being erased, where there is
-# such: `veiled` of the migrations. In the same message: it costs no round trip.
-VEIL: Final = f"{BEGIN}; SELECT veil('{{}}')"
-# The same in one statement, for those whose rows are told apart afterwards.
-IS_VEILED: Final = "EXISTS (SELECT FROM erasures WHERE project_id = $1 AND owner IS NOT NULL)"
+# Begins a snapshot in which `veil` puts views in place of the tables, so that rows of users and
+# sessions under erasure are hidden: see `veiled` in the migration. Sent in the same message, so it
+# costs no extra round trip.
+BEGIN_WITHOUT_ERASED: Final = f"{BEGIN_SNAPSHOT}; SELECT veil('{{}}')"
+# Whether an erasure is active, for single statements that do not hide its rows.
+HAS_ACTIVE_ERASURE: Final = (
+    "EXISTS (SELECT FROM erasures WHERE project_id = $1 AND owner IS NOT NULL)"
+)
 
 
 @asynccontextmanager
-async def reading(
+async def read_connection(
     pool: Pool, advice: str, timeout_s: float = READ_TIMEOUT_S
 ) -> AsyncIterator[Connection]:
-    """A connection for one statement.
+    """Acquires a connection for one statement.
 
-    Raises Unavailable with `advice` where the block takes longer than `timeout_s`: what runs
-    then is cancelled, on the server too.
+    Raises Unavailable with `advice` if the block takes longer than `timeout_s`; the running
+    statement is cancelled, on the server too.
     """
-    async with translated(), pool.acquire() as connection:
+    async with translate_errors(), pool.acquire() as connection:
         try:
             async with asyncio.timeout(timeout_s):
                 yield connection
@@ -41,18 +44,25 @@ async def reading(
 
 
 @asynccontextmanager
-async def snapshot(
-    pool: Pool, advice: str, timeout_s: float = READ_TIMEOUT_S, *, shown_of: ProjectId | None = None
+async def read_snapshot(
+    pool: Pool,
+    advice: str,
+    timeout_s: float = READ_TIMEOUT_S,
+    *,
+    hide_erased_in: ProjectId | None = None,
 ) -> AsyncIterator[Connection]:
-    """As `reading`, for several statements: a write between two of them isn't seen by the second.
+    """Opens a snapshot for several statements: writes after the first statement stay invisible.
 
-    Statements are planned for their values: a plan for any value is a poor one where some values
-    are on nearly all rows and others on a few. They don't find what of the project `shown_of` is
-    being erased; sums that every write keeps still count it. Raises Unavailable.
+    Plans every statement for its own values: a generic plan is poor if some values are on nearly
+    all rows and others on a few. With `hide_erased_in`, statements don't see rows of that project
+    that are being erased; the roll-ups still count them. Raises Unavailable.
     """
-    async with reading(pool, advice, timeout_s) as connection:
-        await connection.execute(BEGIN if shown_of is None else VEIL.format(shown_of))
+    async with read_connection(pool, advice, timeout_s) as connection:
+        project = hide_erased_in
+        await connection.execute(
+            BEGIN_SNAPSHOT if project is None else BEGIN_WITHOUT_ERASED.format(project)
+        )
         try:
             yield connection
         finally:
-            await connection.execute("ROLLBACK")  # there is nothing to commit
+            await connection.execute("ROLLBACK")  # it only reads

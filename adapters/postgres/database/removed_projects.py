@@ -1,4 +1,4 @@
-"""Deleted projects: rows of theirs may be left, which are neither shown nor added to."""
+"""Deleted projects. Their rows may exist for a while, but nothing reads or extends them."""
 
 from typing import Final
 
@@ -10,14 +10,14 @@ SELECT_REMOVED: Final = "SELECT project_id FROM removals WHERE project_id = ANY(
 
 
 def not_removed(table: str) -> str:
-    """A condition for statements across projects. That of one project is in `OF_PROJECT`."""
+    """A condition for statements across projects. Statements of one project use `OF_PROJECT`."""
     return f"NOT EXISTS (SELECT FROM removals WHERE removals.project_id = {table}.project_id)"
 
 
 class ProjectRemoved(Unavailable):
     """The project was deleted while a request to it was served.
 
-    Unavailable because another try helps: the name of the project then leads to a new one.
+    Unavailable, because a retry helps: the name of the project then leads to a new one.
     """
 
     def __init__(self, project: ProjectId) -> None:
@@ -26,7 +26,7 @@ class ProjectRemoved(Unavailable):
 
 
 async def check_not_removed(connection: Connection, *projects: ProjectId) -> None:
-    """Raises ProjectRemoved for one of those that were deleted."""
+    """Raises ProjectRemoved if one of the projects was deleted."""
     removed = await connection.fetchval(SELECT_REMOVED, projects)
     if removed is not None:
         raise ProjectRemoved(removed)

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server says of itself."""
+"""Version, size, clock and data directory of a PostgreSQL server."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,23 +7,23 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import Pool, translated
+from adapters.postgres.database.pool import Pool, translate_errors
 
-VERSION_MIN: Final = 160_000
-ABOUT: Final = """
+SERVER_VERSION_MIN: Final = 160_000
+SELECT_SERVER_INFO: Final = """
 SELECT current_setting('server_version_num')::int AS number,
   split_part(current_setting('server_version'), ' ', 1) AS version,
   pg_database_size(current_database()) AS bytes
 """
-NOW: Final = "SELECT clock_timestamp()"
-FOLDER: Final = "SELECT current_setting('data_directory')"
+SELECT_SERVER_CLOCK: Final = "SELECT clock_timestamp()"
+SELECT_DATA_DIRECTORY: Final = "SELECT current_setting('data_directory')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresServer:
-    """`ahead` is how much later its clock is than ours, give or take `ahead_within`.
+class ServerInfo:
+    """`ahead` is how far its clock is ahead of ours, with an error of at most `ahead_within`.
 
-    `folder` is where its data is on its machine; None where the role may not know.
+    `folder` is its data directory on its machine, or None if the role may not read that setting.
     """
 
     version: str
@@ -34,21 +34,21 @@ class PostgresServer:
     folder: Path | None
 
 
-async def server(pool: Pool) -> PostgresServer:
+async def fetch_server_info(pool: Pool) -> ServerInfo:
     """Raises Unavailable."""
-    async with translated(), pool.acquire() as connection:
-        about = await connection.fetchrow(ABOUT)
+    async with translate_errors(), pool.acquire() as connection:
+        about = await connection.fetchrow(SELECT_SERVER_INFO)
         assert about is not None, "it has no FROM"
         began = datetime.now(UTC)
-        theirs = await connection.fetchval(NOW)
+        theirs = await connection.fetchval(SELECT_SERVER_CLOCK)
         took = datetime.now(UTC) - began
         try:
-            folder = Path(await connection.fetchval(FOLDER))
+            folder = Path(await connection.fetchval(SELECT_DATA_DIRECTORY))
         except asyncpg.InsufficientPrivilegeError:
             folder = None
-    return PostgresServer(
+    return ServerInfo(
         version=about["version"],
-        is_new_enough=about["number"] >= VERSION_MIN,
+        is_new_enough=about["number"] >= SERVER_VERSION_MIN,
         bytes=about["bytes"],
         ahead=theirs - began - took / 2,
         ahead_within=took / 2,

@@ -1,4 +1,4 @@
-"""Statements that are put together: pieces of SQL, and values numbered as they are used."""
+"""Builds statements from SQL fragments and numbers their parameters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """A piece of SQL, in which each `{}` stands for the value in its place."""
+    """A fragment of SQL. Each `{}` stands for one of `values`, in order."""
 
     text: str
     values: tuple[object, ...] = ()
@@ -19,7 +19,7 @@ class Parameters:
     values: list[object] = field(default_factory=list)
 
     def put(self, value: object) -> str:
-        """How the statement refers to `value`."""
+        """Adds a value and returns its placeholder."""
         self.values.append(value)
         return f"${len(self.values)}"
 
@@ -31,7 +31,7 @@ class Parameters:
 
 
 def like(part: str) -> str:
-    """The pattern of texts that hold `part`, whatever its characters mean to LIKE."""
+    """A LIKE pattern for texts that contain `part`; escapes the special characters of LIKE."""
     for character in "\\%_":
         part = part.replace(character, f"\\{character}")
     return f"%{part}%"

@@ -1,4 +1,4 @@
-"""A period as whole buckets, which are counted already, and the parts cut off at its ends."""
+"""Splits a period into whole buckets, which roll-ups count, and partial buckets at its ends."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,48 +6,51 @@ from typing import Final
 
 from domain.tracing.analytics import Granularity
 
-STEPS: Final = {
+BUCKET_WIDTHS: Final = {
     Granularity.HOUR: timedelta(hours=1),
     Granularity.DAY: timedelta(days=1),
     Granularity.WEEK: timedelta(weeks=1),
 }
 
 type Bounds = tuple[datetime | None, datetime | None]
-"""The first instant, and the first that isn't in it any more; None where there is no bound."""
+"""The start, inclusive, and the end, exclusive; None means unbounded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """`whole`: the bounds of the starts of whole buckets, None where there is none.
+class SplitPeriod:
+    """`whole`: start and end of the whole buckets, or None if there are none.
 
-    `cuts`: at most two further ranges, each within one bucket and with a first instant.
+    `cuts`: at most two further ranges. Each lies within one bucket and has a start.
     """
 
     whole: Bounds | None
     cuts: tuple[Bounds, ...]
 
 
-def parts(bounds: Bounds, granularity: Granularity) -> Parts:
-    """What `bounds` hold, each instant once; nothing where they are crossed."""
+def split_period(bounds: Bounds, granularity: Granularity) -> SplitPeriod:
+    """Splits `bounds` so that every instant is in exactly one part.
+
+    Empty if the start is after the end.
+    """
     after, before = bounds
     if after is not None and before is not None and after >= before:
-        return Parts(None, ())
+        return SplitPeriod(None, ())
     first = after if after is None else _next(after, granularity)
     end = before if before is None else granularity.bucket(before)
     if after is not None and (first is None or (end is not None and end < first)):
-        return Parts(None, (bounds,))
+        return SplitPeriod(None, (bounds,))
     cuts: list[Bounds] = []
     if first != after:
         cuts.append((after, first))
     if end != before:
         cuts.append((end, before))
-    return Parts(None if end is not None and first == end else (first, end), tuple(cuts))
+    return SplitPeriod(None if end is not None and first == end else (first, end), tuple(cuts))
 
 
 def _next(instant: datetime, granularity: Granularity) -> datetime | None:
-    """The first start of a bucket from `instant` on; None beyond the last that Python knows."""
+    """The first bucket start at or after `instant`, or None if Python cannot represent it."""
     start = granularity.bucket(instant)
     try:
-        return start if start == instant else start + STEPS[granularity]
+        return start if start == instant else start + BUCKET_WIDTHS[granularity]
     except OverflowError:
         return None

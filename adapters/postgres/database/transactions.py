@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool, translated
+from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool, translate_errors
 
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """A transaction that is rolled back where it takes longer than WRITE_TIMEOUT_S.
+    """Opens a transaction, and rolls it back after WRITE_TIMEOUT_S.
 
-    Waiting for a connection counts. Raises Unavailable.
+    The timeout includes the wait for a connection. Raises Unavailable.
     """
     async with (
-        translated(),
+        translate_errors(),
         asyncio.timeout(WRITE_TIMEOUT_S),
         pool.acquire() as connection,
         connection.transaction(),

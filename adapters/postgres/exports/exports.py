@@ -1,7 +1,7 @@
-"""Exports in Postgres, and their files in pieces: the port.
+"""Exports, and their files in pieces.
 
-Whoever writes one locks its row first, so that of a worker that was taken for dead nothing is kept
-once another has begun.
+Every write locks the row of the export first. So nothing is stored for a worker that was presumed
+dead once another one has taken over.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ from uuid import UUID
 
 import msgspec
 
+from adapters.postgres.database.advice import RETRY_LATER
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.columns import Column, Table, compile_reader
 from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_connection
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.transactions import transaction
 from application.exporting.ports import EXPORTS_MAX
@@ -24,12 +25,11 @@ from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 
-ADVICE: Final = "try again later"
-STEP: Final = 200  # pieces that one transaction removes: 50 MB
-TOO_MANY: Final = f"This project keeps {EXPORTS_MAX} exports already: delete one"
-GONE: Final = "Export not found"
+PIECES_PER_TRANSACTION: Final = 200  # pieces that one transaction deletes: 50 MB
+TOO_MANY_EXPORTS: Final = f"This project keeps {EXPORTS_MAX} exports already: delete one"
+EXPORT_NOT_FOUND: Final = "Export not found"
 
-_MATCHING: Final = msgspec.json.Decoder(TraceFilter)
+_FILTER_DECODER: Final = msgspec.json.Decoder(TraceFilter)
 EXPORTS: Final = Table(
     "exports",
     ("project_id", "id"),
@@ -38,7 +38,7 @@ EXPORTS: Final = Table(
         Column("id", "uuid"),
         Column("format", "text", read=FileFormat),
         Column("row_kind", "text", read=RowKind),
-        Column("matching", "json", write=msgspec.json.encode, read=_MATCHING.decode),
+        Column("matching", "json", write=msgspec.json.encode, read=_FILTER_DECODER.decode),
         Column("status", "text", read=ExportStatus),
         Column("attempts", "int"),
         Column("traces_total", "bigint"),
@@ -53,47 +53,48 @@ EXPORTS: Final = Table(
         Column("expires_at", "timestamptz"),
     ),
 )
-_row: Final = EXPORTS.compile_row()
-_export: Final = compile_reader(Export, EXPORTS.fields_of(Export))
-_SHOWN: Final = EXPORTS.select()
-INSERT: Final = EXPORTS.insert()
-READ: Final = f"SELECT {_SHOWN} FROM exports WHERE {OF_PROJECT} AND id = $2"
-LOCK: Final = f"{READ} FOR UPDATE"
-ALL: Final = f"""
-SELECT {_SHOWN} FROM exports WHERE {OF_PROJECT} ORDER BY created_at DESC, id DESC
+_export_row: Final = EXPORTS.compile_row()
+_export_from_row: Final = compile_reader(Export, EXPORTS.fields_of(Export))
+_SELECT_LIST: Final = EXPORTS.select()
+INSERT_EXPORT: Final = EXPORTS.insert()
+SELECT_EXPORT: Final = f"SELECT {_SELECT_LIST} FROM exports WHERE {OF_PROJECT} AND id = $2"
+LOCK_EXPORT: Final = f"{SELECT_EXPORT} FOR UPDATE"
+SELECT_EXPORTS: Final = f"""
+SELECT {_SELECT_LIST} FROM exports WHERE {OF_PROJECT} ORDER BY created_at DESC, id DESC
 LIMIT {EXPORTS_MAX}
 """
-# Of one whose export has gone the pieces may be left for some time.
-PIECE: Final = f"""
+# Pieces of a deleted export may exist for a while: they are not read.
+SELECT_PIECE: Final = f"""
 SELECT content FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 AND number = $3
   AND EXISTS (SELECT FROM exports WHERE {OF_PROJECT} AND id = $2)
 """
-DUE: Final = f"""
-SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
+LOCK_DUE_EXPORT: Final = f"""
+SELECT {_SELECT_LIST} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
 ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-UPDATE: Final = f"UPDATE exports SET {EXPORTS.work_queue()} WHERE {OF_PROJECT} AND id = $2"
-ADD_PIECE: Final = f"""
+UPDATE_EXPORT: Final = f"UPDATE exports SET {EXPORTS.assignments()} WHERE {OF_PROJECT} AND id = $2"
+INSERT_PIECE: Final = f"""
 INSERT INTO export_pieces (project_id, export_id, number, content)
 SELECT $1::uuid, $2::uuid, coalesce(max(number) + 1, 0), $3
 FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
 """
-DELETE: Final = f"DELETE FROM exports WHERE {OF_PROJECT} AND id = $2"
+DELETE_EXPORT: Final = f"DELETE FROM exports WHERE {OF_PROJECT} AND id = $2"
 DELETE_PIECES: Final = f"""
 DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 LIMIT {STEP}
+  SELECT ctid FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
+  LIMIT {PIECES_PER_TRANSACTION}
 ))
 """
-EXPIRED: Final = f"""
+LOCK_EXPIRED_EXPORT: Final = f"""
 SELECT project_id, id FROM exports WHERE expires_at <= $1 AND {not_removed("exports")}
 ORDER BY expires_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-NOTHING: Final = "DELETE 0"
+DELETED_NONE: Final = "DELETE 0"
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresExports:
-    """Each read takes `timeout_s` at most."""
+    """Each read takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -103,80 +104,82 @@ class PostgresExports:
         async with transaction(self.pool) as connection:
             await lock_project(connection, AdvisoryLock.EXPORTS, project)
             await check_not_removed(connection, project)
-            known = await connection.fetchrow(READ, project, export.id)
+            known = await connection.fetchrow(SELECT_EXPORT, project, export.id)
             if known is not None:
-                return _export(known)
-            if len(await connection.fetch(ALL, project)) >= EXPORTS_MAX:
-                raise Conflict(TOO_MANY)
-            await connection.execute(INSERT, *_row(export))
+                return _export_from_row(known)
+            if len(await connection.fetch(SELECT_EXPORTS, project)) >= EXPORTS_MAX:
+                raise Conflict(TOO_MANY_EXPORTS)
+            await connection.execute(INSERT_EXPORT, *_export_row(export))
         return export
 
     async def get(self, project: ProjectId, export: UUID) -> Export:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            row = await connection.fetchrow(READ, project, export)
+        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
+            row = await connection.fetchrow(SELECT_EXPORT, project, export)
         if row is None:
-            raise NotFound(GONE)
-        return _export(row)
+            raise NotFound(EXPORT_NOT_FOUND)
+        return _export_from_row(row)
 
     async def all(self, project: ProjectId) -> Sequence[Export]:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            return [_export(row) for row in await connection.fetch(ALL, project)]
+        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
+            return [
+                _export_from_row(row) for row in await connection.fetch(SELECT_EXPORTS, project)
+            ]
 
     async def delete(self, project: ProjectId, export: UUID) -> bool:
-        """Its pieces go in steps, and it with the last of them: one that is broken off goes on."""
+        """Deletes the pieces in several transactions, the export in the last; can be resumed."""
         is_there = False
         while True:
             async with transaction(self.pool) as connection:
-                if await connection.fetchrow(LOCK, project, export) is None:
+                if await connection.fetchrow(LOCK_EXPORT, project, export) is None:
                     return is_there
                 is_there = True
-                if await connection.execute(DELETE_PIECES, project, export) == NOTHING:
-                    await connection.execute(DELETE, project, export)
+                if await connection.execute(DELETE_PIECES, project, export) == DELETED_NONE:
+                    await connection.execute(DELETE_EXPORT, project, export)
 
     async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            content: bytes | None = await connection.fetchval(PIECE, project, export, number)
+        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
+            content: bytes | None = await connection.fetchval(SELECT_PIECE, project, export, number)
         if content is None:
-            raise NotFound(GONE)
+            raise NotFound(EXPORT_NOT_FOUND)
         return content
 
     async def claim(self, now: datetime, until: datetime) -> Export | None:
         while True:
             async with transaction(self.pool) as connection:
-                row = await connection.fetchrow(DUE, now)
+                row = await connection.fetchrow(LOCK_DUE_EXPORT, now)
                 if row is None:
                     return None
-                export = _export(row)
-                if await connection.execute(DELETE_PIECES, *_place(export)) == NOTHING:
+                export = _export_from_row(row)
+                if await connection.execute(DELETE_PIECES, *_export_key(export)) == DELETED_NONE:
                     claimed = export.claimed(until)
-                    await connection.execute(UPDATE, *_row(claimed))
+                    await connection.execute(UPDATE_EXPORT, *_export_row(claimed))
                     return claimed
 
     async def save(self, export: Export, *pieces: bytes) -> bool:
         async with transaction(self.pool) as connection:
-            row = await connection.fetchrow(LOCK, *_place(export))
-            known = None if row is None else _export(row)
+            row = await connection.fetchrow(LOCK_EXPORT, *_export_key(export))
+            known = None if row is None else _export_from_row(row)
             if known is None or not known.is_of(export):
                 return False
             for piece in pieces:
-                await connection.execute(ADD_PIECE, *_place(export), piece)
-            await connection.execute(UPDATE, *_row(export))
+                await connection.execute(INSERT_PIECE, *_export_key(export), piece)
+            await connection.execute(UPDATE_EXPORT, *_export_row(export))
         while export.status is ExportStatus.FAILED:
             async with transaction(self.pool) as connection:
-                if await connection.execute(DELETE_PIECES, *_place(export)) == NOTHING:
+                if await connection.execute(DELETE_PIECES, *_export_key(export)) == DELETED_NONE:
                     break
         return True
 
     async def delete_expired(self, now: datetime) -> int:
         async with transaction(self.pool) as connection:
-            row = await connection.fetchrow(EXPIRED, now)
+            row = await connection.fetchrow(LOCK_EXPIRED_EXPORT, now)
             if row is None:
                 return 0
             gone = await connection.execute(DELETE_PIECES, *row)
-            if gone == NOTHING:
-                gone = await connection.execute(DELETE, *row)
+            if gone == DELETED_NONE:
+                gone = await connection.execute(DELETE_EXPORT, *row)
             return int(gone.rpartition(" ")[2])
 
 
-def _place(export: Export) -> tuple[ProjectId, UUID]:
+def _export_key(export: Export) -> tuple[ProjectId, UUID]:
     return export.project_id, export.id

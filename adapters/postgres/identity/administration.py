@@ -1,6 +1,6 @@
-"""Changes to organizations in Postgres: one transaction each, under the lock of the organization.
+"""Changes to organizations: one transaction each, which locks the organization.
 
-Locks are taken in one order: the organization, then people, then what belongs to it.
+The lock order is: the organization, then users, then what belongs to the organization.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -12,17 +12,17 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import Connection, Pool, translated
-from adapters.postgres.identity.directory import member_of
+from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.identity.directory import member_from_row
 from adapters.postgres.identity.identity_rows import (
-    PUT_MEMBERSHIP,
-    RECORD,
+    INSERT_AUDIT_ENTRY,
+    UPSERT_MEMBERSHIP,
     audit_row,
-    invitation_of,
-    key_of,
+    invitation_from_row,
+    key_from_row,
     membership_row,
 )
-from adapters.postgres.identity.project_budgets import put_budget, read_budget
+from adapters.postgres.identity.project_budgets import fetch_budget, store_budget
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
@@ -32,20 +32,23 @@ from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 
-# Projects and keys may still be added, as the data plane does: their references need no more.
-OPEN: Final = "SELECT id, name, created_at FROM organizations WHERE id = $1 FOR NO KEY UPDATE"
-MEMBER: Final = """
+# Weak enough for inserts of projects and keys by the data plane: their foreign keys need no
+# stronger lock.
+LOCK_ORGANIZATION: Final = (
+    "SELECT id, name, created_at FROM organizations WHERE id = $1 FOR NO KEY UPDATE"
+)
+SELECT_MEMBER: Final = """
 SELECT m.id, m.organization_id, m.user_id, m.role, m.created_at, u.display_name, u.email
 FROM memberships m JOIN users u ON u.id = m.user_id
 WHERE m.organization_id = $1 AND m.user_id = $2
 """
-OWNERS: Final = "SELECT user_id FROM memberships WHERE organization_id = $1 AND role = $2"
-ADDRESSES: Final = """
+SELECT_OWNERS: Final = "SELECT user_id FROM memberships WHERE organization_id = $1 AND role = $2"
+SELECT_MEMBER_EMAILS: Final = """
 SELECT u.email FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.organization_id = $1
 """
-REMOVE_MEMBER: Final = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2"
-# In the order in which uses of keys are marked: else two who lock many would wait for each other.
-REVOKE_KEYS_OF: Final = """
+DELETE_MEMBERSHIP: Final = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2"
+# Locks in the same order as UPDATE_KEY_LAST_USED, to avoid deadlocks.
+REVOKE_MEMBER_KEYS: Final = """
 WITH good AS (
   SELECT id FROM api_keys
   WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL
@@ -53,33 +56,35 @@ WITH good AS (
 )
 UPDATE api_keys SET revoked_at = $3 FROM good WHERE api_keys.id = good.id RETURNING api_keys.id
 """
-INVITATION: Final = "SELECT * FROM invitations WHERE organization_id = $1 AND id = $2"
-INVITATIONS_TO: Final = f"""
+SELECT_INVITATION: Final = "SELECT * FROM invitations WHERE organization_id = $1 AND id = $2"
+SELECT_PENDING_INVITATIONS: Final = f"""
 SELECT * FROM invitations
 WHERE organization_id = $1 AND email = $2 AND status = '{InvitationStatus.PENDING}'
 """
-PUT_INVITATION: Final = """
+UPSERT_INVITATION: Final = """
 INSERT INTO invitations AS known
   (id, organization_id, email, role, status, invited_by, created_at, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (id) DO UPDATE SET status = excluded.status
 WHERE known.organization_id = excluded.organization_id
 """
-RENAME: Final = "UPDATE organizations SET name = $2 WHERE id = $1"
-# Nothing may be added any more: what is added before this waits, and is then seen.
-CLOSE: Final = "SELECT FROM organizations WHERE id = $1 FOR UPDATE"
-LOCK_KEYS: Final = "SELECT FROM api_keys WHERE organization_id = $1 ORDER BY id FOR UPDATE"
-NOTE_REMOVALS: Final = """
+RENAME_ORGANIZATION: Final = "UPDATE organizations SET name = $2 WHERE id = $1"
+# Blocks further inserts: an earlier insert is waited for, and then visible.
+LOCK_ORGANIZATION_EXCLUSIVELY: Final = "SELECT FROM organizations WHERE id = $1 FOR UPDATE"
+LOCK_ORGANIZATION_KEYS: Final = (
+    "SELECT FROM api_keys WHERE organization_id = $1 ORDER BY id FOR UPDATE"
+)
+INSERT_REMOVALS: Final = """
 INSERT INTO removals (project_id, removed_at, due_at)
 SELECT id, $2, $2 FROM projects WHERE organization_id = $1 AND ($3::uuid IS NULL OR id = $3)
 ON CONFLICT DO NOTHING
 """
-REMOVE: Final = "DELETE FROM organizations WHERE id = $1"
-PROJECT: Final = """
+DELETE_ORGANIZATION: Final = "DELETE FROM organizations WHERE id = $1"
+SELECT_PROJECT: Final = """
 SELECT id, organization_id, name, description, created_at, retention_days FROM projects
 WHERE organization_id = $1 AND id = $2
 """
-PUT_PROJECT: Final = """
+UPSERT_PROJECT: Final = """
 INSERT INTO projects AS known
   (id, organization_id, name, description, created_at, retention_days)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -87,9 +92,9 @@ ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.desc
   retention_days = excluded.retention_days
 WHERE known.organization_id = excluded.organization_id
 """
-REMOVE_PROJECT: Final = "DELETE FROM projects WHERE organization_id = $1 AND id = $2"
-KEY: Final = "SELECT * FROM api_keys WHERE organization_id = $1 AND id = $2"
-PUT_KEY: Final = """
+DELETE_PROJECT: Final = "DELETE FROM projects WHERE organization_id = $1 AND id = $2"
+SELECT_KEY: Final = "SELECT * FROM api_keys WHERE organization_id = $1 AND id = $2"
+UPSERT_KEY: Final = """
 INSERT INTO api_keys AS known
   (id, organization_id, created_by, name, prefix, digest, scopes, created_at, expires_at,
    revoked_at)
@@ -97,13 +102,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at
 WHERE known.organization_id = excluded.organization_id
 """
-REMOVE_KEY: Final = "DELETE FROM api_keys WHERE organization_id = $1 AND id = $2"
-ADD_LOGIN_CODE: Final = """
+DELETE_KEY: Final = "DELETE FROM api_keys WHERE organization_id = $1 AND id = $2"
+INSERT_LOGIN_CODE: Final = """
 INSERT INTO login_codes
   (digest, organization_id, user_id, project, challenge, label, created_at, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
-USE_LOGIN_CODE: Final = """
+CONSUME_LOGIN_CODE: Final = """
 DELETE FROM login_codes WHERE organization_id = $1 AND digest = $2 RETURNING digest
 """
 
@@ -114,53 +119,53 @@ class PostgresAdministration:
 
     @asynccontextmanager
     async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
-        async with translated(), self.pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(OPEN, organization)
+        async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(LOCK_ORGANIZATION, organization)
             if row is None:
                 raise NotFound("Organization not found")
-            yield _Opened(connection, Organization(**row))
+            yield _OpenOrganization(connection, Organization(**row))
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _OpenOrganization:
     connection: Connection
     organization: Organization
 
     async def member(self, user: UserId) -> Member | None:
-        row = await self.connection.fetchrow(MEMBER, self.organization.id, user)
-        return None if row is None else member_of(row)
+        row = await self.connection.fetchrow(SELECT_MEMBER, self.organization.id, user)
+        return None if row is None else member_from_row(row)
 
     async def owners(self) -> Sequence[UserId]:
-        rows = await self.connection.fetch(OWNERS, self.organization.id, Role.OWNER)
+        rows = await self.connection.fetch(SELECT_OWNERS, self.organization.id, Role.OWNER)
         return [UserId(row["user_id"]) for row in rows]
 
     async def has_member(self, email: str) -> bool:
-        # Folded here: how the database folds letters depends on its collation.
-        rows = await self.connection.fetch(ADDRESSES, self.organization.id)
+        # Normalized here, because how the database folds case depends on its collation.
+        rows = await self.connection.fetch(SELECT_MEMBER_EMAILS, self.organization.id)
         return any(normalize_email(row["email"]) == email for row in rows)
 
     async def put_membership(self, membership: Membership) -> None:
         try:
-            await self.connection.execute(PUT_MEMBERSHIP, *membership_row(membership))
+            await self.connection.execute(UPSERT_MEMBERSHIP, *membership_row(membership))
         except asyncpg.ForeignKeyViolationError as error:
             raise NotFound("User not found") from error
 
     async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
-        await self.connection.execute(REMOVE_MEMBER, self.organization.id, user)
-        rows = await self.connection.fetch(REVOKE_KEYS_OF, self.organization.id, user, at)
+        await self.connection.execute(DELETE_MEMBERSHIP, self.organization.id, user)
+        rows = await self.connection.fetch(REVOKE_MEMBER_KEYS, self.organization.id, user, at)
         return [ApiKeyId(row["id"]) for row in rows]
 
     async def invitation(self, invitation: InvitationId) -> Invitation | None:
-        row = await self.connection.fetchrow(INVITATION, self.organization.id, invitation)
-        return None if row is None else invitation_of(row)
+        row = await self.connection.fetchrow(SELECT_INVITATION, self.organization.id, invitation)
+        return None if row is None else invitation_from_row(row)
 
     async def invitations_to(self, email: str) -> Sequence[Invitation]:
-        rows = await self.connection.fetch(INVITATIONS_TO, self.organization.id, email)
-        return [invitation_of(row) for row in rows]
+        rows = await self.connection.fetch(SELECT_PENDING_INVITATIONS, self.organization.id, email)
+        return [invitation_from_row(row) for row in rows]
 
     async def put_invitation(self, invitation: Invitation) -> None:
         await self.connection.execute(
-            PUT_INVITATION,
+            UPSERT_INVITATION,
             invitation.id,
             self.organization.id,
             invitation.email,
@@ -172,22 +177,22 @@ class _Opened:
         )
 
     async def rename(self, name: str) -> None:
-        await self.connection.execute(RENAME, self.organization.id, name)
+        await self.connection.execute(RENAME_ORGANIZATION, self.organization.id, name)
 
     async def remove(self, at: datetime) -> None:
-        await self.connection.execute(CLOSE, self.organization.id)
-        await self.connection.execute(LOCK_KEYS, self.organization.id)
-        await self.connection.execute(NOTE_REMOVALS, self.organization.id, at, None)
-        await self.connection.execute(REMOVE, self.organization.id)
+        await self.connection.execute(LOCK_ORGANIZATION_EXCLUSIVELY, self.organization.id)
+        await self.connection.execute(LOCK_ORGANIZATION_KEYS, self.organization.id)
+        await self.connection.execute(INSERT_REMOVALS, self.organization.id, at, None)
+        await self.connection.execute(DELETE_ORGANIZATION, self.organization.id)
 
     async def project(self, project: ProjectId) -> Project | None:
-        row = await self.connection.fetchrow(PROJECT, self.organization.id, project)
+        row = await self.connection.fetchrow(SELECT_PROJECT, self.organization.id, project)
         return None if row is None else Project(**row)
 
     async def put_project(self, project: Project) -> None:
         try:
             await self.connection.execute(
-                PUT_PROJECT,
+                UPSERT_PROJECT,
                 project.id,
                 self.organization.id,
                 project.name,
@@ -199,26 +204,26 @@ class _Opened:
             raise Conflict("A project of this name exists already") from error
 
     async def remove_project(self, project: ProjectId, at: datetime) -> None:
-        await self.connection.execute(NOTE_REMOVALS, self.organization.id, at, project)
-        await self.connection.execute(REMOVE_PROJECT, self.organization.id, project)
+        await self.connection.execute(INSERT_REMOVALS, self.organization.id, at, project)
+        await self.connection.execute(DELETE_PROJECT, self.organization.id, project)
 
     async def budget(self, project: ProjectId) -> Decimal | None:
         if await self.project(project) is None:
             return None
-        return await read_budget(self.connection, project)
+        return await fetch_budget(self.connection, project)
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
         if await self.project(project) is not None:
-            await put_budget(self.connection, project, usd, at)
+            await store_budget(self.connection, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
-        row = await self.connection.fetchrow(KEY, self.organization.id, key)
-        return None if row is None else key_of(row)
+        row = await self.connection.fetchrow(SELECT_KEY, self.organization.id, key)
+        return None if row is None else key_from_row(row)
 
     async def put_key(self, key: ApiKey) -> None:
         try:
             await self.connection.execute(
-                PUT_KEY,
+                UPSERT_KEY,
                 key.id,
                 self.organization.id,
                 key.created_by,
@@ -234,11 +239,11 @@ class _Opened:
             raise NotFound("User not found") from error
 
     async def remove_key(self, key: ApiKeyId) -> None:
-        await self.connection.execute(REMOVE_KEY, self.organization.id, key)
+        await self.connection.execute(DELETE_KEY, self.organization.id, key)
 
     async def add_login_code(self, code: LoginCode) -> None:
         await self.connection.execute(
-            ADD_LOGIN_CODE,
+            INSERT_LOGIN_CODE,
             code.digest,
             self.organization.id,
             code.user_id,
@@ -250,8 +255,8 @@ class _Opened:
         )
 
     async def use_login_code(self, digest: bytes) -> bool:
-        used = await self.connection.fetchval(USE_LOGIN_CODE, self.organization.id, digest)
+        used = await self.connection.fetchval(CONSUME_LOGIN_CODE, self.organization.id, digest)
         return used is not None
 
     async def record(self, entry: AuditEntry) -> None:
-        await self.connection.execute(RECORD, *audit_row(entry))
+        await self.connection.execute(INSERT_AUDIT_ENTRY, *audit_row(entry))

@@ -8,14 +8,14 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import Connection, Pool, prompt, translated
+from adapters.postgres.database.pool import Connection, Pool, identity_lookup, translate_errors
 from adapters.postgres.identity.identity_rows import (
     AUDIT_COLUMNS,
-    PUT_MEMBERSHIP,
-    RECORD,
+    INSERT_AUDIT_ENTRY,
+    UPSERT_MEMBERSHIP,
     audit_row,
-    key_of,
-    membership_of,
+    key_from_row,
+    membership_from_row,
     membership_row,
 )
 from adapters.postgres.schema.tables import MembershipRow, ProjectRow
@@ -28,22 +28,22 @@ from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.user import SIGN_IN_STEP, Claims, User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
-ENSURE_ATTEMPTS: Final = 3  # another try is due only where the project is deleted in between
+ENSURE_ATTEMPTS: Final = 3  # another attempt is needed only if the project is deleted in between
 
-NO_ORGANIZATION: Final = "Organization not found"
+ORGANIZATION_NOT_FOUND: Final = "Organization not found"
 PROJECT_NOT_FOUND: Final = "Project not found"
-NO_USER: Final = "User not found"
+USER_NOT_FOUND: Final = "User not found"
 
-# Asked with every request of a key that isn't remembered: one look into a unique index.
-KEY_BY_DIGEST: Final = """
+# Runs for every request with a key that is not cached: one lookup in a unique index.
+SELECT_KEY_BY_DIGEST: Final = """
 SELECT id, organization_id, created_by, name, prefix, digest, scopes,
        created_at, expires_at, revoked_at, last_used_at
 FROM api_keys WHERE digest = $1
 """
 
-# Sorted, so that two processes lock the rows in one order. The condition spares the write, and
-# keeps an older note from moving the instant back.
-MARK_USED: Final = """
+# Sorted, so that all processes lock the rows in the same order. The condition avoids needless
+# writes and keeps an older use from moving the time back.
+UPDATE_KEY_LAST_USED: Final = """
 WITH uses AS (
   SELECT k.id, used.at FROM unnest($1::uuid[], $2::timestamptz[]) AS used (id, at)
   JOIN api_keys k USING (id) ORDER BY k.id FOR NO KEY UPDATE OF k
@@ -52,25 +52,25 @@ UPDATE api_keys k SET last_used_at = uses.at FROM uses
 WHERE k.id = uses.id AND (k.last_used_at IS NULL OR k.last_used_at < uses.at)
 """
 
-PROJECT_BY_NAME: Final = """
+SELECT_PROJECT_BY_NAME: Final = """
 SELECT id, organization_id, name, description, created_at, retention_days
 FROM projects WHERE organization_id = $1 AND name = $2
 """
 
-# Who meets another's uncommitted project of that name waits for its commit, and gets no row.
-ADD_PROJECT: Final = """
+# If another transaction inserts the same name, this waits for its commit and returns no row.
+INSERT_PROJECT: Final = """
 INSERT INTO projects (id, organization_id, name, description, created_at)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (organization_id, name) DO NOTHING
 RETURNING id, organization_id, name, description, created_at, retention_days
 """
 
-USER_OF_CLAIMS: Final = """
+SELECT_USER_BY_CLAIMS: Final = """
 SELECT id, issuer, subject, email, display_name, created_at, last_sign_in_at
 FROM users WHERE issuer = $1 AND subject = $2
 """
 
-# `User.from_claims` and `User.updated_from`, said once more for requests that come at once.
-SIGNED_IN: Final = """
+# The rules of `User.from_claims` and `User.updated_from`, repeated in SQL for concurrent requests.
+UPSERT_USER: Final = """
 INSERT INTO users AS known
   (id, issuer, subject, email, display_name, created_at, last_sign_in_at)
 VALUES ($1, $2, $3, $4, $5, $6, $6)
@@ -83,21 +83,23 @@ ON CONFLICT (issuer, subject) DO UPDATE SET
 RETURNING id, issuer, subject, email, display_name, created_at, last_sign_in_at
 """
 
-# One at a time for one person: also held up by whoever adds a membership of theirs elsewhere.
+# Serialises what one user creates. A concurrent insert of a membership of the user waits too.
 LOCK_USER: Final = "SELECT id FROM users WHERE id = $1 FOR UPDATE"
 
-OLDEST_MEMBERSHIP: Final = """
+SELECT_OLDEST_MEMBERSHIP: Final = """
 SELECT id, organization_id, user_id, role, created_at FROM memberships
 WHERE user_id = $1 ORDER BY created_at, organization_id LIMIT 1
 """
 
-COUNT_OWNED: Final = "SELECT count(*) FROM memberships WHERE user_id = $1 AND role = $2"
+COUNT_OWNED_ORGANIZATIONS: Final = (
+    "SELECT count(*) FROM memberships WHERE user_id = $1 AND role = $2"
+)
 
-ADD_ORGANIZATION: Final = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)"
+INSERT_ORGANIZATION: Final = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)"
 
-# A key's origin that the audit log hasn't told yet, while there are fewer than $7 of them; and
-# what it tells. The key is locked, so that calls at once count each other's.
-MET: Final = f"""
+# Adds a new origin of a key and its audit entry, while fewer than $7 origins are known. The key is
+# locked, so that concurrent calls count each other's origins.
+INSERT_KEY_ORIGIN: Final = f"""
 WITH key AS (
   SELECT id, organization_id, prefix, name FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
 ), new AS (
@@ -119,22 +121,22 @@ class PostgresApiKeys:
     pool: Pool
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
-        async with prompt():
-            row = await self.pool.fetchrow(KEY_BY_DIGEST, digest)
+        async with identity_lookup():
+            row = await self.pool.fetchrow(SELECT_KEY_BY_DIGEST, digest)
         if row is None:
             return None
-        return key_of(row)
+        return key_from_row(row)
 
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
-        async with translated():
-            await self.pool.execute(MARK_USED, list(uses.keys()), list(uses.values()))
+        async with translate_errors():
+            await self.pool.execute(UPDATE_KEY_LAST_USED, list(uses.keys()), list(uses.values()))
 
     async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
-        async with translated():
+        async with translate_errors():
             for meeting in sorted(meetings, key=lambda one: one.at):
                 origin = meeting.origin
                 await self.pool.execute(
-                    MET,
+                    INSERT_KEY_ORIGIN,
                     meeting.key,
                     origin.address,
                     origin.agent,
@@ -152,18 +154,20 @@ class PostgresProjects:
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
         new = (project.id, organization, project.name, project.description, project.created_at)
         try:
-            async with prompt():
+            async with identity_lookup():
                 for _ in range(ENSURE_ATTEMPTS):
-                    row = await self.pool.fetchrow(PROJECT_BY_NAME, organization, project.name)
-                    row = row or await self.pool.fetchrow(ADD_PROJECT, *new)
+                    row = await self.pool.fetchrow(
+                        SELECT_PROJECT_BY_NAME, organization, project.name
+                    )
+                    row = row or await self.pool.fetchrow(INSERT_PROJECT, *new)
                     if row is not None:
                         return Project(**row)
         except asyncpg.ForeignKeyViolationError as error:
-            raise NotFound(NO_ORGANIZATION) from error
+            raise NotFound(ORGANIZATION_NOT_FOUND) from error
         raise Unavailable("The project is being made and deleted at the same time; try again")
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
-        async with translated():
+        async with translate_errors():
             row = (
                 await ProjectRow.select()
                 .where(ProjectRow.organization_id == organization, ProjectRow.id == project)
@@ -179,15 +183,15 @@ class PostgresUsers:
     pool: Pool
 
     async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
-        async with prompt():
-            row = await self.pool.fetchrow(USER_OF_CLAIMS, claims.issuer, claims.subject)
+        async with identity_lookup():
+            row = await self.pool.fetchrow(SELECT_USER_BY_CLAIMS, claims.issuer, claims.subject)
             if row is not None:
                 known = User(**row)
-                # Nearly every request tells nothing new, and is spared the write.
+                # Nearly every request brings unchanged claims, and needs no write.
                 if known.updated_from(claims, at) == known:
                     return known
             row = await self.pool.fetchrow(
-                SIGNED_IN,
+                UPSERT_USER,
                 new,
                 claims.issuer,
                 claims.subject,
@@ -205,52 +209,55 @@ class PostgresOrganizations:
     pool: Pool
 
     async def memberships(self, user: UserId) -> Sequence[Membership]:
-        async with prompt():
+        async with identity_lookup():
             rows = (
                 await MembershipRow.select()
                 .where(MembershipRow.user_id == user)
                 .order_by(MembershipRow.created_at, MembershipRow.organization_id)
             )
-        return [membership_of(row) for row in rows]
+        return [membership_from_row(row) for row in rows]
 
     async def create_first(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
-        async with self._one_at_a_time(owner) as connection:
-            row = await connection.fetchrow(OLDEST_MEMBERSHIP, owner)
+        async with self._user_lock(owner) as connection:
+            row = await connection.fetchrow(SELECT_OLDEST_MEMBERSHIP, owner)
             if row is not None:
-                return membership_of(row)
-            await _put(connection, founding)
+                return membership_from_row(row)
+            await _insert_organization(connection, founding)
             return founding.owner
 
     async def create(self, founding: NewOrganization, owned_max: int | None) -> None:
         owner = founding.owner.user_id
-        async with self._one_at_a_time(owner) as connection:
-            owned = await connection.fetchval(COUNT_OWNED, owner, Role.OWNER)
+        async with self._user_lock(owner) as connection:
+            owned = await connection.fetchval(COUNT_OWNED_ORGANIZATIONS, owner, Role.OWNER)
             if owned_max is not None and owned >= owned_max:
                 raise Forbidden(OWNED_LIMIT_MESSAGE.format(owned_max))
-            await _put(connection, founding)
+            await _insert_organization(connection, founding)
 
     @asynccontextmanager
-    async def _one_at_a_time(self, user: UserId) -> AsyncIterator[Connection]:
-        """A transaction while nobody else founds anything for the user. Raises NotFound."""
-        async with translated(), self.pool.acquire() as connection, connection.transaction():
+    async def _user_lock(self, user: UserId) -> AsyncIterator[Connection]:
+        """Opens a transaction that excludes others which create something for the user.
+
+        Raises NotFound.
+        """
+        async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(LOCK_USER, user) is None:
-                raise NotFound(NO_USER)
+                raise NotFound(USER_NOT_FOUND)
             yield connection
 
 
-async def _put(connection: Connection, founding: NewOrganization) -> None:
+async def _insert_organization(connection: Connection, founding: NewOrganization) -> None:
     organization, project = founding.organization, founding.project
     await connection.execute(
-        ADD_ORGANIZATION, organization.id, organization.name, organization.created_at
+        INSERT_ORGANIZATION, organization.id, organization.name, organization.created_at
     )
-    await connection.execute(PUT_MEMBERSHIP, *membership_row(founding.owner))
+    await connection.execute(UPSERT_MEMBERSHIP, *membership_row(founding.owner))
     await connection.execute(
-        ADD_PROJECT,
+        INSERT_PROJECT,
         project.id,
         organization.id,
         project.name,
         project.description,
         project.created_at,
     )
-    await connection.execute(RECORD, *audit_row(founding.entry))
+    await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(founding.entry))

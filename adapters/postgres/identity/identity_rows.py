@@ -11,29 +11,29 @@ from domain.identity.invitation import Invitation, InvitationStatus
 from domain.identity.organization import Membership, Role
 
 type Row = Record | dict[str, Any]
-"""As asyncpg gives it, or Piccolo."""
+"""A row of asyncpg or Piccolo."""
 
 AUDIT_COLUMNS: Final = (
     "id", "organization_id", "at", "actor_user_id", "actor_key_id", "actor_name", "address",
     "agent", "action", "resource_id", "detail",
 )  # fmt: skip
-RECORD: Final = f"""
+INSERT_AUDIT_ENTRY: Final = f"""
 INSERT INTO audit_log ({", ".join(AUDIT_COLUMNS)})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
-PUT_MEMBERSHIP: Final = """
+UPSERT_MEMBERSHIP: Final = """
 INSERT INTO memberships (id, organization_id, user_id, role, created_at)
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (organization_id, user_id) DO UPDATE SET role = excluded.role
 """
 
-_DETAIL: Final = msgspec.json.Decoder(dict[str, str])
-_INVITATION: Final = (
+_DETAIL_DECODER: Final = msgspec.json.Decoder(dict[str, str])
+_INVITATION_FIELDS: Final = (
     *("id", "organization_id", "email", "invited_by", "created_at", "expires_at"),
 )
 
 
-def membership_of(row: Row) -> Membership:
+def membership_from_row(row: Row) -> Membership:
     return Membership(
         id=row["id"],
         organization_id=row["organization_id"],
@@ -53,17 +53,17 @@ def membership_row(membership: Membership) -> tuple[object, ...]:
     )
 
 
-def key_of(row: Row) -> ApiKey:
-    """A scope that only a newer version knows is no right here."""
+def key_from_row(row: Row) -> ApiKey:
+    """Scopes that this version does not know are dropped."""
     scopes = frozenset(scope for scope in Scope if scope in row["scopes"])
     return ApiKey(**dict(row) | {"scopes": scopes})
 
 
-def invitation_of(row: Row) -> Invitation:
+def invitation_from_row(row: Row) -> Invitation:
     return Invitation(
         role=Role(row["role"]),
         status=InvitationStatus(row["status"]),
-        **{name: row[name] for name in _INVITATION},
+        **{name: row[name] for name in _INVITATION_FIELDS},
     )
 
 
@@ -77,7 +77,7 @@ def audit_row(entry: AuditEntry) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def audit_entry_of(row: Row) -> AuditEntry:
+def audit_entry_from_row(row: Row) -> AuditEntry:
     return AuditEntry(
         id=row["id"],
         organization_id=row["organization_id"],
@@ -90,5 +90,5 @@ def audit_entry_of(row: Row) -> AuditEntry:
         ),
         action=AuditAction(row["action"]),
         resource_id=row["resource_id"],
-        detail=_DETAIL.decode(row["detail"]),
+        detail=_DETAIL_DECODER.decode(row["detail"]),
     )

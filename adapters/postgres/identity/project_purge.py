@@ -1,17 +1,18 @@
-"""Taking away the rows of projects that were removed, a bounded number in each transaction."""
+"""Deletes the rows of removed projects, a bounded number in each transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.postgres.database.pool import Pool, affected, translated
+from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 
-STEP: Final = 2_000  # rows of one transaction, with their payloads
-# A removal is kept for longer than any transaction or remembered project lasts: what a straggler
-# still writes under its id is never shown, and taken away at the end of it.
-KEPT: Final = timedelta(hours=1)
+ROWS_PER_TRANSACTION: Final = 2_000  # rows of one transaction, with their payloads
+# A removal stays for longer than any transaction or cached project: rows written late under its id
+# are never shown, and are deleted at the end of this time.
+REMOVAL_RETENTION: Final = timedelta(hours=1)
 
-# Every table with rows of projects but `removals` itself. A test compares it with the schema.
+# Every table with rows of projects, except `removals` itself. A test compares the list with the
+# schema.
 PROJECT_TABLES: Final = (
     *("traces", "trace_payloads", "spans"),
     *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions", "trace_users"),
@@ -22,21 +23,21 @@ PROJECT_TABLES: Final = (
     *("judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
     *("replies", "exports", "export_pieces", "erasures", "erased_traces"),
 )
-# Of several workers each takes another project.
-NEXT: Final = """
+# Skips locked rows, so that concurrent workers take different projects.
+LOCK_NEXT_REMOVAL: Final = """
 SELECT project_id, removed_at FROM removals WHERE due_at <= $1
 ORDER BY due_at, project_id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-TAKE_AWAY: Final = """
+DELETE_PROJECT_ROWS: Final = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM {table} WHERE project_id = (SELECT $1::uuid) LIMIT $2
 ))
 """
-KEEP: Final = "UPDATE removals SET due_at = $2 WHERE project_id = $1"
-FORGET: Final = "DELETE FROM removals WHERE project_id = $1"
-# What somebody holds is passed by: it goes with its organization, or at the next turn. Who waited
-# for some while holding others could be waited for by them.
-EXPIRED_CODES: Final = """
+POSTPONE_REMOVAL: Final = "UPDATE removals SET due_at = $2 WHERE project_id = $1"
+DELETE_REMOVAL: Final = "DELETE FROM removals WHERE project_id = $1"
+# Rows that another transaction has locked are skipped: they are deleted with their organization or
+# by the next call. Waiting for them while holding other rows could deadlock.
+DELETE_EXPIRED_LOGIN_CODES: Final = """
 DELETE FROM login_codes WHERE digest = ANY(ARRAY(
   SELECT digest FROM login_codes WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 ))
@@ -48,20 +49,26 @@ class PostgresRemovedProjects:
     pool: Pool
 
     async def purge(self, now: datetime) -> int:
-        async with translated():
-            codes = affected(await self.pool.execute(EXPIRED_CODES, now, STEP))
+        async with translate_errors():
+            codes = affected_rows(
+                await self.pool.execute(DELETE_EXPIRED_LOGIN_CODES, now, ROWS_PER_TRANSACTION)
+            )
             while codes == 0:
                 async with self.pool.acquire() as connection, connection.transaction():
-                    removal = await connection.fetchrow(NEXT, now)
+                    removal = await connection.fetchrow(LOCK_NEXT_REMOVAL, now)
                     if removal is None:
                         return 0
                     project, removed_at = removal
                     for table in PROJECT_TABLES:
-                        sql = TAKE_AWAY.format(table=table)
-                        if gone := affected(await connection.execute(sql, project, STEP)):
+                        sql = DELETE_PROJECT_ROWS.format(table=table)
+                        if gone := affected_rows(
+                            await connection.execute(sql, project, ROWS_PER_TRANSACTION)
+                        ):
                             return gone
-                    if removed_at + KEPT <= now:
-                        await connection.execute(FORGET, project)
+                    if removed_at + REMOVAL_RETENTION <= now:
+                        await connection.execute(DELETE_REMOVAL, project)
                     else:
-                        await connection.execute(KEEP, project, removed_at + KEPT)
+                        await connection.execute(
+                            POSTPONE_REMOVAL, project, removed_at + REMOVAL_RETENTION
+                        )
             return codes

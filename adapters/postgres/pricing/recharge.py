@@ -1,4 +1,4 @@
-"""What stored spans are charged, found and changed with nothing else of them."""
+"""Finds priced spans, and updates their costs and nothing else of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,81 +9,87 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.tracing.rollup_deltas import ByProject
-from adapters.postgres.tracing.row_updates import locked
-from adapters.postgres.tracing.trace_rows import SPANS, TRACES, charge_of, usage_of
+from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
+from adapters.postgres.tracing.row_updates import lock_traces
+from adapters.postgres.tracing.trace_rows import SPANS, TRACES, charge_from_row, usage_from_row
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.analytics import Granularity
 from domain.tracing.repricing import PricedSpan, Repricing, SpanPosition
 from domain.tracing.span import Totals
 from domain.tracing.usage import EXACT, CostSource, Pricing, SpanCost
 
-_PRICED: Final = """
+_SPAN_COLUMNS: Final = """
 spans.trace_id, spans.span_id, started_at, model, prompt_tokens, completion_tokens,
 cache_read_tokens, cache_write_tokens, cost_amount, cost_source, price_version, price_since,
 listed_amount
 """
-# As the index `spans_priced` has it.
+# The condition of the index `spans_priced`.
 _IS_PRICED: Final = f"""
 model <> '' AND cost_source <> '{CostSource.CLIENT}' AND prompt_tokens + completion_tokens > 0
 """
-_NEXT: Final = f"""
-SELECT {_PRICED} FROM spans WHERE {OF_PROJECT} AND {_IS_PRICED}
+_SELECT_PRICED_SPANS: Final = f"""
+SELECT {_SPAN_COLUMNS} FROM spans WHERE {OF_PROJECT} AND {_IS_PRICED}
   AND ($2::timestamptz IS NULL OR started_at < $2) AND {{after}}
 ORDER BY started_at, trace_id, span_id LIMIT $3
 """
-FIRST: Final = _NEXT.format(after="($4::timestamptz IS NULL OR started_at >= $4)")
-FOLLOWING: Final = _NEXT.format(
+SELECT_FIRST_SPANS: Final = _SELECT_PRICED_SPANS.format(
+    after="($4::timestamptz IS NULL OR started_at >= $4)"
+)
+SELECT_NEXT_SPANS: Final = _SELECT_PRICED_SPANS.format(
     after="(started_at, trace_id, span_id) > ($4::timestamptz, $5::uuid, $6::uuid)"
 )
-AGAIN: Final = f"""
-SELECT {_PRICED} FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
+SELECT_SPANS_BY_KEY: Final = f"""
+SELECT {_SPAN_COLUMNS} FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
 WHERE {_IS_PRICED}
 """
-_CHARGED: Final = ("cost_amount", "cost_source", "price_version", "price_since")
-CHARGE: Final = f"""
-UPDATE spans SET {", ".join(f"{one} = found.{one}" for one in _CHARGED)}, listed_amount = NULL
-FROM {SPANS.unnest("found", *SPANS.key, *_CHARGED)} WHERE {SPANS.on_key("found")}
+_COST_COLUMNS: Final = ("cost_amount", "cost_source", "price_version", "price_since")
+UPDATE_SPAN_COSTS: Final = f"""
+UPDATE spans SET {", ".join(f"{one} = found.{one}" for one in _COST_COLUMNS)}, listed_amount = NULL
+FROM {SPANS.unnest("found", *SPANS.key, *_COST_COLUMNS)} WHERE {SPANS.on_key("found")}
 """
-# Not `updated_at`: what a trace costs is no change of what was traced.
-PUT_COSTS: Final = f"""
+# Leaves `updated_at`, because a new cost does not change the content of a trace.
+UPDATE_TRACE_COSTS: Final = f"""
 UPDATE traces SET total_cost = found.total_cost
 FROM {TRACES.unnest("found", *TRACES.key, "total_cost")} WHERE {TRACES.on_key("found")}
 """
 
-type Charged = tuple[PricedSpan, SpanCost]
+type SpanWithCost = tuple[PricedSpan, SpanCost]
 
 
-async def following(connection: Connection, repricing: Repricing, most: int) -> list[PricedSpan]:
-    """The next spans of the period, in the order of their places."""
+async def fetch_next_spans(
+    connection: Connection, repricing: Repricing, most: int
+) -> list[PricedSpan]:
+    """The next spans of the period, in the order of their positions."""
     bounds = (repricing.project_id, repricing.started_before, most)
     place: SpanPosition | None = repricing.place
     if place is None:
-        rows = await connection.fetch(FIRST, *bounds, repricing.started_after)
+        rows = await connection.fetch(SELECT_FIRST_SPANS, *bounds, repricing.started_after)
     else:
-        rows = await connection.fetch(FOLLOWING, *bounds, *place)
-    return [_priced_of(row) for row in rows]
+        rows = await connection.fetch(SELECT_NEXT_SPANS, *bounds, *place)
+    return [_priced_span_from_row(row) for row in rows]
 
 
-async def charge(
+async def update_costs(
     connection: Connection,
     project: ProjectId,
-    found: Sequence[Charged],
+    found: Sequence[SpanWithCost],
     pricing: Pricing,
-    deltas: ByProject,
-) -> list[Charged]:
-    """Charges what changes, and notes it in `deltas`; what was found, as it was once it was locked.
+    deltas: ProjectDeltas,
+) -> list[SpanWithCost]:
+    """Updates the costs that change, and records them in `deltas`; returns the spans as locked.
 
-    A span that was found and doesn't change stays as it is, and its trace unlocked.
+    A span whose cost does not change stays as it is, and its trace is not locked.
     """
     keys = [(project, one.trace_id, one.span_id) for one, after in found if after != one.charge]
-    known = await locked(connection, sorted({key[:2] for key in keys}))
-    again = await connection.fetch(AGAIN, *arrays(keys)) if keys else []
-    spans = [_priced_of(row) for row in again if (project, row["trace_id"]) in known]
+    known = await lock_traces(connection, sorted({key[:2] for key in keys}))
+    again = await connection.fetch(SELECT_SPANS_BY_KEY, *arrays(keys)) if keys else []
+    spans = [_priced_span_from_row(row) for row in again if (project, row["trace_id"]) in known]
     charged = [(one, one.cost_under(pricing)) for one in spans]
     changed = [(one, after) for one, after in charged if after != one.charge]
     if changed:
-        await connection.execute(CHARGE, *arrays(_row(project, *one) for one in changed))
+        await connection.execute(
+            UPDATE_SPAN_COSTS, *arrays(_cost_row(project, *one) for one in changed)
+        )
         more: dict[TraceId, Decimal] = {}
         for one, after in changed:
             difference = EXACT.subtract(after.amount, one.charge.amount)
@@ -94,24 +100,24 @@ async def charge(
         for trace, difference in more.items():
             before = known[project, trace]
             after_it = replace(before, totals=before.totals + Totals(cost=difference))
-            deltas[project].change(before, after_it)
+            deltas[project].change_trace(before, after_it)
             costs.append((project, trace, after_it.totals.cost))
-        await connection.execute(PUT_COSTS, *arrays(costs))
+        await connection.execute(UPDATE_TRACE_COSTS, *arrays(costs))
     return [*((one, after) for one, after in found if after == one.charge), *charged]
 
 
-def _priced_of(row: Record) -> PricedSpan:
+def _priced_span_from_row(row: Record) -> PricedSpan:
     return PricedSpan(
         TraceId(row["trace_id"]),
         SpanId(row["span_id"]),
         row["started_at"],
         row["model"],
-        usage_of(row),
-        charge_of(row),
+        usage_from_row(row),
+        charge_from_row(row),
     )
 
 
-def _row(project: ProjectId, span: PricedSpan, after: SpanCost) -> tuple[object, ...]:
+def _cost_row(project: ProjectId, span: PricedSpan, after: SpanCost) -> tuple[object, ...]:
     price = after.price
     told = (None, None) if price is None else (price.version, price.since)
     return (project, span.trace_id, span.span_id, after.amount, after.source, *told)

@@ -1,7 +1,7 @@
-"""Migrations: SQL, run by Piccolo, one process at a time.
+"""Runs migrations: SQL scripts by Piccolo, in one process at a time.
 
-Each one runs in a transaction, starts with a short lock timeout (it fails rather than holds up
-the service), and can be run again: Piccolo notes it as done only after its commit.
+Each migration runs in a transaction, starts with a short lock timeout (it fails rather than blocks
+the service), and can be run again: Piccolo records it only after its commit.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import Pool, translated
+from adapters.postgres.database.pool import Pool, translate_errors
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema.pending import APP, pending
+from adapters.postgres.schema.pending import MIGRATIONS_APP, pending_migrations
 
-WAIT_MAX_MS: Final = 600_000  # for migrations that another process runs
-# A migration fails rather than holds up the service; once it has its locks it may take its time.
-# Unlike requests it is for all projects, and so may scan whole tables.
-BOUNDS: Final = """
+MIGRATION_LOCK_TIMEOUT_MS: Final = 600_000  # waits while another process migrates
+# A migration fails rather than blocks the service. Once it has its locks, it may take its time.
+# Unlike requests it works on all projects and may scan whole tables.
+SET_MIGRATION_LIMITS: Final = """
 SET LOCAL lock_timeout = '5s';
 SET LOCAL statement_timeout = 0;
 SET LOCAL enable_seqscan = on
@@ -32,53 +32,65 @@ SET LOCAL enable_seqscan = on
 def sql_migration(
     migration_id: str, description: str, forwards: Sequence[str], backwards: Sequence[str]
 ) -> MigrationManager:
-    """A migration made of SQL scripts, all of them or none."""
-    manager = MigrationManager(migration_id=migration_id, app_name=APP, description=description)
+    """Makes a migration of SQL scripts, which all run in one transaction."""
+    manager = MigrationManager(
+        migration_id=migration_id, app_name=MIGRATIONS_APP, description=description
+    )
 
     async def run(scripts: Sequence[str]) -> None:
         transaction = DB.current_transaction.get()
         assert transaction is not None  # Piccolo runs each migration in one
-        for script in (BOUNDS, *scripts):
-            # Not `run_ddl`, which prepares what it is given and so takes a single statement.
+        for script in (SET_MIGRATION_LIMITS, *scripts):
+            # Not `run_ddl`: it prepares its argument and so takes a single statement only.
             await transaction.connection.execute(script)
 
-    async def go() -> None:  # Piccolo awaits what is an async function, not what returns one's work
+    async def run_forwards() -> None:  # Piccolo awaits only functions declared async
         await run(forwards)
 
-    async def go_back() -> None:
+    async def run_backwards() -> None:
         await run(backwards)
 
-    manager.add_raw(go)
-    manager.add_raw_backwards(go_back)
+    manager.add_raw(run_forwards)
+    manager.add_raw_backwards(run_backwards)
     return manager
 
 
 async def migrate(pool: Pool) -> list[str]:
-    """Brings the database to the newest schema; the ids that were run. Raises Unavailable.
+    """Migrates the database to the newest schema and returns the ids that were run.
 
-    Of several processes one migrates while the others wait, and then find nothing to do.
+    Raises Unavailable.
+
+    Concurrent processes wait for the one that migrates, and then find nothing to do.
     """
-    async with translated(), pool.acquire() as turn:
+    async with translate_errors(), pool.acquire() as connection:
         try:
-            await turn.execute(f"SET lock_timeout = {WAIT_MAX_MS}; SET statement_timeout = 0")
-            await turn.execute("SELECT pg_advisory_lock($1)", AdvisoryLock.MIGRATIONS)
-            due = await pending(pool)
+            await connection.execute(
+                f"SET lock_timeout = {MIGRATION_LOCK_TIMEOUT_MS}; SET statement_timeout = 0"
+            )
+            await connection.execute("SELECT pg_advisory_lock($1)", AdvisoryLock.MIGRATIONS)
+            due = await pending_migrations(pool)
             if due:
-                await _run(ForwardsMigrationManager(app_name=APP, migration_id="all"))
+                await _run(ForwardsMigrationManager(app_name=MIGRATIONS_APP, migration_id="all"))
             return due
         finally:
-            await turn.execute("RESET lock_timeout; RESET statement_timeout")
-            await turn.execute("SELECT pg_advisory_unlock_all()")
+            await connection.execute("RESET lock_timeout; RESET statement_timeout")
+            await connection.execute("SELECT pg_advisory_unlock_all()")
 
 
-async def undo(migration_id: str) -> None:
-    """Takes back every migration down to `migration_id`, and it too. For tests of migrations."""
-    await _run(BackwardsMigrationManager(app_name=APP, migration_id=migration_id, auto_agree=True))
+async def roll_back(migration_id: str) -> None:
+    """Reverts migrations down to `migration_id`, including it. For tests of migrations."""
+    await _run(
+        BackwardsMigrationManager(
+            app_name=MIGRATIONS_APP, migration_id=migration_id, auto_agree=True
+        )
+    )
 
 
 async def _run(runner: ForwardsMigrationManager | BackwardsMigrationManager) -> None:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):  # Piccolo prints; our command line has its own words
+    output = io.StringIO()
+    with contextlib.redirect_stdout(
+        output
+    ):  # Piccolo prints; our command line has its own messages
         result: MigrationResult = await runner.run()
     if not result.success:
-        raise RuntimeError(f"migration failed: {result.message or said.getvalue()}")
+        raise RuntimeError(f"migration failed: {result.message or output.getvalue()}")

@@ -1,26 +1,29 @@
-"""Which migrations the database lacks: asked at every start, so without loading what runs them."""
+"""Finds migrations that have not run. Every start calls it, so it loads no migration code."""
 
 from pathlib import Path
 from typing import Final
 
-from adapters.postgres.database.pool import Pool, translated
+from adapters.postgres.database.pool import Pool, translate_errors
 
-APP: Final = "pandaprobe"  # under this name Piccolo notes what was run
-FOLDER: Final = Path(__file__).parent / "migrations"
+MIGRATIONS_APP: Final = "pandaprobe"  # the app name in the migration table of Piccolo
+MIGRATIONS_FOLDER: Final = Path(__file__).parent / "migrations"
 
-HAS_NOTES: Final = "SELECT to_regclass('migration') IS NOT NULL"  # Piccolo's table
-NOTED: Final = "SELECT name FROM migration WHERE app_name = $1"
-
-
-def known() -> list[str]:
-    """The ids of every migration of this version, in order. Their files have the same names."""
-    return sorted(path.stem for path in FOLDER.glob("[0-9]*.py"))
+HAS_MIGRATION_TABLE: Final = "SELECT to_regclass('migration') IS NOT NULL"  # the table of Piccolo
+SELECT_APPLIED_MIGRATIONS: Final = "SELECT name FROM migration WHERE app_name = $1"
 
 
-async def pending(pool: Pool) -> list[str]:
-    """The ids that the database hasn't seen, in order. Raises Unavailable."""
-    async with translated(), pool.acquire() as connection:
+def known_migrations() -> list[str]:
+    """The ids of all migrations of this version, in order. They are the names of their files."""
+    return sorted(path.stem for path in MIGRATIONS_FOLDER.glob("[0-9]*.py"))
+
+
+async def pending_migrations(pool: Pool) -> list[str]:
+    """The ids of migrations that have not run, in order. Raises Unavailable."""
+    async with translate_errors(), pool.acquire() as connection:
         done: set[str] = set()
-        if await connection.fetchval(HAS_NOTES):
-            done = {row["name"] for row in await connection.fetch(NOTED, APP)}
-    return [one for one in known() if one not in done]
+        if await connection.fetchval(HAS_MIGRATION_TABLE):
+            done = {
+                row["name"]
+                for row in await connection.fetch(SELECT_APPLIED_MIGRATIONS, MIGRATIONS_APP)
+            }
+    return [one for one in known_migrations() if one not in done]

@@ -1,6 +1,6 @@
-"""The tables that Piccolo queries: the plain reads of the management plane.
+"""Tables that Piccolo queries, for plain reads of the management plane.
 
-Only their columns are here; the schema is in the migrations. Everything else is SQL.
+They list columns only; the schema is in the migrations. All other queries are SQL.
 """
 
 from piccolo.columns import UUID, Array, Bytea, Integer, Text, Timestamptz

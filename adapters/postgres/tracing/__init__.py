@@ -1,1 +1,1 @@
-"""Writing traces: batches and edits, and what each of them counts."""
+"""Traces, sessions and analytics, and the roll-ups that every write updates."""

@@ -1,4 +1,4 @@
-"""Figures over time, from what every write counts; what a period cuts off is read by index."""
+"""Analytics over time: from roll-ups for whole hours or buckets, from indexes for partial ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,17 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import NEAR, Ordered, Where
+from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
 from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.read_transactions import (
+    READ_TIMEOUT_S,
+    read_connection,
+    read_snapshot,
+)
 from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.database.time_buckets import parts
-from adapters.postgres.tracing.percentiles import Volume
-from adapters.postgres.tracing.session_lists import inside, straddling
+from adapters.postgres.database.time_buckets import split_period
+from adapters.postgres.tracing.percentiles import VolumeReader
+from adapters.postgres.tracing.session_lists import starts_within, straddles
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
 from domain.tracing.analytics import (
@@ -29,12 +33,12 @@ from domain.tracing.analytics import (
     mean_ms,
 )
 
-ADVICE: Final = "narrow started_after and started_before"
-USERS_ADVICE: Final = "ask for the first pages, or follow next_cursor"
+NARROW_PERIOD: Final = "narrow started_after and started_before"
+READ_BY_CURSOR: Final = "ask for the first pages, or follow next_cursor"
 
-# Hours wholly in the period, and the spans of the hours that it cuts: each range of $4 and $5
-# lies in one hour.
-USAGE: Final = f"""
+# Whole hours from the roll-up, and spans of partial hours: each range of $4 and $5 lies in one
+# hour.
+SELECT_USAGE: Final = f"""
 SELECT date_trunc($6, hour) AS bucket, sum(prompt_tokens) AS prompt_tokens,
        sum(completion_tokens) AS completion_tokens, sum(cost) AS cost
 FROM (
@@ -51,7 +55,7 @@ FROM (
 ) AS counted
 GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 """
-MODELS: Final = f"""
+SELECT_MODEL_USAGE: Final = f"""
 SELECT model, sum(calls)::bigint AS calls, sum(tokens) AS tokens, sum(cost) AS cost
 FROM (
   SELECT model, calls, prompt_tokens + completion_tokens AS tokens, cost FROM usage_hours
@@ -68,9 +72,9 @@ FROM (
 ) AS counted
 GROUP BY model ORDER BY calls DESC, model LIMIT {MODELS_MAX}
 """
-# Sessions wholly in the period by their rows, those that began before it or went on after it by
-# their traces within.
-SESSIONS: Final = f"""
+# Sessions wholly within the period by their rows; sessions that began before it or went on after it
+# by their traces within.
+SELECT_SESSION_BUCKETS: Final = f"""
 SELECT date_trunc({{granularity}}, first_started_at) AS bucket, count(*) AS sessions,
        sum(trace_count)::bigint AS traces, count(latency_us) AS latencies,
        sum(latency_us) AS latency_us
@@ -88,12 +92,12 @@ FROM (
 ) AS counted
 GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 """
-USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})")
+COUNT_USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})")
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresTraceAnalytics:
-    """Each answer is of one moment, and takes `timeout_s` at most."""
+    """Each result is from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -101,8 +105,8 @@ class PostgresTraceAnalytics:
     async def volume(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[TraceBucket]:
-        volume = Volume(project, granularity)
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        volume = VolumeReader(project, granularity)
+        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
             buckets = await volume.read(connection, period)
         await volume.keep(self.pool)
         return buckets
@@ -110,8 +114,8 @@ class PostgresTraceAnalytics:
     async def usage(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[UsageBucket]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            rows = await connection.fetch(USAGE, project, *_hours(period), granularity)
+        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+            rows = await connection.fetch(SELECT_USAGE, project, *_hour_bounds(period), granularity)
         return check_bucket_count(
             [
                 UsageBucket(
@@ -125,8 +129,8 @@ class PostgresTraceAnalytics:
         )
 
     async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            rows = await connection.fetch(MODELS, project, *_hours(period))
+        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+            rows = await connection.fetch(SELECT_MODEL_USAGE, project, *_hour_bounds(period))
         return [
             ModelUsage(row["model"], row["calls"], int(row["tokens"]), row["cost"]) for row in rows
         ]
@@ -137,19 +141,19 @@ class PostgresTraceAnalytics:
         if period.after >= period.before:
             return []
         p = Parameters([project])
-        sql = SESSIONS.format(
+        sql = SELECT_SESSION_BUCKETS.format(
             granularity=p.put(granularity),
-            inside=p.sql(inside((period.after, period.before))),
-            straddling=p.sql(straddling((period.after, period.before))),
+            inside=p.sql(starts_within((period.after, period.before))),
+            straddling=p.sql(straddles((period.after, period.before))),
             after=p.put(period.after),
             before=p.put(period.before),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
             rows = await connection.fetch(sql, *p.values)
-        return check_bucket_count([_session_bucket(row) for row in rows])
+        return check_bucket_count([_session_bucket_from_row(row) for row in rows])
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
-        ordered = Ordered(
+        query = KeysetQuery(
             project=project,
             table="trace_users",
             id="user_id",
@@ -159,28 +163,31 @@ class PostgresTraceAnalytics:
             window=window,
         )
         found = None
-        if window.offset <= NEAR:
-            async with reading(self.pool, USERS_ADVICE, self.timeout_s) as connection:
-                found = await ordered.among_all(connection, USERS)
+        if window.offset <= NEAR_OFFSET_MAX:
+            async with read_connection(self.pool, READ_BY_CURSOR, self.timeout_s) as connection:
+                found = await query.fetch_unfiltered(connection, COUNT_USERS)
         if found is None:
-            async with snapshot(
-                self.pool, USERS_ADVICE, self.timeout_s, shown_of=project
+            async with read_snapshot(
+                self.pool, READ_BY_CURSOR, self.timeout_s, hide_erased_in=project
             ) as connection:
-                total = await connection.fetchval(f"SELECT {USERS.text}", project)
-                found = await ordered.matching(connection, Where(among=total, total=total))
-        items = [_user(row) for row in found.rows]
+                total = await connection.fetchval(f"SELECT {COUNT_USERS.text}", project)
+                found = await query.fetch_page(connection, PageConditions(among=total, total=total))
+        items = [_user_from_row(row) for row in found.rows]
         shown = items[: window.limit]
         return Page(shown, found.total, shown[-1].position if len(items) > len(shown) else None)
 
 
-def _hours(period: Period) -> tuple[object, ...]:
-    """First and last bound of whole hours, with nothing in between for none; the cuts' bounds."""
-    hours = parts((period.after, period.before), Granularity.HOUR)
+def _hour_bounds(period: Period) -> tuple[object, ...]:
+    """Start and end of the whole hours, and the bounds of the partial hours.
+
+    Without whole hours, start and end are the same.
+    """
+    hours = split_period((period.after, period.before), Granularity.HOUR)
     whole = hours.whole or (period.after, period.after)
     return (*whole, [cut[0] for cut in hours.cuts], [cut[1] for cut in hours.cuts])
 
 
-def _session_bucket(row: Record) -> SessionBucket:
+def _session_bucket_from_row(row: Record) -> SessionBucket:
     count, latencies = row["sessions"], row["latencies"]
     return SessionBucket(
         row["bucket"],
@@ -190,7 +197,7 @@ def _session_bucket(row: Record) -> SessionBucket:
     )
 
 
-def _user(row: Record) -> UserSummary:
+def _user_from_row(row: Record) -> UserSummary:
     return UserSummary(
         id=row["user_id"],
         trace_count=row["trace_count"],

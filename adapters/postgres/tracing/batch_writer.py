@@ -1,8 +1,8 @@
-"""The writer of traces: many requests, one transaction, an answer after the COMMIT.
+"""Writes batches of traces: many requests in one transaction, answered after the COMMIT.
 
-An INSERT that skips what exists tells new traces from known ones. The spans of new traces can
-meet nothing and are copied in. Known traces are locked, merged by the domain's own rule, and
-written back: no rule of merging is told a second time in SQL. Figures: docs/adr/0004.
+An INSERT that skips existing rows separates new traces from known ones. Spans of new traces cannot
+conflict and are copied in. Known traces are locked, merged by the rule of the domain, and written
+back, so that SQL repeats no merge rule. Figures: docs/adr/0004.
 """
 
 import asyncio
@@ -14,23 +14,23 @@ from asyncpg import LockNotAvailableError
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import (
-    OUT_OF_REACH,
-    UNSTORABLE,
+    TRANSIENT_ERRORS,
+    UNSTORABLE_ERRORS,
     WRITE_TIMEOUT_S,
     Connection,
     Pool,
 )
 from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
 from adapters.postgres.tracing import rollups
-from adapters.postgres.tracing.erasure_guard import Owned, check_lost
-from adapters.postgres.tracing.facets import Counted
-from adapters.postgres.tracing.rollup_deltas import by_project
+from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
+from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.rollup_deltas import new_deltas
 from adapters.postgres.tracing.row_updates import (
     INSERT_TRACES,
-    Key,
+    TraceKey,
     copy_spans,
-    locked,
-    merge,
+    lock_traces,
+    merge_into_stored,
     payload_rows,
 )
 from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
@@ -48,18 +48,19 @@ type Item = tuple[ProjectId, Trace]
 
 NO_PAYLOADS: Final[Sequence[list[object]]] = tuple([] for _ in PAYLOADS.names)
 UNSTORABLE_RULE: Final = "can't be stored: nested too deep"
-SURELY_STORABLE: Final = 1_000  # levels that every Postgres takes with its default stack
-ROUNDS_MAX: Final = 3  # a trace may be deleted between two statements, hardly three times in a row
+STORABLE_DEPTH_MIN: Final = 1_000  # nesting depth that PostgreSQL accepts with its default stack
+ROUNDS_MAX: Final = (
+    3  # a trace may be deleted between two statements, but hardly three times in a row
+)
 
-# Not as a join: for that the planner may go through all that was erased lately.
+# A subquery instead of a join, for which the planner may scan all recently erased traces.
 NOT_ERASED: Final = """
 (SELECT erased_at FROM erased_traces AS erased
  WHERE erased.project_id = sent.project_id AND erased.trace_id = sent.trace_id) IS NULL
 """
-# Waits for another writer's uncommitted row of the same key, and then skips it. Payloads come
-# along where the trace is new. Nothing is stored for a project that was removed, or of a trace
-# that was erased.
-INSERT_NEW: Final = f"""
+# Waits for an uncommitted row of another writer with the same key, and then skips it. Inserts the
+# payloads of new traces too. Stores nothing for removed projects and erased traces.
+INSERT_NEW_TRACES: Final = f"""
 WITH new AS (
   {INSERT_TRACES}
   WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = sent.project_id)
@@ -72,18 +73,21 @@ WITH new AS (
 SELECT project_id, trace_id FROM new
 """
 
-ERASED: Final = f"""
+HAS_ERASED_TRACE: Final = f"""
 SELECT NOT bool_and({NOT_ERASED}) FROM {TRACES.unnest_keys("sent")}
 """
-BLAMED: Final = (*UNSTORABLE, LockNotAvailableError, ProjectRemoved)
+ITEM_ERRORS: Final = (*UNSTORABLE_ERRORS, LockNotAvailableError, ProjectRemoved)
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the moment was wrong for all, and no single trace is to blame.
+    """Whether the failure is transient and caused by no single trace.
 
-    One that somebody has locked for long is to blame: the others needn't wait for it.
+    A lock timeout blames the trace whose lock was not available, so that other traces do not wait
+    for it.
     """
-    return isinstance(error, (*OUT_OF_REACH, Unavailable)) and not isinstance(error, BLAMED)
+    return isinstance(error, (*TRANSIENT_ERRORS, Unavailable)) and not isinstance(
+        error, ITEM_ERRORS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +98,14 @@ class TraceWriter:
     prices: ProjectPriceCache
 
     async def write(self, items: Sequence[Item]) -> None:
-        """Merges each item into what is stored. Where it raises, some may be stored all the same.
+        """Merges each item into the stored traces. If it raises, some items may be stored.
 
-        Nearly always one transaction. What met a row that was just being deleted goes into
-        another: a later round must not wait for a key while it holds greater ones.
+        Usually takes one transaction. Traces that were being deleted at that moment go into another
+        transaction, because a later round must not wait for a key while it holds greater ones.
         """
-        incoming, changed_hands = _by_key(items)
+        incoming, changed_hands = _merge_by_key(items)
         async with asyncio.timeout(WRITE_TIMEOUT_S):
-            # Before there is a transaction: who holds a connection waits for no other one.
+            # Before the transaction: code that holds a connection must not wait for a second one.
             spans = (span for trace in incoming.values() for span in trace.spans)
             pricing = await self.prices.get({project for project, _ in incoming}, spans)
             for _ in range(ROUNDS_MAX):
@@ -116,75 +120,76 @@ class TraceWriter:
     async def _store(
         self,
         connection: Connection,
-        incoming: dict[Key, Trace],
+        incoming: dict[TraceKey, Trace],
         pricing: Mapping[ProjectId, Pricing],
-        changed_hands: Sequence[Owned],
-    ) -> dict[Key, Trace]:
-        # Returns what met a row that was gone again when it was to be locked.
+        changed_hands: Sequence[ProjectSubject],
+    ) -> dict[TraceKey, Trace]:
+        # Returns the traces whose rows were deleted before they could be locked.
         settled = [
-            Counted(key[0], whole, Totals.from_spans(whole.spans), whole.models)
+            CountedTrace(key[0], whole, Totals.from_spans(whole.spans), whole.models)
             for key, trace in incoming.items()
             for whole in (trace.settled(pricing[key[0]]),)
         ]
         rows = list(map(trace_row, settled))
         payloads = arrays(payload_rows(incoming.items())) or NO_PAYLOADS
-        made = await connection.fetch(INSERT_NEW, *arrays(rows), *payloads)
+        made = await connection.fetch(INSERT_NEW_TRACES, *arrays(rows), *payloads)
         new = {(row[0], row[1]) for row in made} if len(made) < len(rows) else incoming.keys()
         fresh = [one for one in settled if (one.project, one.trace.id) in new]
         await copy_spans(
             connection,
             [span_row(one.project, one.trace.id, s) for one in fresh for s in one.trace.spans],
         )
-        deltas, gone = by_project(), dict[Key, Trace]()
+        deltas, gone = new_deltas(), dict[TraceKey, Trace]()
         for one in fresh:
             of_project = deltas[one.project]
-            of_project.put(one)
+            of_project.add_trace(one)
             of_project.add_spans(one.trace.spans)
         if len(fresh) < len(settled):
             known = {key: trace for key, trace in incoming.items() if key not in new}
-            here = await locked(connection, known)
+            here = await lock_traces(connection, known)
             gone = {key: trace for key, trace in known.items() if key not in here}
             reports = {key: known[key] for key in here}
             spans = {key: trace.spans for key, trace in reports.items()}
-            await merge(
+            await merge_into_stored(
                 connection, pricing, here, spans,
                 reports=reports, deltas=deltas, changed_hands=changed_hands,
             )  # fmt: skip
         else:
-            await check_lost(connection, changed_hands)
+            await check_not_erased(connection, changed_hands)
         await rollups.write(connection, deltas)
         return gone
 
 
-async def _check_storable(connection: Connection, keys: Iterable[Key]) -> None:
-    """Raises ProjectRemoved or, of a trace that was erased, Invalid where that is the reason."""
+async def _check_storable(connection: Connection, keys: Iterable[TraceKey]) -> None:
+    """Raises ProjectRemoved if that is why rows are missing, or Invalid for erased traces."""
     projects, traces = map(list, zip(*keys, strict=True))
     await check_not_removed(connection, *projects)
-    if await connection.fetchval(ERASED, projects, traces):
+    if await connection.fetchval(HAS_ERASED_TRACE, projects, traces):
         raise trace_was_erased()
 
 
-async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:
-    """Which values Postgres refuses, each by its path, found by asking it for each.
+async def find_unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:
+    """Finds the values that PostgreSQL refuses, and returns their paths.
 
-    For the rare item that passed every check before and still can't be stored.
+    It sends each of them: for the rare item that passes every check but cannot be stored.
     """
     errors: list[FieldError] = []
     async with pool.acquire() as connection:
         for path, text in suspects:
             try:
                 await connection.execute("SELECT $1::json", text)
-            except UNSTORABLE:
+            except UNSTORABLE_ERRORS:
                 errors.append(FieldError(path, UNSTORABLE_RULE))
     return Invalid.fields(errors or [FieldError("", UNSTORABLE_RULE)])
 
 
-def _by_key(items: Sequence[Item]) -> tuple[dict[Key, Trace], list[Owned]]:
-    # Postgres refuses to write a row twice in one statement: what comes twice is merged. Sorted,
-    # so that two writers lock in one order. And between whom a trace changed hands meanwhile: where
-    # one of them is being erased, each report has to be looked at by itself.
-    found: dict[Key, Trace] = {}
-    changed_hands: list[Owned] = []
+def _merge_by_key(items: Sequence[Item]) -> tuple[dict[TraceKey, Trace], list[ProjectSubject]]:
+    # PostgreSQL refuses to write a row twice in one statement, so items of the same trace are
+    # merged. Sorted, so that all writers lock in the same order. Also returns the subjects between
+    # which a trace moved within the batch: if one of them is being erased, each report has to be
+    # handled separately.
+    found: dict[TraceKey, Trace] = {}
+    changed_hands: list[ProjectSubject] = []
     for project, trace in items:
         merged = trace
         if (known := found.get((project, trace.id))) is not None:
@@ -196,14 +201,14 @@ def _by_key(items: Sequence[Item]) -> tuple[dict[Key, Trace], list[Owned]]:
     return dict(sorted(found.items())), changed_hands
 
 
-def suspects(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:
-    """The values of a trace's own or of a span that may be unstorable, by their path.
+def deep_json_values(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:
+    """JSON values of a trace or span that may be too deep to store, by path.
 
-    Nothing but depth can be wrong with JSON here, and what has few brackets isn't deep.
+    Only depth can be wrong with JSON at this point, and text with few brackets is not deep.
     """
     return (
         (prefix + field.name, text)
         for field in fields(owner)
         if isinstance(text := getattr(owner, field.name), bytes)
-        and text.count(b"[") + text.count(b"{") > SURELY_STORABLE
+        and text.count(b"[") + text.count(b"{") > STORABLE_DEPTH_MIN
     )

@@ -1,22 +1,24 @@
-"""Removing traces with all that is theirs, in the transaction of whoever asks for it."""
+"""Deletes traces with all their rows, in the transaction of the caller."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.tracing.rollup_deltas import Deltas
-from adapters.postgres.tracing.row_updates import counted
+from adapters.postgres.tracing.row_updates import counted_from_row
 from adapters.postgres.tracing.trace_rows import TRACES
 from domain.ids import ProjectId, TraceId
 from domain.tracing.usage import EXACT
 
-CHUNK: Final = 1_000  # traces that one transaction removes, where it chooses them itself
-CHUNK_SPANS: Final = 50_000  # and spans; a single trace may have more
+TRACES_PER_TRANSACTION: Final = (
+    1_000  # traces that one transaction deletes, if it selects them itself
+)
+SPANS_PER_TRANSACTION: Final = 50_000  # and spans; a single trace may have more
 
-# The trace first: whoever wants to write to it waits, and then finds it gone. The statements that
-# follow see what was committed while this one waited.
+# Deletes the trace first: concurrent writers of the trace wait and then find it gone. The next
+# statements see what was committed while this one waited.
 DELETE_TRACES: Final = f"""
 DELETE FROM traces USING (
   SELECT project_id, trace_id FROM traces
@@ -39,7 +41,7 @@ FROM gone GROUP BY hour, model
 DELETE_PAYLOADS: Final = f"""
 DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
-# Several scores at once are locked in the order of the key, by whoever writes them.
+# Every writer locks several scores in the order of the key.
 DELETE_TRACE_SCORES: Final = f"""
 DELETE FROM trace_scores USING (
   SELECT project_id, id FROM trace_scores WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
@@ -47,7 +49,7 @@ DELETE FROM trace_scores USING (
 ) AS locked
 WHERE trace_scores.project_id = locked.project_id AND trace_scores.id = locked.id
 """
-# Whoever keeps a verdict has locked its trace: nobody else holds one of these.
+# A writer of a verdict locks the trace first, so no other transaction holds these rows.
 DELETE_VERDICTS: Final = f"""
 DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
@@ -58,15 +60,15 @@ DELETE FROM session_scores USING (
 ) AS locked
 WHERE session_scores.project_id = locked.project_id AND session_scores.id = locked.id
 """
-ENDED_SESSIONS: Final = f"""
+SELECT_EMPTY_SESSIONS: Final = f"""
 SELECT session FROM unnest($2::text[]) AS session
 WHERE NOT EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND session_id = session)
 """
 
 
 @dataclass(slots=True)
-class Gone:
-    """What was removed: how many rows of each table, and of which sessions."""
+class DeletedRows:
+    """The number of deleted rows of each table, and the sessions of the traces."""
 
     rows: Counter[str] = field(default_factory=Counter)
     sessions: set[str] = field(default_factory=set)
@@ -82,12 +84,15 @@ async def delete_traces(
     project: ProjectId,
     traces: Sequence[TraceId],
     session: str | None = None,
-) -> Gone:
-    """Those that are there, and of `session` where it is given. The deltas are to be written."""
-    gone = Gone()
+) -> DeletedRows:
+    """Deletes the traces that exist, and only those of `session` if it is given.
+
+    The caller writes the deltas.
+    """
+    gone = DeletedRows()
     rows = await connection.fetch(DELETE_TRACES, project, traces, session)
     for row in rows:
-        deltas.drop(counted(row))
+        deltas.remove_trace(counted_from_row(row))
         if row["session_id"] is not None:
             gone.sessions.add(row["session_id"])
     ids = [row["trace_id"] for row in rows]
@@ -104,18 +109,20 @@ async def delete_traces(
         ("trace_scores", DELETE_TRACE_SCORES),
         ("judge_verdicts", DELETE_VERDICTS),
     ):
-        gone.rows[table] = affected(await connection.execute(sql, project, ids))
+        gone.rows[table] = affected_rows(await connection.execute(sql, project, ids))
     return gone
 
 
 async def delete_session_scores(
     connection: Connection, project: ProjectId, sessions: Sequence[str]
 ) -> int:
-    """All scores of some sessions; how many there were."""
-    return affected(await connection.execute(DELETE_SESSION_SCORES, project, sessions))
+    """Deletes all scores of the sessions and returns how many."""
+    return affected_rows(await connection.execute(DELETE_SESSION_SCORES, project, sessions))
 
 
-async def ended(connection: Connection, project: ProjectId, gone: Gone) -> list[str]:
-    """The sessions of which no trace is left."""
-    rows = await connection.fetch(ENDED_SESSIONS, project, sorted(gone.sessions))
+async def list_empty_sessions(
+    connection: Connection, project: ProjectId, gone: DeletedRows
+) -> list[str]:
+    """The sessions that have no trace left."""
+    rows = await connection.fetch(SELECT_EMPTY_SESSIONS, project, sorted(gone.sessions))
     return [row[0] for row in rows]

@@ -1,4 +1,4 @@
-"""Changing and removing stored traces: each call a transaction of its own."""
+"""Edits and deletes of stored traces: one transaction for each call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,30 +9,36 @@ from typing import Final
 from adapters.postgres.database.pool import (
     ACQUIRE_TIMEOUT_S,
     OF_PROJECT,
-    UNSTORABLE,
+    UNSTORABLE_ERRORS,
     WRITE_TIMEOUT_S,
     Connection,
     Pool,
-    translated,
+    translate_errors,
 )
 from adapters.postgres.tracing import rollups
-from adapters.postgres.tracing.batch_writer import suspects, unstorable
+from adapters.postgres.tracing.batch_writer import deep_json_values, find_unstorable
 from adapters.postgres.tracing.deletes import (
-    CHUNK,
-    CHUNK_SPANS,
+    SPANS_PER_TRANSACTION,
+    TRACES_PER_TRANSACTION,
     delete_session_scores,
     delete_traces,
 )
-from adapters.postgres.tracing.rollup_deltas import ByProject, by_project
+from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
-    LOCK_SHOWN,
-    Amended,
-    locked,
-    merge,
-    put_back,
-    stored_spans,
+    LOCK_VISIBLE_TRACES,
+    TraceUpdate,
+    fetch_spans,
+    lock_traces,
+    merge_into_stored,
+    write_back,
 )
-from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_of, whole_trace_of
+from adapters.postgres.tracing.trace_rows import (
+    PAYLOADS,
+    SPANS,
+    TRACES,
+    span_from_row,
+    whole_trace_from_row,
+)
 from adapters.pricing.price_cache import ProjectPriceCache
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
@@ -40,34 +46,34 @@ from domain.tracing.change import UNCHANGED, retagged
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange, in_order
 
-EDITORS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
+EDITS_AT_ONCE: Final = 2  # an edit that waits for a locked trace holds a connection
 
-READ_TRACE: Final = f"""
+SELECT_TRACE: Final = f"""
 SELECT {TRACES.select("traces")}, {", ".join(PAYLOADS.names_of("json"))}
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
 WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
 """
-SPANS_OF_TRACE: Final = f"""
+SELECT_SPANS_OF_TRACE: Final = f"""
 SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT} AND trace_id = $2
 """
-CHANGE_PAYLOADS: Final = """
+UPSERT_CHANGED_PAYLOADS: Final = """
 INSERT INTO trace_payloads AS t (project_id, trace_id, input, output) VALUES ($1, $2, $3, $4)
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
   input = CASE WHEN $5 THEN excluded.input ELSE t.input END,
   output = CASE WHEN $6 THEN excluded.output ELSE t.output END
 """
-# -1 for a session that is hidden.
-COUNT_OF_SESSION: Final = f"""
+# -1 for a session that is hidden by an erasure.
+SELECT_SESSION_TRACE_COUNT: Final = f"""
 SELECT coalesce(
   (SELECT trace_count FROM veiled.sessions WHERE {OF_PROJECT} AND session_id = $2),
   (SELECT -1 FROM sessions WHERE {OF_PROJECT} AND session_id = $2), 0
 )
 """
-SHOWN: Final = f"""
+SELECT_VISIBLE_TRACES: Final = f"""
 SELECT trace_id FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
-# Some traces of a session, of $3 spans together or one trace, of $4 traces at most.
-OF_SESSION: Final = f"""
+# Some traces of a session: with at most $3 spans together, or one trace; at most $4 traces.
+SELECT_SOME_TRACES_OF_SESSION: Final = f"""
 SELECT trace_id FROM (
   SELECT trace_id, started_at, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
   FROM (
@@ -79,92 +85,98 @@ WHERE spans <= $3 OR place = 1
 """
 
 
-async def read_trace(connection: Connection, project: ProjectId, trace: TraceId) -> Trace:
-    """The whole trace. Raises NotFound."""
-    row = await connection.fetchrow(READ_TRACE, project, trace)
+async def fetch_trace(connection: Connection, project: ProjectId, trace: TraceId) -> Trace:
+    """Fetches a trace with its payloads and spans. Raises NotFound."""
+    row = await connection.fetchrow(SELECT_TRACE, project, trace)
     if row is None:
         raise NotFound("Trace not found")
-    spans = await connection.fetch(SPANS_OF_TRACE, project, trace)
-    return replace(whole_trace_of(row), spans=in_order(map(span_of, spans)))
+    spans = await connection.fetch(SELECT_SPANS_OF_TRACE, project, trace)
+    return replace(whole_trace_from_row(row), spans=in_order(map(span_from_row, spans)))
 
 
 @dataclass(frozen=True, slots=True)
 class TraceEdits:
-    """What is done to traces that are stored. At most EDITORS at a time, for one process."""
+    """Edits of stored traces, at most EDITS_AT_ONCE at a time in one process."""
 
     pool: Pool
     prices: ProjectPriceCache
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITORS))
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITS_AT_ONCE))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[tuple[Connection, ByProject]]:
-        """A transaction in its turn; what it notes in the deltas is written at its end."""
-        async with translated(), asyncio.timeout(WRITE_TIMEOUT_S):
+    async def transaction(self) -> AsyncIterator[tuple[Connection, ProjectDeltas]]:
+        """Waits for a free slot and opens a transaction; writes the deltas at its end."""
+        async with translate_errors(), asyncio.timeout(WRITE_TIMEOUT_S):
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
-                await self.turns.acquire()
+                await self.slots.acquire()
             try:
                 async with (
                     self.pool.acquire() as connection,
                     connection.transaction(),
                 ):
-                    deltas = by_project()
+                    deltas = new_deltas()
                     yield connection, deltas
                     await rollups.write(connection, deltas)
             finally:
-                self.turns.release()
+                self.slots.release()
 
     @asynccontextmanager
-    async def _told(self, change: TraceChange | SpanChange) -> AsyncIterator[None]:
-        """Names the payload that can't be stored."""
+    async def _unstorable_payload(self, change: TraceChange | SpanChange) -> AsyncIterator[None]:
+        """Translates the error of a payload that cannot be stored, and names the payload."""
         try:
             yield
-        except UNSTORABLE as error:
-            said = (("input", change.input), ("output", change.output))
-            texts = [(name, text) for name, text in said if isinstance(text, bytes)]
-            raise await unstorable(self.pool, texts) from error
+        except UNSTORABLE_ERRORS as error:
+            payloads = (("input", change.input), ("output", change.output))
+            texts = [(name, text) for name, text in payloads if isinstance(text, bytes)]
+            raise await find_unstorable(self.pool, texts) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         pricing = await self.prices.get([project], spans)
         async with self.transaction() as (connection, deltas):
-            known = await locked(connection, [(project, trace)], LOCK_SHOWN)
+            known = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
             if not known:
                 raise NotFound("Trace not found")
             new = {(project, trace): tuple(spans)}
             try:
-                await merge(connection, pricing, known, new, reports={}, deltas=deltas)
-            except UNSTORABLE as error:
-                values = [one for n, span in enumerate(spans) for one in suspects(f"{n}.", span)]
-                raise await unstorable(self.pool, values) from error
+                await merge_into_stored(connection, pricing, known, new, reports={}, deltas=deltas)
+            except UNSTORABLE_ERRORS as error:
+                values = [
+                    one for n, span in enumerate(spans) for one in deep_json_values(f"{n}.", span)
+                ]
+                raise await find_unstorable(self.pool, values) from error
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
-        async with self.transaction() as (connection, deltas), self._told(change):
-            known = (await locked(connection, [(project, trace)], LOCK_SHOWN)).get((project, trace))
+        async with self.transaction() as (connection, deltas), self._unstorable_payload(change):
+            known = (await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)).get(
+                (project, trace)
+            )
             if known is None:
                 raise NotFound("Trace not found")
-            said = [value is not UNCHANGED for value in (change.input, change.output)]
+            is_sent = [value is not UNCHANGED for value in (change.input, change.output)]
             changed = change.applied(known.trace)
-            if any(said):
+            if any(is_sent):
                 payloads = (changed.input, changed.output)
-                await connection.execute(CHANGE_PAYLOADS, project, trace, *payloads, *said)
+                await connection.execute(
+                    UPSERT_CHANGED_PAYLOADS, project, trace, *payloads, *is_sent
+                )
             merged = replace(changed, input=None, output=None)
-            amended = Amended(known, merged, is_renewed=any(said))
-            await put_back(connection, [amended], deltas)
-            return await read_trace(connection, project, trace)
+            update = TraceUpdate(known, merged, is_renewed=any(is_sent))
+            await write_back(connection, [update], deltas)
+            return await fetch_trace(connection, project, trace)
 
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
         pricing = (await self.prices.get([project]))[project]
-        async with self.transaction() as (connection, deltas), self._told(change):
-            known = await locked(connection, [(project, trace)], LOCK_SHOWN)
-            stored = await stored_spans(connection, [(project, trace, span)])
+        async with self.transaction() as (connection, deltas), self._unstorable_payload(change):
+            known = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
+            stored = await fetch_spans(connection, [(project, trace, span)])
             if (project, trace) not in known or (project, trace) not in stored:
                 raise NotFound("Span not found")
             old = stored[project, trace]
             changed = change.applied(old[span], pricing)
             before = known[project, trace]
             spans = {span: changed} if changed != old[span] else {}
-            await put_back(connection, [Amended(before, before.trace, spans, old)], deltas)
+            await write_back(connection, [TraceUpdate(before, before.trace, spans, old)], deltas)
             return changed
 
     async def retag(
@@ -176,34 +188,41 @@ class TraceEdits:
     ) -> int:
         async with self.transaction() as (connection, deltas):
             keys = [(project, trace) for trace in dict.fromkeys(traces)]
-            known = await locked(connection, keys, LOCK_SHOWN)
-            amended = [
-                Amended(one, replace(one.trace, tags=retagged(one.trace.tags, add, remove)))
+            known = await lock_traces(connection, keys, LOCK_VISIBLE_TRACES)
+            updates = [
+                TraceUpdate(one, replace(one.trace, tags=retagged(one.trace.tags, add, remove)))
                 for one in known.values()
             ]
-            await put_back(connection, amended, deltas)
+            await write_back(connection, updates, deltas)
             return len(known)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         async with self.transaction() as (connection, deltas):
-            rows = await connection.fetch(SHOWN, project, traces)
+            rows = await connection.fetch(SELECT_VISIBLE_TRACES, project, traces)
             shown = [TraceId(row[0]) for row in rows]
             return (await delete_traces(connection, deltas[project], project, shown)).traces
 
     async def delete_session(self, project: ProjectId, session: str) -> int:
-        """Removes as many traces as the session has now, so few at once that others can go on.
+        """Deletes as many traces as the session has now, in small transactions.
 
-        Its scores go with the last of them: until then it is there, and so are they.
+        Other writers go on between them. The scores go with the last traces: until then the session
+        exists with its scores.
         """
-        async with translated():
-            wanted = await self.pool.fetchval(COUNT_OF_SESSION, project, session)
+        async with translate_errors():
+            wanted = await self.pool.fetchval(SELECT_SESSION_TRACE_COUNT, project, session)
         gone, is_over = 0, wanted < 0
         while not is_over:
             async with self.transaction() as (connection, deltas):
-                rows = await connection.fetch(OF_SESSION, project, session, CHUNK_SPANS, CHUNK)
+                rows = await connection.fetch(
+                    SELECT_SOME_TRACES_OF_SESSION,
+                    project,
+                    session,
+                    SPANS_PER_TRANSACTION,
+                    TRACES_PER_TRANSACTION,
+                )
                 some = [TraceId(row[0]) for row in rows]
-                went = await delete_traces(connection, deltas[project], project, some, session)
-                gone += went.traces
+                deleted = await delete_traces(connection, deltas[project], project, some, session)
+                gone += deleted.traces
                 if is_over := gone >= wanted or not some:
                     await delete_session_scores(connection, project, [session])
         return gone

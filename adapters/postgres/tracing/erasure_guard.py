@@ -1,4 +1,4 @@
-"""Traces that change hands: none is taken from whom somebody is erasing."""
+"""Keeps traces of users and sessions under erasure from moving to others."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,9 +10,9 @@ from application.privacy.ports import trace_was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import DataSubject
 
-type Owned = tuple[ProjectId, DataSubject]
+type ProjectSubject = tuple[ProjectId, DataSubject]
 
-IS_ERASED: Final = """
+IS_SUBJECT_BEING_ERASED: Final = """
 SELECT EXISTS (
   SELECT FROM unnest($1::uuid[], $2::text[], $3::text[]) AS lost (project_id, kind, owner)
   JOIN erasures ON erasures.project_id = lost.project_id AND erasures.kind = lost.kind
@@ -22,17 +22,17 @@ SELECT EXISTS (
 """
 
 
-async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
-    """Of owners that lose a trace in this transaction, which has it locked.
+async def check_not_erased(connection: Connection, lost: Sequence[ProjectSubject]) -> None:
+    """Checks subjects that lose a trace in this transaction, which has the trace locked.
 
-    Raises Invalid where one of them is being erased. No erasure begins before the transaction ends.
+    Raises Invalid if one of them is being erased. No erasure starts before the transaction ends.
     """
     if not lost:
         return
-    # An erasure takes this lock exclusively when it starts: the traces that its owner has then stay
-    # theirs until they are deleted.
+    # An erasure takes this lock exclusively when it starts. So its traces stay those of the erased
+    # subject until they are deleted.
     projects = list({project for project, _ in lost})
     await lock_projects_shared(connection, AdvisoryLock.TRACE_OWNERS, projects)
     rows = [(project, owner.kind.value, owner.id) for project, owner in lost]
-    if await connection.fetchval(IS_ERASED, *arrays(rows)):
+    if await connection.fetchval(IS_SUBJECT_BEING_ERASED, *arrays(rows)):
         raise trace_was_erased()

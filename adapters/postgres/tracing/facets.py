@@ -1,4 +1,4 @@
-"""What a stored trace counts as: its facets, of each of which is known how many traces have it."""
+"""Facets of traces: the values by which the roll-ups count traces."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,21 +6,21 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from adapters.postgres.tracing.latency_bins import bin_of
+from adapters.postgres.tracing.latency_bins import bin_start
 from domain.ids import ProjectId
 from domain.tracing.payload import scalar_members
 from domain.tracing.query import fold_case
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus
 
-MEMBERS_MAX: Final = 200  # of one metadata that are looked for and counted by themselves
-KEY_MAX: Final = 64  # characters of a key whose members are counted
-TEXT_MAX: Final = 31  # characters; ids as long as a UUID are seldom the same twice
+COUNTED_MEMBERS_MAX: Final = 200  # members of one metadata that are searched and counted separately
+MEMBER_KEY_CHARS_MAX: Final = 64  # characters of a key that is counted
+MEMBER_TEXT_CHARS_MAX: Final = 31  # characters; values as long as a UUID rarely repeat
 SEPARATOR: Final = "\x1f"  # between the parts of one value
 
 
 class Facet(StrEnum):
-    """What traces are counted by. ALL, FAILED and MANY_MEMBERS have one value, the empty one."""
+    """Kinds of facets. ALL, FAILED and MANY_MEMBERS have one value, the empty string."""
 
     ALL = "all"
     FAILED = "error"
@@ -33,7 +33,7 @@ class Facet(StrEnum):
     MODEL = "model"
     LATENCY = "latency"
     METADATA = "metadata"
-    MANY_MEMBERS = "many members"  # instead of those of METADATA
+    MANY_MEMBERS = "many members"  # replaces METADATA if there are too many members
 
 
 LABELS: Final = {
@@ -41,20 +41,20 @@ LABELS: Final = {
     Facet.ENVIRONMENT: "environment",
     Facet.RELEASE: "release",
 }
-"""Labels of which a trace has at most one: the column, and the field, that holds each.
+"""Labels that a trace has at most once: the column and the field of each.
 
-A list of traces can be narrowed by each of them.
+The list of traces can be filtered by each of them.
 """
-SEARCHED: Final = frozenset({Facet.NAME, Facet.SESSION})  # of which parts are looked for
+SEARCHED_FACETS: Final = frozenset({Facet.NAME, Facet.SESSION})  # searched by substring
 
 type FacetKey = tuple[Facet, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """A stored trace as far as roll-ups count it: its own columns, and what its spans come to.
+class CountedTrace:
+    """A stored trace as the roll-ups count it: its own columns, and the totals of its spans.
 
-    `members` are the scalars of its metadata.
+    `members` are the scalar members of its metadata.
     """
 
     project: ProjectId
@@ -68,7 +68,7 @@ class Counted:
 
     @property
     def has_many_members(self) -> bool:
-        return len(self.members) > MEMBERS_MAX
+        return len(self.members) > COUNTED_MEMBERS_MAX
 
     @property
     def is_failed(self) -> bool:
@@ -85,7 +85,7 @@ class Counted:
         found.update((Facet.TAG, tag) for tag in trace.tags)
         found.update((Facet.MODEL, model) for model in self.models)
         if (latency := trace.latency_us) is not None and latency >= 0:
-            found.add((Facet.LATENCY, str(bin_of(latency))))
+            found.add((Facet.LATENCY, str(bin_start(latency))))
         if self.has_many_members:
             found.add((Facet.MANY_MEMBERS, ""))
         else:
@@ -98,10 +98,16 @@ class Counted:
 
 
 def member_value(key: str, text: str) -> str | None:
-    """How a member of metadata is counted; None for a long one."""
+    """The facet value of a member of metadata; None if it is too long."""
     both = f"{key}{SEPARATOR}{text}"
-    return both if len(key) <= KEY_MAX and len(text) <= TEXT_MAX and SEPARATOR not in text else None
+    return (
+        both
+        if len(key) <= MEMBER_KEY_CHARS_MAX
+        and len(text) <= MEMBER_TEXT_CHARS_MAX
+        and SEPARATOR not in text
+        else None
+    )
 
 
 def search_value(kind: Facet, value: str) -> str | None:
-    return fold_case(value) if kind in SEARCHED else None
+    return fold_case(value) if kind in SEARCHED_FACETS else None

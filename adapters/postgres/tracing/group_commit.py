@@ -1,7 +1,7 @@
-"""Group commit: what many callers bring goes into one transaction, without a timer.
+"""Group commit: writes of many callers go into one transaction, without a timer.
 
-While one batch commits the next one gathers, so a lone caller waits for nobody and a busy
-service writes many items a COMMIT. A caller returns after the COMMIT of its own item.
+While one batch commits, the next one gathers. So a lone caller waits for no other, and a busy
+service writes many items in each COMMIT. A caller returns after the COMMIT of its own item.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from domain.errors import Unavailable
 WRITERS: Final = 2  # one gathers while the other waits for the disk; more only add connections
 BATCH_ITEMS_MAX: Final = 64  # larger batches gain nothing and lengthen the wait
 BATCH_BYTES_MAX: Final = 8 << 20
-LINE_ITEMS_MAX: Final = 4_096  # beyond it callers are told to come back, not made to wait longer
-LINE_BYTES_MAX: Final = 64 << 20
-WITHIN_S: Final = 20.0  # in line and while it is written: clients that give up are told before
-CLOSE_TIMEOUT_S: Final = 1  # what is in line takes a fraction of it
+QUEUE_ITEMS_MAX: Final = 4_096  # beyond it callers get an error instead of a longer wait
+QUEUE_BYTES_MAX: Final = 64 << 20
+PUT_TIMEOUT_S: Final = 20.0  # queued and being written; below the timeout of clients
+CLOSE_TIMEOUT_S: Final = 1  # writing the queue takes a fraction of it
 
 
-class Passing(Protocol):
-    """Tells whether an error has to do with the moment and not with the items."""
+class IsTransient(Protocol):
+    """Tells whether an error is transient rather than caused by the items."""
 
     def __call__(self, error: Exception, /) -> bool: ...
 
 
 @dataclass(slots=True)
-class Waiting[T]:
+class QueuedItem[T]:
     item: T
     size: int
     written: asyncio.Future[None]
@@ -42,9 +42,10 @@ class Waiting[T]:
 
 @dataclass(frozen=True, slots=True)
 class Batch[T]:
-    """What became of some items that were written together; `marks` are those of their callers.
+    """The result of one write. `marks` are the marks of its callers.
 
-    `bytes` as their callers told; `error` is None where they are committed.
+    `bytes` is the sum of the sizes that the callers gave; `error` is None if the items are
+    committed.
     """
 
     items: Sequence[T]
@@ -54,19 +55,19 @@ class Batch[T]:
     error: BaseException | None
 
 
-class Watch[T](Protocol):
-    """Whoever wants to know what becomes of batches. What it raises ends a writer."""
+class BatchObserver[T](Protocol):
+    """Observes batches. An exception that it raises ends a writer."""
 
     def mark(self) -> object:
-        """Kept with an item, whose caller asks for it."""
+        """Called in the task of the caller of `put`; its result is kept with the item."""
         ...
 
     def settled(self, batch: Batch[T], /) -> None:
-        """Called after each batch, stored or not; of one that is halved, for each part too."""
+        """Called after each batch, stored or not. If a batch is halved, for each half too."""
         ...
 
 
-class Unwatched[T]:
+class NoObserver[T]:
     def mark(self) -> object:
         return None
 
@@ -75,19 +76,19 @@ class Unwatched[T]:
 
 @dataclass(slots=True)
 class GroupCommit[T]:
-    """A line of items in front of `write`, which stores some of them wholly or not at all.
+    """A queue of items in front of `write`, which stores a batch wholly or not at all.
 
-    Where `write` fails and it isn't a passing failure, the batch is halved until the item that
-    can't be written stands alone: only its caller sees the error. Memory is bounded: the line
-    holds at most LINE_ITEMS_MAX items and LINE_BYTES_MAX bytes (one item may exceed the latter
-    when it finds the line empty), and WRITERS batches are under way.
+    If `write` fails and the error is not transient, the batch is halved until the item that cannot
+    be written is alone: only its caller gets the error. Memory is bounded: the queue holds at most
+    QUEUE_ITEMS_MAX items and QUEUE_BYTES_MAX bytes (a single item may exceed the latter if the
+    queue is empty), and at most WRITERS batches are being written.
     """
 
     write: Callable[[Sequence[T]], Awaitable[None]]
-    is_transient: Passing
-    within_s: float = WITHIN_S
-    watch: Watch[T] = field(default_factory=Unwatched)
-    _line: deque[Waiting[T]] = field(default_factory=deque)
+    is_transient: IsTransient
+    within_s: float = PUT_TIMEOUT_S
+    watch: BatchObserver[T] = field(default_factory=NoObserver)
+    _queue: deque[QueuedItem[T]] = field(default_factory=deque)
     _bytes: int = 0
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
@@ -95,24 +96,24 @@ class GroupCommit[T]:
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """Items and bytes of the line."""
-        return len(self._line), self._bytes
+        """Items and bytes in the queue."""
+        return len(self._queue), self._bytes
 
     async def put(self, item: T, size: int) -> None:
         """Returns once `item`, of about `size` bytes, is committed.
 
-        A caller that is cancelled doesn't cancel the write. Raises what `write` raised for this
-        item, and Unavailable where the line is full or closing, or where it took longer than
-        `within_s`: it may be written yet.
+        A cancelled caller does not cancel the write. Raises the error of `write` for this item.
+        Raises Unavailable if the queue is full or closing, or after `within_s`; in the last case
+        the item may still be written.
         """
         if self._closing:
             raise Unavailable("The service is shutting down; try again")
-        if len(self._line) >= LINE_ITEMS_MAX or (
-            self._line and self._bytes + size > LINE_BYTES_MAX
+        if len(self._queue) >= QUEUE_ITEMS_MAX or (
+            self._queue and self._bytes + size > QUEUE_BYTES_MAX
         ):
             raise Unavailable("Too many writes are waiting; try again")
         written = asyncio.get_running_loop().create_future()
-        self._line.append(Waiting(item, size, written, self.watch.mark()))
+        self._queue.append(QueuedItem(item, size, written, self.watch.mark()))
         self._bytes += size
         self._filled.set()
         try:
@@ -129,47 +130,48 @@ class GroupCommit[T]:
         ]
 
     async def close(self) -> None:
-        """Takes nothing more, and returns once all that was taken is written or has failed.
+        """Accepts no more items, and returns once all queued items are written or have failed.
 
-        A store that doesn't answer for CLOSE_TIMEOUT_S is given up: who still waits is told.
+        A write that takes longer than CLOSE_TIMEOUT_S is cancelled, and its callers get
+        Unavailable.
         """
         self._closing = True
         self._filled.set()
         _, stuck = await asyncio.wait(self._writers, timeout=CLOSE_TIMEOUT_S)
-        # First, so that a writer whose store makes another failure of the cancellation ends too.
-        while self._line:
-            self._line.popleft().fail(Unavailable("The service is shutting down; try again"))
+        # First, so that a writer whose store turns the cancellation into another error ends too.
+        while self._queue:
+            self._queue.popleft().fail(Unavailable("The service is shutting down; try again"))
         for writer in stuck:
             writer.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)
 
     async def _run(self) -> None:
-        while self._line or not self._closing:
-            if self._line:
+        while self._queue or not self._closing:
+            if self._queue:
                 await self._settle(self._next_batch())
             else:
                 self._filled.clear()
                 if not self._closing:
                     await self._filled.wait()
 
-    def _next_batch(self) -> list[Waiting[T]]:
-        batch: list[Waiting[T]] = []
+    def _next_batch(self) -> list[QueuedItem[T]]:
+        batch: list[QueuedItem[T]] = []
         total = 0
-        while self._line and len(batch) < BATCH_ITEMS_MAX:
-            size = self._line[0].size
+        while self._queue and len(batch) < BATCH_ITEMS_MAX:
+            size = self._queue[0].size
             if batch and total + size > BATCH_BYTES_MAX:
                 break
             total += size
-            batch.append(self._line.popleft())
+            batch.append(self._queue.popleft())
         self._bytes -= total
         return batch
 
-    async def _settle(self, batch: list[Waiting[T]]) -> None:
+    async def _settle(self, batch: list[QueuedItem[T]]) -> None:
         began = time.perf_counter()
         try:
             await self.write([one.item for one in batch])
-        except Exception as error:  # noqa: BLE001 - every failure belongs to a caller, who is told
-            self._tell(batch, began, error)
+        except Exception as error:  # noqa: BLE001 - the callers get every error
+            self._notify(batch, began, error)
             if len(batch) > 1 and not self.is_transient(error):
                 half = len(batch) // 2
                 await self._settle(batch[:half])
@@ -178,7 +180,7 @@ class GroupCommit[T]:
             for one in batch:
                 one.fail(error)
         except asyncio.CancelledError as error:
-            self._tell(batch, began, error)
+            self._notify(batch, began, error)
             for one in batch:
                 one.fail(Unavailable("The service is shutting down; try again"))
             raise
@@ -186,9 +188,11 @@ class GroupCommit[T]:
             for one in batch:
                 if not one.written.done():
                     one.written.set_result(None)
-            self._tell(batch, began, None)
+            self._notify(batch, began, None)
 
-    def _tell(self, batch: Sequence[Waiting[T]], began: float, error: BaseException | None) -> None:
+    def _notify(
+        self, batch: Sequence[QueuedItem[T]], began: float, error: BaseException | None
+    ) -> None:
         seconds = time.perf_counter() - began
         items, marks = [one.item for one in batch], [one.mark for one in batch]
         size = sum(one.size for one in batch)

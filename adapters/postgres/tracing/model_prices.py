@@ -1,4 +1,4 @@
-"""Prices of projects' own in Postgres: the port."""
+"""Model prices of projects."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from uuid import UUID
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.columns import Column, Table, compile_reader
-from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
-from adapters.postgres.database.read_transactions import reading
+from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
+from adapters.postgres.database.read_transactions import read_connection
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.transactions import transaction
 from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
@@ -18,7 +18,7 @@ from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
 from domain.tracing.usage import CostSource
 
-ADVICE: Final = "ask for fewer days, or try again later"
+ASK_FOR_FEWER_DAYS: Final = "ask for fewer days, or try again later"
 MODEL_PRICES: Final = Table(
     "model_prices",
     ("project_id", "id"),
@@ -36,16 +36,16 @@ MODEL_PRICES: Final = Table(
     ),
 )
 _row: Final = MODEL_PRICES.compile_row()
-price_of: Final = compile_reader(ModelPrice, MODEL_PRICES.fields_of(ModelPrice))
-INSERT: Final = MODEL_PRICES.insert()
-OF_PROJECTS: Final = f"""
+price_from_row: Final = compile_reader(ModelPrice, MODEL_PRICES.fields_of(ModelPrice))
+INSERT_PRICE: Final = MODEL_PRICES.insert()
+SELECT_PRICES: Final = f"""
 SELECT {MODEL_PRICES.select()} FROM model_prices
 WHERE project_id = ANY($1::uuid[])
   AND {not_removed("model_prices")}
 ORDER BY created_at DESC, id DESC
 """
-DELETE: Final = f"DELETE FROM model_prices WHERE {OF_PROJECT} AND id = $2"
-UNPRICED: Final = f"""
+DELETE_PRICE: Final = f"DELETE FROM model_prices WHERE {OF_PROJECT} AND id = $2"
+SELECT_UNPRICED_MODELS: Final = f"""
 SELECT model, count(*) AS spans, sum(prompt_tokens) AS prompt_tokens,
        sum(completion_tokens) AS completion_tokens, max(started_at) AS last_seen_at
 FROM (
@@ -60,7 +60,7 @@ GROUP BY model ORDER BY count(*) DESC, model LIMIT {UNPRICED_MODELS_MAX}
 
 @dataclass(frozen=True, slots=True)
 class PostgresModelPrices:
-    """`on_change` is told of each project whose prices were changed here."""
+    """Calls `on_change` for each project whose prices change in this process."""
 
     pool: Pool
     on_change: Callable[[ProjectId], None] = lambda _: None
@@ -71,14 +71,14 @@ class PostgresModelPrices:
             async with transaction(self.pool) as connection:
                 await lock_project(connection, AdvisoryLock.MODEL_PRICES, project)
                 await check_not_removed(connection, project)
-                there = await connection.fetch(OF_PROJECTS, [project])
+                there = await connection.fetch(SELECT_PRICES, [project])
                 for row in there:
                     if row["id"] == price.id:
-                        return price_of(row)
+                        return price_from_row(row)
                 if len(there) >= PRICES_MAX:
                     raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
-                await connection.execute(INSERT, *_row(price))
-        finally:  # after a failed COMMIT too: it may have come through
+                await connection.execute(INSERT_PRICE, *_row(price))
+        finally:  # after a failed COMMIT too: it may have succeeded
             self.on_change(project)
         return price
 
@@ -86,21 +86,21 @@ class PostgresModelPrices:
         self, projects: Collection[ProjectId]
     ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         found: dict[ProjectId, list[ModelPrice]] = {project: [] for project in projects}
-        async with translated():
-            for row in await self.pool.fetch(OF_PROJECTS, list(found)):
-                found[ProjectId(row["project_id"])].append(price_of(row))
+        async with translate_errors():
+            for row in await self.pool.fetch(SELECT_PRICES, list(found)):
+                found[ProjectId(row["project_id"])].append(price_from_row(row))
         return found
 
     async def delete(self, project: ProjectId, price: UUID) -> bool:
         try:
-            async with translated():
-                return await self.pool.execute(DELETE, project, price) == "DELETE 1"
+            async with translate_errors():
+                return await self.pool.execute(DELETE_PRICE, project, price) == "DELETE 1"
         finally:
             self.on_change(project)
 
     async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
-        async with reading(self.pool, ADVICE) as connection:
-            rows = await connection.fetch(UNPRICED, project, since)
+        async with read_connection(self.pool, ASK_FOR_FEWER_DAYS) as connection:
+            rows = await connection.fetch(SELECT_UNPRICED_MODELS, project, since)
         return [
             UnpricedModel(
                 row["model"],

@@ -1,4 +1,4 @@
-"""Traces over time: counted by every write; percentiles once computed are kept until the next."""
+"""Trace volume over time: counts from roll-ups, and percentiles that are stored once computed."""
 
 import asyncio
 import logging
@@ -9,8 +9,8 @@ from typing import Final
 import asyncpg
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, OUT_OF_REACH, Connection, Pool
-from adapters.postgres.database.time_buckets import STEPS, parts
+from adapters.postgres.database.pool import OF_PROJECT, TRANSIENT_ERRORS, Connection, Pool
+from adapters.postgres.database.time_buckets import BUCKET_WIDTHS, split_period
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
     BUCKETS_MAX,
@@ -25,10 +25,12 @@ from domain.tracing.analytics import (
 
 _log: Final = logging.getLogger(__name__)
 
-KEEP_TIMEOUT_S: Final = 1  # the answer waits for it
-KEPT_MIN: Final = 5_000  # latencies in one answer: sorting fewer takes no longer than a write
+STORE_TIMEOUT_S: Final = 1  # the response waits for it
+STORED_LATENCIES_MIN: Final = (
+    5_000  # latencies in one response: sorting fewer is as fast as a write
+)
 
-BUCKETS: Final = f"""
+SELECT_BUCKETS: Final = f"""
 SELECT counted.*, ARRAY[p50_us, p90_us, p99_us] AS percentiles,
        p50_us IS NULL AND latency_count > 0 AS is_due,
        counted.bucket + $5::interval <= now() AS is_over
@@ -43,8 +45,8 @@ LEFT JOIN trace_percentiles AS kept ON kept.{OF_PROJECT} AND kept.granularity = 
   AND kept.bucket = counted.bucket AND kept.revision = counted.revision
 ORDER BY counted.bucket
 """
-# Ranges that each lie in one bucket; without an end, a whole one.
-COMPUTED: Final = f"""
+# Each range lies in one bucket; a NULL end means a whole bucket.
+COMPUTE_BUCKETS: Final = f"""
 SELECT date_trunc($2, since) AS bucket, counted.*
 FROM unnest($3::timestamptz[], $4::timestamptz[]) AS range (since, until)
 CROSS JOIN LATERAL (
@@ -56,8 +58,8 @@ CROSS JOIN LATERAL (
     AND started_at < coalesce(until, since + $5::interval)
 ) AS counted
 """
-# Beside the revision that they are of: those of another one are never shown.
-KEEP: Final = """
+# Stored with the revision of their bucket: percentiles of another revision are never shown.
+UPSERT_PERCENTILES: Final = """
 INSERT INTO trace_percentiles (project_id, granularity, bucket, revision, p50_us, p90_us, p99_us)
 SELECT $1, $2, * FROM unnest($3::timestamptz[], $4::bigint[], $5::float8[], $6::float8[],
                              $7::float8[])
@@ -67,21 +69,21 @@ ON CONFLICT (project_id, granularity, bucket) DO UPDATE SET revision = excluded.
 
 
 @dataclass(slots=True)
-class Volume:
-    """One answer: `read` it, then `keep` what had to be computed for it."""
+class VolumeReader:
+    """One response: `read` it, then `keep` the percentiles that had to be computed."""
 
     project: ProjectId
     granularity: Granularity
     computed: list[tuple[Record, Record]] = field(default_factory=list)
 
     async def read(self, connection: Connection, period: Period) -> Sequence[TraceBucket]:
-        """Ascending by bucket; in a snapshot. Raises Invalid."""
-        found = parts((period.after, period.before), self.granularity)
-        step = STEPS[self.granularity]
+        """Reads the buckets in ascending order; in a snapshot. Raises Invalid."""
+        found = split_period((period.after, period.before), self.granularity)
+        step = BUCKET_WIDTHS[self.granularity]
         whole: Sequence[Record] = []
         if found.whole is not None:
             whole = await connection.fetch(
-                BUCKETS, self.project, self.granularity, *found.whole, step
+                SELECT_BUCKETS, self.project, self.granularity, *found.whole, step
             )
         due = {row["bucket"]: row for row in check_bucket_count(whole) if row["is_due"]}
         since = [*due, *(cut[0] for cut in found.cuts)]
@@ -89,29 +91,29 @@ class Volume:
         computed: Sequence[Record] = []
         if since:
             computed = await connection.fetch(
-                COMPUTED, self.project, self.granularity, since, until, step, PERCENTILES
+                COMPUTE_BUCKETS, self.project, self.granularity, since, until, step, PERCENTILES
             )
-        # A cut is of a bucket of its own: due ones are whole.
+        # Partial buckets and due buckets are distinct: due ones are whole.
         self.computed = [(due[row[0]], row) for row in computed if row[0] in due]
         shown = [row for row in whole if row["bucket"] not in due]
         shown += [row for row in computed if row["trace_count"]]
-        return check_bucket_count(sorted(map(_bucket, shown), key=lambda one: one.bucket))
+        return check_bucket_count(sorted(map(_bucket_from_row, shown), key=lambda one: one.bucket))
 
     async def keep(self, pool: Pool) -> None:
-        """Saves who asks next the work, where it was much. Never fails."""
+        """Stores the percentiles if computing them was expensive. Never raises."""
         over = [(old, new) for old, new in self.computed if old["is_over"]]
-        if not over or sum(old["latency_count"] for old, _ in over) < KEPT_MIN:
+        if not over or sum(old["latency_count"] for old, _ in over) < STORED_LATENCIES_MIN:
             return
         rows = sorted((old["bucket"], old["revision"], *new["percentiles"]) for old, new in over)
         try:
-            async with asyncio.timeout(KEEP_TIMEOUT_S):
+            async with asyncio.timeout(STORE_TIMEOUT_S):
                 columns = map(list, zip(*rows, strict=True))
-                await pool.execute(KEEP, self.project, self.granularity, *columns)
-        except (*OUT_OF_REACH, asyncpg.PostgresError):
+                await pool.execute(UPSERT_PERCENTILES, self.project, self.granularity, *columns)
+        except (*TRANSIENT_ERRORS, asyncpg.PostgresError):
             _log.warning("percentiles were not kept", exc_info=True)
 
 
-def _bucket(row: Record) -> TraceBucket:
+def _bucket_from_row(row: Record) -> TraceBucket:
     latencies = None
     if row["latency_count"]:
         mean = mean_ms(int(row["latency_us"]), row["latency_count"])

@@ -1,7 +1,7 @@
-"""What a transaction adds to the roll-ups and takes from them, gathered while it writes.
+"""Changes of the roll-ups, collected while a transaction writes.
 
-Counts and sums are exact, so they can be taken back. Extremes and sets can't: a session or user
-that only grew is merged into its row, any other is counted again from its traces.
+Counts and sums are exact and can be subtracted. Minimums, maximums and sets cannot: a session or
+user that only grew is merged into its row; any other is recounted from its traces.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Self
 
-from adapters.postgres.tracing.facets import Counted, FacetKey
+from adapters.postgres.tracing.facets import CountedTrace, FacetKey
 from domain.ids import ProjectId, TraceId
 from domain.tracing.analytics import Granularity
 from domain.tracing.span import Span, Totals
@@ -23,7 +23,7 @@ type UsageKey = tuple[datetime, bool, str]
 
 @dataclass(slots=True)
 class SessionGrowth:
-    """What is merged into the row of a session."""
+    """Values that are merged into the row of a session."""
 
     first_started_at: datetime
     last_started_at: datetime
@@ -37,7 +37,7 @@ class SessionGrowth:
     totals: Totals = field(default_factory=Totals)
 
     @classmethod
-    def at(cls, trace: Trace) -> Self:
+    def from_trace(cls, trace: Trace) -> Self:
         return cls(trace.started_at, trace.started_at, trace.ended_at)
 
     @property
@@ -45,8 +45,8 @@ class SessionGrowth:
         ended = self.last_ended_at
         return self.last_started_at if ended is None else max(self.last_started_at, ended)
 
-    def extend(self, counted: Counted) -> None:
-        """Extremes and sets grow by a trace."""
+    def extend(self, counted: CountedTrace) -> None:
+        """Extends the minimums, maximums and sets by a trace."""
         trace, ended = counted.trace, self.last_ended_at
         self.first_started_at = min(self.first_started_at, trace.started_at)
         self.last_started_at = max(self.last_started_at, trace.started_at)
@@ -57,7 +57,7 @@ class SessionGrowth:
             self.user = candidate if self.user is None else min(self.user, candidate)
         self.tags.update(trace.tags)
 
-    def count(self, counted: Counted, sign: int) -> None:
+    def count(self, counted: CountedTrace, sign: int) -> None:
         latency = counted.trace.latency_us
         self.traces += sign
         self.errors += sign * counted.is_failed
@@ -74,52 +74,52 @@ class UserGrowth:
     traces: int = 0
     errors: int = 0
 
-    def extend(self, counted: Counted) -> None:
+    def extend(self, counted: CountedTrace) -> None:
         self.first_seen = min(self.first_seen, counted.trace.started_at)
         self.last_seen = max(self.last_seen, counted.trace.started_at)
 
-    def count(self, counted: Counted, sign: int) -> None:
+    def count(self, counted: CountedTrace, sign: int) -> None:
         self.traces += sign
         self.errors += sign * counted.is_failed
 
 
 @dataclass(slots=True)
 class Deltas:
-    """Of one project in one transaction; `rollups.write` carries them out."""
+    """Changes of one project in one transaction; `rollups.write` applies them."""
 
     facets: dict[FacetKey, int] = field(default_factory=dict)
-    hours: dict[datetime, list[int]] = field(default_factory=dict)  # see `_time`
+    hours: dict[datetime, list[int]] = field(default_factory=dict)  # see `_count_time`
     usage: dict[UsageKey, tuple[int, int, int, Decimal]] = field(default_factory=dict)
     sessions: dict[str, SessionGrowth] = field(default_factory=dict)
     users: dict[str, UserGrowth] = field(default_factory=dict)
     stale_sessions: set[str] = field(default_factory=set)
     stale_users: set[str] = field(default_factory=set)
 
-    def put(self, after: Counted) -> None:
-        """A trace that is new."""
+    def add_trace(self, after: CountedTrace) -> None:
+        """Adds a new trace."""
         self._count(after, 1)
         if after.trace.session_id is not None:
             self._grow_session(after.trace.session_id, after, None)
         if after.trace.user_id is not None:
             self._grow_user(after.trace.user_id, after, None)
 
-    def drop(self, before: Counted) -> None:
-        """A trace that is gone."""
+    def remove_trace(self, before: CountedTrace) -> None:
+        """Subtracts a deleted trace."""
         self._count(before, -1)
         self._shrink(before, session=before.trace.session_id, user=before.trace.user_id)
 
-    def change(self, before: Counted, after: Counted) -> None:
-        """A trace that was there and still is."""
+    def change_trace(self, before: CountedTrace, after: CountedTrace) -> None:
+        """Replaces the values of a changed trace."""
         for key in (old := before.facets()) ^ (new := after.facets()):
             self.facets[key] = self.facets.get(key, 0) + (key in new) - (key in old)
         if before.timing() != after.timing():
-            self._time(before, -1)
-            self._time(after, 1)
+            self._count_time(before, -1)
+            self._count_time(after, 1)
         self._change_session(before, after)
         self._change_user(before, after)
 
     def add_spans(self, spans: Iterable[Span], sign: int = 1) -> None:
-        """Settled spans that are new, or gone where `sign` is -1."""
+        """Adds settled spans, or subtracts them if `sign` is -1."""
         for span in spans:
             hour = Granularity.HOUR.bucket(span.started_at)
             assert span.usage is not None
@@ -130,7 +130,7 @@ class Deltas:
                 sign,
                 sign * span.usage.prompt_tokens,
                 sign * span.usage.completion_tokens,
-                amount if sign > 0 else EXACT.minus(amount),  # a plain minus rounds
+                amount if sign > 0 else EXACT.minus(amount),  # the unary minus rounds
             )
 
     def add_usage(
@@ -142,13 +142,13 @@ class Deltas:
             cost = EXACT.add(cost, known[3]) if cost else known[3]
         self.usage[key] = (calls, prompt, completion, cost)
 
-    def _count(self, counted: Counted, sign: int) -> None:
+    def _count(self, counted: CountedTrace, sign: int) -> None:
         for key in counted.facets():
             self.facets[key] = self.facets.get(key, 0) + sign
-        self._time(counted, sign)
+        self._count_time(counted, sign)
 
-    def _time(self, counted: Counted, sign: int) -> None:
-        """Traces, failures, latencies and their microseconds; also where they come to nothing."""
+    def _count_time(self, counted: CountedTrace, sign: int) -> None:
+        """Sums traces, failures, latencies and microseconds; keeps hours whose sums are zero."""
         started_at, is_failed, latency = counted.timing()
         sums = self.hours.setdefault(Granularity.HOUR.bucket(started_at), [0, 0, 0, 0])
         sums[0] += sign
@@ -157,10 +157,10 @@ class Deltas:
             sums[2] += sign
             sums[3] += sign * latency
 
-    def _change_session(self, before: Counted, after: Counted) -> None:
+    def _change_session(self, before: CountedTrace, after: CountedTrace) -> None:
         old, new = before.trace.session_id, after.trace.session_id
         if old == new and new is not None:
-            if _of_session(before) != _of_session(after):
+            if _session_state(before) != _session_state(after):
                 self._grow_session(new, after, before)
                 if not _only_grew(before.trace, after.trace):
                     self.stale_sessions.add(new)
@@ -169,7 +169,7 @@ class Deltas:
         if new is not None:
             self._grow_session(new, after, None)
 
-    def _change_user(self, before: Counted, after: Counted) -> None:
+    def _change_user(self, before: CountedTrace, after: CountedTrace) -> None:
         old, new = before.trace.user_id, after.trace.user_id
         if old == new and new is not None:
             if before.timing()[:2] != after.timing()[:2]:
@@ -181,16 +181,16 @@ class Deltas:
         if new is not None:
             self._grow_user(new, after, None)
 
-    def _grow_session(self, session: str, after: Counted, before: Counted | None) -> None:
+    def _grow_session(self, session: str, after: CountedTrace, before: CountedTrace | None) -> None:
         growth = self.sessions.get(session)
         if growth is None:
-            growth = self.sessions[session] = SessionGrowth.at(after.trace)
+            growth = self.sessions[session] = SessionGrowth.from_trace(after.trace)
         growth.extend(after)
         growth.count(after, 1)
         if before is not None:
             growth.count(before, -1)
 
-    def _grow_user(self, user: str, after: Counted, before: Counted | None) -> None:
+    def _grow_user(self, user: str, after: CountedTrace, before: CountedTrace | None) -> None:
         growth = self.users.get(user)
         if growth is None:
             start = after.trace.started_at
@@ -200,32 +200,33 @@ class Deltas:
         if before is not None:
             growth.count(before, -1)
 
-    def _shrink(self, before: Counted, *, session: str | None, user: str | None) -> None:
-        # A session's row is merged with nothing, which locks it in its order, and counted anew.
+    def _shrink(self, before: CountedTrace, *, session: str | None, user: str | None) -> None:
+        # Merges nothing into the row of the session, which locks it in the right order, and marks
+        # it for a recount.
         start = before.trace.started_at
         if session is not None:
             self.stale_sessions.add(session)
-            self.sessions.setdefault(session, SessionGrowth.at(before.trace))
+            self.sessions.setdefault(session, SessionGrowth.from_trace(before.trace))
         if user is not None:
             self.stale_users.add(user)
             self.users.setdefault(user, UserGrowth(start, start)).count(before, -1)
 
 
-type ByProject = defaultdict[ProjectId, Deltas]
+type ProjectDeltas = defaultdict[ProjectId, Deltas]
 
 
-def by_project() -> ByProject:
-    """The deltas of a transaction, none yet."""
+def new_deltas() -> ProjectDeltas:
+    """Empty deltas of a transaction, by project."""
     return defaultdict(Deltas)
 
 
-def _of_session(counted: Counted) -> tuple[object, ...]:
+def _session_state(counted: CountedTrace) -> tuple[object, ...]:
     trace = counted.trace
     return (counted.timing(), trace.ended_at, trace.user_id, trace.tags, counted.totals)
 
 
 def _only_grew(before: Trace, after: Trace) -> bool:
-    """Whether no extreme and no set of their session can have become less."""
+    """Whether no minimum, maximum or set of the session can have shrunk."""
     return (
         before.started_at == after.started_at
         and (

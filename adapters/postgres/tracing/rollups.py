@@ -1,7 +1,7 @@
-"""The roll-ups, written in the transaction of what they count.
+"""Writes the roll-ups in the transaction that changes what they count.
 
-Each statement takes its rows in the order of their keys, and the tables always come in one order:
-writers wait for each other, and never in a circle. Traces are locked before any of it.
+Each statement locks rows in the order of their keys, and tables come in one order, so that writers
+cannot deadlock. Traces are locked before.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import msgspec
 
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.facets import search_value
-from adapters.postgres.tracing.rollup_deltas import ByProject, SessionGrowth
+from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, SessionGrowth
 from domain.ids import ProjectId
 
 
@@ -87,41 +87,43 @@ class _StaleUser(msgspec.Struct):
     user_id: str
 
 
-def _rows(table: str, parameter: str = "$1") -> str:
-    """Rows of a table out of a JSON array of objects; PostgreSQL knows the types by the table."""
+def _rows_from_json(table: str, parameter: str = "$1") -> str:
+    """Table rows from a JSON array of objects; PostgreSQL takes the types from the table."""
     return f"json_populate_recordset(NULL::{table}, {parameter})"
 
 
 def _insert(table: str, row: type[msgspec.Struct], parameter: str) -> str:
-    """An ON CONFLICT has to follow."""
+    """An INSERT that an ON CONFLICT has to follow."""
     columns = ", ".join(row.__struct_fields__)
-    return f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_rows(table, parameter)}"
+    return (
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_rows_from_json(table, parameter)}"
+    )
 
 
-def _added(table: str, *columns: str) -> str:
+def _sums(table: str, *columns: str) -> str:
     return ", ".join(f"{column} = {table}.{column} + excluded.{column}" for column in columns)
 
 
-_PUT_FACETS: Final = f"""
+_UPSERT_FACETS: Final = f"""
 {_insert("trace_facets", _Facet, "$1")} ON CONFLICT (project_id, kind, value) DO UPDATE SET
-  {_added("trace_facets", "trace_count")}, search_value = excluded.search_value
+  {_sums("trace_facets", "trace_count")}, search_value = excluded.search_value
 """
-REMOVE_FACETS: Final = f"""
-DELETE FROM trace_facets USING {_rows("trace_facets")} AS fewer
+DELETE_EMPTY_FACETS: Final = f"""
+DELETE FROM trace_facets USING {_rows_from_json("trace_facets")} AS fewer
 WHERE trace_facets.project_id = fewer.project_id AND trace_facets.kind = fewer.kind
   AND trace_facets.value = fewer.value AND trace_facets.trace_count = 0
 """
-_PUT_HOURS: Final = f"""
+_UPSERT_HOURS: Final = f"""
 {_insert("trace_hours", _Hour, "$2")} ON CONFLICT (project_id, hour) DO UPDATE SET
-  {_added("trace_hours", *_Hour.__struct_fields__[2:])}, revision = trace_hours.revision + 1
+  {_sums("trace_hours", *_Hour.__struct_fields__[2:])}, revision = trace_hours.revision + 1
 """
-_PUT_USAGE: Final = f"""
+_UPSERT_USAGE: Final = f"""
 {_insert("usage_hours", _Usage, "$3")} ON CONFLICT (project_id, hour, has_model, model)
 DO UPDATE SET
-  {_added("usage_hours", *_Usage.__struct_fields__[4:])}
+  {_sums("usage_hours", *_Usage.__struct_fields__[4:])}
 """
-REMOVE_USAGE: Final = f"""
-DELETE FROM usage_hours USING {_rows("usage_hours")} AS fewer
+DELETE_EMPTY_USAGE: Final = f"""
+DELETE FROM usage_hours USING {_rows_from_json("usage_hours")} AS fewer
 WHERE usage_hours.project_id = fewer.project_id AND usage_hours.hour = fewer.hour
   AND usage_hours.has_model = fewer.has_model AND usage_hours.model = fewer.model
   AND usage_hours.calls = 0
@@ -136,9 +138,9 @@ _SESSION_SUMS: Final = (
     *("trace_count", "latency_count", "latency_sum_us", "error_count", "span_count"),
     *("error_span_count", "prompt_tokens", "completion_tokens", "total_cost"),
 )
-_PUT_SESSIONS: Final = f"""
+_UPSERT_SESSIONS: Final = f"""
 {_insert("sessions", _Session, "$4")} ON CONFLICT (project_id, session_id) DO UPDATE SET
-  {_added("sessions", *_SESSION_SUMS)},
+  {_sums("sessions", *_SESSION_SUMS)},
   first_started_at = least(sessions.first_started_at, excluded.first_started_at),
   last_started_at = greatest(sessions.last_started_at, excluded.last_started_at),
   last_ended_at = greatest(sessions.last_ended_at, excluded.last_ended_at),
@@ -156,7 +158,7 @@ _PUT_SESSIONS: Final = f"""
 _EARLIEST: Final = (
     "ORDER BY traces.started_at, traces.trace_id) FILTER (WHERE traces.user_id IS NOT NULL))[1]"
 )
-COUNT_SESSIONS: Final = f"""
+RECOUNT_SESSIONS: Final = f"""
 UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
   SELECT count(*), min(started_at), max(started_at), max(ended_at),
          max(greatest(started_at, ended_at)), count(latency_us),
@@ -172,59 +174,59 @@ UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
   FROM traces
   WHERE traces.project_id = stale.project_id AND traces.session_id = stale.session_id
 )
-FROM {_rows("sessions")} AS stale
+FROM {_rows_from_json("sessions")} AS stale
 WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
 """
-REMOVE_SESSIONS: Final = f"""
-DELETE FROM sessions USING {_rows("sessions")} AS stale
+DELETE_EMPTY_SESSIONS: Final = f"""
+DELETE FROM sessions USING {_rows_from_json("sessions")} AS stale
 WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
   AND NOT EXISTS (SELECT FROM traces WHERE traces.project_id = stale.project_id
                     AND traces.session_id = stale.session_id)
 """
-_PUT_USERS: Final = f"""
+_UPSERT_USERS: Final = f"""
 {_insert("trace_users", _User, "$5")} ON CONFLICT (project_id, user_id) DO UPDATE SET
-  {_added("trace_users", "trace_count", "error_count")},
+  {_sums("trace_users", "trace_count", "error_count")},
   first_seen = least(trace_users.first_seen, excluded.first_seen),
   last_seen = greatest(trace_users.last_seen, excluded.last_seen)
 """
-# What can be taken back was; the first and the last are at the ends of an index.
-COUNT_USERS: Final = f"""
+# Counts were subtracted; the first and last are at the ends of an index.
+RECOUNT_USERS: Final = f"""
 UPDATE trace_users SET (first_seen, last_seen) = (
   SELECT min(started_at), max(started_at) FROM traces
   WHERE traces.project_id = stale.project_id AND traces.user_id = stale.user_id
 )
-FROM {_rows("trace_users")} AS stale
+FROM {_rows_from_json("trace_users")} AS stale
 WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
 """
-REMOVE_USERS: Final = f"""
-DELETE FROM trace_users USING {_rows("trace_users")} AS stale
+DELETE_EMPTY_USERS: Final = f"""
+DELETE FROM trace_users USING {_rows_from_json("trace_users")} AS stale
 WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
   AND trace_users.trace_count = 0
 """
 _ENCODER: Final = msgspec.json.Encoder()
 
-# The rows of sessions and users first, since counting them anew may take a while, and then those
-# that every trace of a project is counted in: users, sessions, usage, hours, facets. Mostly all of
-# it is one statement, so that these are locked for one round trip and the COMMIT. Postgres carries
-# out the parts of a WITH that nobody reads from the last to the first.
-PUT_OWNERS: Final = (
-    (f"WITH sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS}) SELECT")
+# Sessions and users come first if they need a recount, which may take a while. Then come the rows
+# that every trace of a project updates: users, sessions, usage, hours, facets. Usually all of it is
+# one statement, so that these rows are locked for one round trip and the COMMIT. PostgreSQL runs
+# the unreferenced parts of a WITH from the last to the first.
+UPSERT_SESSIONS_AND_USERS: Final = (
+    (f"WITH sessions_ AS ({_UPSERT_SESSIONS}), users_ AS ({_UPSERT_USERS}) SELECT")
     .replace("$4", "$1")
     .replace("$5", "$2")
 )
-PUT_COUNTS: Final = f"""
-WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE})
+UPSERT_COUNTS: Final = f"""
+WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE})
 SELECT
 """
-PUT: Final = f"""
-WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE}),
-     sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS})
+UPSERT_ROLLUPS: Final = f"""
+WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE}),
+     sessions_ AS ({_UPSERT_SESSIONS}), users_ AS ({_UPSERT_USERS})
 SELECT
 """
 
 
-async def write(connection: Connection, deltas: ByProject) -> None:
-    """Carries out the deltas: the last thing that a transaction does, so that locks are short."""
+async def write(connection: Connection, deltas: ProjectDeltas) -> None:
+    """Applies the deltas. The last step of a transaction, so that locks are short."""
     of = sorted(deltas.items())
     facets = [
         _Facet(project, *key, search_value(*key), n)
@@ -244,7 +246,7 @@ async def write(connection: Connection, deltas: ByProject) -> None:
         if any(sums)
     ]
     sessions = [
-        _session(project, key, growth)
+        _session_row(project, key, growth)
         for project, one in of
         for key, growth in sorted(one.sessions.items())
     ]
@@ -254,37 +256,37 @@ async def write(connection: Connection, deltas: ByProject) -> None:
         for key, user in sorted(one.users.items())
     ]
     counts, owners = (facets, hours, usage), (sessions, users)
-    if stale := _stale(deltas):
-        await connection.execute(PUT_OWNERS, *map(_ENCODER.encode, owners))
+    if stale := _stale_statements(deltas):
+        await connection.execute(UPSERT_SESSIONS_AND_USERS, *map(_ENCODER.encode, owners))
         for sql, keys in stale:
             await connection.execute(sql, _ENCODER.encode(keys))
         if any(counts):
-            await connection.execute(PUT_COUNTS, *map(_ENCODER.encode, counts))
+            await connection.execute(UPSERT_COUNTS, *map(_ENCODER.encode, counts))
     elif any(counts) or any(owners):
-        await connection.execute(PUT, *map(_ENCODER.encode, (*counts, *owners)))
+        await connection.execute(UPSERT_ROLLUPS, *map(_ENCODER.encode, (*counts, *owners)))
     if less_used := [one for one in usage if one.calls < 0]:
-        await connection.execute(REMOVE_USAGE, _ENCODER.encode(less_used))
+        await connection.execute(DELETE_EMPTY_USAGE, _ENCODER.encode(less_used))
     if fewer := [one for one in facets if one.trace_count < 0]:
-        await connection.execute(REMOVE_FACETS, _ENCODER.encode(fewer))
+        await connection.execute(DELETE_EMPTY_FACETS, _ENCODER.encode(fewer))
 
 
-def _stale(deltas: ByProject) -> list[tuple[str, Sequence[msgspec.Struct]]]:
-    """What has to be counted anew, and how."""
+def _stale_statements(deltas: ProjectDeltas) -> list[tuple[str, Sequence[msgspec.Struct]]]:
+    """The statements that recount stale sessions and users, with their keys."""
     of = sorted(deltas.items())
     users = [_StaleUser(project, key) for project, one in of for key in sorted(one.stale_users)]
     sessions = [
         _StaleSession(project, key) for project, one in of for key in sorted(one.stale_sessions)
     ]
     steps: list[tuple[str, Sequence[msgspec.Struct]]] = [
-        (REMOVE_USERS, users),
-        (COUNT_USERS, users),
-        (REMOVE_SESSIONS, sessions),
-        (COUNT_SESSIONS, sessions),
+        (DELETE_EMPTY_USERS, users),
+        (RECOUNT_USERS, users),
+        (DELETE_EMPTY_SESSIONS, sessions),
+        (RECOUNT_SESSIONS, sessions),
     ]
     return [(sql, keys) for sql, keys in steps if keys]
 
 
-def _session(project: ProjectId, session: str, one: SessionGrowth) -> _Session:
+def _session_row(project: ProjectId, session: str, one: SessionGrowth) -> _Session:
     user_at, user_trace, user = one.user or (None, None, None)
     return _Session(
         project_id=project,

@@ -1,4 +1,4 @@
-"""Stored traces that become others: locked, changed by the domain's rules, and written back."""
+"""Updates stored traces: lock, change by the rules of the domain, write back."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,18 +8,18 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.tracing.erasure_guard import Owned, check_lost
-from adapters.postgres.tracing.facets import Counted
-from adapters.postgres.tracing.rollup_deltas import ByProject
+from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
+from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.trace_rows import (
     PAYLOADS,
     SPANS,
     TRACES,
     payload_row,
-    span_of,
+    span_from_row,
     span_row,
-    totals_of,
-    trace_of,
+    totals_from_row,
+    trace_from_row,
     trace_row,
 )
 from domain.ids import ProjectId, SpanId, TraceId
@@ -28,34 +28,34 @@ from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, merged_spans, models_of
 from domain.tracing.usage import Pricing
 
-type Key = tuple[ProjectId, TraceId]
+type TraceKey = tuple[ProjectId, TraceId]
 
-# One array a column: as many parameters as columns, however many traces.
+# One array for each column: the number of parameters does not depend on that of traces.
 INSERT_TRACES: Final = TRACES.insert_from("sent")
-# Only for rows that this transaction has locked, so that nothing is lost between.
-WRITE_BACK: Final = f"""
+# Only for rows that this transaction has locked, so that no update is lost.
+UPSERT_TRACES: Final = f"""
 {INSERT_TRACES}
 ON CONFLICT (project_id, trace_id) DO UPDATE SET updated_at = now(), {TRACES.overwrite()}
 """
-# In the order of the key, as every writer does: they wait for each other and never in a circle.
-_LOCK: Final = f"""
+# In the order of the key, as all writers do, so that they cannot deadlock.
+_LOCK_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}
 FROM {{traces}} AS traces JOIN {TRACES.unnest_keys("wanted")} ON {TRACES.on_key("wanted")}
 WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = wanted.project_id)
 ORDER BY traces.project_id, traces.trace_id
 FOR UPDATE OF traces
 """
-LOCK_KNOWN: Final = _LOCK.format(traces="traces")
-# Of what is being erased nothing is changed by its id, as if it weren't there.
-LOCK_SHOWN: Final = _LOCK.format(traces="veiled.traces")
-MENTIONED_SPANS: Final = f"""
+LOCK_TRACES: Final = _LOCK_TRACES.format(traces="traces")
+# Traces under erasure are not found, as if they did not exist.
+LOCK_VISIBLE_TRACES: Final = _LOCK_TRACES.format(traces="veiled.traces")
+SELECT_SPANS_BY_KEY: Final = f"""
 SELECT {SPANS.select("spans")}
 FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
 """
-REMOVE_SPANS: Final = f"""
+DELETE_SPANS_BY_KEY: Final = f"""
 DELETE FROM spans USING {SPANS.unnest_keys("replaced")} WHERE {SPANS.on_key("replaced")}
 """
-READ_MODELS: Final = f"""
+SELECT_MODELS_OF_TRACES: Final = f"""
 SELECT wanted.project_id, wanted.trace_id, array_agg(DISTINCT spans.model COLLATE "C")
 FROM {TRACES.unnest_keys("wanted")}
 JOIN spans ON spans.project_id = wanted.project_id AND spans.trace_id = wanted.trace_id
@@ -63,10 +63,10 @@ JOIN spans ON spans.project_id = wanted.project_id AND spans.trace_id = wanted.t
 GROUP BY wanted.project_id, wanted.trace_id
 """
 
-# Payloads of a known trace need no reading: what is sent replaces, what isn't stays. Gives back
-# the traces whose payloads are now others than before.
+# Payloads need no read: those that are sent replace the stored ones. Returns the traces whose
+# payloads changed.
 _PAYLOADS: Final = [one.name for one in PAYLOADS.columns]
-PUT_PAYLOADS: Final = f"""
+UPSERT_PAYLOADS: Final = f"""
 {PAYLOADS.insert_from("sent")}
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
   {", ".join(f"{one} = coalesce(excluded.{one}, trace_payloads.{one})" for one in _PAYLOADS)}
@@ -82,21 +82,21 @@ RETURNING project_id, trace_id
 
 
 @dataclass(frozen=True, slots=True)
-class Amended:
-    """A trace that is locked here, and what it becomes.
+class TraceUpdate:
+    """A locked trace, and its new state.
 
-    `spans` are those that are new or no longer what is stored of them; `stored` are the stored
-    ones of them. `is_renewed` where only its payloads are others than before.
+    `spans` are new or changed spans; `stored` are their stored versions. `is_renewed` if its
+    payloads changed.
     """
 
-    before: Counted
+    before: CountedTrace
     merged: Trace
     spans: Mapping[SpanId, Span] = field(default_factory=dict)
     stored: Mapping[SpanId, Span] = field(default_factory=dict)
     is_renewed: bool = False
 
     @property
-    def key(self) -> Key:
+    def key(self) -> TraceKey:
         return (self.before.project, self.before.trace.id)
 
     @property
@@ -105,7 +105,7 @@ class Amended:
 
     @property
     def lost(self) -> set[DataSubject]:
-        """Whose trace it is no longer."""
+        """The subjects that lose the trace."""
         return data_subjects_of(self.before.trace) - data_subjects_of(self.merged)
 
     @property
@@ -113,28 +113,33 @@ class Amended:
         return any(old.model not in {None, self.spans[old.id].model} for old in self.replaced)
 
 
-def counted(row: Record) -> Counted:
-    """What the roll-ups count of a row of TRACES."""
-    return Counted(row["project_id"], trace_of(row), totals_of(row), tuple(row["models"]))
+def counted_from_row(row: Record) -> CountedTrace:
+    """The values that the roll-ups count, from a row of TRACES."""
+    return CountedTrace(
+        row["project_id"], trace_from_row(row), totals_from_row(row), tuple(row["models"])
+    )
 
 
-async def locked(
-    connection: Connection, keys: Collection[Key], sql: str = LOCK_KNOWN
-) -> dict[Key, Counted]:
-    """Those of the traces that are there, or are shown, locked until the transaction ends."""
+async def lock_traces(
+    connection: Connection, keys: Collection[TraceKey], sql: str = LOCK_TRACES
+) -> dict[TraceKey, CountedTrace]:
+    """Locks the traces that exist until the transaction ends.
+
+    With LOCK_VISIBLE_TRACES, only visible ones.
+    """
     rows = await connection.fetch(sql, *arrays(keys)) if keys else []
-    return {(row["project_id"], row["trace_id"]): counted(row) for row in rows}
+    return {(row["project_id"], row["trace_id"]): counted_from_row(row) for row in rows}
 
 
-async def stored_spans(
+async def fetch_spans(
     connection: Connection, mentioned: Sequence[tuple[ProjectId, TraceId, SpanId]]
-) -> dict[Key, dict[SpanId, Span]]:
-    """Those of the spans that are there, by trace."""
-    found: dict[Key, dict[SpanId, Span]] = {}
+) -> dict[TraceKey, dict[SpanId, Span]]:
+    """The spans that exist, by trace."""
+    found: dict[TraceKey, dict[SpanId, Span]] = {}
     if mentioned:
-        for row in await connection.fetch(MENTIONED_SPANS, *arrays(mentioned)):
+        for row in await connection.fetch(SELECT_SPANS_BY_KEY, *arrays(mentioned)):
             key = (row["project_id"], row["trace_id"])
-            found.setdefault(key, {})[row["span_id"]] = span_of(row)
+            found.setdefault(key, {})[row["span_id"]] = span_from_row(row)
     return found
 
 
@@ -143,41 +148,41 @@ async def copy_spans(connection: Connection, rows: Sequence[tuple[object, ...]])
         await connection.copy_records_to_table("spans", records=rows, columns=SPANS.names)
 
 
-async def merge(
+async def merge_into_stored(
     connection: Connection,
     pricing: Mapping[ProjectId, Pricing],
-    known: Mapping[Key, Counted],
-    spans: Mapping[Key, Sequence[Span]],
+    known: Mapping[TraceKey, CountedTrace],
+    spans: Mapping[TraceKey, Sequence[Span]],
     *,
-    reports: Mapping[Key, Trace],
-    deltas: ByProject,
-    changed_hands: Sequence[Owned] = (),
+    reports: Mapping[TraceKey, Trace],
+    deltas: ProjectDeltas,
+    changed_hands: Sequence[ProjectSubject] = (),
 ) -> None:
-    """Merges spans, and reports of the traces themselves, into traces that are locked here.
+    """Merges spans, and reports of the traces themselves, into locked traces.
 
-    `changed_hands` as in `put_back`.
+    `changed_hands` as in `write_back`.
     """
-    stored = await stored_spans(
+    stored = await fetch_spans(
         connection, [(*key, span.id) for key, some in spans.items() for span in some]
     )
-    renewed: set[Key] = set()
+    renewed: set[TraceKey] = set()
     if payloads := payload_rows(reports.items()):
-        rows = await connection.fetch(PUT_PAYLOADS, *arrays(payloads))
+        rows = await connection.fetch(UPSERT_PAYLOADS, *arrays(payloads))
         renewed = {(row[0], row[1]) for row in rows}
-    amended = []
+    updates = []
     for key, before in known.items():
         merged, old = before.trace, stored.get(key, {})
         if (report := reports.get(key)) is not None:
             merged = merged.merged(replace(report, input=None, output=None, spans=()))
         changes = _changes(spans[key], old, pricing[key[0]])
-        amended.append(Amended(before, merged, changes, old, key in renewed))
-    await put_back(connection, amended, deltas, changed_hands)
+        updates.append(TraceUpdate(before, merged, changes, old, key in renewed))
+    await write_back(connection, updates, deltas, changed_hands)
 
 
 def _changes(
     spans: Sequence[Span], stored: Mapping[SpanId, Span], pricing: Pricing
 ) -> dict[SpanId, Span]:
-    """The spans that are new, or no longer what is stored of them."""
+    """The spans that are new or differ from the stored ones."""
     changes: dict[SpanId, Span] = {}
     for span in merged_spans(spans):
         old = stored.get(span.id)
@@ -187,8 +192,8 @@ def _changes(
     return changes
 
 
-def payload_rows(traces: Iterable[tuple[Key, Trace]]) -> list[tuple[object, ...]]:
-    """Of those that have a payload: project, id, input, output."""
+def payload_rows(traces: Iterable[tuple[TraceKey, Trace]]) -> list[tuple[object, ...]]:
+    """Rows of the traces that have a payload."""
     return [
         payload_row(*key, trace)
         for key, trace in traces
@@ -196,32 +201,32 @@ def payload_rows(traces: Iterable[tuple[Key, Trace]]) -> list[tuple[object, ...]
     ]
 
 
-async def put_back(
+async def write_back(
     connection: Connection,
-    amended: Iterable[Amended],
-    deltas: ByProject,
-    changed_hands: Sequence[Owned] = (),
+    updates: Iterable[TraceUpdate],
+    deltas: ProjectDeltas,
+    changed_hands: Sequence[ProjectSubject] = (),
 ) -> None:
-    """Writes what changed, and notes it in `deltas`.
+    """Writes the traces that changed, and adds the changes to `deltas`.
 
-    Raises Invalid where a trace is taken from somebody who is being erased, or where one of those
-    is between whom traces `changed_hands` before.
+    Raises Invalid if a trace leaves a user or session under erasure; `changed_hands` are the
+    subjects of moves within the same batch.
     """
     changed = [
-        one for one in amended if one.spans or one.is_renewed or one.merged != one.before.trace
+        one for one in updates if one.spans or one.is_renewed or one.merged != one.before.trace
     ]
     lost = [(one.key[0], owner) for one in changed for owner in one.lost]
-    await check_lost(connection, [*changed_hands, *lost])
+    await check_not_erased(connection, [*changed_hands, *lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
-        await connection.execute(REMOVE_SPANS, *arrays(replaced))
+        await connection.execute(DELETE_SPANS_BY_KEY, *arrays(replaced))
     await copy_spans(
         connection, [span_row(*one.key, span) for one in changed for span in one.spans.values()]
     )
-    models = await _models(connection, [one for one in changed if one.loses_a_model])
+    models = await _fetch_models(connection, [one for one in changed if one.loses_a_model])
     rows = []
     for one in changed:
         before, replaced_spans = one.before, one.replaced
-        after = Counted(
+        after = CountedTrace(
             before.project,
             one.merged,
             before.totals
@@ -232,16 +237,18 @@ async def put_back(
             else tuple(sorted({*before.models, *models_of(one.spans.values())})),
         )
         of_project = deltas[before.project]
-        of_project.change(before, after)
+        of_project.change_trace(before, after)
         of_project.add_spans(replaced_spans, -1)
         of_project.add_spans(one.spans.values())
         rows.append(trace_row(after))
     if rows:
-        await connection.execute(WRITE_BACK, *arrays(rows))
+        await connection.execute(UPSERT_TRACES, *arrays(rows))
 
 
-async def _models(connection: Connection, amended: Sequence[Amended]) -> dict[Key, tuple[str, ...]]:
-    if not amended:
+async def _fetch_models(
+    connection: Connection, updates: Sequence[TraceUpdate]
+) -> dict[TraceKey, tuple[str, ...]]:
+    if not updates:
         return {}
-    rows = await connection.fetch(READ_MODELS, *arrays(one.key for one in amended))
+    rows = await connection.fetch(SELECT_MODELS_OF_TRACES, *arrays(one.key for one in updates))
     return {(row[0], row[1]): tuple(row[2]) for row in rows}

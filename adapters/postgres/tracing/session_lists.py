@@ -1,4 +1,4 @@
-"""The list of sessions: rows that every write keeps, or sums over the traces that are asked for."""
+"""The list of sessions: from roll-ups, or from sums over the selected traces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,42 +7,49 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import NEAR, Found, Ordered, Where
+from adapters.postgres.database.keyset_pages import (
+    NEAR_OFFSET_MAX,
+    KeysetPage,
+    KeysetQuery,
+    PageConditions,
+)
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import (
-    IS_VEILED,
+    HAS_ACTIVE_ERASURE,
     READ_TIMEOUT_S,
-    reading,
-    snapshot,
+    read_connection,
+    read_snapshot,
 )
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds
 from adapters.postgres.tracing.facets import Facet
-from adapters.postgres.tracing.search_terms import term
-from adapters.postgres.tracing.trace_rows import totals_of
+from adapters.postgres.tracing.search_terms import search_term
+from adapters.postgres.tracing.trace_rows import totals_from_row
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import fold_case
 from domain.tracing.session import SessionFilter, SessionSort, SessionSummary
 
-ADVICE: Final = (
+NARROW_LIST: Final = (
     "narrow the list of sessions with started_after and started_before, with user_id, "
     "or with rarer tags"
 )
-COLUMNS: Final = (
+SESSION_COLUMNS: Final = (
     "session_id", "trace_count", "first_started_at", "last_ended_at", "last_activity_at",
     "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
     "prompt_tokens", "completion_tokens", "total_cost",
 )  # fmt: skip
-ALL_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
-FAILED_SESSIONS: Final = f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
-FOUND: Final = f"""
+COUNT_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
+COUNT_FAILED_SESSIONS: Final = (
+    f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
+)
+COUNT_SESSIONS_BY_ID: Final = f"""
 (SELECT count(*) FROM trace_facets
  WHERE {OF_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE {{}})
 """
 
-# What a row of sessions holds, of some traces of one session; no row without a trace.
-_SUMMED: Final = """
+# The columns of `sessions`, computed from some traces of one session; no row without a trace.
+_SUM_OF_TRACES: Final = """
 SELECT min(session_id) AS session_id, count(*) AS trace_count,
        min(started_at) AS first_started_at, max(ended_at) AS last_ended_at,
        max(greatest(started_at, ended_at)) AS last_activity_at,
@@ -54,26 +61,26 @@ SELECT min(session_id) AS session_id, count(*) AS trace_count,
        sum(total_cost) AS total_cost
 FROM traces WHERE
 """
-TAGGED: Final = f"""
+COUNT_TAGGED_TRACES: Final = f"""
 SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
 WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
-# Of a group of traces: whether its session isn't hidden. Looked up only where something may be.
-SHOWN: Final = (
-    f"(NOT {IS_VEILED} OR EXISTS (SELECT FROM sessions AS s"
+# Whether the session of a group of traces is visible. Looked up only if an erasure is active.
+IS_VISIBLE_SESSION: Final = (
+    f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT FROM sessions AS s"
     f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
 )
-RARE_MAX: Final = 50_000  # traces
-FOUND_MAX: Final = 5_000  # ids that are looked up one by one
-GROUPS_MEMORY: Final = "16MB"  # holds some 200,000 groups; beyond them the disk is used
+RARE_TAG_TRACES_MAX: Final = 50_000  # traces
+LOOKED_UP_IDS_MAX: Final = 5_000  # ids that are looked up one by one
+GROUPING_WORK_MEM: Final = "16MB"  # holds some 200,000 groups; more spill to disk
 
-_VALUES: Final = {
+_SORT_COLUMNS: Final = {
     SessionSort.RECENT: "last_activity_at",
     SessionSort.TRACE_COUNT: "trace_count",
     SessionSort.LATENCY: "latency_us",
     SessionSort.COST: "total_cost",
 }
-_SUMS: Final = {
+_SORT_AGGREGATES: Final = {
     SessionSort.RECENT: "max(greatest(started_at, ended_at))",
     SessionSort.TRACE_COUNT: "count(*)",
     SessionSort.LATENCY: "sum(latency_us)",
@@ -83,7 +90,7 @@ _SUMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SessionLists:
-    """Each list is of one moment, and takes `timeout_s` at most."""
+    """Each list is read from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -97,37 +104,41 @@ class SessionLists:
         window: PageRequest,
     ) -> Page[SessionSummary]:
         """As `Sessions.summaries`."""
-        ordered = Ordered(
+        query = KeysetQuery(
             project=project,
             table="sessions",
             id="session_id",
-            value=_VALUES[sort],
-            columns=COLUMNS,
+            value=_SORT_COLUMNS[sort],
+            columns=SESSION_COLUMNS,
             down=order is SortOrder.DESC,
             window=window,
             is_nullable=sort is SessionSort.LATENCY,
         )
         found = None
-        if matching == SessionFilter() and window.offset <= NEAR:
-            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-                found = await ordered.among_all(connection, ALL_SESSIONS)
+        if matching == SessionFilter() and window.offset <= NEAR_OFFSET_MAX:
+            async with read_connection(self.pool, NARROW_LIST, self.timeout_s) as connection:
+                found = await query.fetch_unfiltered(connection, COUNT_SESSIONS)
         if matching.selects_traces:
-            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
-                await connection.execute(f"SET LOCAL work_mem = '{GROUPS_MEMORY}'")
+            async with read_snapshot(
+                self.pool, NARROW_LIST, self.timeout_s, hide_erased_in=project
+            ) as connection:
+                await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
                 is_rare = await _are_rare(connection, project, matching.tags)
-                found = await _Selected(ordered, sort, matching, is_rare).fetch(connection)
+                found = await _SelectedTraces(query, sort, matching, is_rare).fetch(connection)
         elif found is None:
-            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
-                where = await _counted(connection, project, matching, sort)
-                found = await ordered.matching(connection, where)
-        items = [summary_of(row) for row in found.rows]
+            async with read_snapshot(
+                self.pool, NARROW_LIST, self.timeout_s, hide_erased_in=project
+            ) as connection:
+                where = await _session_conditions(connection, project, matching, sort)
+                found = await query.fetch_page(connection, where)
+        items = [summary_from_row(row) for row in found.rows]
         shown = items[: window.limit]
         end = sort.position(shown[-1]) if len(items) > len(shown) else None
         return Page(shown, found.total, end)
 
 
-def summary_of(row: Record) -> SessionSummary:
-    """The summary of a row of COLUMNS."""
+def summary_from_row(row: Record) -> SessionSummary:
+    """From a row of SESSION_COLUMNS."""
     latency = row["latency_us"]
     return SessionSummary(
         id=row["session_id"],
@@ -139,33 +150,33 @@ def summary_of(row: Record) -> SessionSummary:
         has_error=row["error_count"] > 0,
         user_id=row["user_id"],
         tags=tuple(row["tags"]),
-        totals=totals_of(row),
+        totals=totals_from_row(row),
     )
 
 
-async def _counted(
+async def _session_conditions(
     connection: Connection, project: ProjectId, matching: SessionFilter, sort: SessionSort
-) -> Where:
-    """What narrows whole sessions, and how many there are."""
-    served, rest, counters = list[Sql](), list[Sql](), [ALL_SESSIONS]
+) -> PageConditions:
+    """The conditions on whole sessions, and their counts."""
+    served, rest, counters = list[Sql](), list[Sql](), [COUNT_SESSIONS]
     if matching.has_error is True:
         (served if sort is SessionSort.RECENT else rest).append(Sql("error_count > 0"))
-        counters.append(Sql(FAILED_SESSIONS))
+        counters.append(Sql(COUNT_FAILED_SESSIONS))
     elif matching.has_error is False:
         rest.append(Sql("error_count = 0"))
-        counters.append(Sql(f"({ALL_SESSIONS.text} - {FAILED_SESSIONS})"))
+        counters.append(Sql(f"({COUNT_SESSIONS.text} - {COUNT_FAILED_SESSIONS})"))
     if matching.query:
-        counters.append(Sql(FOUND, (like(fold_case(matching.query)),)))
+        counters.append(Sql(COUNT_SESSIONS_BY_ID, (like(fold_case(matching.query)),)))
     p = Parameters([project])
-    columns = [IS_VEILED, *p.all_of(counters)]
+    columns = [HAS_ACTIVE_ERASURE, *p.all_of(counters)]
     row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
-    assert row is not None  # no table, one row
+    assert row is not None  # no FROM, so one row
     is_veiled, every, *some = row
     is_counted = not (some[1:] or (matching.query and is_veiled))
     if matching.query:
-        is_few = some[-1] <= FOUND_MAX
-        rest.append(_found(matching.query) if is_few else _holds(matching.query))
-    return Where(
+        is_few = some[-1] <= LOOKED_UP_IDS_MAX
+        rest.append(_has_found_id(matching.query) if is_few else _has_id_containing(matching.query))
+    return PageConditions(
         served=served,
         rest=rest,
         among=some[0] if served else every,
@@ -174,47 +185,53 @@ async def _counted(
 
 
 async def _are_rare(connection: Connection, project: ProjectId, tags: Sequence[str]) -> bool:
-    """Whether few traces have one of `tags`. An inverted index is slower than a walk for many."""
+    """Whether few traces have one of `tags`: for many, an inverted index is slower than a walk."""
     if not tags:
         return False
-    return bool(await connection.fetchval(TAGGED, project, tags) <= RARE_MAX)
+    return bool(
+        await connection.fetchval(COUNT_TAGGED_TRACES, project, tags) <= RARE_TAG_TRACES_MAX
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Selected:
-    """A page of what sessions come to when only some of their traces count."""
+class _SelectedTraces:
+    """A page of sessions, summed over some of their traces only."""
 
-    ordered: Ordered
+    query: KeysetQuery
     sort: SessionSort
     matching: SessionFilter
-    is_rare: bool  # what the tags are on: worth being looked up by them
+    is_rare: bool  # few traces have the tags, so that they are found by search terms
 
-    async def fetch(self, connection: Connection) -> Found:
-        p = Parameters([self.ordered.project])
+    async def fetch(self, connection: Connection) -> KeysetPage:
+        p = Parameters([self.query.project])
         by_period = self.matching.user_id is None and not self.matching.tags
         groups = self._by_period(p) if by_period else self._by_trace(p)
-        keys = f"groups AS MATERIALIZED ({groups}), {self.ordered.sorted_keys(p, 'groups')}"
+        keys = f"groups AS MATERIALIZED ({groups}), {self.query.sorted_keys(p, 'groups')}"
         traces = f"{OF_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
         tags = (
             'ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces CROSS JOIN unnest(tags) AS tag'
             f" WHERE {traces} ORDER BY 1) AS tags"
         )
-        columns = ", ".join(COLUMNS)
+        columns = ", ".join(SESSION_COLUMNS)
         page = f"""
-        SELECT {columns} FROM keys CROSS JOIN LATERAL (SELECT *, {tags} FROM ({_SUMMED} {traces})
-            AS summed) AS summed WHERE NOT is_whole
+        SELECT {columns} FROM keys CROSS JOIN LATERAL (
+            SELECT *, {tags} FROM ({_SUM_OF_TRACES} {traces}) AS summed
+        ) AS summed WHERE NOT is_whole
         UNION ALL
         SELECT {columns} FROM keys CROSS JOIN LATERAL (
             SELECT * FROM sessions WHERE {OF_PROJECT} AND session_id = keys.id LIMIT 1
         ) AS kept WHERE is_whole
         """
-        return await self.ordered.fetch(connection, p, keys, "(SELECT count(*) FROM groups)", page)
+        return await self.query.fetch_keys(
+            connection, p, keys, "(SELECT count(*) FROM groups)", page
+        )
 
     def _by_trace(self, p: Parameters) -> str:
         return f"""
-        SELECT {_SUMS[self.sort]} AS value, session_id AS id, false AS is_whole FROM traces
+        SELECT {_SORT_AGGREGATES[self.sort]} AS value, session_id AS id, false AS is_whole
+        FROM traces
         WHERE {OF_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
-        GROUP BY session_id HAVING {SHOWN} {self._failed(p)}
+        GROUP BY session_id HAVING {IS_VISIBLE_SESSION} {self._failed(p)}
         """
 
     def _by_period(self, p: Parameters) -> str:
@@ -222,16 +239,16 @@ class _Selected:
         has_error = self.matching.has_error
         failed = "" if has_error is None else f"AND (error_count > 0) = {p.put(has_error)}"
         return f"""
-        SELECT {_VALUES[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
-        WHERE {OF_PROJECT} AND {p.sql(inside(bounds))} {failed} {self._query(p)}
+        SELECT {_SORT_COLUMNS[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
+        WHERE {OF_PROJECT} AND {p.sql(starts_within(bounds))} {failed} {self._query(p)}
         UNION ALL
         SELECT summed.value, session_id, false
         FROM sessions CROSS JOIN LATERAL (
-            SELECT {_SUMS[self.sort]} AS value FROM traces
+            SELECT {_SORT_AGGREGATES[self.sort]} AS value FROM traces
             WHERE {OF_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
             HAVING count(*) > 0 {self._failed(p)}
         ) AS summed
-        WHERE {OF_PROJECT} AND {p.sql(straddling(bounds))} {self._query(p)}
+        WHERE {OF_PROJECT} AND {p.sql(straddles(bounds))} {self._query(p)}
         """
 
     def _traces(self, p: Parameters) -> str:
@@ -244,13 +261,15 @@ class _Selected:
             conditions.append(f"started_at < {p.put(before)}")
         if tags := sorted(set(self.matching.tags)):
             if self.is_rare:
-                terms = [term(self.ordered.project, Facet.TAG, tag) for tag in tags]
+                terms = [search_term(self.query.project, Facet.TAG, tag) for tag in tags]
                 conditions.append(f"terms && {p.put(terms)}::bigint[]")
             conditions.append(f"tags && {p.put(tags)}::text[]")
         return " AND ".join(conditions)
 
     def _query(self, p: Parameters) -> str:
-        return f"AND {p.sql(_holds(self.matching.query))}" if self.matching.query else ""
+        return (
+            f"AND {p.sql(_has_id_containing(self.matching.query))}" if self.matching.query else ""
+        )
 
     def _failed(self, p: Parameters) -> str:
         if self.matching.has_error is None:
@@ -258,15 +277,19 @@ class _Selected:
         return f"AND bool_or(status = 'ERROR') = {p.put(self.matching.has_error)}"
 
 
-def inside(bounds: Bounds) -> Sql:
-    """Of sessions: all of their traces started within `bounds`, of which at least one is there."""
+def starts_within(bounds: Bounds) -> Sql:
+    """A condition on sessions: all their traces started within `bounds`.
+
+    At least one of the bounds is set.
+    """
     return _all_of(("first_started_at >= {}", bounds[0]), ("last_started_at < {}", bounds[1]))
 
 
-def straddling(bounds: Bounds) -> Sql:
-    """Of sessions: some of their traces may have started within `bounds`, and some did not."""
+def straddles(bounds: Bounds) -> Sql:
+    """A condition on sessions: some traces may have started within `bounds`, and some did not."""
     after, before = bounds
-    # None was active before its last trace started: said so that an index can be entered by it.
+    # `last_activity_at` is never before `last_started_at`: this redundant condition lets an index
+    # be used.
     early = _all_of(
         ("first_started_at < {}", after),
         ("last_started_at >= {}", after),
@@ -287,8 +310,8 @@ def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
     return Sql(" AND ".join(text for text, _ in given), tuple(bound for _, bound in given))
 
 
-def _found(part: str) -> Sql:
-    """As `_holds`, by the ids that are found: for few of them."""
+def _has_found_id(part: str) -> Sql:
+    """As `_has_id_containing`, by a list of ids: faster for few of them."""
     return Sql(
         f"session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE {OF_PROJECT}"
         f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
@@ -296,7 +319,7 @@ def _found(part: str) -> Sql:
     )
 
 
-def _holds(part: str) -> Sql:
+def _has_id_containing(part: str) -> Sql:
     return Sql(
         "EXISTS (SELECT FROM trace_facets AS f"
         f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"

@@ -1,4 +1,4 @@
-"""What the list of traces is narrowed by, as SQL, and what tells beforehand how many there are."""
+"""Filters of traces as SQL conditions, and the roll-up counts of each condition."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.database.time_buckets import Bounds, parts
+from adapters.postgres.database.time_buckets import Bounds, split_period
 from adapters.postgres.tracing.facets import LABELS, SEPARATOR, Facet, member_value
-from adapters.postgres.tracing.latency_bins import binned
-from adapters.postgres.tracing.search_terms import metadata_terms, term
+from adapters.postgres.tracing.latency_bins import split_range
+from adapters.postgres.tracing.search_terms import metadata_terms, search_term
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
 from domain.tracing.query import TraceFilter, TraceSort
 
-STARTED: Final = frozenset({TraceSort.STARTED_AT})
+BY_START: Final = frozenset({TraceSort.STARTED_AT})
 NO_SORTS: Final = frozenset[TraceSort]()
 
-ALL_TRACES: Final = Sql(
+COUNT_ALL_TRACES: Final = Sql(
     "(SELECT trace_count FROM trace_facets"
     f" WHERE {OF_PROJECT} AND kind = '{Facet.ALL}' AND value = '')"
 )
 HAS_ERROR: Final = "(status = 'ERROR' OR error_span_count > 0)"
-_LOOKED_INTO: Final = (
+_METADATA_HAS_VALUE: Final = (
     "json_typeof(metadata -> {}::text) NOT IN ('object', 'array')"
     " AND coalesce(metadata ->> {}::text, 'null') = ANY({}::text[])"
 )
@@ -32,10 +32,9 @@ _LOOKED_INTO: Final = (
 class Clause:
     """One condition on traces; `$1` is the project.
 
-    `counter` is a number that none may exceed, from what is counted at each write, and the very
-    number where `is_exact`; None, or negative, where nothing is counted. In the orders of `sorts`
-    the traces that it admits are one piece of an index; of a range each of several clauses
-    narrows it.
+    `counter` is an upper bound of the matching traces from the roll-ups, exact if `is_exact`; None
+    or negative if unknown. In the orders of `sorts`, the matches are one range of an index; if
+    `is_range`, several clauses narrow that range together.
     """
 
     sql: Sql
@@ -45,18 +44,21 @@ class Clause:
     is_range: bool = False
 
 
-def clauses_of(project: ProjectId, matching: TraceFilter) -> list[Clause]:
-    """What `TraceFilter.matches` says, all of which has to hold, but for `name`: see `totals`."""
+def filter_clauses(project: ProjectId, matching: TraceFilter) -> list[Clause]:
+    """The conditions of `TraceFilter.matches`, all of which have to hold.
+
+    Except `name`: see `counts`.
+    """
     return [
         *_labels(matching),
-        *_kinds(project, matching),
-        *_spreads(matching),
+        *_containment(project, matching),
+        *_ranges(matching),
         *_metadata(project, matching),
     ]
 
 
-def facet(kind: Facet, value: str) -> Sql:
-    """How many traces have a value."""
+def count_facet(kind: Facet, value: str) -> Sql:
+    """The count of traces with a value."""
     sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = {{}}"
     return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
 
@@ -64,43 +66,45 @@ def facet(kind: Facet, value: str) -> Sql:
 def _labels(matching: TraceFilter) -> Iterator[Clause]:
     for kind, column in LABELS.items():
         if (label := getattr(matching, column)) is not None:
-            yield Clause(Sql(f"{column} = {{}}", (label,)), facet(kind, label), sorts=STARTED)
+            yield Clause(
+                Sql(f"{column} = {{}}", (label,)), count_facet(kind, label), sorts=BY_START
+            )
     if (user := matching.user_id) is not None:
         where = f"WHERE {OF_PROJECT} AND user_id = {{}}"
         counter = Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
-        yield Clause(Sql("user_id = {}", (user,)), counter, sorts=STARTED)
+        yield Clause(Sql("user_id = {}", (user,)), counter, sorts=BY_START)
     if (status := matching.status) is not None:
-        counter = facet(Facet.STATUS, status)
+        counter = count_facet(Facet.STATUS, status)
         sorts = frozenset({TraceSort.STATUS})
         yield Clause(Sql("status = {}", (status,)), counter, sorts=sorts)
 
 
-def _kinds(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
     if tags := sorted(set(matching.tags)):
         counter = Sql(
             "(SELECT sum(trace_count) FROM trace_facets"
             f" WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY({{}}::text[]))",
             (tags,),
         )
-        terms = [term(project, Facet.TAG, tag) for tag in tags]
+        terms = [search_term(project, Facet.TAG, tag) for tag in tags]
         yield Clause(
             Sql("terms && {}::bigint[] AND tags && {}::text[]", (terms, tags)),
             counter,
             is_exact=len(tags) == 1,
         )
     if (model := matching.model) is not None:
-        terms = [term(project, Facet.MODEL, model)]
+        terms = [search_term(project, Facet.MODEL, model)]
         sql = Sql("terms && {}::bigint[] AND {} = ANY(models)", (terms, model))
-        yield Clause(sql, facet(Facet.MODEL, model))
+        yield Clause(sql, count_facet(Facet.MODEL, model))
     if matching.has_error is True:
-        yield Clause(Sql(HAS_ERROR), facet(Facet.FAILED, ""), sorts=STARTED)
+        yield Clause(Sql(HAS_ERROR), count_facet(Facet.FAILED, ""), sorts=BY_START)
     elif matching.has_error is False:
-        failed = facet(Facet.FAILED, "")
-        counter = Sql(f"({ALL_TRACES.text} - coalesce({failed.text}, 0))", failed.values)
+        failed = count_facet(Facet.FAILED, "")
+        counter = Sql(f"({COUNT_ALL_TRACES.text} - coalesce({failed.text}, 0))", failed.values)
         yield Clause(Sql(f"NOT {HAS_ERROR}"), counter)
 
 
-def _spreads(matching: TraceFilter) -> Iterator[Clause]:
+def _ranges(matching: TraceFilter) -> Iterator[Clause]:
     after, before = matching.started_after, matching.started_before
     within = []
     if after is not None:
@@ -109,22 +113,22 @@ def _spreads(matching: TraceFilter) -> Iterator[Clause]:
         within.append(("started_at < {}", before))
     if within:
         sql = Sql(" AND ".join(text for text, _ in within), tuple(value for _, value in within))
-        yield Clause(sql, _started((after, before)), sorts=STARTED, is_range=True)
+        yield Clause(sql, _count_started((after, before)), sorts=BY_START, is_range=True)
     if (bounds := matching.latency_us) is not None:
         sql = Sql("latency_us BETWEEN {} AND {}", bounds)
         sorts = frozenset({TraceSort.LATENCY})
-        yield Clause(sql, _lasting(bounds), sorts=sorts, is_range=True)
+        yield Clause(sql, _count_latency(bounds), sorts=sorts, is_range=True)
 
 
 def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
-    # 64 bits tell pairs of key and text apart well enough: looking into the object of each match
-    # would take three times as long. It is looked into where its members have no terms, and where
-    # one pair could be read as another.
+    # 64 bits distinguish pairs of key and text well enough: reading the object of each match would
+    # take three times as long. It is read if its members have no terms, or if one pair could be
+    # read as another.
     for key, texts in matching.metadata:
         *pairs, many = metadata_terms(project, key, texts)
-        terms = f"terms && {{}}::bigint[] AND {_LOOKED_INTO}"
+        terms = f"terms && {{}}::bigint[] AND {_METADATA_HAS_VALUE}"
         looked_into = (key, key, list(texts))
-        counter = _members(key, texts)
+        counter = _count_members(key, texts)
         if any(SEPARATOR in text for text in (key, *texts)):
             yield Clause(Sql(f"({terms})", ([*pairs, many], *looked_into)), counter)
         else:
@@ -132,8 +136,8 @@ def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
             yield Clause(Sql(sql, (pairs, [many], *looked_into)), counter)
 
 
-def _members(key: str, texts: Sequence[str]) -> Sql | None:
-    """How many traces have one of `texts` under `key`; -1 where that wasn't counted."""
+def _count_members(key: str, texts: Sequence[str]) -> Sql | None:
+    """The count of traces with one of `texts` under `key`; -1 if unknown."""
     values = [member_value(key, text) for text in dict.fromkeys(texts)]
     if None in values:
         return None
@@ -146,10 +150,13 @@ def _members(key: str, texts: Sequence[str]) -> Sql | None:
     )
 
 
-def _lasting(bounds: tuple[int, int]) -> Sql:
-    """How many traces took so long: whole bins, and the rest by index."""
-    found = binned(*bounds)
-    # Only bins are numbers, and Postgres may look at a value before it looks at its kind.
+def _count_latency(bounds: tuple[int, int]) -> Sql:
+    """The count of traces in a range of latencies: whole bins from the roll-up.
+
+    Partial bins are counted by index.
+    """
+    found = split_range(*bounds)
+    # Only bins are numbers, and PostgreSQL may evaluate the value before the kind.
     least = f"(CASE WHEN kind = '{Facet.LATENCY}' THEN value::bigint END)"
     where = f"{OF_PROJECT} AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
     sums = [f"coalesce((SELECT sum(trace_count) FROM trace_facets WHERE {where}), 0)"]
@@ -159,9 +166,12 @@ def _lasting(bounds: tuple[int, int]) -> Sql:
     return Sql(f"({' + '.join(sums)})", tuple(values))
 
 
-def _started(bounds: Bounds) -> Sql:
-    """How many traces started within `bounds`: whole hours, and the rest by index."""
-    found = parts(bounds, Granularity.HOUR)
+def _count_started(bounds: Bounds) -> Sql:
+    """The count of traces that started within `bounds`: whole hours from the roll-up.
+
+    Partial hours are counted by index.
+    """
+    found = split_period(bounds, Granularity.HOUR)
     sums, values = list[str](), list[object]()
 
     def bounded(column: str, bounds: Bounds) -> str:

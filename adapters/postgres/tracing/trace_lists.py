@@ -1,40 +1,46 @@
-"""The list of traces: exact totals, and pages whose cost is bounded by what they show."""
+"""The list of traces: exact totals, and pages whose cost depends on what they show."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.keyset_pages import NEAR, Ordered, Where
+from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.read_transactions import (
+    READ_TIMEOUT_S,
+    read_connection,
+    read_snapshot,
+)
 from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.tracing.counts import Counts, count, counts
-from adapters.postgres.tracing.trace_filters import ALL_TRACES, clauses_of
-from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_of
+from adapters.postgres.tracing.counts import FilterCounts, count_traces, fetch_counts
+from adapters.postgres.tracing.trace_filters import COUNT_ALL_TRACES, filter_clauses
+from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_from_row
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort, fold_case
 from domain.tracing.trace import TraceSummary
 
-COUNTABLE: Final = 20_000  # traces that are sorted, since counting them would take as long
+SORTED_TRACES_MAX: Final = (
+    20_000  # up to this many matches are sorted, because counting them takes as long
+)
 
-ADVICE: Final = (
+NARROW_LIST: Final = (
     "narrow the list with started_after and started_before, or with session_id, user_id, "
     "environment, release, status, model or one of tags"
 )
-TOTAL: Final = Sql(f"coalesce({ALL_TRACES.text}, 0)::bigint")
-VALUES: Final = {
+COUNT_TRACES: Final = Sql(f"coalesce({COUNT_ALL_TRACES.text}, 0)::bigint")
+SORT_COLUMNS: Final = {
     TraceSort.STARTED_AT: "started_at",
     TraceSort.ENDED_AT: "ended_at",
     TraceSort.NAME: "name",
     TraceSort.LATENCY: "latency_us",
     TraceSort.STATUS: "status",
 }
-_NULLABLE: Final = {TraceSort.ENDED_AT, TraceSort.LATENCY}
+_NULLABLE_SORTS: Final = {TraceSort.ENDED_AT, TraceSort.LATENCY}
 
 
 @dataclass(frozen=True, slots=True)
 class TraceLists:
-    """Each list is of one moment, and takes `timeout_s` at most."""
+    """Each list is read from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -48,41 +54,43 @@ class TraceLists:
         window: PageRequest,
     ) -> Page[TraceSummary]:
         """As `Traces.summaries`."""
-        ordered = Ordered(
+        query = KeysetQuery(
             project=project,
             table="traces",
             id="trace_id",
-            value=VALUES[sort],
+            value=SORT_COLUMNS[sort],
             columns=SUMMARY_COLUMNS,
             down=order is SortOrder.DESC,
             window=window,
-            is_nullable=sort in _NULLABLE,
+            is_nullable=sort in _NULLABLE_SORTS,
         )
-        clauses, part = clauses_of(project, matching), fold_case(matching.name or "")
+        clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
         found = None
-        if not clauses and not part and window.offset <= NEAR:
-            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-                found = await ordered.among_all(connection, TOTAL)
+        if not clauses and not part and window.offset <= NEAR_OFFSET_MAX:
+            async with read_connection(self.pool, NARROW_LIST, self.timeout_s) as connection:
+                found = await query.fetch_unfiltered(connection, COUNT_TRACES)
         if found is None:
-            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
-                counted = await counts(connection, project, clauses, part)
+            async with read_snapshot(
+                self.pool, NARROW_LIST, self.timeout_s, hide_erased_in=project
+            ) as connection:
+                counted = await fetch_counts(connection, project, clauses, part)
                 total = counted.total
-                if total is None and counted.most > COUNTABLE:
-                    total = await count(connection, project, counted.clauses)
-                found = await ordered.matching(connection, _where(counted, sort, total))
-        items = [summary_of(row) for row in found.rows]
+                if total is None and counted.most > SORTED_TRACES_MAX:
+                    total = await count_traces(connection, project, counted.clauses)
+                found = await query.fetch_page(connection, _page_conditions(counted, sort, total))
+        items = [summary_from_row(row) for row in found.rows]
         shown = items[: window.limit]
         end = sort.position(shown[-1]) if len(items) > len(shown) else None
         return Page(shown, found.total, end)
 
 
-def _where(counted: Counts, sort: TraceSort, total: int | None) -> Where:
-    # The order is entered by all ranges, and by the rarest of single values.
+def _page_conditions(counted: FilterCounts, sort: TraceSort, total: int | None) -> PageConditions:
+    # The index of the order is used with all ranges, and with the most selective single value.
     served = [one for one in counted.clauses if sort in one.clause.sorts]
     single = [one for one in served if not one.clause.is_range]
     rarest = min(single, key=lambda one: one.most or 0, default=None)
     inner = [one for one in served if one.clause.is_range or one is rarest]
-    return Where(
+    return PageConditions(
         served=[one.clause.sql for one in inner],
         rest=[one.clause.sql for one in counted.clauses if one not in inner],
         among=min([counted.all, *(one.most for one in inner if one.most is not None)]),

@@ -1,4 +1,4 @@
-"""Traces, their payloads and spans: the columns of their tables, and rows made and read by them.
+"""Column specs of traces, payloads and spans, and the functions that write and read rows.
 
 A plain field of a trace or span takes one line here.
 """
@@ -11,22 +11,22 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
-from adapters.postgres.tracing.facets import Counted
+from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.search_terms import trace_terms
 from domain.tracing.query import fold_case
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, Price, SpanCost, Usage
 
-_COST: Final = msgspec.json.Decoder(dict[str, float])
+_COST_DECODER: Final = msgspec.json.Decoder(dict[str, float])
 _KEY: Final = ("project_id", "trace_id")
 
 
-def _search_name(stored: Counted) -> str:
+def _search_name(stored: CountedTrace) -> str:
     return fold_case(stored.trace.name)
 
 
-def _terms_text(stored: Counted) -> str:
+def _terms_text(stored: CountedTrace) -> str:
     return "{" + ",".join(map(str, trace_terms(stored))) + "}"
 
 
@@ -35,7 +35,7 @@ def _encode_cost(cost: dict[str, float] | None) -> bytes | None:
 
 
 def _decode_cost(cost: bytes | None) -> dict[str, float] | None:
-    return None if cost is None else _COST.decode(cost)
+    return None if cost is None else _COST_DECODER.decode(cost)
 
 
 def _null_for_0(tokens: int) -> int | None:
@@ -51,7 +51,7 @@ def _price_since(charge: SpanCost) -> datetime | None:
 
 
 def _listed_amount(charge: SpanCost) -> Decimal | None:
-    """What the price table says, only where another amount is charged."""
+    """The price from the table, only if another amount is charged."""
     price = charge.price
     return None if price is None or price.amount == charge.amount else price.amount
 
@@ -82,7 +82,7 @@ TRACES: Final = Table(
         Column("terms", "bigint[]", WHOLE, write=_terms_text),
     ),
 )
-"""The rows of `Counted`: a settled trace without payloads, and what its spans add up to."""
+"""The columns of `CountedTrace`: a settled trace without payloads, and the totals of its spans."""
 
 PAYLOADS: Final = Table(
     "trace_payloads",
@@ -90,7 +90,7 @@ PAYLOADS: Final = Table(
     given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
     columns=(Column("input", "json"), Column("output", "json")),
 )
-"""The payloads of a trace, which are large and stored apart."""
+"""Payloads of traces, in a table of their own because they are large."""
 
 SPANS: Final = Table(
     "spans",
@@ -127,18 +127,18 @@ SPANS: Final = Table(
 """Settled spans."""
 
 
-def usage_of(row: Record) -> Usage:
+def usage_from_row(row: Record) -> Usage:
     read, written = row["cache_read_tokens"] or 0, row["cache_write_tokens"] or 0
     return Usage(
         row["prompt_tokens"],
         row["completion_tokens"],
-        is_known=bool(read or written),  # of others it isn't stored
+        is_known=bool(read or written),  # not stored for other spans
         cache_read_tokens=read,
         cache_write_tokens=written,
     )
 
 
-def charge_of(row: Record) -> SpanCost:
+def charge_from_row(row: Record) -> SpanCost:
     amount, version = row["cost_amount"], row["price_version"]
     price = None
     if version is not None:
@@ -153,16 +153,18 @@ _TOTALS: Final = TRACES.fields_of(Totals, at="totals")
 SUMMARY_COLUMNS: Final = tuple(one.name for one in (*_SUMMARY.values(), *_TOTALS.values()))
 
 trace_row: Final = TRACES.compile_row()
-"""Of a `Counted`."""
+"""Makes a row from a `CountedTrace`."""
 payload_row: Final = PAYLOADS.compile_row()
-"""Of a project, the id of a trace, and the trace."""
+"""Makes a row from a project, the id of a trace, and the trace."""
 span_row: Final = SPANS.compile_row()
-"""Of a project, the id of a trace, and a settled span of it."""
+"""Makes a row from a project, the id of a trace, and a settled span."""
 
-trace_of: Final = compile_reader(Trace, _TRACE)
+trace_from_row: Final = compile_reader(Trace, _TRACE)
 """Without spans and payloads."""
-whole_trace_of: Final = compile_reader(Trace, _TRACE | PAYLOADS.fields_of(Trace))
+whole_trace_from_row: Final = compile_reader(Trace, _TRACE | PAYLOADS.fields_of(Trace))
 """Without spans."""
-totals_of: Final = compile_reader(Totals, _TOTALS)
-summary_of: Final = compile_reader(TraceSummary, _SUMMARY, totals=totals_of)
-span_of: Final = compile_reader(Span, SPANS.fields_of(Span), usage=usage_of, charge=charge_of)
+totals_from_row: Final = compile_reader(Totals, _TOTALS)
+summary_from_row: Final = compile_reader(TraceSummary, _SUMMARY, totals=totals_from_row)
+span_from_row: Final = compile_reader(
+    Span, SPANS.fields_of(Span), usage=usage_from_row, charge=charge_from_row
+)

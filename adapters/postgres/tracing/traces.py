@@ -1,22 +1,23 @@
-"""Traces in Postgres: the port. Writing is `ingest.py`'s business."""
+"""Traces: reads on the pool, writes through group commit."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.pool import UNSTORABLE, Pool, translated
-from adapters.postgres.database.read_transactions import snapshot
+from adapters.postgres.database.advice import RETRY_LATER
+from adapters.postgres.database.pool import UNSTORABLE_ERRORS, Pool, translate_errors
+from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.database.removed_projects import ProjectRemoved
 from adapters.postgres.tracing.batch_writer import (
     Item,
     TraceWriter,
+    deep_json_values,
+    find_unstorable,
     is_transient,
-    suspects,
-    unstorable,
 )
-from adapters.postgres.tracing.edits import TraceEdits, read_trace
-from adapters.postgres.tracing.group_commit import GroupCommit, Unwatched, Watch
+from adapters.postgres.tracing.edits import TraceEdits, fetch_trace
+from adapters.postgres.tracing.group_commit import BatchObserver, GroupCommit, NoObserver
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.pricing.price_cache import ProjectPriceCache
@@ -27,14 +28,13 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 
-ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
-COST_BYTES: Final = 100  # a member of a span's cost, about
-READ_ADVICE: Final = "try again later"  # one trace can't be narrowed
+ROW_BYTES: Final = 600  # approximate size of a row without payloads, for the limits of the queue
+COST_ENTRY_BYTES: Final = 100  # approximate size of an entry of the cost of a span
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresTraces:
-    """Reads on the pool; writes through the line of a group commit."""
+    """Reads use the pool; writes go through the queue of the group commit."""
 
     pool: Pool
     line: GroupCommit[Item]
@@ -43,21 +43,21 @@ class PostgresTraces:
 
     @classmethod
     @asynccontextmanager
-    async def over(
+    async def open(
         cls,
         pool: Pool,
         book: PriceBook,
         on_removed: Callable[[ProjectId], None] = lambda _: None,
-        watch: Watch[Item] | None = None,
+        watch: BatchObserver[Item] | None = None,
     ) -> AsyncIterator["PostgresTraces"]:
-        """Writes while the block is open; leaving it waits for all that was taken.
+        """Opens the writer; leaving the block waits for all queued writes.
 
-        Spans are priced by their project's own prices, and by `book`. `on_removed` is told of a
-        project that was written to though another process removed it.
+        Spans are priced by the prices of their project, then by `book`. Calls `on_removed` for a
+        project that was written to although another process removed it.
         """
         prices = ProjectPriceCache(PostgresModelPrices(pool).for_projects, book)
         line: GroupCommit[Item] = GroupCommit(
-            TraceWriter(pool, prices).write, is_transient, watch=watch or Unwatched()
+            TraceWriter(pool, prices).write, is_transient, watch=watch or NoObserver()
         )
         line.start()
         try:
@@ -66,17 +66,17 @@ class PostgresTraces:
             await line.close()
 
     async def put(self, project: ProjectId, trace: Trace) -> None:
-        async with translated():
+        async with translate_errors():
             try:
-                await self.line.put((project, trace), _size(trace))
+                await self.line.put((project, trace), _trace_bytes(trace))
             except ProjectRemoved as removed:
                 self.on_removed(removed.project)
                 raise
-            except UNSTORABLE as error:
-                values = [*suspects("", trace)]
+            except UNSTORABLE_ERRORS as error:
+                values = [*deep_json_values("", trace)]
                 for n, span in enumerate(trace.spans):
-                    values += suspects(f"spans.{n}.", span)
-                raise await unstorable(self.pool, values) from error
+                    values += deep_json_values(f"spans.{n}.", span)
+                raise await find_unstorable(self.pool, values) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         await self.edits.add_spans(project, trace, spans)
@@ -102,8 +102,8 @@ class PostgresTraces:
         return await self.edits.delete(project, traces)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        async with snapshot(self.pool, READ_ADVICE, shown_of=project) as connection:
-            return await read_trace(connection, project, trace)
+        async with read_snapshot(self.pool, RETRY_LATER, hide_erased_in=project) as connection:
+            return await fetch_trace(connection, project, trace)
 
     async def summaries(
         self,
@@ -116,11 +116,11 @@ class PostgresTraces:
         return await TraceLists(self.pool).summaries(project, matching, sort, order, window)
 
 
-def _size(trace: Trace) -> int:
+def _trace_bytes(trace: Trace) -> int:
     size = ROW_BYTES + len(trace.input or b"") + len(trace.output or b"") + len(trace.metadata)
     size += sum(map(len, trace.tags))
     for span in trace.spans:
         size += ROW_BYTES + len(span.input or b"") + len(span.output or b"") + len(span.metadata)
         size += len(span.token_usage or b"") + len(span.model_parameters or b"")
-        size += len(span.error or "") + COST_BYTES * len(span.cost or ())
+        size += len(span.error or "") + COST_ENTRY_BYTES * len(span.cost or ())
     return size

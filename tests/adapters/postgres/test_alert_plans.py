@@ -1,4 +1,4 @@
-"""By which indexes monitors, alerts and deliveries are reached, where there are many."""
+"""Query plans: the indexes that find monitors, alerts and deliveries among many."""
 
 import json
 import uuid
@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from adapters.postgres.evaluation.alerts.webhooks import DUE as DUE_DELIVERIES
+from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
 from application.evaluation.ports.alerts import FinishedRun
 from domain.evaluation.monitors.alert import AlertFigure
 from domain.evaluation.monitors.monitor import Watermark
@@ -166,7 +166,7 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_a_read_looks_at_no_more_than_it_needs(watched, of, read):
+async def test_reads_scan_only_the_rows_they_need(watched, of, read):
     act, most = READS[read]
     found = await plans(watched, act, of)
     rows = {table: count for table, count in read_rows(found).items() if count}
@@ -176,13 +176,13 @@ async def test_a_read_looks_at_no_more_than_it_needs(watched, of, read):
 
 
 @OF_BOTH
-async def test_what_is_due_is_found_among_many_deliveries(watched, of):
+async def test_due_deliveries_are_found_by_index(watched, of):
     assert of in {OURS, UNKNOWN}
     arguments = (NOON, NOON + timedelta(minutes=1), 10)
     async with watched.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {DUE_DELIVERIES}"
+        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {CLAIM_DUE_DELIVERIES}"
         text = await connection.fetchval(sql, *arguments)
         await transaction.rollback()
     rows = read_rows([*nodes(json.loads(text)[0]["Plan"])])

@@ -1,7 +1,7 @@
-"""The schema keeps the rules of Citus: what belongs to a project can lie on a machine of its own.
+"""The schema follows the rules of Citus, so that the rows of a project can be on one node.
 
-Of a distributed table every unique key and every reference has the column that it is distributed
-by; it refers to tables that lie beside it, or to those that every machine has a copy of.
+Every unique key and foreign key of a distributed table includes the distribution column. Foreign
+keys refer to co-located tables or to reference tables.
 """
 
 import re
@@ -58,7 +58,7 @@ async def columns(pool: Pool) -> dict[str, set[str]]:
     return found
 
 
-async def test_the_document_places_every_table(columns: dict[str, set[str]]):
+async def test_document_lists_every_table(columns: dict[str, set[str]]):
     copied, distributed = told("create_reference_table"), told("create_distributed_table")
     assert len(copied) == len({*copied})
     assert len(distributed) == len({*distributed})
@@ -66,7 +66,7 @@ async def test_the_document_places_every_table(columns: dict[str, set[str]]):
     assert {*copied, *distributed} == columns.keys() - LOCAL
 
 
-async def test_what_has_a_project_is_distributed_by_it(columns: dict[str, set[str]]):
+async def test_tables_with_a_project_are_distributed_by_it(columns: dict[str, set[str]]):
     assert set(told("create_distributed_table")) == {
         table
         for table, has in columns.items()
@@ -74,14 +74,14 @@ async def test_what_has_a_project_is_distributed_by_it(columns: dict[str, set[st
     }
 
 
-async def test_every_unique_key_has_the_project(pool: Pool):
+async def test_every_unique_key_includes_the_project(pool: Pool):
     distributed = told("create_distributed_table")
     keys = [one for one in await pool.fetch(UNIQUE) if one["relation"] in distributed]
     assert {one["relation"] for one in keys} == {*distributed}
     assert [one for one in keys if COLUMN not in one["columns"]] == []
 
 
-async def test_every_reference_stays_on_its_machine(pool: Pool):
+async def test_foreign_keys_stay_on_one_node(pool: Pool):
     copied, distributed = told("create_reference_table"), told("create_distributed_table")
     for one in await pool.fetch(REFERENCES):
         if one["relation"] in copied:
@@ -91,5 +91,5 @@ async def test_every_reference_stays_on_its_machine(pool: Pool):
             assert (COLUMN, COLUMN) in pairs, dict(one)
 
 
-async def test_no_trigger_would_be_left_behind(pool: Pool):
+async def test_distributed_tables_have_no_triggers(pool: Pool):
     assert await pool.fetch(TRIGGERS) == []

@@ -62,44 +62,41 @@ book_of: Any = compile_reader(
 )
 
 
-def test_a_row_has_what_is_given_and_then_the_values_of_the_columns():
+def test_row_has_given_values_then_column_values():
     book = Book(7, "ZEN", Author("Robert"), tags=("a", 'b"\\'))
     assert row_of("north", book) == ("north", 7, "ZEN", "zen", "Robert", r'{"a","b\"\\"}')
     assert BOOKS.names == ("shelf", "book_id", "title", "search_title", "author_name", "tags")
 
 
-def test_a_reader_takes_fields_from_their_columns_and_its_parts_from_several():
+def test_reader_builds_fields_and_parts():
     row = {"book_id": 7, "title": "ZEN", "search_title": "?", "author_name": "R", "tags": ["a"]}
     assert book_of(row) == Book(7, "ZEN", Author("R"), tags=("a",))
 
 
-def test_what_repeats_other_columns_is_not_read_back():
+def test_derived_columns_are_not_read_back():
     assert set(BOOKS.fields_of(Book)) == {"id", "title", "tags"}
     assert set(BOOKS.fields_of(Author, at="author")) == {"name"}
 
 
-def test_statements_have_the_names_of_the_columns():
+def test_statements_list_column_names():
     assert BOOKS.select("b") == (
-        "b.catalogue, b.book_id, b.title, b.search_title, b.author_name, b.tags"
+        "b.shelf, b.book_id, b.title, b.search_title, b.author_name, b.tags"
     )
     assert BOOKS.insert_from("sent", first=3) == (
         "INSERT INTO books (shelf, book_id, title, search_title, author_name, tags) "
-        "SELECT sent.catalogue, sent.book_id, sent.title, sent.search_title, sent.author_name, "
+        "SELECT sent.shelf, sent.book_id, sent.title, sent.search_title, sent.author_name, "
         "sent.tags::text[] FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::text[], "
         "$8::text[]) AS sent (shelf, book_id, title, search_title, author_name, tags)"
     )
     assert BOOKS.unnest("found", "title", "book_id") == (
         "unnest($1::text[], $2::int[]) AS found (title, book_id)"
     )
-    assert (
-        BOOKS.on_key("found")
-        == "books.catalogue = found.catalogue AND books.book_id = found.book_id"
-    )
+    assert BOOKS.on_key("found") == "books.shelf = found.shelf AND books.book_id = found.book_id"
     assert BOOKS.overwrite().startswith("title = excluded.title, search_title = ")
-    assert BOOKS.work_queue().startswith("title = $3, search_title = $4, ")
+    assert BOOKS.assignments().startswith("title = $3, search_title = $4, ")
 
 
-def test_rows_become_one_array_a_column():
+def test_arrays_transposes_rows_to_columns():
     assert arrays([(1, "a"), (2, "b")]) == [[1, 2], ["a", "b"]]
     assert arrays([]) == []
 
@@ -121,7 +118,7 @@ SELECT array(
 
 @pytest.mark.service
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-async def test_the_columns_are_those_of_the_table(pool: Pool, table: Table):
+async def test_column_specs_match_the_schema(pool: Pool, table: Table):
     stored = {row["name"]: row for row in await pool.fetch(STORED, table.name)}
     for column in table.all_columns:
         type_ = await pool.fetchval("SELECT $1::text::regtype::text", column.type)

@@ -1,4 +1,4 @@
-"""By which indexes a project's own metrics are reached, where there are many."""
+"""Query plans: the indexes that find custom metrics among many."""
 
 import json
 import uuid
@@ -6,11 +6,11 @@ import uuid
 import pytest
 
 from adapters.postgres.evaluation.custom_metrics.custom_metrics import (
-    ALL,
-    LOCK,
-    NAMED,
-    READ,
-    REVISIONS,
+    LOCK_METRIC,
+    SELECT_METRIC,
+    SELECT_METRICS,
+    SELECT_METRICS_BY_NAME,
+    SELECT_REVISIONS,
 )
 from tests.adapters.postgres.test_plans import nodes
 
@@ -42,7 +42,7 @@ async def fill(connection, projects):
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
-async def test_metrics_are_reached_by_their_key_whatever_the_statistics_say(pool, is_known):
+async def test_metrics_are_found_by_key_with_any_statistics(pool, is_known):
     """To the planner an unknown project has no rows."""
     ours, others = uuid.uuid4(), [uuid.uuid4() for _ in range(PROJECTS)]
     async with pool.acquire() as connection:
@@ -55,11 +55,11 @@ async def test_metrics_are_reached_by_their_key_whatever_the_statistics_say(pool
             if not is_known:
                 await fill(connection, [ours])
             for sql, args, most in (
-                (READ, (ours, "metric_7"), 2),
-                (NAMED, (ours, ["metric_7", "metric_8", "nothing"]), 4),
-                (ALL, (ours,), 2 * METRICS),
-                (REVISIONS, (ours, "metric_7"), REVISION),
-                (LOCK, (ours, "metric_7"), 1),
+                (SELECT_METRIC, (ours, "metric_7"), 2),
+                (SELECT_METRICS_BY_NAME, (ours, ["metric_7", "metric_8", "nothing"]), 4),
+                (SELECT_METRICS, (ours,), 2 * METRICS),
+                (SELECT_REVISIONS, (ours, "metric_7"), REVISION),
+                (LOCK_METRIC, (ours, "metric_7"), 1),
             ):
                 text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *args)
                 found = list(nodes(json.loads(text)[0]["Plan"]))

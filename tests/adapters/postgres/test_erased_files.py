@@ -24,7 +24,7 @@ SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_p
 """
 
 
-async def test_a_later_export_keeps_its_file(pool: Pool):
+async def test_export_requested_during_erasure_keeps_its_file(pool: Pool):
     ours, exports = project(), PostgresExports(pool)
     erasures = PostgresErasures(TraceEdits(pool, project_prices()))
     before, later = an_export(ours), an_export(ours, due_at=NOON - timedelta(days=9_000))

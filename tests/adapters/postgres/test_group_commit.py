@@ -22,7 +22,7 @@ class Away(Exception):
 
 
 class Store:
-    """What was written, in whole batches; it refuses poison, and everything while it is away."""
+    """A store that records batches; it rejects `poison`, and everything while it is away."""
 
     def __init__(self, poison: Sequence[int] = ()) -> None:
         self.poison, self.kept, self.batches = set(poison), [], []
@@ -55,7 +55,7 @@ async def put_all(into: GroupCommit[int], items: Sequence[int], size: int = 1) -
 
 @settings(deadline=None)
 @given(count=st.integers(1, 300), data=st.data())
-def test_exactly_the_poisonous_items_fail(count, data):
+def test_only_invalid_items_fail(count, data):
     poison = data.draw(st.lists(st.integers(0, count - 1), unique=True, max_size=12))
 
     async def scenario():
@@ -69,7 +69,7 @@ def test_exactly_the_poisonous_items_fail(count, data):
     assert sorted(store.kept) == [item for item in range(count) if item not in poison]
 
 
-async def test_what_comes_while_a_batch_commits_shares_the_next():
+async def test_items_put_during_commit_share_next_batch():
     store = Store()
     store.open.clear()
     async with line(store) as puts:
@@ -85,7 +85,7 @@ async def test_what_comes_while_a_batch_commits_shares_the_next():
     assert sorted(store.kept) == [*range(group_commit.WRITERS), *range(10, 40)]
 
 
-async def test_a_batch_is_bounded_in_items_and_in_bytes():
+async def test_batch_is_limited_in_items_and_bytes():
     store = Store()
     store.open.clear()
     async with line(store) as puts:
@@ -102,7 +102,7 @@ async def test_a_batch_is_bounded_in_items_and_in_bytes():
     assert sorted(store.kept) == list(range(506))
 
 
-async def test_a_passing_failure_fails_the_batch_at_once_and_only_it():
+async def test_transient_error_fails_whole_batch_without_halving():
     store = Store()
     store.away = True
     async with line(store) as puts:
@@ -116,10 +116,10 @@ async def test_a_passing_failure_fails_the_batch_at_once_and_only_it():
 
 @pytest.mark.parametrize(
     ("size", "fits"),
-    [(1, group_commit.LINE_ITEMS_MAX), (1 << 20, group_commit.LINE_BYTES_MAX >> 20)],
+    [(1, group_commit.QUEUE_ITEMS_MAX), (1 << 20, group_commit.QUEUE_BYTES_MAX >> 20)],
     ids=["items", "bytes"],
 )
-async def test_a_full_line_refuses_and_takes_again_once_it_is_shorter(size, fits):
+async def test_full_queue_rejects_until_it_shrinks(size, fits):
     store = Store()
     store.open.clear()
     async with line(store) as puts:
@@ -137,14 +137,14 @@ async def test_a_full_line_refuses_and_takes_again_once_it_is_shorter(size, fits
     assert -1 in store.kept
 
 
-async def test_one_item_above_the_bound_passes_when_it_is_alone():
+async def test_oversized_item_is_accepted_into_empty_queue():
     store = Store()
     async with line(store) as puts:
-        await puts.put(1, 10 * group_commit.LINE_BYTES_MAX)
+        await puts.put(1, 10 * group_commit.QUEUE_BYTES_MAX)
     assert store.kept == [1]
 
 
-async def test_a_caller_who_gives_up_does_not_undo_the_write():
+async def test_cancelled_caller_does_not_cancel_write():
     store = Store()
     store.open.clear()
     async with line(store) as puts:
@@ -160,7 +160,7 @@ async def test_a_caller_who_gives_up_does_not_undo_the_write():
     assert sorted(store.kept) == [1, 2]
 
 
-async def test_closing_writes_what_was_taken_and_takes_no_more():
+async def test_close_writes_queued_items_and_rejects_new_ones():
     store = Store()
     store.open.clear()
     puts = GroupCommit(store.write, lambda _: False)
@@ -178,7 +178,7 @@ async def test_closing_writes_what_was_taken_and_takes_no_more():
     assert sorted(store.kept) == list(range(200))
 
 
-async def test_who_waits_behind_a_store_that_does_not_answer_is_told_in_time():
+async def test_put_times_out_behind_hanging_store():
     store = Store()
     store.open.clear()
     puts = GroupCommit(store.write, lambda _: True, within_s=0.02)
@@ -191,7 +191,7 @@ async def test_who_waits_behind_a_store_that_does_not_answer_is_told_in_time():
 
 
 @pytest.mark.slow
-async def test_a_store_that_never_answers_holds_up_no_stop():
+async def test_close_does_not_wait_for_hanging_store():
     store = Store()
     store.open.clear()
     puts = GroupCommit(store.write, lambda _: False)
@@ -206,7 +206,7 @@ async def test_a_store_that_never_answers_holds_up_no_stop():
 
 
 class Watching:
-    """Gives each item a mark, and keeps what it is told."""
+    """An observer that marks each item and records the batches."""
 
     def __init__(self) -> None:
         self.marks, self.told = 0, list[Batch[int]]()
@@ -219,7 +219,7 @@ class Watching:
         self.told.append(batch)
 
 
-async def test_whoever_watches_is_told_of_each_batch_with_the_marks_of_its_callers():
+async def test_observer_gets_each_batch_with_marks():
     store, watch = Store(poison=[2]), Watching()
     made = GroupCommit(store.write, lambda error: isinstance(error, Away), watch=watch)
     made.start()
@@ -240,7 +240,7 @@ async def test_whoever_watches_is_told_of_each_batch_with_the_marks_of_its_calle
     assert (alone.items, type(alone.error)) == ([2], Poison)
 
 
-async def test_a_batch_that_is_given_up_is_told_too():
+async def test_observer_gets_cancelled_batch():
     store, watch = Store(), Watching()
     made = GroupCommit(store.write, lambda _: False, watch=watch)
     made.start()

@@ -1,4 +1,4 @@
-"""Traces that are hidden, or change hands, while somebody waits for them."""
+"""Traces that are hidden, or move to another user, while a transaction waits for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -13,7 +13,7 @@ from adapters.postgres.database.advisory_locks import (
 )
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
-from adapters.postgres.evaluation.scores.scores import ADD_TO_SESSION, ADD_TO_TRACE
+from adapters.postgres.evaluation.scores.scores import INSERT_SESSION_SCORE, INSERT_TRACE_SCORE
 from adapters.postgres.tracing.batch_writer import TraceWriter
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
@@ -57,7 +57,7 @@ async def after(
     waiting: Coroutine[Any, Any, object],
     meanwhile: Coroutine[Any, Any, object] | None = None,
 ) -> object:
-    """What comes of one that waits for a transaction, which commits then; or how it fails."""
+    """Runs an action that waits for a transaction, commits that, and returns the result."""
     async with pool.acquire() as holder, holder.transaction():
         for sql, *values in held:
             await holder.execute(str(sql), *values)
@@ -73,9 +73,7 @@ async def after(
         return type(failure)
 
 
-async def test_nothing_is_taken_from_somebody_whose_erasure_is_just_beginning(
-    pool: Pool, plane: DataPlane
-) -> None:
+async def test_move_waits_for_starting_erasure_and_is_refused(pool: Pool, plane: DataPlane) -> None:
     ours, first, second = project(), trace(user_id="grace"), trace(user_id="grace")
     for one in (first, second):
         await plane.traces.put(ours, one)
@@ -88,14 +86,12 @@ async def test_nothing_is_taken_from_somebody_whose_erasure_is_just_beginning(
     assert await after(pool, held, plane.traces.change(ours, second.id, TO_ADA)) is Invalid
 
 
-async def test_an_erasure_begins_after_what_is_being_taken_away_from_anybody(
-    pool: Pool, plane: DataPlane
-) -> None:
+async def test_erasure_waits_for_running_moves(pool: Pool, plane: DataPlane) -> None:
     ours = project()
     assert await after(pool, [(LOCK_PROJECTS_SHARED, OWNERS, [ours])], begin(plane, ours)) is None
 
 
-async def test_who_waits_for_a_trace_takes_it_from_nobody_whose_erasure_began(
+async def test_move_that_waited_for_trace_lock_is_refused_under_erasure(
     pool: Pool, plane: DataPlane
 ) -> None:
     ours, one = project(), trace(user_id="grace")
@@ -104,7 +100,7 @@ async def test_who_waits_for_a_trace_takes_it_from_nobody_whose_erasure_began(
     assert await after(pool, [(LOCK, ours, one.id)], change, begin(plane, ours)) is Invalid
 
 
-async def test_who_waits_for_a_trace_finds_it_hidden_where_it_became_somebodys(
+async def test_edit_that_waited_for_trace_lock_finds_it_hidden(
     pool: Pool, plane: DataPlane
 ) -> None:
     ours, one = project(), trace(user_id="ada")
@@ -114,14 +110,12 @@ async def test_who_waits_for_a_trace_finds_it_hidden_where_it_became_somebodys(
     assert await after(pool, [(GIVE, ours, one.id)], change) is NotFound
 
 
-async def test_who_removes_a_trace_waits_for_scores_that_are_being_added(
-    pool: Pool, plane: DataPlane
-) -> None:
+async def test_trace_delete_waits_for_running_score_inserts(pool: Pool, plane: DataPlane) -> None:
     ours, one = project(), trace(session_id="s")
     await plane.traces.put(ours, one)
     held = [
-        (ADD_TO_TRACE, *TRACE_SCORES.row(trace_score(ours, one.id))),
-        (ADD_TO_SESSION, *SESSION_SCORES.row(session_score(ours, "s"))),
+        (INSERT_TRACE_SCORE, *TRACE_SCORES.row(trace_score(ours, one.id))),
+        (INSERT_SESSION_SCORE, *SESSION_SCORES.row(session_score(ours, "s"))),
     ]
     assert await after(pool, held[1:], plane.traces.delete(ours, [one.id])) == 1
     await plane.traces.put(ours, one)
@@ -131,7 +125,7 @@ async def test_who_removes_a_trace_waits_for_scores_that_are_being_added(
 
 @pytest.mark.parametrize("users", [("grace", "ada"), ("ada", "grace"), ("ada", None, "grace")])
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_reports_of_one_batch_change_no_hands_of_somebody_who_is_being_erased(
+async def test_batch_cannot_move_trace_of_erased_user(
     pool: Pool, plane: DataPlane, users: tuple[str | None, ...], is_known: bool
 ) -> None:
     """They are merged before they are stored: each by itself tells whether it may be."""

@@ -1,4 +1,4 @@
-"""By which indexes verdicts, requests and what was spent are reached, where there are many."""
+"""Query plans: the indexes that find verdicts, judge calls and spending among many."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.identity.project_budgets import put_budget
+from adapters.postgres.identity.project_budgets import store_budget
 from application.evaluation.ports.judging import JudgingPorts, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import SpendingBy, month_scope
 from domain.evaluation.judging.judge import TokenUse
@@ -95,7 +95,7 @@ READS: Final[dict[str, tuple[Act, dict[str, int]]]] = {
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_a_read_looks_at_no_more_than_it_needs(
+async def test_reads_scan_only_the_rows_they_need(
     seeded: Seeded, spent: JudgingPorts, of: ProjectId, read: str
 ):
     act, most = READS[read]
@@ -108,18 +108,18 @@ async def test_a_read_looks_at_no_more_than_it_needs(
 
 
 async def work(seeded: Seeded, spent: JudgingPorts, of: ProjectId) -> None:
-    """What a question does to the books, from its verdict to its end, and what upkeep does."""
+    """Runs all statements of one judge question, and those of the periodic deletes."""
     trace = await seeded.pool.fetchval("SELECT trace_id FROM traces WHERE project_id = $1", of)
     kept = Verdict(outcome=Scored(1.0, ""), model="m", use=TokenUse(), usd=None)
     await spent.verdicts.keep(of, b"\x01" * 32, TraceId(trace), kept, NOON)
     await spent.ledger.enter([an_entry(project_id=of)])
     async with seeded.pool.acquire() as connection, connection.transaction():
-        await put_budget(connection, of, Decimal(10**6), NOON)
+        await store_budget(connection, of, Decimal(10**6), NOON)
     reserved = await spent.budgets.reserve(of, run_of(of), Decimal(1), Decimal("0.1"), NOON)
     assert reserved == Reservation((f"run {run_of(of)}", month_scope(NOON)), Decimal("0.1"))
     await spent.budgets.settle(of, reserved, Decimal("0.05"))
     async with seeded.pool.acquire() as connection, connection.transaction():
-        await put_budget(connection, of, None, NOON)
+        await store_budget(connection, of, None, NOON)
     long_ago = SINCE - timedelta(days=1)
     assert await spent.verdicts.sweep(long_ago) + await spent.ledger.sweep(long_ago) == 0
 
@@ -129,9 +129,7 @@ KEYS: Final = {"judge_calls": ("id =", "created_at"), "judge_verdicts": ("key ="
 
 
 @OF_BOTH
-async def test_a_question_reaches_rows_by_their_keys(
-    seeded: Seeded, spent: JudgingPorts, of: ProjectId
-):
+async def test_judging_finds_rows_by_key(seeded: Seeded, spent: JudgingPorts, of: ProjectId):
     seeded.statements.clear()
     await work(seeded, spent, of)
     entered = set()

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.schema.pending import APP, known, pending
+from adapters.postgres.schema.pending import MIGRATIONS_APP, known_migrations, pending_migrations
 from domain.errors import Unavailable
 
 pytestmark = pytest.mark.service
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.service
 NEWER = "9999_newer"  # a migration that this version does not have
 OF_PICCOLO = "migration"
 
-# What a key may begin with besides the tenant: ids that are unique everywhere, and the digest,
-# by which a tenant is found in the first place.
+# Keys that need not begin with the tenant: ids that are globally unique, and the digest, by which a
+# tenant is found.
 GLOBAL_KEYS = {("id",), ("digest",)}
-# An inverted index whose terms have the project in them.
+# An inverted index whose terms include the project.
 SEARCHES = {("terms",)}
-# One that nobody is to take who knows the project alone: another of the table is meant for that.
+# Not for queries by project alone, which have another index of the table.
 SEARCHES |= {("target", "project_id")}
-# By what upkeep finds, across tenants, what is due or has run out.
+# Columns by which periodic tasks find due or expired rows, across tenants.
 UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
 UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",), ("at",)}
 UPKEEP |= {("requested_at", "project_id", "id"), ("erased_at",), ("held_until", "project_id", "id")}
@@ -70,7 +70,7 @@ async def database(postgres_url: str) -> AsyncIterator[Pool]:
     DB.pool = None
     try:
         url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-        async with opened(DB, PoolSettings(url=url)) as pool:
+        async with open_pool(DB, PoolSettings(url=url)) as pool:
             yield pool
     finally:
         DB.pool, DB.config = before
@@ -89,23 +89,25 @@ async def relations(pool: Pool) -> set[str]:
 
 
 async def record(pool: Pool, name: str) -> None:
-    await pool.execute("INSERT INTO migration (name, app_name) VALUES ($1, $2)", name, APP)
+    await pool.execute(
+        "INSERT INTO migration (name, app_name) VALUES ($1, $2)", name, MIGRATIONS_APP
+    )
 
 
-async def test_up_down_and_up_again(database):
-    due = await pending(database)
-    assert due == known()
+async def test_migrations_revert_and_run_again(database):
+    due = await pending_migrations(database)
+    assert due == known_migrations()
     assert await migrating.migrate(database) == due
     up = await schema(database)
     assert {"projects", "traces", "eval_runs"} < await relations(database)
-    await migrating.undo(due[0])
+    await migrating.roll_back(due[0])
     assert await relations(database) == set()
-    assert await pending(database) == due
+    assert await pending_migrations(database) == due
     assert await migrating.migrate(database) == due
     assert await schema(database) == up
 
 
-async def test_a_view_that_hides_has_all_that_its_table_has(database):
+async def test_views_have_all_columns_of_their_tables(database):
     await migrating.migrate(database)
     views = [row["viewname"] for row in await database.fetch(VIEWS)]
     assert "traces" in views
@@ -114,7 +116,7 @@ async def test_a_view_that_hides_has_all_that_its_table_has(database):
         assert ours == await database.fetch(SHOWN, f"public.{view}")
 
 
-async def test_tables_may_lie_in_another_schema(database):
+async def test_tables_can_be_in_another_schema(database):
     name = await database.fetchval("SELECT current_database()")
     await database.execute("CREATE SCHEMA elsewhere")
     await database.execute(f"ALTER DATABASE {name} SET search_path = elsewhere")
@@ -126,7 +128,7 @@ async def test_tables_may_lie_in_another_schema(database):
     await database.execute("SELECT veil(gen_random_uuid())")
 
 
-async def test_who_may_make_no_schema_takes_one_that_is_there(database):
+async def test_role_without_create_uses_existing_schema(database):
     name = await database.fetchval("SELECT current_database()")
     role = f"plain_{name}"
     await database.execute(f"CREATE ROLE {role}")
@@ -135,22 +137,22 @@ async def test_who_may_make_no_schema_takes_one_that_is_there(database):
         await database.execute(f"CREATE SCHEMA veiled AUTHORIZATION {role}")
         await database.execute(f"ALTER DATABASE {name} SET role = {role}")
         await database.expire_connections()
-        due = await pending(database)
+        due = await pending_migrations(database)
         assert await migrating.migrate(database) == due
         assert await database.fetchval("SELECT current_user") == role
     finally:
         await database.execute(f"SET ROLE NONE; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-async def test_a_second_run_finds_nothing_to_do(database):
+async def test_second_run_does_nothing(database):
     await migrating.migrate(database)
     up = await schema(database)
-    assert await pending(database) == []
+    assert await pending_migrations(database) == []
     assert await migrating.migrate(database) == []
     assert await schema(database) == up
 
 
-async def test_what_was_done_but_not_noted_can_be_run_again(database):
+async def test_unrecorded_migration_can_run_again(database):
     due = await migrating.migrate(database)
     up = await schema(database)
     await database.execute("DELETE FROM migration")  # killed between its commit and the note
@@ -158,26 +160,26 @@ async def test_what_was_done_but_not_noted_can_be_run_again(database):
     assert await schema(database) == up
 
 
-async def test_a_database_of_a_newer_version_is_left_as_it_is(database):
+async def test_newer_database_is_unchanged(database):
     await migrating.migrate(database)
     up = await schema(database)
     await record(database, NEWER)
-    assert await pending(database) == []
+    assert await pending_migrations(database) == []
     assert await migrating.migrate(database) == []
     assert await schema(database) == up
 
 
-async def test_a_database_that_lacks_one_migration_gets_it(database):
+async def test_missing_migration_is_run(database):
     due = await migrating.migrate(database)
     await record(database, NEWER)
     await database.execute("DELETE FROM migration WHERE name = $1", due[-1])
-    assert await pending(database) == due[-1:]
+    assert await pending_migrations(database) == due[-1:]
     assert await migrating.migrate(database) == due[-1:]
-    assert await pending(database) == []
+    assert await pending_migrations(database) == []
 
 
-async def test_of_several_at_once_one_migrates(database):
-    due = await pending(database)
+async def test_concurrent_processes_migrate_once(database):
+    due = await pending_migrations(database)
     ran = await asyncio.gather(*(migrating.migrate(database) for _ in range(3)))
     assert sorted(ran) == [[], [], due]
     assert "traces" in await relations(database)
@@ -186,7 +188,7 @@ async def test_of_several_at_once_one_migrates(database):
     assert await migrating.migrate(database) == []
 
 
-async def test_a_server_that_is_away_is_unavailable(database):
+async def test_unreachable_server_raises_unavailable(database):
     await database.close()
     with pytest.raises(Unavailable):
         await migrating.migrate(database)
@@ -200,7 +202,7 @@ async def test_the_rows_of_a_removed_project_are_deleted_from_every_table(databa
     assert set(PROJECT_TABLES) == of_projects - {"removals"}
 
 
-async def test_every_key_of_a_tenants_table_begins_with_the_tenant(database):
+async def test_tenant_tables_have_keys_starting_with_tenant(database):
     await migrating.migrate(database)
     columns: dict[str, set[str]] = {}
     for row in await database.fetch(COLUMNS):

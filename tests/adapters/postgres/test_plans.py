@@ -11,19 +11,22 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.database.read_transactions import snapshot
+from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.privacy.erasures import (
-    COLUMN,
+    ANONYMIZE_SESSION,
+    COUNT_REMAINING_SESSION_ROWS,
+    COUNT_REMAINING_TRACE_ROWS,
     COUNT_TRACES,
-    NEXT,
-    OF_ERASED,
-    OF_SESSION,
-    UNNAMED,
+    SELECT_NEXT_TRACES,
+    SUBJECT_COLUMNS,
 )
-from adapters.postgres.privacy.retention import OLDEST, PROJECTS
-from adapters.postgres.tracing.batch_writer import ERASED, TraceWriter
-from adapters.postgres.tracing.edits import read_trace
+from adapters.postgres.privacy.retention import (
+    LOCK_EXPIRED_TRACES,
+    SELECT_PROJECTS_WITH_EXPIRED_TRACES,
+)
+from adapters.postgres.tracing.batch_writer import HAS_ERASED_TRACE, TraceWriter
+from adapters.postgres.tracing.edits import fetch_trace
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
@@ -87,7 +90,7 @@ async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[A
     assert asked
     found = []
     for one in asked:
-        async with snapshot(seeded.pool, "", shown_of=project) as connection:
+        async with read_snapshot(seeded.pool, "", hide_erased_in=project) as connection:
             sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
             text = await connection.fetchval(sql, *one.args)
         found += nodes(json.loads(text)[0]["Plan"])
@@ -136,7 +139,7 @@ def figures(metric: str, *arguments: object) -> Read:
 
 
 def scores(window: PageRequest | None = None, **conditions: Any) -> Read:
-    """What is asked for may be a function of the project."""
+    """Each value may be a function of the project."""
 
     def read(at: Seeded, of: ProjectId) -> Awaitable[object]:
         said = {key: one(of) if callable(one) else one for key, one in conditions.items()}
@@ -293,16 +296,16 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"trace_scores": OF_NAME + 50},
     ),
     "judges held against people": (
-        labels("held_against_people", NAMES[3], 0.5, CreatedWithin()),
+        labels("compare_with_human_labels", NAMES[3], 0.5, CreatedWithin()),
         {"trace_scores": OF_NAME + 3 * OF_NAME // 10},  # each label, and the scores of its trace
     ),
     "judges held against people in three days": (
-        labels("held_against_people", NAMES[3], 0.5, LAST_SCORES),
+        labels("compare_with_human_labels", NAMES[3], 0.5, LAST_SCORES),
         {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
     ),
     "what people may label next": (
         labels("annotation_queue", NAMES[3], 0.5, "seed", 20),
-        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether somebody spoke of it
+        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether a label exists
     ),
     "all scores of a session": (
         lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
@@ -345,7 +348,7 @@ KEYS: Final = {
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
+async def test_reads_scan_only_the_rows_they_need(seeded, of, read):
     act, most = READS[read]
     await act(seeded, of)  # percentiles are computed once, and then kept
     found = await plans(seeded, act, of)
@@ -358,11 +361,11 @@ async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
-    """Of as many erasures as may be under way, by whatever statistics it is planned.
+async def test_hidden_rows_are_checked_one_by_one(seeded, of, read):
+    """Runs with as many erasures as can be active, under every kind of statistics.
 
-    No table is read whole, and who is being erased is gone through once for each that is read, and
-    not for each of its rows.
+    No table is scanned whole, and the active erasures are read once for each table, not for each of
+    its rows.
     """
     act, _ = READS[read]
     for sql in (HIDE, HIDE_MANY):
@@ -376,7 +379,7 @@ async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
 
 
 @pytest.mark.parametrize("sort", TraceSort)
-async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
+async def test_later_cursor_page_costs_as_much_as_first(seeded, sort):
     page = await seeded.lists.summaries(
         OURS, TraceFilter(), sort, SortOrder.DESC, PageRequest(limit=200, offset=900)
     )
@@ -384,7 +387,7 @@ async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
     assert read_rows(found)["traces"] <= SHOWN
 
 
-async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
+async def test_first_page_walks_index_under_generic_plan(seeded):
     seeded.statements.clear()
     for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", PageRequest())):
         await act(seeded, OURS)
@@ -402,7 +405,7 @@ async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
 
 
 @OF_BOTH
-async def test_a_session_is_read_by_its_traces(seeded, of):
+async def test_session_is_read_by_its_traces(seeded, of):
     window = PageRequest(limit=2)
     found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
     rows = read_rows(found)
@@ -412,7 +415,7 @@ async def test_a_session_is_read_by_its_traces(seeded, of):
 
 
 @OF_BOTH
-async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
+async def test_writes_and_details_find_rows_by_key(seeded, of):
     first, second = span(model="m"), span()
     one = trace(first, second, session_id="conv-new", user_id="u")
     seeded.statements.clear()
@@ -423,8 +426,8 @@ async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
     await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
     await seeded.edits.change(of, one.id, TraceChange(tags=("a",), session_id="conv-new"))
     await seeded.edits.retag(of, [one.id], ["b"], ["a"])
-    async with snapshot(seeded.pool, "") as connection:
-        await read_trace(connection, of, one.id)
+    async with read_snapshot(seeded.pool, "") as connection:
+        await fetch_trace(connection, of, one.id)
     evaluation, score = seeded.evaluation, trace_score(of, one.id)
     await evaluation.trace_scores.add(score)
     await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
@@ -460,7 +463,7 @@ OF_AGE: Final = (
 
 
 @OF_BOTH
-async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
+async def test_expired_traces_are_found_by_age(seeded, of):
     now = datetime.now(UTC)
     async with seeded.pool.acquire() as connection:
         transaction = connection.transaction()
@@ -468,7 +471,10 @@ async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
         for statement in OF_AGE:
             await connection.execute(statement, of)
         found = []
-        for sql, arguments in ((OLDEST, (of, now)), (PROJECTS, (now,))):
+        for sql, arguments in (
+            (LOCK_EXPIRED_TRACES, (of, now)),
+            (SELECT_PROJECTS_WITH_EXPIRED_TRACES, (now,)),
+        ):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
             found += nodes(json.loads(text)[0]["Plan"])
         await transaction.rollback()
@@ -477,11 +483,11 @@ async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
 
 
 @OF_BOTH
-async def test_what_is_erased_is_found_by_its_owner(seeded, of):
-    for kind, column in COLUMN.items():
+async def test_traces_under_erasure_are_found_by_subject(seeded, of):
+    for kind, column in SUBJECT_COLUMNS.items():
         owner = "user-7" if kind is DataSubjectKind.USER else "conv-7"
-        sql = NEXT.format(owner=column), COUNT_TRACES.format(owner=column)
-        async with snapshot(seeded.pool, "") as connection:
+        sql = SELECT_NEXT_TRACES.format(owner=column), COUNT_TRACES.format(owner=column)
+        async with read_snapshot(seeded.pool, "") as connection:
             found = []
             for one, arguments in zip(sql, ((of, owner), (of, owner, END)), strict=True):
                 explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {one}"
@@ -492,18 +498,25 @@ async def test_what_is_erased_is_found_by_its_owner(seeded, of):
 
 
 @OF_BOTH
-async def test_erasures_reach_rows_by_their_keys(seeded, of):
+async def test_erasures_find_rows_by_key(seeded, of):
     asked = [
-        *((sql, (of, "conv-7", "x")) for sql in UNNAMED.values()),
-        *((sql, (of, of)) for sql in OF_ERASED.values()),
-        *((sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2]) for sql in OF_SESSION.values()),
-        (ERASED, ([of], [trace_of(of)])),
+        *((sql, (of, "conv-7", "x")) for sql in ANONYMIZE_SESSION.values()),
+        *((sql, (of, of)) for sql in COUNT_REMAINING_TRACE_ROWS.values()),
+        *(
+            (sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2])
+            for sql in COUNT_REMAINING_SESSION_ROWS.values()
+        ),
+        (HAS_ERASED_TRACE, ([of], [trace_of(of)])),
     ]
     for sql, arguments in asked:
         text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
         entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
-        # Of what was erased lately there is little, and all of one erasure is gone through.
-        small = {"removals", "erased_traces"} if sql in OF_ERASED.values() else {"removals"}
+        # Few traces were erased recently, and a count reads all of one erasure.
+        small = (
+            {"removals", "erased_traces"}
+            if sql in COUNT_REMAINING_TRACE_ROWS.values()
+            else {"removals"}
+        )
         keys = ("trace_id", "target", "session_id")
         for node in entered:
             if node.get("Relation Name") not in small:

@@ -6,7 +6,7 @@ import itertools
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 
 pytestmark = pytest.mark.service
@@ -19,7 +19,7 @@ TURNS = (0, 1, 2, 3, 5, 8, 13, 21)  # of the loop, until a statement is given up
 @pytest.fixture
 async def narrow(postgres_url):
     """A pool of two connections, and a table for them alone."""
-    async with opened(DB, PoolSettings(url=postgres_url, size=2)) as pool:
+    async with open_pool(DB, PoolSettings(url=postgres_url, size=2)) as pool:
         await pool.execute("CREATE TABLE IF NOT EXISTS filled (number int, word text)")
         yield pool
         await pool.execute("DROP TABLE filled")
@@ -32,7 +32,7 @@ def told(connection, code: str) -> None:
     connection._con._protocol.data_received(message)
 
 
-async def test_a_connection_that_its_server_gave_up_is_not_handed_out(narrow):
+async def test_closed_connection_is_not_handed_out(narrow):
     async with narrow.acquire() as first, narrow.acquire() as second:
         lost = {await one.fetchval("SELECT pg_backend_pid()") for one in (first, second)}
         told(first, "57P01")
@@ -43,7 +43,7 @@ async def test_a_connection_that_its_server_gave_up_is_not_handed_out(narrow):
     assert not found & lost
 
 
-async def test_one_that_it_gave_up_before_a_copy_is_not_handed_out_either(narrow):
+async def test_connection_closed_before_copy_is_not_handed_out(narrow):
     async with narrow.acquire() as connection:
         told(connection, "57P01")
         with pytest.raises(asyncpg.InternalClientError):
@@ -51,7 +51,7 @@ async def test_one_that_it_gave_up_before_a_copy_is_not_handed_out_either(narrow
     assert [await narrow.fetchval("SELECT 1") for _ in range(4)] == [1, 1, 1, 1]
 
 
-async def test_to_look_at_a_connection_asks_the_server_nothing(narrow):
+async def test_idle_check_sends_nothing_to_server(narrow):
     last = "SELECT state_change FROM pg_stat_activity WHERE pid = $1"
     async with narrow.acquire() as watching:
         async with narrow.acquire() as watched:
@@ -65,16 +65,16 @@ async def test_to_look_at_a_connection_asks_the_server_nothing(narrow):
         assert await watching.fetchval(last, pid) > before
 
 
-async def test_a_new_connection_is_in_no_transaction_yet(postgres_url):
+async def test_new_connection_has_no_transaction(postgres_url):
     async with (
-        opened(DB, PoolSettings(url=postgres_url, size=1)) as pool,
+        open_pool(DB, PoolSettings(url=postgres_url, size=1)) as pool,
         pool.acquire() as connection,
         connection.transaction(isolation="serializable"),
     ):
         assert await connection.fetchval("SHOW transaction_isolation") == "serializable"
 
 
-async def test_the_first_statement_has_its_time_limit(narrow):
+async def test_first_statement_has_timeout(narrow):
     async with narrow.acquire() as connection:
         with pytest.raises(TimeoutError):
             await connection.execute("SELECT pg_sleep(10)", timeout=0.1)
@@ -113,7 +113,7 @@ GIVEN_UP = (fetched, prepared, copied, copied_in_a_transaction, copied_badly, fa
 
 @pytest.mark.parametrize("turns", TURNS)
 @pytest.mark.parametrize("work", GIVEN_UP, ids=lambda work: work.__name__)
-async def test_a_statement_that_was_given_up_leaves_nothing_behind(narrow, work, turns):
+async def test_cancelled_statement_leaves_connection_usable(narrow, work, turns):
     async def worked() -> None:
         async with narrow.acquire() as connection:
             await work(connection)

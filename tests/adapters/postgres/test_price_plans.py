@@ -43,7 +43,7 @@ type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 
 @pytest.mark.parametrize("of", [OURS, UNKNOWN])
-async def test_unpriced_models_are_told_from_their_own_index(priced: Seeded, of: ProjectId) -> None:
+async def test_unpriced_models_use_their_index(priced: Seeded, of: ProjectId) -> None:
     read: Read = lambda at, of: PostgresModelPrices(at.pool).list_unpriced(of, START)
     found = await plans(priced, read, of)
     assert not scanned_whole(found)
@@ -53,7 +53,7 @@ async def test_unpriced_models_are_told_from_their_own_index(priced: Seeded, of:
 
 @pytest.mark.parametrize("is_dry", [True, False])
 @pytest.mark.parametrize("of", [OURS, UNKNOWN])
-async def test_a_step_looks_at_its_own_spans_only(
+async def test_repricing_step_reads_only_its_spans(
     priced: Seeded, of: ProjectId, is_dry: bool
 ) -> None:
     repricings = PostgresRepricings(priced.pool, priced.edits)
@@ -79,7 +79,7 @@ async def test_a_step_looks_at_its_own_spans_only(
     await priced.pool.execute("DELETE FROM repricings WHERE project_id = $1", of)
 
 
-async def test_prices_of_projects_are_found_by_their_key(priced: Seeded) -> None:
+async def test_prices_are_found_by_key(priced: Seeded) -> None:
     at = PostgresModelPrices(priced.pool)
     for of in (OURS, UNKNOWN):
         await at.create(a_price(of))

@@ -21,7 +21,7 @@ RENEW_DEBOUNCE = (
 )
 
 
-async def test_a_trace_that_is_written_again_can_stay_on_its_page(pool: Pool) -> None:
+async def test_rewritten_trace_can_stay_on_its_page(pool: Pool) -> None:
     ours, one = ProjectId(uuid.uuid4()), trace()
     async with data_plane.over_postgres(pool) as plane:
         await plane.traces.put(ours, one)
@@ -31,12 +31,12 @@ async def test_a_trace_that_is_written_again_can_stay_on_its_page(pool: Pool) ->
         assert await connection.fetchval(STAYED) >= 1
 
 
-async def test_what_was_written_lately_is_found_by_it(pool: Pool) -> None:
+async def test_recent_writes_are_found_by_index(pool: Pool) -> None:
     plan = await pool.fetch(RENEW_DEBOUNCE)
     assert any("traces_updated" in row[0] for row in plan)
 
 
-async def test_with_every_condition_that_a_selection_has(pool: Pool) -> None:
+async def test_change_feed_accepts_every_filter(pool: Pool) -> None:
     """The statement is one that Postgres takes, whatever is asked."""
     ours, changed = ProjectId(uuid.uuid4()), PostgresChangeFeed(pool, NO_DELAY)
     edge = await changed.readable_until()

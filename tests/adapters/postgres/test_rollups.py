@@ -144,9 +144,9 @@ async def recount(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_after_any_history_they_are_what_counting_anew_gives(pool, seed):
+async def test_rollups_equal_recount_after_random_history(pool, seed):
     chance, projects = Chance(seed), [ProjectId(uuid.uuid4()) for _ in range(2)]
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         for _ in range(40):
             await act(traces, chance.one(*projects), chance)
         for _ in range(15):
@@ -164,9 +164,9 @@ def doubled(model, usage, when):
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_so_they_are_while_spans_are_priced_again(pool, seed):
+async def test_rollups_equal_recount_during_repricing(pool, seed):
     chance, project = Chance(20 + seed), ProjectId(uuid.uuid4())
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         repricings = PostgresRepricings(pool, traces.edits)
         for _ in range(25):
             await act(traces, project, chance)
@@ -182,9 +182,9 @@ async def test_so_they_are_while_spans_are_priced_again(pool, seed):
         assert await counted(pool, [project]) == kept
 
 
-async def test_nothing_is_left_of_what_was_deleted(pool):
+async def test_rollups_are_empty_after_all_deletes(pool):
     chance, project = Chance(7), ProjectId(uuid.uuid4())
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         for _ in range(20):
             await traces.put(project, chance.trace())
         assert await traces.delete(project, chance.traces) == 5

@@ -1,8 +1,8 @@
-"""What a server reports of itself is told as passing, whatever was asked of it."""
+"""Errors of the server are transient for every statement."""
 
 import pytest
 
-from adapters.postgres.database.pool import prompt, translated
+from adapters.postgres.database.pool import identity_lookup, translate_errors
 from adapters.postgres.tracing.batch_writer import is_transient
 from domain.errors import Unavailable
 
@@ -20,19 +20,19 @@ OF_THE_SERVER = {
 
 
 @pytest.mark.parametrize("code", OF_THE_SERVER.values(), ids=OF_THE_SERVER)
-async def test_the_server_is_to_blame(pool, code):
+async def test_server_errors_raise_unavailable(pool, code):
     raised = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
     with pytest.raises(Unavailable) as caught:
-        async with translated():
+        async with translate_errors():
             await pool.execute(raised)
     assert isinstance(caught.value.__cause__, Exception)
     # The writer doesn't try a failed batch again in halves: no trace of it is at fault.
     assert is_transient(caught.value.__cause__)
 
 
-async def test_who_asks_is_found_out_promptly_or_told_as_passing(pool):
+async def test_slow_identity_lookup_raises_unavailable(pool):
     with pytest.raises(Unavailable):
-        async with prompt(within_s=0.05):
+        async with identity_lookup(within_s=0.05):
             await pool.execute("SELECT pg_sleep(60)")
-    async with prompt():
+    async with identity_lookup():
         assert await pool.fetchval("SELECT 1") == 1

@@ -1,16 +1,16 @@
-"""Reads beside writers, and reads that take too long."""
+"""Reads concurrent with writes, and reads that take too long."""
 
 import re
 
 import asyncpg
 import pytest
 
-from adapters.postgres.database.read_transactions import snapshot
+from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.percentiles import Volume
+from adapters.postgres.tracing.percentiles import VolumeReader
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.trace_lists import TraceLists
 from domain.errors import Unavailable
@@ -29,18 +29,18 @@ pytestmark = pytest.mark.service
 PERIOD = Period(START, END)
 
 
-async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
+async def test_percentiles_are_stored_unless_bucket_changed(seeded):
     await seeded.pool.execute("DELETE FROM trace_percentiles")
-    volume = Volume(OURS, Granularity.DAY)
-    async with snapshot(seeded.pool, "") as connection:
+    volume = VolumeReader(OURS, Granularity.DAY)
+    async with read_snapshot(seeded.pool, "") as connection:
         buckets = await volume.read(connection, Period(START, END))
     late = sorted(bucket.bucket for bucket in buckets)[3]
     await seeded.pool.execute(
         "UPDATE trace_hours SET revision = revision + 1 WHERE hour = $1", late
     )
     await volume.keep(seeded.pool)
-    again = Volume(OURS, Granularity.DAY)
-    async with snapshot(seeded.pool, "") as connection:
+    again = VolumeReader(OURS, Granularity.DAY)
+    async with read_snapshot(seeded.pool, "") as connection:
         assert await again.read(connection, Period(START, END)) == buckets
     assert [old["bucket"] for old, _ in again.computed] == [late]
 
@@ -65,7 +65,7 @@ async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
     ],
     ids=["traces", "sessions", "analytics", "scores", "scores of a name", "figures of scores"],
 )
-async def test_a_read_that_takes_too_long_says_what_to_narrow(seeded, act):
+async def test_read_timeout_error_says_what_to_narrow(seeded, act):
     blocker = await asyncpg.connect(seeded.url)
     try:
         async with blocker.transaction():

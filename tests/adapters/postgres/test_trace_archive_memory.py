@@ -1,4 +1,4 @@
-"""What an export holds in memory: no more of many traces than of a few."""
+"""Exports use no more memory for many traces than for few."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.exports.trace_archive import BATCH_BYTES, PostgresTraceArchive
+from adapters.postgres.exports.trace_archive import BATCH_BYTES_MAX, PostgresTraceArchive
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -27,12 +27,12 @@ TRACES = 400
 
 @pytest.fixture
 async def traces(pool: Pool) -> AsyncIterator[PostgresTraces]:
-    async with PostgresTraces.over(pool, prices()) as open_traces:
+    async with PostgresTraces.open(pool, prices()) as open_traces:
         yield open_traces
 
 
 @pytest.mark.parametrize("compressible", [False, True])
-async def test_it_is_bounded_whatever_the_payloads_are_stored_in(pool, traces, compressible):
+async def test_export_memory_is_bounded(pool, traces, compressible):
     ours = ProjectId(uuid.uuid4())
 
     def large() -> bytes:
@@ -60,5 +60,5 @@ async def test_it_is_bounded_whatever_the_payloads_are_stored_in(pool, traces, c
     finally:
         tracemalloc.stop()
     assert lines.rows == TRACES
-    assert written > 10 * COPIES_MAX * BATCH_BYTES
-    assert most < COPIES_MAX * BATCH_BYTES
+    assert written > 10 * COPIES_MAX * BATCH_BYTES_MAX
+    assert most < COPIES_MAX * BATCH_BYTES_MAX

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.work_queue.cancel import cancel
-from adapters.postgres.evaluation.work_queue.settlement import locked_run
+from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
+from adapters.postgres.evaluation.work_queue.settlement import lock_run
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE
 from application.jobs import PlanRunJob
 from domain.errors import Conflict
@@ -33,8 +33,8 @@ PIECE = 3  # scores
 async def piece(pool, run, now):
     """One transaction of a cancelling that goes on in pieces; whether it was the last."""
     async with transaction(pool) as connection:
-        row = await locked_run(connection, run.project_id, run.id)
-        return await cancel(connection, row, now, PIECE)
+        row = await lock_run(connection, run.project_id, run.id)
+        return await continue_cancellation(connection, row, now, PIECE)
 
 
 @pytest.fixture
@@ -45,7 +45,10 @@ async def evaluating(pool):
 
 @pytest.fixture
 async def run(pool, evaluating):
-    """Of eight targets: one is finished, one half, one is claimed, one edited; then interrupted."""
+    """An interrupted run of eight targets.
+
+    One is finished, one half done, one claimed, one edited.
+    """
     run = a_run(project(), 8)
     await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -60,7 +63,7 @@ async def run(pool, evaluating):
     return run
 
 
-async def test_nothing_begins_once_it_was_begun(evaluating, run):
+async def test_no_target_is_claimed_after_cancellation_begins(evaluating, run):
     ours, work_queue = run.project_id, evaluating.work_queue
     assert (await evaluating.run(run)).status is RunStatus.RUNNING
     assert await work_queue.dispatch(ours, NOON) == []
@@ -69,7 +72,7 @@ async def test_nothing_begins_once_it_was_begun(evaluating, run):
     assert "pending" in (await evaluating.outcomes(run)).values()
 
 
-async def test_who_had_claimed_something_writes_no_more(pool, evaluating):
+async def test_claimed_target_cannot_be_written_after_cancellation(pool, evaluating):
     run = a_run(project(), 6)
     await evaluating.start_run(run, work_of(run))
     claims = [
@@ -86,7 +89,7 @@ async def test_who_had_claimed_something_writes_no_more(pool, evaluating):
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)
 
 
-async def test_whoever_cancels_again_ends_it(evaluating, run):
+async def test_second_cancel_completes_cancellation(evaluating, run):
     over = await evaluating.runs.cancel(run.project_id, run.id, later(days=1))
     assert (over.run.status, over.run.completed_at) == (RunStatus.CANCELLED, later(seconds=5))
     codes = {"rate_limited": 1}
@@ -95,7 +98,7 @@ async def test_whoever_cancels_again_ends_it(evaluating, run):
     assert (outcomes.count("skipped"), "pending" in outcomes) == (13, False)
 
 
-async def test_upkeep_ends_it_where_nobody_does(evaluating, run):
+async def test_overdue_job_completes_cancellation(evaluating, run):
     ours, now = run.project_id, later(seconds=5) + ANNOUNCE_TIMEOUT
     early = await evaluating.work_queue.requeue_overdue(now - timedelta(seconds=1))
     assert [one for one in early if one.project == ours] == []
@@ -108,12 +111,12 @@ async def test_upkeep_ends_it_where_nobody_does(evaluating, run):
     assert not await evaluating.work_queue.plan(ours, run.id, now)
 
 
-async def test_it_can_be_removed_meanwhile(evaluating, run):
+async def test_run_can_be_deleted_during_cancellation(evaluating, run):
     await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
     assert await evaluating.scores(run) == []
 
 
-async def test_a_run_that_was_not_planned_to_the_end_stays_so(pool, evaluating):
+async def test_cancelled_partly_planned_run_is_not_planned_further(pool, evaluating):
     run = a_run(project(), 1_002, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
     await evaluating.work_queue.plan(run.project_id, run.id, NOON)
@@ -124,7 +127,7 @@ async def test_a_run_that_was_not_planned_to_the_end_stays_so(pool, evaluating):
     assert (over.run.status, over.tally) == (RunStatus.CANCELLED, Tally(skipped=1_000))
 
 
-async def test_what_has_ended_is_not_cancelled(pool, evaluating):
+async def test_finished_run_cannot_be_cancelled(pool, evaluating):
     run = a_run(project(), 1)
     await evaluating.start_run(run, work_of(run))
     await evaluating.finish_all(run.project_id)

@@ -1,4 +1,4 @@
-"""By which indexes workers and whoever reads runs reach their rows."""
+"""Query plans: the indexes by which workers and readers of runs find rows."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.postgres.evaluation.alerts.alerts import FORGET as FORGET_CHANGES
-from adapters.postgres.evaluation.alerts.webhooks import FORGET as FORGET_DELIVERIES
+from adapters.postgres.evaluation.alerts.alerts import DELETE_OLD_CHANGES
+from adapters.postgres.evaluation.alerts.webhooks import DELETE_OLD_DELIVERIES
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import (
@@ -161,7 +161,7 @@ async def read_signals(at: Seeded, of: ProjectId) -> object:
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_a_read_looks_at_no_more_than_it_needs(seeded, runs, of, read):
+async def test_reads_scan_only_the_rows_they_need(seeded, runs, of, read):
     act, most = READS[read]
     found = await plans(seeded, act(runs[of][0]), of)
     rows = {table: count for table, count in read_rows(found).items() if table in LARGE}
@@ -179,7 +179,7 @@ KEYS: Final = {
     "session_scores": ("(id =", "run_id"),
     "traces": ("trace_id",),
 }
-# Of few rows, and gone through from one end to the other.
+# Small tables, which may be scanned from one end to the other.
 SMALL: Final = {"eval_runs_running", "eval_runs_announced", "eval_jobs_dead", "eval_jobs_due"}
 
 
@@ -225,7 +225,7 @@ def reached(plan: dict[str, Any]) -> bool:
 
 
 @OF_BOTH
-async def test_workers_reach_rows_by_their_keys(seeded, runs, of):
+async def test_workers_find_rows_by_key(seeded, runs, of):
     assert len(runs[of]) == RUNS
     seeded.statements.clear()
     await work(seeded, of)
@@ -247,7 +247,7 @@ BLOCKS_MAX: Final = 100  # of 8 kB, for one statement: much less than all of a p
 
 
 async def step(seeded: Seeded, of: ProjectId) -> None:
-    """What a worker does all day: its turn, a claim, a score, and the end of the target."""
+    """The steps that a worker repeats: plan, claim, record, finish."""
     work_queue = PostgresWorkQueue(seeded.pool, 4 * IN_FLIGHT_TARGETS_MAX)
     due = (await work_queue.dispatch(of, NOON))[0]
     claim = await work_queue.claim(due.project, due.run, due.target, NOON)
@@ -256,7 +256,7 @@ async def step(seeded: Seeded, of: ProjectId) -> None:
 
 
 @OF_BOTH
-async def test_a_step_of_work_costs_the_same_however_much_there_is(seeded, runs, of):
+async def test_work_step_cost_is_independent_of_queue_size(seeded, runs, of):
     assert len(runs[of]) == RUNS
     seeded.statements.clear()
     await step(seeded, of)
@@ -279,10 +279,10 @@ async def test_a_step_of_work_costs_the_same_however_much_there_is(seeded, runs,
 
 @pytest.mark.parametrize(
     ("forget", "index"),
-    [(FORGET_DELIVERIES, "alert_deliveries_over"), (FORGET_CHANGES, "alert_changes_age")],
+    [(DELETE_OLD_DELIVERIES, "alert_deliveries_over"), (DELETE_OLD_CHANGES, "alert_changes_age")],
     ids=["deliveries", "changes"],
 )
-async def test_what_is_old_is_found_by_its_age(seeded, forget, index):
+async def test_old_rows_are_found_by_age(seeded, forget, index):
     text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {forget}", NOON)
     entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
     assert [(node["Index Name"], " < " in node["Index Cond"]) for node in entered] == [

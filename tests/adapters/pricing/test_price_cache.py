@@ -150,7 +150,7 @@ async def test_book_is_loaded_before_the_first_priced_span(spans: list[Span], lo
 @pytest.mark.service
 async def test_what_is_stored_loads_the_book_only_once_a_span_is_priced(pool: Pool) -> None:
     book = CountedBook()
-    async with PostgresTraces.over(pool, book) as traces:
+    async with PostgresTraces.open(pool, book) as traces:
         project = ProjectId(uuid.uuid4())
         plain, priced, late = trace(span()), trace(PRICED), trace()
         await traces.put(project, plain)

@@ -12,7 +12,7 @@ import pytest
 from adapters.memory.exports.exports import MemoryExports
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.exports.exports import STEP, PostgresExports
+from adapters.postgres.exports.exports import PIECES_PER_TRANSACTION, PostgresExports
 from application.exporting.ports import EXPORTS_MAX, Exports
 from application.use_cases import utc_now
 from domain.errors import Conflict, NotFound, Unavailable
@@ -185,7 +185,7 @@ async def test_postponed_export_is_due_later(exports):
 async def test_deleted_export_loses_its_file_and_rejects_writes(exports):
     ours = project()
     export = await claim_new(exports, ours)
-    await exports.save(export, *(b"x" for _ in range(STEP + 1)))
+    await exports.save(export, *(b"x" for _ in range(PIECES_PER_TRANSACTION + 1)))
     assert await exports.delete(ours, export.id)
     assert not await exports.delete(ours, export.id)
     assert not await exports.save(export, b"more")
@@ -201,7 +201,9 @@ async def test_sweep_deletes_expired_exports_only(exports):
     ours = project()
     kept = await exports.create(an_export(ours, expires_at=NOON + MINUTE))
     old = await claim_new(exports, project(), due_at=NOON - MINUTE, expires_at=NOON)
-    await exports.save(old.completed("f" * 64, NOON), *(b"x" for _ in range(STEP + 1)))
+    await exports.save(
+        old.completed("f" * 64, NOON), *(b"x" for _ in range(PIECES_PER_TRANSACTION + 1))
+    )
     assert await exports.delete_expired(NOON - MINUTE) == 0
     while await exports.delete_expired(NOON):
         pass

@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from adapters.memory.identity.identity import MemoryKeyUsage
 from adapters.memory.store import MemoryStore
-from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from application.use_cases import Ports
 from domain.errors import Failure, NotFound
@@ -338,7 +338,7 @@ def test_random_histories_of_administration_agree(pool, postgres_url):
         stack = AsyncExitStack()
         Histories.runner = runner
         # Piccolo sends its queries to the pool of this loop until the pool is closed.
-        own = opened(DB, PoolSettings(url=postgres_url, size=4))
+        own = open_pool(DB, PoolSettings(url=postgres_url, size=4))
         Histories.pool = runner.run(stack.enter_async_context(own))
         try:
             run_machine(

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from adapters.postgres.database.pool import Engine, PoolSettings, opened
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.identity.identity import PostgresProjects
 from domain.errors import NotFound
 from domain.ids import OrganizationId, ProjectId
@@ -89,7 +89,7 @@ async def test_concurrent_ensure_for_unknown_organization_all_fail(identity):
 @pytest.mark.service
 async def test_concurrent_ensure_from_two_pools_creates_one_project(pool, postgres_url):
     ours = await over_postgres(pool).organization()
-    async with opened(Engine(config={}), PoolSettings(url=postgres_url)) as another:
+    async with open_pool(Engine(config={}), PoolSettings(url=postgres_url)) as another:
         both = (PostgresProjects(pool), PostgresProjects(another))
         calls = (both[n % 2].ensure(ours, new_project("bot", ours)) for n in range(AT_ONCE))
         made = await asyncio.gather(*calls)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.memory.identity.identity import MemoryTokens
-from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, fixed
+from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, static_keys
 from application.identity.ports import Tokens
 from domain.errors import Unauthenticated
 from domain.identity.user import Claims
@@ -23,7 +23,7 @@ def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tokens, str
         return MemoryTokens({"header.claims.signature": ADA}), "header.claims.signature"
     issuer = DevelopmentIssuer.load_or_create(tmp_path)
     tokens = JwtTokens(
-        fixed(issuer.keys()),
+        static_keys(issuer.keys()),
         issuer=issuer.ISSUER,
         audiences=[issuer.AUDIENCE],
         clock=lambda: NOON,

@@ -32,7 +32,7 @@ async def test_invalid_trace_fails_alone_and_names_its_field(pool, bad, field):
     ours = project()
     good = [trace(span(), input=b"1") for _ in range(40)]
     invalid = trace(span(), span(**bad))
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         outcomes = await asyncio.gather(
             *(traces.put(ours, one) for one in [*good[:20], invalid, *good[20:]]),
             return_exceptions=True,
@@ -50,7 +50,7 @@ async def test_invalid_trace_fails_alone_and_names_its_field(pool, bad, field):
 async def test_unchanged_trace_is_not_rewritten(pool):
     ours = project()
     sent = trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"), input=b"[1]")
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         await traces.put(ours, sent)
         written = "SELECT xmin::text FROM spans WHERE project_id = $1 UNION ALL SELECT "
         written += "xmin::text FROM traces WHERE project_id = $1"
@@ -63,7 +63,7 @@ async def test_unchanged_trace_is_not_rewritten(pool):
 
 async def test_lost_connections_do_not_fail_writes(pool):
     ours, sent = project(), trace(span())
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         await asyncio.gather(*(traces.put(ours, trace(span())) for _ in range(100)))
         async with pool.acquire() as other:
             gone = await other.fetch(
@@ -81,7 +81,7 @@ async def test_lost_connections_do_not_fail_writes(pool):
 async def test_invalid_change_names_its_field_and_changes_nothing(pool, field):
     ours, step = project(), span(input=b"1", output=b"1")
     sent = trace(step, input=b"1", output=b"1", tags=("a",))
-    async with PostgresTraces.over(pool, prices()) as traces:
+    async with PostgresTraces.open(pool, prices()) as traces:
         await traces.put(ours, sent)
         with pytest.raises(Invalid) as caught:
             await traces.change(ours, sent.id, TraceChange(**{field: DEEP}, tags=("b",)))
@@ -103,7 +103,7 @@ async def count(traces, of) -> int:
 async def test_locked_trace_fails_alone(pool):
     ours, locked = project(), trace()
     others = [trace() for _ in range(10)]
-    async with PostgresTraces.over(pool, prices()) as traces, pool.acquire() as holder:
+    async with PostgresTraces.open(pool, prices()) as traces, pool.acquire() as holder:
         await traces.put(ours, locked)
         async with holder.transaction():
             await holder.execute(

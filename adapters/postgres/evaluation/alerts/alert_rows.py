@@ -1,4 +1,4 @@
-"""Alerts, what changed, webhooks and deliveries as rows, and back."""
+"""Maps alerts, state changes, webhooks and deliveries to rows and back."""
 
 from typing import Final
 
@@ -80,20 +80,20 @@ DELIVERIES: Final = Table(
 )
 
 alert_row: Final = ALERTS.compile_row()
-alert_of: Final = compile_reader(
+alert_from_row: Final = compile_reader(
     Alert,
     ALERTS.fields_of(Alert),
     rule=compile_reader(AlertRule, ALERTS.fields_of(AlertRule, at="rule")),
     watch=compile_reader(AlertProgress, ALERTS.fields_of(AlertProgress, at="watch")),
 )
 change_row: Final = CHANGES.compile_row()
-change_of: Final = compile_reader(AlertChange, CHANGES.fields_of(AlertChange))
+change_from_row: Final = compile_reader(AlertChange, CHANGES.fields_of(AlertChange))
 webhook_row: Final = WEBHOOKS.compile_row()
-webhook_of: Final = compile_reader(Webhook, WEBHOOKS.fields_of(Webhook))
+webhook_from_row: Final = compile_reader(Webhook, WEBHOOKS.fields_of(Webhook))
 delivery_row: Final = DELIVERIES.compile_row()
-delivery_of: Final = compile_reader(Delivery, DELIVERIES.fields_of(Delivery))
+delivery_from_row: Final = compile_reader(Delivery, DELIVERIES.fields_of(Delivery))
 
 
-def insert(table: Table) -> str:
-    """Stores a row unless there's one of its id."""
+def insert_statement(table: Table) -> str:
+    """A statement that inserts a row unless its id exists."""
     return f"{table.insert()} ON CONFLICT (project_id, id) DO NOTHING"

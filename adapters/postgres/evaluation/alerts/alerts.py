@@ -1,4 +1,4 @@
-"""Alerts in Postgres: the port."""
+"""Alerts and their state changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,14 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.newest_first import newest_first, page_of
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, affected
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.advice import ASK_FOR_FEWER
+from adapters.postgres.database.newest_first import fetch_newest_page, newest_first_query
+from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, affected_rows
+from adapters.postgres.database.read_transactions import (
+    READ_TIMEOUT_S,
+    read_connection,
+    read_snapshot,
+)
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
@@ -18,19 +23,19 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     ALERTS,
     CHANGES,
     DELIVERIES,
-    alert_of,
+    alert_from_row,
     alert_row,
-    change_of,
+    change_from_row,
     change_row,
     delivery_row,
-    insert,
-    webhook_of,
+    insert_statement,
+    webhook_from_row,
 )
-from adapters.postgres.evaluation.monitors.alert_deletes import drop_changes
-from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS, monitor_of
-from adapters.postgres.evaluation.monitors.monitors import LOCK as LOCK_MONITOR
-from adapters.postgres.evaluation.monitors.monitors import READ as READ_MONITOR
-from adapters.postgres.evaluation.work_queue.tally import table_of
+from adapters.postgres.evaluation.monitors.alert_deletes import delete_changes
+from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS, monitor_from_row
+from adapters.postgres.evaluation.monitors.monitors import LOCK_MONITOR
+from adapters.postgres.evaluation.monitors.monitors import SELECT_MONITOR as READ_MONITOR
+from adapters.postgres.evaluation.work_queue.tally import score_table
 from application.evaluation.ports.alerts import (
     BASELINE_RUNS,
     FINISHED_RUNS_MAX,
@@ -57,30 +62,29 @@ from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position
 
-ADVICE: Final = "ask for fewer, or try again later"
-STEP: Final = 2_000  # changes of one transaction, where they are forgotten
+CHANGES_PER_DELETE: Final = 2_000  # changes that one transaction deletes
 
-_SHOWN: Final = ALERTS.select()
-INSERT: Final = insert(ALERTS)
-INSERT_CHANGE: Final = insert(CHANGES)
-INSERT_DELIVERY: Final = insert(DELIVERIES)
-READ: Final = f"SELECT {_SHOWN} FROM alerts WHERE {OF_PROJECT} AND id = $2"
-LOCK: Final = f"{READ} AND monitor_id = $3 FOR UPDATE"
-OF_MONITOR: Final = f"""
-SELECT {_SHOWN} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
+_SELECT_LIST: Final = ALERTS.select()
+INSERT_ALERT: Final = insert_statement(ALERTS)
+INSERT_CHANGE: Final = insert_statement(CHANGES)
+INSERT_DELIVERY: Final = insert_statement(DELIVERIES)
+SELECT_ALERT: Final = f"SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND id = $2"
+LOCK_ALERT: Final = f"{SELECT_ALERT} AND monitor_id = $3 FOR UPDATE"
+SELECT_ALERTS_OF_MONITOR: Final = f"""
+SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
 ORDER BY created_at, id LIMIT {RULES_MAX}
 """
-LOCK_OF_MONITOR: Final = f"""
-SELECT {_SHOWN} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
+LOCK_ALERTS_OF_MONITOR: Final = f"""
+SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
 ORDER BY project_id, id FOR UPDATE
 """
-DELETE: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND id = $2"
-STAND: Final = f"""
+DELETE_ALERT: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND id = $2"
+UPDATE_ALERT_PROGRESS: Final = f"""
 UPDATE alerts SET state = $3, since = $4, in_a_row = $5, value = $6 WHERE {OF_PROJECT} AND id = $2
 """
-# Alerts and their changes stay with a monitor that is there: its removal waits, and takes them.
-HOLD_MONITOR: Final = f"SELECT id FROM monitors WHERE {OF_PROJECT} AND id = $2 FOR SHARE"
-SLOTS: Final = f"""
+# Alerts and their changes need their monitor: its delete waits, and then deletes them.
+LOCK_MONITOR_SHARED: Final = f"SELECT id FROM monitors WHERE {OF_PROJECT} AND id = $2 FOR SHARE"
+SELECT_MONITOR_SLOTS: Final = f"""
 SELECT a.id AS alert_id, a.awaits, {MONITORS.select("m")}
 FROM alerts AS a CROSS JOIN LATERAL (
   SELECT * FROM monitors WHERE project_id = a.project_id AND id = a.monitor_id
@@ -89,37 +93,40 @@ WHERE a.figure = '{AlertFigure.NO_DATA}' AND m.next_run_at IS DISTINCT FROM a.aw
   AND {not_removed("a")}
 ORDER BY a.project_id, a.id LIMIT {SLOTS_MAX}
 """
-PASSED: Final = f"""
+ADVANCE_SLOT: Final = f"""
 UPDATE alerts SET awaits = $4 WHERE {OF_PROJECT} AND id = $2 AND awaits IS NOT DISTINCT FROM $3
-RETURNING {_SHOWN}
+RETURNING {_SELECT_LIST}
 """
-_BY_ITSELF: Final = f"status IN ('{RunStatus.COMPLETED}', '{RunStatus.FAILED}')"
-LOOKED_AT: Final = f"""
+_HAS_FINISHED: Final = f"status IN ('{RunStatus.COMPLETED}', '{RunStatus.FAILED}')"
+MARK_RUN_ASSESSED: Final = f"""
 UPDATE eval_runs AS own SET assessed_at = $4
-WHERE {OF_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {_BY_ITSELF}
+WHERE {OF_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
   AND NOT EXISTS (
     SELECT FROM eval_runs
-    WHERE {OF_PROJECT} AND monitor_id = $3 AND assessed_at IS NULL AND {_BY_ITSELF}
+    WHERE {OF_PROJECT} AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
       AND (completed_at, id) < (own.completed_at, own.id) AND completed_at > $5
   )
 """
-_ENDED: Final = f"""
+_SELECT_UNASSESSED: Final = f"""
 SELECT project_id, id, monitor_id, target_type, completed_at FROM eval_runs
-WHERE monitor_id IS NOT NULL AND assessed_at IS NULL AND {_BY_ITSELF} AND {not_removed("eval_runs")}
+WHERE monitor_id IS NOT NULL AND assessed_at IS NULL AND {_HAS_FINISHED}
+  AND {not_removed("eval_runs")}
 """
-_IN_ORDER: Final = f"ORDER BY completed_at, project_id, id LIMIT {FINISHED_RUNS_MAX}"
-ENDED: Final = f"{_ENDED} {_IN_ORDER}"
-ENDED_AFTER: Final = f"{_ENDED} AND (completed_at, project_id, id) > ($1, $2, $3) {_IN_ORDER}"
-RUN_AND_BEFORE: Final = f"""
+_BY_COMPLETION: Final = f"ORDER BY completed_at, project_id, id LIMIT {FINISHED_RUNS_MAX}"
+SELECT_UNASSESSED_RUNS: Final = f"{_SELECT_UNASSESSED} {_BY_COMPLETION}"
+SELECT_UNASSESSED_RUNS_AFTER: Final = (
+    f"{_SELECT_UNASSESSED} AND (completed_at, project_id, id) > ($1, $2, $3) {_BY_COMPLETION}"
+)
+SELECT_RUN_AND_EARLIER: Final = f"""
 SELECT id FROM (
   SELECT id, created_at FROM eval_runs
-  WHERE {OF_PROJECT} AND monitor_id = $2 AND {_BY_ITSELF} AND (created_at, id) <= (
+  WHERE {OF_PROJECT} AND monitor_id = $2 AND {_HAS_FINISHED} AND (created_at, id) <= (
     SELECT created_at, id FROM eval_runs WHERE {OF_PROJECT} AND id = $3
   )
   ORDER BY created_at DESC, id DESC LIMIT {BASELINE_RUNS + 1}
 ) AS lately ORDER BY created_at DESC, id DESC
 """
-MEASURED: Final = f"""
+AGGREGATE_RUN_METRIC: Final = f"""
 SELECT
   count(number) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
   coalesce(avg(number) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}'), 0) AS mean,
@@ -128,67 +135,71 @@ SELECT
   count(*) FILTER (WHERE outcome = '{ScoreOutcome.SKIPPED}') AS skipped
 FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
 """
-WEBHOOKS: Final = f"""
+LOCK_WEBHOOKS: Final = f"""
 SELECT project_id, id, url, secret, created_at FROM webhooks WHERE {OF_PROJECT}
 ORDER BY project_id, id FOR SHARE
 """
 # Across projects.
-FORGET: Final = f"""
+DELETE_OLD_CHANGES: Final = f"""
 DELETE FROM alert_changes WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM alert_changes WHERE at < $1 LIMIT {STEP} FOR UPDATE SKIP LOCKED
+  SELECT ctid FROM alert_changes WHERE at < $1 LIMIT {CHANGES_PER_DELETE} FOR UPDATE SKIP LOCKED
 ))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresAlerts:
-    """Each list is of one moment, and takes `timeout_s` at most."""
+    """Each list is read from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
 
     async def create(self, alert: Alert) -> Alert:
         async with transaction(self.pool) as connection:
-            await _monitor(connection, LOCK_MONITOR, alert.project_id, alert.monitor_id)
-            known = await connection.fetchrow(READ, alert.project_id, alert.id)
+            await _check_monitor(connection, LOCK_MONITOR, alert.project_id, alert.monitor_id)
+            known = await connection.fetchrow(SELECT_ALERT, alert.project_id, alert.id)
             if known is not None:
-                return alert_of(known)
-            there = await connection.fetch(OF_MONITOR, alert.project_id, alert.monitor_id)
+                return alert_from_row(known)
+            there = await connection.fetch(
+                SELECT_ALERTS_OF_MONITOR, alert.project_id, alert.monitor_id
+            )
             if len(there) >= RULES_MAX:
                 raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
-            await connection.execute(INSERT, *alert_row(alert))
+            await connection.execute(INSERT_ALERT, *alert_row(alert))
             return alert
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            await _monitor(connection, READ_MONITOR, project, monitor)
-            rows = await connection.fetch(OF_MONITOR, project, monitor)
-        return [alert_of(row) for row in rows]
+        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
+            await _check_monitor(connection, READ_MONITOR, project, monitor)
+            rows = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
+        return [alert_from_row(row) for row in rows]
 
     async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
         async with transaction(self.pool) as connection:
-            if await connection.fetchrow(LOCK, project, alert, monitor) is None:
+            if await connection.fetchrow(LOCK_ALERT, project, alert, monitor) is None:
                 return False
-            await drop_changes(connection, project, "alert_id", alert)
-            return await connection.execute(DELETE, project, alert) == "DELETE 1"
+            await delete_changes(connection, project, "alert_id", alert)
+            return await connection.execute(DELETE_ALERT, project, alert) == "DELETE 1"
 
     async def changes(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            await _monitor(connection, READ_MONITOR, project, monitor)
-            ordered = newest_first(project, CHANGES.name, CHANGES.names, window, by="at")
-            found = await page_of(connection, ordered, [Sql("monitor_id = {}", (monitor,))])
-        shown = [change_of(row) for row in found.rows[: window.limit]]
+        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
+            await _check_monitor(connection, READ_MONITOR, project, monitor)
+            query = newest_first_query(project, CHANGES.name, CHANGES.names, window, by="at")
+            found = await fetch_newest_page(connection, query, [Sql("monitor_id = {}", (monitor,))])
+        shown = [change_from_row(row) for row in found.rows[: window.limit]]
         has_more = len(found.rows) > len(shown)
         return Page(shown, found.total, Position(shown[-1].at, shown[-1].id) if has_more else None)
 
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+        async with read_connection(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
             if after is None:
-                rows = await connection.fetch(ENDED)
+                rows = await connection.fetch(SELECT_UNASSESSED_RUNS)
             else:
-                rows = await connection.fetch(ENDED_AFTER, after.at, after.project, after.run)
+                rows = await connection.fetch(
+                    SELECT_UNASSESSED_RUNS_AFTER, after.at, after.project, after.run
+                )
         return [
             FinishedRun(
                 ProjectId(row["project_id"]),
@@ -203,9 +214,11 @@ class PostgresAlerts:
     async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
-        sql = MEASURED.format(table=table_of(ended.of).name)
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            runs = await connection.fetch(RUN_AND_BEFORE, ended.project, ended.monitor, ended.run)
+        sql = AGGREGATE_RUN_METRIC.format(table=score_table(ended.of).name)
+        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
+            runs = await connection.fetch(
+                SELECT_RUN_AND_EARLIER, ended.project, ended.monitor, ended.run
+            )
             rows = [
                 await connection.fetchrow(sql, ended.project, run["id"], metric, threshold)
                 for run in runs
@@ -214,66 +227,68 @@ class PostgresAlerts:
 
     async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         async with transaction(self.pool) as connection:
-            if await connection.fetchrow(HOLD_MONITOR, ended.project, ended.monitor) is None:
+            if await connection.fetchrow(LOCK_MONITOR_SHARED, ended.project, ended.monitor) is None:
                 return False
             run = (ended.project, ended.run, ended.monitor)
             if (
-                await connection.execute(LOOKED_AT, *run, now, ended.at - ORDER_WAIT_MAX)
+                await connection.execute(MARK_RUN_ASSESSED, *run, now, ended.at - ORDER_WAIT_MAX)
                 != "UPDATE 1"
             ):
                 return False
-            rows = await connection.fetch(LOCK_OF_MONITOR, ended.project, ended.monitor)
-            found = assess([alert_of(row) for row in rows])
-            await _keep(connection, ended.project, found, now)
+            rows = await connection.fetch(LOCK_ALERTS_OF_MONITOR, ended.project, ended.monitor)
+            found = assess([alert_from_row(row) for row in rows])
+            await _store_evaluations(connection, ended.project, found, now)
             return True
 
     async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            rows = await connection.fetch(SLOTS)
-        return [_slot_of(row, now) for row in rows]
+        async with read_connection(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
+            rows = await connection.fetch(SELECT_MONITOR_SLOTS)
+        return [_slot_from_row(row, now) for row in rows]
 
     async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         moved = (slot.alert, slot.awaited, slot.following)
         async with transaction(self.pool) as connection:
-            row = await connection.fetchrow(PASSED, slot.project, *moved)
+            row = await connection.fetchrow(ADVANCE_SLOT, slot.project, *moved)
             if row is not None and slot.quiet:
-                await _keep(connection, slot.project, assess([alert_of(row)]), now)
+                await _store_evaluations(
+                    connection, slot.project, assess([alert_from_row(row)]), now
+                )
         return row is not None
 
     async def delete_changes(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:
-            return affected(await connection.execute(FORGET, before))
+            return affected_rows(await connection.execute(DELETE_OLD_CHANGES, before))
 
 
-async def _monitor(
+async def _check_monitor(
     connection: Connection, sql: str, project: ProjectId, monitor: MonitorId
 ) -> None:
     if await connection.fetchrow(sql, project, monitor) is None:
         raise NotFound("Monitor not found")
 
 
-def _slot_of(row: Record, now: datetime) -> MonitorSlot:
-    monitor, awaited = monitor_of(row), row["awaits"]
+def _slot_from_row(row: Record, now: datetime) -> MonitorSlot:
+    monitor, awaited = monitor_from_row(row), row["awaits"]
     quiet = awaited is not None and monitor.skipped_slot(awaited, now)
     return MonitorSlot(monitor.project_id, row["alert_id"], awaited, monitor.next_run_at, quiet)
 
 
-async def _keep(
+async def _store_evaluations(
     connection: Connection, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime
 ) -> None:
-    """Stores how locked alerts stand, and their notices."""
+    """Stores the progress of locked alerts, and their notifications."""
     for one in found:
         watch = one.alert.watch
         stands = (watch.state, watch.since, watch.consecutive, watch.value)
-        await connection.execute(STAND, project, one.alert.id, *stands)
+        await connection.execute(UPDATE_ALERT_PROGRESS, project, one.alert.id, *stands)
     notices = [one.notice for one in found if one.notice is not None]
     if notices:
-        webhooks = [webhook_of(row) for row in await connection.fetch(WEBHOOKS, project)]
+        webhooks = [webhook_from_row(row) for row in await connection.fetch(LOCK_WEBHOOKS, project)]
         for notice in notices:
-            await _tell(connection, notice, webhooks, now)
+            await _insert_notification(connection, notice, webhooks, now)
 
 
-async def _tell(
+async def _insert_notification(
     connection: Connection, notice: AlertNotification, webhooks: Sequence[Webhook], now: datetime
 ) -> None:
     await connection.execute(INSERT_CHANGE, *change_row(notice.change))

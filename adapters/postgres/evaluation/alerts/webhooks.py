@@ -1,4 +1,4 @@
-"""Webhooks in Postgres, and what they are sent: the port."""
+"""Webhooks and their deliveries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,25 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from adapters.postgres.database.advice import ASK_FOR_FEWER
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.newest_first import newest_first, page_of
-from adapters.postgres.database.pool import OF_PROJECT, Pool, affected
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.newest_first import fetch_newest_page, newest_first_query
+from adapters.postgres.database.pool import OF_PROJECT, Pool, affected_rows
+from adapters.postgres.database.read_transactions import (
+    READ_TIMEOUT_S,
+    read_connection,
+    read_snapshot,
+)
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
     DELIVERIES,
     WEBHOOKS,
-    delivery_of,
+    delivery_from_row,
     delivery_row,
-    insert,
-    webhook_of,
+    insert_statement,
+    webhook_from_row,
     webhook_row,
 )
 from application.evaluation.ports.alerts import (
@@ -32,33 +37,33 @@ from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position
 
-ADVICE: Final = "ask for fewer, or try again later"
-STEP: Final = 2_000  # deliveries of one transaction, where they are removed
-LOOKED_AT: Final = 10_000  # due deliveries among which some are chosen
+DELIVERIES_PER_DELETE: Final = 2_000  # deliveries that one transaction deletes
+DUE_CANDIDATES_MAX: Final = 10_000  # due deliveries from which a claim chooses
 
-_SHOWN: Final = WEBHOOKS.select()
-INSERT: Final = insert(WEBHOOKS)
-INSERT_DELIVERY: Final = insert(DELIVERIES)
-READ: Final = f"SELECT {_SHOWN} FROM webhooks WHERE {OF_PROJECT} AND id = $2"
-LOCK: Final = f"{READ} FOR UPDATE"
-HOLD: Final = f"{READ} FOR SHARE"
-ALL: Final = f"""
-SELECT {_SHOWN} FROM webhooks WHERE {OF_PROJECT} ORDER BY created_at, id LIMIT {WEBHOOKS_MAX}
+_SELECT_LIST: Final = WEBHOOKS.select()
+INSERT_WEBHOOK: Final = insert_statement(WEBHOOKS)
+INSERT_DELIVERY: Final = insert_statement(DELIVERIES)
+SELECT_WEBHOOK: Final = f"SELECT {_SELECT_LIST} FROM webhooks WHERE {OF_PROJECT} AND id = $2"
+LOCK_WEBHOOK: Final = f"{SELECT_WEBHOOK} FOR UPDATE"
+LOCK_WEBHOOK_SHARED: Final = f"{SELECT_WEBHOOK} FOR SHARE"
+SELECT_WEBHOOKS: Final = f"""
+SELECT {_SELECT_LIST} FROM webhooks WHERE {OF_PROJECT} ORDER BY created_at, id LIMIT {WEBHOOKS_MAX}
 """
-DELETE: Final = f"DELETE FROM webhooks WHERE {OF_PROJECT} AND id = $2"
+DELETE_WEBHOOK: Final = f"DELETE FROM webhooks WHERE {OF_PROJECT} AND id = $2"
 DELETE_DELIVERIES: Final = f"""
 DELETE FROM alert_deliveries WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM alert_deliveries WHERE {OF_PROJECT} AND webhook_id = $2 LIMIT {STEP}
+  SELECT ctid FROM alert_deliveries WHERE {OF_PROJECT} AND webhook_id = $2
+  LIMIT {DELIVERIES_PER_DELETE}
 ))
 """
-# What is held counts first towards what one webhook may have under way.
-DUE: Final = f"""
+# Deliveries that are being sent count first towards the limit of one webhook.
+CLAIM_DUE_DELIVERIES: Final = f"""
 WITH waiting AS MATERIALIZED (
   SELECT project_id, id, webhook_id, next_attempt_at,
     coalesce(held_until > $1, false) AS is_held
   FROM alert_deliveries
   WHERE next_attempt_at <= $1 AND {not_removed("alert_deliveries")}
-  ORDER BY next_attempt_at, project_id, id LIMIT {LOOKED_AT}
+  ORDER BY next_attempt_at, project_id, id LIMIT {DUE_CANDIDATES_MAX}
 ), ranked AS (
   SELECT *, row_number() OVER (
     PARTITION BY project_id, webhook_id ORDER BY is_held DESC, next_attempt_at, id
@@ -82,23 +87,23 @@ FROM held CROSS JOIN LATERAL (
 ) AS w
 ORDER BY held.next_attempt_at, held.project_id, held.id
 """
-ATTEMPTED: Final = f"""
+UPDATE_DELIVERY: Final = f"""
 UPDATE alert_deliveries SET held_until = NULL, attempts = $3, status = $4, error = $5,
   next_attempt_at = $6, delivered_at = $7
 WHERE {OF_PROJECT} AND id = $2 AND delivered_at IS NULL
 """
-# Across projects. What somebody holds is passed by: it goes with the next turn.
-FORGET: Final = f"""
+# Across projects. Rows that another transaction has locked are skipped; the next call deletes them.
+DELETE_OLD_DELIVERIES: Final = f"""
 DELETE FROM alert_deliveries WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM alert_deliveries WHERE created_at < $1 AND next_attempt_at IS NULL
-  LIMIT {STEP} FOR UPDATE SKIP LOCKED
+  LIMIT {DELIVERIES_PER_DELETE} FOR UPDATE SKIP LOCKED
 ))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresWebhooks:
-    """Each list is of one moment, and takes `timeout_s` at most."""
+    """Each list is read from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -108,52 +113,54 @@ class PostgresWebhooks:
         async with transaction(self.pool) as connection:
             await lock_project(connection, AdvisoryLock.WEBHOOKS, project)
             await check_not_removed(connection, project)
-            known = await connection.fetchrow(READ, project, webhook.id)
+            known = await connection.fetchrow(SELECT_WEBHOOK, project, webhook.id)
             if known is not None:
-                return webhook_of(known)
-            if len(await connection.fetch(ALL, project)) >= WEBHOOKS_MAX:
+                return webhook_from_row(known)
+            if len(await connection.fetch(SELECT_WEBHOOKS, project)) >= WEBHOOKS_MAX:
                 raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
-            await connection.execute(INSERT, *webhook_row(webhook))
+            await connection.execute(INSERT_WEBHOOK, *webhook_row(webhook))
             return webhook
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            return [webhook_of(row) for row in await connection.fetch(ALL, project)]
+        async with read_connection(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
+            return [
+                webhook_from_row(row) for row in await connection.fetch(SELECT_WEBHOOKS, project)
+            ]
 
     async def delete(self, project: ProjectId, webhook: UUID) -> bool:
         async with transaction(self.pool) as connection:
-            if await connection.fetchrow(LOCK, project, webhook) is None:
+            if await connection.fetchrow(LOCK_WEBHOOK, project, webhook) is None:
                 return False
             while await connection.execute(DELETE_DELIVERIES, project, webhook) != "DELETE 0":
                 pass
-            return await connection.execute(DELETE, project, webhook) == "DELETE 1"
+            return await connection.execute(DELETE_WEBHOOK, project, webhook) == "DELETE 1"
 
     async def enqueue(self, delivery: Delivery) -> None:
         async with transaction(self.pool) as connection:
             place = (delivery.project_id, delivery.webhook_id)
-            if await connection.fetchrow(HOLD, *place) is None:
+            if await connection.fetchrow(LOCK_WEBHOOK_SHARED, *place) is None:
                 raise NotFound("Webhook not found")
             await connection.execute(INSERT_DELIVERY, *delivery_row(delivery))
 
     async def deliveries(
         self, project: ProjectId, webhook: UUID, window: PageRequest
     ) -> Page[Delivery]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            if await connection.fetchrow(READ, project, webhook) is None:
+        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
+            if await connection.fetchrow(SELECT_WEBHOOK, project, webhook) is None:
                 raise NotFound("Webhook not found")
-            ordered = newest_first(project, DELIVERIES.name, DELIVERIES.names, window)
-            found = await page_of(connection, ordered, [Sql("webhook_id = {}", (webhook,))])
-        shown = [delivery_of(row) for row in found.rows[: window.limit]]
+            query = newest_first_query(project, DELIVERIES.name, DELIVERIES.names, window)
+            found = await fetch_newest_page(connection, query, [Sql("webhook_id = {}", (webhook,))])
+        shown = [delivery_from_row(row) for row in found.rows[: window.limit]]
         has_more = len(found.rows) > len(shown)
         end = Position(shown[-1].created_at, shown[-1].id) if has_more else None
         return Page(shown, found.total, end)
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         async with transaction(self.pool) as connection:
-            rows = await connection.fetch(DUE, now, now + DELIVERY_LEASE, most)
+            rows = await connection.fetch(CLAIM_DUE_DELIVERIES, now, now + DELIVERY_LEASE, most)
         return [
             (
-                delivery_of(row),
+                delivery_from_row(row),
                 Webhook(
                     id=row["webhook_id"],
                     project_id=ProjectId(row["project_id"]),
@@ -169,8 +176,10 @@ class PostgresWebhooks:
         went = (delivery.attempts, delivery.status, delivery.error)
         then = (delivery.next_attempt_at, delivery.delivered_at)
         async with transaction(self.pool) as connection:
-            await connection.execute(ATTEMPTED, delivery.project_id, delivery.id, *went, *then)
+            await connection.execute(
+                UPDATE_DELIVERY, delivery.project_id, delivery.id, *went, *then
+            )
 
     async def delete_deliveries(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:
-            return affected(await connection.execute(FORGET, before))
+            return affected_rows(await connection.execute(DELETE_OLD_DELIVERIES, before))

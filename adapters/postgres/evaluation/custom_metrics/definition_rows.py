@@ -1,4 +1,4 @@
-"""Definitions of metrics as JSON in a run's row, and a project's own metrics as rows; and back."""
+"""Maps metric definitions to JSON in the row of a run, and custom metrics to rows; and back."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -17,7 +17,7 @@ REVISION_COLUMNS: Final = (
 )  # fmt: skip
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+class _StoredDefinition(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     revision: int
     kind: DefinitionKind
@@ -26,13 +26,13 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     body: Raw
 
 
-_KEPT: Final = msgspec.json.Decoder(list[_Kept])
+_DEFINITIONS_DECODER: Final = msgspec.json.Decoder(list[_StoredDefinition])
 
 
-def definitions_json(definitions: Iterable[Definition]) -> bytes:
+def encode_definitions(definitions: Iterable[Definition]) -> bytes:
     return msgspec.json.encode(
         [
-            _Kept(
+            _StoredDefinition(
                 name=one.name,
                 revision=one.revision,
                 kind=one.kind,
@@ -45,7 +45,7 @@ def definitions_json(definitions: Iterable[Definition]) -> bytes:
     )
 
 
-def definitions_of(text: bytes) -> tuple[Definition, ...]:
+def decode_definitions(text: bytes) -> tuple[Definition, ...]:
     return tuple(
         Definition(
             name=one.name,
@@ -55,18 +55,18 @@ def definitions_of(text: bytes) -> tuple[Definition, ...]:
             threshold=one.threshold,
             body=bytes(one.body),
         )
-        for one in _KEPT.decode(text)
+        for one in _DEFINITIONS_DECODER.decode(text)
     )
 
 
 def metric_row(metric: CustomMetric) -> tuple[object, ...]:
-    """A metric in the order of METRIC_COLUMNS."""
+    """Values in the order of METRIC_COLUMNS."""
     head = (metric.project_id, metric.name, metric.id, metric.created_at)
     return (*head, metric.archived_at, metric.newest.revision)
 
 
 def revision_row(metric: CustomMetric) -> tuple[object, ...]:
-    """Its newest revision in the order of REVISION_COLUMNS."""
+    """The newest revision, in the order of REVISION_COLUMNS."""
     newest = metric.newest
     return (
         metric.project_id, metric.name, newest.revision, newest.kind, newest.description,
@@ -74,7 +74,7 @@ def revision_row(metric: CustomMetric) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def revision_of(row: Record | Mapping[str, Any]) -> Revision:
+def revision_from_row(row: Record | Mapping[str, Any]) -> Revision:
     definition = Definition(
         name=row["name"],
         revision=row["revision"],
@@ -86,9 +86,9 @@ def revision_of(row: Record | Mapping[str, Any]) -> Revision:
     return Revision(definition, row["created_at"])
 
 
-def metric_of(row: Record) -> CustomMetric:
-    """Of a metric's row with that of its newest revision, whose `created_at` is `revised_at`."""
-    newest = revision_of({**dict(row), "created_at": row["revised_at"]})
+def metric_from_row(row: Record) -> CustomMetric:
+    """From a row of a metric and its newest revision, whose `created_at` is `revised_at`."""
+    newest = revision_from_row({**dict(row), "created_at": row["revised_at"]})
     return CustomMetric(
         id=row["id"],
         project_id=ProjectId(row["project_id"]),

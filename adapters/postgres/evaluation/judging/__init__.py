@@ -1,1 +1,1 @@
-"""What judging costs and caches: verdicts, the ledger of judge calls, budgets."""
+"""Costs of judging: the cache of verdicts, the ledger of judge calls, budgets."""

@@ -1,4 +1,4 @@
-"""The ledger of requests to providers in Postgres: the port."""
+"""The ledger of requests to judge providers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.bounded_delete import swept
+from adapters.postgres.database.bounded_delete import delete_older_than
 from adapters.postgres.database.columns import Column, Table, arrays
-from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
+from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_connection
 from application.evaluation.ports.judging import PARTS_MAX
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
@@ -22,7 +22,7 @@ from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
 
-ADVICE: Final = "narrow the period, or try again later"
+NARROW_PERIOD: Final = "narrow the period, or try again later"
 
 JUDGE_CALLS: Final = Table(
     "judge_calls",
@@ -49,37 +49,39 @@ JUDGE_CALLS: Final = Table(
     ),
 )
 _row: Final = JUDGE_CALLS.compile_row()
-ENTER: Final = f"{JUDGE_CALLS.insert_from('calls')} ON CONFLICT (project_id, id) DO NOTHING"
-SUMS: Final = """
+INSERT_CALLS: Final = f"{JUDGE_CALLS.insert_from('calls')} ON CONFLICT (project_id, id) DO NOTHING"
+SPENDING_SUMS: Final = """
 count(*) AS calls, count(code) AS failed, count(*) - count(usd) AS unpriced,
 coalesce(sum(input_tokens), 0) AS input, coalesce(sum(cache_read_tokens), 0) AS cache_read,
 coalesce(sum(cache_write_tokens), 0) AS cache_write, coalesce(sum(output_tokens), 0) AS output,
 coalesce(sum(reasoning_tokens), 0) AS reasoning, coalesce(sum(usd), 0) AS usd
 """
-OF_RUN: Final = f"SELECT {SUMS} FROM judge_calls WHERE {OF_PROJECT} AND run_id = $2"
-KEYS: Final = {
+SUM_RUN_SPENDING: Final = (
+    f"SELECT {SPENDING_SUMS} FROM judge_calls WHERE {OF_PROJECT} AND run_id = $2"
+)
+GROUP_KEYS: Final = {
     SpendingBy.PROJECT: "project_id::text",
     SpendingBy.MODEL: "provider || '/' || model",
     SpendingBy.METRIC: "metric",
     SpendingBy.DAY: "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
 }
-ENTERED: Final = """
+_FROM_CALLS_WITHIN: Final = """
 FROM judge_calls WHERE project_id = ANY($1::uuid[]) AND created_at >= $2 AND created_at < $3
 """
-TOTAL: Final = f"SELECT {SUMS} {ENTERED}"
-OF_PROJECTS: Final = f"""
-SELECT ({{key}}) COLLATE "C" AS key, {SUMS} {ENTERED}
+SUM_SPENDING: Final = f"SELECT {SPENDING_SUMS} {_FROM_CALLS_WITHIN}"
+SUM_SPENDING_BY_KEY: Final = f"""
+SELECT ({{key}}) COLLATE "C" AS key, {SPENDING_SUMS} {_FROM_CALLS_WITHIN}
 GROUP BY 1 ORDER BY {{order}} LIMIT $4
 """
-DEAREST: Final = "usd DESC, calls DESC, key"
+MOST_EXPENSIVE_FIRST: Final = "usd DESC, calls DESC, key"
 
-_FIRST: Final = datetime.min.replace(tzinfo=UTC)
-_LAST: Final = datetime.max.replace(tzinfo=UTC)
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresLedger:
-    """Each read takes `timeout_s` at most."""
+    """Each read takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -87,34 +89,34 @@ class PostgresLedger:
     async def enter(self, entries: Sequence[LedgerEntry]) -> None:
         if not entries:
             return
-        async with translated():
-            await self.pool.execute(ENTER, *arrays(map(_row, entries)))
+        async with translate_errors():
+            await self.pool.execute(INSERT_CALLS, *arrays(map(_row, entries)))
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            [row] = await connection.fetch(OF_RUN, project, run)
-        return _spending(row)
+        async with read_connection(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+            [row] = await connection.fetch(SUM_RUN_SPENDING, project, run)
+        return _spending_from_row(row)
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            [row] = await connection.fetch(TOTAL, projects, *_bounds(within))
-        return _spending(row)
+        async with read_connection(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+            [row] = await connection.fetch(SUM_SPENDING, projects, *_bounds(within))
+        return _spending_from_row(row)
 
     async def of_projects(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
-        order = "key DESC" if by is SpendingBy.DAY else DEAREST
-        sql = OF_PROJECTS.format(key=KEYS[by], order=order)
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+        order = "key DESC" if by is SpendingBy.DAY else MOST_EXPENSIVE_FIRST
+        sql = SUM_SPENDING_BY_KEY.format(key=GROUP_KEYS[by], order=order)
+        async with read_connection(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
             rows = await connection.fetch(sql, projects, *_bounds(within), PARTS_MAX)
-        found = [SpendingGroup(row["key"], _spending(row)) for row in rows]
+        found = [SpendingGroup(row["key"], _spending_from_row(row)) for row in rows]
         return found[::-1] if by is SpendingBy.DAY else found
 
     async def sweep(self, before: datetime) -> int:
-        return await swept(self.pool, "judge_calls", "id", before)
+        return await delete_older_than(self.pool, "judge_calls", "id", before)
 
 
-def _spending(row: Record) -> Spending:
+def _spending_from_row(row: Record) -> Spending:
     tokens = ("input", "cache_read", "cache_write", "output", "reasoning")
     return Spending(
         calls=row["calls"],
@@ -126,4 +128,4 @@ def _spending(row: Record) -> Spending:
 
 
 def _bounds(within: CreatedWithin) -> tuple[datetime, datetime]:
-    return within.after or _FIRST, within.before or _LAST
+    return within.after or _EARLIEST, within.before or _LATEST

@@ -1,4 +1,4 @@
-"""Verdicts of judges in Postgres: the port."""
+"""The cache of verdicts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,19 +7,19 @@ from typing import Final
 
 import msgspec
 
-from adapters.postgres.database.bounded_delete import swept
-from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE, Pool, translated
+from adapters.postgres.database.bounded_delete import delete_older_than
+from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE_ERRORS, Pool, translate_errors
 from application.evaluation.ports.judging import Verdict
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import ProjectId, TraceId
 
-FIND: Final = f"""
+SELECT_VERDICT: Final = f"""
 SELECT outcome, usage, model FROM judge_verdicts
 WHERE {OF_PROJECT} AND key = $2 AND created_at >= $3
 """
-# Whoever removes the trace waits for this one, and then removes the verdict too.
-KEEP: Final = f"""
+# A concurrent delete of the trace waits, and then deletes the verdict too.
+UPSERT_VERDICT: Final = f"""
 WITH target AS MATERIALIZED (
   SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = $3 FOR KEY SHARE
 )
@@ -42,8 +42,8 @@ class _Usage(msgspec.Struct):
     usd: Decimal | None
 
 
-_outcomes: Final = msgspec.json.Decoder(_Outcome)
-_usages: Final = msgspec.json.Decoder(_Usage)
+_OUTCOME_DECODER: Final = msgspec.json.Decoder(_Outcome)
+_USAGE_DECODER: Final = msgspec.json.Decoder(_Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,14 @@ class PostgresVerdicts:
     pool: Pool
 
     async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
-        async with translated():
-            row = await self.pool.fetchrow(FIND, project, key, since)
+        async with translate_errors():
+            row = await self.pool.fetchrow(SELECT_VERDICT, project, key, since)
         if row is None:
             return None
-        outcome, usage = _outcomes.decode(row["outcome"]), _usages.decode(row["usage"])
+        outcome, usage = (
+            _OUTCOME_DECODER.decode(row["outcome"]),
+            _USAGE_DECODER.decode(row["usage"]),
+        )
         return Verdict(
             outcome=Scored(outcome.value, outcome.reason, outcome.metadata),
             model=row["model"],
@@ -68,17 +71,19 @@ class PostgresVerdicts:
     ) -> None:
         outcome = verdict.outcome
         try:
-            said = msgspec.json.encode(
+            encoded = msgspec.json.encode(
                 _Outcome(outcome.value, outcome.reason, dict(outcome.metadata))
             )
         except UnicodeEncodeError:
             return
         usage = msgspec.json.encode(_Usage(verdict.use, verdict.usd))
-        async with translated():
+        async with translate_errors():
             try:
-                await self.pool.execute(KEEP, project, key, trace, said, usage, verdict.model, now)
-            except UNSTORABLE:
+                await self.pool.execute(
+                    UPSERT_VERDICT, project, key, trace, encoded, usage, verdict.model, now
+                )
+            except UNSTORABLE_ERRORS:
                 return
 
     async def sweep(self, before: datetime) -> int:
-        return await swept(self.pool, "judge_verdicts", "key", before)
+        return await delete_older_than(self.pool, "judge_verdicts", "key", before)

@@ -1,4 +1,4 @@
-"""Taking away alerts, and what changed, in the transaction that takes away what they belong to."""
+"""Deletes alerts and their changes, in the transaction that deletes what they belong to."""
 
 from typing import Final, Literal
 from uuid import UUID
@@ -6,24 +6,24 @@ from uuid import UUID
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from domain.ids import MonitorId, ProjectId
 
-STEP: Final = 5_000  # rows of one statement
-DROP_ALERTS: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2"
-DROP_CHANGES: Final = f"""
+CHANGES_PER_DELETE: Final = 5_000  # rows of one statement
+DELETE_ALERTS: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2"
+DELETE_CHANGES: Final = f"""
 DELETE FROM alert_changes WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM alert_changes WHERE {OF_PROJECT} AND {{of}} = $2 LIMIT {STEP}
+  SELECT ctid FROM alert_changes WHERE {OF_PROJECT} AND {{of}} = $2 LIMIT {CHANGES_PER_DELETE}
 ))
 """
 
 
-async def drop_alerts(connection: Connection, project: ProjectId, monitor: MonitorId) -> None:
-    """Of a locked monitor: nobody adds to them meanwhile."""
-    await drop_changes(connection, project, "monitor_id", monitor)
-    await connection.execute(DROP_ALERTS, project, monitor)
+async def delete_alerts(connection: Connection, project: ProjectId, monitor: MonitorId) -> None:
+    """Deletes the alerts of a monitor. It must be locked, so that no alert is added meanwhile."""
+    await delete_changes(connection, project, "monitor_id", monitor)
+    await connection.execute(DELETE_ALERTS, project, monitor)
 
 
-async def drop_changes(
+async def delete_changes(
     connection: Connection, project: ProjectId, of: Literal["monitor_id", "alert_id"], value: UUID
 ) -> None:
-    """Of a locked monitor or alert."""
-    while await connection.execute(DROP_CHANGES.format(of=of), project, value) != "DELETE 0":
+    """Deletes changes of a monitor or an alert, which must be locked."""
+    while await connection.execute(DELETE_CHANGES.format(of=of), project, value) != "DELETE 0":
         pass

@@ -1,4 +1,4 @@
-"""Monitors as rows, and back."""
+"""Maps monitors to rows and back."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -14,41 +14,41 @@ from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.tracing.trace import TraceStatus
 
-_DATED: Final = ("date_from", "date_to")
-_SELECTION: Final = msgspec.json.Decoder(dict[str, Any])
-_WEIGHTS: Final = msgspec.json.Decoder(dict[str, float])
+_DATE_FIELDS: Final = ("date_from", "date_to")
+_SELECTION_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+_WEIGHTS_DECODER: Final = msgspec.json.Decoder(dict[str, float])
 
 
-def selection_json(selection: Selection) -> bytes:
-    """What is said of targets, without nulls; a date as it was given, with its instant."""
-    said = {one.name: getattr(selection, one.name) for one in fields(selection)}
+def encode_selection(selection: Selection) -> bytes:
+    """The selection without nulls; a date as it was given, and its instant."""
+    values = {one.name: getattr(selection, one.name) for one in fields(selection)}
     return msgspec.json.encode(
-        {name: _kept(value) for name, value in said.items() if value is not None}
+        {name: _encode_value(value) for name, value in values.items() if value is not None}
     )
 
 
-def selection_of(of: TargetType, text: bytes) -> Selection:
-    said = _SELECTION.decode(text)
-    said |= {name: _dated(said[name]) for name in _DATED if name in said}
-    if "tags" in said:
-        said["tags"] = tuple(said["tags"])
-    if "status" in said:
-        said["status"] = TraceStatus(said["status"])
-    return TraceSelection(**said) if of is TargetType.TRACE else SessionSelection(**said)
+def decode_selection(of: TargetType, text: bytes) -> Selection:
+    values = _SELECTION_DECODER.decode(text)
+    values |= {name: _decode_instant(values[name]) for name in _DATE_FIELDS if name in values}
+    if "tags" in values:
+        values["tags"] = tuple(values["tags"])
+    if "status" in values:
+        values["status"] = TraceStatus(values["status"])
+    return TraceSelection(**values) if of is TargetType.TRACE else SessionSelection(**values)
 
 
-def _kept(value: object) -> object:
+def _encode_value(value: object) -> object:
     if isinstance(value, GivenInstant):
         return {"given": value.given, "instant": value.instant.isoformat()}
     return value
 
 
-def _dated(said: Mapping[str, Any]) -> GivenInstant:
-    return GivenInstant(said["given"], datetime.fromisoformat(said["instant"]))
+def _decode_instant(value: Mapping[str, Any]) -> GivenInstant:
+    return GivenInstant(value["given"], datetime.fromisoformat(value["instant"]))
 
 
 def _selection_of(row: Record) -> Selection:
-    return selection_of(TargetType(row["target_type"]), row["selection"])
+    return decode_selection(TargetType(row["target_type"]), row["selection"])
 
 
 def _watermark_of(row: Record) -> Watermark | None:
@@ -65,8 +65,8 @@ MONITORS: Final = Table(
         Column("name", "text"),
         Column("target_type", "text", read=TargetType),
         Column("metrics", "text[]", read=tuple),
-        Column("selection", "json", write=selection_json),
-        Column("signal_weights", "json", write=object_text, read=_WEIGHTS.decode),
+        Column("selection", "json", write=encode_selection),
+        Column("signal_weights", "json", write=object_text, read=_WEIGHTS_DECODER.decode),
         Column("sampling_rate", "float8"),
         Column("model", "text"),
         Column("votes", "int"),
@@ -84,6 +84,6 @@ MONITORS: Final = Table(
     ),
 )
 monitor_row: Final = MONITORS.compile_row()
-monitor_of: Final = compile_reader(
+monitor_from_row: Final = compile_reader(
     Monitor, MONITORS.fields_of(Monitor), selection=_selection_of, watermark=_watermark_of
 )

@@ -1,4 +1,4 @@
-"""What there is to evaluate, in Postgres: the port."""
+"""Reads the traces and sessions that are evaluated."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,11 +7,16 @@ from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.database.advice import RETRY_LATER
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
-from adapters.postgres.evaluation.runs.target_selection import select_sessions, traces_selected
-from adapters.postgres.tracing.edits import read_trace
-from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_of, whole_trace_of
+from adapters.postgres.database.read_transactions import (
+    READ_TIMEOUT_S,
+    read_connection,
+    read_snapshot,
+)
+from adapters.postgres.evaluation.runs.target_selection import select_sessions, select_traces
+from adapters.postgres.tracing.edits import fetch_trace
+from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_from_row, whole_trace_from_row
 from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
@@ -26,17 +31,18 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 
-ADVICE: Final = "narrow the filters with date_from and date_to, with user_id, or with rarer tags"
-READ_ADVICE: Final = "try again later"  # one trace or session can't be narrowed
+NARROW_FILTERS: Final = (
+    "narrow the filters with date_from and date_to, with user_id, or with rarer tags"
+)
 
-OF_SESSION: Final = f"""
+SELECT_TRACES_OF_SESSION: Final = f"""
 SELECT trace_id FROM veiled.traces WHERE {OF_PROJECT} AND session_id = $2
 ORDER BY started_at, trace_id LIMIT {SESSION_TRACES_MAX + 1}
 """
-PLACE: Final = f"""
+SELECT_TRACE_HEADER: Final = f"""
 SELECT span_count, session_id, started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2
 """
-BEFORE: Final = f"""
+SELECT_EARLIER_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}, NULL::json AS input, output
 FROM (
   SELECT * FROM traces
@@ -45,22 +51,26 @@ FROM (
 ) AS traces LEFT JOIN trace_payloads USING (project_id, trace_id)
 ORDER BY traces.started_at, traces.trace_id
 """
-# An output is looked for in spans where the trace has none; the rest of them isn't read.
-_UNREAD: Final = {
+# If a trace has no output, its spans are searched for one; other payloads of spans are not read.
+_UNREAD_COLUMNS: Final = {
     "input": "NULL::json",
     "metadata": "'{}'::json",
     "token_usage": "NULL::json",
     "model_parameters": "NULL::json",
 }
-OUTPUTS: Final = f"""
-SELECT {", ".join(f"{_UNREAD[one]} AS {one}" if one in _UNREAD else one for one in SPANS.names)}
+_OUTPUT_COLUMNS: Final = [
+    f"{_UNREAD_COLUMNS[name]} AS {name}" if name in _UNREAD_COLUMNS else name
+    for name in SPANS.names
+]
+SELECT_SPAN_OUTPUTS: Final = f"""
+SELECT {", ".join(_OUTPUT_COLUMNS)}
 FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresTargets:
-    """Each read is of one moment, and takes `timeout_s` at most."""
+    """Each read is from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     spans_max: int = SPANS_MAX
@@ -69,48 +79,54 @@ class PostgresTargets:
     async def traces(
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
-            return await traces_selected(connection, project, selection, most)
+        async with read_snapshot(
+            self.pool, NARROW_FILTERS, self.timeout_s, hide_erased_in=project
+        ) as connection:
+            return await select_traces(connection, project, selection, most)
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+        async with read_snapshot(
+            self.pool, NARROW_FILTERS, self.timeout_s, hide_erased_in=project
+        ) as connection:
             return await select_sessions(connection, project, selection, most)
 
     async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
-        async with snapshot(self.pool, READ_ADVICE, self.timeout_s, shown_of=project) as connection:
-            place = await connection.fetchrow(PLACE, project, trace)
-            if place is None:
+        async with read_snapshot(
+            self.pool, RETRY_LATER, self.timeout_s, hide_erased_in=project
+        ) as connection:
+            header = await connection.fetchrow(SELECT_TRACE_HEADER, project, trace)
+            if header is None:
                 return Failed(FailCode.TARGET_GONE)
-            if place["span_count"] > self.spans_max:
+            if header["span_count"] > self.spans_max:
                 return Skipped(SkipCode.TRACE_TOO_LARGE)
-            read = await read_trace(connection, project, trace)
-            if place["session_id"] is None:
+            read = await fetch_trace(connection, project, trace)
+            if header["session_id"] is None:
                 return EvaluatedTrace(read)
-            earlier = await self._before(connection, project, trace, place)
+            earlier = await self._earlier_traces(connection, project, trace, header)
             return EvaluatedTrace(read, [final_output_text(one) for one in earlier])
 
     async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
-        async with reading(self.pool, READ_ADVICE, self.timeout_s) as connection:
-            rows = await connection.fetch(OF_SESSION, project, session)
+        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
+            rows = await connection.fetch(SELECT_TRACES_OF_SESSION, project, session)
         return [TraceId(row["trace_id"]) for row in rows]
 
-    async def _before(
-        self, connection: Connection, project: ProjectId, trace: TraceId, place: Record
+    async def _earlier_traces(
+        self, connection: Connection, project: ProjectId, trace: TraceId, header: Record
     ) -> list[Trace]:
-        """The traces before one in its session, with no more of each than its answer takes."""
-        at = (place["session_id"], place["started_at"], trace)
-        rows = await connection.fetch(BEFORE, project, *at)
-        silent = [
+        """The earlier traces of its session, each with only the columns that its output needs."""
+        position = (header["session_id"], header["started_at"], trace)
+        rows = await connection.fetch(SELECT_EARLIER_TRACES, project, *position)
+        without_output = [
             row["trace_id"]
             for row in rows
             if row["output"] is None and row["span_count"] <= self.spans_max
         ]
         spans: dict[TraceId, list[Span]] = defaultdict(list)
-        if silent:
-            for row in await connection.fetch(OUTPUTS, project, silent):
-                spans[TraceId(row["trace_id"])].append(span_of(row))
-        return [replace(one, spans=tuple(spans[one.id])) for one in map(whole_trace_of, rows)]
+        if without_output:
+            for row in await connection.fetch(SELECT_SPAN_OUTPUTS, project, without_output):
+                spans[TraceId(row["trace_id"])].append(span_from_row(row))
+        return [replace(one, spans=tuple(spans[one.id])) for one in map(whole_trace_from_row, rows)]

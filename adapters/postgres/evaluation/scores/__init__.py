@@ -1,1 +1,1 @@
-"""Scores: their rows, lists, analytics, and agreement with people."""
+"""Scores: rows, lists, analytics, and agreement of judges with human labels."""

@@ -1,11 +1,12 @@
-"""What people said beside what judges did: read by name, then trace by trace."""
+"""Compares human labels with judge scores: read by name, then trace by trace."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.postgres.database.advice import NARROW_BY_DATE, RETRY_LATER
 from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, snapshot
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_snapshot
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_analytics import created_within
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
@@ -24,45 +25,43 @@ from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import ScoreSource, TraceScore
 from domain.ids import ProjectId
 
-ADVICE: Final = "narrow date_from and date_to"
-QUEUE_ADVICE: Final = "try again later"
-
 _IS_ANNOTATION: Final = f"source = '{ScoreSource.ANNOTATION}'"
 _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
-# `judged` and `label` of the domain. What a run measured stands for nothing once the run is gone.
-_ORIGINAL: Final = "CASE WHEN run_id IS NOT NULL THEN original END"
-_JUDGED: Final = f"CASE WHEN {_IS_AUTOMATED} THEN number ELSE {_ORIGINAL} END"
+# `judged` and `label` of the domain in SQL. Once a run is deleted, its original values count no
+# longer.
+_ORIGINAL_JUDGE_VALUE: Final = "CASE WHEN run_id IS NOT NULL THEN original END"
+_JUDGE_VALUE: Final = f"CASE WHEN {_IS_AUTOMATED} THEN number ELSE {_ORIGINAL_JUDGE_VALUE} END"
 _IS_LABEL: Final = (
     f"{_IS_ANNOTATION} AND number IS NOT NULL AND (run_id IS NULL OR original IS NOT NULL)"
 )
-PAIRS: Final = f"""
-WITH said AS MATERIALIZED (
+SELECT_LABEL_PAIRS: Final = f"""
+WITH newest_labels AS MATERIALIZED (
   SELECT trace_id, number, updated_at, id FROM trace_scores
   WHERE {OF_PROJECT} AND name = $2 AND {{within}} AND {_IS_LABEL}
   ORDER BY created_at DESC, id DESC LIMIT {LABELS_MAX}
 ), labels AS MATERIALIZED (
-  SELECT DISTINCT ON (trace_id) trace_id, number AS person FROM said
+  SELECT DISTINCT ON (trace_id) trace_id, number AS person FROM newest_labels
   ORDER BY trace_id, updated_at DESC, id DESC
 )
 SELECT fingerprint, judge, person FROM labels CROSS JOIN LATERAL (
   SELECT DISTINCT ON (fingerprint) fingerprint, judge FROM (
-    SELECT fingerprint, {_JUDGED} AS judge, created_at, id FROM trace_scores
-    WHERE {OF_PROJECT} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGED} IS NOT NULL
+    SELECT fingerprint, {_JUDGE_VALUE} AS judge, created_at, id FROM trace_scores
+    WHERE {OF_PROJECT} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGE_VALUE} IS NOT NULL
     ORDER BY created_at DESC, id DESC LIMIT {JUDGE_SCORES_PER_TRACE_MAX}
   ) AS newest ORDER BY fingerprint, created_at DESC, id DESC
 ) AS judged
 """
-RATED: Final = f"""
+COUNT_JUDGED: Final = f"""
 SELECT fingerprint, count(*) AS judged, count(*) FILTER (WHERE judge >= {{threshold}}) AS passed,
        max(judge_kind) FILTER (WHERE judge_kind = ANY({{kinds}}::text[])) AS judge_kind
 FROM (
-  SELECT fingerprint, judge_kind, {_JUDGED} AS judge FROM trace_scores
-  WHERE {OF_PROJECT} AND name = $2 AND {{within}} AND {_JUDGED} IS NOT NULL
+  SELECT fingerprint, judge_kind, {_JUDGE_VALUE} AS judge FROM trace_scores
+  WHERE {OF_PROJECT} AND name = $2 AND {{within}} AND {_JUDGE_VALUE} IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {JUDGED_MAX}
 ) AS newest GROUP BY fingerprint
 """
-# As `drawn` and `waiting` say. Whether somebody has spoken is looked up trace by trace.
-OFFERED: Final = f"""
+# The rules of `drawn` and `waiting` in SQL. Whether a label exists is looked up trace by trace.
+SELECT_QUEUE_ITEMS: Final = f"""
 WITH newest AS MATERIALIZED (
   SELECT id, trace_id, number, created_at FROM trace_scores
   WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
@@ -72,9 +71,9 @@ WITH newest AS MATERIALIZED (
   ORDER BY trace_id, created_at DESC, id DESC
 ), waiting AS MATERIALIZED (
   SELECT id, trace_id, number FROM of_traces WHERE NOT EXISTS (
-    SELECT FROM trace_scores AS said
-    WHERE said.{OF_PROJECT} AND said.trace_id = of_traces.trace_id AND said.name = $2
-      AND said.{_IS_ANNOTATION} OFFSET 0
+    SELECT FROM trace_scores AS label
+    WHERE label.{OF_PROJECT} AND label.trace_id = of_traces.trace_id AND label.name = $2
+      AND label.{_IS_ANNOTATION} OFFSET 0
   )
 ), chosen AS MATERIALIZED (
   (SELECT id, false AS by_chance, row_number() OVER () AS place FROM (
@@ -94,7 +93,7 @@ SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (
 
 @dataclass(frozen=True, slots=True)
 class PostgresHumanLabels:
-    """Each answer is of one moment, and takes `timeout_s` at most."""
+    """Each result is from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -103,13 +102,15 @@ class PostgresHumanLabels:
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[JudgeScores]:
         p, q = Parameters([project, name]), Parameters([project, name])
-        pairs = PAIRS.format(within=created_within(p, within))
-        rated = RATED.format(
+        pairs = SELECT_LABEL_PAIRS.format(within=created_within(p, within))
+        rated = COUNT_JUDGED.format(
             within=created_within(q, within),
             threshold=f"{q.put(threshold)}::float8",
             kinds=q.put([*JudgeKind]),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+        async with read_snapshot(
+            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
+        ) as connection:
             of_both = await connection.fetch(pairs, *p.values)
             of_judges = await connection.fetch(rated, *q.values)
         return group_by_judge(
@@ -125,10 +126,10 @@ class PostgresHumanLabels:
     async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
-        async with snapshot(
-            self.pool, QUEUE_ADVICE, self.timeout_s, shown_of=project
+        async with read_snapshot(
+            self.pool, RETRY_LATER, self.timeout_s, hide_erased_in=project
         ) as connection:
-            rows = await connection.fetch(OFFERED, project, name, threshold, seed, limit)
+            rows = await connection.fetch(SELECT_QUEUE_ITEMS, project, name, threshold, seed, limit)
         lists: dict[bool, list[TraceScore]] = {False: [], True: []}
         for row in rows:
             lists[row["by_chance"]].append(TRACE_SCORES.score(row))

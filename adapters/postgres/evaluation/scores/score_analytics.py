@@ -1,11 +1,12 @@
-"""Figures of scores, as `domain.evaluation.score_analytics` defines them."""
+"""Score analytics, as `domain.evaluation.scores.analytics` defines them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.postgres.database.advice import NARROW_BY_DATE
 from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, snapshot
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_snapshot
 from adapters.postgres.database.sql_builder import Parameters
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import (
@@ -26,24 +27,24 @@ from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 
-ADVICE: Final = "narrow date_from and date_to"
-HISTORY_ADVICE: Final = "ask for fewer with limit"
+REDUCE_LIMIT: Final = "ask for fewer with limit"
 
 _TABLES: Final = {TargetType.TRACE: "trace_scores", TargetType.SESSION: "session_scores"}
-# The kind of the newest number of a name, where it is of one that can't be mixed with another: see
-# `comparable`.
-_NEWEST: Final = f"""
+# The judge kind of the newest number of a name, if numbers of that kind must not be mixed with
+# others: see `comparable`.
+_SELECT_NEWEST_JUDGE_KIND: Final = f"""
 SELECT judge_kind FROM {{table}}
 WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL
   AND judge_kind IN ('{HEURISTIC}', '{MODEL}')
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
-_OTHER: Final = (
+_OTHER_JUDGE_KIND: Final = (
     f"CASE newest WHEN '{MODEL}' THEN '{HEURISTIC}' WHEN '{HEURISTIC}' THEN '{MODEL}' END"
 )
-_COMPARED: Final = "coalesce(judge_kind <> other, true)"
-# From one name to the next, and of each what lies within the bounds: both by one index.
-SUMMARIES: Final = f"""
+_IS_COMPARABLE: Final = "coalesce(judge_kind <> other, true)"
+# Walks from one name to the next, and reads the scores of each within the bounds: both by one
+# index.
+SELECT_SUMMARIES: Final = f"""
 WITH RECURSIVE names AS (
   (SELECT name FROM {{table}} WHERE {OF_PROJECT} ORDER BY name LIMIT 1)
   UNION ALL
@@ -52,8 +53,10 @@ WITH RECURSIVE names AS (
   ) FROM names WHERE names.name IS NOT NULL
 )
 SELECT names.name, newest AS judge_kind, figures.* FROM names
-CROSS JOIN LATERAL (SELECT ({_NEWEST.replace("{name}", "names.name")}) AS newest OFFSET 0) AS told
-CROSS JOIN LATERAL (SELECT {_OTHER} AS other OFFSET 0) AS left_out
+CROSS JOIN LATERAL (
+  SELECT ({_SELECT_NEWEST_JUDGE_KIND.replace("{name}", "names.name")}) AS newest OFFSET 0
+) AS judges
+CROSS JOIN LATERAL (SELECT {_OTHER_JUDGE_KIND} AS other OFFSET 0) AS left_out
 CROSS JOIN LATERAL (
   SELECT avg(number) FILTER (WHERE is_compared) AS mean,
          min(number) FILTER (WHERE is_compared) AS minimum,
@@ -63,7 +66,7 @@ CROSS JOIN LATERAL (
          count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
          max(created_at) AS latest_at
   FROM (
-    SELECT number, outcome, created_at, {_COMPARED} AS is_compared FROM {{table}}
+    SELECT number, outcome, created_at, {_IS_COMPARABLE} AS is_compared FROM {{table}}
     WHERE {OF_PROJECT} AND name = names.name AND {{within}} OFFSET 0
   ) AS of_name
   HAVING count(*) > 0
@@ -71,30 +74,32 @@ CROSS JOIN LATERAL (
 ORDER BY names.name
 """
 # The numbers of one name that may be averaged.
-_NUMBERS: Final = f"""
+_COMPARABLE_NUMBERS: Final = f"""
 {{table}} CROSS JOIN (
-  SELECT {_OTHER} AS other FROM (SELECT ({_NEWEST}) AS newest OFFSET 0) AS told OFFSET 0
+  SELECT {_OTHER_JUDGE_KIND} AS other
+  FROM (SELECT ({_SELECT_NEWEST_JUDGE_KIND}) AS newest OFFSET 0) AS judges OFFSET 0
 ) AS left_out
-WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {_COMPARED}
+WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {_IS_COMPARABLE}
 """
-TREND: Final = f"""
+SELECT_TREND: Final = f"""
 SELECT date_trunc({{granularity}}, created_at) AS bucket, avg(number) AS mean, count(*) AS count
-FROM {_NUMBERS} GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+FROM {_COMPARABLE_NUMBERS} GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 """
-# As the number is written, which `part_of` explains; each number once, since writing takes long.
-DISTRIBUTION: Final = f"""
+# Bins by decimal digits, as `part_of` explains; each distinct number once, because the conversion
+# to text is slow.
+SELECT_DISTRIBUTION: Final = f"""
 SELECT least(floor(number::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int) AS part,
        sum(count)::bigint AS count
-FROM (SELECT number, count(*) AS count FROM {_NUMBERS} GROUP BY number) AS counted
+FROM (SELECT number, count(*) AS count FROM {_COMPARABLE_NUMBERS} GROUP BY number) AS counted
 GROUP BY 1 ORDER BY 1
 """
-HISTORY: Final = f"""
+SELECT_HISTORY: Final = f"""
 SELECT name, number, run_id, created_at, outcome FROM session_scores
 WHERE {OF_PROJECT} AND session_id = $2 AND ($3::text IS NULL OR name = $3)
   AND data_type = '{DataType.NUMERIC}' AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY created_at DESC, id DESC LIMIT $4
 """
-COMPARISON: Final = f"""
+SELECT_COMPARISON: Final = f"""
 WITH newest AS MATERIALIZED (
   SELECT DISTINCT ON (session_id) session_id, number, created_at, run_id FROM session_scores
   WHERE {OF_PROJECT} AND name = $2 AND number IS NOT NULL
@@ -110,7 +115,7 @@ LEFT JOIN shown ON true ORDER BY number {{direction}}, session_id
 
 @dataclass(frozen=True, slots=True)
 class PostgresScoreAnalytics:
-    """Each answer is of one moment, and takes `timeout_s` at most."""
+    """Each result is from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -119,8 +124,10 @@ class PostgresScoreAnalytics:
         self, project: ProjectId, of: TargetType, within: CreatedWithin
     ) -> Sequence[ScoreSummary]:
         p = Parameters([project])
-        sql = SUMMARIES.format(table=_TABLES[of], within=created_within(p, within))
-        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+        sql = SELECT_SUMMARIES.format(table=_TABLES[of], within=created_within(p, within))
+        async with read_snapshot(
+            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
+        ) as connection:
             rows = await connection.fetch(sql, *p.values)
         return [ScoreSummary(**row) for row in rows]
 
@@ -133,13 +140,15 @@ class PostgresScoreAnalytics:
         within: CreatedWithin,
     ) -> Sequence[TrendPoint]:
         p = Parameters([project])
-        sql = TREND.format(
+        sql = SELECT_TREND.format(
             table=_TABLES[of],
             name=p.put(name),
             within=created_within(p, within),
             granularity=p.put(granularity),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+        async with read_snapshot(
+            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
+        ) as connection:
             rows = await connection.fetch(sql, *p.values)
         return check_bucket_count(
             [TrendPoint(row["bucket"], row["mean"], row["count"]) for row in rows]
@@ -149,23 +158,25 @@ class PostgresScoreAnalytics:
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
     ) -> Sequence[HistogramBin]:
         p = Parameters([project])
-        sql = DISTRIBUTION.format(
+        sql = SELECT_DISTRIBUTION.format(
             table=_TABLES[of],
             name=p.put(name),
             within=created_within(p, within),
             parts=p.put(parts),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+        async with read_snapshot(
+            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
+        ) as connection:
             rows = await connection.fetch(sql, *p.values)
         return [histogram_bin(row["part"], parts, row["count"]) for row in rows]
 
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
     ) -> Sequence[HistoryPoint]:
-        async with snapshot(
-            self.pool, HISTORY_ADVICE, self.timeout_s, shown_of=project
+        async with read_snapshot(
+            self.pool, REDUCE_LIMIT, self.timeout_s, hide_erased_in=project
         ) as connection:
-            rows = await connection.fetch(HISTORY, project, session, name, limit)
+            rows = await connection.fetch(SELECT_HISTORY, project, session, name, limit)
         return [
             HistoryPoint(
                 row["name"],
@@ -183,17 +194,19 @@ class PostgresScoreAnalytics:
         p = Parameters([project, name])
         direction, after = ("DESC" if order is SortOrder.DESC else "ASC"), "true"
         if (place := window.after) is not None:
-            comparison_rank(place, order)  # refuses what is no place in this list
+            comparison_rank(place, order)  # raises Invalid for a cursor of another list
             number, session = p.put(place.value), p.put(place.id)
             sign = "<" if order is SortOrder.DESC else ">"
             after = f"(number {sign} {number} OR number = {number} AND session_id > {session})"
-        sql = COMPARISON.format(
+        sql = SELECT_COMPARISON.format(
             after=after,
             direction=direction,
             limit=p.put(window.limit + 1),
             offset=p.put(window.offset if place is None else 0),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+        async with read_snapshot(
+            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
+        ) as connection:
             rows = await connection.fetch(sql, *p.values)
         items = [
             RankedSession(row["session_id"], row["number"], row["created_at"], row["run_id"])
@@ -206,7 +219,7 @@ class PostgresScoreAnalytics:
 
 
 def created_within(p: Parameters, within: CreatedWithin) -> str:
-    """What `CreatedWithin.matches` says."""
+    """The condition of `CreatedWithin.matches` in SQL."""
     conditions = []
     if within.after is not None:
         conditions.append(f"created_at >= {p.put(within.after)}")

@@ -1,9 +1,9 @@
-"""Scores as rows, and back.
+"""Maps scores to rows and back.
 
-What a score's value and metadata tell is a column too where it is averaged, compared or looked
-for: `number`, `judge_kind`, `fingerprint`, `evidence_hash`, `original`, `code`. The two by which a
-signal is found again are of runs' scores only, and stay where the run is removed: anybody may write
-a score that looks like one.
+Parts of the value and metadata are columns too, so that they can be averaged, compared or searched:
+`number`, `judge_kind`, `fingerprint`, `evidence_hash`, `original`, `code`. `fingerprint` and
+`evidence_hash`, by which a signal is found again, are set for scores of runs only, and stay when
+the run is deleted: any client may write a score that looks like a signal.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ from domain.evaluation.scores.score import (
 )
 from domain.tracing.payload import scalar_members
 
-KIND_MAX: Final = 40  # characters; those of judges have fewer
+JUDGE_KIND_CHARS_MAX: Final = 40  # characters; the names of judges have fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTable[S: Score](Table):
-    """Where the scores of one kind of target are; `target` is the column that names the target."""
+    """The table of the scores of one target type; `target` is the column with the target."""
 
     target: str
     row: Callable[[S], tuple[object, ...]]
@@ -38,20 +38,21 @@ class ScoreTable[S: Score](Table):
 
 
 def _fingerprint(score: Score) -> str | None:
-    return _told_by_run(score, "fingerprint")
+    return _run_metadata(score, "fingerprint")
 
 
 def _evidence_hash(score: Score) -> str | None:
-    return _told_by_run(score, "evidence_hash")
+    return _run_metadata(score, "evidence_hash")
 
 
-def _told_by_run(score: Score, key: str) -> str | None:
+def _run_metadata(score: Score, key: str) -> str | None:
     return None if score.run_id is None else _storable(scalar_members(score.metadata).get(key))
 
 
-def _kind(kind: str | None) -> str | None:
-    # A part of indexes, whose entries are bounded; of what anybody may write there.
-    return _storable(None if kind is None else kind[:KIND_MAX])
+def _judge_kind(kind: str | None) -> str | None:
+    # Truncated, because it is part of indexes, whose entries are bounded, and clients may write any
+    # text.
+    return _storable(None if kind is None else kind[:JUDGE_KIND_CHARS_MAX])
 
 
 def _storable(text: str | None) -> str | None:
@@ -72,7 +73,7 @@ _COLUMNS: Final = (
     Column("author_id", "uuid"),
     Column("reason", "text"),
     Column("metadata", "json"),
-    Column("judge_kind", "text", write=_kind),
+    Column("judge_kind", "text", write=_judge_kind),
     Column("fingerprint", "text", WHOLE, write=_fingerprint),
     Column("code", "text", write=_storable),
     Column("created_at", "timestamptz"),

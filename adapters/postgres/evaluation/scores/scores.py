@@ -1,4 +1,4 @@
-"""Scores in Postgres: the ports."""
+"""Scores of traces and sessions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from adapters.postgres.database.advice import RETRY_LATER
 from adapters.postgres.database.pool import (
     OF_PROJECT,
-    UNSTORABLE,
+    UNSTORABLE_ERRORS,
     WRITE_TIMEOUT_S,
     Connection,
     Pool,
-    translated,
+    translate_errors,
 )
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_connection
 from adapters.postgres.evaluation.scores.score_lists import ScoreLists
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
 from domain.errors import FieldError, Invalid, NotFound
@@ -31,32 +32,31 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.page import Page, PageRequest
 
-ADVICE: Final = "try again later"  # one trace can't be narrowed
-TEXTS: Final = ("name", "value", "reason", "environment", "session_id")
+TEXT_FIELDS: Final = ("name", "value", "reason", "environment", "session_id")
 UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
 UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
-# Its scores lie together, in the order of their names; of one name the newest last.
-LATEST: Final = f"""
+# An index keeps the scores of a trace together, ordered by name, the newest of a name last.
+SELECT_LATEST_SCORES: Final = f"""
 SELECT DISTINCT ON (name) {TRACE_SCORES.select()} FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND trace_id = $2 AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY name DESC, created_at DESC, id DESC
 """
-LOCK: Final = f"""
+LOCK_SCORE: Final = f"""
 SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
 """
 
 
-def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
-    """Stores a row where there is a trace with its `target`; gives the row under its id, if any.
+def _insert_statement[S: Score](table: ScoreTable[S], target: str) -> str:
+    """Inserts a score if a trace with its `target` exists; returns the row with that id, if any.
 
-    Whoever removes the trace waits for this one, and then removes the score too. Where the id is
-    taken the row that has it is written as it is: so it is given whoever else writes it.
+    A concurrent delete of the trace waits, and then deletes the score too. If the id exists, the
+    stored row is updated to itself, so that it is returned whichever transaction wrote it.
     """
     place = table.names.index(table.target) + 1
     where = f"{OF_PROJECT} AND {target} = ${place}"
-    # One that loses a trace is hidden as a whole, and its scores go.
+    # A session that loses a trace to an erasure is hidden, and its scores are deleted.
     is_shown = f"AND EXISTS (SELECT FROM veiled.sessions WHERE {where})"
     return f"""
     WITH target AS MATERIALIZED (
@@ -70,12 +70,12 @@ def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
 
 
 def _update_statement[S: Score](table: ScoreTable[S]) -> str:
-    return f"UPDATE {table.name} SET {table.work_queue()} WHERE {OF_PROJECT} AND id = $2"
+    return f"UPDATE {table.name} SET {table.assignments()} WHERE {OF_PROJECT} AND id = $2"
 
 
-ADD_TO_TRACE: Final = _add_statement(TRACE_SCORES, "trace_id")
-# Any trace of it will do: in place of one that is just being removed the next is taken.
-ADD_TO_SESSION: Final = _add_statement(SESSION_SCORES, "session_id")
+INSERT_TRACE_SCORE: Final = _insert_statement(TRACE_SCORES, "trace_id")
+# Any trace of the session will do: if one is being deleted, the next one is locked.
+INSERT_SESSION_SCORE: Final = _insert_statement(SESSION_SCORES, "session_id")
 UPDATE_SCORE: Final = {
     TRACE_SCORES.name: _update_statement(TRACE_SCORES),
     SESSION_SCORES.name: _update_statement(SESSION_SCORES),
@@ -84,13 +84,13 @@ UPDATE_SCORE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PostgresTraceScores:
-    """Each read is of one moment, and takes `timeout_s` at most."""
+    """Each read is from one snapshot, and takes at most `timeout_s`."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
 
     async def add(self, score: TraceScore) -> TraceScore:
-        return await _add(self.pool, TRACE_SCORES, ADD_TO_TRACE, score, "Trace not found")
+        return await _add(self.pool, TRACE_SCORES, INSERT_TRACE_SCORE, score, "Trace not found")
 
     async def change(
         self,
@@ -100,8 +100,8 @@ class PostgresTraceScores:
         now: datetime,
         author: UserId | None,
     ) -> TraceScore:
-        async with _writing(self.pool) as connection, connection.transaction():
-            row = await connection.fetchrow(LOCK, project, score)
+        async with _write_connection(self.pool) as connection, connection.transaction():
+            row = await connection.fetchrow(LOCK_SCORE, project, score)
             if row is None:
                 raise NotFound("Score not found")
             known = TRACE_SCORES.score(row)
@@ -119,8 +119,8 @@ class PostgresTraceScores:
         return await self._lists.page(project, matching, window)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            rows = await connection.fetch(LATEST, project, trace)
+        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
+            rows = await connection.fetch(SELECT_LATEST_SCORES, project, trace)
         return [TRACE_SCORES.score(row) for row in reversed(rows)]
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
@@ -139,7 +139,9 @@ class PostgresSessionScores:
     timeout_s: float = READ_TIMEOUT_S
 
     async def add(self, score: SessionScore) -> SessionScore:
-        return await _add(self.pool, SESSION_SCORES, ADD_TO_SESSION, score, "Session not found")
+        return await _add(
+            self.pool, SESSION_SCORES, INSERT_SESSION_SCORE, score, "Session not found"
+        )
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
         return await _delete(self.pool, SESSION_SCORES, project, score)
@@ -161,18 +163,21 @@ class PostgresSessionScores:
 
 
 @asynccontextmanager
-async def _writing(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection for WRITE_TIMEOUT_S at most; tells which value can't be stored."""
-    async with translated(), asyncio.timeout(WRITE_TIMEOUT_S), pool.acquire() as connection:
+async def _write_connection(pool: Pool) -> AsyncIterator[Connection]:
+    """Acquires a connection for at most WRITE_TIMEOUT_S.
+
+    Translates errors of JSON that cannot be stored.
+    """
+    async with translate_errors(), asyncio.timeout(WRITE_TIMEOUT_S), pool.acquire() as connection:
         try:
             yield connection
-        except (*UNSTORABLE, RecursionError) as error:  # of texts all have been looked at
+        except (*UNSTORABLE_ERRORS, RecursionError) as error:  # the texts were checked before
             raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 
 
 async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, missing: str) -> S:
     check_storable(score)
-    async with _writing(pool) as connection:
+    async with _write_connection(pool) as connection:
         row = await connection.fetchrow(sql, *table.row(score))
     if row is None:
         raise NotFound(missing)
@@ -182,13 +187,13 @@ async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, m
 async def update_scores[S: Score](
     connection: Connection, table: ScoreTable[S], scores: Sequence[S]
 ) -> None:
-    """Writes scores that are locked. Raises Invalid for what can't be stored."""
+    """Updates scores, which must be locked. Raises Invalid if a value cannot be stored."""
     for score in scores:
         check_storable(score)
     try:
-        for score in scores:  # `executemany` hangs where it is cancelled
+        for score in scores:  # `executemany` hangs when it is cancelled
             await connection.execute(UPDATE_SCORE[table.name], *table.row(score))
-    except UNSTORABLE as error:
+    except UNSTORABLE_ERRORS as error:
         raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 
 
@@ -196,15 +201,15 @@ async def _delete[S: Score](
     pool: Pool, table: ScoreTable[S], project: ProjectId, score: ScoreId
 ) -> bool:
     sql = f"DELETE FROM veiled.{table.name} WHERE {OF_PROJECT} AND id = $2 RETURNING true"
-    async with _writing(pool) as connection:
+    async with _write_connection(pool) as connection:
         return await connection.fetchval(sql, project, score) is not None
 
 
 def check_storable(score: Score) -> None:
-    """Raises Invalid, naming each text that Postgres can't hold."""
+    """Raises Invalid with each text that PostgreSQL cannot hold."""
     wrong = [
         FieldError(name, UNSTORABLE_TEXT)
-        for name in TEXTS
+        for name in TEXT_FIELDS
         if (text := getattr(score, name, None)) is not None and text != storable_text(text)
     ]
     if wrong:

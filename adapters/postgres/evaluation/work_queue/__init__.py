@@ -1,6 +1,6 @@
-"""The work of runs: planned, announced, claimed, finished.
+"""The work queue of runs: targets are planned, queued, claimed and finished.
 
-Whoever locks, locks in one order: the run, its rows of work, traces, scores by their key, and at
-last the project's turn to announce. Rows of work of several targets, or of another run, are
-passed by where somebody holds them. So nobody waits in a circle.
+The lock order avoids deadlocks: the run, its targets, traces, scores by their key, and last the
+dispatch lock of the project. Statements that lock several targets, or those of another run, skip
+locked rows.
 """

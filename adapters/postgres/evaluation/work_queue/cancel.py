@@ -1,8 +1,8 @@
-"""Cancelling a run: at once, and of a large one its scores piece by piece.
+"""Cancels a run: its work at once, and its scores in several transactions if there are many.
 
-The first transaction ends all work: from then on `cancelled_at` is there, nothing is claimed, and
-what the run came to stands. Its status follows with the last of its scores, so that nobody sees
-a final run with a PENDING one. After an interruption planning goes on with it.
+The first transaction ends all work: it sets `cancelled_at`, nothing is claimed any more, and the
+result of the run is final. The status follows with the last score, so that no final run has a
+PENDING score. After an interruption, the planning job continues the cancellation.
 """
 
 from dataclasses import replace
@@ -11,116 +11,125 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import (
     TALLY_COLUMNS,
     final_tally,
-    run_of,
+    run_from_row,
     tally_row,
 )
 from adapters.postgres.evaluation.work_queue.settlement import (
+    IS_OPEN_TARGET,
     IS_PENDING,
-    OPEN,
-    pending,
-    pending_of,
-    store_ended,
+    lock_pending_by_id,
+    lock_pending_where,
+    store_finished_run,
 )
-from adapters.postgres.evaluation.work_queue.tally import counted, ids_of, table_of
+from adapters.postgres.evaluation.work_queue.tally import count_run, score_ids, score_table
 from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 
 SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
 
-HOLD_IN_FLIGHT: Final = f"""
+LOCK_TARGETS_IN_FLIGHT: Final = f"""
 SELECT target, metrics FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND due_at IS NOT NULL
 ORDER BY target FOR UPDATE
 """
-CLOSE_ALL: Final = f"""
+CLOSE_OPEN_TARGETS: Final = f"""
 UPDATE eval_jobs SET state = 'done', due_at = NULL, updated_at = $3
-WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN}
+WHERE {OF_PROJECT} AND run_id = $2 AND {IS_OPEN_TARGET}
 """
-BEGIN: Final = f"""
+BEGIN_CANCELLATION: Final = f"""
 UPDATE eval_runs SET cancelled_at = $3, announced_at = $3,
   {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=4))}
 WHERE {OF_PROJECT} AND id = $2
 """
-GO_ON: Final = f"""
+UPDATE_CANCELLATION: Final = f"""
 UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
 """
-WAITS: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
-# Of a waiting score that somebody has said something about.
-REMARKED: Final = f"{WAITS} AND (reason IS NOT NULL OR metadata::text <> '{{}}')"
-# By their places, which no statistics can mislead. What somebody holds is left for the next piece:
-# by now others are held, and whoever holds this may wait for one of them.
-SKIP: Final = f"""
+IS_PENDING_SCORE: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
+# A pending score with a reason or metadata from a client.
+IS_PENDING_WITH_REMARK: Final = (
+    f"{IS_PENDING_SCORE} AND (reason IS NOT NULL OR metadata::text <> '{{}}')"
+)
+# By ctid, so that no statistics can mislead the planner. Skips rows that another transaction has
+# locked, which the next call updates: this transaction holds other locks by now, and the other one
+# may wait for them.
+SKIP_SCORES: Final = f"""
 UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
 WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND ctid = ANY(ARRAY(
-    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
+    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE} LIMIT $9
   )) ORDER BY project_id, id FOR UPDATE SKIP LOCKED
 ))
 """
 
 
-async def cancel(
+async def continue_cancellation(
     connection: Connection, row: Record, now: datetime, most: int = SKIPPED_AT_ONCE
 ) -> bool:
-    """Takes the cancelling of a locked run further by `most` scores; whether it is over then.
+    """Skips up to `most` more scores of a locked run; returns whether the cancellation is complete.
 
-    Raises Conflict where it has ended otherwise.
+    Raises Conflict if the run has ended otherwise.
     """
-    run, since = run_of(row), row["cancelled_at"] or now
+    run, since = run_from_row(row), row["cancelled_at"] or now
     cancelled = run.cancelled(since)
     if cancelled is run:
         return True
-    tally = final_tally(row) or await _begin(connection, run, since)
+    tally = final_tally(row) or await _begin_cancellation(connection, run, since)
     skipped = tally.skipped + await _skip_some(connection, run, since, most)
-    key, table = (run.project_id, run.id), table_of(run.target_type)
-    more = f"SELECT EXISTS (SELECT FROM {table.name} WHERE {OF_PROJECT} AND {WAITS})"
+    key, table = (run.project_id, run.id), score_table(run.target_type)
+    more = f"SELECT EXISTS (SELECT FROM {table.name} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE})"
     if await connection.fetchval(more, *key):
-        await connection.execute(GO_ON, *key, skipped, now)
+        await connection.execute(UPDATE_CANCELLATION, *key, skipped, now)
         return False
-    await store_ended(connection, cancelled, replace(tally, pending=0, skipped=skipped))
+    await store_finished_run(connection, cancelled, replace(tally, pending=0, skipped=skipped))
     return True
 
 
-async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
-    """Ends all work of a run; what it came to, but for what is skipped after that."""
+async def _begin_cancellation(connection: Connection, run: EvalRun, now: datetime) -> Tally:
+    """Ends all work of a run; returns its tally, without the scores that are skipped later."""
     key = (run.project_id, run.id)
-    held = await connection.fetch(HOLD_IN_FLIGHT, *key)
+    held = await connection.fetch(LOCK_TARGETS_IN_FLIGHT, *key)
     work = [WorkItem(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
-    # Whoever is about to write one of these waits, and then finds it skipped.
-    table, ids = table_of(run.target_type), [score for one in work for score in ids_of(run, one)]
-    begun = await pending_of(connection, table, run.project_id, ids)
-    tally = await counted(connection, run)  # what is closed now was not evaluated
+    # A concurrent writer of one of these waits, and then finds the score skipped.
+    table, ids = (
+        score_table(run.target_type),
+        [score for one in work for score in score_ids(run, one)],
+    )
+    begun = await lock_pending_by_id(connection, table, run.project_id, ids)
+    tally = await count_run(connection, run)  # targets that are closed now were not evaluated
     await update_scores(connection, table, [one.cancelled(now) for one in begun])
     tally = replace(tally, skipped=tally.skipped + len(begun))
-    await connection.execute(CLOSE_ALL, *key, now)
-    await connection.execute(BEGIN, *key, now, *tally_row(tally))
+    await connection.execute(CLOSE_OPEN_TARGETS, *key, now)
+    await connection.execute(BEGIN_CANCELLATION, *key, now, *tally_row(tally))
     return tally
 
 
 async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
-    """Some PENDING scores of a run as `cancelled` leaves them; how many."""
-    table, key = table_of(run.target_type), (run.project_id, run.id)
-    remarked = await pending(connection, table, run.project_id, REMARKED, run.id)
+    """Skips some PENDING scores of a run; returns how many."""
+    table, key = score_table(run.target_type), (run.project_id, run.id)
+    remarked = await lock_pending_where(
+        connection, table, run.project_id, IS_PENDING_WITH_REMARK, run.id
+    )
     await update_scores(connection, table, [one.cancelled(now) for one in remarked])
-    return len(remarked) + await _skip_alike(connection, table, key, now, most)
+    return len(remarked) + await _skip_without_remark(connection, table, key, now, most)
 
 
-async def _skip_alike(
+async def _skip_without_remark(
     connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
 ) -> int:
-    """Those that nobody has said anything about: one tells how all of them end."""
-    one = f"SELECT {table.select()} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
-    row = await connection.fetchrow(one, *key)
+    """Skips scores without a remark; all get the values of one example. Returns how many."""
+    where = f"{OF_PROJECT} AND {IS_PENDING_SCORE}"
+    sql = f"SELECT {table.select()} FROM {table.name} WHERE {where} LIMIT 1"
+    row = await connection.fetchrow(sql, *key)
     if row is None:
         return 0
     score = table.score(row).cancelled(now)
     ended = (score.outcome, score.source, score.reason, score.metadata, score.code, now)
-    status = await connection.execute(SKIP.format(table=table.name), *key, *ended, most)
-    return int(status.rpartition(" ")[2])
+    status = await connection.execute(SKIP_SCORES.format(table=table.name), *key, *ended, most)
+    return affected_rows(status)

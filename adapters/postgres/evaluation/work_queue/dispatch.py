@@ -1,4 +1,4 @@
-"""Whose turn it is: the targets of a project that are announced next."""
+"""Chooses the targets of a project that are queued next, evenly among its runs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,23 +8,23 @@ from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_from_row
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from application.jobs import EvaluateTargetJob
 from domain.evaluation.custom_metrics.custom_metric import needs_model
 from domain.evaluation.runs.run import EvalRun
 from domain.ids import ProjectId, RunId
 
-RUNS_MAX: Final = 1_000  # of one project that take turns: of more, the oldest
+DISPATCHED_RUNS_MAX: Final = 1_000  # runs of one project that are considered, the oldest first
 
-GOING: Final = f"""
+SELECT_RUNNING_RUNS: Final = f"""
 SELECT {", ".join(RUN_COLUMNS)}, (
   SELECT count(*) FROM eval_jobs
   WHERE {OF_PROJECT} AND run_id = eval_runs.id AND due_at IS NOT NULL
 ) AS going
 FROM eval_runs WHERE {OF_PROJECT} AND status = 'RUNNING' ORDER BY created_at, id LIMIT $2
 """
-WAITING: Final = f"""
+SELECT_WAITING_TARGETS: Final = f"""
 SELECT next.run_id, next.target, next.metrics AS own FROM unnest($2::uuid[]) AS run (id)
 CROSS JOIN LATERAL (
   SELECT run_id, target, metrics, place FROM eval_jobs
@@ -32,8 +32,9 @@ CROSS JOIN LATERAL (
 ) AS next
 ORDER BY next.place
 """
-# Each by itself, or all that waits would be looked at. One that somebody holds is being closed.
-QUEUE: Final = f"""
+# Looks up each target by its key; otherwise the planner reads all waiting ones. A locked target is
+# being closed, and is skipped.
+QUEUE_TARGETS: Final = f"""
 UPDATE eval_jobs SET state = 'queued', run_after = $4, due_at = $5, updated_at = $4
 FROM unnest($2::uuid[], $3::text[]) AS picked (run, target) CROSS JOIN LATERAL (
   SELECT ctid AS place FROM eval_jobs
@@ -46,8 +47,8 @@ RETURNING eval_jobs.run_id, eval_jobs.target
 """
 
 
-def due(run: EvalRun, row: Record) -> EvaluateTargetJob:
-    """The announcement of a row of work, with its `target` and the metrics of its `own`."""
+def target_job(run: EvalRun, row: Record) -> EvaluateTargetJob:
+    """The job for a target row, with its `target` and its `own` metrics."""
     metrics = row["own"] or run.metrics
     asks_judge = needs_model(metrics, run.model, run.definitions, run.signal_weights)
     return EvaluateTargetJob(run.project_id, run.id, row["target"], asks_judge)
@@ -56,33 +57,36 @@ def due(run: EvalRun, row: Record) -> EvaluateTargetJob:
 async def dispatch(
     connection: Connection, project: ProjectId, now: datetime, window: int, most: int
 ) -> Sequence[EvaluateTargetJob]:
-    """At most `most`, and no more than `window` has room for; the last thing of a transaction."""
+    """Queues at most `most` targets, within the free part of `window`.
+
+    The last step of a transaction, which holds the dispatch lock until it ends.
+    """
     await lock_project(connection, AdvisoryLock.DISPATCH, project)
-    rows = await connection.fetch(GOING, project, RUNS_MAX)
+    rows = await connection.fetch(SELECT_RUNNING_RUNS, project, DISPATCHED_RUNS_MAX)
     room = min(window - sum(row["going"] for row in rows), most)
     if not rows or room <= 0:
         return []
-    runs = {RunId(row["id"]): run_of(row) for row in rows}
+    runs = {RunId(row["id"]): run_from_row(row) for row in rows}
     waiting: dict[RunId, list[Record]] = {run: [] for run in runs}
-    for row in await connection.fetch(WAITING, project, list(runs), room):
+    for row in await connection.fetch(SELECT_WAITING_TARGETS, project, list(runs), room):
         waiting[RunId(row["run_id"])].append(row)
-    picked = _in_turn({RunId(row["id"]): row["going"] for row in rows}, waiting, room)
+    picked = _pick_evenly({RunId(row["id"]): row["going"] for row in rows}, waiting, room)
     if not picked:
         return []
     keys = [[row["run_id"] for row in picked], [row["target"] for row in picked]]
-    queued = await connection.fetch(QUEUE, project, *keys, now, now + ANNOUNCE_TIMEOUT)
+    queued = await connection.fetch(QUEUE_TARGETS, project, *keys, now, now + ANNOUNCE_TIMEOUT)
     taken = {(row["run_id"], row["target"]) for row in queued}
     return [
-        due(runs[RunId(row["run_id"])], row)
+        target_job(runs[RunId(row["run_id"])], row)
         for row in picked
         if (row["run_id"], row["target"]) in taken
     ]
 
 
-def _in_turn(
+def _pick_evenly(
     going: dict[RunId, int], waiting: dict[RunId, list[Record]], room: int
 ) -> list[Record]:
-    """`going` is in the order in which runs were made: of equals the first is taken."""
+    """Picks rows of the run with the fewest targets in flight; the oldest run first if equal."""
     picked: list[Record] = []
     ahead = {run: iter(rows) for run, rows in waiting.items()}
     while going and len(picked) < room:

@@ -1,6 +1,6 @@
-"""What is asked across projects: what has to be announced again, how long it waits, what is dead.
+"""Queries across projects: overdue runs and targets, the oldest wait, dead targets.
 
-Rows of removed projects are passed by, as `OF_PROJECT` does for one.
+Rows of removed projects are skipped, as `OF_PROJECT` does for one project.
 """
 
 from datetime import datetime, timedelta
@@ -8,15 +8,15 @@ from typing import Final
 
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.removed_projects import not_removed
-from adapters.postgres.evaluation.work_queue.dispatch import due
-from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
+from adapters.postgres.evaluation.work_queue.dispatch import target_job
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_from_row
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX
 from application.jobs import Job, PlanRunJob
 from domain.ids import ProjectId, RunId
 
-# What somebody holds is being done: there is no need to announce it. What isn't held can't move
-# once it is locked, so that it is reached again where it was found.
-UNPLANNED: Final = f"""
+# Skips locked rows: another transaction works on them. A row that this statement has locked cannot
+# move, so its ctid stays valid.
+ANNOUNCE_OVERDUE_RUNS: Final = f"""
 WITH late AS MATERIALIZED (
   SELECT ctid, announced_at FROM eval_runs
   WHERE announced_at <= $2 AND {not_removed("eval_runs")}
@@ -25,7 +25,7 @@ WITH late AS MATERIALIZED (
 UPDATE eval_runs SET announced_at = $1 FROM late WHERE eval_runs.ctid = late.ctid
 RETURNING late.announced_at, eval_runs.project_id, eval_runs.id
 """
-UNHEARD_OF: Final = f"""
+REQUEUE_OVERDUE_TARGETS: Final = f"""
 WITH late AS MATERIALIZED (
   SELECT ctid, due_at FROM eval_jobs
   WHERE due_at <= $1 AND {not_removed("eval_jobs")}
@@ -42,7 +42,7 @@ FROM told CROSS JOIN LATERAL (
 ) AS r
 ORDER BY told.due_at, told.project_id, told.run_id, told.target
 """
-WITH_ROOM: Final = f"""
+SELECT_PROJECTS_WITH_ROOM: Final = f"""
 SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
   SELECT count(*) AS going FROM eval_jobs
   WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
@@ -55,7 +55,7 @@ SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
 WHERE status = 'RUNNING' AND {not_removed("eval_runs")}
 GROUP BY project_id HAVING bool_or(has_some) AND sum(going) < $1 ORDER BY project_id LIMIT $2
 """
-OLDEST: Final = f"""
+SELECT_OLDEST_WAITING: Final = f"""
 SELECT min(since) FROM (
   SELECT created_at AS since FROM eval_runs
   WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {not_removed("eval_runs")}
@@ -65,37 +65,39 @@ SELECT min(since) FROM (
     AND (state = 'queued' AND run_after <= $1 OR state = 'running' AND due_at <= $1)
 ) AS waiting
 """
-DEAD: Final = f"""
+COUNT_DEAD_TARGETS: Final = f"""
 SELECT count(*) FROM (
   SELECT FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")} LIMIT {OVERDUE_JOBS_MAX}
 ) AS buried
 """
 
 
-async def unplanned(connection: Connection, now: datetime) -> list[Job]:
-    """Runs that nobody has planned, or not cancelled to the end, which count as announced now."""
-    rows = await connection.fetch(UNPLANNED, now, now - ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX)
+async def announce_overdue_runs(connection: Connection, now: datetime) -> list[Job]:
+    """Runs whose planning or cancellation is overdue. Marks them as announced now."""
+    rows = await connection.fetch(
+        ANNOUNCE_OVERDUE_RUNS, now, now - ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX
+    )
     found = sorted((row["announced_at"], row["project_id"], row["id"]) for row in rows)
     return [PlanRunJob(ProjectId(project), RunId(run)) for _, project, run in found]
 
 
-async def unheard(connection: Connection, now: datetime, most: int) -> list[Job]:
-    """Targets that nobody works on though they are due, which count as announced now."""
-    rows = await connection.fetch(UNHEARD_OF, now, now + ANNOUNCE_TIMEOUT, most)
-    return [due(run_of(row), row) for row in rows]
+async def requeue_overdue_targets(connection: Connection, now: datetime, most: int) -> list[Job]:
+    """Targets whose job is overdue. Marks them as announced now."""
+    rows = await connection.fetch(REQUEUE_OVERDUE_TARGETS, now, now + ANNOUNCE_TIMEOUT, most)
+    return [target_job(run_from_row(row), row) for row in rows]
 
 
-async def with_room(connection: Connection, window: int) -> list[ProjectId]:
-    """Projects whose window has room for what is waiting; at most OVERDUE_JOBS_MAX."""
-    rows = await connection.fetch(WITH_ROOM, window, OVERDUE_JOBS_MAX)
+async def list_projects_with_room(connection: Connection, window: int) -> list[ProjectId]:
+    """Projects with waiting targets and room in their window; at most OVERDUE_MAX."""
+    rows = await connection.fetch(SELECT_PROJECTS_WITH_ROOM, window, OVERDUE_JOBS_MAX)
     return [ProjectId(row["project_id"]) for row in rows]
 
 
 async def oldest_wait(connection: Connection, now: datetime) -> timedelta | None:
-    since: datetime | None = await connection.fetchval(OLDEST, now)
+    since: datetime | None = await connection.fetchval(SELECT_OLDEST_WAITING, now)
     return None if since is None else max(now - since, timedelta())
 
 
-async def count_dead(connection: Connection) -> int:
-    count: int = await connection.fetchval(DEAD)
+async def count_dead_targets(connection: Connection) -> int:
+    count: int = await connection.fetchval(COUNT_DEAD_TARGETS)
     return count

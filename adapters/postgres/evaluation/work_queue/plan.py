@@ -1,4 +1,4 @@
-"""Storing a run with its work, and writing the scores that it begins with."""
+"""Inserts a run with its targets, and plans it: inserts its first scores."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,16 +10,16 @@ from asyncpg import Record
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
-from adapters.postgres.evaluation.work_queue.cancel import cancel
+from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.run_rows import (
     RUN_COLUMNS,
     TALLY_COLUMNS,
-    run_of,
+    run_from_row,
     run_row,
     tally_row,
 )
-from adapters.postgres.evaluation.work_queue.settlement import locked_run
-from adapters.postgres.evaluation.work_queue.tally import table_of
+from adapters.postgres.evaluation.work_queue.settlement import lock_run
+from adapters.postgres.evaluation.work_queue.tally import score_table
 from application.evaluation.ports.work_queue import PLANNED_TARGETS_BATCH
 from domain.evaluation.runs.run import (
     EvalRun,
@@ -32,82 +32,82 @@ from domain.evaluation.runs.run import (
 )
 from domain.ids import ProjectId, RunId, TraceId
 
-_STORED: Final = (*RUN_COLUMNS, *TALLY_COLUMNS, "announced_at")
-STORE_RUN: Final = f"""
-INSERT INTO eval_runs ({", ".join(_STORED)})
-VALUES ({", ".join(f"${n}" for n in range(1, len(_STORED) + 1))})
+_INSERTED_COLUMNS: Final = (*RUN_COLUMNS, *TALLY_COLUMNS, "announced_at")
+INSERT_RUN: Final = f"""
+INSERT INTO eval_runs ({", ".join(_INSERTED_COLUMNS)})
+VALUES ({", ".join(f"${n}" for n in range(1, len(_INSERTED_COLUMNS) + 1))})
 ON CONFLICT (project_id, id) DO NOTHING RETURNING id
 """
-WORK_COLUMNS: Final = (
+TARGET_COLUMNS: Final = (
     "project_id", "run_id", "target", "place", "metrics", "state", "attempts", "run_after",
     "updated_at",
 )  # fmt: skip
-UNPLANNED: Final = f"""
+SELECT_UNPLANNED_TARGETS: Final = f"""
 SELECT target, metrics, place FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' ORDER BY place LIMIT $3
 """
-ENVIRONMENTS: Final = f"""
+SELECT_TRACE_ENVIRONMENTS: Final = f"""
 SELECT trace_id, environment FROM traces
 WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND environment IS NOT NULL
 """
-PLANNED: Final = f"""
+MARK_TARGETS_PLANNED: Final = f"""
 UPDATE eval_jobs SET state = 'waiting', updated_at = $4
 WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' AND place <= $3
 """
-GO_ON: Final = f"""
+UPDATE_RUN_STATUS: Final = f"""
 UPDATE eval_runs SET status = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
 """
 
 
-async def store(connection: Connection, run: EvalRun, work: Sequence[WorkItem]) -> bool:
-    """Whether the run is new. Raises ProjectRemoved."""
+async def insert_run(connection: Connection, run: EvalRun, work: Sequence[WorkItem]) -> bool:
+    """Inserts the run and its targets; returns whether it is new. Raises ProjectRemoved."""
     await check_not_removed(connection, run.project_id)
     opened = run.completed_if_empty()
     tally = tally_row(Tally()) if opened.status.is_final else (None,) * len(TALLY_COLUMNS)
     row = (*run_row(opened), *tally, None if opened.status.is_final else run.created_at)
-    if await connection.fetchval(STORE_RUN, *row) is None:
+    if await connection.fetchval(INSERT_RUN, *row) is None:
         return False
     ids, start = (run.project_id, run.id), run.created_at
     await connection.copy_records_to_table(
         "eval_jobs",
-        columns=WORK_COLUMNS,
+        columns=TARGET_COLUMNS,
         records=(
-            (*ids, one.target, place, _own(run, one), "unplanned", 0, start, start)
+            (*ids, one.target, place, _own_metrics(run, one), "unplanned", 0, start, start)
             for place, one in enumerate(work)
         ),
     )
     return True
 
 
-def _own(run: EvalRun, work: WorkItem) -> tuple[str, ...] | None:
+def _own_metrics(run: EvalRun, work: WorkItem) -> tuple[str, ...] | None:
     return None if work.metrics == run.metrics else work.metrics
 
 
-async def plan(connection: Connection, project: ProjectId, run: RunId, now: datetime) -> bool:
-    """As `Assignments.plan`; goes on with what was left of cancelling a run."""
-    row = await locked_run(connection, project, run)
+async def plan_run(connection: Connection, project: ProjectId, run: RunId, now: datetime) -> bool:
+    """As `WorkQueue.plan`; also continues an interrupted cancellation."""
+    row = await lock_run(connection, project, run)
     if row is None:
         return False
     if row["cancelled_at"] is not None:
-        return not await cancel(connection, row, now)
+        return not await continue_cancellation(connection, row, now)
     if row["status"] != RunStatus.PENDING:
         return False
-    known = run_of(row)
-    left = await connection.fetch(UNPLANNED, project, run, PLANNED_TARGETS_BATCH + 1)
+    known = run_from_row(row)
+    left = await connection.fetch(SELECT_UNPLANNED_TARGETS, project, run, PLANNED_TARGETS_BATCH + 1)
     next_ones, has_more = left[:PLANNED_TARGETS_BATCH], len(left) > PLANNED_TARGETS_BATCH
     await _store_scores(connection, known, next_ones, now)
     if next_ones:
-        await connection.execute(PLANNED, project, run, next_ones[-1]["place"], now)
+        await connection.execute(MARK_TARGETS_PLANNED, project, run, next_ones[-1]["place"], now)
     announced = (known.status, now) if has_more else (known.started().status, None)
-    await connection.execute(GO_ON, project, run, *announced)
+    await connection.execute(UPDATE_RUN_STATUS, project, run, *announced)
     return has_more
 
 
 async def _store_scores(
     connection: Connection, run: EvalRun, work: Sequence[Record], now: datetime
 ) -> None:
-    table = table_of(run.target_type)
-    environments = await _environments(connection, run, [one["target"] for one in work])
+    table = score_table(run.target_type)
+    environments = await _fetch_environments(connection, run, [one["target"] for one in work])
     scores = [
         score
         for one in work
@@ -118,17 +118,17 @@ async def _store_scores(
             environments.get(one["target"]),
         )
     ]
-    # Planned again after a crash, the same ids come to the same rows.
+    # If a run is planned again after a crash, its scores have the same ids.
     sql = f"{table.insert_from('waiting')} ON CONFLICT (project_id, id) DO NOTHING"
     if scores:
         await connection.execute(sql, *arrays(map(table.row, scores)))
 
 
-async def _environments(
+async def _fetch_environments(
     connection: Connection, run: EvalRun, targets: Sequence[Target]
 ) -> dict[Target, str]:
     if run.target_type is not TargetType.TRACE:
         return {}
     traces = [TraceId(UUID(target)) for target in targets]
-    rows = await connection.fetch(ENVIRONMENTS, run.project_id, traces)
+    rows = await connection.fetch(SELECT_TRACE_ENVIRONMENTS, run.project_id, traces)
     return {str(row["trace_id"]): row["environment"] for row in rows}

@@ -1,4 +1,4 @@
-"""Runs as rows, and back."""
+"""Maps runs and their tallies to rows and back."""
 
 from typing import Final
 
@@ -7,14 +7,14 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import Column, Table, compile_reader, object_text
 from adapters.postgres.evaluation.custom_metrics.definition_rows import (
-    definitions_json,
-    definitions_of,
+    decode_definitions,
+    encode_definitions,
 )
 from domain.evaluation.runs.run import EvalRun, RunStatus, Tally, TargetType
 
 _KEY: Final = ("project_id", "id")
-_WEIGHTS: Final = msgspec.json.Decoder(dict[str, float])
-_CODES: Final = msgspec.json.Decoder(dict[str, int])
+_WEIGHTS_DECODER: Final = msgspec.json.Decoder(dict[str, float])
+_CODES_DECODER: Final = msgspec.json.Decoder(dict[str, int])
 
 RUNS: Final = Table(
     "eval_runs",
@@ -29,8 +29,8 @@ RUNS: Final = Table(
         Column("filters", "json"),
         Column("sampling_rate", "float8"),
         Column("model", "text"),
-        Column("signal_weights", "json", write=object_text, read=_WEIGHTS.decode),
-        Column("definitions", "json", write=definitions_json, read=definitions_of),
+        Column("signal_weights", "json", write=object_text, read=_WEIGHTS_DECODER.decode),
+        Column("definitions", "json", write=encode_definitions, read=decode_definitions),
         Column("votes", "int"),
         Column("max_cost_usd", "numeric"),
         Column("monitor_id", "uuid"),
@@ -48,19 +48,19 @@ _TALLIES: Final = Table(
         Column("scored_count", "int", "scored"),
         Column("failed_count", "int", "failed"),
         Column("skipped_count", "int", "skipped"),
-        Column("codes", "json", write=object_text, read=_CODES.decode),
+        Column("codes", "json", write=object_text, read=_CODES_DECODER.decode),
     ),
 )
-"""What a run came to, in its row once it has ended."""
+"""Values in the order of TALLY_COLUMNS."""
 RUN_COLUMNS: Final = RUNS.names
 TALLY_COLUMNS: Final = _TALLIES.names
 
 run_row: Final = RUNS.compile_row()
-run_of: Final = compile_reader(EvalRun, RUNS.fields_of(EvalRun))
+run_from_row: Final = compile_reader(EvalRun, RUNS.fields_of(EvalRun))
 tally_row: Final = _TALLIES.compile_row()
 _tally_of: Final = compile_reader(Tally, _TALLIES.fields_of(Tally))
 
 
 def final_tally(row: Record) -> Tally | None:
-    """None while the run of a row goes on."""
+    """The tally of a finished run; None while it is running."""
     return None if row["evaluated_count"] is None else _tally_of(row)

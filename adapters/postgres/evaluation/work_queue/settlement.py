@@ -1,4 +1,4 @@
-"""What the rows of a run come to, and how it ends."""
+"""Settles targets and runs: their tallies, and how they end."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,70 +11,75 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
-from adapters.postgres.evaluation.work_queue.tally import counted, executed, ids_of, table_of
+from adapters.postgres.evaluation.work_queue.tally import (
+    count_run,
+    count_target,
+    score_ids,
+    score_table,
+)
 from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import Score, ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
 
-SHOWN: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
-# Who finishes a target, plans or cancels goes one after the other: the last of them settles it.
-LOCK_RUN: Final = f"SELECT {SHOWN} FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
+RUN_SELECT_LIST: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
+# Serialises finishing, planning and cancelling: the last of them settles the run.
+LOCK_RUN: Final = (
+    f"SELECT {RUN_SELECT_LIST} FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
+)
 END_RUN: Final = f"""
 UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5, announced_at = NULL,
   {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=6))}
 WHERE {OF_PROJECT} AND id = $2
 """
-OPEN: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
-IS_OPEN: Final = (
-    f"SELECT EXISTS (SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN})"
+IS_OPEN_TARGET: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
+HAS_OPEN_TARGETS: Final = (
+    f"SELECT EXISTS (SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {IS_OPEN_TARGET})"
 )
-# Said so that no index of all that is PENDING in a project is taken to be as good as the key.
+# The expression keeps the planner from the index of PENDING scores of the project, which it would
+# rate as good as the primary key.
 IS_PENDING: Final = f"outcome || '' = '{ScoreOutcome.PENDING}'"
-CAME_TO: Final = ("scored", "failed", "skipped", "codes")
+RESULT_COLUMNS: Final = ("scored", "failed", "skipped", "codes")
 
 
-async def locked_run(connection: Connection, project: ProjectId, run: RunId) -> Record | None:
-    """Its row of RUN_COLUMNS and TALLY_COLUMNS, for whoever changes what it comes to."""
+async def lock_run(connection: Connection, project: ProjectId, run: RunId) -> Record | None:
+    """Locks a run for a change of its tally; returns its row with RUN_COLUMNS and TALLY_COLUMNS."""
     row: Record | None = await connection.fetchrow(LOCK_RUN, project, run)
     return row
 
 
-async def closed(
+async def close_scores(
     connection: Connection, run: EvalRun, work: WorkItem, code: FailCode, now: datetime
 ) -> tuple[object, ...]:
-    """What a target that is finished came to, as its row keeps it: see CAME_TO.
-
-    What is PENDING of it FAILS with `code`.
-    """
-    table, ids = table_of(run.target_type), ids_of(run, work)
-    left = await pending_of(connection, table, run.project_id, ids)
+    """Fails the PENDING scores of a target with `code`; returns the values of RESULT_COLUMNS."""
+    table, ids = score_table(run.target_type), score_ids(run, work)
+    left = await lock_pending_by_id(connection, table, run.project_id, ids)
     await update_scores(connection, table, [one.with_outcome(Failed(code), now) for one in left])
-    tally = await executed(connection, run, work)
+    tally = await count_target(connection, run, work)
     codes = [*Counter(tally.codes).elements()] or None
     return tally.scored, tally.failed, tally.skipped, codes
 
 
 async def settle(connection: Connection, run: EvalRun, now: datetime) -> None:
-    """Ends a locked run where nothing of it is left to be done."""
-    if await connection.fetchval(IS_OPEN, run.project_id, run.id):
+    """Ends a locked run if none of its targets is open."""
+    if await connection.fetchval(HAS_OPEN_TARGETS, run.project_id, run.id):
         return
-    tally = await counted(connection, run)
+    tally = await count_run(connection, run)
     settled = run.settled(tally, now)
     if settled is not run:
-        await store_ended(connection, settled, tally)
+        await store_finished_run(connection, settled, tally)
 
 
-async def store_ended(connection: Connection, over: EvalRun, tally: Tally) -> None:
-    """Stores that a locked run is over, and what it came to."""
+async def store_finished_run(connection: Connection, over: EvalRun, tally: Tally) -> None:
+    """Stores the end of a locked run, and its tally."""
     ended = (over.status, over.error_message, over.completed_at)
     await connection.execute(END_RUN, over.project_id, over.id, *ended, *tally_row(tally))
 
 
-async def pending(
+async def lock_pending_where(
     connection: Connection, table: ScoreTable[Any], project: ProjectId, where: str, *values: object
 ) -> list[Score]:
-    """Scores that `where` says, locked; those that somebody holds are left out."""
+    """Locks the scores that match `where`, and skips those that another transaction has locked."""
     rows = await connection.fetch(
         f"""
         SELECT {table.select()} FROM {table.name}
@@ -85,10 +90,10 @@ async def pending(
     return [table.score(row) for row in rows]
 
 
-async def pending_of(
+async def lock_pending_by_id(
     connection: Connection, table: ScoreTable[Any], project: ProjectId, ids: Iterable[ScoreId]
 ) -> list[Score]:
-    """Those of some scores that are PENDING, locked in the order of the key."""
+    """Locks the PENDING ones of the scores, in the order of the key."""
     rows = await connection.fetch(
         f"""
         SELECT {table.select("found")}

@@ -1,4 +1,4 @@
-"""What runs come to, counted from their rows of work: one row a target, however many metrics."""
+"""Counts the results of runs from their targets: one row a target, however many metrics."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
-from adapters.postgres.evaluation.work_queue.run_rows import final_tally, run_of
+from adapters.postgres.evaluation.work_queue.run_rows import final_tally, run_from_row
 from domain.evaluation.runs.run import (
     EvalRun,
     Execution,
@@ -20,9 +20,9 @@ from domain.evaluation.runs.run import (
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
 
-# Of what waits all is pending: the metrics of the run where a row has none of its own. There are
-# few different lists of codes.
-SUMS: Final = f"""
+# All metrics of a waiting target are pending: those of the run if the row has none of its own.
+# There are few distinct lists of codes.
+SUM_TARGETS_OF_RUNS: Final = f"""
 SELECT run_id, codes, count(*) AS targets, count(scored) AS evaluated,
   coalesce(sum(scored), 0) AS scored, coalesce(sum(failed), 0) AS failed,
   coalesce(sum(skipped), 0) AS skipped,
@@ -30,57 +30,57 @@ SELECT run_id, codes, count(*) AS targets, count(scored) AS evaluated,
   coalesce(sum(cardinality(metrics)) FILTER (WHERE state = 'waiting'), 0) AS others
 FROM eval_jobs WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id, codes
 """
-IN_FLIGHT: Final = f"""
+SELECT_TARGETS_IN_FLIGHT: Final = f"""
 SELECT run_id, target, metrics FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND due_at IS NOT NULL
 """
 
 
-def table_of(target_type: TargetType) -> ScoreTable[Any]:
+def score_table(target_type: TargetType) -> ScoreTable[Any]:
     return TRACE_SCORES if target_type is TargetType.TRACE else SESSION_SCORES
 
 
-def ids_of(run: EvalRun, work: WorkItem) -> list[ScoreId]:
+def score_ids(run: EvalRun, work: WorkItem) -> list[ScoreId]:
     return [run.score_id(work.target, metric) for metric in work.metrics]
 
 
-async def progress(
+async def fetch_progress(
     connection: Connection, project: ProjectId, rows: Sequence[Record]
 ) -> list[RunProgress]:
-    """Runs of one kind of target with what they come to, in the order of their rows."""
-    found = [(run_of(row), final_tally(row)) for row in rows]
+    """Runs of one target type with their tallies, in the order of the rows."""
+    found = [(run_from_row(row), final_tally(row)) for row in rows]
     live = [run for run, tally in found if tally is None]
-    tallies = await _counted(connection, project, live) if live else {}
+    tallies = await _count_runs(connection, project, live) if live else {}
     return [RunProgress(run, tally or tallies[run.id]) for run, tally in found]
 
 
-async def counted(connection: Connection, run: EvalRun) -> Tally:
-    """What the targets of a run come to now."""
-    return (await _counted(connection, run.project_id, [run]))[run.id]
+async def count_run(connection: Connection, run: EvalRun) -> Tally:
+    """The current tally of a run."""
+    return (await _count_runs(connection, run.project_id, [run]))[run.id]
 
 
-async def executed(connection: Connection, run: EvalRun, work: WorkItem) -> Tally:
-    """What the scores of a target that is finished say now."""
-    executions = await _executions(connection, run, ids_of(run, work))
+async def count_target(connection: Connection, run: EvalRun, work: WorkItem) -> Tally:
+    """The current tally of the scores of a target."""
+    executions = await _fetch_executions(connection, run, score_ids(run, work))
     return Tally.from_executions(run.metrics, 1, executions)
 
 
-async def _counted(
+async def _count_runs(
     connection: Connection, project: ProjectId, runs: Sequence[EvalRun]
 ) -> Mapping[RunId, Tally]:
     ids, tallies = [run.id for run in runs], {run.id: Tally() for run in runs}
     by_id = {run.id: run for run in runs}
-    for row in await connection.fetch(SUMS, project, ids):
-        tallies[row["run_id"]] += _sum_of(by_id[row["run_id"]], row)
+    for row in await connection.fetch(SUM_TARGETS_OF_RUNS, project, ids):
+        tallies[row["run_id"]] += _tally_from_row(by_id[row["run_id"]], row)
     going: dict[RunId, list[Record]] = defaultdict(list)
-    for row in await connection.fetch(IN_FLIGHT, project, ids):
+    for row in await connection.fetch(SELECT_TARGETS_IN_FLIGHT, project, ids):
         going[RunId(row["run_id"])].append(row)
     for run, rows in going.items():
-        tallies[run] += await _in_flight(connection, by_id[run], rows)
+        tallies[run] += await _count_in_flight(connection, by_id[run], rows)
     return tallies
 
 
-def _sum_of(run: EvalRun, row: Record) -> Tally:
+def _tally_from_row(run: EvalRun, row: Record) -> Tally:
     codes = Counter(row["codes"] or ())
     return Tally(
         evaluated=row["evaluated"],
@@ -92,29 +92,29 @@ def _sum_of(run: EvalRun, row: Record) -> Tally:
     )
 
 
-async def _in_flight(connection: Connection, run: EvalRun, rows: Sequence[Record]) -> Tally:
+async def _count_in_flight(connection: Connection, run: EvalRun, rows: Sequence[Record]) -> Tally:
     work = [WorkItem(row["target"], tuple(row["metrics"] or run.metrics)) for row in rows]
-    ids = [score for one in work for score in ids_of(run, one)]
+    ids = [score for one in work for score in score_ids(run, one)]
     return Tally.from_executions(
-        run.metrics, 0, await _executions(connection, run, ids) if ids else ()
+        run.metrics, 0, await _fetch_executions(connection, run, ids) if ids else ()
     )
 
 
-async def _executions(
+async def _fetch_executions(
     connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
 ) -> list[Execution]:
-    rows = await scores_of(connection, run, ids)
+    rows = await fetch_outcomes(connection, run, ids)
     return [Execution("", row["name"], ScoreOutcome(row["outcome"]), row["code"]) for row in rows]
 
 
-async def scores_of(
+async def fetch_outcomes(
     connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
 ) -> Sequence[Record]:
-    """Id, name, outcome and code of those of some scores that are there."""
-    # Each by itself: for a list of ids the planner may go through another index of the project.
+    """Id, name, outcome and code of the scores that exist."""
+    # Looks up each id by itself: for a list of ids the planner may choose another index.
     sql = f"""
     SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
-      SELECT id, name, outcome, code FROM {table_of(run.target_type).name}
+      SELECT id, name, outcome, code FROM {score_table(run.target_type).name}
       WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
     ) AS found
     """

@@ -1,18 +1,19 @@
-"""What runs have to do, in Postgres: the port."""
+"""The work queue of evaluation runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from adapters.postgres.database.advice import RETRY_LATER
 from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import reading
+from adapters.postgres.database.read_transactions import read_connection
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
 from adapters.postgres.evaluation.work_queue import claims, overdue
 from adapters.postgres.evaluation.work_queue.dispatch import dispatch
-from adapters.postgres.evaluation.work_queue.plan import plan
+from adapters.postgres.evaluation.work_queue.plan import plan_run
 from application.evaluation.ports.work_queue import (
     ATTEMPTS_MAX,
     IN_FLIGHT_TARGETS_MAX,
@@ -26,28 +27,27 @@ from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
 from domain.ids import ProjectId, RunId, TraceId
 
-ADVICE: Final = "try again later"
-LIVE: Final = f"""
+_LIVE_RUN: Final = f"""
 SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2
   AND status = '{RunStatus.RUNNING}' AND cancelled_at IS NULL
 """
-IS_LIVE: Final = f"""
-{LIVE} AND ($3::uuid IS NULL OR EXISTS (
+SELECT_LIVE_RUN: Final = f"""
+{_LIVE_RUN} AND ($3::uuid IS NULL OR EXISTS (
   SELECT FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = $3
 ))
 """
-_TRACE_ID: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid"
-# Whoever removes the run or the trace waits, and then removes or frees the signal too.
-HOLD_RUN: Final = f"{LIVE} FOR KEY SHARE"
-ADD_SIGNAL: Final = f"""
+_TRACE_ID_PARAMETER: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid"
+# A concurrent delete of the run or the trace waits, and then deletes or detaches the signal too.
+LOCK_LIVE_RUN: Final = f"{_LIVE_RUN} FOR KEY SHARE"
+INSERT_SIGNAL: Final = f"""
 WITH trace AS MATERIALIZED (
-  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = {_TRACE_ID} FOR KEY SHARE
+  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = {_TRACE_ID_PARAMETER} FOR KEY SHARE
 )
 INSERT INTO trace_scores ({TRACE_SCORES.select()}) SELECT {TRACE_SCORES.typed_parameters()}
 FROM trace ON CONFLICT (project_id, id) DO NOTHING
 """
-# A judge's fingerprint stands on what a run measured, and on nothing that a person wrote over.
-SIGNALS: Final = f"""
+# Only scores written by runs have a fingerprint; scores that a person changed are excluded.
+SELECT_SIGNALS: Final = f"""
 SELECT found.* FROM unnest($3::text[], $4::text[], $5::text[]) AS wanted (name, mark, evidence)
 CROSS JOIN LATERAL (
   SELECT {TRACE_SCORES.select()} FROM trace_scores
@@ -62,14 +62,14 @@ CROSS JOIN LATERAL (
 
 @dataclass(frozen=True, slots=True)
 class PostgresWorkQueue:
-    """At most `window` targets of a project are queued or running."""
+    """Queues and runs at most `window` targets of a project at a time."""
 
     pool: Pool
     window: int = IN_FLIGHT_TARGETS_MAX
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
         async with transaction(self.pool) as connection:
-            return await plan(connection, project, run, now)
+            return await plan_run(connection, project, run, now)
 
     async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[EvaluateTargetJob]:
         async with transaction(self.pool) as connection:
@@ -81,7 +81,7 @@ class PostgresWorkQueue:
         async with transaction(self.pool) as connection:
             if claim := await claims.claim(connection, project, run, target, now):
                 return claim
-            await claims.bury_spent(connection, project, run, target, now)
+            await claims.dead_letter_exhausted(connection, project, run, target, now)
             return None
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
@@ -95,9 +95,9 @@ class PostgresWorkQueue:
         check_storable(score)
         run = (claim.run.project_id, claim.run.id)
         async with transaction(self.pool) as connection:
-            if await connection.fetchrow(HOLD_RUN, *run) is not None:
+            if await connection.fetchrow(LOCK_LIVE_RUN, *run) is not None:
                 await claims.renew(connection, claim, now)
-                await connection.execute(ADD_SIGNAL, *TRACE_SCORES.row(score))
+                await connection.execute(INSERT_SIGNAL, *TRACE_SCORES.row(score))
 
     async def renew(self, claim: Claim, now: datetime) -> None:
         async with transaction(self.pool) as connection:
@@ -111,14 +111,14 @@ class PostgresWorkQueue:
             [key.fingerprint for key in wanted.values()],
             [key.evidence_hash for key in wanted.values()],
         )
-        async with reading(self.pool, ADVICE) as connection:
-            rows = await connection.fetch(SIGNALS, project, trace, *keys)
+        async with read_connection(self.pool, RETRY_LATER) as connection:
+            rows = await connection.fetch(SELECT_SIGNALS, project, trace, *keys)
         return [TRACE_SCORES.score(row) for row in rows]
 
     async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
-        async with reading(self.pool, ADVICE) as connection:
+        async with read_connection(self.pool, RETRY_LATER) as connection:
             run = (claim.run.project_id, claim.run.id)
-            live = await connection.fetchrow(IS_LIVE, *run, trace)
+            live = await connection.fetchrow(SELECT_LIVE_RUN, *run, trace)
         return live is not None
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
@@ -137,11 +137,13 @@ class PostgresWorkQueue:
 
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         async with transaction(self.pool) as connection:
-            jobs = await overdue.unplanned(connection, now)
+            jobs = await overdue.announce_overdue_runs(connection, now)
         async with transaction(self.pool) as connection:
-            jobs += await overdue.unheard(connection, now, OVERDUE_JOBS_MAX - len(jobs))
+            jobs += await overdue.requeue_overdue_targets(
+                connection, now, OVERDUE_JOBS_MAX - len(jobs)
+            )
         async with transaction(self.pool) as connection:
-            projects = await overdue.with_room(connection, self.window)
+            projects = await overdue.list_projects_with_room(connection, self.window)
         for project in projects:
             if left := OVERDUE_JOBS_MAX - len(jobs):
                 async with transaction(self.pool) as connection:
@@ -149,9 +151,9 @@ class PostgresWorkQueue:
         return jobs
 
     async def oldest_wait(self, now: datetime) -> timedelta | None:
-        async with reading(self.pool, ADVICE) as connection:
+        async with read_connection(self.pool, RETRY_LATER) as connection:
             return await overdue.oldest_wait(connection, now)
 
     async def count_dead(self) -> int:
-        async with reading(self.pool, ADVICE) as connection:
-            return await overdue.count_dead(connection)
+        async with read_connection(self.pool, RETRY_LATER) as connection:
+            return await overdue.count_dead_targets(connection)

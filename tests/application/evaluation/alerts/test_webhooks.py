@@ -131,7 +131,7 @@ async def test_one_that_recovers_is_told_then():
 
 
 class OneHangs:
-    """A courier that never comes back from one webhook, until it is let go."""
+    """A webhook_sender that never comes back from one webhook, until it is let go."""
 
     def __init__(self, slow: Webhook) -> None:
         self.slow, self.free, self.sent = slow, asyncio.Event(), list[Webhook]()

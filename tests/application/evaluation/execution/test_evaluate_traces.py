@@ -508,7 +508,7 @@ async def test_no_judge_is_asked_about_a_deleted_trace():
     run = await lab.run("confidence coherence plan_quality tool_success_rate", trace)
 
     async def gone() -> None:
-        lab.store.drop_trace(run.project_id, trace.id)
+        lab.store.delete_trace(run.project_id, trace.id)
 
     await while_asked(lab, gone)
     assert [question.metric.name for question in lab.judge.asked] == ["confidence"]

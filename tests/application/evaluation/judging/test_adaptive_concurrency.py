@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, Told, a_call
+from adapters.memory.evaluation.scripted_judge import (
+    DEFAULT_OUTCOME,
+    ScriptedJudge,
+    Told,
+    make_judge_call,
+)
 from application.evaluation.judging.adaptive_concurrency import (
     SUCCESSES_PER_SLOT,
     AdaptiveLimiter,
@@ -23,7 +28,7 @@ QUESTION = scripted().question()
 
 
 def failure(code: FailCode) -> JudgeUnavailable:
-    return JudgeUnavailable(code, retry_after_s=0, calls=(a_call(code=code),))
+    return JudgeUnavailable(code, retry_after_s=0, calls=(make_judge_call(code=code),))
 
 
 LIMITED = failure(FailCode.RATE_LIMITED)
@@ -63,7 +68,7 @@ async def test_no_more_questions_than_the_limit_reach_the_judge_at_once():
 
 
 async def test_a_429_halves_the_limit_and_every_20_successes_raise_it_by_one():
-    limited = LimitedJudge(LIMITED, FAIR, limit_max=8)
+    limited = LimitedJudge(LIMITED, DEFAULT_OUTCOME, limit_max=8)
     await limited.ask_in_turn(1)
     assert limited.limiter.limit == 4
     assert await limited.ask_together(8) == 4
@@ -80,7 +85,7 @@ async def test_a_burst_of_429_halves_the_limit_once():
 
 
 async def test_the_limit_stays_between_one_and_the_maximum():
-    limited = LimitedJudge(*[LIMITED] * 5, FAIR, limit_max=2)
+    limited = LimitedJudge(*[LIMITED] * 5, DEFAULT_OUTCOME, limit_max=2)
     await limited.ask_in_turn(5)
     assert limited.limiter.limit == 1
     await limited.ask_in_turn(3 * SUCCESSES_PER_SLOT)
@@ -88,7 +93,7 @@ async def test_the_limit_stays_between_one_and_the_maximum():
 
 
 async def test_only_a_429_lowers_the_limit():
-    limited = LimitedJudge(failure(FailCode.PROVIDER_ERROR), FAIR, limit_max=8)
+    limited = LimitedJudge(failure(FailCode.PROVIDER_ERROR), DEFAULT_OUTCOME, limit_max=8)
     await limited.ask_in_turn(2)
     assert limited.limiter.limit == 8
 
@@ -111,9 +116,9 @@ async def test_a_cancelled_question_frees_its_slot_and_its_place_in_the_queue():
     waiting.cancel()
     first.cancel()
     limited.judge.gate.set()
-    assert (await last).outcome.value == FAIR.value
+    assert (await last).outcome.value == DEFAULT_OUTCOME.value
     assert [one.cancelled() for one in (first, waiting)] == [True, True]
-    assert (await limited.ask(QUESTION)).outcome.value == FAIR.value
+    assert (await limited.ask(QUESTION)).outcome.value == DEFAULT_OUTCOME.value
 
 
 type Step = tuple[str, int]

@@ -2,7 +2,11 @@
 
 import pytest
 
-from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, a_call
+from adapters.memory.evaluation.scripted_judge import (
+    DEFAULT_OUTCOME,
+    ScriptedJudge,
+    make_judge_call,
+)
 from application.evaluation.judging.judge_client import (
     EvidenceRetry,
     JudgeRequest,
@@ -20,7 +24,7 @@ from tests.support.fixtures.judge_policies import trace_context
 
 TEXT = "word " * 300
 LONG = [tool(f"t{n}", given=TEXT, got=TEXT) for n in range(60)]
-TOO_LONG = JudgeRefused(FailCode.TOO_LONG, calls=(a_call(code=FailCode.TOO_LONG),))
+TOO_LONG = JudgeRefused(FailCode.TOO_LONG, calls=(make_judge_call(code=FailCode.TOO_LONG),))
 NAME = TASK_COMPLETION.name
 
 
@@ -34,9 +38,9 @@ async def ask(judge: ScriptedJudge, trace: TraceContext) -> JudgeResponse:
 
 
 async def test_after_too_long_it_asks_once_more_with_half_of_the_evidence():
-    judge, whole = ScriptedJudge({NAME: [TOO_LONG, FAIR]}), trace_context(*LONG)
+    judge, whole = ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}), trace_context(*LONG)
     answer = await ask(judge, whole)
-    assert answer.outcome.value == FAIR.value
+    assert answer.outcome.value == DEFAULT_OUTCOME.value
     first, second = judge.asked
     assert first.evidence == whole.evidence
     assert second.evidence.tokens <= first.evidence.tokens // 2
@@ -96,7 +100,7 @@ async def test_evidence_is_never_cut_below_the_minimum():
 
 async def test_a_verdict_on_half_is_cached_for_the_whole():
     """The next run asks nothing, although it begins with the whole. The ledger has both."""
-    lab = Laboratory(judge=ScriptedJudge({NAME: [TOO_LONG, FAIR]}))
+    lab = Laboratory(judge=ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}))
     trace = lab.put(*LONG)
     runs = []
     for _ in range(2):

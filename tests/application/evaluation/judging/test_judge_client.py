@@ -8,8 +8,13 @@ from decimal import Decimal
 
 import pytest
 
-from adapters.memory.evaluation.judge_costs import MemoryLedger, MemoryVerdicts, put_budget
-from adapters.memory.evaluation.scripted_judge import USED, ScriptedJudge, Told, a_call
+from adapters.memory.evaluation.judge_costs import MemoryLedger, MemoryVerdicts, store_budget
+from adapters.memory.evaluation.scripted_judge import (
+    DEFAULT_TOKEN_USE,
+    ScriptedJudge,
+    Told,
+    make_judge_call,
+)
 from application.evaluation.ports.judging import KEPT_FOR, Verdict
 from application.jobs import EvaluateTargetJob
 from domain.errors import Unavailable
@@ -138,7 +143,10 @@ async def test_a_rule_and_the_heuristic_judge_are_neither_in_the_ledger_nor_cach
 
 
 async def test_every_request_is_in_the_ledger_failed_ones_too():
-    calls = (a_call(GPT, FailCode.PROVIDER_ERROR), a_call(GPT, FailCode.RATE_LIMITED))
+    calls = (
+        make_judge_call(GPT, FailCode.PROVIDER_ERROR),
+        make_judge_call(GPT, FailCode.RATE_LIMITED),
+    )
     lab = lab_of(JudgeUnavailable(FailCode.RATE_LIMITED, calls=calls), Scored(1.0, "Yes"))
     run = await lab.run(NAME, lab.put(), model=GPT)
     await lab.attempts(2)
@@ -208,18 +216,18 @@ async def test_a_run_with_a_budget_of_0_uses_cached_verdicts():
 
 async def test_a_monthly_budget_of_0_skips_every_question():
     lab = lab_of()
-    put_budget(lab.store, lab.project, Decimal(0), NOON)
+    store_budget(lab.store, lab.project, Decimal(0), NOON)
     _, [score] = await judge_traces(lab, lab.put())
     assert (score.outcome, score.code) == (ScoreOutcome.SKIPPED, "budget")
     assert lab.judge.asked == []
 
 
 @pytest.mark.parametrize(
-    "first", [Scored(1.0, "Yes"), JudgeRefused(FailCode.BAD_VERDICT, calls=(a_call(GPT),))]
+    "first", [Scored(1.0, "Yes"), JudgeRefused(FailCode.BAD_VERDICT, calls=(make_judge_call(GPT),))]
 )
 async def test_a_reservation_is_settled_with_the_actual_cost(first: Told):
     lab = lab_of(first)
-    put_budget(lab.store, lab.project, Decimal(10), NOON)
+    store_budget(lab.store, lab.project, Decimal(10), NOON)
     await judge_traces(lab, lab.put(), max_cost_usd=Decimal(1))
     assert {*lab.store.spending.values()} == {COST}
     assert len(lab.store.spending) == 2
@@ -236,7 +244,7 @@ async def test_a_run_with_a_budget_skips_a_model_whose_price_was_deleted():
 
 
 async def test_an_answer_of_an_unpriced_model_costs_the_price_of_the_one_that_was_asked():
-    other = JudgeRefused(FailCode.BAD_VERDICT, calls=(a_call("openai/snapshot-of-it"),))
+    other = JudgeRefused(FailCode.BAD_VERDICT, calls=(make_judge_call("openai/snapshot-of-it"),))
     lab = lab_of(other)
     run, _ = await judge_traces(lab, lab.put(), max_cost_usd=Decimal(1))
     spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
@@ -406,7 +414,7 @@ async def test_near_the_threshold_more_votes_are_asked_for(
     assert score.number == pytest.approx(mean, abs=1e-4)
     assert sorted(one.sample for one in lab.judge.asked) == [*range(asked)]
     assert (mark(score, "votes") is None) is (asked == 1)
-    assert f'"input_tokens":{asked * USED.input},' in str(mark(score, "usage"))
+    assert f'"input_tokens":{asked * DEFAULT_TOKEN_USE.input},' in str(mark(score, "usage"))
 
 
 async def test_each_vote_is_cached_on_its_own():
@@ -482,7 +490,7 @@ async def test_questions_that_wait_for_the_first_of_their_run_hold_no_slot():
 
 
 async def test_an_open_circuit_is_found_before_budget_is_reserved():
-    costly = JudgeRefused(FailCode.QUOTA, calls=(a_call(GPT),) * 10)
+    costly = JudgeRefused(FailCode.QUOTA, calls=(make_judge_call(GPT),) * 10)
     lab = lab_with_one_slot(costly)
     traces = [lab.put(output=f"{n}") for n in range(2)]
     run = await lab.run(NAME, *traces, model=GPT, max_cost_usd=Decimal("0.05"))
@@ -493,7 +501,7 @@ async def test_an_open_circuit_is_found_before_budget_is_reserved():
 
 async def test_the_attempts_of_a_question_share_one_reservation():
     failed = JudgeUnavailable(
-        FailCode.PROVIDER_ERROR, calls=(a_call(GPT, FailCode.PROVIDER_ERROR),)
+        FailCode.PROVIDER_ERROR, calls=(make_judge_call(GPT, FailCode.PROVIDER_ERROR),)
     )
     lab = replace(lab_of(failed, failed, Scored(1.0, "")), policy=THREE_ATTEMPTS)
     _, [score] = await judge_traces(lab, lab.put(), max_cost_usd=Decimal("0.05"))

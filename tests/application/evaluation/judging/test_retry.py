@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import Endpoint
-from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, Told, a_call
+from adapters.memory.evaluation.scripted_judge import (
+    DEFAULT_OUTCOME,
+    ScriptedJudge,
+    Told,
+    make_judge_call,
+)
 from application.evaluation.judging.adaptive_concurrency import AdaptiveLimiter
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY
 from application.evaluation.judging.judge_client import (
@@ -31,7 +36,7 @@ QUESTION = scripted().question()
 
 
 def failure(code: FailCode = FailCode.PROVIDER_ERROR, retry_after_s: int = 0) -> JudgeUnavailable:
-    return JudgeUnavailable(code, retry_after_s=retry_after_s, calls=(a_call(code=code),))
+    return JudgeUnavailable(code, retry_after_s=retry_after_s, calls=(make_judge_call(code=code),))
 
 
 def rate_limited(retry_after_s: int = 0) -> JudgeUnavailable:
@@ -61,9 +66,9 @@ class Time:
 
 async def test_503_twice_and_then_an_answer_is_an_answer_after_three_attempts():
     """No. 11."""
-    ask, judge = Time().retrying(failure(), failure(), FAIR)
+    ask, judge = Time().retrying(failure(), failure(), DEFAULT_OUTCOME)
     answer = await ask(QUESTION)
-    assert answer.outcome.value == FAIR.value
+    assert answer.outcome.value == DEFAULT_OUTCOME.value
     assert [call.code for call in answer.calls] == [
         *(FailCode.PROVIDER_ERROR, FailCode.PROVIDER_ERROR),
         None,
@@ -82,7 +87,7 @@ async def test_after_three_attempts_it_raises_the_last_failure_with_all_calls():
 async def test_429_with_retry_after_7_is_asked_again_no_sooner():
     """No. 11."""
     time = Time(chance=0.0)
-    ask, _ = time.retrying(rate_limited(7), FAIR)
+    ask, _ = time.retrying(rate_limited(7), DEFAULT_OUTCOME)
     await ask(QUESTION)
     assert time.slept == [7]
 
@@ -90,7 +95,7 @@ async def test_429_with_retry_after_7_is_asked_again_no_sooner():
 @pytest.mark.parametrize("seconds", [60, 3_600])
 async def test_retry_after_beyond_the_deadline_is_raised_at_once(seconds):
     time = Time()
-    ask, judge = time.retrying(rate_limited(seconds), FAIR)
+    ask, judge = time.retrying(rate_limited(seconds), DEFAULT_OUTCOME)
     with pytest.raises(JudgeUnavailable) as raised:
         await ask(QUESTION)
     assert raised.value.retry_after_s == seconds
@@ -98,7 +103,7 @@ async def test_retry_after_beyond_the_deadline_is_raised_at_once(seconds):
 
 
 async def test_a_refusal_is_raised_without_another_attempt():
-    refused = JudgeRefused(FailCode.REJECTED, calls=(a_call(code=FailCode.REJECTED),))
+    refused = JudgeRefused(FailCode.REJECTED, calls=(make_judge_call(code=FailCode.REJECTED),))
     ask, judge = Time().retrying(failure(), refused)
     with pytest.raises(JudgeRefused) as raised:
         await ask(QUESTION)
@@ -110,7 +115,7 @@ async def test_a_refusal_is_raised_without_another_attempt():
 
 
 async def test_each_attempt_has_what_is_left_of_the_deadline():
-    ask, judge = Time(chance=1.0).retrying(failure(), failure(), FAIR)
+    ask, judge = Time(chance=1.0).retrying(failure(), failure(), DEFAULT_OUTCOME)
     await ask(replace(QUESTION, deadline_s=10.0))
     assert [one.deadline_s for one in judge.asked] == [10.0, 9.0, 7.0]
 
@@ -128,7 +133,7 @@ def test_a_wait_is_random_below_a_doubling_bound_and_never_less_than_asked_for(
     chance, retry_after_s
 ):
     time = Time(chance=chance)
-    ask, _ = time.retrying(failure(retry_after_s=retry_after_s), failure(), FAIR)
+    ask, _ = time.retrying(failure(retry_after_s=retry_after_s), failure(), DEFAULT_OUTCOME)
     asyncio.run(_answer(ask, replace(QUESTION, deadline_s=1_000.0)))
     first, second = time.slept
     assert first == max(chance * 1.0, retry_after_s)
@@ -156,7 +161,7 @@ async def test_waiting_for_a_slot_costs_nothing_of_the_deadline():
 async def test_each_attempt_that_gets_a_429_halves_the_concurrency_limit():
     limiter = AdaptiveLimiter(8)
     limiters = {provider_of(QUESTION.model): limiter}
-    judge = ScriptedJudge({QUESTION.metric.name: [rate_limited(), rate_limited(), FAIR]})
+    judge = ScriptedJudge({QUESTION.metric.name: [rate_limited(), rate_limited(), DEFAULT_OUTCOME]})
     policies = [
         ConcurrencyLimit(limiters),
         Retry(ATTEMPTS, Time().timing),

@@ -37,10 +37,10 @@ class BudgetFixture:
         self, project: ProjectId, usd: Decimal | None, now: datetime = NOON
     ) -> None:
         if isinstance(self.at, MemoryStore):
-            memory.put_budget(self.at, project, usd, now)
+            memory.store_budget(self.at, project, usd, now)
             return
         async with self.at.acquire() as connection, connection.transaction():
-            await project_budgets.put_budget(connection, project, usd, now)
+            await project_budgets.store_budget(connection, project, usd, now)
 
 
 @pytest.fixture

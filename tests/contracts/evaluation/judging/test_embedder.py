@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from adapters.hash_embedder import LONG, HashEmbedder
+from adapters.hash_embedder import THREAD_MIN_CHARACTERS, HashEmbedder
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder
 from application.evaluation.ports.evaluation import EMBEDDED_MAX, Embedder
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
@@ -57,7 +57,7 @@ async def test_more_than_embedded_max_texts_raise_value_error():
 
 
 async def test_long_text_embedded_in_thread_has_same_vector():
-    long, short = "flight to Oslo " * LONG, "flight to Oslo"
+    long, short = "flight to Oslo " * THREAD_MIN_CHARACTERS, "flight to Oslo"
     vector, _ = await HashEmbedder().embed([long, short])
     assert math.sumprod(vector, vector) == pytest.approx(1.0)
     assert list(vector) == list((await HashEmbedder().embed([long]))[0])

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection
-from adapters.postgres.database.leader_election import LEADER, PostgresLeaderElection
+from adapters.postgres.database.leader_election import (
+    LEADER_APPLICATION_NAME,
+    PostgresLeaderElection,
+)
 
 TRIES_MAX = 100
 
@@ -100,7 +103,7 @@ async def test_follower_keeps_no_connection(pool, pair):
     assert await first.is_leader()
     assert not await second.is_leader()
     for _ in range(TRIES_MAX):  # until the server has closed its connection
-        left = await pool.fetch(SELECT_PIDS_BY_APPLICATION, LEADER)
+        left = await pool.fetch(SELECT_PIDS_BY_APPLICATION, LEADER_APPLICATION_NAME)
         if len(left) == 1:
             break
     assert [row["pid"] for row in left] == [await pool.fetchval(SELECT_LOCK_HOLDER, first.key)]

@@ -21,7 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from adapters.memory.evaluation.monitors import MemoryLeaderElection
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
-from adapters.postgres.database.pool import Engine, PoolSettings, opened
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
@@ -343,7 +343,9 @@ def test_random_histories_in_memory():
 
 
 async def open_postgres(url: str, stack: AsyncExitStack) -> Monitoring:
-    pool = await stack.enter_async_context(opened(Engine(config={}), PoolSettings(url=url, size=4)))
+    pool = await stack.enter_async_context(
+        open_pool(Engine(config={}), PoolSettings(url=url, size=4))
+    )
     return await stack.enter_async_context(over_postgres(pool))
 
 

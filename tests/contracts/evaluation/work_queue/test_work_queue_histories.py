@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE, Claim
 from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.errors import Failure
@@ -314,7 +314,9 @@ class Histories(RuleBasedStateMachine):
 
 
 async def open_postgres(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluating]:
-    pool = await stack.enter_async_context(opened(Engine(config={}), PoolSettings(url=url, size=3)))
+    pool = await stack.enter_async_context(
+        open_pool(Engine(config={}), PoolSettings(url=url, size=3))
+    )
     return pool, await stack.enter_async_context(over_postgres(pool))
 
 

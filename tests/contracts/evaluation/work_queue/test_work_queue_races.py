@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from adapters.postgres.database.pool import Engine, PoolSettings, opened
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.evaluation.runs.runs import PostgresRuns
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from application.evaluation.ports.work_queue import LEASE
@@ -277,7 +277,7 @@ async def test_concurrent_calls_do_not_deadlock(evaluating, seed):
 async def test_ended_run_never_has_pending_scores(pool, postgres_url):
     """Reads from other connections while runs end by completion, death and cancellation."""
     ours = project()
-    async with opened(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
+    async with open_pool(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
         runs, work_queue = PostgresRuns(pool), PostgresWorkQueue(pool, 8)
         made = [a_run(ours, 4) for _ in range(12)]
         for run in made:
