@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces.schemas import SpanUpdate, TraceUpdate
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 TRACE = f"/traces/{examples.TRACE_ID}"
