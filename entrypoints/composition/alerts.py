@@ -22,8 +22,8 @@ def alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
         webhook_sender=webhook_sender(settings),
         on_fault=_tell_fault,
         allow_private=settings.alert_allow_private_targets,
-        deliveries_kept_for=timedelta(days=settings.alert_delivery_ttl_days),
-        changes_kept_for=timedelta(days=settings.alert_change_ttl_days),
+        deliveries_retention=timedelta(days=settings.alert_delivery_ttl_days),
+        changes_retention=timedelta(days=settings.alert_change_ttl_days),
     )
 
 

@@ -77,8 +77,8 @@ def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPor
         ledger=PostgresLedger(pool),
         budgets=PostgresBudgets(pool),
         prices=Pricings(PostgresModelPrices(pool), book),
-        kept_for=timedelta(days=settings.eval_cache_ttl_days),
-        entered_for=timedelta(days=settings.eval_ledger_days),
+        verdict_retention=timedelta(days=settings.eval_cache_ttl_days),
+        ledger_retention=timedelta(days=settings.eval_ledger_days),
     )
 
 

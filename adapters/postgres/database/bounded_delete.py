@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import Pool, affected, translated
-from application.evaluation.ports.judging import SWEPT_MAX
+from application.evaluation.ports.judging import DELETED_ROWS_MAX
 
 # What somebody holds is passed by, and goes at the next turn.
 SWEEP: Final = """
@@ -18,4 +18,6 @@ DELETE FROM {table} WHERE (project_id, {key}) IN (
 async def swept(pool: Pool, table: str, key: str, before: datetime) -> int:
     """How many rows were taken, the oldest first, of a table with an index on `created_at`."""
     async with translated():
-        return affected(await pool.execute(SWEEP.format(table=table, key=key), before, SWEPT_MAX))
+        return affected(
+            await pool.execute(SWEEP.format(table=table, key=key), before, DELETED_ROWS_MAX)
+        )

@@ -1,4 +1,4 @@
-"""Files of exports: what a worker does when something ends it, and what an import believes."""
+"""Files of exports: interrupted workers, and the validation of imports."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""Who is asking, told from credentials: every outcome, over memory adapters."""
+"""Authentication: every outcome, over memory adapters."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Invitations: who is asked, in which order it is refused, and the answers."""
+"""Invitations: rights, the order of refusals, and the answers."""
 
 import uuid
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""API keys, as people manage them."""
+"""API keys, as members manage them."""
 
 from dataclasses import replace
 from datetime import timedelta

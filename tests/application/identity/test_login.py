@@ -1,4 +1,4 @@
-"""Signing a command line in: a code for a person, exchanged for a key by their program."""
+"""Sign-in of the command line: a code, exchanged for a key by the program."""
 
 import uuid
 from datetime import timedelta
@@ -162,7 +162,7 @@ async def test_membership_is_checked_before_the_project(world, ours, bot):
 
 
 async def test_outsider_does_not_lock_the_organization(world, ours, bot):
-    """Whoever has it open holds its members up."""
+    """An outsider who holds the lock would delay the members."""
     eve = await world.person("eve")
     async with in_time(), world.ports.administration.lock(ours):
         with pytest.raises(Forbidden):

@@ -1,4 +1,4 @@
-"""Every write to an organization: all of it is stored and told to the audit log, or nothing."""
+"""Every write to an organization is stored with its audit log entry, or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Members: their roles, their leaving, and what becomes of their keys."""
+"""Members: their roles, leaving, and their keys afterwards."""
 
 import uuid
 

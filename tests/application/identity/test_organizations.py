@@ -1,4 +1,4 @@
-"""Organizations: making, showing, renaming and removing them; their audit log."""
+"""Organizations: creating, reading, renaming and deleting them; their audit log."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Projects: making, changing and deleting them."""
+"""Projects: creating, changing and deleting them."""
 
 import uuid
 

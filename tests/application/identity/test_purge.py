@@ -1,4 +1,4 @@
-"""Sweeping what was removed: until nothing is left, and no further than a round goes."""
+"""Purging removed projects: until nothing is left, in bounded rounds."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,7 @@ from tests.support.builders.values import NOON, trace
 
 @dataclass
 class Steps:
-    """Removals of which each step takes away what it was told to."""
+    """Removed projects whose batches are scripted."""
 
     left: list[int | Exception]
     asked: list[datetime] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Who may do what to an organization: the table of the contract, tried out."""
+"""The rights of each role in an organization, as the contract lists them."""
 
 import uuid
 from itertools import product

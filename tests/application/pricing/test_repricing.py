@@ -1,4 +1,4 @@
-"""Pricing again: a worker's turn, and what is refused at once."""
+"""Repricing: the work of a worker, and requests that are refused."""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -145,7 +145,7 @@ async def test_failing_repricing_is_retried_with_growing_delays_then_fails(
             seconds = 0
         world.forward(seconds=30)
         seconds += 30
-    # Where a step came through before, the first failure of all is of the attempt that took it.
+    # After a successful step, the first failure belongs to the attempt of that step.
     assert waits == [0] + [30] * (1 + fine) + [60, 120, 240, 480, 600, 600, 600, 600]
     found = await world.do.pricing.read_repricing(OURS, asked)
     assert (found.status, found.found.total.spans) == (

@@ -1,4 +1,4 @@
-"""Erasing: what a request does, what it leaves to workers, and who may check it."""
+"""Erasures: what a request does, what workers finish, and checking a receipt."""
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Removing what was kept for long enough: projects take turns, and a round is bounded."""
+"""Retention: projects take turns, and a round is bounded."""
 
 import uuid
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ FIRST, SECOND, THIRD = (ProjectId(uuid.UUID(int=n)) for n in range(3))
 
 @dataclass
 class ScriptedTraces:
-    """Of each project what its steps remove, one after the other."""
+    """For each project the scripted sizes of its batches."""
 
     left: dict[ProjectId, list[int | Exception]]
     asked: list[ProjectId] = field(default_factory=list)

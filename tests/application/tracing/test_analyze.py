@@ -1,4 +1,4 @@
-"""Figures over the traces of a project."""
+"""Analytics over the traces of a project."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def run(**said: Any) -> Trace:
 
 @pytest.fixture
 async def analytics() -> MemoryTraceAnalytics:
-    """Of three runs of ours, one of which lies outside HOURS, and one of theirs."""
+    """The traces of three of our runs, one of them outside HOURS, and of one of theirs."""
     store = MemoryStore()
     traces = MemoryTraces(store, prices())
     await traces.put(OURS, run(ended_at=at(1)))

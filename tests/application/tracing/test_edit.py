@@ -1,4 +1,4 @@
-"""Changing and removing traces, spans and sessions."""
+"""Changing and deleting traces, spans and sessions."""
 
 import json
 from collections.abc import Sequence

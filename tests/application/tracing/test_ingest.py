@@ -1,4 +1,4 @@
-"""Taking traces in: what is stored, what is refused, and what a failure leaves behind."""
+"""Ingestion: what is stored, what is refused, and the state after a failure."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ NO_NUL = Invalid.field("name", "must not hold a NUL")
 
 @dataclass(frozen=True, slots=True)
 class Fussy(MemoryTraces):
-    """Refuses what it was told to refuse, as a database does: by id, one trace at a time."""
+    """Refuses the scripted traces, as a database does: by id, one trace at a time."""
 
     refused: Mapping[TraceId, Exception] = field(default_factory=dict)
 
@@ -149,7 +149,7 @@ async def test_largest_batch_is_stored():
 
 @dataclass(frozen=True, slots=True)
 class Gathering(MemoryTraces):
-    """Answers nobody before `size` of them wait, as a writer does that commits in groups."""
+    """Answers no call before `size` of them wait, as a writer with group commit does."""
 
     gate: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(3))
 

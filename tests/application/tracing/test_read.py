@@ -1,4 +1,4 @@
-"""Showing traces and sessions."""
+"""Reading traces and sessions."""
 
 import pytest
 

@@ -63,7 +63,7 @@ class PostgresVerdicts:
             usd=usage.usd,
         )
 
-    async def keep(
+    async def save(
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
         outcome = verdict.outcome
@@ -80,5 +80,5 @@ class PostgresVerdicts:
             except UNSTORABLE:
                 return
 
-    async def sweep(self, before: datetime) -> int:
+    async def delete_older(self, before: datetime) -> int:
         return await swept(self.pool, "judge_verdicts", "key", before)

@@ -66,7 +66,7 @@ UPDATE eval_jobs SET state = 'queued', run_after = $5, due_at = $5, last_code = 
 async def claim(
     connection: Connection, project: ProjectId, run: RunId, target: Target, now: datetime
 ) -> Claim | None:
-    """As `Assignments.claim`, but that nothing is buried."""
+    """As `WorkQueue.claim`, but that nothing is buried."""
     running = await connection.fetchrow(RUNNING, project, run)
     if running is None:
         return None
@@ -104,7 +104,7 @@ async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
 async def record(
     connection: Connection, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime
 ) -> int:
-    """As `Assignments.record_all`."""
+    """As `WorkQueue.record_all`."""
     await renew(connection, claim, now)
     table, run = table_of(claim.run.target_type), claim.run
     by_id = {run.score_id(claim.target, metric): one for metric, one in outcomes.items()}

@@ -84,7 +84,7 @@ def _own(run: EvalRun, work: WorkItem) -> tuple[str, ...] | None:
 
 
 async def plan(connection: Connection, project: ProjectId, run: RunId, now: datetime) -> bool:
-    """As `Assignments.plan`; goes on with what was left of cancelling a run."""
+    """As `WorkQueue.plan`; goes on with what was left of cancelling a run."""
     row = await locked_run(connection, project, run)
     if row is None:
         return False

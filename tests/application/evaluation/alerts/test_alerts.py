@@ -1,4 +1,4 @@
-"""Alerts over memory: what may be watched, and what is told of runs that ended."""
+"""Alerts over memory adapters: creating them, and evaluating finished runs."""
 
 import json
 import uuid

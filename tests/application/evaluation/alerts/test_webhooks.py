@@ -1,4 +1,4 @@
-"""Telling webhooks: when, how often, and what of it is kept."""
+"""Sending messages to webhooks: when, how often, and what is stored."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A project's own metrics at work: in runs, in monitors, in alerts, and with votes remembered."""
+"""Custom metrics in runs, monitors and alerts, with cached votes."""
 
 import json
 import uuid
@@ -39,7 +39,7 @@ ALL = PageRequest(limit=200)
 
 
 class Shop:
-    """A project with its own metrics, whose workers work when they are told to."""
+    """A project with custom metrics, whose workers run when the test says so."""
 
     def __init__(self, models: JudgeModels = MODELS) -> None:
         self.lab = Laboratory(store=MemoryStore(), judge=ScriptedJudge())

@@ -1,4 +1,4 @@
-"""Session metrics that are counted, in a run: nobody is asked, and nothing of the text is kept."""
+"""Session metrics that are counted, in a run: they need no judge, and store no text."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Session metrics of version 2 in a run: which signals are measured for them, and what is kept."""
+"""Session metrics of version 2 in a run: their signals, and what is stored."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Monitors: what they may ask for, and what a slot or a trigger makes of them."""
+"""Monitors: validation, and the runs of slots and triggers."""
 
 import asyncio
 import uuid
@@ -72,7 +72,7 @@ def told(world):
 
 
 class Shop:
-    """A project with monitors, in a world whose schedulers look when they are told to."""
+    """A project with monitors, whose scheduler runs when the test says so."""
 
     def __init__(self, world, ours, **swapped):
         self.world, self.ours = world, ours
@@ -95,7 +95,7 @@ class Shop:
         return [one.run for one in page.items][::-1]
 
     async def targets(self, run):
-        """What a run is about, in the order of its work."""
+        """The targets of a run, in the order of its work."""
         return [one.assignment.target for one in self._store.work_of(self.ours, run.id)]
 
     @property
@@ -345,7 +345,7 @@ async def test_paused_monitor_does_not_run(shop, ours):
 
 
 class Meddling(MemoryMonitors):
-    """Where somebody does something to each monitor between a look and its firing."""
+    """Edits each monitor between the read of due monitors and the use of their slots."""
 
     meddle = None
 
@@ -468,7 +468,7 @@ async def test_model_that_is_no_longer_allowed_makes_a_failed_run(world, ours):
     [run] = await stricter.runs(made)
     assert (run.status, run.model) == (RunStatus.FAILED, "openai/gpt-5")
     assert "not allowed" in run.error_message
-    # What it would have looked at isn't passed over.
+    # Its changes aren't skipped.
     await Shop(world, ours).slot()
     assert await stricter.targets((await stricter.runs(made))[-1]) == ids
 
@@ -528,7 +528,7 @@ async def test_deleted_price_makes_a_failed_run(world, shop, ours):
 
 
 class Killed(BaseException):
-    """What nobody catches."""
+    """An error that no code catches."""
 
 
 class Dying(MemoryMonitors):

@@ -1,4 +1,4 @@
-"""What judges may cost, and what they did: budgets of projects, bounds of runs and monitors."""
+"""Budgets of projects, runs and monitors, and the usage of judges."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ async def bot(world: World, ours: OrganizationId, ada: Person) -> ProjectId:
 
 async def entered(world: World, project: ProjectId, **said: Any) -> None:
     entry = an_entry(**{"project_id": project, "created_at": world.now} | said)
-    await world.ports.evaluation.judging.ledger.enter([entry])
+    await world.ports.evaluation.judging.ledger.append([entry])
 
 
 # --- budgets of projects ---

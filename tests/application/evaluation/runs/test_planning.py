@@ -1,4 +1,4 @@
-"""Planning runs, and telling again of what was told in vain."""
+"""Planning runs, and announcing overdue work again."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -112,7 +112,7 @@ async def test_unclaimed_jobs_are_announced_again():
     lab = Laboratory()
     trace = lab.put()
     run = await lab.run("confidence", trace)
-    lab.jobs.sent.clear()  # whoever carried them is gone
+    lab.jobs.sent.clear()  # their worker is dead
     do = lab.over()
     assert await do.requeue_overdue() == 0
     lab.now += ANNOUNCE_TIMEOUT

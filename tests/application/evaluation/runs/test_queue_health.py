@@ -1,4 +1,4 @@
-"""What readiness says of the work that waits."""
+"""The health check of the work queue."""
 
 import asyncio
 import uuid

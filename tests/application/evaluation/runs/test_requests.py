@@ -1,4 +1,4 @@
-"""Starting runs: what is stored, and who is told."""
+"""Starting runs: what is stored and enqueued."""
 
 import uuid
 from dataclasses import replace
