@@ -1,9 +1,9 @@
-"""What programs that aren't ours get to know of our environment: nothing that could be a secret."""
+"""The environment of child processes that aren't ours: nothing that could be a secret."""
 
 import os
 from typing import Final
 
-PASSED_ON: Final = frozenset(
+INHERITED_VARIABLES: Final = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
         *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV"),
@@ -11,6 +11,6 @@ PASSED_ON: Final = frozenset(
 )
 
 
-def passed_on() -> dict[str, str]:
-    """For a child that needs no setting of ours: keys of providers stay with us."""
-    return {name: value for name, value in os.environ.items() if name in PASSED_ON}
+def inherited_environment() -> dict[str, str]:
+    """The environment of a child that needs no setting of ours: without any provider's keys."""
+    return {name: value for name, value in os.environ.items() if name in INHERITED_VARIABLES}

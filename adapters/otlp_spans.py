@@ -70,7 +70,7 @@ class ActiveSpan:
             self.fail()
 
     def fail(self) -> None:
-        """Marks the span as failed, without a reason: messages of errors may hold payload."""
+        """Marks the span as failed, without a reason: error messages may contain payload."""
         self.span.set_status(StatusCode.ERROR)
 
 
@@ -180,7 +180,7 @@ class OtlpSpans:
 
     @contextmanager
     def _active(self, span: Span) -> Iterator[ActiveSpan]:
-        # The SDK would record the exception with its message, which may hold payload.
+        # The SDK would record the exception with its message, which may contain payload.
         with use_span(
             span, end_on_exit=True, record_exception=False, set_status_on_exception=False
         ):
@@ -203,11 +203,11 @@ class _TraceIds(RandomIdGenerator):
 
 
 class _ObservedExporter(OTLPSpanExporter):
-    """Tells `on_spans` the fate of each batch, and logs the first failure of several in a row."""
+    """Reports the fate of each batch to `on_spans`, and logs the first of consecutive failures."""
 
     def __init__(self, url: str, headers: Mapping[str, str], on_spans: OnSpans) -> None:
         session = requests.Session()
-        session.trust_env = False  # no proxy and no password that the environment names for others
+        session.trust_env = False  # ignore proxies and passwords in the environment
         super().__init__(
             f"{url.rstrip('/')}/v1/traces",
             headers={**headers, "user-agent": USER_AGENT},

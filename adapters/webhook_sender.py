@@ -1,8 +1,8 @@
-"""Messages to webhooks, over HTTP: signed, bounded, and never into a network that isn't theirs.
+"""Sends messages to webhooks over HTTP: signed, bounded, and never into a private network.
 
-A name is resolved here and once. What it resolved to is checked, and that very address is
-connected to, so that a name that means another thing a moment later gains nothing by it. TLS still
-verifies the name. No connection is used twice: two names may share an address.
+A name is resolved once. The resolved addresses are checked, and the connection goes to one of
+them, so that DNS rebinding has no effect. TLS still verifies the name. Connections aren't reused,
+because two names may share an address.
 """
 
 import asyncio
@@ -32,30 +32,30 @@ from domain.evaluation.monitors.webhook import (
 if TYPE_CHECKING:
     import httpx2
 
-TIMEOUT_S: Final = 10.0  # for a message in all: resolving, connecting, sending, being answered
+TIMEOUT_S: Final = 10.0  # per message: resolving, connecting, sending, and the response
 CONNECT_TIMEOUT_S: Final = 3.0  # for one of several addresses
-ADDRESSES_MAX: Final = 4  # of a name, that are tried one after the other
-RESOLVERS: Final = 16  # names that are looked up at once
-AGENT: Final = "pandaprobe-webhooks/1"
+ADDRESSES_MAX: Final = 4  # of a name; they are tried in order
+RESOLVER_THREADS: Final = 16
+USER_AGENT: Final = "pandaprobe-webhooks/1"
 
 type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a name and a port, IPv4 or IPv6, as text. Raises OSError, UnicodeError."""
+"""Returns the addresses of a name and a port, IPv4 or IPv6. Raises OSError, UnicodeError."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 class _RefusedError(Exception):
-    """Where it would go is inside a network."""
+    """The target is in a network that isn't allowed."""
 
 
 class SystemResolver:
-    """As this host resolves names; in threads of its own, so that slow names keep nobody waiting.
+    """Resolves names as this host does, in its own threads.
 
-    uvloop and asyncio share a few threads with everything else.
+    The few threads of the event loop are shared, so that slow names would delay other work.
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVERS, "webhook-names")
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, "webhook-names")
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()
@@ -66,34 +66,35 @@ class SystemResolver:
 
 
 def _addresses(host: str, port: int) -> Sequence[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in entries))
 
 
 @dataclass(frozen=True, slots=True)
 class HttpWebhookSender:
-    """`admits` says which addresses may be connected to; `allow_private` takes plain http too."""
+    """`is_allowed` decides which addresses to connect to; `allow_private` permits plain http."""
 
     resolve: Resolve
-    admits: Callable[[str], bool] = is_public
+    is_allowed: Callable[[str], bool] = is_public
     allow_private: bool = False
-    tls: ssl.SSLContext | None = None  # who is trusted; None: whom this host trusts
+    tls: ssl.SSLContext | None = None  # the trusted authorities; None: those of this host
     timeout_s: float = TIMEOUT_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
 
     async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         try:
             async with asyncio.timeout(self.timeout_s):
-                return await self._sent(delivery, webhook, now)
-        except Exception as error:  # noqa: BLE001 - of one message, whatever it is; the others go on
-            return DeliveryResult(None, _why(error, webhook))
+                return await self._deliver(delivery, webhook, now)
+        except Exception as error:  # noqa: BLE001 - one failed message must not stop the others
+            return DeliveryResult(None, _failure_code(error, webhook))
 
-    async def _sent(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
+    async def _deliver(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         import httpx2  # noqa: PLC0415 - slow to import, and only workers need it
 
         url = validate_url(webhook.url, allow_private=self.allow_private)
-        addresses, head = await self._checked(url), _head(delivery, webhook, now)
-        # No proxy of the environment: it would resolve the name anew.
+        addresses = await self._resolve_allowed(url)
+        headers = _headers(delivery, webhook, now)
+        # Not through the environment's proxy, which would resolve the name again.
         async with httpx2.AsyncClient(
             verify=self.tls or _system_tls(),
             trust_env=False,
@@ -102,19 +103,19 @@ class HttpWebhookSender:
         ) as client:
             for address in addresses[:-1]:
                 with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                    return await _posted(client, url, address, head, delivery.body)
-            return await _posted(client, url, addresses[-1], head, delivery.body)
+                    return await _post(client, url, address, headers, delivery.body)
+            return await _post(client, url, addresses[-1], headers, delivery.body)
 
-    async def _checked(self, url: str) -> Sequence[str]:
-        """Where a URL leads to; all of it has to be admitted, since any could be connected to."""
+    async def _resolve_allowed(self, url: str) -> Sequence[str]:
+        """The addresses of a URL's host. All must be allowed, since any may be connected to."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        found = await self.resolve(host, parts.port or PORTS[parts.scheme])
-        if not found:
+        addresses = await self.resolve(host, parts.port or PORTS[parts.scheme])
+        if not addresses:
             raise socket.gaierror(f"{host} has no address")
-        if not all(self.admits(address) for address in found):
+        if not all(map(self.is_allowed, addresses)):
             raise _RefusedError
-        return found[:ADDRESSES_MAX]
+        return addresses[:ADDRESSES_MAX]
 
     def _timeout(self) -> "httpx2.Timeout":
         import httpx2  # noqa: PLC0415
@@ -124,30 +125,30 @@ class HttpWebhookSender:
 
 @cache
 def _system_tls() -> ssl.SSLContext:
-    return ssl.create_default_context()  # made once: it reads hundreds of certificates
+    return ssl.create_default_context()  # cached, because it reads hundreds of certificates
 
 
-async def _posted(
-    client: "httpx2.AsyncClient", url: str, address: str, head: Mapping[str, str], body: bytes
+async def _post(
+    client: "httpx2.AsyncClient", url: str, address: str, headers: Mapping[str, str], body: bytes
 ) -> DeliveryResult:
     import httpx2  # noqa: PLC0415
 
-    meant = httpx2.URL(url)
+    target = httpx2.URL(url)
     async with client.stream(
         "POST",
-        meant.copy_with(host=address),
-        headers={"host": meant.netloc.decode("ascii"), **head},
+        target.copy_with(host=address),
+        headers={"host": target.netloc.decode("ascii"), **headers},
         content=body,
-        extensions={"sni_hostname": meant.host},
-    ) as answer:
-        return DeliveryResult(answer.status_code)  # nothing of its body is read
+        extensions={"sni_hostname": target.host},
+    ) as response:
+        return DeliveryResult(response.status_code)  # the body isn't read
 
 
-def _head(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str, str]:
+def _headers(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str, str]:
     message, timestamp = str(delivery.id), int(now.timestamp())
     return {
         "connection": "close",
-        "user-agent": AGENT,
+        "user-agent": USER_AGENT,
         "content-type": "application/json",
         "webhook-id": message,
         "webhook-timestamp": str(timestamp),
@@ -155,8 +156,8 @@ def _head(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str, s
     }
 
 
-def _why(error: Exception, webhook: Webhook) -> str:
-    """Why there was no answer, in a word."""
+def _failure_code(error: Exception, webhook: Webhook) -> str:
+    """Why the webhook did not answer, as a code."""
     import httpx2  # noqa: PLC0415
 
     match error:
@@ -167,14 +168,16 @@ def _why(error: Exception, webhook: Webhook) -> str:
         case socket.gaierror() | UnicodeError():
             return "unknown_host"
         case httpx2.ConnectError():
-            return "tls" if _is_of_tls(error) else "unreachable"
+            return "tls" if _is_tls_error(error) else "unreachable"
         case httpx2.HTTPError() | httpx2.InvalidURL() | OSError():
             return "broken_connection"
-    _log.error("a message was not sent", exc_info=error, extra={"webhook_id": str(webhook.id)})
+    _log.error(
+        "sending a webhook message failed", exc_info=error, extra={"webhook_id": str(webhook.id)}
+    )
     return "internal"
 
 
-def _is_of_tls(error: BaseException) -> bool:
+def _is_tls_error(error: BaseException) -> bool:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):

@@ -1,8 +1,7 @@
-"""Ways in that the command line gives: development tokens and API keys."""
+"""Creates development tokens and API keys for the command line."""
 
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -20,11 +19,11 @@ FIRST_KEY: Final = "development"
 
 
 def development_token(settings: Settings, *, email: str, name: str, expires_in_s: int) -> str:
-    """A token of the development issuer; its subject is the email. Raises CommandError."""
+    """A token of the development issuer. Its subject is the email. Raises CommandError."""
     try:
         issuer = development_issuer(settings)
     except (OSError, ValueError) as error:
-        raise CommandError(f"no development key in {Path(settings.data_dir)}: {error}") from error
+        raise CommandError(f"no usable development key in {settings.data_dir}: {error}") from error
     return issuer.token(
         subject=email, email=email, name=name, expires_in_s=expires_in_s, now=utc_now()
     )
@@ -38,37 +37,39 @@ async def create_key(
     scopes: Sequence[str] | None,
     lasts_s: int | None,
 ) -> str:
-    """The secret of a new key. Raises CommandError, and NotFound where the organization is gone."""
-    wanted = ALL_SCOPES if scopes is None else _scopes(scopes)
+    """Creates a key and returns its secret. Raises CommandError, NotFound for the organization."""
+    granted = ALL_SCOPES if scopes is None else _parse_scopes(scopes)
     async with root.ports(settings) as ports:
         _, secret = await UseCases.over(ports).identity.issue_key(
-            await owner(settings, ports, organization),
+            await resolve_organization(settings, ports, organization),
             name=name,
-            scopes=wanted,
+            scopes=granted,
             expires_at=None if lasts_s is None else ports.clock() + timedelta(seconds=lasts_s),
         )
     return secret
 
 
-async def owner(settings: Settings, ports: Ports, named: str | None) -> OrganizationId:
-    """The organization of this id, or else the developer's. Raises CommandError."""
-    return _organization(named) or await _developers(settings, ports)
+async def resolve_organization(
+    settings: Settings, ports: Ports, text: str | None
+) -> OrganizationId:
+    """The organization with this id, by default the developer's. Raises CommandError."""
+    return _parse_organization(text) or await _sign_developer_in(settings, ports)
 
 
-async def first_key(settings: Settings, known: str | None) -> str:
-    """The developer's API key: `known` where it still opens something, else a new one.
+async def ensure_developer_key(settings: Settings, current: str | None) -> str:
+    """The developer's API key: `current` if it is still valid, else a new one.
 
-    The developer, their organization and its first project are made at the first call.
+    The first call creates the developer, their organization and its first project.
     """
     async with root.ports(settings) as ports:
-        organization = await _developers(settings, ports)
-        if known is not None and await _belongs(ports, known, organization):
-            return known
+        organization = await _sign_developer_in(settings, ports)
+        if current is not None and await _is_valid(ports, current, organization):
+            return current
         _, secret = await UseCases.over(ports).identity.issue_key(organization, name=FIRST_KEY)
     return secret
 
 
-async def _belongs(ports: Ports, secret: str, organization: OrganizationId) -> bool:
+async def _is_valid(ports: Ports, secret: str, organization: OrganizationId) -> bool:
     try:
         key = await ports.keys.by_digest(key_digest(secret))
         if key is not None:
@@ -78,25 +79,25 @@ async def _belongs(ports: Ports, secret: str, organization: OrganizationId) -> b
     return key is not None and key.organization_id == organization
 
 
-async def _developers(settings: Settings, ports: Ports) -> OrganizationId:
-    """The organization of the developer, who signs in here as they would through HTTP."""
+async def _sign_developer_in(settings: Settings, ports: Ports) -> OrganizationId:
+    """Signs the developer in as through HTTP. Returns their organization."""
     if not settings.auth_dev_issuer:
-        raise CommandError("name the organization: --organization ID")
+        raise CommandError("give the organization: --organization ID")
     use_cases = UseCases.over(ports)
     token = development_token(settings, email=DEVELOPER, name=DEVELOPER_NAME, expires_in_s=60)
-    person = await use_cases.identity.authenticate_token(token, UNKNOWN_ORIGIN)
-    return (await use_cases.identity.resolve_membership(person, None)).organization_id
+    user = await use_cases.identity.authenticate_token(token, UNKNOWN_ORIGIN)
+    return (await use_cases.identity.resolve_membership(user, None)).organization_id
 
 
-def _organization(text: str | None) -> OrganizationId | None:
+def _parse_organization(text: str | None) -> OrganizationId | None:
     try:
         return None if text is None else OrganizationId(UUID(text))
     except ValueError:
-        raise CommandError(f"--organization: {text!r} is no id of an organization") from None
+        raise CommandError(f"--organization: {text!r} is not the id of an organization") from None
 
 
-def _scopes(names: Sequence[str]) -> frozenset[Scope]:
+def _parse_scopes(names: Sequence[str]) -> frozenset[Scope]:
     try:
         return frozenset(Scope(name.strip()) for name in names)
     except ValueError as error:
-        raise CommandError(f"--scopes: {error}; there are {', '.join(ALL_SCOPES)}") from None
+        raise CommandError(f"--scopes: {error}; valid are {', '.join(ALL_SCOPES)}") from None

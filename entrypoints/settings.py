@@ -1,4 +1,4 @@
-"""Every setting of the service, read once, from the environment."""
+"""All settings of the service, read once from the environment."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 PREFIX: Final = "PANDAPROBE_"
-DEPLOYED: Final = ("staging", "production")  # where a development key must open nothing
+DEPLOYED: Final = ("staging", "production")  # environments that must refuse development keys
 SWITCH: Final = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
 type Environment = Literal["development", "staging", "production", "test"]
@@ -21,14 +21,14 @@ type RedactionMode = Literal["secrets", "secrets,pii", "off"]
 type Days = Annotated[int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)]
 
 HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
-Rate = Annotated[  # a plain alias: its description is looked for
+Rate = Annotated[  # a plain alias, because `_expected` reads its description
     str,
     Meta(
         description="a limit such as 100/minute, per second, minute, hour or day, up to 100000",
         pattern=r"^([1-9][0-9]{0,4}|100000)/(second|minute|hour|day)$",
     ),
 ]
-ProviderKey = Annotated[  # plain aliases, as well
+ProviderKey = Annotated[  # plain aliases for the same reason
     str, Meta(description="a key, in visible ASCII characters", pattern=r"^[\x21-\x7e]{1,4096}$")
 ]
 HeaderPair = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=[\x20-\x7e]*$")]
@@ -37,14 +37,14 @@ ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\
 
 
 class SettingsError(Exception):
-    """Variables that can't be used; the message names each, and says what it takes."""
+    """Variables with unusable values. The message names each, and says what it must be."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Each field is the variable of its name in capitals, after PREFIX. docs/settings.md says more.
+    """Each field is read from the variable PREFIX + its name in capitals; see docs/settings.md.
 
-    A field of UNPREFIXED is also the variable without it, as other programs name it.
-    The description of a type ends the sentence "… must be".
+    The fields in UNPREFIXED are also read from the variable without PREFIX, which other programs
+    use. The description of a type completes the sentence "… must be".
     """
 
     app_env: Annotated[
@@ -93,9 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(description="seconds from 0 to 30", ge=0, le=30)
     ] = 30
     auth_preset: Annotated[AuthPreset, Meta(description="oidc, supabase or firebase")] = "oidc"
-    auth_issuer: (
-        Annotated[str, Meta(description="what tokens say in `iss`", min_length=1)] | None
-    ) = None
+    auth_issuer: Annotated[str, Meta(description="the `iss` of tokens", min_length=1)] | None = None
     auth_audience: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
         Meta(description="audiences, as a JSON array or separated by commas"),
@@ -156,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1
     eval_worker_concurrency: Annotated[
         int, Meta(description="a whole number from 1 to 256", ge=1, le=256)
-    ] = 12  # more than questions: while these wait, others are read and recorded
+    ] = 12  # more than judge calls: while those wait, others are read and recorded
     eval_evidence_tokens: Annotated[
         int, Meta(description="a whole number from 1000 to 1000000", ge=1_000, le=1_000_000)
     ] = 12_000
@@ -202,7 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
     def __repr__(self) -> str:
-        """Every field but the secrets: the servers' URLs hold passwords."""
+        """Shows every field but the secrets. The URLs of servers contain passwords."""
         shown = (
             f"{name}={'…' if name in SECRET and value else repr(value)}"
             for name, value in msgspec.structs.asdict(self).items()
@@ -211,7 +209,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SERVER_URLS: Final = frozenset({"database_url", "redis_url"})
-# Fields that are read from the variable without PREFIX as well, where the own one isn't set.
+# Fields that are read from the variable without PREFIX if the prefixed one isn't set.
 UNPREFIXED: Final = frozenset(
     {"openai_api_key", "anthropic_api_key", "gemini_api_key", "google_cloud_project"}
 )
@@ -228,13 +226,13 @@ def variable(field: str) -> str:
 
 
 type Check = Callable[[Settings, frozenset[str]], Iterable[str]]
-"""What is wrong with settings taken together; the fields that hold what can't be used."""
+"""Finds problems across settings. The second argument lists the fields with unusable values."""
 
 
 def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
-    """The settings of an environment. An empty variable counts as absent.
+    """Reads the settings from an environment. An empty variable counts as unset.
 
-    Raises SettingsError, in one message for all that is wrong, by `checks` too.
+    Raises SettingsError with all problems, also those of `checks`, in one message.
     """
     values: dict[str, object] = {}
     problems: list[str] = []
@@ -249,19 +247,19 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
             continue
         try:
             if field in SERVER_URLS:
-                urlsplit(text).port  # noqa: B018 - raises where a password isn't percent-encoded
-            values[field] = msgspec.convert(_prepared(text, kind), kind, strict=False)
+                urlsplit(text).port  # noqa: B018 - raises if a password isn't percent-encoded
+            values[field] = msgspec.convert(_to_convertible(text, kind), kind, strict=False)
         except (msgspec.ValidationError, ValueError):
-            given = "" if field in SECRET else f", not {text!r}"
-            problems.append(f"{name} must be {_expected(kind)}{given}")
+            actual = "" if field in SECRET else f", not {text!r}"
+            problems.append(f"{name} must be {_expected(kind)}{actual}")
             wrong.add(field)
     settings = Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type
     if settings.auth_dev_issuer and settings.app_env in DEPLOYED:
         problems.append(
-            f"{variable('auth_dev_issuer')} must be off where {variable('app_env')} is "
-            f"{settings.app_env}: whoever has the development key could sign in as anybody"
+            f"{variable('auth_dev_issuer')} must be off if {variable('app_env')} is "
+            f"{settings.app_env}: anyone with the development key could sign in as any user"
         )
-    problems += _unknown_networks(settings.trusted_proxies)
+    problems += _invalid_networks(settings.trusted_proxies)
     for check in checks:
         problems += check(settings, frozenset(wrong))
     if problems:
@@ -269,7 +267,7 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
     return settings
 
 
-def _unknown_networks(proxies: Sequence[str]) -> Iterator[str]:
+def _invalid_networks(proxies: Sequence[str]) -> Iterator[str]:
     for text in proxies:
         try:
             ip_network(text, strict=False)
@@ -277,8 +275,8 @@ def _unknown_networks(proxies: Sequence[str]) -> Iterator[str]:
             yield f"{variable('trusted_proxies')} must be addresses or networks, not {text!r}"
 
 
-def _prepared(text: str, kind: object) -> object:
-    """A variable's text in a form that msgspec converts to `kind`."""
+def _to_convertible(text: str, kind: object) -> object:
+    """The value of a variable in a form that msgspec converts to `kind`."""
     inner = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if inner is bool:
         return SWITCH.get(text.lower(), text.lower())
@@ -290,7 +288,7 @@ def _prepared(text: str, kind: object) -> object:
 
 
 def _expected(kind: object) -> str:
-    """What the description of an annotated type says, also of an optional one."""
+    """The description of an annotated type, which may be optional."""
     for part in (kind, *get_args(kind)):
         for meta in get_args(part)[1:]:
             if isinstance(meta, Meta) and meta.description:

@@ -1,7 +1,7 @@
-"""Identity, remembered in the process: so that a request costs no statement but its own.
+"""Caches API keys and projects in the process, so that a request costs no statement for them.
 
-What is remembered is a few seconds old at most, and bounded. What another process changed is seen
-once those are over; what this one changed, at once.
+An entry is at most a few seconds old, and the number of entries is bounded. A change by another
+process shows once its entry has expired; a change by this process shows immediately.
 """
 
 import asyncio
@@ -23,68 +23,68 @@ from domain.identity.api_key import ApiKey
 from domain.identity.organization import Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 
-SECONDS_MAX: Final = 30  # how long a key that was revoked elsewhere may still pass
+TTL_MAX_S: Final = 30  # how long a key that another process revoked may still be accepted
 ENTRIES_MAX: Final = 4_096  # about 1 KB each
 
 
-class RememberedApiKeys:
-    """`inner`, with each key remembered for `seconds` (0: not at all). Unknown ones are asked."""
+class CachedApiKeys:
+    """Caches the keys of `inner` for `ttl_s` seconds; 0 disables it. Unknown keys aren't cached."""
 
-    def __init__(self, inner: ApiKeys, clock: Clock, seconds: float) -> None:
+    def __init__(self, inner: ApiKeys, clock: Clock, ttl_s: float) -> None:
         self._inner = inner
-        self._answers: _Answers[bytes, ApiKey] = _Answers(clock, seconds)
+        self._cache: _TtlCache[bytes, ApiKey] = _TtlCache(clock, ttl_s)
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
-        return await self._answers.get(digest, lambda: self._inner.by_digest(digest))
+        return await self._cache.get(digest, lambda: self._inner.by_digest(digest))
 
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
         await self._inner.mark_used(uses)
-        self._answers.change(lambda key: _used(key, uses.get(key.id)))
+        self._cache.update(lambda key: _with_last_use(key, uses.get(key.id)))
 
     async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         await self._inner.record_origins(meetings)
 
-    def forget_of(self, organization: OrganizationId) -> None:
-        """Asks anew about each key of the organization."""
-        self._answers.forget_where(lambda key: key.organization_id == organization)
+    def invalidate_organization(self, organization: OrganizationId) -> None:
+        """Drops every key of the organization."""
+        self._cache.invalidate(lambda key: key.organization_id == organization)
 
 
-def _used(key: ApiKey, at: datetime | None) -> ApiKey:
+def _with_last_use(key: ApiKey, at: datetime | None) -> ApiKey:
     last = key.last_used_at
     return key if at is None or (last is not None and last >= at) else replace(key, last_used_at=at)
 
 
-class RememberedProjects:
-    """`inner`, with each name's project remembered for `seconds` (0: not at all)."""
+class CachedProjects:
+    """Caches the project of each name of `inner` for `ttl_s` seconds; 0 disables it."""
 
-    def __init__(self, inner: Projects, clock: Clock, seconds: float) -> None:
+    def __init__(self, inner: Projects, clock: Clock, ttl_s: float) -> None:
         self._inner = inner
-        self._answers: _Answers[tuple[OrganizationId, str], Project] = _Answers(clock, seconds)
+        self._cache: _TtlCache[tuple[OrganizationId, str], Project] = _TtlCache(clock, ttl_s)
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
-        found = await self._answers.get(
+        existing = await self._cache.get(
             (organization, project.name), lambda: self._inner.ensure(organization, project)
         )
-        assert found is not None  # `ensure` gives a project or raises
-        return found
+        assert existing is not None  # `ensure` returns a project or raises
+        return existing
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
         return await self._inner.get(organization, project)
 
-    def forget_of(self, organization: OrganizationId) -> None:
-        """Asks anew about each project of the organization."""
-        self._answers.forget_where(lambda project: project.organization_id == organization)
+    def invalidate_organization(self, organization: OrganizationId) -> None:
+        """Drops every project of the organization."""
+        self._cache.invalidate(lambda project: project.organization_id == organization)
 
-    def forget(self, project: ProjectId) -> None:
-        """Asks anew about a project that turned out to be gone."""
-        self._answers.forget_where(lambda known: known.id == project)
+    def invalidate(self, project: ProjectId) -> None:
+        """Drops a project that turned out to be deleted."""
+        self._cache.invalidate(lambda cached: cached.id == project)
 
 
-class RememberedAdministration:
-    """`inner`; what it changes is forgotten in this process at once."""
+class CacheInvalidatingAdministration:
+    """Wraps `inner`, and drops the cached entries of an organization after each edit of it."""
 
     def __init__(
-        self, inner: Administration, keys: RememberedApiKeys, projects: RememberedProjects
+        self, inner: Administration, keys: CachedApiKeys, projects: CachedProjects
     ) -> None:
         self._inner = inner
         self._keys = keys
@@ -95,64 +95,67 @@ class RememberedAdministration:
         try:
             async with self._inner.lock(organization) as opened:
                 yield opened
-        finally:  # after a failed COMMIT too: it may have come through
-            self._keys.forget_of(organization)
-            self._projects.forget_of(organization)
+        finally:  # after a failed COMMIT too: the database may have applied it
+            self._keys.invalidate_organization(organization)
+            self._projects.invalidate_organization(organization)
 
 
-class _Answers[K, V]:
-    """The newest ENTRIES_MAX answers, each as old as `seconds` at most.
+class _TtlCache[K, V]:
+    """The newest ENTRIES_MAX values, each cached for `ttl_s` seconds.
 
-    Callers who miss the same key at once share one question. A question that failed is not an
-    answer, nor is None.
+    Concurrent misses of the same key share one load. A failed load and a None aren't cached.
     """
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        if not 0 <= seconds <= SECONDS_MAX:
-            raise ValueError(f"answers are remembered for 0 to {SECONDS_MAX} seconds")
+    def __init__(self, clock: Clock, ttl_s: float) -> None:
+        if not 0 <= ttl_s <= TTL_MAX_S:
+            raise ValueError(f"entries are cached for 0 to {TTL_MAX_S} seconds")
         self._clock = clock
-        self._life = timedelta(seconds=seconds)
-        self._known: dict[K, tuple[datetime, V]] = {}
-        self._asked: dict[K, asyncio.Task[V | None]] = {}
+        self._ttl = timedelta(seconds=ttl_s)
+        self._entries: dict[K, tuple[datetime, V]] = {}
+        self._loading: dict[K, asyncio.Task[V | None]] = {}
 
-    async def get(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
-        if not self._life:
-            return await ask()
+    async def get(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
+        if not self._ttl:
+            return await load()
         now = self._clock()
-        if (known := self._known.get(key)) is not None:
-            since, value = known
-            # A clock that was set back makes an answer old, not young.
-            if timedelta() <= now - since < self._life:
+        if (entry := self._entries.get(key)) is not None:
+            since, value = entry
+            # A clock that was set back expires an entry instead of prolonging it.
+            if timedelta() <= now - since < self._ttl:
                 return value
-        if (asked := self._asked.get(key)) is None:
-            asked = asyncio.create_task(self._learn(key, ask, now))
-            self._asked[key] = asked
-        # A caller who gives up leaves the question to the others.
-        return await asyncio.shield(asked)
+        if (loading := self._loading.get(key)) is None:
+            loading = asyncio.create_task(self._load(key, load, now))
+            self._loading[key] = loading
+        # A cancelled caller leaves the load to the other callers.
+        return await asyncio.shield(loading)
 
-    async def _learn(
-        self, key: K, ask: Callable[[], Awaitable[V | None]], since: datetime
+    async def _load(
+        self, key: K, load: Callable[[], Awaitable[V | None]], since: datetime
     ) -> V | None:
         current = asyncio.current_task()
         try:
-            value = await ask()
-            # What was forgotten meanwhile is not remembered: the answer may be older than that.
-            if value is not None and self._asked.get(key) is current:
-                self._known.pop(key, None)
-                self._known[key] = (since, value)
-                while len(self._known) > ENTRIES_MAX:
-                    del self._known[next(iter(self._known))]
+            value = await load()
+            # An invalidation during the load removes the task: the value may be older than it.
+            if value is not None and self._loading.get(key) is current:
+                self._entries.pop(key, None)
+                self._entries[key] = (since, value)
+                while len(self._entries) > ENTRIES_MAX:
+                    del self._entries[next(iter(self._entries))]
             return value
         finally:
-            if self._asked.get(key) is current:
-                del self._asked[key]
+            if self._loading.get(key) is current:
+                del self._loading[key]
 
-    def forget_where(self, matches: Callable[[V], bool]) -> None:
-        # What is being asked right now may be the answer of before.
-        self._asked.clear()
-        self._known = {key: one for key, one in self._known.items() if not matches(one[1])}
+    def invalidate(self, matches: Callable[[V], bool]) -> None:
+        # A load under way may return the value from before the change.
+        self._loading.clear()
+        self._entries = {
+            key: entry for key, entry in self._entries.items() if not matches(entry[1])
+        }
 
-    def change(self, change: Callable[[V], V]) -> None:
-        """Puts a newer value in place of each answer; none gets a longer life by it."""
-        self._asked.clear()
-        self._known = {key: (since, change(value)) for key, (since, value) in self._known.items()}
+    def update(self, change: Callable[[V], V]) -> None:
+        """Replaces each value by its changed copy, without prolonging its life."""
+        self._loading.clear()
+        self._entries = {
+            key: (since, change(value)) for key, (since, value) in self._entries.items()
+        }

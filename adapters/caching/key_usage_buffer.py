@@ -1,4 +1,4 @@
-"""Uses of API keys, gathered in memory and written aside from any request."""
+"""Buffers the uses of API keys in memory, and writes them outside of any request."""
 
 import asyncio
 import logging
@@ -13,21 +13,21 @@ from application.ports import NewId
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId, AuditEntryId
 
-NOTE_STEP: Final = timedelta(minutes=1)  # `last_used_at` moves no more often than this
-NOTES_MAX: Final = 4_096  # keys and origins; with more in use, some are noted more often
-MEETINGS_MAX: Final = 256  # new origins of one round
-MEETINGS_OF_KEY_MAX: Final = 8  # of one key: a client may call itself anything
+LAST_USED_RESOLUTION: Final = timedelta(minutes=1)  # `last_used_at` changes no more often
+BUFFERED_USES_MAX: Final = 4_096  # keys and origins; with more, some are buffered more often
+NEW_ORIGINS_MAX: Final = 256  # per flush
+NEW_ORIGINS_PER_KEY_MAX: Final = 8  # because a client may send any name as its origin
 FLUSH_EVERY_S: Final = 5.0
-LAST_FLUSH_S: Final = 0.5  # a stop isn't held up longer by a database that doesn't answer
+FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
 
 _log = logging.getLogger(__name__)
 
 
 class KeyUsageBuffer:
-    """Uses of keys, gathered in memory and written every few seconds.
+    """Collects the uses of keys in memory and writes them every few seconds.
 
-    A database that is away delays the writing and nothing else. What a killed process had
-    gathered is lost.
+    If the database is unavailable, they are written later. If the process is killed, the buffered
+    uses are lost.
     """
 
     def __init__(
@@ -36,83 +36,86 @@ class KeyUsageBuffer:
         self._keys = keys
         self._every_s = every_s
         self._new_id = new_id
-        self._noted: dict[tuple[ApiKeyId, Origin], datetime] = {}
-        self._due: dict[ApiKeyId, datetime] = {}
-        self._met: dict[tuple[ApiKeyId, Origin], KeyOrigin] = {}
+        self._last_noted: dict[tuple[ApiKeyId, Origin], datetime] = {}
+        self._pending_uses: dict[ApiKeyId, datetime] = {}
+        self._pending_meetings: dict[tuple[ApiKeyId, Origin], KeyOrigin] = {}
 
     @classmethod
     @asynccontextmanager
-    async def over(
+    async def flushing_to(
         cls, keys: ApiKeys, every_s: float = FLUSH_EVERY_S
     ) -> AsyncIterator["KeyUsageBuffer"]:
-        """Writes through `keys` while the block is open, and once more when it is left."""
-        uses = cls(keys, every_s)
-        rounds = asyncio.create_task(uses._rounds())
+        """Writes to `keys` periodically while the block runs, and once more at its end."""
+        buffer = cls(keys, every_s)
+        flushing = asyncio.create_task(buffer._flush_periodically())
         try:
-            yield uses
+            yield buffer
         finally:
-            rounds.cancel()
-            await asyncio.wait([rounds])
-            await uses._last_round()
+            flushing.cancel()
+            await asyncio.wait([flushing])
+            await buffer._flush_finally()
 
     def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
-        last = self._noted.get((key, origin))
-        if last is not None and at - last < NOTE_STEP:
+        last = self._last_noted.get((key, origin))
+        if last is not None and at - last < LAST_USED_RESOLUTION:
             return
-        _put(self._due, key, max(at, self._due.get(key, at)))
+        _put_newest(self._pending_uses, key, max(at, self._pending_uses.get(key, at)))
         if last is None and not self._has_room(key):
-            return  # not as noted: its next use tells of it
-        _put(self._noted, (key, origin), at)
+            return  # without an entry in `_last_noted`, so that its next use reports the origin
+        _put_newest(self._last_noted, (key, origin), at)
         if last is None:
             meeting = KeyOrigin(key, origin, at, AuditEntryId(self._new_id()))
-            self._met[key, origin] = meeting
+            self._pending_meetings[key, origin] = meeting
 
     def _has_room(self, key: ApiKeyId) -> bool:
-        """Whether another origin of the key may wait: nobody's names push out another's."""
+        """Whether another origin of the key may be buffered.
+
+        The limit per key keeps the names that one client sends from displacing those of others.
+        """
         return (
-            len(self._met) < MEETINGS_MAX
-            and sum(met == key for met, _ in self._met) < MEETINGS_OF_KEY_MAX
+            len(self._pending_meetings) < NEW_ORIGINS_MAX
+            and sum(met == key for met, _ in self._pending_meetings) < NEW_ORIGINS_PER_KEY_MAX
         )
 
-    async def _rounds(self) -> None:
+    async def _flush_periodically(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
             await self._flush()
 
-    async def _last_round(self) -> None:
+    async def _flush_finally(self) -> None:
         try:
-            async with asyncio.timeout(LAST_FLUSH_S):
+            async with asyncio.timeout(FINAL_FLUSH_TIMEOUT_S):
                 await self._flush()
         except TimeoutError:
-            _log.warning("the last uses of %d API keys were not written", len(self._due))
+            _log.warning("the last uses of %d API keys were not written", len(self._pending_uses))
 
     async def _flush(self) -> None:
-        if not self._due:
+        if not self._pending_uses:
             return
-        due, self._due = self._due, {}
-        met, self._met = self._met, {}
+        uses, self._pending_uses = self._pending_uses, {}
+        meetings, self._pending_meetings = self._pending_meetings, {}
         written = False
         try:
-            await self._keys.mark_used(due)
-            await self._keys.record_origins(list(met.values()))
+            await self._keys.mark_used(uses)
+            await self._keys.record_origins(list(meetings.values()))
             written = True
-        except Exception:  # noqa: BLE001 - whatever it is, the next round tries again
-            _log.warning("uses of %d API keys could not be written yet", len(due), exc_info=True)
+        except Exception:  # noqa: BLE001 - whatever the cause, the next flush tries again
+            _log.warning("uses of %d API keys could not be written yet", len(uses), exc_info=True)
         finally:
             if not written:
-                for key, at in self._due.items():
-                    _put(due, key, at)
-                for place, meeting in self._met.items():
-                    if len(met) < MEETINGS_MAX:
-                        met[place] = meeting
+                for key, at in self._pending_uses.items():
+                    _put_newest(uses, key, at)
+                for origin, meeting in self._pending_meetings.items():
+                    if len(meetings) < NEW_ORIGINS_MAX:
+                        meetings[origin] = meeting
                     else:
-                        self._noted.pop(place, None)  # its next use tells of it
-                self._due, self._met = due, met
+                        self._last_noted.pop(origin, None)  # its next use reports it again
+                self._pending_uses, self._pending_meetings = uses, meetings
 
 
-def _put[K, V](notes: dict[K, V], key: K, value: V) -> None:
-    """Adds a note as the newest; where there are too many, the oldest goes."""
-    notes.pop(key, None)
-    notes[key] = value
-    while len(notes) > NOTES_MAX:
-        del notes[next(iter(notes))]
+def _put_newest[K, V](buffer: dict[K, V], key: K, value: V) -> None:
+    """Adds an entry as the newest. Beyond BUFFERED_USES_MAX the oldest entry is dropped."""
+    buffer.pop(key, None)
+    buffer[key] = value
+    while len(buffer) > BUFFERED_USES_MAX:
+        del buffer[next(iter(buffer))]

@@ -1,7 +1,7 @@
-"""Jobs as messages of Dramatiq, in Redis.
+"""Jobs as Dramatiq messages in Redis.
 
-messages   a job and the Dramatiq message that names it
-jobs       telling workers: the port, without a thread and without waiting for Redis
-broker     Dramatiq's broker and consumer, made to outlive Redis and what isn't theirs
-crew       the threads of a worker, which have jobs done on one event loop
+messages     converts between a job and a Dramatiq message
+jobs         sends jobs: the port Jobs, without a thread and without waiting for Redis
+broker       Dramatiq's broker and consumer, which survive outages of Redis and foreign messages
+worker_pool  the threads of a worker, which run the jobs on one event loop
 """

@@ -1,8 +1,8 @@
-"""Dramatiq's broker for one queue, and a consumer that outlives Redis and what isn't ours.
+"""A Dramatiq broker for one queue, and a consumer that survives outages and foreign messages.
 
-Dramatiq's own consumer starts anew after any error: it pauses for three seconds, shouts at each
-turn of an outage, and leaves the messages it had fetched where nobody finds them while the process
-lives. A message that can't be read would do that again at every start.
+Dramatiq's own consumer restarts after any error: it pauses for three seconds, logs an error at
+each attempt during an outage, and leaves the messages it had fetched in a place where no consumer
+finds them while the process lives. An unreadable message would trigger that at every start.
 """
 
 import logging
@@ -22,32 +22,33 @@ from redis.retry import Retry
 from adapters.dramatiq.messages import ACTORS, NAMESPACE
 
 TIMEOUT_S: Final = 2  # to connect, and to get an answer
-POLL_MAX_MS: Final = 100  # between two looks at a queue that is empty
-AWAY_S: Final = 1  # between two looks for a Redis that doesn't answer
-HEARTBEAT_TIMEOUT_MS: Final = 30_000  # after it, what a silent worker had fetched goes back
-ALWAYS: Final = 1_000_000  # in a million: each look also puts back what dead workers had fetched
-OUT_OF_REACH: Final = (RedisError, BrokerError, OSError)
+POLL_INTERVAL_MAX_MS: Final = 100  # of an empty queue
+RECONNECT_INTERVAL_S: Final = 1  # while Redis doesn't answer
+HEARTBEAT_TIMEOUT_MS: Final = 30_000  # after it, the messages of a silent worker are requeued
+# In a million: every poll also requeues the messages that dead workers had fetched.
+MAINTENANCE_CHANCE_ALWAYS: Final = 1_000_000
+CONNECTION_ERRORS: Final = (RedisError, BrokerError, OSError)
 
 _log = logging.getLogger(__name__)
 
 
 class QueueBroker(RedisBroker):
-    """One queue, and none of delayed messages: what is to be done later waits in Postgres."""
+    """A broker for one queue without delayed messages: work for later waits in PostgreSQL."""
 
     def __init__(self, url: str, queue: str) -> None:
         pool = ConnectionPool.from_url(
             url,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1),  # a connection of before Redis was restarted
+            retry=Retry(NoBackoff(), 1),  # for a connection from before a restart of Redis
         )
         super().__init__(  # type: ignore[no-untyped-call]  # Dramatiq's own has no types
             client=Redis(connection_pool=pool),
             namespace=NAMESPACE,
-            # No retries, no time limits: leases see to both.
+            # No retries and no time limits, because leases provide both.
             middleware=[],
             heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
-            maintenance_chance=ALWAYS,
+            maintenance_chance=MAINTENANCE_CHANCE_ALWAYS,
         )
         self.queue = queue
 
@@ -57,104 +58,106 @@ class QueueBroker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = POLL_MAX_MS) -> Consumer:
-        inner = super().consume(queue_name, prefetch, min(timeout, POLL_MAX_MS))
-        return PatientConsumer(self, inner, queue_name)
+    def consume(
+        self, queue_name: str, prefetch: int = 1, timeout: int = POLL_INTERVAL_MAX_MS
+    ) -> Consumer:
+        inner = super().consume(queue_name, prefetch, min(timeout, POLL_INTERVAL_MAX_MS))
+        return ResilientConsumer(self, inner, queue_name)
 
     def close(self) -> None:
         self.client.connection_pool.disconnect()
 
-    def fetched(self, queue: str) -> dict[str, bytes | None]:
+    def list_unacknowledged(self, queue: str) -> dict[str, bytes | None]:
         """The messages that this broker has fetched and not acknowledged, by their ids in Redis.
 
         Raises RedisError.
         """
         name = f"{NAMESPACE}:__acks__.{self.broker_id}.{queue}"
-        ids = [one.decode() for one in cast("set[bytes]", self.client.smembers(name))]
+        ids = [key.decode() for key in cast("set[bytes]", self.client.smembers(name))]
         if not ids:
             return {}
         values = cast("list[bytes | None]", self.client.hmget(f"{NAMESPACE}:{queue}.msgs", ids))
         return dict(zip(ids, values, strict=True))
 
 
-class PatientConsumer(Consumer):
-    """Dramatiq's consumer, to whom an outage is a pause, and an unreadable message is none.
+class ResilientConsumer(Consumer):
+    """Dramatiq's consumer, which waits during an outage and drops unreadable messages.
 
-    Acknowledging may fail: then the message comes again once this process is gone, and says
-    something that is done already.
+    If an acknowledgement fails, the message is delivered again once this process has ended. The
+    work that it names is done by then.
     """
 
     def __init__(self, broker: QueueBroker, inner: Consumer, queue: str) -> None:
         self._broker = broker
         self._inner = inner
         self._queue = queue
-        self._is_away = False
+        self._is_disconnected = False
 
     def __next__(self) -> MessageProxy | None:
         try:
             message = next(self._inner)
-        except (DecodeError, TypeError):  # no JSON, no message, or an id that is no text
+        except (DecodeError, TypeError):  # no JSON, no message, or an id that isn't text
             self._drop_unreadable()
             return None
-        except OUT_OF_REACH as error:
+        except CONNECTION_ERRORS as error:
             self._wait(error)
             return None
-        if self._is_away:
-            self._is_away = False
+        if self._is_disconnected:
+            self._is_disconnected = False
             _log.info("%s: Redis answers again", self._queue)
-        if message is not None and not _is_ours(message, self._queue):
-            # Or it would count as fetched for ever.
+        if message is not None and not _is_valid(message, self._queue):
+            # Otherwise it would count as fetched for ever.
             cast("Any", self._inner).queued_message_ids.discard(message.message_id)
             self._drop_unreadable()
             return None
         return message
 
     def ack(self, message: MessageProxy) -> None:
-        self._tell(self._inner.ack, message)
+        self._try(self._inner.ack, message)
 
     def nack(self, message: MessageProxy) -> None:
-        self._tell(self._inner.nack, message)
+        self._try(self._inner.nack, message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        self._tell(self._inner.requeue, messages)
+        self._try(self._inner.requeue, messages)
 
     def close(self) -> None:
-        """Puts back what was fetched and not begun, and what is being done still."""
-        self._tell(self._put_back)
+        """Requeues every message that isn't acknowledged, whether its job has begun or not."""
+        self._try(self._requeue_unacknowledged)
         self._inner.close()
 
-    def _put_back(self) -> None:
-        if ids := list(self._broker.fetched(self._queue)):
+    def _requeue_unacknowledged(self) -> None:
+        if ids := list(self._broker.list_unacknowledged(self._queue)):
             self._broker.do_requeue(self._queue, *ids)
 
     def _wait(self, error: Exception) -> None:
-        if not self._is_away:
-            self._is_away = True
+        if not self._is_disconnected:
+            self._is_disconnected = True
             name = type(error.__cause__ or error).__name__
-            _log.warning("%s: Redis doesn't answer (%s); trying on", self._queue, name)
-        time.sleep(AWAY_S)
+            _log.warning("%s: Redis doesn't answer (%s); reconnecting", self._queue, name)
+        time.sleep(RECONNECT_INTERVAL_S)
 
     def _drop_unreadable(self) -> None:
-        """Removes those that can't be read from among the messages that were fetched."""
+        """Removes the unreadable messages from those that were fetched."""
         try:
-            for key, data in self._broker.fetched(self._queue).items():
-                if data is None:  # another thread acknowledged it between the two looks
+            for key, data in self._broker.list_unacknowledged(self._queue).items():
+                if data is None:  # another thread acknowledged it between the two commands
                     self._broker.do_ack(self._queue, key)
                 elif not _is_readable(key, data, self._queue):
                     self._broker.do_ack(self._queue, key)
-                    _log.warning("%s: dropped a message that can't be read", self._queue)
-        except OUT_OF_REACH as error:
+                    _log.warning("%s: dropped an unreadable message", self._queue)
+        except CONNECTION_ERRORS as error:
             self._wait(error)
 
-    def _tell(self, call: Callable[..., None], *arguments: Any) -> None:
+    def _try(self, call: Callable[..., None], *arguments: Any) -> None:
         try:
             call(*arguments)
-        except OUT_OF_REACH as error:
-            _log.debug("%s: Redis wasn't told: %s", self._queue, type(error).__name__)
+        except CONNECTION_ERRORS as error:
+            _log.debug("%s: Redis doesn't answer: %s", self._queue, type(error).__name__)
 
 
-def _is_ours(message: Any, queue: str) -> bool:
-    """Whether Dramatiq can handle it: it takes the types of a message for granted."""
+def _is_valid(message: Any, queue: str) -> bool:
+    """Whether Dramatiq can handle the message: it doesn't check the types of the fields itself."""
     options = message.options
     return (
         isinstance(options, dict)
@@ -172,4 +175,4 @@ def _is_readable(key: str, data: bytes, queue: str) -> bool:
         message: Message[Any] = Message.decode(data)
     except DecodeError:
         return False
-    return _is_ours(message, queue) and message.options["redis_message_id"] == key
+    return _is_valid(message, queue) and message.options["redis_message_id"] == key

@@ -1,4 +1,4 @@
-"""The port Jobs over Redis: a few commands of asyncio, and never an exception."""
+"""Sends jobs to Redis: the port Jobs, with a few asyncio commands. It never raises."""
 
 import asyncio
 import logging
@@ -13,58 +13,59 @@ from adapters.dramatiq.messages import NAMESPACE, build_message
 from application.jobs import Job, Jobs
 from application.ports import MonotonicClock
 
-SEND_MAX_S: Final = 2  # for all jobs of a call
-SENT_AT_ONCE: Final = 1_000  # messages of one transaction of Redis: 0.3 MB
-AWAY_US: Final = 1_000_000  # Redis isn't asked again for so long after it failed
+SEND_TIMEOUT_S: Final = 2  # for all jobs of a call
+TRANSACTION_JOBS_MAX: Final = 1_000  # about 0.3 MB of messages
+RETRY_AFTER_US: Final = 1_000_000  # after a failure, no command is sent for this long
 
 _log = logging.getLogger(__name__)
 
 
 class DramatiqJobs:
-    """Messages that Dramatiq's workers consume; what can't be told is told `otherwise`, if at all.
+    """Sends jobs as messages that Dramatiq's workers consume.
 
-    `sent` and `lost` count jobs; what was lost may have arrived, if only the answer was.
-    `on_job` hears of each first, and doesn't raise.
+    A job that can't be sent goes to `fallback`, if there is one. `sent` and `lost` count jobs. A
+    lost job may have arrived, if only the answer of Redis got lost. `on_job` is called first with
+    each job, and must not raise.
     """
 
     def __init__(
         self,
         client: Redis,
         ticks: MonotonicClock,
-        otherwise: Jobs | None = None,
+        fallback: Jobs | None = None,
         on_job: Callable[[Job], None] | None = None,
     ) -> None:
         self.sent = 0
         self.lost = 0
         self._client = client
         self._ticks = ticks
-        self._otherwise = otherwise
+        self._fallback = fallback
         self._on_job = on_job
-        self._ask_again_us: int | None = None  # None while Redis answers
+        self._retry_at_us: int | None = None  # None while Redis answers
 
     async def send(self, *jobs: Job) -> None:
         if self._on_job is not None:
             for job in jobs:
                 self._on_job(job)
-        told = 0
-        if jobs and self._is_asked():
+        sent = 0
+        if jobs and self._may_send():
             try:
-                async with asyncio.timeout(SEND_MAX_S):
-                    for some in batched(jobs, SENT_AT_ONCE):
-                        await self._told(some)
-                        told += len(some)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong: nothing depends on it
-                self._failed(error)
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    for batch in batched(jobs, TRANSACTION_JOBS_MAX):
+                        await self._send_batch(batch)
+                        sent += len(batch)
+            except Exception as error:  # noqa: BLE001 - whatever the cause, workers find the jobs later
+                self._note_failure(error)
             else:
-                self._answered()
-        self.sent += told
-        if left := jobs[told:]:
+                self._note_success()
+        self.sent += sent
+        if left := jobs[sent:]:
             self.lost += len(left)
-            if self._otherwise is not None:
-                await self._otherwise.send(*left)
+            if self._fallback is not None:
+                await self._fallback.send(*left)
 
-    async def _told(self, jobs: Sequence[Job]) -> None:
-        """Two commands a queue, all or none. Raises whatever the client raises."""
+    async def _send_batch(self, jobs: Sequence[Job]) -> None:
+        """Sends all or none: two commands per queue. Raises whatever the client raises."""
         queues: defaultdict[str, list[str | bytes]] = defaultdict(list)  # key, message, key, …
         for job in jobs:
             message = build_message(job)
@@ -76,25 +77,25 @@ class DramatiqJobs:
                 pipeline.rpush(name, *items[::2])
             await pipeline.execute()
 
-    def _is_asked(self) -> bool:
-        """Whether Redis is asked now: while it is away, by one call in a while."""
-        if self._ask_again_us is None:
+    def _may_send(self) -> bool:
+        """Whether to try Redis now: during an outage, one call per RETRY_AFTER_US does."""
+        if self._retry_at_us is None:
             return True
         now_us = self._ticks()
-        if now_us < self._ask_again_us:
+        if now_us < self._retry_at_us:
             return False
-        self._ask_again_us = now_us + AWAY_US
+        self._retry_at_us = now_us + RETRY_AFTER_US
         return True
 
-    def _failed(self, error: Exception) -> None:
-        if self._ask_again_us is None:
+    def _note_failure(self, error: Exception) -> None:
+        if self._retry_at_us is None:
             _log.warning(
-                "Redis can't be told what is due (%s): it is found in the database, later",
+                "jobs can't be sent to Redis (%s): workers find them in the database later",
                 type(error).__name__,
             )
-        self._ask_again_us = self._ticks() + AWAY_US
+        self._retry_at_us = self._ticks() + RETRY_AFTER_US
 
-    def _answered(self) -> None:
-        if self._ask_again_us is not None:
-            _log.info("Redis is told again what is due")
-        self._ask_again_us = None
+    def _note_success(self) -> None:
+        if self._retry_at_us is not None:
+            _log.info("jobs are sent to Redis again")
+        self._retry_at_us = None

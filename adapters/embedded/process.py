@@ -1,4 +1,4 @@
-"""Servers as child processes that end with us."""
+"""Runs servers as child processes that end with this process."""
 
 import contextlib
 import ctypes
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adapters.child_environment import passed_on
+from adapters.child_environment import inherited_environment
 
 LOOPBACK: Final = "127.0.0.1"
-LOG_MAX_BYTES: Final = 8 << 20  # at a start, a log beyond it gives way to a new one
-LOG_TAIL_BYTES: Final = 16 << 10  # what is read back to tell why a server ended
-TICK_S: Final = 0.02  # between two looks at a server that is starting
-STOP_TIMEOUT_S: Final = 2.0  # what ends in order takes a tenth of it; the disk holds the rest
-FORCE_TIMEOUT_S: Final = 0.5  # for each harder signal after the gentlest
+LOG_MAX_BYTES: Final = 8 << 20  # a larger log is rotated at the next start
+LOG_TAIL_BYTES: Final = 16 << 10  # read to report why a server ended
+POLL_INTERVAL_S: Final = 0.02  # while a server starts
+STOP_TIMEOUT_S: Final = 2.0  # a normal stop takes a tenth of it; the rest is for slow disks
+FORCE_TIMEOUT_S: Final = 0.5  # for each signal after the first
 
 _PR_SET_PDEATHSIG: Final = 1
 
 
 class StartError(Exception):
-    """A server can't be started; the message is for who asked for it."""
+    """A server can't be started. The message is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user that a server runs as, where it isn't our own."""
+    """The user that a server runs as, if it isn't our own."""
 
     uid: int
     gid: int
@@ -38,20 +38,20 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A started process, the signals that end it, the gentlest first, and where its log is."""
+    """A started process, its log, and the signals that end it, the gentlest first."""
 
     name: str
     process: subprocess.Popen[bytes]
     stop_signals: tuple[signal.Signals, ...]
     log: Path | None
 
-    def ask_to_stop(self) -> None:
-        """Sends the gentlest signal and doesn't wait, so that several can end at the same time."""
+    def request_stop(self) -> None:
+        """Sends the gentlest signal without waiting, so that several can end concurrently."""
         if self.process.poll() is None:
             self.process.send_signal(self.stop_signals[0])
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Ends it: in order within `timeout_s`, else by force. Returns once it is gone."""
+        """Stops it gently within `timeout_s`, else by force. Returns once it has ended."""
         for number in (*self.stop_signals, signal.SIGKILL):
             if self.process.poll() is None:
                 self.process.send_signal(number)
@@ -62,7 +62,7 @@ class Child:
             else:
                 return
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of its log, at most LOG_TAIL_BYTES."""
         if self.log is None:
             return ""
@@ -84,11 +84,11 @@ def spawn(
     env: Mapping[str, str] | None = None,
     orphaned: signal.Signals | None = None,
 ) -> Child:
-    """Starts `command` in a process group of its own: Ctrl-C reaches us, and we end it.
+    """Starts `command` in its own process group: Ctrl-C reaches only us, and we stop the child.
 
-    Without a `log` it writes where we write. `orphaned`, by default the gentlest of
-    `stop_signals`, is what it gets from the kernel when we die. That is tied to the calling
-    thread, so call from the main one. Without an `env` it gets `passed_on`.
+    Without a `log` it writes to our output. `orphaned`, by default the gentlest of
+    `stop_signals`, is the signal that the kernel sends it when the calling thread ends, so call
+    this from the main thread. Without an `env` it gets `inherited_environment`.
     """
     with contextlib.ExitStack() as stack:
         out = None if log is None else stack.enter_context(log.open("ab"))
@@ -98,33 +98,36 @@ def spawn(
             stdout=out,
             stderr=out,
             cwd=cwd,
-            env=passed_on() if env is None else env,
+            env=inherited_environment() if env is None else env,
             process_group=0,
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-            # Runs between fork and exec, and calls nothing but the kernel.
-            preexec_fn=ends_with_parent(orphaned or stop_signals[0]),  # noqa: PLW1509
+            # Runs between fork and exec, and makes only system calls.
+            preexec_fn=signal_on_parent_death(orphaned or stop_signals[0]),  # noqa: PLW1509
         )
     return Child(name, process, stop_signals, log)
 
 
-def ends_with_parent(with_signal: signal.Signals) -> Callable[[], None] | None:
-    """What a forked child does so that the kernel signals it when its parent dies; Linux only."""
+def signal_on_parent_death(number: signal.Signals) -> Callable[[], None] | None:
+    """A function for the forked child: the kernel then signals it when its parent dies.
+
+    None except on Linux.
+    """
     if sys.platform != "linux":
         return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(with_signal))
-        if os.getppid() != parent:  # it died before the line above
+    def request_signal() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:  # the parent died before the line above
             os._exit(1)
 
-    return tie
+    return request_signal
 
 
-def rotated(log: Path) -> Path:
-    """`log`, moved aside to `<name>.1` where it has grown beyond LOG_MAX_BYTES."""
+def rotate_log(log: Path) -> Path:
+    """Renames `log` to `<name>.1` if it is larger than LOG_MAX_BYTES. Returns `log`."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_MAX_BYTES:
             log.replace(log.with_name(f"{log.name}.1"))
@@ -132,7 +135,7 @@ def rotated(log: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody has right now."""
+    """A port of the loopback that is free now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -140,13 +143,13 @@ def free_port() -> int:
 
 
 def ensure_folder(path: Path, mode: int) -> None:
-    """Makes `path` with `mode`. Raises StartError where that isn't allowed."""
+    """Creates `path` with `mode`. Raises StartError if that isn't permitted."""
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
-        raise StartError(f"the folder {path} can't be made: {error.strerror}") from error
+        raise StartError(f"the folder {path} can't be created: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise StartError(
-            f"the folder {path} belongs to user {path.stat().st_uid} and can't be written by you: "
+            f"the folder {path} belongs to user {path.stat().st_uid} and you can't write to it: "
             "run as that user, or set PANDAPROBE_DATA_DIR to another folder"
         )

@@ -1,4 +1,4 @@
-"""Both servers on one folder, for as long as a block runs."""
+"""Runs both servers on one folder for the duration of a block."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from adapters.embedded.valkey import start_valkey
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where the servers answer; the URLs hold their passwords."""
+    """The URLs of running servers, which contain their passwords, and their processes."""
 
     database_url: str
     redis_url: str
@@ -22,12 +22,12 @@ class Servers:
 
 
 @contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """Holds `data` for this process alone; the kernel lets go of it however we end.
+def lock_folder(data: Path) -> Iterator[None]:
+    """Locks `data` for this process. The kernel releases the lock however the process ends.
 
-    Raises StartError where another process has it.
+    Raises StartError if another process holds it.
     """
-    ensure_folder(data, 0o755)  # postgres, as another user, has to pass through
+    ensure_folder(data, 0o755)  # postgres, as another user, has to traverse it
     try:
         lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
@@ -49,7 +49,7 @@ def locked(data: Path) -> Iterator[None]:
 
 
 def is_locked(data: Path) -> bool:
-    """Whether some process holds `data` right now."""
+    """Whether a process holds the lock of `data` now."""
     try:
         lock = os.open(data / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -64,14 +64,14 @@ def is_locked(data: Path) -> bool:
 
 
 @contextmanager
-def running(data: Path, postgres_options: Mapping[str, str] | None = None) -> Iterator[Servers]:
-    """PostgreSQL and Valkey with their data in `data`, until the block ends.
+def run_servers(data: Path, postgres_options: Mapping[str, str] | None = None) -> Iterator[Servers]:
+    """Runs PostgreSQL and Valkey with their data in `data` until the block ends.
 
-    `postgres_options` are settings of the server, over those it is given anyway. Call it from
-    the main thread. Raises StartError.
+    `postgres_options` override the default settings of the server. Call it from the main thread.
+    Raises StartError.
     """
     data = data.resolve()
-    with locked(data), ExitStack() as stack:
+    with lock_folder(data), ExitStack() as stack:
         postgres, database_url = start_postgres(data, postgres_options)
         stack.callback(postgres.stop)
         valkey, redis_url = start_valkey(data)

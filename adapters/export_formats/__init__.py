@@ -1,1 +1,1 @@
-"""Files of exported traces: columns, CSV and Parquet."""
+"""Encodes exported traces: the columns, CSV and Parquet."""

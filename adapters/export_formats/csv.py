@@ -1,4 +1,4 @@
-"""CSV as RFC 4180 has it: a head, CRLF, quotes where they are needed, in UTF-8."""
+"""CSV according to RFC 4180: a header, CRLF, quotes where needed, in UTF-8."""
 
 import csv
 import io
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from adapters.export_formats.columns import COLUMNS, Kind, Value, rows_of
+from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
 from domain.exporting.export import RowKind
 from domain.exporting.exported_trace import TraceWithScores
 
-# A spreadsheet would run what begins so. JSON begins with none of them, but a negative number.
-FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
-GUARD: Final = "'"
+# A spreadsheet evaluates text with such a prefix. JSON has none, except for a negative number.
+FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_ESCAPE: Final = "'"
 
 
-class CommaSeparated:
-    """One file. What isn't there is an empty cell, as empty text is."""
+class CsvEncoder:
+    """Encodes one file. A missing value is an empty cell, like empty text."""
 
     def __init__(self, kind: RowKind) -> None:
         self.rows = 0
@@ -27,27 +27,28 @@ class CommaSeparated:
         self._writer.writerow([column.name for column in self._columns])
 
     def add(self, batch: Sequence[TraceWithScores]) -> bytes:
-        for row in rows_of(self._kind, batch):
-            self._writer.writerow([_cell(one.kind, one.of(row)) for one in self._columns])
+        for row in build_rows(self._kind, batch):
+            self._writer.writerow([_cell(column.kind, column.get(row)) for column in self._columns])
             self.rows += 1
-        return self._taken()
+        return self._take_output()
 
     def end(self) -> bytes:
-        return self._taken()
+        return self._take_output()
 
-    def _taken(self) -> bytes:
+    def _take_output(self) -> bytes:
+        """The text since the last call."""
         text = self._out.getvalue()
         self._out.seek(0)
         self._out.truncate()
         return text.encode()
 
 
-def _cell(kind: Kind, value: Value) -> str | int | float | None:
+def _cell(kind: ColumnType, value: Value) -> str | int | float | None:
     match value:
         case datetime():
             return value.isoformat()
         case bytes():
             return value.decode()
-        case str() if kind is Kind.TEXT and value.startswith(FORMULAS):
-            return GUARD + value
+        case str() if kind is ColumnType.TEXT and value.startswith(FORMULA_PREFIXES):
+            return FORMULA_ESCAPE + value
     return value

@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa  # type: ignore[import-untyped]  # no hints
 from pyarrow.parquet import ParquetWriter  # type: ignore[import-untyped]  # no hints
 
-from adapters.export_formats.columns import COLUMNS, Kind, Value, rows_of
+from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
 from domain.exporting.export import RowKind
 from domain.exporting.exported_trace import TraceWithScores
 
@@ -19,31 +19,31 @@ GROUP_BYTES: Final = 8 << 20  # approximate size of the values
 GROUP_ROWS: Final = 50_000
 
 _TYPES: Final = {
-    Kind.TEXT: pa.string(),
-    Kind.JSON: pa.string(),
-    Kind.WHOLE: pa.int64(),
-    Kind.REAL: pa.float64(),
-    Kind.INSTANT: pa.timestamp("us", tz="UTC"),
+    ColumnType.TEXT: pa.string(),
+    ColumnType.JSON: pa.string(),
+    ColumnType.WHOLE: pa.int64(),
+    ColumnType.REAL: pa.float64(),
+    ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
 }
 
 
-class Parquet:
+class ParquetEncoder:
     """One file, compressed with zstd. Every column is optional. Holds one row group in memory."""
 
     def __init__(self, kind: RowKind) -> None:
         self.rows = 0
         self._kind = kind
         self._columns = COLUMNS[kind]
-        self._schema = pa.schema([(one.name, _TYPES[one.kind]) for one in self._columns])
+        self._schema = pa.schema([(column.name, _TYPES[column.kind]) for column in self._columns])
         self._out = io.BytesIO()
         self._writer = ParquetWriter(self._out, self._schema, compression="zstd")
         self._group: list[list[Value]] = [[] for _ in self._columns]
         self._group_bytes = 0
 
     def add(self, batch: Sequence[TraceWithScores]) -> bytes:
-        for row in rows_of(self._kind, batch):
+        for row in build_rows(self._kind, batch):
             for column, values in zip(self._columns, self._group, strict=True):
-                value = column.of(row)
+                value = column.get(row)
                 values.append(value)
                 self._group_bytes += len(value) if isinstance(value, str | bytes) else 8
             self.rows += 1

@@ -1,4 +1,4 @@
-"""Where an issuer's documents may lie: an address that nobody on the way can answer for it."""
+"""Decides from which URLs an issuer's documents may be fetched: https, or a private network."""
 
 from ipaddress import ip_address
 from typing import Final
@@ -12,12 +12,12 @@ PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".test")
 def is_trusted(url: str) -> bool:
     """Whether keys may be fetched from `url`: https, or http within a private network.
 
-    A URL with a password or a fragment is none.
+    A URL with a password or a fragment is not trusted.
     """
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        parts.port  # noqa: B018 - raises where it is no number
+        parts.port  # noqa: B018 - raises if it isn't a number
     except ValueError:
         return False
     if not host or not url.isascii() or any(char <= " " for char in url):
@@ -27,20 +27,20 @@ def is_trusted(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and is_private(host))
 
 
-def is_as_safe(url: str, as_: str) -> bool:
-    """Whether `url`, which the trusted `as_` names, may be trusted like it: never less safe."""
+def is_as_trusted(url: str, as_: str) -> bool:
+    """Whether `url`, named by a trusted document at `as_`, is trusted too, without a downgrade."""
     return is_trusted(url) and (urlsplit(url).scheme == "https" or urlsplit(as_).scheme == "http")
 
 
 def discovery_url(issuer: str) -> str:
-    """Where an issuer describes itself (OpenID Connect Discovery 1.0, section 4)."""
+    """The URL of an issuer's metadata (OpenID Connect Discovery 1.0, section 4)."""
     return issuer.rstrip("/") + DISCOVERY
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is in a network that isn't everybody's, as far as its name tells."""
+    """Whether a host is in a private network, as far as its name tells."""
     try:
         return ip_address(host).is_private  # loopback too
     except ValueError:
-        # A name without a dot is one of this network: a container beside us, `localhost`.
+        # A name without a dot is in this network: another container, `localhost`.
         return "." not in host or host.endswith(PRIVATE_SUFFIXES)

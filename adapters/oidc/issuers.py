@@ -1,39 +1,39 @@
-"""Issuers that are believed side by side, each for its own tokens."""
+"""Accepts the tokens of several issuers."""
 
 import json
 from collections.abc import Mapping
 
 from joserfc import jws
 
-from adapters.oidc.tokens import INVALID, TOKEN_MAX, told_briefly
+from adapters.oidc.tokens import INVALID, TOKEN_MAX, hide_token_errors
 from application.identity.ports import Tokens
 from domain.errors import Unauthenticated
 from domain.identity.user import Claims
 
 
-class Issuers:
-    """Verifies a token with the issuer that it names, and with that one alone.
+class TokensByIssuer:
+    """Verifies a token with the verifier of the issuer that it names, and with no other.
 
-    `by_name` holds one verifier an issuer, by its `iss`; with none nobody is believed.
+    `by_issuer` maps an `iss` to its verifier. If it is empty, every token is refused.
     """
 
-    def __init__(self, by_name: Mapping[str, Tokens]) -> None:
-        self._by_name = dict(by_name)
+    def __init__(self, by_issuer: Mapping[str, Tokens]) -> None:
+        self._by_issuer = dict(by_issuer)
 
     async def verify(self, token: str) -> Claims:
-        with told_briefly():
-            issuer = self._by_name.get(_named(token))
-        if issuer is None:
+        with hide_token_errors():
+            verifier = self._by_issuer.get(_claimed_issuer(token))
+        if verifier is None:
             raise Unauthenticated(INVALID)
-        # The name wasn't checked yet: the verifier does, once the signature is good.
-        return await issuer.verify(token)
+        # `iss` is unverified so far. The verifier checks it after the signature.
+        return await verifier.verify(token)
 
 
-def _named(token: str) -> str:
+def _claimed_issuer(token: str) -> str:
     """The `iss` that a token claims, unverified."""
     if len(token) > TOKEN_MAX:
         raise Unauthenticated(INVALID)
-    named = json.loads(jws.extract_compact(token.encode("ascii")).payload)["iss"]
-    if not isinstance(named, str):
+    issuer = json.loads(jws.extract_compact(token.encode("ascii")).payload)["iss"]
+    if not isinstance(issuer, str):
         raise Unauthenticated(INVALID)
-    return named
+    return issuer

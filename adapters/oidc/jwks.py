@@ -1,4 +1,4 @@
-"""An issuer's published keys (JSON Web Key Set, RFC 7517), fetched over HTTP."""
+"""Fetches an issuer's published keys (JSON Web Key Set, RFC 7517) over HTTP."""
 
 import asyncio
 import json
@@ -6,35 +6,37 @@ import logging
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 
-from adapters.oidc.issuer_urls import discovery_url, is_as_safe
-from adapters.oidc.tokens import SIGNED_WITH
+from adapters.oidc.issuer_urls import discovery_url, is_as_trusted
+from adapters.oidc.tokens import ASYMMETRIC_ALGORITHMS
 
 if TYPE_CHECKING:
     import httpx2
 
 TIMEOUT_S: Final = 5.0  # for discovery and keys together
-BYTES_MAX: Final = 256 * 1024  # of a document; 64 keys with their certificates fit
+DOCUMENT_BYTES_MAX: Final = 256 * 1024  # enough for 64 keys with their certificates
 KEYS_MAX: Final = 64  # issuers publish one to ten
-KID_MAX: Final = 1_024  # characters
-RSA_BITS: Final = range(2_048, 8_192 + 1)  # weaker ones are breakable, longer ones slow to use
+KID_CHARACTERS_MAX: Final = 1_024
+RSA_BITS: Final = range(2_048, 8_192 + 1)  # shorter keys are breakable, longer ones slow
 
 _log: Final = logging.getLogger(__name__)
 
 
 class JwksError(Exception):
-    """The issuer's keys can't be had now. The message is for the operator."""
+    """The issuer's keys can't be fetched. The message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
-class Jwks:
-    """The key set at `url`, or at the address that the issuer's discovery document names.
+class JwksClient:
+    """Fetches the key set at `url`, or at the URL in the issuer's discovery document.
 
-    Bounded in time and size. Redirects are not followed: whoever can send one could send keys.
+    Bounded in time and size. Redirects are not followed, because a redirect could replace the
+    keys.
     """
 
     issuer: str
@@ -42,74 +44,79 @@ class Jwks:
     timeout_s: float = TIMEOUT_S
 
     async def __call__(self) -> KeySet:
-        """The keys of now that we can use, maybe none. Raises JwksError."""
-        import httpx2  # noqa: PLC0415 - slow to import, and not needed to be ready
+        """The current keys that we can use, possibly none. Raises JwksError."""
+        import httpx2  # noqa: PLC0415 - slow to import, and not needed at start-up
 
         try:
             async with asyncio.timeout(self.timeout_s), self._client() as client:
-                return keys_of(await _read(client, self.url or await self._discovered(client)))
+                return parse_keys(await _read(client, self.url or await self._discover(client)))
         except TimeoutError as error:
-            raise JwksError(f"{self._asked} gave no answer in {self.timeout_s:g} s") from error
+            raise JwksError(f"{self._first_url} did not answer in {self.timeout_s:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise JwksError(f"{self._asked}: {str(error) or type(error).__name__}") from error
+            raise JwksError(f"{self._first_url}: {str(error) or type(error).__name__}") from error
 
     @property
-    def _asked(self) -> str:
+    def _first_url(self) -> str:
         return self.url or discovery_url(self.issuer)
 
     def _client(self) -> "httpx2.AsyncClient":
         import httpx2  # noqa: PLC0415
 
-        # A proxy of the environment leads out of a network; plain http never leaves ours.
-        outside = self._asked.startswith("https:")
-        return httpx2.AsyncClient(follow_redirects=False, trust_env=outside, timeout=self.timeout_s)
+        # The environment's proxy leads out of our network, which plain http must not leave.
+        may_use_proxy = self._first_url.startswith("https:")
+        return httpx2.AsyncClient(
+            follow_redirects=False, trust_env=may_use_proxy, timeout=self.timeout_s
+        )
 
-    async def _discovered(self, client: "httpx2.AsyncClient") -> str:
-        said = await _read(client, self._asked)
-        # Else one issuer could bring its own keys for another's tokens.
-        if said.get("issuer") != self.issuer:
-            raise JwksError(f"{self._asked} speaks for {said.get('issuer')!r}, not {self.issuer!r}")
-        url = said.get("jwks_uri")
-        if not isinstance(url, str) or not is_as_safe(url, self._asked):
-            raise JwksError(f"{self._asked} names no address of keys to be trusted: {url!r}")
+    async def _discover(self, client: "httpx2.AsyncClient") -> str:
+        source = self._first_url
+        document = await _read(client, source)
+        # Otherwise one issuer could provide its own keys for the tokens of another.
+        if document.get("issuer") != self.issuer:
+            raise JwksError(
+                f"{source} has the issuer {document.get('issuer')!r}, not {self.issuer!r}"
+            )
+        url = document.get("jwks_uri")
+        if not isinstance(url, str) or not is_as_trusted(url, source):
+            raise JwksError(f"{source} has a jwks_uri that is not trusted: {url!r}")
         return url
 
 
 async def _read(client: "httpx2.AsyncClient", url: str) -> Mapping[str, Any]:
     """The JSON object at `url`."""
-    # Unpacked, a small answer may be of any size.
-    head = {"accept": "application/json", "accept-encoding": "identity"}
+    # No compression: a small response could unpack to any size.
+    headers = {"accept": "application/json", "accept-encoding": "identity"}
     body = bytearray()
-    async with client.stream("GET", url, headers=head) as answer:
-        if answer.status_code != 200:  # noqa: PLR2004 - HTTP's own word for it
-            raise JwksError(f"{url} answered {answer.status_code}")
-        async for part in answer.aiter_raw():
-            body += part
-            if len(body) > BYTES_MAX:
-                raise JwksError(f"{url} answered more than {BYTES_MAX} bytes")
+    async with client.stream("GET", url, headers=headers) as response:
+        if response.status_code != HTTPStatus.OK:
+            raise JwksError(f"{url} answered {response.status_code}")
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > DOCUMENT_BYTES_MAX:
+                raise JwksError(f"{url} answered more than {DOCUMENT_BYTES_MAX} bytes")
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise JwksError(f"{url} answered no JSON") from error
-    if not isinstance(found, dict):
-        raise JwksError(f"{url} answered no JSON object")
-    return found
+        raise JwksError(f"{url} did not answer JSON") from error
+    if not isinstance(document, dict):
+        raise JwksError(f"{url} did not answer a JSON object")
+    return document
 
 
-def keys_of(document: Mapping[str, Any]) -> KeySet:
-    """The public keys in a key set that check signatures of ours; others are passed over.
+def parse_keys(document: Mapping[str, Any]) -> KeySet:
+    """The public keys of a key set that can verify our signatures; others are skipped.
 
-    Raises JwksError where the document is no key set.
+    Raises JwksError if the document isn't a key set.
     """
     listed = document.get("keys")
     if not isinstance(listed, list):
-        raise JwksError("the document holds no list of keys")
+        raise JwksError("the document has no list of keys")
     if len(listed) > KEYS_MAX:
-        raise JwksError(f"the document holds more than {KEYS_MAX} keys")
-    taken = list(_taken(listed))
-    if not taken:
-        _log.warning("a key set of %d keys holds none that can be used", len(listed))
-    return KeySet(taken)
+        raise JwksError(f"the document has more than {KEYS_MAX} keys")
+    usable = list(_usable_keys(listed))
+    if not usable:
+        _log.warning("none of the %d keys of a key set is usable", len(listed))
+    return KeySet(usable)
 
 
 _TYPES: Final[Mapping[str, tuple[type[RSAKey | ECKey | OKPKey], tuple[str, ...]]]] = {
@@ -121,46 +128,46 @@ _CURVES: Final = {"EC": "P-256", "OKP": "Ed25519"}
 _ALGORITHMS: Final = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
 
 
-def _taken(listed: list[Any]) -> Iterator[Key]:
-    for said in listed:
-        if isinstance(said, dict) and _is_for_us(said):
-            made, numbers = _TYPES[said["kty"]]
-            # Nothing else of it: neither certificates nor addresses.
-            kept = ("kty", "kid", "use", "alg", *numbers)
+def _usable_keys(listed: list[Any]) -> Iterator[Key]:
+    for jwk in listed:
+        if isinstance(jwk, dict) and _is_usable(jwk):
+            key_type, numbers = _TYPES[jwk["kty"]]
+            # No other fields: neither certificates nor URLs.
+            names = ("kty", "kid", "use", "alg", *numbers)
             try:
-                key = made.import_key({name: said[name] for name in kept if name in said})
+                key = key_type.import_key({name: jwk[name] for name in names if name in jwk})
             except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
-                _log.warning("key %r of a key set is broken: %s", said.get("kid"), error)
+                _log.warning("key %r of a key set is invalid: %s", jwk.get("kid"), error)
                 continue
             yield key
 
 
-def _is_for_us(said: Mapping[str, Any]) -> bool:
-    """Whether a key is a public one for signatures, of an algorithm of ours."""
-    kind, kid, operations = said.get("kty"), said.get("kid", ""), said.get("key_ops", ["verify"])
+def _is_usable(jwk: Mapping[str, Any]) -> bool:
+    """Whether a key is a public signing key of an algorithm that we accept."""
+    kind, kid, operations = jwk.get("kty"), jwk.get("kid", ""), jwk.get("key_ops", ["verify"])
     return (
         isinstance(kind, str)
         and kind in _TYPES
-        and "d" not in said  # a private key in public proves nothing any more
+        and "d" not in jwk  # a private key that was published proves nothing
         and isinstance(kid, str)
-        and len(kid) <= KID_MAX
-        and said.get("use", "sig") == "sig"
+        and len(kid) <= KID_CHARACTERS_MAX
+        and jwk.get("use", "sig") == "sig"
         and isinstance(operations, list)
         and "verify" in operations
-        and (kind not in _CURVES or said.get("crv") == _CURVES[kind])
-        and (kind != "RSA" or _has_fitting_modulus(said.get("n")))
-        and ("alg" not in said or _is_algorithm(said["alg"], kind))
+        and (kind not in _CURVES or jwk.get("crv") == _CURVES[kind])
+        and (kind != "RSA" or _has_valid_modulus(jwk.get("n")))
+        and ("alg" not in jwk or _is_algorithm(jwk["alg"], kind))
     )
 
 
 def _is_algorithm(name: object, kind: str) -> bool:
-    if name == "Ed25519":  # the newer name of the same (RFC 9864)
+    if name == "Ed25519":  # the newer name of the same algorithm (RFC 9864)
         name = "EdDSA"
-    return name in SIGNED_WITH and name == _ALGORITHMS[kind]
+    return name in ASYMMETRIC_ALGORITHMS and name == _ALGORITHMS[kind]
 
 
-def _has_fitting_modulus(n: object) -> bool:
-    """Looked at before anything is computed with it."""
+def _has_valid_modulus(n: object) -> bool:
+    """Checks the length before anything is computed with the number."""
     if not isinstance(n, str) or len(n) * 6 > RSA_BITS.stop * 2:
         return False
     try:

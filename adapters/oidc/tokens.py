@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519), checked with joserfc; and the issuer of tokens for development."""
+"""Verifies JSON Web Tokens (RFC 7519) with joserfc, and issues tokens for development."""
 
 import json
 import os
@@ -25,35 +25,34 @@ from domain.errors import Failure, Unauthenticated
 from domain.identity.user import Claims
 
 type KeySource = Callable[[str | None], Awaitable[KeySet]]
-"""The issuer's public keys, for a token that names the given key, or none.
+"""Returns the issuer's public keys, given the key id of a token, or None.
 
-A source that fetches them may look again for a name it doesn't know. Raises Unavailable where no
-keys can be had.
+A source that fetches keys may fetch again for an unknown id. Raises Unavailable if it has no keys.
 """
 
-SIGNED_WITH: Final = ("RS256", "ES256", "EdDSA", "Ed25519")
-SYMMETRIC: Final = "HS256"
+ASYMMETRIC_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA", "Ed25519")
+SYMMETRIC_ALGORITHM: Final = "HS256"
 
-TOKEN_MAX: Final = 16_384  # characters; providers' tokens hold one to four thousand
+TOKEN_MAX: Final = 16_384  # characters; providers' tokens have one to four thousand
 HEADER_MAX: Final = 4_096  # bytes, encoded; some issuers send their certificate along
-SECRET_MIN: Final = 32  # bytes, as many as HS256 signs with (RFC 7518, section 3.2)
+SECRET_MIN: Final = 32  # bytes, the size of an HS256 key (RFC 7518, section 3.2)
 SUBJECT_MAX: Final = 255  # characters (OpenID Connect Core 1.0, section 2)
 EMAIL_MAX: Final = 320  # characters: 64 @ 255
-DISPLAY_NAME_MAX: Final = 255  # characters; what is longer is cut
+DISPLAY_NAME_MAX: Final = 255  # characters; longer names are truncated
 LEEWAY_S: Final = 30
 
 INVALID: Final = "Invalid token"
 EXPIRED: Final = "Token has expired"
 
-_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")  # Postgres keeps neither in a text
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")  # PostgreSQL stores neither in text
 
 
 class JwtTokens:
-    """Believes one issuer, and of its tokens those meant for one of `audiences`.
+    """Verifies the tokens of one issuer that are meant for one of `audiences`.
 
-    The algorithm that a token names has to be one of ours, and the key has to be made for it:
-    a public key is never taken for a shared secret. HS256 passes with `secret` only, of
-    SECRET_MIN bytes at least.
+    The algorithm that a token names must be accepted here, and the key must be of that algorithm,
+    so that a public key is never used as a shared secret. HS256 is accepted only with a `secret`
+    of at least SECRET_MIN bytes.
     """
 
     def __init__(
@@ -71,7 +70,9 @@ class JwtTokens:
         self._keys = keys
         self._secret = None if secret is None else OctKey.import_key(secret.encode())
         self._registry = _Registry(
-            algorithms=SIGNED_WITH if secret is None else (*SIGNED_WITH, SYMMETRIC)
+            algorithms=ASYMMETRIC_ALGORITHMS
+            if secret is None
+            else (*ASYMMETRIC_ALGORITHMS, SYMMETRIC_ALGORITHM)
         )
         self._rules = jwt.JWTClaimsRegistry(
             now=lambda: int(clock().timestamp()),
@@ -82,18 +83,18 @@ class JwtTokens:
         )
 
     async def verify(self, token: str) -> Claims:
-        with told_briefly():
+        with hide_token_errors():
             signed = self._read(token)
         keys = await self._keys_for(signed.headers())
-        with told_briefly():
+        with hide_token_errors():
             if not any(jws.validate_compact(signed, key, registry=self._registry) for key in keys):
                 raise Unauthenticated(INVALID)
-            said = json.loads(signed.payload)
-            self._rules.validate(said)
-            return _claims(said)
+            claims = json.loads(signed.payload)
+            self._rules.validate(claims)
+            return _claims(claims)
 
     def _read(self, token: str) -> jws.CompactSignature:
-        """The parts of a token, unchecked but for their form and the algorithm's name."""
+        """The parts of a token. Only their form and the algorithm's name are checked."""
         if len(token) > TOKEN_MAX:
             raise Unauthenticated(INVALID)
         signed = jws.extract_compact(token.encode("ascii"), registry=self._registry)
@@ -102,19 +103,21 @@ class JwtTokens:
         return signed
 
     async def _keys_for(self, header: Mapping[str, Any]) -> Sequence[Key]:
-        """The key that may have signed, in a list of one; none where none or several fit."""
+        """A list with the key that may have signed; empty if none or several keys match."""
         algorithm = self._registry.get_alg(header["alg"])
-        if algorithm.name == SYMMETRIC:
+        if algorithm.name == SYMMETRIC_ALGORITHM:
             return [] if self._secret is None else [self._secret]
         kid = header.get("kid")
-        fitting = [
-            key for key in await self._keys(kid) if kid in {None, key.kid} and _fits(algorithm, key)
+        matching = [
+            key
+            for key in await self._keys(kid)
+            if kid in {None, key.kid} and _matches(algorithm, key)
         ]
-        return fitting if len(fitting) == 1 else []
+        return matching if len(matching) == 1 else []
 
 
-def fixed(keys: KeySet) -> KeySource:
-    """Keys that never change."""
+def static_keys(keys: KeySet) -> KeySource:
+    """A source of keys that never change."""
 
     async def source(_kid: str | None) -> KeySet:
         return keys
@@ -123,43 +126,43 @@ def fixed(keys: KeySet) -> KeySource:
 
 
 @contextmanager
-def told_briefly() -> Iterator[None]:
-    """Whatever a token makes the libraries trip over, its sender learns only that it is no good."""
+def hide_token_errors() -> Iterator[None]:
+    """Turns every error about a token into Unauthenticated: its sender learns no details."""
     try:
         yield
     except Failure:
         raise
     except ExpiredTokenError as error:
         raise Unauthenticated(EXPIRED) from error
-    except Exception as error:  # a stranger's bytes: any failure is a refusal
+    except Exception as error:  # untrusted bytes: any error is a refusal
         raise Unauthenticated(INVALID) from error
 
 
-def _claims(said: Mapping[str, Any]) -> Claims:
-    subject, email = _text(said.get("sub")), _text(said.get("email"))
+def _claims(payload: Mapping[str, Any]) -> Claims:
+    subject, email = _text(payload.get("sub")), _text(payload.get("email"))
     if not (0 < len(subject) <= SUBJECT_MAX and 0 < len(email) <= EMAIL_MAX):
         raise Unauthenticated(INVALID)
-    of_user = said.get("user_metadata")
-    more = of_user if isinstance(of_user, dict) else {}
-    names = (more.get("full_name"), more.get("name"), said.get("name"))
+    metadata = payload.get("user_metadata")
+    profile = metadata if isinstance(metadata, dict) else {}
+    names = (profile.get("full_name"), profile.get("name"), payload.get("name"))
     return Claims(
-        issuer=said["iss"],
+        issuer=payload["iss"],
         subject=subject,
         email=email,
         display_name=next(filter(None, map(_text, names)), "")[:DISPLAY_NAME_MAX],
-        # Some issuers say it as a string.
-        email_verified=said.get("email_verified") not in (False, "false"),
+        # Some issuers send a string.
+        email_verified=payload.get("email_verified") not in (False, "false"),
     )
 
 
 def _text(value: object) -> str:
-    """`value` itself where it is a string that says something and can be stored, else ""."""
+    """`value` if it is a string that isn't blank and can be stored, else ""."""
     if not isinstance(value, str) or not value.strip() or _UNSTORABLE.search(value):
         return ""
     return value
 
 
-def _fits(algorithm: JWSAlgModel, key: Key) -> bool:
+def _matches(algorithm: JWSAlgModel, key: Key) -> bool:
     try:
         algorithm.check_key(key)
     except JoseError:
@@ -170,7 +173,7 @@ def _fits(algorithm: JWSAlgModel, key: Key) -> bool:
 class _Edwards(JWSAlgModel):
     """Ed25519 under its old name `EdDSA` (RFC 8037) as well as its new one (RFC 9864).
 
-    Issuers still write the old one, in tokens and in key sets; joserfc warns of it.
+    TokensByIssuer still use the old name, in tokens and in key sets; joserfc warns about it.
     """
 
     name = "EdDSA"
@@ -193,7 +196,7 @@ class _Edwards(JWSAlgModel):
 
 
 class _Registry(jws.JWSRegistry):
-    """The algorithms we take. Header parameters that we don't know are left alone (RFC 7515)."""
+    """The accepted algorithms. Unknown header parameters are ignored (RFC 7515)."""
 
     max_header_length = HEADER_MAX
     _edwards = _Edwards()
@@ -206,7 +209,7 @@ class _Registry(jws.JWSRegistry):
 
 
 class DevelopmentIssuer:
-    """Signs tokens on this machine, for as long as there is no identity provider."""
+    """Signs tokens on this machine, for development without an identity provider."""
 
     ISSUER: Final = "pandaprobe-development"
     AUDIENCE: Final = "pandaprobe"
@@ -217,9 +220,9 @@ class DevelopmentIssuer:
 
     @classmethod
     def load_or_create(cls, folder: Path) -> Self:
-        """The issuer whose key lies in `folder`; whoever comes first makes it, for everybody.
+        """Loads the issuer's key from `folder`. The first caller creates it.
 
-        Raises OSError, and ValueError where the file holds no key.
+        Raises OSError, and ValueError if the file doesn't contain a key.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / cls.FILE
@@ -228,10 +231,12 @@ class DevelopmentIssuer:
         try:
             return cls(ECKey.import_key(json.loads(path.read_text())))
         except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} holds no key: remove it, and a new one is made") from error
+            raise ValueError(
+                f"{path} doesn't contain a key: delete it, and a new one is created"
+            ) from error
 
     def keys(self) -> KeySet:
-        """What its tokens are checked with: the public half."""
+        """The public keys that verify its tokens."""
         return KeySet([ECKey.import_key(self._key.as_dict(private=False))])
 
     def token(
@@ -253,7 +258,7 @@ class DevelopmentIssuer:
 
 
 def _publish(path: Path, text: str) -> None:
-    """Puts a private file in place whole, unless there is one already."""
+    """Creates a private file atomically, unless it exists."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -261,7 +266,7 @@ def _publish(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        # A link, unlike a rename, never replaces: of two that start at once one key stays.
+        # A link, unlike a rename, never replaces a file: concurrent starts keep one key.
         os.link(draft, path)
     except FileExistsError:
         pass

@@ -1,1 +1,1 @@
-"""Price books: `genai-prices`, an operator's own table, and cached prices of projects."""
+"""Price books: `genai-prices`, an operator's table, and the cached prices of projects."""

@@ -1,4 +1,4 @@
-"""What tokens cost, by the prices that `genai-prices` collects."""
+"""The price book over the package `genai-prices`."""
 
 import asyncio
 import importlib.metadata
@@ -12,17 +12,16 @@ from typing import Final
 from domain.tracing.tariff import Tariff, first_price
 from domain.tracing.usage import Price, Usage
 
-MODELS_MAX: Final = 2_048  # model names whose prices are kept at hand, under 2 MB
+MODELS_MAX: Final = 2_048  # model names with cached prices; under 2 MB
 
 _log: Final = logging.getLogger(__name__)
 
 
 class GenaiPriceBook:
-    """The prices that the installed `genai-prices` holds, by provider, model and date.
+    """The prices of the installed `genai-prices`, by provider, model and date.
 
-    The package is loaded with the first price that is asked for, or by `load`: a process that
-    prices nothing does without it. Where it can't be loaded, everything is unpriced, and the log
-    says why.
+    The first call of `price` or `load` imports the package, so a process that prices nothing
+    never does. If the import fails, everything is unpriced, and the log says why.
     """
 
     def __init__(self) -> None:
@@ -49,7 +48,7 @@ class GenaiPriceBook:
         try:
             return find(model)
         except Exception:  # noqa: BLE001 - one model must not fail the traces of others
-            _log.exception("a model has no price, by a fault")
+            _log.exception("looking up the price of a model failed")
             return ()
 
     def _finder(self) -> Callable[[str], tuple[Tariff, ...]]:

@@ -1,4 +1,4 @@
-"""What spans of each project cost, remembered in the process: a write costs no statement for it."""
+"""Caches the prices of each project in the process, so that a write costs no statement for them."""
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -10,15 +10,15 @@ from domain.tracing.model_price import ModelPrice, pricing_of
 from domain.tracing.span import Span
 from domain.tracing.usage import Pricing
 
-REMEMBERED_S: Final = 10.0  # how long a price that was made elsewhere may not count yet
+PRICE_TTL_S: Final = 10.0  # how long a price created by another process may be ignored
 PROJECTS_MAX: Final = 4_096
-ROWS_MAX: Final = 20_000  # prices of all of them together: 20 MB
+ROWS_MAX: Final = 20_000  # prices of all projects together: 20 MB
 
 
-class ProjectPrices:
-    """A project's own prices, and those of `book` where none of them fits.
+class ProjectPriceCache:
+    """The prices of a project, and those of `book` for models without one.
 
-    They are asked for by `load`, and REMEMBERED_S old at most.
+    `load` reads the prices of projects. Cached ones are at most PRICE_TTL_S old.
     """
 
     def __init__(
@@ -33,52 +33,52 @@ class ProjectPrices:
         self._book = book
         self._is_book_loaded = False
         self._clock = clock
-        self._known: dict[ProjectId, tuple[float, int, Pricing]] = {}
+        self._entries: dict[ProjectId, tuple[float, int, Pricing]] = {}  # time, rows, pricing
         self._rows = 0
-        self._forgotten = 0
+        self._invalidations = 0
 
-    async def of(
+    async def get(
         self, projects: Collection[ProjectId], spans: Iterable[Span] = ()
     ) -> dict[ProjectId, Pricing]:
-        """The pricing of each of the projects. Raises what `load` raises.
+        """The pricing of each project. Raises what `load` raises.
 
-        Loads the book first where one of `spans` may need it.
+        Loads the book first if one of `spans` may need it.
         """
         if not self._is_book_loaded and any(map(_may_be_priced, spans)):
             await self._book.load()
             self._is_book_loaded = True
         now = self._clock()
-        found: dict[ProjectId, Pricing] = {}
+        result: dict[ProjectId, Pricing] = {}
         for project in projects:
-            known = self._known.get(project)
-            if known is not None and now - known[0] < REMEMBERED_S:
-                found[project] = known[2]
-        if due := [one for one in projects if one not in found]:
-            forgotten = self._forgotten
-            loaded = await self._load(due)
-            for project in due:
+            entry = self._entries.get(project)
+            if entry is not None and now - entry[0] < PRICE_TTL_S:
+                result[project] = entry[2]
+        if missing := [project for project in projects if project not in result]:
+            invalidations = self._invalidations
+            loaded = await self._load(missing)
+            for project in missing:
                 pricing = pricing_of(loaded[project], self._book.price)
-                found[project] = pricing
-                # What was forgotten meanwhile may be older than what it was forgotten for.
-                if forgotten == self._forgotten:
-                    self._keep(project, now, len(loaded[project]), pricing)
-        return found
+                result[project] = pricing
+                # After an invalidation during the load, the loaded prices may be outdated.
+                if invalidations == self._invalidations:
+                    self._store(project, now, len(loaded[project]), pricing)
+        return result
 
-    def forget(self, project: ProjectId) -> None:
-        """Asks anew about a project whose prices this process has changed."""
-        self._forgotten += 1
+    def invalidate(self, project: ProjectId) -> None:
+        """Drops the cached prices of a project, after this process has changed them."""
+        self._invalidations += 1
         self._drop(project)
 
-    def _keep(self, project: ProjectId, now: float, rows: int, pricing: Pricing) -> None:
+    def _store(self, project: ProjectId, now: float, rows: int, pricing: Pricing) -> None:
         self._drop(project)
-        self._known[project] = (now, rows, pricing)
+        self._entries[project] = (now, rows, pricing)
         self._rows += rows
-        while len(self._known) > PROJECTS_MAX or self._rows > ROWS_MAX:
-            self._drop(next(iter(self._known)))
+        while len(self._entries) > PROJECTS_MAX or self._rows > ROWS_MAX:
+            self._drop(next(iter(self._entries)))
 
     def _drop(self, project: ProjectId) -> None:
-        if (known := self._known.pop(project, None)) is not None:
-            self._rows -= known[1]
+        if (entry := self._entries.pop(project, None)) is not None:
+            self._rows -= entry[1]
 
 
 def _may_be_priced(span: Span) -> bool:

@@ -1,4 +1,4 @@
-"""What tokens cost, by an operator's own table."""
+"""The price book over an operator's own table."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ TABLE_ROWS_MAX: Final = 10_000
 
 
 class PriceTableError(ValueError):
-    """A price table that can't be used; the message names the file, the row and the key."""
+    """A price table that can't be used. The message names the file, the row and the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +30,18 @@ class _Row:
 
     def matches(self, model: str) -> bool:
         prefix, slash, _ = model.partition("/")
-        is_of_another = self.provider is not None and slash and prefix != self.provider
-        return not is_of_another and matches_model(self.match, model)
+        has_other_provider = self.provider is not None and slash and prefix != self.provider
+        return not has_other_provider and matches_model(self.match, model)
 
 
 class TablePriceBook:
-    """The prices of a PRICE_TABLE file, which knows these models and no others.
+    """The prices of a PRICE_TABLE file. Models without a row are unpriced.
 
-    A JSON array of `{"match", "provider"?, "input", "output", "cache_read"?, "cache_write"?,
-    "from"?, "to"?}`: `match` is a pattern with `*` and `?`, without regard to case; prices are
-    decimal strings in USD per million tokens; tokens of a cache cost `input` where they have no
-    price of their own; `from` counts, `to` doesn't any more; the first row that fits wins. A row
-    with a provider fits models with that prefix, and those without any.
+    The file is a JSON array of `{"match", "provider"?, "input", "output", "cache_read"?,
+    "cache_write"?, "from"?, "to"?}`. `match` is a case-insensitive pattern with `*` and `?`.
+    Prices are decimal strings in USD per million tokens. Cache tokens without their own price
+    cost `input`. `from` is inclusive, `to` is exclusive. The first matching row wins. A row with a
+    provider matches models with that prefix, and models without any prefix.
     """
 
     def __init__(self, rows: Sequence[_Row], version: str) -> None:
@@ -54,7 +54,7 @@ class TablePriceBook:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Raises PriceTableError where the file can't be read or a row is wrong."""
+        """Reads the table. Raises PriceTableError if the file can't be read or a row is invalid."""
         try:
             with path.open("rb") as file:
                 text = file.read(TABLE_BYTES_MAX + 1)
@@ -70,7 +70,7 @@ class TablePriceBook:
         if not isinstance(rows, list) or len(rows) > TABLE_ROWS_MAX:
             raise PriceTableError(f"{path}: must be an array of at most {TABLE_ROWS_MAX} rows")
         version = f"table {hashlib.sha256(text).hexdigest()[:12]}"
-        return cls([_row(row, f"{path}: row {at}") for at, row in enumerate(rows)], version)
+        return cls([_parse_row(row, f"{path}: row {at}") for at, row in enumerate(rows)], version)
 
     def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         return first_price(self._tariffs(model), usage, at, self.version)
@@ -84,7 +84,7 @@ _RATES: Final = (("input", True), ("output", True), ("cache_read", False), ("cac
 _KEYS: Final = {"match", "provider", *(key for key, _ in _RATES), "from", "to"}
 
 
-def _row(row: object, place: str) -> _Row:
+def _parse_row(row: object, place: str) -> _Row:
     if not isinstance(row, dict):
         raise PriceTableError(f"{place}: must be an object")
     if unknown := sorted(row.keys() - _KEYS):
@@ -95,17 +95,17 @@ def _row(row: object, place: str) -> _Row:
     if provider is not None and not isinstance(provider, str):
         raise PriceTableError(f"{place}: 'provider' must be a string")
     rates = [
-        Rate(_amount(row.get(key), f"{place}: '{key}'")) if key in row or is_due else None
-        for key, is_due in _RATES
+        Rate(_amount(row.get(key), f"{place}: '{key}'")) if key in row or is_required else None
+        for key, is_required in _RATES
     ]
     since, until = (_instant(row.get(key), f"{place}: '{key}'") for key in ("from", "to"))
     tariff = Tariff(*rates, since=since, until=until)
     return _Row(match.lower(), provider.lower() if provider else None, tariff)
 
 
-def _amount(said: object, place: str) -> Decimal:
+def _amount(value: object, place: str) -> Decimal:
     try:
-        amount = Decimal(said) if isinstance(said, str) else Decimal("nan")
+        amount = Decimal(value) if isinstance(value, str) else Decimal("nan")
     except InvalidOperation:
         amount = Decimal("nan")
     if not amount.is_finite() or not 0 <= amount <= RATE_MAX:
@@ -113,11 +113,11 @@ def _amount(said: object, place: str) -> Decimal:
     return amount
 
 
-def _instant(said: object, place: str) -> datetime | None:
-    if said is None:
+def _instant(value: object, place: str) -> datetime | None:
+    if value is None:
         return None
     try:
-        instant = datetime.fromisoformat(said) if isinstance(said, str) else None
+        instant = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         instant = None
     if instant is None:

@@ -1,1 +1,1 @@
-"""Figures of this service for Prometheus: what is counted, and where several processes keep it."""
+"""Prometheus metrics of this service: definitions, the registry, and its files per process."""

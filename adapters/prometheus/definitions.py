@@ -1,7 +1,7 @@
-"""Every figure by its name: docs/observability.md is held equal to this list.
+"""Defines every metric. A test compares docs/observability.md with this list.
 
-No label's values come from callers: routes are templates, the rest are words of ours. So the
-number of series has a bound, which has nothing to do with how many tenants there are.
+No label value comes from callers: routes are templates, the other values are our own words. So
+the number of series is bounded, independent of the number of tenants.
 """
 
 from collections.abc import Sequence
@@ -18,98 +18,137 @@ BATCH_BYTES: Final = (1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 21, 1 << 22, 1 <<
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """One figure. `name` is as Prometheus has it, a counter's with `_total`.
+class MetricDefinition:
+    """A metric. `name` is its name in Prometheus; the name of a counter ends with `_total`.
 
-    Of a gauge `together` says what the gauges of several live processes come to: `livesum`,
-    `livemin` or `livemax`.
+    `multiprocess_mode` says how the values of a gauge in several live processes are combined:
+    `livesum`, `livemin` or `livemax`.
     """
 
     name: str
     kind: Kind
-    about: str
+    help: str
     labels: tuple[str, ...] = ()
     buckets: Sequence[float] = ()
-    together: str = ""
+    multiprocess_mode: str = ""
 
 
-def _counter(name: str, about: str, *labels: str) -> Named:
-    return Named(f"{PREFIX}{name}_total", "counter", about, labels)
+def _counter(name: str, help_: str, *labels: str) -> MetricDefinition:
+    return MetricDefinition(f"{PREFIX}{name}_total", "counter", help_, labels)
 
 
-def _gauge(name: str, about: str, *labels: str, together: str = "livesum") -> Named:
-    return Named(PREFIX + name, "gauge", about, labels, together=together)
+def _gauge(name: str, help_: str, *labels: str, mode: str = "livesum") -> MetricDefinition:
+    return MetricDefinition(PREFIX + name, "gauge", help_, labels, multiprocess_mode=mode)
 
 
-def _histogram(name: str, about: str, *labels: str, buckets: Sequence[float]) -> Named:
-    return Named(PREFIX + name, "histogram", about, labels, buckets)
+def _histogram(name: str, help_: str, *labels: str, buckets: Sequence[float]) -> MetricDefinition:
+    return MetricDefinition(PREFIX + name, "histogram", help_, labels, buckets)
 
 
-REQUESTS: Final = _counter(
-    "http_requests", "Requests that were answered", "method", "route", "status"
-)
-REQUEST_SECONDS: Final = _histogram(
-    "http_request_seconds", "From a request to the end of its answer", "kind", buckets=SECONDS
+HTTP_REQUESTS: Final = _counter("http_requests", "Answered requests", "method", "route", "status")
+HTTP_REQUEST_SECONDS: Final = _histogram(
+    "http_request_seconds",
+    "Seconds from a request to the end of its response",
+    "kind",
+    buckets=SECONDS,
 )
 INGEST_REQUESTS: Final = _counter("ingest_requests", "Requests that store traces", "outcome")
 STORED_TRACES: Final = _counter("ingest_traces", "Traces that were committed")
 STORED_SPANS: Final = _counter("ingest_spans", "Spans that were committed with their traces")
-BATCHES: Final = _counter("ingest_batches", "Transactions that store traces", "outcome")
-BATCH_TRACES: Final = _histogram("ingest_batch_traces", "Traces of a transaction", buckets=BATCH)
-BATCH_SIZE: Final = _histogram(
-    "ingest_batch_bytes", "What a transaction stores, about", buckets=BATCH_BYTES
+INGEST_BATCHES: Final = _counter("ingest_batches", "Transactions that store traces", "outcome")
+BATCH_TRACES: Final = _histogram("ingest_batch_traces", "Traces per transaction", buckets=BATCH)
+BATCH_BYTES_STORED: Final = _histogram(
+    "ingest_batch_bytes", "Approximate bytes that a transaction stores", buckets=BATCH_BYTES
 )
 COMMIT_SECONDS: Final = _histogram(
-    "ingest_commit_seconds", "How long a transaction took", buckets=SECONDS
+    "ingest_commit_seconds", "Seconds that a transaction took", buckets=SECONDS
 )
-LINE_TRACES: Final = _gauge("ingest_queue_traces", "Traces that wait for a transaction")
-LINE_BYTES: Final = _gauge("ingest_queue_bytes", "What waits for a transaction, about")
-DECISIONS: Final = _counter(
-    "rate_limit_decisions", "Requests that the rate limiter saw", "class", "decision"
+QUEUED_TRACES: Final = _gauge("ingest_queue_traces", "Traces that wait for a transaction")
+QUEUED_BYTES: Final = _gauge("ingest_queue_bytes", "Approximate bytes that wait for a transaction")
+RATE_LIMIT_DECISIONS: Final = _counter(
+    "rate_limit_decisions", "Requests that the rate limiter decided on", "class", "decision"
 )
-FALLBACKS: Final = _counter("rate_limit_fallbacks", "Decisions that were made without Redis")
-CONNECTIONS: Final = _gauge("database_connections", "Connections of the pools", "state")
-CONNECTIONS_MAX: Final = _gauge("database_connections_max", "How many the pools may have")
+RATE_LIMIT_FALLBACKS: Final = _counter(
+    "rate_limit_fallbacks", "Decisions that were made without Redis"
+)
+DATABASE_CONNECTIONS: Final = _gauge("database_connections", "Connections of the pools", "state")
+DATABASE_CONNECTIONS_MAX: Final = _gauge("database_connections_max", "Maximum size of the pools")
 JUDGE_CALLS: Final = _counter(
     "judge_calls", "Requests to providers of judges", "provider", "outcome"
 )
 JUDGE_SECONDS: Final = _histogram(
-    "judge_call_seconds", "How long they took", "provider", buckets=LONG_SECONDS
+    "judge_call_seconds",
+    "Seconds that a request to a provider took",
+    "provider",
+    buckets=LONG_SECONDS,
 )
 JUDGE_TOKENS: Final = _counter("judge_tokens", "Tokens of these requests", "provider", "kind")
-JUDGE_COST: Final = _counter("judge_cost_usd", "What they cost", "provider")
-JOBS: Final = _counter("worker_jobs", "Jobs that workers took up", "lane", "outcome")
-JOB_SECONDS: Final = _histogram(
-    "worker_job_seconds", "How long they took", "lane", buckets=LONG_SECONDS
+JUDGE_COST: Final = _counter("judge_cost_usd", "Cost of these requests in USD", "provider")
+WORKER_JOBS: Final = _counter("worker_jobs", "Jobs that workers began", "lane", "outcome")
+WORKER_JOB_SECONDS: Final = _histogram(
+    "worker_job_seconds", "Seconds that a job took", "lane", buckets=LONG_SECONDS
 )
-ROUNDS: Final = _counter("worker_rounds", "Rounds of upkeep", "round", "outcome")
-BEAT: Final = _gauge(
+WORKER_ROUNDS: Final = _counter("worker_rounds", "Runs of periodic tasks", "round", "outcome")
+HEARTBEAT: Final = _gauge(
     "beat_timestamp_seconds",
-    "When the event loop last turned, of the process of which that is longest ago",
+    "When the event loop last ran, in the process where that is longest ago",
     "process",
-    together="livemin",
+    mode="livemin",
 )
-SPANS: Final = _counter("otlp_spans", "Spans of our own", "outcome")
-BUILD: Final = _gauge("build_info", "Always 1", "version", together="livemax")
+OTLP_SPANS: Final = _counter("otlp_spans", "Spans of this server", "outcome")
+BUILD_INFO: Final = _gauge("build_info", "Always 1", "version", mode="livemax")
 
-# What processes keep, each its own; of several on one folder they are summed up.
-KEPT: Final = (
-    *(REQUESTS, REQUEST_SECONDS, INGEST_REQUESTS, STORED_TRACES, STORED_SPANS, BATCHES),
-    *(BATCH_TRACES, BATCH_SIZE, COMMIT_SECONDS, LINE_TRACES, LINE_BYTES, DECISIONS, FALLBACKS),
-    *(CONNECTIONS, CONNECTIONS_MAX, JUDGE_CALLS, JUDGE_SECONDS, JUDGE_TOKENS, JUDGE_COST),
-    *(JOBS, JOB_SECONDS, ROUNDS, BEAT, SPANS, BUILD),
+# Collected in each process. The values of processes that share a folder are combined.
+PROCESS_METRICS: Final = (
+    *(
+        HTTP_REQUESTS,
+        HTTP_REQUEST_SECONDS,
+        INGEST_REQUESTS,
+        STORED_TRACES,
+        STORED_SPANS,
+        INGEST_BATCHES,
+    ),
+    *(
+        BATCH_TRACES,
+        BATCH_BYTES_STORED,
+        COMMIT_SECONDS,
+        QUEUED_TRACES,
+        QUEUED_BYTES,
+        RATE_LIMIT_DECISIONS,
+        RATE_LIMIT_FALLBACKS,
+    ),
+    *(
+        DATABASE_CONNECTIONS,
+        DATABASE_CONNECTIONS_MAX,
+        JUDGE_CALLS,
+        JUDGE_SECONDS,
+        JUDGE_TOKENS,
+        JUDGE_COST,
+    ),
+    *(WORKER_JOBS, WORKER_JOB_SECONDS, WORKER_ROUNDS, HEARTBEAT, OTLP_SPANS, BUILD_INFO),
 )
 
-DATABASE_UP: Final = _gauge("database_up", "Whether the figures of the installation are known")
-RUNS: Final = _gauge("runs", "Runs that are not over", "status")
-QUEUED: Final = _gauge("jobs_queued", "Targets that a worker could begin, by their age", "age")
-RUNNING: Final = _gauge("jobs_running", "Targets that workers have")
-OLDEST: Final = _gauge("jobs_oldest_seconds", "For how long the oldest thing to do has waited")
-DEAD: Final = _gauge("jobs_dead", "Targets that were given up")
-WORKERS: Final = _gauge("workers", "Worker processes that were heard of lately")
-WORKER_SEEN: Final = _gauge(
-    "worker_seen_timestamp_seconds", "When a worker was last heard of; 0: not for a day"
+DATABASE_UP: Final = _gauge("database_up", "1 if the database answered with the metrics below")
+RUNS: Final = _gauge("runs", "Runs that have not finished", "status")
+JOBS_QUEUED: Final = _gauge("jobs_queued", "Targets that a worker could begin, by their age", "age")
+JOBS_RUNNING: Final = _gauge("jobs_running", "Targets that workers are evaluating")
+OLDEST_JOB_SECONDS: Final = _gauge(
+    "jobs_oldest_seconds", "Seconds that the oldest waiting job has waited"
+)
+JOBS_DEAD: Final = _gauge("jobs_dead", "Targets that were given up after repeated failures")
+WORKERS: Final = _gauge("workers", "Worker processes with a recent heartbeat")
+WORKER_SEEN_AT: Final = _gauge(
+    "worker_seen_timestamp_seconds", "When a worker last sent a heartbeat; 0: none for a day"
 )
 
-# What the database knows of the whole installation: every `serve` tells the same.
-ASKED: Final = (DATABASE_UP, RUNS, QUEUED, RUNNING, OLDEST, DEAD, WORKERS, WORKER_SEEN)
+# Read from the database for the whole installation: every `serve` process returns the same.
+DATABASE_METRICS: Final = (
+    DATABASE_UP,
+    RUNS,
+    JOBS_QUEUED,
+    JOBS_RUNNING,
+    OLDEST_JOB_SECONDS,
+    JOBS_DEAD,
+    WORKERS,
+    WORKER_SEEN_AT,
+)

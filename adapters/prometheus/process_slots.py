@@ -1,8 +1,8 @@
-"""A folder in which several processes of one machine keep their figures, each in files of its own.
+"""A folder in which several processes of one machine keep their metrics, each in its own files.
 
-The files outlive a process that is killed, so that no sum of a counter ever falls: that would look
-as if all had been counted anew. Who starts takes the first free seat, and with it the files of
-whoever had it before: there are never more files than processes were there at once.
+The files outlive a process that is killed, so that no sum of a counter decreases: Prometheus would
+take a decrease for a restart from zero. A starting process takes the lowest free slot and reuses
+its files, so there are at most as many files as there were processes at the peak.
 """
 
 import fcntl
@@ -13,61 +13,65 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-SEATS_MAX: Final = 256  # processes of one folder
-LIVE: Final = "gauge_live"  # how the library's files of gauges begin that end with their process
-_GATE: Final = "gate.lock"
+SLOTS_MAX: Final = 256  # processes per folder
+LIVE_GAUGE_PREFIX: Final = "gauge_live"  # the library's files of gauges that end with their process
+_FOLDER_LOCK: Final = "gate.lock"
 
 
-class SeatError(Exception):
+class ProcessSlotError(Exception):
     """The folder can't be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """One process's place in a folder, for as long as it lives."""
+class ProcessSlot:
+    """The slot of a process in a folder, held while the process lives."""
 
     folder: Path
     number: int
-    lock: int
+    lock: int  # file descriptor
 
-    def leave(self) -> None:
+    def release(self) -> None:
         os.close(self.lock)
 
     def files(self) -> list[str]:
-        """The files of all processes, but for the gauges of those that are gone."""
-        files = [one for one in self.folder.glob("*.db") if _has_begun(one)]
-        gone = {n for n in {_seat_of(one) for one in files} if _is_free(self.folder, n)}
-        kept = (one for one in files if not (one.name.startswith(LIVE) and _seat_of(one) in gone))
-        return sorted(map(str, kept))
+        """The files of all processes, without the live gauges of processes that have ended."""
+        files = [file for file in self.folder.glob("*.db") if _has_content(file)]
+        free = {n for n in {_slot_of(file) for file in files} if _is_free(self.folder, n)}
+        return sorted(
+            str(file)
+            for file in files
+            if not (file.name.startswith(LIVE_GAUGE_PREFIX) and _slot_of(file) in free)
+        )
 
 
-def take_seat(folder: Path, seats_max: int = SEATS_MAX) -> Seat:
-    """The first free seat of `folder`, which is made where it is missing. Raises SeatError.
+def acquire_slot(folder: Path, slots_max: int = SLOTS_MAX) -> ProcessSlot:
+    """Acquires the lowest free slot of `folder`, which is created if missing.
 
-    Who finds all seats free empties the folder first: after a stop of everything, as for a new
-    version, figures begin anew.
+    If all slots are free, the folder is emptied first: after all processes were stopped, as for a
+    new version, the metrics start from zero. Raises ProcessSlotError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / _GATE):
-            taken = [n for n in range(seats_max) if not _is_free(folder, n)]
-            number = next((n for n in range(seats_max) if n not in taken), None)
+        with _locked(folder / _FOLDER_LOCK):
+            used = [n for n in range(slots_max) if not _is_free(folder, n)]
+            number = next((n for n in range(slots_max) if n not in used), None)
             if number is None:
-                raise SeatError(f"{folder}: more than {seats_max} processes share it")
+                raise ProcessSlotError(f"{folder}: more than {slots_max} processes share it")
             for file in folder.glob("*.db"):
-                if not taken or (file.name.startswith(LIVE) and _seat_of(file) == number):
+                is_live_gauge = file.name.startswith(LIVE_GAUGE_PREFIX)
+                if not used or (is_live_gauge and _slot_of(file) == number):
                     file.unlink()
-            lock = _opened(_lock_of(folder, number))
-            fcntl.flock(lock, fcntl.LOCK_EX)  # free, but for a moment in which others look at it
+            lock = _open_lock(_lock_path(folder, number))
+            fcntl.flock(lock, fcntl.LOCK_EX)  # free, except while another process tests it
     except OSError as error:
-        raise SeatError(f"{folder}: {error.strerror}") from error
-    return Seat(folder, number, lock)
+        raise ProcessSlotError(f"{folder}: {error.strerror}") from error
+    return ProcessSlot(folder, number, lock)
 
 
 def _is_free(folder: Path, number: int) -> bool:
-    if not _lock_of(folder, number).exists():
+    if not _lock_path(folder, number).exists():
         return True
-    lock = _opened(_lock_of(folder, number))
+    lock = _open_lock(_lock_path(folder, number))
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -79,7 +83,7 @@ def _is_free(folder: Path, number: int) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    lock = _opened(path)
+    lock = _open_lock(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -87,20 +91,20 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _opened(path: Path) -> int:
+def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _lock_of(folder: Path, number: int) -> Path:
+def _lock_path(folder: Path, number: int) -> Path:
     return folder / f"{number}.lock"
 
 
-def _seat_of(file: Path) -> int:
+def _slot_of(file: Path) -> int:
     return int(file.stem.rpartition("_")[2])
 
 
-def _has_begun(file: Path) -> bool:
-    """Whether anything was written; a file is empty for a moment once it is made."""
+def _has_content(file: Path) -> bool:
+    """Whether anything was written; a new file is empty for a moment."""
     with suppress(FileNotFoundError):
         return file.stat().st_size > 0
     return False

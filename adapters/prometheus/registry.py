@@ -1,4 +1,4 @@
-"""What a process counts, and the text in which it is told."""
+"""The registry that collects the metrics of a process and renders them as text."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,100 +17,102 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from adapters.prometheus.definitions import BUILD, KEPT, Named
-from adapters.prometheus.process_slots import Seat, take_seat
+from adapters.prometheus.definitions import BUILD_INFO, PROCESS_METRICS, MetricDefinition
+from adapters.prometheus.process_slots import ProcessSlot, acquire_slot
 
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for the folder
+FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # where the library reads the folder
 
 type Samples = Mapping[tuple[str, ...], float]
-"""Values by those of their labels, in the order of the labels."""
+"""Values by the values of their labels, in the order of the labels."""
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # else a series more for each
+disable_created_metrics()  # type: ignore[no-untyped-call]  # otherwise one more series for each
 
 
-class Figures:
-    """The figures of `named.KEPT`, in this process or in a folder that it shares with others.
+class MetricsRegistry:
+    """Collects `PROCESS_METRICS` in this process, or in a folder shared with other processes.
 
-    A process makes one of a folder at most, and no other: the library keeps in one place what all
-    of them count from then on. The seat is the process's until it ends. Raises SeatError.
+    Create at most one registry with a folder in a process, and then no other: the library keeps
+    the folder in a global variable. The slot is held until the process ends. Raises
+    ProcessSlotError.
     """
 
     def __init__(self, version: str, folder: Path | None = None) -> None:
-        self._seat = None if folder is None else _seated(folder)
+        self._slot = None if folder is None else _use_folder(folder)
         self._registry = CollectorRegistry()
-        self._counters: dict[Named, Counter] = {}
-        self._gauges: dict[Named, Gauge] = {}
-        self._histograms: dict[Named, Histogram] = {}
-        for named in KEPT:
-            self._make(named)
-        self.set(BUILD, 1, version)
+        self._counters: dict[MetricDefinition, Counter] = {}
+        self._gauges: dict[MetricDefinition, Gauge] = {}
+        self._histograms: dict[MetricDefinition, Histogram] = {}
+        for definition in PROCESS_METRICS:
+            self._register(definition)
+        self.set(BUILD_INFO, 1, version)
 
-    def count(self, named: Named, *labels: str, by: float = 1) -> None:
-        counter = self._counters[named]
+    def count(self, definition: MetricDefinition, *labels: str, by: float = 1) -> None:
+        counter = self._counters[definition]
         (counter.labels(*labels) if labels else counter).inc(by)
 
-    def set(self, named: Named, value: float, *labels: str) -> None:
-        gauge = self._gauges[named]
+    def set(self, definition: MetricDefinition, value: float, *labels: str) -> None:
+        gauge = self._gauges[definition]
         (gauge.labels(*labels) if labels else gauge).set(value)
 
-    def observe(self, named: Named, value: float, *labels: str) -> None:
-        histogram = self._histograms[named]
+    def observe(self, definition: MetricDefinition, value: float, *labels: str) -> None:
+        histogram = self._histograms[definition]
         (histogram.labels(*labels) if labels else histogram).observe(value)
 
-    def gauge(self, named: Named, *labels: str) -> float | None:
-        """What a gauge comes to, of all processes; None where nobody has set it."""
-        wanted = dict(zip(named.labels, labels, strict=True))
-        found = (one for metric in self._collected() for one in metric.samples)
-        return next((s.value for s in found if (s.name, s.labels) == (named.name, wanted)), None)
+    def gauge(self, definition: MetricDefinition, *labels: str) -> float | None:
+        """The combined value of a gauge in all processes; None if none has set it."""
+        wanted = (definition.name, dict(zip(definition.labels, labels, strict=True)))
+        samples = (sample for metric in self._collect() for sample in metric.samples)
+        return next((s.value for s in samples if (s.name, s.labels) == wanted), None)
 
-    def text(self, asked: Mapping[Named, Samples] | None = None) -> bytes:
-        """All of it in Prometheus' text format, with what was asked for elsewhere."""
-        found = [*self._collected(), *(_metric(*one) for one in (asked or {}).items())]
-        return generate_latest(_Found(sorted(found, key=lambda one: one.name)))
+    def text(self, others: Mapping[MetricDefinition, Samples] | None = None) -> bytes:
+        """All metrics in Prometheus' text format, together with `others` from elsewhere."""
+        metrics = [*self._collect(), *(_metric(*item) for item in (others or {}).items())]
+        return generate_latest(_Collected(sorted(metrics, key=lambda metric: metric.name)))
 
-    def _collected(self) -> Iterable[Metric]:
-        if self._seat is None:
+    def _collect(self) -> Iterable[Metric]:
+        if self._slot is None:
             return self._registry.collect()
-        files = self._seat.files()
-        found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # its own
-        return found
+        files = self._slot.files()
+        metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # its own
+        return metrics
 
-    def _make(self, named: Named) -> None:
-        given = (named.name, named.about, named.labels)
-        match named.kind:
+    def _register(self, definition: MetricDefinition) -> None:
+        arguments = (definition.name, definition.help, definition.labels)
+        match definition.kind:
             case "counter":
-                self._counters[named] = Counter(*given, registry=self._registry)
+                self._counters[definition] = Counter(*arguments, registry=self._registry)
             case "gauge":
-                self._gauges[named] = Gauge(
-                    *given,
+                self._gauges[definition] = Gauge(
+                    *arguments,
                     registry=self._registry,
-                    multiprocess_mode=named.together,  # type: ignore[arg-type]  # one of its words
+                    multiprocess_mode=definition.multiprocess_mode,  # type: ignore[arg-type]  # one of its words
                 )
             case "histogram":
-                self._histograms[named] = Histogram(
-                    *given, registry=self._registry, buckets=named.buckets
+                self._histograms[definition] = Histogram(
+                    *arguments, registry=self._registry, buckets=definition.buckets
                 )
 
 
-class _Found:
-    """What was collected already, as the library takes it."""
+class _Collected:
+    """Metrics that are collected already, as a collector for the library."""
 
-    def __init__(self, found: Sequence[Metric]) -> None:
-        self._found = found
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Sequence[Metric]:
-        return self._found
+        return self._metrics
 
 
-def _seated(folder: Path) -> Seat:
-    seat = take_seat(folder)
-    os.environ[FOLDER] = str(folder)
-    values.ValueClass = values.MultiProcessValue(lambda: seat.number)  # type: ignore[no-untyped-call]  # its own
-    return seat
+def _use_folder(folder: Path) -> ProcessSlot:
+    """Acquires a slot of `folder`, and makes the library write to the slot's files."""
+    slot = acquire_slot(folder)
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: slot.number)  # type: ignore[no-untyped-call]  # its own
+    return slot
 
 
-def _metric(named: Named, samples: Samples) -> Metric:
-    metric = Metric(named.name, named.about, named.kind)
+def _metric(definition: MetricDefinition, samples: Samples) -> Metric:
+    metric = Metric(definition.name, definition.help, definition.kind)
     for labels, value in samples.items():
-        metric.add_sample(named.name, dict(zip(named.labels, labels, strict=True)), value)
+        metric.add_sample(definition.name, dict(zip(definition.labels, labels, strict=True)), value)
     return metric

@@ -1,4 +1,4 @@
-"""The Redis client of a process, and whether Redis answers."""
+"""The Redis client of a process, and its health check."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ TIMEOUT_S: Final = 2  # to connect, to get a connection, and to get an answer
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Redis]:
-    """A client with its own connections, made when they are first needed."""
+    """A client with its own pool. Connections are opened when they are first needed."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS_MAX,
@@ -39,6 +39,6 @@ class RedisHealthCheck:
     async def check(self) -> HealthStatus:
         try:
             await self.client.ping()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        except Exception as error:  # noqa: BLE001 - whatever the cause, it is reported
             return HealthStatus(ok=False, detail=f"no answer: {type(error).__name__}")
         return HealthStatus(ok=True)

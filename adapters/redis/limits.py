@@ -1,4 +1,4 @@
-"""The rate limiter of all processes together: the window of `domain.limits`, said again in Lua."""
+"""The rate limiter that processes share: the sliding window of `domain.limits` as a Lua script."""
 
 import asyncio
 import logging
@@ -12,15 +12,15 @@ from redis.exceptions import NoScriptError
 from application.ports import ADMIT_MAX_S, MonotonicClock
 from domain.limits import SECOND_US, Decision, Limit
 
-AWAY_S: Final = 1  # Redis isn't asked again for so long after it failed, and then by one request
+RETRY_AFTER_S: Final = 1  # after a failure, one request per second tries Redis again
 KEY_PREFIX: Final = "limit:"
 
 _log = logging.getLogger(__name__)
 
-# One list a bucket: the instants that count, the oldest first. `SlidingWindow` of domain/limits.py
-# tells why each step is as it is. The key lives a millisecond longer than its youngest instant
-# counts, since Redis cuts the present down to milliseconds before it adds the life of a key to it.
-# Numbers are doubles, which hold microseconds exactly for another two centuries.
+# One list per bucket: the instants of the counted requests, oldest first. `SlidingWindow` in
+# domain/limits.py explains each step. The key expires a millisecond after its newest instant
+# stops counting, because Redis truncates the current time to milliseconds before it adds the TTL.
+# Lua numbers are doubles, which represent microseconds exactly for another two centuries.
 ADMIT: Final = """
 local key, count, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local counts, now = ARGV[3] == '1', tonumber(ARGV[4])
@@ -56,8 +56,8 @@ return {1, counted + 1, reset, 0}
 _SHA: Final = sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()
 
 
-class RedisWindows:
-    """The histories of all buckets, in Redis, by Redis's own clock. One round trip a question."""
+class RedisSlidingWindows:
+    """The sliding windows of all buckets, in Redis, by the clock of Redis. One round trip each."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
@@ -65,9 +65,9 @@ class RedisWindows:
     async def decide(
         self, bucket: str, limit: Limit, *, counts: bool = True, at_us: int | None = None
     ) -> Decision:
-        """What `History.admit` decides; where not `counts`, what it would.
+        """Decides as `SlidingWindow.admit` does. Without `counts` the request isn't recorded.
 
-        Tests may give the instant. Raises whatever the client raises.
+        `at_us` replaces the clock in tests. Raises whatever the client raises.
         """
         arguments = (
             *(1, KEY_PREFIX + bucket, limit.count, limit.window_us),
@@ -75,7 +75,7 @@ class RedisWindows:
         )
         try:
             answer = await cast("Awaitable[list[int]]", self._client.evalsha(_SHA, *arguments))
-        except NoScriptError:  # Redis is new, or was restarted or flushed: it learns the script
+        except NoScriptError:  # Redis is new, restarted or flushed: send the whole script
             answer = await cast("Awaitable[list[int]]", self._client.eval(ADMIT, *arguments))
         admitted, counted, reset_us, wait_us = answer
         if admitted:
@@ -83,8 +83,8 @@ class RedisWindows:
         return Decision.refusing(limit, reset_us=reset_us, wait_us=wait_us)
 
 
-class OwnLimiter(Protocol):
-    """What this process admitted itself; `adapters/memory/rate_limiter.py` has it."""
+class LocalLimiter(Protocol):
+    """Limits this process alone; implemented by `adapters/memory/rate_limiter.py`."""
 
     def admit_at_once(self, bucket: str, limit: Limit) -> tuple[Decision, int]: ...
 
@@ -92,38 +92,40 @@ class OwnLimiter(Protocol):
 
 
 class RedisRateLimiter:
-    """Redis decides for all processes; what this one admitted is counted here as well.
+    """Redis decides for all processes, and this process counts its own requests as well.
 
-    A request has to pass both. While Redis keeps its memory, what is counted here is part of what
-    is counted there, and Redis is the stricter. When it is gone, slow, or has forgotten, this
-    process still admits no more than the limit in any window, before, during and after.
+    A request must pass both limits. While Redis keeps its data, its count includes ours, so Redis
+    is the stricter. If Redis is down, slow, or has lost its data, this process still admits at
+    most the limit in any window: before, during and after the outage.
 
-    `fallbacks` is how many requests were decided without Redis; `on_fallback` is called for each.
+    `fallbacks` counts the requests decided without Redis; `on_fallback` is called for each.
     """
 
-    def __init__(self, windows: RedisWindows, own: OwnLimiter, ticks: MonotonicClock) -> None:
+    def __init__(
+        self, windows: RedisSlidingWindows, local: LocalLimiter, ticks: MonotonicClock
+    ) -> None:
         self.fallbacks = 0
         self.on_fallback: Callable[[], None] = lambda: None
         self._windows = windows
-        self._own = own
+        self._local = local
         self._ticks = ticks
-        self._ask_again_us: int | None = None  # None while Redis answers
+        self._retry_at_us: int | None = None  # None while Redis answers
 
     async def admit(self, bucket: str, limit: Limit) -> Decision:
-        # Counted before Redis is asked: so the own window is never behind, however many ask at
-        # once, and its places are free no later than those in Redis.
-        own, at_us = self._own.admit_at_once(bucket, limit)
-        shared = await self._asked(bucket, limit, counts=own.admitted)
+        # Counted before the command to Redis. So concurrent requests are all in the local window,
+        # and they leave it no later than the one in Redis.
+        local, at_us = self._local.admit_at_once(bucket, limit)
+        shared = await self._decide_in_redis(bucket, limit, counts=local.admitted)
         if shared is None:
-            return own
-        if own.admitted and not shared.admitted:
-            self._own.take_back(bucket, limit, at_us)
-        return min(shared, own, key=_strictness)
+            return local
+        if local.admitted and not shared.admitted:
+            self._local.take_back(bucket, limit, at_us)
+        return min(shared, local, key=_strictness)
 
-    async def _asked(self, bucket: str, limit: Limit, *, counts: bool) -> Decision | None:
-        """What Redis says; None where it doesn't, or isn't asked."""
-        probing = self._ask_again_us is not None
-        if probing and not self._is_due():
+    async def _decide_in_redis(self, bucket: str, limit: Limit, *, counts: bool) -> Decision | None:
+        """The decision of Redis; None if it doesn't answer or isn't tried."""
+        probing = self._retry_at_us is not None
+        if probing and not self._may_retry():
             self._fall_back()
             return None
         try:
@@ -131,37 +133,37 @@ class RedisRateLimiter:
                 decision = await self._windows.decide(bucket, limit, counts=counts)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the limit holds
             self._fall_back()
-            self._lost(error)
+            self._note_failure(error)
             return None
         if probing:
-            self._found()
+            self._note_success()
         return decision
 
     def _fall_back(self) -> None:
         self.fallbacks += 1
         self.on_fallback()
 
-    def _is_due(self) -> bool:
-        """Whether Redis may be asked again; whoever is told so is the only one for a while."""
+    def _may_retry(self) -> bool:
+        """Whether to try Redis now. Returns True once per RETRY_AFTER_S."""
         now_us = self._ticks()
-        if self._ask_again_us is not None and now_us < self._ask_again_us:
+        if self._retry_at_us is not None and now_us < self._retry_at_us:
             return False
-        self._ask_again_us = now_us + AWAY_S * SECOND_US
+        self._retry_at_us = now_us + RETRY_AFTER_S * SECOND_US
         return True
 
-    def _lost(self, error: Exception) -> None:
-        if self._ask_again_us is None:
+    def _note_failure(self, error: Exception) -> None:
+        if self._retry_at_us is None:
             _log.warning(
-                "Redis doesn't answer (%s): each process limits by itself", type(error).__name__
+                "Redis doesn't answer (%s): each process limits on its own", type(error).__name__
             )
-        self._ask_again_us = self._ticks() + AWAY_S * SECOND_US
+        self._retry_at_us = self._ticks() + RETRY_AFTER_S * SECOND_US
 
-    def _found(self) -> None:
-        if self._ask_again_us is not None:
-            _log.info("Redis answers again: limits are shared")
-        self._ask_again_us = None
+    def _note_success(self) -> None:
+        if self._retry_at_us is not None:
+            _log.info("Redis answers again: processes share the limits")
+        self._retry_at_us = None
 
 
 def _strictness(decision: Decision) -> tuple[bool, int, int]:
-    """Refusals first, the longest wait first among them; then what leaves the least."""
+    """Sorts refusals first, by the longest wait; then admissions, by the fewest remaining."""
     return decision.admitted, -decision.retry_after_s, decision.remaining

@@ -1,4 +1,4 @@
-"""What a Redis or Valkey server says of itself."""
+"""Reads the version and the problems of a Redis or Valkey server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,47 +6,47 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-NEARLY_FULL: Final = 0.9
+NEARLY_FULL: Final = 0.9  # share of the memory
 
 
 @dataclass(frozen=True, slots=True)
-class RedisServer:
-    """`broken` is what keeps it from doing its work, `doubtful` what may one day; with advice."""
+class RedisServerInfo:
+    """Pairs of a problem and advice: `failures` prevent work now, `warnings` may later."""
 
     version: str
-    broken: tuple[tuple[str, str], ...]
-    doubtful: tuple[tuple[str, str], ...]
+    failures: tuple[tuple[str, str], ...]
+    warnings: tuple[tuple[str, str], ...]
 
 
-async def server(client: Redis) -> RedisServer:
+async def read_server_info(client: Redis) -> RedisServerInfo:
     """Raises what the client raises."""
-    return told(await client.info("all"))
+    return parse_info(await client.info("all"))
 
 
-def told(info: dict[str, Any]) -> RedisServer:
-    """What the answer to INFO comes to. What it lacks is passed over: not every server has it."""
+def parse_info(info: dict[str, Any]) -> RedisServerInfo:
+    """Checks the answer to INFO. Missing fields are skipped, because servers differ in them."""
     version = info.get("valkey_version") or info.get("redis_version") or "unknown"
-    return RedisServer(str(version), tuple(_broken(info)), tuple(_doubtful(info)))
+    return RedisServerInfo(str(version), tuple(_failures(info)), tuple(_warnings(info)))
 
 
-def _broken(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _failures(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if info.get("role") == "slave":
-        yield "it is a replica, and takes no writes", "name its primary"
+        yield "it is a replica and refuses writes", "use the URL of its primary"
     if info.get("loading"):
-        yield "it still loads its data", "wait"
+        yield "it is still loading its data", "wait"
     if info.get("aof_last_write_status") == "err":
-        yield "it can't write its file, and refuses writes", "look at its disk"
+        yield "it can't write its append-only file, and refuses writes", "check its disk"
 
 
-def _doubtful(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _warnings(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
     most, used = info.get("maxmemory", 0), info.get("used_memory", 0)
     policy = info.get("maxmemory_policy", "noeviction")
     if most and policy != "noeviction":
         yield (
-            f"once it is full it forgets jobs and rate limits ({policy})",
+            f"when it is full, it evicts jobs and rate limits ({policy})",
             "set maxmemory-policy noeviction",
         )
     if most and used > NEARLY_FULL * most:
-        yield f"{used / most:.0%} of its memory are used", "give it more"
+        yield f"{used / most:.0%} of its memory is used", "give it more memory"
     if info.get("rdb_last_bgsave_status") == "err":
-        yield "its last snapshot failed: it may refuse writes", "look at its disk"
+        yield "its last snapshot failed, so it may refuse writes", "check its disk"

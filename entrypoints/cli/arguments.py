@@ -1,4 +1,4 @@
-"""How a command line is described: commands that explain themselves, and times with a unit."""
+"""Helpers for argparse: commands with descriptions, and parsers of option values."""
 
 import argparse
 import re
@@ -13,10 +13,10 @@ DAY_S: Final = 86_400
 UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY_S}
 DURATION_MAX_S: Final = 366 * DAY_S
 HELP_WIDTH: Final = 80
-YEARS: Final = range(2000, 2100)  # of an instant: what lies outside is a slip of the keyboard
+YEARS: Final = range(2000, 2100)  # of an instant: other years are typing errors
 
-# What `dev` and its tokens take for said where the environment says nothing.
-DEV: Final = {
+# Defaults of `dev` and `token` for variables that the environment doesn't set.
+DEV_DEFAULTS: Final = {
     "PANDAPROBE_APP_ENV": "development",
     "PANDAPROBE_LOG_FORMAT": "console",
     "PANDAPROBE_AUTH_DEV_ISSUER": "on",
@@ -35,10 +35,13 @@ def add_command(
     summary: str,
     description: str,
     example: str,
-    joins_dev: bool = False,
+    uses_dev_servers: bool = False,
     defaults: Mapping[str, str] | None = None,
 ) -> argparse.ArgumentParser:
-    """A command. `defaults` stand where the environment says nothing."""
+    """Adds a command. `defaults` apply to variables that the environment doesn't set.
+
+    With `uses_dev_servers`, missing addresses of servers are those of a running `dev`.
+    """
     parser = commands.add_parser(
         name,
         help=summary,
@@ -48,45 +51,47 @@ def add_command(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=command, joins_dev=joins_dev, defaults=defaults or {})
+    parser.set_defaults(command=command, uses_dev_servers=uses_dev_servers, defaults=defaults or {})
     return parser
 
 
 def duration(text: str) -> int:
-    """Seconds, of a number with its unit."""
+    """Parses a number with a unit; returns seconds."""
     parts = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text)
     seconds = int(parts[1]) * UNIT_S[parts[2]] if parts else DURATION_MAX_S + 1
     if seconds > DURATION_MAX_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 30m, 12h or 90d, up to 366d")
+        raise argparse.ArgumentTypeError(
+            f"invalid duration {text!r}, e.g. 30m, 12h or 90d, up to 366d"
+        )
     return seconds
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """A reader of decimal digits, for a number from `least` to `most`."""
+    """A parser of decimal digits, for a number from `least` to `most`."""
 
-    def read(text: str) -> int:
+    def parse(text: str) -> int:
         number = int(text) if re.fullmatch(r"\d{1,19}", text, re.ASCII) else -1
         if not least <= number <= most:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is no whole number from {least:,} to {most:,}"
+                f"{text!r} is not a whole number from {least:,} to {most:,}"
             )
         return number
 
-    return read
+    return parse
 
 
 def instant(text: str) -> datetime:
-    """An instant in ISO 8601; without an offset it is in UTC."""
+    """Parses an instant in ISO 8601; without an offset it is in UTC."""
     try:
-        read = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
-        read = None
-    if read is None or read.year not in YEARS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no instant such as 2026-03-01T09:00:00Z")
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+        parsed = None
+    if parsed is None or parsed.year not in YEARS:
+        raise argparse.ArgumentTypeError(f"invalid instant {text!r}, e.g. 2026-03-01T09:00:00Z")
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
-def add_organization(parser: argparse.ArgumentParser, whose: str) -> None:
+def add_organization(parser: argparse.ArgumentParser, description: str) -> None:
     parser.add_argument(
-        "--organization", metavar="ID", help=f"{whose}; with `dev`: by default the first one"
+        "--organization", metavar="ID", help=f"{description}; default with `dev`: the first one"
     )

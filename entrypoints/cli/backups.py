@@ -1,9 +1,9 @@
-"""`backup` and `restore` of the PostgreSQL that `dev` starts, by pg_dump and pg_restore.
+"""`backup` and `restore` of the PostgreSQL that `dev` starts, with pg_dump and pg_restore.
 
-A backup is a folder of `database.dump` and `manifest.json`. The manifest has the number of rows of
-each table and a hash of them, read in the snapshot that pg_dump reads. A restore fills a new
-database, compares it with the manifest, and only then moves it to where `dev` finds it, because
-pg_restore alone can't tell that a dump lacks rows, and leaves half a database where it fails.
+A backup is a folder with `database.dump` and `manifest.json`. The manifest contains the number of
+rows of each table and their hash, read in the snapshot that pg_dump reads. A restore fills a new
+database, compares it with the manifest, and only then moves it to the data folder of `dev`: on its
+own, pg_restore can't detect missing rows in a dump, and a failed one leaves a partial database.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ DATABASE: Final = f"pg{MAJOR}"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`migrations` are the names of those that the database had."""
+    """`migrations` are the names of the migrations that had run on the database."""
 
     format: int
     version: str
@@ -52,41 +52,44 @@ def backup(settings: Settings, folder: Path) -> int:
     """Writes a backup to a new folder. Raises CommandError, Unavailable."""
     _refuse_own_servers(settings)
     if folder.exists():
-        raise CommandError(f"{folder} exists already: name a folder that doesn't")
+        raise CommandError(f"{folder} exists already: choose a new folder")
     with _command_errors(), _database(settings) as url:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Its owner alone can read it. It gets its name once it is complete.
+        # Only its owner can read it. It gets its final name once it is complete.
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             manifest = asyncio.run(_write(url, draft))
             draft.rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    rows = sum(one.rows for one in manifest.tables.values())
+    rows = sum(table.rows for table in manifest.tables.values())
     size = manifest.dump_bytes / (1 << 20)
-    _say(f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, {size:,.1f} MiB")
+    _print(f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, {size:,.1f} MiB")
     return 0
 
 
 def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
-    """Fills the data folder from a backup, or only a temporary one, to verify the backup.
+    """Restores a backup into the data folder; with `only_verify` into a temporary one.
 
     Raises CommandError, Unavailable.
     """
     _refuse_own_servers(settings)
     manifest = _read(folder)
     if only_verify:
-        with tempfile.TemporaryDirectory(prefix="pandaprobe-verify-") as place, _command_errors():
-            Path(place).chmod(0o755)  # postgres may run as another user, who has to enter it
-            _fill(Path(place), folder, manifest)
-        _say(f"{folder} is whole: restored elsewhere, and every table is as it was")
+        with (
+            tempfile.TemporaryDirectory(prefix="pandaprobe-verify-") as temporary,
+            _command_errors(),
+        ):
+            Path(temporary).chmod(0o755)  # postgres may run as another user, who has to enter it
+            _fill(Path(temporary), folder, manifest)
+        _print(f"{folder} is complete: a test restore has the same rows in every table")
         return 0
     data = Path(settings.data_dir).absolute()
-    with _command_errors(), servers.locked(data):
+    with _command_errors(), servers.lock_folder(data):
         target, draft = data / DATABASE, data / "restoring"
         if target.exists():
             raise CommandError(
-                f"{target} holds a database already: move it away, or set "
+                f"{target} exists already: move that database away, or set "
                 f"{variable('data_dir')} to another folder"
             )
         shutil.rmtree(draft, ignore_errors=True)  # left by a restore that was killed
@@ -96,7 +99,7 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
             (draft / DATABASE).rename(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    _say(f"Restored into {data}; every table is as it was. `dev` goes on with it.")
+    _print(f"Restored into {data}; every table has the same rows. `dev` uses it at its next start.")
     return 0
 
 
@@ -120,12 +123,12 @@ async def _write(url: str, draft: Path) -> Manifest:
 
 
 def _read(folder: Path) -> Manifest:
-    """The manifest of a backup that this version can restore, and whose dump is unchanged."""
+    """Reads the manifest. Raises CommandError if the backup is unusable or altered."""
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
         is_same = _sha256(folder / DUMP) == manifest.dump_sha256
     except (OSError, msgspec.MsgspecError) as error:
-        raise CommandError(f"{folder} is no backup: {error}") from error
+        raise CommandError(f"{folder} is not a backup: {error}") from error
     if manifest.format != FORMAT or not set(manifest.migrations) <= set(known()):
         raise CommandError(f"{folder} is a backup of a newer version: install {manifest.version}")
     if not is_same:
@@ -133,18 +136,18 @@ def _read(folder: Path) -> Manifest:
     return manifest
 
 
-def _fill(place: Path, folder: Path, manifest: Manifest) -> None:
-    """Makes a database in `place`, fills it, compares it, migrates it, and stops its server."""
-    postgres, url = start_postgres(place)
+def _fill(data: Path, folder: Path, manifest: Manifest) -> None:
+    """Creates a database in `data`, fills, compares and migrates it, and stops its server."""
+    postgres, url = start_postgres(data)
     try:
         dumps.load(url, folder / DUMP)
         if differing := asyncio.run(_differing_tables(url, manifest)):
-            raise CommandError(f"{folder} isn't whole: {', '.join(differing)} came out otherwise")
+            raise CommandError(f"{folder} is incomplete: different rows in {', '.join(differing)}")
         migrated = asyncio.run(root.migrate(Settings(database_url=url)))
     finally:
         postgres.stop()
     if migrated:
-        _say(f"Migrated: {', '.join(migrated)}")
+        _print(f"Migrated: {', '.join(migrated)}")
 
 
 async def _differing_tables(url: str, manifest: Manifest) -> list[str]:
@@ -155,14 +158,14 @@ async def _differing_tables(url: str, manifest: Manifest) -> list[str]:
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
-    """The URL of the database in the data folder: a running `dev` has it, or it is started."""
+    """The URL of the database in the data folder. Starts it unless a `dev` runs it."""
     data = Path(settings.data_dir).absolute()
     if url := dev_supervisor.running_servers(settings.data_dir).get(variable("database_url")):
         yield url
         return
     if not (data / DATABASE).exists():
-        raise CommandError(f"{data} holds no database: there is nothing to back up")
-    with servers.locked(data):
+        raise CommandError(f"{data} contains no database: there is nothing to back up")
+    with servers.lock_folder(data):
         postgres, url = start_postgres(data)
         try:
             yield url
@@ -173,8 +176,8 @@ def _database(settings: Settings) -> Iterator[str]:
 def _refuse_own_servers(settings: Settings) -> None:
     if settings.database_url:
         raise CommandError(
-            f"{variable('database_url')} is set: this is for the database that `dev` brings; "
-            "back your own server up with its pg_dump or your provider's snapshots"
+            f"{variable('database_url')} is set: this command is for the database of `dev`; "
+            "back up your own server with its pg_dump or your provider's snapshots"
         )
 
 
@@ -191,6 +194,6 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -1,99 +1,349 @@
-"""`doctor`: what is wrong with this installation, said by name."""
+"""`doctor`: checks the settings, folders, sign-in, servers and workers of this installation."""
 
 import asyncio
+import difflib
+import ipaddress
 import json
 import os
+import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
-from entrypoints.cli.doctor_findings import Finding, Level, fail, ok
-from entrypoints.settings import Settings, variable
+from redis.exceptions import RedisError
+
+from adapters.oidc.issuer_urls import is_private
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.server_info import PostgresServer
+from adapters.postgres.database.server_info import server as postgres_server
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
+from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
+from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
+from adapters.redis.client import opened
+from adapters.redis.server import read_server_info
+from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.ports import HealthStatus
+from application.use_cases import utc_now
+from application.workers import WORKER_TIMEOUT
+from domain.errors import Failure
+from entrypoints.composition import root
+from entrypoints.composition.sign_in import sign_in_state
+from entrypoints.settings import DEPLOYED, PREFIX, Settings, variable
+from entrypoints.startup import base_url
+
+SETTINGS: Final = "settings"
+CLOCK_WARN: Final = timedelta(seconds=1)
+CLOCK_FAIL: Final = timedelta(seconds=30)  # beyond it, leases and tokens don't work
+REDIS_TIMEOUT_S: Final = 5.0
+GIB: Final = 1 << 30
+FREE_MIN_BYTES: Final = GIB  # an afternoon of tracing fills less than that
+LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
+ENCRYPTED_SSL_MODES: Final = frozenset({"require", "verify-ca", "verify-full"})
+# Variables with our prefix that SDKs and the client's command line read.
+CLIENT_VARIABLES: Final = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        *("API_KEY", "PROJECT_NAME", "ENDPOINT", "ENVIRONMENT", "RELEASE", "ENABLED", "DEBUG"),
+        *("TIMEOUT", "BATCH_SIZE", "FLUSH_INTERVAL", "MAX_QUEUE_SIZE", "AUTH_URL", "BASE_URL"),
+        *("FORMAT", "CONFIG", "VERSION", "INSTALL_DIR"),
+    )
+)
+# Variables of dev.env and of the Compose file.
+OTHER_VARIABLES: Final = frozenset({f"{PREFIX}TOKEN", f"{PREFIX}PUBLISHED_PORT"})
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"  # it works, but the operator should know
+    FAIL = "fail"  # it doesn't work, or soon won't
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check. `advice` says what to do about it."""
+
+    level: Level
+    name: str
+    detail: str | None = None
+    advice: str | None = None
+
+    def __str__(self) -> str:
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.level:<5} {self.name}{detail}{f' — {self.advice}' if self.advice else ''}"
+
+
+def ok(name: str, detail: str | None = None) -> Finding:
+    return Finding(Level.OK, name, detail)
+
+
+def warn(name: str, detail: str, advice: str | None = None) -> Finding:
+    return Finding(Level.WARN, name, detail, advice)
+
+
+def fail(name: str, detail: str, advice: str | None = None) -> Finding:
+    return Finding(Level.FAIL, name, detail, advice)
 
 
 def examine(
     settings: Settings, environ: Mapping[str, str] | None = None, *, as_json: bool = False
 ) -> int:
-    """Prints a line for each finding, or one object; 1 where anything failed, else 0."""
+    """Prints a line for each finding, or one JSON object. Returns 1 if a check failed, else 0."""
     return asyncio.run(_examine(settings, environ or {}, as_json=as_json))
 
 
-def refused(problems: str, *, as_json: bool = False) -> int:
-    """As `examine`, where settings can't be used: a line for each."""
-    return _told([fail("settings", one) for one in problems.splitlines()], as_json=as_json)
+def report_invalid_settings(problems: str, *, as_json: bool = False) -> int:
+    """Prints each problem of settings that can't be used, in the format of `examine`."""
+    findings = [fail(SETTINGS, line) for line in problems.splitlines()]
+    if not as_json:
+        sys.stdout.writelines(f"{finding}\n" for finding in findings)
+    return _print_summary(findings, as_json=as_json)
 
 
 async def _examine(settings: Settings, environ: Mapping[str, str], *, as_json: bool) -> int:
-    found = []
-    async for one in _findings(settings, environ):
-        found.append(one)
+    findings = []
+    async for finding in _run_checks(settings, environ):
+        findings.append(finding)
         if not as_json:
-            sys.stdout.write(f"{one}\n")
+            sys.stdout.write(f"{finding}\n")
             sys.stdout.flush()
-    return _told(found, as_json=as_json, is_told=not as_json)
+    return _print_summary(findings, as_json=as_json)
 
 
-def _told(found: Sequence[Finding], *, as_json: bool, is_told: bool = False) -> int:
-    count = {level: sum(one.level is level for one in found) for level in Level}
-    is_fine = not count[Level.FAIL]
+def _print_summary(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Prints the counts, or all findings as JSON. Returns the exit status."""
+    count = {level: sum(finding.level is level for finding in findings) for level in Level}
+    is_ok = not count[Level.FAIL]
     if as_json:
-        said = {"ok": is_fine, "findings": [asdict(one) for one in found]}
-        sys.stdout.write(f"{json.dumps(said, indent=2)}\n")
-    else:
-        if not is_told:
-            sys.stdout.writelines(f"{one}\n" for one in found)
-        if not is_fine or count[Level.WARN]:
-            sys.stdout.write(f"{count[Level.FAIL]} failed, {count[Level.WARN]} to look at.\n")
-    return 0 if is_fine else 1
+        report = {"ok": is_ok, "findings": [asdict(finding) for finding in findings]}
+        sys.stdout.write(f"{json.dumps(report, indent=2)}\n")
+    elif count[Level.FAIL] or count[Level.WARN]:
+        sys.stdout.write(f"{count[Level.FAIL]} failed, {count[Level.WARN]} warnings.\n")
+    return 0 if is_ok else 1
 
 
-async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
-    # Slow to import, as what follows.
-    from entrypoints.cli.doctor_servers import database_found, disk_found, redis_found  # noqa: PLC0415
-    from entrypoints.cli.doctor_settings import settings_found  # noqa: PLC0415
-
-    for one in settings_found(settings, environ):
-        yield one
+async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
+    for finding in check_settings(settings, environ):
+        yield finding
     folder = Path(settings.data_dir)
-    yield _folder("data folder", folder)
-    yield disk_found(f"disk of {folder}", folder)
+    yield _check_folder("data folder", folder)
+    yield check_disk(f"disk of {folder}", folder)
     if settings.metrics_dir is not None:
-        yield _folder("metrics folder", Path(settings.metrics_dir))
-    yield await _sign_in(settings)
+        yield _check_folder("metrics folder", Path(settings.metrics_dir))
+    yield await _check_sign_in(settings)
     if settings.database_url:
-        async for one in database_found(settings):
-            yield one
+        async for finding in check_database(settings):
+            yield finding
     else:
-        yield _unset("postgres", "database_url", folder)
+        yield _missing_server("postgres", "database_url", folder)
     if settings.redis_url:
-        for one in await redis_found(settings):
-            yield one
+        for finding in await check_redis(settings):
+            yield finding
     else:
-        yield _unset("redis", "redis_url", folder)
+        yield _missing_server("redis", "redis_url", folder)
 
 
-def _unset(name: str, field: str, folder: Path) -> Finding:
+def _missing_server(name: str, field: str, folder: Path) -> Finding:
     detail = f"{variable(field)} isn't set, and no `pandaprobe-server dev` runs on {folder}"
     return fail(name, detail, "set it")
 
 
-async def _sign_in(settings: Settings) -> Finding:
-    from entrypoints.composition.sign_in import sign_in_state  # noqa: PLC0415
-
+async def _check_sign_in(settings: Settings) -> Finding:
     state = await sign_in_state(settings)
     if state.ok:
         return ok("sign-in", state.detail)
-    return fail("sign-in", state.detail or "nobody can sign in", "see docs/settings.md, Sign-in")
+    return fail("sign-in", state.detail or "users can't sign in", "see docs/settings.md, Sign-in")
 
 
-def _folder(name: str, folder: Path) -> Finding:
+def _check_folder(name: str, folder: Path) -> Finding:
     name = f"{name} {folder}"
     if not folder.exists():
-        return ok(name, "not made yet; whoever needs it makes it")
+        return ok(name, "doesn't exist yet; it is created when it is needed")
     if not folder.is_dir():
-        return fail(name, "is no folder", "name another one")
+        return fail(name, "is not a folder", "set another one")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         owner = folder.stat().st_uid
         return fail(name, f"belongs to user {owner}, and you can't write to it", "change its owner")
     return ok(name)
+
+
+def check_disk(name: str, folder: Path) -> Finding:
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    free = shutil.disk_usage(existing).free
+    detail = f"{free / GIB:.1f} GiB free"
+    return ok(name, detail) if free >= FREE_MIN_BYTES else fail(name, detail, "free some space")
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Finds unknown variables and unsafe values. `settings` were read from `environ`."""
+    findings = [*_unknown_variables(environ), *_exports_to_itself(settings)]
+    if settings.app_env in DEPLOYED:
+        findings += [*_unsafe_access(settings), *_unencrypted_servers(settings)]
+    yield from findings or [ok(SETTINGS)]
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    settings = {variable(field) for field in Settings.__struct_fields__}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in settings | CLIENT_VARIABLES | OTHER_VARIABLES:
+            similar = difflib.get_close_matches(name, settings, 1, cutoff=0.8)
+            advice = f"did you mean {similar[0]}?" if similar else "docs/settings.md lists them all"
+            yield warn(SETTINGS, f"{name} is not a setting, and is ignored", advice)
+
+
+def _exports_to_itself(settings: Settings) -> Iterator[Finding]:
+    endpoint = settings.otel_exporter_otlp_endpoint
+    if endpoint is not None and endpoint.rstrip("/").startswith(base_url(settings)):
+        yield warn(
+            SETTINGS,
+            f"{variable('otel_exporter_otlp_endpoint')} is the address of this server itself",
+            "set the address of a collector",
+        )
+
+
+def _unsafe_access(settings: Settings) -> Iterator[Finding]:
+    """Settings that give access to more callers or data than intended."""
+    if not settings.rate_limit_enabled:
+        yield _unsafe("rate_limit_enabled", "no caller is limited", "unset it")
+    if "*" in settings.allowed_origins:
+        reason = "pages of any site may call the API from their visitors' browsers"
+        yield _unsafe("allowed_origins", reason, "list the origins")
+    proxies = (ipaddress.ip_network(text, strict=False) for text in settings.trusted_proxies)
+    if any(network.prefixlen == 0 for network in proxies):
+        reason = "any client can fake its address"
+        yield _unsafe("trusted_proxies", reason, "list the proxies")
+    if settings.alert_allow_private_targets:
+        reason = "webhooks of tenants can reach your private network"
+        yield _unsafe("alert_allow_private_targets", reason, "unset it")
+    if settings.eval_mask == "off":
+        reason = "secrets in traces are sent to judges"
+        yield _unsafe("eval_mask", reason, "unset it")
+
+
+def _unencrypted_servers(settings: Settings) -> Iterator[Finding]:
+    """Remote servers whose connections aren't encrypted, or that need no password."""
+    database = urlsplit(settings.database_url or "")
+    modes = set(parse_qs(database.query).get("sslmode", []))
+    if _is_public(database.hostname) and not modes & ENCRYPTED_SSL_MODES:
+        reason = f"the connection to {database.hostname} may be unencrypted"
+        yield _unsafe("database_url", reason, "add ?sslmode=verify-full, or require")
+    redis = urlsplit(settings.redis_url or "")
+    if _is_public(redis.hostname) and redis.scheme != "rediss":
+        reason = f"the connection to {redis.hostname} is unencrypted"
+        yield _unsafe("redis_url", reason, "use rediss://")
+    if redis.hostname not in {None, *LOCAL_HOSTS} and not redis.password:
+        reason = "it has no password, so any client that reaches Redis can send jobs to workers"
+        yield _unsafe("redis_url", reason, "set a password")
+
+
+def _is_public(host: str | None) -> bool:
+    return bool(host) and not is_private(host or "")
+
+
+def _unsafe(field: str, reason: str, advice: str) -> Finding:
+    return warn(SETTINGS, f"{variable(field)}: {reason}", advice)
+
+
+# --- servers ---------------------------------------------------------------------------------
+
+
+async def check_database(settings: Settings) -> AsyncIterator[Finding]:
+    """Checks PostgreSQL, the schema, the queue and the workers."""
+    try:
+        async with root.database(settings) as pool:
+            async for finding in _check_connected_database(settings, pool):
+                yield finding
+    except Failure as failure:
+        address = urlsplit(settings.database_url or "")
+        yield fail(
+            "postgres",
+            f"{failure.message} ({address.hostname or 'localhost'}:{address.port or 5432})",
+            f"is it running, and is {variable('database_url')} correct?",
+        )
+
+
+async def _check_connected_database(settings: Settings, pool: Pool) -> AsyncIterator[Finding]:
+    server = await postgres_server(pool)
+    for finding in check_postgres_server(server, urlsplit(settings.database_url or "").hostname):
+        yield finding
+    state = await PostgresHealthCheck(pool).check()
+    if not state.ok:
+        yield _from_state("postgres writes", state, "use its primary, or see its log")
+    state = await MigrationsHealthCheck(pool).check()
+    yield _from_state("migrations", state, None)
+    if not state.ok:
+        return  # the tables of the next checks may be missing
+    for finding in await check_workers(settings, pool):
+        yield finding
+
+
+def check_postgres_server(server: PostgresServer, host: str | None) -> Iterator[Finding]:
+    detail = f"PostgreSQL {server.version}, {server.bytes / GIB:.1f} GiB"
+    if server.is_new_enough:
+        yield ok("postgres", detail)
+    else:
+        yield fail("postgres", detail, "PostgreSQL 16 or newer is needed")
+    yield check_clock(server.ahead, server.ahead_within)
+    if server.folder is not None and host in LOCAL_HOSTS and server.folder.exists():
+        yield check_disk("disk of postgres", server.folder)
+
+
+def check_clock(ahead: timedelta, within: timedelta) -> Finding:
+    """Compares the database's clock with ours. `within` is the error of the measurement."""
+    offset = max(abs(ahead) - within, timedelta())
+    direction = "ahead of" if ahead > timedelta() else "behind"
+    detail = f"the database's clock is {abs(ahead).total_seconds():.3f} s {direction} ours"
+    advice = "synchronize both machines by NTP"
+    if offset >= CLOCK_FAIL:
+        return fail("clock", detail, advice)
+    return warn("clock", detail, advice) if offset >= CLOCK_WARN else ok("clock", detail)
+
+
+async def check_workers(settings: Settings, pool: Pool) -> list[Finding]:
+    """Checks the age of the queue, and whether workers are alive. Raises Unavailable."""
+    work_queue, workers = PostgresWorkQueue(pool), PostgresWorkers(pool)
+    age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
+    state = await QueueHealthCheck(work_queue, workers, utc_now, age_max).check()
+    now = utc_now()
+    worker_status = await workers.status(now)
+    waiting = await work_queue.oldest_wait(now)
+    queue = _from_state("queue", state, "see the logs of workers, or start more")
+    advice = "start `pandaprobe-server worker`"
+    problem = worker_status.problem(now)
+    if problem is None:
+        return [queue, ok("workers", f"{worker_status.alive} running")]
+    if waiting is not None and waiting > WORKER_TIMEOUT:
+        return [queue, fail("workers", f"{problem}, and jobs are waiting", advice)]
+    if worker_status.last_seen_at is not None:  # a worker that stops normally removes its heartbeat
+        return [queue, fail("workers", f"{problem}, and it didn't stop normally", advice)]
+    return [queue, warn("workers", problem, advice)]
+
+
+async def check_redis(settings: Settings) -> list[Finding]:
+    """Checks the Redis of the settings."""
+    try:
+        async with asyncio.timeout(REDIS_TIMEOUT_S), opened(settings.redis_url or "") as client:
+            server = await read_server_info(client)
+    except (RedisError, OSError, TimeoutError) as error:
+        address = urlsplit(settings.redis_url or "")
+        where = f"{address.hostname}:{address.port or 6379}"
+        detail = f"no answer from {where} ({type(error).__name__})"
+        return [fail("redis", detail, f"is it running, and is {variable('redis_url')} correct?")]
+    findings = [fail("redis", *problem) for problem in server.failures]
+    findings += [warn("redis", *problem) for problem in server.warnings]
+    return findings or [ok("redis", f"version {server.version}")]
+
+
+def _from_state(name: str, state: HealthStatus, advice: str | None) -> Finding:
+    if state.ok:
+        return ok(name, state.detail)
+    return fail(name, state.detail or "it doesn't work", advice)

@@ -1,4 +1,4 @@
-"""What exports need: a part of the composition root."""
+"""The ports of exports, and the encoder of each file format."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import Final
 
-from adapters.export_formats.csv import CommaSeparated
+from adapters.export_formats.csv import CsvEncoder
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
 from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
@@ -19,24 +19,24 @@ from domain.ids import ProjectId
 from entrypoints.settings import Settings
 
 
-def _lines(project: ProjectId, _: RowKind) -> Encoder:
-    # Of what serves requests a worker needs this alone, and most never need it: 8 MB of Litestar.
+def _ndjson(project: ProjectId, _: RowKind) -> Encoder:
+    # Imports 8 MB of Litestar, which only a worker that writes such a file needs.
     from entrypoints.http.controllers.exports.schemas import ExportLines  # noqa: PLC0415 - see above
 
     return ExportLines(project)
 
 
 def _parquet(_: ProjectId, kind: RowKind) -> Encoder:
-    # Importing pyarrow takes 40 MB, which only a worker that writes such a file pays.
-    from adapters.export_formats.parquet import Parquet  # noqa: PLC0415 - see above
+    # Imports 40 MB of pyarrow, which only a worker that writes such a file needs.
+    from adapters.export_formats.parquet import ParquetEncoder  # noqa: PLC0415 - see above
 
-    return Parquet(kind)
+    return ParquetEncoder(kind)
 
 
 ENCODERS: Final[Encoders] = {
-    FileFormat.CSV: lambda _, kind: CommaSeparated(kind),
+    FileFormat.CSV: lambda _, kind: CsvEncoder(kind),
     FileFormat.PARQUET: _parquet,
-    FileFormat.NDJSON: _lines,
+    FileFormat.NDJSON: _ndjson,
 }
 INSTALL_PARQUET: Final = (
     "Parquet needs an optional library that is not installed on this server: "
@@ -51,9 +51,9 @@ def missing_formats() -> MissingFormats:
 
 @asynccontextmanager
 async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPorts]:
-    """Exports are read on connections of their own, so that they keep no request waiting.
+    """Exports read on their own connections, so that no request waits for them.
 
-    They are made when they are needed, and one statement may take as long as the export.
+    The connections are opened when needed. One statement may take as long as the export.
     """
     async with opened(
         Engine({}),

@@ -1,4 +1,4 @@
-"""Whose tokens are believed, by the settings: a preset, and what is said beside it."""
+"""The identity provider by the settings: a preset, and settings that complete or override it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ FIREBASE_ISSUER: Final = "https://securetoken.google.com/"
 FIREBASE_JWKS: Final = (
     "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
 )
-# The settings that only one preset reads.
-OWN: Final = {"supabase": "supabase_url", "firebase": "firebase_project_id"}
-SHARED: Final = ("auth_issuer", "auth_audience", "auth_jwks_url", "auth_hs256_secret")
+# Settings that only one preset reads.
+PRESET_SETTINGS: Final = {"supabase": "supabase_url", "firebase": "firebase_project_id"}
+OIDC_SETTINGS: Final = ("auth_issuer", "auth_audience", "auth_jwks_url", "auth_hs256_secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityProvider:
-    """One issuer, and what its tokens are checked with.
+    """An issuer, and how its tokens are verified.
 
-    Its keys are at `jwks_url`; without one the issuer is asked where they are, unless there is a
-    `secret`: then it alone signs.
+    Its keys are at `jwks_url`. Without that, they are discovered from the issuer, unless there is
+    a `secret`, which is then the only key.
     """
 
     issuer: str
@@ -36,13 +36,13 @@ class IdentityProvider:
 
 
 def identity_provider(settings: Settings) -> IdentityProvider | None:
-    """None where no setting names one. Raises SettingsError, in one message for all that is wrong.
+    """None if no provider is configured. Raises SettingsError with all problems in one message.
 
-    Nothing is left out silently: half a provider is a mistake, and so is a second one.
+    Incomplete and contradictory settings are errors, so that none is ignored silently.
     """
     if problems := list(provider_problems(settings)):
         raise SettingsError("\n".join(problems))
-    preset = _of_preset(settings)
+    preset = _preset(settings)
     if preset is None:
         return None
     return IdentityProvider(
@@ -53,7 +53,7 @@ def identity_provider(settings: Settings) -> IdentityProvider | None:
     )
 
 
-def _of_preset(settings: Settings) -> IdentityProvider | None:
+def _preset(settings: Settings) -> IdentityProvider | None:
     if settings.auth_preset == "supabase":
         issuer = f"{(settings.supabase_url or '').rstrip('/')}/auth/v1"
         return IdentityProvider(
@@ -72,35 +72,35 @@ def _of_preset(settings: Settings) -> IdentityProvider | None:
 
 
 def provider_problems(settings: Settings, wrong: frozenset[str] = frozenset()) -> Iterator[str]:
-    """What makes half a provider, or two. Fields in `wrong` are set, to what can't be used."""
+    """Settings that are incomplete or contradictory. Fields in `wrong` have unusable values."""
     preset = settings.auth_preset
     if "auth_preset" in wrong:
         return
-    for name, own in OWN.items():
+    for name, own in PRESET_SETTINGS.items():
         is_given = own in wrong or getattr(settings, own)
         if is_given and preset != name:
             yield (
-                f"{variable('auth_preset')} must be {name} where {variable(own)} is set, "
+                f"{variable('auth_preset')} must be {name} if {variable(own)} is set, "
                 f"not {preset!r}"
             )
         if preset == name and not is_given:
-            yield f"{variable(own)} must be set where {variable('auth_preset')} is {name}"
+            yield f"{variable(own)} must be set if {variable('auth_preset')} is {name}"
     if preset == "oidc":
-        given = [name for name in SHARED if name in wrong or getattr(settings, name)]
+        given = [name for name in OIDC_SETTINGS if name in wrong or getattr(settings, name)]
         for needed in ("auth_issuer", "auth_audience"):
             if given and needed not in given:
-                yield f"{variable(needed)} must be set where {variable(given[0])} is"
+                yield f"{variable(needed)} must be set if {variable(given[0])} is"
     yield from _untrusted(settings, wrong)
 
 
 def _untrusted(settings: Settings, wrong: frozenset[str]) -> Iterator[str]:
-    """The addresses that keys would be fetched from, where somebody on the way could answer."""
-    asked = ["supabase_url", "auth_jwks_url"]
+    """URLs of keys that an attacker on the network path could answer for."""
+    fetched = ["supabase_url", "auth_jwks_url"]
     discovers = not (settings.auth_jwks_url or settings.auth_hs256_secret)
     discovers = discovers and not wrong & {"auth_jwks_url", "auth_hs256_secret"}
     if settings.auth_preset == "oidc" and discovers:
-        asked.append("auth_issuer")
-    for name in asked:
+        fetched.append("auth_issuer")
+    for name in fetched:
         url = getattr(settings, name)
         if url and not is_trusted(url):
             yield (

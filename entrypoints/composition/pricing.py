@@ -1,4 +1,4 @@
-"""What tokens cost, and what is kept of it: the ports, as the settings have them."""
+"""The price book by the settings, and the ports of pricing."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from entrypoints.settings import Settings, SettingsError, variable
 
 
 def price_book(settings: Settings) -> PriceBook:
-    """The operator's table where there is one, else the built-in one. Raises SettingsError."""
+    """The operator's table if configured, else the built-in prices. Raises SettingsError."""
     if settings.price_table is None:
         return GenaiPriceBook()
     try:
@@ -26,6 +26,6 @@ def price_book(settings: Settings) -> PriceBook:
 def pricing_ports(pool: Pool, book: PriceBook, edits: TraceEdits) -> PricingPorts:
     return PricingPorts(
         book=book,
-        prices=PostgresModelPrices(pool, edits.prices.forget),
+        prices=PostgresModelPrices(pool, edits.prices.invalidate),
         repricings=PostgresRepricings(pool, edits),
     )

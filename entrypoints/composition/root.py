@@ -1,6 +1,5 @@
-"""The composition root: the one module that knows which adapter stands behind which port."""
+"""The composition root: connects every port with its adapter."""
 
-import logging
 import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -13,27 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import structs
 
 from adapters.caching.identity_cache import (
-    RememberedAdministration,
-    RememberedApiKeys,
-    RememberedProjects,
+    CachedApiKeys,
+    CachedProjects,
+    CacheInvalidatingAdministration,
 )
 from adapters.caching.key_usage_buffer import KeyUsageBuffer
 from adapters.dramatiq.jobs import DramatiqJobs
-from adapters.hash_embedder import HashEmbedder
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
-from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
-from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
-from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
-from adapters.postgres.evaluation.runs.runs import PostgresRuns
-from adapters.postgres.evaluation.runs.targets import PostgresTargets
-from adapters.postgres.evaluation.scores.agreement import PostgresHumanLabels
-from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
-from adapters.postgres.evaluation.scores.scores import PostgresSessionScores, PostgresTraceScores
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
@@ -46,59 +34,47 @@ from adapters.postgres.identity.identity import (
 )
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.privacy.erasures import PostgresErasures
+from adapters.postgres.privacy.retention import PostgresExpiredTraces
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
+from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
-from adapters.re2_patterns import Re2Engine
 from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
-from adapters.redis.limits import RedisRateLimiter, RedisWindows
-from application.evaluation.ports.evaluation import Judge
+from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.evaluation.runs.queue_health import QueueHealthCheck
-from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, JobQueue, Jobs
+from application.privacy.use_cases import PrivacyPorts
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
-from domain.errors import Failure
-from domain.evaluation.monitors.monitor import Monitor
-from domain.ids import ScoreId
-from entrypoints.composition.alerts import alert_ports
+from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
-from entrypoints.composition.judges import (
-    evaluation_policy,
-    judge_models,
-    judge_providers,
-    judging_ports,
-    opened_judge,
-)
 from entrypoints.composition.pricing import price_book, pricing_ports
-from entrypoints.composition.privacy import privacy_ports
 from entrypoints.composition.sign_in import tokens
-from entrypoints.observability.observer import Observer, sampled
+from entrypoints.observability.observer import Observer, sample_gauges
 from entrypoints.settings import Settings
 
-type Do = Callable[[Job], Coroutine[Any, Any, None]]
+type RunJob = Callable[[Job], Coroutine[Any, Any, None]]
 
-MIGRATING_CONNECTIONS: Final = 3  # one holds the turn while others look and change
+MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and migrate
 
 if TYPE_CHECKING:
-    from adapters.dramatiq.worker_pool import Crew
-
-_log: Final = logging.getLogger(__name__)
+    from adapters.dramatiq.worker_pool import WorkerPool
 
 
 def product_version() -> str:
     try:
         return version("pandaprobe-server")
-    except PackageNotFoundError:  # run from a folder that was never installed, as in an image
+    except PackageNotFoundError:  # run from a folder that isn't installed, as in a container image
         project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
         return str(project["project"]["version"])
 
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[Pool]:
-    """The connections of this process. Raises Unavailable where there is no database."""
+    """The connection pool of this process. Raises Unavailable if the database doesn't answer."""
     async with opened(
         DB,
         PoolSettings(
@@ -111,18 +87,16 @@ async def database(settings: Settings) -> AsyncIterator[Pool]:
 
 
 async def migrate(settings: Settings) -> list[str]:
-    """Brings the database to the newest schema; the migrations that were run, in order."""
-    from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads much that serving never needs
+    """Migrates the database to the newest schema. Returns the migrations that ran, in order."""
+    from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
 
-    roomy = structs.replace(
-        settings, database_pool_size=max(settings.database_pool_size, MIGRATING_CONNECTIONS)
-    )
-    async with database(roomy) as pool:
+    pool_size = max(settings.database_pool_size, MIGRATION_CONNECTIONS)
+    async with database(structs.replace(settings, database_pool_size=pool_size)) as pool:
         return await migrating.migrate(pool)
 
 
 async def pending(settings: Settings) -> list[str]:
-    """The migrations that the database lacks, in order."""
+    """The migrations that have not run on the database, in order."""
     async with database(settings) as pool:
         return await schema_pending(pool)
 
@@ -131,40 +105,40 @@ async def pending(settings: Settings) -> list[str]:
 async def ports(
     settings: Settings,
     prices: PriceBook | None = None,
-    otherwise: Jobs | None = None,
+    fallback_jobs: Jobs | None = None,
     observer: Observer | None = None,
 ) -> AsyncIterator[Ports]:
-    """Every port filled, for as long as the block is open. Leaving it writes what was accepted.
+    """Fills every port while the block runs. At its end, accepted data is written.
 
-    Jobs that Redis can't be told are told `otherwise`; `observer` sees what they do. Raises
-    SettingsError, Unavailable.
+    Jobs that can't be sent to Redis go to `fallback_jobs`. `observer` records what the ports do.
+    Raises SettingsError, Unavailable.
     """
-    seconds = settings.api_key_cache_seconds
+    ttl_s = settings.api_key_cache_seconds
     async with AsyncExitStack() as stack:
-        believed = await stack.enter_async_context(tokens(settings))
+        verifier = await stack.enter_async_context(tokens(settings))
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
         book = prices or price_book(settings)
-        keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
-        projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
+        keys = CachedApiKeys(PostgresApiKeys(pool), utc_now, ttl_s)
+        projects = CachedProjects(PostgresProjects(pool), utc_now, ttl_s)
         traces = await stack.enter_async_context(
-            PostgresTraces.over(pool, book, projects.forget, observer)
+            PostgresTraces.over(pool, book, projects.invalidate, observer)
         )
-        uses = await stack.enter_async_context(KeyUsageBuffer.over(keys))
-        on_job = None if observer is None else observer.sending
-        jobs = DramatiqJobs(redis, monotonic_us, otherwise, on_job)
-        judge = await stack.enter_async_context(opened_judge(settings))
+        uses = await stack.enter_async_context(KeyUsageBuffer.flushing_to(keys))
+        on_job = None if observer is None else observer.record_sent_job
+        jobs = DramatiqJobs(redis, monotonic_us, fallback_jobs, on_job)
+        judge = await stack.enter_async_context(open_judge(settings))
         evaluation = evaluation_ports(settings, pool, jobs, book, judge)
         stack.push_async_callback(evaluation.leader_election.close)
         workers = PostgresWorkers(pool)
         limiter = RedisRateLimiter(
-            RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
+            RedisSlidingWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
         )
         if observer is not None:
-            limiter.on_fallback = observer.unshared
-            judging = replace(evaluation.judging, on_entry=observer.entered)
+            limiter.on_fallback = observer.count_limiter_fallback
+            judging = replace(evaluation.judging, on_entry=observer.record_judge_call)
             evaluation = replace(evaluation, judging=judging)
-            await stack.enter_async_context(sampled(observer.figures, pool, traces.line))
+            await stack.enter_async_context(sample_gauges(observer.metrics, pool, traces.line))
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
             traces=traces,
@@ -180,9 +154,11 @@ async def ports(
             users=PostgresUsers(pool),
             organizations=PostgresOrganizations(pool),
             directory=PostgresDirectory(pool),
-            administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
+            administration=CacheInvalidatingAdministration(
+                PostgresAdministration(pool), keys, projects
+            ),
             removed_projects=PostgresRemovedProjects(pool),
-            tokens=believed,
+            tokens=verifier,
             limiter=limiter,
             idempotency=PostgresIdempotencyStore(pool),
             workers=workers,
@@ -198,60 +174,25 @@ async def ports(
         )
 
 
-def evaluation_ports(
-    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook, judge: Judge
-) -> EvaluationPorts:
-    return EvaluationPorts(
-        trace_scores=PostgresTraceScores(pool),
-        session_scores=PostgresSessionScores(pool),
-        score_analytics=PostgresScoreAnalytics(pool),
-        labels=PostgresHumanLabels(pool),
-        runs=PostgresRuns(pool),
-        work_queue=PostgresWorkQueue(pool),
-        targets=PostgresTargets(pool),
-        monitors=PostgresMonitors(pool),
-        changed=PostgresChangeFeed(pool),
-        leader_election=PostgresLeaderElection(settings.database_url or ""),
-        alerting=alert_ports(settings, pool),
-        custom_metrics=PostgresCustomMetrics(pool),
-        regex=Re2Engine(),
-        jobs=jobs,
-        judge=judge,
-        judging=judging_ports(settings, pool, prices),
-        embedder=HashEmbedder(),
-        models=judge_models(settings),
-        providers=judge_providers(settings),
-        on_fault=_tell_fault,
-        on_monitor_fault=_tell_monitor_fault,
-        policy=evaluation_policy(settings),
-    )
-
-
-def _tell_fault(score: ScoreId, fault: Exception) -> None:
-    _log.error("a score failed, by a fault of ours", exc_info=fault, extra={"score_id": str(score)})
-
-
-def _tell_monitor_fault(monitor: Monitor, fault: Exception) -> None:
-    named = {"project_id": str(monitor.project_id), "monitor_id": str(monitor.id)}
-    if isinstance(fault, Failure):
-        _log.warning("a monitor fires later: %s", fault.message, extra=named)
-    else:
-        _log.error("a monitor fires later, by a fault of ours", exc_info=fault, extra=named)
+def privacy_ports(edits: TraceEdits) -> PrivacyPorts:
+    return PrivacyPorts(expired=PostgresExpiredTraces(edits), erasures=PostgresErasures(edits))
 
 
 def workers_ports(
-    settings: Settings, otherwise: Jobs, observer: Observer
+    settings: Settings, fallback_jobs: Jobs, observer: Observer
 ) -> AbstractAsyncContextManager[Ports]:
-    return ports(settings, otherwise=otherwise, observer=observer)
+    return ports(settings, fallback_jobs=fallback_jobs, observer=observer)
 
 
 def own_jobs() -> OwnJobs:
-    """Jobs that a process does itself."""
+    """Jobs that this process runs itself, without Redis."""
     return OwnJobs()
 
 
-def crew(settings: Settings, hands: Mapping[JobQueue, int], do: Do) -> "Crew":
-    """The threads of a worker: they have the jobs that Redis tells of done on this loop."""
-    from adapters.dramatiq.worker_pool import Crew  # noqa: PLC0415 - only workers need Dramatiq itself
+def create_worker_pool(
+    settings: Settings, concurrency: Mapping[JobQueue, int], run_job: RunJob
+) -> "WorkerPool":
+    """The threads of a worker, which run the jobs from Redis on this event loop."""
+    from adapters.dramatiq.worker_pool import WorkerPool  # noqa: PLC0415 - only workers need Dramatiq
 
-    return Crew(settings.redis_url or "", hands, do)
+    return WorkerPool(settings.redis_url or "", concurrency, run_job)

@@ -1,4 +1,4 @@
-"""Whose tokens are believed: the part of the composition root that is about signing in."""
+"""The verifiers of user tokens, by the settings."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -8,9 +8,9 @@ from typing import Final
 from joserfc.jwk import KeySet
 
 from adapters.oidc.issuer_keys import IssuerKeys
-from adapters.oidc.issuers import Issuers
-from adapters.oidc.jwks import Jwks, JwksError
-from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, KeySource, fixed
+from adapters.oidc.issuers import TokensByIssuer
+from adapters.oidc.jwks import JwksClient, JwksError
+from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, KeySource, static_keys
 from application.identity.ports import Tokens
 from application.ports import HealthStatus
 from application.use_cases import utc_now
@@ -18,11 +18,11 @@ from entrypoints.composition.identity_provider import IdentityProvider, identity
 from entrypoints.settings import Settings, SettingsError, variable
 
 ISSUER_FOLDER: Final = "issuer"
-NOBODY: Final = "no identity provider is set: API keys work, and nobody can sign in"
-DEVELOPERS: Final = "the development issuer only"
+NO_SIGN_IN: Final = "no identity provider is configured: API keys work, but users can't sign in"
+DEVELOPMENT_ISSUER_ONLY: Final = "the development issuer only"
 DEVELOPER: Final = "dev@localhost"
 DEVELOPER_NAME: Final = "Developer"
-PAGE_TOKEN_S: Final = 600  # of the page of CLI login: longer than anybody takes to choose
+PAGE_TOKEN_LIFETIME_S: Final = 600  # of the CLI login page: enough to choose a project
 
 
 def development_issuer(settings: Settings) -> DevelopmentIssuer:
@@ -32,15 +32,15 @@ def development_issuer(settings: Settings) -> DevelopmentIssuer:
 
 @asynccontextmanager
 async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
-    """Of the identity provider and of the development issuer, where there are such.
+    """Verifies tokens of the identity provider and the development issuer, if configured.
 
     Raises SettingsError.
     """
-    believed: dict[str, Tokens] = {}
+    by_issuer: dict[str, Tokens] = {}
     async with AsyncExitStack() as stack:
         if (provider := identity_provider(settings)) is not None:
             keys = await stack.enter_async_context(_keys(provider))
-            believed[provider.issuer] = JwtTokens(
+            by_issuer[provider.issuer] = JwtTokens(
                 keys,
                 issuer=provider.issuer,
                 audiences=provider.audiences,
@@ -49,54 +49,56 @@ async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
                 secret=provider.secret,
             )
         if settings.auth_dev_issuer:
-            if DevelopmentIssuer.ISSUER in believed:
+            if DevelopmentIssuer.ISSUER in by_issuer:
                 raise SettingsError(
-                    f"{variable('auth_issuer')} must be another than that of the development issuer"
+                    f"{variable('auth_issuer')} must differ from the issuer of development tokens"
                 )
-            believed[DevelopmentIssuer.ISSUER] = JwtTokens(
-                fixed(development_issuer(settings).keys()),
+            by_issuer[DevelopmentIssuer.ISSUER] = JwtTokens(
+                static_keys(development_issuer(settings).keys()),
                 issuer=DevelopmentIssuer.ISSUER,
                 audiences=[DevelopmentIssuer.AUDIENCE],
                 clock=utc_now,
                 leeway_s=settings.auth_leeway_seconds,
             )
-        yield Issuers(believed)
+        yield TokensByIssuer(by_issuer)
 
 
 @asynccontextmanager
 async def _keys(provider: IdentityProvider) -> AsyncIterator[KeySource]:
     if not provider.publishes_keys:
-        yield fixed(KeySet([]))
+        yield static_keys(KeySet([]))
         return
-    fetched = IssuerKeys(Jwks(provider.issuer, provider.jwks_url), issuer=provider.issuer)
-    async with aclosing(fetched):
-        yield fetched
+    keys = IssuerKeys(JwksClient(provider.issuer, provider.jwks_url), issuer=provider.issuer)
+    async with aclosing(keys):
+        yield keys
 
 
 async def sign_in_state(settings: Settings) -> HealthStatus:
-    """Whether anybody can sign in; asks the identity provider for its keys."""
+    """Whether users can sign in. Fetches the keys of the identity provider."""
     provider = identity_provider(settings)
     if provider is None:
-        return HealthStatus(ok=True, detail=NOBODY if not settings.auth_dev_issuer else DEVELOPERS)
+        return HealthStatus(
+            ok=True, detail=DEVELOPMENT_ISSUER_ONLY if settings.auth_dev_issuer else NO_SIGN_IN
+        )
     if not provider.publishes_keys:
-        return HealthStatus(ok=True, detail=f"{provider.issuer}, by a shared secret")
+        return HealthStatus(ok=True, detail=f"{provider.issuer}, with a shared secret")
     try:
-        keys = await Jwks(provider.issuer, provider.jwks_url)()
+        keys = await JwksClient(provider.issuer, provider.jwks_url)()
     except JwksError as error:
         return HealthStatus(ok=False, detail=str(error))
     count = len(keys.keys) or "no"
-    detail = f"{provider.issuer} has {count} {'keys' if len(keys.keys) > 1 else 'key'} for us"
+    detail = f"{provider.issuer} has {count} usable {'keys' if len(keys.keys) > 1 else 'key'}"
     return HealthStatus(ok=bool(keys) or provider.secret is not None, detail=detail)
 
 
-def developer_signs_in(settings: Settings) -> Callable[[], str] | None:
-    """What makes short-lived tokens of the developer, where the development issuer is on."""
+def development_token_factory(settings: Settings) -> Callable[[], str] | None:
+    """A function that creates short-lived tokens of the developer; None without that issuer."""
     if not settings.auth_dev_issuer:
         return None
     return lambda: development_issuer(settings).token(
         subject=DEVELOPER,
         email=DEVELOPER,
         name=DEVELOPER_NAME,
-        expires_in_s=PAGE_TOKEN_S,
+        expires_in_s=PAGE_TOKEN_LIFETIME_S,
         now=utc_now(),
     )

@@ -1,4 +1,4 @@
-"""One synthetic run of an agent: what happens in it, and the trace that tells of it."""
+"""Generates one synthetic run of an agent and its trace."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ _MODEL_PARAMETERS: Final = (
 
 class Outcome(Enum):
     COMPLETED = auto()
-    RECOVERED = auto()  # a span failed, and the agent went on
+    RECOVERED = auto()  # a span failed, and the agent continued
     FAILED = auto()
     RUNNING = auto()
     PENDING = auto()
@@ -61,19 +61,19 @@ _STATUS: Final = {
 
 @dataclass(slots=True)
 class Conversation:
-    """Who talks to which agent, and where; `session` is None for a single run."""
+    """The agent, user and environment of related runs. `session` is None for a single run."""
 
     script: Script
     session: str | None
     user: str | None
     customer: str
     environment: str
-    left: int  # traces
+    traces_left: int
 
 
 @dataclass(slots=True)
 class Frame:
-    """A span before it is one: when it ran, in seconds from the start of its trace."""
+    """The draft of a span, with times in seconds from the start of its trace."""
 
     step: Step
     id: SpanId
@@ -86,7 +86,7 @@ class Frame:
 
 @dataclass(slots=True)
 class Run:
-    """A trace in the making. Every choice is taken from `random`, in one fixed order."""
+    """Generates a trace. All choices come from `random`, in a fixed order."""
 
     random: Random
     conversation: Conversation
@@ -109,8 +109,8 @@ class Run:
         agent, conversation = self.conversation.script.agent, self.conversation
         frames = [] if self.outcome is Outcome.PENDING else self._frames()
         spans = tuple(map(self._span, frames))
-        asked = b'{"messages":[{"role":"user","content":"%b"}]}' % self.question
-        answered = spans[0].output if spans else None
+        request = b'{"messages":[{"role":"user","content":"%b"}]}' % self.question
+        response = spans[0].output if spans else None
         return Trace(
             id=TraceId(self._uuid()),
             name=agent.name,
@@ -121,17 +121,17 @@ class Run:
             user_id=conversation.user,
             environment=conversation.environment,
             release=self.release,
-            input=asked,
-            output=answered,
+            input=request,
+            output=response,
             metadata=self._metadata(),
             tags=self._tags(),
             spans=spans,
         )
 
     def _frames(self) -> list[Frame]:
-        """The root, and under it or under its chains what the agent did, one after the other."""
+        """The root, and below it or its chains the steps of the agent, in sequence."""
         random, agent = self.random.random, self.conversation.script.agent
-        # More short runs than long ones: ten spans in the mean.
+        # Short runs are more frequent than long ones; the mean is ten spans.
         share = (random() ** 3 + random() ** 3) / 2
         count = SPANS_MIN + int((SPANS_MAX - SPANS_MIN + 1) * share)
         finishes = self.outcome in {Outcome.COMPLETED, Outcome.RECOVERED}
@@ -149,18 +149,19 @@ class Run:
             if step.kind is SpanKind.CHAIN:
                 parent = frame
             parent.end = root.end = clock
-        self._disturb(frames, parent)
+        self._apply_outcome(frames, parent)
         return frames
 
-    def _disturb(self, frames: Sequence[Frame], parent: Frame) -> None:
-        """Lets a span fail, or leaves the last one and all around it open."""
+    def _apply_outcome(self, frames: Sequence[Frame], parent: Frame) -> None:
+        """Makes a span fail, or leaves the last one and its ancestors open."""
         last = frames[-1]
         if self.outcome is Outcome.RUNNING:
             last.open = parent.open = frames[0].open = True
         elif self.outcome is Outcome.FAILED:
             last.error = parent.error = frames[0].error = self._error(last)
         elif self.outcome is Outcome.RECOVERED:
-            failed = self._pick([one for one in frames[1:-1] if one.step.kind in ERRORS] or [last])
+            candidates = [frame for frame in frames[1:-1] if frame.step.kind in ERRORS]
+            failed = self._pick(candidates or [last])
             failed.error = self._error(failed)
 
     def _span(self, frame: Frame) -> Span:
@@ -204,7 +205,7 @@ class Run:
         )
 
     def _payloads(self, step: Step) -> tuple[JsonText, JsonText]:
-        """What goes into a step and what comes out, a few kB together."""
+        """The input and the output of a step, a few kB together."""
         script, question, text = self.conversation.script, self.question, self._paragraph
         match step.kind:
             case SpanKind.LLM:
@@ -286,8 +287,8 @@ class Run:
     def _span_id(self) -> SpanId:
         return SpanId(self._uuid())
 
-    def _pick[T](self, some: Sequence[T]) -> T:
-        return some[int(self.random.random() * len(some))]
+    def _pick[T](self, options: Sequence[T]) -> T:
+        return options[int(self.random.random() * len(options))]
 
 
 def _status(frame: Frame) -> SpanStatus:

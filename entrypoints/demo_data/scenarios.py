@@ -1,4 +1,4 @@
-"""What the agents of synthetic traces do, on what they work, and the words they use for it."""
+"""The agents of synthetic traces: their steps, models and texts."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _PARAGRAPHS: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kind of span: `seconds` is how long it takes in the mean."""
+    """A kind of span. `seconds` is its mean duration."""
 
     kind: SpanKind
     name: str
@@ -22,7 +22,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Sentences are put together from one of each: who, does, what, how."""
+    """The parts of sentences: one of each of who, does, what and how."""
 
     who: tuple[str, ...]
     does: tuple[str, ...]
@@ -32,7 +32,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """An agent and its usual way of working: `steps` over and over, then `answer`.
+    """An agent that repeats `steps`, then does `answer`.
 
     A CHAIN holds the steps that follow it, up to the next one. `weight` is the share of traces,
     relative to the other agents. `tells_cost`: its framework sends the cost of its calls.
@@ -51,7 +51,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """An agent with the texts it will use, made once: JSON text without its quotes."""
+    """An agent with its texts, generated once: JSON text without its quotes."""
 
     agent: Agent
     system: bytes
@@ -59,7 +59,7 @@ class Script:
     paragraphs: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, random: Random, agent: Agent) -> "Script":
+    def generate(cls, random: Random, agent: Agent) -> "Script":
         def texts(count: int, shortest: int, longest: int) -> tuple[bytes, ...]:
             lengths = [random.randint(shortest, longest) for _ in range(count)]
             return tuple(_inner(_sentences(random, agent.vocabulary, some)) for some in lengths)

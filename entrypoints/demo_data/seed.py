@@ -1,6 +1,6 @@
-"""`seed`: fills a project with synthetic traces, as fast as they can be written.
+"""`seed`: fills a project with synthetic traces as fast as they can be written.
 
-They are made in the process that stores them: fetching them from another takes longer than that.
+The process that stores the traces generates them: receiving them from another would be slower.
 """
 
 import asyncio
@@ -26,26 +26,26 @@ from entrypoints.progress import Progress
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError
 
-BATCH: Final = 64  # traces: what the writer puts into one transaction
-BATCHES_AT_ONCE: Final = 4  # two are written while two wait for their turn; 8 MB of traces
-RETRIES_MAX: Final = 30  # of one batch, a second apart: a database restarts within it
-# What a batch is made of lives until its COMMIT: looking for garbage in the midst of it is in vain.
-GC_AFTER: Final = 50_000
-INTERRUPTED: Final = 130
+BATCH_TRACES: Final = 64  # as many as the writer puts into one transaction
+CONCURRENT_BATCHES: Final = 4  # two are written while two wait; 8 MB of traces
+RETRIES_MAX: Final = 30  # per batch, one second apart; enough for a restart of the database
+# A batch lives until its COMMIT, so that a garbage collection before it finds nothing.
+GC_THRESHOLD: Final = 50_000
+INTERRUPTED_STATUS: Final = 130
 
 
 def this_hour() -> datetime:
-    """When the present hour began: the same for all who ask within it."""
+    """The start of the current hour, so that repeated commands generate the same traces."""
     return utc_now().replace(minute=0, second=0, microsecond=0)
 
 
 def run(settings: Settings, recipe: Recipe, *, organization: str | None, project: str) -> int:
-    """Stores the traces of `recipe`. 0, or 130 where it was stopped.
+    """Stores the traces of `recipe`. Returns 0, or 130 if it was stopped.
 
-    Raises CommandError, NotFound where the organization is gone, Unavailable.
+    Raises CommandError, NotFound for the organization, Unavailable.
     """
     gc.freeze()
-    gc.set_threshold(GC_AFTER, 20, 20)
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
     return asyncio.run(_run(settings, recipe, organization, project))
 
 
@@ -55,32 +55,32 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
         migrations = await ports.health_checks["migrations"].check()
         if not migrations.ok:
             raise CommandError(f"migrations: {migrations.detail}")
-        owner = await provisioning.owner(settings, ports, organization)
-        wanted = Project(
+        owner = await provisioning.resolve_organization(settings, ports, organization)
+        new_project = Project(
             id=ProjectId(ports.new_id()),
             organization_id=owner,
             name=name,
             created_at=ports.clock(),
         )
-        found = await ports.projects.ensure(owner, wanted)
-        seeding = seeding_of(ports, found.id, recipe)
-        _stop_on_signals(seeding.stopping)
-        await seeding.run()
-    return seeding.told(name)
+        stored_project = await ports.projects.ensure(owner, new_project)
+        seeder = create_seeder(ports, stored_project.id, recipe)
+        _stop_on_signals(seeder.stopping)
+        await seeder.run()
+    return seeder.report(name)
 
 
-def seeding_of(ports: Ports, project: ProjectId, recipe: Recipe) -> "Seeding":
-    return Seeding(
+def create_seeder(ports: Ports, project: ProjectId, recipe: Recipe) -> "Seeder":
+    return Seeder(
         UseCases.over(ports).tracing.ingest_batch,
         project,
-        batched(synthetic_traces(recipe), BATCH),
+        batched(synthetic_traces(recipe), BATCH_TRACES),
         Progress(recipe.traces, sys.stderr),
     )
 
 
 @dataclass(slots=True)
-class Seeding:
-    """Some batches under way at once, until there are no more, or it is stopped, or one fails."""
+class Seeder:
+    """Stores batches concurrently until none is left, it is stopped, or one fails."""
 
     ingest: IngestBatch
     project: ProjectId
@@ -91,18 +91,18 @@ class Seeding:
     failure: Failure | None = None
 
     async def run(self) -> None:
-        """Returns once everything that was begun is stored or has failed."""
+        """Returns once every begun batch is stored or has failed."""
         with self.progress:
-            await asyncio.gather(*(self._feed() for _ in range(BATCHES_AT_ONCE)))
+            await asyncio.gather(*(self._store_batches() for _ in range(CONCURRENT_BATCHES)))
 
-    def told(self, project: str) -> int:
-        """Says what was done; the exit status. Raises CommandError where a batch failed."""
+    def report(self, project: str) -> int:
+        """Prints the result and returns the exit status. Raises CommandError if a batch failed."""
         done, seconds = self.progress.done, self.progress.seconds
         total = self.progress.total or 0
         if self.failure is not None:
             raise CommandError(
                 f"{self.failure.message} ({done:,} of {total:,} traces are stored; "
-                "the same command goes on: what is there already is merged)"
+                "run the same command to continue: existing traces are merged)"
             ) from self.failure
         stopped = done < total
         sys.stdout.write(
@@ -110,12 +110,12 @@ class Seeding:
             f"traces with {self.spans:,} spans stored in project {project} in {seconds:.1f} s: "
             f"{done / seconds:,.0f} traces/s\n"
         )
-        return INTERRUPTED if stopped else 0
+        return INTERRUPTED_STATUS if stopped else 0
 
-    async def _feed(self) -> None:
+    async def _store_batches(self) -> None:
         while not self.stopping.is_set() and (batch := next(self.batches, None)):
             try:
-                stored = await self._put(batch)
+                stored = await self._store(batch)
             except Failure as failure:
                 self.failure = self.failure or failure
                 self.stopping.set()
@@ -124,19 +124,19 @@ class Seeding:
                 self.spans += sum(len(trace.spans) for trace in batch)
                 self.progress.advance(len(batch))
 
-    async def _put(self, batch: Sequence[Trace]) -> bool:
-        """Whether it is stored: not where it was stopped while the database was away."""
+    async def _store(self, batch: Sequence[Trace]) -> bool:
+        """Returns False if stopped while the database is unavailable."""
         for left in reversed(range(RETRIES_MAX + 1)):
             try:
                 outcomes = await self.ingest(self.project, batch)
-            except Unavailable as away:
+            except Unavailable as unavailable:
                 if not left:
                     raise
-                if await self._stopped_within(away.retry_after_s):
+                if await self._stopped_within(unavailable.retry_after_s):
                     break
             else:
-                if refused := next(filter(None, outcomes), None):
-                    raise refused
+                if failure := next(filter(None, outcomes), None):
+                    raise failure
                 return True
         return False
 
@@ -156,7 +156,7 @@ def _project_name(text: str) -> str:
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:
-    """The first signal ends it in order, a second one at once."""
+    """The first signal stops gracefully, a second one immediately."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

@@ -1,4 +1,4 @@
-"""The text of /metrics: what processes count, and what the database knows of the installation."""
+"""The text of /metrics: the metrics of the processes, and those of the installation's database."""
 
 import asyncio
 import logging
@@ -7,49 +7,51 @@ from collections.abc import Mapping
 from typing import Final
 
 from adapters.prometheus import definitions
-from adapters.prometheus.definitions import Named
-from adapters.prometheus.registry import Figures, Samples
+from adapters.prometheus.definitions import MetricDefinition
+from adapters.prometheus.registry import MetricsRegistry, Samples
 from application.use_cases import Ports
 from domain.errors import Failure
 
-KEPT_S: Final = 5.0  # for which the answer of the database serves other scrapes
-TIMEOUT_S: Final = 4.0  # scrapers give up after ten
-_DOWN: Final[Mapping[Named, Samples]] = {definitions.DATABASE_UP: {(): 0.0}}
+CACHE_TTL_S: Final = 5.0  # for which the values from the database serve other scrapes
+TIMEOUT_S: Final = 4.0  # scrapers give up after ten seconds
+_DATABASE_DOWN: Final[Mapping[MetricDefinition, Samples]] = {definitions.DATABASE_UP: {(): 0.0}}
 _log: Final = logging.getLogger(__name__)
 
 
-class Scrape:
-    """Gives the text. The database is asked once for all who ask within KEPT_S."""
+class MetricsText:
+    """Renders the text. All scrapes within CACHE_TTL_S share one query of the database."""
 
-    def __init__(self, figures: Figures, ports: Ports, kept_s: float = KEPT_S) -> None:
-        self._figures = figures
+    def __init__(
+        self, metrics: MetricsRegistry, ports: Ports, cache_ttl_s: float = CACHE_TTL_S
+    ) -> None:
+        self._metrics = metrics
         self._ports = ports
-        self._kept_s = kept_s
-        self._turn = asyncio.Lock()
-        self._asked: Mapping[Named, Samples] = _DOWN
-        self._asked_at: float | None = None
+        self._cache_ttl_s = cache_ttl_s
+        self._lock = asyncio.Lock()
+        self._cached: Mapping[MetricDefinition, Samples] = _DATABASE_DOWN
+        self._cached_at: float | None = None
 
     async def __call__(self) -> bytes:
-        async with self._turn:
-            if self._asked_at is None or time.monotonic() - self._asked_at > self._kept_s:
-                self._asked = await self._ask()
-                self._asked_at = time.monotonic()
-        return await asyncio.to_thread(self._figures.text, self._asked)
+        async with self._lock:
+            if self._cached_at is None or time.monotonic() - self._cached_at > self._cache_ttl_s:
+                self._cached = await self._read()
+                self._cached_at = time.monotonic()
+        return await asyncio.to_thread(self._metrics.text, self._cached)
 
-    async def _ask(self) -> Mapping[Named, Samples]:
-        """What the database knows; where it doesn't answer, only that."""
+    async def _read(self) -> Mapping[MetricDefinition, Samples]:
+        """The database's metrics, or only that it is down."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await installation(self._ports)
+                return await read_database_metrics(self._ports)
         except (Failure, TimeoutError):
-            return _DOWN
-        except Exception:  # noqa: BLE001 - what processes count is told all the same
-            _log.exception("the figures of the installation are unknown")
-            return _DOWN
+            return _DATABASE_DOWN
+        except Exception:  # noqa: BLE001 - the metrics of the processes are served anyway
+            _log.exception("reading the metrics of the installation failed")
+            return _DATABASE_DOWN
 
 
-async def installation(ports: Ports) -> Mapping[Named, Samples]:
-    """The figures of `named.ASKED`. Raises Unavailable."""
+async def read_database_metrics(ports: Ports) -> Mapping[MetricDefinition, Samples]:
+    """The values of `DATABASE_METRICS`. Raises Unavailable."""
     now, work_queue = ports.clock(), ports.evaluation.work_queue
     load = await ports.workloads.workload(now)
     oldest = await work_queue.oldest_wait(now)
@@ -59,10 +61,10 @@ async def installation(ports: Ports) -> Mapping[Named, Samples]:
     return {
         definitions.DATABASE_UP: {(): 1.0},
         definitions.RUNS: {("PENDING",): load.pending_runs, ("RUNNING",): load.running_runs},
-        definitions.QUEUED: {(band,): number for band, number in load.queued.items()},
-        definitions.RUNNING: {(): load.running},
-        definitions.OLDEST: {(): 0.0 if oldest is None else oldest.total_seconds()},
-        definitions.DEAD: {(): dead},
+        definitions.JOBS_QUEUED: {(band,): number for band, number in load.queued.items()},
+        definitions.JOBS_RUNNING: {(): load.running},
+        definitions.OLDEST_JOB_SECONDS: {(): 0.0 if oldest is None else oldest.total_seconds()},
+        definitions.JOBS_DEAD: {(): dead},
         definitions.WORKERS: {(): attendance.alive},
-        definitions.WORKER_SEEN: {(): 0.0 if seen is None else seen.timestamp()},
+        definitions.WORKER_SEEN_AT: {(): 0.0 if seen is None else seen.timestamp()},
     }

@@ -1,4 +1,4 @@
-"""What is watched of a process: its figures, and spans of its own where they are wanted."""
+"""Records the metrics of a process, and spans of this server if they are exported."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.batch_writer import Item
 from adapters.postgres.tracing.group_commit import Batch, GroupCommit
 from adapters.prometheus import definitions
-from adapters.prometheus.process_slots import SeatError
-from adapters.prometheus.registry import Figures
+from adapters.prometheus.process_slots import ProcessSlotError
+from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import Job, PlanRunJob, queue_of
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from entrypoints.http.middleware.observer_ports import Kind
@@ -30,31 +30,31 @@ from entrypoints.settings import Settings, SettingsError, variable
 if TYPE_CHECKING:
     from adapters.otlp_spans import ActiveSpan, OtlpSpans  # the extra `otel`, which may be missing
 
-SAMPLE_EVERY_S: Final = 5.0  # more often than anybody scrapes
+SAMPLE_EVERY_S: Final = 5.0  # at least as often as common scrape intervals
 
 
 class Observer:
-    """Counts what happens, and makes spans of it where `spans` are wanted. Never raises."""
+    """Counts events, and records them as spans if `spans` is given. Never raises."""
 
-    def __init__(self, figures: Figures, spans: "OtlpSpans | None" = None) -> None:
-        self.figures = figures
+    def __init__(self, metrics: MetricsRegistry, spans: "OtlpSpans | None" = None) -> None:
+        self.metrics = metrics
         self.spans = spans
 
     # --- requests: entrypoints/http/middleware/observer_ports.py ---
 
     def answered(self, method: str, route: str, status: int, kind: Kind, seconds: float) -> None:
-        self.figures.count(definitions.REQUESTS, method, route, str(status))
-        self.figures.observe(definitions.REQUEST_SECONDS, seconds, kind)
+        self.metrics.count(definitions.HTTP_REQUESTS, method, route, str(status))
+        self.metrics.observe(definitions.HTTP_REQUEST_SECONDS, seconds, kind)
         if kind is Kind.INGEST:
-            self.figures.count(definitions.INGEST_REQUESTS, outcome_of(status))
+            self.metrics.count(definitions.INGEST_REQUESTS, outcome_of(status))
 
     def decided(self, route_class: str, *, admitted: bool) -> None:
         decision = "admitted" if admitted else "refused"
-        self.figures.count(definitions.DECISIONS, route_class, decision)
+        self.metrics.count(definitions.RATE_LIMIT_DECISIONS, route_class, decision)
 
-    def unshared(self) -> None:
-        """A decision of the rate limiter was made without Redis."""
-        self.figures.count(definitions.FALLBACKS)
+    def count_limiter_fallback(self) -> None:
+        """Counts a decision that the rate limiter made without Redis."""
+        self.metrics.count(definitions.RATE_LIMIT_FALLBACKS)
 
     # --- batches: adapters/postgres/tracing/group_commit.py ---
 
@@ -62,34 +62,34 @@ class Observer:
         return None if self.spans is None else self.spans.current()
 
     def settled(self, batch: Batch[Item]) -> None:
-        count, observe = self.figures.count, self.figures.observe
-        count(definitions.BATCHES, "stored" if batch.error is None else "failed")
+        count, observe = self.metrics.count, self.metrics.observe
+        count(definitions.INGEST_BATCHES, "stored" if batch.error is None else "failed")
         observe(definitions.BATCH_TRACES, len(batch.items))
-        observe(definitions.BATCH_SIZE, batch.bytes)
+        observe(definitions.BATCH_BYTES_STORED, batch.bytes)
         observe(definitions.COMMIT_SECONDS, batch.seconds)
         if batch.error is None:
             count(definitions.STORED_TRACES, by=len(batch.items))
             count(definitions.STORED_SPANS, by=sum(len(trace.spans) for _, trace in batch.items))
-        above: list[Any] = [one for one in batch.marks if one is not None]
-        if self.spans is not None and above:
+        parents: list[Any] = [mark for mark in batch.marks if mark is not None]
+        if self.spans is not None and parents:
             self.spans.record(
                 "group commit",
                 "internal",
                 batch.seconds,
                 {"pandaprobe.traces": len(batch.items), "pandaprobe.bytes": batch.bytes},
-                above=above,
+                above=parents,
                 has_failed=batch.error is not None,
             )
 
     # --- judges: application/evaluation/judging/judge_client.py ---
 
-    def entered(self, entry: LedgerEntry) -> None:
+    def record_judge_call(self, entry: LedgerEntry) -> None:
         call = entry.call
         outcome = "answered" if call.code is None else call.code.value
         seconds, use = call.latency_ms / 1_000, call.use
-        self.figures.count(definitions.JUDGE_CALLS, call.provider, outcome)
-        self.figures.observe(definitions.JUDGE_SECONDS, seconds, call.provider)
-        # What is cached is part of what is read, and what is reasoned of what is written.
+        self.metrics.count(definitions.JUDGE_CALLS, call.provider, outcome)
+        self.metrics.observe(definitions.JUDGE_SECONDS, seconds, call.provider)
+        # Cached tokens are part of the input, and reasoning tokens are part of the output.
         tokens = {
             "input": use.input - use.cache_read,
             "cached_input": use.cache_read,
@@ -98,49 +98,52 @@ class Observer:
         }
         for kind, number in tokens.items():
             if number > 0:
-                self.figures.count(definitions.JUDGE_TOKENS, call.provider, kind, by=number)
+                self.metrics.count(definitions.JUDGE_TOKENS, call.provider, kind, by=number)
         if entry.usd:
-            self.figures.count(definitions.JUDGE_COST, call.provider, by=float(entry.usd))
+            self.metrics.count(definitions.JUDGE_COST, call.provider, by=float(entry.usd))
         if self.spans is not None:
-            said = {
+            attributes = {
                 "gen_ai.provider.name": call.provider,
                 "gen_ai.response.model": call.model,
                 "pandaprobe.metric": entry.metric,
             }
             failed = call.code is not None
-            self.spans.record("ask judge", "client", seconds, said, has_failed=failed)
+            self.spans.record("ask judge", "client", seconds, attributes, has_failed=failed)
 
-    # --- runs that are asked for: adapters/dramatiq/jobs.py ---
+    # --- sent jobs: adapters/dramatiq/jobs.py ---
 
-    def sending(self, job: Job) -> None:
-        """A run begins its trace with what a request did; a monitor's begins without."""
+    def record_sent_job(self, job: Job) -> None:
+        """Begins the trace of a run with a link to the request that started it.
+
+        The run of a monitor has no request.
+        """
         if self.spans is None or not isinstance(job, PlanRunJob):
             return
         request = self.spans.current()
         if request is not None and request.trace_flags.sampled:
             with self.spans.root(job.run, "start run", _ids_of(job), request):
-                pass  # an instant: it leads from the run's trace to the request's
+                pass  # without duration: it links the run's trace to the request's
 
     # --- workers: entrypoints/worker/worker.py ---
 
     @contextmanager
-    def job(self, job: Job) -> Iterator["Told"]:
-        """What is done for a job in the block; whoever does it tells how it went."""
-        told, began, lane = Told(), time.perf_counter(), queue_of(job).value
+    def observe_job(self, job: Job) -> Iterator["JobOutcome"]:
+        """Observes the job that runs in the block, which sets the outcome."""
+        outcome, began, lane = JobOutcome(), time.perf_counter(), queue_of(job).value
         try:
-            with self._span_of(job) as span:
-                yield told
-                if span is not None and told.outcome != DONE:
+            with self._job_span(job) as span:
+                yield outcome
+                if span is not None and outcome.value != DONE:
                     span.fail()
         finally:
-            self.figures.count(definitions.JOBS, lane, told.outcome)
-            self.figures.observe(definitions.JOB_SECONDS, time.perf_counter() - began, lane)
+            self.metrics.count(definitions.WORKER_JOBS, lane, outcome.value)
+            self.metrics.observe(definitions.WORKER_JOB_SECONDS, time.perf_counter() - began, lane)
 
-    def round(self, name: str, outcome: str) -> None:
-        self.figures.count(definitions.ROUNDS, name, outcome)
+    def count_task_run(self, name: str, outcome: str) -> None:
+        self.metrics.count(definitions.WORKER_ROUNDS, name, outcome)
 
-    def _span_of(self, job: Job) -> "AbstractContextManager[ActiveSpan | None]":
-        """All spans of a run are in one trace, whose id is the run's: nothing has to carry it."""
+    def _job_span(self, job: Job) -> "AbstractContextManager[ActiveSpan | None]":
+        """A span in the trace of the run. The trace has the run's id, so no message carries it."""
         if self.spans is None:
             return nullcontext()
         name = "plan run" if isinstance(job, PlanRunJob) else "evaluate target"
@@ -153,15 +156,15 @@ def _ids_of(job: Job) -> dict[str, str]:
 
 
 DONE: Final = "done"
-PUT_OFF: Final = "put_off"  # somebody does it later
-BROKEN: Final = "broken"  # by a fault of ours; somebody tries it again
+PUT_OFF: Final = "put_off"  # postponed: a worker does it later
+BROKEN: Final = "broken"  # by a bug; a worker tries it again
 
 
 @dataclass(slots=True)
-class Told:
-    """How a job went: one of the three words above."""
+class JobOutcome:
+    """The outcome of a job: DONE, PUT_OFF or BROKEN."""
 
-    outcome: str = PUT_OFF  # also where it was stopped
+    value: str = PUT_OFF  # also if the job is cancelled
 
 
 _OUTCOMES: Final = {
@@ -172,37 +175,41 @@ _OUTCOMES: Final = {
 
 
 def outcome_of(status: int) -> str:
-    """What a status makes of a request that stores traces."""
-    known = _OUTCOMES.get(status)
-    if known is not None:
-        return known
+    """The outcome of an ingest request by its HTTP status; 0 means no response."""
+    outcome = _OUTCOMES.get(status)
+    if outcome is not None:
+        return outcome
     if status < HTTPStatus.BAD_REQUEST:
         return "accepted"
     return "rejected" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "failed"
 
 
-def figures_of(settings: Settings, version: str) -> Figures:
-    """The figures of this process. Raises SettingsError where their folder can't be used."""
+def create_registry(settings: Settings, version: str) -> MetricsRegistry:
+    """The metrics of this process. Raises SettingsError if their folder can't be used."""
     try:
         folder = None if settings.metrics_dir is None else Path(settings.metrics_dir).absolute()
-        return Figures(version, folder)
-    except SeatError as error:
+        return MetricsRegistry(version, folder)
+    except ProcessSlotError as error:
         raise SettingsError(f"{variable('metrics_dir')}: {error}") from error
 
 
 @asynccontextmanager
-async def observed(settings: Settings, figures: Figures, process: str) -> AsyncIterator[Observer]:
-    """An observer of this process, `serve` or `worker`. What it has left is sent at the end."""
+async def observe_process(
+    settings: Settings, metrics: MetricsRegistry, process: str
+) -> AsyncIterator[Observer]:
+    """An observer of this process, `serve` or `worker`. The last spans are exported at the end."""
     endpoint = settings.otel_exporter_otlp_endpoint
     async with AsyncExitStack() as stack:
-        beating = asyncio.create_task(_every(SAMPLE_EVERY_S, lambda: _beat(figures, process)))
-        stack.callback(beating.cancel)
+        heartbeat = asyncio.create_task(
+            _every(SAMPLE_EVERY_S, lambda: _record_heartbeat(metrics, process))
+        )
+        stack.callback(heartbeat.cancel)
         if endpoint is None:
-            yield Observer(figures)
+            yield Observer(metrics)
             return
         from adapters.otlp_spans import OtlpSpans  # noqa: PLC0415 - the extra `otel`
 
-        pairs = (one.partition("=") for one in settings.otel_exporter_otlp_headers)
+        pairs = (header.partition("=") for header in settings.otel_exporter_otlp_headers)
         resource = {
             "service.name": "pandaprobe-server",
             "service.instance.id": str(uuid4()),
@@ -214,34 +221,36 @@ async def observed(settings: Settings, figures: Figures, process: str) -> AsyncI
                 endpoint,
                 {name: value.strip() for name, _, value in pairs},
                 resource,
-                lambda fate, number: figures.count(definitions.SPANS, fate, by=number),
+                lambda fate, number: metrics.count(definitions.OTLP_SPANS, fate, by=number),
             )
         )
-        yield Observer(figures, spans)
+        yield Observer(metrics, spans)
 
 
 @asynccontextmanager
-async def sampled(figures: Figures, pool: Pool, line: GroupCommit[Item]) -> AsyncIterator[None]:
-    """Keeps the figures of what is there at a moment, while the block is open."""
+async def sample_gauges(
+    metrics: MetricsRegistry, pool: Pool, queue: GroupCommit[Item]
+) -> AsyncIterator[None]:
+    """Samples gauges of the connection pool and of the ingest queue while the block runs."""
 
-    def look() -> None:
+    def sample() -> None:
         size, idle = pool.get_size(), pool.get_idle_size()
-        figures.set(definitions.CONNECTIONS, idle, "idle")
-        figures.set(definitions.CONNECTIONS, size - idle, "used")
-        figures.set(definitions.CONNECTIONS_MAX, pool.get_max_size())
-        items, bytes_ = line.waiting
-        figures.set(definitions.LINE_TRACES, items)
-        figures.set(definitions.LINE_BYTES, bytes_)
+        metrics.set(definitions.DATABASE_CONNECTIONS, idle, "idle")
+        metrics.set(definitions.DATABASE_CONNECTIONS, size - idle, "used")
+        metrics.set(definitions.DATABASE_CONNECTIONS_MAX, pool.get_max_size())
+        items, bytes_ = queue.waiting
+        metrics.set(definitions.QUEUED_TRACES, items)
+        metrics.set(definitions.QUEUED_BYTES, bytes_)
 
-    task = asyncio.create_task(_every(SAMPLE_EVERY_S, look))
+    task = asyncio.create_task(_every(SAMPLE_EVERY_S, sample))
     try:
         yield
     finally:
         task.cancel()
 
 
-def _beat(figures: Figures, process: str) -> None:
-    figures.set(definitions.BEAT, time.time(), process)
+def _record_heartbeat(metrics: MetricsRegistry, process: str) -> None:
+    metrics.set(definitions.HEARTBEAT, time.time(), process)
 
 
 async def _every(seconds: float, call: Callable[[], None]) -> None:

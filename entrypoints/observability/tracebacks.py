@@ -1,6 +1,6 @@
-"""Faults as logs may tell them: their types and places, and none of what was being worked on.
+"""Tracebacks for logs: the types and locations of exceptions, without their messages.
 
-Messages of exceptions quote values: a payload that can't be read, a key that isn't there, a row.
+Messages of exceptions quote values, e.g. an invalid payload, a missing key, or a row.
 """
 
 import traceback
@@ -9,14 +9,14 @@ from typing import Final
 
 from domain.errors import Unavailable
 
-CHAIN_MAX: Final = 20  # exceptions of one fault: its causes, and those of groups
-CAUSED: Final = "which led to:"
-MEANWHILE: Final = "while this was dealt with:"
-ONE_OF: Final = "one of them:"
+EXCEPTIONS_MAX: Final = 20  # per traceback: causes and members of groups
+CAUSED: Final = "which caused:"
+DURING_HANDLING: Final = "while handling it:"
+GROUP_MEMBER: Final = "member of the group:"
 
 
 def name_of(error: BaseException) -> str:
-    """The type; of the system's and the database's errors the code, and our own words."""
+    """The type, with the code of an OS or database error, or the message of our own error."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
     match error:
@@ -29,26 +29,26 @@ def name_of(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """As Python prints it, without messages; what came first is first."""
-    return "".join(_told(error, set())).rstrip("\n")
+    """The traceback as Python prints it, without messages; the first cause comes first."""
+    return "".join(_lines(error, set())).rstrip("\n")
 
 
-def _told(error: BaseException, seen: set[int]) -> Iterator[str]:
+def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
     seen.add(id(error))
     before, between = error.__cause__, CAUSED
     if before is None and not error.__suppress_context__:
-        before, between = error.__context__, MEANWHILE
-    if before is not None and id(before) not in seen and len(seen) < CHAIN_MAX:
-        yield from _told(before, seen)
+        before, between = error.__context__, DURING_HANDLING
+    if before is not None and id(before) not in seen and len(seen) < EXCEPTIONS_MAX:
+        yield from _lines(before, seen)
         yield f"\n{between}\n\n"
     yield "Traceback (most recent call last):\n"
     yield from traceback.format_tb(error.__traceback__)
     yield f"{name_of(error)}\n"
     if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            if id(one) not in seen and len(seen) < CHAIN_MAX:
-                yield f"\n{ONE_OF}\n\n"
-                yield from _told(one, seen)
+        for member in error.exceptions:
+            if id(member) not in seen and len(seen) < EXCEPTIONS_MAX:
+                yield f"\n{GROUP_MEMBER}\n\n"
+                yield from _lines(member, seen)
 
 
 def _qualified(kind: type[BaseException]) -> str:

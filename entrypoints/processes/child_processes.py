@@ -1,4 +1,4 @@
-"""Commands of ours as child processes: started, watched, and ended together."""
+"""Runs commands of ours as child processes: starts, watches and stops them together."""
 
 import os
 import signal
@@ -11,16 +11,38 @@ import entrypoints
 from adapters.embedded.process import Child, spawn
 
 
-def started(
+class StopFlag:
+    """Set by a signal handler when the process has to stop.
+
+    A plain flag, because a signal may interrupt the handler of an earlier one. That handler must
+    not hold a lock then, as threading.Event does.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps for `seconds`; returns whether the flag is set then."""
+        time.sleep(seconds)
+        return self._is_set
+
+
+def start(
     command: str, *options: str, environ: Mapping[str, str], orphaned: signal.Signals
 ) -> Child:
-    """A command of `pandaprobe-server`, with `environ` beside our own environment.
+    """Starts a command of `pandaprobe-server` with `environ` added to our environment.
 
-    It gets `orphaned` where we are killed. Call from the main thread.
+    It gets the signal `orphaned` if we are killed. Call from the main thread.
     """
     return spawn(
         command,
-        # -P: a folder `domain` where we were started is not ours.
+        # -P, so that a folder `domain` in the working folder isn't imported instead of ours.
         [sys.executable, "-P", "-m", "entrypoints.cli", command, *options],
         stop_signals=(signal.SIGTERM,),
         orphaned=orphaned,
@@ -28,28 +50,28 @@ def started(
     )
 
 
-def lost(children: Sequence[Child]) -> Child | None:
-    """One that has ended by itself, if any has."""
+def find_exited(children: Sequence[Child]) -> Child | None:
+    """A child that has exited by itself, if any."""
     return next((child for child in children if child.process.poll() is not None), None)
 
 
 def stop_all(children: Sequence[Child], within_s: float) -> None:
-    """Ends them all at the same time."""
+    """Stops all children concurrently."""
     for child in children:
-        child.ask_to_stop()
+        child.request_stop()
     deadline = time.monotonic() + within_s
     for child in children:
         child.stop(max(0.0, deadline - time.monotonic()))
 
 
-def how_it_ended(child: Child) -> str:
-    """The end of one that is gone, in words."""
+def describe_exit(child: Child) -> str:
+    """How a child exited, in words."""
     status = child.process.returncode
     return f"exit {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
 
 
 def _import_path() -> Iterator[str]:
-    """Where we were imported from, installed or not, then what the environment says."""
+    """The folder that we were imported from, installed or not, then that of the environment."""
     yield str(Path(entrypoints.__file__).resolve().parents[1])
-    if given := os.environ.get("PYTHONPATH"):
-        yield given
+    if path := os.environ.get("PYTHONPATH"):
+        yield path

@@ -1,9 +1,9 @@
-"""`dev`: everything on one machine, under one supervisor.
+"""`dev`: supervises the whole product on one machine.
 
-The servers, the API and a worker are its children. Where one of them ends by itself, all are
-stopped and the reason is told: half a stack is no use, and a restart would hide the crash. The
-kernel ends the children if the supervisor itself is killed, so the next start finds a free field;
-what was accepted is on disk by then.
+The servers, the API and a worker are its children. If one of them exits by itself, all are stopped
+and the reason is printed: an incomplete stack is useless, and a restart would hide the crash. If
+the supervisor itself is killed, the kernel ends the children, so that nothing blocks the next
+start. Accepted data is on disk by then.
 """
 
 import asyncio
@@ -26,32 +26,39 @@ import msgspec
 from adapters.embedded import servers
 from adapters.embedded.process import Child, StartError
 from domain.identity.organization import FIRST_PROJECT
-from entrypoints.processes.child_processes import how_it_ended, lost, started, stop_all
-from entrypoints.processes.stop_flag import Stop
+from entrypoints.processes.child_processes import (
+    StopFlag,
+    describe_exit,
+    find_exited,
+    start,
+    stop_all,
+)
 from entrypoints.settings import PREFIX, Settings, variable
 from entrypoints.startup import CommandError, base_url, listen
 
 READY_TIMEOUT_S: Final = 30
-PORT_TIMEOUT_S: Final = 2  # a killed predecessor's port may take a moment to be free
-STOP_TIMEOUT_S: Final = 4  # of the API and the worker; with the servers' turn, below ten in all
-WATCH_S: Final = 0.1  # between two looks at the children
+PORT_TIMEOUT_S: Final = 2  # the port of a killed predecessor may be free only a moment later
+STOP_TIMEOUT_S: Final = 4  # of the API and the worker; with the servers below ten in all
+WATCH_INTERVAL_S: Final = 0.1  # between two checks of the children
 TOKEN_LASTS_S: Final = 30 * 86_400
 DEV_ENV: Final = "dev.env"
-# Our own address is asked without the proxy that the environment may name.
-DIRECTLY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+# Requests to our own address don't use the environment's proxy.
+DIRECT_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 SERVERS_ENV: Final = "servers.env"
 
 
 def run(settings: Settings) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP, or until a child ends. Raises CommandError."""
-    given = [variable(name) for name in ("database_url", "redis_url") if getattr(settings, name)]
-    if given:
+    own_servers = [
+        variable(name) for name in ("database_url", "redis_url") if getattr(settings, name)
+    ]
+    if own_servers:
         raise CommandError(
-            f"`dev` brings servers of its own, and {' and '.join(given)} is set: unset it, or run "
-            "`migrate`, `serve` and `worker` on your servers"
+            f"`dev` starts its own servers, but {' and '.join(own_servers)} is set: unset it, "
+            "or run `migrate`, `serve` and `worker` on your servers"
         )
-    stop = Stop()
-    _on_signals(_leave)  # while servers start, which may take long after a crash
+    stop = StopFlag()
+    _on_signals(_exit)  # while the servers start, which may take long after a crash
     try:
         return _supervise(settings, Path(settings.data_dir).absolute(), stop)
     except StartError as error:
@@ -64,64 +71,64 @@ def _on_signals(handler: Callable[..., object]) -> None:
             signal.signal(number, handler)
 
 
-def _leave(*_: object) -> NoReturn:
+def _exit(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
 def running_servers(data_dir: str) -> Mapping[str, str]:
-    """The settings of a `dev` that runs on `data_dir`; empty where none does."""
+    """The settings of a `dev` that runs on `data_dir`; empty if none does."""
     folder = Path(data_dir)
     return read_env(folder / SERVERS_ENV) if servers.is_locked(folder) else {}
 
 
-def _supervise(settings: Settings, data: Path, stop: Stop) -> int:
+def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
     with ExitStack() as stack:
-        _say(f"Starting PostgreSQL and Valkey in {data}")
-        own = stack.enter_context(servers.running(data))
+        _print(f"Starting PostgreSQL and Valkey in {data}")
+        own = stack.enter_context(servers.run_servers(data))
         _on_signals(lambda *_: stop.set())
         _await_port(settings, stop)
         settings = msgspec.structs.replace(
             settings, data_dir=str(data), database_url=own.database_url, redis_url=own.redis_url
         )
         environ = _environ(settings)
-        stack.enter_context(_published(data / SERVERS_ENV, environ))
-        key = _prepared(settings, data)
+        stack.enter_context(_published_env(data / SERVERS_ENV, environ))
+        key = _prepare(settings, data)
         ours: list[Child] = []
         stack.callback(stop_all, ours, STOP_TIMEOUT_S)
         if not stop.is_set():
-            _say("Starting the API and a worker")
-            # Without their servers they have nothing left to finish.
+            _print("Starting the API and a worker")
+            # SIGKILL: without their servers they can't finish anything.
             ours += (
-                started(command, environ=environ, orphaned=signal.SIGKILL)
+                start(command, environ=environ, orphaned=signal.SIGKILL)
                 for command in ("serve", "worker")
             )
         children = (*own.children, *ours)
-        ended = _await_ready(settings, children, stop)
-        if ended is None and not stop.is_set():
-            _say(_welcome(settings, data, key))
-            ended = _watch(children, stop)
-        if ended is not None:
-            how = how_it_ended(ended)
-            _say(f"{ended.name} ended by itself ({how}){_why(ended)}. Stopping the rest.")
+        exited = _await_ready(settings, children, stop)
+        if exited is None and not stop.is_set():
+            _print(_welcome(settings, data, key))
+            exited = _watch(children, stop)
+        if exited is not None:
+            how = describe_exit(exited)
+            _print(f"{exited.name} exited ({how}){_log_hint(exited)}. Stopping the others.")
         else:
-            _say("Stopping")
-    _say("Stopped; nothing is lost.")
-    return 0 if ended is None else 1
+            _print("Stopping")
+    _print("Stopped; nothing is lost.")
+    return 0 if exited is None else 1
 
 
-def _prepared(settings: Settings, data: Path) -> str:
-    """Migrates, sees to the first organization, and writes dev.env; the API key in it."""
-    # Slow to import: after the first lines have told that something happens.
+def _prepare(settings: Settings, data: Path) -> str:
+    """Migrates, creates the first organization, and writes dev.env. Returns its API key."""
+    # Slow to import, so after the first lines of output.
     from entrypoints import provisioning  # noqa: PLC0415
     from entrypoints.composition import root, sign_in  # noqa: PLC0415
 
     done = asyncio.run(root.migrate(settings))
-    _say(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
+    _print(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
     file = data / DEV_ENV
     known = read_env(file).get(f"{PREFIX}API_KEY")
-    key = asyncio.run(provisioning.first_key(settings, known))
+    key = asyncio.run(provisioning.ensure_developer_key(settings, known))
     if key != known:
-        _say(f"Made an API key for the organization of {sign_in.DEVELOPER}")
+        _print(f"Created an API key for the organization of {sign_in.DEVELOPER}")
     token = provisioning.development_token(
         settings,
         email=sign_in.DEVELOPER,
@@ -142,7 +149,7 @@ def _prepared(settings: Settings, data: Path) -> str:
 
 
 def _environ(settings: Settings) -> dict[str, str]:
-    """What the children, and commands that join them, are told beyond the environment."""
+    """The settings of the children, and of commands that use their servers."""
     return {
         variable("app_env"): settings.app_env,
         variable("log_format"): settings.log_format,
@@ -157,47 +164,47 @@ def _environ(settings: Settings) -> dict[str, str]:
     }
 
 
-def _await_port(settings: Settings, stop: Stop) -> None:
+def _await_port(settings: Settings, stop: StopFlag) -> None:
     deadline = time.monotonic() + PORT_TIMEOUT_S
     while True:
         try:
             listen(settings).close()
         except CommandError:
-            if time.monotonic() > deadline or stop.wait(WATCH_S):
+            if time.monotonic() > deadline or stop.wait(WATCH_INTERVAL_S):
                 raise
         else:
             return
 
 
-def _await_ready(settings: Settings, children: Sequence[Child], stop: Stop) -> Child | None:
-    """Waits until the API can work; the child that ended instead, if one did."""
+def _await_ready(settings: Settings, children: Sequence[Child], stop: StopFlag) -> Child | None:
+    """Waits until the API is ready. Returns the child that exited instead, if one did."""
     deadline = time.monotonic() + READY_TIMEOUT_S
-    said = "no answer"
+    answer = "no answer"
     while not stop.is_set():
-        if (ended := lost(children)) is not None:
-            return ended
+        if (exited := find_exited(children)) is not None:
+            return exited
         try:
-            with DIRECTLY.open(f"{base_url(settings)}/health/ready", timeout=2):
+            with DIRECT_OPENER.open(f"{base_url(settings)}/health/ready", timeout=2):
                 return None
         except urllib.error.HTTPError as error:
-            said = error.read(2048).decode(errors="replace")
+            answer = error.read(2048).decode(errors="replace")
         except OSError as error:
-            said = str(error)
+            answer = str(error)
         if time.monotonic() > deadline:
-            raise CommandError(f"the API isn't ready after {READY_TIMEOUT_S} s: {said}")
-        stop.wait(WATCH_S / 2)
+            raise CommandError(f"the API isn't ready after {READY_TIMEOUT_S} s: {answer}")
+        stop.wait(WATCH_INTERVAL_S / 2)
     return None
 
 
-def _watch(children: Sequence[Child], stop: Stop) -> Child | None:
-    """Waits until it is time to stop; the child that ended by itself, if one did."""
-    while not stop.wait(WATCH_S):
-        if (ended := lost(children)) is not None:
-            return ended
+def _watch(children: Sequence[Child], stop: StopFlag) -> Child | None:
+    """Waits until `stop` is set. Returns the child that exited by itself, if one did."""
+    while not stop.wait(WATCH_INTERVAL_S):
+        if (exited := find_exited(children)) is not None:
+            return exited
     return None
 
 
-def _why(child: Child) -> str:
+def _log_hint(child: Child) -> str:
     return "" if child.log is None else f"; see {child.log}"
 
 
@@ -230,13 +237,13 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 @contextmanager
-def _published(file: Path, values: Mapping[str, str]) -> Iterator[None]:
+def _published_env(file: Path, values: Mapping[str, str]) -> Iterator[None]:
     write_env(file, values)
     try:
         yield
@@ -245,7 +252,7 @@ def _published(file: Path, values: Mapping[str, str]) -> Iterator[None]:
 
 
 def write_env(file: Path, values: Mapping[str, str]) -> None:
-    """A file that a shell can source, for its owner only; in place whole or not at all."""
+    """Writes a file that a shell can source, readable by its owner only, atomically."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as out:
@@ -254,17 +261,17 @@ def write_env(file: Path, values: Mapping[str, str]) -> None:
 
 
 def read_env(file: Path) -> dict[str, str]:
-    """What `write_env` wrote; lines of another form are passed over."""
+    """Reads what `write_env` wrote; other lines are skipped."""
     try:
         lines = file.read_text().splitlines()
     except (FileNotFoundError, PermissionError, UnicodeDecodeError):
         return {}
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in lines:
         name, separator, value = line.partition("=")
         if separator and name.isidentifier():
             try:
-                found[name] = "".join(shlex.split(value))
+                values[name] = "".join(shlex.split(value))
             except ValueError:  # an open quote
                 continue
-    return found
+    return values

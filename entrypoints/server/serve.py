@@ -1,4 +1,4 @@
-"""`serve`: the HTTP API, one process."""
+"""`serve`: runs the HTTP API in one process."""
 
 import asyncio
 import gc
@@ -9,13 +9,13 @@ from entrypoints.observability import logs
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers, listen
 
-# Requests under way may end within it. A silent database holds up what follows for up to 3.5 s
-# more; supervisors wait ten seconds or more.
-DRAIN_S: Final = 4
+# For running requests at a stop. A database that doesn't answer delays the steps after it by up to
+# 3.5 s; supervisors wait for ten seconds or more.
+DRAIN_TIMEOUT_S: Final = 4
 BACKLOG: Final = 2048  # connections that wait to be accepted
-KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go
-# What a batch is made of lives until its COMMIT: looking for garbage in the midst of it is in vain.
-GC_AFTER: Final = 50_000  # containers that were made and not given back
+KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers disconnect
+# A batch lives until its COMMIT, so that a collection before it finds nothing.
+GC_THRESHOLD: Final = 50_000  # allocated containers
 
 
 def serve(settings: Settings) -> int:
@@ -23,8 +23,8 @@ def serve(settings: Settings) -> int:
     check_servers(settings)
     logs.configure(settings)
     with listen(settings) as bound:
-        # What takes time to import comes after what takes none to refuse. Nothing of it is ever
-        # garbage: looking for some takes a tenth of the time now, and more at each later search.
+        # Slow imports come after the quick checks. Imported objects are never garbage: collecting
+        # would take a tenth of the import time now, and more at each later collection.
         gc.disable()
         import uvicorn  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def serve(settings: Settings) -> int:
         )
 
         gc.freeze()
-        gc.set_threshold(GC_AFTER, 20, 20)
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
         gc.enable()
         pending = asyncio.run(root.pending(settings))
         if pending:
@@ -58,15 +58,15 @@ def serve(settings: Settings) -> int:
             server_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
+            timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
         )
         server = uvicorn.Server(config)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _leave)
+            signal.signal(number, _exit)
         server.run(sockets=[bound])
         return 0 if server.started else 1
 
 
-def _leave(*_: object) -> NoReturn:
-    """An end in order. Uvicorn raises the signal that ended it again, once it has shut down."""
+def _exit(*_: object) -> NoReturn:
+    """Exits normally. After its shutdown, uvicorn raises the signal that ended it again."""
     raise SystemExit(0)

@@ -1,7 +1,7 @@
-"""`worker`: work that is done later: evaluation, and what nobody else sees to.
+"""`worker`: runs evaluations and periodic tasks.
 
-One event loop does it. Dramatiq's threads only wait for it; they are started once it runs, so that
-no connection of it is ever seen by a fork. Several processes share nothing but the servers.
+One event loop does the work. Dramatiq's threads only wait for it; they are started once it runs,
+so that no fork inherits a connection of the loop. Several processes share nothing but the servers.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from uuid import UUID
 
 from msgspec import structs
 
-from adapters.prometheus.registry import Figures
+from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob, queue_of
 from application.ports import Clock
 from application.use_cases import Ports, UseCases
@@ -38,186 +38,196 @@ from entrypoints.observability.observer import (
     BROKEN,
     DONE,
     PUT_OFF,
+    JobOutcome,
     Observer,
-    Told,
-    figures_of,
-    observed,
+    create_registry,
+    observe_process,
 )
 from entrypoints.processes import child_processes
-from entrypoints.processes.stop_flag import Stop
+from entrypoints.processes.child_processes import StopFlag
 from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError, check_servers
-from entrypoints.worker.status_port import answering
+from entrypoints.worker.status_port import serve_status
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
-NEEDED: Final = ("postgres", "migrations")  # Redis may come later
-SWEEP_EVERY_S: Final = 10
+REQUIRED_CHECKS: Final = ("postgres", "migrations")  # Redis may become available later
+PURGE_EVERY_S: Final = 10
 EXPORT_EVERY_S: Final = 1.0
 EXPIRE_EVERY_S: Final = 60.0
-ANNOUNCE_EVERY_S: Final = 15.0
-ASSESS_EVERY_S: Final = 5.0
+REQUEUE_EVERY_S: Final = 15.0
+EVALUATE_ALERTS_EVERY_S: Final = 5.0
 DELIVER_EVERY_S: Final = 1.0
 PRUNE_EVERY_S: Final = 600.0
 REPRICE_EVERY_S: Final = 1.0
-DRAIN_S: Final = 20.0  # for what is under way at the end; leases see to the rest
-LEAVE_S: Final = 1.0  # to say that we go
-STOP_MAX_S: Final = DRAIN_S + 5  # of a process among several
-WATCH_S: Final = 0.2  # between two looks at the processes
+DRAIN_TIMEOUT_S: Final = 20.0  # for running jobs at a stop; leases cover the rest
+LEAVE_TIMEOUT_S: Final = 1.0  # to report that this worker stops
+STOP_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 5  # of one process among several
+WATCH_INTERVAL_S: Final = 0.2  # between two checks of the processes
 
 
 type OpenPorts = Callable[[Settings, Jobs, Observer], AbstractAsyncContextManager[Ports]]
-"""Fills every port; what Redis can't be told of goes to these jobs."""
+"""Fills every port. Jobs that can't be sent to Redis go to the given Jobs."""
 
 
 def work(
     settings: Settings,
     open_ports: OpenPorts = root.workers_ports,
-    announce_every_s: float = ANNOUNCE_EVERY_S,
+    requeue_every_s: float = REQUEUE_EVERY_S,
 ) -> int:
     """Works until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
     check_servers(settings)
     logs.configure(settings)
     if settings.eval_worker_processes > 1:
         return _supervise(settings)
-    gc.freeze()  # what was imported is never garbage: looking for some takes less time now
-    figures = figures_of(settings, root.product_version())
-    with answering(settings, figures):
-        asyncio.run(_work(settings, figures, open_ports, announce_every_s))
+    gc.freeze()  # imported objects are never garbage, so that collections are faster
+    metrics = create_registry(settings, root.product_version())
+    with serve_status(settings, metrics):
+        asyncio.run(_work(settings, metrics, open_ports, requeue_every_s))
     return 0
 
 
 def _supervise(settings: Settings) -> int:
-    """Several processes. Where one ends by itself, all end: a restart would hide the crash."""
-    stop = Stop()
+    """Runs several processes. If one exits by itself, all stop: a restart would hide the crash."""
+    stop = StopFlag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     options = ("--processes", "1", "--concurrency", str(settings.eval_worker_concurrency))
     with ExitStack() as stack:
         environ = {}
-        if settings.worker_port is not None:  # we answer for all, from the figures that all share
+        if settings.worker_port is not None:  # this process serves the shared metrics of all
             folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory())
             settings = structs.replace(settings, metrics_dir=folder)
             environ = {variable("metrics_dir"): folder, variable("worker_port"): ""}
-            figures = figures_of(settings, root.product_version())
-            stack.enter_context(answering(settings, figures))
+            metrics = create_registry(settings, root.product_version())
+            stack.enter_context(serve_status(settings, metrics))
         return _watch(settings, options, environ, stop)
 
 
 def _watch(
-    settings: Settings, options: Sequence[str], environ: Mapping[str, str], stop: Stop
+    settings: Settings, options: Sequence[str], environ: Mapping[str, str], stop: StopFlag
 ) -> int:
     processes = [
-        child_processes.started("worker", *options, environ=environ, orphaned=signal.SIGTERM)
+        child_processes.start("worker", *options, environ=environ, orphaned=signal.SIGTERM)
         for _ in range(settings.eval_worker_processes)
     ]
     try:
-        while not stop.wait(WATCH_S):
-            if (ended := child_processes.lost(processes)) is not None:
+        while not stop.wait(WATCH_INTERVAL_S):
+            if (exited := child_processes.find_exited(processes)) is not None:
                 LOG.error(
-                    "a process ended by itself (%s): stopping the rest",
-                    child_processes.how_it_ended(ended),
+                    "a process exited (%s): stopping the others",
+                    child_processes.describe_exit(exited),
                 )
                 return 1
     finally:
-        child_processes.stop_all(processes, STOP_MAX_S)
+        child_processes.stop_all(processes, STOP_TIMEOUT_S)
     return 0
 
 
 async def _work(
-    settings: Settings, figures: Figures, open_ports: OpenPorts, announce_every_s: float
+    settings: Settings, metrics: MetricsRegistry, open_ports: OpenPorts, requeue_every_s: float
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    at_once = settings.eval_worker_concurrency
-    hands = {JobQueue.PLAN: 1, JobQueue.MEASURE: at_once, JobQueue.JUDGE: at_once}
-    own = root.own_jobs()
+    targets = settings.eval_worker_concurrency
+    concurrency = {JobQueue.PLAN: 1, JobQueue.MEASURE: targets, JobQueue.JUDGE: targets}
+    own_jobs = root.own_jobs()
     async with (
-        observed(settings, figures, "worker") as observer,
-        open_ports(settings, own, observer) as ports,
+        observe_process(settings, metrics, "worker") as observer,
+        open_ports(settings, own_jobs, observer) as ports,
     ):
-        for name in NEEDED:
+        for name in REQUIRED_CHECKS:
             state = await ports.health_checks[name].check()
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
-        do = UseCases.over(ports)
-        workbench = Workbench(
-            do.evaluation.plan_run,
-            do.evaluation.evaluate_target,
-            {lane: asyncio.Semaphore(count) for lane, count in hands.items()},
-            observer.job,
+        use_cases = UseCases.over(ports)
+        runner = JobRunner(
+            use_cases.evaluation.plan_run,
+            use_cases.evaluation.evaluate_target,
+            {lane: asyncio.Semaphore(count) for lane, count in concurrency.items()},
+            observer.observe_job,
         )
-        crew = root.crew(settings, hands, workbench)
-        crew.start()
-        me = Presence(ports.workers, do.clock, ports.new_id(), root.product_version())
-        rounds = [me.round, *upkeep(do, announce_every_s, settings.monitor_tick_seconds)]
+        pool = root.create_worker_pool(settings, concurrency, runner)
+        pool.start()
+        heartbeat = Heartbeat(
+            ports.workers, use_cases.clock, ports.new_id(), root.product_version()
+        )
+        periodic = [
+            heartbeat.task,
+            *periodic_tasks(use_cases, requeue_every_s, settings.monitor_tick_seconds),
+        ]
         tasks = [
-            asyncio.create_task(own.work(hands, workbench)),
-            *(asyncio.create_task(again_and_again(one, observer.round)) for one in rounds),
+            asyncio.create_task(own_jobs.work(concurrency, runner)),
+            *(
+                asyncio.create_task(run_periodically(task, observer.count_task_run))
+                for task in periodic
+            ),
         ]
         LOG.info("waiting for work")
         await stopping.wait()
         for task in tasks:
-            task.cancel()  # what isn't committed is done again
+            task.cancel()  # uncommitted work is repeated later
         await asyncio.gather(*tasks, return_exceptions=True)
-        await crew.stop(DRAIN_S)
-        await me.leave()
+        await pool.stop(DRAIN_TIMEOUT_S)
+        await heartbeat.leave()
     LOG.info("stopped")
 
 
-class Presence:
-    """Tells again and again that this process works, so that others notice when none does."""
+class Heartbeat:
+    """Reports periodically that this worker is alive, so that its absence is noticed."""
 
     def __init__(self, workers: Workers, clock: Clock, own_id: UUID, version: str) -> None:
         self._workers = workers
         self._clock = clock
-        self._me = Worker(id=own_id, version=version, started_at=clock())
+        self._worker = Worker(id=own_id, version=version, started_at=clock())
 
     @property
-    def round(self) -> "Round":
-        return Round("telling", HEARTBEAT_INTERVAL.total_seconds(), self._tell, "")
+    def task(self) -> "PeriodicTask":
+        return PeriodicTask("telling", HEARTBEAT_INTERVAL.total_seconds(), self._send, "")
 
     async def leave(self) -> None:
-        """Where the database doesn't answer at once, others find out by themselves."""
+        """Reports the stop. If the database doesn't answer, the heartbeat just expires."""
         with suppress(Failure, TimeoutError):
-            async with asyncio.timeout(LEAVE_S):
-                await self._workers.remove(self._me)
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                await self._workers.remove(self._worker)
 
-    async def _tell(self) -> int:
-        await self._workers.record_heartbeat(self._me, self._clock())
-        return 0  # it is no news
+    async def _send(self) -> int:
+        await self._workers.record_heartbeat(self._worker, self._clock())
+        return 0  # not worth a log line
 
 
 @dataclass(frozen=True, slots=True)
-class Workbench:
-    """Has one job done: finds its use case, waits for room in its lane, tells what went wrong.
+class JobRunner:
+    """Runs one job: waits for a slot of its lane, calls its use case, and logs a failure.
 
-    Never raises: what wasn't finished is found again in the database.
+    Never raises. Unfinished jobs are found in the database again.
     """
 
     plan: Callable[[ProjectId, RunId], Awaitable[None]]
     evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
-    room: Mapping[JobQueue, asyncio.Semaphore]
-    watch: Callable[[Job], AbstractContextManager[Told]] = lambda _: nullcontext(Told())
+    slots: Mapping[JobQueue, asyncio.Semaphore]
+    observe: Callable[[Job], AbstractContextManager[JobOutcome]] = lambda _: nullcontext(
+        JobOutcome()
+    )
 
     async def __call__(self, job: Job) -> None:
-        async with self.room[queue_of(job)]:
+        async with self.slots[queue_of(job)]:
             began = time.perf_counter()
-            with self.watch(job) as told:
+            with self.observe(job) as outcome:
                 try:
-                    await self._done(job)
+                    await self._run(job)
                 except Failure as failure:
-                    LOG.warning("put off: %s", failure.message, extra=_named(job))
-                except Exception:  # a fault of one job must not end the others
-                    told.outcome = BROKEN
-                    LOG.exception("put off", extra=_named(job))
+                    LOG.warning("postponed: %s", failure.message, extra=_log_fields(job))
+                except Exception:  # a bug in one job must not stop the others
+                    outcome.value = BROKEN
+                    LOG.exception("postponed", extra=_log_fields(job))
                 else:
-                    told.outcome = DONE
+                    outcome.value = DONE
                     took_s = round(time.perf_counter() - began, 3)
-                    LOG.debug("done", extra={**_named(job), "seconds": took_s})
+                    LOG.debug("done", extra={**_log_fields(job), "seconds": took_s})
 
-    async def _done(self, job: Job) -> None:
+    async def _run(self, job: Job) -> None:
         match job:
             case PlanRunJob():
                 await self.plan(job.project, job.run)
@@ -225,86 +235,87 @@ class Workbench:
                 await self.evaluate(job.project, job.run, job.target)
 
 
-def _named(job: Job) -> dict[str, str]:
-    named = {"lane": queue_of(job).value, "project_id": str(job.project), "run_id": str(job.run)}
-    return named if isinstance(job, PlanRunJob) else {**named, "target": job.target}
+def _log_fields(job: Job) -> dict[str, str]:
+    fields = {"lane": queue_of(job).value, "project_id": str(job.project), "run_id": str(job.run)}
+    return fields if isinstance(job, PlanRunJob) else {**fields, "target": job.target}
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """What is done again and again. Several workers may do it at once; one is enough.
+class PeriodicTask:
+    """A task that a worker repeats. Several workers may run it concurrently; one is enough.
 
-    Of monitors one worker sees to all, while it leads: the others look whether it still does.
+    Only the leader fires monitors; the other workers check whether it still leads.
     """
 
-    name: str
+    name: str  # also the value of a metric's label
     every_s: float
     call: Callable[[], Awaitable[int]]
-    told: str  # once something was done; with how much
+    message: str  # logged with the count that `call` returns, unless it is 0
 
 
-def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
-    announce, fire = do.evaluation.requeue_overdue, do.evaluation.run_due_monitors
-    alerts, exporting = do.evaluation.alerts, do.exports
-    return [
-        Round(
+def periodic_tasks(
+    use_cases: UseCases, requeue_every_s: float, tick_s: float
+) -> list[PeriodicTask]:
+    evaluation, exporting = use_cases.evaluation, use_cases.exports
+    alerts, privacy, pricing = evaluation.alerts, use_cases.privacy, use_cases.pricing
+    tasks: tuple[tuple[str, float, Callable[[], Awaitable[int]], str], ...] = (
+        (
             "sweeping",
-            SWEEP_EVERY_S,
-            do.identity.purge_removed_projects,
-            "took away %d rows of what was removed",
+            PURGE_EVERY_S,
+            use_cases.identity.purge_removed_projects,
+            "purged %d rows of removed projects",
         ),
-        Round(
-            "expiring", EXPIRE_EVERY_S, do.privacy.delete_expired_traces, "removed %d old traces"
-        ),
-        Round("erasing", SWEEP_EVERY_S, do.privacy.finish_erasures, "finished %d erasures"),
-        Round(
+        ("expiring", EXPIRE_EVERY_S, privacy.delete_expired_traces, "removed %d expired traces"),
+        ("erasing", PURGE_EVERY_S, privacy.finish_erasures, "finished %d erasures"),
+        (
             "forgetting",
-            SWEEP_EVERY_S,
-            do.delete_expired_responses,
-            "forgot %d replies to old writes",
+            PURGE_EVERY_S,
+            use_cases.delete_expired_responses,
+            "deleted %d idempotent responses",
         ),
-        Round("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
-        Round(
+        ("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
+        (
             "clearing",
-            SWEEP_EVERY_S,
+            PURGE_EVERY_S,
             exporting.delete_expired_exports,
-            "took away %d rows of exports",
+            "deleted %d rows of old exports",
         ),
-        Round(
+        (
             "pruning",
-            SWEEP_EVERY_S,
-            do.evaluation.prune_judge_records,
-            "took %d old rows of judges",
+            PURGE_EVERY_S,
+            evaluation.prune_judge_records,
+            "deleted %d old rows of judging",
         ),
-        Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
-        Round("repricing", REPRICE_EVERY_S, do.pricing.reprice_spans, "priced again in %d steps"),
-        Round("firing", tick_s, fire, "used %d slots of monitors"),
-        Round("assessing", ASSESS_EVERY_S, alerts.evaluate_runs, "alerts looked at %d runs"),
-        Round("tidying", PRUNE_EVERY_S, alerts.prune_history, "forgot %d changes and deliveries"),
-        Round("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d messages"),
-    ]
+        ("announcing", requeue_every_s, evaluation.requeue_overdue, "re-enqueued %d overdue jobs"),
+        ("repricing", REPRICE_EVERY_S, pricing.reprice_spans, "ran %d steps of repricing"),
+        ("firing", tick_s, evaluation.run_due_monitors, "fired %d monitor slots"),
+        ("assessing", EVALUATE_ALERTS_EVERY_S, alerts.evaluate_runs, "evaluated alerts of %d runs"),
+        ("tidying", PRUNE_EVERY_S, alerts.prune_history, "deleted %d old alert rows"),
+        ("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d webhook messages"),
+    )
+    return [PeriodicTask(*task) for task in tasks]
 
 
-async def again_and_again(
-    one: Round, on_round: Callable[[str, str], None] = lambda _name, _outcome: None
+async def run_periodically(
+    task: PeriodicTask, on_run: Callable[[str, str], None] = lambda _name, _outcome: None
 ) -> None:
     while True:
         outcome = DONE
         try:
-            if count := await one.call():
-                LOG.info(one.told, count)
+            if count := await task.call():
+                LOG.info(task.message, count)
         except Failure as failure:
             outcome = PUT_OFF
-            LOG.warning("%s goes on later: %s", one.name, failure.message)
-        except Exception:  # a fault of one round must not end all that follow
+            LOG.warning("%s is postponed: %s", task.name, failure.message)
+        except Exception:  # a bug in one run must not end all later ones
             outcome = BROKEN
-            LOG.exception("%s goes on later", one.name)
-        on_round(one.name, outcome)
-        await asyncio.sleep(one.every_s)
+            LOG.exception("%s failed; it runs again later", task.name)
+        on_run(task.name, outcome)
+        await asyncio.sleep(task.every_s)
 
 
 def with_options(settings: Settings, processes: int | None, concurrency: int | None) -> Settings:
-    """The settings, but for what the command line says otherwise."""
+    """The settings, overridden by options of the command line."""
     return structs.replace(
         settings,
         eval_worker_processes=processes or settings.eval_worker_processes,

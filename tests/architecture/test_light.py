@@ -27,7 +27,7 @@ print([name for name in sys.argv[1:] if name in sys.modules])
 WORKER = """
 import asyncio, sys
 from entrypoints.cli.main import main
-from entrypoints.composition import judges, root
+from entrypoints.composition import evaluation, root
 from entrypoints.worker import worker
 from entrypoints.settings import Settings
 from domain.evaluation.judging.models import PROVIDERS
@@ -38,7 +38,7 @@ async def known():
         openai_api_key="k", anthropic_api_key="k", gemini_api_key="k", google_cloud_project="p",
         openai_compatible_base_url="http://localhost:1/v1",
     )
-    async with judges.opened_judge(settings) as judge:
+    async with evaluation.open_judge(settings) as judge:
         names = [one.prefix + "1" for one in PROVIDERS]
         return {judge.fingerprint(TASK_COMPLETION, name) for name in names}
 

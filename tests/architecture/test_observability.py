@@ -11,7 +11,7 @@ import yaml
 
 from adapters.otlp_spans import BATCH_SPANS_MAX, QUEUED_SPANS_MAX
 from adapters.postgres.tracing.group_commit import LINE_BYTES_MAX, LINE_ITEMS_MAX
-from adapters.prometheus.definitions import ASKED, KEPT, Named
+from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, MetricDefinition
 from application.evaluation.ports.workload import AGE_BANDS
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
@@ -23,12 +23,12 @@ ALERTS: dict[str, Any] = yaml.safe_load((ROOT / "docker/prometheus/alerts.yaml")
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docker/grafana/dashboard.json").read_text())
 RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 PANELS = [one for one in DASHBOARD["panels"] if one["type"] != "row"]
-SERVED = {one.name: one for one in (*KEPT, *ASKED)}
+SERVED = {one.name: one for one in (*PROCESS_METRICS, *DATABASE_METRICS)}
 OF_PROMETHEUS = {"up": {"job"}}  # which it makes itself
 OF_ANY = {"instance", "job", "le"}
 
 
-def series() -> dict[str, Named]:
+def series() -> dict[str, MetricDefinition]:
     """Every name that an expression may ask for."""
     found = {name: one for name, one in SERVED.items() if one.kind != "histogram"}
     for name, one in SERVED.items():
@@ -97,7 +97,7 @@ def test_counters_are_asked_for_their_rate_and_gauges_are_not(where, text):
 
 @for_each(EXPRESSIONS)
 def test_what_every_serve_tells_is_not_summed_up(where, text):
-    for one in ASKED:
+    for one in DATABASE_METRICS:
         assert not re.search(rf"sum[^(]*\([^)]*\)?\s*\(?{one.name}\b", text), where
 
 

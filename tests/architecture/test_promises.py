@@ -56,12 +56,12 @@ PROMISES: Final = {
     ),
     "a person's score is no signal": (
         "application/evaluation/execution/test_evaluate_sessions.py::test_a_score_by_a_person_is_not_used_as_a_signal",
-        "contracts/evaluation/work_queue/test_work_queue.py::test_what_a_person_or_a_program_says_is_no_signal",
+        "contracts/evaluation/work_queue/test_work_queue.py::test_scores_without_run_or_key_are_not_signals",
     ),
     "a score of another project, fingerprint or evidence, or one that failed, is not used again": (
         (
             "contracts/evaluation/work_queue/test_work_queue.py"
-            "::test_the_newest_signal_of_each_name_with_the_same_key_is_used_again"
+            "::test_newest_signal_of_each_name_with_same_key_is_reused"
         ),
         "application/evaluation/execution/test_evaluate_sessions.py::test_signals_of_another_project_are_not_used",
         (
@@ -133,34 +133,34 @@ PROMISES: Final = {
         ),
     ),
     "a killed worker's run is finished, each pair judged once": (
-        "e2e/test_workers.py::test_a_killed_worker_leaves_what_another_resumes",
+        "e2e/test_workers.py::test_another_worker_resumes_after_kill",
         "application/evaluation/execution/test_evaluate_traces.py::test_a_killed_worker_leaves_what_it_finished_and_another_does_the_rest",
     ),
     "Redis that is emptied loses no work": (
-        "e2e/test_workers.py::test_redis_that_forgets_everything_costs_nothing_but_time",
+        "e2e/test_workers.py::test_flushed_redis_only_delays_the_run",
     ),
     "two workers with one message write one set of scores": (
         (
             "contracts/evaluation/work_queue/test_work_queue_races.py"
-            "::test_of_two_workers_with_one_message_one_has_the_target"
+            "::test_concurrent_claims_of_one_target_yield_one_claim"
         ),
         (
             "contracts/evaluation/work_queue/test_work_queue_races.py"
-            "::test_of_two_workers_with_one_target_each_pair_is_written_once"
+            "::test_pair_is_written_once_by_workers_with_one_target"
         ),
     ),
     "an edit survives, and no final run has a pending score at any instant": (
-        "contracts/evaluation/work_queue/test_work_queue_races.py::test_an_edit_survives_whoever_comes_later",
+        "contracts/evaluation/work_queue/test_work_queue_races.py::test_correction_survives_concurrent_recording_and_cancelling",
         (
             "contracts/evaluation/work_queue/test_work_queue_races.py"
-            "::test_no_reader_ever_sees_a_final_run_with_a_pending_score"
+            "::test_ended_run_never_has_pending_scores"
         ),
     ),
     "no execution begins once a run is cancelled or deleted, whatever its state": (
-        "contracts/evaluation/runs/test_runs.py::test_cancelling_skips_what_is_left_and_nothing_begins_after_it",
-        "contracts/evaluation/runs/test_runs.py::test_cancelling_twice_is_cancelling_once",
-        "contracts/evaluation/runs/test_runs.py::test_what_has_ended_cannot_be_cancelled",
-        "contracts/evaluation/runs/test_runs.py::test_a_run_is_removed_in_any_state",
+        "contracts/evaluation/runs/test_runs.py::test_cancelling_skips_remaining_work_and_blocks_claims",
+        "contracts/evaluation/runs/test_runs.py::test_second_cancellation_changes_nothing",
+        "contracts/evaluation/runs/test_runs.py::test_ended_run_cannot_be_cancelled",
+        "contracts/evaluation/runs/test_runs.py::test_run_is_deleted_in_any_state",
         "adapters/postgres/test_work_cancel.py::test_who_had_claimed_something_writes_no_more",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_deleted",
@@ -173,7 +173,7 @@ PROMISES: Final = {
             "domain/evaluation/scores/test_analytics.py"
             "::test_heuristic_and_model_scores_of_one_name_are_not_averaged"
         ),
-        "contracts/evaluation/scores/test_score_analytics.py::test_heuristics_and_models_are_never_mixed",
+        "contracts/evaluation/scores/test_score_analytics.py::test_heuristic_and_model_scores_are_not_mixed",
     ),
     "a higher rate keeps all of a lower one, takes exactly so many, and always the same": (
         (
@@ -189,7 +189,7 @@ PROMISES: Final = {
         "application/evaluation/monitors/test_monitors.py::test_crash_loses_no_slot_and_uses_none_twice",
     ),
     "two processes make the same vector": (
-        "contracts/evaluation/judging/test_embedder.py::test_two_processes_make_the_same_vector",
+        "contracts/evaluation/judging/test_embedder.py::test_vector_is_same_in_every_process",
     ),
     "the API loads no client of models, nor does a worker that asks none": (
         "architecture/test_light.py::test_the_api_loads_no_client_of_models_and_nothing_of_workers",
@@ -198,7 +198,7 @@ PROMISES: Final = {
     "keys and prompts are told to nobody": (
         "adapters/test_model_judge_secrets.py::test_no_answer_error_or_log_holds_key_or_prompt",
         "adapters/test_model_judge_secrets.py::test_no_score_holds_the_key",
-        "e2e/test_model_judge.py::test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt",
+        "e2e/test_model_judge.py::test_run_is_judged_by_model_and_logs_hold_no_key_or_prompt",
     ),
     "heuristic, scripted and model judges keep one contract": (
         "contracts/evaluation/judging/test_judge.py::test_a_score_is_marked_with_the_judge_that_gave_it",

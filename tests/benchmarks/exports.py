@@ -28,7 +28,7 @@ from typing import Any
 import asyncpg
 
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import Servers, running
+from adapters.embedded.servers import Servers, run_servers
 from entrypoints import provisioning
 from entrypoints.composition import root
 from entrypoints.settings import Settings
@@ -125,7 +125,7 @@ class Installation:
 
 @contextmanager
 def installation() -> Iterator[Installation]:
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,
@@ -147,7 +147,7 @@ def installation() -> Iterator[Installation]:
         }
         Path(settings.data_dir).mkdir()
         asyncio.run(root.migrate(settings))
-        key = asyncio.run(provisioning.first_key(settings, None))
+        key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         yield Installation(folder, servers, environ, f"http://127.0.0.1:{port}", key)
 
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import Servers, running
+from adapters.embedded.servers import Servers, run_servers
 from adapters.postgres.database.pool import PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from entrypoints.composition import root
@@ -114,7 +114,7 @@ def machine() -> str:
 
 
 def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         port = free_port()
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
         asyncio.run(root.migrate(settings))

@@ -19,7 +19,7 @@ from adapters.embedded.process import free_port
 from adapters.embedded.valkey import start_valkey
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
-from adapters.redis.limits import RedisRateLimiter, RedisWindows
+from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.ports import RateLimiter
 from domain.limits import COUNT_MAX, Limit
 from tests.benchmarks.folder import bench_folder
@@ -51,7 +51,7 @@ async def times(limiter: RateLimiter, limit: Limit, full: bool) -> list[float]:
 async def over_redis(url: str) -> AsyncIterator[RedisRateLimiter]:
     async with opened(url) as client:
         own = MemoryRateLimiter(monotonic_us)
-        yield RedisRateLimiter(RedisWindows(client), own, monotonic_us)
+        yield RedisRateLimiter(RedisSlidingWindows(client), own, monotonic_us)
 
 
 def row(label: str, durations_us: list[float]) -> str:

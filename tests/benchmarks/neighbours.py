@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import uvloop
 
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import Servers, running
+from adapters.embedded.servers import Servers, run_servers
 from entrypoints.composition import root
 from entrypoints.settings import Settings
 from tests.benchmarks.bodies import body
@@ -223,7 +223,7 @@ def fill(servers: Servers, key: str) -> None:
 
 def main() -> None:
     with ExitStack() as stack:
-        servers = stack.enter_context(running(stack.enter_context(bench_folder())))
+        servers = stack.enter_context(run_servers(stack.enter_context(bench_folder())))
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
         asyncio.run(root.migrate(settings))
         keys = asyncio.run(first_key(settings)), asyncio.run(first_key(settings))

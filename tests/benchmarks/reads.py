@@ -28,7 +28,7 @@ from pathlib import Path
 import asyncpg
 
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import Servers, running
+from adapters.embedded.servers import Servers, run_servers
 from entrypoints import provisioning
 from entrypoints.composition import root
 from entrypoints.settings import Settings
@@ -224,7 +224,7 @@ def table(results: Results, sizes: Sequence[int]) -> Iterator[str]:
 def main(sizes: Sequence[int] = ()) -> int:
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
     results = Results()
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,
@@ -243,7 +243,7 @@ def main(sizes: Sequence[int] = ()) -> int:
         }
         Path(settings.data_dir).mkdir()
         asyncio.run(root.migrate(settings))
-        key = asyncio.run(provisioning.first_key(settings, None))
+        key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         for traces in sizes:
             seed(environ, traces)
             headers = {"X-API-Key": key, "X-Project-Name": project(traces)}

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from adapters.embedded.servers import running
+from adapters.embedded.servers import run_servers
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.database.pool import Pool
@@ -236,7 +236,7 @@ def table(found: dict[tuple[str, str, int], ReadCost], sizes: Sequence[int]) -> 
 
 def main(sizes: Sequence[int] = ()) -> None:
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 
-from adapters.embedded.servers import running
+from adapters.embedded.servers import run_servers
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
@@ -158,5 +158,5 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         asyncio.run(main(servers.database_url))

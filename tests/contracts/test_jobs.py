@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from adapters.dramatiq.jobs import SENT_AT_ONCE, DramatiqJobs
-from adapters.dramatiq.messages import NAMESPACE, build_message, job_of
+from adapters.dramatiq.jobs import TRANSACTION_JOBS_MAX, DramatiqJobs
+from adapters.dramatiq.messages import NAMESPACE, build_message, parse_job
 from adapters.embedded.process import free_port
 from adapters.memory.jobs import WAITING_MAX, OwnJobs, RecordedJobs
 from adapters.memory.rate_limiter import monotonic_us
@@ -51,7 +51,9 @@ async def messages(client: Redis, queue: str) -> list[Message]:
 
 async def read_jobs(client: Redis) -> list[Job]:
     return [
-        job_of(lane, message.args) for lane in JobQueue for message in await messages(client, lane)
+        parse_job(lane, message.args)
+        for lane in JobQueue
+        for message in await messages(client, lane)
     ]
 
 
@@ -120,7 +122,7 @@ async def test_same_job_may_be_sent_again(queue):
 async def test_jobs_beyond_one_transaction_all_arrive(queue):
     jobs, received = queue
     run = a_run()
-    due = [EvaluateTargetJob(*run, str(n)) for n in range(2 * SENT_AT_ONCE + 1)]
+    due = [EvaluateTargetJob(*run, str(n)) for n in range(2 * TRANSACTION_JOBS_MAX + 1)]
     await jobs.send(*due)
     if isinstance(jobs, OwnJobs):  # the queue is bounded; the rest is found in the database
         assert jobs.dropped == len(due) - WAITING_MAX
@@ -183,7 +185,7 @@ def test_message_contains_job_only(job):
     sent = build_message(job)
     message = Message.decode(sent.encode())
     assert message == sent
-    assert job_of(message.queue_name, message.args) == job
+    assert parse_job(message.queue_name, message.args) == job
     assert (message.options, message.kwargs) == ({"redis_message_id": message.message_id}, {})
     assert message.queue_name == JobQueue.PLAN or message.args[2:] == (job.target,)
 
@@ -196,7 +198,7 @@ def test_message_of_older_version_is_read():
     fields |= {"args": [str(project), str(run), "é"], "options": options, "message_id": "k"}
     data = json.dumps(fields | {"message_timestamp": 1}, ensure_ascii=False).encode()
     message = Message.decode(data)
-    assert job_of(message.queue_name, message.args) == EvaluateTargetJob(
+    assert parse_job(message.queue_name, message.args) == EvaluateTargetJob(
         project, run, "é", asks_judge=True
     )
 
@@ -216,7 +218,7 @@ def test_message_of_older_version_is_read():
 )
 def test_invalid_arguments_raise_value_error(queue, args):
     with pytest.raises(ValueError):
-        job_of(queue, args)
+        parse_job(queue, args)
 
 
 async def test_judging_and_measuring_have_separate_queues():

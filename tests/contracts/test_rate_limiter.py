@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from adapters.embedded.process import free_port
 from adapters.memory.rate_limiter import SHARED, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
-from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisWindows
+from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisSlidingWindows
 from application.ports import RateLimiter
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
@@ -35,7 +35,9 @@ def new_bucket() -> str:
 
 
 def redis_limiter(client: Redis) -> RedisRateLimiter:
-    return RedisRateLimiter(RedisWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us)
+    return RedisRateLimiter(
+        RedisSlidingWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us
+    )
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ async def test_redis_decides_like_the_domain(redis_url, data, limit):
     back = st.sampled_from([0, 0, 0, 1, window_us - 1, window_us, window_us + 1, 9 * window_us])
     counts = st.sampled_from([limit.count] * 4 + [1, limit.count + 2])
     async with opened(redis_url) as client:
-        windows = RedisWindows(client)
+        windows = RedisSlidingWindows(client)
         for step_us in data.draw(st.lists(steps_us(limit), max_size=20)):
             now_us += step_us - data.draw(back)
             current = Limit(data.draw(counts), limit.unit)
@@ -158,7 +160,7 @@ async def test_redis_decides_like_the_domain(redis_url, data, limit):
 
 @pytest.mark.service
 async def test_redis_waits_for_enough_to_expire_after_limit_is_lowered(redis):
-    bucket, model, windows = new_bucket(), SlidingWindow(), RedisWindows(redis)
+    bucket, model, windows = new_bucket(), SlidingWindow(), RedisSlidingWindows(redis)
     for second in range(5):
         at_us = START_US + second * 7 * SECOND_US
         model.admit(Limit(5, "minute"), at_us)
@@ -172,7 +174,7 @@ async def test_redis_waits_for_enough_to_expire_after_limit_is_lowered(redis):
 @pytest.mark.service
 async def test_redis_uses_its_own_clock(redis):
     bucket, limit = new_bucket(), Limit(2, "minute")
-    await RedisWindows(redis).decide(bucket, limit)
+    await RedisSlidingWindows(redis).decide(bucket, limit)
     [instant] = await redis.lrange(KEY_PREFIX + bucket, 0, -1)
     seconds, microseconds = await redis.time()
     assert 0 <= seconds * SECOND_US + microseconds - int(instant) < limit.window_us
@@ -183,7 +185,7 @@ async def test_redis_uses_its_own_clock(redis):
 async def test_redis_key_expires_with_its_window(redis, behind_us):
     bucket, limit = new_bucket(), Limit(2, "minute")
     window_ms = limit.window_us // 1000
-    windows = RedisWindows(redis)
+    windows = RedisSlidingWindows(redis)
     for at_us in (START_US, START_US - behind_us):
         await windows.decide(bucket, limit, at_us=at_us)
     left_ms = await redis.pttl(KEY_PREFIX + bucket)
@@ -193,7 +195,7 @@ async def test_redis_key_expires_with_its_window(redis, behind_us):
 
 @pytest.mark.service
 async def test_decide_without_counting_stores_nothing(redis):
-    bucket, windows = new_bucket(), RedisWindows(redis)
+    bucket, windows = new_bucket(), RedisSlidingWindows(redis)
     for _ in range(3):
         assert (await windows.decide(bucket, Limit(1, DAY), counts=False)).admitted
     assert await redis.exists(KEY_PREFIX + bucket) == 0

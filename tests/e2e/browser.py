@@ -21,7 +21,7 @@ def executable() -> str | None:
 
 @dataclass
 class PageLog:
-    """What a page has requested and what the browser reported about it, so far."""
+    """The requests of a page so far, and what the browser reported about it."""
 
     requested: list[str] = field(default_factory=list)
     reported: list[str] = field(default_factory=list)  # without answers of 4xx

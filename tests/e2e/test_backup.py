@@ -149,7 +149,7 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
     assert restored.returncode == 0, restored.stderr
     again = command(copy, "restore", backup)
     assert again.returncode == 1
-    assert "holds a database already" in again.stderr
+    assert "exists already: move that database away" in again.stderr
 
     other = start(copy)
     try:
@@ -170,7 +170,7 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
 
 @dataclass(frozen=True, slots=True)
 class BackedUp:
-    """What a server answered before it was stopped, and the backup that was made then."""
+    """The answers of a server before it was stopped, and the backup made then."""
 
     server: DevServer
     answers: list[object]

@@ -289,7 +289,7 @@ async def test_created_key_belongs_to_given_organization(migrated):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "name the organization: --organization ID"),
+        ((), "give the organization: --organization ID"),
         (("--organization", "acme"), "'acme' is no id"),
         (("--organization", "0b8f0a52-6f0c-4df5-9b39-5f6d2f1f7a11"), "not found"),
         (("--scopes", "admin"), "'admin'"),

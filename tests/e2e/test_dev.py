@@ -199,7 +199,7 @@ def test_first_and_second_start(start):
     again = start(PORT=free_port())
     output = again.read_until("Ctrl-C stops everything.")
     assert KEY.search(output)[1] == key[1]
-    assert "Made an API key" not in output
+    assert "Created an API key" not in output
     assert [trace["trace_id"] for trace in traces(again)] == [sent["trace_id"]]
     for _ in range(1_000):  # as from an impatient user, and from a shell and `make` at once
         again.process.send_signal(signal.SIGTERM)
@@ -217,7 +217,7 @@ def test_missing_dev_env_gives_new_key_and_ended_part_stops_dev(start):
     # The key is lost with dev.env.
     (dev.data / "dev.env").unlink()
     again = start(PORT=port)
-    assert "Made an API key" in again.read_until("Ctrl-C stops everything.")
+    assert "Created an API key" in again.read_until("Ctrl-C stops everything.")
     assert again.env["PANDAPROBE_API_KEY"] != key
 
     # The error names the part.
@@ -226,7 +226,7 @@ def test_missing_dev_env_gives_new_key_and_ended_part_stops_dev(start):
     again.process.wait(WAIT_MAX_S)
     status, _ = again.stop()
     assert status == 1
-    assert "serve ended by itself (signal SIGKILL)" in again.output
+    assert "serve exited (signal SIGKILL)" in again.output
     assert all_gone(children.values())
 
 

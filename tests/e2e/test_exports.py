@@ -66,8 +66,8 @@ def test_export_can_be_imported_twice(dev_server, filled_project, tmp_path):
     file.write_bytes(gzip.compress(text))
     first, again = import_file(dev_server, file, copy), import_file(dev_server, file, copy)
     assert (first.returncode, first.stderr.splitlines()[-1].split()[0]) == (0, f"{TRACES}/?")
-    assert first.stdout == f"{TRACES} traces stored, 0 were there already\n"
-    assert again.stdout == f"0 traces stored, {TRACES} were there already\n"
+    assert first.stdout == f"{TRACES} traces stored, 0 existed already\n"
+    assert again.stdout == f"0 traces stored, {TRACES} existed already\n"
     ours, theirs = json.loads(text.splitlines()[-1]), export(dev_server, copy)
     other = json.loads(theirs.splitlines()[-1])
     end = b',"export":{'
@@ -85,7 +85,7 @@ def test_truncated_file_is_imported_partly_and_reported(dev_server, filled_proje
     file.write_bytes(text[: len(text) // 2])
     half = import_file(dev_server, file, copy)
     assert half.returncode == 1
-    assert "not whole" in half.stderr
+    assert "truncated" in half.stderr
     file.write_bytes(text)
     rest = import_file(dev_server, file, copy)
     assert rest.returncode == 0

@@ -81,7 +81,7 @@ async def test_repeated_seed_stores_same_traces_once(environ, pool):
         status, out, err = await wait_ended(run)
         assert status == 0, err
         assert out.startswith(f"300 traces with {spans:,} spans stored in project {name} in ")
-        assert "300/300 100 %" in err
+        assert "300/300 100%" in err
         assert await count_stored(pool, name) == (300, spans)
     project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
     async with root.ports(read_settings(environ)) as ports:

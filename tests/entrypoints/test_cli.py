@@ -26,7 +26,7 @@ def claims(token: str) -> dict:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_explains_itself_with_an_example(command, capsys):
+def test_help_of_each_command_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"], {})
     said = capsys.readouterr().out
@@ -35,7 +35,7 @@ def test_each_command_explains_itself_with_an_example(command, capsys):
     assert max(map(len, said.splitlines())) <= 100
 
 
-def test_the_list_names_every_command(capsys):
+def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"], {})
     said = capsys.readouterr().out
@@ -43,7 +43,7 @@ def test_the_list_names_every_command(capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["key"], ["token", "--expires", "1y"]])
-def test_a_wrong_command_line_ends_with_2(arguments, capsys):
+def test_invalid_command_line_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments, {})
     assert end.value.code == 2
@@ -51,7 +51,7 @@ def test_a_wrong_command_line_ends_with_2(arguments, capsys):
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate"])
-def test_a_missing_server_is_named_and_so_is_dev(command, capsys):
+def test_missing_server_error_names_the_setting_and_dev(command, capsys):
     assert main([command], {}) == 1
     said = capsys.readouterr().err
     assert "PANDAPROBE_DATABASE_URL" in said
@@ -60,18 +60,18 @@ def test_a_missing_server_is_named_and_so_is_dev(command, capsys):
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "dev", "token"])
-def test_a_wrong_setting_ends_every_command_with_2(command, capsys):
+def test_invalid_setting_exits_with_2(command, capsys):
     assert main([command], {"PANDAPROBE_PORT": "many", "PANDAPROBE_LOG_FORMAT": "xml"}) == 2
     said = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in said] == ["PANDAPROBE_PORT", "PANDAPROBE_LOG_FORMAT"]
 
 
-def test_dev_is_refused_where_people_work(capsys):
+def test_dev_is_refused_in_deployments(capsys):
     assert main(["dev"], {"PANDAPROBE_APP_ENV": "production"}) == 2
     assert "PANDAPROBE_AUTH_DEV_ISSUER must be off" in capsys.readouterr().err
 
 
-def test_a_token_names_its_bearer_and_lasts_as_long_as_asked(tmp_path, capsys):
+def test_token_has_the_given_user_and_lifetime(tmp_path, capsys):
     environ = {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}
     arguments = ["token", "--email", "ada@example.com", "--name", "Ada", "--expires", "90m"]
     assert main(arguments, environ) == 0
@@ -81,25 +81,25 @@ def test_a_token_names_its_bearer_and_lasts_as_long_as_asked(tmp_path, capsys):
     assert abs(said["iat"] - time.time()) < 60
 
 
-def test_a_token_needs_a_folder_for_its_key(tmp_path, capsys):
+def test_token_needs_a_usable_data_folder(tmp_path, capsys):
     (tmp_path / "data").write_text("")
     assert main(["token"], {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}) == 1
     said = capsys.readouterr()
-    assert "no development key" in said.err
+    assert "no usable development key" in said.err
     assert not said.out
 
 
-def test_the_packages_lie_side_by_side():
+def test_packages_from_different_folders_are_refused():
     assert check_layout() is None
 
 
-def test_servers_that_are_named_are_enough():
+def test_configured_servers_pass_the_check():
     assert check_servers(Settings(database_url="postgresql://h/d"), "database_url") is None
     with pytest.raises(CommandError, match=r"^PANDAPROBE_REDIS_URL must be set"):
         check_servers(Settings(database_url="postgresql://h/d"))
 
 
-def test_a_busy_port_is_told_by_name():
+def test_busy_port_error_names_the_setting():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -110,8 +110,8 @@ def test_a_busy_port_is_told_by_name():
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid"])
-def test_an_address_of_nobody_or_of_another_machine_is_told(host):
-    with pytest.raises(CommandError, match=f"^PANDAPROBE_HOST: {host} is no address"):
+def test_address_that_cannot_be_bound_is_an_error(host):
+    with pytest.raises(CommandError, match=f"^PANDAPROBE_HOST: {host} is not an address"):
         listen(Settings(host=host, port=18000))
 
 
@@ -124,12 +124,12 @@ def test_an_address_of_nobody_or_of_another_machine_is_told(host):
         ("localhost", "http://localhost:8000"),
     ],
 )
-def test_clients_are_told_an_address_that_they_can_reach(host, url):
+def test_base_url_is_reachable_by_clients(host, url):
     assert base_url(Settings(host=host)) == url
 
 
 @pytest.mark.parametrize("value", ["plain", "with space", "it's", 'a"b$c`d', "", "ä\\n"])
-def test_what_is_written_for_a_shell_is_read_back(tmp_path, value):
+def test_env_file_round_trip(tmp_path, value):
     file = tmp_path / "dev.env"
     dev_supervisor.write_env(file, {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"})
     assert dev_supervisor.read_env(file) == {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"}
@@ -138,13 +138,13 @@ def test_what_is_written_for_a_shell_is_read_back(tmp_path, value):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"A='open\nB", b"= x\nno name=1"])
-def test_a_broken_file_says_nothing(tmp_path, content):
+def test_broken_env_file_is_empty(tmp_path, content):
     (tmp_path / "dev.env").write_bytes(content)
     assert dev_supervisor.read_env(tmp_path / "dev.env") == {}
     assert dev_supervisor.read_env(tmp_path / "none.env") == {}
 
 
-def test_the_servers_of_a_dev_that_was_killed_are_not_joined(tmp_path):
+def test_servers_of_a_killed_dev_are_not_used(tmp_path):
     dev_supervisor.write_env(
         tmp_path / "servers.env", {"PANDAPROBE_DATABASE_URL": "postgresql://h/d"}
     )
@@ -152,7 +152,7 @@ def test_the_servers_of_a_dev_that_was_killed_are_not_joined(tmp_path):
     assert dev_supervisor.running_servers(str(tmp_path)) == {}
 
 
-async def test_a_key_with_an_unknown_scope_is_refused_before_anything_is_opened():
+async def test_unknown_scope_is_refused_before_connecting():
     wanted = {"organization": None, "name": "ci", "lasts_s": None}
     with pytest.raises(CommandError, match="--scopes: 'admin'"):
         await provisioning.create_key(Settings(), scopes=("read", "admin"), **wanted)
@@ -167,7 +167,7 @@ def record(**extra) -> logging.LogRecord:
     return made
 
 
-def test_a_json_line_holds_the_time_in_utc_and_what_was_given():
+def test_json_log_line_has_utc_time_and_extra_fields():
     line = json.loads(logs.JsonLines().format(record(request_id="r1", color_message="x")))
     assert line == {
         "time": "2023-11-14T22:13:20.250+00:00",
@@ -178,13 +178,13 @@ def test_a_json_line_holds_the_time_in_utc_and_what_was_given():
     }
 
 
-def test_a_line_to_read_holds_the_same():
+def test_console_log_line_has_the_same_fields():
     line = logs.ConsoleLines().format(record(request_id="r1"))
     assert line == "22:13:20 INFO    pandaprobe: said ü request_id=r1"
 
 
 @pytest.mark.parametrize("form", [logs.JsonLines, logs.ConsoleLines])
-def test_an_exception_is_told_with_its_trace_but_not_in_its_words(form):
+def test_exception_is_logged_with_traceback_but_without_message(form):
     try:
         int("broken")
     except ValueError as error:

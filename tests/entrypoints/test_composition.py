@@ -28,13 +28,13 @@ def test_a_price_table_replaces_the_built_in_prices(tmp_path):
     assert book.price("claude-sonnet-4-20250514", usage, NOW) is None
 
 
-def test_without_one_the_built_in_prices_count():
+def test_built_in_prices_apply_without_a_price_table():
     book = price_book(Settings())
     assert book.price("gpt-4o", Usage(1_000, 100), NOW).amount == Decimal("0.0035")
 
 
 @pytest.mark.parametrize("content", [None, "no json", json.dumps([{"match": "a"}])])
-def test_a_price_table_that_can_t_be_used_is_told_by_its_variable(tmp_path, content):
+def test_invalid_price_table_error_names_the_variable(tmp_path, content):
     file = tmp_path / "prices.json"
     if content is not None:
         file.write_text(content)
@@ -43,7 +43,7 @@ def test_a_price_table_that_can_t_be_used_is_told_by_its_variable(tmp_path, cont
 
 
 @pytest.mark.service
-async def test_one_connection_is_enough_of_a_setting_to_migrate(postgres_url):
+async def test_migrate_works_with_a_pool_size_of_one(postgres_url):
     settings = Settings(database_url=postgres_url, database_pool_size=1)
     await migrate(settings)
     assert await migrate(settings) == []

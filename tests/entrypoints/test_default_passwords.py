@@ -3,7 +3,11 @@
 import pytest
 
 from entrypoints.cli.main import main
-from entrypoints.default_passwords import PASSWORDS, SIGNING, published_secrets
+from entrypoints.default_passwords import (
+    DEFAULT_PASSWORDS,
+    EXAMPLE_SIGNING_SECRETS,
+    default_password_problems,
+)
 from entrypoints.settings import SettingsError, read_settings
 
 SAFE = "9f2c1e7a4b"
@@ -14,7 +18,7 @@ def problems(environment: str, **said: str) -> list[str]:
     given = {"APP_ENV": environment, **said}
     environ = {f"PANDAPROBE_{name}": text for name, text in given.items()}
     try:
-        read_settings(environ, published_secrets)
+        read_settings(environ, default_password_problems)
     except SettingsError as error:
         return [line.split()[0].removeprefix("PANDAPROBE_") for line in str(error).splitlines()]
     return []
@@ -31,13 +35,13 @@ def problems(environment: str, **said: str) -> list[str]:
         ("REDIS_URL", "redis://default:foobared@[2001:db8::1]:6379"),
     ],
 )
-def test_a_password_that_everybody_knows_is_refused(environment: str, name: str, text: str) -> None:
+def test_default_password_is_refused(environment: str, name: str, text: str) -> None:
     assert problems(environment, **{name: text}) == [name]
     assert problems("development", **{name: text}) == problems("test", **{name: text}) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "[::1]", "localhost", ""])
-def test_a_server_on_this_machine_may_have_any(host: str) -> None:
+def test_local_server_may_have_a_default_password(host: str) -> None:
     assert problems("production", DATABASE_URL=f"postgresql://u:postgres@{host}/d") == []
 
 
@@ -49,20 +53,20 @@ def test_a_server_on_this_machine_may_have_any(host: str) -> None:
         "postgresql://u:postgres-9f2c1e7a4b@db/d",
     ],
 )
-def test_others_are_not(text: str) -> None:
+def test_other_passwords_pass(text: str) -> None:
     assert problems("production", DATABASE_URL=text) == []
 
 
-@pytest.mark.parametrize("secret", sorted(SIGNING))
-def test_so_is_a_secret_that_signs_tokens_in_examples(secret: str) -> None:
+@pytest.mark.parametrize("secret", sorted(EXAMPLE_SIGNING_SECRETS))
+def test_example_signing_secret_is_refused(secret: str) -> None:
     assert problems("production", AUTH_HS256_SECRET=secret) == ["AUTH_HS256_SECRET"]
     assert problems("production", AUTH_HS256_SECRET=f"{secret}{SAFE}") == []
 
 
-def test_all_are_told_at_once_with_what_else_is_wrong_and_none_is_shown(
+def test_all_problems_are_reported_without_the_secrets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    secret = min(SIGNING)
+    secret = min(EXAMPLE_SIGNING_SECRETS)
     given = {
         "PANDAPROBE_PORT": "x",
         "PANDAPROBE_DATABASE_URL": "postgresql://u:mysecretpassword@db/d",
@@ -79,5 +83,5 @@ def test_all_are_told_at_once_with_what_else_is_wrong_and_none_is_shown(
     assert not any(one in told for one in (secret, "mysecretpassword", "foobared"))
 
 
-def test_they_are_compared_in_lower_case() -> None:
-    assert {one.lower() for one in PASSWORDS} == PASSWORDS
+def test_default_passwords_are_case_insensitive() -> None:
+    assert {one.lower() for one in DEFAULT_PASSWORDS} == DEFAULT_PASSWORDS

@@ -21,13 +21,13 @@ sys.exit(main(sys.argv[1:], {"PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": "http://1
 """
 
 
-def test_an_extra_that_is_installed_is_not_missed():
+def test_installed_extra_is_not_reported():
     assert list(missing_extras(TRACED, frozenset())) == []
 
 
 @pytest.mark.parametrize("module", ["opentelemetry.sdk", "opentelemetry.exporter"])
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_spans_without_the_sdk_or_the_exporter_are_refused_at_the_start(module, command):
+def test_exporting_spans_without_the_otel_packages_is_refused_at_start(module, command):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, module, command],
         check=False,

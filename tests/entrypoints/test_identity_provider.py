@@ -30,7 +30,7 @@ def provider(**said: str) -> IdentityProvider | None:
     )
 
 
-def test_with_nothing_set_there_is_none():
+def test_without_settings_there_is_no_provider():
     assert provider() is None
     assert provider(AUTH_PRESET="oidc", AUTH_LEEWAY_SECONDS="10") is None
 
@@ -98,8 +98,8 @@ def test_a_secret_alone_publishes_no_keys():
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({"AUTH_ISSUER": ISSUER}, ["AUTH_AUDIENCE must be set where PANDAPROBE_AUTH_ISSUER is"]),
-        ({"AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be set where PANDAPROBE_AUTH_AUDIENCE is"]),
+        ({"AUTH_ISSUER": ISSUER}, ["AUTH_AUDIENCE must be set if PANDAPROBE_AUTH_ISSUER is"]),
+        ({"AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be set if PANDAPROBE_AUTH_AUDIENCE is"]),
         ({"AUTH_HS256_SECRET": SECRET}, ["AUTH_ISSUER must be set", "AUTH_AUDIENCE must be set"]),
         ({"AUTH_JWKS_URL": ISSUER}, ["AUTH_ISSUER must be set", "AUTH_AUDIENCE must be set"]),
         ({"AUTH_PRESET": "supabase"}, ["SUPABASE_URL must be set"]),
@@ -126,7 +126,7 @@ def test_a_secret_alone_publishes_no_keys():
         ),
     ],
 )
-def test_half_a_provider_is_told_by_its_variables(said, expected, capsys):
+def test_incomplete_provider_error_names_the_variables(said, expected, capsys):
     with pytest.raises(SettingsError) as told:
         provider(**said)
     lines = str(told.value).splitlines()
@@ -142,32 +142,32 @@ def test_half_a_provider_is_told_by_its_variables(said, expected, capsys):
 # --- what follows --------------------------------------------------------------------------------
 
 
-def test_without_a_provider_the_service_says_that_nobody_can_sign_in(caplog):
+def test_missing_provider_is_logged(caplog):
     with caplog.at_level(logging.WARNING):
         build_app(Settings())
-    assert "nobody can sign in" in caplog.text
+    assert "users can't sign in" in caplog.text
 
 
-def test_with_one_it_has_nothing_to_say(caplog):
+def test_configured_provider_logs_nothing(caplog):
     with caplog.at_level(logging.WARNING):
         build_app(Settings(auth_dev_issuer=True))
         build_app(Settings(auth_issuer=ISSUER, auth_audience=("a",)))
     assert caplog.text == ""
 
 
-def test_what_asks_the_provider_is_not_loaded_before_it_is_needed():
+def test_http_client_of_the_provider_is_loaded_lazily():
     look = "import sys, entrypoints.server.asgi; print('httpx2' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
 
 
-async def test_without_a_provider_nobody_is_believed():
+async def test_without_a_provider_tokens_are_refused():
     async with tokens(Settings()) as believed:
         with pytest.raises(Unauthenticated):
             await believed.verify("a.b.c")
 
 
-async def test_a_provider_is_not_the_development_issuer(tmp_path):
+async def test_provider_must_differ_from_the_development_issuer(tmp_path):
     given = Settings(
         auth_dev_issuer=True,
         auth_issuer=DevelopmentIssuer.ISSUER,
@@ -175,12 +175,12 @@ async def test_a_provider_is_not_the_development_issuer(tmp_path):
         auth_hs256_secret=SECRET,
         data_dir=str(tmp_path),
     )
-    with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must be another"):
+    with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must differ"):
         async with tokens(given):
             pass
 
 
-async def test_the_doctor_asks_the_provider():
+async def test_doctor_fetches_the_keys_of_the_provider():
     async with publishing() as issuer:
         given = Settings(auth_issuer=issuer.url, auth_audience=("a",))
         state = await sign_in_state(given)
@@ -188,18 +188,18 @@ async def test_the_doctor_asks_the_provider():
         issuer.describes_itself()
         issuer.says(JWKS, {"keys": []})
         state = await sign_in_state(given)
-        assert (state.ok, state.detail) == (False, f"{issuer.url} has no key for us")
+        assert (state.ok, state.detail) == (False, f"{issuer.url} has no usable key")
 
 
-def test_the_doctor_tells_that_nobody_can_sign_in(tmp_path, capsys):
+def test_doctor_reports_a_missing_provider(tmp_path, capsys):
     doctor.examine(Settings(data_dir=str(tmp_path)))
-    assert "ok    sign-in: no identity provider is set" in capsys.readouterr().out
+    assert "ok    sign-in: no identity provider is configured" in capsys.readouterr().out
     doctor.examine(Settings(data_dir=str(tmp_path), auth_dev_issuer=True))
     assert "ok    sign-in: the development issuer only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["serve", "seed --traces 1"])
-def test_its_mistakes_are_told_with_all_others(command, capsys):
+def test_provider_problems_are_reported_with_all_others(command, capsys):
     environ = {
         "PANDAPROBE_PORT": "x",
         "PANDAPROBE_TRUSTED_PROXIES": "nowhere",
@@ -224,7 +224,7 @@ def test_its_mistakes_are_told_with_all_others(command, capsys):
         ({"AUTH_PRESET": "supabase", "SUPABASE_URL": "x"}, ["SUPABASE_URL"]),
     ],
 )
-def test_what_is_set_wrong_does_not_count_as_missing(more, told, capsys):
+def test_invalid_value_does_not_count_as_missing(more, told, capsys):
     assert main(["serve"], {f"PANDAPROBE_{name}": text for name, text in more.items()}) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == [f"PANDAPROBE_{name}" for name in told]

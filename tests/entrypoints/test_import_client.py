@@ -1,4 +1,4 @@
-"""`import`: what it sends, what it tells of, and how it goes on."""
+"""`import`: the requests it sends, the problems it reports, and its retries."""
 
 import gzip
 import io
@@ -12,7 +12,13 @@ import pytest
 
 from application.tracing.ingest import BATCH_MAX
 from entrypoints.cli import import_client
-from entrypoints.cli.import_client import RETRIES_MAX, TOLD_MAX, Answer, Destination, Importing
+from entrypoints.cli.import_client import (
+    PRINTED_REFUSALS_MAX,
+    RETRIES_MAX,
+    Destination,
+    Importer,
+    Response,
+)
 from entrypoints.cli.main import main
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
@@ -37,17 +43,17 @@ def ended(text: list[bytes]) -> bytes:
 class Server:
     """Takes everything of a name that it doesn't refuse; first it answers as it is told."""
 
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Response] = field(default_factory=list)
     refuses: set[str] = field(default_factory=set)
     body_max: int = 1 << 30
     known: set[str] = field(default_factory=set)
     batches: list[list[Any]] = field(default_factory=list)
 
-    async def __call__(self, body: bytes) -> Answer:
+    async def __call__(self, body: bytes) -> Response:
         if self.answers:
             return self.answers.pop(0)
         if len(body) > self.body_max:
-            return Answer(413, b'{"detail":"The body is larger than it may be"}')
+            return Response(413, b'{"detail":"The body is larger than it may be"}')
         sent = json.loads(body)["traces"]
         self.batches.append(sent)
         errors = [{"field": "name", "message": "is bad"}]
@@ -60,19 +66,19 @@ class Server:
         new = good - self.known
         self.known |= good
         told = {"stored": len(new), "unchanged": len(good) - len(new), "rejected": rejected}
-        return Answer(200, json.dumps(told).encode())
+        return Response(200, json.dumps(told).encode())
 
 
 @dataclass
 class Run:
-    importing: Importing
+    importer: Importer
     told: list[str]
     waited: list[float]
 
     @property
     def counts(self) -> tuple[int, int, int, bool]:
-        one = self.importing
-        return (one.stored, one.unchanged, one.refused, one.is_whole)
+        one = self.importer
+        return (one.stored, one.unchanged, one.refused, one.is_complete)
 
 
 async def imported(server: Server, text: bytes) -> Run:
@@ -83,57 +89,57 @@ async def imported(server: Server, text: bytes) -> Run:
         waited.append(seconds)
 
     progress = Progress(None, io.StringIO())
-    run = Run(Importing(server, progress, told.append, sleep), told, waited)
-    await run.importing.run(io.BytesIO(text))
+    run = Run(Importer(server, progress, told.append, sleep), told, waited)
+    await run.importer.run(io.BytesIO(text))
     return run
 
 
-async def test_all_lines_arrive_in_batches_without_what_ends_them():
+async def test_lines_are_sent_in_batches_without_end_marks():
     server, sent = Server(), lines(BATCH_MAX + 3)
     run = await imported(server, ended(sent))
     assert run.counts == (BATCH_MAX + 3, 0, 0, True)
     assert [len(batch) for batch in server.batches] == [BATCH_MAX, 3]
     assert [one for batch in server.batches for one in batch] == [*map(json.loads, sent)]
-    assert run.importing.told() == "503 traces stored, 0 were there already"
-    assert run.importing.progress.done == BATCH_MAX + 3
+    assert run.importer.summary() == "503 traces stored, 0 existed already"
+    assert run.importer.progress.done == BATCH_MAX + 3
 
 
-async def test_again_they_are_there_already():
+async def test_repeated_import_stores_nothing_new():
     server, text = Server(), ended(lines(3))
     await imported(server, text)
     assert (await imported(server, text)).counts == (0, 3, 0, True)
 
 
-async def test_nothing_is_imported_of_an_empty_file():
+async def test_empty_file_imports_nothing():
     server = Server()
     assert (await imported(server, b"")).counts == (0, 0, 0, True)
     assert server.batches == []
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 150])
-async def test_a_file_that_is_broken_off_is_told_wherever_it_was(cut):
+async def test_truncated_file_is_reported(cut):
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent)[:-cut] if cut > 1 else b"".join(sent[:2]))
-    assert not run.importing.is_whole
-    assert "not whole" in run.told[-1]
-    assert run.importing.stored == 2
+    assert not run.importer.is_complete
+    assert "truncated" in run.told[-1]
+    assert run.importer.stored == 2
 
 
-async def test_a_file_that_was_altered_is_told():
+async def test_altered_file_is_reported():
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent).replace(b'"name":"1"', b'"name":"7"'))
     assert run.counts == (3, 0, 0, False)
-    assert run.told == ["line 3: what ends here isn't what was exported"]
+    assert run.told == ["line 3: the export that ends here was altered"]
 
 
-async def test_exports_may_follow_each_other_and_may_hold_the_same_trace():
+async def test_concatenated_exports_may_contain_the_same_trace():
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent) + ended(sent[:1]))
     assert run.counts == (3, 1, 0, True)
     assert [len(batch) for batch in server.batches] == [3, 1]
 
 
-async def test_bad_lines_are_told_by_number_and_the_others_go_on():
+async def test_refused_lines_are_reported_and_others_imported():
     server, sent = Server(refuses={"4"}), lines(5)
     sent[1:1] = [b"no json\n", b"\n", b"[]\n", b'{"name":"no id"}\n', b'{"trace_id":"\xff"}\n']
     run = await imported(server, b"".join(sent))
@@ -141,27 +147,30 @@ async def test_bad_lines_are_told_by_number_and_the_others_go_on():
     *_, refused = bad = [one for one in run.told if one.startswith("line")]
     assert [one.partition(":")[0] for one in bad] == [f"line {n}" for n in (2, 4, 5, 6, 10)]
     assert "name is bad" in refused
-    assert run.importing.told() == "4 traces stored, 0 were there already, 5 refused"
+    assert run.importer.summary() == "4 traces stored, 0 existed already, 5 refused"
 
 
 @pytest.mark.parametrize("end", [b'{"a":1}', b'{"traces":"1","sha256":null}', b"{}", b"{no}"])
-async def test_what_only_looks_like_an_end_is_a_line_as_any_other(tmp_path, end):
+async def test_similar_text_is_not_an_end_mark(tmp_path, end):
     text = lines(1)[0][:-2] + b',"export":%b}\n' % end
     file = tmp_path / "a.ndjson"
     file.write_bytes(text)
-    assert import_client.total_of(str(file)) is None
+    assert import_client.read_total(str(file)) is None
     run = await imported(Server(), text + b"".join(lines(1)))
-    assert run.importing.stored + run.importing.refused == 2
-    assert not run.importing.is_whole
+    assert run.importer.stored + run.importer.refused == 2
+    assert not run.importer.is_complete
 
 
-async def test_of_many_bad_lines_the_first_are_told():
-    run = await imported(Server(), b"x\n" * (TOLD_MAX + 50))
-    assert run.importing.refused == TOLD_MAX + 50
-    assert len([one for one in run.told if "line" in one and "whole" not in one]) == TOLD_MAX
+async def test_reports_of_refused_lines_are_limited():
+    run = await imported(Server(), b"x\n" * (PRINTED_REFUSALS_MAX + 50))
+    assert run.importer.refused == PRINTED_REFUSALS_MAX + 50
+    assert (
+        len([one for one in run.told if "line" in one and "truncated" not in one])
+        == PRINTED_REFUSALS_MAX
+    )
 
 
-async def test_what_is_too_large_together_goes_in_parts_and_what_is_alone_is_told():
+async def test_too_large_batch_is_split_and_too_large_line_reported():
     sent = lines(8)
     large = b'{"trace_id":"x","name":"%b"}\n' % (b"a" * 1_000)
     server = Server(body_max=300)
@@ -171,13 +180,13 @@ async def test_what_is_too_large_together_goes_in_parts_and_what_is_alone_is_tol
     assert "PANDAPROBE_MAX_BODY_BYTES" in run.told[-1]
 
 
-async def test_it_waits_as_long_as_it_is_told_and_sends_the_same_again():
+async def test_retry_waits_for_retry_after_and_sends_the_same_body():
     server = Server(
         answers=[
-            Answer(429, b"{}", "7"),
-            Answer(503, b"{}"),
-            Answer(0, b"refused"),
-            Answer(502, b"<html>"),
+            Response(429, b"{}", "7"),
+            Response(503, b"{}"),
+            Response(0, b"refused"),
+            Response(502, b"<html>"),
         ]
     )
     run = await imported(server, ended(lines(2)))
@@ -186,22 +195,22 @@ async def test_it_waits_as_long_as_it_is_told_and_sends_the_same_again():
     assert run.told == []
 
 
-async def test_a_server_that_cannot_be_reached_is_told_at_once():
-    server = Server(answers=[Answer(0, b"http://x: no route")] * 2)
+async def test_unreachable_server_is_reported_at_the_first_attempt():
+    server = Server(answers=[Response(0, b"http://x: no route")] * 2)
     run = await imported(server, ended(lines(2)))
-    assert run.told == ["http://x: no route: trying again"]
+    assert run.told == ["http://x: no route: retrying"]
     assert run.counts == (2, 0, 0, True)
 
 
-async def test_a_server_that_stays_away_ends_it_and_what_is_stored_is_told():
-    server = Server(answers=[Answer(0, b"http://x: no route")] * (RETRIES_MAX + 1))
-    with pytest.raises(CommandError, match=r"no route .0 traces are stored; the same command"):
+async def test_import_fails_with_a_count_if_the_server_stays_down():
+    server = Server(answers=[Response(0, b"http://x: no route")] * (RETRIES_MAX + 1))
+    with pytest.raises(CommandError, match=r"no route .0 traces are stored; repeat it"):
         await imported(server, ended(lines(2)))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500])
-async def test_a_refusal_of_everything_ends_it_at_once(status):
-    server = Server(answers=[Answer(status, b'{"detail":"not you"}')])
+async def test_refused_request_ends_the_import(status):
+    server = Server(answers=[Response(status, b'{"detail":"not you"}')])
     with pytest.raises(CommandError, match=f"{status}: not you"):
         await imported(server, ended(lines(2)))
     assert server.batches == []
@@ -213,15 +222,15 @@ def test_files_may_be_compressed(tmp_path):
     plain.write_bytes(text)
     packed.write_bytes(gzip.compress(text))
     for file, total in ((plain, 4), (packed, None)):
-        with import_client.opened(str(file)) as opened:
+        with import_client.open_export(str(file)) as opened:
             assert opened.read() == text
-        assert import_client.total_of(str(file)) == total
-    assert import_client.total_of("-") is None
+        assert import_client.read_total(str(file)) == total
+    assert import_client.read_total("-") is None
 
 
-def test_what_nothing_says_is_named():
+def test_missing_options_are_named():
     with pytest.raises(CommandError, match="--key, --project must be given"):
-        Destination.of(url="http://localhost", key=None, project="")
+        Destination.from_options(url="http://localhost", key=None, project="")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +243,7 @@ def test_what_nothing_says_is_named():
         ("http://127.0.0.1:1", "größe"),
     ],
 )
-def test_what_no_request_can_be_made_of_ends_it_at_once(tmp_path, capsys, url, project):
+def test_invalid_options_end_the_import(tmp_path, capsys, url, project):
     file = tmp_path / "a.ndjson"
     file.write_bytes(ended(lines(1)))
     environ = {"PANDAPROBE_API_KEY": "pp_x", "PANDAPROBE_DATA_DIR": str(tmp_path)}
@@ -242,7 +251,7 @@ def test_what_no_request_can_be_made_of_ends_it_at_once(tmp_path, capsys, url, p
     assert "--url" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_there(tmp_path, capsys):
+def test_missing_file_is_an_error(tmp_path, capsys):
     known = {"PANDAPROBE_ENDPOINT": "http://127.0.0.1:1", "PANDAPROBE_API_KEY": "pp_x"}
     gone = str(tmp_path / "gone")
     environ = known | {"PANDAPROBE_DATA_DIR": str(tmp_path)}

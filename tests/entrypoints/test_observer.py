@@ -17,8 +17,8 @@ from adapters.memory.store import MemoryStore
 from adapters.otlp_spans import OtlpSpans
 from adapters.postgres.tracing.group_commit import Batch
 from adapters.prometheus import definitions
-from adapters.prometheus.definitions import ASKED
-from adapters.prometheus.registry import Figures
+from adapters.prometheus.definitions import DATABASE_METRICS
+from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.workers import Worker
 from domain.errors import Unavailable
@@ -26,17 +26,17 @@ from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId, RunId
 from entrypoints.http.middleware.observer_ports import Kind
-from entrypoints.observability.metrics_text import Scrape, installation
+from entrypoints.observability.metrics_text import MetricsText, read_database_metrics
 from entrypoints.observability.observer import (
     BROKEN,
     DONE,
     PUT_OFF,
     Observer,
-    figures_of,
+    create_registry,
     outcome_of,
 )
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.worker.status_port import STUCK_AFTER_S, health
+from entrypoints.worker.status_port import STUCK_AFTER_S, check_health
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.builders.values import NOON, span, trace
 from tests.support.fixtures.evaluation import a_run, work_of
@@ -46,7 +46,7 @@ PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
 OF_CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def told(figures: Figures, text: bytes | None = None) -> dict[tuple[str, ...], float]:
+def told(figures: MetricsRegistry, text: bytes | None = None) -> dict[tuple[str, ...], float]:
     """By name and values of labels, in the order of their names, what isn't 0."""
     families = text_string_to_metric_families((text or figures.text()).decode())
     return {
@@ -74,8 +74,8 @@ def is_below(span: ReadableSpan, parent: ReadableSpan) -> bool:
 
 
 @pytest.fixture
-def figures() -> Figures:
-    return Figures("1.2.3")
+def figures() -> MetricsRegistry:
+    return MetricsRegistry("1.2.3")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def figures() -> Figures:
         (0, "unanswered"),
     ],
 )
-def test_a_request_that_stores_traces_has_an_outcome(figures, status, outcome):
+def test_ingest_request_counts_by_outcome(figures, status, outcome):
     assert outcome_of(status) == outcome
     Observer(figures).answered("POST", "/traces", status, Kind.INGEST, 0.25)
     assert told(figures) == {
@@ -102,7 +102,7 @@ def test_a_request_that_stores_traces_has_an_outcome(figures, status, outcome):
     }
 
 
-def test_a_read_is_none(figures):
+def test_read_does_not_count_as_ingest(figures):
     Observer(figures).answered("GET", "/traces", 200, Kind.READ, 0.25)
     assert not [name for name, *_ in told(figures) if name.startswith("ingest")]
 
@@ -111,7 +111,7 @@ def test_decisions_count_by_class(figures):
     observer = Observer(figures)
     observer.decided("ingest", admitted=True)
     observer.decided("ingest", admitted=False)
-    observer.unshared()
+    observer.count_limiter_fallback()
     assert told(figures) == {
         ("rate_limit_decisions_total", "ingest", "admitted"): 1,
         ("rate_limit_decisions_total", "ingest", "refused"): 1,
@@ -119,7 +119,7 @@ def test_decisions_count_by_class(figures):
     }
 
 
-def test_what_is_committed_counts_and_what_is_not_does_not(figures):
+def test_only_committed_traces_count(figures):
     items = [(PROJECT, trace(spans=(span(), span()))), (PROJECT, trace(spans=()))]
     observer = Observer(figures)
     observer.settled(Batch(items, [None, None], 900, 0.5, None))
@@ -138,12 +138,12 @@ def test_what_is_committed_counts_and_what_is_not_does_not(figures):
     }
 
 
-def test_no_token_of_a_judge_counts_twice(figures):
+def test_judge_tokens_count_once(figures):
     use = TokenUse(requests=1, input=100, cache_read=60, cache_write=10, output=50, reasoning=20)
     observer = Observer(figures)
-    observer.entered(an_entry(use=use, usd=Decimal("0.25")))
+    observer.record_judge_call(an_entry(use=use, usd=Decimal("0.25")))
     failed = {"use": TokenUse(requests=1, input=5), "code": FailCode.RATE_LIMITED}
-    observer.entered(an_entry(**failed, usd=None))
+    observer.record_judge_call(an_entry(**failed, usd=None))
     found = told(figures)
     assert found["judge_calls_total", "answered", "openai"] == 1
     assert found["judge_calls_total", "rate_limited", "openai"] == 1
@@ -156,25 +156,27 @@ def test_no_token_of_a_judge_counts_twice(figures):
 @pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])
 def test_a_job_counts_by_lane_and_outcome(figures, outcome):
     spans = Recorded()
-    with Observer(figures, spans).job(EvaluateTargetJob(PROJECT, RUN, "t", True)) as said:
-        said.outcome = outcome
+    with Observer(figures, spans).observe_job(
+        EvaluateTargetJob(PROJECT, RUN, "t", True)
+    ) as job_outcome:
+        job_outcome.value = outcome
     assert told(figures)["worker_jobs_total", "judge", outcome] == 1
     [made] = spans.ended
     assert made.status.is_ok == (outcome == DONE)
 
 
-def test_a_job_that_is_stopped_is_put_off_and_its_error_passes(figures):
-    with pytest.raises(CancelledError), Observer(figures).job(PlanRunJob(PROJECT, RUN)):
+def test_cancelled_job_counts_as_postponed(figures):
+    with pytest.raises(CancelledError), Observer(figures).observe_job(PlanRunJob(PROJECT, RUN)):
         raise CancelledError
     assert told(figures)["worker_jobs_total", "plan", PUT_OFF] == 1
 
 
-def test_spans_of_one_piece_of_work_are_one_trace(figures):
+def test_spans_of_a_job_are_one_trace(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
-    with observer.job(EvaluateTargetJob(PROJECT, RUN, "t")) as said:
-        observer.entered(an_entry())
-        said.outcome = DONE
+    with observer.observe_job(EvaluateTargetJob(PROJECT, RUN, "t")) as job_outcome:
+        observer.record_judge_call(an_entry())
+        job_outcome.value = DONE
     with spans.request(OF_CALLER) as request:
         mark = observer.mark()
         request.ended("POST /traces", {"http.route": "/traces"}, has_failed=False)
@@ -186,15 +188,15 @@ def test_spans_of_one_piece_of_work_are_one_trace(figures):
     assert f"{server.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
 
 
-def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(figures):
+def test_run_is_one_trace_linked_to_its_request(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
     with spans.request(OF_CALLER) as request:
-        observer.sending(PlanRunJob(PROJECT, RUN))
+        observer.record_sent_job(PlanRunJob(PROJECT, RUN))
         request.ended("POST /evaluations/trace-runs", {}, has_failed=False)
     for job in (PlanRunJob(PROJECT, RUN), EvaluateTargetJob(PROJECT, RUN, "t")):
-        with observer.job(job):
-            observer.sending(
+        with observer.observe_job(job):
+            observer.record_sent_job(
                 EvaluateTargetJob(PROJECT, RunId(uuid.UUID(int=3)), "t")
             )  # what is next
     start, server, *work = spans.ended
@@ -204,16 +206,16 @@ def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(
     assert [one.context for one in start.links] == [server.context]
 
 
-def test_a_run_that_no_request_starts_or_one_without_spans_has_no_start(figures):
+def test_run_without_sampled_request_has_no_start_span(figures):
     spans = Recorded()
-    Observer(figures, spans).sending(PlanRunJob(PROJECT, RUN))
-    Observer(figures).sending(PlanRunJob(PROJECT, RUN))
+    Observer(figures, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
+    Observer(figures).record_sent_job(PlanRunJob(PROJECT, RUN))
     with spans.request(OF_CALLER.removesuffix("1") + "0"):
-        Observer(figures, spans).sending(PlanRunJob(PROJECT, RUN))
+        Observer(figures, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
     assert spans.ended == []
 
 
-def test_a_batch_that_nobody_traces_makes_no_span(figures):
+def test_untraced_batch_makes_no_span(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
     assert observer.mark() is None
@@ -221,16 +223,16 @@ def test_a_batch_that_nobody_traces_makes_no_span(figures):
     assert spans.ended == []
 
 
-def test_a_folder_that_cannot_be_used_is_a_wrong_setting(tmp_path):
+def test_unusable_metrics_folder_is_a_settings_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="PANDAPROBE_METRICS_DIR"):
-        figures_of(Settings(metrics_dir=str(tmp_path / "file" / "m")), "1")
+        create_registry(Settings(metrics_dir=str(tmp_path / "file" / "m")), "1")
 
 
 # --- the installation ------------------------------------------------------------------------
 
 
-async def test_what_the_database_knows_is_told_with_the_rest(figures):
+async def test_database_metrics_are_in_the_text(figures):
     world = World(memory_ports(MemoryStore()))
     ports = world.ports
     worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
@@ -238,8 +240,8 @@ async def test_what_the_database_knows_is_told_with_the_rest(figures):
     run = a_run(PROJECT)
     await ports.evaluation.runs.create(run, work_of(run))
     at = {"clock": lambda: NOON + timedelta(seconds=20)}
-    found = await installation(replace(ports, **at))
-    assert set(found) == set(ASKED)
+    found = await read_database_metrics(replace(ports, **at))
+    assert set(found) == set(DATABASE_METRICS)
     text = told(figures, figures.text(found))
     assert text["database_up",] == text["workers",] == text["runs", "PENDING"] == 1
     assert text["jobs_oldest_seconds",] == 20
@@ -258,21 +260,23 @@ class Broken:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), TimeoutError(), KeyError("?")])
-async def test_without_the_database_the_rest_is_told_and_that_it_is_away(figures, error):
+async def test_without_database_process_metrics_are_served(figures, error):
     ports = replace(memory_ports(MemoryStore()), workloads=Broken(error))
-    figures.count(definitions.FALLBACKS)
-    found = told(figures, await Scrape(figures, ports)())
+    figures.count(definitions.RATE_LIMIT_FALLBACKS)
+    found = told(figures, await MetricsText(figures, ports)())
     assert found == {("rate_limit_fallbacks_total",): 1}  # and database_up is 0
-    assert b"pandaprobe_database_up 0.0" in await Scrape(figures, ports)()
+    assert b"pandaprobe_database_up 0.0" in await MetricsText(figures, ports)()
 
 
-async def test_many_who_scrape_ask_the_database_once(figures):
+async def test_concurrent_scrapes_share_one_query(figures):
     broken = Broken(Unavailable("away"))
-    scrape = Scrape(figures, replace(memory_ports(MemoryStore()), workloads=broken))
+    scrape = MetricsText(figures, replace(memory_ports(MemoryStore()), workloads=broken))
     for _ in range(5):
         await scrape()
     assert broken.asked == 1
-    eager = Scrape(figures, replace(memory_ports(MemoryStore()), workloads=broken), kept_s=-1)
+    eager = MetricsText(
+        figures, replace(memory_ports(MemoryStore()), workloads=broken), cache_ttl_s=-1
+    )
     for _ in range(2):
         await eager()
     assert broken.asked == 3
@@ -281,10 +285,10 @@ async def test_many_who_scrape_ask_the_database_once(figures):
 # --- the port of a worker --------------------------------------------------------------------
 
 
-def test_a_worker_is_healthy_while_its_loop_turns(figures):
-    assert health(figures, 1_000)[0] == 503  # it hasn't begun
-    figures.set(definitions.BEAT, 1_000, "serve")
-    assert health(figures, 1_000)[0] == 503
-    figures.set(definitions.BEAT, 1_000, "worker")
+def test_worker_is_healthy_while_its_loop_runs(figures):
+    assert check_health(figures, 1_000)[0] == 503  # it hasn't begun
+    figures.set(definitions.HEARTBEAT, 1_000, "serve")
+    assert check_health(figures, 1_000)[0] == 503
+    figures.set(definitions.HEARTBEAT, 1_000, "worker")
     for age, status in ((0, 200), (STUCK_AFTER_S, 200), (STUCK_AFTER_S + 1, 503)):
-        assert health(figures, 1_000 + age)[0] == status
+        assert check_health(figures, 1_000 + age)[0] == status

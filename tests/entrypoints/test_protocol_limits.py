@@ -55,16 +55,16 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HTTP/1.1\r\nHost:", GET[:-2]])
-async def test_a_request_head_has_to_come_in_time(sent):
-    async with serving(headers_s=SHORT_S) as (_, port):
+async def test_incomplete_headers_time_out(sent):
+    async with serving(headers_timeout_s=SHORT_S) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
         assert await ended(reader) == b""
         writer.close()
 
 
-async def test_blank_lines_keep_no_connection_after_an_answer_either():
-    async with serving(headers_s=SHORT_S) as (_, port):
+async def test_blank_lines_do_not_keep_a_connection_open():
+    async with serving(headers_timeout_s=SHORT_S) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET)
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
@@ -73,19 +73,19 @@ async def test_blank_lines_keep_no_connection_after_an_answer_either():
         writer.close()
 
 
-async def test_who_asks_in_time_may_ask_again_and_take_their_time_between():
+async def test_headers_timeout_does_not_apply_between_requests():
     async with serving(headers_s=LONG_S) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
             writer.write(GET)
             assert b"200 OK" in await reader.readuntil(b"0\r\n\r\n")
         [connection] = server.server_state.connections
-        assert connection._head is None  # nothing but the limit between requests runs
+        assert connection._headers_timer is None  # nothing but the limit between requests runs
         writer.close()
 
 
-async def test_who_takes_nothing_of_an_answer_is_let_go():
-    async with serving(unread_s=SHORT_S) as (server, port):
+async def test_unread_response_times_out():
+    async with serving(unread_timeout_s=SHORT_S) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
         writer.write(GET.replace(b"/ ", b"/large "))
         async with asyncio.timeout(LONG_S):
@@ -97,7 +97,7 @@ async def test_who_takes_nothing_of_an_answer_is_let_go():
         writer.close()
 
 
-async def test_beyond_the_most_a_connection_is_closed_at_once():
+async def test_connections_beyond_the_maximum_are_closed():
     async with serving(connections_max=1) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET)
@@ -110,7 +110,7 @@ async def test_beyond_the_most_a_connection_is_closed_at_once():
         writer.close()
 
 
-def test_there_are_files_for_as_many_connections_as_are_taken():
+def test_file_limit_covers_the_connections():
     most = raise_file_limit()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert 1 <= most <= CONNECTIONS_MAX

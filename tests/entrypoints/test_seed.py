@@ -64,7 +64,7 @@ def test_the_same_recipe_gives_the_same_traces_in_every_process():
     assert list(synthetic_traces(recipe(40))) == list(synthetic_traces(recipe(40)))
 
 
-def test_another_seed_gives_others():
+def test_another_seed_gives_other_traces():
     first, second = (
         {trace.id for trace in synthetic_traces(recipe(40, seed=seed))} for seed in (1, 2)
     )
@@ -73,7 +73,7 @@ def test_another_seed_gives_others():
 
 
 @pytest.mark.parametrize(("traces", "days"), [(1, 1), (1, 3_650), (2, 1), (50, 365), (500, 1)])
-def test_they_come_in_order_and_fill_the_time(traces, days):
+def test_traces_are_ordered_and_fill_the_period(traces, days):
     starts = [trace.started_at for trace in synthetic_traces(recipe(traces, days=days))]
     assert len(starts) == traces
     assert starts == sorted(starts)
@@ -83,7 +83,7 @@ def test_they_come_in_order_and_fill_the_time(traces, days):
         assert starts[-1] - starts[0] > timedelta(days=days * 0.8)
 
 
-def test_every_id_occurs_once(many):
+def test_ids_are_unique(many):
     assert len({trace.id for trace in many}) == len(many)
     spans = [span.id for trace in many for span in trace.spans]
     assert len(set(spans)) == len(spans)
@@ -122,7 +122,7 @@ def test_traces_have_ten_spans_in_the_mean(many):
     assert 8 < statistics.mean(counts) < 12
 
 
-def test_shares_are_those_of_a_service_in_use(many):
+def test_shares_of_statuses_are_realistic(many):
     def share(chosen: Counter, *values) -> float:
         return sum(chosen[value] for value in values) / chosen.total()
 
@@ -137,7 +137,7 @@ def test_shares_are_those_of_a_service_in_use(many):
     assert {trace.name for trace in many} == {agent.name for agent in scenarios.AGENTS}
 
 
-def test_what_failed_says_so_and_what_runs_has_not_ended(many):
+def test_failed_spans_have_errors_and_running_ones_no_end(many):
     for trace in many:
         for span in trace.spans:
             assert (span.error is not None) == (span.status is SpanStatus.ERROR)
@@ -147,7 +147,7 @@ def test_what_failed_says_so_and_what_runs_has_not_ended(many):
         assert (trace.output is None) == (trace.status is not TraceStatus.COMPLETED)
 
 
-def test_sessions_are_of_one_user_and_users_have_a_long_tail(many):
+def test_session_has_one_user_and_users_a_long_tail(many):
     sessions: dict[str, list[Trace]] = {}
     for trace in many:
         if trace.session_id is not None:
@@ -193,7 +193,7 @@ def test_some_costs_are_sent_and_the_price_table_knows_the_models_of_the_rest(ma
         ["--traces", "5", "--until", "0001-01-01"],
     ],
 )
-def test_what_it_can_t_do_is_refused_with_2(arguments, capsys):
+def test_invalid_seed_options_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(["seed", *arguments], {})
     assert end.value.code == 2
@@ -227,7 +227,7 @@ def test_an_instant_without_an_offset_is_in_utc(text, meant):
     assert instant(text).tzinfo is UTC
 
 
-def test_the_hour_is_one_that_has_begun():
+def test_default_end_is_the_current_hour():
     age = datetime.now(UTC) - seed.this_hour()
     assert timedelta(0) <= age < timedelta(hours=1, minutes=1)
     assert seed.this_hour().minute == seed.this_hour().microsecond == 0
@@ -251,11 +251,11 @@ class Store:
         self.put_ids.append(trace.id)
 
 
-def seeding(store: Store, traces: int) -> seed.Seeding:
-    return seed.Seeding(
+def seeding(store: Store, traces: int) -> seed.Seeder:
+    return seed.Seeder(
         IngestBatch(store),
         OURS,
-        itertools.batched(synthetic_traces(recipe(traces)), seed.BATCH),
+        itertools.batched(synthetic_traces(recipe(traces)), seed.BATCH_TRACES),
         Progress(traces, io.StringIO()),
     )
 
@@ -269,7 +269,7 @@ async def test_everything_is_stored_and_counted(capsys):
     run = seeding(store, 300)
     await run.run()
     wanted = list(synthetic_traces(recipe(300)))
-    assert run.told("demo") == 0
+    assert run.report("demo") == 0
     assert sorted(store.put_ids) == sorted(trace.id for trace in wanted)
     said = capsys.readouterr().out
     spans = sum(len(trace.spans) for trace in wanted)
@@ -277,30 +277,30 @@ async def test_everything_is_stored_and_counted(capsys):
     assert said.endswith(" traces/s\n")
 
 
-async def test_a_store_that_comes_back_is_waited_for():
-    store = Store(away(3 * seed.BATCH))
+async def test_seed_waits_for_an_unavailable_store():
+    store = Store(away(3 * seed.BATCH_TRACES))
     run = seeding(store, 300)
     await run.run()
-    assert run.told("demo") == 0
+    assert run.report("demo") == 0
     assert len(set(store.put_ids)) == 300
 
 
-async def test_a_store_that_stays_away_ends_it_and_the_count_is_told():
+async def test_seed_fails_with_a_count_if_the_store_stays_down():
     run = seeding(Store(away(1_000_000)), 300)
     await run.run()
     with pytest.raises(CommandError, match=r"cannot be reached \(0 of 300 traces are stored"):
-        run.told("demo")
+        run.report("demo")
 
 
-async def test_what_is_refused_ends_it_too():
+async def test_refused_trace_ends_the_seed():
     run = seeding(Store([Invalid("can't be stored")]), 300)
     await run.run()
-    assert run.progress.done <= 300 - seed.BATCH
+    assert run.progress.done <= 300 - seed.BATCH_TRACES
     with pytest.raises(CommandError, match="can't be stored"):
-        run.told("demo")
+        run.report("demo")
 
 
-async def test_stopping_finishes_what_was_begun_and_says_how_much(capsys):
+async def test_stop_finishes_begun_batches_and_prints_the_count(capsys):
     store = Store()
     run = seeding(store, 1_000)
     going = asyncio.create_task(run.run())
@@ -308,12 +308,12 @@ async def test_stopping_finishes_what_was_begun_and_says_how_much(capsys):
         await asyncio.sleep(0)
     run.stopping.set()
     await going
-    assert run.told("demo") == seed.INTERRUPTED
+    assert run.report("demo") == seed.INTERRUPTED_STATUS
     assert 0 < run.progress.done == len(store.put_ids) < 1_000
     assert f"stopped: {run.progress.done:,} of 1,000 traces" in capsys.readouterr().out
 
 
-async def test_stopping_does_not_wait_for_a_store_that_is_away():
+async def test_stop_does_not_wait_for_an_unavailable_store():
     failures = [Unavailable("away", retry_after_s=3_600) for _ in range(1_000)]
     run = seeding(Store(failures), 1_000)
     going = asyncio.create_task(run.run())
@@ -321,7 +321,7 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away():
     assert not going.done()
     run.stopping.set()
     await asyncio.wait_for(going, WAIT_MAX_S)
-    assert run.told("demo") == seed.INTERRUPTED
+    assert run.report("demo") == seed.INTERRUPTED_STATUS
 
 
 # --- progress --------------------------------------------------------------------------------
@@ -365,7 +365,7 @@ def test_a_log_without_a_total_has_no_percentage(wide):
     assert stream.getvalue().split() == ["7/?"]
 
 
-def test_a_terminal_gets_one_bar_that_moves(wide):
+def test_terminal_shows_a_progress_bar(wide):
     now = [0.0]
     stream = Terminal()
     with Progress(8_000, stream, clock=lambda: now[0]) as progress:
@@ -378,7 +378,7 @@ def test_a_terminal_gets_one_bar_that_moves(wide):
     assert stream.getvalue().endswith(f"\n{SHOW_CURSOR}")
 
 
-def test_a_command_that_fails_gives_the_terminal_its_cursor_back(wide):
+def test_failed_command_restores_the_cursor(wide):
     stream = Terminal()
     with pytest.raises(CommandError), Progress(10, stream):
         raise CommandError("away")

@@ -11,7 +11,7 @@ from entrypoints import settings
 from entrypoints.settings import Settings, SettingsError, read_settings
 
 
-def test_what_settings_allow_evaluation_takes():
+def test_allowed_settings_are_valid_for_evaluation():
     assert read_settings({}).eval_evidence_tokens == EVIDENCE_TOKENS
     assert {one.value for one in RedactionMode} == set(get_args(settings.RedactionMode.__value__))
     longest = read_settings({"PANDAPROBE_EVAL_JUDGE_TIMEOUT_SECONDS": "90"})
@@ -98,13 +98,13 @@ def test_a_switch_can_be_off(text):
         ("READY_MAX_QUEUE_AGE_SECONDS", "5m", "whole seconds from 1 to 86400"),
     ],
 )
-def test_a_value_that_can_t_be_used_is_told_with_what_is_expected(name, text, expected):
+def test_invalid_value_error_says_what_is_expected(name, text, expected):
     with pytest.raises(SettingsError, match=f"^PANDAPROBE_{name} must be ") as told:
         read_settings({f"PANDAPROBE_{name}": text})
     assert expected in str(told.value)
 
 
-def test_everything_wrong_is_told_at_once():
+def test_all_problems_are_in_one_message():
     given = {"PANDAPROBE_PORT": "x", "PANDAPROBE_LOG_LEVEL": "loud", "PANDAPROBE_HOST": "::1"}
     with pytest.raises(SettingsError) as told:
         read_settings(given)
@@ -115,26 +115,26 @@ def test_everything_wrong_is_told_at_once():
 
 
 @pytest.mark.parametrize("environment", ["staging", "production", None])
-def test_development_tokens_are_refused_where_people_work(environment):
+def test_development_tokens_are_refused_in_deployments(environment):
     given = {"PANDAPROBE_AUTH_DEV_ISSUER": "on", "PANDAPROBE_APP_ENV": environment or ""}
     with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_DEV_ISSUER must be off"):
         read_settings(given)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
-def test_a_secret_is_in_no_message(name):
+def test_messages_contain_no_secrets(name):
     with pytest.raises(SettingsError) as told:
         read_settings({f"PANDAPROBE_{name}": "mysql://user:secret@host/db"})
     assert "secret" not in str(told.value)
 
 
-def test_a_weak_shared_secret_is_not_shown_either():
+def test_weak_shared_secret_is_not_shown():
     with pytest.raises(SettingsError) as told:
         read_settings({"PANDAPROBE_AUTH_HS256_SECRET": "hidden"})
     assert "hidden" not in str(told.value)
 
 
-def test_a_secret_is_in_no_representation():
+def test_repr_contains_no_secrets():
     settings = Settings(
         database_url="postgresql://u:hidden@h/d",
         redis_url="redis://:hidden@h",
@@ -145,5 +145,5 @@ def test_a_secret_is_in_no_representation():
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "PROJECT_NAME", "ENVIRONMENT", "TIMEOUT"])
-def test_what_the_sdk_reads_means_nothing_here(name):
+def test_variables_of_the_sdk_are_ignored(name):
     assert read_settings({f"PANDAPROBE_{name}": "\0 anything"}) == Settings()

@@ -8,26 +8,26 @@ from collections.abc import Iterator
 import pytest
 
 from adapters.embedded.process import free_port
-from adapters.prometheus.definitions import BEAT, FALLBACKS
-from adapters.prometheus.registry import Figures
+from adapters.prometheus.definitions import HEARTBEAT, RATE_LIMIT_FALLBACKS
+from adapters.prometheus.registry import MetricsRegistry
 from entrypoints.settings import Settings
-from entrypoints.worker.status_port import TIMEOUT_S, answering
+from entrypoints.worker.status_port import TIMEOUT_S, serve_status
 from tests.support.waiting import WAIT_MAX_S
 
 TOKEN = "a-token-of-the-scraper"
 
 
 @pytest.fixture
-def figures() -> Figures:
-    made = Figures("1")
-    made.count(FALLBACKS, by=7)
+def figures() -> MetricsRegistry:
+    made = MetricsRegistry("1")
+    made.count(RATE_LIMIT_FALLBACKS, by=7)
     return made
 
 
 @pytest.fixture
-def port(figures: Figures) -> Iterator[int]:
+def port(figures: MetricsRegistry) -> Iterator[int]:
     number = free_port()
-    with answering(Settings(worker_port=number), figures):
+    with serve_status(Settings(worker_port=number), figures):
         yield number
 
 
@@ -40,37 +40,37 @@ def asked(port: int, path: str, method: str = "GET", **headers: str) -> tuple[in
     return answer.status, body
 
 
-def test_it_tells_its_figures(port):
+def test_metrics_are_served(port):
     status, body = asked(port, "/metrics")
     assert status == 200
     assert b"pandaprobe_rate_limit_fallbacks_total 7.0" in body
 
 
-def test_it_says_why_it_is_not_healthy(port, figures):
+def test_unhealthy_response_has_a_reason(port, figures):
     status, body = asked(port, "/health")
-    assert (status, json.loads(body)) == (503, {"detail": "No worker has begun yet"})
-    figures.set(BEAT, 2**40, "worker")
+    assert (status, json.loads(body)) == (503, {"detail": "No worker has started yet"})
+    figures.set(HEARTBEAT, 2**40, "worker")
     assert asked(port, "/health")[0] == 200
 
 
 @pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 404), ("/health", "PUT", 501)])
-def test_it_knows_nothing_else(port, path, method, status):
+def test_other_paths_and_methods_are_refused(port, path, method, status):
     assert asked(port, path, method)[0] == status
 
 
-def test_metrics_are_for_this_machine_or_for_who_has_the_token(figures, port):
+def test_metrics_need_a_local_address_or_the_token(figures, port):
     assert asked(port, "/metrics", **{"X-Forwarded-For": "192.0.2.1"})[0] == 403
     number = free_port()
-    with answering(Settings(worker_port=number, metrics_token=TOKEN), figures):
+    with serve_status(Settings(worker_port=number, metrics_token=TOKEN), figures):
         assert asked(number, "/metrics")[0] == 401
         assert asked(number, "/metrics", Authorization=f"Bearer {TOKEN}")[0] == 200
     number = free_port()
-    with answering(Settings(worker_port=number, metrics_enabled=False), figures):
+    with serve_status(Settings(worker_port=number, metrics_enabled=False), figures):
         assert asked(number, "/metrics")[0] == 404
 
 
 @pytest.mark.slow
-def test_who_says_nothing_keeps_others_no_longer_than_the_limit(port):
+def test_silent_client_blocks_others_until_the_timeout(port):
     with socket.create_connection(("127.0.0.1", port)) as silent:
         silent.sendall(b"GET /met")
         assert asked(port, "/metrics")[0] == 200
@@ -78,6 +78,6 @@ def test_who_says_nothing_keeps_others_no_longer_than_the_limit(port):
         assert silent.recv(1) == b""
 
 
-def test_without_a_port_nobody_listens(figures):
-    with answering(Settings(), figures):
+def test_without_a_port_nothing_listens(figures):
+    with serve_status(Settings(), figures):
         assert Settings().worker_port is None

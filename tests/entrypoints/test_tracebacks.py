@@ -13,9 +13,9 @@ from domain.errors import Invalid, Unavailable
 from entrypoints.observability.logs import ConsoleLines, JsonLines
 from entrypoints.observability.tracebacks import (
     CAUSED,
-    CHAIN_MAX,
-    MEANWHILE,
-    ONE_OF,
+    DURING_HANDLING,
+    EXCEPTIONS_MAX,
+    GROUP_MEMBER,
     name_of,
     traceback_of,
 )
@@ -57,7 +57,7 @@ class Odd(Exception):
     ],
     ids=lambda one: one if isinstance(one, str) else None,
 )
-def test_a_fault_is_told_by_its_type_and_place(error: Exception, name: str) -> None:
+def test_traceback_has_types_and_locations(error: Exception, name: str) -> None:
     error.add_note(SECRET)
     text = traceback_of(caught(error))
     assert name_of(error) == name
@@ -76,25 +76,25 @@ def test_causes_come_first_and_members_of_groups_last() -> None:
     told = [line for line in text.split("\n") if line and not line.startswith((" ", "Trace"))]
     assert told == [
         "OSError: errno 5",
-        MEANWHILE,
+        DURING_HANDLING,
         "ExceptionGroup",
-        ONE_OF,
+        GROUP_MEMBER,
         "KeyError",
         CAUSED,
         "ValueError",
-        ONE_OF,
+        GROUP_MEMBER,
         "TypeError",
     ]
     assert SECRET not in text
 
 
-def test_what_is_suppressed_is_not_told() -> None:
+def test_suppressed_context_is_left_out() -> None:
     error = caught(KeyError(SECRET))
     error.__context__, error.__suppress_context__ = ValueError(SECRET), True
     assert "ValueError" not in traceback_of(error)
 
 
-def test_a_circle_ends_and_so_does_a_long_chain() -> None:
+def test_circular_and_long_chains_are_bounded() -> None:
     one, other = ValueError(), KeyError()
     one.__cause__, other.__cause__ = other, one
     assert traceback_of(one).count("KeyError") == 1
@@ -102,11 +102,11 @@ def test_a_circle_ends_and_so_does_a_long_chain() -> None:
     for _ in range(5_000):
         new = Exception()
         new.__context__, last = last, new
-    assert traceback_of(last).count("Traceback") == CHAIN_MAX
+    assert traceback_of(last).count("Traceback") == EXCEPTIONS_MAX
 
 
 @pytest.mark.parametrize("form", [JsonLines, ConsoleLines])
-async def test_nor_does_asyncio_tell_it(form: type[logging.Formatter]) -> None:
+async def test_asyncio_messages_are_left_out(form: type[logging.Formatter]) -> None:
     """Of a task whose fault nobody asked for it logs the fault itself."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

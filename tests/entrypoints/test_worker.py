@@ -13,16 +13,16 @@ from application.jobs import EvaluateTargetJob, JobQueue, PlanRunJob
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli.main import main
-from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, Told
+from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, JobOutcome
 from entrypoints.settings import Settings
-from entrypoints.worker.worker import Round, Workbench, again_and_again, with_options
+from entrypoints.worker.worker import JobRunner, PeriodicTask, run_periodically, with_options
 from tests.support.waiting import in_time
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
 NAMED = {"project_id": str(PROJECT), "run_id": str(RUN)}
 
 
-def a_workbench(called: list[object], room: int = 2) -> Workbench:
+def a_workbench(called: list[object], room: int = 2) -> JobRunner:
     """Its use cases write down what they are called with, and raise what is in it already."""
     raising = [one for one in called if isinstance(one, Exception)]
 
@@ -31,7 +31,7 @@ def a_workbench(called: list[object], room: int = 2) -> Workbench:
         if raising:
             raise raising[0]
 
-    return Workbench(call, call, {lane: asyncio.Semaphore(room) for lane in JobQueue})
+    return JobRunner(call, call, {lane: asyncio.Semaphore(room) for lane in JobQueue})
 
 
 async def test_each_job_finds_its_use_case():
@@ -57,7 +57,7 @@ async def test_each_job_finds_its_use_case():
     [(Unavailable("The database is away"), "WARNING", False), (KeyError("?"), "ERROR", True)],
     ids=["passing", "unexpected"],
 )
-async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
+async def test_failed_job_is_logged_with_row_ids_and_not_raised(
     caplog, job, named, error, level, has_cause
 ):
     await a_workbench([error])(job)
@@ -70,25 +70,25 @@ async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
 @pytest.mark.parametrize(
     ("error", "outcome"), [(None, DONE), (Unavailable("away"), PUT_OFF), (KeyError("?"), BROKEN)]
 )
-async def test_whoever_watches_is_told_how_a_job_went(error, outcome):
-    seen: list[tuple[object, Told]] = []
+async def test_observer_gets_the_outcome_of_a_job(error, outcome):
+    seen: list[tuple[object, JobOutcome]] = []
 
     @contextmanager
-    def watch(job: object) -> Iterator[Told]:
-        seen.append((job, told := Told()))
+    def watch(job: object) -> Iterator[JobOutcome]:
+        seen.append((job, told := JobOutcome()))
         yield told
 
-    bench = replace(a_workbench([error] if error else []), watch=watch)
+    bench = replace(a_workbench([error] if error else []), observe=watch)
     job = EvaluateTargetJob(PROJECT, RUN, "t")
     await bench(job)
-    assert seen == [(job, Told(outcome))]
+    assert seen == [(job, JobOutcome(outcome))]
 
 
-async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
+async def test_cancelled_job_is_not_logged(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    workbench = Workbench(never, never, {lane: asyncio.Semaphore(1) for lane in JobQueue})
+    workbench = JobRunner(never, never, {lane: asyncio.Semaphore(1) for lane in JobQueue})
     doing = asyncio.create_task(workbench(PlanRunJob(PROJECT, RUN)))
     await asyncio.sleep(0)
     doing.cancel()
@@ -97,14 +97,14 @@ async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
     assert caplog.records == []
 
 
-async def test_no_lane_has_more_at_once_than_its_room():
+async def test_concurrency_of_each_lane_is_limited():
     begun, gate = [], asyncio.Event()
 
     async def wait(*arguments: object) -> None:
         begun.append(arguments)
         await gate.wait()
 
-    workbench = Workbench(wait, wait, {lane: asyncio.Semaphore(2) for lane in JobQueue})
+    workbench = JobRunner(wait, wait, {lane: asyncio.Semaphore(2) for lane in JobQueue})
     jobs = [EvaluateTargetJob(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
     async with asyncio.TaskGroup() as group:
         for job in jobs:
@@ -131,12 +131,12 @@ def failing_twice() -> tuple[Callable[[], Awaitable[int]], list[int], asyncio.Ev
     return call, calls, done
 
 
-async def test_a_round_that_fails_is_not_the_last_one(caplog):
+async def test_failed_periodic_task_runs_again(caplog):
     caplog.set_level(logging.INFO, "pandaprobe.worker")
     call, calls, done = failing_twice()
     told_of: list[tuple[str, str]] = []
-    one = Round("sweeping", 0, call, "took away %d rows")
-    rounds = asyncio.create_task(again_and_again(one, lambda *said: told_of.append(said)))
+    one = PeriodicTask("sweeping", 0, call, "took away %d rows")
+    rounds = asyncio.create_task(run_periodically(one, lambda *said: told_of.append(said)))
     async with in_time():
         await done.wait()
     await asyncio.sleep(0)
@@ -146,13 +146,13 @@ async def test_a_round_that_fails_is_not_the_last_one(caplog):
     assert told_of[:3] == [("sweeping", outcome) for outcome in (PUT_OFF, BROKEN, DONE)]
     told = [(one.levelname, one.message) for one in caplog.records[:3]]
     assert told == [
-        ("WARNING", "sweeping goes on later: The database is away"),
-        ("ERROR", "sweeping goes on later"),
+        ("WARNING", "sweeping is postponed: The database is away"),
+        ("ERROR", "sweeping failed; it runs again later"),
         ("INFO", "took away 7 rows"),
     ]
 
 
-def test_the_command_line_says_how_many_before_the_settings_do():
+def test_options_override_settings():
     settings = Settings(eval_worker_concurrency=3, eval_worker_processes=2)
     assert with_options(settings, None, None) == settings
     chosen = with_options(settings, 1, 5)
@@ -160,8 +160,8 @@ def test_the_command_line_says_how_many_before_the_settings_do():
 
 
 @pytest.mark.parametrize("options", [["--processes", "0"], ["--concurrency", "257"]])
-def test_a_number_that_makes_no_sense_is_refused(options, capsys):
+def test_invalid_number_option_is_refused(options, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["worker", *options], {})
     assert ended.value.code == 2
-    assert "is no whole number from 1" in capsys.readouterr().err
+    assert "is not a whole number from 1" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
 from entrypoints.settings import Settings
 from tests.faults.clients import PAYLOAD, Load, Sent
-from tests.support.fixtures.data_plane import assert_rolled_up, over_postgres
+from tests.support.fixtures.data_plane import assert_summaries_match, over_postgres
 
 PAGE: Final = 200
 SAMPLED: Final = 100  # traces of a flood that are read back
@@ -97,4 +97,4 @@ async def _assert_roll_ups(settings: Settings, names: list[str]) -> None:
         rows = await pool.fetch("SELECT id FROM projects WHERE name = ANY($1)", names)
         assert rows
         for row in rows:
-            await assert_rolled_up(plane, ProjectId(row["id"]))
+            await assert_summaries_match(plane, ProjectId(row["id"]))

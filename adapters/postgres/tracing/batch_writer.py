@@ -34,7 +34,7 @@ from adapters.postgres.tracing.row_updates import (
     payload_rows,
 )
 from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
-from adapters.pricing.price_cache import ProjectPrices
+from adapters.pricing.price_cache import ProjectPriceCache
 from application.privacy.ports import trace_was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
@@ -91,7 +91,7 @@ class TraceWriter:
     """Stores batches of traces."""
 
     pool: Pool
-    prices: ProjectPrices
+    prices: ProjectPriceCache
 
     async def write(self, items: Sequence[Item]) -> None:
         """Merges each item into what is stored. Where it raises, some may be stored all the same.
@@ -103,7 +103,7 @@ class TraceWriter:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             # Before there is a transaction: who holds a connection waits for no other one.
             spans = (span for trace in incoming.values() for span in trace.spans)
-            pricing = await self.prices.of({project for project, _ in incoming}, spans)
+            pricing = await self.prices.get({project for project, _ in incoming}, spans)
             for _ in range(ROUNDS_MAX):
                 async with self.pool.acquire() as connection, connection.transaction():
                     incoming = await self._store(connection, incoming, pricing, changed_hands)

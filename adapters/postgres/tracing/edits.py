@@ -33,7 +33,7 @@ from adapters.postgres.tracing.row_updates import (
     stored_spans,
 )
 from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_of, whole_trace_of
-from adapters.pricing.price_cache import ProjectPrices
+from adapters.pricing.price_cache import ProjectPriceCache
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNCHANGED, retagged
@@ -93,7 +93,7 @@ class TraceEdits:
     """What is done to traces that are stored. At most EDITORS at a time, for one process."""
 
     pool: Pool
-    prices: ProjectPrices
+    prices: ProjectPriceCache
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITORS))
 
     @asynccontextmanager
@@ -124,7 +124,7 @@ class TraceEdits:
             raise await unstorable(self.pool, texts) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        pricing = await self.prices.of([project], spans)
+        pricing = await self.prices.get([project], spans)
         async with self.transaction() as (connection, deltas):
             known = await locked(connection, [(project, trace)], LOCK_SHOWN)
             if not known:
@@ -154,7 +154,7 @@ class TraceEdits:
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
-        pricing = (await self.prices.of([project]))[project]
+        pricing = (await self.prices.get([project]))[project]
         async with self.transaction() as (connection, deltas), self._told(change):
             known = await locked(connection, [(project, trace)], LOCK_SHOWN)
             stored = await stored_spans(connection, [(project, trace, span)])

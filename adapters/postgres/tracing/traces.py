@@ -19,7 +19,7 @@ from adapters.postgres.tracing.edits import TraceEdits, read_trace
 from adapters.postgres.tracing.group_commit import GroupCommit, Unwatched, Watch
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_lists import TraceLists
-from adapters.pricing.price_cache import ProjectPrices
+from adapters.pricing.price_cache import ProjectPriceCache
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
@@ -55,7 +55,7 @@ class PostgresTraces:
         Spans are priced by their project's own prices, and by `book`. `on_removed` is told of a
         project that was written to though another process removed it.
         """
-        prices = ProjectPrices(PostgresModelPrices(pool).for_projects, book)
+        prices = ProjectPriceCache(PostgresModelPrices(pool).for_projects, book)
         line: GroupCommit[Item] = GroupCommit(
             TraceWriter(pool, prices).write, is_transient, watch=watch or Unwatched()
         )

@@ -8,9 +8,9 @@ import pytest
 
 from adapters.caching.identity_cache import (
     ENTRIES_MAX,
-    RememberedAdministration,
-    RememberedApiKeys,
-    RememberedProjects,
+    CachedApiKeys,
+    CachedProjects,
+    CacheInvalidatingAdministration,
 )
 from adapters.memory.identity.administration import MemoryAdministration
 from domain.errors import Conflict, NotFound, Unavailable
@@ -32,19 +32,19 @@ def inner() -> Counted:
 
 
 @pytest.fixture
-def keys(inner: Counted, clock: Hands) -> RememberedApiKeys:
-    return RememberedApiKeys(inner, clock, SECONDS)
+def keys(inner: Counted, clock: Hands) -> CachedApiKeys:
+    return CachedApiKeys(inner, clock, SECONDS)
 
 
 @pytest.fixture
-def projects(inner: Counted, clock: Hands) -> RememberedProjects:
-    return RememberedProjects(inner, clock, SECONDS)
+def projects(inner: Counted, clock: Hands) -> CachedProjects:
+    return CachedProjects(inner, clock, SECONDS)
 
 
 # --- keys ----------------------------------------------------------------------------------------
 
 
-async def test_a_key_is_asked_for_once_in_its_time(keys, inner, clock):
+async def test_key_is_loaded_once_per_ttl(keys, inner, clock):
     key = inner.key()
     for _ in range(3):
         assert await keys.by_digest(key.digest) == key
@@ -52,7 +52,7 @@ async def test_a_key_is_asked_for_once_in_its_time(keys, inner, clock):
     assert inner.asked == 1
 
 
-async def test_what_another_process_revoked_is_seen_when_its_time_is_over(keys, inner, clock):
+async def test_revocation_by_another_process_shows_after_the_ttl(keys, inner, clock):
     key = inner.key()
     await keys.by_digest(key.digest)
     inner.revoke(key)
@@ -62,7 +62,7 @@ async def test_what_another_process_revoked_is_seen_when_its_time_is_over(keys, 
     assert (await keys.by_digest(key.digest)).revoked_at == NOON
 
 
-async def test_being_used_makes_no_answer_younger(keys, inner, clock):
+async def test_use_does_not_prolong_the_ttl(keys, inner, clock):
     key = inner.key()
     for _ in range(SECONDS):
         await keys.by_digest(key.digest)
@@ -72,7 +72,7 @@ async def test_being_used_makes_no_answer_younger(keys, inner, clock):
     assert (await keys.by_digest(key.digest)).revoked_at == NOON
 
 
-async def test_a_clock_that_is_set_back_keeps_nothing_alive(keys, inner, clock):
+async def test_clock_set_back_expires_entries(keys, inner, clock):
     key = inner.key()
     await keys.by_digest(key.digest)
     inner.revoke(key)
@@ -80,7 +80,7 @@ async def test_a_clock_that_is_set_back_keeps_nothing_alive(keys, inner, clock):
     assert (await keys.by_digest(key.digest)).revoked_at == NOON
 
 
-async def test_the_age_counts_from_the_question_not_from_the_answer(keys, inner, clock):
+async def test_ttl_counts_from_the_start_of_the_load(keys, inner, clock):
     key = inner.key()
     inner.gate = asyncio.Event()
     asking = asyncio.create_task(keys.by_digest(key.digest))
@@ -92,8 +92,8 @@ async def test_the_age_counts_from_the_question_not_from_the_answer(keys, inner,
     assert (await keys.by_digest(key.digest)).revoked_at == NOON
 
 
-async def test_zero_seconds_remember_nothing(inner, clock):
-    keys, projects = RememberedApiKeys(inner, clock, 0), RememberedProjects(inner, clock, 0)
+async def test_ttl_of_zero_disables_the_cache(inner, clock):
+    keys, projects = CachedApiKeys(inner, clock, 0), CachedProjects(inner, clock, 0)
     key = inner.key()
     for _ in range(2):
         await keys.by_digest(key.digest)
@@ -102,12 +102,12 @@ async def test_zero_seconds_remember_nothing(inner, clock):
 
 
 @pytest.mark.parametrize("seconds", [-1, 30.001, float("nan")])
-def test_longer_than_the_contract_allows_is_refused(inner, clock, seconds):
+def test_ttl_beyond_30_seconds_is_refused(inner, clock, seconds):
     with pytest.raises(ValueError, match="0 to 30"):
-        RememberedApiKeys(inner, clock, seconds)
+        CachedApiKeys(inner, clock, seconds)
 
 
-async def test_unknown_keys_are_asked_for_each_time(keys, inner):
+async def test_unknown_keys_are_not_cached(keys, inner):
     key = new_key(inner.organization())
     assert await keys.by_digest(key.digest) is None
     inner.store.keys[key.id] = key  # added by another process
@@ -115,13 +115,13 @@ async def test_unknown_keys_are_asked_for_each_time(keys, inner):
     assert inner.asked == 2
 
 
-async def test_a_key_that_is_added_while_it_is_asked_for_is_found_by_the_next(keys, inner):
+async def test_key_added_during_a_load_is_found_by_the_next_load(keys, inner):
     key = new_key(inner.organization())
     inner.gate = asyncio.Event()
     early = asyncio.create_task(keys.by_digest(key.digest))
     await turns()
     inner.store.keys[key.id] = key
-    keys.forget_of(key.organization_id)
+    keys.invalidate_organization(key.organization_id)
     late = asyncio.create_task(keys.by_digest(key.digest))
     await turns()
     inner.gate.set()
@@ -130,7 +130,7 @@ async def test_a_key_that_is_added_while_it_is_asked_for_is_found_by_the_next(ke
     assert await keys.by_digest(key.digest) == key
 
 
-async def test_an_answer_from_before_a_write_is_not_remembered(keys, inner):
+async def test_value_loaded_before_a_write_is_not_cached(keys, inner):
     key = inner.key()
     gate = inner.gate = asyncio.Event()
     early = asyncio.create_task(keys.by_digest(key.digest))
@@ -142,7 +142,7 @@ async def test_an_answer_from_before_a_write_is_not_remembered(keys, inner):
     assert (await keys.by_digest(key.digest)).last_used_at == at(1)
 
 
-async def test_a_failure_is_not_remembered(keys, inner):
+async def test_failed_load_is_not_cached(keys, inner):
     key = inner.key()
     inner.fail = Unavailable("down")
     for _ in range(2):
@@ -153,14 +153,14 @@ async def test_a_failure_is_not_remembered(keys, inner):
     assert inner.asked == 3
 
 
-async def test_a_failure_leaves_what_is_remembered(keys, inner):
+async def test_failed_load_keeps_other_entries(keys, inner):
     key = inner.key()
     await keys.by_digest(key.digest)
     inner.fail = Unavailable("down")
     assert await keys.by_digest(key.digest) == key
 
 
-async def test_callers_at_once_share_one_question(keys, inner):
+async def test_concurrent_callers_share_one_load(keys, inner):
     key, other = inner.key(), inner.key()
     inner.gate = asyncio.Event()
     calls = [asyncio.create_task(keys.by_digest(key.digest)) for _ in range(50)]
@@ -172,7 +172,7 @@ async def test_callers_at_once_share_one_question(keys, inner):
     assert await apart == other
 
 
-async def test_callers_at_once_share_a_failure_and_the_next_asks_again(keys, inner):
+async def test_concurrent_callers_share_a_failure_and_the_next_loads_again(keys, inner):
     key = inner.key()
     inner.gate, inner.fail = asyncio.Event(), Unavailable("down")
     calls = [asyncio.create_task(keys.by_digest(key.digest)) for _ in range(5)]
@@ -185,7 +185,7 @@ async def test_callers_at_once_share_a_failure_and_the_next_asks_again(keys, inn
 
 
 @pytest.mark.parametrize("leaving", [0, 1, 2])
-async def test_a_caller_who_gives_up_takes_nobody_along(keys, inner, leaving):
+async def test_cancelled_caller_does_not_cancel_others(keys, inner, leaving):
     key = inner.key()
     inner.gate = asyncio.Event()
     calls = [asyncio.create_task(keys.by_digest(key.digest)) for _ in range(3)]
@@ -198,7 +198,7 @@ async def test_a_caller_who_gives_up_takes_nobody_along(keys, inner, leaving):
     assert (results, inner.asked) == ([key, key], 1)
 
 
-async def test_a_question_that_all_gave_up_on_fails_in_silence(keys, inner):
+async def test_load_without_callers_fails_silently(keys, inner):
     told = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: told.append(context))
@@ -217,7 +217,7 @@ async def test_a_question_that_all_gave_up_on_fails_in_silence(keys, inner):
     assert (told, inner.asked) == ([], 1)
 
 
-async def test_the_oldest_answer_makes_room(keys, inner):
+async def test_oldest_entry_is_evicted(keys, inner):
     organization = inner.organization()
     many = [new_key(organization) for _ in range(ENTRIES_MAX + 1)]
     for key in many:
@@ -236,7 +236,7 @@ async def test_the_oldest_answer_makes_room(keys, inner):
 # --- projects ------------------------------------------------------------------------------------
 
 
-async def test_a_project_is_asked_for_once_in_its_time(projects, inner, clock):
+async def test_project_is_loaded_once_per_ttl(projects, inner, clock):
     ours = inner.organization()
     first = await projects.ensure(ours, new_project(ours))
     assert await projects.ensure(ours, new_project(ours)) == first
@@ -246,7 +246,7 @@ async def test_a_project_is_asked_for_once_in_its_time(projects, inner, clock):
     assert inner.asked == 2
 
 
-async def test_organizations_and_names_are_remembered_apart(projects, inner):
+async def test_projects_are_cached_by_organization_and_name(projects, inner):
     ours, theirs = inner.organization(), inner.organization()
     wanted = [new_project(ours), new_project(ours, "Bot"), new_project(theirs)]
     made = [await projects.ensure(one.organization_id, one) for one in wanted]
@@ -255,7 +255,7 @@ async def test_organizations_and_names_are_remembered_apart(projects, inner):
     assert inner.asked == 3
 
 
-async def test_first_calls_at_once_ask_once(projects, inner):
+async def test_concurrent_first_calls_load_once(projects, inner):
     ours = inner.organization()
     inner.gate = asyncio.Event()
     calls = [asyncio.create_task(projects.ensure(ours, new_project(ours))) for _ in range(50)]
@@ -265,7 +265,7 @@ async def test_first_calls_at_once_ask_once(projects, inner):
     assert inner.asked == 1
 
 
-async def test_an_organization_that_is_gone_is_asked_for_each_time(projects, inner):
+async def test_missing_organization_is_not_cached(projects, inner):
     gone = OrganizationId(uuid.uuid4())
     for _ in range(2):
         with pytest.raises(NotFound):
@@ -277,11 +277,11 @@ async def test_an_organization_that_is_gone_is_asked_for_each_time(projects, inn
 
 
 @pytest.fixture
-def administration(inner, keys, projects) -> RememberedAdministration:
-    return RememberedAdministration(MemoryAdministration(inner.store), keys, projects)
+def administration(inner, keys, projects) -> CacheInvalidatingAdministration:
+    return CacheInvalidatingAdministration(MemoryAdministration(inner.store), keys, projects)
 
 
-async def test_what_a_block_revokes_is_refused_at_once(keys, inner, administration):
+async def test_revoked_key_is_refused_immediately(keys, inner, administration):
     key = inner.key()
     await keys.by_digest(key.digest)
     async with administration.lock(key.organization_id) as opened:
@@ -289,7 +289,7 @@ async def test_what_a_block_revokes_is_refused_at_once(keys, inner, administrati
     assert (await keys.by_digest(key.digest)).revoked_at == at(1)
 
 
-async def test_a_key_that_a_block_removes_is_gone_at_once(keys, inner, administration):
+async def test_deleted_key_is_gone_immediately(keys, inner, administration):
     key = inner.key()
     await keys.by_digest(key.digest)
     async with administration.lock(key.organization_id) as opened:
@@ -297,7 +297,7 @@ async def test_a_key_that_a_block_removes_is_gone_at_once(keys, inner, administr
     assert await keys.by_digest(key.digest) is None
 
 
-async def test_the_name_of_a_removed_project_makes_a_new_one_at_once(
+async def test_name_of_a_deleted_project_creates_a_new_one_immediately(
     projects, inner, administration
 ):
     ours = inner.organization()
@@ -308,7 +308,7 @@ async def test_the_name_of_a_removed_project_makes_a_new_one_at_once(
     assert await projects.ensure(ours, wanted) == wanted
 
 
-async def test_nothing_of_a_removed_organization_is_remembered(
+async def test_deleted_organization_is_dropped_from_the_cache(
     keys, projects, inner, administration
 ):
     key = inner.key()
@@ -322,7 +322,7 @@ async def test_nothing_of_a_removed_organization_is_remembered(
         await projects.ensure(ours, new_project(ours))
 
 
-async def test_a_block_that_fails_makes_everything_be_asked_for_anew(keys, inner, administration):
+async def test_failed_edit_invalidates_the_cache(keys, inner, administration):
     """Its COMMIT may have come through although its answer did not."""
     key = inner.key()
     await keys.by_digest(key.digest)
@@ -337,7 +337,7 @@ async def test_a_block_that_fails_makes_everything_be_asked_for_anew(keys, inner
     assert (await keys.by_digest(key.digest)).revoked_at == NOON
 
 
-async def test_an_answer_from_before_a_block_is_not_remembered(keys, inner, administration):
+async def test_value_loaded_before_an_edit_is_not_cached(keys, inner, administration):
     key = inner.key()
     gate = inner.gate = asyncio.Event()
     early = asyncio.create_task(keys.by_digest(key.digest))
@@ -350,7 +350,7 @@ async def test_an_answer_from_before_a_block_is_not_remembered(keys, inner, admi
     assert (await keys.by_digest(key.digest)).revoked_at == at(1)
 
 
-async def test_other_organizations_stay_remembered(keys, projects, inner, administration):
+async def test_edit_keeps_entries_of_other_organizations(keys, projects, inner, administration):
     ours, theirs = inner.key(), inner.key()
     await keys.by_digest(theirs.digest)
     kept = await projects.ensure(theirs.organization_id, new_project(theirs.organization_id))
@@ -363,12 +363,12 @@ async def test_other_organizations_stay_remembered(keys, projects, inner, admini
     assert inner.asked == before
 
 
-async def test_a_project_that_turned_out_to_be_gone_is_asked_for_anew(projects, inner):
+async def test_invalidated_project_is_loaded_again(projects, inner):
     ours = inner.organization()
     gone = await projects.ensure(ours, new_project(ours))
     kept = await projects.ensure(ours, new_project(ours, "kept"))
     del inner.store.projects[gone.id]  # by another process
-    projects.forget(gone.id)
+    projects.invalidate(gone.id)
     wanted = new_project(ours)
     assert await projects.ensure(ours, wanted) == wanted
     before = inner.asked

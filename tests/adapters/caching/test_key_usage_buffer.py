@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from adapters.caching.key_usage_buffer import MEETINGS_MAX, NOTES_MAX, KeyUsageBuffer
+from adapters.caching.key_usage_buffer import BUFFERED_USES_MAX, NEW_ORIGINS_MAX, KeyUsageBuffer
 from domain.errors import Unavailable
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId
@@ -23,9 +23,9 @@ def inner() -> Counted:
     return Counted()
 
 
-async def test_uses_are_written_by_themselves(inner):
+async def test_uses_are_flushed_periodically(inner):
     key = inner.key()
-    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+    async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         uses.record(key.id, at(1), HOME)
         await until(lambda: inner.store.keys[key.id].last_used_at == at(1))
         uses.record(key.id, at(61), HOME)
@@ -33,15 +33,15 @@ async def test_uses_are_written_by_themselves(inner):
     assert inner.batches == [{key.id: at(1)}, {key.id: at(61)}]
 
 
-async def test_nothing_is_written_where_nothing_was_noted(inner):
-    async with KeyUsageBuffer.over(inner, every_s=0.001):
+async def test_empty_buffer_writes_nothing(inner):
+    async with KeyUsageBuffer.flushing_to(inner, every_s=0.001):
         await asyncio.sleep(0.02)
     assert inner.batches == []
 
 
-async def test_a_key_is_noted_once_a_minute(inner):
+async def test_use_is_buffered_once_per_minute(inner):
     key = inner.key()
-    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+    async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         for second in range(180):
             uses.record(key.id, at(second), HOME)
             await turns()
@@ -50,18 +50,18 @@ async def test_a_key_is_noted_once_a_minute(inner):
     assert inner.store.keys[key.id].last_used_at == at(120)
 
 
-async def test_a_client_of_many_names_keeps_no_other_key_out_of_the_audit_log(inner):
+async def test_many_origins_of_one_key_do_not_displace_another_key(inner):
     stolen, noisy = inner.key(), inner.key()
     uses = KeyUsageBuffer(inner)
     uses.record(stolen.id, at(0), AWAY)
-    for n in range(MEETINGS_MAX * 2):
+    for n in range(NEW_ORIGINS_MAX * 2):
         uses.record(noisy.id, at(1), Origin("192.0.2.1", f"sdk/{n}"))
-    assert any(key == stolen.id for key, _ in uses._met)
+    assert any(key == stolen.id for key, _ in uses._pending_meetings)
 
 
-async def test_many_keys_are_written_in_one_go_when_the_block_is_left(inner):
+async def test_uses_of_many_keys_are_flushed_together_at_the_end(inner):
     noted = [inner.key() for _ in range(20)]
-    async with KeyUsageBuffer.over(inner) as uses:
+    async with KeyUsageBuffer.flushing_to(inner) as uses:
         for key in noted:
             uses.record(key.id, at(1), HOME)
         assert inner.batches == []
@@ -69,11 +69,11 @@ async def test_many_keys_are_written_in_one_go_when_the_block_is_left(inner):
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("a fault of ours")])
-async def test_a_database_that_is_away_delays_the_writing_only(inner, caplog, error):
+async def test_unavailable_database_delays_the_flush(inner, caplog, error):
     key, other = inner.key(), inner.key()
     inner.fail = error
     with caplog.at_level(logging.WARNING):
-        async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+        async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
             uses.record(key.id, at(1), HOME)
             await until(lambda: inner.asked >= 2)
             uses.record(key.id, at(61), HOME)
@@ -85,27 +85,27 @@ async def test_a_database_that_is_away_delays_the_writing_only(inner, caplog, er
 
 
 @pytest.mark.slow
-async def test_a_database_that_never_answers_holds_up_no_stop(inner, caplog):
+async def test_silent_database_does_not_block_the_stop(inner, caplog):
     key = inner.key()
     inner.gate = asyncio.Event()
-    async with in_time(), KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+    async with in_time(), KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         uses.record(key.id, at(1), HOME)
         await until(lambda: inner.asked)
     assert inner.batches == []
     assert "were not written" in caplog.text
 
 
-async def test_notes_are_bounded_while_the_database_is_away(inner):
+async def test_buffered_uses_are_bounded_during_an_outage(inner):
     inner.fail = Unavailable("down")
-    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
-        for n in range(NOTES_MAX + 100):
+    async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
+        for n in range(BUFFERED_USES_MAX + 100):
             uses.record(ApiKeyId(uuid.UUID(int=n)), at(n), HOME)
             if n % 1000 == 0:
                 await until(lambda seen=inner.asked: inner.asked > seen)
         inner.fail = None
     [batch] = inner.batches
-    assert len(batch) == NOTES_MAX
-    assert ApiKeyId(uuid.UUID(int=NOTES_MAX + 99)) in batch
+    assert len(batch) == BUFFERED_USES_MAX
+    assert ApiKeyId(uuid.UUID(int=BUFFERED_USES_MAX + 99)) in batch
     assert ApiKeyId(uuid.UUID(int=0)) not in batch
 
 
@@ -116,9 +116,9 @@ def met(inner: Counted) -> list[tuple[ApiKeyId, Origin]]:
     return [(one.key, one.origin) for some in inner.meetings for one in some]
 
 
-async def test_an_origin_is_told_the_first_time_it_is_seen(inner):
+async def test_new_origin_is_reported_once(inner):
     key = inner.key()
-    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+    async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         uses.record(key.id, at(1), HOME)
         await until(lambda: inner.meetings)
         for second in range(2, 200):
@@ -131,9 +131,9 @@ async def test_an_origin_is_told_the_first_time_it_is_seen(inner):
     assert first.entry != second.entry
 
 
-async def test_another_origin_is_noted_within_the_minute(inner):
+async def test_another_origin_is_buffered_within_the_minute(inner):
     key = inner.key()
-    async with KeyUsageBuffer.over(inner) as uses:
+    async with KeyUsageBuffer.flushing_to(inner) as uses:
         uses.record(key.id, at(1), HOME)
         uses.record(key.id, at(2), AWAY)
         uses.record(key.id, at(3), HOME)
@@ -141,10 +141,10 @@ async def test_another_origin_is_noted_within_the_minute(inner):
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
 
 
-async def test_meetings_that_could_not_be_written_are_written_later_as_they_were(inner):
+async def test_failed_new_origins_are_flushed_later_unchanged(inner):
     key = inner.key()
     inner.fail = Unavailable("down")
-    async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+    async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         uses.record(key.id, at(1), HOME)
         await until(lambda: inner.asked >= 2)
         uses.record(key.id, at(2), AWAY)
@@ -154,9 +154,9 @@ async def test_meetings_that_could_not_be_written_are_written_later_as_they_were
     assert len(inner.store.audit_log) == 2
 
 
-async def test_meetings_are_bounded_while_nobody_takes_them(inner):
-    keys = [inner.key() for _ in range(MEETINGS_MAX + 10)]
-    async with KeyUsageBuffer.over(inner) as uses:
+async def test_new_origins_are_bounded_during_an_outage(inner):
+    keys = [inner.key() for _ in range(NEW_ORIGINS_MAX + 10)]
+    async with KeyUsageBuffer.flushing_to(inner) as uses:
         for n, key in enumerate(keys):
             uses.record(key.id, at(n), Origin(f"192.0.2.{n}"))
-    assert len(met(inner)) == MEETINGS_MAX
+    assert len(met(inner)) == NEW_ORIGINS_MAX

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.dramatiq.messages import NAMESPACE, build_message
-from adapters.dramatiq.worker_pool import Crew
+from adapters.dramatiq.worker_pool import WorkerPool
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
@@ -57,8 +57,8 @@ class Doing:
 @contextlib.asynccontextmanager
 async def at_work(
     url: str, doing: Doing, hands: Mapping[JobQueue, int] = HANDS
-) -> AsyncIterator[Crew]:
-    crew = Crew(url, hands, doing)
+) -> AsyncIterator[WorkerPool]:
+    crew = WorkerPool(url, hands, doing)
     crew.start()
     try:
         yield crew
@@ -97,7 +97,7 @@ async def emptied(client: Redis) -> None:
 # --- the wire ------------------------------------------------------------------------------------
 
 
-async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
+async def test_stock_dramatiq_worker_receives_sent_jobs(redis, redis_url):
     """With Dramatiq's own broker, middleware and actors."""
     broker, taken = RedisBroker(url=redis_url, namespace=NAMESPACE), []
     for queue, name in ((JobQueue.PLAN, "plan_run"), (JobQueue.MEASURE, "evaluate_target")):
@@ -126,7 +126,7 @@ async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
 # --- work ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_sent_is_done_on_the_loop_and_acknowledged(redis, redis_url):
+async def test_sent_job_runs_on_the_loop_and_is_acknowledged(redis, redis_url):
     loops, doing = set(), Doing()
 
     async def do(job: Job) -> None:
@@ -142,9 +142,7 @@ async def test_what_is_sent_is_done_on_the_loop_and_acknowledged(redis, redis_ur
     assert loops == {asyncio.get_running_loop()}
 
 
-async def test_no_queue_waits_for_another_and_none_has_more_hands_than_it_was_given(
-    redis, redis_url
-):
+async def test_lanes_are_independent_and_their_concurrency_is_limited(redis, redis_url):
     gate, doing = asyncio.Event(), Doing()
     doing.gate = lambda job: gate if isinstance(job, EvaluateTargetJob) and job.asks_judge else None
     judged, measured = some_targets(10, asks_judge=True), some_targets(50)
@@ -159,7 +157,7 @@ async def test_no_queue_waits_for_another_and_none_has_more_hands_than_it_was_gi
         await until(lambda: len(doing.done) == 61)
 
 
-async def test_a_job_that_fails_harms_no_other(redis, redis_url, caplog):
+async def test_failing_job_does_not_affect_others(redis, redis_url, caplog):
     failing, *others = some_targets(5)
     doing = Doing()
 
@@ -178,11 +176,11 @@ async def test_a_job_that_fails_harms_no_other(redis, redis_url, caplog):
 # --- the end -------------------------------------------------------------------------------------
 
 
-async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(redis, redis_url):
+async def test_stop_finishes_running_jobs_and_requeues_the_rest(redis, redis_url):
     gate, doing = asyncio.Event(), Doing()
     doing.gate = lambda _: gate
     due = some_targets(20)
-    crew = Crew(redis_url, {JobQueue.MEASURE: 2}, doing)
+    crew = WorkerPool(redis_url, {JobQueue.MEASURE: 2}, doing)
     await DramatiqJobs(redis, monotonic_us).send(*due)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
@@ -197,7 +195,7 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     assert Counter(doing.done) == Counter(due)
 
 
-async def test_what_takes_too_long_is_given_up(redis, redis_url):
+async def test_job_that_exceeds_the_stop_timeout_is_cancelled(redis, redis_url):
     doing = Doing()
     doing.gate = lambda _: asyncio.Event()
     await DramatiqJobs(redis, monotonic_us).send(*some_targets(4, asks_judge=True))
@@ -242,9 +240,7 @@ POISON: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", POISON)
-async def test_what_can_not_be_read_is_dropped_and_told_and_stops_nobody(
-    redis, redis_url, caplog, kind
-):
+async def test_unreadable_message_is_dropped_and_logged(redis, redis_url, caplog, kind):
     doing, due = Doing(), some_targets(40)
     jobs = DramatiqJobs(redis, monotonic_us)
     await jobs.send(*due[:20])
@@ -265,7 +261,7 @@ async def test_what_can_not_be_read_is_dropped_and_told_and_stops_nobody(
 # --- outages -------------------------------------------------------------------------------------
 
 
-async def test_redis_that_comes_back_empty_is_worked_on_again(valkey, caplog):
+async def test_pool_continues_after_redis_restarts_empty(valkey, caplog):
     caplog.set_level(logging.INFO, "adapters.dramatiq")
     doing = Doing()
     async with at_work(valkey.url, doing), opened(valkey.url) as client:
@@ -285,7 +281,7 @@ async def test_redis_that_comes_back_empty_is_worked_on_again(valkey, caplog):
     assert "Traceback" not in caplog.text
 
 
-async def test_a_worker_may_be_there_before_redis(valkey):
+async def test_pool_may_start_before_redis(valkey):
     doing = Doing()
     valkey.kill()
     async with at_work(valkey.url, doing):
@@ -300,12 +296,12 @@ async def test_a_worker_may_be_there_before_redis(valkey):
     assert doing.done
 
 
-async def test_it_ends_in_time_while_redis_is_silent(valkey):
+async def test_stop_is_bounded_while_redis_is_silent(valkey):
     doing = Doing()
     doing.gate = lambda _: asyncio.Event()
     async with opened(valkey.url) as client:
         await DramatiqJobs(client, monotonic_us).send(*some_targets(9))
-    crew = Crew(valkey.url, HANDS, doing)
+    crew = WorkerPool(valkey.url, HANDS, doing)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
     with valkey.paused():
@@ -314,7 +310,7 @@ async def test_it_ends_in_time_while_redis_is_silent(valkey):
     assert doing.done == []
 
 
-async def test_what_a_killed_worker_had_fetched_comes_back(redis, redis_url):
+async def test_messages_of_a_killed_worker_are_requeued(redis, redis_url):
     """Its broker is silent for longer than HEARTBEAT_TIMEOUT_MS."""
     [due] = some_targets(1)
     message = build_message(due)

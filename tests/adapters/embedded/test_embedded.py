@@ -20,7 +20,7 @@ import redis.asyncio
 from adapters.embedded import servers
 from adapters.embedded.packages import package_folder
 from adapters.embedded.postgres import start_postgres
-from adapters.embedded.process import StartError, ensure_folder, rotated, spawn
+from adapters.embedded.process import StartError, ensure_folder, rotate_log, spawn
 from tests.support.waiting import WAIT_MAX_S, until
 
 ROOT = Path(__file__).parents[3]
@@ -31,7 +31,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from adapters.embedded import servers
-with servers.running(Path(sys.argv[1])) as own:
+with servers.run_servers(Path(sys.argv[1])) as own:
     print(own.database_url, own.redis_url, *(c.process.pid for c in own.children), flush=True)
     sys.stdin.read()
 """
@@ -111,45 +111,45 @@ def ended(holder: subprocess.Popen) -> int:
 
 
 @pytest.mark.service
-async def test_what_was_written_is_there_at_the_next_start(folder):
-    with servers.running(folder) as own:
+async def test_data_survives_a_restart(folder):
+    with servers.run_servers(folder) as own:
         await write(own, "kept")
         children = own.children
     assert all(child.process.returncode == 0 for child in children)
-    with servers.running(folder) as again:
+    with servers.run_servers(folder) as again:
         assert await read(again) == (["kept"], [b"kept"] * 2)
 
 
 @pytest.mark.service
-async def test_killed_servers_lose_nothing_that_they_promised(data):
-    with servers.running(data) as own:
+async def test_killed_servers_lose_no_committed_data(data):
+    with servers.run_servers(data) as own:
         await write(own, "committed")
         for child in own.children:
             child.process.kill()
-    with servers.running(data) as again:
+    with servers.run_servers(data) as again:
         assert await read(again) == (["committed"], [b"committed"] * 2)
 
 
 @pytest.mark.service
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
-async def test_servers_end_when_their_starter_is_killed_and_start_again(data):
+async def test_servers_end_with_their_killed_parent_and_start_again(data):
     holder, line = held(data)
     await write(servers.Servers(line[0], line[1], ()), "committed")
     holder.kill()
     ended(holder)
-    with servers.running(data) as again:  # at once: the old one may still be shutting down
+    with servers.run_servers(data) as again:  # at once: the old one may still be shutting down
         assert await read(again) == (["committed"], [b"committed"] * 2)
     await until(lambda: all(is_gone(int(pid)) for pid in line[2:]))
 
 
 @pytest.mark.service
-def test_a_second_start_on_the_folder_is_refused_by_name(data):
+def test_second_start_on_a_folder_is_refused(data):
     holder, line = held(data)
     try:
         assert line
         assert servers.is_locked(data)
         message = f"{data} is in use by another start, process {holder.pid}"
-        with pytest.raises(StartError, match=message), servers.running(data):
+        with pytest.raises(StartError, match=message), servers.run_servers(data):
             pass
     finally:
         status = ended(holder)
@@ -158,8 +158,8 @@ def test_a_second_start_on_the_folder_is_refused_by_name(data):
 
 
 @pytest.mark.service
-async def test_nobody_gets_in_without_the_password(data):
-    with servers.running(data) as own:
+async def test_servers_require_their_password(data):
+    with servers.run_servers(data) as own:
         postgres, valkey = urlsplit(own.database_url), urlsplit(own.redis_url)
         for password in ("", "wrong"):
             with pytest.raises(asyncpg.InvalidPasswordError):
@@ -198,8 +198,8 @@ def owner(pid: str) -> int:
 
 
 @pytest.mark.service
-async def test_the_log_holds_no_rows_and_no_statements(data):
-    with servers.running(data) as own:
+async def test_log_contains_no_rows_and_no_statements(data):
+    with servers.run_servers(data) as own:
         connection = await asyncpg.connect(own.database_url)
         await connection.execute("CREATE TABLE unique_notes (note text UNIQUE)")
         for _ in range(2):
@@ -213,7 +213,7 @@ async def test_the_log_holds_no_rows_and_no_statements(data):
 
 
 @pytest.mark.service
-def test_a_process_id_that_somebody_else_has_now_is_seen_through(data):
+def test_reused_process_id_does_not_block_the_start(data):
     child, _ = start_postgres(data)
     pid_file = data / "pg18" / "postmaster.pid"
     lines = pid_file.read_text().splitlines(keepends=True)
@@ -233,7 +233,7 @@ def test_a_process_id_that_somebody_else_has_now_is_seen_through(data):
 
 
 @pytest.mark.service
-def test_data_that_were_half_made_are_made_anew(folder):
+def test_incomplete_data_is_created_again(folder):
     (folder / "pg18.new" / "base").mkdir(parents=True)
     (folder / "pg18.new" / "PG_VERSION").write_text("18\n")
     child, _ = start_postgres(folder)
@@ -243,8 +243,8 @@ def test_data_that_were_half_made_are_made_anew(folder):
 
 
 @pytest.mark.service
-def test_the_data_are_closed_to_others(folder):
-    with servers.running(folder):
+def test_data_is_closed_to_other_users(folder):
+    with servers.run_servers(folder):
         modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert (modes["pg18"], modes["valkey"]) == (0o700, 0o700)
     assert (folder / "pg18" / "password").stat().st_mode & 0o777 == 0o600
@@ -252,11 +252,11 @@ def test_the_data_are_closed_to_others(folder):
 
 @pytest.mark.service
 @pytest.mark.skipif(not IS_ROOT, reason="only root can close a folder to itself as nobody")
-async def test_root_s_own_closed_folder_is_no_obstacle_and_stays_closed(folder):
+async def test_data_in_a_closed_folder_of_root_works(folder):
     home = folder / "home"
     home.mkdir(mode=0o700)
     for _ in range(2):
-        with servers.running(home / "project" / ".local") as own:
+        with servers.run_servers(home / "project" / ".local") as own:
             await write(own, "here")
     assert home.stat().st_mode & 0o777 == 0o700
     assert own.database_url
@@ -282,7 +282,7 @@ def can_run_us(user: pwd.struct_passwd) -> bool:
 
 @pytest.mark.service
 @pytest.mark.skipif(not IS_ROOT, reason="every other run of these tests is this case")
-async def test_a_user_who_isn_t_root_runs_them_as_themselves(folder):
+async def test_other_users_run_the_servers_as_themselves(folder):
     nobody = pwd.getpwnam("nobody")
     if not can_run_us(nobody):
         pytest.skip("this Python or this folder is closed to other users")
@@ -299,34 +299,34 @@ async def test_a_user_who_isn_t_root_runs_them_as_themselves(folder):
 
 
 @pytest.mark.skipif(IS_ROOT, reason="root may write anywhere")
-def test_a_folder_of_somebody_else_is_told(folder):
+def test_folder_of_another_user_is_an_error(folder):
     folder.chmod(0o555)
     with pytest.raises(StartError, match="PANDAPROBE_DATA_DIR"):
         ensure_folder(folder, 0o755)
 
 
-def test_a_folder_that_can_t_be_made_is_told(folder):
+def test_folder_that_cannot_be_created_is_an_error(folder):
     (folder / "file").write_text("")
-    with pytest.raises(StartError, match="can't be made"):
+    with pytest.raises(StartError, match="can't be created"):
         ensure_folder(folder / "file" / "data", 0o755)
 
 
-def test_a_wheel_that_isn_t_installed_is_told_with_the_way_out():
+def test_missing_wheel_is_an_error_with_advice():
     with pytest.raises(StartError, match="PANDAPROBE_DATABASE_URL"):
         package_folder("no_such_server")
 
 
-def test_a_log_that_grew_too_long_gives_way(folder):
+def test_large_log_is_rotated(folder):
     log = folder / "server.log"
     log.write_bytes(b"x" * 100)
-    assert rotated(log).exists()
+    assert rotate_log(log).exists()
     with log.open("r+b") as file:
         file.truncate(9 << 20)
-    assert not rotated(log).exists()
+    assert not rotate_log(log).exists()
     assert (folder / "server.log.1").stat().st_size == 9 << 20
 
 
-def test_a_child_that_ignores_the_gentle_signal_is_ended_by_force():
+def test_child_that_ignores_the_first_signal_is_killed():
     child = spawn(
         "stubborn",
         ["sh", "-c", "trap '' TERM; echo ready; read line"],
@@ -349,7 +349,7 @@ spawn("env", ["env"], stop_signals=(signal.SIGTERM,)).process.wait()
 """
 
 
-def test_a_child_knows_no_key_of_ours():
+def test_child_environment_has_no_secrets():
     known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "sk-planted"}
     known |= {"PANDAPROBE_DATABASE_URL": "postgresql://u:planted@h/d"}
     told = subprocess.run(

@@ -9,13 +9,13 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
 from adapters.oidc.issuer_keys import (
-    FETCH_EVERY_S,
+    FETCH_INTERVAL_MIN_S,
     REFRESH_AFTER_S,
     RETRY_FIRST_S,
     STALE_MAX_S,
     IssuerKeys,
 )
-from adapters.oidc.jwks import Jwks, JwksError
+from adapters.oidc.jwks import JwksClient, JwksError
 from adapters.oidc.tokens import JwtTokens
 from domain.errors import Unauthenticated, Unavailable
 from tests.support.builders.values import NOON
@@ -62,7 +62,7 @@ def site() -> Site:
 # --- rotation ------------------------------------------------------------------------------------
 
 
-async def test_keys_are_fetched_once_and_kept(site):
+async def test_keys_are_fetched_once_and_cached(site):
     for _ in range(5):
         assert await site.ask() == ["old"]
     assert await site.ask(None) == ["old"]
@@ -71,25 +71,25 @@ async def test_keys_are_fetched_once_and_kept(site):
     assert site.fetched == 1
 
 
-async def test_a_key_that_is_unknown_is_looked_for_again(site):
+async def test_unknown_key_causes_another_fetch(site):
     await site.ask()
     site.keys = [OLD, NEW]
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask("new") == ["old", "new"]
     assert site.fetched == 2
 
 
-async def test_whatever_is_asked_it_is_looked_for_once_a_minute(site):
+async def test_keys_are_fetched_at_most_once_a_minute(site):
     await site.ask()
-    for second in range(10 * FETCH_EVERY_S):
+    for second in range(10 * FETCH_INTERVAL_MIN_S):
         site.now += 1
         assert await site.ask(f"made-up-{second}") == ["old"]
     assert site.fetched == 1 + 10
 
 
-async def test_known_keys_do_not_wait_while_an_unknown_one_is_looked_for(site):
+async def test_known_keys_do_not_wait_for_the_fetch_of_an_unknown_one(site):
     await site.ask()
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     site.hold = asyncio.Event()
     slow = asyncio.create_task(site.ask("made-up"))
     await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_known_keys_do_not_wait_while_an_unknown_one_is_looked_for(site):
     await slow
 
 
-async def test_a_key_that_was_withdrawn_is_believed_for_ten_minutes(site):
+async def test_withdrawn_key_is_accepted_for_ten_minutes(site):
     site.keys = [OLD, NEW]
     await site.ask()
     site.keys = [NEW]
@@ -111,14 +111,14 @@ async def test_a_key_that_was_withdrawn_is_believed_for_ten_minutes(site):
     assert site.fetched == 2
 
 
-async def test_an_issuer_that_withdraws_every_key_has_none(site):
+async def test_empty_key_set_replaces_the_cached_one(site):
     await site.ask()
     site.keys = []
     site.now += REFRESH_AFTER_S
     assert await site.ask() == []
 
 
-async def test_those_who_ask_at_once_share_a_fetch(site):
+async def test_concurrent_callers_share_a_fetch(site):
     site.hold = asyncio.Event()
     asking = [asyncio.create_task(site.ask(f"kid-{n}")) for n in range(100)]
     await asyncio.sleep(0)
@@ -134,7 +134,7 @@ async def test_those_who_ask_at_once_share_a_fetch(site):
 # --- an issuer that is away ----------------------------------------------------------------------
 
 
-async def test_without_any_key_it_is_our_fault(site):
+async def test_without_keys_it_is_unavailable(site):
     site.down = True
     with pytest.raises(Unavailable) as told:
         await site.ask()
@@ -143,7 +143,7 @@ async def test_without_any_key_it_is_our_fault(site):
     assert told.value.retry_after_s == RETRY_FIRST_S
 
 
-async def test_a_dead_issuer_is_asked_ever_more_seldom_and_holds_nobody_up(site):
+async def test_fetches_from_a_dead_issuer_back_off(site):
     site.down = True
     began = site.now
     tries = []
@@ -151,17 +151,17 @@ async def test_a_dead_issuer_is_asked_ever_more_seldom_and_holds_nobody_up(site)
         before = site.fetched
         with pytest.raises(Unavailable) as told:
             await site.ask()
-        assert 1 <= told.value.retry_after_s <= FETCH_EVERY_S
+        assert 1 <= told.value.retry_after_s <= FETCH_INTERVAL_MIN_S
         if site.fetched > before:
             tries.append(second)
         site.now = began + second + 1
     assert tries == [0, 2, 6, 14, 30, 62, 122, 182, 242]
     site.down = False
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask() == ["old"]
 
 
-async def test_the_last_keys_serve_while_the_issuer_is_away(site, caplog):
+async def test_cached_keys_are_used_during_an_outage(site, caplog):
     await site.ask()
     site.down = True
     site.now += REFRESH_AFTER_S
@@ -170,7 +170,7 @@ async def test_the_last_keys_serve_while_the_issuer_is_away(site, caplog):
     assert f"the keys of {ISSUER} cannot be fetched (nobody there)" in caplog.text
     # From then on nobody waits: it is tried aside.
     site.hold = asyncio.Event()
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
     assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
     site.down, site.keys = False, [OLD, NEW]
@@ -180,7 +180,7 @@ async def test_the_last_keys_serve_while_the_issuer_is_away(site, caplog):
     assert await site.ask() == ["old", "new"]
 
 
-async def test_but_not_for_ever(site):
+async def test_cached_keys_expire_in_a_long_outage(site):
     await site.ask()
     site.down = True
     site.now += STALE_MAX_S - 1
@@ -189,15 +189,15 @@ async def test_but_not_for_ever(site):
     with pytest.raises(Unavailable):
         await site.ask()
     site.down = False
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask() == ["old"]
 
 
-async def test_a_fetch_under_way_is_given_up_at_the_end(site):
+async def test_close_cancels_a_running_fetch(site):
     await site.ask()
     await site.source.aclose()
     site.hold = asyncio.Event()
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     waiting = asyncio.create_task(site.ask("new"))
     await asyncio.sleep(0)
     await site.source.aclose()
@@ -206,10 +206,10 @@ async def test_a_fetch_under_way_is_given_up_at_the_end(site):
         await waiting
 
 
-async def test_an_unknown_key_does_not_spoil_the_known_ones(site):
+async def test_failed_fetch_of_an_unknown_key_keeps_the_known_ones(site):
     await site.ask()
     site.down = True
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask("made-up") == ["old"]
     assert await site.ask() == ["old"]
     assert site.fetched == 2
@@ -228,10 +228,12 @@ def published(*keys: ECKey) -> bytes:
     return json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode()
 
 
-async def test_tokens_pass_through_rotation_and_an_outage():
+async def test_tokens_are_verified_through_rotation_and_an_outage():
     now = [0.0]
     async with publishing() as issuer:
-        source = IssuerKeys(Jwks(ISSUER, issuer.url + JWKS), issuer=ISSUER, elapsed=lambda: now[0])
+        source = IssuerKeys(
+            JwksClient(ISSUER, issuer.url + JWKS), issuer=ISSUER, elapsed=lambda: now[0]
+        )
         tokens = JwtTokens(source, issuer=ISSUER, audiences=[AUDIENCE], clock=lambda: NOON)
         with pytest.raises(Unavailable):
             await tokens.verify(token(OLD))
@@ -244,7 +246,7 @@ async def test_tokens_pass_through_rotation_and_an_outage():
         issuer.says(JWKS, published(NEW))
         with pytest.raises(Unauthenticated):
             await tokens.verify(token(NEW))
-        now[0] += FETCH_EVERY_S
+        now[0] += FETCH_INTERVAL_MIN_S
         assert (await tokens.verify(token(NEW))).subject == "ada"
         with pytest.raises(Unauthenticated):
             await tokens.verify(token(OLD))

@@ -1,4 +1,4 @@
-"""Issuers side by side: each for its own tokens only."""
+"""Several issuers: each verifies only its own tokens."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -7,8 +7,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from adapters.oidc.issuers import Issuers
-from adapters.oidc.tokens import TOKEN_MAX, DevelopmentIssuer, JwtTokens, fixed
+from adapters.oidc.issuers import TokensByIssuer
+from adapters.oidc.tokens import TOKEN_MAX, DevelopmentIssuer, JwtTokens, static_keys
 from domain.errors import Unauthenticated
 from tests.support.builders.values import NOON
 
@@ -19,7 +19,7 @@ KEYS = {name: ECKey.generate_key("P-256", {"kid": "same"}) for name in (HERE, TH
 
 def verifier(issuer: str) -> JwtTokens:
     keys = KeySet([ECKey.import_key(KEYS[issuer].as_dict(private=False))])
-    return JwtTokens(fixed(keys), issuer=issuer, audiences=[AUDIENCE], clock=lambda: NOON)
+    return JwtTokens(static_keys(keys), issuer=issuer, audiences=[AUDIENCE], clock=lambda: NOON)
 
 
 def token(issuer: object, key: ECKey) -> str:
@@ -28,44 +28,47 @@ def token(issuer: object, key: ECKey) -> str:
     return jwt.encode({"alg": "ES256", "kid": "same"}, said | {"exp": exp}, key)
 
 
-BOTH = Issuers({name: verifier(name) for name in KEYS})
+BOTH = TokensByIssuer({name: verifier(name) for name in KEYS})
 
 
-async def refused(token: str, tokens: Issuers = BOTH) -> None:
+async def refused(token: str, tokens: TokensByIssuer = BOTH) -> None:
     with pytest.raises(Unauthenticated, match=r"\AInvalid token\Z"):
         await tokens.verify(token)
 
 
 @pytest.mark.parametrize("issuer", KEYS)
-async def test_each_issuer_is_believed(issuer):
+async def test_token_of_each_issuer_is_verified(issuer):
     found = await BOTH.verify(token(issuer, KEYS[issuer]))
     assert (found.issuer, found.subject) == (issuer, "ada")
 
 
 @pytest.mark.parametrize(("issuer", "signer"), [(HERE, THERE), (THERE, HERE)])
-async def test_none_for_the_tokens_of_another(issuer, signer):
+async def test_issuer_cannot_sign_for_another(issuer, signer):
     await refused(token(issuer, KEYS[signer]))
 
 
 @pytest.mark.parametrize(
     "issuer", ["https://evil.example.com", HERE + "/", "", None, 7, [HERE], {HERE: 1}]
 )
-async def test_an_unknown_issuer_is_refused_whoever_signed(issuer):
+async def test_unknown_issuer_is_refused(issuer):
     for key in KEYS.values():
         await refused(token(issuer, key))
 
 
-async def test_with_no_issuer_nobody_is_believed():
-    await refused(token(HERE, KEYS[HERE]), Issuers({}))
+async def test_without_issuers_every_token_is_refused():
+    await refused(token(HERE, KEYS[HERE]), TokensByIssuer({}))
 
 
-async def test_the_development_issuer_stands_beside_another(tmp_path):
+async def test_development_issuer_works_with_another_issuer(tmp_path):
     own = DevelopmentIssuer.load_or_create(tmp_path)
-    tokens = Issuers(
+    tokens = TokensByIssuer(
         {
             HERE: verifier(HERE),
             own.ISSUER: JwtTokens(
-                fixed(own.keys()), issuer=own.ISSUER, audiences=[own.AUDIENCE], clock=lambda: NOON
+                static_keys(own.keys()),
+                issuer=own.ISSUER,
+                audiences=[own.AUDIENCE],
+                clock=lambda: NOON,
             ),
         }
     )
@@ -82,7 +85,7 @@ def part(value: bytes) -> str:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 9000, b'{"iss":' + b"9" * 5000]
 )
-async def test_a_token_that_names_no_issuer_is_refused(body):
+async def test_token_without_issuer_is_refused(body):
     head = part(json.dumps({"alg": "ES256", "kid": "same"}).encode())
     await refused(f"{head}.{part(body)}.{part(b'x' * 64)}")
 

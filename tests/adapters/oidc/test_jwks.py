@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from adapters.oidc.issuer_urls import discovery_url, is_as_safe, is_trusted
-from adapters.oidc.jwks import BYTES_MAX, KEYS_MAX, Jwks, JwksError, keys_of
+from adapters.oidc.issuer_urls import discovery_url, is_as_trusted, is_trusted
+from adapters.oidc.jwks import DOCUMENT_BYTES_MAX, KEYS_MAX, JwksClient, JwksError, parse_keys
 from tests.support.fakes.issuer_server import DISCOVERY, JWKS, publishing
 
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
@@ -42,15 +42,15 @@ async def issuer():
 
 @pytest.mark.parametrize("key", [RSA, EC, ED])
 @pytest.mark.parametrize("use", [{}, {"use": "sig"}, {"key_ops": ["verify"]}])
-def test_public_keys_for_our_algorithms_are_taken(key, use):
-    assert names(keys_of(document(said(key, **use)))) == [key.kid]
+def test_public_keys_of_accepted_algorithms_are_used(key, use):
+    assert names(parse_keys(document(said(key, **use)))) == [key.kid]
 
 
 @pytest.mark.parametrize(
     ("key", "alg"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")]
 )
 def test_the_algorithm_may_be_named(key, alg):
-    assert names(keys_of(document(said(key, alg=alg)))) == [key.kid]
+    assert names(parse_keys(document(said(key, alg=alg)))) == [key.kid]
 
 
 def weak(bits: int) -> dict:
@@ -95,35 +95,35 @@ def weak(bits: int) -> dict:
         {},
     ],
 )
-def test_any_other_key_is_passed_over(key):
-    assert names(keys_of(document(key, EC))) == ["ec"]
+def test_other_keys_are_skipped(key):
+    assert names(parse_keys(document(key, EC))) == ["ec"]
 
 
 @pytest.mark.parametrize("key", [None, 7, "key", [], [said(RSA)]])
-def test_what_is_no_key_is_passed_over(key):
-    assert names(keys_of({"keys": [key, said(EC)]})) == ["ec"]
+def test_invalid_keys_are_skipped(key):
+    assert names(parse_keys({"keys": [key, said(EC)]})) == ["ec"]
 
 
-def test_nothing_but_the_key_itself_is_kept():
+def test_other_fields_of_a_key_are_dropped():
     more = {"x5u": "https://evil.example.com", "jku": "https://evil.example.com", "x5c": ["AA"]}
-    [key] = keys_of(document(said(EC, **more)))
+    [key] = parse_keys(document(said(EC, **more)))
     assert not more.keys() & key.as_dict().keys()
 
 
 @pytest.mark.parametrize("found", [{}, {"keys": None}, {"keys": {}}, {"keys": "k"}])
-def test_what_is_no_key_set_is_an_error(found):
+def test_invalid_key_set_is_an_error(found):
     with pytest.raises(JwksError, match="no list of keys"):
-        keys_of(found)
+        parse_keys(found)
 
 
-def test_a_set_without_keys_for_us_is_an_answer_too():
-    assert names(keys_of({"keys": []})) == []
+def test_key_set_without_usable_keys_is_empty():
+    assert names(parse_keys({"keys": []})) == []
 
 
 def test_the_number_of_keys_is_bounded():
-    assert len(keys_of(document(*[EC] * KEYS_MAX)).keys) == KEYS_MAX
+    assert len(parse_keys(document(*[EC] * KEYS_MAX)).keys) == KEYS_MAX
     with pytest.raises(JwksError, match="more than"):
-        keys_of(document(*[EC] * (KEYS_MAX + 1)))
+        parse_keys(document(*[EC] * (KEYS_MAX + 1)))
 
 
 anything = st.recursive(
@@ -135,52 +135,52 @@ MEMBERS = ["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"]
 
 
 @given(key=st.sampled_from([RSA, EC, ED]), more=st.dictionaries(st.sampled_from(MEMBERS), anything))
-def test_a_key_of_any_form_does_no_harm_to_the_others(key, more):
-    assert "sound" in names(keys_of(document(said(key, **more), said(EC, kid="sound"))))
+def test_malformed_key_does_not_affect_others(key, more):
+    assert "sound" in names(parse_keys(document(said(key, **more), said(EC, kid="sound"))))
 
 
 # --- over HTTP -----------------------------------------------------------------------------------
 
 
-async def test_keys_come_from_the_address_that_is_set(issuer):
+async def test_keys_are_fetched_from_the_configured_url(issuer):
     issuer.says(JWKS, document(RSA, EC))
-    assert names(await Jwks("any", issuer.url + JWKS)()) == ["rsa", "ec"]
+    assert names(await JwksClient("any", issuer.url + JWKS)()) == ["rsa", "ec"]
     assert issuer.asked == [JWKS]
 
 
-async def test_or_from_where_the_issuer_says(issuer):
+async def test_keys_are_fetched_from_the_discovered_url(issuer):
     issuer.describes_itself()
     issuer.says(JWKS, document(EC))
-    assert names(await Jwks(issuer.url)()) == ["ec"]
+    assert names(await JwksClient(issuer.url)()) == ["ec"]
     assert issuer.asked == [DISCOVERY, JWKS]
 
 
-async def refused(source: Jwks, match: str) -> None:
+async def refused(source: JwksClient, match: str) -> None:
     with pytest.raises(JwksError, match=match):
         await source()
 
 
 @pytest.mark.parametrize("named", ["https://other.example.com", "", None, 7])
-async def test_an_issuer_speaks_for_itself_only(issuer, named):
+async def test_discovery_document_of_another_issuer_is_an_error(issuer, named):
     issuer.describes_itself(issuer=named)
     issuer.says(JWKS, document(EC))
-    await refused(Jwks(issuer.url), "speaks for")
+    await refused(JwksClient(issuer.url), "has the issuer")
     assert issuer.asked == [DISCOVERY]
 
 
 @pytest.mark.parametrize(
     "url", [None, 7, "", "/jwks.json", "file:///etc/passwd", "http://keys.example.com", "http://["]
 )
-async def test_keys_at_an_address_not_to_be_trusted_are_not_asked_for(issuer, url):
+async def test_keys_at_an_untrusted_url_are_not_fetched(issuer, url):
     issuer.describes_itself(jwks_uri=url)
-    await refused(Jwks(issuer.url), "no address of keys to be trusted")
+    await refused(JwksClient(issuer.url), "has a jwks_uri that is not trusted")
 
 
 @pytest.mark.parametrize("status", [204, 206, 301, 302, 303, 307, 308, 400, 401, 404, 500, 503])
-async def test_only_200_is_an_answer_and_no_redirect_is_followed(issuer, status):
+async def test_other_statuses_and_redirects_are_errors(issuer, status):
     issuer.says("/elsewhere", document(EC))
     issuer.says(JWKS, document(EC), status=status, headers=(f"location: {issuer.url}/elsewhere",))
-    await refused(Jwks("any", issuer.url + JWKS), f"answered {status}")
+    await refused(JwksClient("any", issuer.url + JWKS), f"answered {status}")
     assert issuer.asked == [JWKS]
 
 
@@ -188,39 +188,41 @@ async def test_only_200_is_an_answer_and_no_redirect_is_followed(issuer, status)
     "body",
     [b"", b"{", b"<html>", b"[]", b"null", b'"keys"', b"\xff\xfe", b"[" * 100_000, b'{"keys":7}'],
 )
-async def test_garbage_is_an_error(issuer, body):
+async def test_invalid_document_is_an_error(issuer, body):
     issuer.says(JWKS, body)
-    await refused(Jwks("any", issuer.url + JWKS), "no JSON|no list of keys")
+    await refused(JwksClient("any", issuer.url + JWKS), "did not answer|no list of keys")
 
 
-async def test_a_document_has_a_largest_size(issuer):
+async def test_document_size_is_limited(issuer):
     bare = json.dumps(document(EC)).encode()
-    issuer.says(JWKS, bare.ljust(BYTES_MAX))
-    assert names(await Jwks("any", issuer.url + JWKS)()) == ["ec"]
-    issuer.says(JWKS, bare.ljust(BYTES_MAX + 1))
-    await refused(Jwks("any", issuer.url + JWKS), "more than")
+    issuer.says(JWKS, bare.ljust(DOCUMENT_BYTES_MAX))
+    assert names(await JwksClient("any", issuer.url + JWKS)()) == ["ec"]
+    issuer.says(JWKS, bare.ljust(DOCUMENT_BYTES_MAX + 1))
+    await refused(JwksClient("any", issuer.url + JWKS), "more than")
 
 
-async def test_a_small_answer_that_unpacks_to_a_large_one_is_not_unpacked(issuer):
+async def test_compressed_document_is_not_decompressed(issuer):
     packed = gzip.compress(b" " * 100_000_000)
-    assert len(packed) < BYTES_MAX
+    assert len(packed) < DOCUMENT_BYTES_MAX
     issuer.says(JWKS, packed, headers=("content-encoding: gzip",))
-    await refused(Jwks("any", issuer.url + JWKS), "no JSON")
+    await refused(JwksClient("any", issuer.url + JWKS), "did not answer JSON")
     assert "accept-encoding: identity" in issuer.heads[0].lower()
 
 
 @pytest.mark.parametrize("drips", [True, False])
-async def test_an_issuer_that_is_slow_is_not_waited_for(issuer, drips):
+async def test_slow_issuer_times_out(issuer, drips):
     hold = asyncio.Event()
     issuer.says(JWKS, document(EC), release=None if drips else hold, drips=drips)
-    await refused(Jwks("any", issuer.url + JWKS, timeout_s=0.2), "no answer in|timed? ?out")
+    await refused(
+        JwksClient("any", issuer.url + JWKS, timeout_s=0.2), "did not answer in|timed? ?out"
+    )
     hold.set()
 
 
-async def test_an_issuer_that_is_gone_is_told_by_its_address(issuer):
+async def test_unreachable_issuer_is_an_error_with_its_url(issuer):
     issuer.pages.clear()
     gone = "http://127.0.0.1:9/jwks.json"  # the port of `discard`, where nobody listens
-    await refused(Jwks("any", gone), "127.0.0.1:9")
+    await refused(JwksClient("any", gone), "127.0.0.1:9")
 
 
 # --- addresses -----------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ async def test_an_issuer_that_is_gone_is_told_by_its_address(issuer):
         "http://keycloak.auth.svc.cluster.local", "http://idp.internal",
     ],
 )  # fmt: skip
-def test_addresses_to_be_trusted(url):
+def test_trusted_urls(url):
     assert is_trusted(url)
 
 
@@ -248,18 +250,18 @@ def test_addresses_to_be_trusted(url):
         "http://localhost.example.com", "http://evil.com/.local", "http://.",
     ],
 )  # fmt: skip
-def test_addresses_not_to_be_trusted(url):
+def test_untrusted_urls(url):
     assert not is_trusted(url)
 
 
-def test_an_address_is_as_safe_as_the_one_that_names_it():
-    assert is_as_safe("https://keys.example.com", "https://id.example.com")
-    assert is_as_safe("https://keys.example.com", "http://localhost")
-    assert is_as_safe("http://localhost/keys", "http://localhost")
-    assert not is_as_safe("http://localhost/keys", "https://id.example.com")
-    assert not is_as_safe("http://example.com/keys", "http://localhost")
+def test_discovered_url_must_not_downgrade():
+    assert is_as_trusted("https://keys.example.com", "https://id.example.com")
+    assert is_as_trusted("https://keys.example.com", "http://localhost")
+    assert is_as_trusted("http://localhost/keys", "http://localhost")
+    assert not is_as_trusted("http://localhost/keys", "https://id.example.com")
+    assert not is_as_trusted("http://example.com/keys", "http://localhost")
 
 
 @pytest.mark.parametrize("issuer", ["https://a.example.com/x", "https://a.example.com/x/"])
-def test_an_issuer_describes_itself_below_its_name(issuer):
+def test_discovery_url_is_below_the_issuer(issuer):
     assert discovery_url(issuer) == "https://a.example.com/x/.well-known/openid-configuration"

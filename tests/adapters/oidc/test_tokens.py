@@ -23,7 +23,7 @@ from adapters.oidc.tokens import (
     DevelopmentIssuer,
     JwtTokens,
     _publish,
-    fixed,
+    static_keys,
 )
 from domain.errors import Unauthenticated, Unavailable
 from domain.identity.user import Claims
@@ -49,7 +49,7 @@ def public(*keys) -> KeySet:
 
 def checker(keys: KeySet | None = None, **said) -> JwtTokens:
     known = {"issuer": ISSUER, "audiences": [AUDIENCE], "clock": lambda: NOON}
-    return JwtTokens(fixed(keys or public(RSA, EC, ED)), **known | said)
+    return JwtTokens(static_keys(keys or public(RSA, EC, ED)), **known | said)
 
 
 def claims(**said):
@@ -303,7 +303,7 @@ async def test_an_unknown_key_is_refused_and_asked_for_by_name():
 
 async def test_no_keys_to_be_had_is_not_the_callers_fault():
     async def source(_kid):
-        raise Unavailable("The identity provider's keys cannot be had; try again")
+        raise Unavailable("The identity provider's keys are not available; try again")
 
     tokens = JwtTokens(source, issuer=ISSUER, audiences=[AUDIENCE], clock=lambda: NOON)
     with pytest.raises(Unavailable):
@@ -468,7 +468,7 @@ async def test_a_refusal_keeps_its_cause_for_the_log_only():
 
 def development(issuer: DevelopmentIssuer) -> JwtTokens:
     return JwtTokens(
-        fixed(issuer.keys()),
+        static_keys(issuer.keys()),
         issuer=DevelopmentIssuer.ISSUER,
         audiences=[DevelopmentIssuer.AUDIENCE],
         clock=lambda: NOON,

@@ -47,7 +47,7 @@ async def evaluating(pool):
 async def run(pool, evaluating):
     """Of eight targets: one is finished, one half, one is claimed, one edited; then interrupted."""
     run = a_run(project(), 8)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(run.project_id, NOON)
     await evaluating.finish(await evaluating.claim(due[0]))
     half = await evaluating.claim(due[1])
@@ -71,7 +71,7 @@ async def test_nothing_begins_once_it_was_begun(evaluating, run):
 
 async def test_who_had_claimed_something_writes_no_more(pool, evaluating):
     run = a_run(project(), 6)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claims = [
         await evaluating.claim(one)
         for one in await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -126,7 +126,7 @@ async def test_a_run_that_was_not_planned_to_the_end_stays_so(pool, evaluating):
 
 async def test_what_has_ended_is_not_cancelled(pool, evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.finish_all(run.project_id)
     with pytest.raises(Conflict):
         await piece(pool, run, NOON)

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.traces import PostgresTraces
-from adapters.pricing.price_cache import PROJECTS_MAX, REMEMBERED_S, ROWS_MAX, ProjectPrices
+from adapters.pricing.price_cache import PRICE_TTL_S, PROJECTS_MAX, ROWS_MAX, ProjectPriceCache
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice
 from domain.tracing.span import Span
@@ -30,7 +30,7 @@ class Stored:
     meanwhile: list[ProjectId] = field(default_factory=list)  # changed while they are asked for
 
     def __post_init__(self) -> None:
-        self.remembered = ProjectPrices(self.load, prices(), lambda: self.now)
+        self.remembered = ProjectPriceCache(self.load, prices(), lambda: self.now)
 
     async def load(
         self, projects: Collection[ProjectId]
@@ -38,12 +38,12 @@ class Stored:
         self.asked.append(set(projects))
         found = {project: [a_price(project)] * self.rows for project in projects}
         while self.meanwhile:
-            self.remembered.forget(self.meanwhile.pop())
+            self.remembered.invalidate(self.meanwhile.pop())
             self.rows = 1
         return found
 
     async def cost(self, project: ProjectId = OURS) -> Decimal:
-        price = (await self.remembered.of([project]))[project]("gpt-4o", USAGE, NOON)
+        price = (await self.remembered.get([project]))[project]("gpt-4o", USAGE, NOON)
         assert price is not None
         return price.amount
 
@@ -59,50 +59,50 @@ def a_price(project: ProjectId) -> ModelPrice:
     )
 
 
-async def test_many_writes_ask_once_until_it_is_old() -> None:
+async def test_prices_are_loaded_once_per_ttl() -> None:
     stored = Stored()
     for _ in range(5):
         assert await stored.cost() == Decimal("2.5")
     assert stored.asked == [{OURS}]
-    stored.rows, stored.now = 1, REMEMBERED_S - 0.001
+    stored.rows, stored.now = 1, PRICE_TTL_S - 0.001
     assert await stored.cost() == Decimal("2.5")
-    stored.now = REMEMBERED_S
+    stored.now = PRICE_TTL_S
     assert await stored.cost() == 7
     assert len(stored.asked) == 2
 
 
-async def test_only_those_that_are_not_remembered_are_asked_for_and_together() -> None:
+async def test_missing_projects_are_loaded_together() -> None:
     stored = Stored()
-    await stored.remembered.of([OURS])
+    await stored.remembered.get([OURS])
     other = ProjectId(uuid.uuid4())
-    assert (await stored.remembered.of([OURS, THEIRS, other])).keys() == {OURS, THEIRS, other}
+    assert (await stored.remembered.get([OURS, THEIRS, other])).keys() == {OURS, THEIRS, other}
     assert stored.asked == [{OURS}, {THEIRS, other}]
 
 
-async def test_what_this_process_changed_counts_at_once() -> None:
+async def test_own_change_applies_immediately() -> None:
     stored = Stored()
     await stored.cost()
     stored.rows = 1
-    stored.remembered.forget(OURS)
+    stored.remembered.invalidate(OURS)
     assert await stored.cost() == 7
 
 
-async def test_what_changes_while_it_is_asked_for_is_not_remembered() -> None:
+async def test_prices_invalidated_during_a_load_are_not_cached() -> None:
     stored = Stored(meanwhile=[OURS])
     assert await stored.cost() == Decimal("2.5")
     assert await stored.cost() == 7
 
 
-async def test_it_remembers_a_bounded_number_of_projects_and_prices() -> None:
+async def test_cache_is_bounded_in_projects_and_prices() -> None:
     stored = Stored(rows=PRICES_MAX)
     many = [ProjectId(uuid.uuid4()) for _ in range(ROWS_MAX // PRICES_MAX + 1)]
-    await stored.remembered.of(many)
-    assert list(stored.remembered._known) == many[1:]
+    await stored.remembered.get(many)
+    assert list(stored.remembered._entries) == many[1:]
     assert stored.remembered._rows == ROWS_MAX
     stored.rows = 0
     more = [ProjectId(uuid.uuid4()) for _ in range(PROJECTS_MAX)]
-    await stored.remembered.of(more)
-    assert list(stored.remembered._known) == more
+    await stored.remembered.get(more)
+    assert list(stored.remembered._entries) == more
     assert stored.remembered._rows == 0
 
 
@@ -136,15 +136,13 @@ PRICED = span(model="gpt-4o", usage=USAGE)
         ([span(model="gpt-4o", token_usage=b'{"prompt_tokens":1}')], 1),
     ],
 )
-async def test_the_book_is_loaded_before_the_first_span_that_may_need_it(
-    spans: list[Span], loads: int
-) -> None:
+async def test_book_is_loaded_before_the_first_priced_span(spans: list[Span], loads: int) -> None:
     book = CountedBook()
-    remembered = ProjectPrices(Stored().load, book)
-    await remembered.of([OURS], spans)
+    remembered = ProjectPriceCache(Stored().load, book)
+    await remembered.get([OURS], spans)
     assert book.loads == loads
     for _ in range(2):
-        pricing = (await remembered.of([OURS], [PRICED]))[OURS]
+        pricing = (await remembered.get([OURS], [PRICED]))[OURS]
     assert book.loads == 1
     assert pricing("gpt-4o", USAGE, NOON) == Price(Decimal(3), "counted")
 

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis.client import opened
-from adapters.redis.limits import AWAY_S, RedisRateLimiter, RedisWindows
+from adapters.redis.limits import RETRY_AFTER_S, RedisRateLimiter, RedisSlidingWindows
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 from tests.support.fixtures.valkey_server import Valkey
@@ -94,38 +94,38 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize(
     "error", [RedisError("broken"), ConnectionError(), TimeoutError(), OSError(), ValueError("?")]
 )
-async def test_whatever_fails_the_limit_holds_and_nothing_is_raised(limiter, windows, error):
+async def test_limit_holds_when_redis_fails(limiter, windows, error):
     assert await passed(limiter, 6) == 6
     windows.fail = error
     assert await passed(limiter, 20) == 4
     assert limiter.fallbacks == 20
 
 
-async def test_a_redis_that_never_answers_is_not_waited_for(limiter, windows):
+async def test_silent_redis_times_out(limiter, windows):
     windows.gate = asyncio.Event()
     async with in_time():
         assert await passed(limiter, 20) == LIMIT.count
     assert windows.asked == 1
 
 
-async def test_one_outage_is_told_once_and_so_is_its_end(limiter, windows, ticks, caplog):
+async def test_outage_and_its_end_are_logged_once(limiter, windows, ticks, caplog):
     caplog.set_level(logging.INFO, LOG)
     for _ in range(2):
         windows.fail = ConnectionError()
         for _ in range(3):
             await passed(limiter, 5)
-            ticks.forward(AWAY_S)
+            ticks.forward(RETRY_AFTER_S)
         windows.fail = None
         await passed(limiter, 5)
-        ticks.forward(AWAY_S)
+        ticks.forward(RETRY_AFTER_S)
     assert told(caplog) == ["WARNING", "INFO"] * 2
     assert "ConnectionError" in caplog.text
 
 
-async def test_redis_that_failed_is_left_alone_for_a_while(limiter, windows, ticks):
+async def test_redis_is_not_tried_for_a_while_after_a_failure(limiter, windows, ticks):
     windows.fail = ConnectionError()
     await passed(limiter, 5)
-    ticks.forward(AWAY_S - 0.001)
+    ticks.forward(RETRY_AFTER_S - 0.001)
     await passed(limiter, 5)
     assert windows.asked == 1
     ticks.forward(0.001)
@@ -133,13 +133,11 @@ async def test_redis_that_failed_is_left_alone_for_a_while(limiter, windows, tic
     assert windows.asked == 2
 
 
-async def test_one_request_looks_whether_redis_is_back_and_the_others_do_not_wait(
-    limiter, windows, ticks
-):
+async def test_one_request_probes_redis_and_others_do_not_wait(limiter, windows, ticks):
     windows.fail = ConnectionError()
     await limiter.admit("ours", LIMIT)
     windows.fail, windows.gate = None, asyncio.Event()
-    ticks.forward(AWAY_S)
+    ticks.forward(RETRY_AFTER_S)
     looking = asyncio.create_task(limiter.admit("ours", LIMIT))
     await asyncio.sleep(0)
     assert await passed(limiter, 20) == 8
@@ -152,7 +150,7 @@ async def test_one_request_looks_whether_redis_is_back_and_the_others_do_not_wai
     assert limiter.fallbacks == fallbacks
 
 
-async def test_an_answer_from_before_a_failure_is_no_sign_of_life(limiter, windows, ticks):
+async def test_late_answer_does_not_end_an_outage(limiter, windows, ticks):
     gate = windows.gate = asyncio.Event()
     early = asyncio.create_task(limiter.admit("ours", LIMIT))
     await asyncio.sleep(0)
@@ -165,7 +163,7 @@ async def test_an_answer_from_before_a_failure_is_no_sign_of_life(limiter, windo
     assert windows.asked == 2
 
 
-async def test_a_request_that_is_given_up_leaves_no_trace_but_its_place(limiter, windows):
+async def test_cancelled_request_still_counts(limiter, windows):
     windows.gate = asyncio.Event()
     asking = asyncio.create_task(limiter.admit("ours", LIMIT))
     await asyncio.sleep(0)
@@ -180,7 +178,7 @@ async def test_a_request_that_is_given_up_leaves_no_trace_but_its_place(limiter,
 # --- two windows, one answer ---------------------------------------------------------------------
 
 
-async def test_what_redis_refuses_takes_no_place_here(limiter, windows, ticks):
+async def test_request_refused_by_redis_does_not_count_locally(limiter, windows, ticks):
     for _ in range(LIMIT.count):
         windows.histories["ours"].admit(LIMIT, ticks())  # by another process
     assert await passed(limiter, 30) == 0
@@ -188,7 +186,7 @@ async def test_what_redis_refuses_takes_no_place_here(limiter, windows, ticks):
     assert await passed(limiter, 30) == LIMIT.count
 
 
-async def test_what_is_refused_here_takes_no_place_in_redis(limiter, windows):
+async def test_request_refused_locally_does_not_count_in_redis(limiter, windows):
     assert await passed(limiter, 10) == 10
     windows.histories.clear()
     assert await passed(limiter, 10) == 0
@@ -196,7 +194,7 @@ async def test_what_is_refused_here_takes_no_place_in_redis(limiter, windows):
 
 
 @pytest.mark.parametrize(("redis_s", "wait_s"), [(-5, 60), (0, 60), (5, 65)])
-async def test_the_longer_wait_is_told(limiter, windows, ticks, redis_s, wait_s):
+async def test_longer_wait_is_returned(limiter, windows, ticks, redis_s, wait_s):
     one = Limit(1, "minute")
     assert (await limiter.admit("ours", one)).admitted
     windows.histories["ours"] = SlidingWindow()
@@ -205,7 +203,7 @@ async def test_the_longer_wait_is_told(limiter, windows, ticks, redis_s, wait_s)
 
 
 @given(st.data(), limits)
-async def test_whatever_becomes_of_redis_no_window_admits_more(data, limit):
+async def test_no_window_exceeds_the_limit_in_any_outage(data, limit):
     """In one process, through any history of outages, and of what Redis forgets."""
     ticks = Hands()
     windows = Windows(ticks)
@@ -225,7 +223,7 @@ async def test_whatever_becomes_of_redis_no_window_admits_more(data, limit):
 
 
 @given(st.data(), limits)
-async def test_two_processes_share_while_redis_is_there(data, limit):
+async def test_processes_share_the_limit_while_redis_answers(data, limit):
     ticks = Hands()
     windows, together = Windows(ticks), SlidingWindow()
     processes = [RedisRateLimiter(windows, MemoryRateLimiter(ticks), ticks) for _ in range(2)]
@@ -249,7 +247,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 async def limiting(valkey: Valkey, ticks: Hands):
     """A limiter over this server; it has been asked."""
     async with opened(valkey.url) as client:
-        limiter = RedisRateLimiter(RedisWindows(client), MemoryRateLimiter(ticks), ticks)
+        limiter = RedisRateLimiter(RedisSlidingWindows(client), MemoryRateLimiter(ticks), ticks)
         await back(limiter, ticks)
         yield limiter, client
 
@@ -260,7 +258,7 @@ async def back(limiter: RedisRateLimiter, ticks: Hands) -> None:
     end = loop.time() + WAIT_MAX_S
     while True:
         before = limiter.fallbacks
-        ticks.forward(AWAY_S)
+        ticks.forward(RETRY_AFTER_S)
         await limiter.admit(f"probe:{uuid.uuid4()}", LIMIT)
         if limiter.fallbacks == before:
             return
@@ -269,7 +267,7 @@ async def back(limiter: RedisRateLimiter, ticks: Hands) -> None:
 
 
 @pytest.mark.service
-async def test_a_paused_server_is_not_waited_for_and_comes_back(valkey, ticks, caplog):
+async def test_paused_server_times_out_and_recovers(valkey, ticks, caplog):
     async with limiting(valkey, ticks) as (limiter, _):
         caplog.set_level(logging.INFO, LOG)
         assert await passed(limiter, 4) == 4
@@ -283,7 +281,7 @@ async def test_a_paused_server_is_not_waited_for_and_comes_back(valkey, ticks, c
 
 
 @pytest.mark.service
-async def test_many_at_once_get_the_limit_from_a_server_that_pauses(valkey, ticks):
+async def test_concurrent_requests_get_the_limit_during_a_pause(valkey, ticks):
     async with limiting(valkey, ticks) as (limiter, _):
         with valkey.paused():
             asked = await asyncio.gather(*(limiter.admit("ours", LIMIT) for _ in range(200)))
@@ -292,7 +290,7 @@ async def test_many_at_once_get_the_limit_from_a_server_that_pauses(valkey, tick
 
 
 @pytest.mark.service
-async def test_a_killed_server_that_comes_back_empty_gives_no_second_helping(valkey, ticks):
+async def test_server_restarted_empty_admits_no_more(valkey, ticks):
     async with limiting(valkey, ticks) as (limiter, _):
         assert await passed(limiter, 4) == 4
         valkey.kill()
@@ -303,7 +301,7 @@ async def test_a_killed_server_that_comes_back_empty_gives_no_second_helping(val
 
 
 @pytest.mark.service
-async def test_a_server_that_forgets_everything_is_taught_again_and_gives_no_more(valkey, ticks):
+async def test_flushed_server_reloads_the_script_and_admits_no_more(valkey, ticks):
     async with limiting(valkey, ticks) as (limiter, client):
         assert await passed(limiter, 4) == 4
         await client.flushall()
@@ -314,7 +312,7 @@ async def test_a_server_that_forgets_everything_is_taught_again_and_gives_no_mor
 
 
 @pytest.mark.service
-async def test_a_server_that_takes_no_writes_is_as_good_as_gone(valkey, ticks):
+async def test_read_only_server_counts_as_down(valkey, ticks):
     async with limiting(valkey, ticks) as (limiter, client):
         assert await passed(limiter, 4) == 4
         await client.config_set("maxmemory", 1)
@@ -325,7 +323,7 @@ async def test_a_server_that_takes_no_writes_is_as_good_as_gone(valkey, ticks):
 
 
 @pytest.mark.service
-async def test_a_key_of_another_kind_is_as_good_as_no_redis(valkey, ticks):
+async def test_key_of_wrong_type_counts_as_down(valkey, ticks):
     async with limiting(valkey, ticks) as (limiter, client):
         await client.set("limit:ours", "something else")
         assert await passed(limiter, 20) == LIMIT.count

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.export_formats import parquet
-from adapters.export_formats.columns import COLUMNS, Kind, rows_of
-from adapters.export_formats.csv import FORMULAS, GUARD
+from adapters.export_formats.columns import COLUMNS, ColumnType, build_rows
+from adapters.export_formats.csv import FORMULA_ESCAPE, FORMULA_PREFIXES
 from application.exporting.ports import Encoder
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import FileFormat, RowKind
@@ -130,7 +130,7 @@ def test_every_field_has_a_column_or_a_listed_replacement(kind, entity, elsewher
 # --- Parquet --------------------------------------------------------------------------------------
 
 
-def as_read_back(kind: Kind, value: object) -> object:
+def as_read_back(kind: ColumnType, value: object) -> object:
     """Returns a value as a Parquet reader returns it."""
     if isinstance(value, bytes):
         return value.decode()
@@ -145,14 +145,14 @@ trace_lists = st.lists(strategies.traces().map(with_scores), max_size=6)
 def test_parquet_returns_every_value_for_any_group_size(kind, all_, group, step):
     before, parquet.GROUP_BYTES = parquet.GROUP_BYTES, group
     try:
-        encoder = parquet.Parquet(kind)
+        encoder = parquet.ParquetEncoder(kind)
         file = encode(encoder, *(all_[n : n + step] for n in range(0, len(all_), step)))
     finally:
         parquet.GROUP_BYTES = before
     columns = COLUMNS[kind]
     assert read(FileFormat.PARQUET, file) == [
-        {one.name: as_read_back(one.kind, one.of(row)) for one in columns}
-        for row in rows_of(kind, all_)
+        {one.name: as_read_back(one.kind, one.get(row)) for one in columns}
+        for row in build_rows(kind, all_)
     ]
 
 
@@ -192,20 +192,20 @@ def test_csv_has_header_and_line_ends_of_rfc_4180():
     assert row.count(b",") >= len(COLUMNS[RowKind.TRACES]) - 1
 
 
-@pytest.mark.parametrize("first", FORMULAS)
+@pytest.mark.parametrize("first", FORMULA_PREFIXES)
 def test_csv_guards_against_formulas(first):
     text = f'{first}cmd|"/c calc"!A1'
     one = with_scores(trace(name=text, user_id=text, metadata=b'{"a":"=1"}', input=b"-5"))
     [row] = read(FileFormat.CSV, encode(new_encoder(FileFormat.CSV), [one]))
-    assert (row["name"], row["user_id"]) == (GUARD + text, GUARD + text)
+    assert (row["name"], row["user_id"]) == (FORMULA_ESCAPE + text, FORMULA_ESCAPE + text)
     assert (row["metadata"], row["input"]) == ('{"a":"=1"}', "-5")
 
 
 @given(all_=trace_lists)
 def test_csv_returns_every_text_except_the_guard(all_):
     rows = read(FileFormat.CSV, encode(new_encoder(FileFormat.CSV), all_))
-    assert [row["name"].removeprefix(GUARD) for row in rows] == [
-        one.trace.name.removeprefix(GUARD) for one in all_
+    assert [row["name"].removeprefix(FORMULA_ESCAPE) for row in rows] == [
+        one.trace.name.removeprefix(FORMULA_ESCAPE) for one in all_
     ]
     assert [row["input"] for row in rows] == [(one.trace.input or b"").decode() for one in all_]
     assert [datetime.fromisoformat(row["started_at"]).astimezone(UTC) for row in rows] == [

@@ -19,7 +19,7 @@ from domain.tracing.trace import TraceStatus
 from tests.contracts.tracing.test_trace_lists import varied
 from tests.support.builders.scores import session_score
 from tests.support.builders.values import NOON, at, span, trace
-from tests.support.fixtures.data_plane import DataPlane, fill, project, stored, traces_page
+from tests.support.fixtures.data_plane import DataPlane, fill, project, stored_traces, traces_page
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 
@@ -198,7 +198,9 @@ async def test_another_project_is_not_read(plane):
     await fill(plane, ours, mine)
     await fill(plane, theirs, replace(mine, name="theirs"))
     await plane.evaluation.session_scores.add(session_score(theirs, "shared"))
-    assert await read(plane, ours) == [TraceWithScores(one) for one in await stored(plane, ours)]
+    assert await read(plane, ours) == [
+        TraceWithScores(one) for one in await stored_traces(plane, ours)
+    ]
     assert [one.trace.name for one in await read(plane, ours)] == ["ours"]
 
 

@@ -49,7 +49,9 @@ class AdministrationFixture:
 
     @classmethod
     async def create(cls, identity: Identity) -> "AdministrationFixture":
-        fixture = cls(identity, await identity.founded(), await identity.person("g@example.com"))
+        fixture = cls(
+            identity, await identity.found_organization(), await identity.person("g@example.com")
+        )
         async with identity.administration.lock(fixture.id) as opened:
             await opened.put_key(fixture.key)
             await opened.add_login_code(fixture.code)
@@ -196,7 +198,7 @@ async def test_block_without_changes_changes_nothing(identity, fixture):
 async def test_blocks_of_one_organization_run_one_at_a_time(identity):
     """Each reads a number and stores the next; no increment may be lost."""
     await identity.warm()
-    ours = (await identity.founded("0")).organization.id
+    ours = (await identity.found_organization("0")).organization.id
 
     async def count() -> None:
         async with identity.administration.lock(ours) as opened:

@@ -17,7 +17,7 @@ from domain.identity.organization import Member, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
 from domain.page import PageRequest, Position
 from tests.support.builders.values import NOON, at
-from tests.support.fixtures.data_plane import walked
+from tests.support.fixtures.data_plane import read_all_pages
 from tests.support.fixtures.identities import (
     Identity,
     new_code,
@@ -47,7 +47,7 @@ async def put(identity: Identity, organization: OrganizationId, method: str, *it
 
 
 async def test_organization_is_found_by_id(identity):
-    ours = (await identity.founded("O'Brien", at(0.000_001))).organization
+    ours = (await identity.found_organization("O'Brien", at(0.000_001))).organization
     assert await identity.directory.organization(ours.id) == ours
     with pytest.raises(NotFound):
         await identity.directory.organization(OrganizationId(uuid.uuid4()))
@@ -59,7 +59,7 @@ async def test_organizations_are_listed_by_newest_membership_with_role(identity)
     joined = []
     for n, instant in enumerate(INSTANTS):
         # The age of the organization does not matter.
-        organization = (await identity.founded(f"N{n}", at(-n))).organization
+        organization = (await identity.found_organization(f"N{n}", at(-n))).organization
         role = list(Role)[n % 3]
         membership = new_membership(organization.id, person.id, role, instant)
         await put(identity, organization.id, "put_membership", membership)
@@ -74,7 +74,7 @@ async def test_organizations_are_listed_by_newest_membership_with_role(identity)
 
 
 async def test_members_are_listed_oldest_first_with_name_and_email(identity):
-    ours = await identity.founded(at=at(25))
+    ours = await identity.found_organization(at=at(25))
     home = ours.organization.id
     members = [Member(membership=ours.owner, display_name="", email="ada@example.com")]
     for n, instant in enumerate(INSTANTS):
@@ -93,7 +93,7 @@ async def test_members_are_listed_oldest_first_with_name_and_email(identity):
 
 
 async def test_invitations_are_listed_newest_first_with_stored_status(identity):
-    ours = await identity.founded("O'Brien")
+    ours = await identity.found_organization("O'Brien")
     home, inviter = ours.organization.id, await identity.person("Inviter@b.c", "Ïnviter")
     stored = [one for one in InvitationStatus if one is not InvitationStatus.EXPIRED]
     asked = [
@@ -128,7 +128,7 @@ async def test_invitations_are_listed_newest_first_with_stored_status(identity):
 async def test_pending_invitations_are_listed_for_their_email(identity):
     email, waiting = f"{uuid.uuid4().hex}@example.com", []
     for n, instant in enumerate(INSTANTS):
-        ours = await identity.founded(f"N{n}")
+        ours = await identity.found_organization(f"N{n}")
         home, owner = ours.organization.id, ours.owner.user_id
         one = new_invitation(home, owner, email, created_at=instant, expires_at=at(60))
         others = [
@@ -156,17 +156,17 @@ async def test_pending_invitations_are_listed_for_their_email(identity):
 
 
 async def test_projects_are_listed_newest_first(identity):
-    ours = await identity.founded(at=at(25))
+    ours = await identity.found_organization(at=at(25))
     home = ours.organization.id
     made = [new_project(f"p{n}", home, f"Ünï {n}", instant) for n, instant in enumerate(INSTANTS)]
     await put(identity, home, "put_project", *made)
     assert list(await identity.directory.projects(home)) == newest_first([ours.project, *made])
-    other = await identity.founded()
+    other = await identity.found_organization()
     assert list(await identity.directory.projects(other.organization.id)) == [other.project]
 
 
 async def test_keys_are_listed_newest_first_in_any_state(identity):
-    ours, theirs = await identity.founded(), await identity.founded()
+    ours, theirs = await identity.found_organization(), await identity.found_organization()
     home = ours.organization.id
     keys = [
         new_key(home, created_at=instant, created_by=ours.owner.user_id if n % 2 else None)
@@ -186,7 +186,7 @@ async def test_keys_are_listed_newest_first_in_any_state(identity):
 
 
 async def test_login_code_is_found_also_when_expired(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     codes = [
         new_code(ours.project, ours.owner.user_id, label="Ünï 🔑", challenge="c" * 43),
         new_code(ours.project, ours.owner.user_id, expires_at=at(-1_000)),
@@ -203,7 +203,7 @@ async def test_login_code_is_found_also_when_expired(identity):
 
 async def create_log(identity: Identity) -> tuple[OrganizationId, list[AuditEntry]]:
     """Creates an organization with an audit log, and returns that log newest first."""
-    ours, theirs = await identity.founded(at=at(15)), await identity.founded()
+    ours, theirs = await identity.found_organization(at=at(15)), await identity.found_organization()
     home = ours.organization.id
     entries = [
         new_entry(home, at=instant, detail={"n": str(n)}) for n, instant in enumerate(INSTANTS * 3)
@@ -217,7 +217,7 @@ async def create_log(identity: Identity) -> tuple[OrganizationId, list[AuditEntr
 @pytest.mark.parametrize("limit", [1, 2, 5, 18, 19, 20, 200])
 async def test_log_is_newest_first_by_offset_and_cursor(identity, limit):
     home, entries = await create_log(identity)
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: identity.directory.audit_log(home, window), limit
     )
     assert by_position == by_offset == entries

@@ -59,7 +59,7 @@ async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[KeyUseFixture
         if request.param == "memory":
             yield KeyUseFixture(store, MemoryKeyUsage(store), no_op)
         else:
-            gathered = KeyUsageBuffer.over(MemoryApiKeys(store), every_s=HOUR)
+            gathered = KeyUsageBuffer.flushing_to(MemoryApiKeys(store), every_s=HOUR)
             yield KeyUseFixture(store, await stack.enter_async_context(gathered), stack.aclose)
 
 

@@ -47,7 +47,7 @@ class TwoOrganizations:
 
 @pytest.fixture
 async def fixture(identity: Identity) -> AsyncIterator[TwoOrganizations]:
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
     async with identity.administration.lock(ours.organization.id) as opened:
         yield TwoOrganizations(opened, ours, theirs)
 
@@ -122,7 +122,7 @@ async def test_unknown_user_cannot_become_member(identity, fixture):
 
 
 async def test_removing_member_revokes_keys_in_this_organization_only(identity):
-    ours, theirs = await identity.founded(), await identity.founded()
+    ours, theirs = await identity.found_organization(), await identity.found_organization()
     here, there, person = ours.organization.id, theirs.organization.id, await identity.person()
     mine = [
         new_key(here, created_by=person.id),
@@ -190,7 +190,7 @@ async def test_pending_invitations_to_email_include_expired(fixture):
 
 
 async def test_rename_is_stored(identity):
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
     async with identity.administration.lock(ours.organization.id) as opened:
         await opened.rename("O'Brien 2")
     renamed = replace(ours.organization, name="O'Brien 2")
@@ -200,7 +200,7 @@ async def test_rename_is_stored(identity):
 
 
 async def test_removed_organization_is_gone_for_every_reader(identity):
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
     kept = {}
     for one in (ours, theirs):
         home, owner = one.organization.id, one.owner.user_id
@@ -263,7 +263,7 @@ async def test_putting_project_again_changes_name_and_description(fixture):
 
 async def test_taken_project_name_is_conflict(identity):
     for change in (False, True):
-        ours = await identity.founded()
+        ours = await identity.found_organization()
         home = ours.organization.id
         bot = new_project("bot", home)
         async with identity.administration.lock(home) as opened:
@@ -300,7 +300,7 @@ async def test_budget_is_stored_changed_and_removed(fixture):
 
 
 async def test_removed_project_frees_its_name_and_loses_its_codes(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     home, owner = ours.organization.id, ours.owner.user_id
     bot, again = new_project("bot", home), new_project("bot", home)
     gone, kept = new_code(bot, owner), new_code(ours.project, owner)
@@ -324,7 +324,7 @@ async def test_removed_project_frees_its_name_and_loses_its_codes(identity):
 
 
 async def test_key_is_read_in_full_and_authenticates(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     key = new_key(
         ours.organization.id,
         created_by=ours.owner.user_id,
@@ -342,7 +342,7 @@ async def test_key_is_read_in_full_and_authenticates(identity):
 
 
 async def test_putting_key_again_only_revokes(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     home = ours.organization.id
     key = new_key(home)
     await identity.add_key(key)
@@ -379,7 +379,7 @@ async def test_removed_key_does_not_authenticate(identity):
 
 
 async def test_login_code_is_used_once(identity):
-    ours = await identity.founded()
+    ours = await identity.found_organization()
     code = new_code(ours.project, ours.owner.user_id, label="Ünïcode 🔑", expires_at=at(-1))
     async with identity.administration.lock(ours.organization.id) as opened:
         await opened.add_login_code(code)
@@ -420,7 +420,7 @@ async def test_audit_entry_is_read_in_full(identity, actor):
 
 
 async def test_contents_of_another_organization_are_not_found(identity):
-    ours, theirs = await identity.founded(), await identity.founded("Theirs")
+    ours, theirs = await identity.found_organization(), await identity.found_organization("Theirs")
     here, there, owner = ours.organization.id, theirs.organization.id, theirs.owner.user_id
     key, code = new_key(there, created_by=owner), new_code(theirs.project, owner)
     sent = new_invitation(there, owner)

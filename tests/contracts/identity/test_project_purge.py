@@ -28,9 +28,9 @@ from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import (
     ALL,
-    EVER,
+    ALL_TIME,
     DataPlane,
-    assert_rolled_up,
+    assert_summaries_match,
     fill,
     sessions_page,
     traces_page,
@@ -167,10 +167,10 @@ async def assert_not_readable(fixture: PurgeFixture, project: ProjectId) -> None
     page = await sessions_page(plane, project)
     assert (list(page.items), page.total, page.end) == ([], 0, None)
     for by in Granularity:
-        assert list(await plane.analytics.volume(project, EVER, by)) == []
-        assert list(await plane.analytics.usage(project, EVER, by)) == []
-        assert list(await plane.analytics.sessions(project, EVER, by)) == []
-    assert list(await plane.analytics.models(project, EVER)) == []
+        assert list(await plane.analytics.volume(project, ALL_TIME, by)) == []
+        assert list(await plane.analytics.usage(project, ALL_TIME, by)) == []
+        assert list(await plane.analytics.sessions(project, ALL_TIME, by)) == []
+    assert list(await plane.analytics.models(project, ALL_TIME)) == []
     assert (await plane.analytics.users(project, ALL)).total == 0
     await assert_no_scores_readable(fixture, project)
     for read in (
@@ -206,7 +206,9 @@ async def test_removed_project_cannot_be_read(fixture, whole):
     if whole:
         await assert_not_readable(fixture, fixture.kept.id)
     else:
-        assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+        assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(
+            fixture.traces
+        )
 
 
 @pytest.mark.parametrize("swept", [False, True])
@@ -262,7 +264,7 @@ async def test_concurrent_writes_to_another_project_are_not_affected(fixture):
     )
     assert all(isinstance(one, Unavailable) for one in outcomes[::2])
     assert outcomes[1::2] == [None] * 10
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == 14
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == 14
 
 
 async def test_name_of_removed_project_starts_empty(fixture):
@@ -307,7 +309,9 @@ async def test_sweep_deletes_rows_of_removed_project_only(fixture, whole):
     assert await fixture.rows(fixture.kept.id) == (0 if whole else kept)
     assert await fixture.sweep() == []
     if not whole:
-        assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+        assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(
+            fixture.traces
+        )
 
 
 async def test_large_project_is_deleted_in_batches(fixture):
@@ -346,7 +350,7 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
         await assert_not_readable(fixture, fixture.gone.id)
     await fixture.sweep()
     assert await fixture.rows(fixture.gone.id) == 0
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 async def test_concurrent_sweeps_share_the_work(fixture):
@@ -362,7 +366,7 @@ async def test_concurrent_sweeps_share_the_work(fixture):
     await asyncio.gather(*(fixture.sweep() for _ in range(4)))
     await fixture.sweep()
     assert [await fixture.rows(one.id) for one in others] == [0] * 4
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 @pytest.mark.service
@@ -401,7 +405,7 @@ async def test_late_rows_stay_hidden_and_are_swept(fixture):
     await fixture.sweep(LATER)
     assert await fixture.rows(fixture.gone.id) == 0
     await assert_not_readable(fixture, fixture.gone.id)
-    assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
+    assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
 async def test_login_code_in_use_does_not_block_sweep(fixture):

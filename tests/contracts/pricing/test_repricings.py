@@ -24,7 +24,7 @@ from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, of_table, prices, span, trace
 from tests.support.fixtures import data_plane
-from tests.support.fixtures.data_plane import ALL, EVER
+from tests.support.fixtures.data_plane import ALL, ALL_TIME
 from tests.support.fixtures.pricing import LATER, Pricing, a_repricing
 from tests.support.hypothesis_scale import scaled
 
@@ -65,7 +65,7 @@ async def test_table_and_unpriced_spans_are_repriced(pricing, ours):
         span_using("unlisted", 3),
     )
     await pricing.traces.put(ours, sent)
-    done = await pricing.repriced(ours, doubled)
+    done = await pricing.reprice(ours, doubled)
     assert await charges(pricing, ours, sent) == [
         SpanCost(Decimal(5), CostSource.TABLE, Price(Decimal(5), "v2")),
         SpanCost(Decimal(1), CostSource.TABLE, Price(Decimal(1), "v2", NOON)),
@@ -93,7 +93,7 @@ async def test_cost_sent_by_client_is_never_changed(pricing, ours):
     )
     await pricing.traces.put(ours, sent)
     before = await charges(pricing, ours, sent)
-    done = await pricing.repriced(ours, doubled)
+    done = await pricing.reprice(ours, doubled)
     assert await charges(pricing, ours, sent) == before
     assert done.found == RepricingReport()
 
@@ -104,9 +104,9 @@ async def test_dry_repricing_reports_the_same_and_changes_nothing(pricing, ours)
     )
     await pricing.traces.put(ours, sent)
     before = await pricing.traces.get(ours, sent.id)
-    dry = await pricing.repriced(ours, doubled, is_dry=True)
+    dry = await pricing.reprice(ours, doubled, is_dry=True)
     assert await pricing.traces.get(ours, sent.id) == before
-    applied = await pricing.repriced(ours, doubled)
+    applied = await pricing.reprice(ours, doubled)
     assert dry.found == applied.found
     assert (await pricing.traces.get(ours, sent.id)) != before
 
@@ -115,7 +115,7 @@ async def test_period_and_models_limit_repriced_spans(pricing, ours):
     sent = trace(*(span_using("gpt-4o", second) for second in range(4)), span_using("tiny", 1))
     await pricing.traces.put(ours, sent)
     overrides = {"started_after": at(1), "started_before": at(3), "models": ("gpt-4o", "none")}
-    done = await pricing.repriced(ours, doubled, **overrides)
+    done = await pricing.reprice(ours, doubled, **overrides)
     assert done.found.total.spans == done.found.total.changed == 2
     amounts = [one.amount for one in await charges(pricing, ours, sent) if one is not None]
     assert sorted(amounts) == [Decimal("1E-6"), *[Decimal("2.5")] * 2, *[Decimal(5)] * 2]
@@ -127,7 +127,7 @@ async def test_price_is_that_of_span_start(pricing, ours):
 
     sent = trace(span_using("gpt-4o", 0), span_using("gpt-4o", 1))
     await pricing.traces.put(ours, sent)
-    await pricing.repriced(ours, dated)
+    await pricing.reprice(ours, dated)
     found = [one.amount for one in await charges(pricing, ours, sent) if one is not None]
     assert found == [1, 2]
 
@@ -142,7 +142,7 @@ async def test_cached_tokens_are_repriced_at_their_own_rates(pricing, ours):
         seen.append(usage)
         return BOOK(model, usage, when)
 
-    done = await pricing.repriced(ours, recording)
+    done = await pricing.reprice(ours, recording)
     assert (seen[0], done.found.total.changed) == (usage, 0)
     assert await charges(pricing, ours, sent) == [of_table("1.875")]
 
@@ -151,14 +151,14 @@ async def test_another_project_is_not_repriced(pricing, ours):
     theirs, sent = data_plane.project(), trace(span_using("gpt-4o"))
     for of in (ours, theirs):
         await pricing.traces.put(of, sent)
-    await pricing.repriced(ours, doubled)
+    await pricing.reprice(ours, doubled)
     assert await charges(pricing, theirs, sent) == [of_table("2.5")]
 
 
 async def test_equal_price_keeps_its_version(pricing, ours):
     sent = trace(span_using("gpt-4o"))
     await pricing.traces.put(ours, sent)
-    done = await pricing.repriced(ours, lambda *_: Price(Decimal("2.50"), "v2"))
+    done = await pricing.reprice(ours, lambda *_: Price(Decimal("2.50"), "v2"))
     assert done.found.total.changed == 0
     assert await charges(pricing, ours, sent) == [of_table("2.5")]
 
@@ -181,7 +181,9 @@ async def assert_totals_match(pricing: Pricing, of: ProjectId, ids: Sequence[Any
         assert session.totals == Totals.from_spans(spans)
     spans = [span for one in whole for span in one.spans]
     for by in (Granularity.HOUR, Granularity.WEEK):
-        assert list(await pricing.analytics.usage(of, EVER, by)) == usage_buckets(spans, EVER, by)
+        assert list(await pricing.analytics.usage(of, ALL_TIME, by)) == usage_buckets(
+            spans, ALL_TIME, by
+        )
 
 
 @settings(
@@ -203,7 +205,7 @@ async def test_totals_match_spans_and_second_run_changes_nothing(
     ids = {one.id for one in sent}
     before = {one: await pricing.traces.get(ours, one) for one in ids}
     asked = {"started_after": since, "models": tuple(models)}
-    done = await pricing.repriced(ours, doubled, **asked)
+    done = await pricing.reprice(ours, doubled, **asked)
     await assert_totals_match(pricing, ours, [*ids])
     changed, difference = 0, Decimal(0)
     for one in ids:
@@ -220,7 +222,7 @@ async def test_totals_match_spans_and_second_run_changes_nothing(
                 difference += new.charge.amount - old.charge.amount
     assert changed == done.found.total.changed
     assert difference == done.found.total.after - done.found.total.before
-    again = await pricing.repriced(ours, doubled, **asked)
+    again = await pricing.reprice(ours, doubled, **asked)
     assert again.found.total.changed == 0
     assert again.found.total.before == again.found.total.after == done.found.total.after
 
@@ -231,7 +233,7 @@ async def test_concurrently_added_spans_are_counted_once(pricing, ours):
         await pricing.traces.put(ours, one)
     current = await pricing.repricings.create(a_repricing(ours, is_dry=False))
     more = [pricing.traces.add_spans(ours, one.id, [span_using("tiny", 9, **PAID)]) for one in some]
-    await asyncio.gather(pricing.walked(current, doubled), *more)
+    await asyncio.gather(pricing.run_to_end(current, doubled), *more)
     await assert_totals_match(pricing, ours, [one.id for one in some])
     for one in some:
         assert [c.amount for c in await charges(pricing, ours, one) if c] == [5, 5, 5, 7]
@@ -261,7 +263,7 @@ async def test_another_worker_continues_where_the_last_stopped(pricing, ours):
     assert await pricing.repricings.get(ours, asked.id) == first
     # A worker with an older state than the stored one was overtaken.
     assert await pricing.repricings.step(asked, doubled, NOON, LATER) is None
-    done = await pricing.walked(first, doubled)
+    done = await pricing.run_to_end(first, doubled)
     assert (done.status, done.completed_at) == (RepricingStatus.COMPLETED, NOON)
     assert done.found.total == CostDelta(count, count, count * Decimal("2.5"), count * Decimal(5))
     assert await pricing.repricings.step(done, doubled, NOON, LATER) is None
@@ -296,7 +298,7 @@ async def test_claim_is_exclusive_until_expired_or_released(pricing, ours):
     await pricing.repricings.release(asked, LATER)
     third = await claim_of_project(pricing, ours, LATER)
     assert third == replace(asked, attempts=3)
-    done = await pricing.walked(third, doubled)
+    done = await pricing.run_to_end(third, doubled)
     assert done.attempts == 0  # reset by a step that succeeded
     assert await claim_of_project(pricing, ours, LATER + timedelta(days=1)) is None
 
@@ -315,7 +317,7 @@ async def test_failed_repricing_is_final_and_allows_another(pricing, ours):
     assert (failed.status, failed.completed_at) == (RepricingStatus.FAILED, LATER)
     assert await claim_of_project(pricing, ours, LATER + timedelta(days=1)) is None
     assert await pricing.repricings.step(failed, doubled, LATER, LATER) is None
-    done = await pricing.walked(await pricing.repricings.create(a_repricing(ours)), doubled)
+    done = await pricing.run_to_end(await pricing.repricings.create(a_repricing(ours)), doubled)
     await pricing.repricings.fail(done.failed(LATER))
     assert await pricing.repricings.get(ours, done.id) == done
 
@@ -326,7 +328,7 @@ async def test_project_has_one_repricing_at_a_time(pricing, ours):
     with pytest.raises(Conflict, match="under way"):
         await pricing.repricings.create(a_repricing(ours))
     await pricing.repricings.create(a_repricing(data_plane.project()))
-    await pricing.walked(first, doubled)
+    await pricing.run_to_end(first, doubled)
     assert await pricing.repricings.create(a_repricing(ours))
 
 
@@ -334,7 +336,7 @@ async def test_newest_repricings_are_kept(pricing, ours):
     made = []
     for n in range(REPRICINGS_KEPT_MAX + 2):
         made.append(a_repricing(ours, created_at=at(n)))
-        await pricing.walked(await pricing.repricings.create(made[-1]), doubled)
+        await pricing.run_to_end(await pricing.repricings.create(made[-1]), doubled)
     for gone in made[:2]:
         with pytest.raises(NotFound):
             await pricing.repricings.get(ours, gone.id)

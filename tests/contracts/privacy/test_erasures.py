@@ -24,11 +24,11 @@ from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
     DataPlane,
-    assert_rolled_up,
+    assert_summaries_match,
     fill,
     project,
-    stored,
-    walked,
+    read_all_pages,
+    stored_traces,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.evaluation import a_run, work_of
@@ -114,8 +114,8 @@ async def test_erases_everything_of_a_user_and_nothing_else(fixture):
         "trace_scores": 2,
         "traces": 3,
     }
-    assert {one.id for one in await stored(plane, ours)} == {one.id for one in others}
-    assert len(await assert_rolled_up(plane, ours)) == 2
+    assert {one.id for one in await stored_traces(plane, ours)} == {one.id for one in others}
+    assert len(await assert_summaries_match(plane, ours)) == 2
     assert len(await plane.evaluation.trace_scores.latest(ours, others[0].id)) == 1
     # Scores of a session that lost a trace are about that trace too, so they are erased.
     scores = plane.evaluation.session_scores
@@ -132,7 +132,7 @@ async def test_erases_everything_of_a_session(fixture):
     await plane.evaluation.session_scores.add(session_score(ours, TALK.id))
     erasure = await fixture.erase(ours, TALK)
     assert (erasure.rows["traces"], erasure.rows["session_scores"]) == (2, 1)
-    assert [one.id for one in await stored(plane, ours)] == [kept.id]
+    assert [one.id for one in await stored_traces(plane, ours)] == [kept.id]
     assert await fixture.found(erasure, TALK) == ({}, 0)
 
 
@@ -181,7 +181,7 @@ async def test_another_project_keeps_its_data(fixture):
     for of in (ours, theirs):
         await fill(fixture.plane, of, one)
     await fixture.erase(ours)
-    assert [kept.id for kept in await stored(fixture.plane, theirs)] == [one.id]
+    assert [kept.id for kept in await stored_traces(fixture.plane, theirs)] == [one.id]
     await fixture.plane.traces.put(theirs, one)
 
 
@@ -233,7 +233,7 @@ async def test_concurrent_erasures_remove_each_trace_once(fixture):
     ends = [await fixture.step(await fixture.step(one)) for one in (first, second)]
     assert [one.state for one in ends] == [ErasureState.REMOVED] * 2
     assert sum(one.rows.get("traces", 0) for one in ends) == 30
-    assert list(await assert_rolled_up(fixture.plane, ours)) == []
+    assert list(await assert_summaries_match(fixture.plane, ours)) == []
 
 
 async def test_unfinished_erasures_come_oldest_first(fixture):
@@ -276,7 +276,7 @@ async def test_erased_trace_is_not_stored_again(fixture):
     ):
         with pytest.raises(NotFound):
             await write
-    assert await stored(fixture.plane, ours) == []
+    assert await stored_traces(fixture.plane, ours) == []
 
 
 async def test_other_traces_of_same_batch_are_stored(fixture):
@@ -290,10 +290,10 @@ async def test_other_traces_of_same_batch_are_stored(fixture):
     )
     refused = [isinstance(one, Invalid) for one in results]
     assert refused == [one in late for one in sent]
-    assert {one.id for one in await stored(fixture.plane, ours)} == {
+    assert {one.id for one in await stored_traces(fixture.plane, ours)} == {
         one.id for one, is_refused in zip(sent, refused, strict=True) if not is_refused
     }
-    await assert_rolled_up(fixture.plane, ours)
+    await assert_summaries_match(fixture.plane, ours)
 
 
 async def test_erased_id_is_free_after_forgetting(fixture):
@@ -305,7 +305,7 @@ async def test_erased_id_is_free_after_forgetting(fixture):
     assert await fixture.port.delete_erased_ids(long_ago) == 0
     assert await fixture.port.delete_erased_ids(long_ago + timedelta(microseconds=1)) == 1
     await fixture.plane.traces.put(ours, one)
-    assert len(await assert_rolled_up(fixture.plane, ours)) == 1
+    assert len(await assert_summaries_match(fixture.plane, ours)) == 1
 
 
 async def test_later_traces_of_subject_are_stored_and_counted(fixture):
@@ -337,7 +337,7 @@ async def test_receipts_are_listed_newest_first(fixture):
     made = [await fixture.request(ours, requested_at=at(n // 2)) for n in range(5)]
     await fixture.request(project())
     made.sort(key=lambda one: (one.requested_at, one.id), reverse=True)
-    by_position, by_offset = await walked(lambda window: fixture.port.page(ours, window), 2)
+    by_position, by_offset = await read_all_pages(lambda window: fixture.port.page(ours, window), 2)
     assert by_position == by_offset == made
 
 

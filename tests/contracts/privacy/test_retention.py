@@ -11,7 +11,7 @@ from domain.ids import ProjectId
 from domain.tracing.trace import Trace
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures.data_plane import DataPlane, assert_rolled_up, fill, stored
+from tests.support.fixtures.data_plane import DataPlane, assert_summaries_match, fill, stored_traces
 from tests.support.fixtures.identities import new_project
 from tests.support.fixtures.in_memory_app import World
 
@@ -66,8 +66,8 @@ async def test_traces_stored_before_retention_are_deleted(world, plane):
     assert await expired.delete(ours, middle + KEPT) == 3
     assert await expired.delete(ours, middle + KEPT) == 0
     assert ours not in await expired.projects(middle + KEPT)
-    assert [one.id for one in await stored(plane, ours)] == [late.id]
-    assert len(await assert_rolled_up(plane, ours)) == 1
+    assert [one.id for one in await stored_traces(plane, ours)] == [late.id]
+    assert len(await assert_summaries_match(plane, ours)) == 1
     with pytest.raises(NotFound):
         await plane.traces.get(ours, old[0].id)
 
@@ -78,7 +78,7 @@ async def test_deleted_trace_sent_again_is_new(world, plane):
     assert await plane.privacy.expired.delete(ours, middle + KEPT) == 1
     await plane.traces.put(ours, one)
     assert await plane.privacy.expired.delete(ours, middle + KEPT) == 0
-    assert len(await assert_rolled_up(plane, ours)) == 1
+    assert len(await assert_summaries_match(plane, ours)) == 1
 
 
 @pytest.mark.parametrize("days", [None, 3_650])
@@ -88,7 +88,7 @@ async def test_project_with_unlimited_or_longer_retention_keeps_all(world, plane
     ages_later = datetime.now(UTC) + timedelta(days=3_000)
     assert ours not in await plane.privacy.expired.projects(ages_later)
     assert await plane.privacy.expired.delete(ours, ages_later) == 0
-    assert [one.id for one in await stored(plane, ours)] == [one.id]
+    assert [one.id for one in await stored_traces(plane, ours)] == [one.id]
 
 
 async def test_another_project_keeps_its_traces(world, plane):
@@ -99,7 +99,7 @@ async def test_another_project_keeps_its_traces(world, plane):
         await plane.evaluation.trace_scores.add(trace_score(of, one.id))
         await plane.evaluation.session_scores.add(session_score(of, "s"))
     assert await plane.privacy.expired.delete(ours, datetime.now(UTC) + KEPT) == 1
-    assert len(await assert_rolled_up(plane, theirs)) == 1
+    assert len(await assert_summaries_match(plane, theirs)) == 1
     assert len(await plane.evaluation.trace_scores.latest(theirs, one.id)) == 1
     assert len(await plane.evaluation.session_scores.of_session(theirs, "s")) == 1
 
@@ -130,7 +130,7 @@ async def test_expired_traces_are_deleted_in_steps_oldest_first(world, plane):
     while gone := await plane.privacy.expired.delete(ours, now):
         steps.append(gone)
         if len(steps) == 1:
-            assert last.id in {one.id for one in await stored(plane, ours)}
+            assert last.id in {one.id for one in await stored_traces(plane, ours)}
     assert sum(steps) == STEP_MAX + 1
     assert max(steps) <= STEP_MAX
 
@@ -141,4 +141,4 @@ async def test_concurrent_removals_share_the_work(world, plane):
     now = datetime.now(UTC) + KEPT
     expired = plane.privacy.expired
     assert sum(await asyncio.gather(*(expired.delete(ours, now) for _ in range(4)))) == 40
-    assert list(await assert_rolled_up(plane, ours)) == []
+    assert list(await assert_summaries_match(plane, ours)) == []

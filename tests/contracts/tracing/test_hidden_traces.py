@@ -34,11 +34,11 @@ from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
     ALL,
     DataPlane,
-    assert_rolled_up,
+    assert_summaries_match,
     fill,
     project,
+    read_all_pages,
     session_counts,
-    walked,
 )
 from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
@@ -123,7 +123,7 @@ async def _lists(plane: DataPlane, of: ProjectId) -> Any:
         async def page(window: PageRequest) -> Any:
             return await plane.traces.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
 
-        found.append(await walked(page, 5))
+        found.append(await read_all_pages(page, 5))
         found.append(await page(PageRequest(limit=3, offset=2)))
     return found
 
@@ -142,12 +142,12 @@ async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
         async def page(window: PageRequest) -> Any:
             return await plane.sessions.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
 
-        found.append(await walked(page, 2))
+        found.append(await read_all_pages(page, 2))
     return found
 
 
 async def _users(plane: DataPlane, of: ProjectId) -> Any:
-    return await walked(lambda window: plane.analytics.users(of, window), 1)
+    return await read_all_pages(lambda window: plane.analytics.users(of, window), 1)
 
 
 async def _scores(plane: DataPlane, of: ProjectId) -> Any:
@@ -162,7 +162,7 @@ async def _scores(plane: DataPlane, of: ProjectId) -> Any:
         async def page(window: PageRequest) -> Any:
             return await port.page(of, matching, window)  # noqa: B023 - asked at once
 
-        found.append([[one.id for one in pages] for pages in await walked(page, 4)])
+        found.append([[one.id for one in pages] for pages in await read_all_pages(page, 4)])
     found.append([one.id for one in await traces.of_run(of, RUNS[0])])
     found.append([one.id for one in await sessions.of_run(of, RUNS[0])])
     for session in ("stays 0", "gone 0"):
@@ -175,7 +175,7 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     found: list[Any] = [await figures.summaries(of, kind, EVER) for kind in TargetType]
     found += [await figures.distribution(of, kind, "m", 4, EVER) for kind in TargetType]
     found += [await figures.history(of, one, None, 9) for one in ("stays 0", "gone 0")]
-    found.append(await walked(lambda window: figures.comparison(of, "m", DESC, window), 2))
+    found.append(await read_all_pages(lambda window: figures.comparison(of, "m", DESC, window), 2))
     labels = plane.evaluation.labels
     found += [await labels.compare_with_human_labels(of, "m", 0.5, EVER)]
     offered = await labels.annotation_queue(of, "m", 0.5, "seed", 9)
@@ -297,7 +297,7 @@ async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not
         pass
     assert len((await plane.sessions.get(ours, "s", ALL)).traces) == 1
     await plane.evaluation.session_scores.add(session_score(ours, "s"))
-    assert len(await assert_rolled_up(plane, ours)) == 1
+    assert len(await assert_summaries_match(plane, ours)) == 1
 
 
 async def test_several_subjects_are_hidden_at_once(fixture: ErasureFixture):
@@ -310,7 +310,7 @@ async def test_several_subjects_are_hidden_at_once(fixture: ErasureFixture):
     for erasure in (first, second):
         while not (await fixture.step(erasure)).removed_at:
             pass
-    assert len(await assert_rolled_up(plane, ours)) == len(others)
+    assert len(await assert_summaries_match(plane, ours)) == len(others)
 
 
 @BOTH_SUBJECTS
@@ -368,4 +368,4 @@ async def test_hidden_trace_cannot_be_reassigned(fixture: ErasureFixture, owner:
     while not (erasure := await fixture.step(erasure)).removed_at:
         pass
     assert erasure.rows["traces"] == 2
-    assert list(await assert_rolled_up(plane, ours)) == []
+    assert list(await assert_summaries_match(plane, ours)) == []

@@ -8,7 +8,13 @@ from domain.page import SortOrder
 from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import at, prices, span, trace
-from tests.support.fixtures.data_plane import fill, project, session_counts, sessions_page, walked
+from tests.support.fixtures.data_plane import (
+    fill,
+    project,
+    read_all_pages,
+    session_counts,
+    sessions_page,
+)
 
 PRICE = prices().price
 
@@ -54,7 +60,7 @@ async def test_sort_breaks_ties_by_id_and_puts_missing_values_last(plane, sort, 
     await fill(plane, ours, *sent)
     traces = [one.settled(PRICE) for one in sent]
     for conditions in SELECTIONS:
-        by_position, by_offset = await walked(
+        by_position, by_offset = await read_all_pages(
             lambda window, conditions=conditions: sessions_page(
                 plane, ours, sort=sort, order=order, window=window, **conditions
             ),

@@ -23,12 +23,12 @@ from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     ALL,
-    EVER,
-    assert_figures,
-    assert_rolled_up,
+    ALL_TIME,
+    assert_analytics_match,
+    assert_summaries_match,
     fill,
     project,
-    walked,
+    read_all_pages,
 )
 
 HOUR, DAY, WEEK = Granularity
@@ -61,7 +61,7 @@ async def test_volume_counts_traces_by_start_without_empty_buckets(plane):
 async def test_bucket_without_ended_traces_has_no_latencies(plane):
     ours = project()
     await fill(plane, ours, trace(), trace(status=TraceStatus.ERROR))
-    assert await plane.analytics.volume(ours, EVER, DAY) == [
+    assert await plane.analytics.volume(ours, ALL_TIME, DAY) == [
         TraceBucket(NOON.replace(hour=0), 2, 1, None)
     ]
 
@@ -70,22 +70,22 @@ async def test_weeks_start_on_monday_utc(plane):
     ours = project()
     instants = [MONDAY - timedelta(microseconds=1), MONDAY, MONDAY + timedelta(days=7)]
     await fill(plane, ours, *(trace(started_at=instant) for instant in instants))
-    weeks = await plane.analytics.volume(ours, EVER, WEEK)
+    weeks = await plane.analytics.volume(ours, ALL_TIME, WEEK)
     assert [one.bucket for one in weeks] == [MONDAY + timedelta(days=days) for days in (-7, 0, 7)]
-    days = await plane.analytics.volume(ours, EVER, DAY)
+    days = await plane.analytics.volume(ours, ALL_TIME, DAY)
     assert [one.bucket for one in days] == [MONDAY + timedelta(days=days) for days in (-1, 0, 7)]
 
 
 async def test_first_and_last_year_have_buckets(plane):
     ours = project()
-    first, last = EVER.after, EVER.before
+    first, last = ALL_TIME.after, ALL_TIME.before
     await fill(plane, ours, *(
         trace(span(started_at=when, model="m"), started_at=when, session_id="s", user_id="u")
         for when in (first, first + timedelta(hours=1), last, last - timedelta(microseconds=1))
     ))  # fmt: skip
-    traces = await assert_rolled_up(plane, ours)
+    traces = await assert_summaries_match(plane, ours)
     assert len(traces) == 4
-    await assert_figures(plane, ours, Period(first + timedelta(minutes=1), last), traces)
+    await assert_analytics_match(plane, ours, Period(first + timedelta(minutes=1), last), traces)
     [user] = (await plane.analytics.users(ours, ALL)).items
     assert (user.first_seen, user.last_seen) == (first, last)
 
@@ -96,7 +96,7 @@ async def test_percentiles_are_interpolated(plane, microseconds):
     await fill(plane, ours, *(
         trace(ended_at=NOON + timedelta(microseconds=us)) for us in microseconds
     ))  # fmt: skip
-    [found] = await plane.analytics.volume(ours, EVER, HOUR)
+    [found] = await plane.analytics.volume(ours, ALL_TIME, HOUR)
     assert found.latencies == Latencies.from_microseconds(microseconds)
     [found] = await plane.analytics.volume(ours, Period(NOON, at(1)), WEEK)
     assert found.latencies == Latencies.from_microseconds(microseconds)
@@ -141,9 +141,9 @@ async def test_changed_spans_are_counted_where_they_are_now(plane):
     ]
     for change in steps:
         await change
-        traces = await assert_rolled_up(plane, ours)
-        await assert_figures(plane, ours, Period(at(-1800), at(7250)), traces)
-    assert await plane.analytics.usage(ours, EVER, WEEK) == []
+        traces = await assert_summaries_match(plane, ours)
+        await assert_analytics_match(plane, ours, Period(at(-1800), at(7250)), traces)
+    assert await plane.analytics.usage(ours, ALL_TIME, WEEK) == []
 
 
 async def test_models_are_ranked_by_calls_then_name_and_limited(plane):
@@ -168,7 +168,7 @@ async def test_model_name_is_reported_as_sent_and_none_left_out(plane):
         trace(span(model="gpt-4o", token_usage=usage), span(model="openai/gpt-4o")),
         trace(span(model="gpt-4o", cost={"a": 0.25}), span(model=""), span(cost={"a": 1.0})),
     )  # fmt: skip
-    assert await plane.analytics.models(ours, EVER) == [
+    assert await plane.analytics.models(ours, ALL_TIME) == [
         ModelUsage("gpt-4o", 2, 1_000_000, Decimal("2.75")),
         ModelUsage("", 1, 0, Decimal(0)),
         ModelUsage("openai/gpt-4o", 1, 0, Decimal(0)),
@@ -207,7 +207,9 @@ async def test_users_are_newest_first_then_by_id_descending(plane):
     found = user_summaries([one.settled(prices().price) for one in (*sent, *more)])
     expected = paginate(found, lambda one: one.position, SortOrder.DESC, ALL)
     assert await plane.analytics.users(ours, ALL) == expected
-    by_position, by_offset = await walked(lambda window: plane.analytics.users(ours, window), 2)
+    by_position, by_offset = await read_all_pages(
+        lambda window: plane.analytics.users(ours, window), 2
+    )
     assert by_position == by_offset == expected.items
     beyond = await plane.analytics.users(ours, PageRequest(offset=2**63 - 1))
     assert (list(beyond.items), beyond.total, beyond.end) == ([], 7, None)
@@ -229,7 +231,7 @@ async def test_user_summary_follows_its_traces(plane):
     ]
     for step in steps:
         await step
-        await assert_rolled_up(plane, ours)
+        await assert_summaries_match(plane, ours)
     [user] = (await plane.analytics.users(ours, ALL)).items
     assert (user.id, user.trace_count, user.first_seen) == ("u", 1, at(9))
 
@@ -239,9 +241,9 @@ async def test_sums_beyond_64_bits_are_exact(plane):
     usage = b'{"prompt_tokens":9007199254740991}'
     steps = [span(token_usage=usage, model="m", cost=amount) for _ in range(1100)]
     await fill(plane, ours, trace(*steps))
-    [found] = await plane.analytics.usage(ours, EVER, HOUR)
+    [found] = await plane.analytics.usage(ours, ALL_TIME, HOUR)
     assert (found.prompt_tokens, found.cost) == (1100 * (2**53 - 1), Decimal("1.7e308") * 1100)
-    [model] = await plane.analytics.models(ours, EVER)
+    [model] = await plane.analytics.models(ours, ALL_TIME)
     assert (model.tokens, model.cost) == (found.tokens, found.cost)
 
 
@@ -250,12 +252,12 @@ async def test_costs_stay_exact_after_adding_and_removing(plane):
     gone, kept = trace(span(cost=wide, model="m")), trace(span(cost={"a": 0.1}, model="m"))
     changed = trace(span(cost=wide), session_id="s")
     await fill(plane, ours, gone, kept, changed)
-    await assert_rolled_up(plane, ours)
+    await assert_summaries_match(plane, ours)
     step = SpanChange(cost={"a": 1e30, "b": 2e-9})
     await plane.traces.change_span(ours, changed.id, changed.spans[0].id, step)
-    await assert_rolled_up(plane, ours)
+    await assert_summaries_match(plane, ours)
     await plane.traces.delete(ours, [gone.id])
     await plane.traces.change_span(ours, changed.id, changed.spans[0].id, SpanChange(cost=None))
-    await assert_rolled_up(plane, ours)
-    [found] = await plane.analytics.usage(ours, EVER, WEEK)
+    await assert_summaries_match(plane, ours)
+    [found] = await plane.analytics.usage(ours, ALL_TIME, WEEK)
     assert found.cost == Decimal("0.1")

@@ -13,7 +13,7 @@ from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import CostSource
 from tests.support.builders.values import at, prices, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import (
-    assert_rolled_up,
+    assert_summaries_match,
     fill,
     names,
     project,
@@ -83,7 +83,7 @@ async def test_change_stores_and_returns_patched_trace(plane, overrides):
     for _ in range(2):
         assert await plane.traces.change(ours, sent.id, change) == expected
         assert await plane.traces.get(ours, sent.id) == expected
-    await assert_rolled_up(plane, ours)
+    await assert_summaries_match(plane, ours)
 
 
 @pytest.mark.parametrize("overrides", SPAN_CHANGES, ids=str)
@@ -100,7 +100,7 @@ async def test_change_stores_and_returns_patched_span(plane, overrides):
             step.id: expected, other.id: other.settled(PRICE)
         }  # fmt: skip
         assert replace(found, spans=()) == replace(sent.settled(PRICE), spans=())
-    await assert_rolled_up(plane, ours)
+    await assert_summaries_match(plane, ours)
 
 
 async def test_unknown_trace_or_span_cannot_be_changed(plane):
@@ -190,7 +190,7 @@ async def test_retag_removes_before_adding(plane):
     assert (await plane.traces.get(ours, third.id)).tags == ("x",)
     assert len(await names(plane, ours, tags=("c",))) == 2
     assert await names(plane, ours, tags=("a",)) == []
-    await assert_rolled_up(plane, ours)
+    await assert_summaries_match(plane, ours)
 
 
 async def test_retag_keeps_tags_beyond_request_limit(plane):
@@ -232,7 +232,7 @@ async def test_concurrent_changes_of_one_trace_lose_no_update(plane):
         assert json.loads(by_id[step.id].metadata) == {f"k{n}": n}
     assert json.loads(by_id[steps[0].id].metadata) == {f"k{n}": n for n in range(CLIENTS)}
     assert Totals.from_spans(found.spans) == Totals(CLIENTS, cost=Decimal("5.0"), errors=CLIENTS)
-    await assert_rolled_up(plane, ours)
+    await assert_summaries_match(plane, ours)
 
 
 async def test_concurrent_changes_and_writes_lose_no_update(plane):
@@ -251,7 +251,7 @@ async def test_concurrent_changes_and_writes_lose_no_update(plane):
         )
 
     await asyncio.gather(*(client(n) for n in range(24)))
-    traces = await assert_rolled_up(plane, ours)
+    traces = await assert_summaries_match(plane, ours)
     assert len(traces) == 4
     for one in traces:
         mine = [n for n in range(24) if ids[n % 4] == one.id]
@@ -284,6 +284,6 @@ async def test_changes_of_deleted_traces_leave_no_partial_data(plane):
             plane.traces.delete(ours, ids[:2]),
             plane.sessions.delete(ours, "s"),
         )
-        await assert_rolled_up(plane, ours)
+        await assert_summaries_match(plane, ours)
     await plane.traces.delete(ours, ids)
-    assert await assert_rolled_up(plane, ours) == []
+    assert await assert_summaries_match(plane, ours) == []

@@ -9,7 +9,14 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures.data_plane import DataPlane, fill, names, project, traces_page, walked
+from tests.support.fixtures.data_plane import (
+    DataPlane,
+    fill,
+    names,
+    project,
+    read_all_pages,
+    traces_page,
+)
 
 MANY_KEYS = b"{" + b",".join(b'"k%d":"v"' % n for n in range(300)) + b"}"
 
@@ -145,7 +152,7 @@ async def test_every_sort_of_every_filter_pages_over_the_same(plane):
     ours = await create_filled_project(plane)
     for conditions, expected in CONDITIONS:
         for sort in TraceSort:
-            by_position, by_offset = await walked(
+            by_position, by_offset = await read_all_pages(
                 lambda window, conditions=conditions, sort=sort: traces_page(
                     plane, ours, sort=sort, order=SortOrder.DESC, window=window, **conditions
                 ),

@@ -9,7 +9,7 @@ from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.query import TraceSort
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import NOON, at, span, trace, trace_id
-from tests.support.fixtures.data_plane import fill, names, project, traces_page, walked
+from tests.support.fixtures.data_plane import fill, names, project, read_all_pages, traces_page
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 
@@ -59,7 +59,7 @@ async def test_sort_breaks_ties_by_id_and_puts_missing_values_last(plane, sort, 
     await fill(plane, ours, *sent)
     expected = in_order(sent, sort, order)
     for limit in (1, 4, 17, 200):
-        by_position, by_offset = await walked(
+        by_position, by_offset = await read_all_pages(
             lambda window: traces_page(plane, ours, sort=sort, order=order, window=window), limit
         )
         assert [one.id for one in by_position] == [one.id for one in by_offset] == expected
@@ -72,7 +72,7 @@ async def test_filtered_list_is_paged_in_order(plane, sort, order):
     await fill(plane, ours, *tagged)
     conditions = {"tags": ("t",), "started_after": at(1)}
     matches = [one for one in tagged if one.tags and one.started_at >= at(1)]
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: traces_page(
             plane, ours, sort=sort, order=order, window=window, **conditions
         ),

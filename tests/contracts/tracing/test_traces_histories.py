@@ -22,9 +22,9 @@ from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from tests.support.builders import strategies, trace_strategies
-from tests.support.fixtures.data_plane import ALL, EVER, DataPlane, over_memory, over_postgres
-from tests.support.fixtures.erasures import Erasing, ErasingHistories, which
-from tests.support.fixtures.histories import assert_any_reads_the_same
+from tests.support.fixtures.data_plane import ALL, ALL_TIME, DataPlane, over_memory, over_postgres
+from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
+from tests.support.fixtures.histories import assert_histories_agree
 
 pytestmark = pytest.mark.service
 
@@ -47,7 +47,7 @@ class Histories(ErasingHistories):
         """Stores some traces first, since an empty history would test little."""
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.model = over_memory()
-        self.erasing = Erasing(self.run_on_both)
+        self.erasing = ErasureSteps(self.run_on_both)
         self.sent: list[tuple[ProjectId, Trace]] = []
         self.pages: list[tuple[Read, PageRequest]] = []
         self.put_at_once([*((0, one) for one in first), *((1, one) for one in other)])
@@ -204,7 +204,7 @@ class Histories(ErasingHistories):
                         project, SessionFilter(), SessionSort.RECENT, SortOrder.ASC, ALL
                     ),
                     await plane.analytics.users(project, ALL),
-                    await _figures(plane, project, EVER, Granularity.HOUR),
+                    await _figures(plane, project, ALL_TIME, Granularity.HOUR),
                 ]
             return found
 
@@ -222,4 +222,4 @@ async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granular
 
 
 def test_random_histories_of_traces_agree(pool, postgres_url):
-    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=70, steps=15)
+    assert_histories_agree(Histories, over_postgres, postgres_url, examples=70, steps=15)

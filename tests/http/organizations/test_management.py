@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from adapters.caching.identity_cache import (
-    RememberedAdministration,
-    RememberedApiKeys,
-    RememberedProjects,
+    CachedApiKeys,
+    CachedProjects,
+    CacheInvalidatingAdministration,
 )
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.identity.administration import PostgresAdministration
@@ -123,8 +123,8 @@ STORY: list[tuple[str, str, str, Any, int, str] | timedelta] = [
 
 
 def on_postgres(pool: Pool) -> Site:
-    keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30)
-    projects = RememberedProjects(PostgresProjects(pool), utc_now, 30)
+    keys = CachedApiKeys(PostgresApiKeys(pool), utc_now, 30)
+    projects = CachedProjects(PostgresProjects(pool), utc_now, 30)
     return Site(
         swapped={
             "keys": keys,
@@ -132,7 +132,7 @@ def on_postgres(pool: Pool) -> Site:
             "users": PostgresUsers(pool),
             "organizations": PostgresOrganizations(pool),
             "directory": PostgresDirectory(pool),
-            "administration": RememberedAdministration(
+            "administration": CacheInvalidatingAdministration(
                 PostgresAdministration(pool), keys, projects
             ),
         }

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.caching.identity_cache import RememberedApiKeys, RememberedProjects
+from adapters.caching.identity_cache import CachedApiKeys, CachedProjects
 from adapters.memory.identity.identity import MemoryKeyUsage, MemoryTokens
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
@@ -69,9 +69,9 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         exports=plane.exports,
         privacy=plane.privacy,
         pricing=plane.pricing,
-        keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
+        keys=CachedApiKeys(PostgresApiKeys(pool), utc_now, 30),
         key_usage=MemoryKeyUsage(MemoryStore()),
-        projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
+        projects=CachedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
         directory=PostgresDirectory(pool),

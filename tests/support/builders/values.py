@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from adapters.memory.tracing.traces import MemoryPriceBook
-from adapters.pricing.price_cache import ProjectPrices
+from adapters.pricing.price_cache import ProjectPriceCache
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.model_price import ModelPrice
 from domain.tracing.span import Span
@@ -29,13 +29,13 @@ def prices() -> MemoryPriceBook:
     return MemoryPriceBook(dict(PRICES))
 
 
-def project_prices() -> ProjectPrices:
+def project_prices() -> ProjectPriceCache:
     """The prices of `prices()`, for projects without their own."""
 
     async def load(projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         return dict.fromkeys(projects, ())
 
-    return ProjectPrices(load, prices())
+    return ProjectPriceCache(load, prices())
 
 
 def of_table(amount: str) -> SpanCost:

@@ -9,13 +9,13 @@ import asyncio
 import sys
 
 from adapters.redis.client import opened
-from adapters.redis.limits import RedisWindows
+from adapters.redis.limits import RedisSlidingWindows
 from domain.limits import Limit
 
 
 async def admitted(redis_url: str, bucket: str, limit: Limit, requests: int) -> int:
     async with opened(redis_url) as client:
-        windows = RedisWindows(client)
+        windows = RedisSlidingWindows(client)
         asked = await asyncio.gather(*(windows.decide(bucket, limit) for _ in range(requests)))
     return sum(one.admitted for one in asked)
 

@@ -17,7 +17,7 @@ from domain.evaluation.scores.outcome import Scored
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, THEIRS, at
 from tests.support.fixtures import monitors as watched
-from tests.support.fixtures.alerts import a_rule, a_webhook, ran
+from tests.support.fixtures.alerts import a_rule, a_webhook, complete_run
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import METRICS
 
@@ -58,14 +58,14 @@ class AlertHarness:
 
 async def test_first_state_of_an_alert_is_ok():
     harness = AlertHarness()
-    monitor = await harness.monitoring.stored(project())
+    monitor = await harness.monitoring.create_monitor(project())
     alert = await harness.alert(monitor)
     assert (alert.watch.state, alert.watch.since, alert.created_at) == (OK, NOON, NOON)
 
 
 async def test_rejects_alert_on_a_metric_the_monitor_does_not_have():
     harness = AlertHarness()
-    monitor = await harness.monitoring.stored(project())
+    monitor = await harness.monitoring.create_monitor(project())
     with pytest.raises(Invalid) as refused:
         await harness.alert(monitor, metric="coherence")
     [error] = refused.value.errors
@@ -77,15 +77,15 @@ async def test_rejects_alert_on_a_metric_the_monitor_does_not_have():
 
 async def test_changes_to_alerting_and_back_to_ok_are_notified():
     harness = AlertHarness()
-    monitor = await harness.monitoring.stored(project())
+    monitor = await harness.monitoring.create_monitor(project())
     alert = await harness.alert(monitor)
     webhook = await harness.monitoring.webhooks.create(a_webhook(monitor.project_id))
-    bad = await ran(harness.monitoring, monitor, 2, BAD, created_at=at(1))
+    bad = await complete_run(harness.monitoring, monitor, 2, BAD, created_at=at(1))
     harness.now = at(2)
     assert await harness.assess() == 1
     assert await harness.assess() == 0
-    await ran(harness.monitoring, monitor, 2, BAD, created_at=at(3))
-    await ran(harness.monitoring, monitor, 2, GOOD, created_at=at(4))
+    await complete_run(harness.monitoring, monitor, 2, BAD, created_at=at(3))
+    await complete_run(harness.monitoring, monitor, 2, GOOD, created_at=at(4))
     harness.now = at(5)
     assert await harness.assess() == 2
     mended, raised = await harness.changes(monitor)
@@ -131,19 +131,19 @@ async def test_changes_to_alerting_and_back_to_ok_are_notified():
 )
 async def test_each_figure_evaluates_its_own_statistic(said, expected):
     harness = AlertHarness()
-    monitor = await harness.monitoring.stored(project())
-    await ran(harness.monitoring, monitor, 2, GOOD, created_at=at(0))
+    monitor = await harness.monitoring.create_monitor(project())
+    await complete_run(harness.monitoring, monitor, 2, GOOD, created_at=at(0))
     await harness.assess()
     await harness.alert(monitor, **said)
-    await ran(harness.monitoring, monitor, 2, BAD, created_at=at(1))
+    await complete_run(harness.monitoring, monitor, 2, BAD, created_at=at(1))
     await harness.assess()
     assert await harness.states(monitor) == [expected]
 
 
 async def test_alert_ignores_runs_finished_before_its_creation():
     harness = AlertHarness()
-    monitor = await harness.monitoring.stored(project())
-    await ran(harness.monitoring, monitor, 1, BAD)
+    monitor = await harness.monitoring.create_monitor(project())
+    await complete_run(harness.monitoring, monitor, 1, BAD)
     assert await harness.assess() == 1
     await harness.alert(monitor)
     assert await harness.assess() == 0
@@ -152,7 +152,7 @@ async def test_alert_ignores_runs_finished_before_its_creation():
 
 async def test_slot_without_a_run_is_no_data_and_notified():
     harness = AlertHarness()
-    monitor = await harness.monitoring.stored(project())
+    monitor = await harness.monitoring.create_monitor(project())
     await harness.alert(monitor, figure=AlertFigure.NO_DATA)
     await harness.alert(monitor)
     assert await harness.assess() == 0
@@ -164,7 +164,7 @@ async def test_slot_without_a_run_is_no_data_and_notified():
     assert sorted(await harness.states(monitor)) == [ALERTING, OK]
     [change] = await harness.changes(monitor)
     assert (change.run_id, change.after, change.at) == (None, ALERTING, at(1))
-    await ran(harness.monitoring, monitor, 1, GOOD, created_at=at(2))
+    await complete_run(harness.monitoring, monitor, 1, GOOD, created_at=at(2))
     assert await harness.assess() == 1
     assert await harness.states(monitor) == [OK, OK]
 
@@ -178,11 +178,11 @@ class OneIsBroken(MemoryAlerts):
 
 async def test_failing_run_delays_no_other_monitor_and_its_own_only_for_a_limit():
     harness = AlertHarness()
-    monitor, other = [await harness.monitoring.stored(project()) for _ in range(2)]
+    monitor, other = [await harness.monitoring.create_monitor(project()) for _ in range(2)]
     await harness.alert(monitor)
-    broken = await ran(harness.monitoring, monitor, 1, BAD, created_at=at(0))
-    await ran(harness.monitoring, other, 1, BAD, created_at=at(1))
-    await ran(harness.monitoring, monitor, 1, BAD, created_at=NOON + ORDER_WAIT_MAX)
+    broken = await complete_run(harness.monitoring, monitor, 1, BAD, created_at=at(0))
+    await complete_run(harness.monitoring, other, 1, BAD, created_at=at(1))
+    await complete_run(harness.monitoring, monitor, 1, BAD, created_at=NOON + ORDER_WAIT_MAX)
     assert await harness.assess(OneIsBroken(harness.store)) == 2
     assert [ended.run for ended, _ in harness.faults] == [broken.id]
     assert await harness.states(monitor) == [ALERTING]
@@ -196,8 +196,8 @@ class Away(MemoryAlerts):
 
 async def test_run_is_evaluated_later_if_the_database_is_unavailable():
     harness = AlertHarness()
-    monitor = await harness.monitoring.stored(project())
-    await ran(harness.monitoring, monitor)
+    monitor = await harness.monitoring.create_monitor(project())
+    await complete_run(harness.monitoring, monitor)
     with pytest.raises(Unavailable):
         await harness.assess(Away(harness.store))
     assert harness.faults == []

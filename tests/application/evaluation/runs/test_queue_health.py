@@ -69,7 +69,7 @@ async def test_missing_workers_are_reported_while_work_waits(evaluating, project
 
 
 async def test_running_work_does_not_count_as_waiting(evaluating, project):
-    run = await evaluating.begun(one := a_run(project, 1), work_of(one))
+    run = await evaluating.start_run(one := a_run(project, 1), work_of(one))
     claim = await evaluating.claim_next(project)
     assert await told(evaluating, later(minutes=1)) == FINE
     await evaluating.finish(claim)
@@ -78,13 +78,13 @@ async def test_running_work_does_not_count_as_waiting(evaluating, project):
 
 
 async def test_abandoned_work_waits_from_the_end_of_its_lease(evaluating, project):
-    await evaluating.begun(run := a_run(project, 1), work_of(run))
+    await evaluating.start_run(run := a_run(project, 1), work_of(run))
     await evaluating.claim_next(project)
     assert not (await told(evaluating, later(hours=1))).ok
 
 
 async def test_dead_targets_are_counted_and_stay_ok(evaluating, project):
-    await evaluating.begun(run := a_run(project, 2), work_of(run))
+    await evaluating.start_run(run := a_run(project, 2), work_of(run))
     now = NOON
     due, _ = await evaluating.work_queue.dispatch(project, now)
     for _ in range(ATTEMPTS_MAX):

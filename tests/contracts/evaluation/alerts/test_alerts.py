@@ -26,12 +26,12 @@ from tests.support.fixtures.alerts import (
     a_rule,
     a_webhook,
     an_alert,
-    ended,
-    found_ended,
-    ran,
-    turned,
+    complete_run,
+    ended_run_of,
+    list_ended_runs,
+    raised_alert,
 )
-from tests.support.fixtures.data_plane import project, walked
+from tests.support.fixtures.data_plane import project, read_all_pages
 from tests.support.fixtures.evaluation import METRICS, target, work_of
 from tests.support.fixtures.monitors import run_of
 
@@ -46,7 +46,7 @@ def assess_none(alerts):
 
 
 async def test_create_and_list_return_alert_as_given(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     rule = a_rule(
         figure=AlertFigure.DROP,
         threshold=0.3,
@@ -64,14 +64,14 @@ async def test_create_and_list_return_alert_as_given(monitoring):
 
 
 async def test_create_with_existing_id_returns_stored_alert(monitoring):
-    made = an_alert(await monitoring.stored(project()))
+    made = an_alert(await monitoring.create_monitor(project()))
     await monitoring.alerts.create(made)
     assert await monitoring.alerts.create(replace(made, created_at=at(9))) == made
     assert await monitoring.alerts.of_monitor(made.project_id, made.monitor_id) == [made]
 
 
 async def test_alert_limit_of_monitor_is_rules_max(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     made = [an_alert(monitor) for _ in range(RULES_MAX + 3)]
     results = await asyncio.gather(
         *(monitoring.alerts.create(one) for one in made), return_exceptions=True
@@ -83,9 +83,9 @@ async def test_alert_limit_of_monitor_is_rules_max(monitoring):
 
 
 async def test_alerts_of_another_project_or_monitor_are_not_found(monitoring):
-    monitor, theirs = await monitoring.stored(project()), project()
+    monitor, theirs = await monitoring.create_monitor(project()), project()
     alert = await monitoring.alerts.create(an_alert(monitor))
-    other = await monitoring.stored(monitor.project_id)
+    other = await monitoring.create_monitor(monitor.project_id)
     for ask in (
         monitoring.alerts.of_monitor(theirs, monitor.id),
         monitoring.alerts.changes(theirs, monitor.id, ALL),
@@ -100,10 +100,12 @@ async def test_alerts_of_another_project_or_monitor_are_not_found(monitoring):
 
 
 async def test_deleting_alert_deletes_its_changes(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     alerts = [await monitoring.alerts.create(an_alert(monitor)) for _ in range(2)]
-    run = ended(await ran(monitoring, monitor))
-    await monitoring.alerts.apply_run(run, lambda there: [turned(run, one) for one in there], NOON)
+    run = ended_run_of(await complete_run(monitoring, monitor))
+    await monitoring.alerts.apply_run(
+        run, lambda there: [raised_alert(run, one) for one in there], NOON
+    )
     assert await monitoring.alerts.delete(monitor.project_id, monitor.id, alerts[0].id)
     assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alerts[0].id)
     changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
@@ -111,10 +113,12 @@ async def test_deleting_alert_deletes_its_changes(monitoring):
 
 
 async def test_deleting_monitor_deletes_its_alerts(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     alert = await monitoring.alerts.create(an_alert(monitor))
-    run = ended(await ran(monitoring, monitor))
-    await monitoring.alerts.apply_run(run, lambda there: [turned(run, one) for one in there], NOON)
+    run = ended_run_of(await complete_run(monitoring, monitor))
+    await monitoring.alerts.apply_run(
+        run, lambda there: [raised_alert(run, one) for one in there], NOON
+    )
     assert await monitoring.monitors.delete(monitor.project_id, monitor.id)
     with pytest.raises(NotFound):
         await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
@@ -125,14 +129,14 @@ async def test_deleting_monitor_deletes_its_alerts(monitoring):
 
 
 async def test_alerts_of_removed_project_are_not_found(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     alert = await monitoring.alerts.create(an_alert(monitor))
-    run = await ran(monitoring, monitor)
+    run = await complete_run(monitoring, monitor)
     await monitoring.evaluating.remove(monitor.project_id)
-    assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
+    assert await list_ended_runs(monitoring, monitor.project_id) == []
+    assert not await monitoring.alerts.apply_run(ended_run_of(run), assess_none, NOON)
     assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alert.id)
-    assert await monitoring.alerts.metric_stats(ended(run), METRICS[0], 0.5) == []
+    assert await monitoring.alerts.metric_stats(ended_run_of(run), METRICS[0], 0.5) == []
     with pytest.raises(NotFound):
         await monitoring.alerts.create(an_alert(monitor))
 
@@ -141,35 +145,35 @@ async def test_alerts_of_removed_project_are_not_found(monitoring):
 
 
 async def test_ended_runs_are_listed_by_end_ascending(monitoring):
-    monitor = await monitoring.stored(project())
-    second = await ran(monitoring, monitor, created_at=at(2))
-    first = await ran(monitoring, monitor, created_at=at(1))
+    monitor = await monitoring.create_monitor(project())
+    second = await complete_run(monitoring, monitor, created_at=at(2))
+    first = await complete_run(monitoring, monitor, created_at=at(1))
     broken = run_of(monitor, 0, created_at=at(3)).failed("too much matches", at(3))
     await monitoring.evaluating.runs.create(broken, [])
-    found = await found_ended(monitoring, monitor.project_id)
-    assert found == [ended(first), ended(second), ended(broken)]
+    found = await list_ended_runs(monitoring, monitor.project_id)
+    assert found == [ended_run_of(first), ended_run_of(second), ended_run_of(broken)]
 
 
 async def test_running_cancelled_and_manual_runs_are_not_listed(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     going = run_of(monitor)
-    await monitoring.evaluating.begun(going, work_of(going))
+    await monitoring.evaluating.start_run(going, work_of(going))
     cancelled = run_of(monitor)
-    await monitoring.evaluating.begun(cancelled, work_of(cancelled))
+    await monitoring.evaluating.start_run(cancelled, work_of(cancelled))
     await monitoring.evaluating.runs.cancel(monitor.project_id, cancelled.id, NOON)
     free = replace(run_of(monitor), monitor_id=None)
     await monitoring.evaluating.runs.create(replace(free, targets=0), [])
-    assert await found_ended(monitoring, monitor.project_id) == []
+    assert await list_ended_runs(monitoring, monitor.project_id) == []
     for run in (going, cancelled):
-        assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
+        assert not await monitoring.alerts.apply_run(ended_run_of(run), assess_none, NOON)
 
 
 async def test_runs_of_deleted_monitor_are_not_listed(monitoring):
-    monitor = await monitoring.stored(project())
-    run = await ran(monitoring, monitor)
+    monitor = await monitoring.create_monitor(project())
+    run = await complete_run(monitoring, monitor)
     await monitoring.monitors.delete(monitor.project_id, monitor.id)
-    assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
+    assert await list_ended_runs(monitoring, monitor.project_id) == []
+    assert not await monitoring.alerts.apply_run(ended_run_of(run), assess_none, NOON)
 
 
 # --- run statistics ----------------------------------------------------------------------------
@@ -177,28 +181,30 @@ async def test_runs_of_deleted_monitor_are_not_listed(monitoring):
 
 @pytest.mark.parametrize("of", TargetType)
 async def test_measured_returns_statistics_of_run_and_those_before(monitoring, of):
-    monitor = await monitoring.stored(project(), target_type=of)
+    monitor = await monitoring.create_monitor(project(), target_type=of)
     metric = monitor.metrics[0]
     runs = [
-        await ran(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
+        await complete_run(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
         for n in range(BASELINE_RUNS + 3)
     ]
-    await ran(monitoring, await monitoring.stored(monitor.project_id, target_type=of))
-    found = await monitoring.alerts.metric_stats(ended(runs[-1]), metric, 0.5)
+    await complete_run(
+        monitoring, await monitoring.create_monitor(monitor.project_id, target_type=of)
+    )
+    found = await monitoring.alerts.metric_stats(ended_run_of(runs[-1]), metric, 0.5)
     assert [one.mean for one in found] == pytest.approx([0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
     assert [one.passed for one in found] == [2, 2, 2, 0, 0, 0]
     assert {one.scored for one in found} == {2}
-    [first] = await monitoring.alerts.metric_stats(ended(runs[0]), metric, 0.5)
+    [first] = await monitoring.alerts.metric_stats(ended_run_of(runs[0]), metric, 0.5)
     assert first == RunMetricStats(scored=2)
-    assert await monitoring.alerts.metric_stats(ended(runs[0]), "coherence", 0.5) == [
+    assert await monitoring.alerts.metric_stats(ended_run_of(runs[0]), "coherence", 0.5) == [
         RunMetricStats()
     ]
 
 
 async def test_measured_counts_failed_and_skipped(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     run = run_of(monitor, 4)
-    await monitoring.evaluating.begun(run, work_of(run))
+    await monitoring.evaluating.start_run(run, work_of(run))
     outcomes = [
         Scored(0.25, "", {}),
         Scored(0.5, "", {}),
@@ -210,18 +216,18 @@ async def test_measured_counts_failed_and_skipped(monitoring):
     for due in line:  # which grows meanwhile
         claim = await monitoring.evaluating.claim(due)
         line += await monitoring.evaluating.finish(claim, by_target[claim.target])
-    [found] = await monitoring.alerts.metric_stats(ended(run), METRICS[0], 0.5)
+    [found] = await monitoring.alerts.metric_stats(ended_run_of(run), METRICS[0], 0.5)
     assert found == RunMetricStats(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
 
 
 async def test_measured_leaves_out_cancelled_runs(monitoring):
-    monitor = await monitoring.stored(project())
-    before = await ran(monitoring, monitor, created_at=at(0))
+    monitor = await monitoring.create_monitor(project())
+    before = await complete_run(monitoring, monitor, created_at=at(0))
     cancelled = run_of(monitor, created_at=at(1))
-    await monitoring.evaluating.begun(cancelled, work_of(cancelled))
+    await monitoring.evaluating.start_run(cancelled, work_of(cancelled))
     await monitoring.evaluating.runs.cancel(monitor.project_id, cancelled.id, at(1))
-    last = await ran(monitoring, monitor, 3, created_at=at(2))
-    found = await monitoring.alerts.metric_stats(ended(last), METRICS[0], 0.5)
+    last = await complete_run(monitoring, monitor, 3, created_at=at(2))
+    found = await monitoring.alerts.metric_stats(ended_run_of(last), METRICS[0], 0.5)
     assert [one.scored for one in found] == [3, before.targets]
 
 
@@ -229,12 +235,12 @@ async def test_measured_leaves_out_cancelled_runs(monitoring):
 
 
 async def test_assess_stores_change_and_enqueues_delivery_per_webhook(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     alerts = [await monitoring.alerts.create(an_alert(monitor, created_at=at(n))) for n in range(2)]
     webhooks = [await monitoring.webhooks.create(a_webhook(monitor.project_id)) for _ in range(2)]
     await monitoring.webhooks.create(a_webhook(project()))
-    run = ended(await ran(monitoring, monitor))
-    raised = turned(run, alerts[0])
+    run = ended_run_of(await complete_run(monitoring, monitor))
+    raised = raised_alert(run, alerts[0])
     quiet = AlertEvaluation(
         replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5))
     )
@@ -259,27 +265,28 @@ async def test_assess_stores_change_and_enqueues_delivery_per_webhook(monitoring
 
 
 async def test_run_is_assessed_once(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     await monitoring.alerts.create(an_alert(monitor))
-    run = ended(await ran(monitoring, monitor))
+    run = ended_run_of(await complete_run(monitoring, monitor))
     assert await monitoring.alerts.apply_run(run, assess_none, NOON)
-    assert await found_ended(monitoring, monitor.project_id) == []
+    assert await list_ended_runs(monitoring, monitor.project_id) == []
     asked = [
-        turned(run, one) for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
+        raised_alert(run, one)
+        for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
     ]
     assert not await monitoring.alerts.apply_run(run, lambda _: asked, NOON)
     assert (await monitoring.alerts.changes(run.project, monitor.id, ALL)).total == 0
 
 
 async def test_concurrent_assessments_of_one_run_apply_once(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     await monitoring.alerts.create(an_alert(monitor))
     webhook = await monitoring.webhooks.create(a_webhook(monitor.project_id))
-    run = ended(await ran(monitoring, monitor))
+    run = ended_run_of(await complete_run(monitoring, monitor))
     results = await asyncio.gather(
         *(
             monitoring.alerts.apply_run(
-                run, lambda there: [turned(run, one) for one in there], NOON
+                run, lambda there: [raised_alert(run, one) for one in there], NOON
             )
             for _ in range(5)
         )
@@ -290,9 +297,11 @@ async def test_concurrent_assessments_of_one_run_apply_once(monitoring):
 
 
 async def test_concurrent_assessments_of_several_runs_lose_no_update(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     await monitoring.alerts.create(an_alert(monitor))
-    runs = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(5)]
+    runs = [
+        ended_run_of(await complete_run(monitoring, monitor, created_at=at(n))) for n in range(5)
+    ]
 
     def counting(there):
         return [
@@ -311,13 +320,18 @@ async def test_concurrent_assessments_of_several_runs_lose_no_update(monitoring)
         if alert.watch.consecutive == 5:
             break
         assert left > 1
-    assert await found_ended(monitoring, monitor.project_id) == []
+    assert await list_ended_runs(monitoring, monitor.project_id) == []
 
 
 async def test_run_is_assessed_after_runs_that_ended_before_it(monitoring):
-    monitor, other = await monitoring.stored(of := project()), await monitoring.stored(of)
-    first, second = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(2)]
-    elsewhere = ended(await ran(monitoring, other, created_at=at(1)))
+    monitor, other = (
+        await monitoring.create_monitor(of := project()),
+        await monitoring.create_monitor(of),
+    )
+    first, second = [
+        ended_run_of(await complete_run(monitoring, monitor, created_at=at(n))) for n in range(2)
+    ]
+    elsewhere = ended_run_of(await complete_run(monitoring, other, created_at=at(1)))
     assert first.at < second.at
     assert not await monitoring.alerts.apply_run(second, assess_none, NOON)
     assert await monitoring.alerts.apply_run(elsewhere, assess_none, NOON)
@@ -326,24 +340,26 @@ async def test_run_is_assessed_after_runs_that_ended_before_it(monitoring):
 
 
 async def test_run_stops_waiting_for_earlier_run_after_timeout(monitoring):
-    monitor = await monitoring.stored(project())
-    first = ended(await ran(monitoring, monitor, created_at=NOON))
-    second = ended(await ran(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX))
+    monitor = await monitoring.create_monitor(project())
+    first = ended_run_of(await complete_run(monitoring, monitor, created_at=NOON))
+    second = ended_run_of(
+        await complete_run(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX)
+    )
     assert second.at - first.at >= ORDER_WAIT_MAX
     assert await monitoring.alerts.apply_run(second, assess_none, NOON)
     assert await monitoring.alerts.apply_run(first, assess_none, NOON)
 
 
 async def test_error_in_assessment_changes_nothing(monitoring):
-    monitor = await monitoring.stored(project())
-    run = ended(await ran(monitoring, monitor))
+    monitor = await monitoring.create_monitor(project())
+    run = ended_run_of(await complete_run(monitoring, monitor))
 
     def refuse(there):
         raise Invalid("no")
 
     with pytest.raises(Invalid, match="no"):
         await monitoring.alerts.apply_run(run, refuse, NOON)
-    assert await found_ended(monitoring, monitor.project_id) == [run]
+    assert await list_ended_runs(monitoring, monitor.project_id) == [run]
 
 
 # --- slots without a run -----------------------------------------------------------------------
@@ -365,7 +381,7 @@ async def fired(monitoring, monitor, run=None, now=NOON):
 
 async def create_waiting_alert(monitoring, **overrides):
     """Creates a monitor, and a NO_DATA alert that waits for its slot."""
-    monitor = await monitoring.stored(project(), **overrides)
+    monitor = await monitoring.create_monitor(project(), **overrides)
     alert = an_alert(monitor, rule=a_rule(figure=AlertFigure.NO_DATA))
     await monitoring.alerts.create(alert)
     [slot] = await slots_of(monitoring, monitor, NOON)
@@ -381,7 +397,7 @@ async def test_slot_without_run_is_quiet_once(monitoring):
     after = await fired(monitoring, monitor)
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert (slot.awaited, slot.following, slot.quiet) == (NOON, after.next_run_at, True)
-    raised = turned(ended(run_of(monitor)), alert, run_id=None)
+    raised = raised_alert(ended_run_of(run_of(monitor)), alert, run_id=None)
     results = await asyncio.gather(
         *(monitoring.alerts.apply_slot(slot, lambda _: [raised], NOON) for _ in range(3))
     )
@@ -413,7 +429,7 @@ async def test_unused_slot_is_not_quiet(monitoring, edit):
 
 
 async def test_only_no_data_alerts_wait_for_slots(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     await monitoring.alerts.create(an_alert(monitor))
     assert await slots_of(monitoring, monitor, NOON) == []
     _, alert = await create_waiting_alert(monitoring)
@@ -422,29 +438,29 @@ async def test_only_no_data_alerts_wait_for_slots(monitoring):
 
 
 async def test_changes_are_listed_newest_first(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     alert = await monitoring.alerts.create(an_alert(monitor))
     made = []
     for n in range(5):
-        run = ended(await ran(monitoring, monitor, created_at=at(n)))
-        one = turned(run, alert, at=at(n // 2))
+        run = ended_run_of(await complete_run(monitoring, monitor, created_at=at(n)))
+        one = raised_alert(run, alert, at=at(n // 2))
         made.append(one.notice.change)
         await monitoring.alerts.apply_run(run, lambda _, one=one: [one], at(n))
     made.sort(key=lambda one: (one.at, one.id), reverse=True)
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: monitoring.alerts.changes(monitor.project_id, monitor.id, window), 2
     )
     assert by_position == by_offset == made
 
 
 async def test_forget_deletes_old_changes_and_keeps_alert_state(monitoring):
-    monitor = await monitoring.stored(project())
+    monitor = await monitoring.create_monitor(project())
     alert = an_alert(monitor)
     await monitoring.alerts.create(alert)
     old = NOON - timedelta(days=9_000)
     for when in (old, NOON):
-        last = ended(await ran(monitoring, monitor))
-        raised = [turned(last, alert, at=when)]
+        last = ended_run_of(await complete_run(monitoring, monitor))
+        raised = [raised_alert(last, alert, at=when)]
         await monitoring.alerts.apply_run(last, lambda _, found=raised: found, NOON)
     assert await monitoring.alerts.delete_changes(old) == 0
     assert await monitoring.alerts.delete_changes(old + timedelta(microseconds=1)) == 1

@@ -48,7 +48,7 @@ class MonitoredAgent:
     def __post_init__(self) -> None:
         self.world.now = EARLY
         evaluation = self.world.ports.evaluation
-        webhook_sender = HttpWebhookSender(loopback, admits=lambda _: True, allow_private=True)
+        webhook_sender = HttpWebhookSender(loopback, is_allowed=lambda _: True, allow_private=True)
         alerting = replace(evaluation.alerting, webhook_sender=webhook_sender, allow_private=True)
         ports = replace(evaluation, alerting=alerting, judge=self.judge)
         self.do = self.world.with_ports(evaluation=ports).evaluation

@@ -55,7 +55,7 @@ LOCAL = ["127.0.0.1"]
 
 def unrestricted_sender(*answers: Sequence[str], **overrides) -> HttpWebhookSender:
     """Builds a sender that may reach private addresses."""
-    known = {"admits": lambda _: True, "allow_private": True, "timeout_s": WAIT_MAX_S}
+    known = {"is_allowed": lambda _: True, "allow_private": True, "timeout_s": WAIT_MAX_S}
     return HttpWebhookSender(ScriptedResolver(*(answers or (LOCAL,))), **known | overrides)
 
 
@@ -216,7 +216,7 @@ async def test_changed_dns_answer_cannot_redirect_to_private_address():
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
         script = ScriptedResolver(["127.0.0.2"], ["127.0.0.1"])
         webhook_sender = replace(
-            unrestricted_sender(), resolve=script, admits=lambda address: address == "127.0.0.2"
+            unrestricted_sender(), resolve=script, is_allowed=lambda address: address == "127.0.0.2"
         )
         assert await send_to(webhook_sender, outside.url()) == DeliveryResult(204)
         assert script.asked == [("hooks.example", outside.port)]

@@ -16,7 +16,7 @@ from domain.errors import Conflict, NotFound, Unavailable
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.alerts import a_delivery, a_webhook
-from tests.support.fixtures.data_plane import project, walked
+from tests.support.fixtures.data_plane import project, read_all_pages
 
 ALL = PageRequest(limit=200)
 STEP_MAX = 2_000
@@ -111,7 +111,7 @@ async def test_delivery_is_stored_once_and_listed_newest_first(monitoring):
     sent = [await enqueue_delivery(monitoring, webhook, created_at=at(n // 2)) for n in range(5)]
     await monitoring.webhooks.enqueue(replace(sent[0], body=b"other"))
     sent.sort(key=lambda one: (one.created_at, one.id), reverse=True)
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: monitoring.webhooks.deliveries(webhook.project_id, webhook.id, window), 2
     )
     assert by_position == by_offset == sent

@@ -22,7 +22,7 @@ from tests.support.builders.custom_metric_definitions import (
     over_postgres,
 )
 from tests.support.builders.values import at
-from tests.support.fixtures.histories import assert_any_reads_the_same
+from tests.support.fixtures.histories import assert_histories_agree
 
 pytestmark = pytest.mark.service
 
@@ -104,4 +104,4 @@ class Histories(RuleBasedStateMachine):
 
 
 def test_random_histories_of_metrics_agree(pool, postgres_url):
-    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=25, steps=15)
+    assert_histories_agree(Histories, over_postgres, postgres_url, examples=25, steps=15)

@@ -17,7 +17,7 @@ from domain.ids import MonitorId, RunId
 from domain.page import PageRequest
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import NOON, at
-from tests.support.fixtures.data_plane import project, walked
+from tests.support.fixtures.data_plane import project, read_all_pages
 from tests.support.fixtures.evaluation import later, work_of
 from tests.support.fixtures.monitors import a_monitor, run_of
 
@@ -79,7 +79,7 @@ async def test_reads_return_monitor_as_created(monitoring, overrides):
 
 
 async def test_create_with_existing_id_returns_stored_monitor(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     again = replace(made, name="other", created_at=later(hours=1))
     assert await monitoring.monitors.create(again) == made
     theirs = replace(made, project_id=project(), name="of another project")
@@ -88,7 +88,7 @@ async def test_create_with_existing_id_returns_stored_monitor(monitoring):
 
 
 async def test_monitors_of_another_project_are_not_found(monitoring):
-    made, theirs = await monitoring.stored(project()), project()
+    made, theirs = await monitoring.create_monitor(project()), project()
     moved = replace(made, project_id=theirs)
     for ask in (
         monitoring.monitors.get(theirs, made.id),
@@ -108,19 +108,19 @@ async def test_pages_are_newest_first_and_filtered_by_status(monitoring):
     made = []
     for n in range(7):  # two at each instant
         overrides = {"status": PAUSED, "next_run_at": None} if n % 3 == 0 else {}
-        made.append(await monitoring.stored(ours, created_at=at(n // 2), **overrides))
-    await monitoring.stored(project())
+        made.append(await monitoring.create_monitor(ours, created_at=at(n // 2), **overrides))
+    await monitoring.create_monitor(project())
     made.sort(key=lambda one: (one.created_at, one.id), reverse=True)
     for status in (None, ACTIVE, PAUSED):
         expected = [one for one in made if status in {None, one.status}]
-        by_position, by_offset = await walked(
+        by_position, by_offset = await read_all_pages(
             lambda window, status=status: monitoring.monitors.page(ours, status, window), 2
         )
         assert by_position == by_offset == expected
 
 
 async def test_edit_is_stored(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     edited = await monitoring.monitors.edit(
         made.project_id, made.id, lambda one: one.paused(later(hours=1))
     )
@@ -129,7 +129,7 @@ async def test_edit_is_stored(monitoring):
 
 
 async def test_error_in_edit_changes_nothing(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
 
     def refuse(_):
         raise Invalid("no")
@@ -140,7 +140,7 @@ async def test_error_in_edit_changes_nothing(monitoring):
 
 
 async def test_concurrent_edits_lose_no_update(monitoring):
-    made = await monitoring.stored(project(), name="")
+    made = await monitoring.create_monitor(project(), name="")
     await asyncio.gather(
         *(
             monitoring.monitors.edit(
@@ -166,12 +166,12 @@ async def due_of(monitoring, projects, now):
 
 async def test_due_monitors_come_longest_due_first_across_projects(monitoring):
     ours, theirs = project(), project()
-    second = await monitoring.stored(ours, next_run_at=NOON)
-    first = await monitoring.stored(theirs, next_run_at=at(-9))
-    third = await monitoring.stored(ours, next_run_at=at(1))
-    await monitoring.stored(ours, next_run_at=at(2))
-    await monitoring.stored(ours, status=PAUSED, next_run_at=None)
-    await monitoring.stored(ours, status=PAUSED, next_run_at=at(-9))  # it was triggered
+    second = await monitoring.create_monitor(ours, next_run_at=NOON)
+    first = await monitoring.create_monitor(theirs, next_run_at=at(-9))
+    third = await monitoring.create_monitor(ours, next_run_at=at(1))
+    await monitoring.create_monitor(ours, next_run_at=at(2))
+    await monitoring.create_monitor(ours, status=PAUSED, next_run_at=None)
+    await monitoring.create_monitor(ours, status=PAUSED, next_run_at=at(-9))  # it was triggered
     assert await due_of(monitoring, {ours, theirs}, at(1)) == [first, second, third]
     assert await due_of(monitoring, {ours, theirs}, at(-10)) == []
 
@@ -192,7 +192,7 @@ async def test_due_monitors_are_paged(monitoring):
 
 
 async def test_monitors_of_removed_project_are_not_found_or_created(monitoring):
-    made = await monitoring.stored(project(), next_run_at=at(-20_000))
+    made = await monitoring.create_monitor(project(), next_run_at=at(-20_000))
     await monitoring.evaluating.remove(made.project_id)
     with pytest.raises(NotFound):
         await monitoring.monitors.get(made.project_id, made.id)
@@ -201,14 +201,14 @@ async def test_monitors_of_removed_project_are_not_found_or_created(monitoring):
     assert not await monitoring.monitors.store_run(made, made.paused(NOON), None, [])
     assert not await monitoring.monitors.delete(made.project_id, made.id)
     with pytest.raises(Unavailable):
-        await monitoring.stored(made.project_id)
+        await monitoring.create_monitor(made.project_id)
 
 
 # --- firing ------------------------------------------------------------------------------------
 
 
 async def test_firing_stores_monitor_and_run_together(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     run = run_of(made)
     after = made.fired(at(3), run.id, MARK)
     assert await monitoring.monitors.store_run(made, after, run, work_of(run))
@@ -221,7 +221,7 @@ async def test_firing_stores_monitor_and_run_together(monitoring):
 
 
 async def test_firing_without_run_stores_monitor(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     after = made.fired(at(3), None, None)
     assert await monitoring.monitors.store_run(made, after, None, [])
     assert await monitoring.monitors.get(made.project_id, made.id) == after
@@ -229,7 +229,7 @@ async def test_firing_without_run_stores_monitor(monitoring):
 
 
 async def test_firing_stores_failed_run_as_given(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     run = run_of(made, 0).failed("too much matches", NOON)
     assert await monitoring.monitors.store_run(made, made.fired(NOON, run.id, None), run, [])
     stored = await monitoring.evaluating.run(run)
@@ -249,7 +249,7 @@ async def test_firing_stores_failed_run_as_given(monitoring):
     ids=["paused", "edited", "fired", "narrowed"],
 )
 async def test_firing_after_concurrent_change_stores_nothing(monitoring, meanwhile):
-    before = await monitoring.stored(project())
+    before = await monitoring.create_monitor(project())
     known = await monitoring.monitors.edit(before.project_id, before.id, meanwhile)
     run = run_of(before)
     assert not await monitoring.monitors.store_run(
@@ -261,7 +261,7 @@ async def test_firing_after_concurrent_change_stores_nothing(monitoring, meanwhi
 
 
 async def test_deleted_monitor_does_not_fire(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     assert await monitoring.monitors.delete(made.project_id, made.id)
     run = run_of(made)
     assert not await monitoring.monitors.store_run(
@@ -272,7 +272,7 @@ async def test_deleted_monitor_does_not_fire(monitoring):
 
 
 async def test_firing_with_existing_run_id_stores_nothing(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     run = run_of(made)
     first = made.fired(at(3), run.id, MARK)
     assert await monitoring.monitors.store_run(made, first, run, work_of(run))
@@ -285,7 +285,7 @@ async def test_firing_with_existing_run_id_stores_nothing(monitoring):
 
 
 async def test_of_concurrent_schedulers_one_uses_the_slot(monitoring):
-    made = await monitoring.stored(project())
+    made = await monitoring.create_monitor(project())
     runs = [run_of(made) for _ in range(6)]
     won = await asyncio.gather(
         *(
@@ -313,19 +313,21 @@ async def fire_times(monitoring, known, count):
 
 
 async def test_runs_are_listed_newest_first(monitoring):
-    known, runs = await fire_times(monitoring, await monitoring.stored(project()), 5)
-    await fire_times(monitoring, await monitoring.stored(known.project_id), 1)
+    known, runs = await fire_times(monitoring, await monitoring.create_monitor(project()), 5)
+    await fire_times(monitoring, await monitoring.create_monitor(known.project_id), 1)
     runs.sort(key=lambda one: (one.created_at, one.id), reverse=True)
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: monitoring.monitors.runs(known.project_id, known.id, window), 2
     )
     assert [one.run for one in by_position] == [one.run for one in by_offset] == runs
 
 
 async def test_deleting_monitor_keeps_its_runs_without_monitor(monitoring):
-    known, runs = await fire_times(monitoring, await monitoring.stored(project()), 3)
-    other, [theirs] = await fire_times(monitoring, await monitoring.stored(known.project_id), 1)
-    await monitoring.evaluating.begun(runs[0], [])
+    known, runs = await fire_times(monitoring, await monitoring.create_monitor(project()), 3)
+    other, [theirs] = await fire_times(
+        monitoring, await monitoring.create_monitor(known.project_id), 1
+    )
+    await monitoring.evaluating.start_run(runs[0], [])
     assert await monitoring.monitors.delete(known.project_id, known.id)
     assert not await monitoring.monitors.delete(known.project_id, known.id)
     with pytest.raises(NotFound):

@@ -49,7 +49,7 @@ async def test_reads_return_run_as_created(evaluating):
 
 async def test_create_with_existing_id_returns_stored_run(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     again = await evaluating.runs.create(a_run(run.project_id, 5, id=run.id, name="other"), [])
     assert again == await evaluating.progress(run)
     assert (again.run.name, again.run.status) == (None, RUNNING)
@@ -67,7 +67,7 @@ async def test_run_without_targets_completes_when_created(evaluating):
 
 async def test_runs_of_another_project_are_not_found(evaluating):
     run, theirs = a_run(project()), project()
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     for ask in (
         evaluating.runs.get(theirs, run.id),
         evaluating.runs.failures(theirs, run.id),
@@ -111,9 +111,9 @@ async def test_page_lists_one_target_type_newest_first(evaluating):
 async def test_page_reports_progress_of_each_run(evaluating):
     ours = project()
     run, other = a_run(ours), a_run(ours, 1, created_at=later(seconds=1))
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.finish(await evaluating.claim_next(ours), BAD)
-    await evaluating.begun(other, work_of(other))
+    await evaluating.start_run(other, work_of(other))
     page = await evaluating.runs.page(ours, TargetType.TRACE, None, PageRequest())
     assert [one.tally for one in page.items] == [
         Tally(pending=2),
@@ -128,7 +128,7 @@ async def test_failures_include_signals(evaluating):
     ours, one = project(), trace(session_id="s0")
     await fill(evaluating.plane, ours, one)
     run = a_run(ours, 2, target_type=TargetType.SESSION, metrics=("agent_reliability",))
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(ours)
     signal = signal_of(claim.run, one, "confidence").with_outcome(BAD, NOON)
     await evaluating.work_queue.record_signal(claim, signal, NOON)
@@ -149,7 +149,7 @@ async def test_failures_include_signals(evaluating):
 
 async def test_cancelling_skips_remaining_work_and_blocks_claims(evaluating):
     ours = project()
-    run = await evaluating.begun(first := a_run(ours, 4), work_of(first))
+    run = await evaluating.start_run(first := a_run(ours, 4), work_of(first))
     due = await evaluating.work_queue.dispatch(ours, NOON)
     await evaluating.work_queue.close(done := await evaluating.claim(due[0]), NOON)
     held = await evaluating.claim(due[1])
@@ -190,7 +190,7 @@ async def test_second_cancellation_changes_nothing(evaluating, planned):
 
 async def test_ended_run_cannot_be_cancelled(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.finish_all(run.project_id)
     over = await evaluating.progress(run)
     with pytest.raises(Conflict):
@@ -219,7 +219,7 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
         if state == "completed":
             await evaluating.finish(await evaluating.claim(due[1]))
     assert (await evaluating.run(run)).status.lower() == state
-    await evaluating.begun(other, work_of(other))
+    await evaluating.start_run(other, work_of(other))
     kept = {one.id: one for one in await evaluating.scores(run)}
     await evaluating.runs.delete(ours, run.id, later(hours=1), with_scores=with_scores)
     with pytest.raises(NotFound):
@@ -238,7 +238,7 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
 
 async def test_runs_of_removed_project_are_not_found(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.remove(run.project_id)
     for ask in (
         evaluating.runs.get(run.project_id, run.id),
@@ -261,7 +261,7 @@ async def test_runs_of_removed_project_are_not_found(evaluating):
 async def test_tally_of_ended_run_ignores_later_edits_of_scores(evaluating):
     ours = project()
     run = a_run(ours, 3)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(ours, NOON)
     for n, one in enumerate(due):
         await evaluating.finish(await evaluating.claim(one), BAD if n else GOOD)
@@ -279,7 +279,7 @@ async def test_tally_of_ended_run_ignores_later_edits_of_scores(evaluating):
 async def test_tally_of_closed_target_ignores_later_edits_of_scores(evaluating):
     ours = project()
     run = a_run(ours, 3)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(ours)
     await evaluating.finish(claim, BAD)
     [failed, _] = [one for one in await evaluating.scores(run) if one.code]
@@ -291,7 +291,7 @@ async def test_tally_of_closed_target_ignores_later_edits_of_scores(evaluating):
 async def test_tally_of_target_in_flight_follows_its_scores(evaluating):
     ours = project()
     run = a_run(ours, 2)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     assert (await evaluating.progress(run)).tally == Tally(pending=4)
     claim = await evaluating.claim_next(ours)
     assert await evaluating.work_queue.record(claim, METRICS[0], BAD, NOON)
@@ -305,7 +305,7 @@ async def test_tally_of_target_in_flight_follows_its_scores(evaluating):
 async def test_targets_may_have_different_metrics(evaluating):
     run = a_run(project())
     work = [WorkItem(target(run, n), (METRICS[n],)) for n in range(2)]
-    await evaluating.begun(run, work)
+    await evaluating.start_run(run, work)
     assert await evaluating.outcomes(run) == {
         (one.target, one.metrics[0]): "pending" for one in work
     }

@@ -31,7 +31,7 @@ from tests.support.builders.scores import (
     trace_score,
 )
 from tests.support.builders.values import NOON, at, trace, trace_id
-from tests.support.fixtures.data_plane import fill, project, walked
+from tests.support.fixtures.data_plane import fill, project, read_all_pages
 
 TRACE, SESSION = TargetType.TRACE, TargetType.SESSION
 HOUR, DAY, WEEK = Granularity
@@ -348,7 +348,7 @@ async def test_sessions_are_ranked_by_newest_number_then_id(plane, figures, ours
     ranked = [RankedSession(s.session_id, s.number, s.created_at, s.run_id) for s in scores]
     ranked.sort(key=lambda one: one.session_id)
     ranked.sort(key=lambda one: one.number, reverse=order is DESC)
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: figures.comparison(ours, "m", order, window), limit
     )
     assert by_position == by_offset == ranked

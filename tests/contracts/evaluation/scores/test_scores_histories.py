@@ -21,8 +21,8 @@ from domain.page import Page, PageRequest, SortOrder
 from tests.support.builders import scores, strategies, trace_strategies
 from tests.support.builders.values import at, trace
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
-from tests.support.fixtures.erasures import Erasing, ErasingHistories, which
-from tests.support.fixtures.histories import assert_any_reads_the_same
+from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
+from tests.support.fixtures.histories import assert_histories_agree
 
 pytestmark = pytest.mark.service
 
@@ -40,7 +40,7 @@ class Histories(ErasingHistories):
     def begin(self, of_traces: Sequence[TraceScore], of_sessions: Sequence[SessionScore]) -> None:
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.model = over_memory()
-        self.erasing = Erasing(self.run_on_both)
+        self.erasing = ErasureSteps(self.run_on_both)
         self.ids: list[ScoreId] = [ScoreId(uuid.uuid4())]
         self.now = 0
         for project in (0, 1):
@@ -191,4 +191,4 @@ class Histories(ErasingHistories):
 
 
 def test_random_histories_of_scores_agree(pool, postgres_url):
-    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=50, steps=12)
+    assert_histories_agree(Histories, over_postgres, postgres_url, examples=50, steps=12)

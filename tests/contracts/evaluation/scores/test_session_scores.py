@@ -30,7 +30,7 @@ from tests.support.builders.scores import (
     varied_of_sessions,
 )
 from tests.support.builders.values import at, trace, trace_id
-from tests.support.fixtures.data_plane import ALL, fill, over_postgres, project, walked
+from tests.support.fixtures.data_plane import ALL, fill, over_postgres, project, read_all_pages
 
 SESSIONS = ("s", "S", "")
 AT_ONCE = 50
@@ -140,7 +140,7 @@ CONDITIONS = {
 @pytest.mark.parametrize("limit", [1, 2, 5, 23, 24, 25, 200])
 async def test_pages_are_newest_first_at_every_size(scores, ours, limit):
     sent = await store_varied(scores, ours)
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: scores.page(ours, ScoreFilter(), window), limit
     )
     assert by_position == by_offset == newest_first(sent)
@@ -157,7 +157,7 @@ async def test_filters_narrow_alone_and_combined(scores, ours, number):
         expected = newest_first(one for one in sent if matching.matches(one))
         matched += bool(expected)
         assert number > 1 or 0 < len(expected) < len(sent), some
-        by_position, by_offset = await walked(
+        by_position, by_offset = await read_all_pages(
             lambda window, matching=matching: scores.page(ours, matching, window), 4
         )
         assert by_position == by_offset == expected, some

@@ -34,7 +34,7 @@ from tests.support.builders.scores import (
     varied,
 )
 from tests.support.builders.values import at, trace, trace_id
-from tests.support.fixtures.data_plane import ALL, fill, over_postgres, project, walked
+from tests.support.fixtures.data_plane import ALL, fill, over_postgres, project, read_all_pages
 
 AT_ONCE = 50
 ROUNDS = 5
@@ -229,7 +229,7 @@ CONDITIONS = {
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 23, 24, 25, 200])
 async def test_pages_are_newest_first_at_every_size(scores, ours, limit):
     sent = await store_varied(scores, ours)
-    by_position, by_offset = await walked(
+    by_position, by_offset = await read_all_pages(
         lambda window: scores.page(ours, ScoreFilter(), window), limit
     )
     assert by_position == by_offset == newest_first(sent)
@@ -249,7 +249,7 @@ async def test_filters_narrow_alone_and_combined(scores, ours, number):
         assert number > 1 or 0 < len(expected) < len(sent), overrides
         assert await all_of(scores, ours, **overrides) == expected, overrides
         if number == 1:
-            by_position, by_offset = await walked(
+            by_position, by_offset = await read_all_pages(
                 lambda window, matching=matching: scores.page(ours, matching, window), 2
             )
             assert by_position == by_offset == expected, overrides

@@ -67,7 +67,7 @@ async def test_planning_writes_row_per_pair_and_starts_run(evaluating):
 
 async def test_session_run_has_session_rows(evaluating):
     run = a_run(project(), 2, **SESSIONS)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     assert await evaluating.trace_scores.of_run(run.project_id, run.id) == []
     scores = await evaluating.session_scores.of_run(run.project_id, run.id)
     assert {one.session_id for one in scores} == {"s0", "s1"}
@@ -102,7 +102,7 @@ async def test_deleted_or_foreign_run_is_not_planned(evaluating):
 async def test_targets_in_flight_are_limited_by_window(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 3)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     first = await evaluating.work_queue.dispatch(ours, NOON)
     assert [one.target for one in first] == [target(run, n) for n in range(WINDOW)]
     assert await evaluating.work_queue.dispatch(ours, NOON) == []
@@ -111,7 +111,7 @@ async def test_targets_in_flight_are_limited_by_window(evaluating):
     # The next targets replace those that are closed.
     assert [one.target for one in await evaluating.finish(claims[1])] == [target(run, WINDOW)]
     other = a_run(project(), 1)  # whose project has its own window
-    await evaluating.begun(other, work_of(other))
+    await evaluating.start_run(other, work_of(other))
     assert len(await evaluating.work_queue.dispatch(other.project_id, NOON)) == 1
 
 
@@ -129,7 +129,7 @@ async def test_session_dispatch_tells_whether_a_signal_asks_judge(
 ):
     of = {"metrics": (metric,), "signal_weights": weights, "model": "openai/m"}
     run = a_run(project(), 1, **SESSIONS | of)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     assert due.asks_judge is asks_judge
 
@@ -137,9 +137,9 @@ async def test_session_dispatch_tells_whether_a_signal_asks_judge(
 async def test_dispatch_alternates_between_runs(evaluating):
     ours = project()
     large, small = a_run(ours, 9), a_run(ours, 2, created_at=later(seconds=1))
-    await evaluating.begun(large, work_of(large))
+    await evaluating.start_run(large, work_of(large))
     first = await evaluating.work_queue.dispatch(ours, NOON)
-    await evaluating.begun(small, work_of(small))
+    await evaluating.start_run(small, work_of(small))
     order = [
         (due.run, due.target)
         for one in first
@@ -153,7 +153,7 @@ async def test_runs_that_start_together_share_the_window(evaluating):
     ours = project()
     runs = [a_run(ours, 9, created_at=later(seconds=n)) for n in range(2)]
     for run in runs:
-        await evaluating.begun(run, work_of(run))
+        await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(ours, NOON)
     assert [one.run for one in due] == [runs[0].id, runs[1].id, runs[0].id]
 
@@ -170,7 +170,7 @@ async def test_runs_that_start_together_share_the_window(evaluating):
 )
 async def test_dispatch_tells_whether_metrics_ask_judge(evaluating, metrics, model, asks):
     run = a_run(project(), 1, metrics=metrics, model=model)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(run.project_id, NOON)
     assert due == [EvaluateTargetJob(run.project_id, run.id, target(run, 0), asks)]
 
@@ -180,7 +180,7 @@ async def test_dispatch_tells_whether_metrics_ask_judge(evaluating, metrics, mod
 
 async def test_claim_is_exclusive_until_lease_expires(evaluating):
     ours = project()
-    run = await evaluating.begun(first := a_run(ours), work_of(first))
+    run = await evaluating.start_run(first := a_run(ours), work_of(first))
     [due, other] = await evaluating.work_queue.dispatch(ours, NOON)
     claim = await evaluating.claim(due)
     assert (claim.run, claim.target, claim.metrics, claim.attempt) == (run, due.target, METRICS, 1)
@@ -212,7 +212,7 @@ async def test_undispatched_target_cannot_be_claimed(evaluating):
 
 async def test_second_claim_contains_open_metrics_only(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim = await evaluating.claim(due)
     assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
@@ -227,7 +227,7 @@ async def test_second_claim_contains_open_metrics_only(evaluating):
 
 async def test_target_is_dead_after_last_attempt(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     dead, now = await evaluating.work_queue.count_dead(), NOON
     for n in range(ATTEMPTS_MAX):
@@ -248,7 +248,7 @@ async def test_target_is_dead_after_last_attempt(evaluating):
 
 async def test_outcome_is_written_once_and_in_place(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
     assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, later(seconds=9))
@@ -270,7 +270,7 @@ async def test_outcome_is_written_once_and_in_place(evaluating):
 )
 async def test_outcome_is_stored_in_full(evaluating, outcome):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
     assert await evaluating.work_queue.record(claim, METRICS[0], outcome, NOON)
@@ -279,7 +279,7 @@ async def test_outcome_is_stored_in_full(evaluating, outcome):
 
 async def test_record_all_leaves_out_recorded_metrics(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     first, second = await evaluating.scores(run)
     outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
@@ -294,7 +294,7 @@ async def test_record_all_leaves_out_recorded_metrics(evaluating):
 
 async def test_record_all_writes_nothing_if_one_outcome_is_invalid(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     before = await evaluating.scores(run)
     odd = Scored(0.5, "", {"label": float("nan")})
@@ -305,7 +305,7 @@ async def test_record_all_writes_nothing_if_one_outcome_is_invalid(evaluating):
 
 async def test_correction_is_not_overwritten(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     waiting, remarked = await evaluating.scores(run)
     change = evaluating.trace_scores.change
@@ -319,7 +319,7 @@ async def test_correction_is_not_overwritten(evaluating):
 
 async def test_correction_survives_cancellation(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     edited, remarked = await evaluating.scores(run)
     change = evaluating.trace_scores.change
     edited = await change(run.project_id, edited.id, CORRECTED, NOON, None)
@@ -332,7 +332,7 @@ async def test_correction_survives_cancellation(evaluating):
 
 async def test_recording_renews_lease(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim, almost = await evaluating.claim(due), LEASE - timedelta(seconds=1)
     assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON + almost)
@@ -348,7 +348,7 @@ async def test_recording_renews_lease(evaluating):
 
 async def test_lease_renewed_recently_is_not_renewed_again(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     soon = NOON + RENEW_DEBOUNCE - timedelta(microseconds=1)
     assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, soon)
@@ -358,7 +358,7 @@ async def test_lease_renewed_recently_is_not_renewed_again(evaluating):
 
 async def test_closing_last_target_ends_run(evaluating):
     run = a_run(project())
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claims = [await evaluating.claim(one) for one in due]
     await evaluating.finish(claims[0], BAD)
@@ -374,7 +374,7 @@ async def test_closing_last_target_ends_run(evaluating):
 
 async def test_closing_fails_open_metrics(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
     await evaluating.work_queue.close(claim, later(seconds=1))
@@ -388,7 +388,7 @@ async def test_closing_fails_open_metrics(evaluating):
 
 async def test_lost_claim_cannot_close_or_postpone(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     lost = await evaluating.claim(due)
     claim = await evaluating.claim(due, NOON + LEASE)
@@ -404,7 +404,7 @@ async def test_target_with_deleted_trace_ends_without_scores(evaluating):
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1)
-    await evaluating.begun(run, [WorkItem(str(known.id), METRICS)])
+    await evaluating.start_run(run, [WorkItem(str(known.id), METRICS)])
     claim = await evaluating.claim_next(ours)
     await evaluating.plane.traces.delete(ours, [known.id])
     assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
@@ -419,7 +419,7 @@ async def test_target_with_deleted_trace_ends_without_scores(evaluating):
 async def test_postponed_target_is_claimed_when_due(evaluating):
     ours = project()
     run = a_run(ours, WINDOW + 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     due = (await evaluating.work_queue.dispatch(ours, NOON))[0]
     claim = await evaluating.claim(due)
     assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
@@ -436,7 +436,7 @@ async def test_postponed_target_is_claimed_when_due(evaluating):
 
 async def test_postponing_last_attempt_makes_target_dead(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     dead = await evaluating.work_queue.count_dead()
     for _ in range(ATTEMPTS_MAX):
@@ -452,7 +452,7 @@ async def test_dead_target_keeps_code_of_its_postponement(
     evaluating,
 ):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim = await evaluating.claim(due)
     await evaluating.work_queue.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
@@ -493,7 +493,7 @@ async def test_interrupted_plan_is_announced_again(evaluating):
 
 async def test_lost_message_is_announced_again(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT / 2) == []
     assert await overdue(evaluating, run.project_id, NOON + ANNOUNCE_TIMEOUT) == [due]
@@ -503,7 +503,7 @@ async def test_lost_message_is_announced_again(evaluating):
 
 async def test_target_of_dead_worker_is_announced_again(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     lost = await evaluating.claim(due)
     assert await overdue(evaluating, run.project_id, NOON + LEASE / 2) == []
@@ -514,7 +514,7 @@ async def test_target_of_dead_worker_is_announced_again(evaluating):
 
 async def test_postponed_target_is_announced_when_due(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     until = later(minutes=10)
     claim = await evaluating.claim(due)
@@ -525,7 +525,7 @@ async def test_postponed_target_is_announced_when_due(evaluating):
 
 async def test_unfilled_window_is_filled(evaluating):
     run = a_run(project(), WINDOW + 2)
-    await evaluating.begun(run, work_of(run))  # and then the worker died
+    await evaluating.start_run(run, work_of(run))  # and then the worker died
     found = await overdue(evaluating, run.project_id, NOON)
     assert [one.target for one in found] == [target(run, n) for n in range(WINDOW)]
     assert await overdue(evaluating, run.project_id, NOON) == []
@@ -559,7 +559,7 @@ async def test_removed_project_gets_no_work(evaluating):
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     run, pending = a_run(ours, 2), a_run(ours, 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.runs.create(pending, work_of(pending))
     [due, _] = await evaluating.work_queue.dispatch(ours, NOON)
     claim, dead = await evaluating.claim(due), await evaluating.work_queue.count_dead()
@@ -594,7 +594,7 @@ async def test_signal_is_added_once_while_run_and_trace_exist(evaluating):
     ours, known, gone = project(), trace(session_id="s0"), trace()
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1, **SESSIONS)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim, add = await evaluating.claim_next(ours), evaluating.work_queue.record_signal
     first = measured(run, known)
     await add(claim, first, NOON)
@@ -611,7 +611,7 @@ async def test_recording_signal_renews_lease(evaluating):
     ours, known = project(), trace(session_id="s0")
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1, **SESSIONS)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(ours)
     await evaluating.work_queue.record_signal(claim, measured(run, known), NOON + LEASE / 2)
     again = (ours, run.id, "s0")
@@ -621,7 +621,7 @@ async def test_recording_signal_renews_lease(evaluating):
 
 async def test_lease_is_renewed_without_recording(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
     await evaluating.work_queue.renew(claim, NOON + LEASE / 2)
     assert await evaluating.work_queue.claim(*again, claim.target, NOON + LEASE) is None
@@ -637,7 +637,7 @@ async def test_newest_signal_of_each_name_with_same_key_is_reused(evaluating):
     await fill(evaluating.plane, ours, known, other)
     runs = [a_run(ours, 1, created_at=later(seconds=n), **SESSIONS) for n in range(4)]
     for run in runs:
-        await evaluating.begun(run, work_of(run))
+        await evaluating.start_run(run, work_of(run))
     claims = [
         await evaluating.claim(one) for one in await evaluating.work_queue.dispatch(ours, NOON)
     ]

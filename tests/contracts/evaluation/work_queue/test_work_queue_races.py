@@ -52,7 +52,7 @@ async def evaluating(evaluating, adapter):
 
 async def test_concurrent_claims_of_one_target_yield_one_claim(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claim = evaluating.work_queue.claim
     claims = await asyncio.gather(
@@ -64,7 +64,7 @@ async def test_concurrent_claims_of_one_target_yield_one_claim(evaluating):
 async def test_pair_is_written_once_by_workers_with_one_target(evaluating):
     """The first worker was slow: its lease expired, and it continues all the same."""
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     claims = [await evaluating.claim(due), await evaluating.claim(due, NOON + LEASE)]
     record = evaluating.work_queue.record
@@ -91,7 +91,7 @@ async def test_concurrent_creations_of_one_run_create_it_once(evaluating):
 
 async def test_correction_survives_concurrent_recording_and_cancelling(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     change, waiting = evaluating.trace_scores.change, (await evaluating.scores(run))[0]
     await asyncio.gather(
@@ -107,7 +107,7 @@ async def test_cancelling_and_claiming_concurrently(evaluating):
     """In either order, nothing is claimed afterwards and nothing stays open."""
     ours = project()
     run = a_run(ours, WINDOW)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(ours, NOON)
     claim = evaluating.work_queue.claim
     cancelled, *claims = await asyncio.gather(
@@ -138,7 +138,7 @@ async def test_cancelling_and_planning_concurrently(evaluating):
 
 async def test_cancelling_and_closing_concurrently(evaluating):
     run = a_run(project(), 1)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     for metric in METRICS:
         await evaluating.work_queue.record(claim, metric, GOOD, NOON)
@@ -159,7 +159,7 @@ async def test_concurrent_closes_fill_window_exactly(evaluating):
     ours = project()
     runs = [a_run(ours, 6) for _ in range(3)]
     for run in runs:
-        await evaluating.begun(run, work_of(run))
+        await evaluating.start_run(run, work_of(run))
     line = [*await evaluating.work_queue.dispatch(ours, NOON)]
     seen = len(line)
     while line:
@@ -177,7 +177,7 @@ async def test_concurrent_closes_fill_window_exactly(evaluating):
 
 async def test_concurrent_upkeep_announces_each_target_once(evaluating):
     run = a_run(project(), WINDOW)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     found = await asyncio.gather(*(evaluating.work_queue.requeue_overdue(NOON) for _ in range(4)))
     ours = [one for jobs in found for one in jobs if one.project == run.project_id]
     assert sorted(one.target for one in ours) == [target(run, n) for n in range(WINDOW)]
@@ -185,7 +185,7 @@ async def test_concurrent_upkeep_announces_each_target_once(evaluating):
 
 async def test_concurrent_deletions_delete_run_once(evaluating):
     run = a_run(project(), 20)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     outcomes = await asyncio.gather(
         *(evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True) for _ in "ab"),
         return_exceptions=True,
@@ -251,7 +251,7 @@ async def test_concurrent_calls_do_not_deadlock(evaluating, seed):
     await fill(evaluating.plane, ours, *known)
     runs = [a_run(ours, len(known)) for _ in range(4)]
     for run in runs:
-        await evaluating.begun(run, [WorkItem(str(one.id), METRICS) for one in known])
+        await evaluating.start_run(run, [WorkItem(str(one.id), METRICS) for one in known])
     clients = ConcurrentClients(evaluating, ours, runs, seed)
     gone = [known[0].id, known[1].id]
     outcomes = await asyncio.gather(

@@ -80,7 +80,7 @@ async def test_run_counts_as_pending_then_running(ports, project):
 async def test_queued_targets_count_by_age(ports, project, age, band):
     evaluating, workloads = ports
     run = a_run(project, WINDOW + 2)
-    await evaluating.begun(run, work_of(run))
+    await evaluating.start_run(run, work_of(run))
     await evaluating.work_queue.dispatch(project, NOON)
     found = await workloads.workload(NOON + age)
     assert found.queued == queued(**{f"_{band}": WINDOW})  # the others have not been dispatched
@@ -89,7 +89,7 @@ async def test_queued_targets_count_by_age(ports, project, age, band):
 
 async def test_claimed_target_counts_as_running_until_lease_expires(ports, project):
     evaluating, workloads = ports
-    await evaluating.begun(run := a_run(project, 1), work_of(run))
+    await evaluating.start_run(run := a_run(project, 1), work_of(run))
     await evaluating.claim_next(project)
     held = replace(NOTHING, running_runs=1, running=1)
     assert await workloads.workload(NOON + LEASE - timedelta(microseconds=1)) == held
@@ -99,7 +99,7 @@ async def test_claimed_target_counts_as_running_until_lease_expires(ports, proje
 
 async def test_postponed_target_is_not_queued_before_due(ports, project):
     evaluating, workloads = ports
-    await evaluating.begun(run := a_run(project, 1), work_of(run))
+    await evaluating.start_run(run := a_run(project, 1), work_of(run))
     claim = await evaluating.claim_next(project)
     await evaluating.work_queue.postpone(claim, later(minutes=5), FailCode.RATE_LIMITED, NOON)
     assert (await workloads.workload(later(minutes=4))).queued == queued()
@@ -108,7 +108,7 @@ async def test_postponed_target_is_not_queued_before_due(ports, project):
 
 async def test_removed_project_has_no_workload(ports, project):
     evaluating, workloads = ports
-    await evaluating.begun(run := a_run(project, 2), work_of(run))
+    await evaluating.start_run(run := a_run(project, 2), work_of(run))
     await evaluating.work_queue.dispatch(project, NOON)
     pending = a_run(project, 1)
     await evaluating.runs.create(pending, work_of(pending))

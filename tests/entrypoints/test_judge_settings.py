@@ -8,7 +8,7 @@ import pytest
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from domain.evaluation.scores.outcome import FailCode
-from entrypoints.composition.judges import judge_models, judge_providers, opened_judge
+from entrypoints.composition.evaluation import judge_models, judge_providers, open_judge
 from entrypoints.settings import Settings, SettingsError, read_settings
 from tests.contracts.evaluation.judging.test_judge import scripted
 from tests.support.fakes.model_provider import COMPATIBLE, provider
@@ -50,14 +50,14 @@ def test_a_message_names_what_is_missing() -> None:
     assert told["openai_compatible"] == "PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL must be set"
 
 
-def test_of_vertex_it_is_told_that_credentials_are_not_checked() -> None:
+def test_vertex_note_says_credentials_are_not_checked() -> None:
     told = {one.provider.key: one for one in judge_providers(Settings(google_cloud_project="p"))}
     assert told["vertex_ai"].is_available
     assert "not checked" in told["vertex_ai"].message
 
 
 @pytest.mark.parametrize("name", [name for name in KEYS if name.endswith("KEY")])
-def test_the_own_variable_counts_before_the_other_and_neither_is_shown(name: str) -> None:
+def test_prefixed_variable_wins_and_no_key_is_shown(name: str) -> None:
     settings = read_settings({name: "hidden-1", f"PANDAPROBE_{name}": "hidden-2"})
     assert getattr(settings, name.lower()) == "hidden-2"
     assert getattr(read_settings({name: "a", f"PANDAPROBE_{name}": " "}), name.lower()) == "a"
@@ -65,7 +65,7 @@ def test_the_own_variable_counts_before_the_other_and_neither_is_shown(name: str
 
 
 @pytest.mark.parametrize("prefix", ["", "PANDAPROBE_"])
-def test_a_key_that_cannot_be_one_is_refused_and_not_shown(prefix: str) -> None:
+def test_invalid_key_is_refused_and_not_shown(prefix: str) -> None:
     with pytest.raises(SettingsError, match=f"^{prefix}OPENAI_API_KEY must be a key") as told:
         read_settings({f"{prefix}OPENAI_API_KEY": "hidden hidden"})
     assert "hidden" not in str(told.value)
@@ -91,7 +91,7 @@ def test_models_are_those_of_the_settings() -> None:
         ({"OPENAI_API_KEY": "k", "PANDAPROBE_EVAL_LLM_MODEL": "heuristic/1"}, "heuristic/1"),
     ],
 )
-def test_where_none_is_preferred_the_small_model_of_the_first_who_is_there_judges(
+def test_default_model_is_the_small_one_of_the_first_available_provider(
     given: dict[str, str], default: str
 ) -> None:
     assert judge_models(read_settings(given)).default == default
@@ -105,9 +105,9 @@ EVERY = {
 
 
 @pytest.mark.parametrize("environ", [{}, EVERY, *({name: EVERY[name]} for name in EVERY)])
-async def test_who_is_available_judges_and_nobody_else(environ: dict[str, str]) -> None:
+async def test_only_available_providers_judge(environ: dict[str, str]) -> None:
     settings = read_settings(environ)
-    async with opened_judge(settings) as judge:
+    async with open_judge(settings) as judge:
         for state in judge_providers(settings):
             name = f"{state.provider.prefix}1"
             if state.is_available:
@@ -118,19 +118,19 @@ async def test_who_is_available_judges_and_nobody_else(environ: dict[str, str]) 
             assert refused.value.code is FailCode.MISCONFIGURED
 
 
-async def test_an_address_of_the_settings_is_another_judge() -> None:
+async def test_configured_base_url_is_used() -> None:
     prints = set()
     for url in ("", "http://proxy/v1"):
         given = {"OPENAI_API_KEY": "k", "PANDAPROBE_OPENAI_BASE_URL": url}
-        async with opened_judge(read_settings(given)) as judge:
+        async with open_judge(read_settings(given)) as judge:
             prints.add(judge.fingerprint(TASK_COMPLETION, "openai/1"))
     assert len(prints) == 2
 
 
-async def test_where_ports_close_no_connection_is_left() -> None:
+async def test_closing_ports_closes_connections() -> None:
     async with provider(COMPATIBLE) as there:
         given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{there.url}/v1"}
-        async with opened_judge(read_settings(given)) as judge:
+        async with open_judge(read_settings(given)) as judge:
             question = replace(scripted().question(), model=there.model)
             await asyncio.gather(*(judge.ask(question) for _ in range(3)))
             assert there.connections > 0

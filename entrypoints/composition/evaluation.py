@@ -1,25 +1,47 @@
-"""The judges by the settings: which models a run may name, and which providers have a key."""
+"""The ports of evaluation by the settings: judges, alerts and the adapters of the others."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+from adapters.hash_embedder import HashEmbedder
 from adapters.judges.by_provider import JudgeByProvider
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import Endpoint
+from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.evaluation.alerts.alerts import PostgresAlerts
+from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
+from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
 from adapters.postgres.evaluation.judging.verdict_cache import PostgresVerdicts
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
+from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
+from adapters.postgres.evaluation.runs.runs import PostgresRuns
+from adapters.postgres.evaluation.runs.targets import PostgresTargets
+from adapters.postgres.evaluation.scores.agreement import PostgresHumanLabels
+from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
+from adapters.postgres.evaluation.scores.scores import PostgresSessionScores, PostgresTraceScores
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
+from adapters.re2_patterns import Re2Engine
+from adapters.webhook_sender import HttpWebhookSender, SystemResolver
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
+from application.evaluation.ports.alerts import FinishedRun
 from application.evaluation.ports.evaluation import Judge
 from application.evaluation.ports.judging import JudgingPorts, Pricings
+from application.evaluation.use_cases import AlertPorts, EvaluationPorts
+from application.jobs import Jobs
 from application.tracing.ports import PriceBook
+from domain.errors import Failure
 from domain.evaluation.evidence.redaction import RedactionMode
 from domain.evaluation.judging.models import PROVIDERS, JudgeModels, ProviderState
+from domain.evaluation.monitors.monitor import Monitor
+from domain.ids import ScoreId
 from entrypoints.settings import UNPREFIXED, Settings, variable
 
 READY: Final = "Ready"
@@ -34,6 +56,37 @@ REQUIRED_SETTINGS: Final = {
 ATTEMPT_SHARE: Final = 0.75  # of a question's time, so that another attempt has some left
 UNCHECKED: Final = {"vertex_ai": "the credentials themselves are not checked"}
 
+_log: Final = logging.getLogger(__name__)
+
+
+def evaluation_ports(
+    settings: Settings, pool: Pool, jobs: Jobs, book: PriceBook, judge: Judge
+) -> EvaluationPorts:
+    return EvaluationPorts(
+        trace_scores=PostgresTraceScores(pool),
+        session_scores=PostgresSessionScores(pool),
+        score_analytics=PostgresScoreAnalytics(pool),
+        labels=PostgresHumanLabels(pool),
+        runs=PostgresRuns(pool),
+        work_queue=PostgresWorkQueue(pool),
+        targets=PostgresTargets(pool),
+        monitors=PostgresMonitors(pool),
+        changed=PostgresChangeFeed(pool),
+        leader_election=PostgresLeaderElection(settings.database_url or ""),
+        alerting=_alert_ports(settings, pool),
+        custom_metrics=PostgresCustomMetrics(pool),
+        regex=Re2Engine(),
+        jobs=jobs,
+        judge=judge,
+        judging=judging_ports(settings, pool, book),
+        embedder=HashEmbedder(),
+        models=judge_models(settings),
+        providers=judge_providers(settings),
+        on_fault=_log_score_error,
+        on_monitor_fault=_log_monitor_error,
+        policy=evaluation_policy(settings),
+    )
+
 
 def judge_models(settings: Settings) -> JudgeModels:
     """Without a preferred model, it is the small one of the first provider that is available."""
@@ -46,20 +99,20 @@ def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:
     """Every provider, with what it lacks. A key is only mentioned by the name of its variable."""
     states = []
     for provider in PROVIDERS:
-        needed = REQUIRED_SETTINGS.get(provider.key)
-        if needed is None or getattr(settings, needed):
+        field = REQUIRED_SETTINGS.get(provider.key)
+        if field is None or getattr(settings, field):
             notes = (READY, UNCHECKED.get(provider.key))
             states.append(ProviderState(provider, True, "; ".join(filter(None, notes))))
         else:
-            names = [variable(needed), *([needed.upper()] if needed in UNPREFIXED else [])]
+            names = [variable(field), *([field.upper()] if field in UNPREFIXED else [])]
             states.append(ProviderState(provider, False, f"{' or '.join(names)} must be set"))
     return tuple(states)
 
 
 @asynccontextmanager
-async def opened_judge(settings: Settings) -> AsyncIterator[Judge]:
+async def open_judge(settings: Settings) -> AsyncIterator[Judge]:
     """One judge for the models of every provider. Clients are loaded with the first question."""
-    judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
+    judges: dict[str, Judge | None] = {provider.prefix.rstrip("/"): None for provider in PROVIDERS}
     judges["heuristic"] = HeuristicJudge()
     async with AsyncExitStack() as stack:
         for endpoint in _endpoints(settings):
@@ -118,3 +171,39 @@ def _endpoints(settings: Settings) -> Iterator[Endpoint]:
             api_key=settings.openai_compatible_api_key,
             base_url=settings.openai_compatible_base_url,
         )
+
+
+def _alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
+    return AlertPorts(
+        alerts=PostgresAlerts(pool),
+        webhooks=PostgresWebhooks(pool),
+        webhook_sender=webhook_sender(settings),
+        on_fault=_log_alert_error,
+        allow_private=settings.alert_allow_private_targets,
+        deliveries_retention=timedelta(days=settings.alert_delivery_ttl_days),
+        changes_retention=timedelta(days=settings.alert_change_ttl_days),
+    )
+
+
+def webhook_sender(settings: Settings) -> HttpWebhookSender:
+    if settings.alert_allow_private_targets:
+        return HttpWebhookSender(SystemResolver(), is_allowed=lambda _: True, allow_private=True)
+    return HttpWebhookSender(SystemResolver())
+
+
+def _log_score_error(score: ScoreId, error: Exception) -> None:
+    fields = {"score_id": str(score)}
+    _log.error("evaluating a score failed with an internal error", exc_info=error, extra=fields)
+
+
+def _log_monitor_error(monitor: Monitor, error: Exception) -> None:
+    fields = {"project_id": str(monitor.project_id), "monitor_id": str(monitor.id)}
+    if isinstance(error, Failure):
+        _log.warning("firing a monitor is postponed: %s", error.message, extra=fields)
+    else:
+        _log.error("firing a monitor failed with an internal error", exc_info=error, extra=fields)
+
+
+def _log_alert_error(ended: FinishedRun, error: Exception) -> None:
+    fields = {"project_id": str(ended.project), "run_id": str(ended.run)}
+    _log.error("evaluating alerts of a run failed; it is retried", exc_info=error, extra=fields)
