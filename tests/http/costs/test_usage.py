@@ -109,7 +109,7 @@ async def test_what_a_run_took(either: Site, path: str) -> None:
     [project] = either.store.projects
     entry = an_entry(project_id=project, run_id=RunId(uuid.UUID(run["id"])))
     ports = either.swapped.get("evaluation", either.ports.evaluation)
-    await ports.judging.ledger.enter([entry])
+    await ports.judging.ledger.append([entry])
     assert await shop.got(f"{path}/{run['id']}/usage") == ONE
     other = await Running.over(either)
     assert (await other("GET", f"{path}/{run['id']}/usage")).status_code == 404
@@ -140,7 +140,7 @@ async def bot(ada: Somebody, ours: str) -> str:
 
 async def entered(site: Site, project: str, **said: Any) -> None:
     entry = an_entry(project_id=ProjectId(uuid.UUID(project)), **said)
-    await site.ports.evaluation.judging.ledger.enter([entry])
+    await site.ports.evaluation.judging.ledger.append([entry])
 
 
 class TestUsage:
