@@ -29,7 +29,7 @@ from adapters.otlp_spans import (
     USER_AGENT,
     OtlpSpans,
 )
-from entrypoints.http.middleware.tracing import SENDERS
+from entrypoints.http.middleware.tracing import OWN_EXPORTER
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 OF_CALLER = f"00-{TRACE}-{SPAN}-01"
@@ -283,7 +283,7 @@ async def test_libraries_of_this_process_make_no_spans(collector):
 
 
 def test_our_own_exporter_is_known_where_its_requests_come_in():
-    assert USER_AGENT.encode().startswith(SENDERS)
+    assert USER_AGENT.encode().startswith(OWN_EXPORTER)
 
 
 IN_MEMORY = OtlpSpans(SimpleSpanProcessor(InMemorySpanExporter()), {})
