@@ -1,1 +1,1 @@
-"""What an organization spends, and its monthly budget."""
+"""The costs of judging: usage of an organization, and monthly budgets."""

@@ -11,6 +11,8 @@ from application.identity.ports import Directory, Projects
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostUseCases:
+    """The use cases of costs."""
+
     read_usage: ReadUsage
     read_budget: ReadBudget
     set_budget: SetBudget

@@ -1,1 +1,1 @@
-"""Scoring traces and sessions: scores, runs, and the workers' half of a run."""
+"""Evaluation of traces and sessions: scores, runs, monitors, alerts, and the work of workers."""

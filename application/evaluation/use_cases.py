@@ -1,4 +1,4 @@
-"""The ports of evaluation, and its use cases over them: a part of `application.use_cases`."""
+"""The use cases of evaluation, and the ports that they need: a part of `application.use_cases`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -126,20 +126,20 @@ from domain.evaluation.judging.models import JudgeModels, ProviderState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPorts:
-    """Every port of alerts, filled; and whether webhooks may lead into a private network."""
+    """Every port of alerts, filled; whether webhooks may reach private networks; retention."""
 
     alerts: Alerts
     webhooks: Webhooks
     webhook_sender: WebhookSender
     on_fault: OnAlertFault
     allow_private: bool = False
-    deliveries_kept_for: timedelta = DELIVERIES_RETENTION
-    changes_kept_for: timedelta = CHANGES_RETENTION
+    deliveries_retention: timedelta = DELIVERIES_RETENTION
+    changes_retention: timedelta = CHANGES_RETENTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPorts:
-    """Every port of evaluation, filled; and who may judge."""
+    """Every port of evaluation, filled; and the models that may judge."""
 
     trace_scores: TraceScores
     session_scores: SessionScores
@@ -168,7 +168,7 @@ class EvaluationPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertUseCases:
-    """Every use case of alerts, ready to call."""
+    """The use cases of alerts and webhooks."""
 
     create: CreateAlert
     list: ListAlerts
@@ -206,14 +206,14 @@ class AlertUseCases:
             list_deliveries=ListDeliveries(webhooks),
             deliver_messages=DeliverMessages(webhooks, ports.webhook_sender, random, clock),
             prune_history=PruneAlertHistory(
-                alerts, webhooks, ports.deliveries_kept_for, ports.changes_kept_for, clock
+                alerts, webhooks, ports.deliveries_retention, ports.changes_retention, clock
             ),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomMetricUseCases:
-    """Every use case of them, ready to call."""
+    """The use cases of custom metrics."""
 
     create: CreateCustomMetric
     revise: ReviseCustomMetric
@@ -253,7 +253,7 @@ class CustomMetricUseCases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationUseCases:
-    """Every use case of evaluation, ready to call."""
+    """The use cases of evaluation; those of alerts and of custom metrics are groups within it."""
 
     plan_run: PlanRun
     requeue_overdue: RequeueOverdue
@@ -318,7 +318,7 @@ class EvaluationUseCases:
         )
         spending = BudgetRules(ports.judging.prices, clock)
         monitors, rules = ports.monitors, MonitorRules(ports.models, catalogue, spending)
-        runway = _runway(ports, spending, clock, new_id)
+        monitor_runs = _monitor_run_factory(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
         run_factory = RunFactory(ports.runs, ports.jobs, ports.models, spending, catalogue, clock)
         return cls(
@@ -364,9 +364,11 @@ class EvaluationUseCases:
             pause_monitor=PauseMonitor(monitors, clock),
             resume_monitor=ResumeMonitor(monitors, clock),
             delete_monitor=DeleteMonitor(monitors),
-            trigger_monitor=TriggerMonitor(runway, ports.runs),
+            trigger_monitor=TriggerMonitor(monitor_runs, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
-            run_due_monitors=RunDueMonitors(runway, ports.leader_election, ports.on_monitor_fault),
+            run_due_monitors=RunDueMonitors(
+                monitor_runs, ports.leader_election, ports.on_monitor_fault
+            ),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
             custom_metrics=_custom_metrics(ports, run_factory, random),
         )
@@ -400,18 +402,18 @@ def _custom_metrics(
     )
 
 
-def _runway(
+def _monitor_run_factory(
     ports: EvaluationPorts, spending: BudgetRules, clock: Clock, new_id: NewId
 ) -> MonitorRunFactory:
-    look = (ports.monitors, ports.changed, ports.targets)
+    sources = (ports.monitors, ports.changed, ports.targets)
     catalogue = MetricCatalogue(ports.custom_metrics)
-    return MonitorRunFactory(*look, ports.jobs, ports.models, catalogue, spending, clock, new_id)
+    return MonitorRunFactory(*sources, ports.jobs, ports.models, catalogue, spending, clock, new_id)
 
 
 def evaluate_target(
     ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
 ) -> EvaluateTarget:
-    """With circuits and concurrency limits of its own: one for each process."""
+    """Has its own circuit breaker and concurrency limits: build one for each process."""
     policy, breaker = ports.policy, CircuitBreaker(ports.policy.head_start_s)
     judge = JudgeClient(
         ports.judge,

@@ -1,1 +1,1 @@
-"""Taking traces out, as a stream or as a file, and putting them back."""
+"""Exports of traces, as a stream or as a file, and imports."""

@@ -1,4 +1,4 @@
-"""The ports of exports, and their use cases over them: a part of `application.use_cases`."""
+"""The use cases of exports and imports: a part of `application.use_cases`."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,19 +23,19 @@ from application.tracing.ports import Traces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPorts:
-    """Every port of exports, filled; and what a file may come to."""
+    """Every port of exports, filled; the retention and the maximum size of a file."""
 
     archive: TraceArchive
     exports: Exports
     encoders: Encoders = field(default_factory=dict)
     missing_formats: MissingFormats = field(default_factory=dict)
-    kept_for: timedelta = timedelta(days=7)
+    retention: timedelta = timedelta(days=7)
     size_max: int = 2 << 30  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportUseCases:
-    """Every use case of exports, ready to call."""
+    """The use cases of exports and imports."""
 
     stream_traces: StreamTraces
     import_traces: ImportTraces
@@ -57,7 +57,7 @@ class ExportUseCases:
             import_traces=ImportTraces(
                 ports.archive, traces, evaluation.trace_scores, evaluation.session_scores
             ),
-            request_export=RequestExport(exports, ports.missing_formats, ports.kept_for, clock),
+            request_export=RequestExport(exports, ports.missing_formats, ports.retention, clock),
             list_exports=ListExports(exports),
             read_export=ReadExport(exports),
             read_export_file=ReadExportFile(exports),

@@ -1,1 +1,1 @@
-"""Finding out who asks, and giving people and programs a way in."""
+"""Authentication, and managing organizations, projects, members and keys."""

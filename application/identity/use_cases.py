@@ -62,6 +62,8 @@ from application.ports import RandomBytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityUseCases:
+    """The use cases of identity: authentication, organizations, projects, members, keys."""
+
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership

@@ -1,4 +1,4 @@
-"""What prices need from the world, and what can be done with them."""
+"""The use cases of pricing: a part of `application.use_cases`."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -17,6 +17,8 @@ from application.tracing.ports import PriceBook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricingPorts:
+    """Every port of pricing, filled."""
+
     book: PriceBook
     prices: ModelPrices
     repricings: Repricings
@@ -24,6 +26,8 @@ class PricingPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricingUseCases:
+    """The use cases of pricing."""
+
     create_price: CreateModelPrice
     list_prices: ListModelPrices
     delete_price: DeleteModelPrice

@@ -1,4 +1,4 @@
-"""The ports of keeping and erasing, and their use cases over them: a part of `use_cases`."""
+"""The use cases of retention and erasure: a part of `application.use_cases`."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -18,7 +18,7 @@ from application.privacy.retention import DeleteExpiredTraces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyPorts:
-    """Every port of keeping and erasing, filled."""
+    """Every port of privacy, filled."""
 
     expired: ExpiredTraces
     erasures: Erasures
@@ -26,7 +26,7 @@ class PrivacyPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyUseCases:
-    """Every use case of keeping and erasing, ready to call."""
+    """The use cases of privacy."""
 
     delete_expired_traces: DeleteExpiredTraces
     erase_data_subject: EraseDataSubject

@@ -19,6 +19,8 @@ from application.tracing.read import ListSessions, ListTraces, ReadSession, Read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracingUseCases:
+    """The use cases of tracing."""
+
     ingest_trace: IngestTrace
     ingest_batch: IngestBatch
     add_spans: AddSpans

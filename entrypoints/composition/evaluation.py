@@ -130,8 +130,8 @@ def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPor
         ledger=PostgresLedger(pool),
         budgets=PostgresBudgets(pool),
         prices=Pricings(PostgresModelPrices(pool), book),
-        kept_for=timedelta(days=settings.eval_cache_ttl_days),
-        entered_for=timedelta(days=settings.eval_ledger_days),
+        verdict_retention=timedelta(days=settings.eval_cache_ttl_days),
+        ledger_retention=timedelta(days=settings.eval_ledger_days),
     )
 
 
@@ -180,8 +180,8 @@ def _alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
         webhook_sender=webhook_sender(settings),
         on_fault=_log_alert_error,
         allow_private=settings.alert_allow_private_targets,
-        deliveries_kept_for=timedelta(days=settings.alert_delivery_ttl_days),
-        changes_kept_for=timedelta(days=settings.alert_change_ttl_days),
+        deliveries_retention=timedelta(days=settings.alert_delivery_ttl_days),
+        changes_retention=timedelta(days=settings.alert_change_ttl_days),
     )
 
 

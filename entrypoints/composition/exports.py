@@ -67,7 +67,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
     ) as streams:
         yield replace(
             export_ports_over(pool, streams, settings.export_max_seconds),
-            kept_for=timedelta(days=settings.export_keep_days),
+            retention=timedelta(days=settings.export_keep_days),
             size_max=settings.export_max_megabytes << 20,
         )
 

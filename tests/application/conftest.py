@@ -1,4 +1,4 @@
-"""A world of organizations over memory, for whoever asks for one."""
+"""A world of organizations over memory adapters, as a fixture."""
 
 import pytest
 

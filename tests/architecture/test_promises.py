@@ -184,9 +184,9 @@ PROMISES: Final = {
         "domain/evaluation/runs/test_selection.py::test_sample_ignores_order_and_duplicates",
     ),
     "a trace that comes late is evaluated, a broken monitor holds up none, a crash loses no slot": (
-        "application/evaluation/monitors/test_monitors.py::test_a_trace_that_comes_late_is_evaluated",
-        "application/evaluation/monitors/test_monitors.py::test_one_that_breaks_holds_up_no_other",
-        "application/evaluation/monitors/test_monitors.py::test_a_crash_loses_no_slot_and_uses_none_twice",
+        "application/evaluation/monitors/test_monitors.py::test_late_trace_is_evaluated",
+        "application/evaluation/monitors/test_monitors.py::test_failing_monitor_delays_no_other",
+        "application/evaluation/monitors/test_monitors.py::test_crash_loses_no_slot_and_uses_none_twice",
     ),
     "two processes make the same vector": (
         "contracts/evaluation/judging/test_embedder.py::test_vector_is_same_in_every_process",

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from adapters.memory.store import MemoryStore, StoredVerdict
-from application.evaluation.ports.judging import PARTS_MAX, SWEPT_MAX, Reservation, Verdict
+from application.evaluation.ports.judging import DELETED_ROWS_MAX, PARTS_MAX, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
@@ -30,26 +30,26 @@ class MemoryVerdicts:
         known = self.store.verdicts.get((project, key))
         return known.verdict if known is not None and known.at >= since else None
 
-    async def keep(
+    async def save(
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
         if (project, trace) in self.store.traces and project not in self.store.removed:
             self.store.verdicts[project, key] = StoredVerdict(trace, verdict, now)
 
-    async def sweep(self, before: datetime) -> int:
+    async def delete_older(self, before: datetime) -> int:
         old = sorted(
             (one.at, place) for place, one in self.store.verdicts.items() if one.at < before
         )
-        for _, place in old[:SWEPT_MAX]:
+        for _, place in old[:DELETED_ROWS_MAX]:
             del self.store.verdicts[place]
-        return len(old[:SWEPT_MAX])
+        return len(old[:DELETED_ROWS_MAX])
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLedger:
     store: MemoryStore
 
-    async def enter(self, entries: Sequence[LedgerEntry]) -> None:
+    async def append(self, entries: Sequence[LedgerEntry]) -> None:
         for one in entries:
             self.store.ledger.setdefault((one.project_id, one.id), one)
 
@@ -77,15 +77,15 @@ class MemoryLedger:
             if one.project_id in projects and within.includes(one.created_at)
         ]
 
-    async def sweep(self, before: datetime) -> int:
+    async def delete_older(self, before: datetime) -> int:
         old = sorted(
             (one.created_at, place)
             for place, one in self.store.ledger.items()
             if one.created_at < before
         )
-        for _, place in old[:SWEPT_MAX]:
+        for _, place in old[:DELETED_ROWS_MAX]:
             del self.store.ledger[place]
-        return len(old[:SWEPT_MAX])
+        return len(old[:DELETED_ROWS_MAX])
 
 
 @dataclass(frozen=True, slots=True)

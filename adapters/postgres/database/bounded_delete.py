@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
-from application.evaluation.ports.judging import SWEPT_MAX
+from application.evaluation.ports.judging import DELETED_ROWS_MAX
 
 # Rows that another transaction has locked are skipped; the next call deletes them.
 DELETE_OLDEST_ROWS: Final = """
@@ -22,5 +22,7 @@ async def delete_older_than(pool: Pool, table: str, key: str, before: datetime) 
     """
     async with translate_errors():
         return affected_rows(
-            await pool.execute(DELETE_OLDEST_ROWS.format(table=table, key=key), before, SWEPT_MAX)
+            await pool.execute(
+                DELETE_OLDEST_ROWS.format(table=table, key=key), before, DELETED_ROWS_MAX
+            )
         )

@@ -111,7 +111,7 @@ class DryRunCustomMetric:
         question = await context.compute(lambda it: it.question(metric))
         text = await context.compute(lambda _: _prompt(question))
         use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
-        pricing = await self.prices.of(known.project_id)
+        pricing = await self.prices.for_project(known.project_id)
         price = pricing(question.model, usage_of(use), self.run_factory.clock())
         return DryRun(
             definition=known.newest,

@@ -80,7 +80,7 @@ class EstimateRun:
         targets = await self._targets(run, about)
         metrics = self._paid_metrics(run)
         traces, count = await self._traces(run, targets if metrics else ())
-        pricing = await self.ports.prices.of(project)
+        pricing = await self.ports.prices.for_project(project)
         steps = [partial(self._trace, run, metrics, pricing, one) for one in traces]
         seen = await gather_limited(self.policy.concurrent_traces, steps)
         return CostEstimate.from_sample(run.model, run.votes, len(targets), seen, count)
@@ -175,7 +175,7 @@ class EstimateRun:
         """The value of each vote in the verdict cache; empty if this process lacks the judge."""
         most = context.run.votes
         evidence_hash = await context.compute(lambda it: it.evidence_hash)
-        since = self.clock() - self.ports.kept_for
+        since = self.clock() - self.ports.verdict_retention
         found: list[float | None] = []
         for sample in range(most):
             try:

@@ -304,7 +304,7 @@ class VerdictCaching(Policy):
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
         project, cache = request.run.project_id, self.ports.verdicts
         key = verdict_cache_key(request.question, self.judge, request.trace.evidence_hash)
-        cached = await cache.find(project, key, self.clock() - self.ports.kept_for)
+        cached = await cache.find(project, key, self.clock() - self.ports.verdict_retention)
         if cached is not None:
             cost = JudgeCost(is_cached=True, saved_usd=cached.usd)
             return JudgeResponse(cached.outcome, cached.model, cost=cost)
@@ -317,7 +317,7 @@ class VerdictCaching(Policy):
                 usd=response.cost.usd,
             )
             trace = request.trace.subject.trace.id
-            await cache.keep(project, key, trace, verdict, self.clock())
+            await cache.save(project, key, trace, verdict, self.clock())
         return response
 
 
@@ -371,7 +371,7 @@ class CostAccounting(Policy):
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
         run = request.run
-        pricing = await self.ports.prices.of(run.project_id)
+        pricing = await self.ports.prices.for_project(run.project_id)
         usd = self._amount_to_reserve(request.question, pricing)
         if usd is None and run.max_cost_usd is not None:  # its price was deleted during the run
             return JudgeResponse.skipped(request, SkipCode.BUDGET)
@@ -421,7 +421,7 @@ class CostAccounting(Policy):
         ]
         for entry in entries:
             self.ports.on_entry(entry)
-        await self.ports.ledger.enter(entries)
+        await self.ports.ledger.append(entries)
         known = exact_sum(one.usd for one in entries if one.usd is not None)
         await self.ports.budgets.settle(run.project_id, reservation, known)
         return entries

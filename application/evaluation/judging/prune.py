@@ -16,5 +16,5 @@ class PruneJudgeRecords:
     async def __call__(self) -> int:
         """How many rows; what is left goes with the next calls. Raises Unavailable."""
         now, ports = self.clock(), self.ports
-        verdicts = await ports.verdicts.sweep(now - ports.kept_for)
-        return verdicts + await ports.ledger.sweep(now - ports.entered_for)
+        verdicts = await ports.verdicts.delete_older(now - ports.verdict_retention)
+        return verdicts + await ports.ledger.delete_older(now - ports.ledger_retention)

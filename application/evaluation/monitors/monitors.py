@@ -121,7 +121,9 @@ class CreateMonitor:
             created_at=now,
             updated_at=now,
         )
-        self.rules.check_judge_models(monitor, custom, await self.rules.spending.prices.of(project))
+        self.rules.check_judge_models(
+            monitor, custom, await self.rules.spending.prices.for_project(project)
+        )
         return await self.monitors.create(monitor)
 
 
@@ -162,7 +164,7 @@ class ChangeMonitor:
         before = await self.monitors.get(project, monitor)
         names = before.metrics if change.metrics is UNCHANGED else change.metrics
         custom = await self.rules.find_custom(project, before.target_type, names)
-        pricing = await self.rules.spending.prices.of(project)
+        pricing = await self.rules.spending.prices.for_project(project)
 
         def edit(known: Monitor) -> Monitor:
             changed = known.changed(self._validate(known.target_type, change, custom), now)

@@ -89,7 +89,7 @@ class MonitorRunFactory:
         )
         model = self.models.select(monitor.model)
         check_judge_models(selected, model, self.models)
-        pricing = await self.spending.prices.of(monitor.project_id)
+        pricing = await self.spending.prices.for_project(monitor.project_id)
         judges = selected.judges(model)
         self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
         rate, salt = monitor.sampling_rate, str(monitor.id)

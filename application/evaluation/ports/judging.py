@@ -21,10 +21,10 @@ from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.model_price import pricing_of
 from domain.tracing.usage import Pricing
 
-PARTS_MAX: Final = 400  # groups of one spending report: the days of a year and some
-SWEPT_MAX: Final = 2_000  # rows that one sweep deletes
-KEPT_FOR: Final = timedelta(days=30)  # of a verdict: the default of a setting
-ENTERED_FOR: Final = timedelta(days=400)  # of a ledger entry: the default of a setting
+PARTS_MAX: Final = 400  # groups of a usage report: more than the days of a year
+DELETED_ROWS_MAX: Final = 2_000  # rows of one deletion
+VERDICT_RETENTION: Final = timedelta(days=30)  # default of a setting
+LEDGER_RETENTION: Final = timedelta(days=400)  # default of a setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class VerdictCache(Protocol):
         """The verdict under the key, if it was stored at `since` or later."""
         ...
 
-    async def keep(
+    async def save(
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
         """Stores the verdict, replacing an earlier one. It is deleted with its trace.
@@ -57,8 +57,8 @@ class VerdictCache(Protocol):
         """
         ...
 
-    async def sweep(self, before: datetime) -> int:
-        """Deletes at most SWEPT_MAX older verdicts, across all projects; how many."""
+    async def delete_older(self, before: datetime) -> int:
+        """Deletes at most DELETED_ROWS_MAX older verdicts, across all projects; how many."""
         ...
 
 
@@ -69,7 +69,7 @@ class Ledger(Protocol):
     Unavailable.
     """
 
-    async def enter(self, entries: Sequence[LedgerEntry]) -> None:
+    async def append(self, entries: Sequence[LedgerEntry]) -> None:
         """Stores all entries or none. An entry whose id is stored already is left as it is."""
         ...
 
@@ -83,8 +83,8 @@ class Ledger(Protocol):
         """As `by_key`, the first PARTS_MAX groups; by day the last PARTS_MAX."""
         ...
 
-    async def sweep(self, before: datetime) -> int:
-        """Deletes at most SWEPT_MAX older entries, across all projects; how many."""
+    async def delete_older(self, before: datetime) -> int:
+        """Deletes at most DELETED_ROWS_MAX older entries, across all projects; how many."""
         ...
 
 
@@ -133,7 +133,7 @@ class Pricings:
     own: ModelPrices
     book: PriceBook
 
-    async def of(self, project: ProjectId) -> Pricing:
+    async def for_project(self, project: ProjectId) -> Pricing:
         """Raises Unavailable."""
         return pricing_of((await self.own.for_projects([project]))[project], self.book.price)
 
@@ -142,14 +142,14 @@ class Pricings:
 class JudgingPorts:
     """Everything that is stored about judging, and the prices.
 
-    Verdicts are kept for `kept_for`, ledger entries for `entered_for`. `on_entry` gets each ledger
-    entry before it is stored, also if that fails.
+    Verdicts are kept for `verdict_retention`, ledger entries for `ledger_retention`. `on_entry`
+    gets each ledger entry before it is stored, also if storing fails.
     """
 
     verdicts: VerdictCache
     ledger: Ledger
     budgets: Budgets
     prices: Pricings
-    kept_for: timedelta = KEPT_FOR
-    entered_for: timedelta = ENTERED_FOR
+    verdict_retention: timedelta = VERDICT_RETENTION
+    ledger_retention: timedelta = LEDGER_RETENTION
     on_entry: Callable[[LedgerEntry], None] = lambda _: None

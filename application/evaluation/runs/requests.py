@@ -80,7 +80,7 @@ class RunFactory:
         selected = await self.catalogue.select_metrics(project, request.metrics, CATEGORIES[of])
         model = self.models.select(request.model)
         check_judge_models(selected, model, self.models)
-        pricing = await self.spending.prices.of(project)
+        pricing = await self.spending.prices.for_project(project)
         self.spending.check(pricing, request.votes, request.max_cost_usd, *selected.judges(model))
         return selected, model
 

@@ -111,8 +111,8 @@ async def work(seeded: Seeded, spent: JudgingPorts, of: ProjectId) -> None:
     """Runs all statements of one judge question, and those of the periodic deletes."""
     trace = await seeded.pool.fetchval("SELECT trace_id FROM traces WHERE project_id = $1", of)
     kept = Verdict(outcome=Scored(1.0, ""), model="m", use=TokenUse(), usd=None)
-    await spent.verdicts.keep(of, b"\x01" * 32, TraceId(trace), kept, NOON)
-    await spent.ledger.enter([an_entry(project_id=of)])
+    await spent.verdicts.save(of, b"\x01" * 32, TraceId(trace), kept, NOON)
+    await spent.ledger.append([an_entry(project_id=of)])
     async with seeded.pool.acquire() as connection, connection.transaction():
         await store_budget(connection, of, Decimal(10**6), NOON)
     reserved = await spent.budgets.reserve(of, run_of(of), Decimal(1), Decimal("0.1"), NOON)
@@ -121,7 +121,9 @@ async def work(seeded: Seeded, spent: JudgingPorts, of: ProjectId) -> None:
     async with seeded.pool.acquire() as connection, connection.transaction():
         await store_budget(connection, of, None, NOON)
     long_ago = SINCE - timedelta(days=1)
-    assert await spent.verdicts.sweep(long_ago) + await spent.ledger.sweep(long_ago) == 0
+    assert (
+        await spent.verdicts.delete_older(long_ago) + await spent.ledger.delete_older(long_ago) == 0
+    )
 
 
 # One of these has to be in the condition by which an index is entered.

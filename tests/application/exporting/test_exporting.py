@@ -1,4 +1,4 @@
-"""Files of exports: what a worker does when something ends it, and what an import believes."""
+"""Files of exports: interrupted workers, and the validation of imports."""
 
 import asyncio
 import uuid
@@ -85,7 +85,7 @@ def broken(world: World, failure: Exception | None) -> tuple[Any, Broken]:
     return world.with_ports(exports=exporting).exports, archive
 
 
-async def test_a_worker_that_leaves_gives_its_export_to_another_at_once(here):
+async def test_stopping_worker_releases_its_export_immediately(here):
     export = await ordered(here)
     use_cases, archive = broken(here, None)
     working = asyncio.create_task(use_cases.write_export())
@@ -102,7 +102,7 @@ async def test_a_worker_that_leaves_gives_its_export_to_another_at_once(here):
     assert (await read(here, export)).count(b"\r\n") == HEAVY + 1
 
 
-async def test_a_worker_that_was_killed_is_followed_by_another_and_writes_no_more(here):
+async def test_export_of_a_dead_worker_is_claimed_after_its_lease(here):
     export = await ordered(here)
     use_cases, archive = broken(here, None)
     killed = asyncio.create_task(use_cases.write_export())
@@ -118,7 +118,7 @@ async def test_a_worker_that_was_killed_is_followed_by_another_and_writes_no_mor
     assert await read(here, export) == whole
 
 
-async def test_what_was_away_is_tried_again_later_and_not_for_ever(here):
+async def test_unavailable_store_is_retried_up_to_a_limit(here):
     export = await ordered(here)
     use_cases, _ = broken(here, Unavailable("The database is away"))
     for _ in range(ATTEMPTS_MAX):
@@ -132,7 +132,7 @@ async def test_what_was_away_is_tried_again_later_and_not_for_ever(here):
     assert "failed to finish it" in str(given_up.error)
 
 
-async def test_a_fault_fails_the_export_and_is_raised_for_the_log(here):
+async def test_unexpected_error_fails_the_export_and_is_raised(here):
     export = await ordered(here)
     use_cases, _ = broken(here, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
@@ -142,7 +142,7 @@ async def test_a_fault_fails_the_export_and_is_raised_for_the_log(here):
     assert "ZeroDivision" not in str(failed.error)
 
 
-async def test_a_worker_without_the_library_fails_the_export_and_says_what_to_install(here):
+async def test_worker_without_the_library_fails_the_export_with_advice(here):
     export = await ordered(here, FileFormat.PARQUET)
     after = await ordered(here)
     missing = {FileFormat.PARQUET: "pip install it"}
@@ -154,7 +154,7 @@ async def test_a_worker_without_the_library_fails_the_export_and_says_what_to_in
     assert (await found(here, after)).status is ExportStatus.COMPLETED
 
 
-async def test_one_that_is_deleted_meanwhile_is_given_up(here):
+async def test_deleted_export_is_abandoned(here):
     export = await ordered(here)
     store = here.ports.exports.archive.store
 
@@ -173,7 +173,7 @@ async def test_one_that_is_deleted_meanwhile_is_given_up(here):
     assert (store.exports, store.export_pieces) == ({}, {})
 
 
-async def test_any_part_of_a_file_is_that_part(here):
+async def test_any_byte_range_of_a_file_is_read(here):
     export = await ordered(here, FileFormat.NDJSON)
     await here.do.exports.write_export()
     whole = await read(here, export)
@@ -209,7 +209,7 @@ def sent(**said: Any) -> TraceWithScores:
     return TraceWithScores(trace(span(), **said).settled(prices().price))
 
 
-async def test_an_import_has_bounds(here):
+async def test_import_size_is_limited(here):
     put = here.do.exports.import_traces
     for count in (0, BATCH_MAX + 1):
         with pytest.raises(Invalid, match=f"1 to {BATCH_MAX}"):
@@ -219,7 +219,7 @@ async def test_an_import_has_bounds(here):
         await put(OURS, [one, one])
 
 
-async def test_outcomes_are_in_the_order_of_what_was_sent(here):
+async def test_import_outcomes_keep_the_order(here):
     put = here.do.exports.import_traces
     many = [sent(started_at=at(n)) for n in range(2 * CHUNK_TRACES + 1)]
     await put(OURS, many[::2])
@@ -228,7 +228,7 @@ async def test_outcomes_are_in_the_order_of_what_was_sent(here):
     assert outcomes[1::2] == [ImportOutcome.STORED] * CHUNK_TRACES
 
 
-async def test_scores_become_those_of_the_project_that_they_are_put_into(here):
+async def test_imported_scores_belong_to_the_importing_project(here):
     one = sent()
     theirs = TraceWithScores(one.trace, (a_score(THEIRS, one.trace.id),))
     assert await here.do.exports.import_traces(OURS, [theirs]) == [ImportOutcome.STORED]
@@ -237,7 +237,7 @@ async def test_scores_become_those_of_the_project_that_they_are_put_into(here):
     assert store.traces_of(THEIRS) == []
 
 
-async def test_a_score_of_another_trace_stays_there_and_is_told(here):
+async def test_score_of_another_trace_is_rejected(here):
     one, other = sent(), sent()
     score = a_score(OURS, one.trace.id)
     put = here.do.exports.import_traces
@@ -252,7 +252,7 @@ async def test_a_score_of_another_trace_stays_there_and_is_told(here):
     assert [held.trace_id for held in store.trace_scores.values()] == [one.trace.id]
 
 
-async def test_what_is_put_back_again_is_not_taken_for_changed(here):
+async def test_unchanged_import_is_no_change_for_monitors(here):
     one = sent(tags=("b", "a"))
     await here.do.exports.import_traces(OURS, [one])
     store = here.ports.exports.archive.store

@@ -1,4 +1,4 @@
-"""Who is asking, told from credentials: every outcome, over memory adapters."""
+"""Authentication: every outcome, over memory adapters."""
 
 import asyncio
 import random
@@ -114,7 +114,7 @@ class Down:
 # --- API keys ------------------------------------------------------------------------------------
 
 
-async def test_a_key_works_on_the_project_it_names(world):
+async def test_key_authenticates_for_the_named_project(world):
     ours = world.organization()
     key, secret = await world.key(ours)
     caller = await world.enter(secret, "bot")
@@ -126,7 +126,7 @@ async def test_a_key_works_on_the_project_it_names(world):
     assert world.project_names(ours) == ["bot"]
 
 
-async def test_first_requests_at_once_make_one_project(world):
+async def test_concurrent_first_requests_create_one_project(world):
     ours = world.organization()
     _, secret = await world.key(ours)
     callers = await asyncio.gather(*(world.enter(secret, "bot") for _ in range(50)))
@@ -134,7 +134,7 @@ async def test_first_requests_at_once_make_one_project(world):
     assert world.project_names(ours) == ["bot"]
 
 
-async def test_the_same_name_of_another_organization_is_another_project(world):
+async def test_same_project_name_in_another_organization_is_another_project(world):
     callers = [
         await world.enter((await world.key(world.organization()))[1], "bot") for _ in range(2)
     ]
@@ -169,7 +169,7 @@ async def test_the_scopes_are_those_of_the_key(world):
         lambda secret: "\ud800\0",
     ],
 )
-async def test_any_other_secret_is_refused_in_one_text(world, spoil):
+async def test_unknown_secrets_are_refused_with_one_text(world, spoil):
     ours = world.organization()
     _, secret = await world.key(ours)
     with pytest.raises(Unauthenticated, match=r"\AInvalid API key\Z"):
@@ -186,7 +186,7 @@ async def test_a_revoked_key_is_refused_like_an_unknown_one(world):
     assert world.project_names(ours) == []
 
 
-async def test_a_key_expires_to_the_microsecond_with_a_text_of_its_own(world):
+async def test_key_expires_to_the_microsecond_with_its_own_text(world):
     _, secret = await world.key(world.organization(), expires_at=at(60))
     world.now = at(60) - timedelta(microseconds=1)
     await world.enter(secret, "bot")
@@ -218,7 +218,7 @@ async def test_a_key_whose_organization_is_gone_is_refused(world):
         (" " + "a" * 255 + " ", "a" * 255),
     ],
 )
-async def test_a_name_by_the_rule_is_taken_trimmed(world, said, name):
+async def test_valid_project_name_is_trimmed(world, said, name):
     ours = world.organization()
     _, secret = await world.key(ours)
     await world.enter(secret, said)
@@ -229,7 +229,7 @@ async def test_a_name_by_the_rule_is_taken_trimmed(world, said, name):
     "name",
     ["", "   ", "_", "-bot", "bot.", "bot'", "a/b", "a\0b", "a\nb", "éa", "aé", "a" * 256, "🤖"],
 )
-async def test_any_other_name_is_refused_and_named(world, name):
+async def test_invalid_project_name_is_refused_naming_the_header(world, name):
     ours = world.organization()
     key, secret = await world.key(ours)
     with pytest.raises(Invalid) as refused:
@@ -239,19 +239,19 @@ async def test_any_other_name_is_refused_and_named(world, name):
     assert world.store.keys[key.id].last_used_at is None
 
 
-async def test_who_is_unknown_learns_nothing_about_names(world):
+async def test_unknown_key_is_refused_before_the_project_name(world):
     with pytest.raises(Unauthenticated):
         await world.enter("pp_" + "0" * 64, "/")
 
 
-async def test_a_use_is_noted_when_the_key_is_let_in(world):
+async def test_use_is_recorded_if_the_key_is_accepted(world):
     key, secret = await world.key(world.organization())
     world.now = at(5)
     await world.enter(secret, "bot")
     assert world.store.keys[key.id].last_used_at == at(5)
 
 
-async def test_a_key_from_an_origin_never_seen_with_it_is_told_to_the_log(world):
+async def test_new_origin_of_a_key_is_audited(world):
     ours = world.organization()
     key, secret = await world.key(ours)
     for second, origin in enumerate([HOME, HOME, Origin("198.51.100.7", "sdk/1"), HOME]):
@@ -276,20 +276,20 @@ async def test_a_key_without_a_project_is_refused_naming_the_header(world):
     assert (made.action, made.actor) == (AuditAction.API_KEY_CREATED, OPERATOR)
 
 
-async def test_who_is_unknown_is_not_told_that_a_project_is_missing(world):
+async def test_unknown_key_is_refused_before_a_missing_project(world):
     with pytest.raises(Unauthenticated):
         await world.enter("pp_" + "0" * 64, None)
 
 
 @pytest.mark.parametrize("port", ["keys", "projects"])
-async def test_a_store_out_of_reach_is_not_a_wrong_key(world, port):
+async def test_unreachable_store_is_not_a_wrong_key(world, port):
     key, secret = await world.key(world.organization())
     with pytest.raises(Unavailable):
         await replace(world.authenticate_key, **{port: Down()})(secret, "bot", HOME)
     assert world.store.keys[key.id].last_used_at is None
 
 
-async def test_a_key_of_no_organization_is_not_issued(world):
+async def test_key_without_an_organization_is_not_issued(world):
     with pytest.raises(NotFound):
         await world.key(OrganizationId(uuid.uuid4()))
     assert world.store.keys == {}
@@ -298,7 +298,7 @@ async def test_a_key_of_no_organization_is_not_issued(world):
 # --- tokens --------------------------------------------------------------------------------------
 
 
-async def test_the_first_token_makes_a_user_and_the_next_finds_them(world):
+async def test_first_token_creates_the_user(world):
     first = await world.ada()
     world.now = at(61)
     again = await world.ada()
@@ -306,7 +306,7 @@ async def test_the_first_token_makes_a_user_and_the_next_finds_them(world):
     assert list(world.store.users) == [first.user.id]
 
 
-async def test_a_person_is_told_with_what_their_token_and_request_say(world):
+async def test_person_has_the_claims_and_origin(world):
     ada, eve = [await world.authenticate_token(one, HOME) for one in ("ada's", "eve's")]
     assert (ada.user.email, ada.email_verified, ada.origin) == ("ada@example.com", True, HOME)
     assert (eve.user.email, eve.email_verified, eve.origin) == ("eve@example.com", False, HOME)
@@ -314,13 +314,13 @@ async def test_a_person_is_told_with_what_their_token_and_request_say(world):
     assert world.store.audit_log == {}
 
 
-async def test_a_refused_token_makes_no_user(world):
+async def test_refused_token_creates_no_user(world):
     with pytest.raises(Unauthenticated):
         await world.authenticate_token("bob's", HOME)
     assert world.store.users == {}
 
 
-async def test_users_out_of_reach_are_not_a_wrong_token(world):
+async def test_unreachable_users_are_not_a_wrong_token(world):
     with pytest.raises(Unavailable):
         await replace(world.authenticate_token, users=Down())("ada's", HOME)
 
@@ -328,7 +328,7 @@ async def test_users_out_of_reach_are_not_a_wrong_token(world):
 # --- organizations -------------------------------------------------------------------------------
 
 
-async def test_who_belongs_to_none_gets_an_organization_and_a_project(world):
+async def test_user_without_membership_gets_an_organization_and_a_project(world):
     ada = await world.ada()
     organization = await world.resolve(ada, None)
     assert world.store.organizations[organization].name == "My Organization"
@@ -341,7 +341,7 @@ async def test_who_belongs_to_none_gets_an_organization_and_a_project(world):
     assert entry.action is AuditAction.ORGANIZATION_CREATED
 
 
-async def test_the_membership_is_told_whole(world):
+async def test_membership_is_returned_whole(world):
     ada = await world.ada()
     ours = world.join(ada.user.id)
     for named in (None, ours):
@@ -349,19 +349,19 @@ async def test_the_membership_is_told_whole(world):
         assert found == world.store.memberships[ours, ada.user.id]
 
 
-async def test_organizations_out_of_reach_are_not_missing(world):
+async def test_unreachable_organizations_are_not_missing(world):
     with pytest.raises(Unavailable):
         await replace(world.resolve_membership, organizations=Down())(await world.ada(), None)
 
 
-async def test_first_requests_at_once_make_one_organization(world):
+async def test_concurrent_first_requests_create_one_organization(world):
     ada = await world.ada()
     found = await asyncio.gather(*(world.resolve(ada, None) for _ in range(20)))
     assert len(set(found)) == len(world.store.organizations) == len(world.store.projects) == 1
     assert len(world.store.audit_log) == 1
 
 
-async def test_who_lost_every_membership_gets_a_new_organization(world):
+async def test_user_who_lost_all_memberships_gets_a_new_organization(world):
     ada = await world.ada()
     before = await world.resolve(ada, None)
     world.store.memberships.clear()
@@ -381,7 +381,7 @@ async def test_the_oldest_membership_counts_unless_another_is_named(world):
     assert len(world.store.organizations) == 3
 
 
-async def test_an_organization_of_others_is_forbidden_whether_or_not_it_exists(world):
+async def test_other_organization_is_forbidden_whether_or_not_it_exists(world):
     ada = await world.ada()
     world.join(ada.user.id)
     told = []
@@ -404,7 +404,7 @@ async def test_a_member_has_every_scope_on_a_project_of_theirs(world):
     assert (caller.user_id, caller.key_id, caller.scopes) == (ada.user.id, None, ALL_SCOPES)
 
 
-async def test_a_project_of_others_is_not_found_in_the_words_for_an_unknown_one(world):
+async def test_other_organizations_project_is_not_found_with_the_text_for_unknown_ones(world):
     ada = await world.ada()
     ours = await world.resolve(ada, None)
     _, secret = await world.key(world.organization())
@@ -417,6 +417,6 @@ async def test_a_project_of_others_is_not_found_in_the_words_for_an_unknown_one(
     assert told == ["Project not found or not in your organization"] * 2
 
 
-async def test_projects_out_of_reach_are_not_missing(world):
+async def test_unreachable_projects_are_not_missing(world):
     with pytest.raises(Unavailable):
         await ResolveProject(Down())(UserId(uuid.uuid4()), world.organization(), uuid.uuid4())

@@ -1,4 +1,4 @@
-"""Invitations: who is asked, in which order it is refused, and the answers."""
+"""Invitations: rights, the order of refusals, and the answers."""
 
 import uuid
 from dataclasses import replace
@@ -47,7 +47,7 @@ async def statuses(world, ours, ada) -> list[InvitationStatus]:
 # --- inviting ------------------------------------------------------------------------------------
 
 
-async def test_an_invitation_is_answered_whole(world, ours, ada):
+async def test_invitation_is_returned_whole(world, ours, ada):
     sent = await world.do.identity.invite(ada, ours, "  New@Example.COM ", Role.MEMBER)
     asked = sent.invitation
     assert (asked.organization_id, asked.email) == (ours, "new@example.com")
@@ -62,14 +62,14 @@ async def test_an_invitation_is_answered_whole(world, ours, ada):
 
 
 @pytest.mark.parametrize("email", ["", "ab", " ab ", "x" * 321])
-async def test_an_address_of_another_length_is_refused_before_the_rights(world, ours, email):
+async def test_address_length_is_checked_before_rights(world, ours, email):
     member = await world.member(ours, "member")
     with pytest.raises(Invalid) as refused:
         await world.do.identity.invite(member, ours, email, Role.MEMBER)
     assert [error.field for error in refused.value.errors] == ["email"]
 
 
-async def test_the_rights_are_looked_at_before_the_address(world, ours, ada):
+async def test_rights_are_checked_before_the_address(world, ours, ada):
     member = await world.member(ours, "member")
     admin = await world.member(ours, "admin", Role.ADMIN)
     for who, email, role in (
@@ -81,7 +81,7 @@ async def test_the_rights_are_looked_at_before_the_address(world, ours, ada):
             await world.do.identity.invite(who, ours, email, role)
 
 
-async def test_the_own_address_is_refused_in_any_case(world, ours, ada):
+async def test_own_address_is_refused_in_any_case(world, ours, ada):
     for email in ("ada@example.com", " ADA@Example.com "):
         with pytest.raises(Conflict, match="own address"):
             await world.do.identity.invite(ada, ours, email, Role.MEMBER)
@@ -94,7 +94,7 @@ async def test_a_member_is_not_invited_again(world, ours, ada):
         await world.do.identity.invite(ada, ours, "CID@example.com", Role.MEMBER)
 
 
-async def test_a_member_s_address_is_the_one_they_have_now(world, ours, ada):
+async def test_current_address_of_a_member_counts(world, ours, ada):
     """The email follows the token."""
     cid = await world.member(ours, "cid")
     user = replace(cid.user, email="Cid@Other.example")
@@ -128,7 +128,7 @@ async def test_the_order_of_conflicts(world, ours, ada):
 
 
 @pytest.mark.parametrize("answer", ["accept", "decline", "revoke"])
-async def test_who_answered_may_be_invited_again(world, ours, ada, bob, sent, answer):
+async def test_answered_invitation_allows_another(world, ours, ada, bob, sent, answer):
     do = world.do
     if answer == "revoke":
         await do.identity.revoke_invitation(ada, ours, sent.invitation.id)
@@ -154,7 +154,7 @@ async def test_other_organizations_invite_the_same_address(world, ours, ada, bob
 # --- what is shown -------------------------------------------------------------------------------
 
 
-async def test_invitations_are_told_newest_first_whatever_became_of_them(world, ours, ada, bob):
+async def test_invitations_are_listed_newest_first_with_any_status(world, ours, ada, bob):
     do = world.do
     asked = []
     for n in range(5):
@@ -186,12 +186,12 @@ async def test_an_invitation_is_shown_to_its_address_until_it_expires(world, bob
     assert await world.do.identity.list_my_invitations(bob) == []
 
 
-async def test_nobody_else_is_shown_an_invitation(world, ada, sent):
+async def test_invitation_is_hidden_from_other_addresses(world, ada, sent):
     assert await world.do.identity.list_my_invitations(ada) == []
     assert await world.do.identity.list_my_invitations(await world.person("bobby")) == []
 
 
-async def test_an_invitation_of_an_organization_that_went_is_not_shown(world, ours, ada, bob, sent):
+async def test_invitation_of_a_deleted_organization_is_hidden(world, ours, ada, bob, sent):
     await world.do.identity.delete_organization(ada, ours)
     assert await world.do.identity.list_my_invitations(bob) == []
     with pytest.raises(NotFound):
@@ -207,7 +207,7 @@ async def test_a_renamed_organization_invites_under_its_name(world, ours, ada, b
 # --- answering -----------------------------------------------------------------------------------
 
 
-async def test_who_accepts_is_a_member_with_the_role_that_was_offered(world, ours, bob, sent):
+async def test_accepting_creates_a_membership_with_the_offered_role(world, ours, bob, sent):
     world.forward(hours=1)
     organization, membership = await world.do.identity.accept_invitation(bob, sent.invitation.id)
     assert (organization.id, organization.name) == (ours, "Ours")
@@ -219,7 +219,7 @@ async def test_who_accepts_is_a_member_with_the_role_that_was_offered(world, our
     assert (entry.action, entry.actor) == (AuditAction.INVITATION_ACCEPTED, bob.actor)
 
 
-async def test_who_declines_is_no_member(world, ours, ada, bob, sent):
+async def test_declining_creates_no_membership(world, ours, ada, bob, sent):
     assert await world.do.identity.decline_invitation(bob, sent.invitation.id) is None
     assert bob.user.id not in await world.roles(ours)
     assert await statuses(world, ours, ada) == [InvitationStatus.DECLINED]
@@ -241,7 +241,7 @@ async def test_an_unknown_invitation_is_not_found(world, bob, answer):
 
 
 @answers
-async def test_another_s_invitation_is_forbidden_whatever_became_of_it(
+async def test_invitation_to_another_address_is_forbidden_with_any_status(
     world, ours, ada, bob, sent, answer
 ):
     other = await world.person("other")
@@ -288,7 +288,7 @@ async def test_an_invitation_expires_to_the_microsecond(world, ours, ada, bob, s
 
 @answers
 @pytest.mark.parametrize("before", ["accept", "decline", "revoke"])
-async def test_an_answer_is_given_once(world, ours, ada, bob, sent, answer, before):
+async def test_invitation_is_answered_once(world, ours, ada, bob, sent, answer, before):
     if before == "revoke":
         await world.do.identity.revoke_invitation(ada, ours, sent.invitation.id)
     else:
@@ -299,9 +299,7 @@ async def test_an_answer_is_given_once(world, ours, ada, bob, sent, answer, befo
     assert (await world.roles(ours), await world.log(ours)) == (roles, log)
 
 
-async def test_who_became_a_member_otherwise_doesn_t_accept_and_may_decline(
-    world, ours, ada, bob, sent
-):
+async def test_member_can_decline_but_not_accept_an_invitation(world, ours, ada, bob, sent):
     await world.join(ours, bob, Role.MEMBER)
     with pytest.raises(Conflict, match="member"):
         await world.do.identity.accept_invitation(bob, sent.invitation.id)
@@ -323,7 +321,7 @@ async def test_two_people_with_one_address_and_one_invitation(world, ours, bob, 
 
 
 @pytest.mark.parametrize("before", ["accept", "decline", "revoke", "expire"])
-async def test_only_a_pending_one_is_revoked(world, ours, ada, bob, sent, before):
+async def test_only_pending_invitations_are_revoked(world, ours, ada, bob, sent, before):
     if before == "expire":
         world.now = sent.invitation.expires_at
     elif before == "revoke":

@@ -1,4 +1,4 @@
-"""API keys, as people manage them."""
+"""API keys, as members manage them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +34,7 @@ async def listed(world, ours, ada):
 
 
 @pytest.mark.parametrize(("expiration", "life"), [("never", None), ("90d", DAYS_90)])
-async def test_a_key_is_answered_whole_with_its_secret(world, ours, expiration, life):
+async def test_created_key_is_returned_with_its_secret(world, ours, expiration, life):
     member = await world.member(ours, "member")
     key, secret = await world.do.identity.create_key(
         member, ours, "Ünïcode 🔑 / any", Expiration(expiration), READ
@@ -49,7 +49,7 @@ async def test_a_key_is_answered_whole_with_its_secret(world, ours, expiration, 
     assert (caller.key_id, caller.scopes, caller.organization_id) == (key.id, READ, ours)
 
 
-async def test_every_key_has_a_secret_of_its_own(world, ours, ada):
+async def test_each_key_has_its_own_secret(world, ours, ada):
     made = [
         await world.do.identity.create_key(ada, ours, "same", Expiration.NEVER, ALL_SCOPES)
         for _ in range(20)
@@ -57,7 +57,7 @@ async def test_every_key_has_a_secret_of_its_own(world, ours, ada):
     assert len({secret for _, secret in made}) == len({key.id for key, _ in made}) == 20
 
 
-async def test_keys_are_told_newest_first_revoked_and_expired_ones_too(world, ours, ada):
+async def test_keys_are_listed_newest_first_with_revoked_and_expired_ones(world, ours, ada):
     made = []
     for name, expiration in (("a", "90d"), ("b", "never"), ("c", "never")):
         world.forward(seconds=1)
@@ -75,7 +75,7 @@ async def test_keys_are_told_newest_first_revoked_and_expired_ones_too(world, ou
 # --- rotating ------------------------------------------------------------------------------------
 
 
-async def test_a_rotated_key_has_a_successor_and_stays_as_it_is(world, ours, ada):
+async def test_rotated_key_has_a_successor_and_stays_valid(world, ours, ada):
     do, member = world.do, await world.member(ours, "member")
     old, old_secret = await do.identity.create_key(member, ours, "ci", Expiration.DAYS_90, READ)
     world.forward(days=80)
@@ -98,7 +98,7 @@ async def test_a_rotated_key_has_a_successor_and_stays_as_it_is(world, ours, ada
     assert entry.detail == {"name": "ci", "prefix": new.prefix, "new_id": str(new.id)}
 
 
-async def test_an_expired_key_may_be_rotated(world, ours, ada):
+async def test_expired_key_can_be_rotated(world, ours, ada):
     old, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
     world.forward(days=91)
     new, _ = await world.do.identity.rotate_key(ada, ours, old.id)
@@ -106,7 +106,7 @@ async def test_an_expired_key_may_be_rotated(world, ours, ada):
 
 
 @pytest.mark.parametrize("revoked", [True, False])
-async def test_a_revoked_or_everlasting_key_is_not_rotated(world, ours, ada, revoked):
+async def test_revoked_key_and_key_without_expiry_are_not_rotated(world, ours, ada, revoked):
     expiration = Expiration.DAYS_90 if revoked else Expiration.NEVER
     key, _ = await world.do.identity.create_key(ada, ours, "ci", expiration, ALL_SCOPES)
     if revoked:
@@ -120,7 +120,7 @@ async def test_a_revoked_or_everlasting_key_is_not_rotated(world, ours, ada, rev
 # --- revoking and deleting -----------------------------------------------------------------------
 
 
-async def test_a_revoked_key_opens_nothing_and_stays_to_be_seen(world, ours, ada):
+async def test_revoked_key_is_refused_and_stays_listed(world, ours, ada):
     do = world.do
     key, secret = await do.identity.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
     other, other_secret = await do.identity.create_key(
@@ -149,7 +149,7 @@ async def test_a_revoked_key_keeps_the_instant_of_its_revocation(world, ours, ad
 
 
 @pytest.mark.parametrize("revoked", [True, False])
-async def test_a_deleted_key_is_nowhere_any_more(world, ours, ada, revoked):
+async def test_deleted_key_is_refused_and_not_listed(world, ours, ada, revoked):
     do = world.do
     key, secret = await do.identity.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
     if revoked:
@@ -170,7 +170,7 @@ async def test_a_deleted_key_is_nowhere_any_more(world, ours, ada, revoked):
     assert (await world.log(ours))[0].detail == {"name": "ci", "prefix": key.prefix}
 
 
-async def test_any_member_s_key_may_be_taken_back_by_an_admin(world, ours, ada):
+async def test_admin_can_revoke_the_key_of_any_member(world, ours, ada):
     admin = await world.member(ours, "admin", Role.ADMIN)
     key, _ = await world.do.identity.create_key(ada, ours, "ada's", Expiration.NEVER, ALL_SCOPES)
     await world.do.identity.revoke_key(admin, ours, key.id)

@@ -1,4 +1,4 @@
-"""Signing a command line in: a code for a person, exchanged for a key by their program."""
+"""Sign-in of the command line: a code, exchanged for a key by the program."""
 
 import uuid
 from datetime import timedelta
@@ -51,7 +51,7 @@ async def keys(world, ours, ada):
     return await world.do.identity.list_keys(await world.membership(ours, ada))
 
 
-async def test_a_code_becomes_a_key_of_who_asked_for_it(world, ours, ada, bob, bot, code):
+async def test_code_is_exchanged_for_a_key_of_its_user(world, ours, ada, bob, bot, code):
     world.forward(seconds=60)
     key, secret, project = await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert project == bot
@@ -81,7 +81,7 @@ async def test_a_code_is_used_once(world, ours, ada, code):
     assert len(await keys(world, ours, ada)) == 1
 
 
-async def test_a_wrong_verifier_leaves_the_code_as_it_is(world, ours, ada, code):
+async def test_wrong_verifier_does_not_use_up_the_code(world, ours, ada, code):
     for wrong in ("", "w" * 43, challenge_of(VERIFIER), VERIFIER + "=", VERIFIER[:-1]) * 3:
         with pytest.raises(Unauthenticated):
             await world.do.identity.exchange_login_code(code, wrong, TERMINAL)
@@ -98,7 +98,7 @@ async def test_a_code_expires_to_the_microsecond(world, ours, ada, code):
     await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
 
 
-async def test_a_refusal_says_the_same_whatever_the_reason(world, ours, bob, bot, code):
+async def test_refusals_have_one_text(world, ours, bob, bot, code):
     told = []
     used = await world.do.identity.issue_login_code(bob, ours, bot.id, challenge_of(VERIFIER), "x")
     await world.do.identity.exchange_login_code(used, VERIFIER, TERMINAL)
@@ -112,7 +112,7 @@ async def test_a_refusal_says_the_same_whatever_the_reason(world, ours, bob, bot
     assert {*told, refused.value.message} == {told[0]}
 
 
-async def test_a_membership_that_was_lost_meanwhile_gives_no_key(world, ours, ada, bob, code):
+async def test_no_key_after_the_membership_ended(world, ours, ada, bob, code):
     await world.do.identity.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Forbidden):
         await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
@@ -121,7 +121,7 @@ async def test_a_membership_that_was_lost_meanwhile_gives_no_key(world, ours, ad
         await world.do.identity.exchange_login_code(code, "wrong", TERMINAL)
 
 
-async def test_a_project_that_went_meanwhile_gives_no_key(world, ours, ada, bot, code):
+async def test_no_key_after_the_project_was_deleted(world, ours, ada, bot, code):
     await world.do.identity.delete_project(ada, ours, bot.id)
     with pytest.raises((Forbidden, Unauthenticated)):
         await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
@@ -134,7 +134,7 @@ async def test_a_changed_role_doesn_t_matter(world, ours, ada, bob, code):
     assert key.created_by == bob.user.id
 
 
-async def test_codes_of_one_person_are_good_each_for_itself(world, ours, ada, bob, bot):
+async def test_codes_of_one_user_are_independent(world, ours, ada, bob, bot):
     codes = [
         await world.do.identity.issue_login_code(
             bob, ours, bot.id, challenge_of(f"v{n}"), f"host {n}"
@@ -154,15 +154,15 @@ async def test_codes_of_one_person_are_good_each_for_itself(world, ours, ada, bo
 # --- issuing -------------------------------------------------------------------------------------
 
 
-async def test_who_isn_t_a_member_is_refused_before_the_project_is_looked_for(world, ours, bot):
+async def test_membership_is_checked_before_the_project(world, ours, bot):
     stranger = await world.person("stranger")
     for project in (bot.id, ProjectId(uuid.uuid4())):
         with pytest.raises(Forbidden):
             await world.do.identity.issue_login_code(stranger, ours, project, "c", "x")
 
 
-async def test_a_stranger_doesn_t_open_the_organization(world, ours, bot):
-    """Whoever has it open holds its members up."""
+async def test_outsider_does_not_lock_the_organization(world, ours, bot):
+    """An outsider who holds the lock would delay the members."""
     eve = await world.person("eve")
     async with in_time(), world.ports.administration.lock(ours):
         with pytest.raises(Forbidden):
@@ -185,7 +185,7 @@ async def test_a_project_of_another_organization_is_not_found(world, ours, bob, 
         assert len(await world.log(organization)) == before
 
 
-async def test_a_long_label_is_cut_in_the_name_of_the_key(world, ours, bob, bot):
+async def test_long_label_is_truncated_in_the_key_name(world, ours, bob, bot):
     code = await world.do.identity.issue_login_code(
         bob, ours, bot.id, challenge_of(VERIFIER), "x" * 255
     )

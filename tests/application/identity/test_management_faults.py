@@ -1,4 +1,4 @@
-"""Every write to an organization: all of it is stored and told to the audit log, or nothing."""
+"""Every write to an organization is stored with its audit log entry, or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -77,7 +77,7 @@ ACTS = {
     ids=["unavailable", "fault", "cancelled"],
 )
 @pytest.mark.parametrize("name", ACTS)
-async def test_a_failure_at_any_step_leaves_nothing_behind(name, error):
+async def test_failure_at_any_step_stores_nothing(name, error):
     for at in count():
         assert at < STEPS_MAX
         scene = await Scene.new()
@@ -103,7 +103,7 @@ class Down:
 
 
 @pytest.mark.parametrize("name", [*ANSWERS, "exchange"])
-async def test_a_directory_out_of_reach_is_not_a_refusal(name):
+async def test_unreachable_directory_is_not_a_refusal(name):
     scene = await Scene.new()
     before = scene.snapshot()
     with pytest.raises(Unavailable):
@@ -111,7 +111,7 @@ async def test_a_directory_out_of_reach_is_not_a_refusal(name):
     assert scene.snapshot() == before
 
 
-async def test_organizations_out_of_reach_found_none():
+async def test_unreachable_organizations_create_none():
     scene = await Scene.new()
     before = scene.snapshot()
     do = scene.world.with_ports(organizations=Down())
@@ -124,7 +124,7 @@ async def test_organizations_out_of_reach_found_none():
 
 
 @pytest.mark.parametrize("name", [*POSSIBLE, *ANSWERS])
-async def test_a_write_is_told_once_with_who_did_what_and_from_where(name):
+async def test_each_write_is_audited_once_with_actor_and_origin(name):
     scene = await Scene.new()
     write = (WRITES | ANSWERS)[name]
     who = scene.invited if name in ANSWERS else scene.actors[Role.OWNER]
@@ -141,7 +141,7 @@ async def test_a_write_is_told_once_with_who_did_what_and_from_where(name):
     assert all(isinstance(one, str) for pair in entry.detail.items() for one in pair)
 
 
-async def test_an_exchange_is_told_as_its_person_s_from_the_program_s_origin():
+async def test_exchange_is_audited_for_its_user_with_the_programs_origin():
     scene = await Scene.new()
     before = dict(scene.store.audit_log)
     key, _, _ = await exchange(scene.world.do, scene)
@@ -154,7 +154,7 @@ async def test_an_exchange_is_told_as_its_person_s_from_the_program_s_origin():
 
 
 @pytest.mark.parametrize("name", [*POSSIBLE, *ANSWERS, "exchange"])
-async def test_no_secret_is_told(name):
+async def test_no_secret_is_audited(name):
     scene = await Scene.new()
     if name == "exchange":
         answer = await exchange(scene.world.do, scene)
@@ -189,14 +189,14 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-async def test_what_changes_nothing_is_not_told(name):
+async def test_unchanged_values_are_not_audited(name):
     scene = await Scene.new()
     before = scene.snapshot()
     await SAME[name](scene.world.do, scene, scene.actors[Role.OWNER])
     assert scene.snapshot() == before
 
 
-async def test_a_key_that_is_revoked_again_is_told_once():
+async def test_revoking_twice_is_audited_once():
     scene = await Scene.new()
     do, owner = scene.world.do, scene.actors[Role.OWNER]
     await do.identity.revoke_key(owner, scene.organization, scene.key.id)

@@ -1,4 +1,4 @@
-"""Members: their roles, their leaving, and what becomes of their keys."""
+"""Members: their roles, leaving, and their keys afterwards."""
 
 import uuid
 
@@ -28,7 +28,7 @@ async def ours(world, ada):
 # --- listing -------------------------------------------------------------------------------------
 
 
-async def test_members_are_told_oldest_first_with_name_and_address(world, ours, ada):
+async def test_members_are_listed_oldest_first_with_name_and_address(world, ours, ada):
     people = [ada]
     for name in ("zoe", "bob"):
         world.forward(seconds=1)
@@ -46,7 +46,7 @@ async def test_members_are_told_oldest_first_with_name_and_address(world, ours, 
 # --- roles ---------------------------------------------------------------------------------------
 
 
-async def test_a_changed_role_is_answered_and_counts_at_once(world, ours, ada):
+async def test_changed_role_applies_immediately(world, ours, ada):
     bob = await world.member(ours, "bob")
     changed = await world.do.identity.change_role(ada, ours, bob.user.id, ADMIN)
     assert (changed.membership.role, changed.email) == (ADMIN, bob.user.email)
@@ -68,7 +68,7 @@ async def test_a_membership_keeps_its_id_and_age_when_its_role_changes(world, ou
     assert (after.id, after.created_at) == (before.id, before.created_at)
 
 
-async def test_an_owner_demotes_another_and_even_the_one_who_made_them(world, ours, ada):
+async def test_owner_can_demote_another_owner(world, ours, ada):
     bob = await world.member(ours, "bob")
     await world.do.identity.change_role(ada, ours, bob.user.id, OWNER)
     await world.do.identity.change_role(bob, ours, ada.user.id, MEMBER)
@@ -78,7 +78,7 @@ async def test_an_owner_demotes_another_and_even_the_one_who_made_them(world, ou
 
 
 @pytest.mark.parametrize("mine", Role)
-async def test_the_own_role_is_refused_before_anything_else(world, ours, mine):
+async def test_changing_the_own_role_is_refused_first(world, ours, mine):
     """Not for lack of a right, though a MEMBER and an ADMIN lack it too."""
     someone = await world.member(ours, "someone", mine)
     with pytest.raises(Forbidden, match="own role"):
@@ -86,19 +86,19 @@ async def test_the_own_role_is_refused_before_anything_else(world, ours, mine):
 
 
 @pytest.mark.parametrize("mine", [ADMIN, MEMBER])
-async def test_who_isn_t_an_owner_is_refused_before_the_target_is_looked_for(world, ours, mine):
+async def test_rights_are_checked_before_the_target_member(world, ours, mine):
     someone = await world.member(ours, "someone", mine)
     with pytest.raises(Forbidden, match="Only OWNER"):
         await world.do.identity.change_role(someone, ours, UserId(uuid.uuid4()), MEMBER)
 
 
-async def test_who_isn_t_a_member_is_refused_before_the_own_role_is_seen(world, ours):
+async def test_membership_is_checked_before_the_own_role(world, ours):
     stranger = await world.person("stranger")
     with pytest.raises(Forbidden, match="not a member"):
         await world.do.identity.change_role(stranger, ours, stranger.user.id, OWNER)
 
 
-async def test_a_target_that_is_no_member_is_not_found(world, ours, ada):
+async def test_target_that_is_not_a_member_is_not_found(world, ours, ada):
     stranger = await world.person("stranger")
     for user in (stranger.user.id, UserId(uuid.uuid4())):
         with pytest.raises(NotFound):
@@ -110,7 +110,7 @@ async def test_a_target_that_is_no_member_is_not_found(world, ours, ada):
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_everybody_may_leave_where_an_owner_stays(world, ours, ada, role):
+async def test_any_member_can_leave_if_an_owner_remains(world, ours, ada, role):
     bob = await world.member(ours, "bob", role)
     await world.do.identity.remove_member(bob, ours, bob.user.id)
     assert await world.roles(ours) == {ada.user.id: OWNER}
@@ -123,7 +123,7 @@ async def test_everybody_may_leave_where_an_owner_stays(world, ours, ada, role):
     assert entry.detail == {"role": role, "revoked_keys": "0"}
 
 
-async def test_the_last_owner_stays(world, ours, ada):
+async def test_last_owner_cannot_leave(world, ours, ada):
     await world.member(ours, "bob", ADMIN)
     with pytest.raises(Conflict):
         await world.do.identity.remove_member(ada, ours, ada.user.id)
@@ -135,7 +135,7 @@ async def test_the_last_owner_stays(world, ours, ada):
         await world.do.identity.remove_member(bob, ours, bob.user.id)
 
 
-async def test_a_target_that_is_no_member_is_not_found_before_the_role_is_looked_at(world, ours):
+async def test_missing_target_is_not_found_before_the_role_is_checked(world, ours):
     member = await world.member(ours, "member")
     stranger = await world.person("stranger")
     with pytest.raises(NotFound):
@@ -144,13 +144,13 @@ async def test_a_target_that_is_no_member_is_not_found_before_the_role_is_looked
         await world.do.identity.remove_member(stranger, ours, UserId(uuid.uuid4()))
 
 
-async def test_the_role_is_looked_at_before_the_last_owner_counts(world, ours, ada):
+async def test_role_is_checked_before_the_last_owner(world, ours, ada):
     admin = await world.member(ours, "admin", ADMIN)
     with pytest.raises(Forbidden):
         await world.do.identity.remove_member(admin, ours, ada.user.id)
 
 
-async def test_who_was_removed_finds_nothing_there_any_more(world, ours, ada):
+async def test_removed_member_has_no_access(world, ours, ada):
     bob = await world.member(ours, "bob", OWNER)
     await world.do.identity.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Forbidden):
@@ -160,7 +160,7 @@ async def test_who_was_removed_finds_nothing_there_any_more(world, ours, ada):
         await world.do.identity.remove_member(ada, ours, bob.user.id)
 
 
-async def test_who_comes_back_is_a_new_member(world, ours, ada):
+async def test_returning_member_has_a_new_membership(world, ours, ada):
     bob = await world.member(ours, "bob")
     before = await world.membership(ours, bob)
     await world.do.identity.remove_member(ada, ours, bob.user.id)
@@ -175,7 +175,7 @@ async def test_who_comes_back_is_a_new_member(world, ours, ada):
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-async def test_the_keys_of_who_goes_open_nothing_any_more(world, ours, ada, leaves):
+async def test_keys_of_a_removed_member_are_revoked(world, ours, ada, leaves):
     do = world.do
     bob = await world.member(ours, "bob")
     made = [
@@ -201,7 +201,7 @@ async def test_the_keys_of_who_goes_open_nothing_any_more(world, ours, ada, leav
     assert entry.detail == {"role": "MEMBER", "revoked_keys": "3"}
 
 
-async def test_a_key_of_the_command_line_goes_too(world, ours, ada):
+async def test_command_line_key_of_a_removed_member_is_revoked(world, ours, ada):
     do, bob = world.do, await world.member(ours, "bob")
     project = await world.project(ours)
     challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -215,7 +215,7 @@ async def test_a_key_of_the_command_line_goes_too(world, ours, ada):
     assert (await do.identity.read_key(membership, key.id)).revoked_at == world.now
 
 
-async def test_their_keys_elsewhere_stay(world, ours, ada):
+async def test_keys_in_other_organizations_stay_valid(world, ours, ada):
     do, bob = world.do, await world.member(ours, "bob")
     elsewhere = (await do.identity.create_organization(bob, "Elsewhere")).id
     _, secret = await do.identity.create_key(bob, elsewhere, "k", Expiration.NEVER, ALL_SCOPES)
@@ -224,7 +224,7 @@ async def test_their_keys_elsewhere_stay(world, ours, ada):
     assert caller.organization_id == elsewhere
 
 
-async def test_keys_stay_revoked_when_their_maker_comes_back(world, ours, ada):
+async def test_keys_stay_revoked_after_their_creator_returns(world, ours, ada):
     do, bob = world.do, await world.member(ours, "bob")
     _, secret = await do.identity.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
     await do.identity.remove_member(ada, ours, bob.user.id)

@@ -1,4 +1,4 @@
-"""Organizations: making, showing, renaming and removing them; their audit log."""
+"""Organizations: creating, reading, renaming and deleting them; their audit log."""
 
 import pytest
 
@@ -24,7 +24,7 @@ async def ours(world, ada):
 # --- making --------------------------------------------------------------------------------------
 
 
-async def test_who_makes_an_organization_owns_it_and_it_has_a_project(world, ada):
+async def test_creator_owns_the_organization_and_it_has_a_project(world, ada):
     made = await world.do.identity.create_organization(ada, "  Ours ")
     assert (made.name, made.created_at) == ("Ours", world.now)
     membership = await world.membership(made.id, ada)
@@ -38,7 +38,7 @@ async def test_who_makes_an_organization_owns_it_and_it_has_a_project(world, ada
 
 
 @pytest.mark.parametrize("name", ["", " ", "-x", "a/b", "x" * 256])
-async def test_a_name_that_breaks_the_rule_makes_nothing(world, ada, name):
+async def test_invalid_name_creates_nothing(world, ada, name):
     with pytest.raises(Invalid) as refused:
         await world.do.identity.create_organization(ada, name)
     assert [error.field for error in refused.value.errors] == ["name"]
@@ -50,7 +50,7 @@ async def test_names_of_organizations_may_be_the_same(world, ada):
     assert made[0].id != made[1].id
 
 
-async def test_only_owned_ones_count_for_the_cap(world, ada, ours):
+async def test_only_owned_organizations_count_for_the_limit(world, ada, ours):
     do = world.with_ports(owned_organizations_max=2)
     other = await world.person("other")
     theirs = (await do.identity.create_organization(other, "Theirs")).id
@@ -66,7 +66,7 @@ async def test_only_owned_ones_count_for_the_cap(world, ada, ours):
     await do.identity.create_organization(ada, "Third")
 
 
-async def test_without_a_cap_there_is_none(world, ada):
+async def test_without_a_limit_any_number_is_allowed(world, ada):
     for n in range(20):
         await world.do.identity.create_organization(ada, f"Number {n}")
     assert len(await world.do.identity.list_organizations(ada)) == 20
@@ -75,7 +75,7 @@ async def test_without_a_cap_there_is_none(world, ada):
 # --- showing -------------------------------------------------------------------------------------
 
 
-async def test_organizations_are_told_by_the_newest_membership(world, ada):
+async def test_organizations_are_listed_newest_membership_first(world, ada):
     own = {}
     for name in ("one", "two"):
         world.forward(seconds=1)
@@ -88,7 +88,7 @@ async def test_organizations_are_told_by_the_newest_membership(world, ada):
     assert told == [(older, Role.MEMBER), (own["two"], Role.OWNER), (own["one"], Role.OWNER)]
 
 
-async def test_what_went_meanwhile_is_nobody_s(world, ada, ours):
+async def test_deleted_organization_is_forbidden(world, ada, ours):
     membership = await world.membership(ours, ada)
     await world.do.identity.delete_organization(ada, ours)
     with pytest.raises(Forbidden):
@@ -102,7 +102,7 @@ async def test_what_went_meanwhile_is_nobody_s(world, ada, ours):
 # --- renaming ------------------------------------------------------------------------------------
 
 
-async def test_a_new_name_is_answered_and_seen(world, ada, ours):
+async def test_renaming_returns_and_stores_the_new_name(world, ada, ours):
     renamed = await world.do.identity.rename_organization(ada, ours, " New name ")
     assert renamed.name == "New name"
     membership = await world.membership(ours, ada)
@@ -112,7 +112,7 @@ async def test_a_new_name_is_answered_and_seen(world, ada, ours):
     assert entry.detail == {"from": "Ours", "to": "New name"}
 
 
-async def test_no_name_changes_nothing_and_still_takes_the_right(world, ada, ours):
+async def test_renaming_without_name_still_needs_the_right(world, ada, ours):
     same = await world.do.identity.rename_organization(ada, ours, None)
     assert same.name == "Ours"
     member = await world.member(ours, "member")
@@ -129,7 +129,7 @@ async def test_a_bad_name_is_refused_naming_the_field(world, ada, ours):
 # --- removing ------------------------------------------------------------------------------------
 
 
-async def test_with_an_organization_everything_in_it_goes_for_everybody(world, ada, ours):
+async def test_deleting_an_organization_hides_everything_in_it(world, ada, ours):
     do = world.do
     bob, cid = await world.member(ours, "bob"), await world.person("cid")
     _, secret = await do.identity.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
@@ -153,7 +153,7 @@ async def test_with_an_organization_everything_in_it_goes_for_everybody(world, a
     assert await do.identity.list_my_invitations(cid) == []
 
 
-async def test_others_keep_theirs(world, ada, ours):
+async def test_other_organizations_are_unaffected_by_a_deletion(world, ada, ours):
     do = world.do
     second = await do.identity.create_organization(ada, "Second")
     _, secret = await do.identity.create_key(ada, second.id, "k", Expiration.NEVER, ALL_SCOPES)
@@ -165,14 +165,14 @@ async def test_others_keep_theirs(world, ada, ours):
     assert (await world.ports.traces.get(caller.project_id, sent.id)).id == sent.id
 
 
-async def test_who_has_no_organization_left_gets_a_new_one(world, ada, ours):
+async def test_user_without_organization_gets_a_new_one(world, ada, ours):
     await world.do.identity.delete_organization(ada, ours)
     membership = await world.do.identity.resolve_membership(ada, None)
     assert membership.organization_id != ours
     assert (await world.do.identity.read_organization(membership)).name == "My Organization"
 
 
-async def test_the_log_outlives_its_organization(world, ada, ours):
+async def test_audit_log_outlives_its_organization(world, ada, ours):
     await world.do.identity.rename_organization(ada, ours, "Last words")
     await world.do.identity.delete_organization(ada, ours)
     told = [(one.action, one.detail) for one in await world.log(ours)]
@@ -183,7 +183,7 @@ async def test_the_log_outlives_its_organization(world, ada, ours):
 # --- the audit log -------------------------------------------------------------------------------
 
 
-async def test_the_log_is_told_newest_first_page_by_page(world, ada, ours):
+async def test_audit_log_is_paged_newest_first(world, ada, ours):
     for n in range(5):
         world.forward(seconds=1)
         await world.do.identity.rename_organization(ada, ours, f"Name {n}")

@@ -1,4 +1,4 @@
-"""Projects: making, changing and deleting them."""
+"""Projects: creating, changing and deleting them."""
 
 import uuid
 
@@ -34,7 +34,7 @@ async def names(world, ours, ada):
     ]
 
 
-async def test_a_project_is_answered_whole_and_read(world, ours, ada):
+async def test_created_project_is_returned_whole(world, ours, ada):
     made = await world.do.identity.create_project(ada, ours, "  bot ", "  Sells\tthings.\n")
     assert (made.organization_id, made.created_at) == (ours, world.now)
     assert (made.name, made.description) == ("bot", "Sells\tthings.")
@@ -43,7 +43,7 @@ async def test_a_project_is_answered_whole_and_read(world, ours, ada):
     assert (await world.log(ours))[0].detail == {"name": "bot"}
 
 
-async def test_projects_are_told_newest_first(world, ours, ada):
+async def test_projects_are_listed_newest_first(world, ours, ada):
     for name in ("b", "a", "c"):
         world.forward(seconds=1)
         await world.do.identity.create_project(ada, ours, name, "")
@@ -61,9 +61,7 @@ async def test_projects_are_told_newest_first(world, ours, ada):
         ("bot", "a\x85b", "description"),
     ],
 )
-async def test_what_breaks_a_rule_is_refused_naming_the_field(
-    world, ours, ada, bot, name, description, field
-):
+async def test_invalid_fields_are_refused_by_name(world, ours, ada, bot, name, description, field):
     before = await world.log(ours)
     for act in (
         world.do.identity.create_project(ada, ours, name, description),
@@ -76,7 +74,7 @@ async def test_what_breaks_a_rule_is_refused_naming_the_field(
     assert await world.log(ours) == before
 
 
-async def test_a_name_is_taken_once_in_an_organization(world, ours, ada, bot):
+async def test_project_name_is_unique_in_an_organization(world, ours, ada, bot):
     before = await world.log(ours)
     with pytest.raises(Conflict):
         await world.do.identity.create_project(ada, ours, " bot ", "another")
@@ -88,13 +86,13 @@ async def test_a_name_is_taken_once_in_an_organization(world, ours, ada, bot):
     await world.do.identity.create_project(ada, second.id, "bot", "")
 
 
-async def test_the_right_is_looked_at_before_the_name_is_taken(world, ours, bot):
+async def test_rights_are_checked_before_the_name(world, ours, bot):
     member = await world.member(ours, "member")
     with pytest.raises(Forbidden):
         await world.do.identity.create_project(member, ours, "bot", "")
 
 
-async def test_a_change_leaves_what_it_doesn_t_name(world, ours, ada, bot):
+async def test_change_keeps_fields_that_are_not_given(world, ours, ada, bot):
     do = world.do
     renamed = await do.identity.change_project(ada, ours, bot.id, " new ", None)
     assert (renamed.name, renamed.description) == ("new", "Sells things.")
@@ -108,7 +106,7 @@ async def test_a_change_leaves_what_it_doesn_t_name(world, ours, ada, bot):
     assert told == [described, {"from": "bot", "to": "new"}]
 
 
-async def test_a_change_to_a_name_that_is_taken_changes_nothing(world, ours, ada, bot):
+async def test_change_to_a_taken_name_changes_nothing(world, ours, ada, bot):
     before = await world.log(ours)
     with pytest.raises(Conflict):
         await world.do.identity.change_project(ada, ours, bot.id, "onboarding", "new words")
@@ -126,7 +124,7 @@ async def test_a_project_is_found_by_its_new_name_and_not_by_the_old(world, ours
     assert other.project_id != bot.id
 
 
-async def test_a_deleted_project_s_data_goes_and_its_name_makes_a_new_one(world, ours, ada, bot):
+async def test_deleted_projects_name_creates_a_new_project(world, ours, ada, bot):
     do, traces = world.do, world.ports.traces
     _, secret = await do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
     kept = await do.identity.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
@@ -164,14 +162,14 @@ async def test_a_deleted_project_is_not_found(world, ours, ada, bot):
             await act
 
 
-async def test_the_last_project_may_be_deleted(world, ours, ada):
+async def test_last_project_can_be_deleted(world, ours, ada):
     [only] = await world.do.identity.list_projects(await world.membership(ours, ada))
     await world.do.identity.delete_project(ada, ours, only.id)
     assert await names(world, ours, ada) == []
 
 
 @pytest.mark.parametrize("role", [Role.ADMIN, Role.MEMBER])
-async def test_the_right_to_delete_is_looked_at_before_the_project(world, ours, role):
+async def test_right_to_delete_is_checked_before_the_project(world, ours, role):
     who = await world.member(ours, "someone", role)
     with pytest.raises(Forbidden):
         await world.do.identity.delete_project(who, ours, ProjectId(uuid.uuid4()))

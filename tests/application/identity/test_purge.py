@@ -1,4 +1,4 @@
-"""Sweeping what was removed: until nothing is left, and no further than a round goes."""
+"""Purging removed projects: until nothing is left, in bounded rounds."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,7 @@ from tests.support.builders.values import NOON, trace
 
 @dataclass
 class Steps:
-    """Removals of which each step takes away what it was told to."""
+    """Removed projects whose batches are scripted."""
 
     left: list[int | Exception]
     asked: list[datetime] = field(default_factory=list)
@@ -25,26 +25,26 @@ class Steps:
         return step
 
 
-async def test_it_goes_on_until_nothing_is_left():
+async def test_purges_until_nothing_is_left():
     steps = Steps([3, 2, 1])
     assert await PurgeRemovedProjects(steps, lambda: NOON)() == 6
     assert steps.asked == [NOON] * 4
 
 
-async def test_where_nothing_is_left_it_asks_once():
+async def test_without_rows_it_reads_once():
     steps = Steps([])
     assert await PurgeRemovedProjects(steps, lambda: NOON)() == 0
     assert len(steps.asked) == 1
 
 
-async def test_a_round_is_bounded_and_the_next_goes_on():
+async def test_round_is_bounded_and_the_next_continues():
     steps = Steps([1] * (STEPS_MAX + 5))
     sweep = PurgeRemovedProjects(steps, lambda: NOON)
     assert await sweep() == STEPS_MAX
     assert await sweep() == 5
 
 
-async def test_a_failure_is_told_and_the_next_round_goes_on():
+async def test_failure_is_raised_and_the_next_round_continues():
     steps = Steps([4, Unavailable("down"), 2])
     sweep = PurgeRemovedProjects(steps, lambda: NOON)
     with pytest.raises(Unavailable):
@@ -52,7 +52,7 @@ async def test_a_failure_is_told_and_the_next_round_goes_on():
     assert await sweep() == 2
 
 
-async def test_what_was_removed_is_swept_and_nothing_else(world):
+async def test_only_removed_projects_are_purged(world):
     ada = await world.person("ada")
     ours = (await world.do.identity.create_organization(ada, "Ours")).id
     kept, gone = (
@@ -71,7 +71,7 @@ async def test_what_was_removed_is_swept_and_nothing_else(world):
     assert world.ports.traces.store.traces == {}
 
 
-async def test_codes_that_expired_are_swept(world):
+async def test_expired_login_codes_are_purged(world):
     ada = await world.person("ada")
     ours = (await world.do.identity.create_organization(ada, "Ours")).id
     project = await world.project(ours)

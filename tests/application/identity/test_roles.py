@@ -1,4 +1,4 @@
-"""Who may do what to an organization: the table of the contract, tried out."""
+"""The rights of each role in an organization, as the contract lists them."""
 
 import uuid
 from itertools import product
@@ -15,7 +15,7 @@ EVERY = list(product(WRITES, Role))
 
 
 @pytest.mark.parametrize(("name", "role"), EVERY)
-async def test_a_role_may_do_what_the_table_says_and_nothing_else(name, role):
+async def test_roles_have_exactly_the_rights_of_the_table(name, role):
     scene, write = await Scene.new(), WRITES[name]
     before = scene.snapshot()
     if role in write.roles:
@@ -28,7 +28,7 @@ async def test_a_role_may_do_what_the_table_says_and_nothing_else(name, role):
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_who_isn_t_a_member_may_do_nothing(name):
+async def test_outsider_has_no_rights(name):
     scene, write = await Scene.new(), WRITES[name]
     stranger = await scene.world.person("stranger")
     before = scene.snapshot()
@@ -46,7 +46,7 @@ async def test_who_isn_t_a_member_may_do_nothing(name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_an_owner_elsewhere_is_nobody_here(name):
+async def test_owner_of_another_organization_has_no_rights(name):
     scene, write = await Scene.new(), WRITES[name]
     other = await scene.world.person("elsewhere")
     await scene.world.do.identity.create_organization(other, "Elsewhere")
@@ -57,7 +57,7 @@ async def test_an_owner_elsewhere_is_nobody_here(name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_who_was_removed_may_do_nothing_any_more(name):
+async def test_removed_member_has_no_rights(name):
     scene, write = await Scene.new(), WRITES[name]
     owner, fired = scene.others[Role.OWNER], scene.actors[Role.OWNER]
     await scene.world.do.identity.remove_member(owner, scene.organization, fired.user.id)
@@ -67,7 +67,7 @@ async def test_who_was_removed_may_do_nothing_any_more(name):
     assert scene.snapshot() == before
 
 
-async def test_the_membership_is_looked_at_before_the_object():
+async def test_membership_is_checked_before_the_object():
     scene = await Scene.new()
     do, ours, stranger = scene.world.do, scene.organization, await scene.world.person("stranger")
     for act in _of_unknown_objects(do, ours):
@@ -75,7 +75,7 @@ async def test_the_membership_is_looked_at_before_the_object():
             await act(stranger)
 
 
-async def test_the_role_is_looked_at_before_the_object():
+async def test_role_is_checked_before_the_object():
     scene = await Scene.new()
     do, ours = scene.world.do, scene.organization
     member, admin = scene.actors[Role.MEMBER], scene.actors[Role.ADMIN]
@@ -90,7 +90,7 @@ async def test_the_role_is_looked_at_before_the_object():
             await act()
 
 
-async def test_objects_that_are_not_there_are_not_found():
+async def test_unknown_objects_are_not_found():
     scene = await Scene.new()
     do, ours, owner = scene.world.do, scene.organization, scene.actors[Role.OWNER]
     before = scene.snapshot()
@@ -123,7 +123,7 @@ async def test_objects_of_another_organization_are_not_found():
     assert scene.snapshot() == before
 
 
-async def test_what_is_read_of_another_organization_is_not_found():
+async def test_reads_of_another_organization_are_not_found():
     scene = await Scene.new()
     do = scene.world.do
     stranger = await scene.world.person("elsewhere")
@@ -142,7 +142,7 @@ async def test_what_is_read_of_another_organization_is_not_found():
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_who_may_read_the_audit_log(role):
+async def test_reading_the_audit_log_needs_the_right(role):
     scene = await Scene.new()
     membership = await scene.world.membership(scene.organization, scene.actors[role])
     if role in OWNER_OR_ADMIN:

@@ -1,4 +1,4 @@
-"""Pricing again: a worker's turn, and what is refused at once."""
+"""Repricing: the work of a worker, and requests that are refused."""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ async def started(world: World, of: ProjectId, **said: object) -> uuid.UUID:
     return (await world.do.pricing.start_repricing(of, world.new_id(), order)).id
 
 
-async def test_a_turn_prices_again_by_what_there_is_now(world: World) -> None:
+async def test_reprices_with_present_prices(world: World) -> None:
     await stored(world, OURS)
     await world.ports.pricing.prices.create(a_price(OURS, match="ours", input=Decimal(3)))
     asked = await started(world, OURS)
@@ -71,7 +71,7 @@ async def test_a_turn_prices_again_by_what_there_is_now(world: World) -> None:
     assert await world.do.pricing.reprice_spans() == 0
 
 
-async def test_a_turn_ends_so_that_others_have_theirs(world: World) -> None:
+async def test_call_is_bounded_so_that_other_projects_have_their_turn(world: World) -> None:
     count = STEPS_MAX * REPRICED_SPANS_BATCH + 1
     await stored(world, OURS, count)
     large = await started(world, OURS, is_dry=True)
@@ -89,7 +89,7 @@ async def test_a_turn_ends_so_that_others_have_theirs(world: World) -> None:
         await world.do.pricing.read_repricing(THEIRS, large)
 
 
-async def test_where_a_worker_died_another_goes_on_once_its_lease_ends(world: World) -> None:
+async def test_another_worker_continues_after_the_lease(world: World) -> None:
     await stored(world, OURS)
     asked = await started(world, OURS)
     assert await world.ports.pricing.repricings.claim(world.now, world.now + REPRICING_LEASE)
@@ -100,9 +100,7 @@ async def test_where_a_worker_died_another_goes_on_once_its_lease_ends(world: Wo
     assert done.status is RepricingStatus.COMPLETED
 
 
-async def test_without_a_price_book_nothing_is_priced_again(
-    world: World, store: MemoryStore
-) -> None:
+async def test_without_a_price_book_nothing_is_repriced(world: World, store: MemoryStore) -> None:
     await stored(world, OURS, model="gpt-4o")
     asked = await started(world, OURS)
     empty = replace(memory_pricing(store), book=MemoryPriceBook({}))
@@ -132,7 +130,7 @@ class Stuck(MemoryRepricings):
 
 
 @pytest.mark.parametrize("fine", [0, 1])
-async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits(
+async def test_failing_repricing_is_retried_with_growing_delays_then_fails(
     world: World, store: MemoryStore, fine: int
 ) -> None:
     await stored(world, OURS, fine * REPRICED_SPANS_BATCH + 1)
@@ -147,7 +145,7 @@ async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits
             seconds = 0
         world.forward(seconds=30)
         seconds += 30
-    # Where a step came through before, the first failure of all is of the attempt that took it.
+    # After a successful step, the first failure belongs to the attempt of that step.
     assert waits == [0] + [30] * (1 + fine) + [60, 120, 240, 480, 600, 600, 600, 600]
     found = await world.do.pricing.read_repricing(OURS, asked)
     assert (found.status, found.found.total.spans) == (
@@ -160,7 +158,7 @@ async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits
     assert await world.do.pricing.reprice_spans() == fine + 1
 
 
-def test_what_is_told_of_it_is_bounded_and_nothing_is_left_out_of_the_sum() -> None:
+def test_report_is_bounded_and_its_total_is_complete() -> None:
     spans = [
         PricedSpan(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
         for n in range(MODELS_REPORTED_MAX + 3)

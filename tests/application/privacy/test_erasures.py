@@ -1,4 +1,4 @@
-"""Erasing: what a request does, what it leaves to workers, and who may check it."""
+"""Erasures: what a request does, what workers finish, and checking a receipt."""
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -64,7 +64,7 @@ async def filled(world, caller, count=3):
     return made
 
 
-async def test_what_fits_is_removed_when_it_is_answered_and_told(world, ada, caller):
+async def test_small_erasure_finishes_in_the_request_and_is_audited(world, ada, caller):
     await filled(world, caller)
     receipt = await world.do.privacy.erase_data_subject(caller, GRACE)
     assert (receipt.state, receipt.rows) == (ErasureState.REMOVED, {"traces": 3})
@@ -79,20 +79,20 @@ async def test_what_fits_is_removed_when_it_is_answered_and_told(world, ada, cal
     assert over.detail == told | {"receipt_sha256": receipt.sha256}
 
 
-async def test_a_key_is_told_by_its_prefix(world, caller):
+async def test_audit_log_names_a_key_by_its_prefix(world, caller):
     key, _ = await world.do.identity.issue_key(caller.organization_id, name="ci")
     by_key = replace(caller, user_id=None, key_id=key.id)
     receipt = await world.do.privacy.erase_data_subject(by_key, GRACE)
     assert (receipt.requested_by.key_id, receipt.requested_by.name) == (key.id, key.prefix)
 
 
-async def test_no_two_receipts_have_the_same_hash(world, caller):
+async def test_receipts_have_different_hashes(world, caller):
     first, second = [await world.do.privacy.erase_data_subject(caller, GRACE) for _ in range(2)]
     assert first.digest != second.digest
     assert (await world.do.privacy.list_erasures(caller.project_id, PageRequest())).total == 2
 
 
-async def test_what_takes_too_long_is_left_to_workers(world, caller):
+async def test_long_erasure_is_finished_by_workers(world, caller):
     await filled(world, caller)
     privacy = slowly(world, step=REQUEST_TIME_MAX + timedelta(seconds=1))
     receipt = await privacy.erase_data_subject(caller, GRACE)
@@ -103,7 +103,7 @@ async def test_what_takes_too_long_is_left_to_workers(world, caller):
     assert await privacy.finish_erasures() == 0
 
 
-async def test_what_has_begun_is_answered_though_it_cannot_go_on(world, caller):
+async def test_begun_erasure_returns_a_receipt_despite_failures(world, caller):
     await filled(world, caller)
     privacy = slowly(world, failures=[Unavailable("down"), Unavailable("still")])
     receipt = await privacy.erase_data_subject(caller, GRACE)
@@ -113,7 +113,7 @@ async def test_what_has_begun_is_answered_though_it_cannot_go_on(world, caller):
     assert await privacy.finish_erasures() == 1
 
 
-async def test_one_whose_project_goes_meanwhile_holds_no_other_up(world, caller):
+async def test_erasure_of_a_removed_project_delays_no_other(world, caller):
     first, second = [
         await slowly(world, failures=[Unavailable("down")]).erase_data_subject(caller, GRACE)
         for _ in range(2)
@@ -124,7 +124,7 @@ async def test_one_whose_project_goes_meanwhile_holds_no_other_up(world, caller)
     assert sorted(states) == [ErasureState.REMOVED, ErasureState.REMOVING]
 
 
-async def test_workers_forget_which_traces_were_erased_in_time(world, caller):
+async def test_old_ids_of_erased_traces_are_deleted(world, caller):
     [one] = await filled(world, caller, 1)
     await world.do.privacy.erase_data_subject(caller, GRACE)
     world.now += ERASED_IDS_RETENTION
@@ -136,7 +136,7 @@ async def test_workers_forget_which_traces_were_erased_in_time(world, caller):
     await world.ports.traces.put(caller.project_id, one)
 
 
-async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
+async def test_check_needs_the_data_subject_of_the_erasure(world, caller):
     receipt = await world.do.privacy.erase_data_subject(caller, GRACE)
     check = world.do.privacy.check_erasure
     known, found = await check(caller.project_id, receipt.id, GRACE)
@@ -152,7 +152,7 @@ async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
         await check(caller.project_id, ErasureId(world.new_id()), GRACE)
 
 
-async def test_one_that_cannot_go_on_holds_no_other_up(world, caller):
+async def test_failing_erasure_delays_no_other(world, caller):
     down = [Unavailable("down")]
     first, second = [
         await slowly(world, failures=[*down]).erase_data_subject(caller, GRACE) for _ in range(2)

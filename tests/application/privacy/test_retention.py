@@ -1,4 +1,4 @@
-"""Removing what was kept for long enough: projects take turns, and a round is bounded."""
+"""Retention: projects take turns, and a round is bounded."""
 
 import uuid
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ FIRST, SECOND, THIRD = (ProjectId(uuid.UUID(int=n)) for n in range(3))
 
 @dataclass
 class ScriptedTraces:
-    """Of each project what its steps remove, one after the other."""
+    """For each project the scripted sizes of its batches."""
 
     left: dict[ProjectId, list[int | Exception]]
     asked: list[ProjectId] = field(default_factory=list)
@@ -39,26 +39,26 @@ def removing(traces: ScriptedTraces) -> DeleteExpiredTraces:
     return DeleteExpiredTraces(traces, lambda: NOON)
 
 
-async def test_projects_take_turns_until_nothing_is_left():
+async def test_projects_take_turns_until_none_is_left():
     traces = ScriptedTraces({FIRST: [5, 5, 5], SECOND: [2], THIRD: []})
     assert await removing(traces)() == 17
     assert traces.asked == [FIRST, SECOND, FIRST, SECOND, FIRST, FIRST]
 
 
-async def test_where_nothing_is_left_nobody_is_asked():
+async def test_without_expired_traces_nothing_is_deleted():
     traces = ScriptedTraces({FIRST: []})
     assert await removing(traces)() == 0
     assert traces.asked == []
 
 
-async def test_a_round_is_bounded_over_all_projects_and_the_next_goes_on():
+async def test_round_is_bounded_over_all_projects_and_the_next_continues():
     traces = ScriptedTraces({FIRST: [1] * (2 * STEPS_MAX), SECOND: [1] * 3})
     assert await removing(traces)() == STEPS_MAX - 1  # once the second had nothing left
     assert len(traces.asked) == STEPS_MAX
     assert await removing(traces)() == STEPS_MAX
 
 
-async def test_a_failure_is_told_once_the_others_had_their_turns():
+async def test_failure_is_raised_after_the_other_projects():
     traces = ScriptedTraces({FIRST: [4, Unavailable("down"), 2], SECOND: [1, 1, 1]})
     with pytest.raises(Unavailable):
         await removing(traces)()

@@ -1,4 +1,4 @@
-"""Figures over the traces of a project."""
+"""Analytics over the traces of a project."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def run(**said: Any) -> Trace:
 
 @pytest.fixture
 async def analytics() -> MemoryTraceAnalytics:
-    """Of three runs of ours, one of which lies outside HOURS, and one of theirs."""
+    """The traces of three of our runs, one of them outside HOURS, and of one of theirs."""
     store = MemoryStore()
     traces = MemoryTraces(store, prices())
     await traces.put(OURS, run(ended_at=at(1)))
@@ -41,7 +41,7 @@ async def analytics() -> MemoryTraceAnalytics:
     return MemoryTraceAnalytics(store)
 
 
-async def test_each_figure_covers_the_period_and_the_project(analytics):
+async def test_each_statistic_covers_the_period_and_project(analytics):
     volume = await TraceVolume(analytics)(OURS, HOURS, HOUR)
     assert [(one.bucket, one.trace_count, one.error_count) for one in volume] == [
         *((NOON, 1, 0), (at(3600), 1, 1)),
@@ -54,21 +54,21 @@ async def test_each_figure_covers_the_period_and_the_project(analytics):
     assert [(one.bucket, one.session_count) for one in sessions] == [(NOON, 1), (at(3600), 1)]
 
 
-async def test_nothing_happened_in_an_empty_period(analytics):
+async def test_empty_period_has_no_buckets(analytics):
     nothing = Period(at(1), at(2))
     for figure in (TraceVolume, TokenUsage, SessionVolume):
         assert await figure(analytics)(OURS, nothing, HOUR) == []
     assert await TopModels(analytics)(OURS, nothing) == []
 
 
-async def test_users_are_all_there_ever_were_newest_first(analytics):
+async def test_users_are_listed_last_seen_first(analytics):
     page = await ListUsers(analytics)(OURS, PageRequest(limit=1))
     assert ([one.id for one in page.items], page.total) == (["v"], 2)
     rest = await ListUsers(analytics)(OURS, PageRequest(after=page.end))
     assert [(one.id, one.trace_count, one.error_count) for one in rest.items] == [("u", 2, 1)]
 
 
-async def test_more_buckets_than_fit_an_answer_are_refused():
+async def test_rejects_too_many_buckets():
     store = MemoryStore()
     starts = [at(3600 * n) for n in range(BUCKETS_MAX + 1)]
     for n, start in enumerate(starts):
@@ -92,7 +92,7 @@ class Down:
     usage = models = sessions = users = volume
 
 
-async def test_a_store_out_of_reach_is_told_not_an_empty_answer():
+async def test_unreachable_store_raises_unavailable():
     calls = [
         TraceVolume(Down())(OURS, HOURS, HOUR),
         TokenUsage(Down())(OURS, HOURS, HOUR),

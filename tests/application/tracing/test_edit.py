@@ -1,4 +1,4 @@
-"""Changing and removing traces, spans and sessions."""
+"""Changing and deleting traces, spans and sessions."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ async def fill(traces: MemoryTraces, *sent: Trace, project: ProjectId = OURS) ->
 # --- changing ------------------------------------------------------------------------------
 
 
-async def test_a_change_gives_the_whole_trace_after_it_and_may_be_repeated(traces):
+async def test_change_returns_the_whole_trace_and_is_idempotent(traces):
     sent = trace(span(), session_id="s", metadata=b'{"a":1}', input=b"1")
     await fill(traces, sent)
     change = TraceChange(name="renamed", session_id=None, metadata=b'{"b":2}')
@@ -50,7 +50,7 @@ async def test_a_change_gives_the_whole_trace_after_it_and_may_be_repeated(trace
         assert await traces.get(OURS, sent.id) == found
 
 
-async def test_a_change_of_a_span_gives_the_span_and_leaves_the_others(traces):
+async def test_span_change_returns_the_span_and_keeps_others(traces):
     step, other = span(model="gpt-4o", token_usage=b'{"prompt_tokens":1000}'), span()
     sent = trace(step, other)
     await fill(traces, sent)
@@ -63,7 +63,7 @@ async def test_a_change_of_a_span_gives_the_span_and_leaves_the_others(traces):
     assert kept[other.id] == other.settled(prices().price)
 
 
-async def test_there_is_nothing_to_change_for_nobody_and_in_another_project(traces):
+async def test_changing_unknown_or_other_projects_trace_is_not_found(traces):
     step = span()
     ours, theirs = trace(span()), trace(step)
     await fill(traces, ours)
@@ -80,7 +80,7 @@ async def test_there_is_nothing_to_change_for_nobody_and_in_another_project(trac
     assert traces.store.traces == before
 
 
-async def test_tags_of_those_that_are_there_are_changed_and_each_is_counted_once(traces):
+async def test_tags_of_existing_traces_change_and_each_counts_once(traces):
     one, other, theirs = trace(tags=("b", "a")), trace(), trace(tags=("a",))
     await fill(traces, one, other)
     await fill(traces, theirs, project=THEIRS)
@@ -93,14 +93,14 @@ async def test_tags_of_those_that_are_there_are_changed_and_each_is_counted_once
     assert (await traces.get(THEIRS, theirs.id)).tags == ("a",)
 
 
-async def test_no_tags_are_nothing_to_do_and_nobody_is_asked():
+async def test_retagging_without_tags_does_nothing():
     assert await TagTraces(Down())(OURS, [trace_id()], [], []) == 0
 
 
 # --- removing ------------------------------------------------------------------------------
 
 
-async def test_a_deleted_trace_is_gone_and_the_second_time_it_is_not_found(traces):
+async def test_deleting_a_trace_twice_is_not_found(traces):
     gone, kept = trace(span()), trace()
     await fill(traces, gone, kept)
     await DeleteTrace(traces)(OURS, gone.id)
@@ -110,7 +110,7 @@ async def test_a_deleted_trace_is_gone_and_the_second_time_it_is_not_found(trace
     assert list(traces.store.traces) == [(OURS, kept.id)]
 
 
-async def test_a_trace_of_another_project_is_not_deleted(traces):
+async def test_trace_of_another_project_is_not_deleted(traces):
     theirs = trace(session_id="s")
     await fill(traces, theirs, project=THEIRS)
     for call in (
@@ -123,7 +123,7 @@ async def test_a_trace_of_another_project_is_not_deleted(traces):
     assert (await traces.get(THEIRS, theirs.id)).id == theirs.id
 
 
-async def test_a_trace_sent_after_its_deletion_is_a_new_one(traces):
+async def test_trace_sent_after_its_deletion_is_new(traces):
     first = trace(span(), tags=("old",))
     await fill(traces, first)
     await DeleteTrace(traces)(OURS, first.id)
@@ -132,7 +132,7 @@ async def test_a_trace_sent_after_its_deletion_is_a_new_one(traces):
     assert (found.tags, found.spans) == ((), ())
 
 
-async def test_those_that_are_there_are_deleted_and_counted_once(traces):
+async def test_existing_traces_are_deleted_and_counted_once(traces):
     one, other, kept = trace(), trace(), trace()
     await fill(traces, one, other, kept)
     some = [one.id, other.id, one.id, trace_id()]
@@ -142,7 +142,7 @@ async def test_those_that_are_there_are_deleted_and_counted_once(traces):
     assert list(traces.store.traces) == [(OURS, kept.id)]
 
 
-async def test_a_session_is_deleted_with_its_traces_and_the_second_time_not_found(traces):
+async def test_deleting_a_session_twice_is_not_found(traces):
     kept = trace(session_id="t")
     await fill(traces, trace(session_id=""), trace(span(), session_id=""), kept, trace())
     delete = DeleteSession(MemorySessions(traces.store))
@@ -171,7 +171,7 @@ class Down:
         raise Unavailable("away")
 
 
-async def test_a_store_out_of_reach_is_told_not_a_count_of_none():
+async def test_unreachable_store_raises_unavailable():
     down = Down()
     calls = [
         ChangeTrace(down)(OURS, trace_id(), TraceChange()),
@@ -186,7 +186,7 @@ async def test_a_store_out_of_reach_is_told_not_a_count_of_none():
             await call
 
 
-async def test_at_most_so_many_traces_are_edited_at_once(traces):
+async def test_number_of_edited_traces_is_limited(traces):
     many = [trace_id() for _ in range(EDITED_TRACES_MAX + 1)]
     with pytest.raises(Invalid, match="500"):
         await DeleteTraces(traces)(OURS, many)

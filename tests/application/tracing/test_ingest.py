@@ -1,4 +1,4 @@
-"""Taking traces in: what is stored, what is refused, and what a failure leaves behind."""
+"""Ingestion: what is stored, what is refused, and the state after a failure."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ NO_NUL = Invalid.field("name", "must not hold a NUL")
 
 @dataclass(frozen=True, slots=True)
 class Fussy(MemoryTraces):
-    """Refuses what it was told to refuse, as a database does: by id, one trace at a time."""
+    """Refuses the scripted traces, as a database does: by id, one trace at a time."""
 
     refused: Mapping[TraceId, Exception] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ async def read(traces: MemoryTraces, one: Trace, project: ProjectId = OURS) -> T
 # --- one trace -----------------------------------------------------------------------------
 
 
-async def test_a_trace_is_there_once_it_is_accepted():
+async def test_accepted_trace_is_stored():
     traces, sent = stored(), trace(span(kind=SpanKind.LLM), name="answer")
     await IngestTrace(traces)(OURS, sent)
     found = await read(traces, sent)
@@ -52,7 +52,7 @@ async def test_a_trace_is_there_once_it_is_accepted():
     assert [one.kind for one in found.spans] == [SpanKind.LLM]
 
 
-async def test_a_span_is_priced_when_it_is_stored():
+async def test_span_is_priced_on_ingestion():
     traces = stored()
     sent = trace(span(model="gpt-4o", token_usage=b'{"prompt_tokens":1000}'))
     await IngestTrace(traces)(OURS, sent)
@@ -61,7 +61,7 @@ async def test_a_span_is_priced_when_it_is_stored():
     assert found.charge.source is CostSource.TABLE
 
 
-async def test_sent_again_it_is_stored_once():
+async def test_trace_sent_again_is_stored_once():
     traces, sent = stored(), trace(span(), span())
     for _ in range(3):
         await IngestTrace(traces)(OURS, sent)
@@ -69,7 +69,7 @@ async def test_sent_again_it_is_stored_once():
     assert len(traces.store.traces) == 1
 
 
-async def test_one_id_in_two_projects_is_two_traces():
+async def test_same_id_in_two_projects_is_two_traces():
     traces, ours = stored(), trace(span(), name="ours")
     theirs = trace(id=ours.id, name="theirs")
     await IngestTrace(traces)(OURS, ours)
@@ -79,7 +79,7 @@ async def test_one_id_in_two_projects_is_two_traces():
 
 
 @pytest.mark.parametrize("problem", [NO_NUL, Unavailable("the database is away")])
-async def test_what_the_store_says_reaches_the_caller(problem):
+async def test_errors_of_the_store_reach_the_caller(problem):
     sent = trace()
     traces = stored(refused={sent.id: problem})
     with pytest.raises(type(problem)) as raised:
@@ -91,7 +91,7 @@ async def test_what_the_store_says_reaches_the_caller(problem):
 # --- many ----------------------------------------------------------------------------------
 
 
-async def test_a_bad_item_costs_only_itself_and_outcomes_keep_the_order():
+async def test_invalid_item_affects_only_itself_and_outcomes_keep_the_order():
     good, bad, other = trace(), trace(), trace()
     traces = stored(refused={bad.id: NO_NUL})
     outcomes = await IngestBatch(traces)(OURS, [good, bad, other, bad])
@@ -99,13 +99,13 @@ async def test_a_bad_item_costs_only_itself_and_outcomes_keep_the_order():
     assert {of for _, of in traces.store.traces} == {good.id, other.id}
 
 
-async def test_a_batch_may_be_bad_as_a_whole():
+async def test_batch_of_only_invalid_items_has_only_errors():
     one, two = trace(), trace()
     traces = stored(refused={one.id: NO_NUL, two.id: NO_NUL})
     assert await IngestBatch(traces)(OURS, [one, two]) == [NO_NUL, NO_NUL]
 
 
-async def test_a_trace_that_occurs_twice_is_merged_in_that_order_as_one_write():
+async def test_duplicate_trace_in_a_batch_is_merged_in_one_write():
     first = trace(span(name="a"), name="first", tags=("b",))
     second = trace(span(name="b"), id=first.id, name="second", tags=("a",))
     traces = stored()
@@ -115,7 +115,7 @@ async def test_a_trace_that_occurs_twice_is_merged_in_that_order_as_one_write():
     assert {one.name for one in found.spans} == {"a", "b"}
 
 
-async def test_a_batch_gives_what_its_items_give_one_by_one():
+async def test_batch_stores_the_same_as_single_requests():
     shared = trace_id()
     items = [trace(span(), id=shared), trace(), trace(span(), id=shared, tags=("t",))]
     together, apart = stored(), stored()
@@ -125,7 +125,7 @@ async def test_a_batch_gives_what_its_items_give_one_by_one():
     assert together.store.traces == apart.store.traces
 
 
-async def test_a_store_out_of_reach_fails_the_batch():
+async def test_unreachable_store_fails_the_batch():
     one, two = trace(), trace()
     traces = stored(refused={two.id: Unavailable("away")})
     with pytest.raises(Unavailable):
@@ -133,14 +133,14 @@ async def test_a_store_out_of_reach_fails_the_batch():
 
 
 @pytest.mark.parametrize("count", [0, BATCH_MAX + 1])
-async def test_a_batch_is_bounded(count):
+async def test_batch_size_is_limited(count):
     traces = stored()
     with pytest.raises(Invalid, match=f"1 to {BATCH_MAX}"):
         await IngestBatch(traces)(OURS, [trace() for _ in range(count)])
     assert traces.store.traces == {}
 
 
-async def test_the_largest_batch_is_stored():
+async def test_largest_batch_is_stored():
     traces = stored()
     outcomes = await IngestBatch(traces)(OURS, [trace() for _ in range(BATCH_MAX)])
     assert outcomes == [None] * BATCH_MAX
@@ -149,7 +149,7 @@ async def test_the_largest_batch_is_stored():
 
 @dataclass(frozen=True, slots=True)
 class Gathering(MemoryTraces):
-    """Answers nobody before `size` of them wait, as a writer does that commits in groups."""
+    """Answers no call before `size` of them wait, as a writer with group commit does."""
 
     gate: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(3))
 
@@ -158,7 +158,7 @@ class Gathering(MemoryTraces):
         await MemoryTraces.put(self, project, trace)
 
 
-async def test_the_items_of_a_batch_are_written_at_once():
+async def test_batch_items_are_written_concurrently():
     traces = Gathering(MemoryStore(), prices())
     async with in_time():
         assert await IngestBatch(traces)(OURS, [trace(), trace(), trace()]) == [None] * 3
@@ -172,7 +172,7 @@ async def add(traces: MemoryTraces, to: Trace, spans: Sequence[Span]) -> Trace:
     return await read(traces, to)
 
 
-async def test_spans_are_added_and_completed_and_the_trace_stays_as_it_is():
+async def test_adding_spans_completes_spans_and_keeps_the_trace():
     traces, old = stored(), span(name="old", error="e")
     sent = trace(old, name="run", tags=("b", "a"))
     await IngestTrace(traces)(OURS, sent)
@@ -181,14 +181,14 @@ async def test_spans_are_added_and_completed_and_the_trace_stays_as_it_is():
     assert replace(found, spans=()) == replace(sent.settled(prices().price), spans=())
 
 
-async def test_a_span_may_occur_twice_among_those_added():
+async def test_duplicate_added_span_is_merged():
     traces, sent, late = stored(), trace(), span(name="a")
     await IngestTrace(traces)(OURS, sent)
     found = await add(traces, sent, [late, replace(late, name="b")])
     assert [one.name for one in found.spans] == ["b"]
 
 
-async def test_there_is_nothing_to_add_to_a_trace_of_nobody_or_of_another_project():
+async def test_adding_spans_to_unknown_or_other_projects_trace_is_not_found():
     traces, theirs = stored(), trace()
     await IngestTrace(traces)(THEIRS, theirs)
     for unknown in (trace_id(), theirs.id):
@@ -197,7 +197,7 @@ async def test_there_is_nothing_to_add_to_a_trace_of_nobody_or_of_another_projec
     assert (await read(traces, theirs, THEIRS)).spans == ()
 
 
-def test_an_invalid_request_always_names_a_field():
+def test_invalid_request_names_a_field():
     assert Invalid("no").errors == (FieldError("", "no"),)
     assert NO_NUL.message == "Validation error"
 
@@ -212,7 +212,7 @@ class Picky(MemoryTraces):
         await MemoryTraces.put(self, project, trace)
 
 
-async def test_a_bad_duplicate_costs_the_good_ones_nothing():
+async def test_invalid_duplicate_does_not_affect_valid_ones():
     traces, good = Picky(MemoryStore(), prices()), trace(name="first", tags=("a",))
     bad = replace(good, name="bad", user_id="u")
     last = replace(good, name="last", tags=("b",))

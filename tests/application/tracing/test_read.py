@@ -1,4 +1,4 @@
-"""Showing traces and sessions."""
+"""Reading traces and sessions."""
 
 import pytest
 
@@ -40,7 +40,7 @@ async def fill(traces: MemoryTraces, *sent: Trace, project: ProjectId = OURS) ->
 # --- traces --------------------------------------------------------------------------------
 
 
-async def test_a_summary_says_what_the_spans_add_up_to(traces):
+async def test_summary_has_totals_of_spans(traces):
     await fill(
         traces,
         trace(
@@ -55,7 +55,7 @@ async def test_a_summary_says_what_the_spans_add_up_to(traces):
     assert found.status is TraceStatus.COMPLETED
 
 
-async def test_a_page_is_a_part_and_the_total_is_the_whole(traces):
+async def test_page_is_a_part_with_the_exact_total(traces):
     await fill(traces, *(trace(name=str(n), started_at=at(n)) for n in range(5)))
     page = await listed(traces, 2, 1)
     assert ([one.name for one in page.items], page.total) == (["3", "2"], 5)
@@ -63,7 +63,7 @@ async def test_a_page_is_a_part_and_the_total_is_the_whole(traces):
     assert (list(past.items), past.total) == ([], 5)
 
 
-async def test_a_page_is_followed_by_the_one_after_its_end(traces):
+async def test_pages_follow_each_other(traces):
     await fill(traces, *(trace(name=str(n)) for n in range(5)))
     list_traces = ListTraces(traces)
     first = await list_traces(OURS, ALL, TraceSort.NAME, SortOrder.ASC, PageRequest(limit=3))
@@ -72,20 +72,20 @@ async def test_a_page_is_followed_by_the_one_after_its_end(traces):
     assert rest.end is None
 
 
-async def test_pages_of_equal_starts_neither_repeat_nor_lose_one(traces):
+async def test_pages_with_equal_starts_neither_repeat_nor_lose_traces(traces):
     await fill(traces, *(trace() for _ in range(7)))
     seen = [one.id for offset in range(0, 7, 2) for one in (await listed(traces, 2, offset)).items]
     assert seen == sorted(seen, reverse=True)
     assert len(set(seen)) == 7
 
 
-async def test_conditions_narrow_items_and_total_alike(traces):
+async def test_filters_apply_to_items_and_total(traces):
     await fill(traces, trace(session_id="s"), trace(session_id="t"), trace())
     page = await listed(traces, session_id="s")
     assert ([one.session_id for one in page.items], page.total) == (["s"], 1)
 
 
-async def test_nothing_of_another_project_is_seen(traces):
+async def test_traces_of_another_project_are_hidden(traces):
     theirs = trace(session_id="s")
     await fill(traces, theirs, project=THEIRS)
     assert (await listed(traces)).total == (await listed(traces, session_id="s")).total == 0
@@ -97,7 +97,7 @@ async def test_nothing_of_another_project_is_seen(traces):
 # --- sessions ------------------------------------------------------------------------------
 
 
-async def test_sessions_are_listed_by_what_is_asked_for(traces, sessions):
+async def test_sessions_are_filtered_and_sorted(traces, sessions):
     await fill(
         traces,
         trace(session_id="short", ended_at=at(1)),
@@ -120,7 +120,7 @@ async def test_sessions_are_listed_by_what_is_asked_for(traces, sessions):
     assert [one.id for one in page.items] == ["long"]
 
 
-async def test_a_session_is_summed_as_a_whole_beside_a_page_of_its_traces(traces, sessions):
+async def test_session_summary_covers_all_traces_of_the_session(traces, sessions):
     sent = [trace(span(), session_id="s", started_at=at(n)) for n in range(5)]
     await fill(traces, *reversed(sent), trace(session_id="t"))
     found = await ReadSession(sessions)(OURS, "s", PageRequest(limit=2, offset=1))
@@ -132,7 +132,7 @@ async def test_a_session_is_summed_as_a_whole_beside_a_page_of_its_traces(traces
 
 
 @pytest.mark.parametrize("key", ["", "S", "t"])
-async def test_a_session_of_nobody_or_of_another_project_is_not_found(traces, sessions, key):
+async def test_unknown_session_and_that_of_another_project_are_not_found(traces, sessions, key):
     await fill(traces, trace(session_id="s"), trace())
     await fill(traces, trace(session_id="t"), project=THEIRS)
     with pytest.raises(NotFound):
@@ -162,7 +162,7 @@ class Down:
         raise Unavailable("away")
 
 
-async def test_a_store_out_of_reach_is_told_not_an_empty_page():
+async def test_unreachable_store_raises_unavailable():
     down = Down()
     calls = [
         ReadTrace(down)(OURS, trace_id()),

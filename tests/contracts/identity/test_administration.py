@@ -1,4 +1,4 @@
-"""Contracts of Administration and LockedOrganization, run against every adapter.
+"""Contract of Administration, and Contract of LockedOrganization.
 
 This module tests the blocks: they run one at a time, and are stored completely or not at all.
 test_organization_edit.py tests each method of an open organization.

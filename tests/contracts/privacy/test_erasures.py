@@ -104,7 +104,7 @@ async def test_erases_everything_of_a_user_and_nothing_else(fixture):
     for session in ("s", "t"):
         await plane.evaluation.session_scores.add(session_score(ours, session))
     verdicts = plane.evaluation.judging.verdicts
-    await verdicts.keep(ours, KEY, mine[0].id, a_verdict(), NOON)
+    await verdicts.save(ours, KEY, mine[0].id, a_verdict(), NOON)
     erasure = await fixture.erase(ours)
     assert erasure.rows == {
         "judge_verdicts": 1,
@@ -158,7 +158,7 @@ async def test_erases_scores_and_names_of_session_without_traces(fixture):
     [work] = work_of(run)
     await evaluation.runs.create(run, [replace(work, target=TALK.id)])
     entry = an_entry(project_id=ours, target=TALK.id)
-    await evaluation.judging.ledger.enter([entry, an_entry(project_id=ours, target="other")])
+    await evaluation.judging.ledger.append([entry, an_entry(project_id=ours, target="other")])
     await fill(fixture.plane, ours, one)
     await evaluation.session_scores.add(session_score(ours, TALK.id))
     await fixture.plane.traces.delete(ours, [one.id])

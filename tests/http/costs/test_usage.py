@@ -111,7 +111,7 @@ async def test_usage_of_a_run(either: Site, path: str) -> None:
     [project] = either.store.projects
     entry = an_entry(project_id=project, run_id=RunId(uuid.UUID(run["id"])))
     ports = either.swapped.get("evaluation", either.ports.evaluation)
-    await ports.judging.ledger.enter([entry])
+    await ports.judging.ledger.append([entry])
     assert await shop.read(f"{path}/{run['id']}/usage") == ONE
     other = await RunningProject.over(either)
     assert (await other("GET", f"{path}/{run['id']}/usage")).status_code == 404
@@ -142,7 +142,7 @@ async def bot(ada: PersonClient, ours: str) -> str:
 
 async def entered(site: Site, project: str, **overrides: Any) -> None:
     entry = an_entry(project_id=ProjectId(uuid.UUID(project)), **overrides)
-    await site.ports.evaluation.judging.ledger.enter([entry])
+    await site.ports.evaluation.judging.ledger.append([entry])
 
 
 class TestUsage:

@@ -86,7 +86,7 @@ class PostgresLedger:
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
 
-    async def enter(self, entries: Sequence[LedgerEntry]) -> None:
+    async def append(self, entries: Sequence[LedgerEntry]) -> None:
         if not entries:
             return
         async with translate_errors():
@@ -112,7 +112,7 @@ class PostgresLedger:
         found = [SpendingGroup(row["key"], _spending_from_row(row)) for row in rows]
         return found[::-1] if by is SpendingBy.DAY else found
 
-    async def sweep(self, before: datetime) -> int:
+    async def delete_older(self, before: datetime) -> int:
         return await delete_older_than(self.pool, "judge_calls", "id", before)
 
 

@@ -66,7 +66,7 @@ class PostgresVerdicts:
             usd=usage.usd,
         )
 
-    async def keep(
+    async def save(
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
         outcome = verdict.outcome
@@ -85,5 +85,5 @@ class PostgresVerdicts:
             except UNSTORABLE_ERRORS:
                 return
 
-    async def sweep(self, before: datetime) -> int:
+    async def delete_older(self, before: datetime) -> int:
         return await delete_older_than(self.pool, "judge_verdicts", "key", before)

@@ -1,4 +1,4 @@
-"""Alerts over memory: what may be watched, and what is told of runs that ended."""
+"""Alerts over memory adapters: creating them, and evaluating finished runs."""
 
 import json
 import uuid
@@ -56,14 +56,14 @@ class AlertHarness:
         return [one.watch.state for one in there]
 
 
-async def test_an_alert_begins_well():
+async def test_first_state_of_an_alert_is_ok():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     alert = await harness.alert(monitor)
     assert (alert.watch.state, alert.watch.since, alert.created_at) == (OK, NOON, NOON)
 
 
-async def test_only_what_a_monitor_measures_can_be_watched():
+async def test_rejects_alert_on_a_metric_the_monitor_does_not_have():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     with pytest.raises(Invalid) as refused:
@@ -75,7 +75,7 @@ async def test_only_what_a_monitor_measures_can_be_watched():
         await harness.alert(replace(monitor, project_id=THEIRS))
 
 
-async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
+async def test_changes_to_alerting_and_back_to_ok_are_notified():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     alert = await harness.alert(monitor)
@@ -129,7 +129,7 @@ async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
         ({"metric": METRICS[1]}, ALERTING),
     ],
 )
-async def test_each_figure_looks_at_what_it_says(said, expected):
+async def test_each_figure_evaluates_its_own_statistic(said, expected):
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     await complete_run(harness.monitoring, monitor, 2, GOOD, created_at=at(0))
@@ -140,7 +140,7 @@ async def test_each_figure_looks_at_what_it_says(said, expected):
     assert await harness.states(monitor) == [expected]
 
 
-async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
+async def test_alert_ignores_runs_finished_before_its_creation():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     await complete_run(harness.monitoring, monitor, 1, BAD)
@@ -150,7 +150,7 @@ async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
     assert await harness.states(monitor) == [OK]
 
 
-async def test_a_slot_without_a_run_is_no_data_and_told():
+async def test_slot_without_a_run_is_no_data_and_notified():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     await harness.alert(monitor, figure=AlertFigure.NO_DATA)
@@ -176,7 +176,7 @@ class OneIsBroken(MemoryAlerts):
         return await super().metric_stats(ended, metric, threshold)
 
 
-async def test_one_that_fails_holds_up_no_other_monitor_and_its_own_only_for_a_while():
+async def test_failing_run_delays_no_other_monitor_and_its_own_only_for_a_limit():
     harness = AlertHarness()
     monitor, other = [await harness.monitoring.create_monitor(project()) for _ in range(2)]
     await harness.alert(monitor)
@@ -194,7 +194,7 @@ class Away(MemoryAlerts):
         raise Unavailable("no database")
 
 
-async def test_without_a_database_it_is_looked_at_later():
+async def test_run_is_evaluated_later_if_the_database_is_unavailable():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     await complete_run(harness.monitoring, monitor)

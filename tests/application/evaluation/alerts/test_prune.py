@@ -1,4 +1,4 @@
-"""Forgetting what alerts did long ago: until nothing is left, and no further than a round goes."""
+"""Deleting old alert changes and deliveries: until none is left, in bounded rounds."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Telling webhooks: when, how often, and what of it is kept."""
+"""Sending messages to webhooks: when, how often, and what is stored."""
 
 import asyncio
 import json
@@ -65,14 +65,14 @@ def answering(answers: Callable[[Webhook], DeliveryResult]) -> Post:
     return Post(MemoryWebhookSender(answers))
 
 
-async def test_a_webhook_is_made_with_a_secret_of_its_own():
+async def test_each_webhook_has_its_own_secret():
     webhook = await Post().webhook()
     assert (webhook.url, webhook.secret, webhook.created_at) == (URL, b"s" * 32, NOON)
     with pytest.raises(Invalid):
         await Post().webhook("http://10.0.0.1/")
 
 
-async def test_a_test_message_is_sent_once():
+async def test_test_message_is_sent_once():
     post = Post()
     webhook = await post.webhook()
     delivery = await post.told(webhook)
@@ -87,7 +87,7 @@ async def test_a_test_message_is_sent_once():
     assert kept.next_attempt_at is None
 
 
-async def test_a_webhook_of_others_is_not_told():
+async def test_webhook_of_another_project_gets_no_message():
     post = Post()
     webhook = await post.webhook()
     with pytest.raises(NotFound):
@@ -95,7 +95,7 @@ async def test_a_webhook_of_others_is_not_told():
     assert await post.deliver() == 0
 
 
-async def test_it_is_tried_again_later_and_later_until_it_is_given_up():
+async def test_retries_with_growing_delays_until_the_last_attempt():
     post = answering(lambda _: BROKEN)
     webhook = await post.webhook()
     await post.told(webhook)
@@ -118,7 +118,7 @@ async def test_it_is_tried_again_later_and_later_until_it_is_given_up():
     assert len({delivery.body for delivery, _, _ in post.webhook_sender.sent}) == 1
 
 
-async def test_one_that_recovers_is_told_then():
+async def test_message_is_delivered_after_the_receiver_recovers():
     answers = [DeliveryResult(None, "timeout"), DeliveryResult(302), DeliveryResult(200)]
     post = answering(lambda _: answers.pop(0))
     webhook = await post.webhook()
@@ -147,7 +147,7 @@ class OneHangs:
         return DeliveryResult(200)
 
 
-async def test_a_slow_receiver_keeps_no_other_waiting():
+async def test_slow_receiver_delays_no_other():
     post = Post()
     slow, other = await post.webhook(), await post.webhook(project=THEIRS)
     for _ in range(20):
@@ -164,7 +164,7 @@ async def test_a_slow_receiver_keeps_no_other_waiting():
     assert all(one.delivered_at for one in await post.log(slow))
 
 
-async def test_what_was_under_way_at_the_end_is_sent_again():
+async def test_interrupted_attempts_are_repeated():
     post = Post()
     webhook = await post.webhook()
     await post.told(webhook)
@@ -184,7 +184,7 @@ class Forgetful(MemoryWebhooks):
         raise Unavailable("no database")
 
 
-async def test_what_cannot_be_kept_is_told_and_sent_again():
+async def test_failure_to_store_a_result_is_raised_and_the_message_sent_again():
     store = MemoryStore()
     post = Post(webhooks=Forgetful(store))
     webhook = await post.webhook()

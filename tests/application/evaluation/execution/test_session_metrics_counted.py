@@ -1,4 +1,4 @@
-"""Session metrics that are counted, in a run: nobody is asked, and nothing of the text is kept."""
+"""Session metrics that are counted, in a run: they need no judge, and store no text."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -33,7 +33,7 @@ def put(lab: Laboratory, *asked: str, failed: tuple[int, ...] = ()) -> None:
         )
 
 
-async def test_they_are_counted_without_asking_anybody():
+async def test_counted_metrics_need_no_judge():
     lab = Laboratory()
     put(lab, "Where is my parcel?", "Who are you there?", "where is MY parcel?", "ok", failed=(2,))
     run = await lab.run(COUNTED, "chat")
@@ -58,7 +58,7 @@ async def test_they_are_counted_without_asking_anybody():
     assert not any("parcel" in str(score) for score in scores.values())
 
 
-async def test_weights_have_no_part_in_value_or_fingerprint():
+async def test_weights_affect_neither_value_nor_fingerprint():
     lab = Laboratory()
     put(lab, "Where is my parcel?", "Where is my parcel?", failed=(0,))
     told = []
@@ -72,7 +72,7 @@ async def test_weights_have_no_part_in_value_or_fingerprint():
     assert lab.judge.asked == []
 
 
-async def test_a_judge_that_is_away_holds_up_none_of_them():
+async def test_unavailable_judge_delays_no_counted_metric():
     lab = Laboratory(judge=ScriptedJudge({"confidence": NOBODY, "tool_correctness": NOBODY}))
     put(lab, "Where is my parcel?", "Where is my parcel?")
     run = await lab.run(f"agent_reliability {COUNTED}", "chat")
@@ -86,7 +86,7 @@ async def test_a_judge_that_is_away_holds_up_none_of_them():
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
 
 
-async def test_a_session_that_nobody_could_read_has_no_number():
+async def test_unreadable_session_has_no_number():
     lab = Laboratory()
     [trace] = lab.session(1)
     run = await lab.run(COUNTED, "chat")
@@ -95,7 +95,7 @@ async def test_a_session_that_nobody_could_read_has_no_number():
     assert set((await lab.told(run, "chat")).values()) == {"insufficient_signals"}
 
 
-async def test_they_cost_nothing():
+async def test_counted_metrics_cost_nothing():
     lab = Laboratory()
     lab.session(3)
     found = await lab.over().estimate_run(
@@ -114,7 +114,7 @@ class OddSubject(EvaluatedTrace):
         raise ValueError("odd")
 
 
-async def test_an_input_that_breaks_costs_only_itself():
+async def test_broken_input_affects_only_its_trace():
     lab = Laboratory()
     put(lab, "Where is my parcel?", "Where is my parcel?", "Who are you there?")
     odd = max(lab.store.traces.values(), key=lambda one: one.started_at)

@@ -1,4 +1,4 @@
-"""Session metrics of version 2 in a run: which signals are measured for them, and what is kept."""
+"""Session metrics of version 2 in a run: their signals, and what is stored."""
 
 import pytest
 
@@ -15,7 +15,7 @@ RELIABILITY = "agent_reliability_v2"
 NOBODY = (JudgeUnavailable(FailCode.JUDGE_UNREACHABLE),)
 
 
-async def test_reliability_asks_nobody_and_leaves_no_score_of_a_trace():
+async def test_reliability_needs_no_judge_and_stores_no_trace_scores():
     lab = Laboratory()
     lab.session(9)
     [dead] = lab.session(1, status=TraceStatus.ERROR)
@@ -33,7 +33,7 @@ async def test_reliability_asks_nobody_and_leaves_no_score_of_a_trace():
     assert "model" not in marks
 
 
-async def test_a_judge_that_is_away_holds_up_nothing_that_needs_none():
+async def test_unavailable_judge_delays_no_computed_metric():
     lab = Laboratory(judge=ScriptedJudge({"confidence": NOBODY, "tool_correctness": NOBODY}))
     lab.session(2)
     run = await lab.run(f"agent_reliability {RELIABILITY} agent_consistency_v2", "chat")
@@ -46,7 +46,7 @@ async def test_a_judge_that_is_away_holds_up_nothing_that_needs_none():
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
 
 
-async def test_both_versions_stand_beside_each_other():
+async def test_both_versions_are_stored():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [Scored(0.4, "")]}))
     traces = lab.session(2)
     both = f"agent_consistency agent_reliability agent_consistency_v2 {RELIABILITY}"
@@ -71,7 +71,7 @@ async def test_both_versions_stand_beside_each_other():
         ({"confidence": 0}, "1.0", '"measured"'),
     ],
 )
-async def test_a_signal_counts_once_a_run_gives_it_a_weight(weights, score, kind):
+async def test_judged_signal_counts_if_the_run_has_a_weight_for_it(weights, score, kind):
     lab = Laboratory(judge=ScriptedJudge({"confidence": [Scored(0.4, "")]}))
     [trace] = lab.session(1)
     run = await lab.run(RELIABILITY, "chat", signal_weights=weights)
@@ -82,7 +82,7 @@ async def test_a_signal_counts_once_a_run_gives_it_a_weight(weights, score, kind
     assert set(await lab.told(run, trace)) == stored
 
 
-async def test_what_counts_is_a_part_of_the_fingerprint():
+async def test_weighted_signals_are_part_of_the_fingerprint():
     lab = Laboratory()
     lab.session(1)
     found = set()

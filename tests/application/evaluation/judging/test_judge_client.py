@@ -15,7 +15,7 @@ from adapters.memory.evaluation.scripted_judge import (
     Told,
     make_judge_call,
 )
-from application.evaluation.ports.judging import KEPT_FOR, Verdict
+from application.evaluation.ports.judging import VERDICT_RETENTION, Verdict
 from application.jobs import EvaluateTargetJob
 from domain.errors import Unavailable
 from domain.evaluation.costs.judge_costs import LedgerEntry, Spending
@@ -107,7 +107,7 @@ async def test_a_verdict_is_cached_until_it_is_too_old():
     lab = lab_of()
     trace = lab.put()
     await judge_traces(lab, trace)
-    lab.forward(seconds=KEPT_FOR.total_seconds())
+    lab.forward(seconds=VERDICT_RETENTION.total_seconds())
     await judge_traces(lab, trace)
     assert len(lab.judge.asked) == 1
     lab.now += timedelta(microseconds=1)
@@ -162,7 +162,7 @@ async def test_every_request_is_in_the_ledger_failed_ones_too():
 
 
 class UnavailableLedger(MemoryLedger):
-    async def enter(self, entries: Sequence[LedgerEntry]) -> None:
+    async def append(self, entries: Sequence[LedgerEntry]) -> None:
         raise Unavailable("the database is away")
 
 

@@ -1,4 +1,4 @@
-"""Monitors: what they may ask for, and what a slot or a trigger makes of them."""
+"""Monitors: validation, and the runs of slots and triggers."""
 
 import asyncio
 import uuid
@@ -72,7 +72,7 @@ def told(world):
 
 
 class Shop:
-    """A project with monitors, in a world whose schedulers look when they are told to."""
+    """A project with monitors, whose scheduler runs when the test says so."""
 
     def __init__(self, world, ours, **swapped):
         self.world, self.ours = world, ours
@@ -95,7 +95,7 @@ class Shop:
         return [one.run for one in page.items][::-1]
 
     async def targets(self, run):
-        """What a run is about, in the order of its work."""
+        """The targets of a run, in the order of its work."""
         return [one.assignment.target for one in self._store.work_of(self.ours, run.id)]
 
     @property
@@ -120,7 +120,7 @@ def an_id():
 # --- making and changing -------------------------------------------------------------------------
 
 
-async def test_a_monitor_is_active_and_does_not_run_at_once(shop, told):
+async def test_new_monitor_is_active_and_waits_for_its_first_slot(shop, told):
     await shop.stores(trace())
     made = await shop.monitors(cadence="cron:  0  6 * * 1")
     assert (made.status, made.cadence) == (MonitorStatus.ACTIVE, "cron:0  6 * * 1")
@@ -131,7 +131,7 @@ async def test_a_monitor_is_active_and_does_not_run_at_once(shop, told):
     assert told == []
 
 
-async def test_made_again_under_its_id_it_is_the_same(shop, ours):
+async def test_creating_with_a_known_id_returns_the_stored_monitor(shop, ours):
     new = an_id()
     made = await shop.do.create_monitor(ours, new, ORDER)
     shop.world.forward(seconds=5)
@@ -153,7 +153,7 @@ async def test_made_again_under_its_id_it_is_the_same(shop, ours):
     ],
     ids=["none", "of sessions", "model", "weights", "cadence", "of traces"],
 )
-async def test_what_a_monitor_may_not_ask_for(world, ours, order, field):
+async def test_rejects_invalid_monitors(world, ours, order, field):
     shop = Shop(world, ours, models=JudgeModels(allowed=("o3-pro",)))
     with pytest.raises(Invalid) as told:
         await shop.do.create_monitor(ours, an_id(), order)
@@ -161,7 +161,7 @@ async def test_what_a_monitor_may_not_ask_for(world, ours, order, field):
     assert (await shop.do.list_monitors(ours, None, ALL)).total == 0
 
 
-async def test_a_change_is_checked_by_what_the_monitor_is_about(world, ours):
+async def test_change_is_validated_for_the_target_type(world, ours):
     shop = Shop(world, ours, models=JudgeModels(allowed=("o3-pro",)))
     made = await shop.monitors()
     for change, field in (
@@ -177,7 +177,7 @@ async def test_a_change_is_checked_by_what_the_monitor_is_about(world, ours):
     assert await shop.read(made) == made
 
 
-async def test_a_change_is_made(shop, ours):
+async def test_change_is_stored(shop, ours):
     made = await shop.monitors(OF_SESSIONS)
     shop.world.forward(hours=1)
     change = MonitorChange(
@@ -197,7 +197,7 @@ async def test_a_change_is_made(shop, ours):
     assert cleared == changed
 
 
-async def test_what_is_nowhere(shop, ours):
+async def test_unknown_monitors_are_not_found(shop, ours):
     for ask in (
         shop.do.read_monitor(ours, an_id()),
         shop.do.change_monitor(ours, an_id(), MonitorChange(name="x")),
@@ -214,7 +214,7 @@ async def test_what_is_nowhere(shop, ours):
 # --- slots ---------------------------------------------------------------------------------------
 
 
-async def test_a_slot_makes_a_run_and_tells_of_it(shop, ours, told):
+async def test_slot_creates_and_enqueues_a_run(shop, ours, told):
     ids = await shop.stores(trace(), trace())
     selection = TraceSelection(date_from=GivenInstant("2026-01-01", at(-9_999_999)))
     made = await shop.monitors(selection=selection, run=replace(ORDER.run, model="gpt-5"))
@@ -240,13 +240,13 @@ async def test_a_slot_makes_a_run_and_tells_of_it(shop, ours, told):
     assert await shop.slot(seconds=30) == 0
 
 
-async def test_the_next_slot_is_computed_from_the_one_that_was_due(shop):
+async def test_next_slot_follows_the_due_one(shop):
     made = await shop.monitors()
     await shop.slot(hours=6, minutes=7)
     assert (await shop.read(made)).next_run_at == at(12 * 3600)
 
 
-async def test_missed_slots_come_to_one_run(shop):
+async def test_missed_slots_create_one_run(shop):
     await shop.stores(trace())
     made = await shop.monitors(only_if_changed=False)
     assert await shop.slot(days=3, hours=1) == 1
@@ -254,7 +254,7 @@ async def test_missed_slots_come_to_one_run(shop):
     assert (await shop.read(made)).next_run_at == at((3 * 24 + 6) * 3600)
 
 
-async def test_only_what_has_changed_is_looked_at(shop):
+async def test_only_changed_traces_are_evaluated(shop):
     [first] = await shop.stores(one := trace())
     await shop.stores(two := trace())
     made = await shop.monitors()
@@ -269,7 +269,7 @@ async def test_only_what_has_changed_is_looked_at(shop):
     assert [await shop.targets(run) for run in runs[1:]] == [[first]]
 
 
-async def test_a_trace_that_comes_late_is_evaluated(shop):
+async def test_late_trace_is_evaluated(shop):
     await shop.stores(trace())
     made = await shop.monitors()
     await shop.slot()
@@ -278,7 +278,7 @@ async def test_a_trace_that_comes_late_is_evaluated(shop):
     assert await shop.targets((await shop.runs(made))[-1]) == late
 
 
-async def test_what_has_not_settled_waits_for_the_next_slot(shop):
+async def test_unsettled_writes_wait_for_the_next_slot(shop):
     made = await shop.monitors()
     shop.world.forward(hours=6, seconds=-2)
     fresh = await shop.stores(trace())
@@ -288,7 +288,7 @@ async def test_what_has_not_settled_waits_for_the_next_slot(shop):
     assert [await shop.targets(run) for run in await shop.runs(made)] == [fresh]
 
 
-async def test_a_session_is_looked_at_when_a_trace_of_it_has_changed(shop):
+async def test_session_is_evaluated_if_one_of_its_traces_changed(shop):
     await shop.stores(trace(session_id="s"), trace(session_id="t"), trace())
     made = await shop.monitors(OF_SESSIONS)
     await shop.slot()
@@ -300,7 +300,7 @@ async def test_a_session_is_looked_at_when_a_trace_of_it_has_changed(shop):
     assert second.signal_weights == {"confidence": 2.0}
 
 
-async def test_what_a_slot_found_nothing_of_counts_once_the_filters_admit_it(shop, ours):
+async def test_skipped_changes_count_after_the_filter_matches_them(shop, ours):
     """It is new since the last run, of which there was none."""
     ids = await shop.stores(trace(user_id="u"))
     made = await shop.monitors(selection=TraceSelection(user_id="v"))
@@ -311,7 +311,7 @@ async def test_what_a_slot_found_nothing_of_counts_once_the_filters_admit_it(sho
     assert [await shop.targets(run) for run in await shop.runs(made)] == [ids]
 
 
-async def test_all_of_it_is_looked_at_where_changes_do_not_matter(shop):
+async def test_all_targets_are_evaluated_without_only_if_changed(shop):
     ids = await shop.stores(trace(), trace())
     made = await shop.monitors(only_if_changed=False)
     await shop.slot()
@@ -320,7 +320,7 @@ async def test_all_of_it_is_looked_at_where_changes_do_not_matter(shop):
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.0, 1), (0.001, 1), (0.5, 5), (1.0, 10)])
-async def test_a_share_is_one_target_at_least_and_taken_by_the_monitor(shop, rate, count):
+async def test_sample_has_at_least_one_target_and_is_deterministic_for_a_monitor(shop, rate, count):
     ids = await shop.stores(*(trace() for _ in range(10)))
     made = await shop.monitors(run=replace(ORDER.run, sampling_rate=rate))
     await shop.slot()
@@ -330,7 +330,7 @@ async def test_a_share_is_one_target_at_least_and_taken_by_the_monitor(shop, rat
     assert await shop.targets(run) == sorted(lowest)
 
 
-async def test_who_is_paused_does_not_run(shop, ours):
+async def test_paused_monitor_does_not_run(shop, ours):
     await shop.stores(trace())
     made = await shop.monitors()
     paused = await shop.do.pause_monitor(ours, made.id)
@@ -345,7 +345,7 @@ async def test_who_is_paused_does_not_run(shop, ours):
 
 
 class Meddling(MemoryMonitors):
-    """Where somebody does something to each monitor between a look and its firing."""
+    """Edits each monitor between the read of due monitors and the use of their slots."""
 
     meddle = None
 
@@ -357,7 +357,7 @@ class Meddling(MemoryMonitors):
 
 
 @pytest.mark.parametrize("how", ["paused", "deleted", "edited"])
-async def test_what_happens_before_it_fires_goes_first(world, ours, store, told, how):
+async def test_concurrent_edits_win_over_the_slot(world, ours, store, told, how):
     monitors = Meddling(store)
     shop = Shop(world, ours, monitors=monitors)
     await shop.stores(trace())
@@ -400,7 +400,7 @@ class Faulty:
 
 
 @pytest.mark.parametrize("error", [Unavailable("too long"), KeyError("?")], ids=["passing", "bug"])
-async def test_one_that_breaks_holds_up_no_other(world, ours, error):
+async def test_failing_monitor_delays_no_other(world, ours, error):
     faults = []
     broken = ProjectId(uuid.uuid4())
     shop = Shop(
@@ -424,7 +424,7 @@ async def test_one_that_breaks_holds_up_no_other(world, ours, error):
     assert (await Shop(world, broken).read(bad[0])).next_run_at == at(12 * 3600)
 
 
-async def test_a_fault_of_the_jobs_loses_no_run(world, ours):
+async def test_lost_message_loses_no_run(world, ours):
     class Mute:
         async def send(self, *jobs):
             raise KeyError("?")
@@ -446,7 +446,7 @@ class Endless:
         return [str(number) for number in range(most + 1)]
 
 
-async def test_too_much_is_told_in_a_run_that_failed(world, ours, told):
+async def test_too_many_targets_make_a_failed_run(world, ours, told):
     shop = Shop(world, ours, targets=Endless())
     made = await shop.monitors(only_if_changed=False)
     assert await shop.slot() == 1
@@ -460,7 +460,7 @@ async def test_too_much_is_told_in_a_run_that_failed(world, ours, told):
         await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
 
 
-async def test_a_model_that_is_no_longer_allowed_is_told_as_well(world, ours):
+async def test_model_that_is_no_longer_allowed_makes_a_failed_run(world, ours):
     ids = await Shop(world, ours).stores(trace())
     made = await Shop(world, ours).monitors(run=replace(ORDER.run, model="gpt-5"))
     stricter = Shop(world, ours, models=JudgeModels(allowed=("o3-pro",)))
@@ -468,12 +468,12 @@ async def test_a_model_that_is_no_longer_allowed_is_told_as_well(world, ours):
     [run] = await stricter.runs(made)
     assert (run.status, run.model) == (RunStatus.FAILED, "openai/gpt-5")
     assert "not allowed" in run.error_message
-    # What it would have looked at isn't passed over.
+    # Its changes aren't skipped.
     await Shop(world, ours).slot()
     assert await stricter.targets((await stricter.runs(made))[-1]) == ids
 
 
-async def test_each_run_has_its_votes_and_its_bound(shop, ours):
+async def test_each_run_has_the_votes_and_budget_of_its_monitor(shop, ours):
     await shop.stores(trace())
     order = replace(ORDER.run, model="gpt-4o", votes=3, max_cost_usd=Decimal("0.5"))
     made = await shop.monitors(run=order)
@@ -494,7 +494,7 @@ async def test_each_run_has_its_votes_and_its_bound(shop, ours):
         ({"max_cost_usd": Decimal(1), "model": "openai/nobody-knows"}, "max_cost_usd"),
     ],
 )
-async def test_bounds_that_nobody_could_keep_to(shop, ours, said, field):
+async def test_rejects_budgets_that_cannot_be_enforced(shop, ours, said, field):
     made = await shop.monitors()
     for ask in (
         shop.monitors(run=replace(ORDER.run, **said)),
@@ -506,7 +506,7 @@ async def test_bounds_that_nobody_could_keep_to(shop, ours, said, field):
     assert await shop.read(made) == made
 
 
-async def test_a_model_whose_bound_has_a_price_is_not_changed_for_one_without(shop, ours):
+async def test_rejects_change_to_a_model_without_price_under_a_budget(shop, ours):
     order = replace(ORDER.run, model="gpt-4o", max_cost_usd=Decimal(1))
     made = await shop.monitors(run=order)
     with pytest.raises(Invalid) as refused:
@@ -514,7 +514,7 @@ async def test_a_model_whose_bound_has_a_price_is_not_changed_for_one_without(sh
     assert refused.value.errors[0].field == "max_cost_usd"
 
 
-async def test_a_price_that_has_gone_is_told_in_a_run_that_failed(world, shop, ours):
+async def test_deleted_price_makes_a_failed_run(world, shop, ours):
     await shop.stores(trace())
     order = replace(ORDER.run, model="gpt-4o", max_cost_usd=Decimal(1))
     made = await shop.monitors(run=order)
@@ -528,7 +528,7 @@ async def test_a_price_that_has_gone_is_told_in_a_run_that_failed(world, shop, o
 
 
 class Killed(BaseException):
-    """What nobody catches."""
+    """An error that no code catches."""
 
 
 class Dying(MemoryMonitors):
@@ -546,7 +546,7 @@ class Dying(MemoryMonitors):
 
 
 @pytest.mark.parametrize("ends", ["before", "after"])
-async def test_a_crash_loses_no_slot_and_uses_none_twice(world, ours, store, ends):
+async def test_crash_loses_no_slot_and_uses_none_twice(world, ours, store, ends):
     dying = Dying(store)
     Dying.ends = ends
     shop = Shop(world, ours, monitors=dying)
@@ -563,7 +563,7 @@ async def test_a_crash_loses_no_slot_and_uses_none_twice(world, ours, store, end
     assert len(await next_one.runs(made)) == 1  # nothing has changed since
 
 
-async def test_only_the_leader_looks(world, ours):
+async def test_only_the_leader_runs_monitors(world, ours):
     election = Election()
     first, second = MemoryLeaderElection(election), MemoryLeaderElection(election)
     shops = [Shop(world, ours, leader_election=one) for one in (first, second)]
@@ -577,7 +577,7 @@ async def test_only_the_leader_looks(world, ours):
     assert len(await shops[1].runs(made)) == 1
 
 
-async def test_more_than_one_look_finds_are_fired_in_one_round(world, ours, store):
+async def test_round_covers_more_monitors_than_one_read(world, ours, store):
     class Few(MemoryMonitors):
         """A look at a thousand, of which most aren't there to fire."""
 
@@ -595,7 +595,7 @@ async def test_more_than_one_look_finds_are_fired_in_one_round(world, ours, stor
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_a_trigger_runs_over_all_that_matches_whatever_it_is(shop, ours, told, paused):
+async def test_trigger_evaluates_all_matching_targets_in_any_status(shop, ours, told, paused):
     ids = await shop.stores(trace(), trace())
     made = await shop.monitors()
     await shop.slot()
@@ -618,21 +618,21 @@ async def test_a_trigger_runs_over_all_that_matches_whatever_it_is(shop, ours, t
     assert len(await shop.runs(made)) == 2  # nothing has changed since
 
 
-async def test_where_nothing_matches_a_trigger_is_refused(shop, ours):
+async def test_trigger_without_matching_targets_is_rejected(shop, ours):
     made = await shop.monitors()
     with pytest.raises(Invalid):
         await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
     assert await shop.read(made) == made
 
 
-async def test_a_trigger_takes_one_target_at_least(shop, ours):
+async def test_trigger_samples_at_least_one_target(shop, ours):
     await shop.stores(trace(), trace())
     made = await shop.monitors(run=replace(ORDER.run, sampling_rate=0.0))
     started = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
     assert started.run.targets == 1
 
 
-async def test_a_trigger_beside_an_edit_is_made_after_it_or_told_to_come_back(world, ours, store):
+async def test_trigger_during_edits_succeeds_or_conflicts(world, ours, store):
     class Edited(MemoryMonitors):
         edits = 1
 
@@ -654,7 +654,7 @@ async def test_a_trigger_beside_an_edit_is_made_after_it_or_told_to_come_back(wo
         await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
 
 
-async def test_runs_stay_when_their_monitor_goes(shop, ours):
+async def test_runs_stay_after_their_monitor_is_deleted(shop, ours):
     await shop.stores(trace())
     made = await shop.monitors()
     await shop.slot()

@@ -1,4 +1,4 @@
-"""What judges may cost, and what they did: budgets of projects, bounds of runs and monitors."""
+"""Budgets of projects, runs and monitors, and the usage of judges."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -41,13 +41,13 @@ async def bot(world: World, ours: OrganizationId, ada: Person) -> ProjectId:
 
 async def entered(world: World, project: ProjectId, **said: Any) -> None:
     entry = an_entry(**{"project_id": project, "created_at": world.now} | said)
-    await world.ports.evaluation.judging.ledger.enter([entry])
+    await world.ports.evaluation.judging.ledger.append([entry])
 
 
 # --- budgets of projects ---
 
 
-async def test_a_budget_is_set_read_and_told(world, ours, ada, bot):
+async def test_budget_is_set_read_and_audited(world, ours, ada, bot):
     membership = await world.membership(ours, ada)
     assert (await world.do.costs.read_budget(membership, bot)).usd is None
     for usd, told in ((USD, "2.5 USD a month"), (Decimal(10), "10 USD a month"), (None, "none")):
@@ -63,7 +63,7 @@ async def test_a_budget_is_set_read_and_told(world, ours, ada, bot):
     assert await world.log(ours) == before
 
 
-async def test_what_was_spent_is_that_of_the_month(world, ours, ada, bot):
+async def test_spent_amount_is_that_of_the_month(world, ours, ada, bot):
     await entered(world, bot, usd=Decimal("0.25"))
     await entered(world, bot, usd=None)
     await entered(world, bot, created_at=world.now - timedelta(days=31))
@@ -77,7 +77,7 @@ async def test_what_was_spent_is_that_of_the_month(world, ours, ada, bot):
     assert (await world.do.costs.read_budget(membership, bot)).spent == Spending()
 
 
-async def test_members_read_a_budget_and_do_not_set_it(world, ours, ada, bot):
+async def test_members_can_read_but_not_set_a_budget(world, ours, ada, bot):
     bob = await world.member(ours, "bob")
     await world.do.costs.set_budget(ada, ours, bot, USD)
     membership = await world.membership(ours, bob)
@@ -92,13 +92,13 @@ async def test_members_read_a_budget_and_do_not_set_it(world, ours, ada, bot):
 
 
 @pytest.mark.parametrize("usd", ["-1", "1000000.5", "0.0000001", "NaN"])
-async def test_what_is_no_budget(world, ours, ada, bot, usd):
+async def test_rejects_invalid_budgets(world, ours, ada, bot, usd):
     with pytest.raises(Invalid) as refused:
         await world.do.costs.set_budget(ada, ours, bot, Decimal(usd))
     assert refused.value.errors[0].field == "monthly_usd"
 
 
-async def test_another_organization_has_no_such_project(world, ours, ada, bot):
+async def test_budget_of_another_organizations_project_is_not_found(world, ours, ada, bot):
     eve = await world.person("eve")
     theirs = (await world.do.identity.create_organization(eve, "Theirs")).id
     membership = await world.membership(theirs, eve)
@@ -128,7 +128,7 @@ async def used(
     return found.total.usd, {one.key: one.spending.usd for one in found.parts}
 
 
-async def test_usage_is_that_of_all_projects_of_the_organization(world, ours, ada, bot):
+async def test_usage_covers_all_projects_of_the_organization(world, ours, ada, bot):
     other = (await world.do.identity.create_project(ada, ours, "other", "")).id
     eve = await world.person("eve")
     theirs = (await world.do.identity.create_organization(eve, "Theirs")).id
@@ -151,7 +151,7 @@ async def test_usage_is_that_of_all_projects_of_the_organization(world, ours, ad
         await used(world, ours, ada, SpendingBy.DAY, january - timedelta(days=400), None)
 
 
-async def test_what_a_removed_project_took_goes_with_it(world, ours, ada, bot):
+async def test_usage_excludes_removed_projects(world, ours, ada, bot):
     await entered(world, bot, usd=Decimal(1))
     await world.do.identity.delete_project(ada, ours, bot)
     assert await used(world, ours, ada, SpendingBy.PROJECT) == (0, {})
@@ -164,7 +164,7 @@ def order(**said: Any) -> RunRequest:
     return RunRequest(**{"metrics": ["task_completion"], "model": "gpt-4o"} | said)
 
 
-async def test_what_a_run_took_is_told(world, bot):
+async def test_run_usage_sums_its_requests(world, bot):
     await world.ports.traces.put(bot, trace())
     do = world.do.evaluation
     made = await do.start_trace_run(bot, RunId(uuid.uuid4()), order(), TraceSelection())
@@ -180,7 +180,7 @@ async def test_what_a_run_took_is_told(world, bot):
 
 
 @pytest.mark.parametrize("targets", ["selected", "named"])
-async def test_a_run_has_the_votes_and_the_bound_of_its_order(world, bot, targets):
+async def test_run_has_the_requested_votes_and_budget(world, bot, targets):
     one = trace()
     await world.ports.traces.put(bot, one)
     do, new, said = world.do.evaluation, RunId(uuid.uuid4()), order(votes=5, max_cost_usd=USD)
@@ -200,7 +200,7 @@ async def test_a_run_has_the_votes_and_the_bound_of_its_order(world, bot, target
         ({"max_cost_usd": USD, "model": "openai/nobody-knows"}, "max_cost_usd"),
     ],
 )
-async def test_bounds_that_nobody_could_keep_to(world, bot, said, field):
+async def test_rejects_budgets_that_cannot_be_enforced(world, bot, said, field):
     await world.ports.traces.put(bot, trace())
     with pytest.raises(Invalid) as refused:
         await world.do.evaluation.start_trace_run(

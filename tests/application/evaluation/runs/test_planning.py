@@ -1,4 +1,4 @@
-"""Planning runs, and telling again of what was told in vain."""
+"""Planning runs, and announcing overdue work again."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +20,7 @@ from tests.support.builders.values import THEIRS
 from tests.support.fixtures.evaluation_harness import Laboratory
 
 
-async def test_a_run_is_planned_in_batches_and_its_first_targets_are_told():
+async def test_plans_in_batches_and_enqueues_the_first_targets():
     lab = Laboratory()
     sessions = [f"s{n}" for n in range(2 * PLANNED_TARGETS_BATCH + 1)]
     run = await lab.run("agent_reliability", *sessions)
@@ -34,7 +34,7 @@ async def test_a_run_is_planned_in_batches_and_its_first_targets_are_told():
     ]
 
 
-async def test_planned_twice_it_is_told_once():
+async def test_planning_twice_enqueues_once():
     lab = Laboratory()
     run = await lab.run("agent_reliability", "one", "two")
     told = list(lab.jobs.sent)
@@ -43,7 +43,7 @@ async def test_planned_twice_it_is_told_once():
     assert len(await lab.of_run(run)) == 2
 
 
-async def test_a_run_that_is_not_there_or_somebody_elses_is_nothing():
+async def test_ignores_unknown_runs_and_runs_of_other_projects():
     lab = Laboratory()
     run = await lab.run("agent_reliability", "one", is_planned=False)
     await lab.over().plan_run(THEIRS, run.id)
@@ -51,7 +51,7 @@ async def test_a_run_that_is_not_there_or_somebody_elses_is_nothing():
     assert (await lab.progress(run)).run.status is RunStatus.PENDING
 
 
-async def test_a_cancelled_run_is_not_planned():
+async def test_cancelled_run_is_not_planned():
     lab = Laboratory()
     run = await lab.run("agent_reliability", "one", is_planned=False)
     await lab.cancel(run)
@@ -69,7 +69,7 @@ class EndlessAssignments(MemoryWorkQueue):
         return True
 
 
-async def test_planning_ends_whatever_it_is_told():
+async def test_planning_is_bounded():
     lab = Laboratory()
     endless = EndlessAssignments(lab.store)
     run = await lab.run("agent_reliability", "one", is_planned=False)
@@ -92,7 +92,7 @@ class FailingAssignments(MemoryWorkQueue):
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2])
-async def test_planning_that_broke_off_goes_on_where_it_was(batches):
+async def test_interrupted_planning_resumes(batches):
     lab = Laboratory()
     sessions = [f"s{n}" for n in range(2 * PLANNED_TARGETS_BATCH + 1)]
     run = await lab.run("agent_reliability", *sessions, is_planned=False)
@@ -108,11 +108,11 @@ async def test_planning_that_broke_off_goes_on_where_it_was(batches):
     assert len(await lab.of_run(run)) == len(sessions)
 
 
-async def test_what_was_told_in_vain_is_told_again():
+async def test_unclaimed_jobs_are_announced_again():
     lab = Laboratory()
     trace = lab.put()
     run = await lab.run("confidence", trace)
-    lab.jobs.sent.clear()  # whoever carried them is gone
+    lab.jobs.sent.clear()  # their worker is dead
     do = lab.over()
     assert await do.requeue_overdue() == 0
     lab.now += ANNOUNCE_TIMEOUT

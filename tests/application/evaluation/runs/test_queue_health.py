@@ -1,4 +1,4 @@
-"""What readiness says of the work that waits."""
+"""The health check of the work queue."""
 
 import asyncio
 import uuid
@@ -43,11 +43,11 @@ async def told(
     return await QueueHealthCheck(evaluating.work_queue, workers, lambda: now, AGE_MAX).check()
 
 
-async def test_nothing_to_do_is_fine(evaluating):
+async def test_ok_without_work(evaluating):
     assert await told(evaluating) == FINE
 
 
-async def test_a_run_that_nobody_plans_is_told_and_after_a_while_not_ready(evaluating, project):
+async def test_unplanned_run_is_reported_and_not_ok_after_the_limit(evaluating, project):
     run = a_run(project)
     await evaluating.runs.create(run, work_of(run))
     assert await told(evaluating, later(seconds=7)) == HealthStatus(
@@ -59,7 +59,7 @@ async def test_a_run_that_nobody_plans_is_told_and_after_a_while_not_ready(evalu
     assert late.detail == "the oldest job has waited 301 s; workers don't get to it: 1"
 
 
-async def test_that_there_is_no_worker_is_told_once_something_waits(evaluating, project):
+async def test_missing_workers_are_reported_while_work_waits(evaluating, project):
     assert await told(evaluating, later(minutes=2), NOON) == FINE
     run = a_run(project)
     await evaluating.runs.create(run, work_of(run))
@@ -68,7 +68,7 @@ async def test_that_there_is_no_worker_is_told_once_something_waits(evaluating, 
     assert state == HealthStatus(ok=True, detail=words)
 
 
-async def test_what_is_being_done_does_not_wait(evaluating, project):
+async def test_running_work_does_not_count_as_waiting(evaluating, project):
     run = await evaluating.start_run(one := a_run(project, 1), work_of(one))
     claim = await evaluating.claim_next(project)
     assert await told(evaluating, later(minutes=1)) == FINE
@@ -77,13 +77,13 @@ async def test_what_is_being_done_does_not_wait(evaluating, project):
     assert await told(evaluating, later(hours=1)) == FINE
 
 
-async def test_what_a_worker_left_behind_waits_from_the_end_of_its_lease(evaluating, project):
+async def test_abandoned_work_waits_from_the_end_of_its_lease(evaluating, project):
     await evaluating.start_run(run := a_run(project, 1), work_of(run))
     await evaluating.claim_next(project)
     assert not (await told(evaluating, later(hours=1))).ok
 
 
-async def test_what_was_given_up_is_counted_and_is_no_reason_not_to_be_ready(evaluating, project):
+async def test_dead_targets_are_counted_and_stay_ok(evaluating, project):
     await evaluating.start_run(run := a_run(project, 2), work_of(run))
     now = NOON
     due, _ = await evaluating.work_queue.dispatch(project, now)
@@ -115,14 +115,14 @@ class Broken:
     ("error", "detail"),
     [(Unavailable("The database is away"), "is away"), (KeyError(), "KeyError")],
 )
-async def test_what_fails_is_told_and_not_raised(error, detail):
+async def test_errors_are_a_status_and_not_raised(error, detail):
     state = await QueueHealthCheck(Broken(error), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert not state.ok
     assert detail in (state.detail or "")
 
 
 @pytest.mark.slow
-async def test_what_does_not_answer_is_told_in_time():
+async def test_timeout_is_reported_in_time():
     async with in_time():
         state = await QueueHealthCheck(Broken(None), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert state == HealthStatus(ok=False, detail="no answer within 2 s")

@@ -1,4 +1,4 @@
-"""Starting runs: what is stored, and who is told."""
+"""Starting runs: what is stored and enqueued."""
 
 import uuid
 from dataclasses import replace
@@ -57,7 +57,7 @@ async def work_of(world, run):
     return [one.target for one in due]
 
 
-async def test_a_run_is_stored_and_then_told_of(world, do, told, ours):
+async def test_run_is_stored_then_enqueued(world, do, told, ours):
     await fill(world, ours, 2)
     new = an_id()
     started = await do.start_trace_run(ours, new, ORDER, ALL)
@@ -67,7 +67,9 @@ async def test_a_run_is_stored_and_then_told_of(world, do, told, ours):
     assert told == [PlanRunJob(ours, new)]
 
 
-async def test_started_again_under_its_id_it_is_the_same_and_told_again(world, do, told, ours):
+async def test_starting_with_a_known_id_returns_the_run_and_enqueues_it_again(
+    world, do, told, ours
+):
     ids = await fill(world, ours, 2)
     new = an_id()
     first = await do.start_trace_run(ours, new, ORDER, ALL)
@@ -76,7 +78,7 @@ async def test_started_again_under_its_id_it_is_the_same_and_told_again(world, d
     assert told == [PlanRunJob(ours, new)] * 2
 
 
-async def test_of_a_run_that_is_over_nobody_is_told(world, do, told, ours):
+async def test_finished_run_is_not_enqueued(world, do, told, ours):
     await fill(world, ours)
     none = replace(ORDER, sampling_rate=0.0)
     run = (await do.start_trace_run(ours, an_id(), none, ALL)).run
@@ -88,13 +90,13 @@ async def test_of_a_run_that_is_over_nobody_is_told(world, do, told, ours):
     assert told == []
 
 
-async def test_work_is_done_in_the_order_of_the_ids_that_were_named(world, do, ours):
+async def test_targets_keep_the_order_of_the_ids(world, do, ours):
     ids = (await fill(world, ours, 5))[::-1]
     run = (await do.start_batch(ours, an_id(), TargetType.TRACE, ORDER, ids)).run
     assert await work_of(world, run) == ids
 
 
-async def test_a_share_is_taken_by_the_project_and_not_by_chance(world, do, ours):
+async def test_sample_is_deterministic_for_a_project(world, do, ours):
     ids = await fill(world, ours, 10)
     half = replace(ORDER, sampling_rate=0.5)
     run = (await do.start_trace_run(ours, an_id(), half, ALL)).run
@@ -102,7 +104,7 @@ async def test_a_share_is_taken_by_the_project_and_not_by_chance(world, do, ours
     assert sorted(await work_of(world, run)) == sorted(lowest)
 
 
-async def test_sessions_are_found_by_their_traces(world, do, told, ours):
+async def test_sessions_are_selected_by_their_traces(world, do, told, ours):
     await fill(world, ours, 3, session_id="s")
     order = replace(OF_SESSIONS, signal_weights={"confidence": 2.0})
     started = await do.start_session_run(ours, an_id(), order, SessionSelection(min_trace_count=3))
@@ -113,7 +115,7 @@ async def test_sessions_are_found_by_their_traces(world, do, told, ours):
 
 
 @pytest.mark.parametrize("weight", [-0.5, float("inf"), float("nan")])
-async def test_weights_are_finite_and_not_negative(world, do, told, ours, weight):
+async def test_rejects_infinite_and_negative_weights(world, do, told, ours, weight):
     await fill(world, ours, session_id="s")
     order = replace(OF_SESSIONS, signal_weights={"confidence": 1.0, "other": weight})
     for start in (
@@ -135,7 +137,7 @@ class Endless:
     sessions = traces
 
 
-async def test_too_much_is_refused(world, ours):
+async def test_rejects_too_many_targets(world, ours):
     evaluation = replace(world.ports.evaluation, targets=Endless())
     do = world.with_ports(evaluation=evaluation).evaluation
     with pytest.raises(Invalid, match=str(TARGETS_MAX)):
@@ -152,7 +154,7 @@ async def test_too_much_is_refused(world, ours):
         (RunRequest(metrics=["trace_success"], model="gpt-5"), "model"),
     ],
 )
-async def test_what_is_wrong_is_named_before_anything_is_looked_for(world, ours, order, field):
+async def test_invalid_options_are_rejected_before_targets_are_read(world, ours, order, field):
     only = replace(world.ports.evaluation, models=JudgeModels(allowed=("o3-pro",)))
     do = world.with_ports(evaluation=only).evaluation
     for start in (
@@ -173,7 +175,7 @@ class Gone:
         raise Unavailable("gone")
 
 
-async def test_of_a_run_that_could_not_be_stored_nobody_is_told(world, told, ours):
+async def test_run_that_could_not_be_stored_is_not_enqueued(world, told, ours):
     await fill(world, ours)
     gone = replace(world.ports.evaluation, runs=Gone())
     with pytest.raises(Unavailable):
@@ -183,7 +185,7 @@ async def test_of_a_run_that_could_not_be_stored_nobody_is_told(world, told, our
     assert told == []
 
 
-async def test_what_is_nowhere(do, ours):
+async def test_unknown_runs_are_not_found(do, ours):
     with pytest.raises(NotFound):
         await do.read_run(ours, an_id())
     with pytest.raises(NotFound):
@@ -196,7 +198,7 @@ async def test_what_is_nowhere(do, ours):
     assert await do.session_scores_of_run(ours, an_id()) == []
 
 
-async def test_a_retry_is_stored_once_and_told_of(world, do, told, ours):
+async def test_retry_is_stored_once_and_enqueued(world, do, told, ours):
     run = (await do.start_batch(ours, an_id(), TargetType.TRACE, ORDER, [str(an_id())])).run
     due = await work_of(world, run)
     for target in due:

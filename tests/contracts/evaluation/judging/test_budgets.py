@@ -115,7 +115,7 @@ async def test_budget_counts_spending_before_it_was_set(fixture: BudgetFixture):
     budgets, ledger = fixture.budgets, fixture.ledger
     project, run = ids()
     before = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
-    await ledger.enter(
+    await ledger.append(
         [
             an_entry(project_id=project, usd=Decimal("0.6")),
             an_entry(project_id=project, usd=None),
@@ -155,7 +155,7 @@ async def test_new_budget_counts_ledger_only(fixture: BudgetFixture):
     await fixture.set_monthly(project, ONE)
     assert await reserve(budgets, project, run) is not None
     await fixture.set_monthly(project, None)
-    await ledger.enter([an_entry(project_id=project, usd=Decimal("0.75"))])
+    await ledger.append([an_entry(project_id=project, usd=Decimal("0.75"))])
     await fixture.set_monthly(project, ONE)
     assert await reserve(budgets, project, run, Decimal("0.26")) is None
     assert await reserve(budgets, project, run, Decimal("0.25")) is not None

@@ -69,7 +69,7 @@ async def test_run_spending_sums_its_entries(ledger: Ledger):
     ours = {"project_id": first.project_id, "run_id": first.run_id}
     failed = an_entry(**ours, code=FailCode.RATE_LIMITED, use=TokenUse(requests=1), usd=None)
     others = [an_entry(project_id=first.project_id), an_entry(run_id=first.run_id)]
-    await ledger.enter([first, failed, *others])
+    await ledger.append([first, failed, *others])
     assert await ledger.of_run(first.project_id, first.run_id) == Spending(
         calls=2,
         failed=1,
@@ -80,7 +80,7 @@ async def test_run_spending_sums_its_entries(ledger: Ledger):
 
 
 async def test_without_entries_spending_is_zero(ledger: Ledger):
-    await ledger.enter([])
+    await ledger.append([])
     project = ProjectId(uuid.uuid4())
     assert await ledger.of_run(project, RunId(uuid.uuid4())) == Spending()
     assert await ledger.of_projects([project], ALL_TIME, SpendingBy.MODEL) == []
@@ -91,14 +91,14 @@ async def test_without_entries_spending_is_zero(ledger: Ledger):
 
 async def test_entry_is_stored_once(ledger: Ledger):
     one = an_entry()
-    await asyncio.gather(*(ledger.enter([one]) for _ in range(5)))
+    await asyncio.gather(*(ledger.append([one]) for _ in range(5)))
     assert (await ledger.of_run(one.project_id, one.run_id)).calls == 1
 
 
 async def test_period_includes_start_and_excludes_end(ledger: Ledger):
     project = ProjectId(uuid.uuid4())
     entries = [an_entry(project_id=project, created_at=NOON + n * DAY) for n in range(3)]
-    await ledger.enter(entries)
+    await ledger.append(entries)
     within = CreatedWithin(NOON, NOON + 2 * DAY)
     days = await ledger.of_projects([project], within, SpendingBy.DAY)
     assert [(one.key, one.spending.calls) for one in days] == [
@@ -136,7 +136,7 @@ def entry_lists(projects: Sequence[ProjectId]) -> st.SearchStrategy[list[LedgerE
 async def test_groups_and_total_match_domain(ledger: Ledger, data: st.DataObject, by: SpendingBy):
     projects = [ProjectId(uuid.uuid4()) for _ in range(3)]
     entries = data.draw(entry_lists(projects))
-    await ledger.enter(entries)
+    await ledger.append(entries)
     asked = projects[:2]
     within = CreatedWithin(NOON - DAY, NOON + DAY)
     ours = [one for one in entries if one.project_id in asked and within.includes(one.created_at)]
@@ -151,7 +151,7 @@ async def test_groups_are_limited_and_total_covers_all(ledger: Ledger):
         an_entry(project_id=project, metric=f"m{n:03}", created_at=NOON + n * DAY)
         for n in range(PARTS_MAX + 2)
     ]
-    await ledger.enter(entries)
+    await ledger.append(entries)
     metrics = await ledger.of_projects([project], ALL_TIME, SpendingBy.METRIC)
     assert [one.key for one in metrics] == [f"m{n:03}" for n in range(PARTS_MAX)]
     days = await ledger.of_projects([project], ALL_TIME, SpendingBy.DAY)
@@ -163,10 +163,10 @@ async def test_groups_are_limited_and_total_covers_all(ledger: Ledger):
 async def test_sweep_deletes_oldest_entries(ledger: Ledger):
     long_ago = NOON - 9_000 * DAY  # used by this test only, since all tests share a database
     project = ProjectId(uuid.uuid4())
-    await ledger.enter(
+    await ledger.append(
         [an_entry(project_id=project, created_at=long_ago + n * DAY) for n in range(3)]
     )
-    assert await ledger.sweep(long_ago + 2 * DAY) == 2
+    assert await ledger.delete_older(long_ago + 2 * DAY) == 2
     [left] = await ledger.of_projects([project], ALL_TIME, SpendingBy.PROJECT)
     assert left == SpendingGroup(str(project), left.spending)
     assert left.spending.calls == 1

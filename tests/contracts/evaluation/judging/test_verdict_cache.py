@@ -42,7 +42,7 @@ class VerdictFixture:
 
     async def keep(self, verdict: Verdict, key: bytes = KEY, **overrides: Any) -> None:
         place = {"project": self.project, "trace": self.trace, "now": NOON} | overrides
-        await self.verdicts.keep(key=key, verdict=verdict, **place)
+        await self.verdicts.save(key=key, verdict=verdict, **place)
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ async def test_sweep_deletes_oldest_verdicts(fixture: VerdictFixture):
     long_ago = NOON - 9_000 * DAY  # used by this test only, since all tests share a database
     for n in range(3):
         await fixture.keep(a_verdict(), bytes([n]) * 32, now=long_ago + n * DAY)
-    assert await fixture.verdicts.sweep(long_ago + 2 * DAY) == 2
+    assert await fixture.verdicts.delete_older(long_ago + 2 * DAY) == 2
     found = [
         await fixture.verdicts.find(fixture.project, bytes([n]) * 32, long_ago) is not None
         for n in range(3)
     ]
     assert found == [False, False, True]
-    assert await fixture.verdicts.sweep(long_ago + 2 * DAY) == 0
+    assert await fixture.verdicts.delete_older(long_ago + 2 * DAY) == 0

@@ -96,7 +96,7 @@ def list_offered(labels, ours):
 
     async def list_offered(limit=12, *, threshold=0.5, seed=SEED, of=None):
         known = {one: n for n, one in enumerate(traces(ours))}
-        found = await labels.offered(of or ours, "m", threshold, seed, limit)
+        found = await labels.annotation_queue(of or ours, "m", threshold, seed, limit)
         return [(known[one.score.trace_id], one.why) for one in found]
 
     return list_offered
@@ -287,7 +287,7 @@ async def test_newest_score_of_trace_is_offered_in_full(labels, ours, judge):
     newest = await judge(0, "0.9", 2, "g", reason="because")
     await judge(0, None, 3, outcome=FAILED)
     await judge(1, "true", data_type=DataType.BOOLEAN)
-    [found] = await labels.offered(ours, "m", 0.5, SEED, 10)
+    [found] = await labels.annotation_queue(ours, "m", 0.5, SEED, 10)
     assert (found.score, found.why) == (newest, SelectionReason.UNCERTAIN)
 
 
