@@ -254,7 +254,7 @@ async def test_unreadable_message_is_dropped_and_logged(redis, redis_url, caplog
         await emptied(redis)
     dropped = [record for record in caplog.records if ": dropped a" in record.message]
     assert len(dropped) == 3
-    assert {one.levelname for one in told} == {"WARNING"}
+    assert {record.levelname for record in dropped} == {"WARNING"}
     assert "Traceback" not in caplog.text
 
 
