@@ -310,15 +310,26 @@ def heads(path: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield from (("token", THEIR_PROJECT | THEIRS), ("token", OURS_PROJECT | THEIRS))
 
 
-def ways(label: str) -> Iterator[tuple[set[str], str, dict[str, str]]]:
-    """Which ids are another's, and how the request is sent."""
-    path = label.split()[1]
-    ids = sorted(named(path, CASES[label].query, CASES[label].body) & IDS)
+type Way = tuple[set[str], str, dict[str, str]]
+"""The ids that are another tenant's, the credential, and the other headers."""
+
+
+def ids_of(label: str) -> list[str]:
+    case = CASES[label]
+    return sorted(named(label, case.query, case.body) & IDS)
+
+
+def ways(label: str) -> list[Way]:
+    """Each way to send the request, with ids of another tenant only."""
+    return [(set(ids_of(label)), *way) for way in heads(label.split()[1])]
+
+
+def mixed_ways(label: str) -> Iterator[Way]:
+    """The plain ways, with some ids of another tenant and the others of the caller's own."""
+    ids, known = ids_of(label), list(heads(label.split()[1]))
     some = chain.from_iterable(combinations(ids, size) for size in range(1, len(ids)))
-    ways = list(heads(path))
-    yield from ((set(ids), *way) for way in ways)
-    plain = ways[:2] if len(ways) > 3 else ways[:1]
-    yield from ((set(one), *way) for one in some for way in plain)
+    plain = known[:2] if len(known) > 3 else known[:1]
+    return ((set(one), *way) for one in some for way in plain)
 
 
 @pytest.fixture(scope="module")
@@ -377,15 +388,29 @@ def quoted(path: str, words: Words) -> str:
     return filled(path, {word: value.replace("/", "%2F") for word, value in words.items()})
 
 
+async def assert_alike(world: TwoTenants, label: str, way: Way) -> None:
+    """Fails where ids of another tenant are answered otherwise than unknown ids."""
+    attempt = Attempt(label, *way)
+    theirs = await attempt.seen(world, "theirs")
+    if label not in TOLD_APART:
+        assert theirs == await attempt.seen(world, "nobody"), attempt
+
+
 @pytest.mark.parametrize("label", CASES)
 async def test_what_is_another_tenants_is_as_what_is_nowhere(
     over_memory: TwoTenants, label: str
 ) -> None:
     for way in ways(label):
-        attempt = Attempt(label, *way)
-        theirs = await attempt.seen(over_memory, "theirs")
-        if label not in TOLD_APART:
-            assert theirs == await attempt.seen(over_memory, "nobody"), attempt
+        await assert_alike(over_memory, label, way)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("label", [label for label in CASES if len(ids_of(label)) > 1])
+async def test_ids_of_two_tenants_in_one_request_are_answered_as_unknown_ids(
+    over_memory: TwoTenants, label: str
+) -> None:
+    for way in mixed_ways(label):
+        await assert_alike(over_memory, label, way)
 
 
 @pytest.fixture(scope="module")
@@ -400,10 +425,8 @@ async def over_postgres(pool: Any) -> AsyncIterator[TwoTenants]:
 @pytest.mark.service
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(over_postgres: TwoTenants, label: str) -> None:
-    for way in list(ways(label))[:2]:
-        attempt = Attempt(label, *way)
-        theirs = await attempt.seen(over_postgres, "theirs")
-        assert theirs == await attempt.seen(over_postgres, "nobody")
+    for way in ways(label)[:2]:
+        await assert_alike(over_postgres, label, way)
 
 
 async def test_a_cursor_of_another_tenant_shows_nothing_of_theirs(over_memory: TwoTenants) -> None:
