@@ -21,9 +21,9 @@ from entrypoints.settings import Settings
 
 def _ndjson(project: ProjectId, _: RowKind) -> Encoder:
     # Imports 8 MB of Litestar, which only a worker that writes such a file needs.
-    from entrypoints.http.controllers.exports.schemas import ExportLines  # noqa: PLC0415 - see above
+    from entrypoints.http.controllers.exports.ndjson import NdjsonEncoder  # noqa: PLC0415 - see above
 
-    return ExportLines(project)
+    return NdjsonEncoder(project)
 
 
 def _parquet(_: ProjectId, kind: RowKind) -> Encoder:

@@ -1,11 +1,14 @@
-"""The HTTP edge: bytes to domain values, one use case, an answer.
+"""The HTTP edge: turns bytes into domain values, calls one use case, and sends a response.
 
-operation    what one endpoint takes and gives, said once: it reads requests, and is documented
-access       whose credentials an endpoint accepts, and how a caller is made of them
-body         JSON bytes to a Struct and on to domain values: fast where all is usual, else thorough
-words        strings of a path or a query to a Struct
-paths        which segments a path has, where one of them may hold a slash
-cursors      where a list goes on: positions as opaque text, and back
-transfer     what happens to bytes on the way: size, coding, media type
-problem      an error as it is answered; one table says which failure has which status
+app              the ASGI application: routes and middleware
+endpoint         what one endpoint reads and returns; guards and dependencies of all handlers
+authentication   which credentials an endpoint accepts, and which caller they make
+requests/        reads bodies, queries, paths and headers; collects every error of a request
+responses        JSON responses, and the replay of a response for a repeated write
+error_responses  the error envelope, and the status of each failure
+streams          response bodies that are sent while they are made
+middleware/      ASGI layers around the routes: limits, load shedding, logs, headers
+openapi/         the OpenAPI document, made of the handlers' signatures
+controllers/     the handlers and their wire schemas, one package per chapter of the API
+pages/           HTML, CSS and JavaScript of the pages that are served
 """

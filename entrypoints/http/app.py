@@ -9,10 +9,10 @@ from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
-from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.config import HttpConfig, HttpContext
 from entrypoints.http.controllers.cli_login.cli_login import CliLoginController
 from entrypoints.http.controllers.cli_login.page import cli_login_pages
-from entrypoints.http.controllers.costs.usage import SpendingController
+from entrypoints.http.controllers.costs.usage import UsageController
 from entrypoints.http.controllers.erasures.erasures import ErasureController
 from entrypoints.http.controllers.exports.files import ExportFileController
 from entrypoints.http.controllers.exports.stream import TraceExportController
@@ -29,6 +29,7 @@ from entrypoints.http.controllers.organizations.members import MemberController
 from entrypoints.http.controllers.organizations.organizations import OrganizationController
 from entrypoints.http.controllers.organizations.projects import ProjectController
 from entrypoints.http.controllers.pricing.model_prices import ModelPriceController
+from entrypoints.http.controllers.pricing.repricing import RepricingController
 from entrypoints.http.controllers.pricing.trace_prices import TracePriceController
 from entrypoints.http.controllers.runs.runs import SESSION_RUNS, TRACE_RUNS, run_router
 from entrypoints.http.controllers.scores.agreement import AgreementController
@@ -39,36 +40,31 @@ from entrypoints.http.controllers.scores.analytics import (
 from entrypoints.http.controllers.scores.session_scores import SessionScoreController
 from entrypoints.http.controllers.scores.trace_scores import TraceScoreController
 from entrypoints.http.controllers.service.api_reference import reference_pages
-from entrypoints.http.controllers.service.health import PublicController
+from entrypoints.http.controllers.service.health import ServiceController
 from entrypoints.http.controllers.service.prometheus import metrics_pages
 from entrypoints.http.controllers.sessions.sessions import SessionController
 from entrypoints.http.controllers.traces.analytics import AnalyticsController
-from entrypoints.http.controllers.traces.changes import TraceChangeController
-from entrypoints.http.controllers.traces.list import TraceListController
 from entrypoints.http.controllers.traces.traces import TraceController
-from entrypoints.http.endpoint import DEPENDENCIES, EDGE, admit
-from entrypoints.http.middleware.access_log import RequestLines
+from entrypoints.http.endpoint import CONTEXT_KEY, DEPENDENCIES, admit
+from entrypoints.http.error_responses import exception_handlers
+from entrypoints.http.middleware.access_log import AccessLog
 from entrypoints.http.middleware.cors import Cors
-from entrypoints.http.middleware.load_shedding import Overload
+from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.path_segments import PathSegments
 from entrypoints.http.middleware.rate_limits import RateLimitHeaders, RateLimits
 from entrypoints.http.middleware.request_ids import RequestIds
 from entrypoints.http.middleware.security_headers import SecurityHeaders
-from entrypoints.http.middleware.tracing import Traced
+from entrypoints.http.middleware.tracing import RequestTracing
 from entrypoints.http.openapi.document import document
-from entrypoints.http.problems import exception_handlers
 from entrypoints.http.responses import JsonResponse
 
-
-class Traces(TraceController, TraceListController, TraceChangeController, TraceExportController):
-    """All of /traces: Litestar can't serve one path's methods from several controllers."""
-
-
 CONTROLLERS: Final = (
-    Traces,
+    TraceController,
+    TraceExportController,
     ExportFileController,
     TracePriceController,
     ModelPriceController,
+    RepricingController,
     AnalyticsController,
     SessionController,
     ErasureController,
@@ -90,11 +86,11 @@ CONTROLLERS: Final = (
     MemberController,
     InvitationController,
     ProjectController,
-    SpendingController,
+    UsageController,
     ApiKeyController,
     AuditLogController,
     CliLoginController,
-    PublicController,
+    ServiceController,
 )
 
 type Hook = Callable[[], Awaitable[None]]
@@ -116,14 +112,16 @@ def create_app(
         exception_handlers=exception_handlers(),
         on_startup=list(on_startup),
         on_shutdown=list(on_shutdown),
-        state=State({EDGE: Edge(use_cases, config, rate_limits)}),
-        openapi_config=None,  # ours, below, knows bodies that Litestar doesn't read
-        logging_config=None,  # the process decides; and nothing here may log a body
-        request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
+        state=State({CONTEXT_KEY: HttpContext(use_cases, config, rate_limits)}),
+        openapi_config=None,  # our document, below, includes bodies that Litestar doesn't parse
+        logging_config=None,  # the process configures logging; nothing here may log a body
+        request_max_body_size=None,  # `body_io` bounds bodies, also decompressed
     )
     pages = (*reference_pages(document(app, config)), *cli_login_pages(config))
     for route in (*pages, *metrics_pages(config)):
         app.register(route)
-    bounded = Overload(PathSegments(RateLimitHeaders(app)), held_s=config.refusals_held_s)
-    secured = SecurityHeaders(Cors(bounded, config.allowed_origins))
-    return RequestIds(Traced(RequestLines(secured, config.watch), config.tracer))
+    layers: ASGIApp = PathSegments(RateLimitHeaders(app))
+    layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
+    layers = SecurityHeaders(Cors(layers, config.allowed_origins))
+    layers = AccessLog(layers, config.observer)
+    return RequestIds(RequestTracing(layers, config.tracer))

@@ -1,8 +1,8 @@
-"""Whose credentials an endpoint accepts, and how a caller is made of them."""
+"""Access policies: which credentials an endpoint accepts, and which caller they make."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, Self, cast
 
 from application.use_cases import UseCases
 from domain.errors import Unauthenticated
@@ -11,78 +11,81 @@ from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Origin
 from domain.identity.caller import Caller, Person
 from domain.identity.organization import Membership
 from domain.ids import OrganizationId, ProjectId
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.middleware.client_address import Network, client_address
-from entrypoints.http.problems import Mistakes
-from entrypoints.http.requests.scalar_types import Refused, parse_uuid
+from entrypoints.http.requests.errors import FieldErrors
+from entrypoints.http.requests.scalar_types import InvalidValue, parse_uuid
 
 type Headers = Mapping[bytes, bytes]
 """The request's headers by their names in lower case."""
 
-FORWARDED: Final = b"x-forwarded-for"
-ORGANIZATION: Final = "header.X-Organization-ID"
-PROJECT: Final = "header.X-Project-ID"
-UNKNOWN: Final = "Send an X-API-Key with an X-Project-Name, or a Bearer token with an X-Project-ID"
-SEND_A_BEARER: Final = "Send a Bearer token"
+FORWARDED_FOR: Final = b"x-forwarded-for"
+ORGANIZATION_FIELD: Final = "header.X-Organization-ID"
+PROJECT_FIELD: Final = "header.X-Project-ID"
+CREDENTIALS_REQUIRED: Final = (
+    "Send an X-API-Key with an X-Project-Name, or a Bearer token with an X-Project-ID"
+)
+BEARER_REQUIRED: Final = "Send a Bearer token"
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """What of a request tells who asks: headers, the words of its path, where it came from."""
+class AuthContext:
+    """The parts of a request that authentication reads."""
 
     headers: Headers
     path: Mapping[str, str]
     origin: Origin
 
     @classmethod
-    def of(cls, scope: Mapping[str, Any], trusted: Sequence[Network]) -> "Incoming":
-        """Of an ASGI scope; `trusted` are the proxies whose X-Forwarded-For counts."""
+    def from_scope(cls, scope: Mapping[str, Any], trusted_proxies: Sequence[Network]) -> Self:
+        """X-Forwarded-For is believed if one of `trusted_proxies` sent it."""
         headers: Headers = dict(scope["headers"])
         client, agent = scope.get("client"), header(headers, b"user-agent")
-        address = None if client is None else _shown(client[0], ADDRESS_MAX)
-        if trusted:
+        address = None if client is None else _printable(client[0], ADDRESS_MAX)
+        if trusted_proxies:
             forwarded = [
-                value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED
+                value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR
             ]
-            address = client_address(address, forwarded, trusted)
-        origin = Origin(address, None if agent is None else _shown(agent, AGENT_MAX))
+            address = client_address(address, forwarded, trusted_proxies)
+        origin = Origin(address, None if agent is None else _printable(agent, AGENT_MAX))
         return cls(headers, scope["path_params"], origin)
 
 
-class Access[C](Protocol):
+class AccessPolicy[C](Protocol):
     @property
     def security(self) -> list[dict[str, list[str]]]:
-        """The OpenAPI security requirements: each entry is one way in."""
+        """The OpenAPI security requirements: each entry is one alternative."""
         ...
 
     @property
     def refusals(self) -> tuple[int, ...]:
-        """The statuses with which it may refuse."""
+        """The statuses with which it may refuse a request."""
         ...
 
-    async def __call__(self, incoming: Incoming, do: UseCases, /) -> C:
-        """Who asks. Raises Unauthenticated, Invalid, Forbidden, NotFound, Unavailable."""
+    async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> C:
+        """The caller. Raises Unauthenticated, Invalid, Forbidden, NotFound, Unavailable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Public:
-    """Anybody, without credentials; known is only where they ask from."""
+class PublicAccess:
+    """Any client, without credentials. The caller is its origin."""
 
     security: list[dict[str, list[str]]]
     refusals: tuple[int, ...] = ()
 
-    async def __call__(self, incoming: Incoming, _do: UseCases, /) -> Origin:
-        return incoming.origin
+    async def __call__(self, request: AuthContext, _use_cases: UseCases, /) -> Origin:
+        return request.origin
 
 
-PUBLIC: Final = Public([])
+PUBLIC: Final = PublicAccess([])
 
 
 @dataclass(frozen=True, slots=True)
 class DataPlane:
-    """A key for a project it names, or a person for a project of theirs, with all of `scopes`.
+    """A caller in a project, with all of `scopes`: an API key, or a person with a token.
 
-    A key that is sent decides, whatever token comes with it.
+    If the request has a key, a token is ignored.
     """
 
     scopes: tuple[Scope, ...]
@@ -99,14 +102,14 @@ class DataPlane:
     def refusals(self) -> tuple[int, ...]:
         return (401, 403, 404, 422, 503)
 
-    async def __call__(self, incoming: Incoming, do: UseCases) -> Caller:
-        headers = incoming.headers
+    async def __call__(self, request: AuthContext, use_cases: UseCases) -> Caller:
+        headers = request.headers
         key = header(headers, b"x-api-key")
         if key is not None:
-            name = header(headers, b"x-project-name")
-            caller = await do.identity.authenticate_key(key, name, incoming.origin)
+            project_name = header(headers, b"x-project-name")
+            caller = await use_cases.identity.authenticate_key(key, project_name, request.origin)
         else:
-            caller = await _person_in_project(incoming, do)
+            caller = await _authenticate_in_project(request, use_cases)
         caller.require(*self.scopes)
         return caller
 
@@ -116,8 +119,8 @@ def data_plane(*scopes: Scope) -> DataPlane:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A person with a token, whatever organization they belong to."""
+class SignedInAccess:
+    """A person with a token, in any organization."""
 
     @property
     def security(self) -> list[dict[str, list[str]]]:
@@ -127,35 +130,23 @@ class SignedIn:
     def refusals(self) -> tuple[int, ...]:
         return (401, 403, 422, 503)
 
-    async def __call__(self, incoming: Incoming, do: UseCases, /) -> Person:
-        person = await _person(incoming, do, SEND_A_BEARER)
-        mistakes = Mistakes()
-        named = _named_organization(incoming.headers, mistakes)
-        mistakes.check()
-        await do.identity.resolve_membership(person, named)
+    async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Person:
+        person = await _authenticate_person(request, use_cases, BEARER_REQUIRED)
+        errors = FieldErrors()
+        organization = _organization_header(request.headers, errors)
+        errors.check()
+        await use_cases.identity.resolve_membership(person, organization)
         return person
 
 
-SIGNED_IN: Final = SignedIn()
+SIGNED_IN: Final = SignedInAccess()
 
 
 @dataclass(frozen=True, slots=True)
-class Colleague:
-    """A person as a member of the organization that the path names."""
-
-    person: Person
-    membership: Membership
-
-    @property
-    def organization(self) -> OrganizationId:
-        return self.membership.organization_id
-
-
-@dataclass(frozen=True, slots=True)
-class OfOrganization:
+class OrganizationAccess:
     """A person with a token who is a member of the organization in the path, as `org_id`.
 
-    The path decides: of the header only the form is looked at.
+    An X-Organization-ID header has no effect, but its form is checked.
     """
 
     @property
@@ -166,67 +157,72 @@ class OfOrganization:
     def refusals(self) -> tuple[int, ...]:
         return SIGNED_IN.refusals
 
-    async def __call__(self, incoming: Incoming, do: UseCases, /) -> Colleague:
-        person = await _person(incoming, do, SEND_A_BEARER)
-        mistakes = Mistakes()
-        _named_organization(incoming.headers, mistakes)
-        mistakes.check()
+    async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> OrganizationCaller:
+        person = await _authenticate_person(request, use_cases, BEARER_REQUIRED)
+        errors = FieldErrors()
+        _organization_header(request.headers, errors)
+        errors.check()
         try:
-            named = OrganizationId(parse_uuid(incoming.path["org_id"]))
-        except Refused:
-            # Nobody gets to see that it is none: reading the path refuses the request.
-            return Colleague(person, cast("Membership", None))
-        return Colleague(person, await do.identity.resolve_membership(person, named))
+            organization = OrganizationId(parse_uuid(request.path["org_id"]))
+        except InvalidValue:
+            # Parsing the path refuses the request before a handler sees this caller.
+            return OrganizationCaller(person, cast("Membership", None))
+        membership = await use_cases.identity.resolve_membership(person, organization)
+        return OrganizationCaller(person, membership)
 
 
-OF_ORGANIZATION: Final = OfOrganization()
+ORGANIZATION_MEMBER: Final = OrganizationAccess()
 
 
-async def _person(incoming: Incoming, do: UseCases, otherwise: str) -> Person:
-    scheme, _, token = (header(incoming.headers, b"authorization") or "").partition(" ")
+async def _authenticate_person(
+    request: AuthContext, use_cases: UseCases, message_without_token: str
+) -> Person:
+    scheme, _, token = (header(request.headers, b"authorization") or "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated(otherwise)
-    return await do.identity.authenticate_token(token, incoming.origin)
+        raise Unauthenticated(message_without_token)
+    return await use_cases.identity.authenticate_token(token, request.origin)
 
 
-async def _person_in_project(incoming: Incoming, do: UseCases) -> Caller:
-    person = await _person(incoming, do, UNKNOWN)
-    mistakes, project = Mistakes(), None
-    named = _named_organization(incoming.headers, mistakes)
-    if (project_text := header(incoming.headers, b"x-project-id")) is None:
-        mistakes.add(PROJECT, "is required")
+async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) -> Caller:
+    person = await _authenticate_person(request, use_cases, CREDENTIALS_REQUIRED)
+    errors, project = FieldErrors(), None
+    organization = _organization_header(request.headers, errors)
+    if (project_text := header(request.headers, b"x-project-id")) is None:
+        errors.add(PROJECT_FIELD, "is required")
     else:
         try:
             project = ProjectId(parse_uuid(project_text))
-        except Refused as refused:
-            mistakes.add(PROJECT, str(refused))
-    mistakes.check()
+        except InvalidValue as error:
+            errors.add(PROJECT_FIELD, str(error))
+    errors.check()
     assert project is not None
-    membership = await do.identity.resolve_membership(person, named)
-    return await do.identity.resolve_project(person.user.id, membership.organization_id, project)
+    membership = await use_cases.identity.resolve_membership(person, organization)
+    return await use_cases.identity.resolve_project(
+        person.user.id, membership.organization_id, project
+    )
 
 
-def _named_organization(headers: Headers, mistakes: Mistakes) -> OrganizationId | None:
+def _organization_header(headers: Headers, errors: FieldErrors) -> OrganizationId | None:
     text = header(headers, b"x-organization-id")
     try:
         return None if text is None else OrganizationId(parse_uuid(text))
-    except Refused as refused:
-        mistakes.add(ORGANIZATION, str(refused))
+    except InvalidValue as error:
+        errors.add(ORGANIZATION_FIELD, str(error))
         return None
 
 
-def _shown(text: str, most: int) -> str:
-    """What a log can hold of a stranger's words."""
-    return "".join(one for one in text if one.isprintable())[:most]
+def _printable(text: str, length_max: int) -> str:
+    """A client's text as the audit log may contain it."""
+    return "".join(character for character in text if character.isprintable())[:length_max]
 
 
 def header(headers: Headers, name: bytes) -> str | None:
-    """The value of a header; None where it is blank or missing."""
+    """The value of a header; None if it is blank or missing."""
     value = headers.get(name, b"").strip()
     if not value:
         return None
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return value.decode("latin-1")  # as HTTP once said
+        return value.decode("latin-1")  # the charset of older HTTP versions

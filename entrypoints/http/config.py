@@ -1,22 +1,24 @@
-"""What the HTTP edge can be told from outside."""
+"""Configuration of the HTTP edge, and what every handler works with."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from application.use_cases import UseCases
 from entrypoints.http.middleware.client_address import Network
-from entrypoints.http.middleware.load_shedding import HELD_S
-from entrypoints.http.middleware.observer_ports import Tracer, Watch
+from entrypoints.http.middleware.load_shedding import REFUSAL_DELAY_S
+from entrypoints.http.middleware.observer_ports import RequestObserver, Tracer
 from entrypoints.http.middleware.rate_limits import RateLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:
-    """`allowed_origins` are those of CORS, as browsers send them; `*` allows any.
+    """Settings of the HTTP edge.
 
-    `development_token` makes a token of the developer. It is there with the development issuer
-    only, and given to nobody but a browser on this machine. `figures` gives the text of /metrics,
-    to whoever has `metrics_token`, else to who asks from this machine; without it there is none.
+    `allowed_origins` are the CORS origins as browsers send them; `*` allows any.
+    `development_token` makes a token for the developer. It is set with the development issuer
+    only, and served only to browsers on this machine. `metrics_text` gives the text of /metrics
+    to clients with `metrics_token`, or, without a token, to clients on this machine. If it is
+    None, there is no /metrics.
     """
 
     version: str
@@ -24,18 +26,18 @@ class HttpConfig:
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = 20 << 20
     max_spans: int = 5000  # of one trace as sent, and of one request that adds spans
-    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts
-    refusals_held_s: float = HELD_S  # before a caller who asks too often is told so
+    trusted_proxies: tuple[Network, ...] = ()  # proxies whose X-Forwarded-For is believed
+    refusal_delay_s: float = REFUSAL_DELAY_S  # before a refusal with 429 or 503 is sent
     development_token: Callable[[], str] | None = None
-    figures: Callable[[], Awaitable[bytes]] | None = None
+    metrics_text: Callable[[], Awaitable[bytes]] | None = None
     metrics_token: str | None = None
-    watch: Watch | None = None
+    observer: RequestObserver | None = None
     tracer: Tracer | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
-    """What stands behind every handler."""
+class HttpContext:
+    """What every handler works with."""
 
     use_cases: UseCases
     config: HttpConfig

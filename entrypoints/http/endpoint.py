@@ -13,16 +13,16 @@ A handler is an ordinary Litestar handler. Its signature is the contract:
         use_cases: Injected[UseCases],
     ) -> MonitorResponse: ...
 
-caller     who sends the request, as the access of the endpoint makes it
-content    the body: a Struct, or `Annotated[value, Body(...)]` for what is made of it
-path       the words of the path: a Struct
-params     the parameters of the query: a Struct
-key        by what a repeated request is recognised; a handler with one runs once
-use_cases  everything that the service does
+caller     the authenticated caller, as the access policy of the endpoint makes it
+content    the body: a Struct, or `Annotated[value, Body(...)]` for a value converted from one
+path       the path parameters: a Struct
+params     the query parameters: a Struct
+key        identifies a repeated write; a handler that takes one runs once for each key
+use_cases  the registry of all use cases
 
 The guard `admit` authenticates and counts the request; the dependencies read it. All errors of a
-request are found before the handler runs, and answered together. The OpenAPI document is made of
-the same signatures (openapi/document.py).
+request are found before the handler runs, and are returned together. The OpenAPI document is made
+of the same signatures (openapi/document.py).
 """
 
 import asyncio
@@ -41,106 +41,114 @@ from litestar.params import SkipValidation
 
 from application.use_cases import UseCases
 from domain.errors import Unauthenticated
-from entrypoints.http.authentication import Access, Headers, Incoming, header
-from entrypoints.http.config import Edge, HttpConfig
-from entrypoints.http.middleware.access_log import note
-from entrypoints.http.middleware.load_shedding import intake_of
-from entrypoints.http.middleware.observer_ports import Kind
-from entrypoints.http.middleware.path_segments import segment
-from entrypoints.http.middleware.rate_limits import RouteClass, of_address, principal_of
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.problems import Disconnected, Mistakes, Problem
-from entrypoints.http.requests.body_io import (
-    BODY_S,
-    CODINGS,
-    JSON,
-    Broken,
-    Slow,
-    TooLarge,
-    inflated,
-    is_json,
-    received,
+from entrypoints.http.authentication import AccessPolicy, AuthContext, Headers, header
+from entrypoints.http.config import HttpConfig, HttpContext
+from entrypoints.http.middleware.access_log import annotate
+from entrypoints.http.middleware.load_shedding import admission_ticket
+from entrypoints.http.middleware.observer_ports import RequestKind
+from entrypoints.http.middleware.path_segments import decode_segment
+from entrypoints.http.middleware.rate_limits import (
+    RouteClass,
+    address_principal,
+    rate_limit_principal,
 )
+from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.requests.body_io import (
+    BODY_TIMEOUT_S,
+    JSON,
+    REQUEST_CODINGS,
+    BodyTimeout,
+    BodyTooLarge,
+    InvalidCoding,
+    decompress,
+    is_json,
+    read_body,
+)
+from entrypoints.http.requests.errors import ClientDisconnected, FieldErrors, HttpProblem
 from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idempotency_key
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.parameters import Words, query_words
+from entrypoints.http.requests.parameters import Parameters, parse_query
 
-EDGE: Final = "edge"  # where the application's state holds what handlers work with
-READING: Final = ("GET", "HEAD")
-WALK_IN_THREAD_BYTES: Final = 256 << 10  # the walk over a faulty body takes 50 ms a megabyte
+CONTEXT_KEY: Final = "http_context"  # of the HttpContext in the application's state
+SAFE_METHODS: Final = ("GET", "HEAD")
+PARSE_IN_THREAD_BYTES: Final = 256 << 10  # the walk over an invalid body takes 50 ms per megabyte
 _ENDPOINT: Final = "endpoint"
 _PARTS: Final = "pandaprobe.request_parts"
 
 _T = TypeVar("_T")
-# A plain assignment, since Litestar does not see through a `type` alias. Validation is skipped:
-# what a dependency gives has been checked, and msgspec would walk through every port behind it.
+# A plain assignment, since Litestar doesn't see through a `type` alias. Validation is skipped:
+# dependencies return checked values, and msgspec would walk through every port behind them.
 Injected = SkipValidation[NamedDependency[_T]]
 
 
 @dataclass(frozen=True, slots=True)
-class RequestShape:
-    """What the signature of a handler says that it reads, and what it returns."""
+class HandlerSignature:
+    """The parts that a handler reads and the types that it returns."""
 
-    path: Words[Any] | None
-    params: Words[Any] | None
+    path: Parameters[Any] | None
+    params: Parameters[Any] | None
     content: Body[Any] | None
     takes_key: bool
-    answers: tuple[Any, ...]  # types of the body of a success; several where it is one of them
+    response_types: tuple[Any, ...]  # of a success; several if it is one of them
 
     @property
     def reads_parts(self) -> bool:
         return self.takes_key or any((self.path, self.params, self.content))
 
     @classmethod
-    def from_handler(cls, fn: Any, body: Body[Any] | None, answer: Any) -> Self:
-        """`body` and `answer` stand for what the signature does not say."""
+    def from_handler(cls, fn: Any, body: Body[Any] | None, response_type: Any) -> Self:
+        """`body` and `response_type` are used if the signature can't express them."""
         hints = get_type_hints(inspect.unwrap(fn), include_extras=True)
         return cls(
-            path=Words(_bare(hints["path"]), "path") if "path" in hints else None,
-            params=Words(_bare(hints["params"]), "query") if "params" in hints else None,
+            path=Parameters(_bare(hints["path"]), "path") if "path" in hints else None,
+            params=Parameters(_bare(hints["params"]), "query") if "params" in hints else None,
             content=body or (_body_of(hints["content"]) if "content" in hints else None),
             takes_key="key" in hints,
-            answers=_answers_of(hints["return"] if answer is None else answer),
+            response_types=_response_types(
+                hints["return"] if response_type is None else response_type
+            ),
         )
 
 
 @dataclass(slots=True, kw_only=True)
 class Endpoint:
-    """Who may call a handler, what limits them, and what the reference says of it."""
+    """Access, limits and documentation of one handler."""
 
-    access: Access[Any]
+    access: AccessPolicy[Any]
     summary: str
     description: str
-    example: Any = None  # of the answer
+    example: Any = None  # of the response
     body_example: Any = None
-    answers: Mapping[int, Any] = field(default_factory=dict)  # types of other answers, by status
+    error_types: Mapping[int, Any] = field(default_factory=dict)  # of other responses, by status
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: no rate limit, and no guard
     media_types: Sequence[str] = (JSON,)  # of a success
-    answer: Any = None  # of a stream, whose type the signature doesn't say
-    body: Body[Any] | None = None  # of a handler that is made for several types of bodies
-    referenced_types: tuple[Any, ...] = ()  # named in the schema of the body, and nowhere else
-    _shape: RequestShape | None = None
+    response_type: Any = None  # of a streamed response, which the signature doesn't say
+    body: Body[Any] | None = None  # for a handler that is made for several types of bodies
+    referenced_types: tuple[Any, ...] = ()  # types that only the schema of the body names
+    _signature: HandlerSignature | None = None
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # Litestar copies the handlers of a controller with all they hold
+        return self  # Litestar copies the handlers of a controller, and all that they refer to
 
-    def shape(self, handler: BaseRouteHandler) -> RequestShape:
-        if self._shape is None:
-            self._shape = RequestShape.from_handler(handler.fn, self.body, self.answer)
-        return self._shape
+    def signature(self, handler: BaseRouteHandler) -> HandlerSignature:
+        if self._signature is None:
+            self._signature = HandlerSignature.from_handler(
+                handler.fn, self.body, self.response_type
+            )
+        return self._signature
 
 
 def endpoint(
-    access: Access[Any],
+    access: AccessPolicy[Any],
     *,
     summary: str,
     description: str,
     example: Any = None,
     body_example: Any = None,
-    answers: Mapping[int, Any] | None = None,
+    error_types: Mapping[int, Any] | None = None,
     route_class: RouteClass | None = RouteClass.DEFAULT,
     media_types: Sequence[str] = (JSON,),
-    answer: Any = None,
+    response_type: Any = None,
     body: Body[Any] | None = None,
     referenced_types: tuple[Any, ...] = (),
 ) -> dict[str, Any]:
@@ -154,10 +162,10 @@ def endpoint(
         description=description,
         example=example,
         body_example=body_example,
-        answers=answers or {},
+        error_types=error_types or {},
         route_class=route_class,
         media_types=media_types,
-        answer=answer,
+        response_type=response_type,
         body=body,
         referenced_types=referenced_types,
     )
@@ -172,77 +180,78 @@ def endpoint_of(handler: BaseRouteHandler) -> Endpoint | None:
 async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard of all endpoints: authenticates the caller and counts the request.
 
-    Raises Problem for what can be refused before the body is read, LimitExceeded, Unavailable,
-    and what authentication raises.
+    Raises HttpProblem for what can be refused before the body is read, LimitExceeded,
+    Unavailable, and the failures of the access policy.
     """
     request = cast("HttpRequest", connection)
     called = endpoint_of(handler)
     if called is None or called.route_class is None:
         return
     scope = cast("dict[str, Any]", request.scope)
-    note(scope, kind=_kind(called, scope["method"]))
-    edge = edge_of(request)
-    incoming = Incoming.of(scope, edge.config.trusted_proxies)
-    shape = called.shape(handler)
+    annotate(scope, kind=_request_kind(called, scope["method"]))
+    context = http_context(request)
+    auth = AuthContext.from_scope(scope, context.config.trusted_proxies)
+    signature = called.signature(handler)
     coding = None
-    if shape.content is not None:
-        coding = _declared_coding(request, incoming.headers, edge.config)
-    scope["user"] = await _authenticate(request, called, incoming, edge)
+    if signature.content is not None:
+        coding = _declared_coding(request, auth.headers, context.config)
+    scope["user"] = await _authenticate(request, called, auth, context)
     scope[_PARTS] = coding
-    if not shape.reads_parts:
-        await _wait_for_turn(scope, called)
+    if not signature.reads_parts:
+        await _acquire_slot(scope, called)
 
 
 async def _authenticate(
-    request: HttpRequest, called: Endpoint, incoming: Incoming, edge: Edge
+    request: HttpRequest, called: Endpoint, auth: AuthContext, context: HttpContext
 ) -> Any:
-    """The caller, once the rate limit lets them pass. Raises what the access raises."""
+    """The caller, once the rate limit admits them. Raises the failures of the access policy."""
     scope = cast("dict[str, Any]", request.scope)
     try:
-        caller = await called.access(incoming, edge.use_cases)
+        caller = await called.access(auth, context.use_cases)
     except Unauthenticated:
-        # Guessing counts against the address, whatever was guessed at.
-        await edge.rate_limits.admit(scope, RouteClass.DEFAULT, of_address(incoming.origin))
+        # Guesses of credentials count in the bucket of the address, for all routes together.
+        principal = address_principal(auth.origin)
+        await context.rate_limits.admit(scope, RouteClass.DEFAULT, principal)
         raise
-    note(scope, caller=caller)
-    principal = principal_of(caller)
-    await edge.rate_limits.admit(scope, called.route_class, principal)
-    await intake_of(scope).enter(principal)
+    annotate(scope, caller=caller)
+    principal = rate_limit_principal(caller)
+    await context.rate_limits.admit(scope, called.route_class, principal)
+    await admission_ticket(scope).enter_queue(principal)
     return caller
 
 
-async def _wait_for_turn(scope: Mapping[str, Any], called: Endpoint) -> None:
-    if called.route_class is not RouteClass.INGEST:  # those are committed together
-        await intake_of(scope).turn()
+async def _acquire_slot(scope: Mapping[str, Any], called: Endpoint) -> None:
+    if called.route_class is not RouteClass.INGEST:  # ingests need none: they share commits
+        await admission_ticket(scope).acquire_slot()
 
 
-def _kind(called: Endpoint, method: str) -> Kind:
+def _request_kind(called: Endpoint, method: str) -> RequestKind:
     if called.route_class is RouteClass.INGEST:
-        return Kind.INGEST
-    return Kind.READ if method in READING else Kind.WRITE
+        return RequestKind.INGEST
+    return RequestKind.READ if method in SAFE_METHODS else RequestKind.WRITE
 
 
 # --- dependencies ------------------------------------------------------------------------------
-# Each needs the one before. Litestar would start a task for each of several that are independent
-# of each other, which costs a request 45 us; a chain costs 4 us a link.
+# Each depends on the previous one. Litestar would start a task for each of several independent
+# dependencies, which costs a request 45 us; a chain costs 4 us per link.
 
 
 async def provide_use_cases(request: HttpRequest) -> Injected[UseCases]:
-    return edge_of(request).use_cases
+    return http_context(request).use_cases
 
 
 async def provide_caller(
     request: HttpRequest,
-    use_cases: Injected[UseCases],  # noqa: ARG001 - makes a chain, see above
+    use_cases: Injected[UseCases],  # noqa: ARG001 - a link of the chain, see above
 ) -> Injected[Any]:
     return request.scope["user"]
 
 
 async def provide_content(
     request: HttpRequest,
-    caller: Injected[Any],  # noqa: ARG001 - makes a chain, see above
+    caller: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
 ) -> Injected[Any]:
-    """The body. Being the first of the parts in the chain, it reads all of them."""
+    """The body. As the first of the parts in the chain, it reads all of them."""
     parts = await _read_parts(request)
     cast("dict[str, Any]", request.scope)[_PARTS] = parts
     return parts.content
@@ -250,21 +259,21 @@ async def provide_content(
 
 async def provide_path(
     request: HttpRequest,
-    content: Injected[Any],  # noqa: ARG001 - makes a chain, see above
+    content: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
 ) -> Injected[Any]:
     return _parts_of(request).path
 
 
 async def provide_params(
     request: HttpRequest,
-    path: Injected[Any],  # noqa: ARG001 - makes a chain, see above
+    path: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
 ) -> Injected[Any]:
     return _parts_of(request).params
 
 
 async def provide_key(
     request: HttpRequest,
-    params: Injected[Any],  # noqa: ARG001 - makes a chain, see above
+    params: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
 ) -> Injected[IdempotencyKey | None]:
     return _parts_of(request).key
 
@@ -294,42 +303,42 @@ def _parts_of(request: HttpRequest) -> RequestParts:
 
 
 async def _read_parts(request: HttpRequest) -> RequestParts:
-    """Raises Problem for what only HTTP knows, and Invalid with every error at once."""
-    scope, edge = cast("dict[str, Any]", request.scope), edge_of(request)
+    """Raises HttpProblem for errors that only HTTP knows, and Invalid with all field errors."""
+    scope, config = cast("dict[str, Any]", request.scope), http_context(request).config
     handler = request.route_handler
     called = cast("Endpoint", endpoint_of(handler))
-    shape = called.shape(handler)
-    errors = Mistakes()
+    signature = called.signature(handler)
+    errors = FieldErrors()
     content = path = params = None
     data = b""
-    if shape.content is not None:
-        data = await _received(request, scope[_PARTS], edge.config.max_body_bytes)
-        if len(data) < WALK_IN_THREAD_BYTES:
-            content = shape.content.read(data, edge.config, errors)
+    if signature.content is not None:
+        data = await _read_body(request, scope[_PARTS], config.max_body_bytes)
+        if len(data) < PARSE_IN_THREAD_BYTES:
+            content = signature.content.parse(data, config, errors)
         else:
-            content = await asyncio.to_thread(shape.content.read, data, edge.config, errors)
-    if shape.path is not None:
-        words = {name: [segment(word)] for name, word in scope["path_params"].items()}
-        path = shape.path.read(words, errors)
-    if shape.params is not None:
-        params = shape.params.read(query_words(scope["query_string"], errors), errors)
-    key = parse_idempotency_key(scope, data, errors) if shape.takes_key else None
+            content = await asyncio.to_thread(signature.content.parse, data, config, errors)
+    if signature.path is not None:
+        given = {name: [decode_segment(text)] for name, text in scope["path_params"].items()}
+        path = signature.path.parse(given, errors)
+    if signature.params is not None:
+        params = signature.params.parse(parse_query(scope["query_string"], errors), errors)
+    key = parse_idempotency_key(scope, data, errors) if signature.takes_key else None
     errors.check()
-    await _wait_for_turn(scope, called)
+    await _acquire_slot(scope, called)
     return RequestParts(content, path, params, key)
 
 
-def edge_of(request: HttpRequest) -> Edge:
-    return cast("Edge", request.app.state[EDGE])
+def http_context(request: HttpRequest) -> HttpContext:
+    return cast("HttpContext", request.app.state[CONTEXT_KEY])
 
 
-async def admit_by_address(request: HttpRequest) -> None:
-    """The rate limit of what isn't an endpoint. Raises LimitExceeded."""
-    note(request.scope)
-    edge = edge_of(request)
-    origin = Incoming.of(request.scope, edge.config.trusted_proxies).origin
+async def limit_by_address(request: HttpRequest) -> None:
+    """The rate limit of pages and files, which aren't endpoints. Raises LimitExceeded."""
+    annotate(request.scope)
+    context = http_context(request)
+    origin = AuthContext.from_scope(request.scope, context.config.trusted_proxies).origin
     scope = cast("dict[str, Any]", request.scope)
-    await edge.rate_limits.admit(scope, RouteClass.DEFAULT, of_address(origin))
+    await context.rate_limits.admit(scope, RouteClass.DEFAULT, address_principal(origin))
 
 
 def _bare(hint: Any) -> Any:
@@ -337,62 +346,68 @@ def _bare(hint: Any) -> Any:
 
 
 def _body_of(hint: Any) -> Body[Any]:
-    bodies = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Body)]
+    metadata = getattr(hint, "__metadata__", ())
+    bodies = [annotation for annotation in metadata if isinstance(annotation, Body)]
     return bodies[0] if bodies else Body(_bare(hint), lambda wire, _: wire)
 
 
-def _answers_of(hint: Any) -> tuple[Any, ...]:
-    """The types that a success may have: a response of another type sets another status."""
+def _response_types(hint: Any) -> tuple[Any, ...]:
+    """The types that the body of a success may have.
+
+    If a handler returns a value or a response, the response is the one with another status.
+    """
     options = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
-    plain = [one for one in options if not _is_response(one)]
-    if plain:
-        return tuple(one for one in plain if one is not NoneType)
-    return tuple(inner for one in options for inner in get_args(one))
+    values = [option for option in options if not _is_response(option)]
+    if values:
+        return tuple(value for value in values if value is not NoneType)
+    return tuple(inner for option in options for inner in get_args(option))
 
 
 def _is_response(hint: Any) -> bool:
-    kind = get_origin(hint) or hint
-    return isinstance(kind, type) and issubclass(kind, Response)
+    bare_type = get_origin(hint) or hint
+    return isinstance(bare_type, type) and issubclass(bare_type, Response)
 
 
 def _declared_coding(request: HttpRequest, headers: Headers, config: HttpConfig) -> str | None:
-    """The coding of the body. Raises Problem for what can be refused unread."""
+    """The coding of the body. Raises HttpProblem for a body that can be refused unread."""
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length[:20]) > config.max_body_bytes:
         raise _too_large(config.max_body_bytes)
     if not is_json(header(headers, b"content-type")):
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}")
+        raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}")
     coding = (header(headers, b"content-encoding") or "identity").lower()
     codings = sum(name == b"content-encoding" for name, _ in request.scope["headers"])
     if coding == "identity" and codings < 2:  # noqa: PLR2004 - one, or none
         return None
-    if coding not in CODINGS or codings > 1:
-        known = ", ".join((*CODINGS, "identity"))
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Encoding must be one, of {known}"
+    if coding not in REQUEST_CODINGS or codings > 1:
+        supported = ", ".join((*REQUEST_CODINGS, "identity"))
+        raise HttpProblem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Encoding must be one of {supported}"
         )
     return coding
 
 
-async def _received(request: HttpRequest, coding: str | None, size_max: int) -> bytes:
-    take = intake_of(request.scope).take
+async def _read_body(request: HttpRequest, coding: str | None, size_max: int) -> bytes:
+    reserve = admission_ticket(request.scope).reserve_body_bytes
     try:
-        data = await received(request.receive, size_max, take)
+        data = await read_body(request.receive, size_max, reserve)
         if data is None:
-            raise Disconnected
+            raise ClientDisconnected
         if coding and data:
-            data = await inflated(data, coding, size_max)
-            take(len(data))
-    except Slow as error:
-        raise Problem(
-            HTTPStatus.BAD_REQUEST, f"The body did not come within {BODY_S:g} s"
+            data = await decompress(data, coding, size_max)
+            reserve(len(data))
+    except BodyTimeout as error:
+        raise HttpProblem(
+            HTTPStatus.BAD_REQUEST, f"The body did not arrive within {BODY_TIMEOUT_S:g} s"
         ) from error
-    except TooLarge as error:
+    except BodyTooLarge as error:
         raise _too_large(size_max) from error
-    except Broken as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not valid {coding}") from error
+    except InvalidCoding as error:
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not valid {coding}") from error
     return data
 
 
-def _too_large(size_max: int) -> Problem:
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {size_max} bytes")
+def _too_large(size_max: int) -> HttpProblem:
+    return HttpProblem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {size_max} bytes"
+    )

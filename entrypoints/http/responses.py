@@ -1,4 +1,4 @@
-"""Responses: what a handler returns becomes JSON, compressed where the request accepts it."""
+"""JSON responses, and the replay of a response for a repeated write."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,18 +12,19 @@ from litestar.types import Receive, Scope, Send
 
 from application.ports import StoredResponse
 from domain.identity.caller import Caller
-from entrypoints.http.endpoint import edge_of
-from entrypoints.http.middleware.load_shedding import intake_of
+from entrypoints.http.endpoint import http_context
+from entrypoints.http.middleware.load_shedding import admission_ticket
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.body_io import JSON, compressed_aside
+from entrypoints.http.requests.body_io import JSON, compress_off_loop
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 
 
 class JsonResponse[T](Response[T]):
-    """A value as JSON, or bytes that are JSON already.
+    """A value as JSON, or bytes that are JSON already, compressed if the request accepts it.
 
-    Litestar makes one of whatever a handler returns. A handler returns one itself to set a status
-    or headers. Large bodies are compressed in a thread, so that they delay no other request.
+    Litestar makes one of whatever a handler returns. A handler returns one itself to set the
+    status or headers. Large bodies are compressed in a thread, so that they delay no other
+    request.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class JsonResponse[T](Response[T]):
             body = msgspec.json.encode(body)
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            sent, coding = await compressed_aside(body, scope["headers"])
+            sent, coding = await compress_off_loop(body, scope["headers"])
             response = ASGIResponse(
                 body=sent, status_code=status, media_type=JSON, headers={**headers, **coding}
             )
@@ -52,29 +53,30 @@ class JsonResponse[T](Response[T]):
         return respond
 
 
-async def respond_once[T](
+async def respond_idempotently[T](
     request: HttpRequest,
     caller: Caller,
     key: IdempotencyKey | None,
     status: int,
     write: Callable[[UUID], Awaitable[T]],
 ) -> JsonResponse[T]:
-    """What `write` returns, or the response that the first request with this key had.
+    """What `write` returns, or the stored response of the first request with this key.
 
-    `write` makes the object of the id that it is called with, or finds it if it exists.
+    `write` creates the object with the id that it is called with, or returns it if it exists.
     """
-    use_cases, intake = edge_of(request).use_cases, intake_of(request.scope)
+    use_cases, ticket = http_context(request).use_cases, admission_ticket(request.scope)
 
     async def wait(seconds: float) -> None:
-        intake.worked()  # while it waits for another request, its caller's other ones may work
+        ticket.release_slot()  # while it waits, other requests of its caller may work
         await asyncio.sleep(seconds)
 
-    async def reply(object_id: UUID) -> StoredResponse:
-        await intake.turn()
+    async def write_once(object_id: UUID) -> StoredResponse:
+        await ticket.acquire_slot()
         return StoredResponse(status, msgspec.json.encode(await write(object_id)))
 
     if key is None:
-        made = await reply(use_cases.run_idempotently.new_id())
+        reply = await write_once(use_cases.run_idempotently.new_id())
     else:
-        made = await use_cases.run_idempotently(key.within(caller.project_id), reply, wait)
-    return JsonResponse(made.body, status_code=made.status)
+        attempt = key.in_project(caller.project_id)
+        reply = await use_cases.run_idempotently(attempt, write_once, wait)
+    return JsonResponse(reply.body, status_code=reply.status)

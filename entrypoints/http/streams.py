@@ -1,4 +1,4 @@
-"""Answers that are sent while they are made: as fast as they are read, and never held whole."""
+"""Responses that are sent while they are made, at the client's speed, without being in memory."""
 
 import asyncio
 import logging
@@ -12,79 +12,77 @@ from litestar.types import Message, Receive, Scope, Send
 
 from domain.errors import Failure
 from entrypoints.http.middleware.request_ids import request_id_of
-from entrypoints.http.requests.body_io import Coder, wanted_coding
+from entrypoints.http.requests.body_io import StreamCompressor, negotiate_coding
 
-type Chunks = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
-"""Opens what is to be sent. What raises a Failure before the first chunk is answered as one."""
+type OpenChunks = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+"""Opens the body. A Failure before the first chunk becomes an error response."""
 
 _log = logging.getLogger(__name__)
 
 
-class Streamed(Response[bytes]):
-    """A body of chunks, compressed where the request asks for it and `is_coded`.
+class StreamingResponse(Response[bytes]):
+    """A body of chunks, compressed if `may_compress` and the request accepts it.
 
-    One that can't be finished is broken off: the connection is closed, so that no client takes it
-    for whole.
+    If the body can't be completed, the connection is closed, so that the client doesn't take it
+    for complete.
     """
 
     def __init__(
         self,
-        chunks: Chunks,
+        open_chunks: OpenChunks,
         media_type: str,
         headers: Mapping[str, str] | None = None,
         status: HTTPStatus = HTTPStatus.OK,
         *,
-        is_coded: bool = True,
+        may_compress: bool = True,
     ) -> None:
         super().__init__(b"", media_type=media_type, status_code=status)
-        self._chunks = chunks
-        self._said = {"content-type": media_type, **(headers or {})}
-        self._is_coded = is_coded
+        self._open_chunks = open_chunks
+        self._own_headers = {"content-type": media_type, **(headers or {})}
+        self._may_compress = may_compress
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
-        return self._answer
+        return self._respond
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
-        coding = wanted_coding(headers) if self._is_coded else None
-        coder = Coder(coding)
-        said = dict(self._said)
-        if self._is_coded:
-            said["vary"] = "Accept-Encoding"
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
+        coding = negotiate_coding(request_headers) if self._may_compress else None
+        compressor = StreamCompressor(coding)
+        headers = dict(self._own_headers)
+        if self._may_compress:
+            headers["vary"] = "Accept-Encoding"
         if coding is not None:
-            said["content-encoding"] = coding
-        begun = False
-        gone = asyncio.create_task(_gone(receive))
+            headers["content-encoding"] = coding
+        has_started = False
+        disconnected = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            async with self._chunks() as chunks:
-                first = await anext(chunks, None)
-                begun = True
-                await send(_start(self.status_code or HTTPStatus.OK, said))
-                chunk = first
-                while chunk is not None and not gone.done():
-                    await send(_body(await coder.more(chunk)))
+            async with self._open_chunks() as chunks:
+                chunk = await anext(chunks, None)
+                has_started = True
+                await send(_start_message(self.status_code or HTTPStatus.OK, headers))
+                while chunk is not None and not disconnected.done():
+                    await send(_body_message(await compressor.compress(chunk)))
                     chunk = await anext(chunks, None)
-            if not gone.done():
-                await send(_body(coder.rest(), is_last=True))
+            if not disconnected.done():
+                await send(_body_message(compressor.flush(), is_last=True))
         except Failure as failure:
-            if not begun:
+            if not has_started:
                 raise
-            # Without its last message the server closes the connection.
-            _log.warning("%s: broken off: %s", request_id_of(scope), failure.message)
+            # Without the last message the server closes the connection.
+            _log.warning("%s: response aborted: %s", request_id_of(scope), failure.message)
         finally:
-            gone.cancel()
+            disconnected.cancel()
 
 
-async def _gone(receive: Receive) -> None:
-    """Returns once the client hung up."""
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _start(status: int, headers: Mapping[str, str]) -> Message:
+def _start_message(status: int, headers: Mapping[str, str]) -> Message:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {"type": "http.response.start", "status": status, "headers": raw}
 
 
-def _body(chunk: bytes, *, is_last: bool = False) -> Message:
+def _body_message(chunk: bytes, *, is_last: bool = False) -> Message:
     return {"type": "http.response.body", "body": chunk, "more_body": not is_last}

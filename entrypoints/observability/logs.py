@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Final
 
-from entrypoints.observability.tracebacks import traceback_of
 from entrypoints.settings import Settings
+from entrypoints.tracebacks import traceback_of
 
 # Attributes of every record. All other attributes were given as `extra`.
 STANDARD_ATTRIBUTES: Final = frozenset(logging.makeLogRecord({}).__dict__) | {

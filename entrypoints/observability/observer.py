@@ -24,7 +24,7 @@ from adapters.prometheus.process_slots import ProcessSlotError
 from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import Job, PlanRunJob, queue_of
 from domain.evaluation.costs.judge_costs import LedgerEntry
-from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.settings import Settings, SettingsError, variable
 
 if TYPE_CHECKING:
@@ -42,13 +42,15 @@ class Observer:
 
     # --- requests: entrypoints/http/middleware/observer_ports.py ---
 
-    def answered(self, method: str, route: str, status: int, kind: Kind, seconds: float) -> None:
+    def request_ended(
+        self, method: str, route: str, status: int, kind: RequestKind, seconds: float
+    ) -> None:
         self.metrics.count(definitions.HTTP_REQUESTS, method, route, str(status))
         self.metrics.observe(definitions.HTTP_REQUEST_SECONDS, seconds, kind)
-        if kind is Kind.INGEST:
+        if kind is RequestKind.INGEST:
             self.metrics.count(definitions.INGEST_REQUESTS, outcome_of(status))
 
-    def decided(self, route_class: str, *, admitted: bool) -> None:
+    def rate_limit_decided(self, route_class: str, *, admitted: bool) -> None:
         decision = "admitted" if admitted else "refused"
         self.metrics.count(definitions.RATE_LIMIT_DECISIONS, route_class, decision)
 

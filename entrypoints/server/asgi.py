@@ -13,7 +13,7 @@ from entrypoints.composition.root import ports, product_version
 from entrypoints.composition.sign_in import NO_SIGN_IN, development_token_factory
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.middleware.client_address import network
+from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from entrypoints.observability.metrics_text import MetricsText
 from entrypoints.observability.observer import create_registry, observe_process
@@ -51,7 +51,7 @@ class App:
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
             max_spans=settings.max_spans_per_request,
-            trusted_proxies=tuple(map(network, settings.trusted_proxies)),
+            trusted_proxies=tuple(map(parse_network, settings.trusted_proxies)),
             development_token=development_token_factory(settings),
             metrics_token=settings.metrics_token,
         )
@@ -72,8 +72,8 @@ class App:
             metrics_text = MetricsText(self._metrics, open_ports)
             config = replace(
                 self._config,
-                figures=metrics_text if self._settings.metrics_enabled else None,
-                watch=observer,
+                metrics_text=metrics_text if self._settings.metrics_enabled else None,
+                observer=observer,
                 tracer=observer.spans,
             )
             limits = RateLimits(open_ports.limiter, rate_limits(self._settings), observer)

@@ -9,7 +9,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from entrypoints.http.middleware.request_ids import HEADER
-from entrypoints.http.middleware.security_headers import HEADERS
+from entrypoints.http.middleware.security_headers import DEFAULT_HEADERS
 
 CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
 HEADERS_TIMEOUT_S: Final = 10.0  # from the connection, or from a request's first byte
@@ -79,7 +79,7 @@ class BoundedConnection(HttpToolsProtocol):
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
             (HEADER, str(uuid.uuid4()).encode()),
-            *HEADERS,
+            *DEFAULT_HEADERS,
         )
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (head, body))

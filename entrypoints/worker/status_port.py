@@ -18,7 +18,7 @@ from msgspec import structs
 
 from adapters.prometheus.definitions import HEARTBEAT
 from adapters.prometheus.registry import MetricsRegistry
-from entrypoints.http.middleware.metrics_access import CONTENT_TYPE, refusal
+from entrypoints.http.middleware.metrics_access import CONTENT_TYPE, metrics_refusal
 from entrypoints.settings import Settings
 from entrypoints.startup import listen
 
@@ -74,7 +74,7 @@ def _create_handler(settings: Settings, metrics: MetricsRegistry) -> type[BaseHT
 
         def _respond_with_metrics(self) -> None:
             headers = {k.lower().encode(): v.encode("latin-1") for k, v in self.headers.items()}
-            refused = refusal(self.client_address[0], headers, settings.metrics_token)
+            refused = metrics_refusal(self.client_address[0], headers, settings.metrics_token)
             if refused is None:
                 self._respond(HTTPStatus.OK, CONTENT_TYPE, metrics.text())
             else:

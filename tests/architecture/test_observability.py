@@ -13,7 +13,7 @@ from adapters.otlp_spans import BATCH_SPANS_MAX, QUEUED_SPANS_MAX
 from adapters.postgres.tracing.group_commit import QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, MetricDefinition
 from application.evaluation.ports.workload import AGE_BANDS
-from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
 from tests.support.problems import for_each
 
@@ -106,7 +106,7 @@ def test_the_words_that_expressions_compare_with_exist():
     words = {
         "outcome": {outcome_of(status) for status in (0, 200, 400, 429, 500, 503)}
         | {"answered", DONE, PUT_OFF, BROKEN},
-        "kind": set(Kind),
+        "kind": set(RequestKind),
         "state": {"used", "idle"},
         "decision": {"admitted", "refused"},
         "process": {"serve", "worker"},
@@ -172,7 +172,7 @@ def test_the_page_has_a_row_for_each_figure_and_no_other():
 def test_the_page_tells_every_word_of_a_label():
     for word in (
         *(outcome_of(status) for status in (0, 200, 400, 429, 500, 503)),
-        *(DONE, PUT_OFF, BROKEN, *Kind, *AGE_BANDS),
+        *(DONE, PUT_OFF, BROKEN, *RequestKind, *AGE_BANDS),
     ):
         assert f"`{word}`" in PAGE, word
 

@@ -31,8 +31,8 @@ from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.traces.traces import TRACE
-from entrypoints.http.problems import Mistakes
+from entrypoints.http.controllers.traces.traces import TRACE_BODY
+from entrypoints.http.requests.errors import FieldErrors
 from tests.benchmarks.bodies import body
 from tests.benchmarks.folder import bench_folder
 from tests.support.builders.values import prices, project_prices
@@ -103,7 +103,7 @@ def unnest(pool: Pool) -> Write:
 
 
 def read(data: bytes) -> Trace:
-    trace = TRACE.read(data, HttpConfig(version="", environment="test"), Mistakes())
+    trace = TRACE_BODY.parse(data, HttpConfig(version="", environment="test"), FieldErrors())
     assert trace is not None
     return trace
 

@@ -24,7 +24,7 @@ from tests.e2e.conftest import DevServer
 from tests.http.conftest import a_span, a_trace
 from tests.support.builders.custom_metric_definitions import RULE
 from tests.support.clients.contract_checks import operations
-from tests.support.clients.documented_answers import checks_of_answers, taken
+from tests.support.clients.documented_answers import acceptable_body, response_checks
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
@@ -149,7 +149,7 @@ class StoredObjects:
         if not isinstance(case.body, dict):
             return
         if not path.startswith(MANAGED):
-            case.body = taken(case.body, path)
+            case.body = acceptable_body(case.body, path)
         known = self.ids.keys() - {"user_id"}  # which may be any text in a body
         case.body |= {word: self.ids[word] for word in case.body.keys() & known}
         if isinstance(case.body.get("name"), str):
@@ -204,7 +204,7 @@ def test_every_operation_is_answered_as_documented(
 ) -> None:
     """One test, since reads share one set of stored objects."""
     served = schemathesis.openapi.from_url(f"{dev_server.url}/openapi.json")
-    checks, seen = checks_of_answers(), {}
+    checks, seen = response_checks(), {}
     shared = StoredObjects(http, dev_server)
     for found in served.get_all_operations():
         operation = found.ok()

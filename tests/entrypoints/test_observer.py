@@ -25,7 +25,7 @@ from domain.errors import Unavailable
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId, RunId
-from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.observability.metrics_text import MetricsText, read_database_metrics
 from entrypoints.observability.observer import (
     BROKEN,
@@ -93,7 +93,7 @@ def figures() -> MetricsRegistry:
 )
 def test_ingest_request_counts_by_outcome(figures, status, outcome):
     assert outcome_of(status) == outcome
-    Observer(figures).answered("POST", "/traces", status, Kind.INGEST, 0.25)
+    Observer(figures).request_ended("POST", "/traces", status, RequestKind.INGEST, 0.25)
     assert told(figures) == {
         ("http_requests_total", "POST", "/traces", str(status)): 1,
         ("http_request_seconds_count", "ingest"): 1,
@@ -103,14 +103,14 @@ def test_ingest_request_counts_by_outcome(figures, status, outcome):
 
 
 def test_read_does_not_count_as_ingest(figures):
-    Observer(figures).answered("GET", "/traces", 200, Kind.READ, 0.25)
+    Observer(figures).request_ended("GET", "/traces", 200, RequestKind.READ, 0.25)
     assert not [name for name, *_ in told(figures) if name.startswith("ingest")]
 
 
 def test_decisions_count_by_class(figures):
     observer = Observer(figures)
-    observer.decided("ingest", admitted=True)
-    observer.decided("ingest", admitted=False)
+    observer.rate_limit_decided("ingest", admitted=True)
+    observer.rate_limit_decided("ingest", admitted=False)
     observer.count_limiter_fallback()
     assert told(figures) == {
         ("rate_limit_decisions_total", "ingest", "admitted"): 1,

@@ -11,7 +11,7 @@ import pytest
 
 from domain.errors import Invalid, Unavailable
 from entrypoints.observability.logs import ConsoleLines, JsonLines
-from entrypoints.observability.tracebacks import (
+from entrypoints.tracebacks import (
     CAUSED,
     DURING_HANDLING,
     EXCEPTIONS_MAX,

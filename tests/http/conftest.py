@@ -37,10 +37,10 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from domain.limits import Limit
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.middleware.client_address import network
+from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from tests.support.builders.values import NOON, prices
-from tests.support.clients.rate_limited_app import DAY_US, Clock, Limited
+from tests.support.clients.rate_limited_app import DAY_US, Clock, LimitedSite
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.in_memory_app import (
     memory_evaluation,
@@ -55,7 +55,7 @@ CONFIG = HttpConfig(
     environment="test",
     allowed_origins=(ORIGIN,),
     max_body_bytes=1 << 20,
-    refusals_held_s=0,
+    refusal_delay_s=0,
 )
 TOKEN = "a-token-of-ada"
 type State = Mapping[str, Mapping[Any, Any]]
@@ -73,7 +73,7 @@ def _copied(state: State) -> State:
 
 @dataclass
 class Site:
-    """One installation with an organization, and a way to make keys and requests."""
+    """An installation with one organization, and methods to create keys and send requests."""
 
     config: HttpConfig = CONFIG
     store: MemoryStore = field(default_factory=MemoryStore)
@@ -84,9 +84,9 @@ class Site:
 
     owned_max: int | None = None
     tokens: dict[str, Claims] = field(default_factory=dict)
-    limits: Mapping[RouteClass, Limit] = field(default_factory=dict)  # of none: nothing is limited
+    limits: Mapping[RouteClass, Limit] = field(default_factory=dict)  # empty: nothing is limited
     limiter: RateLimiter = field(default_factory=lambda: MemoryRateLimiter(monotonic_us))
-    now: datetime | None = None  # what the clock shows; None: the time
+    now: datetime | None = None  # the time that the clock shows; None: the real time
 
     def __post_init__(self) -> None:
         self.ports = Ports(
@@ -117,12 +117,12 @@ class Site:
         self.app: ASGIApp = create_app(
             UseCases.over(replace(self.ports, **self.swapped)),
             self.config,
-            RateLimits(self.limiter, self.limits, self.config.watch),
+            RateLimits(self.limiter, self.limits, self.config.observer),
         )
         self.begin()
 
     def begin(self) -> None:
-        """With nothing in the store but an organization, and a client that is not closed."""
+        """Resets the store to one organization, and opens a new client."""
         self.clear()
         self.organization = OrganizationId(uuid.uuid4())
         self.store.organizations[self.organization] = Organization(
@@ -151,8 +151,8 @@ class Site:
             for key, row in rows.items():
                 kept[key] = row
 
-    def key(self, *scopes: Scope, **said: Any) -> str:
-        """The secret of a new key with these scopes, all where none is named."""
+    def key(self, *scopes: Scope, **overrides: Any) -> str:
+        """The secret of a new key with these scopes, or all scopes if none is given."""
         secret = format_key(uuid.uuid4().bytes * 2)
         key = ApiKey(
             id=ApiKeyId(uuid.uuid4()),
@@ -164,11 +164,11 @@ class Site:
             scopes=frozenset(scopes) or ALL_SCOPES,
             created_at=datetime.now(UTC),
         )
-        self.store.keys[key.id] = replace(key, **said)
+        self.store.keys[key.id] = replace(key, **overrides)
         return secret
 
-    def headers(self, *scopes: Scope, project: str = "shop", **said: Any) -> dict[str, str]:
-        return {"x-api-key": self.key(*scopes, **said), "x-project-name": project}
+    def headers(self, *scopes: Scope, project: str = "shop", **overrides: Any) -> dict[str, str]:
+        return {"x-api-key": self.key(*scopes, **overrides), "x-project-name": project}
 
     def project(self, name: str = "elsewhere", organization: OrganizationId | None = None) -> str:
         """The id of a new project."""
@@ -177,68 +177,68 @@ class Site:
         self.store.projects[new] = Project(id=new, organization_id=of, name=name, created_at=NOON)
         return str(new)
 
-    def stored(self) -> int:
+    def trace_count(self) -> int:
         return len(self.store.traces)
 
 
 @pytest.fixture(scope="session")
-def installed() -> Site:
-    """To make an application takes longer than most tests."""
+def memory_site() -> Site:
+    """Shared, since creating an application takes longer than most tests."""
     return Site()
 
 
 @pytest.fixture
-async def site(installed: Site) -> AsyncIterator[Site]:
-    installed.begin()
-    async with installed.http:
-        yield installed
+async def site(memory_site: Site) -> AsyncIterator[Site]:
+    memory_site.begin()
+    async with memory_site.http:
+        yield memory_site
 
 
 @pytest.fixture(scope="session")
-async def on_postgres(pool: Pool) -> AsyncIterator[Site]:
-    """Data in Postgres; keys, people and projects in memory."""
+async def postgres_site(pool: Pool) -> AsyncIterator[Site]:
+    """Data in PostgreSQL; keys, people and projects in memory."""
     async with data_plane.over_postgres(pool) as plane:
         kept = {one.name: getattr(plane, one.name) for one in fields(plane)}
         yield Site(swapped=kept | {"idempotency": PostgresIdempotencyStore(pool)})
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
-def kept_in(request: pytest.FixtureRequest) -> Site:
-    """A plain fixture: it may ask for another by name."""
-    name = "installed" if request.param == "memory" else "on_postgres"
+def storage_site(request: pytest.FixtureRequest) -> Site:
+    """Not async: `getfixturevalue` works in plain fixtures only."""
+    name = "memory_site" if request.param == "memory" else "postgres_site"
     site: Site = request.getfixturevalue(name)
     return site
 
 
 @pytest.fixture
-async def either(kept_in: Site) -> AsyncIterator[Site]:
-    """The service with its data in memory, then in Postgres."""
-    kept_in.begin()
-    async with kept_in.http:
-        yield kept_in
+async def either(storage_site: Site) -> AsyncIterator[Site]:
+    """The service with its data in memory, then in PostgreSQL."""
+    storage_site.begin()
+    async with storage_site.http:
+        yield storage_site
 
 
 @pytest.fixture(scope="session")
-def limited_site() -> Limited:
-    """Behind proxies of 10.0.0.0/8."""
+def limited_site() -> LimitedSite:
+    """A site behind trusted proxies in 10.0.0.0/8."""
     clock, limits = Clock(), dict[RouteClass, Limit]()
     config = HttpConfig(
         version="",
         environment="test",
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,
-        trusted_proxies=(network("10.0.0.0/8"),),
-        refusals_held_s=0,
+        trusted_proxies=(parse_network("10.0.0.0/8"),),
+        refusal_delay_s=0,
     )
     site = Site(config=config, limits=limits, limiter=MemoryRateLimiter(clock))
-    return Limited(site, clock, limits)
+    return LimitedSite(site, clock, limits)
 
 
 @pytest.fixture
-async def limited(limited_site: Limited) -> AsyncIterator[Limited]:
-    """With 100 a minute of each class, none of them used."""
+async def limited(limited_site: LimitedSite) -> AsyncIterator[LimitedSite]:
+    """A site with a limit of 100 per minute for each class, and empty buckets."""
     limited_site.site.begin()
-    limited_site.clock.us += 2 * DAY_US  # whatever was counted has left
+    limited_site.clock.us += 2 * DAY_US  # all counted requests have left the window
     limited_site.limits.clear()
     limited_site.limits.update(dict.fromkeys(RouteClass, Limit(100, "minute")))
     async with limited_site.site.http:
@@ -251,16 +251,16 @@ def head(site: Site) -> dict[str, str]:
     return site.headers()
 
 
-def a_trace(**said: Any) -> dict[str, Any]:
-    return {"name": "run", "started_at": "2026-03-01T09:00:00Z"} | said
+def a_trace(**overrides: Any) -> dict[str, Any]:
+    return {"name": "run", "started_at": "2026-03-01T09:00:00Z"} | overrides
 
 
-def a_span(**said: Any) -> dict[str, Any]:
-    return a_trace() | {"name": "step"} | said
+def a_span(**overrides: Any) -> dict[str, Any]:
+    return a_trace() | {"name": "step"} | overrides
 
 
-def mistakes(response: httpx.Response) -> dict[str, str]:
-    """Field and message of each mistake of a 422."""
+def field_errors(response: httpx.Response) -> dict[str, str]:
+    """The message of each field error of a 422, by field."""
     assert response.status_code == 422, response.text
     body = response.json()
     assert body["detail"] == "Validation error"

@@ -1,4 +1,4 @@
-"""What every answer has: an id, one shape of errors, compression, and CORS."""
+"""What all responses have: a request id, one error schema, compression, CORS."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from application.use_cases import UseCases
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
 from entrypoints.http.app import create_app
 from entrypoints.http.middleware.rate_limits import RateLimits
-from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, mistakes
+from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, field_errors
 from tests.support.clients.asgi_client import chunk, exchange
 
 PATHS = [
@@ -32,7 +32,7 @@ PATHS = [
 
 
 class Failing:
-    """Traces that answer everything with one exception."""
+    """Traces whose methods all raise one exception."""
 
     def __init__(self, failure: Exception) -> None:
         self.failure = failure
@@ -44,7 +44,7 @@ class Failing:
 
 
 async def posted(failure: Exception) -> httpx.Response:
-    """The answer where storing a trace ends with `failure`."""
+    """The response if storing a trace raises `failure`."""
     site = Site(swapped={"traces": Failing(failure)})
     async with site.http:
         head = site.headers() | {"origin": ORIGIN, "x-request-id": "an-id"}
@@ -53,7 +53,7 @@ async def posted(failure: Exception) -> httpx.Response:
 
 class TestRequestIds:
     @pytest.mark.parametrize(("method", "path", "status"), PATHS)
-    async def test_are_on_every_answer(
+    async def test_request_id_is_on_every_response(
         self, site: Site, method: str, path: str, status: int
     ) -> None:
         answer = await site.http.request(method, path)
@@ -61,23 +61,23 @@ class TestRequestIds:
         assert uuid.UUID(answer.headers["x-request-id"]).version == 4
 
     @pytest.mark.parametrize("given", ["a", "~!x" * 66, "a" * 200])
-    async def test_of_the_caller_are_echoed(self, site: Site, given: str) -> None:
+    async def test_request_id_of_the_caller_is_echoed(self, site: Site, given: str) -> None:
         answer = await site.http.get("/nowhere", headers={"x-request-id": given})
         assert answer.headers.get_list("x-request-id") == [given]
 
     @pytest.mark.parametrize("given", [b"", b"a" * 201, b"a b", b"\xe9", b"a\tb"])
-    async def test_that_are_no_ids_are_replaced(self, site: Site, given: bytes) -> None:
+    async def test_malformed_request_id_is_replaced(self, site: Site, given: bytes) -> None:
         answer = await site.http.get("/", headers={b"x-request-id": given})
         assert uuid.UUID(answer.headers["x-request-id"]).version == 4
 
 
 class TestErrors:
-    async def test_however_many_mistakes_there_are_a_hundred_are_told(self) -> None:
+    async def test_at_most_100_errors_are_reported(self) -> None:
         found = [FieldError(f"f{number}", "is odd") for number in range(150)]
         answer = await posted(Invalid.fields(found))
         assert [one["field"] for one in answer.json()["errors"]] == [f"f{n}" for n in range(100)]
 
-    async def test_an_unexpected_fault_tells_nothing_and_is_logged(
+    async def test_unexpected_fault_is_logged_and_hidden(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         answer = await posted(RuntimeError("internal words"))
@@ -92,38 +92,38 @@ class TestErrors:
         assert "SECRET-NAME" not in caplog.text
         assert "pp_" not in caplog.text
 
-    async def test_a_store_that_is_away(self) -> None:
+    async def test_unavailable_store_is_503(self) -> None:
         answer = await posted(Unavailable("Too many writes wait", retry_after_s=3))
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
         assert answer.json() == {"detail": "Too many writes wait"}
 
-    async def test_a_limit(self) -> None:
+    async def test_exceeded_limit_is_429(self) -> None:
         answer = await posted(LimitExceeded("Slowly", retry_after_s=2))
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
         assert answer.json() == {"detail": "Slowly", "error": "Slowly"}
 
-    async def test_a_conflict(self) -> None:
+    async def test_conflict_is_409(self) -> None:
         answer = await posted(Conflict("Not now"))
         assert (answer.status_code, answer.json()) == (409, {"detail": "Not now"})
 
-    async def test_what_the_store_can_not_hold_names_the_field(self) -> None:
+    async def test_unstorable_value_names_the_field(self) -> None:
         answer = await posted(Invalid.fields([FieldError("input", "too deep")]))
-        assert mistakes(answer) == {"input": "too deep"}
+        assert field_errors(answer) == {"input": "too deep"}
 
-    async def test_a_rule_without_a_field_is_of_the_whole(self) -> None:
+    async def test_error_without_a_field_has_an_empty_path(self) -> None:
         answer = await posted(Invalid("That can't be"))
         assert answer.status_code == 422
         assert answer.json()["errors"] == [{"field": "", "message": "That can't be"}]
 
-    async def test_what_the_store_refuses_of_a_batch_costs_only_its_item(self) -> None:
+    async def test_store_refusal_rejects_one_item_of_a_batch(self) -> None:
         site = Site(swapped={"traces": Failing(Invalid.field("input", "no"))})
         async with site.http:
             body = {"traces": [a_trace()]}
             answer = await site.http.post("/traces/batch", headers=site.headers(), json=body)
-        assert mistakes(answer) == {"traces.0.input": "no"}
+        assert field_errors(answer) == {"traces.0.input": "no"}
 
     @pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "DELETE", "TRACE", "FOO"])
-    async def test_405_tells_what_is_served(self, site: Site, method: str) -> None:
+    async def test_405_lists_allowed_methods(self, site: Site, method: str) -> None:
         sent, _ = await exchange(site.app, method, "/traces", {}, [chunk(b"", more=False)])
         assert sent[0]["status"] == 405
         headers = dict(sent[0]["headers"])
@@ -133,13 +133,13 @@ class TestErrors:
     @pytest.mark.parametrize(
         "path", ["/nowhere", "/traces/a/b/c", "/traces/x/spans/y/z", "/schema"]
     )
-    async def test_404_for_what_is_not_there(self, site: Site, path: str) -> None:
+    async def test_unknown_route_is_404(self, site: Site, path: str) -> None:
         answer = await site.http.get(path)
         assert answer.status_code == 404
         assert list(answer.json()) == ["detail"]
         assert answer.headers["content-type"] == "application/json"
 
-    async def test_a_fixed_segment_is_no_id(self, site: Site, head: dict[str, str]) -> None:
+    async def test_fixed_segment_is_not_an_id(self, site: Site, head: dict[str, str]) -> None:
         assert (await site.http.get("/traces/batch", headers=head)).status_code == 405
 
 
@@ -164,7 +164,7 @@ class TestCompression:
             ("", None),
         ],
     )
-    async def test_as_the_client_asks(
+    async def test_response_coding_follows_accept_encoding(
         self, site: Site, head: dict[str, str], path: str, asked: str, coding: str | None
     ) -> None:
         headers = head | {"accept-encoding": asked}
@@ -181,7 +181,9 @@ class TestCompression:
         }[coding](body)
         assert json.loads(plain)["input"] == "word " * 1000
 
-    async def test_large_and_error_bodies_too(self, site: Site, head: dict[str, str]) -> None:
+    async def test_large_and_error_bodies_are_compressed(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
         large = a_trace(input="x" * 300_000)
         done = await site.http.post("/traces", headers=head, json=large)
         head = head | {"accept-encoding": "gzip"}
@@ -190,9 +192,9 @@ class TestCompression:
         assert read.json()["input"] == large["input"]
         refused = await site.http.post("/traces", headers=head, json=a_trace(spans=[{}] * 60))
         assert refused.headers["content-encoding"] == "gzip"
-        assert len(mistakes(refused)) == 100
+        assert len(field_errors(refused)) == 100
 
-    async def test_small_bodies_go_out_plain(self, site: Site) -> None:
+    async def test_small_bodies_are_not_compressed(self, site: Site) -> None:
         answer = await site.http.get("/", headers={"accept-encoding": "gzip"})
         assert "content-encoding" not in answer.headers
 
@@ -202,7 +204,7 @@ PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-he
 
 class TestCors:
     @pytest.mark.parametrize("path", ["/traces", "/traces/x/spans", "/health"])
-    async def test_a_preflight_of_an_allowed_origin(self, site: Site, path: str) -> None:
+    async def test_preflight_of_an_allowed_origin(self, site: Site, path: str) -> None:
         answer = await site.http.options(path, headers=PREFLIGHT | {"origin": ORIGIN})
         assert (answer.status_code, answer.content) == (204, b"")
         got = answer.headers
@@ -216,7 +218,7 @@ class TestCors:
         assert allowed >= {"content-type", "content-encoding", "accept-encoding"}
         assert "x-request-id" in got
 
-    async def test_a_preflight_of_another_origin_is_400(self, site: Site) -> None:
+    async def test_preflight_of_another_origin_is_400(self, site: Site) -> None:
         headers = PREFLIGHT | {"origin": "https://evil.example"}
         answer = await site.http.options("/traces", headers=headers)
         assert answer.status_code == 400
@@ -225,7 +227,7 @@ class TestCors:
         assert "x-request-id" in answer.headers
 
     @pytest.mark.parametrize(("path", "status"), [("/", 200), ("/x", 404), ("/traces", 401)])
-    async def test_answers_may_be_read_by_the_allowed_origin(
+    async def test_responses_have_cors_headers_for_allowed_origins(
         self, site: Site, path: str, status: int
     ) -> None:
         answer = await site.http.get(path, headers={"origin": ORIGIN})
@@ -238,7 +240,7 @@ class TestCors:
         assert other.status_code == status
         assert "access-control-allow-origin" not in other.headers
 
-    async def test_what_an_answer_varies_by_adds_up(self, site: Site, head: dict[str, str]) -> None:
+    async def test_vary_headers_are_combined(self, site: Site, head: dict[str, str]) -> None:
         answer = await site.http.get("/openapi.json", headers={"origin": ORIGIN})
         assert answer.headers["vary"] == "Accept-Encoding, Origin"
 

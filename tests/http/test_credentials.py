@@ -1,4 +1,4 @@
-"""Who may ask what: keys, tokens, projects and scopes."""
+"""Credentials: keys, tokens, projects and scopes."""
 
 import asyncio
 import re
@@ -11,17 +11,17 @@ import pytest
 from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
-from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
+from tests.http.conftest import TOKEN, Site, a_span, a_trace, field_errors
 from tests.support.builders.custom_metric_definitions import RULE
-from tests.support.clients.priced_project import put_prices
+from tests.support.clients.priced_project import store_prices
 from tests.support.clients.scored_project import (
-    put_alert,
-    put_custom_metric,
-    put_erasure,
-    put_export,
-    put_monitor,
-    put_run,
-    put_score,
+    store_alert,
+    store_custom_metric,
+    store_erasure,
+    store_export,
+    store_monitor,
+    store_run,
+    store_score,
 )
 
 SOME_ID = str(uuid.UUID(int=1))
@@ -33,7 +33,7 @@ async def asked(site: Site, **headers: str) -> Any:
 
 
 class TestKeys:
-    async def test_a_key_and_a_name_make_the_project_once(self, site: Site) -> None:
+    async def test_key_and_name_create_the_project_once(self, site: Site) -> None:
         head = site.headers(project="new one")
         answers = await asyncio.gather(
             *(site.http.post("/traces", headers=head, json=a_trace()) for _ in range(50))
@@ -41,7 +41,7 @@ class TestKeys:
         assert {one.status_code for one in answers} == {202}
         assert [project.name for project in site.store.projects.values()] == ["new one"]
 
-    async def test_keys_that_do_not_open(self, site: Site) -> None:
+    async def test_invalid_keys_are_401(self, site: Site) -> None:
         past = utc_now() - timedelta(seconds=1)
         revoked = await asked(site, **_underscored(site.headers(revoked_at=past)))
         expired = await asked(site, **_underscored(site.headers(expires_at=past)))
@@ -55,15 +55,15 @@ class TestKeys:
         assert site.store.projects == {}
 
     @pytest.mark.parametrize("name", [None, "", "  ", "-a", "a/b", "a" * 256, "名前"])
-    async def test_a_project_has_to_be_named(self, site: Site, name: str | None) -> None:
+    async def test_project_name_is_required(self, site: Site, name: str | None) -> None:
         said = {} if name is None else {"x-project-name": name.encode()}
         refused = await site.http.get("/traces", headers={"x-api-key": site.key().encode(), **said})
-        assert set(mistakes(refused)) == {"header.X-Project-Name"}
+        assert set(field_errors(refused)) == {"header.X-Project-Name"}
 
     @pytest.mark.parametrize(
         "name", [" padded ", "é".encode(), "é".encode("latin-1"), "a.b_c-d'e f"]
     )
-    async def test_names_of_projects(self, site: Site, name: Any) -> None:
+    async def test_project_names_are_validated(self, site: Site, name: Any) -> None:
         sent = name if isinstance(name, bytes) else name.encode()
         done = await site.http.get(
             "/traces", headers={"x-api-key": site.key().encode(), "x-project-name": sent}
@@ -72,7 +72,7 @@ class TestKeys:
         [project] = site.store.projects.values()
         assert project.name == (name.strip() if isinstance(name, str) else "é")
 
-    async def test_a_key_decides_whatever_comes_with_it(self, site: Site) -> None:
+    async def test_key_takes_precedence_over_a_token(self, site: Site) -> None:
         head = _underscored(site.headers())
         beside = {"x_project_id": "nonsense", "x_organization_id": "nonsense"}
         assert (await asked(site, **head, **beside, authorization="Bearer x")).status_code == 200
@@ -81,12 +81,12 @@ class TestKeys:
         )
         assert bad.status_code == 401
 
-    async def test_a_bad_key_comes_before_a_missing_name(self, site: Site) -> None:
+    async def test_key_is_checked_before_the_name(self, site: Site) -> None:
         assert (await asked(site, x_api_key="bad")).status_code == 401
 
 
 class TestTokens:
-    async def test_a_member_works_on_a_project_of_theirs(self, site: Site) -> None:
+    async def test_member_reaches_own_projects(self, site: Site) -> None:
         first = await asked(site, authorization=f"Bearer {TOKEN}", x_project_id=SOME_ID)
         assert first.status_code == 404  # but they have an organization and a project now
         [project] = site.store.projects.values()
@@ -111,7 +111,7 @@ class TestTokens:
             {"x_api_key": " ", "x_project_name": "p"},
         ],
     )
-    async def test_no_credentials_or_bad_ones_are_401(
+    async def test_missing_or_invalid_credentials_are_401(
         self, site: Site, headers: dict[str, str]
     ) -> None:
         refused = await asked(site, **headers)
@@ -119,17 +119,17 @@ class TestTokens:
         assert list(refused.json()) == ["detail"]
         assert refused.headers["www-authenticate"] == "Bearer"
 
-    async def test_a_blank_key_leaves_it_to_the_token(self, site: Site) -> None:
+    async def test_blank_key_falls_back_to_the_token(self, site: Site) -> None:
         refused = await asked(site, x_api_key=" ", authorization=f"Bearer {TOKEN}")
-        assert set(mistakes(refused)) == {"header.X-Project-ID"}
+        assert set(field_errors(refused)) == {"header.X-Project-ID"}
 
-    async def test_bad_headers_come_together_after_the_token(self, site: Site) -> None:
+    async def test_header_errors_are_reported_together_after_the_token(self, site: Site) -> None:
         bad = {"x_organization_id": "x", "x_project_id": "y"}
         assert (await asked(site, authorization="Bearer no", **bad)).status_code == 401
         refused = await asked(site, authorization=f"Bearer {TOKEN}", **bad)
-        assert set(mistakes(refused)) == {"header.X-Organization-ID", "header.X-Project-ID"}
+        assert set(field_errors(refused)) == {"header.X-Organization-ID", "header.X-Project-ID"}
 
-    async def test_another_organization_is_403_and_its_project_404(self, site: Site) -> None:
+    async def test_foreign_organization_is_403_and_its_project_404(self, site: Site) -> None:
         theirs = site.project()
         bearer = {"authorization": f"Bearer {TOKEN}"}
         named = await asked(
@@ -273,13 +273,13 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "needed"), ROUTES)
-async def test_each_route_asks_for_its_scopes(
+async def test_each_route_requires_its_scopes(
     site: Site, method: str, path: str, body: Any, needed: set[Scope]
 ) -> None:
     await _furnish(site)
-    furnished = site.state()
+    new_organization = site.state()
     for scopes in ({READ}, {WRITE}, {JUDGE}, {READ, JUDGE}, {WRITE, JUDGE}, {READ, WRITE}):
-        site.restore(furnished)
+        site.restore(new_organization)
         head = site.headers(*scopes)
         answer = await site.http.request(method, path, headers=head, json=body)
         assert (answer.status_code == 403) is not (needed <= scopes)
@@ -287,28 +287,28 @@ async def test_each_route_asks_for_its_scopes(
 
 
 @pytest.mark.parametrize(("method", "path", "body", "needed"), ROUTES)
-async def test_no_route_of_the_data_plane_is_open(
+async def test_data_plane_routes_require_credentials(
     site: Site, method: str, path: str, body: Any, needed: set[Scope]
 ) -> None:
     assert (await site.http.request(method, path, json=body)).status_code == 401
 
 
 async def _furnish(site: Site) -> None:
-    """One of each thing that a route may name, under ID."""
+    """One of each object that a route may name, with the id ID."""
     known = a_trace(trace_id=ID, session_id="s", spans=[a_span(span_id=ID)])
     await site.http.post("/traces", headers=site.headers(), json=known)
     [project] = site.store.projects
-    await put_score(site.ports.evaluation, project, ID, trace=ID)
-    await put_run(site.ports.evaluation, project, ID, trace=ID)
-    await put_monitor(site.ports.evaluation, project, ID)
-    await put_erasure(site.ports.privacy, project, ID, organization=str(site.organization))
-    await put_alert(site.ports.evaluation, project, ID, monitor=ID)
-    await put_export(site.ports.exports, project, ID)
-    await put_custom_metric(site.ports.evaluation, project, "own_metric")
-    await put_prices(site.ports.pricing, project, ID, ID)
+    await store_score(site.ports.evaluation, project, ID, trace=ID)
+    await store_run(site.ports.evaluation, project, ID, trace=ID)
+    await store_monitor(site.ports.evaluation, project, ID)
+    await store_erasure(site.ports.privacy, project, ID, organization=str(site.organization))
+    await store_alert(site.ports.evaluation, project, ID, monitor=ID)
+    await store_export(site.ports.exports, project, ID)
+    await store_custom_metric(site.ports.evaluation, project, "own_metric")
+    await store_prices(site.ports.pricing, project, ID, ID)
 
 
-async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:
+async def test_tables_cover_every_data_plane_route(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     served = {
         (method.upper(), path)
@@ -323,7 +323,7 @@ async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:
 
 
 def _template(method: str, path: str, served: set[tuple[str, str]]) -> str:
-    """What the document calls a path: of those that fit the one with the most fixed segments."""
+    """The documented path that matches, with the most fixed segments."""
     fitting = [
         template
         for verb, template in served
@@ -333,13 +333,13 @@ def _template(method: str, path: str, served: set[tuple[str, str]]) -> str:
 
 
 class Down:
-    """Keys that can't be looked up right now."""
+    """Keys in a store that is down."""
 
     async def by_digest(self, digest: bytes) -> None:
         raise Unavailable("The database can't be reached", retry_after_s=7)
 
 
-async def test_a_store_out_of_reach_is_503_with_a_wait() -> None:
+async def test_unreachable_store_is_503_with_retry_after() -> None:
     site = Site(swapped={"keys": Down()})
     async with site.http:
         answer = await asked(site, **_underscored(site.headers()))
@@ -348,7 +348,7 @@ async def test_a_store_out_of_reach_is_503_with_a_wait() -> None:
     assert list(answer.json()) == ["detail"]
 
 
-async def test_an_organization_that_is_gone_closes_its_keys(site: Site) -> None:
+async def test_keys_of_a_deleted_organization_are_401(site: Site) -> None:
     head = site.headers()
     del site.store.organizations[site.organization]
     assert (await site.http.get("/traces", headers=head)).status_code == 401

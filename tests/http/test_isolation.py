@@ -1,6 +1,6 @@
-"""Every operation of the OpenAPI document, tried with what belongs to another tenant.
+"""Every operation of the OpenAPI document, with objects of another tenant.
 
-Each is answered as if that didn't exist, nothing of it is shown, and nothing of it changes.
+Each responds as if they didn't exist, reveals none of them, and changes none of them.
 """
 
 import re
@@ -20,7 +20,7 @@ from tests.support.fixtures import data_plane
 
 @dataclass(frozen=True)
 class Case:
-    """What an operation is sent beside its path: templates of a query and of a body."""
+    """Templates of the query and the body of an operation."""
 
     query: str = ""
     body: Any = None
@@ -33,8 +33,8 @@ PROJECT = "/organizations/{org_id}/projects/{project_id}"
 NAMED = Case(body={"name": "{text}"})
 PAGE = "limit=200&offset=0"
 MARCH = "started_after=2026-03-01&started_before=2026-04-01"
-AUTHOR = "0e2d4a9c-1b7e-4c58-9f3a-6d5c4b3a2f10"  # of a score that is put back: told, not looked up
-LATER = "2026-03-02"  # than what is stored: so lists have one order
+AUTHOR = "0e2d4a9c-1b7e-4c58-9f3a-6d5c4b3a2f10"  # of an imported score; not looked up
+LATER = "2026-03-02"  # than the stored objects, so that lists have one order
 SPAN = a_span(started_at=LATER, span_id="{span_id}", parent_span_id="{span_id}", model="{text}")
 TRACE = a_trace(started_at=LATER, trace_id="{trace_id}", spans=[SPAN]) | {
     "session_id": "{session_id}",
@@ -270,16 +270,16 @@ PUBLIC = ("/health", "/cli/auth/exchange")
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
 DATA = ("/traces", "/sessions", "/evaluations", "/erasures", "/model-prices")
 ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
-# Words for which the other tenant's can be named while the rest is one's own.
+# Names whose value can be the other tenant's, while all others are the caller's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
     *("monitor_id", "alert_id", "webhook_id", "export_id", "metric_name", "erasure_id"),
     *("price_id", "repricing_id"),
 }
-# The contract tells invitations of others (403) from unknown ones (404): who was sent the link
-# of one learns that it is for another address.
+# In the contract, foreign invitations (403) differ from unknown ones (404): a person with the link
+# learns that it is for another address.
 TOLD_APART = [label for label in CASES if label.startswith("POST /me/invitations/")]
-# What a caller reads of their own after a write.
+# Reads of the caller's own data after a write.
 READS = (
     *("/traces", "/traces/{trace_id}", "/sessions", "/sessions/{session_id}", "/traces/users"),
     *("/evaluations/trace-scores", "/evaluations/session-scores"),
@@ -296,7 +296,7 @@ OURS, THEIRS = {"x-organization-id": "{ours.org_id}"}, {"x-organization-id": "{o
 
 
 def heads(path: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The credential and the other headers of each way to send a request, the plain ones first."""
+    """The credentials and headers of each way to send a request, the plain ones first."""
     if path in {"/", "/health/ready", *PUBLIC}:
         yield from (("nothing", {}), ("key", THEIR_PROJECT), ("token", THEIR_PROJECT | THEIRS))
     elif path.startswith(MANAGED):
@@ -341,7 +341,7 @@ async def over_memory() -> AsyncIterator[TwoTenants]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request for what is somebody else's, in a world made for it."""
+    """A request for an object of another tenant, in a new pair of tenants."""
 
     label: str
     foreign: set[str]
@@ -354,7 +354,7 @@ class Attempt:
         return dict(other) | own | {f"ours.{word}": value for word, value in world.ours.items()}
 
     async def seen(self, world: TwoTenants, whose: str) -> list[Any]:
-        """The answer, and what the caller reads of their own afterwards, without random parts."""
+        """The response, and the caller's own data afterwards, without random parts."""
         await world.begin()
         words = self.words(world, getattr(world, whose))
         head = {name: words[value[1:-1]] for name, value in self.head.items()}
@@ -364,23 +364,26 @@ class Attempt:
         sent = {word: value for word, value in words.items() if word in said}
         before = world.site.state()
         place = f"{quoted(path, words)}?{filled(case.query, words)}"
-        answer = await world.asked(method, place, head, filled(case.body, words))
+        answer = await world.send(method, place, head, filled(case.body, words))
         assert answer.status_code < 500
         after = world.site.state()
         world.has_written |= answer.is_success and method != "GET"
         has_changed = after != before or (world.keeps_elsewhere and method != "GET")
         if has_changed:
-            assert world.of_theirs(after) == world.of_theirs(before)
-            assert await world.read_by_them() == world.first_reading
+            assert world.rows_of_other_tenant(after) == world.rows_of_other_tenant(before)
+            assert await world.other_tenant_reads() == world.first_reading
         if not answer.is_success or method == "GET":
-            projects = before.pop("projects"), after.pop("projects")  # a name may have made one
+            projects = (
+                before.pop("projects"),
+                after.pop("projects"),
+            )  # a project name may have created one
             assert after == before
             assert projects[0].items() <= projects[1].items()
-        seen = [world.shown(answer, sent)]
+        seen = [world.normalized(answer, sent)]
         if has_changed and path.startswith(DATA) and method != "GET":
             for read in READS:
-                again = await world.asked("GET", quoted(read, words), head)
-                seen.append(world.shown(again, sent))
+                again = await world.send("GET", quoted(read, words), head)
+                seen.append(world.normalized(again, sent))
         return seen
 
 
@@ -388,7 +391,7 @@ def quoted(path: str, words: Words) -> str:
     return filled(path, {word: value.replace("/", "%2F") for word, value in words.items()})
 
 
-async def assert_alike(world: TwoTenants, label: str, way: Way) -> None:
+async def assert_same_response(world: TwoTenants, label: str, way: Way) -> None:
     """Fails where ids of another tenant are answered otherwise than unknown ids."""
     attempt = Attempt(label, *way)
     theirs = await attempt.seen(world, "theirs")
@@ -397,20 +400,20 @@ async def assert_alike(world: TwoTenants, label: str, way: Way) -> None:
 
 
 @pytest.mark.parametrize("label", CASES)
-async def test_what_is_another_tenants_is_as_what_is_nowhere(
+async def test_foreign_objects_respond_like_unknown_ones(
     over_memory: TwoTenants, label: str
 ) -> None:
     for way in ways(label):
-        await assert_alike(over_memory, label, way)
+        await assert_same_response(over_memory, label, way)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("label", [label for label in CASES if len(ids_of(label)) > 1])
-async def test_ids_of_two_tenants_in_one_request_are_answered_as_unknown_ids(
+async def test_foreign_objects_among_own_ones_respond_like_unknown_ones(
     over_memory: TwoTenants, label: str
 ) -> None:
     for way in mixed_ways(label):
-        await assert_alike(over_memory, label, way)
+        await assert_same_response(over_memory, label, way)
 
 
 @pytest.fixture(scope="module")
@@ -424,33 +427,35 @@ async def over_postgres(pool: Any) -> AsyncIterator[TwoTenants]:
 
 @pytest.mark.service
 @pytest.mark.parametrize("label", ON_DATA)
-async def test_so_it_is_over_postgres(over_postgres: TwoTenants, label: str) -> None:
+async def test_foreign_objects_respond_like_unknown_ones_on_postgres(
+    over_postgres: TwoTenants, label: str
+) -> None:
     for way in ways(label)[:2]:
-        await assert_alike(over_postgres, label, way)
+        await assert_same_response(over_postgres, label, way)
 
 
-async def test_a_cursor_of_another_tenant_shows_nothing_of_theirs(over_memory: TwoTenants) -> None:
+async def test_cursor_of_another_tenant_reveals_nothing(over_memory: TwoTenants) -> None:
     world = over_memory
     await world.begin()
     for _ in range(2):
         more = a_trace(session_id=f"{world.theirs['text']}-2", user_id=f"{world.theirs['text']}-2")
-        await world.asked("POST", "/traces", world.their_key, more)
+        await world.send("POST", "/traces", world.their_key, more)
     for path in ("/traces", "/sessions", "/traces/users"):
-        page = await world.asked("GET", f"{path}?limit=1", world.their_key)
+        page = await world.send("GET", f"{path}?limit=1", world.their_key)
         cursor = page.json()["next_cursor"]
-        answer = await world.asked("GET", f"{path}?limit=1&cursor={cursor}", world.key)
+        answer = await world.send("GET", f"{path}?limit=1&cursor={cursor}", world.key)
         assert answer.status_code in {200, 422}
-        world.shown(answer, {"cursor": cursor})
+        world.normalized(answer, {"cursor": cursor})
 
 
-# Of two fields that exclude each other the one that a case doesn't name.
+# Fields that exclude a field of the case.
 NOT_BOTH = {
     "POST /erasures": {"session_id"},
     "POST /erasures/{erasure_id}/check": {"user_id"},
 }
 
 
-# A project's own metrics are of traces; charts are asked for by a word of the contract.
+# Custom metrics are for traces only; the metric of analytics is an enumeration.
 BUILT_IN = {
     *(f"POST /evaluations/session-runs{end}" for end in ("", "/batch")),
     *(f"POST /evaluations/session-runs{end}/estimate" for end in ("", "/batch")),
@@ -458,7 +463,7 @@ BUILT_IN = {
 }
 
 
-async def test_every_operation_has_a_case_that_names_all_its_ids(site: Site) -> None:
+async def test_every_operation_has_a_case_with_all_its_ids(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     told = {f"{method.upper()} {path}": one for (method, path), one in operations(document).items()}
     assert set(told) == set(CASES)
@@ -467,15 +472,15 @@ async def test_every_operation_has_a_case_that_names_all_its_ids(site: Site) -> 
         assert ("requestBody" in one) is (case.body is not None), label
         sent = {*re.findall(r'"(\w+_ids?)"', repr(case.body).replace("'", '"'))}
         sent |= {*re.findall(r"(\w+_id)=", case.query)}
-        fields = set(taken(document, one))
+        fields = set(input_names(document, one))
         ids = {name for name in fields if re.search(r"_ids?$", name)}
         assert ids - NOT_BOTH.get(label, set()) <= sent, label
         if fields & {"metric", "metrics"} and label not in BUILT_IN:
             assert "metric_name" in named(case.query, case.body), label
 
 
-def taken(document: Any, one: Any) -> Iterator[str]:
-    """The names of the parameters of a query, and of the fields of a body at every depth."""
+def input_names(document: Any, one: Any) -> Iterator[str]:
+    """The names of the query parameters, and of the body's fields at every depth."""
     yield from (told["name"] for told in one["parameters"] if told["in"] == "query")
     yield from _fields(document, one.get("requestBody", {}))
 

@@ -1,1 +1,1 @@
-"""The endpoints: each parses, calls one use case, answers."""
+"""The handlers: each calls one use case and returns a response."""

@@ -1,7 +1,7 @@
-"""What became of each request: one log line, and whoever watches is told.
+"""The access log: one log line per request, and one call of the observer.
 
-It holds ids of ours and the route's template, and nothing that a caller wrote but the request id,
-whose form is bounded: no path, query, header, body or name.
+The line contains our own ids and the route's template. Of the caller's text it contains the
+request id only, whose form is checked: no path, query, header, body or name.
 """
 
 import logging
@@ -13,119 +13,119 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.identity.caller import Caller, Person
-from entrypoints.http.authentication import Colleague
-from entrypoints.http.middleware.load_shedding import ALWAYS
-from entrypoints.http.middleware.observer_ports import Kind, Watch
+from entrypoints.http.callers import OrganizationCaller
+from entrypoints.http.middleware.load_shedding import EXEMPT_PATHS
+from entrypoints.http.middleware.observer_ports import RequestKind, RequestObserver
 from entrypoints.http.middleware.request_ids import request_id_of
 
-UNROUTED: Final = "-"  # no operation was reached: 404, 405, a preflight, a refusal of overload
-METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
-_KEY: Final = "pandaprobe.request_line"
+NO_ROUTE: Final = "-"  # no endpoint was reached: 404, 405, a preflight, a shed request
+KNOWN_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
+_SCOPE_KEY: Final = "pandaprobe.access_log_entry"
 _log: Final = logging.getLogger("pandaprobe.requests")
 
 
-class RequestLine:
-    """What becomes known of a request on its way in; shared by all copies of its scope."""
+class AccessLogEntry:
+    """What becomes known about a request while it is handled; all copies of its scope share it."""
 
     __slots__ = ("caller", "kind", "route", "status")
 
     def __init__(self, route: str) -> None:
         self.route = route
-        self.kind = Kind.OTHER
-        self.status = 0  # nobody was answered
+        self.kind = RequestKind.OTHER
+        self.status = 0  # no response was sent
         self.caller: object = None
 
     @property
-    def ids(self) -> dict[str, str]:
-        """Who asked, by ids of ours."""
-        return _ids(self.caller)
+    def caller_ids(self) -> dict[str, str]:
+        return _caller_ids(self.caller)
 
 
-def note(scope: Any, *, caller: object = None, kind: Kind | None = None) -> None:
-    """Keeps the route and the kind of a request, and who asks once it is known, for its line."""
-    line = scope.get(_KEY)
-    if line is not None:
-        line.route = scope.get("path_template", UNROUTED)
-        line.caller = caller or line.caller
-        line.kind = kind or line.kind
+def annotate(scope: Any, *, caller: object = None, kind: RequestKind | None = None) -> None:
+    """Adds the route, and the kind and caller if given, to the request's log entry."""
+    entry = scope.get(_SCOPE_KEY)
+    if entry is not None:
+        entry.route = scope.get("path_template", NO_ROUTE)
+        entry.caller = caller or entry.caller
+        entry.kind = kind or entry.kind
 
 
-def line_of(scope: Any) -> RequestLine | None:
-    """What is known of a request that has passed RequestLines."""
-    return cast("RequestLine | None", scope.get(_KEY))
+def access_log_entry(scope: Any) -> AccessLogEntry | None:
+    """The entry of a request that has passed AccessLog."""
+    return cast("AccessLogEntry | None", scope.get(_SCOPE_KEY))
 
 
-def method_of(scope: Any) -> str:
-    """One of METHODS, else `OTHER`: callers may make some up."""
+def method_label(scope: Any) -> str:
+    """One of KNOWN_METHODS, else `OTHER`: callers may send any word as the method."""
     method = str(scope["method"])
-    return method if method in METHODS else "OTHER"
+    return method if method in KNOWN_METHODS else "OTHER"
 
 
-class RequestLines:
-    """Writes the line once the answer is sent: WARNING from 500 on, else INFO.
+class AccessLog:
+    """Writes the line once the response is sent: WARNING from status 500 on, else INFO.
 
-    Health and traces that were taken (202) are at DEBUG: most of what a busy service answers is
-    one of these, and a line costs 31 µs, one that isn't written 2 µs.
+    Health checks and accepted traces (202) are logged at DEBUG: they are most of what a busy
+    service answers, and a line costs 31 µs, one that is not written 2 µs.
     """
 
-    def __init__(self, app: ASGIApp, watch: Watch | None = None) -> None:
+    def __init__(self, app: ASGIApp, observer: RequestObserver | None = None) -> None:
         self.app = app
-        self.watch = watch
+        self.observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        line = RequestLine(scope["path"] if scope["path"] in ALWAYS else UNROUTED)
-        cast("dict[str, Any]", scope)[_KEY] = line
-        began = time.perf_counter()
+        entry = AccessLogEntry(scope["path"] if scope["path"] in EXEMPT_PATHS else NO_ROUTE)
+        cast("dict[str, Any]", scope)[_SCOPE_KEY] = entry
+        started = time.perf_counter()
 
-        async def watched(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             if message["type"] == "http.response.start":
-                line.status = message["status"]
+                entry.status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send_and_note_status)
         finally:
-            seconds = time.perf_counter() - began
-            if self.watch is not None:
-                self.watch.answered(method_of(scope), line.route, line.status, line.kind, seconds)
-            level = _level(line.status, line.route)
+            seconds = time.perf_counter() - started
+            method = method_label(scope)
+            if self.observer is not None:
+                self.observer.request_ended(method, entry.route, entry.status, entry.kind, seconds)
+            level = _level(entry.status, entry.route)
             if _log.isEnabledFor(level):
-                said = {
+                extra = {
                     "request_id": request_id_of(scope),
-                    "method": method_of(scope),
-                    "route": line.route,
-                    "status": line.status,
+                    "method": method,
+                    "route": entry.route,
+                    "status": entry.status,
                     "duration_ms": round(seconds * 1000, 3),
-                    **line.ids,
+                    **entry.caller_ids,
                 }
-                _log.log(level, "request", extra=said)
+                _log.log(level, "request", extra=extra)
 
 
 def _level(status: int, route: str) -> int:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.WARNING
-    is_usual = status == HTTPStatus.ACCEPTED or route in ALWAYS
-    return logging.DEBUG if is_usual else logging.INFO
+    is_routine = status == HTTPStatus.ACCEPTED or route in EXEMPT_PATHS
+    return logging.DEBUG if is_routine else logging.INFO
 
 
-def _ids(caller: object) -> dict[str, str]:
+def _caller_ids(caller: object) -> dict[str, str]:
     match caller:
         case Caller():
-            found = {
+            ids = {
                 "organization_id": caller.organization_id,
                 "project_id": caller.project_id,
                 "key_id": caller.key_id,
                 "user_id": caller.user_id,
             }
         case Person():
-            found = {"user_id": caller.user.id}
-        case Colleague(membership=None):  # its path named no organization
-            found = {"user_id": caller.person.user.id}
-        case Colleague():
-            found = {"organization_id": caller.organization, "user_id": caller.person.user.id}
+            ids = {"user_id": caller.user.id}
+        case OrganizationCaller(membership=None):  # the id in the path was malformed
+            ids = {"user_id": caller.person.user.id}
+        case OrganizationCaller():
+            ids = {"organization_id": caller.organization, "user_id": caller.person.user.id}
         case _:
-            found = {}
-    return {name: str(value) for name, value in found.items() if value is not None}
+            ids = {}
+    return {name: str(value) for name, value in ids.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Where a request came from, also behind proxies that one trusts."""
+"""The address of the client, also behind trusted proxies."""
 
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -10,33 +10,33 @@ type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def client_address(
     peer: str | None, forwarded_for: Iterable[str], trusted: Sequence[Network]
 ) -> str | None:
-    """The address of the client. None where the server doesn't know its peer.
+    """The address of the client. None if the server doesn't know its peer.
 
-    `forwarded_for` are the values of X-Forwarded-For in their order. Each proxy adds whom it saw
-    at the end, so they are read from there, for as long as whoever wrote them is trusted: what a
-    stranger claims before that is never believed.
+    `forwarded_for` are the values of X-Forwarded-For in their order. Each proxy appends the
+    address that it saw. So the list is read from its end, as long as the address that wrote an
+    entry is trusted. Entries before the first untrusted address are claims and are ignored.
     """
-    seen = peer
+    client = peer
     hops = [hop for value in forwarded_for for hop in value.split(",")]
-    while hops and seen is not None and _is_trusted(seen, trusted):
-        address = _address(hops.pop())
+    while hops and client is not None and _is_trusted(client, trusted):
+        address = _parse_address(hops.pop())
         if address is None:
             break
-        seen = str(address)
-    return seen
+        client = str(address)
+    return client
 
 
-def network(text: str) -> Network:
-    """An address or network of a setting. Raises ValueError."""
+def parse_network(text: str) -> Network:
+    """An address or network in a setting. Raises ValueError."""
     return ipaddress.ip_network(text.strip(), strict=False)
 
 
-def _is_trusted(seen: str, trusted: Sequence[Network]) -> bool:
-    address = _address(seen)
-    return address is not None and any(address in one for one in trusted)
+def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    address = _parse_address(text)
+    return address is not None and any(address in network for network in trusted)
 
 
-def _address(text: str) -> Address | None:
+def _parse_address(text: str) -> Address | None:
     """An address as proxies write it: bare, with a port, or in brackets."""
     text = text.strip().strip('"')
     if text.startswith("["):
@@ -44,9 +44,9 @@ def _address(text: str) -> Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        # A zone (RFC 4007) means something on one machine only, and may hold any text.
+        # A zone (RFC 4007) has a meaning on one machine only, and may contain any text.
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    # The same client, whichever way the socket of the proxy was opened.
+    # A proxy with an IPv6 socket reports an IPv4 client as a mapped address.
     return getattr(address, "ipv4_mapped", None) or address

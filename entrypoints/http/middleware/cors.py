@@ -1,4 +1,4 @@
-"""Cross-origin requests from the web pages that are allowed to make them."""
+"""CORS: cross-origin requests of the web pages in `allowed_origins`."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,26 +7,29 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-REQUEST_HEADERS: Final = (
+ALLOWED_METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+ALLOWED_HEADERS: Final = (
     "Accept, Accept-Encoding, Authorization, Content-Encoding, Content-Type, Idempotency-Key, "
     "X-API-Key, X-Organization-ID, X-Project-ID, X-Project-Name, X-Request-ID"
 )
-EXPOSED: Final = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
-MAX_AGE_S: Final = 600
+EXPOSED_HEADERS: Final = (
+    "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+)
+PREFLIGHT_MAX_AGE_S: Final = 600
 
-_PREFLIGHT: Final = (
-    (b"access-control-allow-methods", METHODS.encode()),
-    (b"access-control-allow-headers", REQUEST_HEADERS.encode()),
-    (b"access-control-max-age", str(MAX_AGE_S).encode()),
+_PREFLIGHT_HEADERS: Final = (
+    (b"access-control-allow-methods", ALLOWED_METHODS.encode()),
+    (b"access-control-allow-headers", ALLOWED_HEADERS.encode()),
+    (b"access-control-max-age", str(PREFLIGHT_MAX_AGE_S).encode()),
 )
 
 
 class Cors:
-    """Answers preflights, and lets pages of the allowed origins read every answer, errors too.
+    """Answers preflights, and adds CORS headers to every response, errors included.
 
     `origins` are compared as they are sent; `*` among them allows any. A request without an
-    Origin header, or from another origin, passes unchanged: browsers refuse to hand it on.
+    Origin header, or from another origin, passes unchanged: the browser keeps its response from
+    the page.
     """
 
     def __init__(self, app: ASGIApp, origins: Iterable[str]) -> None:
@@ -42,35 +45,35 @@ class Cors:
         if not origin:
             await self.app(scope, receive, send)
             return
-        allowed = origin in self.origins or b"*" in self.origins
+        is_allowed = origin in self.origins or b"*" in self.origins
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            await _preflight(send, origin if allowed else None)
+            await _answer_preflight(send, origin if is_allowed else None)
             return
 
-        async def shared(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*_varied(message["headers"]), *_sharing(origin)]
+                message["headers"] = [*_vary_by_origin(message["headers"]), *_allow_origin(origin)]
             await send(message)
 
-        await self.app(scope, receive, shared if allowed else send)
+        await self.app(scope, receive, send_with_headers if is_allowed else send)
 
 
-def _sharing(origin: bytes) -> list[tuple[bytes, bytes]]:
+def _allow_origin(origin: bytes) -> list[tuple[bytes, bytes]]:
     return [
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
-        (b"access-control-expose-headers", EXPOSED.encode()),
+        (b"access-control-expose-headers", EXPOSED_HEADERS.encode()),
     ]
 
 
-def _varied(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers with Origin among what the answer varies by."""
-    kept = [(name, value) for name, value in headers if name.lower() != b"vary"]
-    known = [value for name, value in headers if name.lower() == b"vary"]
-    return [*kept, (b"vary", b", ".join([*known, b"Origin"]))]
+def _vary_by_origin(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers, with Origin added to Vary."""
+    others = [(name, value) for name, value in headers if name.lower() != b"vary"]
+    varying = [value for name, value in headers if name.lower() == b"vary"]
+    return [*others, (b"vary", b", ".join([*varying, b"Origin"]))]
 
 
-async def _preflight(send: Send, origin: bytes | None) -> None:
+async def _answer_preflight(send: Send, origin: bytes | None) -> None:
     if origin is None:
         body = msgspec.json.encode({"detail": "This origin is not allowed"})
         headers = [
@@ -81,6 +84,6 @@ async def _preflight(send: Send, origin: bytes | None) -> None:
         status = 400
     else:
         body, status = b"", 204
-        headers = [*_sharing(origin), *_PREFLIGHT, (b"vary", b"Origin")]
+        headers = [*_allow_origin(origin), *_PREFLIGHT_HEADERS, (b"vary", b"Origin")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

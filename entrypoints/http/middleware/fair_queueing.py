@@ -1,7 +1,8 @@
-"""How much of a process one caller may have: with many requests at once they wait for their own.
+"""Fair queueing: bounds how many requests of one caller a process handles at the same time.
 
-Rate limits say how often a caller may ask, and may be off or high. They don't say how much at once,
-which is what others notice: without a share, a new request would wait for all that are under way.
+Rate limits bound how often a caller may send requests, and may be off or high. They don't bound
+concurrency, which is what other callers notice: without a quota per caller, a new request would
+wait for all requests that one caller has in progress.
 """
 
 import asyncio
@@ -9,82 +10,84 @@ from typing import Final
 
 from domain.errors import Unavailable
 
-REQUESTS_MAX: Final = 128  # of one caller under way: a quarter of what a process takes on
-WORKING_MAX: Final = 4  # of them in work; this many keep the process and the database busy
-TURN_S: Final = 10.0  # for which one waits for the caller's others
-CROWDED: Final = "Too many requests of this caller are under way; try again"
+REQUESTS_PER_CALLER_MAX: Final = 128  # in progress: a quarter of what a process accepts
+SLOTS_PER_CALLER: Final = 4  # requests in work; these keep the process and the database busy
+SLOT_TIMEOUT_S: Final = 10.0
+TOO_MANY_REQUESTS: Final = "Too many requests of this caller are in progress; try again"
 
 
-class Share:
-    """What one caller has under way."""
+class Quota:
+    """The requests in progress of one caller."""
 
-    __slots__ = ("requests", "turns")
+    __slots__ = ("requests", "slots")
 
-    def __init__(self, working_max: int) -> None:
+    def __init__(self, slots: int) -> None:
         self.requests = 0
-        self.turns = asyncio.Semaphore(working_max)
+        self.slots = asyncio.Semaphore(slots)
 
 
-class Shares:
-    """The shares of all callers that have anything under way, by their principal."""
+class FairQueue:
+    """The quotas of all callers with requests in progress, by principal."""
 
-    def __init__(self, requests_max: int = REQUESTS_MAX, working_max: int = WORKING_MAX) -> None:
+    def __init__(
+        self, requests_max: int = REQUESTS_PER_CALLER_MAX, slots: int = SLOTS_PER_CALLER
+    ) -> None:
         self._requests_max = requests_max
-        self._working_max = working_max
-        self._shares: dict[str, Share] = {}  # as many as requests are under way
+        self._slots = slots
+        self._quotas: dict[str, Quota] = {}  # at most one per request in progress
 
     def __len__(self) -> int:
-        return len(self._shares)
+        return len(self._quotas)
 
-    def enter(self, principal: str) -> "Place":
-        """A place for one more request. Raises Unavailable where the caller has all of theirs."""
-        share = self._shares.get(principal)
-        if share is None:
-            share = self._shares[principal] = Share(self._working_max)
-        if share.requests >= self._requests_max:
-            raise Unavailable(CROWDED)
-        share.requests += 1
-        return Place(self, principal, share)
+    def enter(self, principal: str) -> "Ticket":
+        """A ticket for one more request. Raises Unavailable if the caller's quota is used up."""
+        quota = self._quotas.get(principal)
+        if quota is None:
+            quota = self._quotas[principal] = Quota(self._slots)
+        if quota.requests >= self._requests_max:
+            raise Unavailable(TOO_MANY_REQUESTS)
+        quota.requests += 1
+        return Ticket(self, principal, quota)
 
-    def left(self, principal: str, share: Share) -> None:
-        """Called by the place of a request that is answered."""
-        share.requests -= 1
-        if not share.requests:
-            del self._shares[principal]
+    def leave(self, principal: str, quota: Quota) -> None:
+        """Called by the ticket of a request that has ended."""
+        quota.requests -= 1
+        if not quota.requests:
+            del self._quotas[principal]
 
 
-class Place:
-    """Of one request, from when its caller is known until it is answered."""
+class Ticket:
+    """One request in the queue, from when its caller is known until its response is sent."""
 
-    __slots__ = ("_is_working", "_principal", "_share", "_shares")
+    __slots__ = ("_has_slot", "_principal", "_queue", "_quota")
 
-    def __init__(self, shares: Shares, principal: str, share: Share) -> None:
-        self._shares = shares
+    def __init__(self, queue: FairQueue, principal: str, quota: Quota) -> None:
+        self._queue = queue
         self._principal = principal
-        self._share = share
-        self._is_working = False
+        self._quota = quota
+        self._has_slot = False
 
-    async def turn(self, within_s: float = TURN_S) -> None:
-        """Waits until the request may be worked on, as they came. Raises Unavailable.
+    async def acquire_slot(self, timeout_s: float = SLOT_TIMEOUT_S) -> None:
+        """Waits for a slot, in the order of arrival. Raises Unavailable after `timeout_s`.
 
-        Nothing where it is already; after `worked` it may be worked on again.
+        Does nothing if the request has a slot. It may be called again after `release_slot`.
         """
-        if self._is_working:
+        if self._has_slot:
             return
-        turns = self._share.turns
+        slots = self._quota.slots
         try:
-            async with asyncio.timeout(within_s if turns.locked() else None):
-                await turns.acquire()
+            async with asyncio.timeout(timeout_s if slots.locked() else None):
+                await slots.acquire()
         except TimeoutError as error:
-            raise Unavailable(CROWDED) from error
-        self._is_working = True
+            raise Unavailable(TOO_MANY_REQUESTS) from error
+        self._has_slot = True
 
-    def worked(self) -> None:
-        """The work is done, and the answer on its way: the next may begin."""
-        if self._is_working:
-            self._is_working = False
-            self._share.turns.release()
+    def release_slot(self) -> None:
+        """The work is done and the response is being sent: the caller's next request may start."""
+        if self._has_slot:
+            self._has_slot = False
+            self._quota.slots.release()
 
     def leave(self) -> None:
-        self.worked()
-        self._shares.left(self._principal, self._share)
+        self.release_slot()
+        self._queue.leave(self._principal, self._quota)

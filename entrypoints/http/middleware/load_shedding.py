@@ -1,4 +1,4 @@
-"""How much is under way at once: beyond it callers are told early, and what is inside finishes."""
+"""Load shedding: refuses requests beyond a bound early, so that accepted ones finish in time."""
 
 import asyncio
 import random
@@ -10,150 +10,151 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RETRY_AFTER_S, Unavailable
-from entrypoints.http.middleware.fair_queueing import Place, Shares
+from entrypoints.http.middleware.fair_queueing import FairQueue, Ticket
 
-REQUESTS_MAX: Final = 512  # under way in a process: some tenths of a second of work
-BODIES_MAX_BYTES: Final = 256 << 20  # of all of them together, as received and once inflated
-# Who asks again as soon as they are refused would keep a process busy with nothing else: each of
-# their connections asks twice a second now.
-HELD_S: Final = 0.5
-HELD_SPREAD: Final = (0.5, 1.5)  # times HELD_S, by chance
-HELD_MAX: Final = 1024  # refusals at once; each holds a connection, and up to 64 kB of a body
-# Whoever asks these wants to know just that.
-ALWAYS: Final = ("/health", "/health/ready", "/metrics")
-BUSY: Final = "The service has as much to do as it can; try again"
-LEAVING: Final = "The service is shutting down; try again"
+REQUESTS_MAX: Final = 512  # in progress in a process: some tenths of a second of work
+BODIES_MAX_BYTES: Final = 256 << 20  # of all requests together, as received and decompressed
+# Refusals are delayed, so that a client that retries at once does so at most twice a second per
+# connection. Without a delay it would keep the process busy with refusals.
+REFUSAL_DELAY_S: Final = 0.5
+REFUSAL_DELAY_SPREAD: Final = (0.5, 1.5)  # random factor of the delay
+DELAYED_REFUSALS_MAX: Final = 1024  # each holds a connection, and up to 64 kB of a body
+# Probes have to be answered under load, since that is what they ask about.
+EXEMPT_PATHS: Final = ("/health", "/health/ready", "/metrics")
+OVERLOADED: Final = "The service is overloaded; try again"
+SHUTTING_DOWN: Final = "The service is shutting down; try again"
 
-_INTAKE: Final = "pandaprobe.intake"
+_SCOPE_KEY: Final = "pandaprobe.admission_ticket"
 
 
-class Overload:
-    """Refuses requests beyond REQUESTS_MAX with 503, before anything is done for them."""
+class LoadShedding:
+    """Refuses requests beyond REQUESTS_MAX with 503, before any work is done for them."""
 
     def __init__(
         self,
         app: ASGIApp,
         requests_max: int = REQUESTS_MAX,
         bodies_max_bytes: int = BODIES_MAX_BYTES,
-        held_s: float = HELD_S,
+        refusal_delay_s: float = REFUSAL_DELAY_S,
     ) -> None:
         self.app = app
         self.requests_max = requests_max
         self.bodies_max_bytes = bodies_max_bytes
-        self.held_s = held_s
-        self.held = 0
+        self.refusal_delay_s = refusal_delay_s
+        self.delayed_refusals = 0
         self.requests = 0
         self.bodies_bytes = 0
-        self.shares = Shares()
+        self.queue = FairQueue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["path"] in ALWAYS:
+        if scope["type"] != ScopeType.HTTP or scope["path"] in EXEMPT_PATHS:
             await self.app(scope, receive, send)
             return
         if self.requests >= self.requests_max:
-            await self.hold()
+            await self.delay_refusal()
             await _refuse(send)
             return
-        intake = Intake(self)
-        cast("dict[str, Any]", scope)[_INTAKE] = intake
+        ticket = AdmissionTicket(self)
+        cast("dict[str, Any]", scope)[_SCOPE_KEY] = ticket
         self.requests += 1
-        begun = False
+        has_started = False
 
-        async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            intake.worked()
+        async def send_and_release(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            ticket.release_slot()
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
-        except asyncio.CancelledError:  # the time to shut down is over: worth another try elsewhere
-            if not begun:
-                await _refuse(send, LEAVING)
+            await self.app(scope, receive, send_and_release)
+        except asyncio.CancelledError:  # the grace period is over; another process may take it
+            if not has_started:
+                await _refuse(send, SHUTTING_DOWN)
             raise
         finally:
             self.requests -= 1
-            self.bodies_bytes -= intake.bytes
-            intake.leave()
+            self.bodies_bytes -= ticket.body_bytes
+            ticket.leave()
 
-    async def hold(self) -> None:
-        """Some time before a refusal, in which it takes nothing that others need."""
-        if self.held >= HELD_MAX:
+    async def delay_refusal(self) -> None:
+        """Waits before a refusal, without holding anything that other requests need."""
+        if self.delayed_refusals >= DELAYED_REFUSALS_MAX:
             return
-        self.held += 1
+        self.delayed_refusals += 1
         try:
-            # Or those who were refused together would all be back together.
-            spread = random.uniform(*HELD_SPREAD)  # noqa: S311 - no secret: it only spreads them out
-            await asyncio.sleep(self.held_s * spread)
+            # Clients that were refused together shall not all return together.
+            spread = random.uniform(*REFUSAL_DELAY_SPREAD)  # noqa: S311 - not a secret
+            await asyncio.sleep(self.refusal_delay_s * spread)
         finally:
-            self.held -= 1
+            self.delayed_refusals -= 1
 
 
-class Intake:
-    """What one request holds until it is answered: room for its body, a place of its caller's."""
+class AdmissionTicket:
+    """What one request holds until its response is sent: memory for its body, a caller's slot."""
 
-    __slots__ = ("_overload", "_place", "bytes")
+    __slots__ = ("_shedding", "_ticket", "body_bytes")
 
-    def __init__(self, overload: Overload) -> None:
-        self._overload = overload
-        self._place: Place | None = None
-        self.bytes = 0
+    def __init__(self, shedding: LoadShedding) -> None:
+        self._shedding = shedding
+        self._ticket: Ticket | None = None
+        self.body_bytes = 0
 
-    async def enter(self, principal: str) -> None:
-        """Takes a place of this caller's. Raises Unavailable where they have all of theirs."""
+    async def enter_queue(self, principal: str) -> None:
+        """Counts the request in its caller's quota. Raises Unavailable if that is used up."""
         try:
-            self._place = self._overload.shares.enter(principal)
+            self._ticket = self._shedding.queue.enter(principal)
         except Unavailable:
-            await self.hold()
+            await self.delay_refusal()
             raise
 
-    async def hold(self) -> None:
-        """As Overload.hold, outside of what is under way."""
-        self._overload.requests -= 1
+    async def delay_refusal(self) -> None:
+        """As LoadShedding.delay_refusal; the request doesn't count as in progress meanwhile."""
+        self._shedding.requests -= 1
         try:
-            await self._overload.hold()
+            await self._shedding.delay_refusal()
         finally:
-            self._overload.requests += 1
+            self._shedding.requests += 1
 
-    async def turn(self) -> None:
-        """Waits for the caller's other requests that are in work. Raises Unavailable."""
-        if self._place is not None:
-            await self._place.turn()
+    async def acquire_slot(self) -> None:
+        """Waits until enough of the caller's other requests are done. Raises Unavailable."""
+        if self._ticket is not None:
+            await self._ticket.acquire_slot()
 
-    def worked(self) -> None:
-        if self._place is not None:
-            self._place.worked()
+    def release_slot(self) -> None:
+        if self._ticket is not None:
+            self._ticket.release_slot()
 
     def leave(self) -> None:
-        if self._place is not None:
-            self._place.leave()
+        if self._ticket is not None:
+            self._ticket.leave()
 
-    def take(self, size: int) -> None:
-        """Makes room for `size` bytes more. Raises Unavailable where others have taken it.
+    def reserve_body_bytes(self, size: int) -> None:
+        """Reserves `size` more bytes. Raises Unavailable if other bodies have taken the memory.
 
-        A request that is alone always gets what it needs: its own size has a limit elsewhere.
+        A request without others always gets what it needs: its own size is bounded elsewhere.
         """
-        room = self._overload
-        if room.bodies_bytes + size > room.bodies_max_bytes and room.bodies_bytes > self.bytes:
-            raise Unavailable(BUSY)
-        room.bodies_bytes += size
-        self.bytes += size
+        pool = self._shedding
+        has_others = pool.bodies_bytes > self.body_bytes
+        if pool.bodies_bytes + size > pool.bodies_max_bytes and has_others:
+            raise Unavailable(OVERLOADED)
+        pool.bodies_bytes += size
+        self.body_bytes += size
 
 
-def intake_of(scope: Mapping[str, Any]) -> Intake:
-    """The intake of a request that passed an Overload."""
-    return cast("Intake", scope[_INTAKE])
+def admission_ticket(scope: Mapping[str, Any]) -> AdmissionTicket:
+    """The ticket of a request that has passed LoadShedding."""
+    return cast("AdmissionTicket", scope[_SCOPE_KEY])
 
 
-async def held(scope: Mapping[str, Any]) -> None:
-    """As `Intake.hold`; nothing for what is ALWAYS answered, which takes no place."""
-    intake = cast("Intake | None", scope.get(_INTAKE))
-    if intake is not None:
-        await intake.hold()
+async def delay_refusal(scope: Mapping[str, Any]) -> None:
+    """As `AdmissionTicket.delay_refusal`; does nothing for EXEMPT_PATHS, which have no ticket."""
+    ticket = cast("AdmissionTicket | None", scope.get(_SCOPE_KEY))
+    if ticket is not None:
+        await ticket.delay_refusal()
 
 
-async def _refuse(send: Send, why: str = BUSY) -> None:
-    body = msgspec.json.encode({"detail": why})
+async def _refuse(send: Send, detail: str = OVERLOADED) -> None:
+    body = msgspec.json.encode({"detail": detail})
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -1,4 +1,4 @@
-"""Who may read metrics: whoever has the token, or else who asks from this machine."""
+"""Access to /metrics: clients with the token, or, without a token, clients on this machine."""
 
 import hmac
 import ipaddress
@@ -7,29 +7,32 @@ from http import HTTPStatus
 from typing import Final
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
-# Who sends one of these is a proxy: whoever is behind it isn't on this machine.
-FORWARDING: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
+# A request with one of these comes from a proxy, whose client may be on any machine.
+PROXY_HEADERS: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 
-def refusal(
+def metrics_refusal(
     peer: str | None, headers: Mapping[bytes, bytes], token: str | None
 ) -> tuple[HTTPStatus, str] | None:
-    """Why `peer` may not read them; None where they may. Names of headers are in small letters."""
+    """Status and reason if `peer` may not read the metrics, else None.
+
+    The names of `headers` are in lower case.
+    """
     if token is not None:
         given = headers.get(b"authorization", b"").strip()
         if hmac.compare_digest(given, f"Bearer {token}".encode()):
             return None
-        return HTTPStatus.UNAUTHORIZED, "The metrics token is needed, as a bearer token"
-    if _is_here(peer, headers):
+        return HTTPStatus.UNAUTHORIZED, "Send the metrics token as a Bearer token"
+    if _is_local(peer, headers):
         return None
     return (
         HTTPStatus.FORBIDDEN,
-        "Metrics are for this machine alone; to ask from elsewhere set a metrics token",
+        "Only this machine may read the metrics; set a metrics token to read them from elsewhere",
     )
 
 
-def _is_here(peer: str | None, headers: Mapping[bytes, bytes]) -> bool:
-    if peer is None or any(name in headers for name in FORWARDING):
+def _is_local(peer: str | None, headers: Mapping[bytes, bytes]) -> bool:
+    if peer is None or any(name in headers for name in PROXY_HEADERS):
         return False
     try:
         return ipaddress.ip_address(peer).is_loopback

@@ -1,4 +1,4 @@
-"""Who may look on while requests are answered: what is counted, and what is traced."""
+"""Ports of observers of requests: metrics and spans."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -6,32 +6,34 @@ from enum import StrEnum
 from typing import Protocol
 
 
-class Kind(StrEnum):
-    """What a request is about, as far as its duration goes."""
+class RequestKind(StrEnum):
+    """Label of a request in the histogram of durations."""
 
     INGEST = "ingest"
     READ = "read"
     WRITE = "write"
-    OTHER = "other"  # no operation was reached, or one of /health and /metrics
+    OTHER = "other"  # no endpoint was reached, or it was /health or /metrics
 
 
-class Watch(Protocol):
-    """Is told what becomes of requests. What it raises ends the request."""
+class RequestObserver(Protocol):
+    """Counts requests. An exception that it raises fails the request."""
 
-    def answered(self, method: str, route: str, status: int, kind: Kind, seconds: float) -> None:
-        """`route` is a template, `-` where none was found; `status` 0 where nobody was answered."""
+    def request_ended(
+        self, method: str, route: str, status: int, kind: RequestKind, seconds: float
+    ) -> None:
+        """`route` is a template, or `-` without one; `status` is 0 if no response was sent."""
         ...
 
-    def decided(self, route_class: str, *, admitted: bool) -> None:
-        """What the rate limiter said."""
+    def rate_limit_decided(self, route_class: str, *, admitted: bool) -> None:
+        """Called for each decision of the rate limiter."""
         ...
 
 
 class RequestSpan(Protocol):
-    """A request that is being traced."""
+    """The span of one request."""
 
     def ended(self, name: str, attributes: Mapping[str, str | int], *, has_failed: bool) -> None:
-        """Says what it was. Called once, at the end."""
+        """Sets name, attributes and status. Called once, at the end of the request."""
         ...
 
 
@@ -39,5 +41,5 @@ class Tracer(Protocol):
     """Makes a span of each request."""
 
     def request(self, traceparent: str) -> AbstractContextManager[RequestSpan]:
-        """A span for as long as the block runs, below what `traceparent` says."""
+        """A span for as long as the block runs, with the parent in `traceparent`."""
         ...

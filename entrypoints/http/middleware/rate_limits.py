@@ -1,4 +1,4 @@
-"""Who may ask how often: each class of routes has a limit, each principal a bucket of its own."""
+"""Rate limits: each class of routes has a limit, and each principal a bucket of its own."""
 
 import ipaddress
 from collections.abc import Mapping, MutableMapping
@@ -14,16 +14,16 @@ from domain.errors import LimitExceeded
 from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
 from domain.limits import Decision, Limit
-from entrypoints.http.authentication import Colleague
-from entrypoints.http.middleware.load_shedding import held
-from entrypoints.http.middleware.observer_ports import Watch
+from entrypoints.http.callers import OrganizationCaller
+from entrypoints.http.middleware.load_shedding import delay_refusal
+from entrypoints.http.middleware.observer_ports import RequestObserver
 
-IPV6_PREFIX: Final = 64  # bits: as many addresses as one customer of a network has at least
-_DECISION: Final = "pandaprobe.rate_limit"
+IPV6_PREFIX_BITS: Final = 64  # a provider gives a customer at least as many addresses
+_SCOPE_KEY: Final = "pandaprobe.rate_limit"
 
 
 class RouteClass(StrEnum):
-    """Operations that are limited together."""
+    """Endpoints that share a limit."""
 
     INGEST = "ingest"
     TRACE_RUNS = "trace_runs"
@@ -36,16 +36,16 @@ class RouteClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """The limit of each class; with none of them nothing is limited."""
+    """The limit of each class. A class without a limit is not limited."""
 
     limiter: RateLimiter
     limits: Mapping[RouteClass, Limit]
-    watch: Watch | None = None
+    observer: RequestObserver | None = None
 
     async def admit(
         self, scope: MutableMapping[str, Any], route_class: RouteClass | None, principal: str
     ) -> None:
-        """Counts a request, and sees to it that its answer tells of the limit.
+        """Counts a request, and stores the decision for the headers of its response.
 
         A class of None isn't limited. Raises LimitExceeded.
         """
@@ -53,34 +53,34 @@ class RateLimits:
         if limit is None:
             return
         decision = await self.limiter.admit(f"{route_class}:{principal}", limit)
-        scope[_DECISION] = decision
-        if self.watch is not None and route_class is not None:
-            self.watch.decided(route_class, admitted=decision.admitted)
+        scope[_SCOPE_KEY] = decision
+        if self.observer is not None and route_class is not None:
+            self.observer.rate_limit_decided(route_class, admitted=decision.admitted)
         if not decision.admitted:
-            await held(scope)
+            await delay_refusal(scope)
             raise LimitExceeded(
                 f"Rate limit exceeded: {limit.count} per {limit.unit}",
                 retry_after_s=decision.retry_after_s,
             )
 
 
-def principal_of(caller: object) -> str:
-    """Whose bucket a request counts in. Of an unauthenticated one its address."""
+def rate_limit_principal(caller: object) -> str:
+    """The bucket in which a request counts: its key, its user, or its address."""
     match caller:
         case Caller():
             by_key = caller.key_id is not None
             return f"key:{caller.key_id}" if by_key else f"user:{caller.user_id}"
         case Person():
             return f"user:{caller.user.id}"
-        case Colleague():
+        case OrganizationCaller():
             return f"user:{caller.person.user.id}"
         case Origin():
-            return of_address(caller)
-    raise TypeError(f"no principal of {type(caller).__name__}")
+            return address_principal(caller)
+    raise TypeError(f"{type(caller).__name__} has no principal")
 
 
-def of_address(origin: Origin) -> str:
-    """The bucket of a client's address; of IPv6 that of its network, which is one customer's."""
+def address_principal(origin: Origin) -> str:
+    """The bucket of a client's address; for IPv6 that of its /64, which belongs to one customer."""
     try:
         address = ipaddress.ip_address(origin.address or "")
     except ValueError:
@@ -88,12 +88,12 @@ def of_address(origin: Origin) -> str:
     if address.version == 6:  # noqa: PLR2004 - IPv6
         if address.ipv4_mapped is not None:
             return f"ip:{address.ipv4_mapped}"
-        return f"ip:{ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False)}"
+        return f"ip:{ipaddress.ip_network((int(address), IPV6_PREFIX_BITS), strict=False)}"
     return f"ip:{address}"
 
 
 class RateLimitHeaders:
-    """`RateLimit-*` on each answer to a request that the limiter saw."""
+    """Adds `RateLimit-*` to the response of each request that the limiter counted."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -103,14 +103,14 @@ class RateLimitHeaders:
             await self.app(scope, receive, send)
             return
 
-        async def told(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                decision = cast("Decision | None", scope.get(_DECISION))
+                decision = cast("Decision | None", scope.get(_SCOPE_KEY))
                 if decision is not None:
                     message["headers"] = [*message["headers"], *_headers(decision)]
             await send(message)
 
-        await self.app(scope, receive, told)
+        await self.app(scope, receive, send_with_headers)
 
 
 def _headers(decision: Decision) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""X-Request-ID on every answer."""
+"""X-Request-ID on every response."""
 
 import re
 import uuid
@@ -11,27 +11,30 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 HttpRequest = Request[Any, Any, Any]  # a plain alias: Litestar doesn't see through `type`
 
 HEADER: Final = b"x-request-id"
-_KEY: Final = "pandaprobe.request_id"
+_SCOPE_KEY: Final = "pandaprobe.request_id"
 _FORM: Final = re.compile(rb"[\x21-\x7e]{1,200}")
 
 
 def request_id_of(scope: Any) -> str:
-    """The id under which this request is answered and logged."""
-    return str(scope.get(_KEY, ""))
+    """The id with which this request is answered and logged."""
+    return str(scope.get(_SCOPE_KEY, ""))
 
 
-def sent_request_id(scope: Any) -> str | None:
-    """The caller's own, where they sent one of the right form."""
-    given = _given(scope)
-    return given.decode() if _FORM.fullmatch(given) else None
+def client_request_id(scope: Any) -> str | None:
+    """The id that the client sent; None if it sent none, or one of another form."""
+    value = _header_value(scope)
+    return value.decode() if _FORM.fullmatch(value) else None
 
 
-def _given(scope: Any) -> bytes:
+def _header_value(scope: Any) -> bytes:
     return next((value for name, value in scope["headers"] if name == HEADER), b"")
 
 
 class RequestIds:
-    """Outermost, so that no answer goes without: the caller's own id where it has its form."""
+    """Takes the client's id if it has the right form, else makes one.
+
+    It is the outermost layer, so that every response has an id.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,13 +43,13 @@ class RequestIds:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        given = _given(scope)
-        own = given if _FORM.fullmatch(given) else str(uuid.uuid4()).encode()
-        cast("dict[str, Any]", scope)[_KEY] = own.decode()
+        given = _header_value(scope)
+        request_id = given if _FORM.fullmatch(given) else str(uuid.uuid4()).encode()
+        cast("dict[str, Any]", scope)[_SCOPE_KEY] = request_id.decode()
 
-        async def stamped(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (HEADER, own)]
+                message["headers"] = [*message["headers"], (HEADER, request_id)]
             await send(message)
 
-        await self.app(scope, receive, stamped)
+        await self.app(scope, receive, send_with_id)

@@ -1,7 +1,7 @@
-"""What browsers are told on every answer, so that none of them is more than data to a page.
+"""Security headers on every response: to a web page, a response is data and nothing more.
 
-Who may read answers across origins is said in `cors`: requests in CORS mode aren't subject to
-Cross-Origin-Resource-Policy (Fetch, section 3.7), which keeps out only those that are embedded.
+`cors` decides which pages may read responses. Requests in CORS mode aren't subject to
+Cross-Origin-Resource-Policy (Fetch, section 3.7), which refuses embedding only.
 """
 
 from typing import Final
@@ -9,19 +9,19 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-# Of each that an answer doesn't have: pages say some of them themselves, and know better.
-HEADERS: Final = (
+# Defaults: a response that sets one of these itself, as pages do, keeps its own value.
+DEFAULT_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cache-control", b"no-store"),  # answers hold payloads, and new keys
+    (b"cache-control", b"no-store"),  # responses contain payloads and new keys
 )
 
 
 class SecurityHeaders:
-    """Adds HEADERS to every answer, whoever gives it."""
+    """Adds DEFAULT_HEADERS to every response, whichever layer sends it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,11 +31,11 @@ class SecurityHeaders:
             await self.app(scope, receive, send)
             return
 
-        async def secured(message: Message) -> None:
+        async def send_with_defaults(message: Message) -> None:
             if message["type"] == "http.response.start":
-                said = {name.lower() for name, _ in message["headers"]}
-                more = [header for header in HEADERS if header[0] not in said]
-                message["headers"] = [*message["headers"], *more]
+                present = {name.lower() for name, _ in message["headers"]}
+                missing = [header for header in DEFAULT_HEADERS if header[0] not in present]
+                message["headers"] = [*message["headers"], *missing]
             await send(message)
 
-        await self.app(scope, receive, secured)
+        await self.app(scope, receive, send_with_defaults)

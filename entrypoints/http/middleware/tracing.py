@@ -1,6 +1,6 @@
-"""One span of our own for each request, joined to the caller's by `traceparent`.
+"""A span of each request, whose parent is in the caller's `traceparent` header.
 
-It has what the request's log line has: ids of ours, and the route's template.
+It has the fields of the access log: our own ids, and the route's template.
 """
 
 from http import HTTPStatus
@@ -9,45 +9,45 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from entrypoints.http.middleware.access_log import line_of, method_of
-from entrypoints.http.middleware.load_shedding import ALWAYS
+from entrypoints.http.middleware.access_log import access_log_entry, method_label
+from entrypoints.http.middleware.load_shedding import EXEMPT_PATHS
 from entrypoints.http.middleware.observer_ports import Tracer
 from entrypoints.http.middleware.request_ids import request_id_of
 
 TRACEPARENT: Final = b"traceparent"
-_AGENT: Final = b"user-agent"
-# Whoever sends spans of servers of ours gets no span for it: sent here, they would make more.
-SENDERS: Final = b"pandaprobe-server-spans/"
+_USER_AGENT: Final = b"user-agent"
+# Exports of our own spans get no span: if they are sent to this service, they would never end.
+OWN_EXPORTER: Final = b"pandaprobe-server-spans/"
 
 
-class Traced:
-    """Nothing without a tracer, for health and metrics, and for spans of servers of ours."""
+class RequestTracing:
+    """Does nothing without a tracer, for EXEMPT_PATHS, and for exports of our own spans."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer | None) -> None:
         self.app = app
         self.tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.tracer is None or scope["type"] != ScopeType.HTTP or scope["path"] in ALWAYS:
+        if self.tracer is None or scope["type"] != ScopeType.HTTP or scope["path"] in EXEMPT_PATHS:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if headers.get(_AGENT, b"").startswith(SENDERS):
+        if headers.get(_USER_AGENT, b"").startswith(OWN_EXPORTER):
             await self.app(scope, receive, send)
             return
         with self.tracer.request(headers.get(TRACEPARENT, b"").decode("latin-1")) as span:
             try:
                 await self.app(scope, receive, send)
             finally:
-                line = line_of(scope)
-                assert line is not None, "RequestLines is inside"
-                method = method_of(scope)
-                said: dict[str, str | int] = {
+                entry = access_log_entry(scope)
+                assert entry is not None, "AccessLog is inside"
+                method = method_label(scope)
+                attributes: dict[str, str | int] = {
                     "http.request.method": method,
-                    "http.route": line.route,
-                    "http.response.status_code": line.status,
+                    "http.route": entry.route,
+                    "http.response.status_code": entry.status,
                     "pandaprobe.request_id": request_id_of(scope),
-                    **{f"pandaprobe.{name}": value for name, value in line.ids.items()},
+                    **{f"pandaprobe.{name}": value for name, value in entry.caller_ids.items()},
                 }
-                is_ours = line.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not line.status
-                span.ended(f"{method} {line.route}", said, has_failed=is_ours)
+                has_failed = entry.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not entry.status
+                span.ended(f"{method} {entry.route}", attributes, has_failed=has_failed)

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the routes that are served and of the types that they use."""
+"""The OpenAPI document, generated from the served routes and the types that they use."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import Endpoint, RequestShape, endpoint_of
-from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
+from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.requests.body_io import JSON
 from entrypoints.http.requests.idempotency_key import KEY_PARAMETER
 
 _REF: Final = "#/components/schemas/{name}"
-# What clients know by another name than we do.
-_PUBLISHED: Final = {
+# Types that are published under another name than ours.
+_PUBLISHED_NAMES: Final = {
     "SpanStatus": "SpanStatusCode",
     "TraceSort": "TraceSortBy",
     "SessionSort": "SessionSortBy",
@@ -34,30 +34,30 @@ _PUBLISHED: Final = {
     "AlertFigure": "Figure",
     "SelectionReason": "Why",
 }
-_EMPTY: Final = 204
+_NO_CONTENT: Final = 204
 
-# In the order in which a reader wants them.
+# In the order in which the reference shows them.
 _TAGS: Final = {
-    "traces": "Runs of agents with their spans: sending, reading, changing, figures",
-    "sessions": "Conversations, each made of traces",
-    "model-prices": "What tokens cost in a project, and pricing again what is stored",
-    "erasures": "Removing all that a user or a session has left, with a receipt",
-    "evaluations": "Scores of traces and sessions, and the runs and monitors that give them",
-    "organizations": "What people, projects and keys belong to",
-    "projects": "What traces belong to",
-    "usage": "What judging has taken of an organization's money",
-    "api-keys": "What programs come in with",
+    "traces": "Agent runs with their spans: storing, reading, changing and analyzing them",
+    "sessions": "Conversations, which consist of traces",
+    "model-prices": "Token prices of a project, and repricing of stored spans",
+    "erasures": "Erasure of all data of a user or a session, with a receipt",
+    "evaluations": "Scores of traces and sessions, and the runs and monitors that create them",
+    "organizations": "Tenants, with their people, projects and keys",
+    "projects": "Projects, which own traces",
+    "usage": "Judge costs of an organization",
+    "api-keys": "Credentials of programs",
     "members": "People and their roles",
-    "invitations": "People who are asked in",
-    "audit-log": "Who changed what",
-    "me": "The person who asks",
-    "cli": "How command lines get a key",
-    "service": "The service itself",
+    "invitations": "Invitations of people to an organization",
+    "audit-log": "The log of all changes in an organization",
+    "me": "The signed-in person",
+    "cli": "Login of the command line",
+    "service": "Health and version of the service",
 }
 _DESCRIPTION: Final = (
-    "Traces, sessions and figures of LLM agents, and the organizations that they belong to. Times "
-    "are in UTC; every error has one shape, and tells of all mistakes at once; every answer "
-    "carries an X-Request-ID."
+    "Traces, sessions and evaluations of LLM agents, and the organizations that own them. Times "
+    "are in UTC. All errors have the same schema, and report all invalid fields at once. Every "
+    "response has an X-Request-ID."
 )
 _SCHEMES: Final = {
     "HTTPBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -68,47 +68,53 @@ _SCHEMES: Final = {
 }
 _REQUEST_ID: Final = {
     "X-Request-ID": {
-        "description": "The request's own X-Request-ID where it had a valid one, else a new id.",
+        "description": "The X-Request-ID of the request if it had a valid one, else a new id.",
         "schema": {"type": "string"},
     }
 }
-_REFUSALS: Final = {
+_ERROR_DESCRIPTIONS: Final = {
     400: "The body is not JSON",
-    401: "Credentials are missing, unknown, revoked or expired",
-    403: "A role, scope or membership is lacking",
-    404: "There is no such thing, or none that is yours",
-    409: "The state of things doesn't allow it",
+    401: "The credentials are missing, unknown, revoked or expired",
+    403: "The caller lacks a role, scope or membership",
+    404: "The object does not exist, or the caller has no access to it",
+    409: "The state of the object does not allow the request",
     413: "The body is too large",
-    416: "The file has no such part",
+    416: "The range is beyond the end of the file",
     415: "The media type or coding of the body is not supported",
-    422: "Something in the request can't be; `errors` names each field",
-    429: "A rate limit was exceeded; send it again after Retry-After seconds",
-    500: "An unexpected fault",
-    503: "A part that the request needs is down; send it again after Retry-After seconds",
+    422: "The request has invalid fields; `errors` lists each of them",
+    429: "A rate limit was exceeded; retry after Retry-After seconds",
+    500: "An unexpected error of the service",
+    503: (
+        "The service is overloaded, or a part that the request needs is down; retry after "
+        "Retry-After seconds"
+    ),
 }
 
 
-def _whole(description: str, least: int = 0) -> dict[str, Any]:
-    return {"description": description, "schema": {"type": "integer", "minimum": least}}
+def _integer_header(description: str, minimum: int = 0) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "integer", "minimum": minimum}}
 
 
-_WAIT: Final = {"Retry-After": _whole("Seconds to wait", 1)}
+_RETRY_AFTER: Final = {"Retry-After": _integer_header("Seconds to wait", 1)}
 _RATE_LIMIT: Final = {
-    "RateLimit-Limit": _whole("Requests in the window"),
-    "RateLimit-Remaining": _whole("Requests that are left in it, after this one"),
-    "RateLimit-Reset": _whole("Seconds until the oldest counted request leaves the window"),
+    "RateLimit-Limit": _integer_header("The number of requests that the window allows"),
+    "RateLimit-Remaining": _integer_header("The number of requests left in the window"),
+    "RateLimit-Reset": _integer_header(
+        "Seconds until the oldest counted request leaves the window"
+    ),
 }
-_MORE: Final = {429: _WAIT | _RATE_LIMIT, 503: _WAIT}
-_BODY_REFUSALS: Final = (400, 413, 415, 422)
+_ERROR_HEADERS: Final = {429: _RETRY_AFTER | _RATE_LIMIT, 503: _RETRY_AFTER}
+_BODY_ERRORS: Final = (400, 413, 415, 422)
 
 
 def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
     """The document of every endpoint of `app`."""
-    served = sorted(_served(app), key=lambda one: (one.path, one.method))
-    schemas = _Schemas(_types(served), _parameter_types(served), config)
+    operations = sorted(_operations(app), key=lambda one: (one.path, one.method))
+    schemas = _Schemas(_types(operations), _parameter_types(operations), config)
     paths: dict[str, dict[str, Any]] = {}
-    for one in served:
-        paths.setdefault(one.path, {})[one.method] = _operation(one, schemas)
+    for operation in operations:
+        methods = paths.setdefault(operation.path, {})
+        methods[operation.method] = _describe(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -124,102 +130,120 @@ def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Served:
+class _Operation:
     """An endpoint at one path and method."""
 
     path: str
     method: str
     endpoint: Endpoint
-    shape: RequestShape
+    signature: HandlerSignature
     handler: HTTPRouteHandler
 
 
-def _served(app: Litestar) -> Iterator[_Served]:
+def _operations(app: Litestar) -> Iterator[_Operation]:
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if (endpoint := endpoint_of(handler)) is not None:
                 for method in handler.http_methods:
-                    shape = endpoint.shape(handler)
-                    yield _Served(route.path_format, method.lower(), endpoint, shape, handler)
+                    signature = endpoint.signature(handler)
+                    yield _Operation(
+                        route.path_format, method.lower(), endpoint, signature, handler
+                    )
 
 
-def _types(served: Iterable[_Served]) -> list[Any]:
-    """Every type of a part or an answer, once."""
+def _types(operations: Iterable[_Operation]) -> list[Any]:
+    """The types of all request parts and responses, without duplicates."""
     found: list[Any] = [ErrorResponse]
-    for one in served:
-        shape, endpoint = one.shape, one.endpoint
-        parts = [part.wire for part in (shape.path, shape.params, shape.content) if part]
-        wires = (*parts, *shape.answers, *endpoint.answers.values(), *endpoint.referenced_types)
+    for operation in operations:
+        signature, endpoint = operation.signature, operation.endpoint
+        parts = [
+            part.wire for part in (signature.path, signature.params, signature.content) if part
+        ]
+        wires = (
+            *parts,
+            *signature.response_types,
+            *endpoint.error_types.values(),
+            *endpoint.referenced_types,
+        )
         found += [wire for wire in wires if wire not in found]
     return found
 
 
-def _parameter_types(served: Iterable[_Served]) -> set[str]:
-    """Names of the types of paths and queries, which are published as parameters."""
+def _parameter_types(operations: Iterable[_Operation]) -> set[str]:
+    """Names of the types of paths and queries: they become parameters, and no components."""
     return {
-        part.wire.__name__ for one in served for part in (one.shape.path, one.shape.params) if part
+        part.wire.__name__
+        for operation in operations
+        for part in (operation.signature.path, operation.signature.params)
+        if part
     }
 
 
 class _Schemas:
     """The schema of each type, and the components that they refer to."""
 
-    def __init__(self, types: list[Any], words: set[str], config: HttpConfig) -> None:
+    def __init__(self, types: list[Any], parameter_types: set[str], config: HttpConfig) -> None:
         schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
         self._config = config
         self._types = types
         self._schemas = [self._published(one) for one in schemas]
         self._all = {
-            _PUBLISHED.get(name, name): self._published(one) for name, one in components.items()
+            _PUBLISHED_NAMES.get(name, name): self._published(one)
+            for name, one in components.items()
         }
-        self.components = {name: one for name, one in self._all.items() if name not in words}
+        self.components = {
+            name: one for name, one in self._all.items() if name not in parameter_types
+        }
 
-    def of(self, *wires: Any) -> dict[str, Any]:
-        """The schema of a type, or of one of several."""
+    def schema_of(self, *wires: Any) -> dict[str, Any]:
+        """The schema of a type, or that of a union of several."""
         if len(wires) > 1:
-            return {"anyOf": [self.of(one) for one in wires]}
+            return {"anyOf": [self.schema_of(wire) for wire in wires]}
         found: dict[str, Any] = self._schemas[self._types.index(wires[0])]
         return found
 
-    def words(self, wire: Any) -> Iterator[tuple[str, dict[str, Any], bool]]:
-        """Name, schema and necessity of each field of a path or query."""
+    def parameters_of(self, wire: Any) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        """Name and schema of each field of a path or query, and whether it is required."""
         whole = self._all[wire.__name__]
         for name, schema in whole["properties"].items():
             yield name, schema, name in whole["required"]
 
     def _published(self, schema: Any) -> Any:
         if isinstance(schema, list):
-            return [self._published(one) for one in schema]
+            return [self._published(item) for item in schema]
         if not isinstance(schema, dict):
             return schema
-        found = {name: self._published(one) for name, one in schema.items()}
+        found = {name: self._published(member) for name, member in schema.items()}
         if "type" in found:
-            found.pop("anyOf", None)  # epochs are taken too, and nobody should start with them
+            found.pop("anyOf", None)  # epochs are accepted too, but not advertised
         if "patternProperties" in found:
-            found["additionalProperties"] = False  # the schema of a dict says what values it takes
+            found["additionalProperties"] = False  # instead of the schema of the dict's values
         if isinstance(setting := found.get("maxItems"), str):
             found["maxItems"] = getattr(self._config, setting)
         if isinstance(ref := found.get("$ref"), str):
             name = ref.rpartition("/")[2]
-            found["$ref"] = _REF.format(name=_PUBLISHED.get(name, name))
-        if (title := found.get("title")) in _PUBLISHED:
-            found["title"] = _PUBLISHED[title]
+            found["$ref"] = _REF.format(name=_PUBLISHED_NAMES.get(name, name))
+        if (title := found.get("title")) in _PUBLISHED_NAMES:
+            found["title"] = _PUBLISHED_NAMES[title]
         return found
 
 
-def _operation(served: _Served, schemas: _Schemas) -> dict[str, Any]:
-    endpoint, shape, handler = served.endpoint, served.shape, served.handler
+def _describe(operation: _Operation, schemas: _Schemas) -> dict[str, Any]:
+    endpoint, signature, handler = operation.endpoint, operation.signature, operation.handler
     described: dict[str, Any] = {
         "operationId": handler.operation_id or handler.handler_name,
         "summary": endpoint.summary,
         "description": endpoint.description,
-        "tags": [_tag(served.path)],
+        "tags": [_tag(operation.path)],
         "security": endpoint.access.security,
-        "parameters": list(_parameters(shape, schemas)),
-        "responses": _responses(served, schemas),
+        "parameters": list(_parameters(signature, schemas)),
+        "responses": _responses(operation, schemas),
     }
-    if shape.content is not None:
-        media = {"schema": schemas.of(shape.content.wire), "example": endpoint.body_example}
+    if signature.content is not None:
+        media = {
+            "schema": schemas.schema_of(signature.content.wire),
+            "example": endpoint.body_example,
+        }
         described["requestBody"] = {"required": True, "content": {JSON: media}}
     return described
 
@@ -232,74 +256,82 @@ def _tag(path: str) -> str:
 
 
 def _tags(paths: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
-    used = {tag for methods in paths.values() for told in methods.values() for tag in told["tags"]}
-    return [{"name": name, "description": told} for name, told in _TAGS.items() if name in used]
+    operations = [operation for methods in paths.values() for operation in methods.values()]
+    used = {tag for operation in operations for tag in operation["tags"]}
+    return [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
 
 
-def _parameters(shape: RequestShape, schemas: _Schemas) -> Iterator[dict[str, Any]]:
-    for part in (shape.path, shape.params):
+def _parameters(signature: HandlerSignature, schemas: _Schemas) -> Iterator[dict[str, Any]]:
+    for part in (signature.path, signature.params):
         if part is None:
             continue
-        for name, schema, is_required in schemas.words(part.wire):
-            inner = next(iter(schema.get("anyOf", ())), schema)  # an optional word: itself, or null
-            parameter = {"name": name, "in": part.place, "required": is_required}
-            if (told := schema.get("description", inner.get("description"))) is not None:
-                parameter["description"] = told
-            if (shown := inner.get("examples")) is not None:
-                parameter["example"] = shown[0]
+        for name, schema, is_required in schemas.parameters_of(part.wire):
+            inner = next(iter(schema.get("anyOf", ())), schema)  # without null, if it is optional
+            parameter = {"name": name, "in": part.location, "required": is_required}
+            if (text := schema.get("description", inner.get("description"))) is not None:
+                parameter["description"] = text
+            if (examples := inner.get("examples")) is not None:
+                parameter["example"] = examples[0]
             if "patternProperties" in schema:
                 parameter |= {"style": "form", "explode": True}  # a parameter for each property
-            yield {**parameter, "schema": _untold(schema)}
-    if shape.takes_key:
+            yield {**parameter, "schema": _without_texts(schema)}
+    if signature.takes_key:
         yield KEY_PARAMETER
 
 
-def _untold(schema: Any) -> Any:
-    """Without what the parameter itself tells."""
+def _without_texts(schema: Any) -> Any:
+    """The schema without description and examples, which the parameter itself has."""
     if isinstance(schema, list):
-        return [_untold(one) for one in schema]
+        return [_without_texts(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    told = ("description", "examples")
-    return {name: _untold(one) for name, one in schema.items() if name not in told}
+    return {
+        name: _without_texts(member)
+        for name, member in schema.items()
+        if name not in {"description", "examples"}
+    }
 
 
-def _responses(served: _Served, schemas: _Schemas) -> dict[str, dict[str, Any]]:
-    endpoint, shape, status = served.endpoint, served.shape, served.handler.status_code
+def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, Any]]:
+    endpoint, signature = operation.endpoint, operation.signature
+    status = operation.handler.status_code
     success: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID}
-    if status != _EMPTY:
-        shown = {"schema": schemas.of(*shape.answers), "example": endpoint.example}
-        success["content"] = dict.fromkeys(endpoint.media_types, shown)
+    if status != _NO_CONTENT:
+        content = {
+            "schema": schemas.schema_of(*signature.response_types),
+            "example": endpoint.example,
+        }
+        success["content"] = dict.fromkeys(endpoint.media_types, content)
     found = {str(status): success}
-    refusals = {*endpoint.access.refusals, 500}
+    errors = {*endpoint.access.refusals, 500}
     if endpoint.route_class is not None:
-        refusals.update((429, 503))  # of too much at once
+        errors.update((429, 503))  # rate limits, and load shedding
         success["headers"] = _REQUEST_ID | _RATE_LIMIT
-    if shape.content is not None:
-        refusals.update(_BODY_REFUSALS)
-    if shape.path is not None:
-        refusals.update((404, 422))
-    if shape.params is not None:
-        refusals.add(422)
-    if shape.takes_key:
-        refusals.add(409)
-    for code in sorted({*refusals, *endpoint.answers}):
-        wire = endpoint.answers.get(code, ErrorResponse)
+    if signature.content is not None:
+        errors.update(_BODY_ERRORS)
+    if signature.path is not None:
+        errors.update((404, 422))
+    if signature.params is not None:
+        errors.add(422)
+    if signature.takes_key:
+        errors.add(409)
+    for code in sorted({*errors, *endpoint.error_types}):
+        wire = endpoint.error_types.get(code, ErrorResponse)
         found[str(code)] = {
-            "description": _REFUSALS[code],
-            "headers": _REQUEST_ID | _MORE.get(code, {}),
-            "content": {JSON: {"schema": schemas.of(wire), "example": _example(code)}}
+            "description": _ERROR_DESCRIPTIONS[code],
+            "headers": _REQUEST_ID | _ERROR_HEADERS.get(code, {}),
+            "content": {JSON: {"schema": schemas.schema_of(wire), "example": _example(code)}}
             if wire is ErrorResponse
-            else {JSON: {"schema": schemas.of(wire)}},
+            else {JSON: {"schema": schemas.schema_of(wire)}},
         }
     return found
 
 
 def _example(code: int) -> dict[str, Any]:
     if code == HTTPStatus.TOO_MANY_REQUESTS:
-        said = "Rate limit exceeded: 100 per minute"
-        return {"detail": said, "error": said}
+        detail = "Rate limit exceeded: 100 per minute"
+        return {"detail": detail, "error": detail}
     if code != HTTPStatus.UNPROCESSABLE_ENTITY:
-        return {"detail": _REFUSALS[code]}
+        return {"detail": _ERROR_DESCRIPTIONS[code]}
     errors = [{"field": "spans.0.started_at", "message": "is required"}]
     return {"detail": "Validation error", "errors": errors}

@@ -1,14 +1,14 @@
 "use strict";
-// Signs a command line in (api.md, section 9): asks who the person is and which project they mean,
-// gets a code for it, and takes that to the loopback address where the command line waits.
-// Words of the link are shown as text and sent to nobody but this service and that address.
+// Login of a command line (api.md, section 9): signs the person in, lets them choose a project,
+// gets a code for it, and sends the code to the loopback address on which the command line listens.
+// Parameters of the link are shown as text, and sent only to this service and to that address.
 (() => {
   const TIMEOUT_MS = 30_000;
   const LABEL_MAX = 255;
   const $ = (id) => document.getElementById(id);
-  let token = null; // here and nowhere else
+  let token = null; // stored nowhere else
 
-  /** What the link says, and what is wrong with it: {port, state, challenge, label, version, reasons}. */
+  /** Parses the link: {port, state, challenge, label, version, reasons}; `reasons` are its errors. */
   function readLink(search) {
     const words = new URLSearchParams(search);
     const reasons = [];
@@ -34,7 +34,7 @@
     return { port, state, challenge, label, version: words.get("cli_version"), reasons };
   }
 
-  /** A word of the query as it was sent: decoding it and encoding it again could change it. */
+  /** A query parameter as it was sent: decoding and encoding it could change it. */
   function raw(search, name) {
     const pair = search.slice(1).split("&").find((each) => each.startsWith(`${name}=`));
     return pair === undefined ? "" : pair.slice(name.length + 1);
@@ -43,7 +43,7 @@
   const link = readLink(location.search);
   const callback = `http://127.0.0.1:${link.port}/callback`;
 
-  /** Leaves for the command line with these words and its state. */
+  /** Redirects to the command line with these parameters and its state. */
   function goBack(words) {
     const said = Object.entries(words).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
     leaving = true;
@@ -55,7 +55,7 @@
     goBack({ error: error.code, error_description: plain(error.message) });
   }
 
-  /** Printable ASCII without what means something in JSON or HTML (RFC 6749, section 4.1.2.1). */
+  /** Printable ASCII without the special characters of JSON and HTML (RFC 6749, section 4.1.2.1). */
   function plain(text) {
     return text.replace(/[^\x20-\x7e]|["\\<>&]/g, " ").slice(0, 200);
   }
@@ -66,7 +66,7 @@
       this.status = status;
     }
 
-    /** Its name among the errors of RFC 6749. */
+    /** The error code of RFC 6749. */
     get code() {
       if (this.status === 401 || this.status === 403) return "access_denied";
       if (this.status === 429 || this.status === 503) return "temporarily_unavailable";
@@ -74,7 +74,7 @@
     }
   }
 
-  /** The answer of this service. Throws Refusal. */
+  /** Sends a request to this service and returns the body. Throws Refusal. */
   async function ask(method, path, body) {
     let answer, told;
     const headers = { Accept: "application/json" };
@@ -119,7 +119,7 @@
     if (focus) focus.focus();
   }
 
-  /** Runs one step at a time; what it throws is shown. */
+  /** Runs one step at a time, and shows its errors. */
   let busy = false;
   let leaving = false;
   async function step(doing, work, failed = () => {}) {
@@ -153,7 +153,7 @@
     show("sign-in", $("token"));
   }
 
-  /** Signs in with the token and shows what it opens. */
+  /** Signs in with the token and shows its organizations and projects. */
   async function enter() {
     const organizations = await ask("GET", "/organizations");
     fill($("organization"), organizations);
@@ -168,7 +168,7 @@
     try {
       return (await ask("GET", "/me")).email;
     } catch {
-      return "whoever this token is of"; // good to know, but nothing depends on it
+      return "the owner of this token"; // informative only
     }
   }
 
@@ -178,7 +178,7 @@
     do {
       organization = $("organization").value;
       projects = await ask("GET", `/organizations/${encodeURIComponent(organization)}/projects`);
-    } while (organization !== $("organization").value); // another was chosen meanwhile
+    } while (organization !== $("organization").value); // the person chose another one meanwhile
     fill($("project"), projects);
     if (projects.length === 0) complain(new Refusal(404, "This organization has no project yet"));
   }
@@ -208,7 +208,7 @@
     step(
       "Signing in …",
       async () => {
-        // Anything else could not be sent as a header.
+        // Other characters can't be sent in a header.
         if (!/^[\x21-\x7e]+$/.test(given)) throw new Refusal(401, "This is not a token");
         token = given;
         await enter();
@@ -233,7 +233,7 @@
     one.addEventListener("click", () => goBackWith({ code: "access_denied", message: "Cancelled in the browser" }));
   }
 
-  // Who comes back here finds the page as it was first, without the token.
+  // A person who navigates back sees the initial page, without the token.
   addEventListener("pageshow", (event) => {
     if (event.persisted) location.reload();
   });

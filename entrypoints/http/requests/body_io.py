@@ -1,4 +1,4 @@
-"""What happens to bytes on their way: how large, in which coding, of which media type."""
+"""Reads, decompresses and compresses bodies: size limits, codings, media types."""
 
 import asyncio
 import zlib
@@ -9,46 +9,50 @@ import zstandard
 from litestar.types import Receive
 
 JSON: Final = "application/json"
-BODY_S: Final = 60.0  # for a body to come; 20 MB in it are 3 Mbit/s
-COMPRESS_FROM: Final = 1024  # bytes; less hardly shrinks
-THREAD_FROM: Final = 128 << 10  # bytes; more would hold up every other request for milliseconds
-WINDOW_MAX: Final = 8 << 20  # bytes; what RFC 8878 asks of every decoder, and no more memory
-FRAMES_MAX: Final = 64  # a stream may hold several frames; each costs a copy of what follows
+BODY_TIMEOUT_S: Final = 60.0  # for a whole body; 20 MB in it are 3 Mbit/s
+COMPRESSED_MIN_BYTES: Final = 1024  # smaller bodies hardly shrink
+THREAD_MIN_BYTES: Final = 128 << 10  # larger ones would delay every other request by milliseconds
+ZSTD_WINDOW_MAX_BYTES: Final = 8 << 20  # every decoder has to support it (RFC 8878)
+FRAMES_MAX: Final = 64  # a stream may contain several frames; each costs a copy of the rest
 
-CODINGS: Final = ("gzip", "deflate", "zstd")
+REQUEST_CODINGS: Final = ("gzip", "deflate", "zstd")
 
 
-class TooLarge(Exception):  # noqa: N818 - becomes a Problem where it is answered
+class BodyTooLarge(Exception):  # noqa: N818 - becomes an HttpProblem
     pass
 
 
-class Slow(Exception):  # noqa: N818 - becomes a Problem where it is answered
-    """The body didn't come in time."""
+class BodyTimeout(Exception):  # noqa: N818 - becomes an HttpProblem
+    """The body didn't arrive in time."""
 
 
-class Broken(Exception):  # noqa: N818 - becomes a Problem where it is answered
-    """The bytes aren't what their coding says."""
+class InvalidCoding(Exception):  # noqa: N818 - becomes an HttpProblem
+    """The bytes are not valid in the coding that was declared."""
 
 
 def is_json(content_type: str | None) -> bool:
-    """Whether a body of this Content-Type is read; one without any is taken for JSON."""
+    """Whether a body of this Content-Type is read. Without a Content-Type it is taken for JSON."""
     if content_type is None:
         return True
     media = content_type.partition(";")[0].strip().lower()
     return media == JSON or (media.startswith("application/") and media.endswith("+json"))
 
 
-async def received(
-    receive: Receive, size_max: int, take: Callable[[int], None], within_s: float = BODY_S
+async def read_body(
+    receive: Receive,
+    size_max: int,
+    reserve: Callable[[int], None],
+    timeout_s: float = BODY_TIMEOUT_S,
 ) -> bytes | None:
-    """The whole body; None where the client hung up before its end.
+    """The whole body; None if the client disconnected before its end.
 
-    `take` makes room for each part, and may raise. Raises TooLarge, Slow.
+    `reserve` is called with the size of each chunk, and may raise. Raises BodyTooLarge and
+    BodyTimeout.
     """
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(within_s) as limit:
+        async with asyncio.timeout(timeout_s) as limit:
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
@@ -56,29 +60,29 @@ async def received(
                 chunk = message.get("body", b"")
                 size += len(chunk)
                 if size > size_max:
-                    raise TooLarge
-                take(len(chunk))
+                    raise BodyTooLarge
+                reserve(len(chunk))
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
     except TimeoutError as error:
         if limit.expired():
-            raise Slow from error
+            raise BodyTimeout from error
         raise
 
 
-async def inflated(data: bytes, coding: str, size_max: int) -> bytes:
-    """What `data` holds, never more than `size_max` bytes. Raises TooLarge, Broken."""
-    inflate = _zstd if coding == "zstd" else _zlib
-    if len(data) < THREAD_FROM // 16:  # bytes that are all zero grow a thousandfold
-        return inflate(data, coding, size_max)
-    return await asyncio.to_thread(inflate, data, coding, size_max)
+async def decompress(data: bytes, coding: str, size_max: int) -> bytes:
+    """`data` without its coding, at most `size_max` bytes. Raises BodyTooLarge, InvalidCoding."""
+    decode = _decompress_zstd if coding == "zstd" else _decompress_zlib
+    if len(data) < THREAD_MIN_BYTES // 16:  # runs of zero bytes grow a thousandfold
+        return decode(data, coding, size_max)
+    return await asyncio.to_thread(decode, data, coding, size_max)
 
 
-def _zlib(data: bytes, coding: str, size_max: int) -> bytes:
+def _decompress_zlib(data: bytes, coding: str, size_max: int) -> bytes:
     window = 31 if coding == "gzip" else 15
     if coding == "deflate" and not _has_zlib_header(data):
-        window = -15  # some clients send it bare
+        window = -15  # some clients send raw deflate
     parts: list[bytes] = []
     left = size_max
     for _ in range(FRAMES_MAX):
@@ -86,33 +90,33 @@ def _zlib(data: bytes, coding: str, size_max: int) -> bytes:
         try:
             part = stream.decompress(data, left + 1)
         except zlib.error as error:
-            raise Broken from error
+            raise InvalidCoding from error
         left -= len(part)
         if left < 0:
-            raise TooLarge
+            raise BodyTooLarge
         if not stream.eof:
-            raise Broken
+            raise InvalidCoding
         parts.append(part)
         data = stream.unused_data
         if not data:
             return b"".join(parts)
         if coding == "deflate":
             break
-    raise Broken
+    raise InvalidCoding
 
 
 def _has_zlib_header(data: bytes) -> bool:
     return len(data) > 1 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0  # noqa: PLR2004 - RFC 1950, 2.2
 
 
-def _zstd(data: bytes, _: str, size_max: int) -> bytes:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_MAX)
+def _decompress_zstd(data: bytes, _: str, size_max: int) -> bytes:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX_BYTES)
     try:
-        # Only the reader is bounded, and only the other interface tells where a frame is cut off.
+        # Only the reader bounds its output, and only decompressobj detects a truncated frame.
         with decompressor.stream_reader(data, read_across_frames=True) as reader:
             whole = reader.read(size_max + 1)
         if len(whole) > size_max:
-            raise TooLarge
+            raise BodyTooLarge
         for _frame in range(FRAMES_MAX):
             frame = decompressor.decompressobj()
             frame.decompress(data)
@@ -122,23 +126,23 @@ def _zstd(data: bytes, _: str, size_max: int) -> bytes:
             if not data:
                 return whole
     except zstandard.ZstdError as error:
-        raise Broken from error
-    raise Broken
+        raise InvalidCoding from error
+    raise InvalidCoding
 
 
-def compressed(
+def compress(
     body: bytes, headers: Iterable[tuple[bytes, bytes]]
 ) -> tuple[bytes, Mapping[str, str]]:
-    """The body in the coding that the request's headers ask for, and the headers that say so."""
-    if len(body) < COMPRESS_FROM:
+    """The body in the coding that the request accepts, and the response headers for it."""
+    if len(body) < COMPRESSED_MIN_BYTES:
         return body, {}
-    coding = wanted_coding(headers)
+    coding = negotiate_coding(headers)
     if coding is None:
         return body, {"vary": "Accept-Encoding"}
-    return whole_as(coding, body), {"vary": "Accept-Encoding", "content-encoding": coding}
+    return compress_as(coding, body), {"vary": "Accept-Encoding", "content-encoding": coding}
 
 
-def whole_as(coding: str, body: bytes) -> bytes:
+def compress_as(coding: str, body: bytes) -> bytes:
     """The body in `zstd` or `gzip`."""
     if coding == "zstd":
         return zstandard.ZstdCompressor().compress(body)
@@ -146,22 +150,22 @@ def whole_as(coding: str, body: bytes) -> bytes:
     return stream.compress(body) + stream.flush()
 
 
-async def compressed_aside(
+async def compress_off_loop(
     body: bytes, headers: Iterable[tuple[bytes, bytes]]
 ) -> tuple[bytes, Mapping[str, str]]:
-    """As `compressed`, and large bodies hold up nobody else."""
-    if len(body) < THREAD_FROM:
-        return compressed(body, headers)
-    return await asyncio.to_thread(compressed, body, headers)
+    """As `compress`; large bodies are compressed in a thread, so that they delay no request."""
+    if len(body) < THREAD_MIN_BYTES:
+        return compress(body, headers)
+    return await asyncio.to_thread(compress, body, headers)
 
 
-def wanted_coding(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The coding of ours that `Accept-Encoding` rates highest; zstd where it rates them equal."""
-    asked = ",".join(
+def negotiate_coding(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The supported coding with the highest weight in `Accept-Encoding`; zstd before gzip."""
+    accepted = ",".join(
         value.decode("latin-1") for name, value in headers if name == b"accept-encoding"
     )
     best, best_weight = None, 0.0
-    for entry in asked.lower().split(","):
+    for entry in accepted.lower().split(","):
         coding, _, parameters = entry.partition(";")
         coding = coding.strip()
         if coding not in {"gzip", "zstd"}:
@@ -180,22 +184,22 @@ def _weight(parameters: str) -> float:
         return 0.0
 
 
-class Coder:
-    """Codes a body piece by piece, in `zstd`, in `gzip`, or not at all."""
+class StreamCompressor:
+    """Compresses a body chunk by chunk, in `zstd` or `gzip`; with None it stays as it is."""
 
     def __init__(self, coding: str | None) -> None:
         if coding == "zstd":
-            self._code: Any = zstandard.ZstdCompressor().compressobj()
+            self._stream: Any = zstandard.ZstdCompressor().compressobj()
         else:
-            self._code = zlib.compressobj(5, zlib.DEFLATED, 31) if coding == "gzip" else None
+            self._stream = zlib.compressobj(5, zlib.DEFLATED, 31) if coding == "gzip" else None
 
-    async def more(self, chunk: bytes) -> bytes:
-        """What can be sent by now, which may be nothing; large chunks hold up nobody else."""
-        if self._code is None:
+    async def compress(self, chunk: bytes) -> bytes:
+        """The output so far, which may be empty; large chunks are compressed in a thread."""
+        if self._stream is None:
             return chunk
-        if len(chunk) < THREAD_FROM:
-            return cast("bytes", self._code.compress(chunk))
-        return await asyncio.to_thread(self._code.compress, chunk)
+        if len(chunk) < THREAD_MIN_BYTES:
+            return cast("bytes", self._stream.compress(chunk))
+        return await asyncio.to_thread(self._stream.compress, chunk)
 
-    def rest(self) -> bytes:
-        return b"" if self._code is None else cast("bytes", self._code.flush())
+    def flush(self) -> bytes:
+        return b"" if self._stream is None else cast("bytes", self._stream.flush())

@@ -1,4 +1,4 @@
-"""Parts of a file, as a client asks for them to go on where it was broken off (RFC 9110, 14)."""
+"""Byte ranges, with which a client resumes a download (RFC 9110, section 14)."""
 
 import re
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 DIGITS_MAX: Final = 18
-_ONE: Final = re.compile(rf"bytes=(\d{{0,{DIGITS_MAX}}})-(\d{{0,{DIGITS_MAX}}})", re.ASCII)
+_SINGLE_RANGE: Final = re.compile(rf"bytes=(\d{{0,{DIGITS_MAX}}})-(\d{{0,{DIGITS_MAX}}})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """From `start` to before `end` of a file of `size` bytes; none of it where it can't be had."""
+class ByteRange:
+    """The bytes from `start` to before `end` of a file of `size` bytes."""
 
     start: int
     end: int
@@ -24,24 +24,25 @@ class Part:
 
     @property
     def content_range(self) -> str:
-        told = f"{self.start}-{self.end - 1}" if self.is_satisfiable else "*"
-        return f"bytes {told}/{self.size}"
+        part = f"{self.start}-{self.end - 1}" if self.is_satisfiable else "*"
+        return f"bytes {part}/{self.size}"
 
 
-def part_of(size: int, etag: str, headers: Mapping[bytes, bytes]) -> Part:
-    """What `Range` asks for; all of it where there is none, or one of another file or form.
+def requested_range(size: int, etag: str, headers: Mapping[bytes, bytes]) -> ByteRange:
+    """The range that `Range` requests.
 
-    Several ranges in one request are such a form.
+    The whole file without `Range`, if `If-Range` names another file, or if the form isn't
+    supported; several ranges in one request aren't.
     """
-    whole = Part(0, size, size, is_whole=True)
+    whole = ByteRange(0, size, size, is_whole=True)
     if headers.get(b"if-range", etag.encode()).strip() != etag.encode():
         return whole
-    asked = _ONE.fullmatch(headers.get(b"range", b"").decode("latin-1").strip())
-    if asked is None or asked.groups() == ("", ""):
+    match = _SINGLE_RANGE.fullmatch(headers.get(b"range", b"").decode("latin-1").strip())
+    if match is None or match.groups() == ("", ""):
         return whole
-    first, last = asked.groups()
+    first, last = match.groups()
     if not first:
-        return Part(max(0, size - int(last)), size, size, is_whole=False)
+        return ByteRange(max(0, size - int(last)), size, size, is_whole=False)
     if last and int(last) < int(first):
-        return whole  # no range at all
-    return Part(int(first), min(int(last or size) + 1, size), size, is_whole=False)
+        return whole  # invalid, so ignored
+    return ByteRange(int(first), min(int(last or size) + 1, size), size, is_whole=False)

@@ -1,7 +1,7 @@
-"""Cursors: where a list goes on, as text that tells callers nothing.
+"""Cursors: opaque text for the position at which the next page of a list starts.
 
-A cursor holds the position of the last item shown, and a mark of the query that it belongs to.
-It is no secret and opens nothing: what it leads to is looked up in the caller's own project.
+A cursor contains the position of the last item of a page, and a hash of the query that it belongs
+to. It is not secret and grants nothing: positions are looked up in the caller's own project.
 """
 
 import base64
@@ -19,52 +19,52 @@ from msgspec import Meta, Raw
 
 from domain.errors import Invalid
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, PageRequest, Position, SortOrder
-from entrypoints.http.requests.scalar_types import NUL, Refused
+from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue
 from entrypoints.http.requests.wire_types import PaginatedResponse
 
-CURSOR_MAX: Final = 6_000  # characters: a name of 512 escaped characters and its id need 4,300
-AMOUNT_MAX: Final = 1_500  # digits, before the point and after it: sums of doubles have fewer
-DIGITS_MAX: Final = 60  # of a sum of whole numbers: more than can ever come together
-MALFORMED: Final = "is no cursor"
-FOREIGN: Final = "belongs to another query: begin again without a cursor"
-DIRECTION: Final = "In which direction; what has no value comes last in both"
-BESIDE_OFFSET: Final = "goes on by itself: leave offset out"
-MARK_BYTES: Final = 12  # enough that no two queries meet by chance
+CURSOR_CHARS_MAX: Final = 6_000  # a name of 512 escaped characters and its id need 4,300
+AMOUNT_DIGITS_MAX: Final = 1_500  # before the point and after it: sums of doubles have fewer
+SUM_DIGITS_MAX: Final = 60  # of a sum of integers: no sum has as many
+QUERY_HASH_BYTES: Final = 12  # enough that no two queries collide by chance
+MALFORMED_CURSOR: Final = "is not a cursor"
+FOREIGN_CURSOR: Final = "belongs to another query: start again without a cursor"
+OFFSET_WITH_CURSOR: Final = "can't be combined with an offset"
+SORT_ORDER_DESCRIPTION: Final = "The direction; items without a value come last in both"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_FORM: Final = msgspec.json.Decoder(tuple[str, Raw, Raw])
+_ANY_CURSOR: Final = msgspec.json.Decoder(tuple[str, Raw, Raw])
 
 
-def check_form(text: str) -> None:
-    """Raises Refused for what no list has ever given."""
-    _decoded(_FORM, text)
+def check_cursor_form(text: str) -> None:
+    """Raises InvalidValue for text that no list has ever returned."""
+    _decode(_ANY_CURSOR, text)
 
 
 type Cursor = Annotated[
     str,
     Meta(
-        max_length=CURSOR_MAX,
-        extra={"check": check_form},
-        description="The `next_cursor` of a page of the same query: goes on after that page",
+        max_length=CURSOR_CHARS_MAX,
+        extra={"check": check_cursor_form},
+        description="The `next_cursor` of a page of the same query; the next page follows that one",
     ),
 ]
 
 
-type PageLimit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many to show")]
-type PageOffset = Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many to pass over")]
+type PageLimit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many items to return")]
+type PageOffset = Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many items to skip")]
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which page of a list."""
+    """Query parameters of a paginated list."""
 
     limit: PageLimit = LIMIT_DEFAULT
     offset: PageOffset = 0
     cursor: Cursor | None = None
 
 
-class AsksForPage(Protocol):
-    """A query with the fields of `PageQuery` among others."""
+class PageParameters(Protocol):
+    """A query that has the fields of `PageQuery`."""
 
     @property
     def limit(self) -> int: ...
@@ -77,35 +77,37 @@ class AsksForPage(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What a list is sorted by, as a cursor holds it. `back` raises ValueError."""
+class PositionType:
+    """How the value of a position is written into a cursor. `decode` raises ValueError."""
 
     wire: Any
-    out: Callable[[Any], Any]
-    back: Callable[[Any], Any]
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
 
 
-def _text(value: str) -> str:
+def _decode_text(value: str) -> str:
     if "\0" in value:
-        raise Refused(NUL)
+        raise InvalidValue(NUL_MESSAGE)
     return value
 
 
-def _amount(text: str) -> Decimal:
+def _decode_amount(text: str) -> Decimal:
     try:
         amount = Decimal(text)
     except ArithmeticError as error:
-        raise Refused(MALFORMED) from error
+        raise InvalidValue(MALFORMED_CURSOR) from error
     exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or max(abs(exponent), abs(amount.adjusted())) > AMOUNT_MAX:
-        raise Refused(MALFORMED)
+    if not isinstance(exponent, int):
+        raise InvalidValue(MALFORMED_CURSOR)
+    if max(abs(exponent), abs(amount.adjusted())) > AMOUNT_DIGITS_MAX:
+        raise InvalidValue(MALFORMED_CURSOR)
     return amount
 
 
-def _whole(text: str) -> int:
+def _decode_sum(text: str) -> int:
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX):
-        raise Refused(MALFORMED)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= SUM_DIGITS_MAX):
+        raise InvalidValue(MALFORMED_CURSOR)
     return int(text)
 
 
@@ -113,106 +115,112 @@ def _since_epoch(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
-_FIRST: Final = _since_epoch(datetime.min.replace(tzinfo=UTC))
-_LAST: Final = _since_epoch(datetime.max.replace(tzinfo=UTC))
+_FIRST_INSTANT: Final = _since_epoch(datetime.min.replace(tzinfo=UTC))
+_LAST_INSTANT: Final = _since_epoch(datetime.max.replace(tzinfo=UTC))
 
-INSTANT: Final = Kind(
-    Annotated[int, Meta(ge=_FIRST, le=_LAST)],
+INSTANT: Final = PositionType(
+    Annotated[int, Meta(ge=_FIRST_INSTANT, le=_LAST_INSTANT)],
     _since_epoch,
     lambda microseconds: _EPOCH + microseconds * _MICROSECOND,
 )
-WHOLE: Final = Kind(Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], int, int)
-NUMBER: Final = Kind(float, float, float)
-TEXT: Final = Kind(str, str, _text)
-SUM: Final = Kind(str, str, _whole)  # of whole numbers, beyond 64 bits
-AMOUNT: Final = Kind(str, str, _amount)
-ID: Final = Kind(UUID, lambda one: one, lambda one: one)
+INTEGER: Final = PositionType(Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], int, int)
+NUMBER: Final = PositionType(float, float, float)
+TEXT: Final = PositionType(str, str, _decode_text)
+SUM: Final = PositionType(str, str, _decode_sum)  # of integers; it may exceed 64 bits
+AMOUNT: Final = PositionType(str, str, _decode_amount)
+ID: Final = PositionType(UUID, lambda id_: id_, lambda id_: id_)
 
 
-def word_of(words: type[Enum]) -> Kind:
-    """A sort by the texts of an enumeration."""
-    return Kind(words, lambda text: text, lambda one: one.value)
+def enum_position(members: type[Enum]) -> PositionType:
+    """For a sort by the text of an enumeration."""
+    return PositionType(members, lambda text: text, lambda member: member.value)
 
 
-def or_none(kind: Kind) -> Kind:
-    """A sort by what some items lack."""
-    return Kind(
-        kind.wire | None,
-        lambda value: None if value is None else kind.out(value),
-        lambda value: None if value is None else kind.back(value),
+def nullable(inner: PositionType) -> PositionType:
+    """For a sort by a value that some items lack."""
+    return PositionType(
+        inner.wire | None,
+        lambda value: None if value is None else inner.encode(value),
+        lambda value: None if value is None else inner.decode(value),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
-    """The pages of one query: the one that is asked for, and how the next one will be."""
+class RequestedPage:
+    """The page that a query requests, and how to write the cursor of the next one."""
 
-    window: PageRequest
-    kind: Kind
-    mark: str
+    page: PageRequest
+    position_type: PositionType
+    query_hash: str
 
-    def shown[T](self, page: Page[Any], items: list[T]) -> PaginatedResponse[T]:
-        """`page` as it is answered, with its items as they are shown."""
-        end = page.end
+    def respond[T](self, found: Page[Any], items: list[T]) -> PaginatedResponse[T]:
+        """The response: `items` are those of `found`, in their wire form."""
+        end = found.end
         return PaginatedResponse(
             items=items,
-            total=page.total,
-            limit=self.window.limit,
-            offset=self.window.offset,
-            next_cursor=None if end is None else self.after(end),
+            total=found.total,
+            limit=self.page.limit,
+            offset=self.page.offset,
+            next_cursor=None if end is None else self.cursor_after(end),
         )
 
-    def after(self, end: Position) -> str:
+    def cursor_after(self, end: Position) -> str:
         """The cursor of the page after the item at `end`."""
-        held = msgspec.json.encode((self.mark, self.kind.out(end.value), end.id))
-        return base64.urlsafe_b64encode(held).rstrip(b"=").decode()
+        value = self.position_type.encode(end.value)
+        content = msgspec.json.encode((self.query_hash, value, end.id))
+        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 class PagedList[S]:
-    """A list by its name, with the kind of its positions' values by each sort, and of their ids."""
+    """A paginated list: its name, the type of positions by sort, and the type of its ids."""
 
-    def __init__(self, name: str, kinds: Mapping[S, Kind], ids: Kind) -> None:
+    def __init__(self, name: str, sorts: Mapping[S, PositionType], ids: PositionType) -> None:
         self._name = name
         self._ids = ids
-        self._kinds = {
-            sort: (kind, msgspec.json.Decoder(_tuple_of(str, kind.wire, ids.wire)))
-            for sort, kind in kinds.items()
+        self._sorts = {
+            sort: (value, msgspec.json.Decoder(_tuple_of(str, value.wire, ids.wire)))
+            for sort, value in sorts.items()
         }
 
-    def asked(
-        self, query: AsksForPage, project: UUID, matching: Any, sort: S, order: SortOrder
-    ) -> Pages:
-        """The page that `query` asks for. Raises Invalid for a cursor that isn't of this query."""
-        kind, decoder = self._kinds[sort]
+    def parse_page(
+        self, query: PageParameters, project: UUID, matching: Any, sort: S, order: SortOrder
+    ) -> RequestedPage:
+        """The page that `query` requests. Raises Invalid for a cursor of another query."""
+        position_type, decoder = self._sorts[sort]
         whole = msgspec.json.encode((self._name, project, matching, sort, order))
-        mark = base64.b85encode(blake2b(whole, digest_size=MARK_BYTES).digest()).decode()
+        digest = blake2b(whole, digest_size=QUERY_HASH_BYTES).digest()
+        query_hash = base64.b85encode(digest).decode()
         after = None
         if query.cursor is not None:
             if query.offset:
-                raise Invalid.field("query.cursor", BESIDE_OFFSET)
+                raise Invalid.field("query.cursor", OFFSET_WITH_CURSOR)
             try:
-                after = self._position(query.cursor, mark, kind, decoder)
-            except Refused as refused:
-                raise Invalid.field("query.cursor", str(refused)) from refused
-        return Pages(PageRequest(query.limit, query.offset, after), kind, mark)
+                after = self._position(query.cursor, query_hash, position_type, decoder)
+            except InvalidValue as error:
+                raise Invalid.field("query.cursor", str(error)) from error
+        return RequestedPage(
+            PageRequest(query.limit, query.offset, after), position_type, query_hash
+        )
 
-    def _position(self, cursor: str, mark: str, kind: Kind, decoder: Any) -> Position:
+    def _position(
+        self, cursor: str, query_hash: str, position_type: PositionType, decoder: Any
+    ) -> Position:
         try:
-            of, value, id_ = _decoded(decoder, cursor)
-        except Refused as refused:
-            raise Refused(FOREIGN) from refused  # of another sort: its form is right
-        if of != mark:
-            raise Refused(FOREIGN)
-        return Position(kind.back(value), self._ids.back(id_))
+            hash_of_cursor, value, id_ = _decode(decoder, cursor)
+        except InvalidValue as error:
+            raise InvalidValue(FOREIGN_CURSOR) from error  # well-formed, but of another sort
+        if hash_of_cursor != query_hash:
+            raise InvalidValue(FOREIGN_CURSOR)
+        return Position(position_type.decode(value), self._ids.decode(id_))
 
 
 def _tuple_of(*types: Any) -> Any:
     return tuple.__class_getitem__(types)
 
 
-def _decoded(decoder: Any, cursor: str) -> Any:
+def _decode(decoder: Any, cursor: str) -> Any:
     try:
-        held = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        return decoder.decode(held)
+        content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        return decoder.decode(content)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors too
-        raise Refused(MALFORMED) from error
+        raise InvalidValue(MALFORMED_CURSOR) from error

@@ -7,35 +7,36 @@ from typing import Any, Final
 
 from application.ports import IdempotentRequest
 from domain.ids import ProjectId
-from entrypoints.http.middleware.request_ids import sent_request_id
-from entrypoints.http.problems import Mistakes
+from entrypoints.http.middleware.request_ids import client_request_id
+from entrypoints.http.requests.errors import FieldErrors
 
-NAME: Final = "Idempotency-Key"
-KEY_MAX: Final = 255  # characters
-HEADER: Final = NAME.lower().encode()
-_FORM: Final = re.compile(rb"[\x21-\x7e]{1,%d}" % KEY_MAX)
+HEADER_NAME: Final = "Idempotency-Key"
+KEY_CHARS_MAX: Final = 255
+_HEADER: Final = HEADER_NAME.lower().encode()
+_FORM: Final = re.compile(rb"[\x21-\x7e]{1,%d}" % KEY_CHARS_MAX)
 
 KEY_PARAMETER: Final = {
-    "name": NAME,
+    "name": HEADER_NAME,
     "in": "header",
     "required": False,
     "description": (
-        "A request that is sent again with the same key has no other effect, and gets the first "
-        "answer again; that is kept for a day by default. Without a key an X-Request-ID counts"
+        "A request that is repeated with the same key has no further effect and gets the response "
+        "of the first one, which is stored for a day by default. Without this header, the "
+        "X-Request-ID is used as the key"
     ),
-    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[!-~]+$"},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """What makes two requests the same write, within a project that is not known yet."""
+    """Identifies a write. Two requests with equal values in one project are the same write."""
 
     operation: str
     key: str
     request_hash: bytes
 
-    def within(self, project: ProjectId) -> IdempotentRequest:
+    def in_project(self, project: ProjectId) -> IdempotentRequest:
         return IdempotentRequest(
             project=project,
             operation=self.operation,
@@ -44,13 +45,14 @@ class IdempotencyKey:
         )
 
 
-def parse_idempotency_key(scope: Any, body: bytes, mistakes: Mistakes) -> IdempotencyKey | None:
-    """None without a key; `body` is what was sent, decompressed."""
-    given = next((value.strip() for name, value in scope["headers"] if name == HEADER), b"")
+def parse_idempotency_key(scope: Any, body: bytes, errors: FieldErrors) -> IdempotencyKey | None:
+    """None without a key. `body` is the body as sent, decompressed."""
+    given = next((value.strip() for name, value in scope["headers"] if name == _HEADER), b"")
     if given and _FORM.fullmatch(given) is None:
-        mistakes.add(f"header.{NAME}", f"must hold 1 to {KEY_MAX} visible ASCII characters")
+        message = f"must contain 1 to {KEY_CHARS_MAX} visible ASCII characters"
+        errors.add(f"header.{HEADER_NAME}", message)
         return None
-    key = given.decode() if given else sent_request_id(scope)
+    key = given.decode() if given else client_request_id(scope)
     if key is None:
         return None
     path = scope["path"].rstrip("/").encode(errors="surrogateescape")

@@ -1,8 +1,9 @@
-"""JSON bodies: one pass over bytes where all is usual; else a walk that finds every mistake.
+"""Parses JSON bodies: one fast pass over the bytes, and a walk that finds every error.
 
-The walk is the authority: it takes every spelling of the contract, and what the fast pass takes,
-it takes to the same value. It goes over raw JSON, a level at a time, so that payloads keep each
-digit. Where a request has nothing unusual it is never run.
+The fast pass decodes straight into the wire type. If it fails, the walk runs: it accepts every
+spelling of the contract, and reports all errors at once. Every value that the fast pass accepts,
+the walk accepts with the same result. The walk goes over raw JSON one level at a time, so that
+payloads keep every digit.
 """
 
 from collections.abc import Callable
@@ -14,231 +15,245 @@ import msgspec.inspect as mi
 from msgspec import Raw
 
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.problems import KEY_SHOWN, Mistakes, Problem
-from entrypoints.http.requests.json_depth import deepest, is_deeper
+from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors, HttpProblem
+from entrypoints.http.requests.json_depth import deepest_path, is_deeper
 from entrypoints.http.requests.scalar_types import (
     DIGITS_MAX,
-    NUL,
-    Refused,
+    NUL_MESSAGE,
+    InvalidValue,
     Scalar,
     check_count,
-    converted,
+    convert_scalar,
 )
-from entrypoints.http.requests.surrogates import LONE, LONE_ESCAPED, LONE_MESSAGE, marked
+from entrypoints.http.requests.surrogates import (
+    LONE,
+    LONE_ESCAPED,
+    LONE_MESSAGE,
+    mark_lone_surrogates,
+)
 from entrypoints.http.requests.wire_types import NESTING_MAX, NULL, TOO_DEEP
 
-DEEP: Final = "is nested too deeply"
-UNKNOWN: Final = "is not known here"
+NESTED_TOO_DEEPLY: Final = "is nested too deeply"
+UNKNOWN_KEY: Final = "is not a known key"
 
 _NUL_ESCAPED: Final = b"\\u0000"
 _ANY: Final = msgspec.json.Decoder(Raw)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
 _ITEMS: Final = msgspec.json.Decoder(list[Raw])
 _STRING: Final = msgspec.json.Decoder(str)
-_WORDS: Final[dict[bytes, Scalar]] = {b"null": None, b"true": True, b"false": False}
-_REFUSED: Final[Any] = object()
+_LITERALS: Final[dict[bytes, Scalar]] = {b"null": None, b"true": True, b"false": False}
+_INVALID: Final[Any] = object()
 
 
 class Body[B]:
-    """How the body of a request becomes a `B`: JSON to the type `wire`, and that through `use`.
+    """How the body of a request becomes a `B`: JSON to the type `wire`, and that by `convert`.
 
-    `use` raises ValueError for what `wire` alone can't refuse; the walk has to refuse the same.
-    `check` among the extras of a type, called with a value of it, raises Refused in the walk; a
-    `__post_init__` has to call it for the fast pass. So it has to do with `across`, a class method
-    that is given the fields of a struct but for those that were refused (NODEFAULT where one is
-    missing), and gives name and message of each mistake that only shows when all are seen. Keys
-    that a struct doesn't know are ignored, unless it forbids them.
+    `convert` raises ValueError for values that `wire` alone can't refuse; the walk has to refuse
+    the same values.
+
+    Two hooks of wire types are called by the walk. `check` in the `extra` of a type is called
+    with a value of that type and raises InvalidValue. `field_errors`, a class method of a struct,
+    is called with the fields that have no error (NODEFAULT for a missing one) and yields name and
+    message of each error that depends on several fields. For the fast pass, a `__post_init__` has
+    to call both.
+
+    Keys that a struct doesn't know are ignored, unless it forbids them.
     """
 
-    def __init__(self, wire: Any, use: Callable[[Any, HttpConfig], B]) -> None:
+    def __init__(self, wire: Any, convert: Callable[[Any, HttpConfig], B]) -> None:
         self.wire = wire
-        self._use = use
+        self._convert = convert
         self._decoder = msgspec.json.Decoder(wire)
-        self._kind = mi.type_info(wire)
+        self._type = mi.type_info(wire)
 
-    def read(self, data: bytes, config: HttpConfig, mistakes: Mistakes) -> B | None:
-        """None where `mistakes` were found. Raises Problem where it isn't JSON in UTF-8."""
+    def parse(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
+        """None after `errors` were added. Raises HttpProblem if it isn't JSON in UTF-8."""
         if not data:
-            mistakes.add("", "a body is required")
+            errors.add("", "a body is required")
             return None
         if not data.isascii():
             try:
                 data.decode()
             except UnicodeDecodeError as error:
-                raise Problem(HTTPStatus.BAD_REQUEST, "The body is not UTF-8") from error
-        return self.part(data, config, mistakes)
+                raise HttpProblem(HTTPStatus.BAD_REQUEST, "The body is not UTF-8") from error
+        return self.parse_part(data, config, errors)
 
-    def part(self, data: bytes, config: HttpConfig, mistakes: Mistakes) -> B | None:
-        """As `read`, for a part of a body that was read."""
+    def parse_part(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
+        """As `parse`, for a part of a body that was checked to be UTF-8."""
         try:
-            return self.at_once(data, config)
+            return self.parse_fast(data, config)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            return self.walked(data, config, mistakes)
+            return self.walk(data, config, errors)
 
-    def at_once(self, data: bytes, config: HttpConfig) -> B:
-        """The fast pass. Raises whatever is unusual, which need not be a mistake."""
+    def parse_fast(self, data: bytes, config: HttpConfig) -> B:
+        """The fast pass. It raises for everything unusual, which need not be an error."""
         if _NUL_ESCAPED in data:
-            raise ValueError(NUL)  # in some places it may be
-        return self._use(self._decoder.decode(data), config)
+            raise ValueError(NUL_MESSAGE)  # some payloads may contain it
+        return self._convert(self._decoder.decode(data), config)
 
-    def walked(self, data: bytes, config: HttpConfig, mistakes: Mistakes) -> B | None:
-        """The walk. None where `mistakes` were found. Raises Problem for what isn't JSON."""
+    def walk(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
+        """The walk. None after `errors` were added. Raises HttpProblem if it isn't JSON."""
         try:
-            found = _parsed(data)
+            value = _parse_value(data)
         except RecursionError:
-            mistakes.add(_place(self._kind, data), DEEP)
+            errors.add(_path_to_deepest(self._type, data), NESTED_TOO_DEEPLY)
             return None
-        wire = _Walk(config, mistakes).value(memoryview(found), self._kind, "")
-        if wire is _REFUSED:
+        wire = _Walk(config, errors).value(memoryview(value), self._type, "")
+        if wire is _INVALID:
             return None
         try:
-            return self._use(wire, config)
+            return self._convert(wire, config)
         except ValueError as error:
-            mistakes.add("", str(error))
+            errors.add("", str(error))
             return None
 
 
-def _parsed(data: bytes) -> Raw:
-    """The one value of `data`, its lone surrogates marked. Raises Problem, RecursionError."""
+def _parse_value(data: bytes) -> Raw:
+    """The JSON value, with lone surrogates marked. Raises HttpProblem, RecursionError."""
     try:
         return _ANY.decode(data)
     except msgspec.DecodeError as error:
         try:
-            return _ANY.decode(marked(data))
+            return _ANY.decode(mark_lone_surrogates(data))
         except msgspec.DecodeError:
-            raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}") from error
+            raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}") from error
 
 
-def _place(kind: mi.Type, data: bytes) -> str:
-    """Where `data` is deepest, as far as `kind` knows the way."""
+def _path_to_deepest(wire_type: mi.Type, data: bytes) -> str:
+    """The path to the most deeply nested value, as far as `wire_type` knows its fields."""
     path: list[str] = []
-    for step in deepest(data):
-        kind, _ = _stripped(kind)
-        match kind, step:
+    for step in deepest_path(data):
+        wire_type, _ = _unwrap(wire_type)
+        match wire_type, step:
             case mi.StructType(), str():
-                known = next((one for one in kind.fields if one.encode_name == step), None)
+                known = next((f for f in wire_type.fields if f.encode_name == step), None)
                 if known is None:
                     break
-                kind = known.type
+                wire_type = known.type
             case mi.ListType(), int():
-                kind = kind.item_type
+                wire_type = wire_type.item_type
             case _:
                 break
         path.append(str(step))
     return ".".join(path)
 
 
-def _stripped(kind: mi.Type) -> tuple[mi.Type, dict[str, Any]]:
-    """The type itself, and what its annotations say beside."""
+def _unwrap(wire_type: mi.Type) -> tuple[mi.Type, dict[str, Any]]:
+    """The type without its annotations, and their `extra`."""
     extra: dict[str, Any] = {}
-    while isinstance(kind, mi.Metadata):
-        extra |= kind.extra or {}
-        kind = kind.type
-    return kind, extra
+    while isinstance(wire_type, mi.Metadata):
+        extra |= wire_type.extra or {}
+        wire_type = wire_type.type
+    return wire_type, extra
 
 
 class _Walk:
-    def __init__(self, config: HttpConfig, mistakes: Mistakes) -> None:
+    def __init__(self, config: HttpConfig, errors: FieldErrors) -> None:
         self.config = config
-        self.mistakes = mistakes
+        self.errors = errors
 
     def refuse(self, path: str, message: str) -> Any:
-        self.mistakes.add(path, message)
-        return _REFUSED
+        self.errors.add(path, message)
+        return _INVALID
 
-    def value(self, text: memoryview, kind: mi.Type, path: str) -> Any:
-        """`text`, one JSON value without blanks around it, as `kind`; _REFUSED after a mistake."""
-        kind, extra = _stripped(kind)
-        if isinstance(kind, mi.UnionType) and "scalar" not in extra:
-            others = [one for one in kind.types if not isinstance(one, mi.NoneType)]
-            if len(others) < len(kind.types) and _is_null(text):
+    def value(self, text: memoryview, wire_type: mi.Type, path: str) -> Any:
+        """`text`, one JSON value without blanks around it, as `wire_type`; _INVALID on an error."""
+        wire_type, extra = _unwrap(wire_type)
+        if isinstance(wire_type, mi.UnionType) and "scalar" not in extra:
+            others = [option for option in wire_type.types if not isinstance(option, mi.NoneType)]
+            if len(others) < len(wire_type.types) and _is_null(text):
                 return None
-            [only] = others  # a union of more than one type and null needs a reader of its own
+            [only] = others  # a union of several types and null would need a reader of its own
             return self.value(text, only, path)
         try:
-            return self._of_kind(text, kind, extra, path)
-        except Refused as refused:
-            return self.refuse(path, str(refused))
+            return self._typed_value(text, wire_type, extra, path)
+        except InvalidValue as error:
+            return self.refuse(path, str(error))
         except RecursionError:
-            return self.refuse(path, DEEP)
+            return self.refuse(path, NESTED_TOO_DEEPLY)
 
-    def _of_kind(self, text: memoryview, kind: mi.Type, extra: dict[str, Any], path: str) -> Any:
-        match kind:
+    def _typed_value(
+        self, text: memoryview, wire_type: mi.Type, extra: dict[str, Any], path: str
+    ) -> Any:
+        match wire_type:
             case mi.StructType():
-                return self._struct(text, kind, path)
+                return self._struct(text, wire_type, path)
             case mi.ListType() | mi.VarTupleType():
-                return self._list(text, kind, extra, path)
+                return self._list(text, wire_type, extra, path)
             case mi.DictType():
-                return self._dict(text, kind, path)
+                return self._dict(text, wire_type, path)
             case mi.RawType():
                 return self._raw(text, extra, path)
             case _:
-                found = converted(kind, extra, _scalar(text), is_word=False)
+                value = convert_scalar(wire_type, extra, _scalar(text), from_text=False)
                 if (check := extra.get("check")) is not None:
-                    check(found)
-                return found
+                    check(value)
+                return value
 
-    def _struct(self, text: memoryview, kind: mi.StructType, path: str) -> Any:
-        members = _MEMBERS.decode(_opened(text, "{"))
-        before = len(self.mistakes.found)
+    def _struct(self, text: memoryview, wire_type: mi.StructType, path: str) -> Any:
+        members = _MEMBERS.decode(_require_bracket(text, "{"))
+        errors_before = len(self.errors.found)
         values: dict[str, Any] = {}
-        if kind.forbid_unknown_fields:
-            self._refuse_others(members, kind, path)
-        for field in kind.fields:
+        if wire_type.forbid_unknown_fields:
+            self._refuse_unknown_keys(members, wire_type, path)
+        for field in wire_type.fields:
             at = f"{path}.{field.encode_name}" if path else field.encode_name
             member = members.get(field.encode_name)
             if member is not None:
                 values[field.name] = self.value(memoryview(member), field.type, at)
             elif field.required:
-                self.mistakes.add(at, "is required")
-        if (across := getattr(kind.cls, "across", None)) is not None:
-            read = {one.name: values.get(one.name, one.default) for one in kind.fields}
-            for name, message in across({k: v for k, v in read.items() if v is not _REFUSED}):
-                self.mistakes.add(f"{path}.{name}" if path else name, message)
-        if len(self.mistakes.found) > before:
-            return _REFUSED
+                self.errors.add(at, "is required")
+        if (field_errors := getattr(wire_type.cls, "field_errors", None)) is not None:
+            all_values = {f.name: values.get(f.name, f.default) for f in wire_type.fields}
+            valid = {name: value for name, value in all_values.items() if value is not _INVALID}
+            for name, message in field_errors(valid):
+                self.errors.add(f"{path}.{name}" if path else name, message)
+        if len(self.errors.found) > errors_before:
+            return _INVALID
         try:
-            return kind.cls(**values)
-        except ValueError as rule:  # a rule across fields, in `__post_init__`
-            return self.refuse(path, str(rule))
+            return wire_type.cls(**values)
+        except ValueError as error:  # raised by `__post_init__`
+            return self.refuse(path, str(error))
 
-    def _refuse_others(self, members: dict[str, Raw], kind: mi.StructType, path: str) -> None:
-        for key in sorted(members.keys() - {field.encode_name for field in kind.fields}):
-            shown = key.partition(LONE)[0][:KEY_SHOWN]
-            self.mistakes.add(f"{path}.{shown}" if path else shown, UNKNOWN)
+    def _refuse_unknown_keys(
+        self, members: dict[str, Raw], wire_type: mi.StructType, path: str
+    ) -> None:
+        for key in sorted(members.keys() - {field.encode_name for field in wire_type.fields}):
+            shown = key.partition(LONE)[0][:KEY_SHOWN_CHARS]
+            self.errors.add(f"{path}.{shown}" if path else shown, UNKNOWN_KEY)
 
     def _list(
         self,
         text: memoryview,
-        kind: mi.ListType | mi.VarTupleType,
+        wire_type: mi.ListType | mi.VarTupleType,
         extra: dict[str, Any],
         path: str,
     ) -> Any:
-        items = _ITEMS.decode(_opened(text, "["))
+        items = _ITEMS.decode(_require_bracket(text, "["))
         setting = extra.get("max_items")
-        most = None if setting is None else getattr(self.config, setting)
-        check_count(kind, most, len(items))
+        items_max = None if setting is None else getattr(self.config, setting)
+        check_count(wire_type, items_max, len(items))
         prefix = f"{path}." if path else ""
-        found = [
-            self.value(memoryview(item), kind.item_type, f"{prefix}{index}")
+        values = [
+            self.value(memoryview(item), wire_type.item_type, f"{prefix}{index}")
             for index, item in enumerate(items)
         ]
-        if any(item is _REFUSED for item in found):
-            return _REFUSED
-        return tuple(found) if isinstance(kind, mi.VarTupleType) else found
+        if any(value is _INVALID for value in values):
+            return _INVALID
+        return tuple(values) if isinstance(wire_type, mi.VarTupleType) else values
 
-    def _dict(self, text: memoryview, kind: mi.DictType, path: str) -> Any:
-        """Keys may hold U+0000: what has free keys is kept as text."""
-        members = _MEMBERS.decode(_opened(text, "{"))
-        check_count(kind, None, len(members))
-        found: dict[str, Any] = {}
+    def _dict(self, text: memoryview, wire_type: mi.DictType, path: str) -> Any:
+        """Keys may contain U+0000: objects with free keys are stored as text."""
+        members = _MEMBERS.decode(_require_bracket(text, "{"))
+        check_count(wire_type, None, len(members))
+        values: dict[str, Any] = {}
         for key, member in members.items():
             if LONE in key:
-                found[key] = self.refuse(path, LONE_MESSAGE)
+                values[key] = self.refuse(path, LONE_MESSAGE)
                 continue
-            at = f"{path}.{key[:KEY_SHOWN]}" if path else key[:KEY_SHOWN]
-            found[key] = self.value(memoryview(member), kind.value_type, at)
-        return _REFUSED if any(one is _REFUSED for one in found.values()) else found
+            at = f"{path}.{key[:KEY_SHOWN_CHARS]}" if path else key[:KEY_SHOWN_CHARS]
+            values[key] = self.value(memoryview(member), wire_type.value_type, at)
+        return _INVALID if any(value is _INVALID for value in values.values()) else values
 
     def _raw(self, text: memoryview, extra: dict[str, Any], path: str) -> Any:
         sent = bytes(text)
@@ -248,19 +263,19 @@ class _Walk:
         if LONE_ESCAPED in sent:
             return self.refuse(path, LONE_MESSAGE)
         if allowed == "object" and not (extra.get("nullable") and sent == NULL):
-            _opened(text, "{")
+            _require_bracket(text, "{")
             if is_deeper(sent, NESTING_MAX):
                 return self.refuse(path, TOO_DEEP)
         if not extra.get("nul", True) and _NUL_ESCAPED in sent.replace(b"\\\\", b""):
-            return self.refuse(path, NUL)
+            return self.refuse(path, NUL_MESSAGE)
         return Raw(sent)
 
 
-def _opened(text: memoryview, bracket: str) -> memoryview:
-    """`text`, which begins with `bracket`. Raises Refused."""
+def _require_bracket(text: memoryview, bracket: str) -> memoryview:
+    """`text`, if it begins with `bracket`. Raises InvalidValue."""
     if text[0] != ord(bracket):
-        due = "an object" if bracket == "{" else "an array"
-        raise Refused("must not be null" if _is_null(text) else f"must be {due}")
+        expected = "an object" if bracket == "{" else "an array"
+        raise InvalidValue("must not be null" if _is_null(text) else f"must be {expected}")
     return text
 
 
@@ -269,18 +284,18 @@ def _is_null(text: memoryview) -> bool:
 
 
 def _scalar(text: memoryview) -> Scalar:
-    """Raises Refused for an object or array, and for lone surrogates."""
+    """Raises InvalidValue for an object or array, and for lone surrogates."""
     first = text[0]
     if first == ord('"'):
-        found = _STRING.decode(text)
-        if LONE in found:
-            raise Refused(LONE_MESSAGE)
-        return found
+        string = _STRING.decode(text)
+        if LONE in string:
+            raise InvalidValue(LONE_MESSAGE)
+        return string
     if first in b"[{":
-        raise Refused("must be a single value, not an object or array")
+        raise InvalidValue("must be a single value, not an object or array")
     sent = bytes(text)
-    if sent in _WORDS:
-        return _WORDS[sent]
-    is_whole = sent.lstrip(b"-").isdigit()
-    # A number of more digits than any double has reads as infinite, and is refused for that.
-    return int(sent) if is_whole and len(sent) <= DIGITS_MAX else float(sent)
+    if sent in _LITERALS:
+        return _LITERALS[sent]
+    is_integer = sent.lstrip(b"-").isdigit()
+    # A number with more digits than any double is read as infinite, and refused for that.
+    return int(sent) if is_integer and len(sent) <= DIGITS_MAX else float(sent)

@@ -1,11 +1,11 @@
-"""How deep JSON is nested, and where: by looking at brackets, without recursion."""
+"""Nesting depth of JSON, found by scanning brackets, without recursion."""
 
 import re
 from typing import Final
 
-PLACE_MAX: Final = 6  # components of a path; requests are shallow, only payloads are deep
-DEPTH_MAX: Final = 100_000  # no parser goes half as deep: a place that does is deep enough
-TOKENS_MAX: Final = 2_000_000  # a body of nothing but brackets isn't worth more seconds than two
+PATH_STEPS_MAX: Final = 6  # requests are shallow, only payloads are deep
+DEPTH_MAX: Final = 100_000  # no parser goes half as deep, so the search can stop there
+TOKENS_MAX: Final = 2_000_000  # bounds the search to about two seconds
 
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
@@ -24,26 +24,27 @@ def is_deeper(text: bytes, levels: int) -> bool:
     return False
 
 
-def deepest(text: bytes) -> list[str | int]:
-    """The first PLACE_MAX components of the path to the most deeply nested value.
+def deepest_path(text: bytes) -> list[str | int]:
+    """The first PATH_STEPS_MAX steps of the path to the most deeply nested value.
 
-    Meant for JSON that is too deep to be parsed. Empty where it is too large to be searched, or
-    broken.
+    Meant for JSON that is too deep to be parsed. Empty if the text has more than TOKENS_MAX
+    tokens or is malformed.
     """
-    place: list[str | int] = []
-    path: list[str | int | None] = []  # of what is open: a key, an index, or None before a key
+    deepest: list[str | int] = []
+    path: list[str | int | None] = []  # of the open values: a key, an index, or None before a key
     best = 0
     for count, token in enumerate(_TOKEN.finditer(text)):
         mark = token[0]
         if count > TOKENS_MAX:
             return []
         if best > DEPTH_MAX:
-            return place
+            return deepest
         if mark in b"[{":
             path.append(0 if mark == b"[" else None)
             if len(path) > best:
                 best = len(path)
-                place = [one for one in path[: min(best - 1, PLACE_MAX)] if one is not None]
+                known = path[: min(best - 1, PATH_STEPS_MAX)]
+                deepest = [step for step in known if step is not None]
         elif not path:
             continue
         elif mark in b"]}":
@@ -53,4 +54,4 @@ def deepest(text: bytes) -> list[str | int]:
             path[-1] = last + 1 if isinstance(last, int) else None
         elif path[-1] is None:
             path[-1] = mark[1:-1].decode(errors="replace")
-    return place
+    return deepest

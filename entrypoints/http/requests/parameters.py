@@ -1,4 +1,4 @@
-"""Strings of a path or a query as a Struct."""
+"""Parses the strings of a path or a query into a Struct."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -7,135 +7,138 @@ from urllib.parse import parse_qsl
 import msgspec
 import msgspec.inspect as mi
 
-from entrypoints.http.problems import KEY_SHOWN, Mistakes
-from entrypoints.http.requests.scalar_types import Refused, check_count, converted
+from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors
+from entrypoints.http.requests.scalar_types import InvalidValue, check_count, convert_scalar
 
-FIELDS_MAX: Final = 1000  # of a query; more than that is no question
+QUERY_FIELDS_MAX: Final = 1000
 
 
-class Words[T: msgspec.Struct]:
-    """How strings become a `T`; `place` is `path` or `query` and begins the path of a mistake.
+class Parameters[T: msgspec.Struct]:
+    """How strings become a `T`. `location` is `path` or `query`, the first step of an error's path.
 
-    A field that is a dict takes every word whose name begins with its own and a dot. `check` among
-    the extras of a type is called with a value, and raises Refused.
+    A field that is a dict takes every parameter whose name begins with its own name and a dot.
+    `check` in the `extra` of a type is called with a value, and raises InvalidValue.
     """
 
-    def __init__(self, wire: type[T], place: str) -> None:
+    def __init__(self, wire: type[T], location: str) -> None:
         self.wire = wire
-        self.place = place
-        self._fields = [(field, *_stripped(field.type)) for field in _fields_of(mi.type_info(wire))]
+        self.location = location
+        self._fields = [(field, *_unwrap(field.type)) for field in _fields_of(mi.type_info(wire))]
 
-    def read(self, given: Mapping[str, Sequence[str]], mistakes: Mistakes) -> T | None:
-        """Of a word given more than once the last counts, but for lists. None after mistakes."""
+    def parse(self, given: Mapping[str, Sequence[str]], errors: FieldErrors) -> T | None:
+        """None after `errors` were added.
+
+        If a parameter is given more than once, the last value counts, except for lists.
+        """
         values: dict[str, Any] = {}
-        is_whole = True
-        for field, kind, extra in self._fields:
-            if isinstance(kind, mi.DictType):
-                found = self._keyed(given, f"{field.encode_name}.", kind, mistakes)
-                is_whole = is_whole and found is not None
-                values[field.name] = found
+        is_valid = True
+        for field, wire_type, extra in self._fields:
+            if isinstance(wire_type, mi.DictType):
+                keyed = self._parse_dict(given, f"{field.encode_name}.", wire_type, errors)
+                is_valid = is_valid and keyed is not None
+                values[field.name] = keyed
                 continue
-            words = given.get(field.encode_name)
-            path = f"{self.place}.{field.encode_name}"
-            if not words:
+            texts = given.get(field.encode_name)
+            path = f"{self.location}.{field.encode_name}"
+            if not texts:
                 if field.required:
-                    mistakes.add(path, "is required")
-                    is_whole = False
+                    errors.add(path, "is required")
+                    is_valid = False
                 continue
             try:
-                values[field.name] = _value(kind, extra, words)
-            except Refused as refused:
-                mistakes.add(path, str(refused))
-                is_whole = False
-        return self.wire(**values) if is_whole else None
+                values[field.name] = _parse_texts(wire_type, extra, texts)
+            except InvalidValue as error:
+                errors.add(path, str(error))
+                is_valid = False
+        return self.wire(**values) if is_valid else None
 
-    def _keyed(
+    def _parse_dict(
         self,
         given: Mapping[str, Sequence[str]],
         prefix: str,
-        kind: mi.DictType,
-        mistakes: Mistakes,
+        wire_type: mi.DictType,
+        errors: FieldErrors,
     ) -> dict[str, Any] | None:
-        """The words whose names begin with `prefix`, by the rest of their names."""
-        found: dict[str, Any] = {}
-        before = len(mistakes.found)
-        whole = f"{self.place}.{prefix[:-1]}"
-        key_kind, value_kind = _stripped(kind.key_type), _stripped(kind.value_type)
-        for name, words in given.items():
+        """The parameters whose names begin with `prefix`, by the rest of their names."""
+        values: dict[str, Any] = {}
+        errors_before = len(errors.found)
+        path = f"{self.location}.{prefix[:-1]}"
+        key_type, value_type = _unwrap(wire_type.key_type), _unwrap(wire_type.value_type)
+        for name, texts in given.items():
             if not name.startswith(prefix):
                 continue
             key = name[len(prefix) :]
             try:
-                _word(*key_kind, key)
-            except Refused as refused:
-                mistakes.add(whole, f"a key {refused}")
+                _parse_text(*key_type, key)
+            except InvalidValue as error:
+                errors.add(path, f"a key {error}")
                 continue
             try:
-                found[key] = _value(*value_kind, words)
-            except Refused as refused:
-                mistakes.add(f"{whole}.{key[:KEY_SHOWN]}", str(refused))
+                values[key] = _parse_texts(*value_type, texts)
+            except InvalidValue as error:
+                errors.add(f"{path}.{key[:KEY_SHOWN_CHARS]}", str(error))
         try:
-            check_count(kind, None, len(found))
-        except Refused as refused:
-            mistakes.add(whole, str(refused))
-        return found if len(mistakes.found) == before else None
+            check_count(wire_type, None, len(values))
+        except InvalidValue as error:
+            errors.add(path, str(error))
+        return values if len(errors.found) == errors_before else None
 
 
-def _fields_of(kind: mi.Type) -> Sequence[mi.Field]:
-    if not isinstance(kind, mi.StructType):
-        raise TypeError(f"{kind} is no Struct")
-    return kind.fields
+def _fields_of(wire_type: mi.Type) -> Sequence[mi.Field]:
+    if not isinstance(wire_type, mi.StructType):
+        raise TypeError(f"{wire_type} is not a Struct")
+    return wire_type.fields
 
 
-def _stripped(kind: mi.Type) -> tuple[mi.Type, dict[str, Any]]:
-    """The type itself, never null: a word can't be."""
+def _unwrap(wire_type: mi.Type) -> tuple[mi.Type, dict[str, Any]]:
+    """The type without annotations and null, which text can't express, and their `extra`."""
     extra: dict[str, Any] = {}
     while True:
-        if isinstance(kind, mi.Metadata):
-            extra |= kind.extra or {}
-            kind = kind.type
-        elif isinstance(kind, mi.UnionType) and "scalar" not in extra:
-            [kind] = [one for one in kind.types if not isinstance(one, mi.NoneType)]
+        if isinstance(wire_type, mi.Metadata):
+            extra |= wire_type.extra or {}
+            wire_type = wire_type.type
+        elif isinstance(wire_type, mi.UnionType) and "scalar" not in extra:
+            [wire_type] = [one for one in wire_type.types if not isinstance(one, mi.NoneType)]
         else:
-            return kind, extra
+            return wire_type, extra
 
 
-def _value(kind: mi.Type, extra: Mapping[str, Any], words: Sequence[str]) -> object:
-    if isinstance(kind, mi.ListType | mi.VarTupleType):
-        check_count(kind, None, len(words))
-        item, item_extra = _stripped(kind.item_type)
-        found = [_word(item, item_extra, word) for word in words]
-        return tuple(found) if isinstance(kind, mi.VarTupleType) else found
-    return _word(kind, extra, words[-1])
+def _parse_texts(wire_type: mi.Type, extra: Mapping[str, Any], texts: Sequence[str]) -> object:
+    if isinstance(wire_type, mi.ListType | mi.VarTupleType):
+        check_count(wire_type, None, len(texts))
+        item_type, item_extra = _unwrap(wire_type.item_type)
+        items = [_parse_text(item_type, item_extra, text) for text in texts]
+        return tuple(items) if isinstance(wire_type, mi.VarTupleType) else items
+    return _parse_text(wire_type, extra, texts[-1])
 
 
-def _word(kind: mi.Type, extra: Mapping[str, Any], word: str) -> object:
-    if not word.isascii():
+def _parse_text(wire_type: mi.Type, extra: Mapping[str, Any], text: str) -> object:
+    if not text.isascii():
         try:
-            word.encode()
+            text.encode()
         except UnicodeEncodeError as error:
-            raise Refused("must be UTF-8") from error
-    found = converted(kind, extra, word, is_word=True)
+            raise InvalidValue("must be UTF-8") from error
+    value = convert_scalar(wire_type, extra, text, from_text=True)
     if (check := extra.get("check")) is not None:
-        check(found)
-    return found
+        check(value)
+    return value
 
 
-def query_words(query: bytes, mistakes: Mistakes) -> dict[str, list[str]]:
-    """Each name of a query string with its values; what isn't UTF-8 is kept as lone surrogates."""
-    found: dict[str, list[str]] = {}
+def parse_query(query: bytes, errors: FieldErrors) -> dict[str, list[str]]:
+    """The values of each name of a query string. Bytes that aren't UTF-8 become lone surrogates."""
+    values: dict[str, list[str]] = {}
     if not query:
-        return found
+        return values
     try:
         pairs = parse_qsl(
             query.decode("latin-1"),
             keep_blank_values=True,
             errors="surrogateescape",
-            max_num_fields=FIELDS_MAX,
+            max_num_fields=QUERY_FIELDS_MAX,
         )
     except ValueError:
-        mistakes.add("query", f"must hold at most {FIELDS_MAX} parameters")
-        return found
+        errors.add("query", f"must contain at most {QUERY_FIELDS_MAX} parameters")
+        return values
     for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
+        values.setdefault(name, []).append(value)
+    return values

@@ -1,7 +1,7 @@
-"""Single values as clients spell them, and as the domain wants them.
+"""Scalar values: the spellings that clients may send, converted to domain values.
 
-Each spelling that the contract accepts is here, and no other: a number where a string is due
-stays a mistake.
+Every spelling that the contract accepts is listed here. A number in place of a string, for
+example, is an error.
 """
 
 import math
@@ -18,10 +18,10 @@ type Scalar = str | int | float | bool | None
 
 DIGITS_MAX: Final = 400  # of a number: the longest double has 309 before its point
 MILLISECONDS_FROM: Final = 20_000_000_000  # an epoch beyond it (the year 2603) is in milliseconds
-INSTANT: Final = "must be a date and time, e.g. 2026-03-01T09:00:00Z"
 EPOCH_END: Final = 10**18  # beyond every year, in either unit; spares the arithmetic
+INSTANT_EXPECTED: Final = "must be a date and time, e.g. 2026-03-01T09:00:00Z"
 OUT_OF_RANGE: Final = "is out of range"
-NUL: Final = "must not contain the character U+0000"
+NUL_MESSAGE: Final = "must not contain the character U+0000"
 
 _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -38,189 +38,203 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT: Final = Context(prec=3 * DIGITS_MAX)
 
 
-class Refused(ValueError):  # noqa: N818 - a client's slip, not an error of ours
-    """A value that isn't one of the spellings; the message says what is due."""
+class InvalidValue(ValueError):  # noqa: N818 - an error of the client, not of ours
+    """A value in none of the accepted spellings; the message says what is expected."""
 
 
 def parse_instant(value: str | float) -> datetime:
-    """An instant in UTC, digits below a microsecond cut off. Raises Refused.
+    """An instant in UTC. Digits below a microsecond are cut off. Raises InvalidValue.
 
-    RFC 3339, with a space for the T, without a zone (taken as UTC), or the date only (midnight
-    UTC); else an epoch as a number or numeric string, in seconds or in milliseconds.
+    RFC 3339, also with a space for the T, without a zone (taken as UTC), or as a date only
+    (midnight UTC); or an epoch as a number or numeric string, in seconds or milliseconds.
     """
     if not isinstance(value, str):
         return _from_epoch(value)
     if _RFC3339.fullmatch(value) is None:
-        return _from_epoch(_decimal(value, INSTANT))
+        return _from_epoch(_decimal(value, INSTANT_EXPECTED))
     try:
-        found = datetime.fromisoformat(value if value[-1] != "z" else value.upper())
-        if found.tzinfo is UTC:
-            return found
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        at = datetime.fromisoformat(value if value[-1] != "z" else value.upper())
+        if at.tzinfo is UTC:
+            return at
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except ValueError as error:
-        raise Refused(INSTANT) from error
+        raise InvalidValue(INSTANT_EXPECTED) from error
     except OverflowError as error:
-        raise Refused(OUT_OF_RANGE) from error
+        raise InvalidValue(OUT_OF_RANGE) from error
+
+
+def parse_optional_instant(value: str | float | None) -> datetime | None:
+    """As `parse_instant`; None for None."""
+    return None if value is None else parse_instant(value)
 
 
 def _from_epoch(number: float | Decimal) -> datetime:
     if not -EPOCH_END < number < EPOCH_END:
-        raise Refused(OUT_OF_RANGE)
+        raise InvalidValue(OUT_OF_RANGE)
     exact = number if isinstance(number, Decimal) else Decimal(repr(number))
     try:
         digits = 3 if abs(exact) > MILLISECONDS_FROM else 6
         return _EPOCH + timedelta(microseconds=int(exact.scaleb(digits, _EXACT)))
     except (ArithmeticError, ValueError) as error:
-        raise Refused(OUT_OF_RANGE) from error
+        raise InvalidValue(OUT_OF_RANGE) from error
 
 
 def parse_uuid(text: str) -> UUID:
-    """Any case, with or without hyphens, in braces or after `urn:uuid:`. Raises Refused."""
-    found = _UUID.fullmatch(text)
-    if found is None:
-        raise Refused("must be a UUID")
-    return UUID(found[2])
+    """Any case, with or without hyphens, in braces or after `urn:uuid:`. Raises InvalidValue."""
+    match = _UUID.fullmatch(text)
+    if match is None:
+        raise InvalidValue("must be a UUID")
+    return UUID(match[2])
 
 
-def _decimal(text: str, due: str) -> Decimal:
+def _decimal(text: str, expected: str) -> Decimal:
     if len(text) > DIGITS_MAX or _NUMERIC.fullmatch(text) is None:
-        raise Refused(due)
+        raise InvalidValue(expected)
     return Decimal(text)
 
 
-def converted(  # noqa: C901, PLR0911 - one return a kind
-    kind: mi.Type, extra: Mapping[str, Any], value: Scalar, *, is_word: bool
+def convert_scalar(  # noqa: C901, PLR0911 - one return per type
+    wire_type: mi.Type, extra: Mapping[str, Any], value: Scalar, *, from_text: bool
 ) -> object:
-    """`value` as the wire type `kind` wants it. Raises Refused.
+    """`value` as the wire type requires it. Raises InvalidValue.
 
-    `value` is of JSON, or a word of a path or query (`is_word`), which may also be a boolean.
+    `value` is a JSON scalar, or the text of a path or query parameter (`from_text`), which may
+    spell a boolean.
     """
     if extra.get("scalar") == "instant":
         if value is None or isinstance(value, bool):
-            raise Refused(INSTANT)
+            raise InvalidValue(INSTANT_EXPECTED)
         parse_instant(value)
-        return value  # as the wire type has it; who takes it to the domain parses it
-    match kind:
+        return value  # the wire type keeps the spelling; `to_domain` parses it
+    match wire_type:
         case mi.StrType():
-            return _text(kind, value)
+            return _text(wire_type, value)
         case mi.IntType():
-            return _whole(kind, value)
+            return _integer(wire_type, value)
         case mi.FloatType():
-            return _real(kind, value)
+            return _float(wire_type, value)
         case mi.BoolType():
-            return _truth(value, is_word=is_word)
+            return _boolean(value, from_text=from_text)
         case mi.UUIDType():
             return parse_uuid(_string(value))
         case mi.DateTimeType():
             return parse_instant(_string(value))
         case mi.EnumType():
-            names = {str(one.value): one for one in kind.cls}
-            return _one_of(names, value)
+            members = {str(member.value): member for member in wire_type.cls}
+            return _member(members, value)
         case mi.LiteralType():
-            return _one_of({str(one): one for one in kind.values}, value)
-    raise TypeError(f"no spelling of {kind} is known")
+            return _member({str(literal): literal for literal in wire_type.values}, value)
+    raise TypeError(f"{wire_type} has no spellings")
 
 
 def _string(value: Scalar) -> str:
     if value is None:
-        raise Refused("must not be null")
+        raise InvalidValue("must not be null")
     if not isinstance(value, str):
-        raise Refused("must be a string")
+        raise InvalidValue("must be a string")
     return value
 
 
-def _text(kind: mi.StrType, value: Scalar) -> str:
+def _text(wire_type: mi.StrType, value: Scalar) -> str:
     text = _string(value)
     if "\0" in text:
-        raise Refused(NUL)
-    least, most = kind.min_length or 0, kind.max_length
-    if len(text) < least or (most is not None and len(text) > most):
-        raise Refused(_length(least, most, "characters"))
-    if kind.pattern is not None and re.search(kind.pattern, text) is None:
-        raise Refused(f"must match {kind.pattern}")
+        raise InvalidValue(NUL_MESSAGE)
+    length_min, length_max = wire_type.min_length or 0, wire_type.max_length
+    if len(text) < length_min or (length_max is not None and len(text) > length_max):
+        raise InvalidValue(_length_message(length_min, length_max, "characters"))
+    if wire_type.pattern is not None and re.search(wire_type.pattern, text) is None:
+        raise InvalidValue(f"must match {wire_type.pattern}")
     return text
 
 
-def _length(least: int, most: int | None, unit: str) -> str:
-    if most is None:
-        return f"must hold at least {least} {unit}"
-    return f"must hold {least} to {most} {unit}" if least else f"must hold at most {most} {unit}"
+def _length_message(length_min: int, length_max: int | None, unit: str) -> str:
+    if length_max is None:
+        return f"must contain at least {length_min} {unit}"
+    if length_min:
+        return f"must contain {length_min} to {length_max} {unit}"
+    return f"must contain at most {length_max} {unit}"
 
 
 def check_count(
-    kind: mi.ListType | mi.VarTupleType | mi.DictType, most: int | None, n: int
+    wire_type: mi.ListType | mi.VarTupleType | mi.DictType, count_max: int | None, count: int
 ) -> None:
-    """Raises Refused unless a collection of `n` is as long as `kind` and `most` say."""
-    least, most = kind.min_length or 0, kind.max_length if most is None else most
-    if n < least or (most is not None and n > most):
-        raise Refused(_length(least, most, "items"))
+    """Checks the length of a collection against its type and `count_max`. Raises InvalidValue."""
+    count_min = wire_type.min_length or 0
+    count_max = wire_type.max_length if count_max is None else count_max
+    if count < count_min or (count_max is not None and count > count_max):
+        raise InvalidValue(_length_message(count_min, count_max, "items"))
 
 
-def _number(value: Scalar, due: str) -> Decimal:
+def _number(value: Scalar, expected: str) -> Decimal:
     if isinstance(value, str):
-        return _decimal(value, due)
+        return _decimal(value, expected)
     if value is None:
-        raise Refused("must not be null")
+        raise InvalidValue("must not be null")
     if isinstance(value, bool):
-        raise Refused(due)
+        raise InvalidValue(expected)
     if not math.isfinite(value):
-        raise Refused(OUT_OF_RANGE)
+        raise InvalidValue(OUT_OF_RANGE)
     return Decimal(repr(value))
 
 
-def _whole(kind: mi.IntType, value: Scalar) -> int:
-    due = "must be a whole number"
+def _integer(wire_type: mi.IntType, value: Scalar) -> int:
+    expected = "must be a whole number"
     if isinstance(value, int) and not isinstance(value, bool):
-        found = value
+        integer = value
     else:
-        number = _number(value, due)
+        number = _number(value, expected)
         if number.adjusted() > DIGITS_MAX:
-            raise Refused(OUT_OF_RANGE)
-        found = int(number)
-        if found != number:
-            raise Refused(due)
-    _check_bounds(kind, found)
-    return found
+            raise InvalidValue(OUT_OF_RANGE)
+        integer = int(number)
+        if integer != number:
+            raise InvalidValue(expected)
+    _check_bounds(wire_type, integer)
+    return integer
 
 
-def _real(kind: mi.FloatType, value: Scalar) -> float:
+def _float(wire_type: mi.FloatType, value: Scalar) -> float:
     number = float(_number(value, "must be a number"))
     if not math.isfinite(number):
-        raise Refused(OUT_OF_RANGE)
-    _check_bounds(kind, number)
+        raise InvalidValue(OUT_OF_RANGE)
+    _check_bounds(wire_type, number)
     return number
 
 
-def _check_bounds(kind: mi.IntType | mi.FloatType, number: float) -> None:
+def _check_bounds(wire_type: mi.IntType | mi.FloatType, number: float) -> None:
     if (
-        (kind.ge is not None and number < kind.ge)
-        or (kind.le is not None and number > kind.le)
-        or (kind.gt is not None and number <= kind.gt)
-        or (kind.lt is not None and number >= kind.lt)
+        (wire_type.ge is not None and number < wire_type.ge)
+        or (wire_type.le is not None and number > wire_type.le)
+        or (wire_type.gt is not None and number <= wire_type.gt)
+        or (wire_type.lt is not None and number >= wire_type.lt)
     ):
-        raise Refused(_bounds(kind))
+        raise InvalidValue(_bounds_message(wire_type))
 
 
-def _bounds(kind: mi.IntType | mi.FloatType) -> str:
-    if kind.ge is not None and kind.le is not None:
-        return f"must be between {kind.ge} and {kind.le}"
-    named = {"at least": kind.ge, "at most": kind.le, "above": kind.gt, "below": kind.lt}
-    said = [f"{word} {bound}" for word, bound in named.items() if bound is not None]
-    return f"must be {' and '.join(said)}"
+def _bounds_message(wire_type: mi.IntType | mi.FloatType) -> str:
+    if wire_type.ge is not None and wire_type.le is not None:
+        return f"must be between {wire_type.ge} and {wire_type.le}"
+    bounds = {
+        "at least": wire_type.ge,
+        "at most": wire_type.le,
+        "above": wire_type.gt,
+        "below": wire_type.lt,
+    }
+    texts = [f"{name} {bound}" for name, bound in bounds.items() if bound is not None]
+    return f"must be {' and '.join(texts)}"
 
 
-def _truth(value: Scalar, *, is_word: bool) -> bool:
+def _boolean(value: Scalar, *, from_text: bool) -> bool:
     if isinstance(value, bool):
         return value
-    if is_word and isinstance(value, str):
-        word = value.lower()
-        if word in _TRUE or word in _FALSE:
-            return word in _TRUE
-    raise Refused("must be true or false")
+    if from_text and isinstance(value, str):
+        text = value.lower()
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+    raise InvalidValue("must be true or false")
 
 
-def _one_of(names: Mapping[str, object], value: Scalar) -> object:
+def _member(members: Mapping[str, object], value: Scalar) -> object:
     text = _string(value)
-    if text not in names:
-        raise Refused(f"must be one of {', '.join(names)}")
-    return names[text]
+    if text not in members:
+        raise InvalidValue(f"must be one of {', '.join(members)}")
+    return members[text]

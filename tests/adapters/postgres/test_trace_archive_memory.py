@@ -15,7 +15,7 @@ from adapters.postgres.tracing.traces import PostgresTraces
 from domain.ids import ProjectId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
-from entrypoints.http.controllers.exports.schemas import ExportLines
+from entrypoints.http.controllers.exports.ndjson import NdjsonEncoder
 from tests.support.builders.values import at, prices, span, trace
 
 pytestmark = pytest.mark.service
@@ -50,7 +50,7 @@ async def test_export_memory_is_bounded(pool, traces, compressible):
     archive = PostgresTraceArchive(pool, pool, 120)
     gc.collect()
     tracemalloc.start()
-    lines, written = ExportLines(ours), 0
+    lines, written = NdjsonEncoder(ours), 0
     try:
         asked = archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
         async with asked as batches:

@@ -1,4 +1,4 @@
-"""The page on which a person signs a command line in: what it may do, who gets a token of it."""
+"""The login page of the command line, and the requests that get a development token."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ async def developers(with_development_issuer: Site) -> AsyncIterator[Site]:
 
 
 async def token(site: Site, peer: str = "127.0.0.1", **headers: str | None) -> httpx.Response:
-    """The answer to a request for a token by our page, but for these headers."""
+    """The response to a token request of our page, with these headers replaced."""
     said = OURS | {name.replace("_", "-"): value for name, value in headers.items()}
     transport = httpx.ASGITransport(site.app, client=(peer, 40_000))
     async with httpx.AsyncClient(transport=transport) as http:
@@ -43,7 +43,7 @@ async def token(site: Site, peer: str = "127.0.0.1", **headers: str | None) -> h
 
 
 class TestPage:
-    async def test_its_headers(self, site: Site) -> None:
+    async def test_response_headers(self, site: Site) -> None:
         answer = await site.http.get(LINK)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -52,7 +52,7 @@ class TestPage:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
 
-    async def test_nothing_runs_but_its_own_script(self, site: Site) -> None:
+    async def test_policy_allows_the_own_script_only(self, site: Site) -> None:
         answer = await site.http.get(LINK)
         policy = dict(
             one.split(" ", 1) for one in answer.headers["content-security-policy"].split("; ")
@@ -72,7 +72,7 @@ class TestPage:
             "require-trusted-types-for": "'script'",
         }
 
-    async def test_it_loads_nothing_and_names_no_other_place(self, site: Site) -> None:
+    async def test_page_loads_nothing_and_links_nowhere(self, site: Site) -> None:
         text = (await site.http.get(LINK)).text
         page = Tags()
         page.feed(text)
@@ -81,7 +81,7 @@ class TestPage:
         assert set(re.findall(r"\w+://[^\s`\"'<$]*", text)) == {"http://127.0.0.1:"}
         assert not re.search(r"url\(|@import|import\s*\(", text)
 
-    async def test_it_writes_no_html_and_keeps_nothing(self, site: Site) -> None:
+    async def test_script_writes_no_html_and_stores_nothing(self, site: Site) -> None:
         text = (await site.http.get(LINK)).text
         for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval("):
             assert word not in text
@@ -94,39 +94,39 @@ class TestPage:
         assert controls == {"token", "organization", "project"}
         assert controls == set(re.findall(r'<label for="([\w-]+)"', text))
 
-    async def test_what_the_link_says_is_not_in_it(self, site: Site) -> None:
+    async def test_page_does_not_contain_the_query(self, site: Site) -> None:
         plain = await site.http.get("/cli-login")
         other = await site.http.get("/cli-login?port=<script>&label=%3Cscript%3E")
         assert plain.text == other.text
 
-    async def test_only_get(self, site: Site) -> None:
+    async def test_only_get_is_allowed(self, site: Site) -> None:
         for method in ("POST", "HEAD", "PUT"):
             answer = await site.http.request(method, "/cli-login")
             assert answer.status_code == 405
 
-    async def test_how_to_sign_in_is_known_to_it(self, site: Site, developers: Site) -> None:
+    async def test_page_contains_the_way_to_sign_in(self, site: Site, developers: Site) -> None:
         assert 'data-sign-in="token"' in (await site.http.get(LINK)).text
         assert 'data-sign-in="development"' in (await developers.http.get(LINK)).text
 
 
 class TestDevelopmentToken:
-    async def test_without_the_issuer_there_is_none(self, site: Site) -> None:
+    async def test_no_route_without_the_development_issuer(self, site: Site) -> None:
         assert (await token(site)).status_code == 404
 
     @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
-    async def test_our_page_on_this_machine_gets_one(self, developers: Site, peer: str) -> None:
+    async def test_own_page_on_this_machine_gets_a_token(self, developers: Site, peer: str) -> None:
         answer = await token(developers, peer)
         assert answer.status_code == 200
         assert answer.json() == {"token": TOKEN}
         assert answer.headers["cache-control"] == "no-store"
 
     @pytest.mark.parametrize("host", ["localhost:8000", "[::1]:8000", "localhost", "127.0.0.1:1"])
-    async def test_names_of_this_machine(self, developers: Site, host: str) -> None:
+    async def test_loopback_names_are_accepted(self, developers: Site, host: str) -> None:
         said = await token(developers, host=host, origin=f"http://{host}", sec_fetch_site=None)
         assert said.status_code == 200
 
     @pytest.mark.parametrize("peer", ["10.0.0.1", "192.168.1.5", "2001:db8::1", "::", "", "sock"])
-    async def test_other_machines_get_none(self, developers: Site, peer: str) -> None:
+    async def test_other_machines_are_refused(self, developers: Site, peer: str) -> None:
         answer = await token(developers, peer)
         assert answer.status_code == 403
         assert TOKEN not in answer.text
@@ -144,9 +144,7 @@ class TestDevelopmentToken:
             *("0.0.0.0:8000", "2130706433", "127.0.0.1:123456"),
         ],
     )
-    async def test_a_name_that_was_made_to_point_here_gets_none(
-        self, developers: Site, host: str
-    ) -> None:
+    async def test_rebound_dns_name_is_refused(self, developers: Site, host: str) -> None:
         answer = await token(developers, host=host, origin=f"http://{host}")
         assert answer.status_code == 403
 
@@ -157,33 +155,31 @@ class TestDevelopmentToken:
             *("https://127.0.0.1:8000", HERE + "/", HERE + "1", ORIGIN, "http://127.0.0.1", None),
         ],
     )
-    async def test_a_page_of_another_origin_gets_none(
+    async def test_page_of_another_origin_is_refused(
         self, developers: Site, origin: str | None
     ) -> None:
         assert (await token(developers, origin=origin)).status_code == 403
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site", "none", ""])
-    async def test_a_browser_that_says_where_it_comes_from(
-        self, developers: Site, site: str
-    ) -> None:
+    async def test_sec_fetch_site_must_be_same_origin(self, developers: Site, site: str) -> None:
         assert (await token(developers, sec_fetch_site=site)).status_code == 403
 
     @pytest.mark.parametrize(
         "name", ["x_forwarded_for", "x_forwarded_host", "forwarded", "x_real_ip", "via"]
     )
-    async def test_who_stands_behind_a_proxy_gets_none(self, developers: Site, name: str) -> None:
+    async def test_request_through_a_proxy_is_refused(self, developers: Site, name: str) -> None:
         assert (await token(developers, **{name: "127.0.0.1"})).status_code == 403
 
-    async def test_two_hosts_or_origins_are_none(self, developers: Site) -> None:
+    async def test_repeated_host_or_origin_headers_are_refused(self, developers: Site) -> None:
         for twice in ("host", "origin"):
             headers = [*OURS.items(), (twice, OURS[twice])]
             answer = await developers.http.post("/cli-login/token", headers=headers)
             assert answer.status_code == 403
 
-    async def test_it_cannot_be_had_by_a_link(self, developers: Site) -> None:
+    async def test_get_is_not_allowed(self, developers: Site) -> None:
         answer = await developers.http.get("/cli-login/token", headers=OURS)
         assert answer.status_code == 405
 
-    async def test_it_is_not_in_the_reference(self, developers: Site) -> None:
+    async def test_token_route_is_not_in_the_openapi_document(self, developers: Site) -> None:
         paths = (await developers.http.get("/openapi.json")).json()["paths"]
         assert not [path for path in paths if path.startswith("/cli-login")]

@@ -1,4 +1,4 @@
-"""Sign-in, from an OpenID provider's page to an answer of ours."""
+"""Sign-in with an OpenID provider, from its page to a response of the service."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -58,9 +58,9 @@ async def signed_in(issuer: str, client_id: str = CLIENT) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def installed(issuer: str, **said: str) -> AsyncIterator[Site]:
+async def installed(issuer: str, **overrides: str) -> AsyncIterator[Site]:
     environ = {"PANDAPROBE_AUTH_ISSUER": issuer, "PANDAPROBE_AUTH_AUDIENCE": CLIENT}
-    more = {f"PANDAPROBE_{name}": text for name, text in said.items()}
+    more = {f"PANDAPROBE_{name}": text for name, text in overrides.items()}
     async with tokens(read_settings(environ | more)) as believed:
         site = Site(swapped={"tokens": believed})
         async with site.http:
@@ -72,7 +72,7 @@ async def asked(site: Site, token: str, project: str) -> httpx.Response:
     return await site.http.get("/traces", headers=head)
 
 
-async def test_a_person_signs_in_and_works_on_their_first_project():
+async def test_person_signs_in_and_uses_their_first_project():
     with openid_provider() as provider:
         given = await signed_in(provider.issuer)
         async with installed(provider.issuer) as site:
@@ -94,7 +94,7 @@ async def test_other_tokens_of_the_provider_are_refused():
         given = await signed_in(provider.issuer)
         foreign = await signed_in(provider.issuer, "another-app")
         async with installed(provider.issuer) as site:
-            # The access token of the flow is for the provider, not for us.
+            # The access token of the flow is for the provider, not for this service.
             for token in (given["access_token"], foreign["id_token"]):
                 refused = await asked(site, token, site.project())
                 assert (refused.status_code, refused.json()) == (401, {"detail": "Invalid token"})
@@ -102,7 +102,7 @@ async def test_other_tokens_of_the_provider_are_refused():
             assert site.store.users == {}
 
 
-async def test_whoever_has_a_token_works_on_while_the_provider_is_away():
+async def test_tokens_stay_valid_while_the_provider_is_down():
     async with AsyncExitStack() as stack:
         with openid_provider() as provider:
             site = await stack.enter_async_context(installed(provider.issuer))
@@ -111,7 +111,7 @@ async def test_whoever_has_a_token_works_on_while_the_provider_is_away():
         assert (await asked(site, late, site.project())).status_code == 404
 
 
-async def test_a_provider_that_is_gone_from_the_start_is_our_fault():
+async def test_provider_that_was_never_reachable_is_503():
     with openid_provider() as provider:
         token = (await signed_in(provider.issuer))["id_token"]
     async with installed(provider.issuer) as site:
@@ -121,7 +121,7 @@ async def test_a_provider_that_is_gone_from_the_start_is_our_fault():
     assert provider.issuer not in answer.text
 
 
-async def test_the_development_issuer_signs_in_beside_a_provider(tmp_path):
+async def test_development_issuer_works_next_to_a_provider(tmp_path):
     local = {"APP_ENV": "test", "AUTH_DEV_ISSUER": "on", "DATA_DIR": str(tmp_path)}
     own = DevelopmentIssuer.load_or_create(tmp_path / "issuer")
     developer = own.token(
@@ -132,12 +132,12 @@ async def test_the_development_issuer_signs_in_beside_a_provider(tmp_path):
         async with installed(provider.issuer, **local) as site:
             for token in (developer, person):
                 assert (await asked(site, token, site.project())).status_code == 404
-            # Of the same subject, and two people: an issuer speaks for its own.
+            # Equal subjects of two issuers are two people.
             issuers = {(user.issuer, user.subject) for user in site.store.users.values()}
     assert issuers == {(own.ISSUER, "ada-1"), (provider.issuer, "ada-1")}
 
 
-async def test_an_issuer_with_a_shared_secret_is_not_asked_for_keys():
+async def test_issuer_with_a_shared_secret_needs_no_key_request():
     secret, issuer = "a secret that both sides know, of 32 bytes and more", "http://127.0.0.1:9"
     said = {"iss": issuer, "aud": CLIENT, "sub": "ada", "email": "ada@example.com"}
     said["exp"] = int(utc_now().timestamp()) + 60
@@ -149,7 +149,7 @@ async def test_an_issuer_with_a_shared_secret_is_not_asked_for_keys():
 
 
 @pytest.mark.parametrize("said", [{"AUTH_ISSUER": "http://127.0.0.1:9"}, {"AUTH_AUDIENCE": "x"}])
-async def test_a_provider_s_token_opens_no_other_installation(said):
+async def test_token_of_another_installation_is_refused(said):
     with openid_provider() as provider:
         token = (await signed_in(provider.issuer))["id_token"]
         async with installed(**{"issuer": provider.issuer} | said) as site:

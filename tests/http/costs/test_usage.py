@@ -1,4 +1,4 @@
-"""What judges cost and may, as clients see it: estimates, usage, budgets."""
+"""Judge costs over HTTP: estimates, usage, budgets."""
 
 import uuid
 from datetime import timedelta
@@ -9,10 +9,10 @@ import pytest
 from domain.identity.organization import Role
 from domain.ids import OrganizationId, ProjectId, RunId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
-from tests.http.conftest import Site, mistakes
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import Somebody, joined, somebody
-from tests.support.clients.runs import RUNS, SESSION_RUNS, Running
+from tests.support.clients.organization_members import PersonClient, new_member, new_person
+from tests.support.clients.runs import RUNS, SESSION_RUNS, RunningProject
 
 JUDGED = {"metrics": ["task_completion"], "model": "gpt-4o"}
 OF_SESSIONS = {"metrics": ["agent_reliability"], "model": "gpt-4o"}
@@ -33,17 +33,17 @@ ONE = NOTHING | {"calls": 1, "input_tokens": 100, "output_tokens": 10, "cost_usd
 
 class TestEstimates:
     @pytest.fixture
-    async def shop(self, either: Site) -> Running:
-        made = await Running.over(either)
-        await made.stores(trace_id=TRACE, session_id="talk", input="find a", output="found a")
+    async def shop(self, either: Site) -> RunningProject:
+        made = await RunningProject.over(either)
+        await made.store_trace(trace_id=TRACE, session_id="talk", input="find a", output="found a")
         return made
 
-    async def estimated(self, shop: Running, path: str, body: dict[str, Any]) -> Any:
+    async def estimated(self, shop: RunningProject, path: str, body: dict[str, Any]) -> Any:
         answer = await shop("POST", f"{path}/estimate", body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def test_each_way_to_make_a_run_has_one(self, shop: Running) -> None:
+    async def test_every_way_to_start_a_run_has_an_estimate(self, shop: RunningProject) -> None:
         trace = {"trace_ids": [TRACE]}
         session = {"session_ids": ["talk"]}
         for path, body in (
@@ -68,10 +68,12 @@ class TestEstimates:
                 "assumptions": found["assumptions"],
             }
             assert 0 < found["cost_usd"]["low"] < found["cost_usd"]["high"] < 0.05
-        assert (await shop.got(RUNS))["total"] == (await shop.got(SESSION_RUNS))["total"] == 0
-        assert shop.told() == []
+        assert (await shop.read(RUNS))["total"] == (await shop.read(SESSION_RUNS))["total"] == 0
+        assert shop.take_jobs() == []
 
-    async def test_what_costs_nothing_and_what_nobody_knows(self, shop: Running) -> None:
+    async def test_heuristic_costs_nothing_and_unpriced_model_is_null(
+        self, shop: RunningProject
+    ) -> None:
         free = await self.estimated(shop, RUNS, {"metrics": ["trace_success"]})
         assert (free["targets"], free["looked_at"]) == (2, 0)
         assert free["cost_usd"] == {"low": 0.0, "high": 0.0}
@@ -79,20 +81,20 @@ class TestEstimates:
         assert unknown["cost_usd"] is None
         assert unknown["questions"]["high"] > 0
 
-    async def test_votes_count(self, shop: Running) -> None:
+    async def test_estimate_includes_votes(self, shop: RunningProject) -> None:
         found = await self.estimated(
             shop, f"{RUNS}/batch", JUDGED | {"trace_ids": [TRACE], "votes": 5}
         )
         assert found["questions"] == {"low": 1, "high": 5}
 
     @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
-    async def test_what_no_run_may_ask_for(self, shop: Running, path: str) -> None:
+    async def test_invalid_runs_are_refused(self, shop: RunningProject, path: str) -> None:
         ids = {"trace_ids": [TRACE], "session_ids": ["talk"]} if path.endswith("batch") else {}
         refused = await shop("POST", f"{path}/estimate", ids | {"metrics": ["x"], "votes": 2})
-        assert set(mistakes(refused)) == {"metrics.0", "votes"}
+        assert set(field_errors(refused)) == {"metrics.0", "votes"}
 
-    async def test_of_another_project_nothing_is_told(self, shop: Running) -> None:
-        other = await Running.over(shop.site)
+    async def test_estimate_ignores_other_projects(self, shop: RunningProject) -> None:
+        other = await RunningProject.over(shop.site)
         body = JUDGED | {"trace_ids": [TRACE]}
         found = await self.estimated(other, f"{RUNS}/batch", body)
         assert (found["targets"], found["questions"]) == (1, {"low": 0, "high": 0})
@@ -102,54 +104,54 @@ TRACE = str(uuid.UUID(int=7))
 
 
 @pytest.mark.parametrize("path", [RUNS, SESSION_RUNS])
-async def test_what_a_run_took(either: Site, path: str) -> None:
-    shop = await Running.over(either)
-    run = await shop.starts()
-    assert await shop.got(f"{path}/{run['id']}/usage") == NOTHING
+async def test_usage_of_a_run(either: Site, path: str) -> None:
+    shop = await RunningProject.over(either)
+    run = await shop.start_run()
+    assert await shop.read(f"{path}/{run['id']}/usage") == NOTHING
     [project] = either.store.projects
     entry = an_entry(project_id=project, run_id=RunId(uuid.UUID(run["id"])))
     ports = either.swapped.get("evaluation", either.ports.evaluation)
     await ports.judging.ledger.append([entry])
-    assert await shop.got(f"{path}/{run['id']}/usage") == ONE
-    other = await Running.over(either)
+    assert await shop.read(f"{path}/{run['id']}/usage") == ONE
+    other = await RunningProject.over(either)
     assert (await other("GET", f"{path}/{run['id']}/usage")).status_code == 404
     assert (await shop("GET", f"{path}/{NOBODY}/usage")).status_code == 404
-    assert set(mistakes(await shop("GET", f"{path}/x/usage"))) == {"path.run_id"}
+    assert set(field_errors(await shop("GET", f"{path}/x/usage"))) == {"path.run_id"}
 
 
-# --- of an organization ---
+# --- organizations ---
 
 
 @pytest.fixture
-def ada(site: Site) -> Somebody:
+def ada(site: Site) -> PersonClient:
     site.now = NOON
-    return somebody(site, "ada@example.com")
+    return new_person(site, "ada@example.com")
 
 
 @pytest.fixture
-async def ours(ada: Somebody) -> str:
-    """The path of an organization of Ada's."""
-    return f"/organizations/{(await ada.did('POST', '/organizations', {'name': 'Acme'}))['id']}"
+async def ours(ada: PersonClient) -> str:
+    """The path of an organization that Ada owns."""
+    return f"/organizations/{(await ada.call('POST', '/organizations', {'name': 'Acme'}))['id']}"
 
 
 @pytest.fixture
-async def bot(ada: Somebody, ours: str) -> str:
-    """The id of a project of it."""
-    return str((await ada.did("POST", f"{ours}/projects", {"name": "bot"}))["id"])
+async def bot(ada: PersonClient, ours: str) -> str:
+    """The id of a project of that organization."""
+    return str((await ada.call("POST", f"{ours}/projects", {"name": "bot"}))["id"])
 
 
-async def entered(site: Site, project: str, **said: Any) -> None:
-    entry = an_entry(project_id=ProjectId(uuid.UUID(project)), **said)
+async def entered(site: Site, project: str, **overrides: Any) -> None:
+    entry = an_entry(project_id=ProjectId(uuid.UUID(project)), **overrides)
     await site.ports.evaluation.judging.ledger.append([entry])
 
 
 class TestUsage:
-    async def test_it_is_told_in_all_and_by_part(
-        self, site: Site, ada: Somebody, ours: str, bot: str
+    async def test_usage_has_a_total_and_groups(
+        self, site: Site, ada: PersonClient, ours: str, bot: str
     ) -> None:
         await entered(site, bot)
         await entered(site, bot, created_at=NOON - timedelta(days=2))
-        usage = await ada.got(f"{ours}/usage")
+        usage = await ada.read(f"{ours}/usage")
         assert usage == {
             "date_from": "2026-03-01T00:00:00+00:00",
             "date_to": None,
@@ -160,25 +162,25 @@ class TestUsage:
         for by, key in (
             *(("model", "openai/tiny"), ("metric", "task_completion"), ("day", "2026-03-01")),
         ):
-            [part] = (await ada.got(f"{ours}/usage?by={by}"))["parts"]
+            [part] = (await ada.read(f"{ours}/usage?by={by}"))["parts"]
             assert part["key"] == key
-        longer = await ada.got(f"{ours}/usage?date_from=2026-02-01&date_to=2026-03-02&by=day")
+        longer = await ada.read(f"{ours}/usage?date_from=2026-02-01&date_to=2026-03-02&by=day")
         assert [one["key"] for one in longer["parts"]] == ["2026-02-27", "2026-03-01"]
         assert longer["total"]["calls"] == 2
-        assert (await ada.got(f"{ours}/usage?date_to=2026-03-01"))["total"]["calls"] == 1
+        assert (await ada.read(f"{ours}/usage?date_to=2026-03-01"))["total"]["calls"] == 1
 
-    async def test_mistakes_are_named(self, ada: Somebody, ours: str) -> None:
+    async def test_invalid_parameters_are_named(self, ada: PersonClient, ours: str) -> None:
         wrong = await ada("GET", f"{ours}/usage?date_from=soon&date_to=x&by=user")
-        assert set(mistakes(wrong)) == {"query.date_from", "query.date_to", "query.by"}
+        assert set(field_errors(wrong)) == {"query.date_from", "query.date_to", "query.by"}
         long = await ada("GET", f"{ours}/usage?date_from=2025-01-01")
-        assert set(mistakes(long)) == {"query.date_from"}
+        assert set(field_errors(long)) == {"query.date_from"}
         first = await ada("GET", f"{ours}/usage?date_to=0001-01-01")
         assert first.status_code == 200
 
 
 class TestBudgets:
-    async def test_it_is_set_read_and_taken_back(
-        self, site: Site, ada: Somebody, ours: str, bot: str
+    async def test_budget_is_set_read_and_removed(
+        self, site: Site, ada: PersonClient, ours: str, bot: str
     ) -> None:
         path = f"{ours}/projects/{bot}/budget"
         nothing = {
@@ -188,38 +190,40 @@ class TestBudgets:
             "spent_usd": 0.0,
             "unpriced_calls": 0,
         }
-        assert await ada.got(path) == nothing
+        assert await ada.read(path) == nothing
         await entered(site, bot)
         await entered(site, bot, usd=None)
         spent = {"spent_usd": 0.001, "unpriced_calls": 1}
         for second, usd in enumerate((25, 0.1, 0, None)):
             site.now = NOON + timedelta(seconds=second)
-            made = await ada.did("PUT", path, {"monthly_usd": usd})
+            made = await ada.call("PUT", path, {"monthly_usd": usd})
             assert made == nothing | spent | {"monthly_usd": usd}
-            assert await ada.got(path) == made
-        entry = (await ada.got(f"{ours}/audit-log"))["items"][0]
+            assert await ada.read(path) == made
+        entry = (await ada.read(f"{ours}/audit-log"))["items"][0]
         assert (entry["action"], entry["resource"]["id"]) == ("project.budget_changed", bot)
         assert entry["detail"] == {"from": "0 USD a month", "to": "none"}
 
     @pytest.mark.parametrize("usd", [-1, 1_000_001, 1e-7, "much", True, [], 1e400])
-    async def test_what_is_no_budget(self, ada: Somebody, ours: str, bot: str, usd: Any) -> None:
+    async def test_invalid_budgets_are_refused(
+        self, ada: PersonClient, ours: str, bot: str, usd: Any
+    ) -> None:
         path = f"{ours}/projects/{bot}/budget"
         if usd == 1e400:
             usd = "1e400"
-        assert set(mistakes(await ada("PUT", path, {"monthly_usd": usd}))) == {"monthly_usd"}
-        assert set(mistakes(await ada("PUT", path, {}))) == {"monthly_usd"}
-        assert (await ada.got(path))["monthly_usd"] is None
+        assert set(field_errors(await ada("PUT", path, {"monthly_usd": usd}))) == {"monthly_usd"}
+        assert set(field_errors(await ada("PUT", path, {}))) == {"monthly_usd"}
+        assert (await ada.read(path))["monthly_usd"] is None
 
-    async def test_members_only_read_it(
-        self, site: Site, ada: Somebody, ours: str, bot: str
+    async def test_members_may_read_but_not_set_it(
+        self, site: Site, ada: PersonClient, ours: str, bot: str
     ) -> None:
-        bob = joined(site, OrganizationId(uuid.UUID(ours[-36:])), "bob@x.example", Role.MEMBER)
+        bob = new_member(site, OrganizationId(uuid.UUID(ours[-36:])), "bob@x.example", Role.MEMBER)
         path = f"{ours}/projects/{bot}/budget"
-        await ada.did("PUT", path, {"monthly_usd": 5})
+        await ada.call("PUT", path, {"monthly_usd": 5})
         refused = await bob("PUT", path, {"monthly_usd": None})
         assert refused.status_code == 403
         assert "change budgets" in refused.json()["detail"]
-        assert (await bob.got(path))["monthly_usd"] == 5
+        assert (await bob.read(path))["monthly_usd"] == 5
         for method in ("GET", "PUT"):
             nowhere = f"{ours}/projects/{NOBODY}/budget"
             body = {"monthly_usd": 1} if method == "PUT" else None

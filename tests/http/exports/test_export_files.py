@@ -1,4 +1,4 @@
-"""Exports as files: asked for, written by a worker, downloaded in parts."""
+"""Export files: requested, written by a worker, downloaded in ranges."""
 
 import csv
 import io
@@ -19,19 +19,19 @@ from application.use_cases import UseCases, utc_now
 from domain.exporting.export import FileFormat
 from entrypoints.composition.exports import INSTALL_PARQUET
 from entrypoints.http.controllers.exports.files import MEDIA_TYPES
-from tests.http.conftest import Site, a_span, mistakes
-from tests.support.clients.scored_project import Scored
+from tests.http.conftest import Site, a_span, field_errors
+from tests.support.clients.scored_project import ScoredProject
 from tests.support.fixtures.in_memory_app import memory_exporting
 
 EXPORTS = "/traces/exports"
 
 
 @dataclass(frozen=True)
-class Files(Scored):
-    """A project with a trace, and a worker that writes its files."""
+class Files(ScoredProject):
+    """A project with a trace, and a worker that writes its export files."""
 
-    async def orders(self, **said: Any) -> Any:
-        answer = await self("POST", EXPORTS, {"format": "csv"} | said)
+    async def orders(self, **overrides: Any) -> Any:
+        answer = await self("POST", EXPORTS, {"format": "csv"} | overrides)
         assert answer.status_code == 202, answer.text
         return answer.json()
 
@@ -39,14 +39,14 @@ class Files(Scored):
     def use_cases(self) -> Any:
         return UseCases.over(replace(self.site.ports, **self.site.swapped)).exports
 
-    async def works(self) -> None:
+    async def run_jobs(self) -> None:
         while await self.use_cases.write_export():
             pass
 
-    async def written(self, **said: Any) -> Any:
-        ordered = await self.orders(**said)
-        await self.works()
-        return await self.got(f"{EXPORTS}/{ordered['id']}")
+    async def written(self, **overrides: Any) -> Any:
+        ordered = await self.orders(**overrides)
+        await self.run_jobs()
+        return await self.read(f"{EXPORTS}/{ordered['id']}")
 
     async def file(self, export: Any, **headers: str) -> Any:
         return await self("GET", f"{EXPORTS}/{export['id']}/download", **headers)
@@ -56,17 +56,17 @@ class Files(Scored):
 async def files(either: Site) -> AsyncIterator[Files]:
     made = await Files.new(either)
     yield made
-    for one in await made.got(EXPORTS):
+    for one in await made.read(EXPORTS):
         await made("DELETE", f"{EXPORTS}/{one['id']}")
 
 
-async def test_an_order_is_written_and_downloaded(files):
-    await files.stores(name="second", spans=[a_span(), a_span()])
+async def test_export_is_written_and_downloaded(files):
+    await files.store_trace(name="second", spans=[a_span(), a_span()])
     ordered = await files.orders(filters={"name": "SECOND"})
     assert (ordered["status"], ordered["filters"]) == ("PENDING", {"name": "SECOND"})
     assert (await files.file(ordered)).status_code == 409
-    await files.works()
-    done = await files.got(f"{EXPORTS}/{ordered['id']}")
+    await files.run_jobs()
+    done = await files.read(f"{EXPORTS}/{ordered['id']}")
     file = await files.file(done)
     assert file.status_code == 200
     assert (done["status"], done["row_count"], done["traces_done"], done["traces_total"]) == (
@@ -84,9 +84,9 @@ async def test_an_order_is_written_and_downloaded(files):
     assert (row["name"], row["span_count"]) == ("second", "2")
 
 
-async def test_the_formats_and_the_rows(files):
-    await files.stores(spans=[a_span(name="a"), a_span(name="b")])
-    given = await files.gives()
+async def test_every_format_supports_its_rows(files):
+    await files.store_trace(spans=[a_span(name="a"), a_span(name="b")])
+    given = await files.add_score()
     spans = await files.written(format="parquet", rows="spans")
     table = pyarrow.parquet.read_table(io.BytesIO((await files.file(spans)).content))
     assert sorted(table["name"].to_pylist()) == ["a", "b"]
@@ -97,7 +97,7 @@ async def test_the_formats_and_the_rows(files):
     assert text == streamed.content
     assert given in [score for line in text.splitlines() for score in json.loads(line)["scores"]]
     refused = await files("POST", EXPORTS, {"format": "ndjson", "rows": "spans"})
-    assert set(mistakes(refused)) == {"rows"}
+    assert set(field_errors(refused)) == {"rows"}
 
 
 async def test_parquet_without_its_library_is_refused_with_what_to_install():
@@ -107,14 +107,14 @@ async def test_parquet_without_its_library_is_refused_with_what_to_install():
     here = await Files.new(Site(store=store, swapped={"exports": exporting}))
     refused = await here("POST", EXPORTS, {"format": "parquet"})
     assert refused.status_code == 422
-    assert mistakes(refused) == {"format": INSTALL_PARQUET}
+    assert field_errors(refused) == {"format": INSTALL_PARQUET}
     assert "pip install 'pandaprobe-server[parquet]'" in INSTALL_PARQUET
-    assert await here.got(EXPORTS) == []
+    assert await here.read(EXPORTS) == []
     for format_ in ("csv", "ndjson"):
         assert (await here.written(format=format_))["status"] == "COMPLETED"
 
 
-async def test_every_filter_is_taken_and_shown_again(files):
+async def test_every_filter_is_accepted_and_returned(files):
     filters = {
         "session_id": "s",
         "user_id": "u",
@@ -133,7 +133,7 @@ async def test_every_filter_is_taken_and_shown_again(files):
     }
     assert (await files.orders(filters=filters))["filters"] == filters
     refused = await files("POST", EXPORTS, {"format": "xml", "filters": {"status": "X", "tags": 1}})
-    assert set(mistakes(refused)) == {"format", "filters.status", "filters.tags"}
+    assert set(field_errors(refused)) == {"format", "filters.status", "filters.tags"}
 
 
 @pytest.mark.parametrize(
@@ -148,14 +148,14 @@ async def test_every_filter_is_taken_and_shown_again(files):
         ({"filters": {"\ud800": 1, "n" * 300: 1}}, {"filters.", f"filters.{'n' * 200}"}),
     ],
 )
-async def test_a_key_that_is_misspelled_is_named_and_nothing_is_exported(files, said, fields):
+async def test_misspelled_key_is_named_and_exports_nothing(files, said, fields):
     body = json.dumps({"format": "csv"} | said)
     refused = await files.site.http.post(EXPORTS, headers=files.head, content=body)
-    assert set(mistakes(refused)) == fields
-    assert await files.got(EXPORTS) == []
+    assert set(field_errors(refused)) == fields
+    assert await files.read(EXPORTS) == []
 
 
-async def test_a_download_that_was_broken_off_goes_on(files):
+async def test_interrupted_download_is_resumed(files):
     done = await files.written()
     whole = (await files.file(done)).content
     first = await files.file(done, range="bytes=0-9")
@@ -169,10 +169,10 @@ async def test_a_download_that_was_broken_off_goes_on(files):
     assert beyond.headers["content-range"] == f"bytes */{len(whole)}"
 
 
-async def test_a_file_of_many_pieces_is_one_file(files):
+async def test_file_of_many_chunks_is_downloaded_whole(files):
     noise = "".join(uuid.uuid4().hex for _ in range(PIECE_BYTES // 32))
     for n in range(3):
-        await files.stores(name=f"{n}", input=noise, started_at=f"2026-03-01T09:00:0{n}Z")
+        await files.store_trace(name=f"{n}", input=noise, started_at=f"2026-03-01T09:00:0{n}Z")
     done = await files.written()
     whole = (await files.file(done)).content
     assert len(whole) == done["size"] > 3 * PIECE_BYTES
@@ -182,7 +182,7 @@ async def test_a_file_of_many_pieces_is_one_file(files):
         assert part.content == whole[start : start + PIECE_BYTES + 1]
 
 
-async def test_nothing_to_export_is_a_file_too(files):
+async def test_export_without_traces_is_an_empty_file(files):
     done = await files.written(filters={"name": "nothing has this name"})
     assert (done["status"], done["row_count"], done["traces_total"]) == ("COMPLETED", 0, 0)
     assert (await files.file(done)).text.startswith("trace_id,name,")
@@ -191,14 +191,14 @@ async def test_nothing_to_export_is_a_file_too(files):
     assert (empty.status_code, empty.content) == (200, b"")
 
 
-async def test_what_is_too_large_fails_and_says_what_to_do(files):
+async def test_too_large_export_fails_with_advice(files):
     exporting = files.site.ports.exports
     ports = replace(files.site.ports, **files.site.swapped)
     exporting = replace(ports.exports, size_max=100)
     use_cases = UseCases.over(replace(ports, exports=exporting)).exports
     ordered = await files.orders()
     assert await use_cases.write_export() == 1
-    failed = await files.got(f"{EXPORTS}/{ordered['id']}")
+    failed = await files.read(f"{EXPORTS}/{ordered['id']}")
     assert failed["status"] == "FAILED"
     assert "started_after" in failed["error_message"]
     refused = await files.file(failed)
@@ -206,9 +206,9 @@ async def test_what_is_too_large_fails_and_says_what_to_do(files):
     assert "larger" in refused.json()["detail"]
 
 
-async def test_a_project_keeps_so_many_and_room_is_made_by_deleting(files):
+async def test_export_limit_per_project_is_enforced(files):
     made = [await files.orders() for _ in range(EXPORTS_MAX)]
-    assert {one["id"] for one in await files.got(EXPORTS)} == {one["id"] for one in made}
+    assert {one["id"] for one in await files.read(EXPORTS)} == {one["id"] for one in made}
     assert (await files("POST", EXPORTS, {"format": "csv"})).status_code == 409
     path = f"{EXPORTS}/{made[0]['id']}"
     assert (await files("DELETE", path)).status_code == 204
@@ -217,31 +217,31 @@ async def test_a_project_keeps_so_many_and_room_is_made_by_deleting(files):
     await files.orders()
 
 
-async def test_an_order_that_is_sent_again_is_one_order(files):
+async def test_repeated_request_creates_one_export(files):
     first, again = [
         await files("POST", EXPORTS, {"format": "csv"}, idempotency_key="k") for _ in range(2)
     ]
     assert first.json() == again.json()
-    assert len(await files.got(EXPORTS)) == 1
+    assert len(await files.read(EXPORTS)) == 1
 
 
-async def test_a_download_ends_where_the_export_is_deleted(files):
+async def test_download_is_aborted_when_the_export_is_deleted(files):
     done = await files.written()
     await files("DELETE", f"{EXPORTS}/{done['id']}")
     assert (await files.file(done)).status_code == 404
 
 
-async def test_it_expires(files):
+async def test_export_expires(files):
     done = await files.written()
     kept = utc_now() + files.use_cases.request_export.retention
     assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
     exports = replace(files.site.ports, **files.site.swapped).exports.exports
     while await exports.delete_expired(kept + timedelta(days=1)):
         pass
-    assert await files.got(EXPORTS) == []
+    assert await files.read(EXPORTS) == []
 
 
-async def test_another_project_finds_nothing(files):
+async def test_other_project_gets_404(files):
     done = await files.written()
     head = files.site.headers(project=f"p-{uuid.uuid4()}")
     for path in ("", "/download"):

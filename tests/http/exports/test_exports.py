@@ -1,4 +1,4 @@
-"""Exports as a stream, and putting them back: what goes out, comes in, and goes out the same."""
+"""Streaming exports and imports: an imported export is exported again without a difference."""
 
 import asyncio
 import gzip
@@ -25,9 +25,9 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
 from entrypoints.http.app import create_app
 from entrypoints.http.middleware.rate_limits import RateLimits
-from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
+from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 from tests.support.builders import strategies
-from tests.support.clients.scored_project import Scored
+from tests.support.clients.scored_project import ScoredProject
 from tests.support.hypothesis_scale import scaled
 from tests.support.waiting import WAIT_MAX_S
 
@@ -41,7 +41,7 @@ def lines_of(text: bytes) -> list[Any]:
 
 
 def parts_of(text: bytes) -> tuple[bytes, Any]:
-    """An export without what its last line says of it, and that."""
+    """An export without the totals of its last line, and the totals."""
     at = text.rindex(b',"export":{')
     return text[:at] + b"}\n", json.loads(text[at + len(b',"export":') : -2])
 
@@ -67,21 +67,21 @@ async def delete_all(site: Site, head: dict[str, str], text: bytes) -> None:
 
 
 @pytest.fixture
-async def scored(either: Site) -> Scored:
-    return await Scored.new(either)
+async def scored(either: Site) -> ScoredProject:
+    return await ScoredProject.new(either)
 
 
-async def test_a_line_is_the_trace_as_it_is_read_and_its_scores(scored):
-    given = await scored.gives()
+async def test_line_is_the_trace_as_read_with_its_scores(scored):
+    given = await scored.add_score()
     text = await export(scored.site, scored.head)
     [line] = lines_of(text)
     end = line.pop("export")
     assert line.pop("scores") == [given]
-    assert line == await scored.got(f"/traces/{scored.trace}")
+    assert line == await scored.read(f"/traces/{scored.trace}")
     assert (end["complete"], end["traces"], end["spans"], end["scores"]) == (True, 1, 0, 1)
 
 
-async def test_the_last_line_tells_what_all_of_it_comes_to(either):
+async def test_last_line_has_totals_and_hash(either):
     head = either.headers(project=f"p-{uuid.uuid4()}")
     for n in range(3):
         spans = [a_span() for _ in range(n)]
@@ -94,20 +94,20 @@ async def test_the_last_line_tells_what_all_of_it_comes_to(either):
     assert end["sha256"] == sha256(before).hexdigest()
 
 
-async def test_no_trace_is_no_line(either):
+async def test_no_match_is_an_empty_body(either):
     assert await export(either, either.headers(project=f"p-{uuid.uuid4()}")) == b""
 
 
-async def test_it_has_the_filters_and_the_order_of_the_list(scored):
+async def test_filters_and_order_are_those_of_the_list(scored):
     for n in range(4):
-        await scored.stores(name=f"run {n}", status="ERROR" if n % 2 else "COMPLETED")
+        await scored.store_trace(name=f"run {n}", status="ERROR" if n % 2 else "COMPLETED")
     query = "?status=ERROR&sort_by=name&name=run"
-    listed = await scored.got(f"/traces{query}")
+    listed = await scored.read(f"/traces{query}")
     exported = lines_of(await export(scored.site, scored.head, query))
     assert [one["name"] for one in exported] == ["run 3", "run 1"]
     assert [one["trace_id"] for one in exported] == [one["trace_id"] for one in listed["items"]]
     refused = await scored("GET", "/traces/export?status=WRONG&sort_by=size")
-    assert set(mistakes(refused)) == {"query.status", "query.sort_by"}
+    assert set(field_errors(refused)) == {"query.status", "query.sort_by"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ async def test_it_has_the_filters_and_the_order_of_the_list(scored):
         ("zstd", lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data)),
     ],
 )
-async def test_it_is_compressed_where_that_is_asked_for(scored, coding, opened):
+async def test_export_is_compressed_if_accepted(scored, coding, opened):
     plain = await export(scored.site, scored.head | {"accept-encoding": "identity"})
     request = scored.site.http.stream(
         "GET", "/traces/export", headers=scored.head | {"accept-encoding": coding}
@@ -127,15 +127,15 @@ async def test_it_is_compressed_where_that_is_asked_for(scored, coding, opened):
         assert opened(b"".join([part async for part in answer.aiter_raw()])) == plain
 
 
-async def test_what_was_exported_and_deleted_comes_back_as_it_was(scored):
+async def test_import_restores_deleted_traces_exactly(scored):
     spans = [
         a_span(span_id=str(uuid.uuid4()), **MODEL),
         a_span(cost={"total": 0.1, "prompt": 1e-9}, input=[1.0, {"b": 1, "a": 2}]),
         a_span(kind="TOOL", status="ERROR", error="no", cost={}),
     ]
-    await scored.stores(trace_id=scored.trace, spans=spans, tags=["b", "a", "b"])
-    await scored.gives(reason="calm", metadata={"a": 1.0})
-    await scored.gives(name="tone", value="warm", data_type="CATEGORICAL", environment="prod")
+    await scored.store_trace(trace_id=scored.trace, spans=spans, tags=["b", "a", "b"])
+    await scored.add_score(reason="calm", metadata={"a": 1.0})
+    await scored.add_score(name="tone", value="warm", data_type="CATEGORICAL", environment="prod")
     text = await export(scored.site, scored.head)
     await delete_all(scored.site, scored.head, text)
     assert await export(scored.site, scored.head) == b""
@@ -144,11 +144,11 @@ async def test_what_was_exported_and_deleted_comes_back_as_it_was(scored):
     assert await export(scored.site, scored.head) == text
 
 
-async def test_what_was_said_of_a_session_leaves_with_it_and_comes_back(scored):
-    await scored.stores(session_id=scored.session, started_at="2026-03-01T10:00:00Z")
+async def test_session_scores_are_exported_and_imported(scored):
+    await scored.store_trace(session_id=scored.session, started_at="2026-03-01T10:00:00Z")
     said = [
-        await scored.gives_session(reason="calm", metadata={"a": 1.0}),
-        await scored.gives_session(name="tone", value="warm", data_type="CATEGORICAL"),
+        await scored.add_session_score(reason="calm", metadata={"a": 1.0}),
+        await scored.add_session_score(name="tone", value="warm", data_type="CATEGORICAL"),
     ]
     text = await export(scored.site, scored.head)
     first, second = lines_of(text)
@@ -168,8 +168,8 @@ async def test_what_was_said_of_a_session_leaves_with_it_and_comes_back(scored):
     assert await export(scored.site, scored.head) == text
 
 
-async def test_what_was_said_of_a_session_is_of_its_own_session(scored):
-    await scored.gives_session()
+async def test_session_scores_belong_to_their_own_session(scored):
+    await scored.add_session_score()
     [line] = lines_of(await export(scored.site, scored.head))
     other = line | {"trace_id": str(uuid.uuid4()), "session_id": "another"}
     none = line | {"trace_id": str(uuid.uuid4()), "session_id": None}
@@ -180,24 +180,24 @@ async def test_what_was_said_of_a_session_is_of_its_own_session(scored):
     ]
     fields = [{error["field"] for error in one["errors"]} for [one] in told]
     assert fields == [{"session_scores"}, {""}, {"session_scores.0.value"}]
-    listed = await scored.got("/evaluations/session-scores")
+    listed = await scored.read("/evaluations/session-scores")
     assert [one["session_id"] for one in listed["items"]] == [scored.session]
 
 
-async def test_to_put_it_back_again_changes_nothing(scored):
-    await scored.stores(name="other", tags=["b", "a"], spans=[a_span(**MODEL)])
-    await scored.gives()
-    await scored.gives_session()
+async def test_repeated_import_changes_nothing(scored):
+    await scored.store_trace(name="other", tags=["b", "a"], spans=[a_span(**MODEL)])
+    await scored.add_score()
+    await scored.add_session_score()
     text = await export(scored.site, scored.head)
     told = await put_back(scored.site, scored.head, text)
     assert told == {"stored": 0, "unchanged": 2, "rejected": []}
     assert await export(scored.site, scored.head) == text
 
 
-async def test_another_project_gets_the_same_but_for_its_own_id(scored):
-    await scored.stores(spans=[a_span(**MODEL)])
-    await scored.gives()
-    await scored.gives_session()
+async def test_import_into_another_project_changes_only_the_project_id(scored):
+    await scored.store_trace(spans=[a_span(**MODEL)])
+    await scored.add_score()
+    await scored.add_session_score()
     text = await export(scored.site, scored.head)
     elsewhere = scored.site.headers(project=f"p-{uuid.uuid4()}")
     assert (await put_back(scored.site, elsewhere, text))["stored"] == 2
@@ -209,7 +209,7 @@ async def test_another_project_gets_the_same_but_for_its_own_id(scored):
     assert await export(scored.site, scored.head) == text
 
 
-async def test_what_a_span_was_charged_stays_though_prices_are_others(scored):
+async def test_import_keeps_costs_after_price_changes(scored):
     line = lines_of(await export(scored.site, scored.head))[0] | {"trace_id": str(uuid.uuid4())}
     span = {"trace_id": line["trace_id"], "span_id": str(uuid.uuid4()), **a_span(**MODEL)}
     spans = [
@@ -219,23 +219,23 @@ async def test_what_a_span_was_charged_stays_though_prices_are_others(scored):
     ]
     text = json.dumps(line | {"spans": spans}).encode()
     assert (await put_back(scored.site, scored.head, text))["rejected"] == []
-    shown = (await scored.got(f"/traces/{line['trace_id']}"))["spans"]
+    shown = (await scored.read(f"/traces/{line['trace_id']}"))["spans"]
     told = {one["span_id"]: (one["cost_source"], one["cost"]) for one in shown}
     assert [told[one["span_id"]] for one in spans] == [
         ("table", {"total": 12.5}),
         ("unpriced", None),
         ("table", {"total": 0.0000475}),
     ]
-    priced = await scored.got(f"/traces/{line['trace_id']}/prices")
+    priced = await scored.read(f"/traces/{line['trace_id']}/prices")
     [version] = [one["price"]["version"] for one in priced if one["span_id"] == spans[0]["span_id"]]
     assert version == "of then"
     [again] = [one for one in lines_of(await export(scored.site, scored.head)) if one["spans"]]
     assert [one.get("price") for one in again["spans"] if one["cost"] == {"total": 12.5}] == [PRICE]
 
 
-async def test_a_later_export_completes_what_an_earlier_one_brought(scored):
+async def test_later_export_completes_an_earlier_import(scored):
     first = await export(scored.site, scored.head)
-    await scored.stores(trace_id=scored.trace, output="done", spans=[a_span()])
+    await scored.store_trace(trace_id=scored.trace, output="done", spans=[a_span()])
     later = await export(scored.site, scored.head)
     await delete_all(scored.site, scored.head, later)
     await put_back(scored.site, scored.head, first)
@@ -244,8 +244,8 @@ async def test_a_later_export_completes_what_an_earlier_one_brought(scored):
     assert await export(scored.site, scored.head) == later
 
 
-async def test_a_score_that_was_changed_since_stays_as_it_is(scored):
-    given = await scored.gives()
+async def test_import_does_not_overwrite_existing_scores(scored):
+    given = await scored.add_score()
     text = await export(scored.site, scored.head)
     path = f"/evaluations/trace-scores/{given['id']}"
     changed = (await scored("PATCH", path, {"value": "0.9"})).json()
@@ -254,7 +254,7 @@ async def test_a_score_that_was_changed_since_stays_as_it_is(scored):
     assert line["scores"] == [changed]
 
 
-async def test_bad_lines_are_told_and_cost_only_themselves(scored):
+async def test_invalid_lines_are_rejected_and_others_imported(scored):
     [good] = lines_of(await export(scored.site, scored.head))
     score = {
         "id": str(uuid.uuid4()),
@@ -284,14 +284,14 @@ async def test_bad_lines_are_told_and_cost_only_themselves(scored):
     ]
 
 
-async def test_one_trace_twice_in_a_batch_is_refused(scored):
+async def test_duplicate_trace_in_a_batch_is_rejected(scored):
     text = await export(scored.site, scored.head)
     body = b'{"traces":[' + b",".join(text.splitlines() * 2) + b"]}"
     answer = await scored.site.http.post("/traces/import", headers=scored.head, content=body)
-    assert set(mistakes(answer)) == {"traces"}
+    assert set(field_errors(answer)) == {"traces"}
 
 
-async def test_more_tags_and_spans_than_a_request_may_bring_come_back(site, head):
+async def test_import_accepts_more_tags_and_spans_than_ingest(site, head):
     tight = replace(CONFIG, max_spans=2)
     app = create_app(UseCases.over(site.ports), tight, RateLimits(site.limiter, {}))
     transport = httpx.ASGITransport(app)
@@ -309,7 +309,7 @@ async def test_more_tags_and_spans_than_a_request_may_bring_come_back(site, head
 
 
 def _is_acceptable(trace: Trace) -> bool:
-    """Whether HTTP would have taken it: lone surrogates it refuses."""
+    """Whether the API would have accepted it: it refuses lone surrogates."""
     payloads = [trace.input, trace.output]
     for span in trace.spans:
         payloads += [span.input, span.output]
@@ -321,7 +321,7 @@ def _is_acceptable(trace: Trace) -> bool:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
     max_examples=scaled(40),
 )
-async def test_any_traces_come_back_byte_for_byte(either, sent):
+async def test_export_import_export_is_byte_identical(either, sent):
     assume(all(map(_is_acceptable, sent)))
     head = either.headers(project=f"p-{uuid.uuid4()}")
     await either.http.get("/traces", headers=head)
@@ -342,7 +342,7 @@ async def test_any_traces_come_back_byte_for_byte(either, sent):
 
 
 async def charges(ports: Ports, project: ProjectId, traces: Sequence[Trace]) -> list[Any]:
-    """What spans were charged, and for what: more than an answer shows."""
+    """The stored costs and usage of spans, which responses show in part only."""
     ids = sorted({one.id for one in traces})
     stored = [await ports.traces.get(project, one) for one in ids]
     return [(span.id, span.usage, span.charge) for one in stored for span in one.spans]
@@ -352,7 +352,7 @@ async def charges(ports: Ports, project: ProjectId, traces: Sequence[Trace]) -> 
 
 
 class Paused:
-    """An archive of two batches, of which the second waits until it is told how it goes on."""
+    """An archive of two batches. The second one waits until the test continues or fails it."""
 
     def __init__(self, first: TraceWithScores) -> None:
         self.first = first
@@ -377,7 +377,7 @@ class Paused:
 
 
 class Client:
-    """Reads an answer message by message, and can hang up."""
+    """A client that reads a response message by message, and can disconnect."""
 
     def __init__(self, app: Any, head: dict[str, str]) -> None:
         self.sent: asyncio.Queue[Any] = asyncio.Queue()
@@ -414,7 +414,7 @@ class Client:
 
 @pytest.fixture
 async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
-    """An application over an archive that can be held, and the archive."""
+    """An application with a pausable archive, and the archive."""
     sent = a_trace(trace_id=str(uuid.uuid4()))
     await site.http.post("/traces", headers=head, json=sent)
     [project] = site.store.projects
@@ -425,7 +425,7 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive
 
 
-async def test_what_breaks_off_never_looks_whole(paused, head):
+async def test_aborted_export_is_never_complete(paused, head):
     app, archive = paused
     client = Client(app, head)
     assert (await client.next())["status"] == 200
@@ -440,7 +440,7 @@ async def test_what_breaks_off_never_looks_whole(paused, head):
     assert archive.open == 0
 
 
-async def test_what_fails_before_the_first_line_is_answered_as_any_failure(site, head):
+async def test_failure_before_the_first_line_is_an_error_response(site, head):
     class Away:
         @asynccontextmanager
         async def read(self, *_: object) -> AsyncIterator[None]:
@@ -457,7 +457,7 @@ async def test_what_fails_before_the_first_line_is_answered_as_any_failure(site,
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_who_hangs_up_frees_what_they_held(paused, head):
+async def test_disconnect_releases_the_stream(paused, head):
     app, archive = paused
     client = Client(app, head)
     await client.next()
@@ -468,7 +468,7 @@ async def test_who_hangs_up_frees_what_they_held(paused, head):
     assert archive.open == 0
 
 
-async def test_a_project_has_some_streams_at_once_and_gets_one_again_when_one_ends(paused, head):
+async def test_concurrent_streams_per_project_are_limited(paused, head):
     app, archive = paused
     clients = [Client(app, head) for _ in range(STREAMS_PER_PROJECT_MAX)]
     for client in clients:
@@ -482,7 +482,7 @@ async def test_a_project_has_some_streams_at_once_and_gets_one_again_when_one_en
     assert (await Client(app, head).next())["status"] == 200
 
 
-async def test_scopes(site):
+async def test_export_and_import_need_their_scopes(site):
     await site.http.get("/traces", headers=site.headers())
     assert (
         await site.http.get("/traces/export", headers=site.headers(Scope.INGEST))

@@ -1,4 +1,4 @@
-"""Metrics, templates of runs, providers."""
+"""Metrics, run templates and judge providers."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from adapters.memory.store import MemoryStore
 from domain.evaluation.judging.models import PROVIDERS, JudgeModels, ProviderState
-from tests.http.conftest import Site, mistakes
+from tests.http.conftest import Site, field_errors
 from tests.support.fixtures.in_memory_app import memory_evaluation
 
 TRACE = {
@@ -34,7 +34,7 @@ async def got(site: Site, path: str) -> Any:
     ("category", "needed"),
     [("trace", TRACE), ("session", {"agent_consistency", "agent_reliability"})],
 )
-async def test_metrics_are_listed_by_name(site: Site, category: str, needed: set[str]) -> None:
+async def test_metrics_are_sorted_by_name(site: Site, category: str, needed: set[str]) -> None:
     found = await got(site, f"{category}-metrics")
     names = [one["name"] for one in found]
     assert names == sorted(names)
@@ -46,7 +46,7 @@ async def test_metrics_are_listed_by_name(site: Site, category: str, needed: set
         assert one["description"]
 
 
-async def test_a_template_is_a_run_to_be_changed(site: Site) -> None:
+async def test_template_is_a_valid_run_request(site: Site) -> None:
     found = await got(site, "trace-runs/template?metric=tool_correctness")
     metric = found.pop("metric")
     filters = ("date_from", "date_to", "status", "session_id", "user_id", "tags", "name")
@@ -64,7 +64,7 @@ async def test_a_template_is_a_run_to_be_changed(site: Site) -> None:
     assert all(one["prompt"] for one in metric["prompt_preview"])
 
 
-async def test_where_nobody_is_asked_there_is_no_prompt(site: Site) -> None:
+async def test_computed_metric_has_no_prompt(site: Site) -> None:
     found = await got(site, "trace-runs/template?metric=tool_success_rate")
     assert found["metric"]["prompt_preview"] == []
 
@@ -76,20 +76,20 @@ async def test_where_nobody_is_asked_there_is_no_prompt(site: Site) -> None:
         "?metric=%00",
     ],
 )
-async def test_what_is_no_metric_of_traces_has_no_template(site: Site, query: str) -> None:
+async def test_template_of_other_names_is_422(site: Site, query: str) -> None:
     path = f"/evaluations/trace-runs/template{query}"
     refused = await site.http.get(path, headers=site.headers())
-    assert set(mistakes(refused)) == {"query.metric"}
+    assert set(field_errors(refused)) == {"query.metric"}
 
 
-async def test_the_template_names_the_model_that_is_preferred() -> None:
+async def test_template_names_the_default_model() -> None:
     site = judged_by(models=JudgeModels("gpt-5-mini"))
     async with site.http:
         found = await got(site, "trace-runs/template?metric=coherence")
     assert found["model"] == "openai/gpt-5-mini"
 
 
-async def test_providers_are_shown_in_their_order_with_what_they_lack() -> None:
+async def test_providers_are_listed_in_order_with_missing_settings() -> None:
     states = [ProviderState(one, one.key == "heuristic", "m") for one in PROVIDERS]
     site = judged_by(providers=states)
     async with site.http:

@@ -1,4 +1,4 @@
-"""A line a request, in which nobody can say anything, and of which nobody learns a secret."""
+"""The access log: one line per request, without secrets, which callers can't forge."""
 
 import io
 import json
@@ -18,12 +18,12 @@ from tests.support.hypothesis_scale import scaled
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 CANARY = "canary7f3c"
-# What ends a line for some reader, moves a terminal's cursor, or turns text around.
+# Characters that end a line, move a terminal's cursor, or change the text direction.
 HOSTILE = "\n\r\x00\x0b\x0c\x1b[2J\x1c\x1d\x1e\x7f\x85\x9b\u2028\u2029\u202e\ud800"
 
 
 class Written:
-    """What a process would write to its log, in both forms, from DEBUG on."""
+    """Captures the log of a process in both formats, from DEBUG on."""
 
     def __init__(self) -> None:
         self.streams = {form: io.StringIO() for form in (JsonLines, ConsoleLines)}
@@ -38,7 +38,7 @@ class Written:
         return "".join(stream.getvalue() for stream in self.streams.values())
 
     def lines(self) -> list[dict[str, Any]]:
-        """The requests' lines."""
+        """The lines of the access log."""
         found = map(json.loads, self.streams[JsonLines].getvalue().split("\n")[:-1])
         return [one for one in found if one["logger"] == "pandaprobe.requests"]
 
@@ -48,7 +48,7 @@ def written() -> Iterator[Written]:
     root, found = logging.getLogger(), Written()
     level, quiet = root.level, logging.getLogger("httpx").level
     root.setLevel(logging.DEBUG)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # the client's, not the service's
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # of the client, not of the service
     for handler in found.handlers:
         root.addHandler(handler)
     yield found
@@ -58,9 +58,7 @@ def written() -> Iterator[Written]:
     logging.getLogger("httpx").setLevel(quiet)
 
 
-async def test_a_line_tells_who_asked_for_what_and_how_it_went(
-    site: Site, written: Written
-) -> None:
+async def test_line_has_caller_route_status_and_duration(site: Site, written: Written) -> None:
     head = site.headers()
     [key] = site.store.keys
     await site.http.get(f"/traces/{uuid.uuid4()}?a=b", headers=head | {"x-request-id": "r1"})
@@ -81,7 +79,7 @@ async def test_a_line_tells_who_asked_for_what_and_how_it_went(
     }
 
 
-async def test_people_are_told_by_their_id(site: Site, written: Written) -> None:
+async def test_person_is_logged_by_user_id(site: Site, written: Written) -> None:
     await site.http.get("/me", headers=BEARER)
     [(organization, user)] = site.store.memberships
     await site.http.get(f"/organizations/{organization}", headers=BEARER)
@@ -105,7 +103,7 @@ async def test_people_are_told_by_their_id(site: Site, written: Written) -> None
         (CANARY.upper(), "/traces", 405, "INFO", "-"),
     ],
 )
-async def test_each_answer_has_one_line(
+async def test_every_response_has_one_line(
     site: Site, written: Written, method: str, path: str, status: int, level: str, route: str
 ) -> None:
     answer = await site.http.request(method, path)
@@ -115,7 +113,7 @@ async def test_each_answer_has_one_line(
     assert CANARY not in written.text.lower()
 
 
-async def test_a_trace_that_is_taken_is_told_to_who_debugs(site: Site, written: Written) -> None:
+async def test_accepted_traces_are_logged_at_debug(site: Site, written: Written) -> None:
     await site.http.post("/traces", headers=site.headers(), json=a_trace())
     [line] = written.lines()
     assert (line["status"], line["level"], line["route"]) == (202, "DEBUG", "/traces")
@@ -126,7 +124,7 @@ class Down:
         raise Unavailable("The database is down") from OSError("connection refused\n{}")
 
 
-async def test_what_fails_is_a_warning(written: Written) -> None:
+async def test_server_errors_are_logged_as_warnings(written: Written) -> None:
     site = Site(swapped={"traces": Down()})
     async with site.http:
         await site.http.get(f"/traces/{uuid.uuid4()}", headers=site.headers())
@@ -134,7 +132,7 @@ async def test_what_fails_is_a_warning(written: Written) -> None:
     assert (line["status"], line["level"]) == (503, "WARNING")
 
 
-async def test_no_secret_payload_or_name_is_ever_written(site: Site, written: Written) -> None:
+async def test_secrets_payloads_and_names_are_never_logged(site: Site, written: Written) -> None:
     span = a_span(**dict.fromkeys(("name", "model", "error", "input", "output"), CANARY))
     trace = a_trace(**dict.fromkeys(("name", "session_id", "user_id", "input"), CANARY))
     trace |= {"tags": [CANARY], "metadata": {CANARY: CANARY}, "spans": [span]}
@@ -167,7 +165,7 @@ async def test_no_secret_payload_or_name_is_ever_written(site: Site, written: Wr
 
 
 class Faulty:
-    """Fails at a trace, and quotes it, as libraries do."""
+    """Fails for a trace with a message that quotes it, as libraries do."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
@@ -181,7 +179,7 @@ class Faulty:
         raise Unavailable("The database is away") from RuntimeError(f"{CANARY} {self.secret}")
 
 
-async def test_a_fault_tells_its_place_and_nothing_that_it_was_about(written: Written) -> None:
+async def test_fault_is_logged_with_its_place_and_without_values(written: Written) -> None:
     faulty = Faulty("")
     site = Site(swapped={"traces": faulty})
     async with site.http:
@@ -212,7 +210,7 @@ hostile = st.text(st.sampled_from(HOSTILE) | st.characters(), max_size=20)
 
 
 @given(message=hostile, value=hostile, fault=st.booleans())
-def test_no_text_forges_a_line(message: str, value: str, fault: bool) -> None:
+def test_message_cannot_forge_a_line(message: str, value: str, fault: bool) -> None:
     line = formed(JsonLines, message, value, fault=fault)
     assert len(line.splitlines()) == 1
     assert line.isascii()
@@ -224,17 +222,17 @@ def test_no_text_forges_a_line(message: str, value: str, fault: bool) -> None:
     assert bool(more) is fault
 
 
-def test_a_value_can_t_pass_for_several() -> None:
+def test_value_cannot_forge_fields() -> None:
     line = formed(ConsoleLines, "x", "a user_id=b", fault=False)
     assert line.endswith('x said="a user_id=b"')
 
 
 @settings(max_examples=scaled(30), suppress_health_check=list(HealthCheck))
 @given(word=st.text(st.sampled_from('\n\r\x1b[2J\x85\x9b ={}"') | st.characters(codec="latin-1")))
-async def test_no_header_or_path_forges_a_line(site: Site, written: Written, word: str) -> None:
+async def test_header_or_path_cannot_forge_a_line(site: Site, written: Written, word: str) -> None:
     said = word.encode("latin-1")
     before = len(written.text.splitlines())
     for name in (b"x-request-id", b"x-api-key", b"user-agent", b"x-project-name"):
         await site.http.get("/traces", headers={name: said})
     await site.http.get("/sessions/" + "".join(f"%{byte:02x}" for byte in said or b"x"))
-    assert len(written.text.splitlines()) == before + 10  # in two forms
+    assert len(written.text.splitlines()) == before + 10  # in two formats

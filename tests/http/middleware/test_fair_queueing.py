@@ -1,4 +1,4 @@
-"""What one caller has under way at once, and what others notice of it."""
+"""Fair queueing: concurrency quotas of callers, and delayed refusals."""
 
 import asyncio
 import uuid
@@ -12,114 +12,124 @@ from hypothesis import strategies as st
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S, PoolSettings
 from domain.errors import NotFound, Unavailable
 from domain.limits import Limit
-from entrypoints.http.middleware import fair_queueing as shares_
-from entrypoints.http.middleware import load_shedding as overload_
-from entrypoints.http.middleware.fair_queueing import WORKING_MAX, Shares
-from entrypoints.http.middleware.load_shedding import HELD_MAX, Overload, intake_of
+from entrypoints.http.middleware.fair_queueing import (
+    REQUESTS_PER_CALLER_MAX,
+    SLOT_TIMEOUT_S,
+    SLOTS_PER_CALLER,
+    FairQueue,
+)
+from entrypoints.http.middleware.load_shedding import (
+    DELAYED_REFUSALS_MAX,
+    REQUESTS_MAX,
+    LoadShedding,
+    admission_ticket,
+)
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import CONFIG, Site, a_trace
 from tests.support.clients.asgi_client import exchange
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 
-async def turned() -> None:
-    """A few turns of the loop: whatever could go on has."""
+async def run_ready_tasks() -> None:
+    """Lets the event loop run until every task that can continue has."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-def test_beyond_their_requests_a_caller_is_refused_and_others_are_not() -> None:
-    shares = Shares(requests_max=2)
-    first, _ = shares.enter("ada"), shares.enter("ada")
+def test_caller_beyond_its_quota_is_refused_and_others_are_not() -> None:
+    queue = FairQueue(requests_max=2)
+    first, _ = queue.enter("ada"), queue.enter("ada")
     for _ in range(3):
         with pytest.raises(Unavailable):
-            shares.enter("ada")
-    shares.enter("bob")
+            queue.enter("ada")
+    queue.enter("bob")
     first.leave()
-    shares.enter("ada")
+    queue.enter("ada")
     with pytest.raises(Unavailable):
-        shares.enter("ada")
+        queue.enter("ada")
 
 
-async def test_beyond_those_in_work_they_wait_as_they_came_and_others_do_not() -> None:
-    shares, order = Shares(working_max=2), list[int]()
-    places = [shares.enter("ada") for _ in range(5)]
+async def test_requests_without_a_slot_wait_in_order_and_other_callers_do_not() -> None:
+    queue, order = FairQueue(slots=2), list[int]()
+    tickets = [queue.enter("ada") for _ in range(5)]
 
     async def work(number: int) -> None:
-        await places[number].turn()
+        await tickets[number].acquire_slot()
         order.append(number)
 
     tasks = [asyncio.create_task(work(number)) for number in range(5)]
-    await turned()
+    await run_ready_tasks()
     assert order == [0, 1]
     async with in_time():
-        await shares.enter("bob").turn()
-    places[0].worked()
-    places[0].worked()  # to say it twice frees nothing twice
-    await turned()
+        await queue.enter("bob").acquire_slot()
+    tickets[0].release_slot()
+    tickets[0].release_slot()  # a second release has no effect
+    await run_ready_tasks()
     assert order == [0, 1, 2]
-    places[1].leave()
-    places[2].leave()
+    tickets[1].leave()
+    tickets[2].leave()
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
 
 
-async def test_a_turn_is_taken_once_and_can_be_taken_again() -> None:
-    shares = Shares(working_max=1)
-    first, second = shares.enter("ada"), shares.enter("ada")
+async def test_slot_is_acquired_once_and_again_after_release() -> None:
+    queue = FairQueue(slots=1)
+    first, second = queue.enter("ada"), queue.enter("ada")
     async with in_time():
-        await first.turn()
-        await first.turn()
-    first.worked()
+        await first.acquire_slot()
+        await first.acquire_slot()
+    first.release_slot()
     async with in_time():
-        await second.turn()
+        await second.acquire_slot()
     with pytest.raises(Unavailable):
-        await first.turn(within_s=0.01)
-    second.worked()
+        await first.acquire_slot(timeout_s=0.01)
+    second.release_slot()
     async with in_time():
-        await first.turn()
+        await first.acquire_slot()
     first.leave()
     second.leave()
-    assert len(shares) == 0
+    assert len(queue) == 0
 
 
-async def test_nobody_waits_for_ever_and_who_gave_up_holds_nothing() -> None:
-    shares = Shares(working_max=1)
-    first, late, gone, last = (shares.enter("ada") for _ in range(4))
-    await first.turn()
+async def test_waiting_times_out_and_a_cancelled_waiter_holds_no_slot() -> None:
+    queue = FairQueue(slots=1)
+    first, late, gone, last = (queue.enter("ada") for _ in range(4))
+    await first.acquire_slot()
     with pytest.raises(Unavailable):
-        await late.turn(within_s=0.01)
-    given_up = asyncio.create_task(gone.turn())
-    await turned()
-    given_up.cancel()
-    await asyncio.wait([given_up])
-    for place in (late, gone, first):
-        place.leave()
+        await late.acquire_slot(timeout_s=0.01)
+    waiter = asyncio.create_task(gone.acquire_slot())
+    await run_ready_tasks()
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    for ticket in (late, gone, first):
+        ticket.leave()
     async with in_time():
-        await last.turn()
+        await last.acquire_slot()
     last.leave()
-    assert len(shares) == 0
+    assert len(queue) == 0
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
-async def test_what_all_have_under_way_is_what_is_kept(steps: list[tuple[str, bool]]) -> None:
-    shares, inside = Shares(requests_max=3, working_max=3), dict[str, list[Any]]()
+async def test_queue_keeps_quotas_of_callers_with_requests_only(
+    steps: list[tuple[str, bool]],
+) -> None:
+    queue, inside = FairQueue(requests_max=3, slots=3), dict[str, list[Any]]()
     for principal, enters in steps:
-        places = inside.setdefault(principal, [])
+        tickets = inside.setdefault(principal, [])
         if not enters:
-            if places:
-                places.pop().leave()
-        elif len(places) < 3:
-            places.append(shares.enter(principal))
-            await places[-1].turn(within_s=WAIT_MAX_S)
+            if tickets:
+                tickets.pop().leave()
+        elif len(tickets) < 3:
+            tickets.append(queue.enter(principal))
+            await tickets[-1].acquire_slot(timeout_s=WAIT_MAX_S)
         else:
             with pytest.raises(Unavailable):
-                shares.enter(principal)
-        assert len(shares) == sum(bool(places) for places in inside.values())
+                queue.enter(principal)
+        assert len(queue) == sum(bool(tickets) for tickets in inside.values())
 
 
-class Slow:
-    """Traces that are found once they are let go."""
+class SlowTraces:
+    """Reads that wait until `free` is set."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -131,32 +141,32 @@ class Slow:
         raise NotFound("trace not found")
 
 
-async def test_a_key_with_many_slow_reads_leaves_room_for_another() -> None:
-    slow = Slow()
+async def test_slow_reads_of_one_key_do_not_block_another_key() -> None:
+    slow = SlowTraces()
     site = Site(swapped={"traces": slow})
     ours, theirs = site.headers(), site.headers()
     async with site.http, in_time():
         read = [
             asyncio.create_task(site.http.get(f"/traces/{uuid.uuid4()}", headers=theirs))
-            for _ in range(WORKING_MAX * 3)
+            for _ in range(SLOTS_PER_CALLER * 3)
         ]
-        while slow.inside < WORKING_MAX:
+        while slow.inside < SLOTS_PER_CALLER:
             await asyncio.sleep(0)
-        await turned()
-        assert slow.inside == WORKING_MAX
-        # Theirs are refused and stored as ever: what is limited is what is worked on.
+        await run_ready_tasks()
+        assert slow.inside == SLOTS_PER_CALLER
+        # Invalid requests of theirs are refused at once: they need no slot.
         assert (await site.http.get("/traces/x", headers=theirs)).status_code == 422
         one = asyncio.create_task(site.http.get(f"/traces/{uuid.uuid4()}", headers=ours))
-        while slow.inside == WORKING_MAX:
+        while slow.inside == SLOTS_PER_CALLER:
             await asyncio.sleep(0)
         slow.free.set()
         answers = await asyncio.gather(one, *read)
         assert {answer.status_code for answer in answers} == {404}
-        assert slow.inside == WORKING_MAX * 3 + 1
+        assert slow.inside == SLOTS_PER_CALLER * 3 + 1
 
 
-class Writes:
-    """A store that commits once it has so many traces at once."""
+class GroupedWrites:
+    """A store that commits once it has `together` concurrent writes."""
 
     def __init__(self, together: int) -> None:
         self.all = asyncio.Barrier(together)
@@ -165,9 +175,9 @@ class Writes:
         await self.all.wait()
 
 
-async def test_traces_are_taken_together_however_many_a_key_sends() -> None:
-    together = WORKING_MAX * 4
-    site = Site(swapped={"traces": Writes(together)})
+async def test_ingest_needs_no_slot_so_writes_of_one_key_share_a_commit() -> None:
+    together = SLOTS_PER_CALLER * 4
+    site = Site(swapped={"traces": GroupedWrites(together)})
     headers = site.headers()
     async with site.http, in_time():
         answers = await asyncio.gather(
@@ -176,16 +186,16 @@ async def test_traces_are_taken_together_however_many_a_key_sends() -> None:
     assert {answer.status_code for answer in answers} == {202}
 
 
-async def begun(scope: Any, _receive: Any, send: Any) -> None:
-    """Begins an answer that nobody takes."""
-    await intake_of(scope).enter("ada")
-    await intake_of(scope).turn()
+async def start_response(scope: Any, _receive: Any, send: Any) -> None:
+    """Starts a response that never ends."""
+    await admission_ticket(scope).enter_queue("ada")
+    await admission_ticket(scope).acquire_slot()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await asyncio.Event().wait()
 
 
-async def test_who_takes_their_answers_slowly_holds_up_no_work_of_theirs() -> None:
-    overload, count = Overload(begun), WORKING_MAX * 2
+async def test_slot_is_released_once_the_response_has_started() -> None:
+    shedding, count = LoadShedding(start_response), SLOTS_PER_CALLER * 2
     started = asyncio.Semaphore(0)
 
     async def send(_message: Any) -> None:
@@ -193,23 +203,23 @@ async def test_who_takes_their_answers_slowly_holds_up_no_work_of_theirs() -> No
 
     scope = {"type": "http", "path": "/traces"}
     tasks = [
-        asyncio.create_task(overload(dict(scope), None, send))  # type: ignore[arg-type]  # of what is looked at
+        asyncio.create_task(shedding(dict(scope), None, send))  # type: ignore[arg-type]  # a minimal scope
         for _ in range(count)
     ]
     async with in_time():
         for _ in range(count):
             await started.acquire()
-    assert (overload.requests, len(overload.shares)) == (count, 1)
+    assert (shedding.requests, len(shedding.queue)) == (count, 1)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    assert (overload.requests, len(overload.shares)) == (0, 0)
+    assert (shedding.requests, len(shedding.queue)) == (0, 0)
 
 
-def test_the_bounds_leave_room_for_others() -> None:
-    assert PoolSettings(url="").size > WORKING_MAX * 2  # connections to the database
-    assert shares_.REQUESTS_MAX * 4 <= overload_.REQUESTS_MAX
-    assert shares_.TURN_S < WRITE_TIMEOUT_S  # so that a client is told before it gives up
+def test_limits_of_one_caller_leave_capacity_for_others() -> None:
+    assert PoolSettings(url="").size > SLOTS_PER_CALLER * 2  # connections to the database
+    assert REQUESTS_PER_CALLER_MAX * 4 <= REQUESTS_MAX
+    assert SLOT_TIMEOUT_S < WRITE_TIMEOUT_S  # so that clients get the refusal before they time out
 
 
 # --- refusals ------------------------------------------------------------------------------------
@@ -217,25 +227,25 @@ def test_the_bounds_leave_room_for_others() -> None:
 LONG_S = 3600
 
 
-async def test_a_refusal_waits_outside_of_what_is_under_way() -> None:
-    async def refusing(scope: Any, _receive: Any, send: Any) -> None:
-        await intake_of(scope).hold()
+async def test_delayed_refusal_does_not_count_as_in_progress() -> None:
+    async def refuse(scope: Any, _receive: Any, send: Any) -> None:
+        await admission_ticket(scope).delay_refusal()
         await send({"type": "http.response.start", "status": 429, "headers": []})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    overload = Overload(refusing, requests_max=1, held_s=LONG_S)
-    waiting = [asyncio.create_task(exchange(overload, "GET", "/traces", {})) for _ in range(3)]
-    await turned()
-    assert (overload.requests, overload.held) == (0, 3)
-    for one in waiting:
-        one.cancel()
+    shedding = LoadShedding(refuse, requests_max=1, refusal_delay_s=LONG_S)
+    waiting = [asyncio.create_task(exchange(shedding, "GET", "/traces", {})) for _ in range(3)]
+    await run_ready_tasks()
+    assert (shedding.requests, shedding.delayed_refusals) == (0, 3)
+    for task in waiting:
+        task.cancel()
     await asyncio.wait(waiting)
-    assert (overload.requests, overload.held) == (0, 0)
+    assert (shedding.requests, shedding.delayed_refusals) == (0, 0)
 
 
-async def test_who_asks_too_often_is_told_so_later() -> None:
+async def test_rate_limit_refusal_is_delayed() -> None:
     site = Site(
-        config=replace(CONFIG, refusals_held_s=LONG_S),
+        config=replace(CONFIG, refusal_delay_s=LONG_S),
         limits={RouteClass.DEFAULT: Limit(1, "day")},
     )
     async with site.http:
@@ -249,20 +259,20 @@ async def test_who_asks_too_often_is_told_so_later() -> None:
         await asyncio.wait([refused])
 
 
-async def test_so_does_one_for_which_there_is_no_room() -> None:
-    overload = Overload(Slow(), requests_max=0, held_s=LONG_S)  # type: ignore[arg-type]  # never called
-    waiting = asyncio.create_task(exchange(overload, "GET", "/traces", {}))
-    await turned()
+async def test_overload_refusal_is_delayed() -> None:
+    shedding = LoadShedding(SlowTraces(), requests_max=0, refusal_delay_s=LONG_S)  # type: ignore[arg-type]  # never called
+    waiting = asyncio.create_task(exchange(shedding, "GET", "/traces", {}))
+    await run_ready_tasks()
     assert not waiting.done()
-    assert overload.held == 1
+    assert shedding.delayed_refusals == 1
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert overload.held == 0
+    assert shedding.delayed_refusals == 0
 
 
-async def test_so_many_wait_and_no_more() -> None:
-    overload = Overload(Slow(), requests_max=0, held_s=LONG_S)  # type: ignore[arg-type]  # never called
-    overload.held = HELD_MAX
+async def test_refusals_beyond_the_maximum_are_not_delayed() -> None:
+    shedding = LoadShedding(SlowTraces(), requests_max=0, refusal_delay_s=LONG_S)  # type: ignore[arg-type]  # never called
+    shedding.delayed_refusals = DELAYED_REFUSALS_MAX
     async with in_time():
-        [start, _], _ = await exchange(overload, "GET", "/traces", {})
+        [start, _], _ = await exchange(shedding, "GET", "/traces", {})
     assert start["status"] == 503

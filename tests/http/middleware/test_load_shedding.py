@@ -1,4 +1,4 @@
-"""What a process takes on at once, and what it refuses early."""
+"""Load shedding: requests beyond the bounds are refused early."""
 
 import asyncio
 import gzip
@@ -8,14 +8,19 @@ import httpx
 import pytest
 
 from domain.errors import Unavailable
-from entrypoints.http.middleware.load_shedding import BUSY, LEAVING, Overload, intake_of
-from entrypoints.http.requests.body_io import Slow, TooLarge, received
+from entrypoints.http.middleware.load_shedding import (
+    OVERLOADED,
+    SHUTTING_DOWN,
+    LoadShedding,
+    admission_ticket,
+)
+from entrypoints.http.requests.body_io import BodyTimeout, BodyTooLarge, read_body
 from tests.http.conftest import Site, a_trace
 from tests.support.waiting import in_time
 
 
-class Held:
-    """An app that answers once it is let go; `size` bytes of room are taken before."""
+class BlockedApp:
+    """An app that reserves `size` bytes, and responds once `free` is set."""
 
     def __init__(self, size: int = 0) -> None:
         self.size = size
@@ -23,7 +28,7 @@ class Held:
         self.free = asyncio.Event()
 
     async def __call__(self, scope, receive, send):
-        intake_of(scope).take(self.size)
+        admission_ticket(scope).reserve_body_bytes(self.size)
         self.inside += 1
         await self.free.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -34,97 +39,97 @@ def client(app) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 
-async def reached(held: Held, count: int) -> None:
+async def wait_until_inside(blocked: BlockedApp, count: int) -> None:
     async with in_time():
-        while held.inside < count:
+        while blocked.inside < count:
             await asyncio.sleep(0)
 
 
-async def test_beyond_the_most_requests_are_refused_while_those_inside_finish():
-    held = Held()
-    overload = Overload(held, requests_max=3)
-    async with client(overload) as http:
+async def test_requests_beyond_the_maximum_are_refused_and_accepted_ones_finish():
+    blocked = BlockedApp()
+    shedding = LoadShedding(blocked, requests_max=3)
+    async with client(shedding) as http:
         inside = [asyncio.create_task(http.get("/traces")) for _ in range(3)]
-        await reached(held, 3)
+        await wait_until_inside(blocked, 3)
         refused = await http.get("/traces")
         assert refused.status_code == 503
-        assert json.loads(refused.content) == {"detail": BUSY}
+        assert json.loads(refused.content) == {"detail": OVERLOADED}
         assert int(refused.headers["retry-after"]) >= 1
-        held.free.set()
+        blocked.free.set()
         assert [one.status_code for one in await asyncio.gather(*inside)] == [204] * 3
         assert (await http.get("/traces")).status_code == 204
-    assert (overload.requests, overload.bodies_bytes) == (0, 0)
+    assert (shedding.requests, shedding.bodies_bytes) == (0, 0)
 
 
-async def test_what_has_no_answer_at_the_end_is_told_so():
-    held, sent = Held(), []
+async def test_request_cancelled_at_shutdown_gets_503():
+    blocked, sent = BlockedApp(), []
 
     async def send(message):
         sent.append(message)
 
     scope = {"type": "http", "path": "/traces"}
-    task = asyncio.create_task(Overload(held)(scope, None, send))
-    await reached(held, 1)
+    task = asyncio.create_task(LoadShedding(blocked)(scope, None, send))
+    await wait_until_inside(blocked, 1)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
     assert [message.get("status") for message in sent] == [503, None]
-    assert json.loads(sent[1]["body"]) == {"detail": LEAVING}
+    assert json.loads(sent[1]["body"]) == {"detail": SHUTTING_DOWN}
 
 
-class Looking:
-    """Takes no traces, and looks what room is taken meanwhile."""
+class ReservedBytes:
+    """Stores no traces, but records how many bytes of bodies are reserved at each write."""
 
     def __init__(self) -> None:
-        self.overload = None
+        self.shedding = None
         self.seen = []
 
     async def put(self, *_: object) -> None:
-        self.seen.append(self.overload.bodies_bytes)
+        self.seen.append(self.shedding.bodies_bytes)
 
 
-async def test_an_inflated_body_takes_its_room_too():
-    looking = Looking()
-    site = Site(swapped={"traces": looking})
+async def test_decompressed_bodies_are_counted_too():
+    reserved = ReservedBytes()
+    site = Site(swapped={"traces": reserved})
     app = site.app
-    while not isinstance(app, Overload):
+    while not isinstance(app, LoadShedding):
         app = app.app
-    looking.overload = app
+    reserved.shedding = app
     body = json.dumps(a_trace(input="x" * 10_000)).encode()
     sent = gzip.compress(body)
     async with site.http:
         head = site.headers() | {"content-encoding": "gzip"}
         assert (await site.http.post("/traces", headers=head, content=sent)).status_code == 202
-    assert looking.seen == [len(sent) + len(body)]
+    assert reserved.seen == [len(sent) + len(body)]
     assert app.bodies_bytes == 0
 
 
-async def test_bodies_share_a_room_and_one_that_is_alone_gets_what_it_needs():
-    held = Held(size=60)
-    overload = Overload(held, bodies_max_bytes=100)
-    async with client(overload) as http:
+async def test_bodies_share_memory_and_a_single_body_always_fits():
+    blocked = BlockedApp(size=60)
+    shedding = LoadShedding(blocked, bodies_max_bytes=100)
+    async with client(shedding) as http:
         first = asyncio.create_task(http.get("/a"))
-        await reached(held, 1)
-        with pytest.raises(Unavailable):  # answered by the app, which isn't there
+        await wait_until_inside(blocked, 1)
+        with pytest.raises(Unavailable):  # without an app there is no error response
             await http.get("/b")
-        held.free.set()
+        blocked.free.set()
         assert (await first).status_code == 204
-        assert overload.bodies_bytes == 0
-        held.size = 1_000
+        assert shedding.bodies_bytes == 0
+        blocked.size = 1_000
         assert (await http.get("/c")).status_code == 204
-    assert (overload.requests, overload.bodies_bytes) == (0, 0)
+    assert (shedding.requests, shedding.bodies_bytes) == (0, 0)
 
 
-async def test_whether_it_lives_is_always_answered(site: Site):
-    overload = Overload(site.app, requests_max=0)
-    async with client(overload) as http:
+async def test_health_checks_are_exempt(site: Site):
+    shedding = LoadShedding(site.app, requests_max=0)
+    async with client(shedding) as http:
         assert (await http.get("/health")).status_code == 200
         assert (await http.get("/health/ready")).status_code == 200
         assert (await http.get("/")).status_code == 503
 
 
-def receiving(*parts: bytes, ends: bool = True):
-    """A receive that gives the parts, and then hangs where the body doesn't end."""
+def receive_of(*parts: bytes, ends: bool = True):
+    """A `receive` that returns the parts, and then blocks unless the body ends."""
     left = list(parts)
 
     async def receive():
@@ -136,27 +141,27 @@ def receiving(*parts: bytes, ends: bool = True):
     return receive
 
 
-async def test_a_body_has_to_come_in_time():
-    taken = []
-    with pytest.raises(Slow):
-        await received(receiving(b"{", ends=False), 100, taken.append, within_s=0.05)
-    assert taken == [1]
+async def test_body_that_does_not_arrive_in_time_is_refused():
+    reserved = []
+    with pytest.raises(BodyTimeout):
+        await read_body(receive_of(b"{", ends=False), 100, reserved.append, timeout_s=0.05)
+    assert reserved == [1]
 
 
-async def test_each_part_of_a_body_takes_its_room():
-    taken = []
-    assert await received(receiving(b"ab", b"", b"c"), 100, taken.append) == b"abc"
-    assert taken == [2, 0, 1]
+async def test_each_chunk_of_a_body_is_reserved():
+    reserved = []
+    assert await read_body(receive_of(b"ab", b"", b"c"), 100, reserved.append) == b"abc"
+    assert reserved == [2, 0, 1]
 
 
-async def test_what_is_too_large_is_not_read_on():
-    taken = []
-    with pytest.raises(TooLarge):
-        await received(receiving(b"abc", b"d", b"e"), 3, taken.append)
-    assert taken == [3]
+async def test_reading_stops_at_the_size_limit():
+    reserved = []
+    with pytest.raises(BodyTooLarge):
+        await read_body(receive_of(b"abc", b"d", b"e"), 3, reserved.append)
+    assert reserved == [3]
 
 
-async def test_a_large_body_is_read_like_any_other(site: Site):
+async def test_large_body_is_parsed_in_a_thread(site: Site):
     trace = a_trace(input="x" * (300 << 10))
     headers = site.headers()
     sent = await site.http.post("/traces", json=trace, headers=headers)

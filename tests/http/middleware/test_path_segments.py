@@ -1,4 +1,4 @@
-"""Session ids in paths: whatever they hold, one segment is one id."""
+"""Session ids in paths: one segment is one id, with any characters."""
 
 from typing import Any
 from urllib.parse import quote
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.http.middleware.path_segments import PathSegments, decoded, segment
-from tests.http.conftest import Site, a_trace, mistakes
+from entrypoints.http.middleware.path_segments import PathSegments, decode_path, decode_segment
+from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.clients.asgi_client import chunk, exchange
 
 IDS = [
@@ -21,7 +21,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 
 
 async def asked(site: Site, method: str, raw: str, headers: dict[str, str]) -> tuple[int, Any]:
-    """The answer where `raw` is the path as it stands in the request."""
+    """Status and headers of the response, with `raw` as the raw path of the request."""
     sent, _ = await exchange(site.app, method, raw, headers, [chunk(b"", more=False)])
     headers_sent = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers_sent
@@ -29,7 +29,7 @@ async def asked(site: Site, method: str, raw: str, headers: dict[str, str]) -> t
 
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("session", IDS)
-async def test_a_session_is_found_and_removed_by_its_id(
+async def test_session_is_read_and_deleted_by_any_id(
     site: Site, head: dict[str, str], session: str, slash: str
 ) -> None:
     for one in (session, "another"):
@@ -41,31 +41,31 @@ async def test_a_session_is_found_and_removed_by_its_id(
     assert (shown.json()["session_id"], shown.json()["trace_count"]) == (session, 1)
     assert (await site.http.delete(path, headers=head)).json() == {"deleted": 1}
     assert (await site.http.get(path, headers=head)).status_code == 404
-    assert site.stored() == 1
+    assert site.trace_count() == 1
 
 
 @given(texts)
 def test_any_text_is_one_segment(text: str) -> None:
     for word in (quote(text, safe=""), "".join(f"%{byte:02x}" for byte in text.encode())):
-        path = decoded(f"/sessions/{word}/x".encode())
+        path = decode_path(f"/sessions/{word}/x".encode())
         first, sessions, one, last = path.split("/")
         assert (first, sessions, last) == ("", "sessions", "x")
-        assert segment(one) == text
+        assert decode_segment(one) == text
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="%/?#"), max_size=30))
-def test_what_is_not_encoded_stays_as_it_is(text: str) -> None:
-    assert decoded(f"/{text}/%41".encode()) == f"/{text}/A"
-    assert segment(text) == text
+def test_unencoded_text_is_unchanged(text: str) -> None:
+    assert decode_path(f"/{text}/%41".encode()) == f"/{text}/A"
+    assert decode_segment(text) == text
 
 
 @given(st.binary(min_size=1, max_size=20))
-def test_any_bytes_are_decoded_once(data: bytes) -> None:
-    path = decoded(b"/" + b"".join(b"%%%02X" % byte for byte in data))
-    assert segment(path[1:]).encode(errors="surrogateescape") == data
+def test_bytes_are_decoded_once(data: bytes) -> None:
+    path = decode_path(b"/" + b"".join(b"%%%02X" % byte for byte in data))
+    assert decode_segment(path[1:]).encode(errors="surrogateescape") == data
 
 
-async def test_the_server_keeps_its_own_path() -> None:
+async def test_scope_of_the_server_is_not_modified() -> None:
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -78,31 +78,29 @@ async def test_the_server_keeps_its_own_path() -> None:
     quote(scope["path"])  # as servers do for their logs
 
 
-async def test_the_two_ids_that_no_path_leads_to(site: Site, head: dict[str, str]) -> None:
+async def test_empty_and_dot_segments_reach_no_session(site: Site, head: dict[str, str]) -> None:
     for session in ("analytics", ""):
         await site.http.post("/traces", headers=head, json=a_trace(session_id=session))
     for raw in ("/sessions/analytics", "/sessions/%61nalytics", "/sessions/analytics/"):
         refused = await site.http.get(raw, headers=head)
-        assert set(mistakes(refused)) == {"query.started_after", "query.started_before"}
+        assert set(field_errors(refused)) == {"query.started_after", "query.started_before"}
     assert (await site.http.get("/sessions/", headers=head)).json()["total"] == 2
     assert (await site.http.get("/sessions//", headers=head)).status_code == 404
     status, headers = await asked(site, "DELETE", "/sessions/analytics", head)
     assert (status, set(headers["allow"].split(", "))) == (405, {"GET", "OPTIONS"})
-    assert site.stored() == 2
+    assert site.trace_count() == 2
 
 
 @pytest.mark.parametrize("word", ["%00", "a%00b", "%FF", "%ED%A0%80", "a%2F%C3"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_what_no_id_can_be_is_named(
+async def test_invalid_ids_are_named(
     site: Site, head: dict[str, str], method: str, word: str
 ) -> None:
     refused = await site.http.request(method, f"/sessions/{word}", headers=head)
-    assert set(mistakes(refused)) == {"path.session_id"}
+    assert set(field_errors(refused)) == {"path.session_id"}
 
 
-async def test_a_percent_sign_that_encodes_nothing_is_itself(
-    site: Site, head: dict[str, str]
-) -> None:
+async def test_percent_sign_without_encoding_is_literal(site: Site, head: dict[str, str]) -> None:
     await site.http.post("/traces", headers=head, json=a_trace(session_id="50%"))
     for raw in ("/sessions/50%25", "/sessions/50%"):
         assert (await asked(site, "GET", raw, head))[0] == 200
@@ -123,7 +121,7 @@ async def test_a_percent_sign_that_encodes_nothing_is_itself(
         ("GET", "/traces/%7B5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10%7D", 404),
     ],
 )
-async def test_routes_are_found_by_their_segments(
+async def test_routes_are_matched_by_segments(
     site: Site, head: dict[str, str], method: str, raw: str, status: int
 ) -> None:
     assert (await asked(site, method, raw, head))[0] == status
@@ -144,8 +142,6 @@ async def test_routes_are_found_by_their_segments(
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "HEAD"])
-async def test_405_tells_all_that_is_served(
-    site: Site, raw: str, allowed: set[str], method: str
-) -> None:
+async def test_405_lists_all_methods(site: Site, raw: str, allowed: set[str], method: str) -> None:
     status, headers = await asked(site, method, raw, {})
     assert (status, set(headers["allow"].split(", "))) == (405, {*allowed, "OPTIONS"})

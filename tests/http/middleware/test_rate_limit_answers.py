@@ -1,4 +1,4 @@
-"""What callers are told of rate limits, and which requests count."""
+"""Responses of the rate limiter, and which requests count."""
 
 import gzip
 import json
@@ -10,22 +10,22 @@ from domain.identity.api_key import Scope
 from domain.limits import SECOND_US, Limit
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import CONFIG, TOKEN, Site, a_trace
-from tests.support.clients.rate_limited_app import DAY_US, HEADERS, Limited
+from tests.support.clients.rate_limited_app import DAY_US, HEADERS, LimitedSite
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 
-# --- what is told ---------------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------
 
 
-async def test_a_refusal_says_what_and_for_how_long(limited: Limited) -> None:
-    limited.only(RouteClass.INGEST, 2)
+async def test_refusal_has_limit_and_retry_after(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.INGEST, 2)
     head = limited.site.headers()
     for remaining, reset in ((1, 60), (0, 50)):
-        answer = await limited.ask("POST", "/traces", head, json=a_trace())
+        answer = await limited.request("POST", "/traces", head, json=a_trace())
         assert [answer.headers[name] for name in HEADERS] == ["2", str(remaining), str(reset)]
         assert "retry-after" not in answer.headers
         limited.clock.forward(10)
-    refused = await limited.ask("POST", "/traces", head, json=a_trace())
+    refused = await limited.request("POST", "/traces", head, json=a_trace())
     assert refused.status_code == 429
     assert refused.json() == {
         "detail": "Rate limit exceeded: 2 per minute",
@@ -33,7 +33,7 @@ async def test_a_refusal_says_what_and_for_how_long(limited: Limited) -> None:
     }
     told = [refused.headers[name] for name in (*HEADERS, "retry-after")]
     assert told == ["2", "0", "40", "40"]
-    assert limited.site.stored() == 2
+    assert limited.site.trace_count() == 2
 
 
 @given(
@@ -41,20 +41,20 @@ async def test_a_refusal_says_what_and_for_how_long(limited: Limited) -> None:
     unit=st.sampled_from(["second", "minute"]),
     gaps_us=st.lists(st.integers(0, 70 * SECOND_US), min_size=4, max_size=8),
 )
-async def test_retry_after_suffices_and_no_window_holds_more(
-    limited_site: Limited, count: int, unit: str, gaps_us: list[int]
+async def test_request_after_retry_after_is_admitted(
+    limited_site: LimitedSite, count: int, unit: str, gaps_us: list[int]
 ) -> None:
     limited_site.site.begin()
     limited_site.clock.us += 2 * DAY_US
-    limited_site.only(RouteClass.DEFAULT, count, unit)
+    limited_site.set_limit(RouteClass.DEFAULT, count, unit)
     limit, head, admitted = Limit(count, unit), limited_site.site.headers(), list[int]()
     for gap_us in gaps_us:
-        answer = await limited_site.ask("GET", "/traces", head)
+        answer = await limited_site.request("GET", "/traces", head)
         if answer.status_code == 429:
             wait_s = int(answer.headers["retry-after"])
             assert wait_s >= 1
             limited_site.clock.forward(wait_s)
-            answer = await limited_site.ask("GET", "/traces", head)
+            answer = await limited_site.request("GET", "/traces", head)
         assert answer.status_code == 200
         admitted.append(limited_site.clock.us)
         assert int(answer.headers["ratelimit-reset"]) <= limit.window_us // SECOND_US
@@ -64,51 +64,51 @@ async def test_retry_after_suffices_and_no_window_holds_more(
     await limited_site.site.http.aclose()
 
 
-async def test_there_is_no_burst_across_the_edge_of_a_minute(limited: Limited) -> None:
-    limited.only(RouteClass.DEFAULT, 5)
+async def test_no_burst_across_the_window_boundary(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.DEFAULT, 5)
     head = limited.site.headers()
     limited.clock.us = -(-limited.clock.us // (60 * SECOND_US)) * 60 * SECOND_US - 1
     for _ in range(5):
-        assert (await limited.ask("GET", "/traces", head)).status_code == 200
+        assert (await limited.request("GET", "/traces", head)).status_code == 200
     limited.clock.forward(0.000002)
-    assert (await limited.ask("GET", "/traces", head)).status_code == 429
+    assert (await limited.request("GET", "/traces", head)).status_code == 429
 
 
-# --- what counts --------------------------------------------------------------------------------
+# --- counted requests ----------------------------------------------------------------------------
 
 JSON = {"content-type": "application/json"}
 
 
-async def test_what_is_refused_before_the_limiter_does_not_count(limited: Limited) -> None:
+async def test_requests_refused_before_the_limiter_do_not_count(limited: LimitedSite) -> None:
     site = limited.site
     head, lacking = site.headers(), site.headers(Scope.READ)
     too_long = {"content-length": str(CONFIG.max_body_bytes + 1)}
-    await limited.ask("GET", "/me", BEARER)
+    await limited.request("GET", "/me", BEARER)
     refused = [
-        (404, await limited.ask("GET", "/nowhere", head)),
-        (405, await limited.ask("PUT", "/traces", head)),
-        (405, await limited.ask("HEAD", "/traces", head)),
-        (413, await limited.ask("POST", "/traces", head, too_long, content=b"{}")),
-        (415, await limited.ask("POST", "/traces", head, {"content-type": "text/plain"})),
-        (415, await limited.ask("POST", "/traces", head, {"content-encoding": "br"})),
-        (415, await limited.ask("POST", "/traces", {"content-type": "text/plain"})),
-        (403, await limited.ask("POST", "/traces", lacking, json=a_trace())),
-        (422, await limited.ask("GET", "/traces", head, {"x-project-name": "a\0b"})),
-        (422, await limited.ask("GET", "/traces", {"x-api-key": head["x-api-key"]})),
-        (422, await limited.ask("GET", "/traces", BEARER)),
-        (422, await limited.ask("GET", "/traces", BEARER, {"x-project-id": "no"})),
-        (404, await limited.ask("GET", "/traces", BEARER, {"x-project-id": "0" * 32})),
-        (422, await limited.ask("GET", "/me", BEARER, {"x-organization-id": "no"})),
-        (403, await limited.ask("GET", "/me", BEARER, {"x-organization-id": "0" * 32})),
-        (403, await limited.ask("GET", f"/organizations/{'0' * 32}", BEARER)),
+        (404, await limited.request("GET", "/nowhere", head)),
+        (405, await limited.request("PUT", "/traces", head)),
+        (405, await limited.request("HEAD", "/traces", head)),
+        (413, await limited.request("POST", "/traces", head, too_long, content=b"{}")),
+        (415, await limited.request("POST", "/traces", head, {"content-type": "text/plain"})),
+        (415, await limited.request("POST", "/traces", head, {"content-encoding": "br"})),
+        (415, await limited.request("POST", "/traces", {"content-type": "text/plain"})),
+        (403, await limited.request("POST", "/traces", lacking, json=a_trace())),
+        (422, await limited.request("GET", "/traces", head, {"x-project-name": "a\0b"})),
+        (422, await limited.request("GET", "/traces", {"x-api-key": head["x-api-key"]})),
+        (422, await limited.request("GET", "/traces", BEARER)),
+        (422, await limited.request("GET", "/traces", BEARER, {"x-project-id": "no"})),
+        (404, await limited.request("GET", "/traces", BEARER, {"x-project-id": "0" * 32})),
+        (422, await limited.request("GET", "/me", BEARER, {"x-organization-id": "no"})),
+        (403, await limited.request("GET", "/me", BEARER, {"x-organization-id": "0" * 32})),
+        (403, await limited.request("GET", f"/organizations/{'0' * 32}", BEARER)),
     ]
     for status, answer in refused:
         assert answer.status_code == status, answer.text
         assert not set(HEADERS) & set(answer.headers)
     for path, *heads in (("/traces", head), ("/traces", lacking), ("/", {})):
-        assert await limited.left(*heads, path=path) == 99
-    assert await limited.left(BEARER, path="/me") == 98
-    stored = await limited.ask("POST", "/traces", head, json=a_trace())
+        assert await limited.remaining(*heads, path=path) == 99
+    assert await limited.remaining(BEARER, path="/me") == 98
+    stored = await limited.request("POST", "/traces", head, json=a_trace())
     assert stored.headers["ratelimit-remaining"] == "99"
 
 
@@ -122,42 +122,42 @@ MISTAKES: list[tuple[int, dict[str, str], bytes]] = [
 ]
 
 
-async def test_mistakes_in_what_is_sent_count(limited: Limited) -> None:
+async def test_invalid_requests_count(limited: LimitedSite) -> None:
     head = limited.site.headers()
     for counted, (status, more, content) in enumerate(MISTAKES, 1):
-        answer = await limited.ask("POST", "/traces", head, more, content=content)
+        answer = await limited.request("POST", "/traces", head, more, content=content)
         assert answer.status_code == status
         assert answer.headers["ratelimit-remaining"] == str(100 - counted)
     for counted, path in enumerate(("/traces/no-id", "/traces?limit=0", f"/traces/{'0' * 32}"), 1):
-        answer = await limited.ask("GET", path, head)
+        answer = await limited.request("GET", path, head)
         assert answer.status_code in {404, 422}
         assert answer.headers["ratelimit-remaining"] == str(100 - counted)
 
 
-async def test_beyond_the_limit_no_body_is_looked_at(limited: Limited) -> None:
-    limited.only(RouteClass.INGEST, 1)
+async def test_limited_request_reads_no_body(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.INGEST, 1)
     head = limited.site.headers()
-    assert (await limited.ask("POST", "/traces", head, json=a_trace())).status_code == 202
+    assert (await limited.request("POST", "/traces", head, json=a_trace())).status_code == 202
     for _, more, content in MISTAKES:
-        answer = await limited.ask("POST", "/traces", head, more, content=content)
+        answer = await limited.request("POST", "/traces", head, more, content=content)
         assert answer.status_code == 429
     too_long = {"content-length": str(CONFIG.max_body_bytes + 1)}
-    assert (await limited.ask("POST", "/traces", head, too_long)).status_code == 413
+    assert (await limited.request("POST", "/traces", head, too_long)).status_code == 413
 
 
-async def test_what_is_refused_does_not_count(limited: Limited) -> None:
-    limited.only(RouteClass.DEFAULT, 2)
+async def test_refused_requests_do_not_count(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.DEFAULT, 2)
     head = limited.site.headers()
     for _ in range(2):
-        assert (await limited.ask("GET", "/traces", head)).status_code == 200
+        assert (await limited.request("GET", "/traces", head)).status_code == 200
     for _ in range(5):
         limited.clock.forward(5)
-        assert (await limited.ask("GET", "/traces", head)).status_code == 429
+        assert (await limited.request("GET", "/traces", head)).status_code == 429
     limited.clock.forward(35)
-    assert await limited.left(head) == 1
+    assert await limited.remaining(head) == 1
 
 
-async def test_pages_of_other_origins_may_read_of_the_limit() -> None:
+async def test_rate_limit_headers_are_exposed_to_other_origins() -> None:
     site = Site(limits={RouteClass.DEFAULT: Limit(1, "minute")})
     head = {"origin": CONFIG.allowed_origins[0]}
     async with site.http:

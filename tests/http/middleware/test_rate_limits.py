@@ -1,4 +1,4 @@
-"""Which bucket a request counts in: its class of routes, and whose it is."""
+"""The bucket in which a request counts: by its class of routes and its principal."""
 
 from uuid import UUID
 
@@ -7,12 +7,12 @@ from domain.ids import OrganizationId
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.support.clients.contract_checks import operations
-from tests.support.clients.organization_members import furnished, joined
-from tests.support.clients.rate_limited_app import HEADERS, Limited
+from tests.support.clients.organization_members import new_member, new_organization
+from tests.support.clients.rate_limited_app import HEADERS, LimitedSite
 
 RUNS, SESSION_RUNS = "/evaluations/trace-runs", "/evaluations/session-runs"
 OF_RUNS = ("", "/batch", "/{run_id}/retry", "/estimate", "/batch/estimate")
-# The contract's table (section 3), with what it promises for later.
+# The contract's table (section 3), including routes that come later.
 CLASSES: dict[tuple[str, str], RouteClass | None] = {
     ("POST", "/traces"): RouteClass.INGEST,
     ("POST", "/traces/batch"): RouteClass.INGEST,
@@ -30,115 +30,121 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 PAGES = ("/docs", "/openapi.json", "/cli-login")
 
 
-# --- which class --------------------------------------------------------------------------------
+# --- classes -------------------------------------------------------------------------------------
 
 
-async def test_every_operation_counts_in_its_class(limited: Limited) -> None:
+async def test_every_operation_counts_in_its_class(limited: LimitedSite) -> None:
     of_count = {}
     for count, route_class in enumerate(RouteClass, 1000):
-        limited.only(route_class, count)
+        limited.set_limit(route_class, count)
         of_count[count] = route_class
     site = limited.site
-    ours = furnished(site, "ours")
-    person = joined(site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER)
-    document = (await limited.ask("GET", "/openapi.json")).json()
+    ours = new_organization(site, "ours")
+    person = new_member(site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER)
+    document = (await limited.request("GET", "/openapi.json")).json()
     for (method, path), told in operations(document).items():
-        # Whatever comes of it, the limiter has seen it before.
+        # The limiter counts the request before its other checks.
         word = path.replace("{org_id}", ours["org_id"]).replace("{", "").replace("}", "")
         heads = person.bearer, {"x-project-id": ours["project_id"]}
-        answer = await limited.ask(method.upper(), word, *heads)
+        answer = await limited.request(method.upper(), word, *heads)
         expected = CLASSES.get((method.upper(), path), RouteClass.DEFAULT)
         count = answer.headers.get("ratelimit-limit")
         assert (count and of_count[int(count)]) == expected, (method, path, answer.text)
         assert ("429" in told["responses"]) is (expected is not None)
         if path == "/organizations/{org_id}" and method == "delete":
             site.begin()
-            ours = furnished(site, "ours")
-            person = joined(site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER)
+            ours = new_organization(site, "ours")
+            person = new_member(
+                site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER
+            )
 
 
-async def test_pages_count_by_address(limited: Limited) -> None:
+async def test_pages_count_by_address(limited: LimitedSite) -> None:
     for count, path in enumerate(PAGES, 1):
-        assert await limited.left(path=path) == 100 - count
-    assert await limited.left(path="/docs", at="192.0.2.2") == 99
-    assert await limited.left(path="/") == 96
+        assert await limited.remaining(path=path) == 100 - count
+    assert await limited.remaining(path="/docs", at="192.0.2.2") == 99
+    assert await limited.remaining(path="/") == 96
 
 
-async def test_health_is_never_limited(limited: Limited) -> None:
-    limited.only(RouteClass.DEFAULT, 1)
-    assert await limited.left(path="/") == 0
+async def test_health_is_never_limited(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.DEFAULT, 1)
+    assert await limited.remaining(path="/") == 0
     for _ in range(3):
         for path in ("/health", "/health/ready"):
-            answer = await limited.ask("GET", path, {"x-api-key": "wrong"})
+            answer = await limited.request("GET", path, {"x-api-key": "wrong"})
             assert answer.status_code == 200
             assert not set(HEADERS) & set(answer.headers)
 
 
-async def test_without_limits_nothing_is_told_of_them(site: Site) -> None:
+async def test_no_headers_without_limits(site: Site) -> None:
     answer = await site.http.get("/traces", headers=site.headers())
     refused = await site.http.get("/traces")
     assert [answer.status_code, refused.status_code] == [200, 401]
     assert not set(HEADERS) & {*answer.headers, *refused.headers}
 
 
-# --- whose bucket -------------------------------------------------------------------------------
+# --- principals ----------------------------------------------------------------------------------
 
 
-async def test_each_key_has_a_bucket_wherever_it_is_used(limited: Limited) -> None:
+async def test_key_has_one_bucket_over_projects_and_addresses(limited: LimitedSite) -> None:
     one, other = limited.site.headers(), limited.site.headers()
-    assert await limited.left(one) == 99
-    assert await limited.left(one, {"x-project-name": "another"}, at="192.0.2.2") == 98
-    assert await limited.left(other) == 99
+    assert await limited.remaining(one) == 99
+    assert await limited.remaining(one, {"x-project-name": "another"}, at="192.0.2.2") == 98
+    assert await limited.remaining(other) == 99
 
 
-async def test_a_person_has_one_bucket_over_tokens_projects_and_planes(limited: Limited) -> None:
+async def test_person_has_one_bucket_over_tokens_projects_and_planes(limited: LimitedSite) -> None:
     site = limited.site
     site.tokens["another"] = site.tokens[TOKEN]
-    assert await limited.left(BEARER, path="/me") == 99
+    assert await limited.remaining(BEARER, path="/me") == 99
     [(organization, _)] = site.store.memberships
     projects = [{"x-project-id": site.project(name, organization)} for name in ("a", "b")]
-    assert await limited.left(BEARER, projects[0]) == 98
-    assert await limited.left({"authorization": "bearer another"}, projects[1]) == 97
-    assert await limited.left(BEARER, path=f"/organizations/{organization}", at="10.9.9.9") == 96
-    assert await limited.left(limited.site.headers()) == 99
+    assert await limited.remaining(BEARER, projects[0]) == 98
+    assert await limited.remaining({"authorization": "bearer another"}, projects[1]) == 97
+    assert (
+        await limited.remaining(BEARER, path=f"/organizations/{organization}", at="10.9.9.9") == 96
+    )
+    assert await limited.remaining(limited.site.headers()) == 99
 
 
-async def test_ids_queries_and_methods_do_not_split_a_bucket(limited: Limited) -> None:
+async def test_ids_queries_and_methods_share_a_bucket(limited: LimitedSite) -> None:
     head, counted = limited.site.headers(), 0
     paths = ["/traces/00000000-0000-4000-8000-{:012}", "/sessions/{}", "/traces?offset={}"]
     for number in range(3):
         for path in paths:
             for method in ("GET", "DELETE") if "?" not in path else ("GET",):
-                answer = await limited.ask(method, path.format(number), head)
+                answer = await limited.request(method, path.format(number), head)
                 counted += 1
                 assert int(answer.headers["ratelimit-remaining"]) == 100 - counted
-    assert await limited.left(head, path="/traces/") == 99 - counted
+    assert await limited.remaining(head, path="/traces/") == 99 - counted
 
 
-async def test_classes_do_not_share_a_bucket(limited: Limited) -> None:
+async def test_classes_have_separate_buckets(limited: LimitedSite) -> None:
     head = limited.site.headers()
-    limited.only(RouteClass.INGEST, 1)
-    limited.only(RouteClass.DEFAULT, 1)
+    limited.set_limit(RouteClass.INGEST, 1)
+    limited.set_limit(RouteClass.DEFAULT, 1)
     for expected in (202, 429):
-        assert (await limited.ask("POST", "/traces", head, json=a_trace())).status_code == expected
-    batch = await limited.ask("POST", "/traces/batch", head, json={"traces": [a_trace()]})
+        assert (
+            await limited.request("POST", "/traces", head, json=a_trace())
+        ).status_code == expected
+    batch = await limited.request("POST", "/traces/batch", head, json={"traces": [a_trace()]})
     assert batch.status_code == 429
     for expected in (200, 429):
-        assert (await limited.ask("GET", "/traces", head)).status_code == expected
+        assert (await limited.request("GET", "/traces", head)).status_code == expected
 
 
-async def test_an_exchange_counts_by_address_whoever_is_signed_in(limited: Limited) -> None:
-    limited.only(RouteClass.CLI_EXCHANGE, 2)
+async def test_exchange_counts_by_address_even_with_a_token(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.CLI_EXCHANGE, 2)
     body = {"code": "x" * 43, "code_verifier": "v" * 43}
     heads = (limited.site.headers(), BEARER, {})
     statuses = [
-        (await limited.ask("POST", "/cli/auth/exchange", head, json=body)).status_code
+        (await limited.request("POST", "/cli/auth/exchange", head, json=body)).status_code
         for head in heads
     ]
     assert statuses == [401, 401, 429]
-    other = await limited.ask("POST", "/cli/auth/exchange", at="192.0.2.2", json=body)
+    other = await limited.request("POST", "/cli/auth/exchange", at="192.0.2.2", json=body)
     assert other.status_code == 401
-    assert await limited.left(path="/") == 99  # a wrong code is no failed authentication
+    assert await limited.remaining(path="/") == 99  # a wrong code isn't a failed authentication
 
 
 # --- failed authentication ------------------------------------------------------------------------
@@ -151,41 +157,41 @@ GUESSES: list[dict[str, str]] = [
 ]
 
 
-async def test_guesses_count_by_address_and_then_are_429(limited: Limited) -> None:
-    limited.only(RouteClass.DEFAULT, len(GUESSES))
+async def test_failed_credentials_count_by_address(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.DEFAULT, len(GUESSES))
     good, ways = limited.site.headers(), [("POST", "/traces"), ("GET", "/traces"), ("GET", "/me")]
     for number, guess in enumerate(GUESSES):
-        answer = await limited.ask(*ways[number % 3], guess)
+        answer = await limited.request(*ways[number % 3], guess)
         assert answer.status_code == 401
         assert answer.headers["ratelimit-limit"] == str(len(GUESSES))
         assert answer.headers["ratelimit-remaining"] == str(len(GUESSES) - 1 - number)
     for way in ways:
         for guess in GUESSES:
-            answer = await limited.ask(*way, guess)
+            answer = await limited.request(*way, guess)
             assert answer.status_code == 429
             assert "www-authenticate" not in answer.headers
-    assert (await limited.ask("GET", "/docs")).status_code == 429  # the same bucket
-    # Who has a key or a token isn't shut out by somebody else behind the same address.
-    assert (await limited.ask("GET", "/traces", good)).status_code == 200
-    assert (await limited.ask("POST", "/traces", good, json=a_trace())).status_code == 202
-    assert (await limited.ask("GET", "/me", BEARER)).status_code == 200
-    assert (await limited.ask("GET", "/me", at="192.0.2.2")).status_code == 401
+    assert (await limited.request("GET", "/docs")).status_code == 429  # the same bucket
+    # Authenticated callers are not limited by failures of others behind the same address.
+    assert (await limited.request("GET", "/traces", good)).status_code == 200
+    assert (await limited.request("POST", "/traces", good, json=a_trace())).status_code == 202
+    assert (await limited.request("GET", "/me", BEARER)).status_code == 200
+    assert (await limited.request("GET", "/me", at="192.0.2.2")).status_code == 401
 
 
-async def test_what_succeeds_leaves_the_bucket_of_the_address_alone(limited: Limited) -> None:
+async def test_authenticated_requests_do_not_count_by_address(limited: LimitedSite) -> None:
     head = limited.site.headers()
     for _ in range(3):
-        await limited.ask("GET", "/traces", head)
-        await limited.ask("GET", "/me", BEARER)
-    assert await limited.left(path="/") == 99
+        await limited.request("GET", "/traces", head)
+        await limited.request("GET", "/me", BEARER)
+    assert await limited.remaining(path="/") == 99
 
 
-async def test_a_random_bearer_beside_a_key_does_not_help(limited: Limited) -> None:
-    limited.only(RouteClass.INGEST, 3)
+async def test_random_token_next_to_a_bad_key_counts_by_address(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.INGEST, 3)
     head = limited.site.headers()
     statuses = [
         (
-            await limited.ask(
+            await limited.request(
                 "POST",
                 "/traces",
                 head,
@@ -202,18 +208,18 @@ async def test_a_random_bearer_beside_a_key_does_not_help(limited: Limited) -> N
 # --- addresses ------------------------------------------------------------------------------------
 
 
-async def test_a_forwarded_address_counts_from_a_trusted_proxy_only(limited: Limited) -> None:
+async def test_forwarded_address_counts_only_from_a_trusted_proxy(limited: LimitedSite) -> None:
     claim = {"x-forwarded-for": "203.0.113.9"}
-    assert await limited.left(claim, path="/", at="10.0.0.1") == 99
-    assert await limited.left(claim, path="/", at="10.0.0.2") == 98
-    assert await limited.left(path="/", at="203.0.113.9") == 97
-    assert await limited.left(claim, path="/", at="203.0.113.1") == 99
-    assert await limited.left({"x-forwarded-for": "1.1.1.1"}, path="/", at="203.0.113.1") == 98
+    assert await limited.remaining(claim, path="/", at="10.0.0.1") == 99
+    assert await limited.remaining(claim, path="/", at="10.0.0.2") == 98
+    assert await limited.remaining(path="/", at="203.0.113.9") == 97
+    assert await limited.remaining(claim, path="/", at="203.0.113.1") == 99
+    assert await limited.remaining({"x-forwarded-for": "1.1.1.1"}, path="/", at="203.0.113.1") == 98
     spoofed = {"x-forwarded-for": "1.1.1.1, 203.0.113.9"}
-    assert await limited.left(spoofed, path="/", at="10.0.0.1") == 96
+    assert await limited.remaining(spoofed, path="/", at="10.0.0.1") == 96
 
 
-async def test_other_headers_of_proxies_mean_nothing(limited: Limited) -> None:
+async def test_other_proxy_headers_are_ignored(limited: LimitedSite) -> None:
     for count in range(3):
         said = {
             "x-real-ip": f"203.0.113.{count}",
@@ -221,14 +227,14 @@ async def test_other_headers_of_proxies_mean_nothing(limited: Limited) -> None:
             "cf-connecting-ip": f"203.0.113.{count}",
             "x-client-ip": f"203.0.113.{count}",
         }
-        assert await limited.left(said, path="/", at="10.0.0.1") == 99 - count
+        assert await limited.remaining(said, path="/", at="10.0.0.1") == 99 - count
 
 
-async def test_an_ipv6_network_is_one_client(limited: Limited) -> None:
-    assert await limited.left(path="/", at="2001:db8:1:1::1") == 99
-    assert await limited.left(path="/", at="2001:db8:1:1:ffff::9") == 98
-    assert await limited.left(path="/", at="2001:db8:1:2::1") == 99
+async def test_ipv6_network_shares_a_bucket(limited: LimitedSite) -> None:
+    assert await limited.remaining(path="/", at="2001:db8:1:1::1") == 99
+    assert await limited.remaining(path="/", at="2001:db8:1:1:ffff::9") == 98
+    assert await limited.remaining(path="/", at="2001:db8:1:2::1") == 99
     proxied = {"x-forwarded-for": "[2001:db8:1:1::77]:443"}
-    assert await limited.left(proxied, path="/", at="10.0.0.1") == 97
-    assert await limited.left(path="/", at="::ffff:192.0.2.50") == 99
-    assert await limited.left(path="/", at="192.0.2.50") == 98
+    assert await limited.remaining(proxied, path="/", at="10.0.0.1") == 97
+    assert await limited.remaining(path="/", at="::ffff:192.0.2.50") == 99
+    assert await limited.remaining(path="/", at="192.0.2.50") == 98

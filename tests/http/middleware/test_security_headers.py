@@ -1,4 +1,4 @@
-"""Headers that keep browsers from making more of an answer than it is: on each, errors too."""
+"""Security headers, on every response and on errors too."""
 
 import re
 import uuid
@@ -9,7 +9,7 @@ import pytest
 
 from application.ports import HealthStatus
 from domain.limits import Limit
-from entrypoints.http.middleware.load_shedding import Overload
+from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import RequestIds
 from entrypoints.http.middleware.security_headers import SecurityHeaders
@@ -17,7 +17,7 @@ from tests.http.conftest import CONFIG, ORIGIN, TOKEN, Site, a_trace
 from tests.support.clients.asgi_client import exchange
 from tests.support.clients.contract_checks import operations
 
-# Said again, word by word: what is sent is a promise, whatever the layer holds.
+# Repeated here word by word: the headers are part of the contract.
 WANTED = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -26,14 +26,14 @@ WANTED = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
 }
-# Pages say these themselves, and they are looked at below.
+# Pages set these themselves; they are tested below.
 OF_PAGES = {"content-security-policy", "cache-control"}
 PAGES = ("/docs", "/cli-login")
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 def check(answer: httpx.Response) -> None:
-    """Each header once, and as the layer says where the answer is no page."""
+    """Each header once; with the default value unless the response is a page."""
     said = {name: answer.headers.get_list(name) for name in WANTED}
     wanted = {name: [value] for name, value in WANTED.items()}
     if answer.url.path in {*PAGES, "/openapi.json"}:
@@ -41,11 +41,11 @@ def check(answer: httpx.Response) -> None:
         wanted = {name: wanted[name] for name in said}
     assert said == wanted
     assert "server" not in answer.headers
-    # The server speaks plain HTTP: what ends TLS in front of it says this, or nobody.
+    # The server speaks plain HTTP: only a TLS proxy in front of it may send this header.
     assert "strict-transport-security" not in answer.headers
 
 
-async def test_every_operation_sends_them_whatever_it_answers(site: Site) -> None:
+async def test_every_operation_sends_them_with_every_status(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     statuses = set()
     for head in ({}, site.headers(), BEARER, BEARER | {"x-organization-id": str(uuid.uuid4())}):
@@ -75,7 +75,7 @@ async def test_every_operation_sends_them_whatever_it_answers(site: Site) -> Non
         (404, "POST", "/cli-login/token", {}),
     ],
 )
-async def test_so_does_what_is_no_operation(
+async def test_unknown_routes_and_pages_send_them(
     site: Site, status: int, method: str, path: str, head: dict[str, str]
 ) -> None:
     answer = await site.http.request(method, path, headers=head)
@@ -83,7 +83,7 @@ async def test_so_does_what_is_no_operation(
     check(answer)
 
 
-async def test_writes_conflicts_and_empty_answers_send_them(site: Site) -> None:
+async def test_writes_conflicts_and_empty_responses_send_them(site: Site) -> None:
     head = site.headers()
     stored = await site.http.post("/traces", headers=head, json=a_trace())
     gone = await site.http.delete(f"/traces/{stored.json()['trace_id']}", headers=head)
@@ -103,7 +103,7 @@ class Broken:
         raise RuntimeError("internal words")
 
 
-async def test_faults_and_what_is_not_ready_and_what_is_too_much_send_them() -> None:
+async def test_faults_not_ready_and_rate_limits_send_them() -> None:
     site = Site(
         swapped={"traces": Broken()},
         parts={"redis": HealthStatus(ok=False)},
@@ -117,8 +117,8 @@ async def test_faults_and_what_is_not_ready_and_what_is_too_much_send_them() -> 
             check(answer)
 
 
-async def test_a_refusal_of_what_is_too_much_at_once_sends_them(site: Site) -> None:
-    app = RequestIds(SecurityHeaders(Overload(site.app, requests_max=0)))
+async def test_overload_refusal_sends_them(site: Site) -> None:
+    app = RequestIds(SecurityHeaders(LoadShedding(site.app, requests_max=0)))
     [start, _], _ = await exchange(app, "GET", "/traces", {})
     assert start["status"] == 503
     said = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -130,7 +130,7 @@ def directives(policy: str) -> dict[str, Iterable[str]]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_pages_run_nothing_that_is_not_their_own(site: Site, path: str) -> None:
+async def test_pages_run_only_their_own_scripts(site: Site, path: str) -> None:
     answer = await site.http.get(path)
     assert answer.headers["content-type"].startswith("text/html")
     policy = directives(answer.headers["content-security-policy"])
@@ -140,7 +140,7 @@ async def test_pages_run_nothing_that_is_not_their_own(site: Site, path: str) ->
     assert "'unsafe-eval'" not in answer.headers["content-security-policy"]
 
 
-async def test_what_changes_with_the_release_alone_may_be_kept_and_asked_about(site: Site) -> None:
+async def test_documents_may_be_cached_with_revalidation(site: Site) -> None:
     for path in ("/docs", "/openapi.json"):
         assert (await site.http.get(path)).headers["cache-control"] == "no-cache"
     assert (await site.http.get("/cli-login")).headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""Alerts and webhooks: made, listed, tested, removed."""
+"""Alerts and webhooks: created, listed, tested, deleted."""
 
 import base64
 import uuid
@@ -8,9 +8,9 @@ import pytest
 
 from application.evaluation.ports.alerts import WEBHOOKS_MAX
 from domain.evaluation.monitors.alert import RULES_MAX
-from tests.http.conftest import Site, mistakes
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.runs import Running
+from tests.support.clients.runs import RunningProject
 
 MONITORS, WEBHOOKS = "/evaluations/monitors", "/evaluations/webhooks"
 NOBODY = str(uuid.UUID(int=1))
@@ -26,27 +26,29 @@ REPEAT = {"idempotency-key": "once"}
 
 
 @pytest.fixture
-async def shop(either: Site) -> Running:
-    """With one trace, at noon."""
-    made = await Running.over(either)
+async def shop(either: Site) -> RunningProject:
+    """A project with one trace; the clock shows noon."""
+    made = await RunningProject.over(either)
     either.now = NOON
     return made
 
 
-async def made(shop: Running, path: str, body: Any) -> Any:
+async def made(shop: RunningProject, path: str, body: Any) -> Any:
     answer = await shop("POST", path, body)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
 @pytest.fixture
-async def alerts(shop: Running) -> str:
+async def alerts(shop: RunningProject) -> str:
     """The path of the alerts of a monitor."""
     return f"{MONITORS}/{(await made(shop, MONITORS, MONITOR))['id']}/alerts"
 
 
 class TestAlerts:
-    async def test_an_alert_is_answered_whole_and_listed(self, shop: Running, alerts: str) -> None:
+    async def test_created_alert_is_returned_and_listed(
+        self, shop: RunningProject, alerts: str
+    ) -> None:
         alert = await made(shop, alerts, RULE)
         [project] = shop.site.store.projects
         assert alert == {
@@ -65,9 +67,9 @@ class TestAlerts:
             "value": None,
             "created_at": "2026-03-01T12:00:00+00:00",
         }
-        assert await shop.got(alerts) == [alert]
+        assert await shop.read(alerts) == [alert]
 
-    async def test_no_data_needs_no_threshold(self, shop: Running, alerts: str) -> None:
+    async def test_no_data_needs_no_threshold(self, shop: RunningProject, alerts: str) -> None:
         alert = await made(shop, alerts, {"metric": "trace_success", "figure": "no_data"})
         assert (alert["threshold"], alert["clear_at"], alert["samples_min"]) == (0.0, 0.0, 5)
 
@@ -87,34 +89,34 @@ class TestAlerts:
         ],
         ids=["other", "words", "none", "beyond", "low", "high", "counts"],
     )
-    async def test_what_makes_no_sense_is_refused(
-        self, shop: Running, alerts: str, said: Any, fields: set[str]
+    async def test_invalid_rules_are_refused(
+        self, shop: RunningProject, alerts: str, said: Any, fields: set[str]
     ) -> None:
         answer = await shop("POST", alerts, RULE | said)
         assert answer.status_code == 422
-        assert {one.removeprefix("body.") for one in mistakes(answer)} == fields
-        assert await shop.got(alerts) == []
+        assert {one.removeprefix("body.") for one in field_errors(answer)} == fields
+        assert await shop.read(alerts) == []
 
-    async def test_a_repeat_makes_no_second_one(self, shop: Running, alerts: str) -> None:
+    async def test_repeated_request_creates_one(self, shop: RunningProject, alerts: str) -> None:
         first = await shop("POST", alerts, RULE, **REPEAT)
         again = await shop("POST", alerts, RULE, **REPEAT)
         assert (again.status_code, again.content) == (201, first.content)
-        assert len(await shop.got(alerts)) == 1
+        assert len(await shop.read(alerts)) == 1
 
-    async def test_there_are_so_many_and_no_more(self, shop: Running, alerts: str) -> None:
+    async def test_limit_per_owner_is_enforced(self, shop: RunningProject, alerts: str) -> None:
         for _ in range(RULES_MAX):
             await made(shop, alerts, RULE)
         full = await shop("POST", alerts, RULE)
         assert (full.status_code, "delete one" in full.text) == (409, True)
 
-    async def test_one_that_is_removed_is_gone(self, shop: Running, alerts: str) -> None:
+    async def test_deleted_one_is_gone(self, shop: RunningProject, alerts: str) -> None:
         alert = await made(shop, alerts, RULE)
         place = f"{alerts}/{alert['id']}"
         assert (await shop("DELETE", place)).status_code == 204
         assert (await shop("DELETE", place)).status_code == 404
-        assert await shop.got(alerts) == []
+        assert await shop.read(alerts) == []
 
-    async def test_of_a_monitor_that_is_not_there_nothing_is(self, shop: Running) -> None:
+    async def test_unknown_monitor_is_404(self, shop: RunningProject) -> None:
         for method, place, body in (
             ("POST", "alerts", RULE),
             ("GET", "alerts", None),
@@ -124,46 +126,46 @@ class TestAlerts:
             answer = await shop(method, f"{MONITORS}/{NOBODY}/{place}", body)
             assert answer.status_code == 404, method
 
-    async def test_what_a_run_turned_is_listed_and_sent(self, shop: Running, alerts: str) -> None:
+    async def test_state_change_is_listed_and_sent(self, shop: RunningProject, alerts: str) -> None:
         hook = await made(shop, WEBHOOKS, {"url": URL})
         await made(shop, alerts, RULE | {"figure": "no_data", "samples_min": 5})
         started = await shop("POST", alerts.replace("alerts", "trigger"))
-        await shop.works()
+        await shop.run_jobs()
         await shop.do.alerts.evaluate_runs()
-        page = await shop.got(alerts.replace("alerts", "alert-changes"))
+        page = await shop.read(alerts.replace("alerts", "alert-changes"))
         [change] = page["items"]
         assert (page["total"], page["next_cursor"]) == (1, None)
         assert (change["before"], change["state"], change["value"]) == ("OK", "ALERTING", 1.0)
         assert change["run_id"] == started.json()["id"]
-        [alert] = await shop.got(alerts)
+        [alert] = await shop.read(alerts)
         assert (alert["state"], alert["value"]) == ("ALERTING", 1.0)
         log = f"{WEBHOOKS}/{hook['id']}/deliveries"
-        [waiting] = (await shop.got(log))["items"]
+        [waiting] = (await shop.read(log))["items"]
         assert waiting["message"]["data"]["change_id"] == waiting["change_id"] == change["id"]
         assert (waiting["status"], waiting["attempts"]) == ("PENDING", 0)
 
 
 class TestWebhooks:
-    async def test_its_secret_is_shown_once(self, shop: Running) -> None:
+    async def test_secret_is_returned_once(self, shop: RunningProject) -> None:
         hook = await made(shop, WEBHOOKS, {"url": URL})
         secret = hook.pop("secret")
         assert secret.startswith("whsec_")
         assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
         assert list(hook) == ["id", "project_id", "url", "created_at"]
-        assert await shop.got(WEBHOOKS) == [hook]
+        assert await shop.read(WEBHOOKS) == [hook]
 
-    async def test_there_are_so_many_and_no_more(self, shop: Running) -> None:
+    async def test_limit_per_owner_is_enforced(self, shop: RunningProject) -> None:
         hooks = [await made(shop, WEBHOOKS, {"url": URL}) for _ in range(WEBHOOKS_MAX)]
         full = await shop("POST", WEBHOOKS, {"url": URL})
         assert (full.status_code, "delete one" in full.text) == (409, True)
         assert (await shop("DELETE", f"{WEBHOOKS}/{hooks[0]['id']}")).status_code == 204
         await made(shop, WEBHOOKS, {"url": URL})
 
-    async def test_a_repeat_gets_the_same_secret(self, shop: Running) -> None:
+    async def test_repeated_request_returns_the_same_secret(self, shop: RunningProject) -> None:
         first = await shop("POST", WEBHOOKS, {"url": URL}, **REPEAT)
         again = await shop("POST", WEBHOOKS, {"url": URL}, **REPEAT)
         assert (again.status_code, again.content) == (201, first.content)
-        assert len(await shop.got(WEBHOOKS)) == 1
+        assert len(await shop.read(WEBHOOKS)) == 1
 
     @pytest.mark.parametrize(
         "url",
@@ -192,23 +194,23 @@ class TestWebhooks:
             "number",
         ],
     )
-    async def test_where_nothing_may_be_sent_is_refused(self, shop: Running, url: Any) -> None:
+    async def test_forbidden_urls_are_refused(self, shop: RunningProject, url: Any) -> None:
         answer = await shop("POST", WEBHOOKS, {"url": url})
         assert answer.status_code == 422
-        assert {one.removeprefix("body.") for one in mistakes(answer)} == {"url"}
-        assert await shop.got(WEBHOOKS) == []
+        assert {one.removeprefix("body.") for one in field_errors(answer)} == {"url"}
+        assert await shop.read(WEBHOOKS) == []
 
-    async def test_a_test_is_sent_as_any_message(self, shop: Running) -> None:
+    async def test_test_message_is_delivered(self, shop: RunningProject) -> None:
         hook = await made(shop, WEBHOOKS, {"url": URL})
         place = f"{WEBHOOKS}/{hook['id']}"
         told = await shop("POST", f"{place}/test", **REPEAT)
         again = await shop("POST", f"{place}/test", **REPEAT)
         assert (told.status_code, again.content) == (202, told.content)
         assert told.json()["message"]["type"] == "webhook.test"
-        page = await shop.got(f"{place}/deliveries")
+        page = await shop.read(f"{place}/deliveries")
         assert page["items"] == [told.json()]
 
-    async def test_one_that_is_removed_is_gone(self, shop: Running) -> None:
+    async def test_deleted_one_is_gone(self, shop: RunningProject) -> None:
         hook = await made(shop, WEBHOOKS, {"url": URL})
         place = f"{WEBHOOKS}/{hook['id']}"
         assert (await shop("DELETE", place)).status_code == 204
@@ -218,4 +220,4 @@ class TestWebhooks:
             ("GET", f"{place}/deliveries"),
         ):
             assert (await shop(method, path)).status_code == 404
-        assert await shop.got(WEBHOOKS) == []
+        assert await shop.read(WEBHOOKS) == []

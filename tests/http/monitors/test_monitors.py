@@ -1,4 +1,4 @@
-"""Monitors: made, changed, paused, triggered, fired, removed."""
+"""Monitors: created, changed, paused, triggered, scheduled, deleted."""
 
 import uuid
 from datetime import timedelta
@@ -9,9 +9,9 @@ import pytest
 from application.jobs import PlanRunJob
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.ids import ProjectId, RunId
-from tests.http.conftest import Site, mistakes
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.runs import RUNS, Running
+from tests.support.clients.runs import RUNS, RunningProject
 
 MONITORS = "/evaluations/monitors"
 NOBODY = str(uuid.UUID(int=1))
@@ -39,38 +39,40 @@ FIELDS = [
 
 
 @pytest.fixture
-async def shop(either: Site) -> Running:
-    """With one trace, at noon."""
-    made = await Running.over(either)
+async def shop(either: Site) -> RunningProject:
+    """A project with one trace; the clock shows noon."""
+    made = await RunningProject.over(either)
     either.now = NOON
     return made
 
 
-async def monitors(shop: Running, order: dict[str, Any] = OF_TRACES, **said: Any) -> Any:
-    made = await shop("POST", MONITORS, order | said)
+async def monitors(
+    shop: RunningProject, order: dict[str, Any] = OF_TRACES, **overrides: Any
+) -> Any:
+    made = await shop("POST", MONITORS, order | overrides)
     assert made.status_code == 201, made.text
     return made.json()
 
 
-async def read(shop: Running, monitor: Any) -> Any:
-    return await shop.got(f"{MONITORS}/{monitor['id']}")
+async def read(shop: RunningProject, monitor: Any) -> Any:
+    return await shop.read(f"{MONITORS}/{monitor['id']}")
 
 
-async def does(shop: Running, monitor: Any, verb: str, status: int = 200) -> Any:
+async def does(shop: RunningProject, monitor: Any, verb: str, status: int = 200) -> Any:
     answer = await shop("POST", f"{MONITORS}/{monitor['id']}/{verb}")
     assert answer.status_code == status, answer.text
     return answer.json()
 
 
-async def changes(shop: Running, monitor: Any, **said: Any) -> Any:
-    answer = await shop("PATCH", f"{MONITORS}/{monitor['id']}", said)
+async def changes(shop: RunningProject, monitor: Any, **overrides: Any) -> Any:
+    answer = await shop("PATCH", f"{MONITORS}/{monitor['id']}", overrides)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 class TestMaking:
-    async def test_a_monitor_is_answered_whole_and_does_not_run_at_once(
-        self, shop: Running
+    async def test_created_monitor_is_returned_and_does_not_run_yet(
+        self, shop: RunningProject
     ) -> None:
         filters = {"date_from": "2026-03-01", "status": "COMPLETED", "tags": None}
         made = await monitors(shop, filters=filters, cadence="cron: 0 6 * * mon")
@@ -97,7 +99,7 @@ class TestMaking:
             "updated_at": "2026-03-01T12:00:00+00:00",
         }
         assert await read(shop, made) == made
-        assert shop.told() == []
+        assert shop.take_jobs() == []
 
     @pytest.mark.parametrize(
         ("cadence", "due"),
@@ -108,20 +110,20 @@ class TestMaking:
             ("cron:*/5 * * * *", "2026-03-01T12:05:00+00:00"),
         ],
     )
-    async def test_each_cadence_counts_from_now(
-        self, shop: Running, cadence: str, due: str
+    async def test_next_run_follows_the_cadence_from_now(
+        self, shop: RunningProject, cadence: str, due: str
     ) -> None:
         made = await monitors(shop, cadence=cadence)
         assert (made["cadence"], made["next_run_at"]) == (cadence, due)
 
-    async def test_what_may_be_left_out_may_be_null(self, shop: Running) -> None:
+    async def test_optional_fields_may_be_null(self, shop: RunningProject) -> None:
         made = await monitors(shop, filters=None, model=None, signal_weights=None)
         assert (made["filters"], made["model"]) == ({}, None)
 
-    async def test_a_model_is_shown_as_it_was_given(self, shop: Running) -> None:
+    async def test_model_is_returned_as_given(self, shop: RunningProject) -> None:
         assert (await monitors(shop, model="gpt-5-mini"))["model"] == "gpt-5-mini"
 
-    async def test_weights_are_shown_among_the_filters(self, shop: Running) -> None:
+    async def test_weights_are_returned_within_the_filters(self, shop: RunningProject) -> None:
         said = {"filters": {"min_trace_count": 3}, "signal_weights": {"loop_detection": 1.5}}
         made = await monitors(shop, OF_SESSIONS, **said)
         assert made["filters"] == {
@@ -160,12 +162,12 @@ class TestMaking:
             ({"max_cost_usd": 1, "model": "openai/nobody-knows"}, {"max_cost_usd"}),
         ],
     )
-    async def test_every_mistake_is_told_at_once(
-        self, shop: Running, said: dict[str, Any], fields: set[str]
+    async def test_all_field_errors_are_reported_together(
+        self, shop: RunningProject, said: dict[str, Any], fields: set[str]
     ) -> None:
         refused = await shop("POST", MONITORS, OF_TRACES | said)
-        assert set(mistakes(refused)) == fields
-        assert (await shop.got(MONITORS))["total"] == 0
+        assert set(field_errors(refused)) == fields
+        assert (await shop.read(MONITORS))["total"] == 0
 
     @pytest.mark.parametrize(
         ("said", "fields"),
@@ -178,19 +180,19 @@ class TestMaking:
             ({"signal_weights": {"confidence": -1}}, {"signal_weights.confidence"}),
         ],
     )
-    async def test_of_sessions_others_are_mistakes(
-        self, shop: Running, said: dict[str, Any], fields: set[str]
+    async def test_session_monitors_have_other_rules(
+        self, shop: RunningProject, said: dict[str, Any], fields: set[str]
     ) -> None:
         refused = await shop("POST", MONITORS, OF_SESSIONS | said)
-        assert set(mistakes(refused)) == fields
+        assert set(field_errors(refused)) == fields
 
-    async def test_what_is_required(self, shop: Running) -> None:
+    async def test_required_fields_are_named(self, shop: RunningProject) -> None:
         refused = await shop("POST", MONITORS, {})
-        assert set(mistakes(refused)) == {"name", "target_type", "metrics", "cadence"}
+        assert set(field_errors(refused)) == {"name", "target_type", "metrics", "cadence"}
 
     @pytest.mark.parametrize("header", ["idempotency_key", "x_request_id"])
-    async def test_made_twice_with_one_key_it_is_made_once(
-        self, shop: Running, header: str
+    async def test_repeated_request_creates_one_monitor(
+        self, shop: RunningProject, header: str
     ) -> None:
         key = {header: uuid.uuid4().hex}
         first = await shop("POST", MONITORS, OF_TRACES, **key)
@@ -198,56 +200,56 @@ class TestMaking:
         assert (again.status_code, again.json()) == (201, first.json())
         other = await shop("POST", MONITORS, OF_TRACES | {"name": "other"}, **key)
         assert other.status_code == 409
-        assert (await shop.got(MONITORS))["total"] == 1
+        assert (await shop.read(MONITORS))["total"] == 1
         await monitors(shop)
-        assert (await shop.got(MONITORS))["total"] == 2
+        assert (await shop.read(MONITORS))["total"] == 2
 
 
 class TestLists:
-    async def test_newest_first_page_by_page(self, shop: Running) -> None:
+    async def test_pages_are_sorted_newest_first(self, shop: RunningProject) -> None:
         made = []
         for n in range(5):
             shop.site.now = NOON + timedelta(seconds=n)
             made.append((await monitors(shop, name=f"m{n}"))["id"])
-        whole = await shop.got(MONITORS)
+        whole = await shop.read(MONITORS)
         assert [one["id"] for one in whole["items"]] == made[::-1]
         walked: list[str] = []
         path = f"{MONITORS}?limit=2"
         while True:
-            page = await shop.got(path)
+            page = await shop.read(path)
             assert page["total"] == 5
             walked += [one["id"] for one in page["items"]]
             if page["next_cursor"] is None:
                 break
             path = f"{MONITORS}?limit=2&cursor={page['next_cursor']}"
         assert walked == made[::-1]
-        beyond = await shop.got(f"{MONITORS}?offset=9&limit=200")
+        beyond = await shop.read(f"{MONITORS}?offset=9&limit=200")
         assert (beyond["items"], beyond["total"]) == ([], 5)
 
-    async def test_by_status(self, shop: Running) -> None:
+    async def test_list_is_filtered_by_status(self, shop: RunningProject) -> None:
         paused, active = await monitors(shop), await monitors(shop)
         await does(shop, paused, "pause")
         for status, one in (("PAUSED", paused), ("ACTIVE", active)):
-            page = await shop.got(f"{MONITORS}?status={status}")
+            page = await shop.read(f"{MONITORS}?status={status}")
             assert ([item["id"] for item in page["items"]], page["total"]) == ([one["id"]], 1)
 
-    async def test_what_is_wrong_with_a_query(self, shop: Running) -> None:
-        page = await shop.got(f"{MONITORS}?limit=1")
+    async def test_invalid_query_parameters_are_named(self, shop: RunningProject) -> None:
+        page = await shop.read(f"{MONITORS}?limit=1")
         await monitors(shop)
         await monitors(shop)
-        cursor = (await shop.got(f"{MONITORS}?limit=1"))["next_cursor"]
+        cursor = (await shop.read(f"{MONITORS}?limit=1"))["next_cursor"]
         assert page["next_cursor"] is None
         refused = await shop("GET", f"{MONITORS}?limit=201&offset=-1&status=active")
-        assert set(mistakes(refused)) == {"query.limit", "query.offset", "query.status"}
+        assert set(field_errors(refused)) == {"query.limit", "query.offset", "query.status"}
         for query in (f"status=ACTIVE&cursor={cursor}", f"offset=1&cursor={cursor}", "cursor=x"):
-            assert set(mistakes(await shop("GET", f"{MONITORS}?{query}"))) == {"query.cursor"}
-        one = (await shop.got(MONITORS))["items"][0]
+            assert set(field_errors(await shop("GET", f"{MONITORS}?{query}"))) == {"query.cursor"}
+        one = (await shop.read(MONITORS))["items"][0]
         refused = await shop("GET", f"{MONITORS}/{one['id']}/runs?cursor={cursor}")
-        assert set(mistakes(refused)) == {"query.cursor"}
+        assert set(field_errors(refused)) == {"query.cursor"}
 
 
 class TestChanging:
-    async def test_only_what_is_sent_acts(self, shop: Running) -> None:
+    async def test_only_given_fields_change(self, shop: RunningProject) -> None:
         said = {"filters": {"user_id": "u"}, "model": "gpt-5", "sampling_rate": 0.5}
         made = await monitors(shop, **said)
         shop.site.now = NOON + timedelta(hours=1)
@@ -273,7 +275,7 @@ class TestChanging:
             assert await changes(shop, made, **one) == renamed
         assert await read(shop, made) == renamed
 
-    async def test_null_clears_what_may_be_empty(self, shop: Running) -> None:
+    async def test_null_clears_optional_fields(self, shop: RunningProject) -> None:
         said = {"filters": {"user_id": "u"}, "signal_weights": {"confidence": 0.5}}
         made = await monitors(shop, OF_SESSIONS, model="gpt-5", **said)
         weights = {"signal_weights": {"confidence": 0.5}}
@@ -314,15 +316,17 @@ class TestChanging:
             ({"max_cost_usd": 1, "model": "openai/nobody-knows"}, {"max_cost_usd"}),
         ],
     )  # fmt: skip
-    async def test_what_is_refused(
-        self, shop: Running, said: dict[str, Any], fields: set[str]
+    async def test_invalid_changes_are_refused(
+        self, shop: RunningProject, said: dict[str, Any], fields: set[str]
     ) -> None:
         made = await monitors(shop)
         refused = await shop("PATCH", f"{MONITORS}/{made['id']}", said)
-        assert set(mistakes(refused)) == fields
+        assert set(field_errors(refused)) == fields
         assert await read(shop, made) == made
 
-    async def test_a_cadence_counts_from_now_also_while_it_is_paused(self, shop: Running) -> None:
+    async def test_changed_cadence_counts_from_now_even_if_paused(
+        self, shop: RunningProject
+    ) -> None:
         made = await monitors(shop)
         await does(shop, made, "pause")
         changed = await changes(shop, made, cadence="daily")
@@ -331,7 +335,7 @@ class TestChanging:
             "2026-03-02T12:00:00+00:00",
         )
 
-    async def test_pausing_and_resuming(self, shop: Running) -> None:
+    async def test_pause_and_resume(self, shop: RunningProject) -> None:
         made = await monitors(shop)
         assert await does(shop, made, "resume") == made
         shop.site.now = NOON + timedelta(hours=1)
@@ -347,11 +351,11 @@ class TestChanging:
 
 
 class TestRunning:
-    async def test_a_slot_makes_a_run(self, shop: Running) -> None:
+    async def test_due_slot_starts_a_run(self, shop: RunningProject) -> None:
         made = await monitors(shop, only_if_changed=False)
         shop.site.now = NOON + timedelta(hours=6)
         assert await shop.do.run_due_monitors() >= 1
-        page = await shop.got(f"{MONITORS}/{made['id']}/runs")
+        page = await shop.read(f"{MONITORS}/{made['id']}/runs")
         [run] = page["items"]
         assert (page["total"], page["limit"], page["next_cursor"]) == (1, 50, None)
         assert (run["name"], run["monitor_id"], run["total_targets"]) == (
@@ -365,11 +369,11 @@ class TestRunning:
             "last_run_id": run["id"],
             "next_run_at": "2026-03-02T00:00:00+00:00",
         }
-        await shop.works()
+        await shop.run_jobs()
         assert (await shop.run(run))["status"] == "COMPLETED"
 
     @pytest.mark.parametrize("paused", [False, True])
-    async def test_a_trigger_runs_at_once(self, shop: Running, paused: bool) -> None:
+    async def test_trigger_starts_a_run_now(self, shop: RunningProject, paused: bool) -> None:
         made = await monitors(shop, sampling_rate=0)
         if paused:
             await does(shop, made, "pause")
@@ -379,7 +383,7 @@ class TestRunning:
         assert (run["total_targets"], run["status"], run["model"]) == (1, "PENDING", "heuristic/1")
         assert await shop.run(run) == run
         project = ProjectId(uuid.UUID(made["project_id"]))
-        assert shop.told() == [PlanRunJob(project, RunId(uuid.UUID(run["id"])))]
+        assert shop.take_jobs() == [PlanRunJob(project, RunId(uuid.UUID(run["id"])))]
         known = await read(shop, made)
         assert known["status"] == ("PAUSED" if paused else "ACTIVE")
         assert (known["last_run_at"], known["last_run_id"], known["next_run_at"]) == (
@@ -388,7 +392,7 @@ class TestRunning:
             "2026-03-01T18:00:05+00:00",
         )
 
-    async def test_a_trigger_with_one_key_runs_once(self, shop: Running) -> None:
+    async def test_repeated_trigger_starts_one_run(self, shop: RunningProject) -> None:
         made = await monitors(shop)
         key = {"idempotency_key": uuid.uuid4().hex}
         path = f"{MONITORS}/{made['id']}/trigger"
@@ -398,32 +402,34 @@ class TestRunning:
         refused = await shop("POST", f"{MONITORS}/{other['id']}/trigger", **key)
         assert refused.status_code == 409
         await does(shop, made, "trigger", 202)
-        assert (await shop.got(f"{MONITORS}/{made['id']}/runs"))["total"] == 2
+        assert (await shop.read(f"{MONITORS}/{made['id']}/runs"))["total"] == 2
 
-    async def test_where_nothing_matches_there_is_no_run(self, shop: Running) -> None:
+    async def test_trigger_without_matches_is_422(self, shop: RunningProject) -> None:
         made = await monitors(shop, filters={"user_id": "nobody"})
         refused = await shop("POST", f"{MONITORS}/{made['id']}/trigger")
         assert refused.status_code == 422
         assert refused.json()["errors"]
         assert await read(shop, made) == made
-        assert (await shop.got(RUNS))["total"] == 0
+        assert (await shop.read(RUNS))["total"] == 0
 
-    async def test_of_sessions_too(self, shop: Running) -> None:
+    async def test_session_monitor_can_be_triggered(self, shop: RunningProject) -> None:
         said = {"filters": {"min_trace_count": 1}, "signal_weights": {"confidence": 0.5}}
         made = await monitors(shop, OF_SESSIONS, **said)
         run = await does(shop, made, "trigger", 202)
         assert (run["target_type"], run["total_targets"]) == ("SESSION", 1)
         assert run["filters"] == made["filters"]
 
-    async def test_runs_are_newest_first_and_stay_when_it_goes(self, shop: Running) -> None:
+    async def test_runs_are_listed_newest_first_and_survive_deletion(
+        self, shop: RunningProject
+    ) -> None:
         made = await monitors(shop)
         runs = []
         for n in range(3):
             shop.site.now = NOON + timedelta(seconds=n)
             runs.append((await does(shop, made, "trigger", 202))["id"])
-        first = await shop.got(f"{MONITORS}/{made['id']}/runs?limit=2")
+        first = await shop.read(f"{MONITORS}/{made['id']}/runs?limit=2")
         cursor = first["next_cursor"]
-        second = await shop.got(f"{MONITORS}/{made['id']}/runs?limit=2&cursor={cursor}")
+        second = await shop.read(f"{MONITORS}/{made['id']}/runs?limit=2&cursor={cursor}")
         found = [one["id"] for one in first["items"] + second["items"]]
         assert (found, second["total"]) == (runs[::-1], 3)
         gone = await shop("DELETE", f"{MONITORS}/{made['id']}")
@@ -444,10 +450,10 @@ class TestRunning:
         ("GET", "/runs", None),
     ],
 )
-async def test_what_is_nowhere_or_of_others(
-    shop: Running, method: str, path: str, body: Any
+async def test_unknown_and_foreign_monitors_are_404(
+    shop: RunningProject, method: str, path: str, body: Any
 ) -> None:
-    theirs = await Running.over(shop.site)
+    theirs = await RunningProject.over(shop.site)
     made = await monitors(theirs)
     before = await read(theirs, made)
     other = await shop(method, f"{MONITORS}/{made['id']}{path}", body)
@@ -456,4 +462,4 @@ async def test_what_is_nowhere_or_of_others(
     assert other.json() == nowhere.json()
     assert await read(theirs, made) == before
     refused = await shop(method, f"{MONITORS}/x{path}", body)
-    assert set(mistakes(refused)) == {"path.monitor_id"}
+    assert set(field_errors(refused)) == {"path.monitor_id"}

@@ -20,25 +20,24 @@ from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers.erasures.examples import ID as ERASURE_ID
 from entrypoints.http.controllers.exports.examples import EXPORT_ID
 from entrypoints.http.controllers.metrics.examples import NAME
-from entrypoints.http.controllers.monitors.alert_examples import ALERT_ID, WEBHOOK_ID
-from entrypoints.http.controllers.monitors.examples import MONITOR_ID
+from entrypoints.http.controllers.monitors.examples import ALERT_ID, MONITOR_ID, WEBHOOK_ID
 from entrypoints.http.controllers.pricing.examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.runs.schemas import RUN_ID
 from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces import examples
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.support.clients.contract_checks import operations
-from tests.support.clients.documented_answers import checks_of_answers, taken
-from tests.support.clients.organization_members import furnished, joined
-from tests.support.clients.priced_project import put_prices
+from tests.support.clients.documented_answers import acceptable_body, response_checks
+from tests.support.clients.organization_members import new_member, new_organization
+from tests.support.clients.priced_project import store_prices
 from tests.support.clients.scored_project import (
-    put_alert,
-    put_custom_metric,
-    put_erasure,
-    put_export,
-    put_monitor,
-    put_run,
-    put_score,
+    store_alert,
+    store_custom_metric,
+    store_erasure,
+    store_export,
+    store_monitor,
+    store_run,
+    store_score,
 )
 
 EXAMPLES = {"quick": 1, "usual": 1, "full": 10}  # a mode, operation and kind of credential
@@ -89,7 +88,7 @@ LOGINS = {"POST /cli/auth/codes": with_a_project, "POST /cli/auth/exchange": wit
 
 @pytest.fixture(scope="module")
 def checks() -> list[Any]:
-    return checks_of_answers()
+    return response_checks()
 
 
 def test_every_operation_is_tried() -> None:
@@ -149,29 +148,29 @@ class Traced(World):
             sent = a_trace(**examples.TRACE)
             answer = await http.post("/traces", headers=SITE.headers(), json=sent)
             assert answer.status_code == 202
-        await put_score(ports, project, SCORE_ID, trace=trace)
-        await put_run(ports, project, RUN_ID, trace=trace)
-        await put_monitor(ports, project, MONITOR_ID)
-        await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
-        await put_custom_metric(ports, project, NAME)
+        await store_score(ports, project, SCORE_ID, trace=trace)
+        await store_run(ports, project, RUN_ID, trace=trace)
+        await store_monitor(ports, project, MONITOR_ID)
+        await store_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
+        await store_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
-        await put_erasure(SITE.ports.privacy, project, ERASURE_ID, organization=organization)
-        await put_export(SITE.ports.exports, project, EXPORT_ID)
-        await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
+        await store_erasure(SITE.ports.privacy, project, ERASURE_ID, organization=organization)
+        await store_export(SITE.ports.exports, project, EXPORT_ID)
+        await store_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
     def completes(self, case: Any, mode: GenerationMode) -> None:
         path = case.operation.path
         if mode is GenerationMode.POSITIVE and path.endswith("/template"):
             case.query["metric"] = "coherence"
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
-            case.body = taken(case.body, path)
+            case.body = acceptable_body(case.body, path)
 
 
 class TracedByToken(Traced):
     """The same, by a member with a token."""
 
     def _head(self, project: str) -> dict[str, str]:
-        person = joined(SITE, SITE.organization, "ada@example.com", Role.MEMBER)
+        person = new_member(SITE, SITE.organization, "ada@example.com", Role.MEMBER)
         return person.bearer | {"x-project-id": project}
 
 
@@ -180,9 +179,9 @@ class Managed(World):
 
     def _made(self) -> tuple[dict[str, str], dict[str, str]]:
         SITE.clear()
-        ours, theirs = furnished(SITE, "ours"), furnished(SITE, "theirs")
+        ours, theirs = new_organization(SITE, "ours"), new_organization(SITE, "theirs")
         organization = OrganizationId(uuid.UUID(ours["org_id"]))
-        caller = joined(SITE, organization, "ada@example.com", Role.OWNER)
+        caller = new_member(SITE, organization, "ada@example.com", Role.OWNER)
         self.to_me = InvitationId(uuid.UUID(theirs["invitation_id"]))
         known = SITE.store.invitations
         known[self.to_me] = replace(known[self.to_me], email=caller.email)
@@ -253,7 +252,7 @@ def tried_in(world: World, operation: Any, mode: GenerationMode, checks: list[An
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_what_is_in_order(label: str, checks: list[Any]) -> None:
+def test_valid_requests_get_documented_responses(label: str, checks: list[Any]) -> None:
     for statuses in tried(OPERATIONS[label], GenerationMode.POSITIVE, checks):
         assert min(statuses) < 300
 
@@ -262,7 +261,7 @@ def test_what_is_in_order(label: str, checks: list[Any]) -> None:
     "label",
     [label for label, one in OPERATIONS.items() if one.query or one.body or one.path_parameters],
 )
-def test_what_is_not_in_order(label: str, checks: list[Any]) -> None:
+def test_invalid_requests_get_documented_responses(label: str, checks: list[Any]) -> None:
     told = OPERATIONS[label].definition.raw["responses"]
     refused = {401, 403, 409} if is_managing(OPERATIONS[label]) or "409" in told else {401, 403}
     for statuses in tried(OPERATIONS[label], GenerationMode.NEGATIVE, checks):

@@ -12,15 +12,15 @@ from litestar import Litestar
 
 from entrypoints.http.app import CONTROLLERS
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, RequestShape, endpoint_of
-from entrypoints.http.problems import Mistakes
+from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, HandlerSignature, endpoint_of
+from entrypoints.http.requests.errors import FieldErrors
 from tests.http.conftest import CONFIG, Site
-from tests.support.clients.contract_checks import broken, operations
+from tests.support.clients.contract_checks import operations, violations
 from tests.support.clients.openapi_snapshot import SNAPSHOT, text
 
 CONTRACT = Path(__file__).parents[4] / "shared" / "contract" / "openapi.json"
 TIGHTER = {
-    # Lists of tags hold up to 100, each of up to 255 characters.
+    # A list has up to 100 tags with up to 255 characters each.
     *(
         f"{place}{rule}"
         for place in (
@@ -32,14 +32,14 @@ TIGHTER = {
         )
         for rule in (": maxItems", ".[]: maxLength")
     ),
-    # A weight below zero weighs nothing that could be told.
+    # Negative weights are refused.
     "POST /evaluations/session-runs body.signal_weights.*: minimum",
     "POST /evaluations/session-runs/batch body.signal_weights.*: minimum",
-    # The one way that there is.
+    # The only method.
     "POST /cli/auth/codes body.code_challenge_method: enum",
     "POST /cli/auth/codes body.expires_days: minimum",
     "POST /cli/auth/codes body.expires_days: maximum",
-    # What a database counts with.
+    # The range of a database integer.
     *(
         f"GET {path} query.offset: maximum"
         for path in (
@@ -52,12 +52,12 @@ TIGHTER = {
     ),
     "POST /evaluations/session-runs body.filters.min_trace_count: maximum",
     "GET /evaluations/analytics/session-scores/comparison query.sort_order: enum",
-    # What a score may be called, and hold.
+    # Bounds of names and values of scores.
     "POST /evaluations/trace-scores body.name: minLength",
     "POST /evaluations/trace-scores body.name: maxLength",
     "POST /evaluations/trace-scores body.value: maxLength",
     "PATCH /evaluations/trace-scores/{score_id} body.value: maxLength",
-    # What a run may be called, who may be named to judge it, and how much is named at once.
+    # Bounds of names, models and ids of runs.
     *(
         f"POST /evaluations/{kind}-runs{batch} body.{rule}"
         for kind in ("trace", "session")
@@ -67,7 +67,7 @@ TIGHTER = {
     "POST /evaluations/trace-runs/batch body.trace_ids: maxItems",
     "POST /evaluations/session-runs/batch body.session_ids: maxItems",
     "POST /evaluations/session-runs/batch body.session_ids.[]: maxLength",
-    # Of monitors the same; and what null can't mean.
+    # The same for monitors; and fields that refuse null.
     *(
         f"{method} body.{rule}"
         for method in ("POST /evaluations/monitors", "PATCH /evaluations/monitors/{monitor_id}")
@@ -82,7 +82,7 @@ TIGHTER = {
         f"PATCH /evaluations/monitors/{{monitor_id}} body.{name}: null"
         for name in ("name", "cadence", "only_if_changed", "sampling_rate")
     ),
-    # One of some words, where any text was promised.
+    # An enumeration in place of any text.
     *(
         f"{method} /evaluations/monitors{place}.{field}: enum"
         for method, place in (
@@ -119,10 +119,10 @@ TIGHTER = {
             ),
         )
     ),
-    # A name is never empty.
+    # Names are not empty.
     "PATCH /traces/{trace_id} body.name: minLength",
     "PATCH /traces/{trace_id}/spans/{span_id} body.name: minLength",
-    # As many spans as the configuration says: more than the 500 that were promised.
+    # The configured maximum of spans is above the 500 of the contract.
     "POST /traces body.spans: maxItems",
     "POST /traces/{trace_id}/spans body: maxItems",
 }
@@ -133,7 +133,7 @@ async def document(site: Site) -> Any:
     return (await site.http.get("/openapi.json")).json()
 
 
-async def test_it_holds_what_is_served(document: Any) -> None:
+async def test_document_has_every_served_route(document: Any) -> None:
     assert document["openapi"].startswith("3.1.")
     assert len(operations(document)) >= 44
     assert set(document["components"]["securitySchemes"]) == {
@@ -145,7 +145,7 @@ async def test_it_holds_what_is_served(document: Any) -> None:
     }
 
 
-async def test_every_operation_is_told_in_full(document: Any) -> None:
+async def test_every_operation_is_fully_documented(document: Any) -> None:
     envelope = {"$ref": "#/components/schemas/ErrorResponse"}
     for (method, path), told in operations(document).items():
         assert told["summary"]
@@ -164,7 +164,7 @@ async def test_every_operation_is_told_in_full(document: Any) -> None:
             if status == "204":
                 assert "content" not in answer
             elif int(status) < 300:
-                for shown in answer["content"].values():  # of a file several media types
+                for shown in answer["content"].values():  # a file has several media types
                     assert shown["example"] is not None
             elif (method, path, status) != ("get", "/health/ready", "503"):
                 assert answer["content"]["application/json"]["schema"] == envelope
@@ -173,7 +173,7 @@ async def test_every_operation_is_told_in_full(document: Any) -> None:
     assert len(set(ids)) == len(ids)
 
 
-async def test_every_reference_leads_somewhere(document: Any) -> None:
+async def test_every_reference_resolves(document: Any) -> None:
     schemas = document["components"]["schemas"]
 
     def references(node: Any) -> list[str]:
@@ -191,7 +191,7 @@ async def test_every_reference_leads_somewhere(document: Any) -> None:
     assert not {"TraceQuery", "TracePath"} & set(schemas)
 
 
-async def test_types_say_what_is_accepted(document: Any) -> None:
+async def test_types_match_accepted_values(document: Any) -> None:
     schemas = document["components"]["schemas"]
     trace = schemas["TraceCreate"]
     assert set(trace["required"]) == {"name", "started_at"}
@@ -213,7 +213,7 @@ async def test_types_say_what_is_accepted(document: Any) -> None:
     assert path["schema"] == {"type": "string", "format": "uuid"}
 
 
-async def test_a_configured_limit_is_published() -> None:
+async def test_configured_limit_is_published() -> None:
     site = Site(config=HttpConfig(version="1", environment="test", max_spans=7))
     async with site.http:
         document = (await site.http.get("/openapi.json")).json()
@@ -223,34 +223,34 @@ async def test_a_configured_limit_is_published() -> None:
 
 
 @pytest.mark.skipif(not CONTRACT.exists(), reason="the contract doesn't lie beside this checkout")
-async def test_all_that_the_contract_promises_is_kept(document: Any) -> None:
-    found = set(broken(json.loads(CONTRACT.read_text()), document))
+async def test_contract_is_kept(document: Any) -> None:
+    found = set(violations(json.loads(CONTRACT.read_text()), document))
     assert found - TIGHTER == set()
     assert TIGHTER - found == set(), "no difference any more: take it off the list"
 
 
-def endpoints() -> Iterator[tuple[Endpoint, RequestShape]]:
+def endpoints() -> Iterator[tuple[Endpoint, HandlerSignature]]:
     app = Litestar(route_handlers=CONTROLLERS, dependencies=DEPENDENCIES, openapi_config=None)
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if (endpoint := endpoint_of(handler)) is not None:
-                yield endpoint, endpoint.shape(handler)
+                yield endpoint, endpoint.signature(handler)
 
 
-def test_examples_have_the_types_that_they_are_examples_of() -> None:
-    for endpoint, shape in endpoints():
+def test_examples_match_their_types() -> None:
+    for endpoint, signature in endpoints():
         text = msgspec.json.encode(endpoint.example)
-        if shape.answers:
-            assert any(fits(text, kind) for kind in shape.answers), endpoint.summary
-        if shape.content is not None:
-            mistakes = Mistakes()
+        if signature.response_types:
+            assert any(fits(text, kind) for kind in signature.response_types), endpoint.summary
+        if signature.content is not None:
+            errors = FieldErrors()
             sent = msgspec.json.encode(endpoint.body_example)
-            assert shape.content.part(sent, CONFIG, mistakes) is not None, endpoint.summary
-            assert mistakes.found == []
+            assert signature.content.parse_part(sent, CONFIG, errors) is not None, endpoint.summary
+            assert errors.found == []
 
 
 def fits(text: bytes, kind: Any) -> bool:
-    """Whether JSON is a value of the type, each key of it included."""
+    """Whether JSON is a value of the type and has no other keys."""
     try:
         shown = msgspec.json.encode(msgspec.json.decode(text, type=kind))
     except msgspec.ValidationError:
@@ -279,7 +279,7 @@ def put(value: Any, *path: Any) -> Callable[[Any], None]:
 
 
 LIST = ("paths", "/traces", "get")
-LIMIT = -3  # of its parameters
+LIMIT = -3  # in its parameters
 SCHEMAS = ("components", "schemas")
 
 
@@ -317,21 +317,21 @@ SCHEMAS = ("components", "schemas")
         (put({"type": "null"}, *SCHEMAS, "SpanResponse", "properties", "name"), ": string"),
     ],
 )
-async def test_a_promise_that_is_broken_is_found(
+async def test_broken_contract_is_detected(
     document: Any, change: Callable[[Any], None], told: str
 ) -> None:
     served = json.loads(json.dumps(document))
     change(served)
-    found = list(broken(document, served))
+    found = list(violations(document, served))
     assert any(one.endswith(told) for one in found) if told else found == []
 
 
-def test_the_document_in_the_repository_is_the_one_that_is_served() -> None:
+def test_snapshot_equals_the_served_document() -> None:
     assert SNAPSHOT.read_text() == text(), "run: python -m tests.support.clients.openapi_snapshot"
 
 
 class Tags(HTMLParser):
-    """What a page opens, links to, and loads."""
+    """Collects what a page opens, links to, and loads."""
 
     def __init__(self) -> None:
         super().__init__()

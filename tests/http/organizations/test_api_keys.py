@@ -1,4 +1,4 @@
-"""API keys, as people manage them, and what they open."""
+"""API keys: their management, and what they give access to."""
 
 import re
 import uuid
@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 
 from domain.identity.api_key import KEY_LIFETIME
-from tests.http.conftest import Site, a_trace, mistakes
+from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import Somebody, somebody
+from tests.support.clients.organization_members import PersonClient, new_person
 
 ALL = ["ingest", "read", "evaluate"]
 
 
 @pytest.fixture
-def ada(site: Site) -> Somebody:
+def ada(site: Site) -> PersonClient:
     site.now = NOON
-    return somebody(site, "ada@example.com")
+    return new_person(site, "ada@example.com")
 
 
 @pytest.fixture
-async def ours(ada: Somebody) -> str:
-    """The path of the keys of an organization of Ada's."""
-    made = await ada.did("POST", "/organizations", {"name": "Acme"})
+async def ours(ada: PersonClient) -> str:
+    """The path of the keys of an organization that Ada owns."""
+    made = await ada.call("POST", "/organizations", {"name": "Acme"})
     return f"/organizations/{made['id']}/api-keys"
 
 
@@ -40,8 +40,8 @@ async def opened(site: Site, secret: str) -> dict[str, int]:
 OPEN, CLOSED = {"read": 200, "ingest": 202}, {"read": 401, "ingest": 401}
 
 
-async def test_its_fields(site: Site, ada: Somebody, ours: str) -> None:
-    made = await ada.did("POST", ours, {"name": " ci ", "expiration": "90d", "scopes": ["read"]})
+async def test_fields_of_a_key(site: Site, ada: PersonClient, ours: str) -> None:
+    made = await ada.call("POST", ours, {"name": " ci ", "expiration": "90d", "scopes": ["read"]})
     secret = made["raw_key"]
     assert re.fullmatch(r"pp_[0-9a-f]{64}", secret)
     assert made == {
@@ -54,14 +54,14 @@ async def test_its_fields(site: Site, ada: Somebody, ours: str) -> None:
         "expires_at": "2026-05-30T12:00:00+00:00",
         "raw_key": secret,
         "scopes": ["read"],
-        "created_by": (await ada.got("/me"))["id"],
+        "created_by": (await ada.read("/me"))["id"],
         "last_used_at": None,
     }
     hidden = made | {"raw_key": None}
-    assert await ada.got(f"{ours}/{made['id']}") == hidden
-    assert await ada.got(ours) == [hidden]
+    assert await ada.read(f"{ours}/{made['id']}") == hidden
+    assert await ada.read(ours) == [hidden]
     assert await opened(site, secret) == {"read": 200, "ingest": 403}
-    used = await ada.got(f"{ours}/{made['id']}")
+    used = await ada.read(f"{ours}/{made['id']}")
     assert used == hidden | {"last_used_at": "2026-03-01T12:00:00+00:00"}
     assert secret.encode() not in repr(site.store).encode()
 
@@ -76,10 +76,12 @@ async def test_its_fields(site: Site, ada: Somebody, ours: str) -> None:
         ({"scopes": ALL}, ALL),
     ],
 )
-async def test_scopes(ada: Somebody, ours: str, said: Any, scopes: list[str]) -> None:
-    made = await ada.did("POST", ours, {"name": "k"} | said)
+async def test_granted_scopes_are_enforced(
+    ada: PersonClient, ours: str, said: Any, scopes: list[str]
+) -> None:
+    made = await ada.call("POST", ours, {"name": "k"} | said)
     assert made["scopes"] == scopes
-    assert (await ada.got(f"{ours}/{made['id']}"))["scopes"] == scopes
+    assert (await ada.read(f"{ours}/{made['id']}"))["scopes"] == scopes
     assert made["expires_at"] is None
 
 
@@ -102,57 +104,61 @@ async def test_scopes(ada: Somebody, ours: str, said: Any, scopes: list[str]) ->
     ],
     ids=lambda said: ",".join(sorted(said)) if isinstance(said, set) else repr(said)[:60],
 )
-async def test_what_is_no_key(ada: Somebody, ours: str, body: Any, fields: set[str]) -> None:
-    assert set(mistakes(await ada("POST", ours, body))) == fields
-    assert await ada.got(ours) == []
+async def test_invalid_keys_are_refused(
+    ada: PersonClient, ours: str, body: Any, fields: set[str]
+) -> None:
+    assert set(field_errors(await ada("POST", ours, body))) == fields
+    assert await ada.read(ours) == []
 
 
 @pytest.mark.parametrize("name", ["k", " ", "名前", "n" * 255, "a/b\t", "\N{SNOWMAN}"])
-async def test_names(ada: Somebody, ours: str, name: str) -> None:
-    first, second = [await ada.did("POST", ours, {"name": name}) for _ in range(2)]
+async def test_valid_names_are_accepted(ada: PersonClient, ours: str, name: str) -> None:
+    first, second = [await ada.call("POST", ours, {"name": name}) for _ in range(2)]
     assert (first["name"], second["name"]) == (name, name)
     assert first["raw_key"] != second["raw_key"]
 
 
-async def test_newest_first(site: Site, ada: Somebody, ours: str) -> None:
+async def test_list_is_sorted_newest_first(site: Site, ada: PersonClient, ours: str) -> None:
     for second, name in enumerate(("one", "two", "three")):
         site.now = NOON + timedelta(seconds=second)
-        await ada.did("POST", ours, {"name": name})
-    assert [one["name"] for one in await ada.got(ours)] == ["three", "two", "one"]
+        await ada.call("POST", ours, {"name": name})
+    assert [one["name"] for one in await ada.read(ours)] == ["three", "two", "one"]
 
 
-async def test_an_expired_key(site: Site, ada: Somebody, ours: str) -> None:
-    made = await ada.did("POST", ours, {"name": "k", "expiration": "90d"})
+async def test_expired_key_is_refused(site: Site, ada: PersonClient, ours: str) -> None:
+    made = await ada.call("POST", ours, {"name": "k", "expiration": "90d"})
     site.now = NOON + KEY_LIFETIME - timedelta(microseconds=1)
     assert await opened(site, made["raw_key"]) == OPEN
-    assert (await ada.got(f"{ours}/{made['id']}"))["is_active"] is True
+    assert (await ada.read(f"{ours}/{made['id']}"))["is_active"] is True
     site.now = NOON + KEY_LIFETIME
     assert await opened(site, made["raw_key"]) == CLOSED
-    assert [one["is_active"] for one in await ada.got(ours)] == [False]
+    assert [one["is_active"] for one in await ada.read(ours)] == [False]
 
 
-async def test_a_revoked_key(site: Site, ada: Somebody, ours: str) -> None:
-    made = await ada.did("POST", ours, {"name": "k"})
+async def test_revoked_key_is_refused_and_listed(site: Site, ada: PersonClient, ours: str) -> None:
+    made = await ada.call("POST", ours, {"name": "k"})
     assert await opened(site, made["raw_key"]) == OPEN
     path = f"{ours}/{made['id']}"
     for query in ("", "?permanent=false", "?permanent=no"):
-        await ada.did("DELETE", path + query)
+        await ada.call("DELETE", path + query)
         assert await opened(site, made["raw_key"]) == CLOSED
         used = {"last_used_at": "2026-03-01T12:00:00+00:00"}
-        assert await ada.got(path) == made | used | {"raw_key": None, "is_active": False}
-    log = await ada.got(ours.replace("api-keys", "audit-log"))
+        assert await ada.read(path) == made | used | {"raw_key": None, "is_active": False}
+    log = await ada.read(ours.replace("api-keys", "audit-log"))
     assert [one["action"] for one in log["items"]].count("api_key.revoked") == 1
 
 
 @pytest.mark.parametrize("is_revoked_first", [False, True])
-async def test_a_deleted_key(site: Site, ada: Somebody, ours: str, is_revoked_first: bool) -> None:
-    made = await ada.did("POST", ours, {"name": "k"})
+async def test_deleted_key_is_gone(
+    site: Site, ada: PersonClient, ours: str, is_revoked_first: bool
+) -> None:
+    made = await ada.call("POST", ours, {"name": "k"})
     path = f"{ours}/{made['id']}"
     if is_revoked_first:
-        await ada.did("DELETE", path)
-    await ada.did("DELETE", f"{path}?permanent=true")
+        await ada.call("DELETE", path)
+    await ada.call("DELETE", f"{path}?permanent=true")
     assert await opened(site, made["raw_key"]) == CLOSED
-    assert await ada.got(ours) == []
+    assert await ada.read(ours) == []
     answers = [
         await ada("GET", path),
         await ada("DELETE", path),
@@ -162,17 +168,17 @@ async def test_a_deleted_key(site: Site, ada: Somebody, ours: str, is_revoked_fi
     assert [one.status_code for one in answers] == [404] * 4
 
 
-async def test_permanent_is_a_truth_value(ada: Somebody, ours: str) -> None:
-    made = await ada.did("POST", ours, {"name": "k"})
+async def test_permanent_must_be_a_boolean(ada: PersonClient, ours: str) -> None:
+    made = await ada.call("POST", ours, {"name": "k"})
     refused = await ada("DELETE", f"{ours}/{made['id']}?permanent=maybe")
-    assert set(mistakes(refused)) == {"query.permanent"}
-    assert (await ada.got(f"{ours}/{made['id']}"))["is_active"] is True
+    assert set(field_errors(refused)) == {"query.permanent"}
+    assert (await ada.read(f"{ours}/{made['id']}"))["is_active"] is True
 
 
-async def test_rotating(site: Site, ada: Somebody, ours: str) -> None:
-    old = await ada.did("POST", ours, {"name": "k", "expiration": "90d", "scopes": ["read"]})
+async def test_rotation_creates_a_new_key(site: Site, ada: PersonClient, ours: str) -> None:
+    old = await ada.call("POST", ours, {"name": "k", "expiration": "90d", "scopes": ["read"]})
     site.now = NOON + timedelta(days=80)
-    new = await ada.did("POST", f"{ours}/{old['id']}/rotate")
+    new = await ada.call("POST", f"{ours}/{old['id']}/rotate")
     assert new["id"] != old["id"]
     assert new["raw_key"] not in {None, old["raw_key"]}
     assert (new["name"], new["scopes"], new["is_active"]) == ("k", ["read"], True)
@@ -181,31 +187,31 @@ async def test_rotating(site: Site, ada: Somebody, ours: str) -> None:
     reading = {"read": 200, "ingest": 403}
     assert await opened(site, old["raw_key"]) == await opened(site, new["raw_key"]) == reading
     seen = {"raw_key": None, "last_used_at": "2026-05-20T12:00:00+00:00"}
-    assert await ada.got(ours) == [new | seen, old | seen]
+    assert await ada.read(ours) == [new | seen, old | seen]
     site.now = NOON + KEY_LIFETIME
     assert await opened(site, old["raw_key"]) == CLOSED
     assert await opened(site, new["raw_key"]) == reading
-    await ada.did("POST", f"{ours}/{old['id']}/rotate")  # also one that has expired
+    await ada.call("POST", f"{ours}/{old['id']}/rotate")  # also an expired one
 
 
-async def test_what_can_not_be_rotated(ada: Somebody, ours: str) -> None:
-    forever = await ada.did("POST", ours, {"name": "k"})
-    revoked = await ada.did("POST", ours, {"name": "k", "expiration": "90d"})
-    await ada.did("DELETE", f"{ours}/{revoked['id']}")
+async def test_revoked_and_unlimited_keys_cannot_be_rotated(ada: PersonClient, ours: str) -> None:
+    forever = await ada.call("POST", ours, {"name": "k"})
+    revoked = await ada.call("POST", ours, {"name": "k", "expiration": "90d"})
+    await ada.call("DELETE", f"{ours}/{revoked['id']}")
     for key in (forever, revoked):
         refused = await ada("POST", f"{ours}/{key['id']}/rotate")
         assert refused.status_code == 422
         assert [one["field"] for one in refused.json()["errors"]] == [""]
     assert (await ada("POST", f"{ours}/{uuid.uuid4()}/rotate")).status_code == 404
-    assert len(await ada.got(ours)) == 2
+    assert len(await ada.read(ours)) == 2
 
 
-async def test_it_reaches_every_project_of_its_organization_alone(
-    site: Site, ada: Somebody, ours: str
+async def test_key_reaches_projects_of_its_organization_only(
+    site: Site, ada: PersonClient, ours: str
 ) -> None:
-    secret = (await ada.did("POST", ours, {"name": "k"}))["raw_key"]
-    elsewhere = await ada.did("POST", "/organizations", {"name": "Other"})
-    other = (await ada.did("POST", f"/organizations/{elsewhere['id']}/api-keys", {"name": "k"}))[
+    secret = (await ada.call("POST", ours, {"name": "k"}))["raw_key"]
+    elsewhere = await ada.call("POST", "/organizations", {"name": "Other"})
+    other = (await ada.call("POST", f"/organizations/{elsewhere['id']}/api-keys", {"name": "k"}))[
         "raw_key"
     ]
     trace = a_trace(trace_id=str(uuid.uuid4()))

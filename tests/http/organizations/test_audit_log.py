@@ -1,4 +1,4 @@
-"""The audit log: each write leaves its entry."""
+"""The audit log: every write has an entry."""
 
 import uuid
 from datetime import timedelta
@@ -8,21 +8,26 @@ import pytest
 
 from domain.identity.organization import Role
 from domain.ids import OrganizationId
-from tests.http.conftest import Site, mistakes
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import Somebody, furnished, joined, somebody
+from tests.support.clients.organization_members import (
+    PersonClient,
+    new_member,
+    new_organization,
+    new_person,
+)
 
 AGENT = "tests/1"
 
 
 @pytest.fixture
 def world(site: Site) -> dict[str, str]:
-    return furnished(site, "ours")
+    return new_organization(site, "ours")
 
 
 @pytest.fixture
-def ada(site: Site, world: dict[str, str]) -> Somebody:
-    return joined(site, OrganizationId(uuid.UUID(world["org_id"])), "ada@x.example", Role.OWNER)
+def ada(site: Site, world: dict[str, str]) -> PersonClient:
+    return new_member(site, OrganizationId(uuid.UUID(world["org_id"])), "ada@x.example", Role.OWNER)
 
 
 @pytest.fixture
@@ -30,11 +35,13 @@ def ours(world: dict[str, str]) -> str:
     return f"/organizations/{world['org_id']}"
 
 
-async def entries(person: Somebody, ours: str) -> list[dict[str, Any]]:
-    return (await person.got(f"{ours}/audit-log"))["items"]
+async def entries(person: PersonClient, ours: str) -> list[dict[str, Any]]:
+    return (await person.read(f"{ours}/audit-log"))["items"]
 
 
-async def test_its_fields(site: Site, ada: Somebody, ours: str, world: dict[str, str]) -> None:
+async def test_fields_of_an_entry(
+    site: Site, ada: PersonClient, ours: str, world: dict[str, str]
+) -> None:
     site.now = NOON
     answer = await ada("PATCH", ours, {"name": "Acme"}, user_agent=f"{AGENT}\tü")
     assert answer.is_success
@@ -53,7 +60,7 @@ async def test_its_fields(site: Site, ada: Somebody, ours: str, world: dict[str,
     assert "\t" not in entry["user_agent"]
 
 
-# A write, and of its entry: the action, the word for the id in `world`, the detail.
+# A write, and its entry: the action, the name of the id in `world`, the detail.
 WRITES: list[tuple[str, str, Any, str, str | None, dict[str, str]]] = [
     ("PATCH", "", {"name": "Acme"}, "organization.renamed", "org_id", {"to": "Acme"}),
     (
@@ -94,8 +101,8 @@ WRITES: list[tuple[str, str, Any, str, str | None, dict[str, str]]] = [
 @pytest.mark.parametrize(
     ("method", "path", "body", "action", "word", "detail"), WRITES, ids=[one[3] for one in WRITES]
 )
-async def test_each_write_leaves_its_entry(
-    ada: Somebody,
+async def test_every_write_has_an_entry(
+    ada: PersonClient,
     ours: str,
     world: dict[str, str],
     method: str,
@@ -115,10 +122,10 @@ async def test_each_write_leaves_its_entry(
     assert "pp_" not in str({**entry["detail"], "prefix": ""})
 
 
-async def test_a_refused_write_leaves_none(
-    site: Site, ada: Somebody, ours: str, world: dict[str, str]
+async def test_refused_write_has_no_entry(
+    site: Site, ada: PersonClient, ours: str, world: dict[str, str]
 ) -> None:
-    bob = joined(site, OrganizationId(uuid.UUID(world["org_id"])), "bob@x.example", Role.MEMBER)
+    bob = new_member(site, OrganizationId(uuid.UUID(world["org_id"])), "bob@x.example", Role.MEMBER)
     refused = [
         await bob("PATCH", ours, {"name": "Acme"}),
         await ada("PATCH", ours, {"name": "-"}),
@@ -130,8 +137,8 @@ async def test_a_refused_write_leaves_none(
     assert await entries(ada, ours) == []
 
 
-async def test_the_beginning_of_an_organization(ada: Somebody) -> None:
-    made = await ada.did("POST", "/organizations", {"name": "Other"})
+async def test_creation_of_an_organization_is_logged(ada: PersonClient) -> None:
+    made = await ada.call("POST", "/organizations", {"name": "Other"})
     [entry] = await entries(ada, f"/organizations/{made['id']}")
     assert entry["action"] == "organization.created"
     assert entry["resource"] == {"type": "organization", "id": made["id"]}
@@ -139,11 +146,11 @@ async def test_the_beginning_of_an_organization(ada: Somebody) -> None:
 
 
 @pytest.mark.parametrize("answer", ["accept", "decline"])
-async def test_who_was_invited_answers(
-    site: Site, ada: Somebody, ours: str, world: dict[str, str], answer: str
+async def test_answers_to_invitations_are_logged(
+    site: Site, ada: PersonClient, ours: str, world: dict[str, str], answer: str
 ) -> None:
-    guest = somebody(site, "guest@ours.example")
-    await guest.did("POST", f"/me/invitations/{world['invitation_id']}/{answer}")
+    guest = new_person(site, "guest@ours.example")
+    await guest.call("POST", f"/me/invitations/{world['invitation_id']}/{answer}")
     [entry] = await entries(ada, ours)
     assert entry["action"].startswith(f"invitation.{answer}")
     assert entry["actor"] == {
@@ -154,17 +161,21 @@ async def test_who_was_invited_answers(
     assert entry["resource"] == {"type": "invitation", "id": world["invitation_id"]}
 
 
-async def test_who_left(site: Site, ada: Somebody, ours: str, world: dict[str, str]) -> None:
-    bob = joined(site, OrganizationId(uuid.UUID(world["org_id"])), "bob@x.example", Role.MEMBER)
-    await bob.did("POST", f"{ours}/api-keys", {"name": "k"})
-    await bob.did("DELETE", f"{ours}/members/{bob.id}")
+async def test_departures_are_logged(
+    site: Site, ada: PersonClient, ours: str, world: dict[str, str]
+) -> None:
+    bob = new_member(site, OrganizationId(uuid.UUID(world["org_id"])), "bob@x.example", Role.MEMBER)
+    await bob.call("POST", f"{ours}/api-keys", {"name": "k"})
+    await bob.call("DELETE", f"{ours}/members/{bob.id}")
     left, _ = await entries(ada, ours)
     assert (left["action"], left["actor"]["name"]) == ("member.left", "bob@x.example")
     assert left["detail"] == {"role": "MEMBER", "revoked_keys": "1"}
 
 
-async def test_a_key_is_met(site: Site, ada: Somebody, ours: str) -> None:
-    made = await ada.did("POST", f"{ours}/api-keys", {"name": "k"})
+async def test_first_use_of_a_key_from_an_origin_is_logged(
+    site: Site, ada: PersonClient, ours: str
+) -> None:
+    made = await ada.call("POST", f"{ours}/api-keys", {"name": "k"})
     head = {"x-api-key": made["raw_key"], "x-project-name": "shop"}
     for agent in ("sdk/1", "sdk/1", "sdk/2"):
         await site.http.get("/traces", headers=head | {"user-agent": agent})
@@ -181,57 +192,61 @@ async def test_a_key_is_met(site: Site, ada: Somebody, ours: str) -> None:
 
 class TestPages:
     @pytest.fixture
-    async def names(self, site: Site, ada: Somebody, ours: str) -> list[str]:
-        """Seven entries, some at one instant; the newest first by what they tell."""
+    async def names(self, site: Site, ada: PersonClient, ours: str) -> list[str]:
+        """Seven entries, some at the same instant: their names, the newest first."""
         for number in range(7):
             site.now = NOON + timedelta(seconds=number // 3)
-            await ada.did("POST", f"{ours}/projects", {"name": f"p{number}"})
-        found = (await ada.got(f"{ours}/audit-log?limit=200"))["items"]
+            await ada.call("POST", f"{ours}/projects", {"name": f"p{number}"})
+        found = (await ada.read(f"{ours}/audit-log?limit=200"))["items"]
         times = [one["occurred_at"] for one in found]
         assert times == sorted(times, reverse=True)
         return [one["detail"]["name"] for one in found]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-    async def test_by_cursor_and_by_offset(
-        self, ada: Somebody, ours: str, names: list[str], limit: int
+    async def test_pages_by_cursor_equal_pages_by_offset(
+        self, ada: PersonClient, ours: str, names: list[str], limit: int
     ) -> None:
         assert sorted(names) == [f"p{number}" for number in range(7)]
         query, by_cursor, by_offset = f"?limit={limit}", [], []
         cursor: str | None = ""
         while cursor is not None:
             more = f"&cursor={cursor}" if cursor else ""
-            page = await ada.got(f"{ours}/audit-log{query}{more}")
+            page = await ada.read(f"{ours}/audit-log{query}{more}")
             assert (page["total"], page["limit"], page["offset"]) == (7, limit, 0)
             by_cursor += page["items"]
             cursor = page["next_cursor"]
         for offset in range(0, 7, limit):
-            page = await ada.got(f"{ours}/audit-log{query}&offset={offset}")
+            page = await ada.read(f"{ours}/audit-log{query}&offset={offset}")
             by_offset += page["items"]
         assert by_cursor == by_offset
         assert [one["detail"]["name"] for one in by_cursor] == names
 
-    async def test_past_the_end(self, ada: Somebody, ours: str, names: list[str]) -> None:
-        page = await ada.got(f"{ours}/audit-log?offset=100")
+    async def test_page_past_the_end_is_empty(
+        self, ada: PersonClient, ours: str, names: list[str]
+    ) -> None:
+        page = await ada.read(f"{ours}/audit-log?offset=100")
         assert page == {"items": [], "total": 7, "limit": 50, "offset": 100, "next_cursor": None}
 
-    async def test_what_is_no_page(self, ada: Somebody, ours: str, names: list[str]) -> None:
-        refused = await ada("GET", f"{ours}/audit-log?limit=201&offset=-1&cursor=x")
-        assert set(mistakes(refused)) == {"query.limit", "query.offset", "query.cursor"}
-        cursor = (await ada.got(f"{ours}/audit-log?limit=1"))["next_cursor"]
-        beside = await ada("GET", f"{ours}/audit-log?cursor={cursor}&offset=1")
-        assert set(mistakes(beside)) == {"query.cursor"}
-
-    async def test_a_cursor_is_of_one_organization(
-        self, ada: Somebody, ours: str, names: list[str]
+    async def test_invalid_page_parameters_are_named(
+        self, ada: PersonClient, ours: str, names: list[str]
     ) -> None:
-        cursor = (await ada.got(f"{ours}/audit-log?limit=1"))["next_cursor"]
-        other = await ada.did("POST", "/organizations", {"name": "Other"})
+        refused = await ada("GET", f"{ours}/audit-log?limit=201&offset=-1&cursor=x")
+        assert set(field_errors(refused)) == {"query.limit", "query.offset", "query.cursor"}
+        cursor = (await ada.read(f"{ours}/audit-log?limit=1"))["next_cursor"]
+        beside = await ada("GET", f"{ours}/audit-log?cursor={cursor}&offset=1")
+        assert set(field_errors(beside)) == {"query.cursor"}
+
+    async def test_cursor_of_another_organization_is_refused(
+        self, ada: PersonClient, ours: str, names: list[str]
+    ) -> None:
+        cursor = (await ada.read(f"{ours}/audit-log?limit=1"))["next_cursor"]
+        other = await ada.call("POST", "/organizations", {"name": "Other"})
         refused = await ada("GET", f"/organizations/{other['id']}/audit-log?cursor={cursor}")
-        assert set(mistakes(refused)) == {"query.cursor"}
+        assert set(field_errors(refused)) == {"query.cursor"}
 
 
-async def test_a_member_does_not_read_it(site: Site, ours: str, world: dict[str, str]) -> None:
+async def test_member_gets_403(site: Site, ours: str, world: dict[str, str]) -> None:
     organization = OrganizationId(uuid.UUID(world["org_id"]))
     for role, status in ((Role.MEMBER, 403), (Role.ADMIN, 200), (Role.OWNER, 200)):
-        person = joined(site, organization, f"{role}@x.example", role)
+        person = new_member(site, organization, f"{role}@x.example", role)
         assert (await person("GET", f"{ours}/audit-log")).status_code == status

@@ -1,4 +1,4 @@
-"""One long story of people and organizations, which memory and PostgreSQL answer alike."""
+"""One long scenario of people and organizations, with equal responses of memory and PostgreSQL."""
 
 import re
 import uuid
@@ -35,9 +35,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURSOR = re.compile(r'"next_cursor":"[^"]+')
 _SECRET = re.compile(r"pp_[0-9a-f]{7,64}")
 
-# Who asks for what, with what; the status, and by which word what they got is called from then on.
-# A span of time instead: so much passes.
-STORY: list[tuple[str, str, str, Any, int, str] | timedelta] = [
+# Caller, method, path, body; the status, and the name of the returned object in later steps.
+# A timedelta in place of a step moves the clock.
+SCENARIO: list[tuple[str, str, str, Any, int, str] | timedelta] = [
     ("ada", "GET", "/me", None, 200, "ada"),
     ("bob", "GET", "/me", None, 200, "bob"),
     ("eve", "GET", "/me", None, 200, "eve"),
@@ -47,7 +47,7 @@ STORY: list[tuple[str, str, str, Any, int, str] | timedelta] = [
     ("ada", "GET", ORG, None, 200, ""),
     ("bob", "GET", ORG, None, 403, ""),
     ("ada", "PATCH", ORG, {"name": "Acme 2"}, 200, ""),
-    # Bob comes in, Eve doesn't.
+    # Bob accepts, Eve declines.
     ("ada", "POST", f"{ORG}/invitations", {"email": "BOB@{tag}", "role": "ADMIN"}, 201, "bobs"),
     ("ada", "POST", f"{ORG}/invitations", {"email": "bob@{tag}"}, 409, ""),
     ("ada", "POST", f"{ORG}/invitations", {"email": "ada@{tag}"}, 409, ""),
@@ -106,7 +106,7 @@ STORY: list[tuple[str, str, str, Any, int, str] | timedelta] = [
     ("bob", "GET", ORG + "/api-keys/{key}", None, 200, ""),
     KEY_LIFETIME,
     ("bob", "GET", f"{ORG}/api-keys", None, 200, ""),
-    # Leaving, and the end.
+    # Leaving, and deletion.
     ("eve", "DELETE", ORG + "/members/{eve}", None, 204, ""),
     ("eve", "GET", f"{ORG}/members", None, 403, ""),
     ("ada", "PATCH", ORG + "/members/{bob}", {"role": "OWNER"}, 200, ""),
@@ -139,8 +139,8 @@ def on_postgres(pool: Pool) -> Site:
     )
 
 
-async def told(site: Site) -> list[Any]:
-    """The answers to the story; ids and secrets by the order in which they were first told."""
+async def responses_of(site: Site) -> list[Any]:
+    """The responses of the scenario, with ids and secrets numbered in order of first appearance."""
     tag = f"{uuid.uuid4()}.example"
     for name in ("ada", "bob", "eve"):
         site.tokens[name] = Claims(
@@ -152,7 +152,7 @@ async def told(site: Site) -> list[Any]:
     def ordered(found: re.Match[str]) -> str:
         return order.setdefault(found[0], f"#{len(order)}")
 
-    for step in STORY:
+    for step in SCENARIO:
         if isinstance(step, timedelta):
             site.now += step
             continue
@@ -160,7 +160,7 @@ async def told(site: Site) -> list[Any]:
         who, method, path, body, status, word = step
         if body and "email" in body:
             body = body | {"email": body["email"].format(tag=tag)}
-        head = {"authorization": f"Bearer {who}", "user-agent": "story"}
+        head = {"authorization": f"Bearer {who}", "user-agent": "scenario"}
         path = path.format(**known)
         answer = await site.http.request(method, path, headers=head, json=body)
         assert answer.status_code == status, (step, answer.text)
@@ -172,16 +172,16 @@ async def told(site: Site) -> list[Any]:
     return answers
 
 
-async def test_the_story_over_memory() -> None:
+async def test_scenario_in_memory() -> None:
     site = Site()
     async with site.http:
-        assert len(await told(site)) > 70
+        assert len(await responses_of(site)) > 70
 
 
 @pytest.mark.service
-async def test_postgres_answers_alike(pool: Pool) -> None:
+async def test_postgres_responds_like_memory(pool: Pool) -> None:
     memory, postgres = Site(), on_postgres(pool)
     async with memory.http, postgres.http:
-        expected, found = await told(memory), await told(postgres)
+        expected, found = await responses_of(memory), await responses_of(postgres)
     for one, other in zip(found, expected, strict=True):
         assert one == other

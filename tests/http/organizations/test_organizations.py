@@ -1,4 +1,4 @@
-"""Profiles, organizations, their members and roles."""
+"""Profiles, organizations, members and roles."""
 
 import asyncio
 import uuid
@@ -10,12 +10,12 @@ import pytest
 from domain.identity.organization import Role
 from domain.identity.user import Claims
 from domain.ids import OrganizationId
-from tests.http.conftest import TOKEN, Site, a_trace, mistakes
+from tests.http.conftest import TOKEN, Site, a_trace, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import ISSUER, Somebody, joined, somebody
+from tests.support.clients.organization_members import ISSUER, PersonClient, new_member, new_person
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
-# Of an organization or project, after trimming; the same for both.
+# Names of organizations and projects, after trimming.
 NAMES = ["a", "Acme", "A.b_c-d'e f", "0", "é", "名", "x" * 255, f"  {'x' * 255}  "]
 NO_NAMES = [
     "",
@@ -36,23 +36,23 @@ NO_NAMES = [
 
 
 @pytest.fixture
-def ada(site: Site) -> Somebody:
-    return somebody(site, "ada@example.com", name="Ada Lovelace")
+def ada(site: Site) -> PersonClient:
+    return new_person(site, "ada@example.com", name="Ada Lovelace")
 
 
 @pytest.fixture
-async def ours(ada: Somebody) -> str:
-    """The path of an organization of Ada's."""
-    made = await ada.did("POST", "/organizations", {"name": "Acme"})
+async def ours(ada: PersonClient) -> str:
+    """The path of an organization that Ada owns."""
+    made = await ada.call("POST", "/organizations", {"name": "Acme"})
     return f"/organizations/{made['id']}"
 
 
-def member(site: Site, ours: str, email: str, role: Role, after_s: int = 10**9) -> Somebody:
-    return joined(site, OrganizationId(uuid.UUID(ours[-36:])), email, role, after_s)
+def member(site: Site, ours: str, email: str, role: Role, after_s: int = 10**9) -> PersonClient:
+    return new_member(site, OrganizationId(uuid.UUID(ours[-36:])), email, role, after_s)
 
 
 class TestProfile:
-    async def test_a_first_request_makes_the_person_and_their_organization(
+    async def test_concurrent_first_requests_create_one_person_and_organization(
         self, site: Site
     ) -> None:
         answers = await asyncio.gather(
@@ -68,7 +68,7 @@ class TestProfile:
         [project] = (await site.http.get(path, headers=BEARER)).json()
         assert project["name"] == "onboarding"
 
-    async def test_its_fields(self, site: Site) -> None:
+    async def test_fields_of_a_profile(self, site: Site) -> None:
         site.now = NOON
         site.tokens["t"] = Claims(issuer=ISSUER, subject="g", email="G@x.example")
         head = {"authorization": "Bearer t"}
@@ -91,15 +91,15 @@ class TestProfile:
         assert (last["email"], last["display_name"]) == ("x@x.example", "Grace")
         assert last["last_sign_in_at"] == "2026-03-01T12:01:00+00:00"
 
-    async def test_headers_of_the_data_plane_change_nothing(self, ada: Somebody, ours: str) -> None:
+    async def test_data_plane_headers_are_ignored(self, ada: PersonClient, ours: str) -> None:
         said = {"x_project_id": "no-id", "x_project_name": "-", "x_api_key": "bad"}
         for path in ("/me", "/organizations", ours):
             assert (await ada("GET", path, **said)).status_code == 200
 
-    async def test_the_path_decides_and_not_the_header(
-        self, site: Site, ada: Somebody, ours: str
+    async def test_path_decides_and_not_the_organization_header(
+        self, site: Site, ada: PersonClient, ours: str
     ) -> None:
-        other = await ada.did("POST", "/organizations", {"name": "Other"})
+        other = await ada.call("POST", "/organizations", {"name": "Other"})
         foreign = str(uuid.uuid4())
         for header in (other["id"], foreign, ours[-36:].upper(), "", f"{{{other['id']}}}"):
             answer = await ada("GET", ours, x_organization_id=header)
@@ -107,21 +107,23 @@ class TestProfile:
 
 
 class TestOrganizations:
-    async def test_its_fields_and_what_it_begins_with(self, site: Site, ada: Somebody) -> None:
+    async def test_fields_and_initial_content_of_an_organization(
+        self, site: Site, ada: PersonClient
+    ) -> None:
         site.now = NOON + timedelta(microseconds=123)
-        made = await ada.did("POST", "/organizations", {"name": " Acme ", "unknown": 1})
+        made = await ada.call("POST", "/organizations", {"name": " Acme ", "unknown": 1})
         assert made == {
             "id": made["id"],
             "name": "Acme",
             "created_at": "2026-03-01T12:00:00.000123+00:00",
         }
         path = f"/organizations/{made['id']}"
-        assert await ada.got(path) == made | {"role": "OWNER"}
-        [project] = await ada.got(f"{path}/projects")
+        assert await ada.read(path) == made | {"role": "OWNER"}
+        [project] = await ada.read(f"{path}/projects")
         assert (project["name"], project["description"]) == ("onboarding", "")
-        assert await ada.got(f"{path}/members") == [
+        assert await ada.read(f"{path}/members") == [
             {
-                "id": (await ada.got(f"{path}/members"))[0]["id"],
+                "id": (await ada.read(f"{path}/members"))[0]["id"],
                 "user_id": str(ada.id),
                 "org_id": made["id"],
                 "role": "OWNER",
@@ -131,76 +133,78 @@ class TestOrganizations:
             }
         ]
 
-    async def test_mine_newest_first(self, site: Site, ada: Somebody) -> None:
+    async def test_own_organizations_are_listed_newest_first(
+        self, site: Site, ada: PersonClient
+    ) -> None:
         site.now = NOON - timedelta(seconds=1)
-        await ada.got("/me")
+        await ada.read("/me")
         for second, name in enumerate(("one", "two", "three")):
             site.now = NOON + timedelta(seconds=second)
-            await ada.did("POST", "/organizations", {"name": name})
-        bob = somebody(site, "bob@example.com")
-        await bob.did("POST", "/organizations", {"name": "not mine"})
-        names = [one["name"] for one in await ada.got("/organizations")]
+            await ada.call("POST", "/organizations", {"name": name})
+        bob = new_person(site, "bob@example.com")
+        await bob.call("POST", "/organizations", {"name": "not mine"})
+        names = [one["name"] for one in await ada.read("/organizations")]
         assert names == ["three", "two", "one", "My Organization"]
 
     @pytest.mark.parametrize("name", NAMES)
-    async def test_names(self, ada: Somebody, ours: str, name: str) -> None:
-        made = await ada.did("POST", "/organizations", {"name": name})
+    async def test_valid_names_are_accepted(self, ada: PersonClient, ours: str, name: str) -> None:
+        made = await ada.call("POST", "/organizations", {"name": name})
         assert made["name"] == name.strip()
-        assert (await ada.did("PATCH", ours, {"name": name}))["name"] == name.strip()
-        assert (await ada.got(ours))["name"] == name.strip()
+        assert (await ada.call("PATCH", ours, {"name": name}))["name"] == name.strip()
+        assert (await ada.read(ours))["name"] == name.strip()
 
     @pytest.mark.parametrize("name", NO_NAMES, ids=repr)
-    async def test_no_names(self, ada: Somebody, ours: str, name: Any) -> None:
+    async def test_invalid_names_are_refused(self, ada: PersonClient, ours: str, name: Any) -> None:
         for method, path in (("POST", "/organizations"), ("PATCH", ours)):
             refused = await ada(method, path, {"name": name})
-            assert set(mistakes(refused)) == {"name"}
+            assert set(field_errors(refused)) == {"name"}
 
-    async def test_a_name_is_due(self, ada: Somebody) -> None:
+    async def test_name_is_required(self, ada: PersonClient) -> None:
         for body in ({}, {"name": None}):
-            assert set(mistakes(await ada("POST", "/organizations", body))) == {"name"}
-        assert set(mistakes(await ada("POST", "/organizations", []))) == {""}
+            assert set(field_errors(await ada("POST", "/organizations", body))) == {"name"}
+        assert set(field_errors(await ada("POST", "/organizations", []))) == {""}
 
     @pytest.mark.parametrize("body", [{}, {"name": None}, {"name": "Acme"}])
-    async def test_what_is_left_out_or_null_stays(
-        self, ada: Somebody, ours: str, body: Any
+    async def test_null_or_missing_name_changes_nothing(
+        self, ada: PersonClient, ours: str, body: Any
     ) -> None:
-        assert (await ada.did("PATCH", ours, body))["name"] == "Acme"
-        assert (await ada.got(f"{ours}/audit-log"))["total"] == 1
+        assert (await ada.call("PATCH", ours, body))["name"] == "Acme"
+        assert (await ada.read(f"{ours}/audit-log"))["total"] == 1
 
-    async def test_a_cap_on_those_that_one_owns(self) -> None:
+    async def test_owned_organizations_are_limited(self) -> None:
         site = Site(owned_max=2)
         async with site.http:
-            ada = somebody(site, "ada@example.com")
-            await ada.got("/me")  # which makes the first
+            ada = new_person(site, "ada@example.com")
+            await ada.read("/me")  # which creates the first
             answers = await asyncio.gather(
                 *(ada("POST", "/organizations", {"name": f"n{n}"}) for n in range(3))
             )
             assert sorted(one.status_code for one in answers) == [201, 403, 403]
-            assert len(await ada.got("/organizations")) == 2
+            assert len(await ada.read("/organizations")) == 2
 
-    async def test_after_its_end_nothing_of_it_is_there(
-        self, site: Site, ada: Somebody, ours: str
+    async def test_deleted_organization_is_unreachable(
+        self, site: Site, ada: PersonClient, ours: str
     ) -> None:
         bob = member(site, ours, "bob@example.com", Role.MEMBER)
-        [project] = await ada.got(f"{ours}/projects")
-        key = (await bob.did("POST", f"{ours}/api-keys", {"name": "k"}))["raw_key"]
+        [project] = await ada.read(f"{ours}/projects")
+        key = (await bob.call("POST", f"{ours}/api-keys", {"name": "k"}))["raw_key"]
         data = {"x-api-key": key, "x-project-name": "onboarding"}
         assert (await site.http.post("/traces", headers=data, json=a_trace())).status_code == 202
-        await ada.did("POST", f"{ours}/invitations", {"email": "eve@example.com"})
-        await ada.did("DELETE", ours)
+        await ada.call("POST", f"{ours}/invitations", {"email": "eve@example.com"})
+        await ada.call("DELETE", ours)
         for person in (ada, bob):
             assert (await person("GET", ours)).status_code == 403
             in_project = await person("GET", "/traces", x_project_id=project["id"])
             assert in_project.status_code == 404
-            # Who is left without any gets one of their own.
-            names = {one["name"] for one in await person.got("/organizations")}
+            # A person without any organization gets a new one.
+            names = {one["name"] for one in await person.read("/organizations")}
             assert names == {"My Organization"}
         assert (await site.http.get("/traces", headers=data)).status_code == 401
-        assert await somebody(site, "eve@example.com").got("/me/invitations") == []
+        assert await new_person(site, "eve@example.com").read("/me/invitations") == []
         assert (await ada("DELETE", ours)).status_code == 403
 
-    async def test_one_that_goes_while_it_is_read(
-        self, site: Site, ada: Somebody, ours: str
+    async def test_organization_deleted_during_a_request_is_403(
+        self, site: Site, ada: PersonClient, ours: str
     ) -> None:
         del site.store.organizations[OrganizationId(uuid.UUID(ours[-36:]))]
         gone = await ada("GET", ours)
@@ -214,19 +218,19 @@ class TestOrganizations:
             *("{ours}/subscriptions", "{ours}/invoices", "{ours}/members/x/y/z", "/me/nothing"),
         ],
     )
-    async def test_paths_that_are_not_served(
-        self, site: Site, ada: Somebody, ours: str, path: str
+    async def test_unserved_paths_are_404(
+        self, site: Site, ada: PersonClient, ours: str, path: str
     ) -> None:
         path = path.format(ours=ours)
         assert (await ada("GET", path)).status_code == 404
         assert (await site.http.get(path)).status_code == 404
 
-    async def test_other_methods(self, site: Site, ours: str) -> None:
+    async def test_other_methods_are_405(self, site: Site, ours: str) -> None:
         answer = await site.http.put(ours, json={})
         assert answer.status_code == 405
         assert {"GET", "PATCH", "DELETE"} <= set(answer.headers["allow"].split(", "))
 
-    async def test_order_of_checks(self, site: Site, ada: Somebody, ours: str) -> None:
+    async def test_checks_run_in_order(self, site: Site, ada: PersonClient, ours: str) -> None:
         bob = member(site, ours, "bob@example.com", Role.MEMBER)
         foreign = f"/organizations/{uuid.uuid4()}"
         bad = {"name": ""}
@@ -241,36 +245,38 @@ class TestOrganizations:
 
 
 class TestMembers:
-    async def test_oldest_first(self, site: Site, ada: Somebody, ours: str) -> None:
+    async def test_members_are_listed_oldest_first(
+        self, site: Site, ada: PersonClient, ours: str
+    ) -> None:
         member(site, ours, "third@example.com", Role.ADMIN, 10**9 + 1)
         member(site, ours, "second@example.com", Role.MEMBER, 10**9)
-        found = [(one["email"], one["role"]) for one in await ada.got(f"{ours}/members")]
+        found = [(one["email"], one["role"]) for one in await ada.read(f"{ours}/members")]
         assert found == [
             ("ada@example.com", "OWNER"),
             ("second@example.com", "MEMBER"),
             ("third@example.com", "ADMIN"),
         ]
 
-    async def test_a_role_is_changed(self, site: Site, ada: Somebody, ours: str) -> None:
+    async def test_role_is_changed(self, site: Site, ada: PersonClient, ours: str) -> None:
         bob = member(site, ours, "bob@example.com", Role.MEMBER)
         path = f"{ours}/members/{bob.id}"
         for role in ("ADMIN", "OWNER", "OWNER", "MEMBER"):
-            changed = await ada.did("PATCH", path, {"role": role})
+            changed = await ada.call("PATCH", path, {"role": role})
             assert changed["role"] == role
-            assert changed in await ada.got(f"{ours}/members")
-            assert (await bob.got(ours))["role"] == role
-        log = await ada.got(f"{ours}/audit-log")
+            assert changed in await ada.read(f"{ours}/members")
+            assert (await bob.read(ours))["role"] == role
+        log = await ada.read(f"{ours}/audit-log")
         assert [one["action"] for one in log["items"]].count("member.role_changed") == 3
 
     @pytest.mark.parametrize("body", [{}, {"role": None}, {"role": "owner"}, {"role": 1}])
-    async def test_roles_that_there_are_not(
-        self, site: Site, ada: Somebody, ours: str, body: Any
+    async def test_invalid_roles_are_refused(
+        self, site: Site, ada: PersonClient, ours: str, body: Any
     ) -> None:
         bob = member(site, ours, "bob@example.com", Role.MEMBER)
         refused = await ada("PATCH", f"{ours}/members/{bob.id}", body)
-        assert set(mistakes(refused)) == {"role"}
+        assert set(field_errors(refused)) == {"role"}
 
-    async def test_order_of_checks(self, site: Site, ada: Somebody, ours: str) -> None:
+    async def test_checks_run_in_order(self, site: Site, ada: PersonClient, ours: str) -> None:
         bob = member(site, ours, "bob@example.com", Role.ADMIN)
         nobody = f"{ours}/members/{uuid.uuid4()}"
         demoted = {"role": "MEMBER"}
@@ -282,17 +288,19 @@ class TestMembers:
         assert (await bob("DELETE", nobody)).status_code == 404
         assert (await bob("DELETE", f"{ours}/members/{ada.id}")).status_code == 403
 
-    async def test_the_last_owner_stays(self, site: Site, ada: Somebody, ours: str) -> None:
+    async def test_last_owner_cannot_leave(self, site: Site, ada: PersonClient, ours: str) -> None:
         bob = member(site, ours, "bob@example.com", Role.ADMIN)
         me, other = f"{ours}/members/{ada.id}", f"{ours}/members/{bob.id}"
         assert (await ada("DELETE", me)).status_code == 409
-        await ada.did("PATCH", other, {"role": "OWNER"})
-        await ada.did("DELETE", me)
+        await ada.call("PATCH", other, {"role": "OWNER"})
+        await ada.call("DELETE", me)
         assert (await ada("GET", ours)).status_code == 403
         assert (await bob("DELETE", other)).status_code == 409
         assert (await bob("DELETE", me)).status_code == 404
 
-    async def test_two_owners_who_go_at_once(self, site: Site, ada: Somebody, ours: str) -> None:
+    async def test_two_owners_leaving_concurrently_leave_an_owner(
+        self, site: Site, ada: PersonClient, ours: str
+    ) -> None:
         bob = member(site, ours, "bob@example.com", Role.OWNER)
         answers = await asyncio.gather(
             ada("PATCH", f"{ours}/members/{bob.id}", {"role": "MEMBER"}),
@@ -305,15 +313,17 @@ class TestMembers:
         left = [one for one in memberships if str(one.organization_id) in ours]
         assert any(one.role is Role.OWNER for one in left)
 
-    async def test_keys_go_with_whom_made_them(self, site: Site, ada: Somebody, ours: str) -> None:
+    async def test_keys_of_a_removed_member_are_revoked(
+        self, site: Site, ada: PersonClient, ours: str
+    ) -> None:
         bob = member(site, ours, "bob@example.com", Role.MEMBER)
         eve = member(site, ours, "eve@example.com", Role.MEMBER)
         secrets = {
-            person.email: (await person.did("POST", f"{ours}/api-keys", {"name": "k"}))["raw_key"]
+            person.email: (await person.call("POST", f"{ours}/api-keys", {"name": "k"}))["raw_key"]
             for person in (ada, bob, eve)
         }
-        await ada.did("DELETE", f"{ours}/members/{bob.id}")
-        await eve.did("DELETE", f"{ours}/members/{eve.id}")
+        await ada.call("DELETE", f"{ours}/members/{bob.id}")
+        await eve.call("DELETE", f"{ours}/members/{eve.id}")
         opened = {
             email: (
                 await site.http.get(
@@ -323,5 +333,5 @@ class TestMembers:
             for email, secret in secrets.items()
         }
         assert opened == {ada.email: 200, bob.email: 401, eve.email: 401}
-        active = [one["is_active"] for one in await ada.got(f"{ours}/api-keys")]
+        active = [one["is_active"] for one in await ada.read(f"{ours}/api-keys")]
         assert sorted(active) == [False, False, True]

@@ -1,4 +1,4 @@
-"""Every route of the management plane: who may do what, where, and what others learn of it."""
+"""Every management route: rights by role, and what callers from other organizations learn."""
 
 import re
 import uuid
@@ -11,14 +11,14 @@ import pytest
 
 from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId
-from tests.http.conftest import Site, mistakes
-from tests.support.clients.organization_members import Somebody, furnished, joined
+from tests.http.conftest import Site, field_errors
+from tests.support.clients.organization_members import PersonClient, new_member, new_organization
 
 ROLES = (Role.OWNER, Role.ADMIN, Role.MEMBER)
 ORG = "/organizations/{org_id}"
 NAMED = {"name": "other"}
-# What an OWNER, an ADMIN and a MEMBER are answered in their own organization: the contract's table
-# of roles, as statuses. `{owner}`, `{admin}`, `{member}` are others, `{me}` is the caller.
+# The statuses for an OWNER, an ADMIN and a MEMBER in their own organization, from the contract's
+# table of roles. `{owner}`, `{admin}`, `{member}` are other people, `{me}` is the caller.
 TABLE: list[tuple[str, str, Any, tuple[int, int, int]]] = [
     ("GET", ORG, None, (200, 200, 200)),
     ("PATCH", ORG, NAMED, (200, 200, 403)),
@@ -55,8 +55,8 @@ TABLE: list[tuple[str, str, Any, tuple[int, int, int]]] = [
     ("GET", f"{ORG}/audit-log", None, (200, 200, 403)),
     ("GET", f"{ORG}/usage", None, (200, 200, 200)),
 ]
-# Those that name no organization: everybody who signed in.
-OF_ANYBODY: list[tuple[str, str, Any, int]] = [
+# Routes without an organization: for every signed-in person.
+PERSONAL: list[tuple[str, str, Any, int]] = [
     ("GET", "/me", None, 200),
     ("GET", "/me/invitations", None, 200),
     ("POST", "/me/invitations/{invitation_id}/accept", None, 200),
@@ -64,7 +64,7 @@ OF_ANYBODY: list[tuple[str, str, Any, int]] = [
     ("POST", "/organizations", NAMED, 201),
     ("GET", "/organizations", None, 200),
 ]
-ALL = [*((method, path, body) for method, path, body, _ in (*TABLE, *OF_ANYBODY))]
+ALL = [*((method, path, body) for method, path, body, _ in (*TABLE, *PERSONAL))]
 INSIDE = [row for row in TABLE if row[1].count("{") > 1 and "{me}" not in row[1]]
 
 
@@ -74,24 +74,27 @@ def name_of(value: Any) -> str:
 
 @dataclass
 class World:
-    """Two organizations with the same kinds of things; `caller` is a member of `ours` alone."""
+    """Two organizations with the same kinds of objects; `caller` is a member of `ours` only."""
 
     site: Site
     role: Role
     ours: dict[str, str] = field(init=False)
     theirs: dict[str, str] = field(init=False)
-    caller: Somebody = field(init=False)
+    caller: PersonClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ours, self.theirs = furnished(self.site, "ours"), furnished(self.site, "theirs")
+        self.ours, self.theirs = (
+            new_organization(self.site, "ours"),
+            new_organization(self.site, "theirs"),
+        )
         organization = OrganizationId(uuid.UUID(self.ours["org_id"]))
-        self.caller = joined(self.site, organization, "me@x.example", self.role)
+        self.caller = new_member(self.site, organization, "me@x.example", self.role)
 
     @property
     def nowhere(self) -> dict[str, str]:
         return {word: str(uuid.uuid4()) for word in self.theirs}
 
-    async def asked(self, method: str, path: str, body: Any, ids: dict[str, str]) -> httpx.Response:
+    async def send(self, method: str, path: str, body: Any, ids: dict[str, str]) -> httpx.Response:
         return await self.caller(method, path.format(me=self.caller.id, **ids), body)
 
     def state(self) -> list[dict[Any, Any]]:
@@ -106,23 +109,23 @@ def world(site: Site, request: pytest.FixtureRequest) -> World:
 
 
 @pytest.mark.parametrize(("method", "path", "body", "statuses"), TABLE, ids=name_of)
-async def test_what_each_role_may_do(
+async def test_each_role_has_its_rights(
     world: World, method: str, path: str, body: Any, statuses: tuple[int, int, int]
 ) -> None:
     before = world.state()
-    answer = await world.asked(method, path, body, world.ours)
+    answer = await world.send(method, path, body, world.ours)
     assert answer.status_code == statuses[ROLES.index(world.role)], answer.text
     assert (world.state() != before) is (answer.is_success and method != "GET")
 
 
 @pytest.mark.parametrize(("method", "path", "body", "statuses"), TABLE, ids=name_of)
-async def test_another_organization_answers_as_one_that_does_not_exist(
+async def test_foreign_organization_responds_like_an_unknown_one(
     world: World, method: str, path: str, body: Any, statuses: tuple[int, int, int]
 ) -> None:
     before = world.state()
-    theirs = await world.asked(method, path, body, world.theirs)
-    unknown = await world.asked(method, path, body, world.nowhere)
-    ours_inside = await world.asked(
+    theirs = await world.send(method, path, body, world.theirs)
+    unknown = await world.send(method, path, body, world.nowhere)
+    ours_inside = await world.send(
         method, path, body, world.ours | {"org_id": world.theirs["org_id"]}
     )
     assert [one.status_code for one in (theirs, unknown, ours_inside)] == [403] * 3
@@ -131,42 +134,42 @@ async def test_another_organization_answers_as_one_that_does_not_exist(
 
 
 @pytest.mark.parametrize(("method", "path", "body", "statuses"), INSIDE, ids=name_of)
-async def test_what_another_organization_has_answers_as_what_does_not_exist(
+async def test_foreign_objects_respond_like_unknown_ones(
     world: World, method: str, path: str, body: Any, statuses: tuple[int, int, int]
 ) -> None:
     before = world.state()
     at_home = {"org_id": world.ours["org_id"]}
-    theirs = await world.asked(method, path, body, world.theirs | at_home)
-    unknown = await world.asked(method, path, body, world.nowhere | at_home)
+    theirs = await world.send(method, path, body, world.theirs | at_home)
+    unknown = await world.send(method, path, body, world.nowhere | at_home)
     may = statuses[ROLES.index(world.role)] < 300
-    # Whom one may remove depends on who it is, so there is nothing to refuse before that.
+    # Whether a member may be removed depends on their role, so they are looked up first.
     looks_first = method == "DELETE" and "/members/" in path
     assert theirs.status_code == (404 if may or looks_first else 403)
     assert (theirs.status_code, theirs.json()) == (unknown.status_code, unknown.json())
     assert world.state() == before
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status"), OF_ANYBODY, ids=name_of)
-async def test_what_everybody_may_do(
+@pytest.mark.parametrize(("method", "path", "body", "status"), PERSONAL, ids=name_of)
+async def test_every_person_may_use_own_routes(
     world: World, method: str, path: str, body: Any, status: int
 ) -> None:
     invitations = world.site.store.invitations
     waiting = InvitationId(uuid.UUID(world.theirs["invitation_id"]))
     invitations[waiting] = replace(invitations[waiting], email=world.caller.email)
-    assert (await world.asked(method, path, body, world.theirs)).status_code == status
+    assert (await world.send(method, path, body, world.theirs)).status_code == status
 
 
-@pytest.mark.parametrize("path", [path for _, path, _, _ in OF_ANYBODY if "{" in path])
-async def test_invitations_of_others_are_403_and_unknown_ones_404(world: World, path: str) -> None:
+@pytest.mark.parametrize("path", [path for _, path, _, _ in PERSONAL if "{" in path])
+async def test_foreign_invitation_is_403_and_unknown_one_404(world: World, path: str) -> None:
     before = world.state()
-    others = await world.asked("POST", path, None, world.theirs)
-    unknown = await world.asked("POST", path, None, world.nowhere)
+    others = await world.send("POST", path, None, world.theirs)
+    unknown = await world.send("POST", path, None, world.nowhere)
     assert [others.status_code, unknown.status_code] == [403, 404]
     assert world.state() == before
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status"), OF_ANYBODY, ids=name_of)
-async def test_an_organization_in_the_header_answers_as_one_that_does_not_exist(
+@pytest.mark.parametrize(("method", "path", "body", "status"), PERSONAL, ids=name_of)
+async def test_foreign_organization_header_responds_like_an_unknown_one(
     world: World, method: str, path: str, body: Any, status: int
 ) -> None:
     path = path.format(**world.nowhere)
@@ -177,9 +180,7 @@ async def test_an_organization_in_the_header_answers_as_one_that_does_not_exist(
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ALL, ids=name_of)
-async def test_nothing_but_a_token_opens_a_route(
-    site: Site, method: str, path: str, body: Any
-) -> None:
+async def test_every_route_requires_a_token(site: Site, method: str, path: str, body: Any) -> None:
     world = World(site, Role.OWNER)
     path = path.format(me=world.caller.id, **world.ours)
     key = site.headers()
@@ -192,34 +193,32 @@ async def test_nothing_but_a_token_opens_a_route(
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ALL, ids=name_of)
-async def test_headers_that_are_no_ids_are_named(
+async def test_malformed_organization_header_is_named(
     site: Site, method: str, path: str, body: Any
 ) -> None:
     world = World(site, Role.OWNER)
     path = path.format(me=world.caller.id, **world.ours)
     refused = await world.caller(method, path, body, x_organization_id="x")
-    assert set(mistakes(refused)) == {"header.X-Organization-ID"}
+    assert set(field_errors(refused)) == {"header.X-Organization-ID"}
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body"), [row for row in ALL if "{" in row[1]], ids=name_of
 )
-async def test_words_of_a_path_that_are_no_ids_are_named(
-    site: Site, method: str, path: str, body: Any
-) -> None:
+async def test_malformed_path_ids_are_named(site: Site, method: str, path: str, body: Any) -> None:
     world = World(site, Role.MEMBER)
     fields = {f"path.{word}" for word in re.findall(r"{(\w+)}", documented(path))}
     refused = await world.caller(method, re.sub(r"{\w+}", "no-id", path), body)
-    assert set(mistakes(refused)) == fields
+    assert set(field_errors(refused)) == fields
     for field_ in fields - {"path.org_id"}:
         word = re.sub(r"{(?!org_id)\w+}", "no-id", path).format(**world.ours)
-        assert set(mistakes(await world.caller(method, word, body))) == {field_}
+        assert set(field_errors(await world.caller(method, word, body))) == {field_}
         foreign = re.sub(r"{(?!org_id)\w+}", "no-id", path).format(**world.theirs)
         status = 403 if "{org_id}" in path else 422
         assert (await world.caller(method, foreign, body)).status_code == status
 
 
-async def test_every_route_of_the_management_plane_is_in_the_tables(site: Site) -> None:
+async def test_tables_cover_every_management_route(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     tried = {(method, documented(path)) for method, path, _ in ALL}
     assert tried == set(managing(document))
@@ -232,5 +231,5 @@ def managing(document: Any) -> Iterator[tuple[str, str]]:
 
 
 def documented(path: str) -> str:
-    """A path of the tables as the OpenAPI document has it."""
+    """A path of the tables in the form of the OpenAPI document."""
     return re.sub(r"{(owner|admin|member|me)}", "{user_id}", path).partition("?")[0]

@@ -1,4 +1,4 @@
-"""Tenants who use the same ids on every route, over memory and over Postgres, in every order."""
+"""Tenants that use the same ids on every route, in memory and PostgreSQL, in every order."""
 
 import asyncio
 import uuid
@@ -45,7 +45,7 @@ TENANTS = ("ours", "the other project", "the other organization")
 
 @dataclass(frozen=True)
 class Tenant:
-    """Who sends requests for one project."""
+    """A client of one project."""
 
     name: str
     http: httpx.AsyncClient
@@ -102,7 +102,7 @@ async def ports(database: Pool | None) -> AsyncIterator[Ports]:
 
 @pytest.fixture
 async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
-    """Two projects of one organization, and one of the same name of another."""
+    """Two projects of one organization, and one with the same name in another."""
     use = UseCases.over(ports)
     app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
 
@@ -125,12 +125,12 @@ async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
 
 
 @pytest.mark.parametrize("order", list(permutations(TENANTS)), ids=" then ".join)
-async def test_the_same_ids_never_meet(tenants, order):
+async def test_equal_ids_of_two_tenants_are_separate(tenants, order):
     id_, span_id = str(uuid.uuid4()), str(uuid.uuid4())
     path, here = f"/traces/{id_}", set()
     for name in order:
         tenant = tenants[name]
-        # Whatever the others have, for this one there is nothing yet.
+        # This tenant has no data yet, whatever the others have.
         assert (await tenant("GET", path)).status_code == 404
         assert (await tenant("POST", f"{path}/spans", [a_span(span_id=span_id)])).status_code == 404
         assert (await tenant("DELETE", path)).status_code == 404
@@ -165,13 +165,13 @@ MARCH = "started_after=2026-03-01&started_before=2026-04-01"
 
 @dataclass(frozen=True)
 class Shared:
-    """Ids that every tenant uses, and what one of them sees under these."""
+    """Ids that every tenant uses, and what one of them sees with these ids."""
 
     id: str
     span: str
 
     async def shown_to(self, tenant: Tenant) -> dict[str, Any]:
-        """Whatever lists, details and figures tell a tenant of who has been there."""
+        """The users and sessions that lists, details and analytics show to a tenant."""
         sessions = (await tenant("GET", "/sessions")).json()
         users = (await tenant("GET", "/traces/users")).json()
         detail = (await tenant("GET", "/sessions/a%2Fb")).json()
@@ -190,7 +190,7 @@ class Shared:
         }
 
     async def touched_by(self, tenant: Tenant) -> list[int]:
-        """The statuses of everything that a tenant can do to what it may not have."""
+        """The statuses of every operation of a tenant on objects of another one."""
         path, ids = f"/traces/{self.id}", {"trace_ids": [self.id]}
         answers = [
             await tenant("PATCH", path, {"name": "stolen", "session_id": None}),
@@ -216,7 +216,7 @@ NOTHING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("order", list(permutations(TENANTS))[::2], ids=" then ".join)
-async def test_sessions_users_figures_and_changes_never_meet(tenants, order):
+async def test_sessions_users_analytics_and_changes_are_separate(tenants, order):
     ids, here = Shared(str(uuid.uuid4()), str(uuid.uuid4())), []
 
     def own(name: str) -> dict[str, Any]:
@@ -256,7 +256,7 @@ async def test_sessions_users_figures_and_changes_never_meet(tenants, order):
             assert left["tags"] == []
 
 
-async def test_fifty_first_requests_at_once_make_one_project(tenants):
+async def test_concurrent_first_requests_create_one_project(tenants):
     new = Tenant("new", tenants["ours"].http, tenants["ours"].headers | {"x-project-name": "new"})
     answers = await asyncio.gather(
         *(new("POST", "/traces", a_trace(trace_id=str(uuid.UUID(int=n)))) for n in range(50))
@@ -267,7 +267,7 @@ async def test_fifty_first_requests_at_once_make_one_project(tenants):
     assert len({one.json()["project_id"] for one in found}) == 1
 
 
-async def test_what_is_refused_leaves_nothing_half_written(tenants):
+async def test_refused_write_stores_nothing(tenants):
     ours = tenants["ours"]
     good = [a_span(name=f"s{n}", input="x") for n in range(3)]
     refused = [
@@ -287,7 +287,7 @@ async def test_what_is_refused_leaves_nothing_half_written(tenants):
 
 
 @pytest.mark.service
-async def test_what_is_too_deep_for_anybody_is_named_and_not_stored(pool):
+async def test_too_deep_payload_is_named_and_not_stored(pool):
     async with data_plane.over_postgres(pool) as plane:
         ports = over_postgres(pool, plane)
         use = UseCases.over(ports)

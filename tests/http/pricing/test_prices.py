@@ -15,7 +15,7 @@ ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
 USAGE = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
 
 
-async def test_each_span_tells_who_says_what_it_cost_and_by_which_prices(site: Site) -> None:
+async def test_span_prices_have_source_and_version(site: Site) -> None:
     spans = [
         a_span(model="gpt-4o", token_usage=USAGE),
         a_span(model="gpt-4o", token_usage=USAGE, cost={"total": 7.5}),
@@ -37,18 +37,18 @@ async def test_each_span_tells_who_says_what_it_cost_and_by_which_prices(site: S
     }
 
 
-async def test_prices_of_no_trace_are_not_found(site: Site) -> None:
+async def test_prices_of_an_unknown_trace_are_404(site: Site) -> None:
     assert (await site.http.get(f"/traces/{ID}/prices", headers=site.headers())).status_code == 404
     assert (await site.http.get("/traces/x/prices", headers=site.headers())).status_code == 422
 
 
-# --- prices of a project's own -----------------------------------------------------------------
+# --- prices of a project -------------------------------------------------------------------------
 
 OWN = {"match": "our-*", "input": "0.20", "output": "4"}
 
 
-async def made(site: Site, head: dict[str, str], **said: Any) -> Any:
-    answer = await site.http.post("/model-prices", headers=head, json=OWN | said)
+async def made(site: Site, head: dict[str, str], **overrides: Any) -> Any:
+    answer = await site.http.post("/model-prices", headers=head, json=OWN | overrides)
     assert answer.status_code == 201
     return answer.json()
 
@@ -58,11 +58,11 @@ async def stored(site: Site, head: dict[str, str], *spans: dict[str, Any]) -> No
     assert answer.status_code == 202
 
 
-def a_used(model: str, **said: Any) -> dict[str, Any]:
-    return a_span(model=model, token_usage=USAGE, started_at="2026-03-01T12:00:00Z", **said)
+def a_used(model: str, **overrides: Any) -> dict[str, Any]:
+    return a_span(model=model, token_usage=USAGE, started_at="2026-03-01T12:00:00Z", **overrides)
 
 
-async def test_what_is_made_is_listed_as_it_was_sent(site: Site) -> None:
+async def test_created_price_is_listed_as_sent(site: Site) -> None:
     head = site.headers()
     period = {"effective_from": "2026-03-01", "effective_to": "2026-03-02T00:00:00+02:00"}
     one = await made(site, head, cache_read="0.000000000001", cache_write="999999", **period)
@@ -95,7 +95,7 @@ async def test_what_is_made_is_listed_as_it_was_sent(site: Site) -> None:
         ({"effective_from": "2026-03-01", "effective_to": "2026-03-01"}, "effective_to"),
     ],
 )
-async def test_a_price_that_is_none_is_told_by_its_field(
+async def test_invalid_price_is_named_by_field(
     site: Site, said: dict[str, Any], field: str
 ) -> None:
     answer = await site.http.post("/model-prices", headers=site.headers(), json=OWN | said)
@@ -103,7 +103,7 @@ async def test_a_price_that_is_none_is_told_by_its_field(
     assert [one["field"] for one in answer.json()["errors"]] == [field]
 
 
-async def test_a_project_has_a_bounded_number_of_prices(site: Site) -> None:
+async def test_price_limit_per_project_is_enforced(site: Site) -> None:
     head = site.headers()
     for _ in range(PRICES_MAX):
         await made(site, head)
@@ -111,13 +111,13 @@ async def test_a_project_has_a_bounded_number_of_prices(site: Site) -> None:
     assert (answer.status_code, "delete one" in answer.text) == (409, True)
 
 
-async def test_what_is_sent_twice_with_a_key_is_made_once(site: Site) -> None:
+async def test_repeated_request_creates_one_price(site: Site) -> None:
     head = site.headers() | {"idempotency-key": "k"}
     assert await made(site, head) == await made(site, head)
     assert len((await site.http.get("/model-prices", headers=head)).json()) == 1
 
 
-async def test_a_price_is_deleted_once(site: Site) -> None:
+async def test_price_can_be_deleted_once(site: Site) -> None:
     head = site.headers()
     one = await made(site, head)
     path = f"/model-prices/{one['id']}"
@@ -126,7 +126,7 @@ async def test_a_price_is_deleted_once(site: Site) -> None:
     assert (await site.http.get("/model-prices", headers=head)).json() == []
 
 
-async def test_models_without_a_price_are_told(site: Site) -> None:
+async def test_unpriced_models_are_listed(site: Site) -> None:
     head = site.headers()
     await stored(site, head, a_used("our-1"), a_used("our-1"), a_used("gpt-4o"), a_used("rare"))
     [project] = site.store.projects
@@ -139,12 +139,12 @@ async def test_models_without_a_price_are_told(site: Site) -> None:
         assert wrong.json()["errors"][0]["field"] == "query.days"
 
 
-# --- pricing again -----------------------------------------------------------------------------
+# --- repricing -----------------------------------------------------------------------------------
 
 
-async def repriced(site: Site, head: dict[str, str], **said: Any) -> Any:
-    """What a repricing comes to once a worker has done it."""
-    begun = await site.http.post("/model-prices/reprice", headers=head, json=said)
+async def repriced(site: Site, head: dict[str, str], **overrides: Any) -> Any:
+    """The result of a repricing after a worker has run it."""
+    begun = await site.http.post("/model-prices/reprice", headers=head, json=overrides)
     assert (begun.status_code, begun.json()["status"]) == (202, "PENDING")
     while await UseCases.over(site.ports).pricing.reprice_spans():
         pass
@@ -152,7 +152,7 @@ async def repriced(site: Site, head: dict[str, str], **said: Any) -> Any:
     return (await site.http.get(path, headers=head)).json()
 
 
-async def test_a_dry_run_tells_the_difference_that_the_run_then_makes(site: Site) -> None:
+async def test_dry_run_predicts_the_difference_of_the_run(site: Site) -> None:
     head = site.headers()
     await stored(site, head, a_used("our-1"), a_used("gpt-4o"), a_used("our-1", cost={"total": 9}))
     price = await made(site, head, input="3")
@@ -183,7 +183,7 @@ async def test_a_dry_run_tells_the_difference_that_the_run_then_makes(site: Site
     assert (await repriced(site, head, dry_run=False))["changed"] == 0
 
 
-async def test_only_spans_of_the_period_and_the_models_are_looked_at(site: Site) -> None:
+async def test_only_spans_of_period_and_models_are_repriced(site: Site) -> None:
     head = site.headers()
     await stored(site, head, a_used("our-1"), a_used("our-2"))
     before = await repriced(site, head, to="2026-03-01T12:00:00Z")
@@ -202,7 +202,7 @@ async def test_only_spans_of_the_period_and_the_models_are_looked_at(site: Site)
         ({"dry_run": "perhaps"}, "dry_run"),
     ],
 )
-async def test_a_repricing_that_is_none_is_told_by_its_field(
+async def test_invalid_repricing_is_named_by_field(
     site: Site, said: dict[str, Any], field: str
 ) -> None:
     answer = await site.http.post("/model-prices/reprice", headers=site.headers(), json=said)
@@ -210,7 +210,7 @@ async def test_a_repricing_that_is_none_is_told_by_its_field(
     assert [one["field"] for one in answer.json()["errors"]] == [field]
 
 
-async def test_a_second_repricing_waits_for_the_end_of_the_first(site: Site) -> None:
+async def test_second_repricing_at_the_same_time_is_409(site: Site) -> None:
     head = site.headers()
     for status in (202, 409):
         answer = await site.http.post("/model-prices/reprice", headers=head, json={})
@@ -219,7 +219,7 @@ async def test_a_second_repricing_waits_for_the_end_of_the_first(site: Site) -> 
     assert missing.status_code == 404
 
 
-async def test_a_repricing_that_failed_says_what_to_do(site: Site) -> None:
+async def test_failed_repricing_has_advice(site: Site) -> None:
     head, repricings = site.headers(), site.ports.pricing.repricings
     begun = (await site.http.post("/model-prices/reprice", headers=head, json={})).json()
     assert begun["error_message"] is None

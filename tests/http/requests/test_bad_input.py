@@ -1,11 +1,11 @@
-"""Requests that can't be taken: each with its status and its fields, and nothing half-written."""
+"""Invalid requests: their statuses and fields; nothing is stored."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
+from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 
 NUL, LONE = "a\\u0000b", "a\\ud800b"
 TEXTS = ("name", "session_id", "user_id", "environment", "release")
@@ -16,14 +16,14 @@ def deep(levels: int) -> str:
 
 
 async def refused(site: Site, content: str | bytes) -> dict[str, str]:
-    """The mistakes of a trace that is refused; nothing of it is stored."""
+    """The errors of a refused trace, which isn't stored."""
     response = await site.http.post("/traces", headers=site.headers(), content=content)
-    assert site.stored() == 0
-    return mistakes(response)
+    assert site.trace_count() == 0
+    return field_errors(response)
 
 
 def raw_trace(**members: str) -> str:
-    """A good trace with `members` put over it, each as JSON text."""
+    """A valid trace with `members` replaced, each as JSON text."""
     said = {"name": '"n"', "started_at": '"2026-03-01"'} | members
     return "{" + ",".join(f'"{key}":{value}' for key, value in said.items()) + "}"
 
@@ -52,24 +52,24 @@ def raw_trace(**members: str) -> str:
         '{"name":"n"}'.encode("utf-16"),
     ],
 )
-async def test_what_is_not_json_in_utf8_is_400(site: Site, body: bytes) -> None:
+async def test_invalid_json_or_utf8_is_400(site: Site, body: bytes) -> None:
     for path in ("/traces", "/traces/batch"):
         response = await site.http.post(path, headers=site.headers(), content=body)
         assert response.status_code == 400
         assert list(response.json()) == ["detail"]
-    assert site.stored() == 0
+    assert site.trace_count() == 0
 
 
-async def test_no_body_is_a_mistake_of_the_whole(site: Site) -> None:
+async def test_missing_body_is_an_error_of_the_whole_body(site: Site) -> None:
     assert set(await refused(site, b"")) == {""}
 
 
 @pytest.mark.parametrize("body", ["null", "1", '"text"', "[]", "true", "1e400"])
-async def test_what_is_no_object_is_a_mistake_of_the_whole(site: Site, body: str) -> None:
+async def test_non_object_is_an_error_of_the_whole_body(site: Site, body: str) -> None:
     assert set(await refused(site, body)) == {""}
 
 
-async def test_every_mistake_at_every_depth_comes_at_once(site: Site) -> None:
+async def test_errors_at_every_depth_are_reported_together(site: Site) -> None:
     body = a_trace(
         name=1,
         started_at=None,
@@ -110,16 +110,16 @@ async def test_every_mistake_at_every_depth_comes_at_once(site: Site) -> None:
     }
 
 
-async def test_a_hundred_mistakes_are_enough(site: Site) -> None:
+async def test_at_most_100_errors_are_reported(site: Site) -> None:
     assert len(await refused(site, json.dumps(a_trace(spans=[{}] * 500)))) == 100
 
 
 @pytest.mark.parametrize("member", ["status", "metadata", "tags", "spans", "trace_id", "name"])
-async def test_null_where_it_means_nothing(site: Site, member: str) -> None:
+async def test_null_is_refused_in_required_fields(site: Site, member: str) -> None:
     assert set(await refused(site, raw_trace(**{member: "null"}))) == {member}
 
 
-async def test_null_where_it_means_absent(site: Site, head: dict[str, str]) -> None:
+async def test_null_means_absent_in_optional_fields(site: Site, head: dict[str, str]) -> None:
     absent = ("input", "output", "ended_at", "session_id", "user_id", "environment", "release")
     in_spans = ("parent_span_id", "ended_at", "error", "completion_start_time", "model", "input")
     payloads = ("output", "token_usage", "model_parameters", "cost")
@@ -128,31 +128,31 @@ async def test_null_where_it_means_absent(site: Site, head: dict[str, str]) -> N
     assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
 
 
-async def test_too_many_spans_refuse_the_whole_trace(site: Site, head: dict[str, str]) -> None:
+async def test_too_many_spans_are_refused(site: Site, head: dict[str, str]) -> None:
     spans = [a_span()] * (CONFIG.max_spans + 1)
     assert set(await refused(site, json.dumps(a_trace(spans=spans)))) == {"spans"}
     batch = {"traces": [a_trace(spans=spans), a_trace()]}
     done = await site.http.post("/traces/batch", headers=head, json=batch)
     assert [one["index"] for one in done.json()["rejected"]] == [0]
     path = f"/traces/{done.json()['accepted'][0]['trace_id']}/spans"
-    assert set(mistakes(await site.http.post(path, headers=head, json=spans))) == {""}
+    assert set(field_errors(await site.http.post(path, headers=head, json=spans))) == {""}
 
 
-async def test_as_many_spans_as_allowed(site: Site, head: dict[str, str]) -> None:
+async def test_maximum_number_of_spans_is_accepted(site: Site, head: dict[str, str]) -> None:
     body = a_trace(spans=[a_span()] * CONFIG.max_spans)
     assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
 
 
 @pytest.mark.parametrize("text", [NUL, LONE, "\\udc00\\ud800", "\\ud800\\ud800\\udc00"])
 @pytest.mark.parametrize("member", TEXTS)
-async def test_no_text_of_a_trace_holds_what_can_not_be_stored(
-    site: Site, member: str, text: str
-) -> None:
+async def test_trace_texts_refuse_nul_and_surrogates(site: Site, member: str, text: str) -> None:
     assert set(await refused(site, raw_trace(**{member: f'"{text}"'}))) == {member}
 
 
 @pytest.mark.parametrize("text", [NUL, LONE])
-async def test_nor_tags_nor_texts_of_spans_nor_metadata(site: Site, text: str) -> None:
+async def test_span_texts_tags_and_metadata_refuse_nul_and_surrogates(
+    site: Site, text: str
+) -> None:
     span = raw_trace(model=f'"{text}"', error=f'"{text}"', metadata=f'{{"k":["{text}"]}}')
     body = raw_trace(
         tags=f'["a","{text}"]', metadata=f'{{"{text}":1}}', spans=f"[{span}]", status=f'"{text}"'
@@ -167,7 +167,7 @@ async def test_nor_tags_nor_texts_of_spans_nor_metadata(site: Site, text: str) -
     }
 
 
-async def test_a_lone_surrogate_in_any_payload_is_named(site: Site) -> None:
+async def test_lone_surrogate_in_a_payload_is_named(site: Site) -> None:
     span = raw_trace(
         input=f'"{LONE}"',
         token_usage=f'{{"a":"{LONE}"}}',
@@ -185,7 +185,7 @@ async def test_a_lone_surrogate_in_any_payload_is_named(site: Site) -> None:
     }
 
 
-async def test_payloads_keep_nul_and_pairs_of_surrogates(site: Site, head: dict[str, str]) -> None:
+async def test_payloads_keep_nul_and_surrogate_pairs(site: Site, head: dict[str, str]) -> None:
     usage = f'{{"a":"{NUL}"}}'
     text = f'"{NUL} \\ud83d\\ude00 \\\\ud800 \\\\u0000"'
     span = raw_trace(input=text, token_usage=usage, model_parameters=usage, cost=f'{{"{NUL}":1.5}}')
@@ -201,20 +201,18 @@ async def test_payloads_keep_nul_and_pairs_of_surrogates(site: Site, head: dict[
     assert read.json()["metadata"] == {"k": "\\u0000 \\ud800"}
 
 
-async def test_unknown_keys_are_ignored_whatever_they_hold(
-    site: Site, head: dict[str, str]
-) -> None:
+async def test_unknown_keys_are_ignored(site: Site, head: dict[str, str]) -> None:
     body = raw_trace(unknown=f'"{LONE}"', other=f'"{NUL}"', third="1e400")
     assert (await site.http.post("/traces", headers=head, content=body)).status_code == 202
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400, "9" * 6000, str(2**70)])
-async def test_numbers_that_are_too_large_for_what_is_due(site: Site, number: str) -> None:
+async def test_too_large_numbers_are_refused(site: Site, number: str) -> None:
     found = await refused(site, raw_trace(started_at=number, ended_at=f'"{number}"'))
     assert set(found) == {"started_at", "ended_at"}
 
 
-async def test_a_cost_has_to_be_finite(site: Site, head: dict[str, str]) -> None:
+async def test_cost_must_be_finite(site: Site, head: dict[str, str]) -> None:
     span = raw_trace(cost='{"a":1e400,"b":"1e400","c":"NaN","d":"inf"}')
     found = await refused(site, raw_trace(spans=f"[{span}]"))
     assert set(found) == {f"spans.0.cost.{key}" for key in "abcd"}
@@ -226,7 +224,7 @@ async def test_a_cost_has_to_be_finite(site: Site, head: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("levels", [128, 499])
-async def test_nesting_that_is_accepted(site: Site, head: dict[str, str], levels: int) -> None:
+async def test_accepted_nesting_is_stored(site: Site, head: dict[str, str], levels: int) -> None:
     held = f'{{"k":{deep(levels)},"text":"{"[{" * 400}"}}'
     span = raw_trace(token_usage=held, model_parameters=held, metadata=held, input=held)
     body = raw_trace(metadata=held, input=deep(levels), spans=f"[{span}]")
@@ -237,7 +235,7 @@ async def test_nesting_that_is_accepted(site: Site, head: dict[str, str], levels
     assert held in read.text
 
 
-async def test_objects_nested_too_deeply_are_named(site: Site) -> None:
+async def test_too_deep_objects_are_named(site: Site) -> None:
     held = f'{{"k":{deep(500)}}}'
     span = raw_trace(token_usage=held, model_parameters=held, metadata=held)
     assert set(await refused(site, raw_trace(metadata=held, spans=f"[{span}]"))) == {
@@ -260,20 +258,20 @@ async def test_objects_nested_too_deeply_are_named(site: Site) -> None:
         ("[" * 100_000, ""),
     ],
 )
-async def test_what_is_too_deep_to_be_parsed_is_named(site: Site, body: str, field: str) -> None:
+async def test_unparsably_deep_values_are_named(site: Site, body: str, field: str) -> None:
     response = await site.http.post("/traces", headers=site.headers(), content=body)
-    assert site.stored() == 0
-    assert set(mistakes(response)) == {field}
+    assert site.trace_count() == 0
+    assert set(field_errors(response)) == {field}
 
 
 @pytest.mark.parametrize(
     "value", ["2026-13-01", "0000-01-01", "10000-01-01", "2026-03-01T24:00:00Z"]
 )
-async def test_no_instant(site: Site, value: Any) -> None:
+async def test_invalid_instants_are_refused(site: Site, value: Any) -> None:
     assert set(await refused(site, json.dumps(a_trace(started_at=value)))) == {"started_at"}
 
 
-async def test_the_first_and_the_last_year(site: Site, head: dict[str, str]) -> None:
+async def test_first_and_last_year_are_accepted(site: Site, head: dict[str, str]) -> None:
     body = a_trace(started_at="0001-01-01", ended_at="9999-12-31T23:59:59.9999999Z")
     posted = await site.http.post("/traces", headers=head, json=body)
     assert posted.status_code == 202
@@ -282,4 +280,4 @@ async def test_the_first_and_the_last_year(site: Site, head: dict[str, str]) -> 
     assert read["ended_at"] == "9999-12-31T23:59:59.999999+00:00"
     outside = a_trace(started_at="0001-01-01T00:00:00+02:00", ended_at="9999-12-31T23:00:00-02:00")
     response = await site.http.post("/traces", headers=head, json=outside)
-    assert set(mistakes(response)) == {"started_at", "ended_at"}
+    assert set(field_errors(response)) == {"started_at", "ended_at"}

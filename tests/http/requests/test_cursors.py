@@ -1,4 +1,4 @@
-"""Cursors: pages that hang together, and text that no list has given."""
+"""Cursors: consecutive pages, and text that no list has returned."""
 
 import base64
 import json
@@ -20,11 +20,11 @@ from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import exact_sum
 from entrypoints.http.controllers.sessions.sessions import SESSIONS
-from entrypoints.http.controllers.traces.list import TRACES, USERS
-from entrypoints.http.requests.cursors import CURSOR_MAX, PagedList, PageQuery
-from tests.http.conftest import Site, a_span, a_trace, mistakes
+from entrypoints.http.controllers.traces.query import TRACES, USERS
+from entrypoints.http.requests.cursors import CURSOR_CHARS_MAX, PagedList, PageQuery
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 from tests.support.clients.contract_checks import operations
-from tests.support.clients.runs import RUNS, SESSION_RUNS, Running
+from tests.support.clients.runs import RUNS, SESSION_RUNS, RunningProject
 
 OURS = uuid.UUID(int=1)
 HOOK = {"url": "https://hooks.example.com"}
@@ -53,38 +53,38 @@ positions = st.sampled_from(POSITIONS).flatmap(
 )
 
 
-def test_every_sort_has_its_kind() -> None:
+def test_every_sort_has_a_position_type() -> None:
     sorts = {one for _, one, _, _ in POSITIONS}
     assert sorts == {*TraceSort, *SessionSort, None}
 
 
 @given(positions, st.sampled_from(SortOrder))
-def test_any_position_comes_back(
+def test_any_position_round_trips(
     one: tuple[PagedList[Any], Any, Position], order: SortOrder
 ) -> None:
-    paginate, sort, end = one
-    first = paginate.asked(PageQuery(), OURS, None, sort, order)
-    cursor = first.shown(Page([], 0, end), []).next_cursor
+    paged, sort, end = one
+    first = paged.parse_page(PageQuery(), OURS, None, sort, order)
+    cursor = first.respond(Page([], 0, end), []).next_cursor
     assert cursor is not None
-    assert len(cursor) <= CURSOR_MAX
+    assert len(cursor) <= CURSOR_CHARS_MAX
     assert cursor == cursor.strip("=")
-    after = paginate.asked(PageQuery(cursor=cursor), OURS, None, sort, order).window.after
+    after = paged.parse_page(PageQuery(cursor=cursor), OURS, None, sort, order).page.after
     assert after == end
     assert after is not None
     assert type(after.value) is type(end.value)
 
 
-def test_the_longest_positions_fit() -> None:
+def test_longest_positions_fit_into_a_cursor() -> None:
     with_dust = exact_sum([Decimal(sys.float_info.max), Decimal("4.9406564584124654e-324")])
-    for paginate, sort, end in (
+    for paged, sort, end in (
         (TRACES, TraceSort.NAME, Position("\x01" * 512, uuid.uuid4())),
         (SESSIONS, SessionSort.COST, Position(with_dust, "\x01" * 255)),
         (USERS, None, Position(datetime.max.replace(tzinfo=UTC), "🐼" * 255)),
     ):
-        pages = paginate.asked(PageQuery(), OURS, None, sort, SortOrder.ASC)
-        again = PageQuery(cursor=pages.after(end))
-        assert len(again.cursor or "") <= CURSOR_MAX
-        assert paginate.asked(again, OURS, None, sort, SortOrder.ASC).window.after == end
+        requested = paged.parse_page(PageQuery(), OURS, None, sort, SortOrder.ASC)
+        again = PageQuery(cursor=requested.cursor_after(end))
+        assert len(again.cursor or "") <= CURSOR_CHARS_MAX
+        assert paged.parse_page(again, OURS, None, sort, SortOrder.ASC).page.after == end
 
 
 MATCHING = TraceFilter(tags=("a",), started_after=datetime(2026, 3, 1, tzinfo=UTC))
@@ -106,25 +106,27 @@ OTHERS: list[tuple[PagedList[Any], uuid.UUID, Any, Any, SortOrder]] = [
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_cursor_leads_nowhere_in_another_query(other: Any) -> None:
-    asked = (OURS, MATCHING, TraceSort.STARTED_AT, SortOrder.ASC)
-    cursor = TRACES.asked(PageQuery(), *asked).after(Position(MATCHING.started_after, uuid.uuid4()))
-    paginate, *query = other
+def test_cursor_of_another_query_is_refused(other: Any) -> None:
+    query = (OURS, MATCHING, TraceSort.STARTED_AT, SortOrder.ASC)
+    cursor = TRACES.parse_page(PageQuery(), *query).cursor_after(
+        Position(MATCHING.started_after, uuid.uuid4())
+    )
+    paged, *other_query = other
     with pytest.raises(Invalid) as refused:
-        paginate.asked(PageQuery(cursor=cursor), *query)
+        paged.parse_page(PageQuery(cursor=cursor), *other_query)
     assert [one.field for one in refused.value.errors] == ["query.cursor"]
 
 
-def forged(cursor: str, **said: Any) -> str:
-    """The cursor with another value or id in it."""
+def forged(cursor: str, **overrides: Any) -> str:
+    """The cursor with its value or id replaced."""
     mark, value, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    held = json.dumps([mark, said.get("value", value), said.get("id", id_)])
+    held = json.dumps([mark, overrides.get("value", value), overrides.get("id", id_)])
     return base64.urlsafe_b64encode(held.encode()).decode().rstrip("=")
 
 
 @pytest.fixture
 async def filled(site: Site, head: dict[str, str]) -> dict[str, str]:
-    """A dozen traces with ties and gaps in everything there is to sort by."""
+    """A dozen traces with ties and nulls in every sort key."""
     for n in range(12):
         start = f"2026-03-01T09:00:{n // 3:02}Z"
         ended = None if n % 3 == 0 else f"2026-03-01T09:01:{n // 2:02}Z"
@@ -153,7 +155,7 @@ LISTS = [
 @pytest.mark.parametrize("order", SortOrder)
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("limit", [1, 5])
-async def test_a_walk_by_cursor_is_a_walk_by_offset(
+async def test_pages_by_cursor_equal_pages_by_offset(
     site: Site, filled: dict[str, str], path: str, order: SortOrder, limit: int
 ) -> None:
     query = f"{path}&limit={limit}&sort_order={order}"
@@ -177,7 +179,7 @@ async def test_a_walk_by_cursor_is_a_walk_by_offset(
     assert by_cursor == whole["items"]
 
 
-async def test_what_comes_after_a_page_is_not_seen_twice(
+async def test_items_added_meanwhile_cause_no_duplicates(
     site: Site, filled: dict[str, str]
 ) -> None:
     first = (await site.http.get("/traces?limit=5", headers=filled)).json()
@@ -189,7 +191,7 @@ async def test_what_comes_after_a_page_is_not_seen_twice(
     assert (len(shown), len(set(shown)), rest["total"]) == (12, 12, 13)
 
 
-async def test_the_same_conditions_in_another_order_are_the_same_query(
+async def test_order_of_conditions_does_not_change_the_query(
     site: Site, filled: dict[str, str]
 ) -> None:
     for tags in (["a", "b"], ["b"]):
@@ -206,20 +208,20 @@ async def test_the_same_conditions_in_another_order_are_the_same_query(
         *("", "x", "AAAA", "e30", "bnVsbA", "é", "=", "W10=", "%00", "%FF", "a b", "W1tbXV1d"),
         base64.urlsafe_b64encode(b"[" * 4_000).decode().rstrip("="),
         base64.urlsafe_b64encode(b'["","",""]').decode().rstrip("=") + "!",
-        "A" * (CURSOR_MAX + 1),
+        "A" * (CURSOR_CHARS_MAX + 1),
     ],
 )
-async def test_what_no_list_has_given_is_refused(
-    site: Site, head: dict[str, str], cursor: str
-) -> None:
+async def test_malformed_cursors_are_refused(site: Site, head: dict[str, str], cursor: str) -> None:
     for path in ("/traces", "/traces/users", "/sessions"):
         refused = await site.http.get(f"{path}?cursor={cursor}", headers=head)
-        assert set(mistakes(refused)) == {"query.cursor"}
+        assert set(field_errors(refused)) == {"query.cursor"}
 
 
-async def test_form_is_checked_with_all_the_rest(site: Site, head: dict[str, str]) -> None:
+async def test_malformed_cursor_is_reported_with_other_errors(
+    site: Site, head: dict[str, str]
+) -> None:
     refused = await site.http.get("/traces?cursor=x&limit=0", headers=head)
-    assert set(mistakes(refused)) == {"query.cursor", "query.limit"}
+    assert set(field_errors(refused)) == {"query.cursor", "query.limit"}
 
 
 VALUES: list[Any] = [
@@ -229,7 +231,7 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_a_forged_position_never_breaks_anything(
+async def test_forged_positions_cause_no_fault(
     site: Site, filled: dict[str, str], path: str
 ) -> None:
     page = (await site.http.get(f"{path}&limit=1", headers=filled)).json()
@@ -240,7 +242,7 @@ async def test_a_forged_position_never_breaks_anything(
         answer = await site.http.get(f"{path}&cursor={cursor}", headers=filled)
         statuses.add(answer.status_code)
         if answer.status_code != 200:
-            assert set(mistakes(answer)) == {"query.cursor"}
+            assert set(field_errors(answer)) == {"query.cursor"}
     assert statuses == {200, 422}
 
 
@@ -261,7 +263,7 @@ async def test_a_forged_position_never_breaks_anything(
         ("/traces/users?", {"id": "\0"}),
     ],
 )
-async def test_what_no_store_can_look_for_is_refused(
+async def test_unsupported_positions_are_refused(
     site: Site, filled: dict[str, str], path: str, said: dict[str, Any]
 ) -> None:
     page = (await site.http.get(f"{path}&limit=1", headers=filled)).json()
@@ -269,45 +271,45 @@ async def test_what_no_store_can_look_for_is_refused(
     assert (await site.http.get(f"{path}&cursor={cursor}", headers=filled)).status_code == 200
     cursor = forged(page["next_cursor"], **said)
     refused = await site.http.get(f"{path}&cursor={cursor}", headers=filled)
-    assert set(mistakes(refused)) == {"query.cursor"}
+    assert set(field_errors(refused)) == {"query.cursor"}
 
 
-async def test_a_cursor_goes_on_by_itself(site: Site, filled: dict[str, str]) -> None:
+async def test_cursor_excludes_an_offset(site: Site, filled: dict[str, str]) -> None:
     page = (await site.http.get("/traces?limit=3", headers=filled)).json()
     path = f"/traces?limit=3&cursor={page['next_cursor']}"
     assert (await site.http.get(f"{path}&offset=0", headers=filled)).status_code == 200
     refused = await site.http.get(f"{path}&offset=1", headers=filled)
-    assert set(mistakes(refused)) == {"query.cursor"}
+    assert set(field_errors(refused)) == {"query.cursor"}
 
 
-async def test_a_cursor_opens_no_other_project_in_any_list() -> None:
+async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
     site = Site()
     async with site.http:
-        ours, theirs = await Running.over(site), await Running.over(site)
+        ours, theirs = await RunningProject.over(site), await RunningProject.over(site)
         for session in ("a", "b"):
-            await ours.stores(session_id=session, user_id=session)
-            await ours.gives()
-            await ours.gives_session(session_id=session)
+            await ours.store_trace(session_id=session, user_id=session)
+            await ours.add_score()
+            await ours.add_session_score(session_id=session)
             await ours("POST", "/erasures", {"user_id": f"nobody-{session}"})
             for runs in (RUNS, SESSION_RUNS):
-                await ours.starts(runs)
+                await ours.start_run(runs)
             monitor = (await ours("POST", "/evaluations/monitors", MONITOR)).json()["id"]
         hook = (await ours("POST", "/evaluations/webhooks", HOOK)).json()["id"]
         for _ in range(2):
             await ours("POST", f"/evaluations/monitors/{monitor}/alerts", ALERT)
             await ours("POST", f"/evaluations/monitors/{monitor}/trigger")
-        await ours.works()
+        await ours.run_jobs()
         await ours.do.alerts.evaluate_runs()
         document = (await site.http.get("/openapi.json")).json()
         for (method, path), told in operations(document).items():
             names = {one["name"] for one in told["parameters"]}
-            if "cursor" not in names or "{org_id}" in path:  # of which the audit log has its own
+            if "cursor" not in names or "{org_id}" in path:  # the audit log has its own page query
                 continue
             more = "&metric_name=quality" if "metric_name" in names else ""
             named = path.replace("{monitor_id}", monitor).replace("{webhook_id}", hook)
             place = f"{named}?limit=1{more}"
-            cursor = (await ours.got(place))["next_cursor"]
+            cursor = (await ours.read(place))["next_cursor"]
             assert cursor is not None, path
-            await ours.got(f"{place}&cursor={cursor}")
+            await ours.read(f"{place}&cursor={cursor}")
             refused = await theirs(method.upper(), f"{place}&cursor={cursor}")
-            assert set(mistakes(refused)) == {"query.cursor"}, path
+            assert set(field_errors(refused)) == {"query.cursor"}, path

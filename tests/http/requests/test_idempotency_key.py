@@ -1,4 +1,4 @@
-"""A write that is sent again: one effect, one answer."""
+"""Idempotency-Key: a repeated write has one effect and one response."""
 
 import asyncio
 import gzip
@@ -17,12 +17,12 @@ from application.ports import IDEMPOTENCY_LOCK_TTL
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import TraceScore
 from domain.ids import ScoreId
-from entrypoints.http.middleware.fair_queueing import WORKING_MAX
-from tests.http.conftest import Site, mistakes
+from entrypoints.http.middleware.fair_queueing import SLOTS_PER_CALLER
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.runs import RUNS, SESSION_RUNS
-from tests.support.clients.scored_project import SESSIONS, TRACES, Scored
+from tests.support.clients.scored_project import SESSIONS, TRACES, ScoredProject
 from tests.support.fixtures.in_memory_app import memory_evaluation
 from tests.support.waiting import in_time
 
@@ -31,16 +31,16 @@ MONITORS = "/evaluations/monitors"
 
 
 @pytest.fixture
-async def shop(either: Site) -> Scored:
-    return await Scored.new(either)
+async def shop(either: Site) -> ScoredProject:
+    return await ScoredProject.new(either)
 
 
-async def total(shop: Scored, path: str = TRACES) -> int:
-    return int((await shop.got(path))["total"])
+async def total(shop: ScoredProject, path: str = TRACES) -> int:
+    return int((await shop.read(path))["total"])
 
 
 @pytest.mark.parametrize("header", [KEY, "x-request-id"])
-async def test_the_same_request_gets_the_first_answer(shop: Scored, header: str) -> None:
+async def test_repeated_request_gets_the_first_response(shop: ScoredProject, header: str) -> None:
     first = await shop("POST", TRACES, shop.score(), **{header: "k-1"})
     again = await shop("POST", TRACES, shop.score(), **{header: "k-1"})
     assert (first.status_code, again.status_code) == (201, 201)
@@ -49,20 +49,20 @@ async def test_the_same_request_gets_the_first_answer(shop: Scored, header: str)
     assert await total(shop) == 1
 
 
-async def test_without_a_key_each_is_another(shop: Scored) -> None:
+async def test_requests_without_a_key_are_distinct(shop: ScoredProject) -> None:
     for head in ({}, {}, {KEY: " "}, {"x-request-id": "x" * 201}, {"x-request-id": "x" * 201}):
         assert (await shop("POST", TRACES, shop.score(), **head)).status_code == 201
     assert await total(shop) == 5
 
 
-async def test_the_key_counts_before_the_request_id(shop: Scored) -> None:
+async def test_idempotency_key_precedes_the_request_id(shop: ScoredProject) -> None:
     for number in range(3):
         await shop("POST", TRACES, shop.score(), **{KEY: "k", "x-request-id": f"r{number}"})
     await shop("POST", TRACES, shop.score(), **{KEY: "k2", "x-request-id": "r0"})
     assert await total(shop) == 2
 
 
-async def test_many_at_once_have_one_effect(shop: Scored) -> None:
+async def test_concurrent_repeats_have_one_effect(shop: ScoredProject) -> None:
     answers = await asyncio.gather(
         *(shop("POST", TRACES, shop.score(), **{KEY: "k"}) for _ in range(20))
     )
@@ -71,7 +71,7 @@ async def test_many_at_once_have_one_effect(shop: Scored) -> None:
     assert await total(shop) == 1
 
 
-async def test_another_body_is_409(shop: Scored) -> None:
+async def test_different_body_with_the_same_key_is_409(shop: ScoredProject) -> None:
     await shop("POST", TRACES, shop.score(), **{KEY: "k"})
     other = await shop("POST", TRACES, shop.score(value="1"), **{KEY: "k"})
     assert other.status_code == 409
@@ -79,7 +79,7 @@ async def test_another_body_is_409(shop: Scored) -> None:
     assert await total(shop) == 1
 
 
-async def test_the_body_is_what_was_meant_and_not_how_it_was_packed(shop: Scored) -> None:
+async def test_coding_does_not_change_the_request_hash(shop: ScoredProject) -> None:
     body = json.dumps(shop.score()).encode()
     head = shop.head | {KEY: "k", "content-type": "application/json"}
     plain = await shop.site.http.post(TRACES, headers=head, content=body)
@@ -90,8 +90,8 @@ async def test_the_body_is_what_was_meant_and_not_how_it_was_packed(shop: Scored
     assert packed.content == plain.content
 
 
-async def test_keys_are_of_a_project_and_an_operation(shop: Scored) -> None:
-    other = await Scored.new(shop.site)
+async def test_keys_are_scoped_to_project_and_operation(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
     await shop("POST", TRACES, shop.score(), **{KEY: "k"})
     assert (await other("POST", TRACES, other.score(), **{KEY: "k"})).status_code == 201
     body = {"session_id": shop.session, "name": "n", "value": "1"}
@@ -99,17 +99,17 @@ async def test_keys_are_of_a_project_and_an_operation(shop: Scored) -> None:
     assert [await total(shop), await total(other), await total(shop, SESSIONS)] == [1, 1, 1]
 
 
-async def test_the_key_is_of_the_project_and_not_of_who_asks(shop: Scored) -> None:
+async def test_keys_are_shared_by_callers_of_a_project(shop: ScoredProject) -> None:
     _, person = shop.person()
     first = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
     again = await shop.site.http.post(TRACES, headers=person | {KEY: "k"}, json=shop.score())
     assert again.content == first.content
 
 
-async def test_what_was_refused_is_not_remembered(shop: Scored) -> None:
+async def test_refused_requests_are_not_stored(shop: ScoredProject) -> None:
     early = shop.score(trace_id="5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10")
     assert (await shop("POST", TRACES, early, **{KEY: "k"})).status_code == 404
-    await shop.stores(trace_id=early["trace_id"])
+    await shop.store_trace(trace_id=early["trace_id"])
     assert (await shop("POST", TRACES, early, **{KEY: "k"})).status_code == 201
     assert (await shop("POST", TRACES, {}, **{KEY: "k2"})).status_code == 422
     assert (await shop("POST", TRACES, shop.score(), **{KEY: "k2"})).status_code == 201
@@ -118,7 +118,7 @@ async def test_what_was_refused_is_not_remembered(shop: Scored) -> None:
     assert (await shop("POST", TRACES, shop.score(), **{KEY: "k3"})).status_code == 201
 
 
-async def test_after_a_day_it_is_a_new_one(shop: Scored) -> None:
+async def test_key_expires_after_a_day(shop: ScoredProject) -> None:
     shop.site.now = NOON
     first = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
     shop.site.now = NOON + timedelta(hours=24) - timedelta(seconds=1)
@@ -129,22 +129,22 @@ async def test_after_a_day_it_is_a_new_one(shop: Scored) -> None:
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "a b", "é", "a\x7f"])
-async def test_a_key_is_visible_ascii(shop: Scored, key: str) -> None:
+async def test_key_must_be_visible_ascii(shop: ScoredProject, key: str) -> None:
     head = shop.head | {"content-type": "application/json"}
     refused = await shop.site.http.post(
         TRACES, headers=[*head.items(), (KEY.encode(), key.encode())], content=b'{"name":""}'
     )
-    told = set(mistakes(refused))
+    told = set(field_errors(refused))
     assert told == {"header.Idempotency-Key", "name", "value", "trace_id"}
 
 
-async def test_a_key_of_255_characters_is_one(shop: Scored) -> None:
+async def test_key_of_255_characters_is_accepted(shop: ScoredProject) -> None:
     key = "~!" * 127 + "x"
     first = await shop("POST", TRACES, shop.score(), **{KEY: key})
     assert (await shop("POST", TRACES, shop.score(), **{KEY: key})).content == first.content
 
 
-async def test_a_repeat_gets_its_own_coding_and_request_id(shop: Scored) -> None:
+async def test_replay_has_its_own_coding_and_request_id(shop: ScoredProject) -> None:
     body = shop.score(reason="r" * 2_000)
     first = await shop("POST", TRACES, body, **{KEY: "k", "accept-encoding": "identity"})
     again = await shop(
@@ -152,13 +152,13 @@ async def test_a_repeat_gets_its_own_coding_and_request_id(shop: Scored) -> None
     )
     assert "content-encoding" not in first.headers
     assert again.headers["content-encoding"] == "gzip"
-    assert again.content == first.content  # as it is unpacked
+    assert again.content == first.content  # as it is decompressed
     assert again.headers["x-request-id"] == "mine"
 
 
 @dataclass
 class Interrupted:
-    """Scores of which the first is kept, and nobody is told of it."""
+    """Scores whose first write is stored, but never returns."""
 
     inner: TraceScores
     ids: list[ScoreId] = field(default_factory=list)
@@ -180,17 +180,17 @@ class Interrupted:
 
 
 @pytest.fixture
-async def interrupted() -> AsyncIterator[tuple[Scored, Interrupted]]:
+async def interrupted() -> AsyncIterator[tuple[ScoredProject, Interrupted]]:
     store = MemoryStore()
     evaluation = memory_evaluation(store)
     scores = Interrupted(evaluation.trace_scores)
     site = Site(store=store, swapped={"evaluation": replace(evaluation, trace_scores=scores)})
     async with site.http:
-        yield await Scored.new(site), scores
+        yield await ScoredProject.new(site), scores
 
 
-async def test_a_write_whose_end_nobody_knows_is_not_done_twice(
-    interrupted: tuple[Scored, Interrupted],
+async def test_write_with_unknown_outcome_is_not_repeated(
+    interrupted: tuple[ScoredProject, Interrupted],
 ) -> None:
     shop, scores = interrupted
     first = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
@@ -200,8 +200,8 @@ async def test_a_write_whose_end_nobody_knows_is_not_done_twice(
     assert await total(shop) == 1
 
 
-async def test_nor_is_that_of_a_process_that_was_killed(
-    interrupted: tuple[Scored, Interrupted],
+async def test_write_of_a_killed_process_is_not_repeated(
+    interrupted: tuple[ScoredProject, Interrupted],
 ) -> None:
     shop, scores = interrupted
     scores.fails = False
@@ -217,21 +217,21 @@ async def test_nor_is_that_of_a_process_that_was_killed(
     assert await total(shop) == 1
 
 
-async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
-    interrupted: tuple[Scored, Interrupted],
+async def test_waiting_repeat_holds_no_slot(
+    interrupted: tuple[ScoredProject, Interrupted],
 ) -> None:
     shop, scores = interrupted
     scores.fails = False
     shop.site.now = NOON
     sent = [asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"}))]
     await scores.kept.wait()
-    for _ in range(2 * WORKING_MAX):
+    for _ in range(2 * SLOTS_PER_CALLER):
         sent.append(asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"})))
     async with in_time():
         assert await total(shop) == 1
     shop.site.now = (
         NOON + IDEMPOTENCY_LOCK_TTL
-    )  # one of those that wait takes over, and all have its answer
+    )  # one of the waiting requests takes over, and all get its response
     async with in_time():
         answers = await asyncio.gather(*sent[1:])
     assert {one.status_code for one in answers} == {201}
@@ -240,7 +240,7 @@ async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
     await asyncio.wait(sent[:1])
 
 
-async def test_a_repeat_is_documented(site: Site) -> None:
+async def test_key_is_documented_for_idempotent_operations(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     told = document["paths"][TRACES]["post"]
     [key] = [one for one in told["parameters"] if one["in"] == "header"]

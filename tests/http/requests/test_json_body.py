@@ -1,4 +1,4 @@
-"""The reader of bodies: the fast pass and the walk agree, and the walk finds every mistake."""
+"""JSON bodies: the fast pass and the walk agree, and the walk finds every error."""
 
 import json
 import re
@@ -15,14 +15,14 @@ from msgspec import Meta
 
 from domain.errors import Invalid
 from domain.tracing.trace import Trace
-from entrypoints.http.controllers.traces.traces import SPANS, TRACE
-from entrypoints.http.problems import Mistakes, Problem
+from entrypoints.http.controllers.traces.traces import SPANS_BODY, TRACE_BODY
+from entrypoints.http.requests.errors import FieldErrors, HttpProblem
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.surrogates import LONE_ESCAPED, marked
+from entrypoints.http.requests.surrogates import LONE_ESCAPED, mark_lone_surrogates
 from entrypoints.http.requests.wire_types import Instant
 from tests.http.conftest import CONFIG, a_span, a_trace
 
-# --- what may be sent, as JSON text -----------------------------------------------------------
+# --- generated bodies, as JSON text ---------------------------------------------------------------
 
 uuids = st.uuids().flatmap(
     lambda one: st.sampled_from([str(one), str(one).upper(), one.hex, f"{{{one}}}", one.urn])
@@ -67,7 +67,7 @@ def values(of: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 
 def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
-    """A trace as JSON. All of it is in order, or some of it may not be (`spoiled`)."""
+    """A trace as JSON: valid, or possibly with invalid parts (`spoiled`)."""
 
     def some(
         good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any] = odd
@@ -127,35 +127,35 @@ def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
     )
 
 
-def walked(data: bytes) -> Trace | list[str] | None:
-    """What the walk makes of it: a trace, the fields of its mistakes, or None for no JSON."""
-    mistakes = Mistakes()
+def walk(data: bytes) -> Trace | list[str] | None:
+    """The result of the walk: a trace, the fields with errors, or None if it isn't JSON."""
+    errors = FieldErrors()
     try:
-        found = TRACE.walked(data, CONFIG, mistakes)
-    except Problem:
+        found = TRACE_BODY.walk(data, CONFIG, errors)
+    except HttpProblem:
         return None
     if found is None:
-        return [one.field for one in mistakes.found]
-    assert mistakes.found == []
+        return [one.field for one in errors.found]
+    assert errors.found == []
     return found
 
 
-def at_once(data: bytes) -> Trace | None:
+def parse_fast(data: bytes) -> Trace | None:
     try:
-        return TRACE.at_once(data, CONFIG)
+        return TRACE_BODY.parse_fast(data, CONFIG)
     except (msgspec.DecodeError, ValueError):
         return None
 
 
 @settings(deadline=None)
 @given(bodies(spoiled=False))
-def test_what_is_in_order_is_taken_and_both_passes_take_it_to_the_same(data: bytes) -> None:
-    found = walked(data)
-    if b"\\u0000" in data:  # in some places it may be, and in others not
+def test_valid_bodies_are_parsed_equally_by_both_passes(data: bytes) -> None:
+    found = walk(data)
+    if b"\\u0000" in data:  # allowed in some places only
         assert isinstance(found, Trace | list)
         return
     assert isinstance(found, Trace)
-    fast = at_once(data)
+    fast = parse_fast(data)
     assert fast in (found, None)
     if not re.search(rb"[{]........-|urn:", data):
         assert fast == found
@@ -163,15 +163,15 @@ def test_what_is_in_order_is_taken_and_both_passes_take_it_to_the_same(data: byt
 
 @settings(deadline=None)
 @given(bodies(spoiled=True))
-def test_what_the_fast_pass_takes_the_walk_takes_to_the_same(data: bytes) -> None:
-    fast = at_once(data)
+def test_walk_accepts_what_the_fast_pass_accepts(data: bytes) -> None:
+    fast = parse_fast(data)
     if fast is not None:
-        assert walked(data) == fast
+        assert walk(data) == fast
 
 
 @settings(deadline=None)
 @given(bodies(spoiled=True), st.data())
-def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.DataObject) -> None:
+def test_any_input_is_a_trace_or_errors_or_not_json(data: bytes, draw: st.DataObject) -> None:
     if draw.draw(st.booleans()):
         at = draw.draw(st.integers(0, len(data)))
         data = (
@@ -180,8 +180,8 @@ def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return  # told before either pass
-    found = walked(data)
+        return  # refused before either pass
+    found = walk(data)
     try:
         json.loads(text, parse_constant=_refuse)
         is_json = True
@@ -190,7 +190,7 @@ def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.
     assert (found is None) is not is_json
     assert found != []
     if found is None or isinstance(found, list):
-        assert at_once(data) is None
+        assert parse_fast(data) is None
 
 
 def _refuse(constant: str) -> None:
@@ -213,7 +213,7 @@ PLANTED = [
 
 
 @given(st.sets(st.sampled_from(range(len(PLANTED)))))
-def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
+def test_exactly_the_planted_errors_are_found(chosen: set[int]) -> None:
     body: Any = a_trace(tags=["a", "b"], spans=[a_span() for _ in range(3)])
     for index in chosen:
         path, value = PLANTED[index]
@@ -222,7 +222,7 @@ def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
         for step in steps:
             place = place[step]
         place[last] = value
-    found = walked(json.dumps(body).encode())
+    found = walk(json.dumps(body).encode())
     fields = {PLANTED[index][0] for index in chosen}
     if chosen:
         assert isinstance(found, list)
@@ -231,16 +231,16 @@ def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
         assert isinstance(found, Trace)
 
 
-def test_generated_ids_are_all_that_differs() -> None:
+def test_passes_differ_in_generated_ids_only() -> None:
     data = json.dumps(a_trace()).encode()
-    one, two = at_once(data), walked(data)
+    one, two = parse_fast(data), walk(data)
     assert isinstance(one, Trace)
     assert isinstance(two, Trace)
     assert one.id != two.id
     assert replace(one, id=two.id) == two
 
 
-# --- other types than those of today ----------------------------------------------------------
+# --- types that no endpoint has -------------------------------------------------------------------
 
 
 class Inner(msgspec.Struct, frozen=True):
@@ -269,12 +269,12 @@ RULES: Body[Rules] = Body(Rules, lambda rules, _: rules)
 
 
 def rules(body: Any) -> Rules | dict[str, str]:
-    mistakes = Mistakes()
-    found = RULES.read(json.dumps(body).encode(), CONFIG, mistakes)
-    return found or {one.field: one.message for one in mistakes.found}
+    errors = FieldErrors()
+    found = RULES.parse(json.dumps(body).encode(), CONFIG, errors)
+    return found or {one.field: one.message for one in errors.found}
 
 
-def test_any_struct_is_read() -> None:
+def test_walk_reads_any_struct() -> None:
     some = UUID(int=5)
     body = {
         "someFlag": True,
@@ -301,7 +301,7 @@ def test_any_struct_is_read() -> None:
     assert rules({"count": 5.0}) == Rules(count=5)
 
 
-def test_any_struct_tells_its_mistakes() -> None:
+def test_walk_reports_errors_of_any_struct() -> None:
     found = rules(
         {
             "someFlag": "true",
@@ -324,26 +324,26 @@ def test_any_struct_tells_its_mistakes() -> None:
         "count": "must be a whole number",
         "pair.0.n": "must be between 0 and 9",
         "pair.1.n": "must be a whole number",
-        "byKey": "must hold at most 2 items",
+        "byKey": "must contain at most 2 items",
         "since": "must be a date and time, e.g. 2026-03-01T09:00:00Z",
     }
 
 
-def test_a_rule_across_fields_is_of_the_whole() -> None:
+def test_post_init_error_has_the_path_of_the_struct() -> None:
     assert rules({"low": 5, "high": 1}) == {"": "low must not be above high"}
 
 
-def test_a_long_key_is_cut_where_it_is_named() -> None:
+def test_long_key_is_truncated_in_the_path() -> None:
     found = rules({"byKey": {"k" * 5000: {"n": -1}}})
     assert isinstance(found, dict)
     [field] = found
     assert len(field) < 250
 
 
-def test_mistakes_end_at_the_cap() -> None:
-    mistakes = Mistakes()
+def test_errors_stop_at_the_maximum() -> None:
+    errors = FieldErrors()
     with pytest.raises(Invalid) as caught:
-        SPANS.read(json.dumps([{}] * 5000).encode(), CONFIG, mistakes)
+        SPANS_BODY.parse(json.dumps([{}] * 5000).encode(), CONFIG, errors)
     assert len(caught.value.errors) == 100
 
 
@@ -362,7 +362,7 @@ def test_mistakes_end_at_the_cap() -> None:
     ],
 )
 def test_lone_surrogates_are_marked(text: str, count: int) -> None:
-    found = marked(text.encode())
+    found = mark_lone_surrogates(text.encode())
     assert found.count(LONE_ESCAPED) == count
     assert msgspec.json.decode(found) is not None
     if count == 0:

@@ -1,4 +1,4 @@
-"""What a request may look like on its way in, and in which order it is looked at."""
+"""Codings, media types and sizes of requests, and the order of checks."""
 
 import gzip
 import json
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import zstandard
 
-from entrypoints.http.requests.body_io import TooLarge, inflated
-from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
+from entrypoints.http.requests.body_io import BodyTooLarge, decompress
+from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 from tests.support.clients.asgi_client import DISCONNECT, chunk, exchange
 
 
 def gzipped(content: bytes) -> bytes:
-    """The same bytes at each call: without a time in them, which the names of tests would show."""
+    """Without a timestamp: test ids contain the bytes, and have to stay the same."""
     return gzip.compress(content, mtime=0)
 
 
@@ -33,7 +33,7 @@ def zstd(data: bytes) -> bytes:
 
 
 def zstd_streamed(data: bytes) -> bytes:
-    """A frame that doesn't say how much it holds."""
+    """A frame without its content size."""
     stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     return stream.compress(data) + stream.flush()
 
@@ -82,25 +82,25 @@ async def post(site: Site, content: bytes, **headers: str) -> int:
 
 class TestCoding:
     @pytest.mark.parametrize(("coding", "content"), CODED)
-    async def test_a_coded_body_is_read(self, site: Site, coding: str, content: bytes) -> None:
-        assert await post(site, content, content_encoding=coding) == 202
-        assert site.stored() == 1
-
-    @pytest.mark.parametrize(("coding", "content"), BROKEN)
-    async def test_a_body_that_does_not_decode_is_400(
+    async def test_coded_body_is_decompressed(
         self, site: Site, coding: str, content: bytes
     ) -> None:
+        assert await post(site, content, content_encoding=coding) == 202
+        assert site.trace_count() == 1
+
+    @pytest.mark.parametrize(("coding", "content"), BROKEN)
+    async def test_invalid_coding_is_400(self, site: Site, coding: str, content: bytes) -> None:
         assert await post(site, content, content_encoding=coding) == 400
-        assert site.stored() == 0
+        assert site.trace_count() == 0
 
     @pytest.mark.parametrize(("coding", "content"), BOMBS)
-    async def test_inflating_stops_at_the_limit(
+    async def test_decompression_stops_at_the_limit(
         self, site: Site, coding: str, content: bytes
     ) -> None:
         assert len(content) < CONFIG.max_body_bytes
         assert await post(site, content, content_encoding=coding) == 413
 
-    async def test_a_window_beyond_the_limit_is_refused(self, site: Site) -> None:
+    async def test_too_large_zstd_window_is_refused(self, site: Site) -> None:
         parameters = zstandard.ZstdCompressionParameters(
             window_log=27, enable_ldm=True, write_content_size=False
         )
@@ -109,11 +109,11 @@ class TestCoding:
         assert await post(site, content, content_encoding="zstd") == 400
 
     @pytest.mark.parametrize("coding", ["br", "compress", "gzip, gzip", "gzip,identity", "x"])
-    async def test_another_coding_or_more_than_one_is_415(self, site: Site, coding: str) -> None:
+    async def test_unsupported_or_multiple_codings_are_415(self, site: Site, coding: str) -> None:
         assert await post(site, GOOD, content_encoding=coding) == 415
 
     @pytest.mark.parametrize("second", ["gzip", "identity"])
-    async def test_two_headers_are_two_codings(self, site: Site, second: str) -> None:
+    async def test_two_content_encoding_headers_are_415(self, site: Site, second: str) -> None:
         twice = [("content-encoding", "gzip"), ("content-encoding", second)]
         headers = [*site.headers().items(), *twice]
         response = await site.http.post("/traces", headers=headers, content=gzipped(GOOD))
@@ -125,7 +125,9 @@ class TestMediaType:
         "media_type",
         ["", "application/json", "Application/JSON; charset=utf-8", "application/x+json", None],
     )
-    async def test_json_and_none_are_read(self, site: Site, media_type: str | None) -> None:
+    async def test_json_or_missing_content_type_is_accepted(
+        self, site: Site, media_type: str | None
+    ) -> None:
         said = {} if media_type is None else {"content_type": media_type}
         assert await post(site, GOOD, **said) == 202
 
@@ -133,32 +135,30 @@ class TestMediaType:
         "media_type",
         ["text/plain", "text/json", "application/x-www-form-urlencoded", "json", "text/x+json"],
     )
-    async def test_anything_else_is_415(self, site: Site, media_type: str) -> None:
+    async def test_other_content_types_are_415(self, site: Site, media_type: str) -> None:
         assert await post(site, GOOD, content_type=media_type) == 415
 
-    async def test_where_no_body_is_expected_none_is_looked_at(self, site: Site) -> None:
+    async def test_unexpected_body_is_ignored(self, site: Site) -> None:
         headers = site.headers() | {"content-type": "text/plain", "content-encoding": "br"}
         response = await site.http.request("GET", "/traces", headers=headers, content=b"{")
         assert response.status_code == 200
 
 
 class TestSize:
-    async def test_up_to_the_limit(self, site: Site) -> None:
+    async def test_body_of_maximum_size_is_accepted(self, site: Site) -> None:
         content = GOOD + b" " * (CONFIG.max_body_bytes - len(GOOD))
         assert await post(site, content) == 202
 
-    async def test_a_declared_size_beyond_the_limit_is_refused_unread(self, site: Site) -> None:
+    async def test_too_large_content_length_is_refused_unread(self, site: Site) -> None:
         headers = {"content-length": str(CONFIG.max_body_bytes + 1)}
         sent, taken = await exchange(site.app, "POST", "/traces", headers)
         assert (sent[0]["status"], taken) == (413, 0)
 
-    async def test_an_undeclared_size_is_refused_where_it_passes_the_limit(
-        self, site: Site
-    ) -> None:
+    async def test_undeclared_size_is_refused_at_the_limit(self, site: Site) -> None:
         part = chunk(b" " * (CONFIG.max_body_bytes // 4))
         sent, taken = await exchange(site.app, "POST", "/traces", site.headers(), [part] * 100)
         assert (sent[0]["status"], taken) == (413, 5)
-        assert site.stored() == 0
+        assert site.trace_count() == 0
 
     @pytest.mark.parametrize(
         ("coding", "code"),
@@ -171,60 +171,60 @@ class TestSize:
         ],
         ids=["gzip", "deflate", "bare deflate", "zstd", "streamed zstd"],
     )
-    async def test_inflating_stops_at_the_limit(self, coding: str, code: Any) -> None:
-        """In memory too: 64 MB come of these few bytes."""
+    async def test_decompression_stops_at_the_limit(self, coding: str, code: Any) -> None:
+        """Memory is bounded too: these few bytes decompress to 64 MB."""
         bomb = code(bytes(64 << 20))
         tracemalloc.start()
-        with pytest.raises(TooLarge):
-            await inflated(bomb, coding, 1 << 20)
+        with pytest.raises(BodyTooLarge):
+            await decompress(bomb, coding, 1 << 20)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 16 << 20
 
-    async def test_a_body_in_pieces(self, site: Site) -> None:
+    async def test_body_in_chunks_is_read(self, site: Site) -> None:
         pieces = [chunk(GOOD[:100]), chunk(b""), chunk(GOOD[100:]), chunk(b"", more=False)]
         sent, _ = await exchange(site.app, "POST", "/traces", site.headers(), pieces)
         assert sent[0]["status"] == 202
 
 
-async def test_a_client_that_hangs_up_leaves_nothing(
+async def test_disconnected_client_stores_nothing(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         await exchange(site.app, "POST", "/traces", site.headers(), [chunk(GOOD[:100]), DISCONNECT])
-    assert site.stored() == 0
+    assert site.trace_count() == 0
     assert "Traceback" not in caplog.text
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 class TestOrder:
-    """First what the request declares, then who asks, then what it holds."""
+    """First the declared headers, then the credentials, then the content."""
 
-    async def test_an_unknown_route_comes_before_credentials(self, site: Site) -> None:
+    async def test_unknown_route_is_checked_before_credentials(self, site: Site) -> None:
         assert (await site.http.post("/nothing", content=b"{")).status_code == 404
         assert (await site.http.patch("/traces", content=b"{")).status_code == 405
 
-    async def test_what_is_declared_comes_before_credentials(self, site: Site) -> None:
+    async def test_content_headers_are_checked_before_credentials(self, site: Site) -> None:
         huge = await site.http.post("/traces", content=HUGE)
         plain = await site.http.post("/traces", content=b"{", headers={"content-type": "a/b"})
         coded = await site.http.post("/traces", content=b"{", headers={"content-encoding": "br"})
         assert [one.status_code for one in (huge, plain, coded)] == [413, 415, 415]
 
-    async def test_credentials_come_before_the_body(self, site: Site) -> None:
+    async def test_credentials_are_checked_before_the_body(self, site: Site) -> None:
         for content in (b"garbage", b"", b'{"name":1}'):
             assert (await site.http.post("/traces", content=content)).status_code == 401
         assert (await site.http.get("/traces?limit=0")).status_code == 401
         assert (await site.http.get("/traces/no-uuid")).status_code == 401
 
-    async def test_a_body_is_not_read_for_who_may_not_send_it(self, site: Site) -> None:
+    async def test_body_of_a_refused_caller_is_not_read(self, site: Site) -> None:
         sent, taken = await exchange(site.app, "POST", "/traces", {}, [chunk(GOOD, more=False)])
         assert (sent[0]["status"], taken) == (401, 0)
 
-    async def test_syntax_comes_before_the_path(self, site: Site) -> None:
+    async def test_syntax_is_checked_before_the_path(self, site: Site) -> None:
         response = await site.http.post("/traces/x/spans", headers=site.headers(), content=b"{")
         assert response.status_code == 400
 
-    async def test_validation_comes_before_the_store(self, site: Site) -> None:
+    async def test_validation_runs_before_the_store(self, site: Site) -> None:
         path = "/traces/5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10/spans"
         response = await site.http.post(path, headers=site.headers(), json=[{}])
         assert response.status_code == 422
@@ -241,7 +241,9 @@ class TestSpellings:
             "URN:UUID:5B0E6F0A-8F1E-4C55-9A53-2F6F3A6F7D10",
         ],
     )
-    async def test_of_a_uuid(self, site: Site, head: dict[str, str], text: str) -> None:
+    async def test_valid_uuids_are_accepted(
+        self, site: Site, head: dict[str, str], text: str
+    ) -> None:
         plain = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
         body = a_trace(trace_id=text, spans=[a_span(span_id=text, parent_span_id=text)])
         posted = await site.http.post("/traces", headers=head, json=body)
@@ -253,9 +255,11 @@ class TestSpellings:
         "text",
         ["5b0e6f0a", "{5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10", "5b0e-6f0a8f1e4c559a532f6f3a6f7d10"],
     )
-    async def test_of_no_uuid(self, site: Site, head: dict[str, str], text: str) -> None:
+    async def test_invalid_uuids_are_refused(
+        self, site: Site, head: dict[str, str], text: str
+    ) -> None:
         refused = await site.http.post("/traces", headers=head, json=a_trace(trace_id=text))
-        assert set(mistakes(refused)) == {"trace_id"}
+        assert set(field_errors(refused)) == {"trace_id"}
 
     @pytest.mark.parametrize(
         ("value", "shown"),
@@ -270,7 +274,7 @@ class TestSpellings:
             ("2026-03-01T09:00:00.1234569Z", "2026-03-01T09:00:00.123456+00:00"),
         ],
     )
-    async def test_of_an_instant(
+    async def test_valid_instants_are_accepted(
         self, site: Site, head: dict[str, str], value: Any, shown: str
     ) -> None:
         body = a_trace(started_at=value, spans=[a_span(started_at=value)])
@@ -278,21 +282,21 @@ class TestSpellings:
         read = (await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)).json()
         assert [read["started_at"], read["spans"][0]["started_at"]] == [shown, shown]
 
-    async def test_of_a_number(self, site: Site, head: dict[str, str]) -> None:
+    async def test_valid_numbers_are_accepted(self, site: Site, head: dict[str, str]) -> None:
         span = a_span(cost={"total": "0.1", "part": 1})
         posted = await site.http.post("/traces", headers=head, json=a_trace(spans=[span]))
         read = (await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)).json()
         assert read["spans"][0]["cost"] == {"total": 0.1, "part": 1.0}
         assert read["total_cost"] == 0.1
 
-    async def test_of_duplicate_keys_the_last_wins(self, site: Site, head: dict[str, str]) -> None:
+    async def test_last_duplicate_key_wins(self, site: Site, head: dict[str, str]) -> None:
         content = '{"name":1,"started_at":"x","name":"last","started_at":0}'
         posted = await site.http.post("/traces", headers=head, content=content)
         read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
         assert read.json()["name"] == "last"
 
 
-async def test_a_trailing_slash_changes_nothing(site: Site, head: dict[str, str]) -> None:
+async def test_trailing_slash_is_ignored(site: Site, head: dict[str, str]) -> None:
     posted = await site.http.post("/traces/", headers=head, content=GOOD)
     path = f"/traces/{posted.json()['trace_id']}/"
     answers = [

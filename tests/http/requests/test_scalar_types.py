@@ -1,4 +1,4 @@
-"""Single values in every spelling."""
+"""Scalar values in every accepted spelling."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.http.requests.json_depth import deepest, is_deeper
-from entrypoints.http.requests.scalar_types import Refused, parse_instant, parse_uuid
-from entrypoints.http.requests.wire_types import instant
+from entrypoints.http.requests.json_depth import deepest_path, is_deeper
+from entrypoints.http.requests.scalar_types import InvalidValue, parse_instant, parse_uuid
+from entrypoints.http.requests.wire_types import format_instant
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
         ("2026", datetime(1970, 1, 1, 0, 33, 46, tzinfo=UTC)),
     ],
 )
-def test_an_instant(value: str | float, found: datetime) -> None:
+def test_valid_instants_are_parsed(value: str | float, found: datetime) -> None:
     assert parse_instant(value) == found
     assert parse_instant(value).tzinfo is UTC
 
@@ -56,15 +56,15 @@ def test_an_instant(value: str | float, found: datetime) -> None:
         *(1e400, float("nan"), 10**18, -(10**15), 2**70, 10**4000, "9" * 5000),
     ],
 )
-def test_no_instant(value: str | float) -> None:
-    with pytest.raises(Refused):
+def test_invalid_instants_are_refused(value: str | float) -> None:
+    with pytest.raises(InvalidValue):
         parse_instant(value)
 
 
 @given(st.datetimes(), st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
-def test_what_answers_show_reads_as_the_same(at: datetime, offset: timedelta) -> None:
+def test_formatted_instants_round_trip(at: datetime, offset: timedelta) -> None:
     moment = at.replace(tzinfo=UTC)
-    assert parse_instant(instant(moment)) == moment
+    assert parse_instant(format_instant(moment)) == moment
     assert parse_instant(at.isoformat(sep=" ")) == moment
     minutes = timedelta(minutes=offset // timedelta(minutes=1))
     try:
@@ -77,14 +77,14 @@ def test_what_answers_show_reads_as_the_same(at: datetime, offset: timedelta) ->
 
 
 @given(st.floats(-1e10, 1e10))
-def test_an_epoch_in_seconds_is_cut_not_rounded(seconds: float) -> None:
+def test_epoch_is_truncated_to_microseconds(seconds: float) -> None:
     found = (parse_instant(seconds) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
     assert abs(found) <= abs(seconds) + 1e-6
     assert abs(found - seconds) < 2e-6
 
 
 @given(st.uuids())
-def test_a_uuid_in_every_spelling(one: object) -> None:
+def test_uuid_is_parsed_in_every_spelling(one: object) -> None:
     text = str(one)
     bare = text.replace("-", "")
     for form in (text, bare, f"{{{text}}}", f"{{{bare}}}", f"urn:uuid:{text}"):
@@ -95,13 +95,13 @@ def test_a_uuid_in_every_spelling(one: object) -> None:
 @pytest.mark.parametrize(
     "text", ["", "x", "{}", "0" * 31, "0" * 33, "0" * 32 + "}", "{" + "0" * 32, "uuid:" + "0" * 32]
 )
-def test_no_uuid(text: str) -> None:
-    with pytest.raises(Refused):
+def test_invalid_uuids_are_refused(text: str) -> None:
+    with pytest.raises(InvalidValue):
         parse_uuid(text)
 
 
 @given(st.integers(1, 60), st.integers(0, 60))
-def test_depth_is_counted_to_the_level(levels: int, limit: int) -> None:
+def test_depth_is_exact(levels: int, limit: int) -> None:
     noise = b'"[[[[{{{{\\"[[", {"a": []}'
     text = b"[" * levels + noise + b"]" * levels
     assert is_deeper(text, limit) is (levels + 2 > limit)
@@ -120,5 +120,5 @@ def test_depth_is_counted_to_the_level(levels: int, limit: int) -> None:
         (b"]]]}", []),
     ],
 )
-def test_where_it_is_deepest(text: bytes, place: list[str | int]) -> None:
-    assert deepest(text) == place
+def test_path_to_the_deepest_value(text: bytes, place: list[str | int]) -> None:
+    assert deepest_path(text) == place

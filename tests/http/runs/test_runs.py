@@ -1,4 +1,4 @@
-"""Runs over traces: started, done, cancelled, retried, removed."""
+"""Runs over traces: started, completed, cancelled, retried, deleted."""
 
 import uuid
 from datetime import timedelta
@@ -8,9 +8,9 @@ import pytest
 
 from application.jobs import PlanRunJob
 from domain.ids import ProjectId, RunId
-from tests.http.conftest import Site, a_span, mistakes
+from tests.http.conftest import Site, a_span, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.runs import PAIR, RUNS, SESSION_RUNS, Running
+from tests.support.clients.runs import PAIR, RUNS, SESSION_RUNS, RunningProject
 from tests.support.clients.scored_project import TRACES
 
 NOBODY = str(uuid.UUID(int=1))
@@ -23,16 +23,16 @@ FIELDS = [
 
 
 @pytest.fixture
-async def shop(either: Site) -> Running:
-    """With one trace, which has no tool calls."""
-    return await Running.over(either)
+async def shop(either: Site) -> RunningProject:
+    """A project with one trace without tool calls."""
+    return await RunningProject.over(either)
 
 
 class TestStarting:
-    async def test_a_run_is_answered_whole_and_told_of(self, shop: Running) -> None:
+    async def test_started_run_is_returned_and_enqueued(self, shop: RunningProject) -> None:
         shop.site.now = NOON
         filters = {"date_from": "2026-03-01", "status": "COMPLETED", "tags": None}
-        run = await shop.starts(name="nightly", filters=filters, sampling_rate=0.5)
+        run = await shop.start_run(name="nightly", filters=filters, sampling_rate=0.5)
         [project] = shop.site.store.projects
         assert list(run) == FIELDS
         assert run == {
@@ -57,22 +57,22 @@ class TestStarting:
             "error_message": None,
         }
         assert await shop.run(run) == run
-        assert shop.told() == [PlanRunJob(ProjectId(project), RunId(uuid.UUID(run["id"])))]
+        assert shop.take_jobs() == [PlanRunJob(ProjectId(project), RunId(uuid.UUID(run["id"])))]
 
-    async def test_from_running_on_each_pair_has_its_row(self, shop: Running) -> None:
-        run = await shop.starts()
+    async def test_planned_run_has_a_score_per_pair(self, shop: RunningProject) -> None:
+        run = await shop.start_run()
         assert await shop.scores(run) == []
-        await shop.planned()
+        await shop.plan_runs()
         assert (await shop.run(run))["status"] == "RUNNING"
         waiting = await shop.scores(run)
         assert {one["name"] for one in waiting} == set(PAIR)
         assert {(one["status"], one["outcome"]) for one in waiting} == {("PENDING", "pending")}
         assert {one["value"] for one in waiting} == {None}
-        assert await shop.got(f"{TRACES}/{shop.trace}") == []
+        assert await shop.read(f"{TRACES}/{shop.trace}") == []
 
-    async def test_in_the_end_there_is_one_score_a_pair(self, shop: Running) -> None:
-        run = await shop.starts()
-        await shop.works()
+    async def test_completed_run_has_one_score_per_pair(self, shop: RunningProject) -> None:
+        run = await shop.start_run()
+        await shop.run_jobs()
         over = await shop.run(run)
         assert (over["status"], over["completed_at"] is None) == ("COMPLETED", False)
         counts = (over["evaluated_count"], over["failed_count"], over["skipped_count"])
@@ -87,8 +87,8 @@ class TestStarting:
         assert (skipped["value"], skipped["reason"][:9]) == (None, "Skipped: ")
         assert await shop.scores(run, SESSION_RUNS) == []
 
-    async def test_filters_select_as_lists_do(self, shop: Running) -> None:
-        chosen = await shop.stores(
+    async def test_filters_match_like_those_of_lists(self, shop: RunningProject) -> None:
+        chosen = await shop.store_trace(
             name="Checkout 100%",
             started_at="2026-03-05T00:00:00Z",
             status="ERROR",
@@ -101,44 +101,44 @@ class TestStarting:
             *({"session_id": "s"}, {"user_id": "u"}, {"tags": ["x", "b"]}, {"name": "T 100%"}),
             {"date_from": "2026-03-05T01:00:00+01:00", "date_to": "2026-03-05 00:00:01"},
         ):
-            run = await shop.starts(filters=filters)
+            run = await shop.start_run(filters=filters)
             assert (run["total_targets"], run["filters"]) == (1, filters)
-            await shop.works()
+            await shop.run_jobs()
             assert {one["trace_id"] for one in await shop.scores(run)} == {chosen}
-        assert (await shop.starts(filters={"date_to": "2026-03-05"}))["total_targets"] == 1
-        assert (await shop.starts())["total_targets"] == 2
+        assert (await shop.start_run(filters={"date_to": "2026-03-05"}))["total_targets"] == 1
+        assert (await shop.start_run())["total_targets"] == 2
 
     @pytest.mark.parametrize(
         "filters",
         [{"date_from": "2026-03-06"}, {"session_id": ""}, {"tags": ["A"]}, {"name": "_"}],
     )
-    async def test_where_nothing_matches_there_is_no_run(self, shop: Running, filters: Any) -> None:
+    async def test_no_match_is_422(self, shop: RunningProject, filters: Any) -> None:
         refused = await shop("POST", RUNS, {"metrics": PAIR, "filters": filters})
         assert refused.status_code == 422
         assert refused.json()["errors"][0]["field"] == ""
-        assert (await shop.got(RUNS))["total"] == 0
-        assert shop.told() == []
+        assert (await shop.read(RUNS))["total"] == 0
+        assert shop.take_jobs() == []
 
-    async def test_a_share_is_the_same_whenever_it_is_taken(self, shop: Running) -> None:
+    async def test_sample_is_stable(self, shop: RunningProject) -> None:
         for _ in range(9):
-            await shop.stores()
+            await shop.store_trace()
         taken = []
         for rate, count in ((0.35, 3), (0.35, 3), (0.001, 1), (0.9999, 9), ("0.5", 5), (1, 10)):
-            run = await shop.starts(sampling_rate=rate)
+            run = await shop.start_run(sampling_rate=rate)
             assert (run["total_targets"], run["sampling_rate"]) == (count, float(rate))
-            await shop.planned()
+            await shop.plan_runs()
             taken.append({one["trace_id"] for one in await shop.scores(run)})
         assert taken[0] == taken[1] >= taken[2]
         assert taken[0] <= taken[4] <= taken[3] <= taken[5]
 
-    async def test_of_nothing_a_run_is_over_at_once(self, shop: Running) -> None:
-        run = await shop.starts(sampling_rate=0)
+    async def test_empty_sample_completes_at_once(self, shop: RunningProject) -> None:
+        run = await shop.start_run(sampling_rate=0)
         assert (run["total_targets"], run["status"]) == (0, "COMPLETED")
         assert run["completed_at"] == run["created_at"]
-        assert shop.told() == []
+        assert shop.take_jobs() == []
 
-    async def test_metrics_count_once_at_their_first_place(self, shop: Running) -> None:
-        run = await shop.starts(metrics=["trace_success", "coherence", "trace_success"])
+    async def test_duplicate_metrics_count_once(self, shop: RunningProject) -> None:
+        run = await shop.start_run(metrics=["trace_success", "coherence", "trace_success"])
         assert run["metric_names"] == ["trace_success", "coherence"]
 
     @pytest.mark.parametrize(
@@ -168,50 +168,50 @@ class TestStarting:
             ({"max_cost_usd": 1, "model": "openai/nobody-knows"}, {"max_cost_usd"}),
         ],
     )
-    async def test_every_mistake_is_told_at_once(
-        self, shop: Running, said: dict[str, Any], fields: set[str]
+    async def test_all_field_errors_are_reported_together(
+        self, shop: RunningProject, said: dict[str, Any], fields: set[str]
     ) -> None:
         refused = await shop("POST", RUNS, {"metrics": PAIR} | said)
-        assert set(mistakes(refused)) == fields
+        assert set(field_errors(refused)) == fields
 
-    async def test_a_model_is_stored_with_its_provider(self, shop: Running) -> None:
-        run = await shop.starts(model="gpt-5-mini")
+    async def test_model_is_stored_with_its_provider(self, shop: RunningProject) -> None:
+        run = await shop.start_run(model="gpt-5-mini")
         assert run["model"] == "openai/gpt-5-mini"
-        assert (await shop.starts(model=None))["model"] == "heuristic/1"
+        assert (await shop.start_run(model=None))["model"] == "heuristic/1"
 
     @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
-    async def test_votes_and_a_budget_are_shown(self, shop: Running, path: str) -> None:
+    async def test_votes_and_budget_are_returned(self, shop: RunningProject, path: str) -> None:
         ids = {"trace_ids": [shop.trace], "session_ids": [shop.session]}
         said = {"votes": 5, "max_cost_usd": 12.5, "model": "gpt-4o"}
-        run = await shop.starts(path, **(ids if path.endswith("batch") else {}), **said)
+        run = await shop.start_run(path, **(ids if path.endswith("batch") else {}), **said)
         assert (run["votes"], run["max_cost_usd"]) == (5, 12.5)
         assert await shop.run(run) == run
 
-    async def test_the_keyless_judge_keeps_to_any_budget(self, shop: Running) -> None:
-        run = await shop.starts(max_cost_usd=0)
+    async def test_heuristic_judge_fits_any_budget(self, shop: RunningProject) -> None:
+        run = await shop.start_run(max_cost_usd=0)
         assert (run["model"], run["max_cost_usd"]) == ("heuristic/1", 0)
 
-    async def test_without_a_price_nobody_can_keep_to_a_budget(self, shop: Running) -> None:
+    async def test_budget_for_an_unpriced_model_is_422(self, shop: RunningProject) -> None:
         refused = await shop("POST", RUNS, {"metrics": PAIR, "model": "gpt-9", "max_cost_usd": 1})
-        assert "openai/gpt-9 has no price" in mistakes(refused)["max_cost_usd"]
-        assert (await shop.got(RUNS))["total"] == 0
+        assert "openai/gpt-9 has no price" in field_errors(refused)["max_cost_usd"]
+        assert (await shop.read(RUNS))["total"] == 0
 
 
 class TestBatches:
-    async def test_each_id_is_a_target_once(self, shop: Running) -> None:
-        other = await shop.stores()
+    async def test_duplicate_ids_are_one_target(self, shop: RunningProject) -> None:
+        other = await shop.store_trace()
         asked = [other.upper(), shop.trace, other]
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=asked, name=None)
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=asked, name=None)
         assert (run["total_targets"], run["sampling_rate"]) == (2, 1.0)
         assert run["filters"] == {"trace_ids": [other, shop.trace]}
-        await shop.works()
+        await shop.run_jobs()
         found = await shop.scores(run)
         assert len(found) == 4
         assert {one["trace_id"] for one in found} == {other, shop.trace}
 
-    async def test_what_is_not_there_counts_as_failed(self, shop: Running) -> None:
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY, shop.trace])
-        await shop.works()
+    async def test_unknown_ids_count_as_failed(self, shop: RunningProject) -> None:
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY, shop.trace])
+        await shop.run_jobs()
         over = await shop.run(run)
         counts = (over["evaluated_count"], over["failed_count"], over["skipped_count"])
         assert (over["status"], *counts) == ("COMPLETED", 2, 2, 1)
@@ -219,19 +219,19 @@ class TestBatches:
         assert {(one["outcome"], one["value"]) for one in gone} == {("failed", None)}
         assert all(one["reason"] for one in gone)
 
-    async def test_where_all_failed_the_run_did(self, shop: Running) -> None:
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
-        await shop.works()
+    async def test_run_with_only_failures_is_failed(self, shop: RunningProject) -> None:
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.run_jobs()
         over = await shop.run(run)
         assert (over["status"], over["failed_count"]) == ("FAILED", 2)
         assert "target_gone" in over["error_message"]
 
-    async def test_a_trace_of_another_project_is_not_there(self, shop: Running) -> None:
-        other = await Running.over(shop.site)
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=[other.trace])
-        await shop.works()
+    async def test_trace_of_another_project_counts_as_failed(self, shop: RunningProject) -> None:
+        other = await RunningProject.over(shop.site)
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=[other.trace])
+        await shop.run_jobs()
         assert (await shop.run(run))["status"] == "FAILED"
-        assert await other.got(f"{TRACES}/{other.trace}") == []
+        assert await other.read(f"{TRACES}/{other.trace}") == []
 
     @pytest.mark.parametrize(
         ("said", "fields"),
@@ -242,26 +242,26 @@ class TestBatches:
             ({"trace_ids": [NOBODY] * 10_001}, {"trace_ids"}),
         ],
     )
-    async def test_ids_are_1_to_10000_uuids(
-        self, shop: Running, said: dict[str, Any], fields: set[str]
+    async def test_ids_must_be_1_to_10000_uuids(
+        self, shop: RunningProject, said: dict[str, Any], fields: set[str]
     ) -> None:
         refused = await shop("POST", f"{RUNS}/batch", {"metrics": PAIR} | said)
-        assert set(mistakes(refused)) == fields
+        assert set(field_errors(refused)) == fields
 
-    async def test_ten_thousand_are_taken(self, shop: Running) -> None:
+    async def test_ten_thousand_ids_are_accepted(self, shop: RunningProject) -> None:
         ids = [str(uuid.UUID(int=number)) for number in range(10_000)]
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=ids)
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=ids)
         assert run["total_targets"] == 10_000
         assert (await shop.run(run))["filters"]["trace_ids"] == ids
 
 
 class TestCancelling:
     @pytest.mark.parametrize("begun", [False, True])
-    async def test_what_is_under_way_ends_at_once(self, shop: Running, begun: bool) -> None:
-        run = await shop.starts()
+    async def test_running_run_is_cancelled(self, shop: RunningProject, begun: bool) -> None:
+        run = await shop.start_run()
         if begun:
-            await shop.planned()
-        for path in (RUNS, SESSION_RUNS):  # either; and once more
+            await shop.plan_runs()
+        for path in (RUNS, SESSION_RUNS):  # either state, and a second time
             answer = await shop("POST", f"{path}/{run['id']}/cancel")
             assert answer.status_code == 202
             over = answer.json()
@@ -269,33 +269,33 @@ class TestCancelling:
             assert over == await shop.run(run)
         found = await shop.scores(run)
         assert {one["outcome"] for one in found} == ({"skipped"} if begun else set())
-        await shop.works()
+        await shop.run_jobs()
         assert await shop.scores(run) == found
 
-    async def test_what_has_ended_cannot_be(self, shop: Running) -> None:
-        done = await shop.starts()
-        failed = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
-        await shop.works()
+    async def test_ended_run_cannot_be_cancelled(self, shop: RunningProject) -> None:
+        done = await shop.start_run()
+        failed = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.run_jobs()
         for run in (done, failed):
             before = await shop.run(run)
             answer = await shop("POST", f"{RUNS}/{run['id']}/cancel")
             assert answer.status_code == 409
             assert await shop.run(run) == before
 
-    async def test_what_is_nowhere_cannot_be_either(self, shop: Running) -> None:
+    async def test_unknown_run_cannot_be_cancelled(self, shop: RunningProject) -> None:
         assert (await shop("POST", f"{RUNS}/{NOBODY}/cancel")).status_code == 404
-        assert set(mistakes(await shop("POST", f"{RUNS}/x/cancel"))) == {"path.run_id"}
+        assert set(field_errors(await shop("POST", f"{RUNS}/x/cancel"))) == {"path.run_id"}
 
 
 class TestRetrying:
-    async def test_exactly_what_failed_is_tried_again(self, shop: Running) -> None:
+    async def test_retry_evaluates_exactly_the_failed_scores(self, shop: RunningProject) -> None:
         ids = [shop.trace, NOBODY]
         bounds = {"votes": 3, "max_cost_usd": 0.000001}
         said = {"trace_ids": ids, "name": "first", "model": "gpt-4o"} | bounds
-        run = await shop.starts(f"{RUNS}/batch", **said)
-        await shop.works()
+        run = await shop.start_run(f"{RUNS}/batch", **said)
+        await shop.run_jobs()
         before = await shop.run(run)
-        await shop.stores(trace_id=NOBODY)
+        await shop.store_trace(trace_id=NOBODY)
         answer = await shop("POST", f"{SESSION_RUNS}/{run['id']}/retry")
         assert answer.status_code == 202
         again = answer.json()
@@ -305,7 +305,7 @@ class TestRetrying:
         assert {name: again[name] for name in bounds} == bounds
         assert again["filters"] == {"retry_of": run["id"], "trace_ids": [NOBODY]}
         assert (again["metric_names"], again["total_targets"]) == (sorted(PAIR), 1)
-        await shop.works()
+        await shop.run_jobs()
         assert (await shop.run(again))["status"] == "COMPLETED"
         found = await shop.scores(again)
         assert {(one["trace_id"], one["name"]) for one in found} == {
@@ -313,111 +313,111 @@ class TestRetrying:
         }
         assert await shop.run(run) == before
 
-    async def test_the_name_is_cut(self, shop: Running) -> None:
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY], name="x" * 255)
-        unnamed = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
-        await shop.works()
+    async def test_name_of_a_retry_is_truncated(self, shop: RunningProject) -> None:
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY], name="x" * 255)
+        unnamed = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.run_jobs()
         again = (await shop("POST", f"{RUNS}/{run['id']}/retry")).json()
         assert again["name"] == "Retry: " + "x" * 248
         again = (await shop("POST", f"{RUNS}/{unnamed['id']}/retry")).json()
         assert again["name"] == f"Retry: {unnamed['id']}"
 
-    async def test_where_nothing_failed_there_is_nothing_to_retry(self, shop: Running) -> None:
-        run = await shop.starts()
-        for _ in range(2):  # pending, and done with a skipped pair
+    async def test_retry_without_failures_is_422(self, shop: RunningProject) -> None:
+        run = await shop.start_run()
+        for _ in range(2):  # pending, then completed with a skipped pair
             refused = await shop("POST", f"{RUNS}/{run['id']}/retry")
             assert refused.status_code == 422
             assert refused.json()["errors"]
-            await shop.works()
+            await shop.run_jobs()
         assert (await shop("POST", f"{RUNS}/{NOBODY}/retry")).status_code == 404
-        assert (await shop.got(RUNS))["total"] == 1
+        assert (await shop.read(RUNS))["total"] == 1
 
 
 class TestRemoving:
     @pytest.mark.parametrize("path", [RUNS, SESSION_RUNS])
-    async def test_scores_stay_of_no_run(self, shop: Running, path: str) -> None:
-        run = await shop.starts()
-        await shop.works()
+    async def test_scores_stay_without_a_run(self, shop: RunningProject, path: str) -> None:
+        run = await shop.start_run()
+        await shop.run_jobs()
         gone = await shop("DELETE", f"{path}/{run['id']}")
         assert (gone.status_code, gone.content) == (204, b"")
         assert (await shop("GET", f"{RUNS}/{run['id']}")).status_code == 404
         assert (await shop("DELETE", f"{path}/{run['id']}")).status_code == 404
         assert await shop.scores(run) == []
-        left = await shop.got(f"{TRACES}/{shop.trace}")
+        left = await shop.read(f"{TRACES}/{shop.trace}")
         assert [one["eval_run_id"] for one in left] == [None, None]
 
     @pytest.mark.parametrize("begun", [False, True])
-    async def test_scores_go_with_it_where_it_is_said(self, shop: Running, begun: bool) -> None:
-        run = await shop.starts()
+    async def test_scores_are_deleted_on_request(self, shop: RunningProject, begun: bool) -> None:
+        run = await shop.start_run()
         if begun:
-            await shop.planned()
+            await shop.plan_runs()
         gone = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
         assert gone.status_code == 204
-        await shop.works()
-        assert (await shop.got(TRACES))["total"] == 0
-        assert (await shop.got(RUNS))["total"] == 0
+        await shop.run_jobs()
+        assert (await shop.read(TRACES))["total"] == 0
+        assert (await shop.read(RUNS))["total"] == 0
 
-    async def test_a_run_that_is_under_way_is_cancelled_first(self, shop: Running) -> None:
-        run = await shop.starts()
-        await shop.planned()
+    async def test_running_run_is_cancelled_before_deletion(self, shop: RunningProject) -> None:
+        run = await shop.start_run()
+        await shop.plan_runs()
         assert (await shop("DELETE", f"{RUNS}/{run['id']}")).status_code == 204
-        await shop.works()
-        left = await shop.got(f"{TRACES}/{shop.trace}")
+        await shop.run_jobs()
+        left = await shop.read(f"{TRACES}/{shop.trace}")
         assert {one["outcome"] for one in left} == {"skipped"}
 
-    async def test_what_cannot_be_removed(self, shop: Running) -> None:
+    async def test_unknown_run_cannot_be_deleted(self, shop: RunningProject) -> None:
         assert (await shop("DELETE", f"{RUNS}/{NOBODY}")).status_code == 404
         wrong = await shop("DELETE", f"{RUNS}/x?delete_scores=perhaps")
-        assert set(mistakes(wrong)) == {"path.run_id", "query.delete_scores"}
+        assert set(field_errors(wrong)) == {"path.run_id", "query.delete_scores"}
 
 
 class TestReading:
-    async def test_either_path_reads_a_run(self, shop: Running) -> None:
-        run = await shop.starts()
-        assert await shop.got(f"{SESSION_RUNS}/{run['id']}") == run
+    async def test_run_is_readable_at_either_path(self, shop: RunningProject) -> None:
+        run = await shop.start_run()
+        assert await shop.read(f"{SESSION_RUNS}/{run['id']}") == run
         assert (await shop("GET", f"{RUNS}/{NOBODY}")).status_code == 404
-        assert set(mistakes(await shop("GET", f"{RUNS}/x"))) == {"path.run_id"}
+        assert set(field_errors(await shop("GET", f"{RUNS}/x"))) == {"path.run_id"}
 
-    async def test_lists_are_of_one_type_the_newest_first(self, shop: Running) -> None:
+    async def test_lists_have_one_type_newest_first(self, shop: RunningProject) -> None:
         made = []
         for minute in range(3):
             shop.site.now = NOON + timedelta(minutes=minute)
-            made.append(await shop.starts())
-        session = await shop.starts(SESSION_RUNS)
-        assert (await shop.got(SESSION_RUNS))["items"] == [session]
-        assert (await shop.got(RUNS))["items"] == made[::-1]
-        first = await shop.got(f"{RUNS}?limit=2")
+            made.append(await shop.start_run())
+        session = await shop.start_run(SESSION_RUNS)
+        assert (await shop.read(SESSION_RUNS))["items"] == [session]
+        assert (await shop.read(RUNS))["items"] == made[::-1]
+        first = await shop.read(f"{RUNS}?limit=2")
         assert (first["total"], len(first["items"])) == (3, 2)
-        rest = await shop.got(f"{RUNS}?limit=2&cursor={first['next_cursor']}")
+        rest = await shop.read(f"{RUNS}?limit=2&cursor={first['next_cursor']}")
         assert (rest["items"], rest["next_cursor"]) == (made[:1], None)
-        assert (await shop.got(f"{RUNS}?offset=2"))["items"] == made[:1]
+        assert (await shop.read(f"{RUNS}?offset=2"))["items"] == made[:1]
 
-    async def test_lists_are_narrowed_by_status(self, shop: Running) -> None:
-        done = await shop.starts()
-        await shop.works()
-        waiting = await shop.starts()
+    async def test_list_is_filtered_by_status(self, shop: RunningProject) -> None:
+        done = await shop.start_run()
+        await shop.run_jobs()
+        waiting = await shop.start_run()
         for status, expected in (("COMPLETED", [done]), ("PENDING", [waiting]), ("RUNNING", [])):
-            found = (await shop.got(f"{RUNS}?status={status}"))["items"]
+            found = (await shop.read(f"{RUNS}?status={status}"))["items"]
             assert [one["id"] for one in found] == [one["id"] for one in expected]
         wrong = await shop("GET", f"{RUNS}?status=done&limit=0&cursor=x")
-        assert set(mistakes(wrong)) == {"query.status", "query.limit", "query.cursor"}
+        assert set(field_errors(wrong)) == {"query.status", "query.limit", "query.cursor"}
 
-    async def test_of_an_unknown_run_there_are_no_scores(self, shop: Running) -> None:
+    async def test_unknown_run_has_no_scores(self, shop: RunningProject) -> None:
         for path in (RUNS, SESSION_RUNS):
-            assert await shop.got(f"{path}/{NOBODY}/scores") == []
+            assert await shop.read(f"{path}/{NOBODY}/scores") == []
 
-    async def test_scores_can_be_found_by_their_run(self, shop: Running) -> None:
-        run = await shop.starts()
-        await shop.works()
-        await shop.gives()
-        listed = (await shop.got(f"{TRACES}?eval_run_id={run['id']}"))["items"]
+    async def test_scores_are_filtered_by_run(self, shop: RunningProject) -> None:
+        run = await shop.start_run()
+        await shop.run_jobs()
+        await shop.add_score()
+        listed = (await shop.read(f"{TRACES}?eval_run_id={run['id']}"))["items"]
         assert listed == await shop.scores(run)
 
 
-async def test_a_run_of_another_project_is_nowhere(shop: Running) -> None:
-    other = await Running.over(shop.site)
-    run = await other.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
-    await other.works()
+async def test_run_of_another_project_is_404(shop: RunningProject) -> None:
+    other = await RunningProject.over(shop.site)
+    run = await other.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])
+    await other.run_jobs()
     before = await other.run(run)
     for method, path in (
         *(("GET", ""), ("DELETE", ""), ("DELETE", "?delete_scores=true")),
@@ -426,33 +426,33 @@ async def test_a_run_of_another_project_is_nowhere(shop: Running) -> None:
         answer = await shop(method, f"{RUNS}/{run['id']}{path}")
         assert answer.status_code == 404, (method, path)
     assert await shop.scores(run) == []
-    assert (await shop.got(RUNS))["total"] == 0
+    assert (await shop.read(RUNS))["total"] == 0
     assert await other.run(run) == before
     assert len(await other.scores(run)) == 2
 
 
 @pytest.mark.parametrize("path", ["", "/batch", "/retry"])
-async def test_what_is_sent_again_starts_no_other(shop: Running, path: str) -> None:
+async def test_repeated_request_starts_one_run(shop: RunningProject, path: str) -> None:
     key = {"idempotency-key": "k"}
     body: dict[str, Any] = {"metrics": PAIR, "trace_ids": [NOBODY]}
     where = f"{RUNS}{path}"
     if path == "/retry":
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
-        await shop.works()
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.run_jobs()
         where = f"{RUNS}/{run['id']}/retry"
-    before = (await shop.got(RUNS))["total"]
+    before = (await shop.read(RUNS))["total"]
     first = await shop("POST", where, body, **key)
     again = await shop("POST", where, body, **key)
     assert (first.status_code, again.status_code) == (202, 202)
     assert again.content == first.content
-    assert (await shop.got(RUNS))["total"] == before + 1
+    assert (await shop.read(RUNS))["total"] == before + 1
 
 
-async def test_a_judged_metric_is_measured_without_a_key(shop: Running) -> None:
+async def test_judged_metric_works_without_an_api_key(shop: RunningProject) -> None:
     call = a_span(name="search", kind="TOOL", status="OK", input={"q": "a"}, output="found it")
-    trace = await shop.stores(input="find it", output="found it", spans=[call])
-    run = await shop.starts(f"{RUNS}/batch", trace_ids=[trace], metrics=["tool_correctness"])
-    await shop.works()
+    trace = await shop.store_trace(input="find it", output="found it", spans=[call])
+    run = await shop.start_run(f"{RUNS}/batch", trace_ids=[trace], metrics=["tool_correctness"])
+    await shop.run_jobs()
     [score] = await shop.scores(run)
     assert score["status"] == "SUCCESS"
     assert score["metadata"]["judge_kind"] == "heuristic"

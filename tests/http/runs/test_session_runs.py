@@ -1,44 +1,44 @@
-"""Runs over sessions. What they share with runs over traces is tested there."""
+"""Runs over sessions; test_runs.py has what they share with runs over traces."""
 
 import uuid
 from typing import Any
 
 import pytest
 
-from tests.http.conftest import Site, a_span, mistakes
-from tests.support.clients.runs import RUNS, SESSION_RUNS, Running
+from tests.http.conftest import Site, a_span, field_errors
+from tests.support.clients.runs import RUNS, SESSION_RUNS, RunningProject
 from tests.support.clients.scored_project import SESSIONS, TRACES
 
 METRICS = ["agent_reliability", "agent_consistency"]
 
 
 @pytest.fixture
-async def shop(either: Site) -> Running:
-    """With two sessions; one has two traces, one of which failed."""
-    made = await Running.over(either)
+async def shop(either: Site) -> RunningProject:
+    """A project with two sessions; one has two traces, of which one failed."""
+    made = await RunningProject.over(either)
     call = a_span(name="search", kind="TOOL", status="OK", input={"q": "a"}, output="found")
     said = {"input": "find a", "output": "found it", "spans": [call]}
     for status, day in (("COMPLETED", 2), ("ERROR", 3)):
         started = f"2026-03-0{day}T00:00:00Z"
         user = {"user_id": "u", "tags": ["a"]} if day == 3 else {}
-        await made.stores(session_id="talk", status=status, started_at=started, **said, **user)
+        await made.store_trace(session_id="talk", status=status, started_at=started, **said, **user)
     return made
 
 
-async def test_a_run_over_all_sessions(shop: Running) -> None:
-    run = await shop.starts(SESSION_RUNS, metrics=METRICS, name="weekly")
+async def test_run_over_all_sessions(shop: RunningProject) -> None:
+    run = await shop.start_run(SESSION_RUNS, metrics=METRICS, name="weekly")
     assert (run["target_type"], run["total_targets"]) == ("SESSION", 2)
     assert (run["filters"], run["metric_names"]) == ({}, METRICS)
-    await shop.planned()
+    await shop.plan_runs()
     waiting = await shop.scores(run, SESSION_RUNS)
     assert {(one["session_id"], one["name"]) for one in waiting} == {
         (session, metric) for session in ("talk", shop.session) for metric in METRICS
     }
 
 
-async def test_it_ends_with_a_score_a_pair_and_its_signals(shop: Running) -> None:
-    run = await shop.starts(f"{SESSION_RUNS}/batch", metrics=METRICS, session_ids=["talk"])
-    await shop.works()
+async def test_completed_run_has_scores_and_signals(shop: RunningProject) -> None:
+    run = await shop.start_run(f"{SESSION_RUNS}/batch", metrics=METRICS, session_ids=["talk"])
+    await shop.run_jobs()
     over = await shop.run(run)
     assert (over["status"], over["evaluated_count"], over["failed_count"]) == ("COMPLETED", 1, 0)
     found = await shop.scores(run, SESSION_RUNS)
@@ -53,7 +53,7 @@ async def test_it_ends_with_a_score_a_pair_and_its_signals(shop: Running) -> Non
     assert len(signals) > 2
     gone = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
     assert gone.status_code == 204
-    assert (await shop.got(SESSIONS))["total"] == (await shop.got(TRACES))["total"] == 0
+    assert (await shop.read(SESSIONS))["total"] == (await shop.read(TRACES))["total"] == 0
 
 
 @pytest.mark.parametrize(
@@ -71,39 +71,41 @@ async def test_it_ends_with_a_score_a_pair_and_its_signals(shop: Running) -> Non
     ],
 )
 async def test_filters_select_sessions_by_their_traces(
-    shop: Running, filters: Any, count: int
+    shop: RunningProject, filters: Any, count: int
 ) -> None:
-    run = await shop.starts(SESSION_RUNS, filters=filters)
+    run = await shop.start_run(SESSION_RUNS, filters=filters)
     assert (run["total_targets"], run["filters"]) == (count, filters)
 
 
 @pytest.mark.parametrize(
     "filters", [{"min_trace_count": 3}, {"user_id": "u", "min_trace_count": 2}, {"tags": ["A"]}]
 )
-async def test_where_nothing_matches_there_is_no_run(shop: Running, filters: Any) -> None:
+async def test_no_match_is_422(shop: RunningProject, filters: Any) -> None:
     refused = await shop("POST", SESSION_RUNS, {"metrics": METRICS, "filters": filters})
     assert refused.status_code == 422
-    assert (await shop.got(SESSION_RUNS))["total"] == 0
+    assert (await shop.read(SESSION_RUNS))["total"] == 0
 
 
-async def test_weights_are_shown_among_the_filters(shop: Running) -> None:
+async def test_weights_are_returned_within_the_filters(shop: RunningProject) -> None:
     weights = {"confidence": 0.5, "nothing": 2.0}
     said = {"filters": {"user_id": "u", "tags": None}, "signal_weights": weights}
-    run = await shop.starts(SESSION_RUNS, **said)
+    run = await shop.start_run(SESSION_RUNS, **said)
     assert run["filters"] == {"user_id": "u", "signal_weights": weights}
-    batch = await shop.starts(f"{SESSION_RUNS}/batch", session_ids=["talk"], signal_weights=weights)
+    batch = await shop.start_run(
+        f"{SESSION_RUNS}/batch", session_ids=["talk"], signal_weights=weights
+    )
     assert batch["filters"] == {"session_ids": ["talk"]}
-    assert (await shop.starts(SESSION_RUNS, signal_weights=None))["filters"] == {}
+    assert (await shop.start_run(SESSION_RUNS, signal_weights=None))["filters"] == {}
 
 
-async def test_a_session_that_is_not_there_counts_as_failed_and_is_retried(shop: Running) -> None:
+async def test_unknown_session_counts_as_failed_and_is_retried(shop: RunningProject) -> None:
     ids = ["nowhere", "a/b", "nowhere"]
-    run = await shop.starts(f"{SESSION_RUNS}/batch", session_ids=ids, signal_weights={"x": 1})
+    run = await shop.start_run(f"{SESSION_RUNS}/batch", session_ids=ids, signal_weights={"x": 1})
     assert run["filters"] == {"session_ids": ["nowhere", "a/b"]}
-    await shop.works()
+    await shop.run_jobs()
     over = await shop.run(run)
     assert (over["status"], over["failed_count"]) == ("FAILED", 2)
-    again = await shop("POST", f"{RUNS}/{run['id']}/retry")  # by its own type on either path
+    again = await shop("POST", f"{RUNS}/{run['id']}/retry")  # by its own type, at either path
     assert again.json()["target_type"] == "SESSION"
     assert again.json()["filters"] == {"retry_of": run["id"], "session_ids": ["a/b", "nowhere"]}
 
@@ -122,11 +124,11 @@ async def test_a_session_that_is_not_there_counts_as_failed_and_is_retried(shop:
         ({"signal_weights": [1]}, {"signal_weights"}),
     ],
 )
-async def test_every_mistake_is_told_at_once(
-    shop: Running, said: dict[str, Any], fields: set[str]
+async def test_all_field_errors_are_reported_together(
+    shop: RunningProject, said: dict[str, Any], fields: set[str]
 ) -> None:
     refused = await shop("POST", SESSION_RUNS, {"metrics": METRICS} | said)
-    assert set(mistakes(refused)) == fields
+    assert set(field_errors(refused)) == fields
 
 
 @pytest.mark.parametrize(
@@ -137,31 +139,33 @@ async def test_every_mistake_is_told_at_once(
         (["a"] * 10_001, {"session_ids"}),
     ],
 )
-async def test_ids_are_1_to_10000_texts(shop: Running, ids: Any, fields: set[str]) -> None:
+async def test_ids_must_be_1_to_10000_texts(
+    shop: RunningProject, ids: Any, fields: set[str]
+) -> None:
     body = {"metrics": METRICS, "session_ids": ids}
-    assert set(mistakes(await shop("POST", f"{SESSION_RUNS}/batch", body))) == fields
+    assert set(field_errors(await shop("POST", f"{SESSION_RUNS}/batch", body))) == fields
 
 
-async def test_what_is_sent_again_starts_no_other(shop: Running) -> None:
+async def test_repeated_request_starts_one_run(shop: RunningProject) -> None:
     body = {"metrics": METRICS, "session_ids": ["nowhere"]}
-    gone = await shop.starts(f"{SESSION_RUNS}/batch", session_ids=["nowhere"])
-    await shop.works()
+    gone = await shop.start_run(f"{SESSION_RUNS}/batch", session_ids=["nowhere"])
+    await shop.run_jobs()
     for path in ("", "/batch", f"/{gone['id']}/retry"):
         first, again = [
             await shop("POST", f"{SESSION_RUNS}{path}", body, **{"x-request-id": "r"})
             for _ in range(2)
         ]
         assert (first.status_code, again.content) == (202, first.content)
-    assert (await shop.got(SESSION_RUNS))["total"] == 4
+    assert (await shop.read(SESSION_RUNS))["total"] == 4
 
 
-async def test_sessions_of_another_project_are_nowhere(shop: Running) -> None:
-    other = await Running.over(shop.site)
-    run = await other.starts(f"{SESSION_RUNS}/batch", session_ids=["talk"])
-    await other.works()
+async def test_sessions_of_another_project_count_as_failed(shop: RunningProject) -> None:
+    other = await RunningProject.over(shop.site)
+    run = await other.start_run(f"{SESSION_RUNS}/batch", session_ids=["talk"])
+    await other.run_jobs()
     assert (await other.run(run))["status"] == "FAILED"
     assert (await shop("GET", f"{SESSION_RUNS}/{run['id']}")).status_code == 404
     assert await shop.scores(run, SESSION_RUNS) == []
-    assert (await shop.got(SESSION_RUNS))["total"] == 0
+    assert (await shop.read(SESSION_RUNS))["total"] == 0
     unknown = await shop("POST", f"{SESSION_RUNS}/{uuid.UUID(int=1)}/cancel")
     assert unknown.status_code == 404

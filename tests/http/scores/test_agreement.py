@@ -1,14 +1,14 @@
-"""Agreement with people over HTTP. What it means is tested in the domain, and over each adapter."""
+"""Agreement with human labels over HTTP; the domain's tests have the statistics."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from entrypoints.http.controllers.scores.agreement_schemas import NO_INTERVAL
-from tests.http.conftest import Site, mistakes
+from entrypoints.http.controllers.scores.agreement import NO_INTERVAL
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.scored_project import Scored
+from tests.support.clients.scored_project import ScoredProject
 
 AGREEMENT = "/evaluations/analytics/agreement"
 QUEUE = "/evaluations/analytics/annotation-queue"
@@ -16,22 +16,22 @@ NOTHING = {"value": None, "low": None, "high": None}
 
 
 @pytest.fixture
-async def shop(either: Site) -> Scored:
-    """Of ten traces a judge passes 0 to 5 and fails the others; people label 0 to 7."""
+async def shop(either: Site) -> ScoredProject:
+    """Ten traces: a judge passes 0 to 5 and fails the others; people label 0 to 7."""
     either.now = NOON
-    found = await Scored.new(either)
+    found = await ScoredProject.new(either)
     for n in range(10):
-        trace = await found.stores()
+        trace = await found.store_trace()
         value = "0.9" if n < 6 else "0.2"
-        await found.gives(trace_id=trace, value=value, source="AUTOMATED", reason=f"{n}")
+        await found.add_score(trace_id=trace, value=value, source="AUTOMATED", reason=f"{n}")
         if n < 8:
             label = "1" if n in {0, 1, 2, 3, 7} else "0"
-            await found.gives(trace_id=trace, value=label, source="ANNOTATION")
+            await found.add_score(trace_id=trace, value=label, source="ANNOTATION")
     return found
 
 
-async def test_a_judge_is_held_against_people(shop: Scored) -> None:
-    [found] = await shop.got(f"{AGREEMENT}?name=quality")
+async def test_judge_is_compared_with_human_labels(shop: ScoredProject) -> None:
+    [found] = await shop.read(f"{AGREEMENT}?name=quality")
     assert list(found) == [
         *("fingerprint", "judge_kind", "n", "calibrated", "confusion", "agreement", "kappa"),
         *("weighted_kappa", "spearman", "mean_absolute_error", "sensitivity", "specificity"),
@@ -55,39 +55,39 @@ async def test_a_judge_is_held_against_people(shop: Scored) -> None:
         assert figure["reason"] is None
 
 
-async def test_what_is_not_defined_is_null_with_its_reason(shop: Scored) -> None:
-    [found] = await shop.got(f"{AGREEMENT}?name=quality&threshold=0")
+async def test_undefined_statistics_are_null_with_a_reason(shop: ScoredProject) -> None:
+    [found] = await shop.read(f"{AGREEMENT}?name=quality&threshold=0")
     assert found["specificity"] == NOTHING | {"reason": "people failed nothing"}
     assert found["corrected_pass_rate"] == NOTHING | {"reason": "people failed nothing"}
     assert found["kappa"]["reason"].startswith("judge and people gave one and the same answer")
     assert found["pass_rate"]["value"] == 1.0
-    # A judge that is wrong throughout: sensitivity and specificity come to 0.
+    # A judge that is always wrong: sensitivity and specificity are 0.
     for judge, person in (("0", "1"), ("1", "0")):
-        trace = await shop.stores()
+        trace = await shop.store_trace()
         for value, source in ((judge, "AUTOMATED"), (person, "ANNOTATION")):
-            await shop.gives(trace_id=trace, name="wrong", value=value, source=source)
-    [found] = await shop.got(f"{AGREEMENT}?name=wrong")
+            await shop.add_score(trace_id=trace, name="wrong", value=value, source=source)
+    [found] = await shop.read(f"{AGREEMENT}?name=wrong")
     assert found["corrected_pass_rate"]["value"] is None
     assert "no better than chance" in found["corrected_pass_rate"]["reason"]
     assert found["spearman"] == NOTHING | {"reason": "fewer than 4 pairs"}
-    # A judge that passes all agrees by chance alone, and by that exactly.
+    # A judge that passes everything agrees exactly by chance.
     for person in ("0", "1"):
-        trace = await shop.stores()
+        trace = await shop.store_trace()
         for value, source in (("0.66", "AUTOMATED"), (person, "ANNOTATION")):
-            await shop.gives(trace_id=trace, name="kind", value=value, source=source)
-    [found] = await shop.got(f"{AGREEMENT}?name=kind")
-    assert str(found["weighted_kappa"]["value"]) == "0.0"  # and no -0.0
+            await shop.add_score(trace_id=trace, name="kind", value=value, source=source)
+    [found] = await shop.read(f"{AGREEMENT}?name=kind")
+    assert str(found["weighted_kappa"]["value"]) == "0.0"  # not -0.0
     assert found["kappa"] == NOTHING | {"value": 0.0, "reason": NO_INTERVAL}
 
 
-async def test_agreement_is_of_what_was_made_within_the_dates(shop: Scored) -> None:
+async def test_agreement_covers_the_period_only(shop: ScoredProject) -> None:
     tomorrow = (NOON + timedelta(days=1)).date().isoformat()
-    assert await shop.got(f"{AGREEMENT}?name=quality&date_from={tomorrow}") == []
-    assert len(await shop.got(f"{AGREEMENT}?name=quality&date_to={tomorrow}")) == 1
+    assert await shop.read(f"{AGREEMENT}?name=quality&date_from={tomorrow}") == []
+    assert len(await shop.read(f"{AGREEMENT}?name=quality&date_to={tomorrow}")) == 1
 
 
-async def test_what_people_may_label_next(shop: Scored) -> None:
-    page = await shop.got(f"{QUEUE}?name=quality")
+async def test_annotation_queue_lists_unlabelled_scores(shop: ScoredProject) -> None:
+    page = await shop.read(f"{QUEUE}?name=quality")
     assert [list(one) for one in page] == [
         [
             *("trace_id", "score_id", "score", "reason"),
@@ -98,20 +98,20 @@ async def test_what_people_may_label_next(shop: Scored) -> None:
         (0.2, "8", "uncertain"),
         (0.2, "9", "uncertain"),
     }
-    assert await shop.got(f"{QUEUE}?name=quality") == page
-    assert await shop.got(f"{QUEUE}?name=quality&limit=1") == page[:1]
-    await shop.gives(trace_id=page[0]["trace_id"], value="1")
-    assert await shop.got(f"{QUEUE}?name=quality") == page[1:]
-    assert await shop.got(f"{QUEUE}?name=other") == []
+    assert await shop.read(f"{QUEUE}?name=quality") == page
+    assert await shop.read(f"{QUEUE}?name=quality&limit=1") == page[:1]
+    await shop.add_score(trace_id=page[0]["trace_id"], value="1")
+    assert await shop.read(f"{QUEUE}?name=quality") == page[1:]
+    assert await shop.read(f"{QUEUE}?name=other") == []
 
 
-async def test_every_fifth_is_by_chance_and_stays_so_all_day(shop: Scored) -> None:
+async def test_every_fifth_item_is_random_and_stable_for_a_day(shop: ScoredProject) -> None:
     for n in range(40):
-        trace = await shop.stores()
-        await shop.gives(trace_id=trace, name="n", value=f"0.{n + 10}", source="AUTOMATED")
+        trace = await shop.store_trace()
+        await shop.add_score(trace_id=trace, name="n", value=f"0.{n + 10}", source="AUTOMATED")
 
     async def queue() -> Any:
-        return await shop.got(f"{QUEUE}?name=n&limit=20&threshold=0.3")
+        return await shop.read(f"{QUEUE}?name=n&limit=20&threshold=0.3")
 
     first = await queue()
     assert [one["why"] for one in first] == [*["uncertain"] * 4, "random"] * 4
@@ -134,11 +134,11 @@ async def test_every_fifth_is_by_chance_and_stays_so_all_day(shop: Scored) -> No
         (f"{QUEUE}?name=n&limit=101", {"query.limit"}),
     ],
 )
-async def test_what_cannot_be_asked(site: Site, path: str, fields: set[str]) -> None:
-    assert set(mistakes(await site.http.get(path, headers=site.headers()))) == fields
+async def test_invalid_parameters_are_named(site: Site, path: str, fields: set[str]) -> None:
+    assert set(field_errors(await site.http.get(path, headers=site.headers()))) == fields
 
 
-async def test_labels_are_of_one_project(shop: Scored) -> None:
-    other = await Scored.new(shop.site)
-    assert await other.got(f"{AGREEMENT}?name=quality") == []
-    assert await other.got(f"{QUEUE}?name=quality") == []
+async def test_labels_of_other_projects_are_ignored(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
+    assert await other.read(f"{AGREEMENT}?name=quality") == []
+    assert await other.read(f"{QUEUE}?name=quality") == []

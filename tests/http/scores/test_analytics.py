@@ -1,4 +1,4 @@
-"""Figures of scores over HTTP. What they mean is tested in the domain, and over each adapter."""
+"""Analytics of scores over HTTP; the domain's tests have the statistics."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,33 +6,33 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.http.conftest import Site, mistakes
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.scored_project import Scored
+from tests.support.clients.scored_project import ScoredProject
 
 FIGURES = "/evaluations/analytics"
 KINDS = ("trace", "session")
 
 
 @pytest.fixture
-async def shop(either: Site) -> Scored:
-    """With 0.25, 0.5 and 1.0 on three days for `n`, and two that are no numbers."""
-    found = await Scored.new(either)
-    for gives in (found.gives, found.gives_session):
+async def shop(either: Site) -> ScoredProject:
+    """Scores 0.25, 0.5 and 1.0 of `n` on three days, and two without numbers."""
+    found = await ScoredProject.new(either)
+    for add_score in (found.add_score, found.add_session_score):
         for day, value in enumerate(("0.25", "0.5", "1.0")):
             either.now = NOON + timedelta(days=day)
-            await gives(name="n", value=value)
-        await gives(name="n", value="true", data_type="BOOLEAN")
-        await gives(name="m", value="good", data_type="CATEGORICAL")
+            await add_score(name="n", value=value)
+        await add_score(name="n", value="true", data_type="BOOLEAN")
+        await add_score(name="m", value="good", data_type="CATEGORICAL")
     return found
 
 
-async def figures(shop: Scored, kind: str, path: str) -> Any:
-    return await shop.got(f"{FIGURES}/{kind}-scores/{path}")
+async def figures(shop: ScoredProject, kind: str, path: str) -> Any:
+    return await shop.read(f"{FIGURES}/{kind}-scores/{path}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_summary_of_each_name(shop: Scored, kind: str) -> None:
+async def test_summary_of_each_name(shop: ScoredProject, kind: str) -> None:
     nothing = dict.fromkeys(("avg_score", "min_score", "max_score", "median_score"))
     last = "2026-03-03T12:00:00+00:00"
     assert await figures(shop, kind, "summary") == [
@@ -56,7 +56,7 @@ async def test_a_summary_of_each_name(shop: Scored, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_trend_by_time(shop: Scored, kind: str) -> None:
+async def test_trend_by_time(shop: ScoredProject, kind: str) -> None:
     found = await figures(shop, kind, "trend?metric_name=n")
     assert [list(one) for one in found] == [["bucket", "metric_name", "avg_score", "count"]] * 3
     assert [(one["bucket"], one["avg_score"], one["count"]) for one in found] == [
@@ -70,7 +70,7 @@ async def test_a_trend_by_time(shop: Scored, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_distribution(shop: Scored, kind: str) -> None:
+async def test_distribution_in_buckets(shop: ScoredProject, kind: str) -> None:
     found = await figures(shop, kind, "distribution?metric_name=n&buckets=4")
     assert found == [
         {"bucket": 2, "bucket_min": 0.25, "bucket_max": 0.5, "count": 1},
@@ -92,12 +92,14 @@ async def test_a_distribution(shop: Scored, kind: str) -> None:
         ("distribution?metric_name=n&buckets=101", {"query.buckets"}),
     ],
 )
-async def test_what_has_no_figures(site: Site, kind: str, path: str, fields: set[str]) -> None:
+async def test_names_without_numbers_have_no_statistics(
+    site: Site, kind: str, path: str, fields: set[str]
+) -> None:
     where = f"{FIGURES}/{kind}-scores/{path}"
-    assert set(mistakes(await site.http.get(where, headers=site.headers()))) == fields
+    assert set(field_errors(await site.http.get(where, headers=site.headers()))) == fields
 
 
-async def test_a_history_of_the_newest_by_time(shop: Scored) -> None:
+async def test_history_has_the_newest_in_order(shop: ScoredProject) -> None:
     where = f"history/{quote(shop.session, safe='')}"
     found = await figures(shop, "session", f"{where}?limit=2&metric_name=n")
     assert found == [
@@ -114,13 +116,13 @@ async def test_a_history_of_the_newest_by_time(shop: Scored) -> None:
     assert await figures(shop, "session", f"{where}?metric_name=m") == []
     assert await figures(shop, "session", "history/nowhere") == []
     wrong = await shop("GET", f"{FIGURES}/session-scores/{where}?limit=201")
-    assert set(mistakes(wrong)) == {"query.limit"}
+    assert set(field_errors(wrong)) == {"query.limit"}
 
 
-async def test_sessions_compared(shop: Scored) -> None:
+async def test_sessions_are_compared(shop: ScoredProject) -> None:
     for session, value in (("b", "0.5"), ("a", "0.5"), ("c", "0.75")):
-        await shop.stores(session_id=session)
-        await shop.gives_session(session_id=session, name="n", value=value)
+        await shop.store_trace(session_id=session)
+        await shop.add_session_score(session_id=session, name="n", value=value)
     page = await figures(shop, "session", "comparison?metric_name=n")
     assert (page["total"], page["limit"], page["offset"]) == (4, 20, 0)
     assert page["items"][0] == {
@@ -146,21 +148,21 @@ async def test_sessions_compared(shop: Scored) -> None:
         assert [one["session_id"] for one in second["items"]] == expected[1:2]
 
 
-async def test_what_cannot_be_compared(shop: Scored) -> None:
+async def test_invalid_comparisons_are_refused(shop: ScoredProject) -> None:
     where = f"{FIGURES}/session-scores/comparison"
     wrong = await shop("GET", f"{where}?sort_order=up&limit=101&offset=-1&cursor=x")
     names = ("metric_name", "sort_order", "limit", "offset", "cursor")
-    assert set(mistakes(wrong)) == {f"query.{name}" for name in names}
-    await shop.stores(session_id="b")
-    await shop.gives_session(session_id="b", name="n")
-    cursor = (await shop.got(f"{where}?metric_name=n&limit=1"))["next_cursor"]
+    assert set(field_errors(wrong)) == {f"query.{name}" for name in names}
+    await shop.store_trace(session_id="b")
+    await shop.add_session_score(session_id="b", name="n")
+    cursor = (await shop.read(f"{where}?metric_name=n&limit=1"))["next_cursor"]
     for other in ("metric_name=m", "metric_name=n&sort_order=desc", "metric_name=n&offset=1"):
         refused = await shop("GET", f"{where}?{other}&cursor={cursor}")
-        assert set(mistakes(refused)) == {"query.cursor"}
+        assert set(field_errors(refused)) == {"query.cursor"}
 
 
-async def test_figures_are_of_one_project(shop: Scored) -> None:
-    other = await Scored.new(shop.site)
+async def test_analytics_cover_one_project(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
     for kind in KINDS:
         assert await figures(other, kind, "summary") == []
         assert await figures(other, kind, "trend?metric_name=n") == []

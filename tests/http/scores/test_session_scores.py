@@ -1,4 +1,4 @@
-"""Scores of sessions: given, listed, removed."""
+"""Scores of sessions: created, listed, deleted."""
 
 import uuid
 from datetime import timedelta
@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.http.conftest import Site, mistakes
+from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.scored_project import SESSIONS, Scored
+from tests.support.clients.scored_project import SESSIONS, ScoredProject
 
 FIELDS = [
     *("id", "project_id", "name", "value", "data_type", "source", "status", "outcome"),
@@ -19,16 +19,16 @@ FIELDS = [
 
 
 @pytest.fixture
-async def shop(either: Site) -> Scored:
-    return await Scored.new(either)
+async def shop(either: Site) -> ScoredProject:
+    return await ScoredProject.new(either)
 
 
 def of(session: str) -> str:
     return f"{SESSIONS}/{quote(session, safe='')}"
 
 
-async def test_what_is_given_is_answered_whole(shop: Scored) -> None:
-    score = await shop.gives_session(reason="r", metadata={"a": 1}, environment="ignored")
+async def test_created_score_is_returned(shop: ScoredProject) -> None:
+    score = await shop.add_session_score(reason="r", metadata={"a": 1}, environment="ignored")
     assert list(score) == FIELDS
     assert (score["session_id"], score["value"], score["status"]) == (
         shop.session,
@@ -36,8 +36,8 @@ async def test_what_is_given_is_answered_whole(shop: Scored) -> None:
         "SUCCESS",
     )
     assert (score["reason"], score["metadata"]) == ("r", {"a": 1})
-    assert await shop.got(of(shop.session)) == [score]
-    assert (await shop.got(SESSIONS))["items"] == [score]
+    assert await shop.read(of(shop.session)) == [score]
+    assert (await shop.read(SESSIONS))["items"] == [score]
 
 
 @pytest.mark.parametrize(
@@ -49,84 +49,84 @@ async def test_what_is_given_is_answered_whole(shop: Scored) -> None:
         ({"session_id": "a\0", "name": ""}, {"session_id", "name"}),
     ],
 )
-async def test_every_mistake_is_told_at_once(
-    shop: Scored, said: dict[str, Any], fields: set[str]
+async def test_all_field_errors_are_reported_together(
+    shop: ScoredProject, said: dict[str, Any], fields: set[str]
 ) -> None:
     body = {"session_id": shop.session, "name": "n", "value": "1"} | said
-    assert set(mistakes(await shop("POST", SESSIONS, body))) == fields
+    assert set(field_errors(await shop("POST", SESSIONS, body))) == fields
 
 
-async def test_an_unknown_session_is_404(shop: Scored) -> None:
-    other = await Scored.new(shop.site)
+async def test_unknown_session_is_404(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
     for session in ("nowhere", "", other.session, shop.session.upper()):
         body = {"session_id": session, "name": "n", "value": "1"}
         assert (await shop("POST", SESSIONS, body)).status_code == 404
 
 
-async def test_with_the_session_go_its_scores(shop: Scored) -> None:
-    await shop.gives_session()
+async def test_deleting_the_session_deletes_its_scores(shop: ScoredProject) -> None:
+    await shop.add_session_score()
     gone = await shop("DELETE", f"/sessions/{quote(shop.session, safe='')}")
     assert gone.json() == {"deleted": 1}
-    assert (await shop.got(SESSIONS))["total"] == 0
+    assert (await shop.read(SESSIONS))["total"] == 0
 
 
-async def test_all_of_a_session_the_newest_first(shop: Scored) -> None:
-    await shop.stores(session_id="another")
+async def test_scores_of_a_session_are_listed_newest_first(shop: ScoredProject) -> None:
+    await shop.store_trace(session_id="another")
     for minute, name in enumerate("abab"):
         shop.site.now = NOON + timedelta(minutes=minute)
-        await shop.gives_session(name=name, value=f"0.{minute}")
-    await shop.gives_session(session_id="another")
-    found = await shop.got(of(shop.session))
+        await shop.add_session_score(name=name, value=f"0.{minute}")
+    await shop.add_session_score(session_id="another")
+    found = await shop.read(of(shop.session))
     assert [one["value"] for one in found] == ["0.3", "0.2", "0.1", "0.0"]
-    assert await shop.got(of("nowhere")) == []
+    assert await shop.read(of("nowhere")) == []
 
 
-async def test_each_filter_narrows(shop: Scored) -> None:
-    await shop.stores(session_id="other")
+async def test_each_filter_applies(shop: ScoredProject) -> None:
+    await shop.store_trace(session_id="other")
     shop.site.now = NOON
-    await shop.gives_session(name="a", source="PROGRAMMATIC")
+    await shop.add_session_score(name="a", source="PROGRAMMATIC")
     shop.site.now = NOON + timedelta(hours=1)
-    await shop.gives_session(name="b", session_id="other", data_type="CATEGORICAL")
+    await shop.add_session_score(name="b", session_id="other", data_type="CATEGORICAL")
     for query in (
         *("session_id=other", "name=b", "source=ANNOTATION", "data_type=CATEGORICAL"),
         *("date_from=2026-03-01T13:00:00Z", "limit=1"),
     ):
-        assert [one["name"] for one in (await shop.got(f"{SESSIONS}?{query}"))["items"]] == ["b"]
+        assert [one["name"] for one in (await shop.read(f"{SESSIONS}?{query}"))["items"]] == ["b"]
     for query in (f"session_id={quote(shop.session)}", "date_to=2026-03-01T13:00:00Z", "offset=1"):
-        assert [one["name"] for one in (await shop.got(f"{SESSIONS}?{query}"))["items"]] == ["a"]
+        assert [one["name"] for one in (await shop.read(f"{SESSIONS}?{query}"))["items"]] == ["a"]
     for query in ("session_id=", "session_id=OTHER", "status=FAILED", "outcome=failed"):
-        assert (await shop.got(f"{SESSIONS}?{query}"))["items"] == []
+        assert (await shop.read(f"{SESSIONS}?{query}"))["items"] == []
     wrong = await shop("GET", f"{SESSIONS}?limit=0&status=x&eval_run_id=x&date_to=x&cursor=x")
-    assert set(mistakes(wrong)) == {
+    assert set(field_errors(wrong)) == {
         f"query.{name}" for name in ("limit", "status", "eval_run_id", "date_to", "cursor")
     }
 
 
-async def test_removing_is_204_also_where_there_is_nothing(shop: Scored) -> None:
-    score = await shop.gives_session()
+async def test_deleting_is_204_even_for_unknown_ids(shop: ScoredProject) -> None:
+    score = await shop.add_session_score()
     for id_ in (score["id"], score["id"], str(uuid.UUID(int=1))):
         gone = await shop("DELETE", f"{SESSIONS}/{id_}")
         assert (gone.status_code, gone.content) == (204, b"")
-    assert (await shop.got(SESSIONS))["total"] == 0
-    assert set(mistakes(await shop("DELETE", f"{SESSIONS}/x"))) == {"path.score_id"}
+    assert (await shop.read(SESSIONS))["total"] == 0
+    assert set(field_errors(await shop("DELETE", f"{SESSIONS}/x"))) == {"path.score_id"}
 
 
-async def test_scores_of_another_project_stay_and_are_not_shown(shop: Scored) -> None:
-    other = await Scored.new(shop.site)
-    score = await other.gives_session()
+async def test_scores_of_another_project_are_hidden_and_kept(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
+    score = await other.add_session_score()
     assert (await shop("DELETE", f"{SESSIONS}/{score['id']}")).status_code == 204
-    assert await shop.got(of(other.session)) == []
-    assert await other.got(of(other.session)) == [score]
+    assert await shop.read(of(other.session)) == []
+    assert await other.read(of(other.session)) == [score]
 
 
-async def test_there_is_no_patch(site: Site) -> None:
+async def test_patch_is_not_allowed(site: Site) -> None:
     path = f"{SESSIONS}/{uuid.UUID(int=1)}"
     refused = await site.http.patch(path, headers=site.headers(), json={"value": "1"})
     assert refused.status_code == 405
 
 
-async def test_a_person_is_the_author(shop: Scored) -> None:
-    somebody, head = shop.person()
+async def test_person_becomes_the_author(shop: ScoredProject) -> None:
+    new_person, head = shop.person()
     body = {"session_id": shop.session, "name": "n", "value": "1"}
     given = await shop.site.http.post(SESSIONS, headers=head, json=body)
-    assert given.json()["author_user_id"] == str(somebody.id)
+    assert given.json()["author_user_id"] == str(new_person.id)

@@ -1,4 +1,4 @@
-"""Scores of traces: given, listed, changed, removed."""
+"""Scores of traces: created, listed, changed, deleted."""
 
 import uuid
 from datetime import timedelta
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from domain.identity.api_key import Scope
-from tests.http.conftest import Site, a_trace, mistakes
+from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.scored_project import TRACES, Scored
+from tests.support.clients.scored_project import TRACES, ScoredProject
 
 NOBODY = str(uuid.UUID(int=1))
 FIELDS = [
@@ -20,15 +20,15 @@ FIELDS = [
 
 
 @pytest.fixture
-async def shop(either: Site) -> Scored:
-    return await Scored.new(either)
+async def shop(either: Site) -> ScoredProject:
+    return await ScoredProject.new(either)
 
 
 class TestGiving:
-    async def test_what_is_given_is_answered_whole(self, shop: Scored) -> None:
+    async def test_created_score_is_returned(self, shop: ScoredProject) -> None:
         shop.site.now = NOON
         said = {"reason": "é", "metadata": {"a": [1.0]}, "environment": "prod"}
-        score = await shop.gives(source="PROGRAMMATIC", **said)
+        score = await shop.add_score(source="PROGRAMMATIC", **said)
         [project] = [one.id for one in shop.site.store.projects.values()]
         assert list(score) == FIELDS
         assert score == said | {
@@ -47,11 +47,11 @@ class TestGiving:
             "created_at": "2026-03-01T12:00:00+00:00",
             "updated_at": "2026-03-01T12:00:00+00:00",
         }
-        assert (await shop.got(f"{TRACES}/{shop.trace}")) == [score]
-        assert (await shop.got(TRACES))["items"] == [score]
+        assert (await shop.read(f"{TRACES}/{shop.trace}")) == [score]
+        assert (await shop.read(TRACES))["items"] == [score]
 
-    async def test_what_is_left_out_has_its_default(self, shop: Scored) -> None:
-        score = await shop.gives(reason=None, environment=None)
+    async def test_missing_fields_have_defaults(self, shop: ScoredProject) -> None:
+        score = await shop.add_score(reason=None, environment=None)
         assert (score["data_type"], score["source"]) == ("NUMERIC", "ANNOTATION")
         assert (score["reason"], score["metadata"], score["environment"]) == (None, {}, None)
 
@@ -63,10 +63,10 @@ class TestGiving:
             *(("CATEGORICAL", one) for one in ("", "good", "7", "é" * 255)),
         ],
     )
-    async def test_a_value_comes_back_as_it_was_given(
-        self, shop: Scored, kind: str, value: str
+    async def test_value_is_returned_as_given(
+        self, shop: ScoredProject, kind: str, value: str
     ) -> None:
-        assert (await shop.gives(data_type=kind, value=value))["value"] == value
+        assert (await shop.add_score(data_type=kind, value=value))["value"] == value
 
     @pytest.mark.parametrize(
         ("kind", "value"),
@@ -77,12 +77,12 @@ class TestGiving:
             *(("CATEGORICAL", one) for one in ("x" * 256, "a\0b", 5, None)),
         ],
     )
-    async def test_a_value_has_to_be_text_of_its_type(
-        self, shop: Scored, kind: str, value: Any
+    async def test_value_must_match_its_type(
+        self, shop: ScoredProject, kind: str, value: Any
     ) -> None:
         refused = await shop("POST", TRACES, shop.score(data_type=kind, value=value))
-        assert set(mistakes(refused)) == {"value"}
-        assert (await shop.got(TRACES))["total"] == 0
+        assert set(field_errors(refused)) == {"value"}
+        assert (await shop.read(TRACES))["total"] == 0
 
     @pytest.mark.parametrize(
         ("said", "fields"),
@@ -102,50 +102,50 @@ class TestGiving:
             ({"metadata": {"a": "\0"}}, {"metadata"}),
         ],
     )
-    async def test_every_mistake_is_told_at_once(
-        self, shop: Scored, said: dict[str, Any], fields: set[str]
+    async def test_all_field_errors_are_reported_together(
+        self, shop: ScoredProject, said: dict[str, Any], fields: set[str]
     ) -> None:
-        assert set(mistakes(await shop("POST", TRACES, shop.score(**said)))) == fields
+        assert set(field_errors(await shop("POST", TRACES, shop.score(**said)))) == fields
 
-    async def test_of_an_empty_body_all_that_is_needed_is_told(self, shop: Scored) -> None:
-        assert set(mistakes(await shop("POST", TRACES, {}))) == {"name", "value", "trace_id"}
+    async def test_empty_body_names_all_required_fields(self, shop: ScoredProject) -> None:
+        assert set(field_errors(await shop("POST", TRACES, {}))) == {"name", "value", "trace_id"}
 
-    async def test_it_is_no_upsert(self, shop: Scored) -> None:
-        first, second = await shop.gives(), await shop.gives()
+    async def test_equal_scores_are_added_twice(self, shop: ScoredProject) -> None:
+        first, second = await shop.add_score(), await shop.add_score()
         assert first["id"] != second["id"]
-        assert (await shop.got(TRACES))["total"] == 2
+        assert (await shop.read(TRACES))["total"] == 2
 
-    async def test_an_unknown_trace_is_404(self, shop: Scored) -> None:
+    async def test_unknown_trace_is_404(self, shop: ScoredProject) -> None:
         assert (await shop("POST", TRACES, shop.score(trace_id=NOBODY))).status_code == 404
-        other = await Scored.new(shop.site)
+        other = await ScoredProject.new(shop.site)
         assert (await shop("POST", TRACES, shop.score(trace_id=other.trace))).status_code == 404
 
-    async def test_with_the_trace_go_its_scores(self, shop: Scored) -> None:
-        await shop.gives()
+    async def test_deleting_the_trace_deletes_its_scores(self, shop: ScoredProject) -> None:
+        await shop.add_score()
         assert (await shop("DELETE", f"/traces/{shop.trace}")).status_code == 204
-        assert (await shop.got(TRACES))["total"] == 0
-        assert await shop.got(f"{TRACES}/{shop.trace}") == []
+        assert (await shop.read(TRACES))["total"] == 0
+        assert await shop.read(f"{TRACES}/{shop.trace}") == []
 
-    async def test_a_person_is_the_author(self, shop: Scored) -> None:
-        somebody, head = shop.person()
+    async def test_person_becomes_the_author(self, shop: ScoredProject) -> None:
+        new_person, head = shop.person()
         given = await shop.site.http.post(TRACES, headers=head, json=shop.score())
-        assert given.json()["author_user_id"] == str(somebody.id)
+        assert given.json()["author_user_id"] == str(new_person.id)
 
 
 class TestLists:
-    async def test_the_newest_come_first_and_a_walk_sees_each_once(self, shop: Scored) -> None:
+    async def test_pages_are_newest_first_without_duplicates(self, shop: ScoredProject) -> None:
         made = []
         for minute in range(5):
             shop.site.now = NOON + timedelta(minutes=minute // 2)
-            made.append((await shop.gives())["id"])
-        listed = [one["id"] for one in (await shop.got(TRACES))["items"]]
+            made.append((await shop.add_score())["id"])
+        listed = [one["id"] for one in (await shop.read(TRACES))["items"]]
         assert sorted(listed) == sorted(made)
         assert listed[0] == made[4]
         assert set(listed[3:]) == set(made[:2])
         for way in ("offset", "cursor"):
             seen, more = [], ""
             while True:
-                page = await shop.got(f"{TRACES}?limit=2{more}")
+                page = await shop.read(f"{TRACES}?limit=2{more}")
                 assert (page["total"], page["limit"]) == (5, 2)
                 seen += [one["id"] for one in page["items"]]
                 if page["next_cursor"] is None:
@@ -155,27 +155,27 @@ class TestLists:
                 )
             assert seen == listed
 
-    async def test_each_filter_narrows(self, shop: Scored) -> None:
-        other = await shop.stores()
+    async def test_each_filter_applies(self, shop: ScoredProject) -> None:
+        other = await shop.store_trace()
         shop.site.now = NOON
-        await shop.gives(name="a", source="PROGRAMMATIC", environment="prod")
+        await shop.add_score(name="a", source="PROGRAMMATIC", environment="prod")
         shop.site.now = NOON + timedelta(hours=1)
-        await shop.gives(name="b", trace_id=other, data_type="BOOLEAN", value="true")
+        await shop.add_score(name="b", trace_id=other, data_type="BOOLEAN", value="true")
         for query in (
             f"trace_id={other}",
             f"trace_id={uuid.UUID(other).hex.upper()}",
             *("name=b", "source=ANNOTATION", "data_type=BOOLEAN", "status=SUCCESS&name=b"),
             *("outcome=scored&name=b", "date_from=2026-03-01T13:00:00Z"),
         ):
-            assert [one["name"] for one in (await shop.got(f"{TRACES}?{query}"))["items"]] == ["b"]
+            assert [one["name"] for one in (await shop.read(f"{TRACES}?{query}"))["items"]] == ["b"]
         for query in ("environment=prod", "date_to=2026-03-01T13:00:00Z", "name=a"):
-            assert [one["name"] for one in (await shop.got(f"{TRACES}?{query}"))["items"]] == ["a"]
+            assert [one["name"] for one in (await shop.read(f"{TRACES}?{query}"))["items"]] == ["a"]
         for query in (
             *("name=A", "name=", "environment=pro", "environment=", "status=FAILED"),
             *("status=PENDING", "outcome=skipped", "outcome=failed", "outcome=pending"),
             *(f"eval_run_id={NOBODY}", f"trace_id={NOBODY}", "date_from=2026-03-02", "offset=9"),
         ):
-            assert (await shop.got(f"{TRACES}?{query}"))["items"] == [], query
+            assert (await shop.read(f"{TRACES}?{query}"))["items"] == [], query
 
     @pytest.mark.parametrize(
         ("query", "fields"),
@@ -192,35 +192,35 @@ class TestLists:
             ("name=%00&environment=%00", {"query.name", "query.environment"}),
         ],
     )
-    async def test_what_no_list_can_be_narrowed_by(
-        self, shop: Scored, query: str, fields: set[str]
+    async def test_invalid_filters_are_named(
+        self, shop: ScoredProject, query: str, fields: set[str]
     ) -> None:
-        assert set(mistakes(await shop("GET", f"{TRACES}?{query}"))) == fields
+        assert set(field_errors(await shop("GET", f"{TRACES}?{query}"))) == fields
 
-    async def test_a_cursor_belongs_to_its_filters(self, shop: Scored) -> None:
-        await shop.gives()
-        await shop.gives()
-        cursor = (await shop.got(f"{TRACES}?limit=1"))["next_cursor"]
+    async def test_cursor_of_other_filters_is_refused(self, shop: ScoredProject) -> None:
+        await shop.add_score()
+        await shop.add_score()
+        cursor = (await shop.read(f"{TRACES}?limit=1"))["next_cursor"]
         for query in ("name=quality&", "offset=1&"):
             refused = await shop("GET", f"{TRACES}?{query}cursor={cursor}")
-            assert set(mistakes(refused)) == {"query.cursor"}
+            assert set(field_errors(refused)) == {"query.cursor"}
 
-    async def test_the_latest_of_each_name(self, shop: Scored) -> None:
+    async def test_latest_score_of_each_name(self, shop: ScoredProject) -> None:
         for minute, name in enumerate("babc"):
             shop.site.now = NOON + timedelta(minutes=minute)
-            await shop.gives(name=name, value=f"0.{minute}")
-        latest = await shop.got(f"{TRACES}/{shop.trace}")
+            await shop.add_score(name=name, value=f"0.{minute}")
+        latest = await shop.read(f"{TRACES}/{shop.trace}")
         assert [(one["name"], one["value"]) for one in latest] == [
             *(("a", "0.1"), ("b", "0.2"), ("c", "0.3"))
         ]
-        assert await shop.got(f"{TRACES}/{NOBODY}") == []
-        assert set(mistakes(await shop("GET", f"{TRACES}/x"))) == {"path.trace_id"}
+        assert await shop.read(f"{TRACES}/{NOBODY}") == []
+        assert set(field_errors(await shop("GET", f"{TRACES}/x"))) == {"path.trace_id"}
 
 
 class TestChanging:
-    async def test_a_change_is_an_annotation(self, shop: Scored) -> None:
+    async def test_changed_score_becomes_an_annotation(self, shop: ScoredProject) -> None:
         shop.site.now = NOON
-        score = await shop.gives(source="PROGRAMMATIC", metadata={"a": 1}, reason="r")
+        score = await shop.add_score(source="PROGRAMMATIC", metadata={"a": 1}, reason="r")
         shop.site.now = NOON + timedelta(minutes=1)
         changed = await shop("PATCH", f"{TRACES}/{score['id']}", {"value": "0.75"})
         assert changed.status_code == 200
@@ -229,38 +229,40 @@ class TestChanging:
             "source": "ANNOTATION",
             "updated_at": "2026-03-01T12:01:00+00:00",
         }
-        assert await shop.got(f"{TRACES}/{shop.trace}") == [changed.json()]
+        assert await shop.read(f"{TRACES}/{shop.trace}") == [changed.json()]
 
-    async def test_metadata_replaces(self, shop: Scored) -> None:
-        score = await shop.gives(metadata={"a": 1})
+    async def test_metadata_is_replaced(self, shop: ScoredProject) -> None:
+        score = await shop.add_score(metadata={"a": 1})
         changed = await shop("PATCH", f"{TRACES}/{score['id']}", {"metadata": {"b": 2}})
         assert changed.json()["metadata"] == {"b": 2}
         assert changed.json()["value"] == "0.5"
 
     @pytest.mark.parametrize("body", [{}, {"value": None, "reason": None, "metadata": None}])
-    async def test_nothing_given_changes_nothing(self, shop: Scored, body: dict[str, None]) -> None:
+    async def test_empty_change_changes_nothing(
+        self, shop: ScoredProject, body: dict[str, None]
+    ) -> None:
         shop.site.now = NOON
-        score = await shop.gives(source="PROGRAMMATIC")
+        score = await shop.add_score(source="PROGRAMMATIC")
         shop.site.now = NOON + timedelta(minutes=1)
         same = await shop("PATCH", f"{TRACES}/{score['id']}", body)
         assert (same.status_code, same.json()) == (200, score)
 
-    async def test_what_a_machine_said_is_kept(self, shop: Scored) -> None:
-        score = await shop.gives(source="AUTOMATED", metadata={"a": 1})
+    async def test_original_value_is_kept(self, shop: ScoredProject) -> None:
+        score = await shop.add_score(source="AUTOMATED", metadata={"a": 1})
         path = f"{TRACES}/{score['id']}"
         first = (await shop("PATCH", path, {"value": "0.75"})).json()
         assert first["metadata"] == {"a": 1, "original_value": "0.5"}
         second = (await shop("PATCH", path, {"value": "1", "metadata": {"b": 2}})).json()
         assert second["metadata"] == {"b": 2, "original_value": "0.5"}
 
-    async def test_a_person_is_noted_and_a_key_leaves_the_author(self, shop: Scored) -> None:
-        score = await shop.gives()
+    async def test_person_becomes_the_author_and_a_key_keeps_it(self, shop: ScoredProject) -> None:
+        score = await shop.add_score()
         path = f"{TRACES}/{score['id']}"
-        somebody, head = shop.person()
+        new_person, head = shop.person()
         by_person = await shop.site.http.patch(path, headers=head, json={"reason": "r"})
-        assert by_person.json()["author_user_id"] == str(somebody.id)
+        assert by_person.json()["author_user_id"] == str(new_person.id)
         by_key = await shop("PATCH", path, {"value": "1"})
-        assert by_key.json()["author_user_id"] == str(somebody.id)
+        assert by_key.json()["author_user_id"] == str(new_person.id)
 
     @pytest.mark.parametrize(
         ("body", "fields"),
@@ -270,49 +272,49 @@ class TestChanging:
             ({"value": "x" * 256, "metadata": {"a": "\0"}}, {"value", "metadata"}),
         ],
     )
-    async def test_a_change_has_to_be_storable(
-        self, shop: Scored, body: dict[str, Any], fields: set[str]
+    async def test_invalid_changes_are_refused(
+        self, shop: ScoredProject, body: dict[str, Any], fields: set[str]
     ) -> None:
-        score = await shop.gives()
-        assert set(mistakes(await shop("PATCH", f"{TRACES}/{score['id']}", body))) == fields
-        assert await shop.got(f"{TRACES}/{shop.trace}") == [score]
+        score = await shop.add_score()
+        assert set(field_errors(await shop("PATCH", f"{TRACES}/{score['id']}", body))) == fields
+        assert await shop.read(f"{TRACES}/{shop.trace}") == [score]
 
-    async def test_removed_it_is_gone(self, shop: Scored) -> None:
-        path = f"{TRACES}/{(await shop.gives())['id']}"
+    async def test_deleted_score_is_gone(self, shop: ScoredProject) -> None:
+        path = f"{TRACES}/{(await shop.add_score())['id']}"
         gone = await shop("DELETE", path)
         assert (gone.status_code, gone.content) == (204, b"")
         assert (await shop("DELETE", path)).status_code == 404
         assert (await shop("PATCH", path, {"value": "1"})).status_code == 404
-        assert (await shop.got(TRACES))["total"] == 0
+        assert (await shop.read(TRACES))["total"] == 0
 
-    async def test_an_id_is_a_uuid(self, shop: Scored) -> None:
+    async def test_id_must_be_a_uuid(self, shop: ScoredProject) -> None:
         for method, body in (("PATCH", {"value": "1"}), ("DELETE", None)):
             refused = await shop(method, f"{TRACES}/x", body)
-            assert set(mistakes(refused)) == {"path.score_id"}
+            assert set(field_errors(refused)) == {"path.score_id"}
 
 
-async def test_scores_of_another_project_are_nowhere(shop: Scored) -> None:
-    other = await Scored.new(shop.site)
-    score = await other.gives()
+async def test_scores_of_another_project_are_404(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
+    score = await other.add_score()
     path = f"{TRACES}/{score['id']}"
     assert (await shop("PATCH", path, {"value": "1"})).status_code == 404
     assert (await shop("PATCH", path, {})).status_code == 404
     assert (await shop("DELETE", path)).status_code == 404
-    assert await shop.got(f"{TRACES}/{other.trace}") == []
-    assert (await shop.got(f"{TRACES}?trace_id={other.trace}"))["total"] == 0
-    assert await other.got(f"{TRACES}/{other.trace}") == [score]
+    assert await shop.read(f"{TRACES}/{other.trace}") == []
+    assert (await shop.read(f"{TRACES}?trace_id={other.trace}"))["total"] == 0
+    assert await other.read(f"{TRACES}/{other.trace}") == [score]
 
 
-async def test_one_trace_id_in_two_projects_has_scores_of_its_own(shop: Scored) -> None:
-    other = await Scored.new(shop.site)
-    await other.stores(trace_id=shop.trace)
-    await shop.gives(value="0.25")
-    await other.gives(trace_id=shop.trace, value="0.75")
-    assert [one["value"] for one in await shop.got(f"{TRACES}/{shop.trace}")] == ["0.25"]
-    assert [one["value"] for one in await other.got(f"{TRACES}/{shop.trace}")] == ["0.75"]
+async def test_equal_trace_ids_of_two_projects_have_separate_scores(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
+    await other.store_trace(trace_id=shop.trace)
+    await shop.add_score(value="0.25")
+    await other.add_score(trace_id=shop.trace, value="0.75")
+    assert [one["value"] for one in await shop.read(f"{TRACES}/{shop.trace}")] == ["0.25"]
+    assert [one["value"] for one in await other.read(f"{TRACES}/{shop.trace}")] == ["0.75"]
 
 
-async def test_a_score_may_follow_its_trace_at_once(either: Site) -> None:
+async def test_trace_can_be_scored_right_after_ingest(either: Site) -> None:
     head = either.headers(Scope.INGEST, project=f"new {uuid.uuid4().hex}")
     trace = str(uuid.uuid4())
     sent = await either.http.post("/traces", headers=head, json=a_trace(trace_id=trace))
@@ -321,7 +323,7 @@ async def test_a_score_may_follow_its_trace_at_once(either: Site) -> None:
     assert (await either.http.post(TRACES, headers=head, json=body)).status_code == 201
 
 
-async def test_other_methods_are_told(site: Site) -> None:
+async def test_other_methods_are_405(site: Site) -> None:
     for path, allowed in (
         (TRACES, {"GET", "POST"}),
         (f"{TRACES}/{NOBODY}", {"GET", "PATCH", "DELETE"}),

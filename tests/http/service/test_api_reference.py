@@ -27,7 +27,7 @@ def digest(algorithm: str, content: bytes) -> str:
 
 
 class TestPage:
-    async def test_it_loads_two_files_of_ours_and_nothing_else(self, site: Site) -> None:
+    async def test_page_loads_two_own_files_only(self, site: Site) -> None:
         text = (await site.http.get("/docs")).text
         page = Tags()
         page.feed(text)
@@ -37,13 +37,13 @@ class TestPage:
         assert not {"img", "iframe", "object", "base"} & set(page.opened)
         assert set(re.findall(r"https?://[^\s`\"'<]*", text)) == set()
 
-    async def test_what_it_loads_is_what_was_released(self, site: Site) -> None:
+    async def test_assets_have_their_integrity_hashes(self, site: Site) -> None:
         text = (await site.http.get("/docs")).text
         for path in PATHS:
             [expected] = re.findall(f'"{re.escape(path)}" integrity="([^"]*)"', text)
             assert digest("sha384", (await site.http.get(path)).content) == expected
 
-    async def test_nothing_runs_but_that_and_its_own_script(self, site: Site) -> None:
+    async def test_policy_allows_own_scripts_only(self, site: Site) -> None:
         answer = await site.http.get("/docs")
         policy = dict(
             one.split(" ", 1) for one in answer.headers["content-security-policy"].split("; ")
@@ -63,7 +63,7 @@ class TestPage:
         }
         assert not re.search(r"<[^>]+ (?:style|on\w+)=", answer.text)
 
-    async def test_its_script_writes_no_html_and_keeps_nothing(self, site: Site) -> None:
+    async def test_script_writes_no_html_and_stores_nothing(self, site: Site) -> None:
         text = (await site.http.get("/docs")).text
         for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval("):
             assert word not in text
@@ -71,7 +71,7 @@ class TestPage:
             assert word not in text
         assert "persistAuthorization: false" in text
 
-    async def test_its_form_knows_every_credential(self, site: Site) -> None:
+    async def test_form_has_every_credential(self, site: Site) -> None:
         text = (await site.http.get("/docs")).text
         document = (await site.http.get("/openapi.json")).json()
         asked = re.findall(r'data-scheme="(\w+)"', text)
@@ -86,7 +86,7 @@ class TestPage:
 
 class TestAssets:
     @pytest.mark.parametrize("path", PATHS)
-    async def test_browsers_may_keep_them_for_good(self, site: Site, path: str) -> None:
+    async def test_assets_are_immutable(self, site: Site, path: str) -> None:
         answer = await site.http.get(path)
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -96,7 +96,7 @@ class TestAssets:
         assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
 
     @pytest.mark.parametrize("path", PATHS)
-    async def test_in_any_coding_they_are_the_same(self, site: Site, path: str) -> None:
+    async def test_assets_are_equal_in_every_coding(self, site: Site, path: str) -> None:
         whole = (FOLDER / Path(path).name).read_bytes()
         inflate = {
             "gzip": gzip.decompress,
@@ -111,7 +111,7 @@ class TestAssets:
                     assert answer.headers.get("content-encoding", "identity") == coding
                 assert read(sent) == whole
 
-    async def test_they_are_small_enough(self, site: Site) -> None:
+    async def test_assets_are_small_enough(self, site: Site) -> None:
         assert sum((FOLDER / name).stat().st_size for name in ASSETS) <= ASSETS_MAX
         sent = 0
         for path in PATHS:
@@ -120,18 +120,18 @@ class TestAssets:
         assert sent <= SENT_MAX
 
     @pytest.mark.parametrize("name", ["LICENSE", "vendored.json", "..%2Freference.html", "0"])
-    async def test_nothing_else_of_the_folder_is_served(self, site: Site, name: str) -> None:
+    async def test_other_files_are_not_served(self, site: Site, name: str) -> None:
         folder = PATHS[0].rpartition("/")[0]
         assert (await site.http.get(f"{folder}/{name}")).status_code == 404
 
 
 class TestVendored:
-    def test_they_are_as_they_were_released(self) -> None:
+    def test_vendored_files_match_their_hashes(self) -> None:
         there = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
         del there["vendored.json"]
         assert {name: digest("sha384", one) for name, one in there.items()} == VENDORED["files"]
 
-    def test_the_licence_is_there(self) -> None:
+    def test_licence_is_vendored(self) -> None:
         assert VENDORED["licence"] == "Apache-2.0"
         assert "Apache License" in (FOLDER / "LICENSE").read_text()
         assert {*ASSETS, "LICENSE", "NOTICE"} < set(VENDORED["files"])

@@ -1,14 +1,14 @@
-"""docs/errors.md tells of every status that an error can have, and of no other."""
+"""docs/errors.md explains every status that an error can have, and no other."""
 
 import json
 import re
 from pathlib import Path
 from typing import Final
 
-from entrypoints.http.problems import STATUS
+from entrypoints.http.error_responses import STATUS_OF_FAILURE
 
 DOCS: Final = Path(__file__).parents[3] / "docs"
-# What a path or method that nobody has is answered: no operation can document it.
+# The statuses of unknown paths and methods, which no operation can document.
 UNDOCUMENTED: Final = {405}
 
 
@@ -17,7 +17,7 @@ def told() -> list[int]:
     return [int(status) for status in rows]
 
 
-def test_every_status_that_is_documented_is_explained_once():
+def test_every_documented_status_is_explained_once():
     schema = json.loads((DOCS / "openapi.json").read_text())
     answers = {
         int(status)
@@ -28,5 +28,5 @@ def test_every_status_that_is_documented_is_explained_once():
     assert told() == sorted({status for status in answers if status >= 400} | UNDOCUMENTED)
 
 
-def test_every_kind_of_failure_has_its_row():
-    assert set(STATUS.values()) <= set(told())
+def test_every_failure_status_has_a_row():
+    assert set(STATUS_OF_FAILURE.values()) <= set(told())

@@ -1,11 +1,11 @@
-"""Sessions over HTTP: sums under filters, detail, removal."""
+"""Sessions over HTTP: totals under filters, detail, deletion."""
 
 from typing import Any
 
 import pytest
 
 from entrypoints.http.controllers.traces import examples, schemas
-from tests.http.conftest import Site, a_span, a_trace, mistakes
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 TRACES: list[dict[str, Any]] = [
     {
@@ -62,7 +62,7 @@ async def filled(site: Site, head: dict[str, str]) -> dict[str, str]:
     return head
 
 
-async def test_what_the_contract_shows(site: Site, head: dict[str, str]) -> None:
+async def test_response_matches_the_documented_example(site: Site, head: dict[str, str]) -> None:
     await site.http.post("/traces", headers=head, json=examples.TRACE)
     project = str(next(iter(site.store.projects)))
     page = (await site.http.get("/sessions", headers=head)).json()
@@ -78,12 +78,15 @@ async def test_what_the_contract_shows(site: Site, head: dict[str, str]) -> None
     assert detail == examples.SESSION | {"traces": [shown]}
 
 
-async def test_the_sums_of_a_session(site: Site, filled: dict[str, str]) -> None:
+async def test_totals_of_a_session(site: Site, filled: dict[str, str]) -> None:
     page = (await site.http.get("/sessions?query=chat", headers=filled)).json()
     assert page["items"] == [CHAT]
     [solo] = (await site.http.get("/sessions?query=solo", headers=filled)).json()["items"]
     assert (solo["last_trace_at"], solo["total_latency_ms"]) == (None, None)
-    assert (solo["has_error"], solo["total_span_count"]) == (False, 1)  # a span's error is its own
+    assert (solo["has_error"], solo["total_span_count"]) == (
+        False,
+        1,
+    )  # the error of a span isn't the trace's
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ async def test_the_sums_of_a_session(site: Site, filled: dict[str, str]) -> None
         ("offset=9", []),
     ],
 )
-async def test_filters_and_sorts(
+async def test_filters_and_sorts_apply(
     site: Site, filled: dict[str, str], query: str, found: list[str]
 ) -> None:
     page = (await site.http.get(f"/sessions?{query}", headers=filled)).json()
@@ -133,7 +136,7 @@ async def test_filters_select_traces_first(site: Site, filled: dict[str, str]) -
     }
 
 
-async def test_the_detail_pages_its_traces_alone(site: Site, filled: dict[str, str]) -> None:
+async def test_detail_pages_traces_and_keeps_totals(site: Site, filled: dict[str, str]) -> None:
     starts = [f"2026-03-01T{time}:00+00:00" for time in ("08:00", "09:00", "09:05")]
     for query, shown in (("", starts), ("?limit=1", starts[:1]), ("?limit=5&offset=2", starts[2:])):
         detail = (await site.http.get(f"/sessions/chat{query}", headers=filled)).json()
@@ -143,7 +146,7 @@ async def test_the_detail_pages_its_traces_alone(site: Site, filled: dict[str, s
     assert beyond == CHAT | {"traces": []}
 
 
-async def test_a_removed_session_takes_its_traces_along(site: Site, filled: dict[str, str]) -> None:
+async def test_deleting_a_session_deletes_its_traces(site: Site, filled: dict[str, str]) -> None:
     done = await site.http.delete("/sessions/chat", headers=filled)
     assert (done.status_code, done.json()) == (200, {"deleted": 3})
     for method in ("GET", "DELETE"):
@@ -154,14 +157,14 @@ async def test_a_removed_session_takes_its_traces_along(site: Site, filled: dict
     assert (await site.http.get("/sessions", headers=filled)).json()["total"] == 2
 
 
-async def test_another_project_has_other_sessions(site: Site, filled: dict[str, str]) -> None:
+async def test_sessions_of_other_projects_are_hidden(site: Site, filled: dict[str, str]) -> None:
     theirs = site.headers(project="theirs")
     assert (await site.http.get("/sessions", headers=theirs)).json()["total"] == 0
     for method in ("GET", "DELETE"):
         assert (
             await site.http.request(method, "/sessions/chat", headers=theirs)
         ).status_code == 404
-    assert site.stored() == len(TRACES)
+    assert site.trace_count() == len(TRACES)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +180,7 @@ async def test_another_project_has_other_sessions(site: Site, filled: dict[str, 
         ("/sessions/%00?limit=x", {"path.session_id", "query.limit"}),
     ],
 )
-async def test_what_can_not_be_asked_is_named(
+async def test_invalid_parameters_are_named(
     site: Site, head: dict[str, str], path: str, fields: set[str]
 ) -> None:
-    assert set(mistakes(await site.http.get(path, headers=head))) == fields
+    assert set(field_errors(await site.http.get(path, headers=head))) == fields

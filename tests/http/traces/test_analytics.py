@@ -1,11 +1,11 @@
-"""Figures over time, over HTTP: which rows, in which form."""
+"""Analytics over time: which rows, in which form."""
 
 from typing import Any
 
 import pytest
 
 from domain.tracing.analytics import BUCKETS_MAX
-from tests.http.conftest import Site, a_span, a_trace, mistakes
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 MARCH = "started_after=2026-03-01&started_before=2026-04-01"
 VOLUME = ("volume", "errors", "latency")
@@ -71,7 +71,7 @@ async def test_traces_by_hour_and_by_week(site: Site, filled: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("metric", USAGE)
-async def test_usage_goes_by_the_start_of_spans(
+async def test_usage_is_bucketed_by_the_start_of_spans(
     site: Site, filled: dict[str, str], metric: str
 ) -> None:
     none = {"total_tokens": 0, "prompt_tokens": 0, "completion_tokens": 0, "total_cost": 0.0}
@@ -90,7 +90,7 @@ async def test_models_have_no_buckets(site: Site, filled: dict[str, str]) -> Non
         ]
 
 
-async def test_sessions_lie_where_they_begin(site: Site, filled: dict[str, str]) -> None:
+async def test_sessions_are_bucketed_by_their_start(site: Site, filled: dict[str, str]) -> None:
     answer = await site.http.get(f"/sessions/analytics?{MARCH}", headers=filled)
     assert answer.json() == [
         {
@@ -120,7 +120,7 @@ async def test_sessions_lie_where_they_begin(site: Site, filled: dict[str, str])
         ("0001-01-01", "9999-12-31", 2),
     ],
 )
-async def test_a_period_holds_its_first_instant_and_not_its_last(
+async def test_period_includes_its_start_and_excludes_its_end(
     site: Site, filled: dict[str, str], path: str, after: str, before: str, count: int
 ) -> None:
     query = f"started_after={after}&started_before={before}"
@@ -128,9 +128,7 @@ async def test_a_period_holds_its_first_instant_and_not_its_last(
 
 
 @pytest.mark.parametrize("path", ["/traces/analytics", "/sessions/analytics"])
-async def test_another_project_has_other_figures(
-    site: Site, filled: dict[str, str], path: str
-) -> None:
+async def test_analytics_cover_one_project(site: Site, filled: dict[str, str], path: str) -> None:
     theirs = site.headers(project="theirs")
     assert (await site.http.get(f"{path}?{MARCH}", headers=theirs)).json() == []
 
@@ -144,17 +142,17 @@ async def test_another_project_has_other_figures(
         (f"{MARCH}&granularity=Day", {"granularity"}),
     ],
 )
-async def test_what_can_not_be_asked_is_named(
+async def test_invalid_parameters_are_named(
     site: Site, head: dict[str, str], query: str, fields: set[str]
 ) -> None:
     for path in ("/traces/analytics", "/sessions/analytics"):
         refused = await site.http.get(f"{path}?{query}", headers=head)
-        assert set(mistakes(refused)) == {f"query.{one}" for one in fields}
+        assert set(field_errors(refused)) == {f"query.{one}" for one in fields}
     refused = await site.http.get(f"/traces/analytics?{query}&metric=money", headers=head)
-    assert set(mistakes(refused)) == {f"query.{one}" for one in (*fields, "metric")}
+    assert set(field_errors(refused)) == {f"query.{one}" for one in (*fields, "metric")}
 
 
-async def test_too_many_buckets_say_what_to_do(site: Site, head: dict[str, str]) -> None:
+async def test_too_many_buckets_are_refused_with_advice(site: Site, head: dict[str, str]) -> None:
     for first in range(0, BUCKETS_MAX + 1, 500):
         hours = range(first, min(first + 500, BUCKETS_MAX + 1))
         batch = {"traces": [a_trace(started_at=3600 * hour) for hour in hours]}

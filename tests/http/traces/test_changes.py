@@ -1,4 +1,4 @@
-"""Changing what is stored: PATCH of traces and spans, tags and removal of many."""
+"""Changes of stored traces: PATCH of traces and spans, batch tags and batch deletion."""
 
 import uuid
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import SpanUpdate, TraceUpdate
-from tests.http.conftest import Site, a_span, a_trace, mistakes
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 TRACE = f"/traces/{examples.TRACE_ID}"
 SPAN = f"{TRACE}/spans/{examples.SPAN_ID}"
@@ -48,15 +48,15 @@ SPAN_VALUES: list[tuple[str, Any]] = [
     ("cost", {"total": 2.5}),
 ]
 KEPT_ON_NULL = {"name", "status", "kind", "tags", "metadata"}
-# Every other field holds a text.
-TEXTS = set(TraceUpdate.__struct_fields__) - {name for name, _ in TRACE_VALUES} - KEPT_ON_NULL
-TEXTS_OF_SPAN = set(SpanUpdate.__struct_fields__) - {name for name, _ in SPAN_VALUES} - KEPT_ON_NULL
-TRACE_VALUES += [(name, "another") for name in sorted(TEXTS)]
-SPAN_VALUES += [(name, "another") for name in sorted(TEXTS_OF_SPAN)]
-FULL_TRACE |= dict.fromkeys(TEXTS, "one")
-FULL_SPAN |= dict.fromkeys(TEXTS_OF_SPAN, "one")
+# All other fields are texts.
+TRACE_TEXTS = set(TraceUpdate.__struct_fields__) - {name for name, _ in TRACE_VALUES} - KEPT_ON_NULL
+SPAN_TEXTS = set(SpanUpdate.__struct_fields__) - {name for name, _ in SPAN_VALUES} - KEPT_ON_NULL
+TRACE_VALUES += [(name, "another") for name in sorted(TRACE_TEXTS)]
+SPAN_VALUES += [(name, "another") for name in sorted(SPAN_TEXTS)]
+FULL_TRACE |= dict.fromkeys(TRACE_TEXTS, "one")
+FULL_SPAN |= dict.fromkeys(SPAN_TEXTS, "one")
 CASES = [(TRACE, *one) for one in TRACE_VALUES] + [(SPAN, *one) for one in SPAN_VALUES]
-# What is found anew where a field changes.
+# Fields that are computed again if a field changes.
 FOLLOWS = {
     "ended_at": {"latency_ms"},
     "completion_start_time": {"time_to_first_token_ms"},
@@ -76,7 +76,7 @@ async def read(site: Site, path: str, head: dict[str, str]) -> dict[str, Any]:
 
 
 async def patched(site: Site, path: str, head: dict[str, str], body: Any) -> dict[str, Any]:
-    """What PATCH answers, which is what is read from then on."""
+    """The response of PATCH, which equals the next read."""
     answer = await site.http.patch(path, headers=head, json=body)
     assert answer.status_code == 200, answer.text
     assert answer.json() == await read(site, path, head)
@@ -84,7 +84,7 @@ async def patched(site: Site, path: str, head: dict[str, str], body: Any) -> dic
 
 
 @pytest.mark.parametrize(("path", "field", "value"), CASES)
-async def test_a_value_replaces_that_field_alone(
+async def test_value_replaces_that_field_only(
     site: Site, head: dict[str, str], path: str, field: str, value: Any
 ) -> None:
     before = await read(site, path, head)
@@ -96,7 +96,7 @@ async def test_a_value_replaces_that_field_alone(
     assert await patched(site, path, head, {field: value}) == after
 
 
-async def test_the_list_shows_a_trace_as_it_reads(site: Site, head: dict[str, str]) -> None:
+async def test_list_item_equals_the_fields_of_a_read(site: Site, head: dict[str, str]) -> None:
     shown = await read(site, TRACE, head)
     [item] = (await site.http.get("/traces", headers=head)).json()["items"]
     assert {"release", "environment", "user_id", "tags"} <= item.keys()
@@ -104,7 +104,7 @@ async def test_the_list_shows_a_trace_as_it_reads(site: Site, head: dict[str, st
 
 
 @pytest.mark.parametrize(("path", "field", "_"), CASES)
-async def test_null_clears_what_may_be_empty_and_nothing_else(
+async def test_null_clears_optional_fields_only(
     site: Site, head: dict[str, str], path: str, field: str, _: Any
 ) -> None:
     before = await read(site, path, head)
@@ -117,7 +117,7 @@ async def test_null_clears_what_may_be_empty_and_nothing_else(
 
 
 @pytest.mark.parametrize("path", [TRACE, SPAN])
-async def test_what_is_absent_or_unknown_changes_nothing(
+async def test_missing_or_unknown_keys_change_nothing(
     site: Site, head: dict[str, str], path: str
 ) -> None:
     before = await read(site, path, head)
@@ -127,14 +127,14 @@ async def test_what_is_absent_or_unknown_changes_nothing(
 
 
 @pytest.mark.parametrize("path", [TRACE, SPAN])
-async def test_metadata_is_merged_by_its_top_level_keys(
+async def test_metadata_is_merged_by_top_level_keys(
     site: Site, head: dict[str, str], path: str
 ) -> None:
     after = await patched(site, path, head, {"metadata": {"b": None, "c": [1.0]}})
     assert after["metadata"] == {"a": 1, "b": None, "c": [1.0]}
 
 
-async def test_a_span_is_priced_anew_where_its_causes_change(
+async def test_span_is_repriced_if_its_usage_or_model_changes(
     site: Site, head: dict[str, str]
 ) -> None:
     assert (await read(site, SPAN, head))["cost_source"] == "client"
@@ -147,7 +147,7 @@ async def test_a_span_is_priced_anew_where_its_causes_change(
     assert (await read(site, TRACE, head))["total_cost"] == 0.25
 
 
-async def test_what_a_change_says_shows_in_lists(site: Site, head: dict[str, str]) -> None:
+async def test_change_is_visible_in_lists(site: Site, head: dict[str, str]) -> None:
     body = {"session_id": "moved", "ended_at": None, "status": "RUNNING"}
     await patched(site, TRACE, head, body)
     [listed] = (await site.http.get("/traces?session_id=moved", headers=head)).json()["items"]
@@ -156,9 +156,7 @@ async def test_what_a_change_says_shows_in_lists(site: Site, head: dict[str, str
     assert (await site.http.get("/sessions/moved", headers=head)).status_code == 200
 
 
-async def test_payloads_of_a_change_come_back_digit_for_digit(
-    site: Site, head: dict[str, str]
-) -> None:
+async def test_payloads_of_a_change_keep_every_digit(site: Site, head: dict[str, str]) -> None:
     sent = '{"a":12345678901234567890,"b":1.0,"c":1e400,"d":"\\u0000","e":[ 1 ]}'
     for path in (TRACE, SPAN):
         answer = await site.http.patch(path, headers=head, content=f'{{"input":{sent}}}')
@@ -178,25 +176,25 @@ async def test_payloads_of_a_change_come_back_digit_for_digit(
     ],
 )
 @pytest.mark.parametrize("path", [TRACE, SPAN])
-async def test_what_can_not_be_is_named_and_changes_nothing(
+async def test_invalid_change_is_named_and_not_applied(
     site: Site, head: dict[str, str], path: str, body: Any, fields: set[str]
 ) -> None:
     before = await read(site, path, head)
-    assert set(mistakes(await site.http.patch(path, headers=head, json=body))) == fields
+    assert set(field_errors(await site.http.patch(path, headers=head, json=body))) == fields
     assert await read(site, path, head) == before
 
 
-async def test_each_field_has_its_own_rules(site: Site, head: dict[str, str]) -> None:
+async def test_each_field_is_validated(site: Site, head: dict[str, str]) -> None:
     long, nul = "x" * 256, "a\0b"
     words = ("session_id", "user_id", "environment", "release")
     for bad in (long, nul, 1, [], {}):
         refused = await site.http.patch(TRACE, headers=head, json=dict.fromkeys(words, bad))
-        assert set(mistakes(refused)) == set(words)
+        assert set(field_errors(refused)) == set(words)
     tags = ["a", long, None]
     refused = await site.http.patch(TRACE, headers=head, json={"tags": tags})
-    assert set(mistakes(refused)) == {"tags.1", "tags.2"}
+    assert set(field_errors(refused)) == {"tags.1", "tags.2"}
     refused = await site.http.patch(TRACE, headers=head, json={"tags": ["t"] * 101})
-    assert set(mistakes(refused)) == {"tags"}
+    assert set(field_errors(refused)) == {"tags"}
     body = {
         "kind": "llm",
         "status": "COMPLETED",
@@ -210,18 +208,18 @@ async def test_each_field_has_its_own_rules(site: Site, head: dict[str, str]) ->
     }
     refused = await site.http.patch(SPAN, headers=head, json=body)
     named = {*body, "cost.total", "cost.part"} - {"cost"}
-    assert set(mistakes(refused)) == named
+    assert set(field_errors(refused)) == named
 
 
-async def test_a_body_has_to_be_there_and_json(site: Site, head: dict[str, str]) -> None:
+async def test_body_must_be_json(site: Site, head: dict[str, str]) -> None:
     for path in (TRACE, SPAN):
-        assert set(mistakes(await site.http.patch(path, headers=head))) == {""}
+        assert set(field_errors(await site.http.patch(path, headers=head))) == {""}
         for content in (b"{", b'{"input":NaN}', b'{"name":"\xff"}'):
             answer = await site.http.patch(path, headers=head, content=content)
             assert answer.status_code == 400
 
 
-async def test_what_is_not_there_is_404(site: Site, head: dict[str, str]) -> None:
+async def test_unknown_trace_or_span_is_404(site: Site, head: dict[str, str]) -> None:
     other, theirs = uuid.uuid4(), site.headers(project="theirs")
     paths = (f"/traces/{other}", f"{TRACE}/spans/{other}", f"/traces/{other}/spans/{other}")
     for path in (*paths, f"/traces/{other}/spans/{examples.SPAN_ID}"):
@@ -232,17 +230,15 @@ async def test_what_is_not_there_is_404(site: Site, head: dict[str, str]) -> Non
     assert (await read(site, TRACE, head))["name"] == FULL_TRACE["name"]
 
 
-async def test_ids_of_paths_come_with_the_mistakes_of_the_body(
-    site: Site, head: dict[str, str]
-) -> None:
+async def test_path_and_body_errors_are_reported_together(site: Site, head: dict[str, str]) -> None:
     refused = await site.http.patch("/traces/x/spans/y", headers=head, json={"name": ""})
-    assert set(mistakes(refused)) == {"path.trace_id", "path.span_id", "name"}
+    assert set(field_errors(refused)) == {"path.trace_id", "path.span_id", "name"}
 
 
 class TestMany:
     @pytest.fixture
     async def ids(self, site: Site, head: dict[str, str]) -> list[str]:
-        """Three traces: tags b, a; tag a; none."""
+        """Three traces: with the tags b and a; with the tag a; without tags."""
         found = []
         for tags in (["b", "a", "b"], ["a"], []):
             done = await site.http.post("/traces", headers=head, json=a_trace(tags=tags))
@@ -262,7 +258,7 @@ class TestMany:
             ([], ["nothing"], [["b", "a", "b"], ["a"], []]),
         ],
     )
-    async def test_tags_are_removed_and_then_added(
+    async def test_tags_are_removed_before_they_are_added(
         self,
         site: Site,
         head: dict[str, str],
@@ -278,7 +274,7 @@ class TestMany:
             assert (done.status_code, done.json()) == (200, {"updated": 3})
             assert await self.tags(site, head, ids) == left
 
-    async def test_no_tags_touch_nothing(
+    async def test_empty_tag_lists_change_nothing(
         self, site: Site, head: dict[str, str], ids: list[str]
     ) -> None:
         body: dict[str, Any] = {"trace_ids": ids}
@@ -286,7 +282,7 @@ class TestMany:
             done = await site.http.post("/traces/batch/tags", headers=head, json=body | more)
             assert done.json() == {"updated": 0}
 
-    async def test_those_that_are_there_are_removed(
+    async def test_existing_traces_are_deleted(
         self, site: Site, head: dict[str, str], ids: list[str]
     ) -> None:
         body = {"trace_ids": [ids[0], ids[0].upper(), ids[1], str(uuid.uuid4())]}
@@ -298,7 +294,7 @@ class TestMany:
         ]
         assert statuses == [404, 404, 200]
 
-    async def test_another_project_is_not_touched(
+    async def test_traces_of_other_projects_are_unchanged(
         self, site: Site, head: dict[str, str], ids: list[str]
     ) -> None:
         theirs = site.headers(project="theirs")
@@ -320,31 +316,29 @@ class TestMany:
             ([], {""}),
         ],
     )
-    async def test_ids_that_can_not_be_are_named(
+    async def test_invalid_ids_are_named(
         self, site: Site, head: dict[str, str], path: str, body: Any, fields: set[str]
     ) -> None:
-        assert set(mistakes(await site.http.post(path, headers=head, json=body))) == fields
+        assert set(field_errors(await site.http.post(path, headers=head, json=body))) == fields
 
-    async def test_tags_that_can_not_be_are_named(self, site: Site, head: dict[str, str]) -> None:
+    async def test_invalid_tags_are_named(self, site: Site, head: dict[str, str]) -> None:
         body: dict[str, Any] = {"trace_ids": [examples.TRACE_ID], "add_tags": ["t"] * 101}
         body["remove_tags"] = ["ok", "x" * 256, "\0", 1]
         refused = await site.http.post("/traces/batch/tags", headers=head, json=body)
         places = {"add_tags", "remove_tags.1", "remove_tags.2", "remove_tags.3"}
-        assert set(mistakes(refused)) == places
+        assert set(field_errors(refused)) == places
         for name in ("add_tags", "remove_tags"):
             body = {"trace_ids": [examples.TRACE_ID], name: None}
             refused = await site.http.post("/traces/batch/tags", headers=head, json=body)
-            assert set(mistakes(refused)) == {name}
+            assert set(field_errors(refused)) == {name}
 
-    async def test_five_hundred_at_once(self, site: Site, head: dict[str, str]) -> None:
+    async def test_five_hundred_traces_are_changed(self, site: Site, head: dict[str, str]) -> None:
         body = {"trace_ids": [str(uuid.uuid4()) for _ in range(499)] + [examples.TRACE_ID]}
         done = await site.http.post("/traces/batch/delete", headers=head, json=body)
         assert done.json() == {"deleted": 1}
 
 
-async def test_a_change_with_odd_spellings_takes_the_thorough_way(
-    site: Site, head: dict[str, str]
-) -> None:
+async def test_odd_spellings_are_accepted_by_the_walk(site: Site, head: dict[str, str]) -> None:
     body = (
         '{"ended_at":1772442000,"name":"last","name":"\\u006cater","metadata":null,"release":null}'
     )
@@ -365,7 +359,7 @@ async def test_a_change_with_odd_spellings_takes_the_thorough_way(
     assert (shown["token_usage"], shown["cost"]) == (None, {"total": 1.0})
 
 
-async def test_a_span_of_another_trace_with_the_same_id_stays(
+async def test_equal_span_id_in_another_trace_is_unchanged(
     site: Site, head: dict[str, str]
 ) -> None:
     other = a_trace(spans=[a_span(span_id=examples.SPAN_ID, name="other")])

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import Site, a_span, a_trace, mistakes
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 from tests.support.builders.values import NOON
 
 
-async def sent(site: Site, head: dict[str, str], **said: Any) -> str:
+async def sent(site: Site, head: dict[str, str], **overrides: Any) -> str:
     """The id of a trace that was stored."""
-    body = a_trace(trace_id=str(uuid.uuid4()), spans=[a_span()], **said)
+    body = a_trace(trace_id=str(uuid.uuid4()), spans=[a_span()], **overrides)
     answer = await site.http.post("/traces", headers=head, json=body)
     assert answer.status_code == 202
     return body["trace_id"]
 
 
-async def test_a_user_is_erased_and_the_receipt_can_be_checked(site: Site) -> None:
+async def test_user_is_erased_and_the_receipt_can_be_checked(site: Site) -> None:
     head, http = site.headers(), site.http
     site.now = NOON
     gone = await sent(site, head, user_id="grace@example.com", session_id="s", input=[1])
@@ -50,10 +50,10 @@ async def test_a_user_is_erased_and_the_receipt_can_be_checked(site: Site) -> No
         "found": {},
         "traces_since": 0,
     }
-    assert site.store.audit_log  # asked for, and over
+    assert site.store.audit_log  # requested, and completed
 
 
-async def test_anybody_can_seal_and_hash_again(site: Site) -> None:
+async def test_receipt_hashes_can_be_recomputed(site: Site) -> None:
     answer = await site.http.post("/erasures", headers=site.headers(), json={"session_id": "sé/1"})
     receipt = answer.json()
     seal = receipt.pop("receipt_sha256")
@@ -64,13 +64,13 @@ async def test_anybody_can_seal_and_hash_again(site: Site) -> None:
     assert receipt["owner_hash"] == hashed.hex()
 
 
-async def test_what_comes_late_is_refused_and_what_is_new_is_not(site: Site) -> None:
+async def test_late_reports_are_refused_and_new_traces_stored(site: Site) -> None:
     head, http = site.headers(), site.http
     site.now = NOON
     late = await sent(site, head, user_id="u")
     receipt = (await http.post("/erasures", headers=head, json={"user_id": "u"})).json()
     again = await http.post("/traces", headers=head, json=a_trace(trace_id=late, user_id="u"))
-    assert set(mistakes(again)) == {"trace_id"}
+    assert set(field_errors(again)) == {"trace_id"}
     batch = {"traces": [a_trace(trace_id=late), a_trace(trace_id=str(uuid.uuid4()))]}
     told = (await http.post("/traces/batch", headers=head, json=batch)).json()
     assert [one["index"] for one in told["rejected"]] == [0]
@@ -94,19 +94,21 @@ async def test_what_comes_late_is_refused_and_what_is_new_is_not(site: Site) -> 
         ({"user_id": "a\0"}, {"user_id"}),
     ],
 )
-async def test_what_names_nobody_is_refused(site: Site, body: Any, fields: set[str]) -> None:
+async def test_request_without_a_subject_is_refused(
+    site: Site, body: Any, fields: set[str]
+) -> None:
     head = site.headers()
     for path in ("/erasures", f"/erasures/{uuid.uuid4()}/check"):
-        assert set(mistakes(await site.http.post(path, headers=head, json=body))) == fields
+        assert set(field_errors(await site.http.post(path, headers=head, json=body))) == fields
     assert site.store.erasures == {}
 
 
-async def test_another_owner_is_not_checked(site: Site) -> None:
+async def test_check_of_another_subject_is_refused(site: Site) -> None:
     head = site.headers()
     receipt = (await site.http.post("/erasures", headers=head, json={"user_id": "u"})).json()
     path = f"/erasures/{receipt['id']}/check"
     for body in ({"user_id": "v"}, {"session_id": "u"}):
-        assert set(mistakes(await site.http.post(path, headers=head, json=body))) == {*body}
+        assert set(field_errors(await site.http.post(path, headers=head, json=body))) == {*body}
     unknown = await site.http.post(
         f"/erasures/{uuid.uuid4()}/check", headers=head, json={"user_id": "u"}
     )

@@ -1,6 +1,6 @@
 """Bodies of writes, mutated: each is refused as documented, or reads back as it was sent.
 
-Over memory and over PostgreSQL, which can refuse what nobody thought of.
+In memory and in PostgreSQL, which may refuse values of its own.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.hypothesis_scale import scaled
 EXAMPLES = 400  # of a test
 DEPTH_MAX = 10_000
 TRACE_ID, SPAN_ID = ("5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10", "0d6c2c2e-3b55-4a35-9f0b-55b0a8a0c001")
-# Each member as JSON text: what is fuzzed is what a client writes, not what it means.
+# Each member as JSON text: the spelling is fuzzed, not the value.
 TRACE = {
     "trace_id": f'"{TRACE_ID}"',
     "name": '"answer"',
@@ -55,7 +55,7 @@ SPAN = {
     "error": "null",
     "completion_start_time": "null",
 }
-# What is read as it was sent; times and costs have several spellings.
+# Fields that are returned as sent; times and costs have several spellings.
 PLAIN = ("name", "input", "output", "metadata")
 OF_TRACE = (*PLAIN, "status", "session_id", "user_id", "tags", "environment", "release")
 OF_SPAN = (*PLAIN, "kind", "status", "model", "error", "token_usage", "model_parameters")
@@ -92,7 +92,7 @@ type Pairs = list[tuple[str, str]]
 
 @st.composite
 def objects_like(draw: st.DrawFn, good: dict[str, str]) -> Pairs:
-    """The members of an object like a good one: some of other values, unknown, gone or twice."""
+    """The members of a valid object; some with other values, unknown, missing or twice."""
     members = list(good.items())
     for _ in range(draw(st.integers(0, 2))):
         name = draw(st.sampled_from([*good, *good, "unknown", "", "\\u0000", "\\ud800"]))
@@ -114,7 +114,7 @@ def text_of(members: Pairs) -> str:
 
 @st.composite
 def damaged(draw: st.DrawFn, text: str) -> bytes:
-    """Mostly as it is; or cut off, with something in it that was not there, or without a part."""
+    """The text, mostly unchanged; or truncated, with an insertion, or with a deletion."""
     data = text.encode(errors="surrogatepass")
     at = draw(st.integers(0, len(data)))
     match draw(st.sampled_from(["whole"] * 6 + ["cut", "inserted", "removed"])):
@@ -136,7 +136,7 @@ def traces(draw: st.DrawFn) -> bytes:
 
 
 def meaning(data: bytes) -> Any:
-    """JSON as values that tell an integer from a fraction, and lose no digit."""
+    """JSON as values that distinguish integers from fractions and keep every digit."""
     return json.loads(
         data,
         parse_int=lambda digits: ("integer", Decimal(digits)),
@@ -145,7 +145,7 @@ def meaning(data: bytes) -> Any:
 
 
 def expected(sent: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """What is read of what was sent; a status that isn't sent has a default of its own."""
+    """The expected read of a sent trace; a missing status has a default of its own."""
     unsaid: dict[str, Any] = {"metadata": {}, "tags": []}
     defaults = {"status", "kind"} - sent.keys()
     return {name: sent.get(name, unsaid.get(name)) for name in names if name not in defaults}
@@ -162,10 +162,10 @@ def check_read(sent: dict[str, Any], read: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-async def documented(installed: Site) -> dict[tuple[str, str], set[int]]:
-    installed.begin()
-    async with installed.http:
-        document = (await installed.http.get("/openapi.json")).json()
+async def documented(memory_site: Site) -> dict[tuple[str, str], set[int]]:
+    memory_site.begin()
+    async with memory_site.http:
+        document = (await memory_site.http.get("/openapi.json")).json()
     return {key: {*map(int, told["responses"])} for key, told in operations(document).items()}
 
 
@@ -196,25 +196,25 @@ GOOD = text_of([*TRACE.items(), ("spans", f"[{text_of(list(SPAN.items()))}]")]).
 @given(body=traces(), in_batch=st.booleans())
 @example(body=GOOD, in_batch=False)
 @example(body=GOOD, in_batch=True)
-async def test_a_trace_is_refused_or_reads_back_as_it_was_sent(
-    kept_in: Site, documented: Any, body: bytes, in_batch: bool
+async def test_trace_is_refused_or_read_back_as_sent(
+    storage_site: Site, documented: Any, body: bytes, in_batch: bool
 ) -> None:
-    kept_in.begin()
-    head = kept_in.headers()
+    storage_site.begin()
+    head = storage_site.headers()
     path = "/traces/batch" if in_batch else "/traces"
     content = b'{"traces":[' + body + b"]}" if in_batch else body
-    async with kept_in.http:
-        answer = await kept_in.http.post(path, headers=head, content=content)
+    async with storage_site.http:
+        answer = await storage_site.http.post(path, headers=head, content=content)
         assert body != GOOD or answer.status_code == 202
         if answer.status_code != 202:
             check_refused(answer, documented["post", path])
-            assert await stored(kept_in, head) == 0
+            assert await stored(storage_site, head) == 0
             return
         told = answer.json()
         accepted = told["accepted"] if in_batch else [told]
-        assert await stored(kept_in, head) == len({one["trace_id"] for one in accepted})
+        assert await stored(storage_site, head) == len({one["trace_id"] for one in accepted})
         if len(accepted) == 1:
-            read = await kept_in.http.get(f"/traces/{accepted[0]['trace_id']}", headers=head)
+            read = await storage_site.http.get(f"/traces/{accepted[0]['trace_id']}", headers=head)
             assert read.status_code == 200
             sent = meaning(content)
             check_read(sent["traces"][0] if in_batch else sent, meaning(read.content))
@@ -222,8 +222,8 @@ async def test_a_trace_is_refused_or_reads_back_as_it_was_sent(
 
 @fuzzed
 @given(data=st.data())
-async def test_other_writes_are_refused_as_documented_or_done(
-    kept_in: Site, documented: Any, data: st.DataObject
+async def test_other_writes_are_refused_as_documented_or_applied(
+    storage_site: Site, documented: Any, data: st.DataObject
 ) -> None:
     span = text_of(data.draw(objects_like(SPAN)))
     change = text_of(data.draw(objects_like(TRACE)))
@@ -240,19 +240,19 @@ async def test_other_writes_are_refused_as_documented_or_done(
         )
     )
     content = data.draw(damaged(text))
-    kept_in.begin()
-    head = kept_in.headers()
-    async with kept_in.http:
+    storage_site.begin()
+    head = storage_site.headers()
+    async with storage_site.http:
         sent = a_trace(trace_id=TRACE_ID, spans=[a_trace(span_id=SPAN_ID)])
-        await kept_in.http.post("/traces", headers=head, json=sent)
-        before = await kept_in.http.get(f"/traces/{TRACE_ID}", headers=head)
+        await storage_site.http.post("/traces", headers=head, json=sent)
+        before = await storage_site.http.get(f"/traces/{TRACE_ID}", headers=head)
         place = path.format(trace_id=TRACE_ID, span_id=SPAN_ID)
-        answer = await kept_in.http.request(method, place, headers=head, content=content)
+        answer = await storage_site.http.request(method, place, headers=head, content=content)
         if answer.is_success:
             assert answer.status_code in documented[method, path]
         else:
             check_refused(answer, documented[method, path])
-        read = await kept_in.http.get(f"/traces/{TRACE_ID}", headers=head)
+        read = await storage_site.http.get(f"/traces/{TRACE_ID}", headers=head)
         assert read.status_code in {200, 404}
         assert answer.is_success or read.json() == before.json()
 
@@ -261,22 +261,22 @@ async def test_other_writes_are_refused_as_documented_or_done(
 @pytest.mark.parametrize("field", ["input", "metadata", "name", "spans", "unknown"])
 @settings(max_examples=scaled(15), suppress_health_check=list(HealthCheck))
 @given(depth=st.integers(1, 200) | st.integers(1, DEPTH_MAX), cut=st.booleans())
-async def test_nesting_is_stored_whole_or_refused(
-    kept_in: Site, documented: Any, field: str, brackets: str, depth: int, cut: bool
+async def test_nesting_is_stored_or_refused(
+    storage_site: Site, documented: Any, field: str, brackets: str, depth: int, cut: bool
 ) -> None:
     deep = brackets[:-1] * depth + ("1" if ":" in brackets else "") + brackets[-1] * (depth - cut)
     if field == "metadata":
         deep = f'{{"m":{deep}}}'
     said = {name: value for name, value in TRACE.items() if name != field} | {field: deep}
-    kept_in.begin()
-    head = kept_in.headers()
-    async with kept_in.http:
+    storage_site.begin()
+    head = storage_site.headers()
+    async with storage_site.http:
         content = text_of(list(said.items()))
-        answer = await kept_in.http.post("/traces", headers=head, content=content)
+        answer = await storage_site.http.post("/traces", headers=head, content=content)
         if answer.status_code != 202:
             check_refused(answer, documented["post", "/traces"])
             assert cut or depth > 128 or field in {"name", "spans"}
             return
-        read = await kept_in.http.get(f"/traces/{TRACE_ID}", headers=head)
+        read = await storage_site.http.get(f"/traces/{TRACE_ID}", headers=head)
         assert read.status_code == 200
         assert field == "unknown" or f'"{field}":{deep}' in read.text

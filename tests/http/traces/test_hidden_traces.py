@@ -1,4 +1,4 @@
-"""Every operation on data, tried on what is being erased: nothing of it is shown."""
+"""Every operation on data that is being erased: it is in no response."""
 
 import uuid
 from dataclasses import replace
@@ -9,19 +9,19 @@ from adapters.postgres.database.pool import Pool
 from domain.ids import ProjectId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.test_isolation import CASES, ON_DATA, quoted
-from tests.support.clients.scored_project import put_erasure, put_score
+from tests.support.clients.scored_project import store_erasure, store_score
 from tests.support.clients.two_tenants import TwoTenants, Words, filled, named
 from tests.support.fixtures import data_plane
 
-MARK = "hidden5k"  # in all that is said of it but what a request has to name
+MARK = "hidden5k"  # in every text of the trace, except those that requests have to name
 GONE = {"session_id": "gone/session", "reader": "gone-reader"}
-# What is told by a summary of all traces and not of one, or stands for itself.
+# Operations over all traces, or without a trace.
 LISTS = ("GET /traces", "GET /sessions", "GET /evaluations/trace-scores")
 NAMED = {"trace_id", "span_id", "session_id", "score_id"}
 
 
 async def hidden(world: TwoTenants) -> Words:
-    """What their requests name: a trace, its session and a score, which are being erased."""
+    """The ids of a trace, its session and a score that are being erased."""
     await world.begin()
     words = world.theirs | GONE
     words |= {word: str(uuid.uuid4()) for word in ("trace_id", "span_id", "score_id")}
@@ -30,15 +30,15 @@ async def hidden(world: TwoTenants) -> Words:
     trace |= {"session_id": words["session_id"], "user_id": words["reader"], "tags": [MARK]}
     trace |= {"environment": MARK, "release": MARK, "metadata": {MARK: MARK}}
     trace |= {"spans": [span | {"metadata": {MARK: MARK}}]}
-    assert (await world.asked("POST", "/traces", world.their_key, trace)).status_code == 202
+    assert (await world.send("POST", "/traces", world.their_key, trace)).status_code == 202
     ports = replace(world.site.ports, **world.site.swapped)
     project = ProjectId(uuid.UUID(words["project_id"]))
     ids = {"trace": words["trace_id"], "session": words["session_id"]}
-    await put_score(ports.evaluation, project, words["score_id"], **ids, text=MARK)
+    await store_score(ports.evaluation, project, words["score_id"], **ids, text=MARK)
     for path in ("/traces/{trace_id}", "/sessions/{session_id}"):
-        before = await world.asked("GET", quoted(path, words), world.their_key)
+        before = await world.send("GET", quoted(path, words), world.their_key)
         assert MARK in before.text
-    await put_erasure(
+    await store_erasure(
         ports.privacy, project, str(uuid.uuid4()),
         organization=words["org_id"], user=words["reader"],
     )  # fmt: skip
@@ -48,7 +48,7 @@ async def hidden(world: TwoTenants) -> Words:
 async def assert_hidden(world: TwoTenants, label: str, words: Words) -> None:
     case, (method, path) = CASES[label], label.split()
     place = f"{quoted(path, words)}?{filled(case.query, words)}"
-    answer = await world.asked(method, place, world.their_key, filled(case.body, words))
+    answer = await world.send(method, place, world.their_key, filled(case.body, words))
     assert answer.status_code < 500, label
     assert MARK not in answer.text, label
     assert MARK not in str(answer.headers), label
@@ -60,12 +60,12 @@ async def assert_hidden(world: TwoTenants, label: str, words: Words) -> None:
         assert words["trace_id"] not in answer.text, label
 
 
-async def test_no_operation_shows_it() -> None:
+async def test_hidden_trace_is_in_no_response() -> None:
     await _each(TwoTenants(Site()))
 
 
 @pytest.mark.service
-async def test_no_operation_shows_it_over_postgres(pool: Pool) -> None:
+async def test_hidden_trace_is_in_no_response_on_postgres(pool: Pool) -> None:
     async with data_plane.over_postgres(pool) as plane:
         names = ("traces", "sessions", "analytics", "evaluation", "exporting", "keeping", "pricing")
         await _each(TwoTenants(Site(swapped={name: getattr(plane, name) for name in names})))

@@ -1,14 +1,14 @@
-"""The list of traces by every filter and sort, and the list of users."""
+"""Lists of traces by every filter and sort, and the list of users."""
 
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 
-from entrypoints.http.controllers.traces.list import METADATA_MAX, METADATA_VALUES_MAX
-from tests.http.conftest import Site, a_span, a_trace, mistakes
+from entrypoints.http.controllers.traces.query import METADATA_KEYS_MAX, METADATA_VALUES_MAX
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 
-# Ended after 1 s, after 2.0005 s, before it began, and never.
+# Ended after 1 s, after 2.0005 s, before its start, and not at all.
 RUNS: dict[str, dict[str, Any]] = {
     "one": {
         "started_at": "2026-03-01T09:00:00Z",
@@ -85,7 +85,7 @@ async def names(site: Site, head: dict[str, str], query: str) -> list[str]:
         ("name=O", ["one", "two", "four"]),
     ],
 )
-async def test_each_filter(
+async def test_each_filter_applies(
     site: Site, filled: dict[str, str], query: str, found: list[str]
 ) -> None:
     assert await names(site, filled, query) == found
@@ -115,7 +115,7 @@ async def test_each_filter(
         ([("metadata", "v"), ("metadatak", "v"), ("Metadata.k", "v")], list(RUNS)),
     ],
 )
-async def test_metadata_by_its_top_level_keys(
+async def test_metadata_filters_by_top_level_keys(
     site: Site, filled: dict[str, str], conditions: list[tuple[str, str]], found: list[str]
 ) -> None:
     assert await names(site, filled, urlencode(conditions)) == found
@@ -131,7 +131,7 @@ async def test_metadata_by_its_top_level_keys(
         ("status", ["one|three", "one|three", "two", "four"]),
     ],
 )
-async def test_each_sort_in_both_directions(
+async def test_every_sort_in_both_directions(
     site: Site, filled: dict[str, str], sort: str, ascending: list[str]
 ) -> None:
     up = await names(site, filled, f"sort_by={sort}")
@@ -140,7 +140,7 @@ async def test_each_sort_in_both_directions(
         for one in (await site.http.get(f"/traces?sort_by={sort}", headers=filled)).json()["items"]
     ]
     assert all(name in place.split("|") for name, place in zip(up, ascending, strict=True))
-    last = up[-1:] if sort in {"ended_at", "latency"} else []  # what has none is last in both
+    last = up[-1:] if sort in {"ended_at", "latency"} else []  # nulls are last in both directions
     assert down == up[: len(up) - len(last)][::-1] + last
 
 
@@ -161,19 +161,19 @@ async def test_each_sort_in_both_directions(
         ("metadata.k=%ff&metadata.j=%ff", {"query.metadata.k", "query.metadata.j"}),
         ("metadata.%00=v", {"query.metadata"}),
         ("metadata.%ff=v&limit=0", {"query.metadata", "query.limit"}),
-        ("&".join(f"metadata.k{n}=v" for n in range(METADATA_MAX + 1)), {"query.metadata"}),
+        ("&".join(f"metadata.k{n}=v" for n in range(METADATA_KEYS_MAX + 1)), {"query.metadata"}),
         ("&".join(["metadata.k=v"] * (METADATA_VALUES_MAX + 1)), {"query.metadata.k"}),
         ("metadata." + "k" * 300 + "=%00", {"query.metadata." + "k" * 200}),
     ],
 )
-async def test_what_can_not_be_asked_is_named(
+async def test_invalid_parameters_are_named(
     site: Site, head: dict[str, str], query: str, fields: set[str]
 ) -> None:
-    assert set(mistakes(await site.http.get(f"/traces?{query}", headers=head))) == fields
+    assert set(field_errors(await site.http.get(f"/traces?{query}", headers=head))) == fields
 
 
-async def test_as_many_conditions_as_allowed(site: Site, filled: dict[str, str]) -> None:
-    keys = [(f"metadata.k{n}", "v") for n in range(METADATA_MAX - 1)]
+async def test_maximum_number_of_conditions_is_accepted(site: Site, filled: dict[str, str]) -> None:
+    keys = [(f"metadata.k{n}", "v") for n in range(METADATA_KEYS_MAX - 1)]
     values = [("metadata.k", str(n)) for n in range(METADATA_VALUES_MAX)]
     assert await names(site, filled, urlencode(keys + values)) == []
     tags = [("tags", "b"), *(("tags", "x" * 255 if n else "") for n in range(99))]
@@ -195,7 +195,7 @@ class TestUsers:
             body["spans"] = [failing]
             assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
 
-    async def test_the_last_seen_come_first(self, site: Site, head: dict[str, str]) -> None:
+    async def test_users_are_sorted_by_last_seen(self, site: Site, head: dict[str, str]) -> None:
         page = (await site.http.get("/traces/users", headers=head)).json()
         assert page.pop("items") == [
             {
@@ -218,13 +218,13 @@ class TestUsers:
         ]
         assert page == {"total": 3, "limit": 50, "offset": 0, "next_cursor": None}
 
-    async def test_other_projects_have_other_users(self, site: Site) -> None:
+    async def test_users_of_other_projects_are_hidden(self, site: Site) -> None:
         theirs = site.headers(project="theirs")
         assert (await site.http.get("/traces/users", headers=theirs)).json()["total"] == 0
 
-    async def test_a_page_is_bounded(self, site: Site, head: dict[str, str]) -> None:
+    async def test_page_size_is_bounded(self, site: Site, head: dict[str, str]) -> None:
         refused = await site.http.get("/traces/users?limit=201&offset=-1", headers=head)
-        assert set(mistakes(refused)) == {"query.limit", "query.offset"}
+        assert set(field_errors(refused)) == {"query.limit", "query.offset"}
         page = (await site.http.get("/traces/users?limit=1&offset=1", headers=head)).json()
         assert [one["user_id"] for one in page["items"]] == ["bob"]
         assert (page["total"], page["limit"], page["offset"]) == (3, 1, 1)

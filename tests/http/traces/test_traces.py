@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 
 from entrypoints.http.controllers.traces import examples, schemas
-from tests.http.conftest import Site, a_span, a_trace, mistakes
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 
-async def test_what_the_contract_shows_going_in_comes_out_as_it_shows_it(
-    site: Site, head: dict[str, str]
-) -> None:
+async def test_documented_example_round_trips(site: Site, head: dict[str, str]) -> None:
     posted = await site.http.post("/traces", headers=head, json=examples.TRACE)
     assert posted.status_code == 202
     accepted = posted.json()
@@ -26,7 +24,7 @@ async def test_what_the_contract_shows_going_in_comes_out_as_it_shows_it(
     assert listed.json() == schemas.PAGE
 
 
-async def test_an_answer_is_compact_and_has_every_field(site: Site, head: dict[str, str]) -> None:
+async def test_response_is_compact_and_complete(site: Site, head: dict[str, str]) -> None:
     posted = await site.http.post("/traces", headers=head, json=a_trace(spans=[a_span()]))
     read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
     assert ", " not in read.text
@@ -42,7 +40,7 @@ async def test_an_answer_is_compact_and_has_every_field(site: Site, head: dict[s
     assert '"total_tokens":0' in read.text
 
 
-async def test_payloads_come_back_digit_for_digit(site: Site, head: dict[str, str]) -> None:
+async def test_payloads_keep_every_digit(site: Site, head: dict[str, str]) -> None:
     sent = '{"a":12345678901234567890,"b":1.0,"c":1e400,"d":0.1000,"e":"\\u00e9","f":[ 1 , 2 ]}'
     body = f'{{"name":"n","started_at":"2026-03-01","input":{sent},"output":"plain"}}'
     posted = await site.http.post("/traces", headers=head, content=body)
@@ -50,7 +48,7 @@ async def test_payloads_come_back_digit_for_digit(site: Site, head: dict[str, st
     assert f'"input":{sent},"output":"plain"' in read.text
 
 
-async def test_a_price_of_the_table_is_shown_as_a_total(site: Site, head: dict[str, str]) -> None:
+async def test_table_price_is_returned_as_total(site: Site, head: dict[str, str]) -> None:
     span = a_span(model="gpt-4o", token_usage={"prompt_tokens": 1_000_000})
     posted = await site.http.post("/traces", headers=head, json=a_trace(spans=[span]))
     read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
@@ -69,7 +67,7 @@ async def test_falsy_values_are_data(site: Site, head: dict[str, str]) -> None:
         assert read.json()["session_id"] == ""
 
 
-async def test_a_trace_sent_again_is_merged(site: Site, head: dict[str, str]) -> None:
+async def test_repeated_trace_is_merged(site: Site, head: dict[str, str]) -> None:
     first = a_trace(trace_id=examples.TRACE_ID, status="ERROR", input=1, tags=["b"])
     again = a_trace(trace_id=examples.TRACE_ID, name="later", tags=["a"], metadata={"k": 1})
     for body in (first, again):
@@ -79,9 +77,7 @@ async def test_a_trace_sent_again_is_merged(site: Site, head: dict[str, str]) ->
     assert (read["tags"], read["metadata"]) == (["a", "b"], {"k": 1})
 
 
-async def test_a_span_may_be_its_own_parent_and_occur_twice(
-    site: Site, head: dict[str, str]
-) -> None:
+async def test_span_may_be_its_own_parent_and_occur_twice(site: Site, head: dict[str, str]) -> None:
     span = a_span(span_id=examples.SPAN_ID, parent_span_id=examples.SPAN_ID)
     body = a_trace(spans=[span, span | {"name": "second"}], ended_at="2020-01-01")
     posted = await site.http.post("/traces", headers=head, json=body)
@@ -106,21 +102,21 @@ async def test_spans_are_added_to_a_stored_trace(site: Site, head: dict[str, str
 async def test_spans_of_an_unknown_trace_are_404(site: Site, head: dict[str, str]) -> None:
     refused = await site.http.post(f"/traces/{uuid.uuid4()}/spans", headers=head, json=[a_span()])
     assert refused.status_code == 404
-    assert site.stored() == 0
+    assert site.trace_count() == 0
 
 
 @pytest.mark.parametrize(
     ("spans", "field"),
     [([], ""), ({}, ""), (None, ""), ([{}], "0.name"), ([a_span(), a_span(name="")], "1.name")],
 )
-async def test_what_is_wrong_with_added_spans_is_told_by_their_place(
+async def test_errors_of_added_spans_have_their_index(
     site: Site, head: dict[str, str], spans: Any, field: str
 ) -> None:
     refused = await site.http.post(f"/traces/{uuid.uuid4()}/spans", headers=head, json=spans)
-    assert field in mistakes(refused)
+    assert field in field_errors(refused)
 
 
-async def test_a_deleted_trace_is_gone_and_the_second_time_404(
+async def test_deleted_trace_is_gone_and_second_delete_is_404(
     site: Site, head: dict[str, str]
 ) -> None:
     await site.http.post("/traces", headers=head, json=a_trace(trace_id=examples.TRACE_ID))
@@ -132,20 +128,18 @@ async def test_a_deleted_trace_is_gone_and_the_second_time_404(
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_an_id_in_the_path_has_to_be_a_uuid(
-    site: Site, head: dict[str, str], method: str
-) -> None:
+async def test_path_id_must_be_a_uuid(site: Site, head: dict[str, str], method: str) -> None:
     refused = await site.http.request(method, "/traces/no-uuid", headers=head)
-    assert set(mistakes(refused)) == {"path.trace_id"}
+    assert set(field_errors(refused)) == {"path.trace_id"}
 
 
-async def test_path_and_body_are_checked_together(site: Site, head: dict[str, str]) -> None:
+async def test_path_and_body_errors_are_reported_together(site: Site, head: dict[str, str]) -> None:
     refused = await site.http.post("/traces/x/spans", headers=head, json=[{"name": "a"}])
-    assert set(mistakes(refused)) == {"path.trace_id", "0.started_at"}
+    assert set(field_errors(refused)) == {"path.trace_id", "0.started_at"}
 
 
 class TestBatch:
-    async def test_a_bad_item_costs_only_itself(self, site: Site, head: dict[str, str]) -> None:
+    async def test_invalid_item_is_rejected_alone(self, site: Site, head: dict[str, str]) -> None:
         twice = a_trace(trace_id=examples.TRACE_ID)
         items = [twice, {"name": 1}, a_trace(), a_trace(spans=[{}]), twice | {"name": "last"}]
         done = await site.http.post("/traces/batch", headers=head, json={"traces": items})
@@ -158,32 +152,30 @@ class TestBatch:
             "spans.0.name",
             "spans.0.started_at",
         ]
-        assert site.stored() == 2
+        assert site.trace_count() == 2
         read = await site.http.get(f"/traces/{examples.TRACE_ID}", headers=head)
         assert read.json()["name"] == "last"
 
-    async def test_all_bad_is_422_with_paths_of_the_body(
+    async def test_all_invalid_items_are_422_with_body_paths(
         self, site: Site, head: dict[str, str]
     ) -> None:
         items = [3, {"name": "n", "started_at": "x"}]
         refused = await site.http.post("/traces/batch", headers=head, json={"traces": items})
-        assert set(mistakes(refused)) == {"traces.0", "traces.1.started_at"}
+        assert set(field_errors(refused)) == {"traces.0", "traces.1.started_at"}
 
-    async def test_no_more_mistakes_than_an_answer_holds(
-        self, site: Site, head: dict[str, str]
-    ) -> None:
+    async def test_batch_errors_stop_at_the_maximum(self, site: Site, head: dict[str, str]) -> None:
         items = [{}] * 500
         refused = await site.http.post("/traces/batch", headers=head, json={"traces": items})
         assert len(refused.json()["errors"]) == 100
 
     @pytest.mark.parametrize("body", [{}, {"traces": []}, {"traces": None}, {"traces": [{}] * 501}])
-    async def test_missing_empty_or_too_many(
+    async def test_missing_empty_or_too_many_items_are_refused(
         self, site: Site, head: dict[str, str], body: Any
     ) -> None:
         refused = await site.http.post("/traces/batch", headers=head, json=body)
-        assert set(mistakes(refused)) == {"traces"}
+        assert set(field_errors(refused)) == {"traces"}
 
-    async def test_what_no_text_can_hold_costs_only_its_item(
+    async def test_lone_surrogate_rejects_its_item_alone(
         self, site: Site, head: dict[str, str]
     ) -> None:
         good = '{"name":"n","started_at":0}'
@@ -195,7 +187,7 @@ class TestBatch:
         rejected = {one["index"]: one["errors"] for one in done.json()["rejected"]}
         assert {one["field"] for one in rejected[0]} == {"name", "input"}
         assert {one["field"] for one in rejected[2]} == {"name"}
-        assert site.stored() == 1
+        assert site.trace_count() == 1
 
 
 class TestList:
@@ -233,13 +225,13 @@ class TestList:
             ("unknown=1", ["THIRD", "second", "First%"]),
         ],
     )
-    async def test_filters_order_and_window(
+    async def test_filters_order_and_paging_apply(
         self, site: Site, head: dict[str, str], query: str, names: list[str]
     ) -> None:
         page = (await site.http.get(f"/traces?{query}", headers=head)).json()
         assert [one["name"] for one in page["items"]] == names
 
-    async def test_total_is_of_all_matches_and_the_window_is_echoed(
+    async def test_total_counts_all_matches_and_the_page_is_echoed(
         self, site: Site, head: dict[str, str]
     ) -> None:
         page = (await site.http.get("/traces?limit=1&offset=5", headers=head)).json()
@@ -270,22 +262,26 @@ class TestList:
             "user_id=%ED%A0%80",
         ],
     )
-    async def test_each_bad_parameter_is_named(
+    async def test_each_invalid_parameter_is_named(
         self, site: Site, head: dict[str, str], query: str
     ) -> None:
         refused = await site.http.get(f"/traces?{query}", headers=head)
-        assert set(mistakes(refused)) == {f"query.{query.partition('=')[0]}"}
+        assert set(field_errors(refused)) == {f"query.{query.partition('=')[0]}"}
 
-    async def test_all_bad_parameters_at_once(self, site: Site, head: dict[str, str]) -> None:
+    async def test_all_invalid_parameters_are_reported_together(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
         refused = await site.http.get("/traces?limit=0&sort_by=x&status=y", headers=head)
-        assert set(mistakes(refused)) == {"query.limit", "query.sort_by", "query.status"}
+        assert set(field_errors(refused)) == {"query.limit", "query.sort_by", "query.status"}
 
-    async def test_a_query_of_too_many_parameters(self, site: Site, head: dict[str, str]) -> None:
+    async def test_too_many_query_parameters_are_refused(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
         refused = await site.http.get("/traces?" + "a=1&" * 1500, headers=head)
-        assert set(mistakes(refused)) == {"query"}
+        assert set(field_errors(refused)) == {"query"}
 
 
-async def test_two_projects_never_meet(site: Site) -> None:
+async def test_traces_of_two_projects_are_separate(site: Site) -> None:
     ours, theirs = site.headers(project="ours"), site.headers(project="theirs")
     body = a_trace(trace_id=examples.TRACE_ID, spans=[a_span(span_id=examples.SPAN_ID)])
     path = f"/traces/{examples.TRACE_ID}"

@@ -1,4 +1,4 @@
-"""An ASGI server in the smallest sense: a scope and messages in, messages out."""
+"""A minimal ASGI server: sends a scope and messages to an app, and collects its messages."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ async def exchange(
     headers: Mapping[str, str],
     messages: Iterable[dict[str, Any]] = (),
 ) -> tuple[list[dict[str, Any]], int]:
-    """What the app sends, and how many of the messages it took. It never gets more than those."""
+    """The messages that the app sends, and how many of `messages` it received."""
     waiting = list(messages)
     count = len(waiting)
     sent: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What one OpenAPI document promises and another doesn't keep."""
+"""Compares two OpenAPI documents: a contract, and the document that is served."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ def operations(document: Any) -> dict[tuple[str, str], Any]:
     }
 
 
-def broken(promised: Any, served: Any) -> Iterator[str]:
-    """Each promise that isn't kept, by its place: path, method, parameter, field, rule."""
+def violations(promised: Any, served: Any) -> Iterator[str]:
+    """Each violation of the contract, by path, method, parameter, field and rule."""
     kept = operations(served)
     for (method, path), told in operations(promised).items():
         name = f"{method.upper()} {path}"
@@ -66,7 +66,7 @@ def _parameters(name: str, told: Any, ours: Any, comparison: "Comparison") -> It
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of schemas: less may not be taken than is promised, and nothing else be shown."""
+    """Compares schemas: requests may not be stricter, and responses have no other types."""
 
     promised: Any
     served: Any

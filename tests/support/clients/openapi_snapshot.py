@@ -1,4 +1,4 @@
-"""Writes docs/openapi.json, the OpenAPI document as readers of the repository see it.
+"""Writes docs/openapi.json, the OpenAPI document for readers of the repository.
 
 python -m tests.support.clients.openapi_snapshot
 """
@@ -17,9 +17,9 @@ SNAPSHOT = Path(__file__).parents[3] / "docs" / "openapi.json"
 
 
 def text() -> str:
-    """The document with the limits that are set by default."""
+    """The document with the default limits."""
     app = Litestar(route_handlers=CONTROLLERS, dependencies=DEPENDENCIES, openapi_config=None)
-    config = HttpConfig(version="0", environment="")  # a release is no reason to write it anew
+    config = HttpConfig(version="0", environment="")  # so that a release doesn't change it
     return json.dumps(document(app, config), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""People who manage organizations over HTTP, and an organization with one of each kind of thing."""
+"""People as HTTP clients, and an organization with one of each kind of object."""
 
 import uuid
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ ISSUER = "https://issuer.test"
 
 
 @dataclass(frozen=True)
-class Somebody:
-    """A person with a token, known already."""
+class PersonClient:
+    """A known person with a token, as an HTTP client."""
 
     site: Site
     id: UserId
@@ -39,31 +39,31 @@ class Somebody:
     async def __call__(
         self, method: str, path: str, json: Any = None, **headers: str
     ) -> httpx.Response:
-        """The answer to a request of theirs; `x_organization_id` is X-Organization-ID."""
-        said = self.bearer | {
+        """The response to a request; `x_organization_id` sets X-Organization-ID."""
+        all_headers = self.bearer | {
             name.replace("_", "-"): value.encode("latin-1") for name, value in headers.items()
         }
         content = None
         if json is not None:
-            said |= {"content-type": "application/json"}
-            content = dumps(json)  # in ASCII, which can say what no UTF-8 can
-        return await self.site.http.request(method, path, headers=said, content=content)
+            all_headers |= {"content-type": "application/json"}
+            content = dumps(json)  # in ASCII, which can contain lone surrogates as escapes
+        return await self.site.http.request(method, path, headers=all_headers, content=content)
 
-    async def got(self, path: str) -> Any:
-        """The body of the answer to a GET that succeeds."""
+    async def read(self, path: str) -> Any:
+        """The body of the response to a successful GET."""
         answer = await self("GET", path)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def did(self, method: str, path: str, json: Any = None) -> Any:
-        """The body of the answer to a request that succeeds."""
+    async def call(self, method: str, path: str, json: Any = None) -> Any:
+        """The body of the response to a successful request."""
         answer = await self(method, path, json)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
 
-def somebody(site: Site, email: str, *, name: str = "", verified: bool = True) -> Somebody:
-    """A new person, who belongs to nothing yet."""
+def new_person(site: Site, email: str, *, name: str = "", verified: bool = True) -> PersonClient:
+    """A new person without any membership."""
     token, subject = f"token-{uuid.uuid4()}", uuid.uuid4().hex
     claims = Claims(
         issuer=ISSUER, subject=subject, email=email, display_name=name, email_verified=verified
@@ -71,14 +71,14 @@ def somebody(site: Site, email: str, *, name: str = "", verified: bool = True) -
     site.tokens[token] = claims
     user = User.from_claims(claims, UserId(uuid.uuid4()), NOON)
     site.store.users[user.id] = user
-    return Somebody(site, user.id, email, {"authorization": f"Bearer {token}"})
+    return PersonClient(site, user.id, email, {"authorization": f"Bearer {token}"})
 
 
-def joined(
+def new_member(
     site: Site, organization: OrganizationId, email: str, role: Role, after_s: int = 0
-) -> Somebody:
+) -> PersonClient:
     """A new member of an organization, `after_s` seconds after NOON."""
-    person = somebody(site, email)
+    person = new_person(site, email)
     site.store.memberships[organization, person.id] = Membership(
         id=MembershipId(uuid.uuid4()),
         organization_id=organization,
@@ -89,14 +89,15 @@ def joined(
     return person
 
 
-def furnished(site: Site, name: str) -> dict[str, str]:
-    """A new organization by the ids of what it has: one member a role, and one of each thing."""
+def new_organization(site: Site, name: str) -> dict[str, str]:
+    """The ids of a new organization and its content: a member per role, and one of each object."""
     organization = OrganizationId(uuid.uuid4())
     site.store.organizations[organization] = Organization(
         id=organization, name=name, created_at=NOON
     )
     people = {
-        role.lower(): joined(site, organization, f"{role}@{name}.example", role) for role in Role
+        role.lower(): new_member(site, organization, f"{role}@{name}.example", role)
+        for role in Role
     }
     project = ProjectId(uuid.uuid4())
     site.store.projects[project] = Project(

@@ -1,4 +1,4 @@
-"""A price of a project's own, and a repricing that is over."""
+"""Stores a price of a project, and a completed repricing."""
 
 import uuid
 
@@ -8,7 +8,7 @@ from tests.support.builders.values import NOON
 from tests.support.fixtures.pricing import a_price, a_repricing
 
 
-async def put_prices(
+async def store_prices(
     ports: PricingPorts, project: ProjectId, price: str, repricing: str, text: str = "text"
 ) -> None:
     await ports.prices.create(a_price(project, id=uuid.UUID(price), match=text))

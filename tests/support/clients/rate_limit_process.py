@@ -1,8 +1,8 @@
-"""A process that asks Redis many times at once, and prints how often it may go on.
+"""A process that sends concurrent rate limit requests to Redis, and prints how many are admitted.
 
     python -m tests.support.clients.rate_limit_process REDIS_URL BUCKET LIMIT REQUESTS
 
-It asks without a time limit: on a busy machine a process that gives up would limit by itself.
+It has no timeout: on a busy machine a process that times out would refuse requests by itself.
 """
 
 import asyncio

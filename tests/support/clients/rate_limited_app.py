@@ -1,4 +1,4 @@
-"""A site whose rate limits and clock a test sets, asked from any address."""
+"""A site with adjustable rate limits and clock, and clients at any address."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,26 +28,33 @@ class Clock:
 
 
 @dataclass
-class Limited:
-    """A site whose limits and clock a test sets, and clients at any address."""
+class LimitedSite:
+    """A site with adjustable limits and clock, and clients at any address."""
 
     site: "Site"
     clock: Clock
     limits: dict[RouteClass, Limit]
 
-    def only(self, route_class: RouteClass, count: int, unit: str = "minute") -> None:
+    def set_limit(self, route_class: RouteClass, count: int, unit: str = "minute") -> None:
         self.limits[route_class] = Limit(count, unit)
 
-    async def ask(
-        self, method: str, path: str, *heads: Mapping[str, str], at: str = "192.0.2.1", **said: Any
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *heads: Mapping[str, str],
+        at: str = "192.0.2.1",
+        **options: Any,
     ) -> httpx.Response:
-        """The answer to a request from the address `at`."""
+        """The response to a request from the address `at`."""
         head = {name: value for one in heads for name, value in one.items()}
         transport = httpx.ASGITransport(self.site.app, client=(at, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            return await http.request(method, path, headers=head, **said)
+            return await http.request(method, path, headers=head, **options)
 
-    async def left(self, *heads: Mapping[str, str], path: str = "/traces", at: str = "") -> int:
-        """How many requests the bucket of `path` has left for this caller, after this one."""
-        answer = await self.ask("GET", path, *heads, at=at or "192.0.2.1")
+    async def remaining(
+        self, *heads: Mapping[str, str], path: str = "/traces", at: str = ""
+    ) -> int:
+        """How many requests the bucket has left for this caller, after one request to `path`."""
+        answer = await self.request("GET", path, *heads, at=at or "192.0.2.1")
         return int(answer.headers["ratelimit-remaining"])

@@ -1,4 +1,4 @@
-"""A project with traces to score, as a client with a key or a person sees it."""
+"""A project with traces and scores, as an HTTP client; and objects stored past the API."""
 
 import uuid
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from domain.tracing.query import TraceFilter
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.custom_metric_definitions import RULE, a_metric
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import Somebody, joined
+from tests.support.clients.organization_members import PersonClient, new_member
 from tests.support.fixtures.alerts import a_delivery, a_rule, a_webhook, an_alert
 
 TRACES = "/evaluations/trace-scores"
@@ -43,8 +43,8 @@ BEFORE = NOON - timedelta(seconds=1)  # so that lists have one order
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A project of its own, with one trace in one session."""
+class ScoredProject:
+    """A new project with one trace in one session."""
 
     site: Site
     head: dict[str, str]
@@ -59,12 +59,12 @@ class Scored:
             str(uuid.uuid4()),
             f"s/{uuid.uuid4()}",
         )
-        await found.stores(trace_id=found.trace, session_id=found.session)
+        await found.store_trace(trace_id=found.trace, session_id=found.session)
         return found
 
-    async def stores(self, **said: Any) -> str:
+    async def store_trace(self, **overrides: Any) -> str:
         """The id of a new trace."""
-        sent = await self("POST", "/traces", a_trace(**said))
+        sent = await self("POST", "/traces", a_trace(**overrides))
         assert sent.status_code == 202, sent.text
         return str(sent.json()["trace_id"])
 
@@ -74,39 +74,39 @@ class Scored:
         said = self.head | {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.site.http.request(method, path, headers=said, json=json)
 
-    async def got(self, path: str) -> Any:
+    async def read(self, path: str) -> Any:
         answer = await self("GET", path)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def score(self, **said: Any) -> dict[str, Any]:
-        return {"trace_id": self.trace, "name": "quality", "value": "0.5"} | said
+    def score(self, **overrides: Any) -> dict[str, Any]:
+        return {"trace_id": self.trace, "name": "quality", "value": "0.5"} | overrides
 
-    async def gives(self, **said: Any) -> Any:
-        """A score of the trace, as it was answered."""
-        given = await self("POST", TRACES, self.score(**said))
+    async def add_score(self, **overrides: Any) -> Any:
+        """The response to adding a score of the trace."""
+        given = await self("POST", TRACES, self.score(**overrides))
         assert given.status_code == 201, given.text
         return given.json()
 
-    async def gives_session(self, **said: Any) -> Any:
-        """A score of the session, as it was answered."""
-        body = {"session_id": self.session, "name": "quality", "value": "0.5"} | said
+    async def add_session_score(self, **overrides: Any) -> Any:
+        """The response to adding a score of the session."""
+        body = {"session_id": self.session, "name": "quality", "value": "0.5"} | overrides
         given = await self("POST", SESSIONS, body)
         assert given.status_code == 201, given.text
         return given.json()
 
-    def person(self) -> tuple[Somebody, dict[str, str]]:
-        """A member of the organization, and their headers for this project."""
-        somebody = joined(self.site, self.site.organization, "ada@example.com", Role.MEMBER)
+    def person(self) -> tuple[PersonClient, dict[str, str]]:
+        """A new member of the organization, and their headers for this project."""
+        new_person = new_member(self.site, self.site.organization, "ada@example.com", Role.MEMBER)
         [project] = [
             one.id
             for one in self.site.store.projects.values()
             if one.name == self.head["x-project-name"]
         ]
-        return somebody, somebody.bearer | {"x-project-id": str(project)}
+        return new_person, new_person.bearer | {"x-project-id": str(project)}
 
 
-async def put_score(
+async def store_score(
     ports: EvaluationPorts,
     project: ProjectId,
     score: str,
@@ -115,7 +115,7 @@ async def put_score(
     session: str | None = None,
     text: str = "n",
 ) -> None:
-    """A score of a stored trace, and one of the same id for a stored session, past the API."""
+    """Stores a score of a trace, and one with the same id for a session."""
     known: dict[str, Any] = {
         "id": ScoreId(uuid.UUID(score)),
         "project_id": project,
@@ -133,10 +133,10 @@ async def put_score(
         await ports.session_scores.add(SessionScore(**known, session_id=session))
 
 
-async def put_monitor(
+async def store_monitor(
     ports: EvaluationPorts, project: ProjectId, monitor: str, *, text: str = "n"
 ) -> None:
-    """A monitor over all traces, past the API."""
+    """Stores a monitor over all traces."""
     await ports.monitors.create(
         Monitor(
             id=MonitorId(uuid.UUID(monitor)),
@@ -154,7 +154,7 @@ async def put_monitor(
     )
 
 
-async def put_alert(
+async def store_alert(
     ports: EvaluationPorts,
     project: ProjectId,
     alert: str,
@@ -163,7 +163,7 @@ async def put_alert(
     webhook: str | None = None,
     text: str = "n",
 ) -> None:
-    """An alert of a stored monitor, and a webhook that was told something, past the API."""
+    """Stores an alert of a monitor, and a webhook with a delivery."""
     made = await ports.monitors.get(project, MonitorId(uuid.UUID(monitor)))
     stored = an_alert(made, id=uuid.UUID(alert), rule=a_rule(metric="coherence"))
     await ports.alerting.alerts.create(stored)
@@ -173,8 +173,10 @@ async def put_alert(
     await ports.alerting.webhooks.enqueue(a_delivery(told, body=body))
 
 
-async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: str = "n") -> None:
-    """A file that is complete and holds `text`, past the API."""
+async def store_export(
+    ports: ExportPorts, project: ProjectId, export: str, text: str = "n"
+) -> None:
+    """Stores a completed export whose file contains `text`."""
     made = Export(
         id=uuid.UUID(export),
         project_id=project,
@@ -190,19 +192,19 @@ async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: 
     await ports.exports.save(made.completed("f" * 64, NOON), text.encode())
 
 
-async def put_custom_metric(
+async def store_custom_metric(
     ports: EvaluationPorts, project: ProjectId, name: str, *, text: str = "n"
 ) -> None:
-    """A rule of the project's own, unless it has one of the name, past the API."""
+    """Stores a custom rule metric, unless the project has one with the name."""
     if name not in await ports.custom_metrics.by_names(project, [name]):
         body = RULE | {"value": text}
         await ports.custom_metrics.create(a_metric(project, name=name, body=body, description=text))
 
 
-async def put_run(
+async def store_run(
     ports: EvaluationPorts, project: ProjectId, run: str, *, trace: str, text: str = "n"
 ) -> None:
-    """A run that is PENDING, with a score of a stored trace that failed, past the API."""
+    """Stores a PENDING run with a failed score of a trace."""
     made = EvalRun(
         id=RunId(uuid.UUID(run)),
         project_id=project,
@@ -237,10 +239,10 @@ def _digest(owner: DataSubject) -> bytes:
     return owner.digest(b"salt")
 
 
-async def put_erasure(
+async def store_erasure(
     ports: PrivacyPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
 ) -> None:
-    """One that is asked for, of `user`, by an operator."""
+    """Stores an erasure of `user` that an operator requested."""
     owner, new = DataSubject(DataSubjectKind.USER, user), ErasureId(uuid.UUID(erasure))
     asked = Erasure(
         id=new,

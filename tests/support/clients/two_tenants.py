@@ -1,4 +1,4 @@
-"""Two organizations with one of everything each, and what one of them learns of the other."""
+"""Two organizations with one of each object, and what one of them learns about the other."""
 
 import hashlib
 import json
@@ -21,22 +21,22 @@ from domain.identity.login_code import (
 from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, State, a_span, a_trace
-from tests.support.clients.organization_members import furnished, joined
-from tests.support.clients.priced_project import put_prices
+from tests.support.clients.organization_members import new_member, new_organization
+from tests.support.clients.priced_project import store_prices
 from tests.support.clients.scored_project import (
-    put_alert,
-    put_custom_metric,
-    put_erasure,
-    put_export,
-    put_monitor,
-    put_run,
-    put_score,
+    store_alert,
+    store_custom_metric,
+    store_erasure,
+    store_export,
+    store_monitor,
+    store_run,
+    store_score,
 )
 
 type Words = Mapping[str, str]
-"""What a request may name, by the word that stands for it in a template."""
+"""The values that a request may name, by their names in a template."""
 
-CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # as long as each other
+CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # of equal length
 VERIFIER = "v" * 43
 RANDOM = (
     re.compile(r"pp_[0-9a-f]{7,64}"),
@@ -47,7 +47,7 @@ RANDOM = (
     re.compile(r'(?<=")[0-9a-f]{32}(?:[0-9a-f]{32})?(?=")'),
     re.compile(r'(?<="code":")[\w-]{43}'),
 )
-# By these a row is known to be a tenant's.
+# Ids that identify a tenant's rows.
 OWNING = ("org_id", "project_id", "key_id", "owner", "admin", "member")
 
 
@@ -63,7 +63,7 @@ def texts(name: str) -> dict[str, str]:
 
 
 def filled(template: Any, words: Words) -> Any:
-    """A template of JSON, with its words."""
+    """A JSON template with its names replaced by values."""
     match template:
         case str():
             return re.sub(r"{(\w+)}", lambda found: words[found[1]], template)
@@ -75,13 +75,13 @@ def filled(template: Any, words: Words) -> Any:
 
 
 def named(*templates: Any) -> set[str]:
-    """The words in templates."""
+    """The names in templates."""
     return set(re.findall(r"{(\w+)}", json.dumps(templates)))
 
 
 @dataclass
 class TwoTenants:
-    """`ours`, `theirs` and `nobody` say the same words; what `nobody` says exists nowhere."""
+    """Values of `ours`, `theirs` and `nobody` for the same names; those of `nobody` don't exist."""
 
     site: Site
     ours: dict[str, str] = field(default_factory=dict)
@@ -103,7 +103,10 @@ class TwoTenants:
         if not self.first_state or (self.keeps_elsewhere and self.has_written):
             self.has_written = False
             await self._furnish()
-            self.first_reading, self.first_state = await self.read_by_them(), self.site.state()
+            self.first_reading, self.first_state = (
+                await self.other_tenant_reads(),
+                self.site.state(),
+            )
         else:
             self.site.restore(self.first_state)
 
@@ -119,14 +122,14 @@ class TwoTenants:
         ids = {word: str(uuid.uuid4()) for word in self.theirs}
         self.nobody = ids | texts(NOBODY)
         organization = OrganizationId(uuid.UUID(self.ours["org_id"]))
-        self.bearer = joined(self.site, organization, "me@ours.example", Role.OWNER).bearer
+        self.bearer = new_member(self.site, organization, "me@ours.example", Role.OWNER).bearer
         self.key, self.their_key = self._key(self.ours), self._key(self.theirs)
-        # What the first request of a credential leaves behind isn't what a request did.
-        await self.asked("GET", "/me", self.bearer)
-        await self.asked("GET", "/traces", self.key)
+        # The first request of a credential stores rows, which the tests must not count.
+        await self.send("GET", "/me", self.bearer)
+        await self.send("GET", "/traces", self.key)
 
     async def _tenant(self, name: str) -> dict[str, str]:
-        store, words = self.site.store, furnished(self.site, name) | texts(name)
+        store, words = self.site.store, new_organization(self.site, name) | texts(name)
         project, key = (
             ProjectId(uuid.UUID(words["project_id"])),
             ApiKeyId(uuid.UUID(words["key_id"])),
@@ -159,10 +162,10 @@ class TwoTenants:
         trace = a_trace(trace_id=words["trace_id"], name=name, input=name, output={name: name})
         trace |= {"session_id": words["session_id"], "user_id": words["reader"], "tags": [name]}
         trace |= {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
-        stored = await self.asked("POST", "/traces", self._key(words), trace)
+        stored = await self.send("POST", "/traces", self._key(words), trace)
         assert stored.status_code == 202
         ports = replace(self.site.ports, **self.site.swapped)
-        await put_score(
+        await store_score(
             ports.evaluation,
             project,
             words["score_id"],
@@ -171,31 +174,33 @@ class TwoTenants:
             text=name,
         )
         run, trace = words["run_id"], words["trace_id"]
-        await put_run(ports.evaluation, project, run, trace=trace, text=name)
+        await store_run(ports.evaluation, project, run, trace=trace, text=name)
         monitor = words["monitor_id"]
-        await put_monitor(ports.evaluation, project, monitor, text=name)
+        await store_monitor(ports.evaluation, project, monitor, text=name)
         alert, webhook = words["alert_id"], words["webhook_id"]
-        await put_alert(
+        await store_alert(
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
-        await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
+        await store_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         words["erasure_id"] = str(uuid.uuid4())
-        await put_erasure(ports.privacy, project, words["erasure_id"], organization=words["org_id"])
-        await put_export(ports.exports, project, words["export_id"], text=name)
+        await store_erasure(
+            ports.privacy, project, words["erasure_id"], organization=words["org_id"]
+        )
+        await store_export(ports.exports, project, words["export_id"], text=name)
         price, repricing = words["price_id"], words["repricing_id"]
-        await put_prices(ports.pricing, project, price, repricing, text=name)
+        await store_prices(ports.pricing, project, price, repricing, text=name)
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
         organization = OrganizationId(uuid.UUID(words["org_id"]))
         return self.site.headers(project=words["project"], organization_id=organization)
 
-    async def asked(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
+    async def send(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
         content = None if body is None else json.dumps(body)
         return await self.site.http.request(method, path, headers=dict(head), content=content)
 
-    async def read_by_them(self) -> list[Any]:
-        """What the other tenant reads of their own."""
+    async def other_tenant_reads(self) -> list[Any]:
+        """The other tenant's reads of its own data."""
         paths = (
             *(f"/traces/{self.theirs['trace_id']}", "/traces", "/sessions", "/traces/users"),
             *("/evaluations/trace-scores", "/evaluations/session-scores"),
@@ -209,9 +214,9 @@ class TwoTenants:
             *("/model-prices", "/model-prices/unpriced"),
             f"/model-prices/reprice/{self.theirs['repricing_id']}",
         )
-        return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
+        return [(await self.send("GET", path, self.their_key)).json() for path in paths]
 
-    def of_theirs(self, state: State) -> list[tuple[str, str, str]]:
+    def rows_of_other_tenant(self, state: State) -> list[tuple[str, str, str]]:
         owning = [self.theirs[word] for word in OWNING]
         found = [
             (name, repr(key), repr(row))
@@ -220,10 +225,10 @@ class TwoTenants:
         ]
         return [one for one in found if any(id_ in one[1] or id_ in one[2] for id_ in owning)]
 
-    def shown(self, answer: httpx.Response, sent: Words) -> tuple[int, dict[str, str], str]:
-        """An answer with a word for whatever was sent, and without what no two answers share.
+    def normalized(self, answer: httpx.Response, sent: Words) -> tuple[int, dict[str, str], str]:
+        """A response with names in place of sent values, and without random parts.
 
-        Nothing of theirs is in it but what was sent.
+        Fails if it contains a value of the other tenant that wasn't sent.
         """
         said = dict(answer.headers)
         for name in ("x-request-id", "content-length"):

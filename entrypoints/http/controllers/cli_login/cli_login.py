@@ -1,4 +1,4 @@
-"""Signing a command line in: a code for a person's browser, exchanged for a key by the program."""
+"""Login of the command line: a code for the browser, which the program exchanges for a key."""
 
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
@@ -14,21 +14,21 @@ from domain.identity.caller import Person
 from domain.identity.login_code import CODE_LIFETIME
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
-from entrypoints.http.authentication import SIGNED_IN, Public
+from entrypoints.http.authentication import SIGNED_IN, PublicAccess
 from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
-from entrypoints.http.problems import ErrorResponse
-from entrypoints.http.requests.wire_types import ShownInstant, optional_instant
+from entrypoints.http.requests.wire_types import ResponseInstant, format_optional_instant
 from entrypoints.http.responses import JsonResponse
 
-LABEL_MAX: Final = 255
-DAYS: Final = 90
-# What these answers hold opens a project: no cache may keep it (RFC 6749, section 5.1).
-UNKEPT: Final = {"cache-control": "no-store"}
+LABEL_CHARS_MAX: Final = 255
+KEY_DAYS: Final = 90
+# These responses contain credentials: no cache may store them (RFC 6749, section 5.1).
+NO_STORE: Final = {"cache-control": "no-store"}
 
 
 class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command line asks for, and the project that the person chose for it."""
+    """The request of a command line, and the project that the person chose for it."""
 
     org_id: UUID
     project_id: UUID
@@ -45,11 +45,11 @@ class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             min_length=1,
-            max_length=LABEL_MAX,
-            description="What tells the key's place: a host name",
+            max_length=LABEL_CHARS_MAX,
+            description="A label for the key, such as a host name",
         ),
     ]
-    expires_days: Annotated[int, Meta(ge=DAYS, le=DAYS)] = DAYS
+    expires_days: Annotated[int, Meta(ge=KEY_DAYS, le=KEY_DAYS)] = KEY_DAYS
 
 
 class IssueCodeResponse(msgspec.Struct, frozen=True):
@@ -65,24 +65,24 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExchangeResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """The key, which can't be shown again, and the project to use it with."""
+    """The key, which no other response contains, and the project to use it with."""
 
     api_key: str
     project_name: str
     org_id: str
     key_id: str
     key_prefix: str
-    expires_at: ShownInstant | None
+    expires_at: ResponseInstant | None
 
     @classmethod
-    def of(cls, key: ApiKey, secret: str, project: Project) -> Self:
+    def from_domain(cls, key: ApiKey, secret: str, project: Project) -> Self:
         return cls(
             api_key=secret,
             project_name=project.name,
             org_id=str(key.organization_id),
             key_id=str(key.id),
             key_prefix=key.prefix,
-            expires_at=optional_instant(key.expires_at),
+            expires_at=format_optional_instant(key.expires_at),
         )
 
 
@@ -95,7 +95,7 @@ _ISSUE_EXAMPLE: Final[dict[str, Any]] = {
     "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
     "code_challenge_method": "S256",
     "label": "ada-laptop",
-    "expires_days": DAYS,
+    "expires_days": KEY_DAYS,
 }
 _EXCHANGE_EXAMPLE: Final = {
     "api_key": "pp_77aa13c0" + "5e91d2b4" * 7,
@@ -110,24 +110,24 @@ ISSUE: Final = endpoint(
     SIGNED_IN,
     summary="Issue a login code",
     description=(
-        "A code for a command line that waits for it, sent by the page on which its user "
-        f"signed in. It is good for {CODE_LIFETIME.seconds} seconds and one key, and only for who "
-        "knows the verifier of its challenge. Who isn't a member of `org_id` gets 403; a "
-        "project that isn't of that organization is 404."
+        "A code for a command line that waits for it. The page on which its user signed in sends "
+        f"this request. The code is valid for {CODE_LIFETIME.seconds} seconds, for one key, and "
+        "only with the verifier of its challenge. 403 if you aren't a member of `org_id`; 404 if "
+        "the project isn't in that organization."
     ),
     example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
     body_example=_ISSUE_EXAMPLE,
-    answers={404: ErrorResponse},
+    error_types={404: ErrorResponse},
 )
 
 EXCHANGE: Final = endpoint(
-    Public([], refusals=(401, 403, 503)),
+    PublicAccess([], refusals=(401, 403, 503)),
     summary="Exchange a login code for an API key",
     description=(
-        f"Makes a key with all scopes for {DAYS} days. A code that is unknown, used or expired "
-        "is 401; so is a wrong verifier, after which the code can still be used. 403 where "
-        "the person who asked for the code is no longer a member. Needs no credentials, and "
-        "looks at none."
+        f"Creates a key with all scopes for {KEY_DAYS} days. 401 if the code is unknown, used or "
+        "expired, or if the verifier is wrong; after a wrong verifier the code can still be used. "
+        "403 if the person who requested the code is no longer a member. Credentials are neither "
+        "required nor read."
     ),
     example=_EXCHANGE_EXAMPLE,
     body_example={"code": _CODE, "code_verifier": _VERIFIER},
@@ -152,7 +152,7 @@ class CliLoginController(Controller):
             content.code_challenge,
             content.label,
         )
-        return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=UNKEPT)
+        return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=NO_STORE)
 
     @post("/exchange", status_code=200, **EXCHANGE)
     async def exchange_login_code(
@@ -164,4 +164,4 @@ class CliLoginController(Controller):
         key, secret, project = await use_cases.identity.exchange_login_code(
             content.code, content.code_verifier, caller
         )
-        return JsonResponse(ExchangeResponse.of(key, secret, project), headers=UNKEPT)
+        return JsonResponse(ExchangeResponse.from_domain(key, secret, project), headers=NO_STORE)

@@ -1,4 +1,4 @@
-"""The page on which a person signs a command line in, and the developer's shortcut into it."""
+"""The login page of the command line, and the developer's token for it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,28 +9,28 @@ from litestar import Response, get, post
 
 from domain.errors import Forbidden
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import admit_by_address
+from entrypoints.http.endpoint import limit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.openapi.page_assets import assembled, policy
-from entrypoints.http.requests.body_io import compressed_aside
+from entrypoints.http.openapi.page_assets import content_security_policy, render_page
+from entrypoints.http.requests.body_io import compress_off_loop
 from entrypoints.http.responses import JsonResponse
 
-ONLY_HERE: Final = (
+LOCAL_ONLY: Final = (
     "This page signs in by itself only on the machine of the service, at http://127.0.0.1 or "
     "http://localhost. Elsewhere paste a token; `pandaprobe-server token` prints one"
 )
-# Other names may have been made to point here (DNS rebinding), and their pages be anybody's.
+# A foreign site could make another name resolve to this machine (DNS rebinding).
 _LOOPBACK_HOST: Final = re.compile(rb"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
-# A proxy on this machine is a peer on it too, whoever is behind.
+# A proxy on this machine is a loopback peer too, but its client may be on any machine.
 _PROXIED: Final = re.compile(rb"forwarded|x-forwarded-.*|x-real-ip|via")
 
 
 def cli_login_pages(config: HttpConfig) -> Sequence[Any]:
-    """The routes of the page, with the developer's token where there is one."""
+    """The routes of the page, and of the developer's token if there is one."""
     sign_in = "token" if config.development_token is None else "development"
-    page, own = assembled("cli_login", sign_in=sign_in)
+    page, own = render_page("cli_login", sign_in=sign_in)
     headers = {
-        "content-security-policy": policy(
+        "content-security-policy": content_security_policy(
             own | {"connect-src": "'self'"}, "require-trusted-types-for 'script'"
         ),
         "referrer-policy": "no-referrer",
@@ -42,8 +42,8 @@ def cli_login_pages(config: HttpConfig) -> Sequence[Any]:
 
     @get("/cli-login")
     async def cli_login_page(request: HttpRequest) -> Response[bytes]:
-        await admit_by_address(request)
-        body, coding = await compressed_aside(page, request.scope["headers"])
+        await limit_by_address(request)
+        body, coding = await compress_off_loop(page, request.scope["headers"])
         return Response(body, media_type="text/html", headers={**headers, **coding})
 
     if config.development_token is None:
@@ -54,16 +54,16 @@ def cli_login_pages(config: HttpConfig) -> Sequence[Any]:
 def _token_route(make: Callable[[], str]) -> Any:
     @post("/cli-login/token", status_code=200)
     async def development_token(request: HttpRequest) -> JsonResponse[dict[str, str]]:
-        await admit_by_address(request)
+        await limit_by_address(request)
         if not is_from_our_page(request.scope):
-            raise Forbidden(ONLY_HERE)
+            raise Forbidden(LOCAL_ONLY)
         return JsonResponse({"token": make()}, headers={"cache-control": "no-store"})
 
     return development_token
 
 
 def is_from_our_page(scope: Mapping[str, Any]) -> bool:
-    """Whether a browser on this machine sends a request of a page that this service gave it."""
+    """Whether a page of this service sent the request, in a browser on this machine."""
     sent: Sequence[tuple[bytes, bytes]] = scope["headers"]
     if any(_PROXIED.fullmatch(name.lower()) for name, _ in sent):
         return False
@@ -76,12 +76,12 @@ def is_from_our_page(scope: Mapping[str, Any]) -> bool:
         and len(hosts) == 1
         and _LOOPBACK_HOST.fullmatch(hosts[0]) is not None
         and origins == [b"http://" + hosts[0]]
-        and sites in ([], [b"same-origin"])  # older browsers don't tell
+        and sites in ([], [b"same-origin"])  # older browsers don't send the header
     )
 
 
 def _is_loopback(client: Sequence[Any] | None) -> bool:
     try:
         return client is not None and ip_address(client[0]).is_loopback
-    except ValueError:  # as of a socket file
+    except ValueError:  # a Unix socket
         return False

@@ -1,4 +1,4 @@
-"""What judges cost, as the reference shows it."""
+"""Examples of costs in the API reference."""
 
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ USAGE: Final[dict[str, Any]] = {
     "reasoning_tokens": 0,
     "cost_usd": 0.765,
 }
-OF_ORGANIZATION: Final[dict[str, Any]] = {
+ORGANIZATION_USAGE: Final[dict[str, Any]] = {
     "date_from": "2026-03-01T00:00:00+00:00",
     "date_to": None,
     "by": "project",

@@ -1,4 +1,4 @@
-"""Votes and amounts of money on the wire, where several bodies have them."""
+"""Wire types of amounts in USD and of votes, which several requests share."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,30 +10,31 @@ from domain.errors import Invalid
 from domain.evaluation.costs.judge_costs import BUDGET_MAX, BUDGET_PLACES, validate_budget
 from domain.evaluation.runs.voting import VOTE_COUNTS, validate_votes
 from domain.tracing.usage import as_float
-from entrypoints.http.requests.scalar_types import Refused
+from entrypoints.http.requests.scalar_types import InvalidValue
 
-PLACES: Final = f"at most {BUDGET_PLACES} places behind the point"
+DECIMALS: Final = f"at most {BUDGET_PLACES} decimal places"
 
 
 def check_vote_count(votes: int) -> None:
-    """Raises Refused."""
-    _refused(lambda: validate_votes(votes))
+    """Raises InvalidValue."""
+    _raise_invalid_value(lambda: validate_votes(votes))
 
 
 def check_usd(usd: float | None) -> None:
-    """Raises Refused."""
-    _refused(lambda: None if usd is None else validate_budget(usd_of(usd), ""))
+    """Raises InvalidValue."""
+    _raise_invalid_value(lambda: None if usd is None else validate_budget(usd_of(usd), ""))
 
 
-def _refused(check: Callable[[], object]) -> None:
+def _raise_invalid_value(check: Callable[[], object]) -> None:
+    """Calls `check`, a rule of the domain. Raises InvalidValue for what it refuses."""
     try:
         check()
     except Invalid as invalid:
-        raise Refused(invalid.errors[0].message) from invalid
+        raise InvalidValue(invalid.errors[0].message) from invalid
 
 
 def usd_of(number: float) -> Decimal:
-    """An amount as it was written."""
+    """The amount with the digits that were sent."""
     return Decimal(repr(number))
 
 
@@ -41,7 +42,7 @@ def optional_usd(number: float | None) -> Decimal | None:
     return None if number is None else usd_of(number)
 
 
-def shown_usd(usd: Decimal | None) -> float | None:
+def usd_to_float(usd: Decimal | None) -> float | None:
     return None if usd is None else as_float(usd)
 
 
@@ -49,8 +50,8 @@ type Votes = Annotated[
     int,
     Meta(
         description=(
-            "How often a model may be asked one question: again only where its answers so far lie "
-            "near the metric's threshold, or on both sides of it"
+            "How often a model may be called for one score. It is called again only if its "
+            "verdicts so far are near the metric's threshold, or on both sides of it"
         ),
         extra={"check": check_vote_count},
         extra_json_schema={"enum": list(VOTE_COUNTS)},
@@ -62,8 +63,8 @@ type RunBudget = Annotated[
         ge=0,
         le=float(BUDGET_MAX),
         description=(
-            "What its judges may cost in USD: a question that might exceed it isn't asked, and "
-            f"its score is skipped. {PLACES.capitalize()}. 422 where the model has no price"
+            "The budget for its judge calls in USD. A call that might exceed it isn't made, and "
+            f"its score is skipped. {DECIMALS.capitalize()}. 422 if the model has no price"
         ),
         extra={"check": check_usd},
     ),
@@ -73,7 +74,7 @@ type MonthlyUsd = Annotated[
     Meta(
         ge=0,
         le=float(BUDGET_MAX),
-        description=f"USD of each calendar month in UTC; {PLACES}. Null: any amount",
+        description=f"USD per calendar month in UTC; {DECIMALS}. Null: no limit",
         extra={"check": check_usd},
     ),
 ]

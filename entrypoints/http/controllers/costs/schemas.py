@@ -1,4 +1,4 @@
-"""What judges cost, and would, on the wire. Amounts are numbers, in USD."""
+"""Wire schemas of judge costs, estimates and budgets. Amounts are numbers, in USD."""
 
 from decimal import Decimal
 from typing import Annotated, Any, Final, Self
@@ -18,12 +18,17 @@ from domain.evaluation.costs.judge_costs import (
 from domain.ids import ProjectId
 from domain.tracing.usage import as_float
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.costs.money import MonthlyUsd, check_usd, optional_usd, shown_usd
+from entrypoints.http.controllers.costs.money import (
+    MonthlyUsd,
+    check_usd,
+    optional_usd,
+    usd_to_float,
+)
 from entrypoints.http.requests.wire_types import (
     QueryEnd,
     QueryInstant,
-    ShownInstant,
-    optional_instant,
+    ResponseInstant,
+    format_optional_instant,
 )
 
 
@@ -32,8 +37,8 @@ class CountRange(msgspec.Struct, frozen=True):
     high: int
 
     @classmethod
-    def of(cls, found: estimate.Range) -> Self:
-        return cls(int(found.low), int(found.high))
+    def from_domain(cls, bounds: estimate.Range) -> Self:
+        return cls(int(bounds.low), int(bounds.high))
 
 
 class AmountRange(msgspec.Struct, frozen=True):
@@ -41,15 +46,15 @@ class AmountRange(msgspec.Struct, frozen=True):
     high: float
 
     @classmethod
-    def of(cls, found: estimate.Range) -> Self:
-        return cls(as_float(found.low), as_float(found.high))
+    def from_domain(cls, bounds: estimate.Range) -> Self:
+        return cls(as_float(bounds.low), as_float(bounds.high))
 
 
 class EvalRunEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run would take, by what was found in `looked_at` of its traces.
+    """An estimate of the judge calls of a run, extrapolated from `looked_at` of its traces.
 
-    `remembered_share` of what a model would be asked is answered already, by verdicts on the same
-    content. `cost_usd` is null where the model has no price.
+    `remembered_share` is the share of calls that cached verdicts on the same content replace.
+    `cost_usd` is null if the model has no price.
     """
 
     model: str
@@ -63,25 +68,25 @@ class EvalRunEstimate(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: str
 
     @classmethod
-    def of(cls, found: estimate.CostEstimate) -> Self:
+    def from_domain(cls, cost: estimate.CostEstimate) -> Self:
         return cls(
-            model=found.model,
-            targets=found.targets,
-            looked_at=found.looked_at,
-            questions=CountRange.of(found.questions),
-            input_tokens=CountRange.of(found.input_tokens),
-            output_tokens=CountRange.of(found.output_tokens),
-            cost_usd=None if found.usd is None else AmountRange.of(found.usd),
-            remembered_share=found.remembered_share,
-            assumptions=found.assumptions,
+            model=cost.model,
+            targets=cost.targets,
+            looked_at=cost.looked_at,
+            questions=CountRange.from_domain(cost.questions),
+            input_tokens=CountRange.from_domain(cost.input_tokens),
+            output_tokens=CountRange.from_domain(cost.output_tokens),
+            cost_usd=None if cost.usd is None else AmountRange.from_domain(cost.usd),
+            remembered_share=cost.remembered_share,
+            assumptions=cost.assumptions,
         )
 
 
 class JudgeUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What some requests to judges came to.
+    """Totals over requests to judges.
 
-    `input_tokens` include those of a provider's cache, `output_tokens` those of reasoning. Calls
-    that are unpriced have no part in `cost_usd`.
+    `input_tokens` include cached tokens, `output_tokens` include reasoning tokens. `cost_usd`
+    doesn't include unpriced calls.
     """
 
     calls: int
@@ -95,21 +100,21 @@ class JudgeUsage(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float
 
     @classmethod
-    def of(cls, spent: Spending) -> Self:
-        return cls(**fields_of(spent))
+    def from_domain(cls, spent: Spending) -> Self:
+        return cls(**_usage_fields(spent))
 
 
 class JudgeUsagePart(JudgeUsage, frozen=True, kw_only=True):
-    """The part of one project (by its id), model, metric or day (in UTC)."""
+    """The totals of one project (by its id), model, metric or day (in UTC)."""
 
     key: str
 
     @classmethod
-    def of_part(cls, part: SpendingGroup) -> Self:
-        return cls(key=part.key, **fields_of(part.spending))
+    def from_group(cls, part: SpendingGroup) -> Self:
+        return cls(key=part.key, **_usage_fields(part.spending))
 
 
-def fields_of(spent: Spending) -> dict[str, Any]:
+def _usage_fields(spent: Spending) -> dict[str, Any]:
     use = spent.use
     return {
         "calls": spent.calls,
@@ -124,39 +129,39 @@ def fields_of(spent: Spending) -> dict[str, Any]:
     }
 
 
-_FROM: Final = (
-    "Asked then or later; at first the beginning of the month in UTC. At most "
+_DATE_FROM: Final = (
+    "Called then or later; by default since the beginning of the month in UTC. At most "
     f"{PERIOD_MAX.days} days before the end"
 )
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
-    date_from: Annotated[QueryInstant, Meta(description=_FROM)] | None = None
-    date_to: Annotated[QueryEnd, Meta(description="Asked earlier")] | None = None
-    by: Annotated[SpendingBy, Meta(description="Into which parts")] = SpendingBy.PROJECT
+    date_from: Annotated[QueryInstant, Meta(description=_DATE_FROM)] | None = None
+    date_to: Annotated[QueryEnd, Meta(description="Called earlier")] | None = None
+    by: Annotated[SpendingBy, Meta(description="How to group the totals")] = SpendingBy.PROJECT
 
 
 class OrganizationUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What judges cost in a period, in all and part by part.
+    """The cost of judges in a period: the total, and the totals of each group.
 
-    The dearest part comes first, days in their order; the total is that of all of them, also
-    where there are more than are shown.
+    The most expensive group comes first; days are in order. `total` covers all groups, also those
+    beyond the number of groups that are returned.
     """
 
-    date_from: ShownInstant | None
-    date_to: ShownInstant | None
+    date_from: ResponseInstant | None
+    date_to: ResponseInstant | None
     by: SpendingBy
     total: JudgeUsage
     parts: list[JudgeUsagePart]
 
     @classmethod
-    def of(cls, by: SpendingBy, found: OrganizationUsage) -> Self:
+    def from_domain(cls, by: SpendingBy, usage: OrganizationUsage) -> Self:
         return cls(
-            date_from=optional_instant(found.within.after),
-            date_to=optional_instant(found.within.before),
+            date_from=format_optional_instant(usage.within.after),
+            date_to=format_optional_instant(usage.within.before),
             by=by,
-            total=JudgeUsage.of(found.total),
-            parts=[JudgeUsagePart.of_part(one) for one in found.parts],
+            total=JudgeUsage.from_domain(usage.total),
+            parts=[JudgeUsagePart.from_group(part) for part in usage.parts],
         )
 
 
@@ -171,9 +176,9 @@ class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What the judges of a project may cost in each month, null for any amount.
+    """The monthly budget for the judges of a project; null for no limit.
 
-    `spent_usd` is what they did in `month`, in which calls that are unpriced have no part.
+    `spent_usd` is their cost in `month`, without unpriced calls.
     """
 
     project_id: UUID
@@ -183,11 +188,11 @@ class BudgetResponse(msgspec.Struct, frozen=True, kw_only=True):
     unpriced_calls: int
 
     @classmethod
-    def of(cls, project: ProjectId, budget: MonthlyBudget) -> Self:
+    def from_domain(cls, project: ProjectId, budget: MonthlyBudget) -> Self:
         return cls(
             project_id=project,
             month=f"{budget.month:%Y-%m}",
-            monthly_usd=shown_usd(budget.usd),
+            monthly_usd=usd_to_float(budget.usd),
             spent_usd=as_float(budget.spent.usd),
             unpriced_calls=budget.spent.unpriced,
         )

@@ -1,4 +1,4 @@
-"""What the judges of an organization cost, and what those of a project may."""
+"""The judge costs of an organization, and the budgets of its projects."""
 
 from decimal import Decimal
 from typing import Annotated, Final
@@ -7,7 +7,8 @@ from litestar import Controller, get, put
 
 from application.use_cases import UseCases
 from domain.ids import ProjectId
-from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
+from entrypoints.http.authentication import ORGANIZATION_MEMBER
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.costs import examples
 from entrypoints.http.controllers.costs.schemas import (
     BudgetRequest,
@@ -21,76 +22,75 @@ from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.json_body import Body
 
 USAGE: Final = endpoint(
-    OF_ORGANIZATION,
-    summary="Read what judges cost",
+    ORGANIZATION_MEMBER,
+    summary="Read judge costs",
     description=(
-        "The requests that providers were sent in a period, and what they cost, over all "
-        "projects of the organization: by project, model, metric or day. What a deleted "
-        "project took goes with it."
+        "The requests that were sent to providers in a period and their cost, over all projects of "
+        "the organization, by project, model, metric or day. The costs of deleted projects are not "
+        "included."
     ),
-    example=examples.OF_ORGANIZATION,
+    example=examples.ORGANIZATION_USAGE,
 )
 
 READ: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Read a project's budget",
-    description="What its judges may cost in a month, and what they did in this one.",
+    description="The monthly budget for its judges, and their cost in this month.",
     example=examples.BUDGET,
 )
 
 NewBudget = Annotated[Decimal | None, Body(BudgetRequest, BudgetRequest.to_domain)]
 
 SET: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Set a project's budget",
     description=(
-        "For OWNER and ADMIN. What its judges may cost in each calendar month, in UTC; "
-        "what was spent earlier in this one counts. A question that might exceed it isn't "
-        "asked, and its score is skipped."
+        "For OWNER and ADMIN. The budget for its judges per calendar month in UTC; the cost so far "
+        "in this month counts. A judge call that might exceed the budget isn't made, and its score "
+        "is skipped."
     ),
     example=examples.BUDGET,
     body_example={"monthly_usd": 25},
 )
 
 
-class SpendingController(Controller):
+class UsageController(Controller):
     path = "/organizations/{org_id:str}"
 
     @get("/usage", **USAGE)
     async def read_usage(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[OrganizationPath],
         params: Injected[UsageQuery],
         use_cases: Injected[UseCases],
     ) -> OrganizationUsageResponse:
-        query = params
-        found = await use_cases.costs.read_usage(
-            caller.membership, query.date_from, query.date_to, query.by
+        usage = await use_cases.costs.read_usage(
+            caller.membership, params.date_from, params.date_to, params.by
         )
-        return OrganizationUsageResponse.of(query.by, found)
+        return OrganizationUsageResponse.from_domain(params.by, usage)
 
     @get("/projects/{project_id:str}/budget", **READ)
     async def read_budget(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> BudgetResponse:
         project = ProjectId(path.project_id)
-        found = await use_cases.costs.read_budget(caller.membership, project)
-        return BudgetResponse.of(project, found)
+        budget = await use_cases.costs.read_budget(caller.membership, project)
+        return BudgetResponse.from_domain(project, budget)
 
     @put("/projects/{project_id:str}/budget", **SET)
     async def set_budget(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         content: Injected[NewBudget],
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> BudgetResponse:
         project = ProjectId(path.project_id)
-        made = await use_cases.costs.set_budget(
+        budget = await use_cases.costs.set_budget(
             caller.person, caller.organization, project, content
         )
-        return BudgetResponse.of(project, made)
+        return BudgetResponse.from_domain(project, budget)

@@ -1,4 +1,4 @@
-"""Erasing what belongs to a user or a session, and the receipts."""
+"""Erasures of the data of a user or a session, and their receipts."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Self
@@ -14,45 +14,47 @@ from domain.identity.caller import Caller
 from domain.ids import ErasureId
 from domain.page import SortOrder
 from domain.tracing import erasure as erasures
-from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState, RemainingData
+from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
 from entrypoints.http.controllers.scores.examples import page_of
-from entrypoints.http.controllers.traces.schemas import WORD_MAX
+from entrypoints.http.controllers.traces.schemas import LABEL_CHARS_MAX
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import (
     PaginatedResponse,
-    ShownInstant,
-    instant,
-    optional_instant,
+    ResponseInstant,
+    format_instant,
+    format_optional_instant,
 )
 
-ONE: Final = "name either user_id or session_id"
+ONE_SUBJECT: Final = "give either user_id or session_id"
 
-type OwnerId = Annotated[str, Meta(min_length=1, max_length=WORD_MAX)]
+type OwnerId = Annotated[str, Meta(min_length=1, max_length=LABEL_CHARS_MAX)]
 
 
 class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose data is meant: one of both."""
+    """The user or the session whose data is erased: exactly one of them."""
 
     user_id: OwnerId | None = None
     session_id: OwnerId | None = None
 
     def __post_init__(self) -> None:
-        for _, message in self.across({"user_id": self.user_id, "session_id": self.session_id}):
+        for _, message in self.field_errors(
+            {"user_id": self.user_id, "session_id": self.session_id}
+        ):
             raise ValueError(message)
 
     @classmethod
-    def across(cls, read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        named = [read[key] is not None for key in ("user_id", "session_id") if key in read]
-        if named in ([True, True], [False, False]):  # else one of them is wrong by itself
-            yield "", ONE
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        given = [fields[key] is not None for key in ("user_id", "session_id") if key in fields]
+        if given in ([True, True], [False, False]):  # else one of them has an error of its own
+            yield "", ONE_SUBJECT
 
-    def owner(self, _: HttpConfig) -> DataSubject:
+    def to_domain(self, _: HttpConfig) -> DataSubject:
         if self.user_id is not None:
             return DataSubject(DataSubjectKind.USER, self.user_id)
         assert self.session_id is not None
@@ -64,7 +66,7 @@ class ErasurePath(msgspec.Struct, frozen=True):
 
 
 class RequesterResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A person or an API key; `name` is the email address or the key's prefix, as it was then."""
+    """A person or an API key. `name` is the email address or the key's prefix at that time."""
 
     user_id: UUID | None
     api_key_id: UUID | None
@@ -74,10 +76,10 @@ class RequesterResponse(msgspec.Struct, frozen=True, kw_only=True):
 class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A receipt.
 
-    `owner_hash` is scrypt of `<kind>:<id>` with `salt`, N 4096, r 8, p 1, 32 bytes. `rows` is how
-    many were removed, by table; of `eval_jobs` and `judge_calls` how many name the session no
-    more. `receipt_sha256` is of all other fields as JSON with sorted keys and no spaces; the audit
-    log has it too.
+    `owner_hash` is scrypt of `<kind>:<id>` with `salt`, N 4096, r 8, p 1, 32 bytes. `rows` is the
+    number of deleted rows by table; for `eval_jobs` and `judge_calls` it is the number of rows
+    from which the session's id was removed. `receipt_sha256` is the hash of all other fields as
+    JSON with sorted keys and no spaces; the audit log has it too.
     """
 
     id: UUID
@@ -86,14 +88,14 @@ class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
     owner_hash: str
     state: ErasureState
-    requested_at: ShownInstant
+    requested_at: ResponseInstant
     requested_by: RequesterResponse
-    removed_at: ShownInstant | None
+    removed_at: ResponseInstant | None
     rows: dict[str, int]
     receipt_sha256: str | None
 
     @classmethod
-    def of(cls, erasure: erasures.Erasure) -> Self:
+    def from_domain(cls, erasure: erasures.Erasure) -> Self:
         actor = erasure.requested_by
         return cls(
             id=erasure.id,
@@ -102,63 +104,63 @@ class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
             salt=erasure.salt.hex(),
             owner_hash=erasure.digest.hex(),
             state=erasure.state,
-            requested_at=instant(erasure.requested_at),
+            requested_at=format_instant(erasure.requested_at),
             requested_by=RequesterResponse(
                 user_id=actor.user_id, api_key_id=actor.key_id, name=actor.name
             ),
-            removed_at=optional_instant(erasure.removed_at),
+            removed_at=format_optional_instant(erasure.removed_at),
             rows=dict(erasure.rows),
             receipt_sha256=erasure.sha256,
         )
 
 
 class ErasureCheckResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored now.
+    """The data of the user or session that is stored now.
 
-    `found` is how many rows there are that the erasure should have removed, by table;
-    `traces_since` how many traces came after it.
+    `found` is the number of rows by table that the erasure should have removed; `traces_since` is
+    the number of traces that were stored after it.
     """
 
     erasure_id: UUID
-    checked_at: ShownInstant
+    checked_at: ResponseInstant
     is_erased: bool
     found: dict[str, int]
     traces_since: int
 
 
-RECEIPTS: Final = PagedList("erasures", {None: INSTANT}, ID)
+ERASURES: Final = PagedList("erasures", {None: INSTANT}, ID)
 
-ErasedOwner = Annotated[DataSubject, Body(EraseRequest, EraseRequest.owner)]
+ErasedOwner = Annotated[DataSubject, Body(EraseRequest, EraseRequest.to_domain)]
 
 ERASE: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),
     summary="Erase a user or a session",
     description=(
-        "Removes all traces that name the user or the session, with their spans, payloads, "
-        "scores and cached verdicts, and all scores of the sessions that lose a trace. From "
-        "then on no reader sees any of it, however much there is. Mostly it is REMOVED when "
-        "this is answered; what is REMOVING goes in pieces, within minutes, and with it what "
-        "comes in of the same user or session meanwhile. Late reports of the same traces are "
-        "refused for seven days; new traces of the same user are stored again once it is "
-        "REMOVED. The answer is a receipt, which keeps a salted hash of the id and not the id; "
-        "409 where a hundred erasures of the project are REMOVING already."
+        "Erases all traces of the user or the session, with their spans, payloads, scores and "
+        "cached verdicts, and all scores of the sessions that lose a trace. Once the response is "
+        "sent, no endpoint returns any of them. The state is mostly REMOVED already; a large "
+        "erasure is REMOVING and is deleted in batches within minutes, together with traces of "
+        "the same user or session that arrive meanwhile. Late reports of the erased traces are "
+        "refused for seven days; new traces of the same user are stored again once the erasure is "
+        "REMOVED. The response is a receipt with a salted hash of the id instead of the id. 409 if "
+        "a hundred erasures of the project are REMOVING."
     ),
-    answers={409: ErrorResponse},
+    error_types={409: ErrorResponse},
     example=examples.RECEIPT,
-    body_example=examples.ORDER,
+    body_example=examples.REQUEST,
 )
 
 LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List erasures",
-    description="A page of the receipts of the project, the newest first.",
+    description="A page of the project's receipts, the newest first.",
     example=page_of(examples.RECEIPT),
 )
 
 READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read an erasure",
-    description="The receipt as it is now: it changes no more once it is REMOVED.",
+    description="The receipt. Once it is REMOVED, it doesn't change any more.",
     example=examples.RECEIPT,
 )
 
@@ -166,12 +168,12 @@ CHECK: Final = endpoint(
     data_plane(Scope.READ),
     summary="Check an erasure",
     description=(
-        "Looks again for what belongs to the user or the session, whose id the receipt "
-        "doesn't hold and has to be given: 422 where the receipt is about another. "
-        "`is_erased` where the erasure is REMOVED and nothing is found."
+        "Searches for data of the user or the session again. The receipt doesn't contain the id, "
+        "so the request has to: 422 if the receipt is for another one. `is_erased` is true if the "
+        "erasure is REMOVED and nothing is found."
     ),
     example=examples.CHECK,
-    body_example=examples.ORDER,
+    body_example=examples.REQUEST,
 )
 
 
@@ -186,7 +188,7 @@ class ErasureController(Controller):
         use_cases: Injected[UseCases],
     ) -> ErasureResponse:
         receipt = await use_cases.privacy.erase_data_subject(caller, content)
-        return ErasureResponse.of(receipt)
+        return ErasureResponse.from_domain(receipt)
 
     @get("/", **LIST)
     async def list_erasures(
@@ -196,9 +198,10 @@ class ErasureController(Controller):
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[ErasureResponse]:
         project = caller.project_id
-        pages = RECEIPTS.asked(params, project, None, None, SortOrder.DESC)
-        page = await use_cases.privacy.list_erasures(project, pages.window)
-        return pages.shown(page, [ErasureResponse.of(one) for one in page.items])
+        requested = ERASURES.parse_page(params, project, None, None, SortOrder.DESC)
+        page = await use_cases.privacy.list_erasures(project, requested.page)
+        receipts = [ErasureResponse.from_domain(erasure) for erasure in page.items]
+        return requested.respond(page, receipts)
 
     @get("/{erasure_id:str}", **READ)
     async def read_erasure(
@@ -210,7 +213,7 @@ class ErasureController(Controller):
         receipt = await use_cases.privacy.read_erasure(
             caller.project_id, ErasureId(path.erasure_id)
         )
-        return ErasureResponse.of(receipt)
+        return ErasureResponse.from_domain(receipt)
 
     @post("/{erasure_id:str}/check", status_code=200, **CHECK)
     async def check_erasure(
@@ -220,21 +223,14 @@ class ErasureController(Controller):
         path: Injected[ErasurePath],
         use_cases: Injected[UseCases],
     ) -> ErasureCheckResponse:
-        do = use_cases
-        checked = do.clock()
-        known, found = await do.privacy.check_erasure(
+        checked_at = use_cases.clock()
+        erasure, found = await use_cases.privacy.check_erasure(
             caller.project_id, ErasureId(path.erasure_id), content
         )
-        return _checked(known, found, instant(checked))
-
-
-def _checked(
-    known: erasures.Erasure, found: RemainingData, at: ShownInstant
-) -> ErasureCheckResponse:
-    return ErasureCheckResponse(
-        erasure_id=known.id,
-        checked_at=at,
-        is_erased=known.state is ErasureState.REMOVED and found.is_nothing,
-        found=dict(found.rows),
-        traces_since=found.traces_since,
-    )
+        return ErasureCheckResponse(
+            erasure_id=erasure.id,
+            checked_at=format_instant(checked_at),
+            is_erased=erasure.state is ErasureState.REMOVED and found.is_nothing,
+            found=dict(found.rows),
+            traces_since=found.traces_since,
+        )

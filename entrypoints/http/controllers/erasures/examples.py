@@ -1,4 +1,4 @@
-"""An erasure, as the reference shows it."""
+"""Examples of erasures in the API reference."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ from entrypoints.http.controllers.scores.examples import PROJECT_ID
 
 ID: Final = "2c9e4f10-7a6b-4c3d-9e8f-0a1b2c3d4e5f"
 
-ORDER: Final[dict[str, Any]] = {"user_id": "grace@example.com"}
+REQUEST: Final[dict[str, Any]] = {"user_id": "grace@example.com"}
 RECEIPT: Final[dict[str, Any]] = {
     "id": ID,
     "project_id": PROJECT_ID,

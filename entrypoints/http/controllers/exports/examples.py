@@ -1,4 +1,4 @@
-"""Exports, as the reference shows them."""
+"""Examples of exports in the API reference."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ LINE: Final[dict[str, Any]] = {
 
 EXPORT_ID: Final = "3f0f6a52-5a0e-4c1f-9a57-0c4f0f9b7a11"
 
-ORDER: Final[dict[str, Any]] = {
+REQUEST: Final[dict[str, Any]] = {
     "format": "parquet",
     "rows": "spans",
     "filters": {"started_after": "2026-03-01T00:00:00+00:00", "tags": ["prod"]},
@@ -30,7 +30,7 @@ ORDER: Final[dict[str, Any]] = {
 EXPORT: Final[dict[str, Any]] = {
     "id": EXPORT_ID,
     "project_id": PROJECT_ID,
-    **ORDER,
+    **REQUEST,
     "status": "COMPLETED",
     "traces_total": 1,
     "traces_done": 1,

@@ -1,62 +1,111 @@
-"""Whole traces on the wire, as an export shows them."""
+"""Wire schemas of exports: exported traces, export files, and traces to import."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
-from hashlib import sha256
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Self
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from domain.errors import Invalid
+from domain.evaluation.scores.score import (
+    DataType,
+    ScoreOutcome,
+    ScoreSource,
+    SessionScore,
+    TraceScore,
+    validate_value,
+)
+from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
 from domain.exporting.exported_trace import TraceWithScores, on_one_line
-from domain.ids import ProjectId
-from domain.tracing.span import Span
+from domain.ids import ProjectId, ScoreId, TraceId, UserId
+from domain.tracing.query import TraceFilter
+from domain.tracing.span import Span, SpanKind, SpanStatus
+from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import (
+    NO_USAGE,
     TOKENS_MAX,
+    UNPRICED,
     CostSource,
     Price,
     SpanCost,
     Usage,
+    span_cost,
 )
-from entrypoints.http.controllers.scores.schemas import SessionScoreResponse, TraceScoreResponse
-from entrypoints.http.controllers.traces.schemas import SpanResponse, TraceResponse, Word
-from entrypoints.http.requests.scalar_types import parse_instant
-from entrypoints.http.requests.wire_types import Instant, optional_instant
+from entrypoints.http.config import HttpConfig
+from entrypoints.http.controllers.exports.examples import EXPORT_ID
+from entrypoints.http.controllers.scores.schemas import (
+    ScoreName,
+    SessionScoreResponse,
+    TraceScoreResponse,
+    Value,
+)
+from entrypoints.http.controllers.traces.query import (
+    METADATA_KEYS_MAX,
+    METADATA_VALUES_MAX,
+    sorted_unique,
+)
+from entrypoints.http.controllers.traces.schemas import (
+    Label,
+    SpanCreate,
+    SpanResponse,
+    Tags,
+    TraceCreate,
+    TraceResponse,
+)
+from entrypoints.http.requests.scalar_types import parse_instant, parse_optional_instant
+from entrypoints.http.requests.wire_types import (
+    Instant,
+    PlainObject,
+    ResponseInstant,
+    empty_object,
+    format_instant,
+    format_optional_instant,
+    require_object,
+)
 
-AMOUNT_MAX: Final = 401  # characters of an exact amount: tokens times a price have fewer
+AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have fewer
 
 type ExactAmount = Annotated[
-    str, Meta(max_length=AMOUNT_MAX, pattern=r"^[0-9]{1,200}(\.[0-9]{1,200})?$")
+    str, Meta(max_length=AMOUNT_CHARS_MAX, pattern=r"^[0-9]{1,200}(\.[0-9]{1,200})?$")
 ]
 type Tokens = Annotated[int, Meta(ge=0, lt=TOKENS_MAX)]
+type MetadataValues = Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]
+
+
+# --- exported traces ---------------------------------------------------------------------------
 
 
 class ExactPrice(msgspec.Struct, frozen=True):
-    """What the price table says in USD, to the last digit, by which prices, and since when."""
+    """The cost of a span by the price table, in USD with all digits, and the prices it used.
+
+    `version` names the prices; `since` is when they became effective.
+    """
 
     amount: ExactAmount
-    version: Word | None = None
+    version: Label | None = None
     since: Instant | None = None
 
     @classmethod
-    def of(cls, charge: SpanCost | None) -> "ExactPrice | UnsetType":
-        """UNSET where the table says nothing."""
+    def from_domain(cls, charge: SpanCost | None) -> "ExactPrice | UnsetType":
+        """UNSET if the price table has no price."""
         if charge is None or (charge.price is None and charge.source is not CostSource.TABLE):
             return UNSET
-        if (price := charge.price) is None:  # charged before versions were kept
+        if (price := charge.price) is None:  # stored before versions were recorded
             return cls(f"{charge.amount:f}")
-        return cls(f"{price.amount:f}", price.version, optional_instant(price.since))
+        return cls(f"{price.amount:f}", price.version, format_optional_instant(price.since))
 
     def to_domain(self) -> Price | None:
-        """Raises ValueError for what is no instant."""
+        """Raises ValueError if `since` isn't an instant."""
         if self.version is None:
             return None
-        since = None if self.since is None else parse_instant(self.since)
-        return Price(Decimal(self.amount), self.version, since)
+        return Price(Decimal(self.amount), self.version, parse_optional_instant(self.since))
 
 
 class CountedUsage(msgspec.Struct, frozen=True):
-    """The tokens that count, where they aren't those that `token_usage` tells."""
+    """The tokens that count, if they differ from those in `token_usage`."""
 
     prompt_tokens: Tokens
     completion_tokens: Tokens
@@ -64,8 +113,8 @@ class CountedUsage(msgspec.Struct, frozen=True):
     cache_write_tokens: Tokens = 0
 
     @classmethod
-    def of(cls, span: Span) -> "CountedUsage | UnsetType":
-        """UNSET where `token_usage` tells them."""
+    def from_domain(cls, span: Span) -> "CountedUsage | UnsetType":
+        """UNSET if `token_usage` has the same tokens."""
         counted = span.usage
         if counted is None or counted == Usage.from_token_usage(span.token_usage):
             return UNSET
@@ -92,9 +141,9 @@ class ExportedSpan(SpanResponse, frozen=True, kw_only=True):
 
 
 class ExportEnd(msgspec.Struct, frozen=True):
-    """What the last line of an export says of all of it.
+    """The totals of a whole export, on its last line.
 
-    `sha256` is of the whole text without this member.
+    `sha256` is the hash of the whole text without this member.
     """
 
     complete: bool
@@ -106,70 +155,292 @@ class ExportEnd(msgspec.Struct, frozen=True):
 
 
 class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
-    """A trace with all that was said of it. On the last line of an export `export` ends it.
+    """A trace with its scores. The last line of an export has `export`, which completes it.
 
-    On the first line of a session `session_scores` are what was said of the session, if anything.
+    The first line of a session has the scores of the session, if any, in `session_scores`.
     """
 
-    spans: list[ExportedSpan]  # type: ignore[assignment]  # nothing here is ever assigned
+    spans: list[ExportedSpan]  # type: ignore[assignment]  # instances are never assigned to
     scores: list[TraceScoreResponse]
     session_scores: list[SessionScoreResponse] | UnsetType = UNSET
     export: ExportEnd | UnsetType = UNSET
 
-    @classmethod
-    def line(cls, project: ProjectId, archived: TraceWithScores) -> bytes:
-        """One line of an export, without its end."""
-        shown = TraceResponse.of(project, archived.trace)
-        fields = {name: getattr(shown, name) for name in TraceResponse.__struct_fields__}
-        fields["spans"] = [
-            _told(wire, span) for wire, span in zip(shown.spans, archived.trace.spans, strict=True)
+
+def encode_line(project: ProjectId, archived: TraceWithScores) -> bytes:
+    """One line of an export, without its end."""
+    trace = TraceResponse.from_domain(project, archived.trace)
+    fields = {name: getattr(trace, name) for name in TraceResponse.__struct_fields__}
+    fields["spans"] = [
+        _exported_span(wire, span)
+        for wire, span in zip(trace.spans, archived.trace.spans, strict=True)
+    ]
+    exported = ExportedTrace(
+        **fields,
+        scores=[TraceScoreResponse.from_domain(score) for score in archived.scores],
+        session_scores=[
+            SessionScoreResponse.from_domain(score) for score in archived.session_scores
         ]
-        scores = [TraceScoreResponse.of(score) for score in archived.scores]
-        of_session = [SessionScoreResponse.of(score) for score in archived.session_scores] or UNSET
-        return on_one_line(
-            msgspec.json.encode(cls(**fields, scores=scores, session_scores=of_session))
-        )
+        or UNSET,
+    )
+    return on_one_line(msgspec.json.encode(exported))
 
 
-class ExportLines:
-    """The lines of an export of one project, a batch at a time.
-
-    What `add` gives never ends where a line does: what is broken off between two batches can't be
-    read as whole lines. The last line tells what all of them come to.
-    """
-
-    def __init__(self, project: ProjectId) -> None:
-        self.rows = 0
-        self._project = project
-        self._spans = 0
-        self._scores = 0
-        self._session_scores = 0
-        self._digest = sha256()
-
-    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
-        lines = [ExportedTrace.line(self._project, one)[:-1] for one in batch]
-        text = (b"}\n" if self.rows else b"") + b"}\n".join(lines)
-        self._digest.update(text)
-        self.rows += len(batch)
-        self._spans += sum(len(one.trace.spans) for one in batch)
-        self._scores += sum(len(one.scores) for one in batch)
-        self._session_scores += sum(len(one.session_scores) for one in batch)
-        return text
-
-    def end(self) -> bytes:
-        if not self.rows:
-            return b""
-        self._digest.update(b"}\n")
-        digest = self._digest.hexdigest()
-        counts = (self.rows, self._spans, self._scores, self._session_scores)
-        end = ExportEnd(True, *counts, digest)
-        return b',"export":%b}\n' % msgspec.json.encode(end)
-
-
-def _told(wire: SpanResponse, span: Span) -> SpanResponse:
-    """With what a span as it is read doesn't tell, where there is any."""
-    price, usage = ExactPrice.of(span.charge), CountedUsage.of(span)
+def _exported_span(wire: SpanResponse, span: Span) -> SpanResponse:
+    """With price and usage, if a span as it is read doesn't include them."""
+    price, usage = ExactPrice.from_domain(span.charge), CountedUsage.from_domain(span)
     if price is UNSET and usage is UNSET:
         return wire
     fields = {name: getattr(wire, name) for name in SpanResponse.__struct_fields__}
     return ExportedSpan(**fields, price=price, usage=usage)
+
+
+# --- export files ------------------------------------------------------------------------------
+
+
+class ExportPath(msgspec.Struct, frozen=True):
+    export_id: Annotated[UUID, Meta(description="The export's id", examples=[EXPORT_ID])]
+
+
+class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which traces: the filters of `GET /traces`. `metadata` maps each key to its values."""
+
+    session_id: str | None = None
+    user_id: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    status: TraceStatus | None = None
+    tags: Tags | None = None
+    name: str | None = None
+    started_after: Instant | None = None
+    started_before: Instant | None = None
+    model: str | None = None
+    min_latency_ms: float | None = None
+    max_latency_ms: float | None = None
+    has_error: bool | None = None
+    metadata: Annotated[dict[str, MetadataValues], Meta(max_length=METADATA_KEYS_MAX)] | None = None
+
+    def to_domain(self) -> TraceFilter:
+        """Raises ValueError for an invalid instant."""
+        metadata = self.metadata or {}
+        return TraceFilter(
+            session_id=self.session_id,
+            user_id=self.user_id,
+            environment=self.environment,
+            release=self.release,
+            status=self.status,
+            tags=sorted_unique(self.tags),
+            name=self.name,
+            started_after=parse_optional_instant(self.started_after),
+            started_before=parse_optional_instant(self.started_before),
+            model=self.model,
+            min_latency_ms=self.min_latency_ms,
+            max_latency_ms=self.max_latency_ms,
+            has_error=self.has_error,
+            metadata=tuple((key, sorted_unique(metadata[key])) for key in sorted(metadata)),
+        )
+
+
+class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of the file. Its `rows` are traces or spans; NDJSON supports traces only.
+
+    Unknown keys are refused: if a misspelled filter were ignored, more would be exported.
+    """
+
+    format: FileFormat
+    rows: RowKind = RowKind.TRACES
+    filters: ExportFilters = msgspec.field(default_factory=ExportFilters)
+
+    def with_filter(self, _: HttpConfig) -> "tuple[CreateExportRequest, TraceFilter]":
+        """Itself and its filter. Raises ValueError."""
+        return self, self.filters.to_domain()
+
+
+class ExportResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """An export: its progress, and its result.
+
+    `traces_done` of `traces_total` traces are written; `row_count` and `size` in bytes are those
+    of the file so far. A COMPLETED export has the `sha256` of the file; a FAILED one has an
+    `error_message`.
+    """
+
+    id: UUID
+    project_id: UUID
+    format: FileFormat
+    rows: RowKind
+    filters: dict[str, Any]
+    status: ExportStatus
+    traces_total: int | None
+    traces_done: int
+    row_count: int
+    size: int
+    sha256: str | None
+    error_message: str | None
+    created_at: ResponseInstant
+    completed_at: ResponseInstant | None
+    expires_at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, export: Export) -> Self:
+        return cls(
+            id=export.id,
+            project_id=export.project_id,
+            format=export.format,
+            rows=export.row_kind,
+            filters=_given_filters(export.matching),
+            status=export.status,
+            traces_total=export.traces_total,
+            traces_done=export.traces_done,
+            row_count=export.rows,
+            size=export.size,
+            sha256=export.sha256,
+            error_message=export.error,
+            created_at=format_instant(export.created_at),
+            completed_at=format_optional_instant(export.completed_at),
+            expires_at=format_instant(export.expires_at),
+        )
+
+
+def _given_filters(matching: TraceFilter) -> dict[str, Any]:
+    filters = {name: getattr(matching, name) for name in ExportFilters.__struct_fields__}
+    filters["tags"] = list(matching.tags)
+    filters["metadata"] = {key: list(values) for key, values in matching.metadata}
+    filters["started_after"] = format_optional_instant(matching.started_after)
+    filters["started_before"] = format_optional_instant(matching.started_before)
+    return {
+        name: value
+        for name, value in filters.items()
+        if value is not None and value not in ([], {})
+    }
+
+
+# --- traces to import: lines of an export ------------------------------------------------------
+
+
+class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
+    """A span of an export. Without `cost_source` its cost is computed again."""
+
+    span_id: UUID
+    cost_source: CostSource | None = None
+    price: ExactPrice | None = None
+    usage: CountedUsage | None = None
+
+    def to_domain(self) -> Span:
+        """The span with its exported cost.
+
+        Raises ValueError for values that the types alone can't refuse.
+        """
+        span = super().to_domain()
+        if self.usage is not None:
+            span = replace(span, usage=self.usage.to_domain())
+        price = None if self.price is None else self.price.to_domain()
+        cost, charge = span.cost, None
+        match self.cost_source:
+            case CostSource.TABLE if self.price is not None:
+                charge, cost = SpanCost(Decimal(self.price.amount), CostSource.TABLE, price), None
+            case CostSource.TABLE:
+                cost = None  # the exported cost was computed, and not sent by a client
+            case CostSource.CLIENT if cost:
+                by_client = span_cost(cost, None, NO_USAGE, span.started_at, lambda *_: None)
+                charge = replace(by_client, price=price)
+            case CostSource.UNPRICED if not cost:
+                charge = UNPRICED
+        if charge is None:
+            return replace(span, cost=cost)
+        return replace(
+            span,
+            kind=span.kind or SpanKind.OTHER,
+            status=span.status or SpanStatus.UNSET,
+            cost=cost,
+            usage=span.usage or Usage.from_token_usage(span.token_usage),
+            charge=charge,
+        )
+
+
+class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
+    """A score of an export. It belongs to no run: the run that made it isn't imported."""
+
+    id: UUID
+    project_id: UUID
+    name: ScoreName
+    value: Value | None = None
+    data_type: DataType = DataType.NUMERIC
+    source: ScoreSource
+    outcome: ScoreOutcome
+    author_user_id: UUID | None = None
+    reason: str | None = None
+    metadata: PlainObject = msgspec.field(default_factory=empty_object)
+    environment: Label | None = None
+    created_at: Instant
+    updated_at: Instant
+
+    def __post_init__(self) -> None:
+        fields = {"value": self.value, "data_type": self.data_type, "outcome": self.outcome}
+        for _, message in self.field_errors(fields):
+            raise ValueError(message)
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """A score has an outcome, and a value of its data type if and only if it is scored."""
+        value, data_type, outcome = (fields.get(key) for key in ("value", "data_type", "outcome"))
+        if outcome is ScoreOutcome.PENDING:
+            yield "outcome", "must not be pending: no run would ever complete it"
+        elif isinstance(outcome, ScoreOutcome) and "value" in fields:
+            if (value is not None) is not (outcome is ScoreOutcome.SCORED):
+                yield (
+                    "value",
+                    f"is {'missing' if value is None else 'present'}, but the outcome is {outcome}",
+                )
+            elif isinstance(value, str) and isinstance(data_type, DataType):
+                try:
+                    validate_value(value, data_type)
+                except Invalid as invalid:
+                    yield "value", invalid.errors[0].message
+
+    def to_trace_score(self, trace: TraceId) -> TraceScore:
+        return TraceScore(**self._domain_fields, trace_id=trace, environment=self.environment)
+
+    def to_session_score(self, session: str) -> SessionScore:
+        return SessionScore(**self._domain_fields, session_id=session)
+
+    @property
+    def _domain_fields(self) -> dict[str, Any]:
+        author = self.author_user_id
+        return {
+            "id": ScoreId(self.id),
+            "project_id": ProjectId(self.project_id),
+            "name": self.name,
+            "outcome": self.outcome,
+            "value": self.value,
+            "data_type": self.data_type,
+            "source": self.source,
+            "author_id": None if author is None else UserId(author),
+            "reason": self.reason,
+            "metadata": require_object(self.metadata),
+            "created_at": parse_instant(self.created_at),
+            "updated_at": parse_instant(self.updated_at),
+        }
+
+
+class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
+    """A trace of an export. Keys of an export that aren't listed here are computed again."""
+
+    trace_id: UUID
+    tags: list[Label] = msgspec.field(default_factory=list)
+    spans: list[ImportedSpan] = msgspec.field(default_factory=list)  # type: ignore[assignment]  # instances are never assigned to
+    scores: list[ImportedScore] = msgspec.field(default_factory=list)
+    session_scores: list[ImportedScore] = msgspec.field(default_factory=list)
+
+    def to_archived(self, config: HttpConfig) -> TraceWithScores:
+        """Raises ValueError for values that the types alone can't refuse."""
+        # Spans may have been added to a stored trace without limit: the size of the body is one.
+        trace = self.to_domain(replace(config, max_spans=len(self.spans)))
+        session = trace.session_id
+        if session is None and self.session_scores:
+            raise ValueError("has session_scores, but no session_id")
+        session_scores = (
+            ()
+            if session is None
+            else tuple([score.to_session_score(session) for score in self.session_scores])
+        )
+        scores = tuple([score.to_trace_score(trace.id) for score in self.scores])
+        return TraceWithScores(trace, scores, session_scores)

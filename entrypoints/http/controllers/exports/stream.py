@@ -1,4 +1,4 @@
-"""Whole traces out as a stream, and back in."""
+"""Streaming export of traces, and their import."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,35 +9,33 @@ from litestar import Controller, Response, get, post
 from msgspec import Meta
 
 from application.exporting.imports import ImportOutcome
-from application.exporting.ports import Batches
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from domain.ids import ProjectId
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.exports import examples
-from entrypoints.http.controllers.exports.import_schemas import ImportedTrace
-from entrypoints.http.controllers.exports.schemas import ExportedTrace, ExportLines
-from entrypoints.http.controllers.traces.list import TraceConditions
-from entrypoints.http.controllers.traces.traces import BatchRejected
-from entrypoints.http.endpoint import Injected, edge_of, endpoint
+from entrypoints.http.controllers.exports.ndjson import encode_batches
+from entrypoints.http.controllers.exports.schemas import ExportedTrace, ImportedTrace
+from entrypoints.http.controllers.traces.query import TraceConditions
+from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
+from entrypoints.http.endpoint import Injected, endpoint, http_context
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.problems import FieldProblem, Mistakes
+from entrypoints.http.requests.errors import FieldErrors
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import Deferred
-from entrypoints.http.streams import Streamed
+from entrypoints.http.streams import StreamingResponse
 
 NDJSON: Final = "application/x-ndjson"
-ITEM: Final = Body(ImportedTrace, ImportedTrace.archived)
+LINE_BODY: Final = Body(ImportedTrace, ImportedTrace.to_archived)
 
 
 class ImportBatch(msgspec.Struct, frozen=True):
-    """Lines of an export, each of which is taken or refused for itself."""
+    """Lines of an export, each of which is imported or rejected by itself."""
 
     traces: Annotated[
         list[
@@ -50,42 +48,42 @@ class ImportBatch(msgspec.Struct, frozen=True):
 
 
 class ImportResponse(msgspec.Struct, frozen=True):
-    """How many were written, how many were there already, and what was refused."""
+    """How many traces were written, how many were unchanged, and which were rejected."""
 
     stored: int
     unchanged: int
     rejected: list[BatchRejected]
 
 
+ImportedLines = Annotated[
+    list[bytes], Body(ImportBatch, lambda batch, _: [bytes(line) for line in batch.traces])
+]
+
 EXPORT: Final = endpoint(
     data_plane(Scope.READ),
     summary="Export traces",
     description=(
-        "Every trace that the filters of the list admit, as they are at one moment: one a "
-        "line, each with its spans and payloads as `GET /traces/{trace_id}` shows them, and "
-        "with its scores; the first of each session also with `session_scores`, those of the "
-        "session. Nothing of it waits in memory, so it may be of any length. The "
-        "last line has a member `export` beside, with the numbers of traces, spans and "
-        "scores and the SHA-256 of the text without it: a file whose last line lacks it isn't "
-        "whole. No trace, no line. docs/exports.md has more."
+        "All traces that match the filters of the list, from one snapshot, one trace per line: "
+        "with its spans and payloads as in `GET /traces/{trace_id}`, and with its scores. The "
+        "first trace of each session also has the scores of the session, in `session_scores`. The "
+        "export is streamed, and may have any length. The last line has an additional member "
+        "`export` with the numbers of traces, spans and scores, and the SHA-256 of the text "
+        "without that member: a file without it is incomplete. If no trace matches, the response "
+        "is empty. See docs/exports.md."
     ),
     example=examples.LINE,
     media_types=(NDJSON,),
-    answer=ExportedTrace,
+    response_type=ExportedTrace,
 )
-
-ImportedLines = Annotated[
-    list[bytes], Body(ImportBatch, lambda batch, _: [bytes(one) for one in batch.traces])
-]
 
 IMPORT: Final = endpoint(
     data_plane(Scope.INGEST, Scope.EVALUATE),
     summary="Import exported traces",
     description=(
-        f"Puts 1 to {BATCH_MAX} lines of an export back, each for itself: a trace is merged "
-        "by its id, and not written where it says nothing new; spans keep what they were "
-        "charged, and scores their ids, authors and times. A score that is there stays as it "
-        "is. Safe to repeat. `pandaprobe-server import` sends whole files."
+        f"Imports 1 to {BATCH_MAX} lines of an export, each by itself. A trace is merged by its "
+        "id, and not written if nothing in it is new. Spans keep their costs, and scores keep "
+        "their ids, authors and times. An existing score stays as it is. Safe to repeat. "
+        "`pandaprobe-server import` sends whole files."
     ),
     example={"stored": 1, "unchanged": 0, "rejected": []},
     body_example={"traces": [examples.LINE]},
@@ -104,16 +102,16 @@ class TraceExportController(Controller):
         params: Injected[TraceConditions],
         use_cases: Injected[UseCases],
     ) -> Response[bytes]:
-        query, project = params, caller.project_id
+        project = caller.project_id
         stream = use_cases.exports.stream_traces
 
         @asynccontextmanager
-        async def chunks() -> AsyncIterator[AsyncIterator[bytes]]:
-            matching = query.to_domain()
-            async with stream(project, matching, query.sort_by, query.sort_order) as batches:
-                yield lines(project, batches)
+        async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
+            matching = params.to_domain()
+            async with stream(project, matching, params.sort_by, params.sort_order) as batches:
+                yield encode_batches(project, batches)
 
-        return Streamed(chunks, NDJSON)
+        return StreamingResponse(open_chunks, NDJSON)
 
     @post("/import", status_code=200, **IMPORT)
     async def import_traces(
@@ -123,37 +121,29 @@ class TraceExportController(Controller):
         content: Injected[ImportedLines],
         use_cases: Injected[UseCases],
     ) -> ImportResponse:
-        edge = edge_of(request)
-        read = [_read_line(line, edge.config) for line in content]
-        good = [one for one in read if isinstance(one, TraceWithScores)]
-        put = edge.use_cases.exports.import_traces
-        stored = iter(await put(caller.project_id, good) if good else ())
-        outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
+        config = http_context(request).config
+        lines = [_parse_line(line, config) for line in content]
+        valid = [line for line in lines if isinstance(line, TraceWithScores)]
+        import_traces = use_cases.exports.import_traces
+        imported = iter(await import_traces(caller.project_id, valid) if valid else ())
+        outcomes = [line if isinstance(line, Invalid) else next(imported) for line in lines]
         return ImportResponse(
             outcomes.count(ImportOutcome.STORED),
             outcomes.count(ImportOutcome.UNCHANGED),
             [
-                BatchRejected(index, [FieldProblem(one.field, one.message) for one in bad.errors])
-                for index, bad in enumerate(outcomes)
-                if isinstance(bad, Invalid)
+                rejected(index, outcome)
+                for index, outcome in enumerate(outcomes)
+                if isinstance(outcome, Invalid)
             ],
         )
 
 
-async def lines(project: ProjectId, batches: Batches) -> AsyncIterator[bytes]:
-    """The lines of an export, some at a time."""
-    encoder = ExportLines(project)
-    async for batch in batches:
-        yield encoder.add(batch)
-    yield encoder.end()
-
-
-def _read_line(line: bytes, config: HttpConfig) -> TraceWithScores | Invalid:
-    mistakes = Mistakes()
+def _parse_line(line: bytes, config: HttpConfig) -> TraceWithScores | Invalid:
+    errors = FieldErrors()
     try:
-        read = ITEM.part(line, config, mistakes)
-        mistakes.check()
+        archived = LINE_BODY.parse_part(line, config, errors)
+        errors.check()
     except Invalid as invalid:
         return invalid
-    assert read is not None
-    return read
+    assert archived is not None
+    return archived

@@ -1,4 +1,4 @@
-"""What can be scored, how a run looks before it is one, and who may judge."""
+"""The catalogue of metrics, run templates, and judge providers."""
 
 from typing import Annotated, Final, Self
 
@@ -6,17 +6,15 @@ import msgspec
 from litestar import Controller, get
 from msgspec import Meta
 
-import domain.evaluation.metrics.metric as metrics
 from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.evaluation.judging import prompt
 from domain.evaluation.judging.models import HEURISTIC_MODEL, ProviderState
-from domain.evaluation.metrics.metric import THRESHOLD, Category
+from domain.evaluation.metrics.metric import THRESHOLD, Category, Metric
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.runs.filters import EvalRunFilters
-from entrypoints.http.controllers.runs.schemas import check_trace_metric
+from entrypoints.http.controllers.runs.schemas import EvalRunFilters, check_trace_metric
 from entrypoints.http.endpoint import Injected, endpoint
 
 
@@ -32,33 +30,33 @@ class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric; its scores lie between 0 and 1."""
+    """A metric. Its scores are between 0 and 1."""
 
     name: str
     description: str
     category: Category
 
     @classmethod
-    def of(cls, metric: metrics.Metric) -> Self:
+    def from_domain(cls, metric: Metric) -> Self:
         return cls(name=metric.name, description=metric.description, category=metric.category)
 
 
 class PromptPreview(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is done, and the text that goes with it."""
+    """One stage of an evaluation, and its prompt."""
 
     stage: str
     prompt: str
 
 
 class MetricDetail(MetricSummary, frozen=True, kw_only=True):
-    """`prompt_preview` is empty where nobody is asked. At the threshold a score is a success."""
+    """`prompt_preview` is empty for a computed metric. Scores from the threshold on succeed."""
 
     default_threshold: float
     prompt_preview: list[PromptPreview]
 
 
 class EvalRunTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """A run to be changed and sent."""
+    """A request for a run, to be edited and sent."""
 
     metric: MetricDetail
     filters: EvalRunFilters
@@ -66,7 +64,7 @@ class EvalRunTemplate(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
 
     @classmethod
-    def of(cls, template: prompt.RunTemplate) -> Self:
+    def from_domain(cls, template: prompt.RunTemplate) -> Self:
         metric = template.metric
         return cls(
             metric=MetricDetail(
@@ -75,8 +73,8 @@ class EvalRunTemplate(msgspec.Struct, frozen=True, kw_only=True):
                 category=metric.category,
                 default_threshold=metric.threshold,
                 prompt_preview=[
-                    PromptPreview(stage=one.stage, prompt=one.prompt)
-                    for one in template.prompt_preview
+                    PromptPreview(stage=preview.stage, prompt=preview.prompt)
+                    for preview in template.prompt_preview
                 ],
             ),
             filters=EvalRunFilters(),
@@ -86,7 +84,7 @@ class EvalRunTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JudgeProvider(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may judge, and whether they can be asked."""
+    """A provider of judge models, and whether it can be used."""
 
     key: str
     name: str
@@ -95,7 +93,7 @@ class JudgeProvider(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
     @classmethod
-    def of(cls, state: ProviderState) -> Self:
+    def from_domain(cls, state: ProviderState) -> Self:
         return cls(
             key=state.provider.key,
             name=state.provider.name,
@@ -109,7 +107,7 @@ TRACE_METRICS: Final = endpoint(
     data_plane(Scope.READ),
     summary="List metrics of traces",
     description=(
-        "Every metric that a run over traces can have, by name; the project's own among them."
+        "Every metric that a run over traces can use, sorted by name, custom metrics included."
     ),
     example=[
         {
@@ -123,7 +121,7 @@ TRACE_METRICS: Final = endpoint(
 SESSION_METRICS: Final = endpoint(
     data_plane(Scope.READ),
     summary="List metrics of sessions",
-    description="Every metric that a run over sessions can have, by name.",
+    description="Every metric that a run over sessions can use, sorted by name.",
     example=[
         {
             "name": "agent_reliability",
@@ -135,10 +133,10 @@ SESSION_METRICS: Final = endpoint(
 
 TEMPLATE: Final = endpoint(
     data_plane(Scope.READ),
-    summary="Read a template of a run",
+    summary="Read a run template",
     description=(
-        "A run over traces with one metric, to be changed and sent, and what a judge is "
-        "asked for that metric."
+        "A request for a run over traces with one metric, to be edited and sent, and the prompt "
+        "that a judge gets for that metric."
     ),
     example={
         "metric": {
@@ -158,14 +156,14 @@ PROVIDERS: Final = endpoint(
     data_plane(Scope.READ),
     summary="List providers of judges",
     description=(
-        "Everybody who may judge, and whether the server has what it takes to ask them. "
-        "Nobody is asked."
+        "All providers of judge models, and whether the server is configured to use them. No "
+        "provider is called."
     ),
     example=[
         {
             "key": "heuristic",
             "name": "Built-in heuristics",
-            "description": "Signs in the trace itself",
+            "description": "Rules over features of the trace",
             "available": True,
             "message": "Ready",
         }
@@ -182,9 +180,8 @@ class EvaluationCatalogueController(Controller):
         caller: Injected[Caller],
         use_cases: Injected[UseCases],
     ) -> list[MetricSummary]:
-        list_metrics = use_cases.evaluation.list_metrics
-        found = await list_metrics(caller.project_id, Category.TRACE)
-        return [MetricSummary.of(one) for one in found]
+        metrics = await use_cases.evaluation.list_metrics(caller.project_id, Category.TRACE)
+        return [MetricSummary.from_domain(metric) for metric in metrics]
 
     @get("/session-metrics", **SESSION_METRICS)
     async def list_session_metrics(
@@ -192,9 +189,8 @@ class EvaluationCatalogueController(Controller):
         caller: Injected[Caller],
         use_cases: Injected[UseCases],
     ) -> list[MetricSummary]:
-        list_metrics = use_cases.evaluation.list_metrics
-        found = await list_metrics(caller.project_id, Category.SESSION)
-        return [MetricSummary.of(one) for one in found]
+        metrics = await use_cases.evaluation.list_metrics(caller.project_id, Category.SESSION)
+        return [MetricSummary.from_domain(metric) for metric in metrics]
 
     @get("/trace-runs/template", **TEMPLATE)
     async def read_run_template(
@@ -206,14 +202,14 @@ class EvaluationCatalogueController(Controller):
         read = use_cases.evaluation.read_run_template
         try:
             template = await read(caller.project_id, params.metric)
-        except Invalid as invalid:  # told by the place that it has in a query
+        except Invalid as invalid:  # names the query parameter
             raise Invalid.field("query.metric", invalid.errors[0].message) from invalid
-        return EvalRunTemplate.of(template)
+        return EvalRunTemplate.from_domain(template)
 
     @get("/providers", **PROVIDERS)
     async def list_providers(
         self,
         use_cases: Injected[UseCases],
     ) -> list[JudgeProvider]:
-        found = use_cases.evaluation.list_providers()
-        return [JudgeProvider.of(one) for one in found]
+        providers = use_cases.evaluation.list_providers()
+        return [JudgeProvider.from_domain(provider) for provider in providers]

@@ -1,4 +1,4 @@
-"""A project's own metrics: making, revising, archiving and trying them."""
+"""Custom metrics: creating, revising, archiving and trying them."""
 
 from typing import Final
 from uuid import UUID
@@ -22,36 +22,36 @@ from entrypoints.http.controllers.metrics.schemas import (
     ReviseCustomMetricRequest,
 )
 from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Create a custom metric",
     description=(
-        "A metric of the project's own: a criterion for a judge, a rule over the trace, or a "
-        "measure with parameters. Runs and monitors over traces name it as any other. 409 "
-        "where the name is taken."
+        "A metric that the project defines: a criterion for a judge, a rule over the trace, or a "
+        "computed metric with parameters. Runs and monitors over traces use it like any other "
+        "metric. 409 if the name is taken."
     ),
     example=examples.METRIC,
-    body_example=examples.ORDER,
-    answers={409: ErrorResponse},
+    body_example=examples.REQUEST,
+    error_types={409: ErrorResponse},
 )
 
 LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List custom metrics",
-    description="All of the project, by name: those in use, or those that are archived.",
+    description="All custom metrics that are in use, or all archived ones, sorted by name.",
     example=[examples.METRIC],
 )
 
 READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a custom metric",
-    description="As its newest revision defines it, archived or not.",
+    description="The metric with its newest revision, archived or not.",
     example=examples.METRIC,
 )
 
@@ -59,19 +59,18 @@ REVISE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Revise a custom metric",
     description=(
-        "Adds a revision; where nothing would change, there is none. Runs that have begun "
-        "keep the one that they were made with, monitors take the newest each time. 409 "
-        "for an archived metric."
+        "Adds a revision, unless nothing changes. A run keeps the revision that it started with; "
+        "each run of a monitor uses the newest. 409 for an archived metric."
     ),
     example=examples.METRIC | {"revision": 2},
     body_example=examples.CONTENT,
-    answers={409: ErrorResponse},
+    error_types={409: ErrorResponse},
 )
 
 REVISIONS: Final = endpoint(
     data_plane(Scope.READ),
     summary="List the revisions of a custom metric",
-    description="All of them, the newest first. None ever changes.",
+    description="All revisions, the newest first. A revision never changes.",
     example=[examples.REVISION],
 )
 
@@ -79,8 +78,8 @@ ARCHIVE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Archive a custom metric",
     description=(
-        "No new run has it, and a monitor that names it runs again only once it is restored: "
-        "until then its runs fail and say so. Its revisions and its scores stay."
+        "New runs can't use an archived metric. The runs of a monitor with this metric fail with a "
+        "message until it is restored. Its revisions and scores stay."
     ),
     example=examples.METRIC | {"archived_at": "2026-03-02T10:00:00+00:00"},
 )
@@ -88,7 +87,7 @@ ARCHIVE: Final = endpoint(
 RESTORE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Restore a custom metric",
-    description="Has an archived one in use again; one that is in use stays so.",
+    description="Makes an archived metric available again. A metric in use stays as it is.",
     example=examples.METRIC,
 )
 
@@ -96,9 +95,10 @@ DRY_RUN: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Try a custom metric",
     description=(
-        "On one trace, without a score: what is computed is answered at once. For a judge "
-        "the answer shows what it would read and what that may cost; with `ask`, a run of "
-        "this one trace asks it, whose score tells verdict and cost."
+        "Evaluates one trace without storing a score. The result of a computed metric or a rule is "
+        "in the response. For a judge metric, the response has the prompt and its maximum cost; "
+        "with `ask`, a run over this trace calls the judge, and its score has the verdict and the "
+        "cost."
     ),
     example=examples.TRIED,
     body_example=examples.TRY,
@@ -118,14 +118,14 @@ class CustomMetricController(Controller):
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[CustomMetricResponse]:
-        project, wire = caller.project_id, content
+        project = caller.project_id
         create = use_cases.evaluation.custom_metrics.create
 
-        async def write(new: UUID) -> CustomMetricResponse:
-            made = await create(project, new, wire.name, wire.kind, wire.order())
-            return CustomMetricResponse.of(made)
+        async def write(id_: UUID) -> CustomMetricResponse:
+            metric = await create(project, id_, content.name, content.kind, content.to_domain())
+            return CustomMetricResponse.from_domain(metric)
 
-        return await respond_once(request, caller, key, 201, write)
+        return await respond_idempotently(request, caller, key, 201, write)
 
     @get("/", **LIST)
     async def list_custom_metrics(
@@ -134,10 +134,10 @@ class CustomMetricController(Controller):
         params: Injected[ArchivedQuery],
         use_cases: Injected[UseCases],
     ) -> list[CustomMetricResponse]:
-        found = await use_cases.evaluation.custom_metrics.list(
+        metrics = await use_cases.evaluation.custom_metrics.list(
             caller.project_id, archived=params.archived
         )
-        return [CustomMetricResponse.of(one) for one in found]
+        return [CustomMetricResponse.from_domain(metric) for metric in metrics]
 
     @get("/{metric_name:str}", **READ)
     async def read_custom_metric(
@@ -147,8 +147,8 @@ class CustomMetricController(Controller):
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
         read = use_cases.evaluation.custom_metrics.read
-        found = await read(caller.project_id, path.metric_name)
-        return CustomMetricResponse.of(found)
+        metric = await read(caller.project_id, path.metric_name)
+        return CustomMetricResponse.from_domain(metric)
 
     @put("/{metric_name:str}", **REVISE)
     async def revise_custom_metric(
@@ -159,8 +159,8 @@ class CustomMetricController(Controller):
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
         revise = use_cases.evaluation.custom_metrics.revise
-        found = await revise(caller.project_id, path.metric_name, content.order())
-        return CustomMetricResponse.of(found)
+        metric = await revise(caller.project_id, path.metric_name, content.to_domain())
+        return CustomMetricResponse.from_domain(metric)
 
     @get("/{metric_name:str}/revisions", **REVISIONS)
     async def list_revisions(
@@ -169,9 +169,9 @@ class CustomMetricController(Controller):
         path: Injected[MetricPath],
         use_cases: Injected[UseCases],
     ) -> list[MetricRevisionResponse]:
-        revisions = use_cases.evaluation.custom_metrics.list_revisions
-        found = await revisions(caller.project_id, path.metric_name)
-        return [MetricRevisionResponse.of(one) for one in found]
+        list_revisions = use_cases.evaluation.custom_metrics.list_revisions
+        revisions = await list_revisions(caller.project_id, path.metric_name)
+        return [MetricRevisionResponse.from_domain(revision) for revision in revisions]
 
     @post("/{metric_name:str}/archive", status_code=200, **ARCHIVE)
     async def archive_custom_metric(
@@ -181,8 +181,8 @@ class CustomMetricController(Controller):
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
         archive = use_cases.evaluation.custom_metrics.archive
-        found = await archive(caller.project_id, path.metric_name)
-        return CustomMetricResponse.of(found)
+        metric = await archive(caller.project_id, path.metric_name)
+        return CustomMetricResponse.from_domain(metric)
 
     @post("/{metric_name:str}/restore", status_code=200, **RESTORE)
     async def restore_custom_metric(
@@ -192,8 +192,8 @@ class CustomMetricController(Controller):
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
         restore = use_cases.evaluation.custom_metrics.restore
-        found = await restore(caller.project_id, path.metric_name)
-        return CustomMetricResponse.of(found)
+        metric = await restore(caller.project_id, path.metric_name)
+        return CustomMetricResponse.from_domain(metric)
 
     @post("/{metric_name:str}/dry-run", status_code=200, **DRY_RUN)
     async def try_custom_metric(
@@ -205,11 +205,12 @@ class CustomMetricController(Controller):
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[DryRunResponse]:
-        project, name, wire = caller.project_id, path.metric_name, content
-        trace, dry_run = TraceId(wire.trace_id), use_cases.evaluation.custom_metrics.dry_run
+        project, name, trace = caller.project_id, path.metric_name, TraceId(content.trace_id)
+        model, ask = content.model, content.ask
+        dry_run = use_cases.evaluation.custom_metrics.dry_run
 
-        async def write(new: UUID) -> DryRunResponse:
-            tried = await dry_run(project, name, trace, RunId(new), model=wire.model, ask=wire.ask)
-            return DryRunResponse.of(tried, trace)
+        async def write(id_: UUID) -> DryRunResponse:
+            result = await dry_run(project, name, trace, RunId(id_), model=model, ask=ask)
+            return DryRunResponse.from_domain(result, trace)
 
-        return await respond_once(request, caller, key, 200, write)
+        return await respond_idempotently(request, caller, key, 200, write)

@@ -1,4 +1,4 @@
-"""A project's own metrics, as the reference shows them going in and coming out."""
+"""Examples of custom metrics in the API reference."""
 
 from typing import Any, Final
 
@@ -24,10 +24,10 @@ CONTENT: Final[dict[str, Any]] = {
         "template": "What the customer wrote\n{{task}}\nWhat was answered\n{{final_output}}",
     },
 }
-ORDER: Final[dict[str, Any]] = {"name": NAME, "kind": "judge"} | CONTENT
+REQUEST: Final[dict[str, Any]] = {"name": NAME, "kind": "judge"} | CONTENT
 
 _AT: Final = "2026-03-01T10:00:00+00:00"
-METRIC: Final[dict[str, Any]] = ORDER | {
+METRIC: Final[dict[str, Any]] = REQUEST | {
     "id": METRIC_ID,
     "project_id": PROJECT_ID,
     "revision": 1,

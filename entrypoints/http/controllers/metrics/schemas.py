@@ -1,4 +1,4 @@
-"""A project's own metrics on the wire."""
+"""Wire schemas of custom metrics."""
 
 from typing import Annotated, Final, Self
 from uuid import UUID
@@ -21,26 +21,27 @@ from entrypoints.http.controllers.traces.examples import TRACE_ID
 from entrypoints.http.requests.wire_types import (
     JsonObject,
     PlainObject,
-    ShownInstant,
-    instant,
-    optional_instant,
-    raw,
+    ResponseInstant,
+    format_instant,
+    format_optional_instant,
+    raw_json,
 )
 
-NAME_SHOWN_MAX: Final = 255
+NAME_CHARS_MAX: Final = 255
 
 type Threshold = Annotated[
-    float, Meta(ge=0, le=1, description="From where on a score is a success, itself included")
+    float, Meta(ge=0, le=1, description="Scores from this value on are successes")
 ]
 type Description = Annotated[str, Meta(min_length=1, max_length=DESCRIPTION_MAX)]
-type Body = Annotated[
+type Definition = Annotated[
     PlainObject,
     Meta(
         description=(
-            "By kind. `judge`: `criterion`, `anchors` (six texts, for the labels 0 to 5; of a "
-            "checklist two), and if need be `form` (`scale` or `checklist`), `model`, `template`, "
-            "`sees_reasoning`. `rule`: `path`, `op`, `value`, or `all` or `any` of several. "
-            "`measured`: `type` and `parameters`. docs/custom-metrics.md has all of them."
+            "The members depend on the kind. `judge`: `criterion`, `anchors` (six texts for the "
+            "labels 0 to 5; two for a checklist), and optionally `form` (`scale` or `checklist`), "
+            "`model`, `template`, `sees_reasoning`. `rule`: `path`, `op`, `value`, or several "
+            "rules in `all` or `any`. `measured`: `type` and `parameters`. See "
+            "docs/custom-metrics.md."
         )
     ),
 ]
@@ -52,33 +53,33 @@ class MetricPath(msgspec.Struct, frozen=True):
 
 class ArchivedQuery(msgspec.Struct, frozen=True, kw_only=True):
     archived: Annotated[
-        bool, Meta(description="Those that are archived, else those that aren't")
+        bool, Meta(description="Whether to list archived metrics, or those in use")
     ] = False
 
 
 class ReviseCustomMetricRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a metric is from now on."""
+    """The new definition of a metric."""
 
     description: Description
     threshold: Threshold = THRESHOLD
-    definition: Body
+    definition: Definition
 
-    def order(self) -> MetricRequest:
+    def to_domain(self) -> MetricRequest:
         return MetricRequest(
             description=self.description, threshold=self.threshold, body=bytes(self.definition)
         )
 
 
 class CreateCustomMetricRequest(ReviseCustomMetricRequest, frozen=True, kw_only=True):
-    """A metric of the project's own. Its name and its kind never change."""
+    """A custom metric. Its name and its kind never change."""
 
     name: Annotated[
         str,
         Meta(
-            max_length=NAME_SHOWN_MAX,
+            max_length=NAME_CHARS_MAX,
             description=(
-                "2 to 63 small letters, digits and underscores, a letter first; no built-in "
-                "metric's"
+                "2 to 63 lower-case letters, digits and underscores, starting with a letter; not "
+                "the name of a built-in metric"
             ),
             examples=[NAME],
         ),
@@ -87,7 +88,7 @@ class CreateCustomMetricRequest(ReviseCustomMetricRequest, frozen=True, kw_only=
 
 
 class CustomMetricResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric, as its newest revision defines it since `updated_at`."""
+    """A metric with its newest revision, which was created at `updated_at`."""
 
     id: UUID
     project_id: UUID
@@ -97,12 +98,12 @@ class CustomMetricResponse(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     threshold: float
     definition: JsonObject
-    archived_at: ShownInstant | None
-    created_at: ShownInstant
-    updated_at: ShownInstant
+    archived_at: ResponseInstant | None
+    created_at: ResponseInstant
+    updated_at: ResponseInstant
 
     @classmethod
-    def of(cls, metric: CustomMetric) -> Self:
+    def from_domain(cls, metric: CustomMetric) -> Self:
         newest = metric.newest
         return cls(
             id=metric.id,
@@ -112,36 +113,36 @@ class CustomMetricResponse(msgspec.Struct, frozen=True, kw_only=True):
             revision=newest.revision,
             description=newest.description,
             threshold=newest.threshold,
-            definition=raw(newest.body),
-            archived_at=optional_instant(metric.archived_at),
-            created_at=instant(metric.created_at),
-            updated_at=instant(metric.updated_at),
+            definition=raw_json(newest.body),
+            archived_at=format_optional_instant(metric.archived_at),
+            created_at=format_instant(metric.created_at),
+            updated_at=format_instant(metric.updated_at),
         )
 
 
 class MetricRevisionResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """How a metric was defined from `created_at` on. It never changes."""
+    """A revision of a metric, in effect since `created_at`. It never changes."""
 
     revision: int
     description: str
     threshold: float
     definition: JsonObject
-    created_at: ShownInstant
+    created_at: ResponseInstant
 
     @classmethod
-    def of(cls, revision: Revision) -> Self:
-        known = revision.definition
+    def from_domain(cls, revision: Revision) -> Self:
+        definition = revision.definition
         return cls(
-            revision=known.revision,
-            description=known.description,
-            threshold=known.threshold,
-            definition=raw(known.body),
-            created_at=instant(revision.created_at),
+            revision=definition.revision,
+            description=definition.description,
+            threshold=definition.threshold,
+            definition=raw_json(definition.body),
+            created_at=format_instant(revision.created_at),
         )
 
 
 class DryRunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A trace to try a metric on. `ask` has a judge really asked, by a run of this one trace."""
+    """A trace to try a metric on. With `ask`, a run over this trace calls the judge."""
 
     trace_id: Annotated[UUID, Meta(examples=[TRACE_ID])]
     model: Model | None = None
@@ -149,7 +150,7 @@ class DryRunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DryRunOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a score would say."""
+    """The content of the score that a run would create."""
 
     outcome: ScoreOutcome
     value: str | None
@@ -157,22 +158,22 @@ class DryRunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     metadata: JsonObject
 
     @classmethod
-    def of(cls, found: Outcome) -> Self:
-        is_scored = isinstance(found, Scored)
+    def from_domain(cls, outcome: Outcome) -> Self:
+        scored = outcome if isinstance(outcome, Scored) else None
         return cls(
-            outcome=ScoreOutcome.SCORED if is_scored else ScoreOutcome.SKIPPED,
-            value=found.text if isinstance(found, Scored) else None,
-            reason=found.reason,
-            metadata=msgspec.Raw(msgspec.json.encode(found.metadata)),
+            outcome=ScoreOutcome.SKIPPED if scored is None else ScoreOutcome.SCORED,
+            value=None if scored is None else scored.text,
+            reason=outcome.reason,
+            metadata=msgspec.Raw(msgspec.json.encode(outcome.metadata)),
         )
 
 
 class DryRunResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What a metric comes to on a trace, by its newest revision.
+    """The result of a metric for one trace, by the newest revision of the metric.
 
-    Where only a judge can tell, `outcome` is null, `prompt` is what it reads, `model` who it is
-    and `estimated_cost_usd` what one request costs at most; null where that is unknown. `run_id` is
-    the run that asks it.
+    If it needs a judge, `outcome` is null, `prompt` is the judge's prompt, `model` its model, and
+    `estimated_cost_usd` the maximum cost of one request, null if it is unknown. `run_id` is the
+    run that calls the judge.
     """
 
     name: str
@@ -187,16 +188,16 @@ class DryRunResponse(msgspec.Struct, frozen=True, kw_only=True):
     estimated_cost_usd: float | None
 
     @classmethod
-    def of(cls, tried: DryRun, trace: TraceId) -> Self:
-        known = tried.definition
+    def from_domain(cls, tried: DryRun, trace: TraceId) -> Self:
+        definition = tried.definition
         return cls(
-            name=known.name,
-            revision=known.revision,
-            kind=known.kind,
+            name=definition.name,
+            revision=definition.revision,
+            kind=definition.kind,
             trace_id=trace,
             evidence_hash=tried.evidence_hash,
-            prompt=[PromptPreview(stage=one.stage, prompt=one.prompt) for one in tried.prompt],
-            outcome=None if tried.outcome is None else DryRunOutcome.of(tried.outcome),
+            prompt=[PromptPreview(stage=part.stage, prompt=part.prompt) for part in tried.prompt],
+            outcome=None if tried.outcome is None else DryRunOutcome.from_domain(tried.outcome),
             run_id=None if tried.run is None else tried.run.run.id,
             model=tried.model,
             estimated_cost_usd=None if tried.usd is None else float(tried.usd),

@@ -1,31 +1,150 @@
-"""Alerts of monitors: what is watched, and what turned."""
+"""Alerts of monitors, and the changes of their state."""
 
-from typing import Final
+from typing import Annotated, Final, Self
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, delete, get, post
+from msgspec import Meta
 
 from application.use_cases import UseCases
+from domain.errors import Invalid
+from domain.evaluation.monitors.alert import (
+    IN_A_ROW_MAX,
+    SAMPLES_MIN,
+    SAMPLES_MIN_MAX,
+    Alert,
+    AlertChange,
+    AlertFigure,
+    AlertRule,
+    AlertState,
+)
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import MonitorId
 from domain.page import SortOrder
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.monitors import alert_examples as examples
-from entrypoints.http.controllers.monitors.alert_schemas import (
-    AlertChangeResponse,
-    AlertPath,
-    AlertResponse,
-    CreateAlertRequest,
-)
+from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import MonitorPath
 from entrypoints.http.controllers.scores.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
-from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.requests.wire_types import (
+    PaginatedResponse,
+    ResponseInstant,
+    format_instant,
+)
+from entrypoints.http.responses import JsonResponse, respond_idempotently
+
+METRIC_CHARS_MAX: Final = 255
+
+type Threshold = Annotated[float, Meta(ge=0, le=1)]
+type RunsInARow = Annotated[int, Meta(ge=1, le=IN_A_ROW_MAX)]
+
+
+class AlertPath(msgspec.Struct, frozen=True):
+    monitor_id: Annotated[
+        UUID, Meta(description="The monitor's id", examples=[examples.MONITOR_ID])
+    ]
+    alert_id: Annotated[UUID, Meta(description="The alert's id", examples=[examples.ALERT_ID])]
+
+
+class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule for the runs of a monitor. `clear_at` defaults to `threshold`."""
+
+    metric: Annotated[
+        str,
+        Meta(min_length=1, max_length=METRIC_CHARS_MAX, description="One of the monitor's metrics"),
+    ]
+    figure: AlertFigure
+    threshold: Threshold | None = None
+    clear_at: Threshold | None = None
+    samples_min: Annotated[int, Meta(ge=1, le=SAMPLES_MIN_MAX)] = SAMPLES_MIN
+    breaches: RunsInARow = 1
+    recoveries: RunsInARow = 1
+
+    def to_domain(self) -> AlertRule:
+        """Raises Invalid."""
+        if self.threshold is None and self.figure is not AlertFigure.NO_DATA:
+            raise Invalid.field("threshold", "must be a number from 0 to 1")
+        threshold = self.threshold or 0.0
+        return AlertRule(
+            metric=self.metric,
+            figure=self.figure,
+            threshold=threshold,
+            clear_at=threshold if self.clear_at is None else self.clear_at,
+            samples_min=self.samples_min,
+            breaches=self.breaches,
+            recoveries=self.recoveries,
+        )
+
+
+class AlertResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert and its state. `value` is the figure of the last evaluated run."""
+
+    id: UUID
+    project_id: UUID
+    monitor_id: UUID
+    metric: str
+    figure: AlertFigure
+    threshold: float
+    clear_at: float
+    samples_min: int
+    breaches: int
+    recoveries: int
+    state: AlertState
+    since: ResponseInstant
+    value: float | None
+    created_at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, alert: Alert) -> Self:
+        rule, watch = alert.rule, alert.watch
+        return cls(
+            id=alert.id,
+            project_id=alert.project_id,
+            monitor_id=alert.monitor_id,
+            metric=rule.metric,
+            figure=rule.figure,
+            threshold=rule.threshold,
+            clear_at=rule.clear_at,
+            samples_min=rule.samples_min,
+            breaches=rule.breaches,
+            recoveries=rule.recoveries,
+            state=watch.state,
+            since=format_instant(watch.since),
+            value=watch.value,
+            created_at=format_instant(alert.created_at),
+        )
+
+
+class AlertChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of an alert's state, and the run that caused it; `value` is the run's figure."""
+
+    id: UUID
+    monitor_id: UUID
+    alert_id: UUID
+    run_id: UUID | None
+    before: AlertState
+    state: AlertState
+    value: float | None
+    at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, change: AlertChange) -> Self:
+        return cls(
+            id=change.id,
+            monitor_id=change.monitor_id,
+            alert_id=change.alert_id,
+            run_id=change.run_id,
+            before=change.before,
+            state=change.after,
+            value=change.value,
+            at=format_instant(change.at),
+        )
+
 
 CHANGES: Final = PagedList("changes of alerts", {None: INSTANT}, ID)
 
@@ -33,34 +152,35 @@ CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Create an alert",
     description=(
-        "Watches one figure of one metric over the runs of a monitor that end from now "
-        "on. It is ALERTING after `breaches` runs in a row beyond `threshold`, and OK "
-        "again after `recoveries` at `clear_at` or better; NO_DATA where a run has fewer "
-        "than `samples_min` scores. Every webhook of the project is told of each change. "
-        "`no_data` takes no threshold: it alerts where there are fewer scores than that."
+        "Evaluates one figure of one metric for each run of a monitor that ends from now on. The "
+        "alert is ALERTING after `breaches` runs in a row beyond `threshold`, and OK again after "
+        "`recoveries` runs in a row at `clear_at` or better. It is NO_DATA after a run with fewer "
+        "than `samples_min` scores. Every webhook of the project is notified of each change. The "
+        "figure `no_data` takes no threshold: it alerts if a run has fewer than `samples_min` "
+        "scores."
     ),
     example=examples.ALERT,
-    body_example=examples.ALERT_ORDER,
+    body_example=examples.ALERT_REQUEST,
 )
 
 LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List the alerts of a monitor",
-    description="All of them, the oldest first, and how they stand.",
+    description="All alerts of the monitor with their states, the oldest first.",
     example=[examples.ALERT],
 )
 
 DELETE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Delete an alert",
-    description="With its changes. What webhooks are to be told already, they are.",
+    description="Deletes the alert with its changes. Pending webhook deliveries are still sent.",
 )
 
 LIST_CHANGES: Final = endpoint(
     data_plane(Scope.READ),
     summary="List the changes of a monitor's alerts",
-    description="A page of when alerts turned, and in which runs, the newest first.",
-    example=page_of(examples.CHANGE),
+    description="A page of the state changes of all its alerts, the newest first.",
+    example=page_of(examples.ALERT_CHANGE),
 )
 
 
@@ -78,12 +198,12 @@ class AlertController(Controller):
         use_cases: Injected[UseCases],
     ) -> JsonResponse[AlertResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        rule, create = content.rule(), use_cases.evaluation.alerts.create
+        rule, create = content.to_domain(), use_cases.evaluation.alerts.create
 
-        async def write(new: UUID) -> AlertResponse:
-            return AlertResponse.of(await create(project, monitor, new, rule))
+        async def write(id_: UUID) -> AlertResponse:
+            return AlertResponse.from_domain(await create(project, monitor, id_, rule))
 
-        return await respond_once(request, caller, key, 201, write)
+        return await respond_idempotently(request, caller, key, 201, write)
 
     @get("/alerts", **LIST)
     async def list_alerts(
@@ -93,8 +213,8 @@ class AlertController(Controller):
         use_cases: Injected[UseCases],
     ) -> list[AlertResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        found = await use_cases.evaluation.alerts.list(project, monitor)
-        return [AlertResponse.of(one) for one in found]
+        alerts = await use_cases.evaluation.alerts.list(project, monitor)
+        return [AlertResponse.from_domain(alert) for alert in alerts]
 
     @delete("/alerts/{alert_id:str}", status_code=204, **DELETE)
     async def delete_alert(
@@ -115,6 +235,7 @@ class AlertController(Controller):
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[AlertChangeResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        pages = CHANGES.asked(params, project, monitor, None, SortOrder.DESC)
-        found = await use_cases.evaluation.alerts.list_changes(project, monitor, pages.window)
-        return pages.shown(found, [AlertChangeResponse.of(one) for one in found.items])
+        requested = CHANGES.parse_page(params, project, monitor, None, SortOrder.DESC)
+        page = await use_cases.evaluation.alerts.list_changes(project, monitor, requested.page)
+        changes = [AlertChangeResponse.from_domain(change) for change in page.items]
+        return requested.respond(page, changes)

@@ -1,4 +1,4 @@
-"""Monitors: runs that begin by themselves."""
+"""Monitors: scheduled runs."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -23,14 +23,14 @@ from entrypoints.http.controllers.monitors.schemas import (
 from entrypoints.http.controllers.runs.schemas import EvalRunResponse
 from entrypoints.http.controllers.scores.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 MONITORS: Final = PagedList("monitors", {None: INSTANT}, ID)
 RUNS: Final = PagedList("runs of a monitor", {None: INSTANT}, ID)
@@ -42,13 +42,13 @@ CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Create a monitor",
     description=(
-        "Runs over what matches whenever its cadence comes round, the first time then and not "
-        "at once. With `only_if_changed` a run is about what is new or has changed since the "
-        "last one; where that is nothing there is no run. `signal_weights` are of monitors "
-        "over sessions only."
+        "Starts a run over all matching traces or sessions on the schedule of its `cadence`; the "
+        "first run starts at the first scheduled time, not immediately. With `only_if_changed` a "
+        "run evaluates what is new or has changed since the last one, and is omitted if nothing "
+        "has. Only monitors over sessions take `signal_weights`."
     ),
     example=examples.MONITOR,
-    body_example=examples.ORDER,
+    body_example=examples.REQUEST,
 )
 
 LIST: Final = endpoint(
@@ -61,7 +61,7 @@ LIST: Final = endpoint(
 READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a monitor",
-    description="A monitor, when it ran last, and when it runs next.",
+    description="A monitor, with the times of its last and its next run.",
     example=examples.MONITOR,
 )
 
@@ -69,10 +69,10 @@ CHANGE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Change a monitor",
     description=(
-        "Only the keys of the body act. Null clears `filters`, `model` and "
+        "Keys that are left out stay as they are. Null clears `filters`, `model` and "
         "`signal_weights`, is ignored in `metrics`, and is refused elsewhere. `filters` "
-        "replace the old ones and leave the weights. After a change of `cadence` the next "
-        "run counts from now. `target_type` can't change."
+        "replace the old ones, but not the weights. After a change of `cadence` the next run is "
+        "scheduled from now on. `target_type` can't change."
     ),
     example=examples.MONITOR | {"cadence": "daily"},
     body_example=examples.CHANGE,
@@ -81,20 +81,20 @@ CHANGE: Final = endpoint(
 DELETE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Delete a monitor",
-    description="It doesn't run any more. Its runs and their scores stay, of no monitor then.",
+    description="Deletes the monitor. Its runs and scores stay; the runs have a null `monitor_id`.",
 )
 
 PAUSE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Pause a monitor",
-    description="It doesn't run until it is resumed; one that is paused stays as it is.",
+    description="No run starts until it is resumed. A paused monitor stays as it is.",
     example=PAUSED,
 )
 
 RESUME: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Resume a monitor",
-    description="Its next run counts from now; one that isn't paused stays as it is.",
+    description="Its next run is scheduled from now on. A monitor in use stays as it is.",
     example=examples.MONITOR,
 )
 
@@ -102,19 +102,19 @@ TRIGGER: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Trigger a monitor",
     description=(
-        "Runs it now, over all that matches, changed or not, also while it is paused; its next "
-        "run counts from now. 422 where nothing matches. 409 where it is being changed by "
-        "others at that moment."
+        "Starts a run now over everything that matches, changed or not, even if the monitor is "
+        "paused; its next run is scheduled from now on. 422 if nothing matches. 409 if another "
+        "request changes the monitor at the same time."
     ),
     example=examples.RUN,
-    answers={409: ErrorResponse},
+    error_types={409: ErrorResponse},
     route_class=RouteClass.MONITOR_TRIGGER,
 )
 
 LIST_RUNS: Final = endpoint(
     data_plane(Scope.READ),
     summary="List the runs of a monitor",
-    description="A page of what it has run, triggered ones included, the newest first.",
+    description="A page of its runs, triggered ones included, the newest first.",
     example=page_of(examples.RUN),
 )
 
@@ -133,10 +133,10 @@ class MonitorController(Controller):
     ) -> JsonResponse[MonitorResponse]:
         project, create = caller.project_id, use_cases.evaluation.create_monitor
 
-        async def write(new: UUID) -> MonitorResponse:
-            return MonitorResponse.of(await create(project, MonitorId(new), content))
+        async def write(id_: UUID) -> MonitorResponse:
+            return MonitorResponse.from_domain(await create(project, MonitorId(id_), content))
 
-        return await respond_once(request, caller, key, 201, write)
+        return await respond_idempotently(request, caller, key, 201, write)
 
     @get("/", **LIST)
     async def list_monitors(
@@ -145,10 +145,11 @@ class MonitorController(Controller):
         params: Injected[MonitorQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[MonitorResponse]:
-        query, project = params, caller.project_id
-        pages = MONITORS.asked(query, project, query.status, None, SortOrder.DESC)
-        found = await use_cases.evaluation.list_monitors(project, query.status, pages.window)
-        return pages.shown(found, [MonitorResponse.of(one) for one in found.items])
+        project, status = caller.project_id, params.status
+        requested = MONITORS.parse_page(params, project, status, None, SortOrder.DESC)
+        page = await use_cases.evaluation.list_monitors(project, status, requested.page)
+        monitors = [MonitorResponse.from_domain(monitor) for monitor in page.items]
+        return requested.respond(page, monitors)
 
     @get("/{monitor_id:str}", **READ)
     async def read_monitor(
@@ -158,8 +159,8 @@ class MonitorController(Controller):
         use_cases: Injected[UseCases],
     ) -> MonitorResponse:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        found = await use_cases.evaluation.read_monitor(project, monitor)
-        return MonitorResponse.of(found)
+        read = await use_cases.evaluation.read_monitor(project, monitor)
+        return MonitorResponse.from_domain(read)
 
     @patch("/{monitor_id:str}", **CHANGE)
     async def change_monitor(
@@ -170,10 +171,10 @@ class MonitorController(Controller):
         use_cases: Injected[UseCases],
     ) -> MonitorResponse:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        known = await use_cases.evaluation.read_monitor(project, monitor)
-        change = content.change_of(known.target_type)  # which never changes
+        current = await use_cases.evaluation.read_monitor(project, monitor)
+        change = content.to_domain(current.target_type)  # a monitor never changes its target type
         changed = await use_cases.evaluation.change_monitor(project, monitor, change)
-        return MonitorResponse.of(changed)
+        return MonitorResponse.from_domain(changed)
 
     @delete("/{monitor_id:str}", status_code=204, **DELETE)
     async def delete_monitor(
@@ -194,7 +195,7 @@ class MonitorController(Controller):
     ) -> MonitorResponse:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         paused = await use_cases.evaluation.pause_monitor(project, monitor)
-        return MonitorResponse.of(paused)
+        return MonitorResponse.from_domain(paused)
 
     @post("/{monitor_id:str}/resume", status_code=200, **RESUME)
     async def resume_monitor(
@@ -205,7 +206,7 @@ class MonitorController(Controller):
     ) -> MonitorResponse:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         resumed = await use_cases.evaluation.resume_monitor(project, monitor)
-        return MonitorResponse.of(resumed)
+        return MonitorResponse.from_domain(resumed)
 
     @post("/{monitor_id:str}/trigger", status_code=202, **TRIGGER)
     async def trigger_monitor(
@@ -219,10 +220,10 @@ class MonitorController(Controller):
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         trigger = use_cases.evaluation.trigger_monitor
 
-        async def write(new: UUID) -> EvalRunResponse:
-            return EvalRunResponse.of(await trigger(project, monitor, RunId(new)))
+        async def write(id_: UUID) -> EvalRunResponse:
+            return EvalRunResponse.from_domain(await trigger(project, monitor, RunId(id_)))
 
-        return await respond_once(request, caller, key, 202, write)
+        return await respond_idempotently(request, caller, key, 202, write)
 
     @get("/{monitor_id:str}/runs", **LIST_RUNS)
     async def runs_of_monitor(
@@ -233,6 +234,6 @@ class MonitorController(Controller):
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[EvalRunResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        pages = RUNS.asked(params, project, monitor, None, SortOrder.DESC)
-        found = await use_cases.evaluation.list_monitor_runs(project, monitor, pages.window)
-        return pages.shown(found, [EvalRunResponse.of(one) for one in found.items])
+        requested = RUNS.parse_page(params, project, monitor, None, SortOrder.DESC)
+        page = await use_cases.evaluation.list_monitor_runs(project, monitor, requested.page)
+        return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])

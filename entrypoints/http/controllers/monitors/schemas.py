@@ -1,7 +1,7 @@
-"""Monitors on the wire: as they are asked for, changed, and shown.
+"""Wire schemas of monitors: creation, changes and responses.
 
-What their filters and metrics may be is told by what they are about: `target_type`, which a
-change doesn't repeat.
+The `target_type` of a monitor decides which filters and metrics are valid. A change doesn't
+contain it, so its fields are checked once the monitor was read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,24 +35,29 @@ from entrypoints.http.controllers.costs.money import (
     check_usd,
     check_vote_count,
     optional_usd,
-    shown_usd,
+    usd_to_float,
 )
 from entrypoints.http.controllers.monitors.examples import MONITOR_ID
-from entrypoints.http.controllers.runs.filters import EvalRunFilters, SessionEvalRunFilters
-from entrypoints.http.controllers.runs.schemas import Model, Rate, Weights
-from entrypoints.http.problems import Mistakes
+from entrypoints.http.controllers.runs.schemas import (
+    EvalRunFilters,
+    Model,
+    Rate,
+    SessionEvalRunFilters,
+    Weights,
+)
 from entrypoints.http.requests.cursors import PageQuery
+from entrypoints.http.requests.errors import FieldErrors
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.scalar_types import Refused
+from entrypoints.http.requests.scalar_types import InvalidValue
 from entrypoints.http.requests.wire_types import (
     NULL,
     JsonObject,
     OptionalObject,
-    ShownInstant,
+    ResponseInstant,
     empty_object,
-    instant,
-    optional_instant,
-    raw,
+    format_instant,
+    format_optional_instant,
+    raw_json,
 )
 
 _CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
@@ -60,21 +65,21 @@ _FILTERS: Final[Mapping[TargetType, Body[Selection]]] = {
     TargetType.TRACE: Body(EvalRunFilters, lambda wire, _: wire.to_domain()),
     TargetType.SESSION: Body(SessionEvalRunFilters, lambda wire, _: wire.to_domain()),
 }
-_CONFIG: Final = HttpConfig(version="", environment="")  # filters hold nothing that is configured
-_OF_TRACES: Final = "are of monitors over sessions only"
+_CONFIG: Final = HttpConfig(version="", environment="")  # filters depend on no setting
+_SESSIONS_ONLY: Final = "are supported by monitors over sessions only"
 
 
 def check_cadence(text: str) -> None:
-    """Raises Refused."""
+    """Raises InvalidValue."""
     try:
         parse_schedule(text)
     except Invalid as invalid:
-        raise Refused(invalid.errors[0].message) from invalid
+        raise InvalidValue(invalid.errors[0].message) from invalid
 
 
 type MonitorName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 type Metrics = Annotated[
-    list[str], Meta(min_length=1, description="Of traces or of sessions, as `target_type` says")
+    list[str], Meta(min_length=1, description="Metrics of traces or of sessions, by `target_type`")
 ]
 type Schedule = Annotated[
     str,
@@ -82,8 +87,8 @@ type Schedule = Annotated[
         max_length=CADENCE_MAX,
         extra={"check": check_cadence},
         description=(
-            "`every_6h`, `daily`, `weekly`, or `cron:` and five fields in UTC, at least five "
-            "minutes apart"
+            "`every_6h`, `daily`, `weekly`, or `cron:` and five fields in UTC, with at least five "
+            "minutes between runs"
         ),
         examples=["cron:0 6 * * 1"],
     ),
@@ -99,7 +104,7 @@ class MonitorQuery(PageQuery, frozen=True, kw_only=True):
 
 
 class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that begins by itself. `filters` are those of a run over traces, or over sessions."""
+    """A scheduled run. `filters` are those of a run over traces, or of one over sessions."""
 
     name: MonitorName
     target_type: TargetType
@@ -117,15 +122,16 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
         check_cadence(self.cadence)
         check_vote_count(self.votes)
         check_usd(self.max_cost_usd)
-        for _, message in self.across(msgspec.structs.asdict(self)):
+        for _, message in self.field_errors(msgspec.structs.asdict(self)):
             raise ValueError(message)
 
     @classmethod
-    def across(cls, read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Whether metrics, filters and weights are of what the monitor is about."""
-        if isinstance(of := read.get("target_type"), TargetType):
-            for one in mistakes_of(of, **{name: read.get(name) for name in _ACROSS}):
-                yield one.field, one.message
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Metrics, filters and weights have to be valid for the target type."""
+        if isinstance(target_type := fields.get("target_type"), TargetType):
+            dependent = {name: fields.get(name) for name in _DEPENDENT_FIELDS}
+            for error in target_errors(target_type, **dependent):
+                yield error.field, error.message
 
     def to_domain(self, _: HttpConfig) -> MonitorRequest:
         return MonitorRequest(
@@ -139,14 +145,14 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
                 votes=self.votes,
                 max_cost_usd=optional_usd(self.max_cost_usd),
             ),
-            selection=_selection(self.target_type, self.filters, Mistakes()),
+            selection=_selection(self.target_type, self.filters, FieldErrors()),
             cadence=self.cadence,
             only_if_changed=self.only_if_changed,
         )
 
 
 class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """New values of a monitor. `filters` replace the old ones, and null is no condition."""
+    """New values of a monitor. `filters` replace the old ones; null removes all conditions."""
 
     name: MonitorName | UnsetType = UNSET
     metrics: Metrics | UnsetType | None = UNSET
@@ -167,58 +173,60 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.max_cost_usd is not UNSET:
             check_usd(self.max_cost_usd)
 
-    def change_of(self, of: TargetType) -> MonitorChange:
-        """What it says of a monitor about these. Raises Invalid, with every mistake at once."""
-        read = {name: getattr(self, name) for name in _ACROSS}
-        if found := list(mistakes_of(of, **read)):
-            raise Invalid.fields(found)
-        filters, weights, most = self.filters, self.signal_weights, self.max_cost_usd
+    def to_domain(self, target_type: TargetType) -> MonitorChange:
+        """The change of a monitor of `target_type`. Raises Invalid, with all errors."""
+        dependent = {name: getattr(self, name) for name in _DEPENDENT_FIELDS}
+        if errors := list(target_errors(target_type, **dependent)):
+            raise Invalid.fields(errors)
+        filters, weights, budget = self.filters, self.signal_weights, self.max_cost_usd
         return MonitorChange(
             name=UNCHANGED if self.name is UNSET else self.name,
             metrics=tuple(self.metrics) if isinstance(self.metrics, list) else UNCHANGED,
-            selection=UNCHANGED if filters is UNSET else _selection(of, filters, Mistakes()),
+            selection=UNCHANGED
+            if filters is UNSET
+            else _selection(target_type, filters, FieldErrors()),
             sampling_rate=UNCHANGED if self.sampling_rate is UNSET else self.sampling_rate,
             model=UNCHANGED if self.model is UNSET else self.model,
             cadence=UNCHANGED if self.cadence is UNSET else self.cadence,
             only_if_changed=UNCHANGED if self.only_if_changed is UNSET else self.only_if_changed,
             signal_weights=UNCHANGED if weights is UNSET else weights or {},
             votes=UNCHANGED if self.votes is UNSET else self.votes,
-            max_cost_usd=UNCHANGED if most is UNSET else optional_usd(most),
+            max_cost_usd=UNCHANGED if budget is UNSET else optional_usd(budget),
         )
 
 
-_ACROSS: Final = ("metrics", "filters", "signal_weights")
+_DEPENDENT_FIELDS: Final = ("metrics", "filters", "signal_weights")
 
 
-def mistakes_of(
-    of: TargetType, metrics: object, filters: object, signal_weights: object
+def target_errors(
+    target_type: TargetType, metrics: object, filters: object, signal_weights: object
 ) -> Iterator[FieldError]:
-    """What isn't of the kind that a monitor is about; what was left out is no mistake."""
-    for place, name in enumerate(metrics if isinstance(metrics, list) else ()):
+    """Fields that are invalid for the target type. Fields that were left out are not checked."""
+    for index, name in enumerate(metrics if isinstance(metrics, list) else ()):
         try:
-            check_metric_name(name, _CATEGORIES[of])
+            check_metric_name(name, _CATEGORIES[target_type])
         except Invalid as invalid:
-            yield FieldError(f"metrics.{place}", invalid.errors[0].message)
+            yield FieldError(f"metrics.{index}", invalid.errors[0].message)
     if isinstance(filters, Raw):
-        mistakes = Mistakes()
-        with suppress(Invalid):  # as many as one answer holds
-            _selection(of, filters, mistakes)
-        for one in mistakes.found:
-            yield FieldError(f"filters.{one.field}".rstrip("."), one.message)
-    if isinstance(signal_weights, dict) and signal_weights and of is TargetType.TRACE:
-        yield FieldError("signal_weights", _OF_TRACES)
+        errors = FieldErrors()
+        with suppress(Invalid):  # as many errors as one response contains
+            _selection(target_type, filters, errors)
+        for error in errors.found:
+            yield FieldError(f"filters.{error.field}".rstrip("."), error.message)
+    if isinstance(signal_weights, dict) and signal_weights and target_type is TargetType.TRACE:
+        yield FieldError("signal_weights", _SESSIONS_ONLY)
 
 
-def _selection(of: TargetType, filters: Raw, mistakes: Mistakes) -> Selection:
-    """Of no conditions where `mistakes` were found."""
+def _selection(target_type: TargetType, filters: Raw, errors: FieldErrors) -> Selection:
+    """The selection by `filters`; one without conditions after `errors` were added."""
     text = bytes(filters)
-    body = _FILTERS[of]
-    found = body.part(b"{}" if text == NULL else text, _CONFIG, mistakes)
-    return body.at_once(b"{}", _CONFIG) if found is None else found
+    body = _FILTERS[target_type]
+    selection = body.parse_part(b"{}" if text == NULL else text, _CONFIG, errors)
+    return body.parse_fast(b"{}", _CONFIG) if selection is None else selection
 
 
 class MonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A monitor, when it ran last, and when it runs next. `model` is as it was given."""
+    """A monitor, with the times of its last and next run. `model` is as it was given."""
 
     id: UUID
     project_id: UUID
@@ -233,31 +241,31 @@ class MonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
     cadence: str
     only_if_changed: bool
     status: MonitorStatus
-    last_run_at: ShownInstant | None
+    last_run_at: ResponseInstant | None
     last_run_id: UUID | None
-    next_run_at: ShownInstant | None
-    created_at: ShownInstant
-    updated_at: ShownInstant
+    next_run_at: ResponseInstant | None
+    created_at: ResponseInstant
+    updated_at: ResponseInstant
 
     @classmethod
-    def of(cls, monitor: Monitor) -> Self:
+    def from_domain(cls, monitor: Monitor) -> Self:
         return cls(
             id=monitor.id,
             project_id=monitor.project_id,
             name=monitor.name,
             target_type=monitor.target_type,
             metric_names=list(monitor.metrics),
-            filters=raw(filters_as_given(monitor.selection, monitor.signal_weights)),
+            filters=raw_json(filters_as_given(monitor.selection, monitor.signal_weights)),
             sampling_rate=monitor.sampling_rate,
             model=monitor.model,
             votes=monitor.votes,
-            max_cost_usd=shown_usd(monitor.max_cost_usd),
+            max_cost_usd=usd_to_float(monitor.max_cost_usd),
             cadence=monitor.cadence,
             only_if_changed=monitor.only_if_changed,
             status=monitor.status,
-            last_run_at=optional_instant(monitor.last_run_at),
+            last_run_at=format_optional_instant(monitor.last_run_at),
             last_run_id=monitor.last_run_id,
-            next_run_at=optional_instant(monitor.next_run_at),
-            created_at=instant(monitor.created_at),
-            updated_at=instant(monitor.updated_at),
+            next_run_at=format_optional_instant(monitor.next_run_at),
+            created_at=format_instant(monitor.created_at),
+            updated_at=format_instant(monitor.updated_at),
         )

@@ -1,30 +1,129 @@
-"""Webhooks: who is told of alerts, and what they were told."""
+"""Webhooks that are notified of alerts, and their deliveries."""
 
-from typing import Final
+from enum import StrEnum
+from typing import Annotated, Final, Self
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, delete, get, post
+from msgspec import Meta
 
 from application.use_cases import UseCases
+from domain.evaluation.monitors.webhook import URL_MAX, Delivery, Webhook, format_secret
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.page import SortOrder
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.monitors import alert_examples as examples
-from entrypoints.http.controllers.monitors.alert_schemas import (
-    CreateWebhookRequest,
-    DeliveryResponse,
-    WebhookCreatedResponse,
-    WebhookPath,
-    WebhookResponse,
-)
+from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.scores.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
-from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.requests.wire_types import (
+    JsonObject,
+    PaginatedResponse,
+    ResponseInstant,
+    format_instant,
+    format_optional_instant,
+    raw_json,
+)
+from entrypoints.http.responses import JsonResponse, respond_idempotently
+
+
+class WebhookPath(msgspec.Struct, frozen=True):
+    webhook_id: Annotated[
+        UUID, Meta(description="The webhook's id", examples=[examples.WEBHOOK_ID])
+    ]
+
+
+class CreateWebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL that is notified of every state change of an alert in the project."""
+
+    url: Annotated[
+        str, Meta(min_length=1, max_length=URL_MAX, description="Begins with `https://`")
+    ]
+
+
+class WebhookResponse(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    project_id: UUID
+    url: str
+    created_at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, webhook: Webhook) -> Self:
+        return cls(
+            id=webhook.id,
+            project_id=webhook.project_id,
+            url=webhook.url,
+            created_at=format_instant(webhook.created_at),
+        )
+
+
+class WebhookCreatedResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """`secret` signs the messages. No other response contains it."""
+
+    id: UUID
+    project_id: UUID
+    url: str
+    secret: str
+    created_at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, webhook: Webhook) -> Self:
+        return cls(
+            id=webhook.id,
+            project_id=webhook.project_id,
+            url=webhook.url,
+            secret=format_secret(webhook.secret),
+            created_at=format_instant(webhook.created_at),
+        )
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+    @classmethod
+    def from_domain(cls, delivery: Delivery) -> Self:
+        if delivery.delivered_at is not None:
+            return cls("DELIVERED")
+        return cls("FAILED" if delivery.next_attempt_at is None else "PENDING")
+
+
+class DeliveryResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A message and its delivery: `http_status` or `error` are those of the last attempt."""
+
+    id: UUID
+    webhook_id: UUID
+    change_id: UUID | None
+    message: JsonObject
+    status: DeliveryStatus
+    attempts: int
+    http_status: int | None
+    error: str | None
+    next_attempt_at: ResponseInstant | None
+    delivered_at: ResponseInstant | None
+    created_at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, delivery: Delivery) -> Self:
+        return cls(
+            id=delivery.id,
+            webhook_id=delivery.webhook_id,
+            change_id=delivery.change_id,
+            message=raw_json(delivery.body),
+            status=DeliveryStatus.from_domain(delivery),
+            attempts=delivery.attempts,
+            http_status=delivery.status,
+            error=delivery.error,
+            next_attempt_at=format_optional_instant(delivery.next_attempt_at),
+            delivered_at=format_optional_instant(delivery.delivered_at),
+            created_at=format_instant(delivery.created_at),
+        )
+
 
 DELIVERIES: Final = PagedList("deliveries of a webhook", {None: INSTANT}, ID)
 
@@ -32,33 +131,33 @@ CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Create a webhook",
     description=(
-        "Is told of every change of an alert in the project, by POST, with the headers and "
-        "the signature of Standard Webhooks. The answer shows the secret, which nothing shows "
-        "again. The URL must lead to the Internet, over https."
+        "Every state change of an alert in the project is sent to the URL by POST, with the "
+        "headers and the signature of Standard Webhooks. The response contains the secret; no "
+        "other response does. The URL must be an https URL of a public address."
     ),
     example=examples.WEBHOOK_CREATED,
-    body_example=examples.WEBHOOK_ORDER,
+    body_example=examples.WEBHOOK_REQUEST,
 )
 
 LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List webhooks",
-    description="All of the project, the oldest first.",
+    description="All webhooks of the project, the oldest first.",
     example=[examples.WEBHOOK],
 )
 
 DELETE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Delete a webhook",
-    description="With its deliveries: what it wasn't told yet, it never is.",
+    description="Deletes the webhook and its deliveries. Pending deliveries are not sent.",
 )
 
 TEST: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Test a webhook",
     description=(
-        "A message of the type `webhook.test`, which is sent as any other: how that went is "
-        "among the deliveries soon."
+        "Sends a message of the type `webhook.test`, in the same way as any other message. Its "
+        "result appears among the deliveries."
     ),
     example=examples.TEST_DELIVERY,
 )
@@ -67,8 +166,8 @@ LIST_DELIVERIES: Final = endpoint(
     data_plane(Scope.READ),
     summary="List the deliveries of a webhook",
     description=(
-        "A page of what it was sent and how that went, the newest first. What fails is "
-        "tried ten times within a day."
+        "A page of the messages and their results, the newest first. A failed delivery is "
+        "attempted ten times within a day."
     ),
     example=page_of(examples.DELIVERY),
 )
@@ -88,10 +187,10 @@ class WebhookController(Controller):
     ) -> JsonResponse[WebhookCreatedResponse]:
         project, create = caller.project_id, use_cases.evaluation.alerts.create_webhook
 
-        async def write(new: UUID) -> WebhookCreatedResponse:
-            return WebhookCreatedResponse.of(await create(project, new, content.url))
+        async def write(id_: UUID) -> WebhookCreatedResponse:
+            return WebhookCreatedResponse.from_domain(await create(project, id_, content.url))
 
-        return await respond_once(request, caller, key, 201, write)
+        return await respond_idempotently(request, caller, key, 201, write)
 
     @get("/", **LIST)
     async def list_webhooks(
@@ -99,8 +198,8 @@ class WebhookController(Controller):
         caller: Injected[Caller],
         use_cases: Injected[UseCases],
     ) -> list[WebhookResponse]:
-        found = await use_cases.evaluation.alerts.list_webhooks(caller.project_id)
-        return [WebhookResponse.of(one) for one in found]
+        webhooks = await use_cases.evaluation.alerts.list_webhooks(caller.project_id)
+        return [WebhookResponse.from_domain(webhook) for webhook in webhooks]
 
     @delete("/{webhook_id:str}", status_code=204, **DELETE)
     async def delete_webhook(
@@ -124,10 +223,10 @@ class WebhookController(Controller):
         project, webhook = caller.project_id, path.webhook_id
         send = use_cases.evaluation.alerts.send_test_message
 
-        async def write(new: UUID) -> DeliveryResponse:
-            return DeliveryResponse.of(await send(project, webhook, new))
+        async def write(id_: UUID) -> DeliveryResponse:
+            return DeliveryResponse.from_domain(await send(project, webhook, id_))
 
-        return await respond_once(request, caller, key, 202, write)
+        return await respond_idempotently(request, caller, key, 202, write)
 
     @get("/{webhook_id:str}/deliveries", **LIST_DELIVERIES)
     async def list_deliveries(
@@ -138,6 +237,7 @@ class WebhookController(Controller):
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[DeliveryResponse]:
         project, webhook = caller.project_id, path.webhook_id
-        pages = DELIVERIES.asked(params, project, webhook, None, SortOrder.DESC)
-        found = await use_cases.evaluation.alerts.list_deliveries(project, webhook, pages.window)
-        return pages.shown(found, [DeliveryResponse.of(one) for one in found.items])
+        requested = DELIVERIES.parse_page(params, project, webhook, None, SortOrder.DESC)
+        page = await use_cases.evaluation.alerts.list_deliveries(project, webhook, requested.page)
+        deliveries = [DeliveryResponse.from_domain(delivery) for delivery in page.items]
+        return requested.respond(page, deliveries)

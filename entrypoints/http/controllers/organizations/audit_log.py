@@ -10,12 +10,13 @@ from application.use_cases import UseCases
 from domain.identity import audit
 from domain.identity.audit import AuditAction
 from domain.page import SortOrder
-from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
+from entrypoints.http.authentication import ORGANIZATION_MEMBER
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
-from entrypoints.http.requests.wire_types import PaginatedResponse, ShownInstant, instant
+from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant, format_instant
 
 
 class AuditLogQuery(PageQuery, frozen=True, kw_only=True):
@@ -23,9 +24,9 @@ class AuditLogQuery(PageQuery, frozen=True, kw_only=True):
 
 
 class AuditActor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did it: a person or an API key; with neither id an operator at the command line.
+    """A person or an API key; without either id, an operator at the command line.
 
-    `name` is the email address or the key's prefix, as it was then.
+    `name` is the email address or the key's prefix at that time.
     """
 
     user_id: UUID | None
@@ -34,17 +35,17 @@ class AuditActor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditResource(msgspec.Struct, frozen=True, kw_only=True):
-    """What it was done to."""
+    """The object of the action."""
 
     type: str
     id: str
 
 
 class AuditEntryResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what to which resource when, and from where; `detail` depends on the action."""
+    """One action: its actor, resource, time and origin; `detail` depends on the action."""
 
     id: UUID
-    occurred_at: ShownInstant
+    occurred_at: ResponseInstant
     action: AuditAction
     actor: AuditActor
     resource: AuditResource
@@ -53,11 +54,11 @@ class AuditEntryResponse(msgspec.Struct, frozen=True, kw_only=True):
     user_agent: str | None
 
     @classmethod
-    def of(cls, entry: audit.AuditEntry) -> Self:
+    def from_domain(cls, entry: audit.AuditEntry) -> Self:
         actor = entry.actor
         return cls(
             id=entry.id,
-            occurred_at=instant(entry.at),
+            occurred_at=format_instant(entry.at),
             action=entry.action,
             actor=AuditActor(user_id=actor.user_id, api_key_id=actor.key_id, name=actor.name),
             resource=AuditResource(type=entry.action.resource, id=entry.resource_id),
@@ -70,12 +71,12 @@ class AuditEntryResponse(msgspec.Struct, frozen=True, kw_only=True):
 ENTRIES: Final = PagedList("audit log", {None: INSTANT}, ID)
 
 LIST: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Read the audit log",
     description=(
-        "For OWNER and ADMIN. A page of what was done in the organization, newest first. "
-        "Entries are never changed or removed. An API key appears when it is used from "
-        "an address or by a client for the first time."
+        "For OWNER and ADMIN. A page of the actions in the organization, the newest first. "
+        "Entries are never changed or deleted. The use of an API key is recorded when it is used "
+        "from a new address or by a new client."
     ),
     example={
         "items": [examples.AUDIT_ENTRY],
@@ -93,12 +94,14 @@ class AuditLogController(Controller):
     @get("/", **LIST)
     async def list_audit_log(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[OrganizationPath],
         params: Injected[AuditLogQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[AuditEntryResponse]:
         membership = caller.membership
-        pages = ENTRIES.asked(params, membership.organization_id, None, None, SortOrder.DESC)
-        page = await use_cases.identity.list_audit_log(membership, pages.window)
-        return pages.shown(page, [AuditEntryResponse.of(one) for one in page.items])
+        organization = membership.organization_id
+        requested = ENTRIES.parse_page(params, organization, None, None, SortOrder.DESC)
+        page = await use_cases.identity.list_audit_log(membership, requested.page)
+        entries = [AuditEntryResponse.from_domain(entry) for entry in page.items]
+        return requested.respond(page, entries)

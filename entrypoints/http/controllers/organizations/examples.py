@@ -1,4 +1,4 @@
-"""One organization and its people, as the reference shows them."""
+"""Examples of organizations in the API reference."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""Invitations into an organization, as its members see them."""
+"""Invitations to an organization: creating, listing and revoking them."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -11,18 +11,19 @@ from application.use_cases import UseCases
 from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, INVITATION_LIFETIME, validate_email
 from domain.identity.organization import Role
 from domain.ids import InvitationId
-from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
+from entrypoints.http.authentication import ORGANIZATION_MEMBER
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
     OrganizationInvitationResponse,
     OrganizationPath,
-    ruled,
+    domain_check,
 )
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
 
-check_email: Final = ruled(validate_email)
+check_email: Final = domain_check(validate_email)
 
 
 class InvitationPath(OrganizationPath, frozen=True):
@@ -32,7 +33,7 @@ class InvitationPath(OrganizationPath, frozen=True):
 
 
 class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to invite, and as what. Case of the address and blanks around it don't count."""
+    """The address to invite and its role. Case and surrounding blanks are ignored."""
 
     email: Annotated[
         str,
@@ -48,32 +49,32 @@ class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 INVITE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Invite a person",
     description=(
-        "An OWNER invites a MEMBER or an ADMIN, an ADMIN invites a MEMBER. An OWNER can't be "
-        f"invited. It is valid for {INVITATION_LIFETIME.days} days. No mail is sent: the person "
+        "An OWNER may invite a MEMBER or an ADMIN, an ADMIN a MEMBER. An OWNER can't be invited. "
+        f"The invitation is valid for {INVITATION_LIFETIME.days} days. No email is sent: a person "
         "who signs in with this address finds it under `/me/invitations`. 409 for your own "
-        "address, for a member's, and if an invitation is pending."
+        "address, for that of a member, and if an invitation is pending."
     ),
     example=examples.INVITATION,
     body_example={"email": "grace@example.com", "role": "MEMBER"},
     route_class=RouteClass.INVITATIONS,
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 LIST: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="List invitations",
-    description="All invitations that were ever sent, whatever became of them, newest first.",
+    description="All invitations in any status, the newest first.",
     example=[examples.INVITATION],
 )
 
 REVOKE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Revoke an invitation",
-    description="For OWNER and ADMIN. 409 where it isn't pending any more.",
-    answers=CONFLICT,
+    description="For OWNER and ADMIN. 409 if it isn't pending any more.",
+    error_types=CONFLICT,
 )
 
 
@@ -83,30 +84,32 @@ class InvitationController(Controller):
     @post("/", **INVITE)
     async def invite(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         content: Injected[CreateInvitationRequest],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationInvitationResponse:
-        sent = await use_cases.identity.invite(
+        invitation = await use_cases.identity.invite(
             caller.person, caller.organization, content.email, content.role
         )
-        return OrganizationInvitationResponse.of(sent)
+        return OrganizationInvitationResponse.from_domain(invitation)
 
     @get("/", **LIST)
     async def list_invitations(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[OrganizationInvitationResponse]:
-        found = await use_cases.identity.list_invitations(caller.membership)
-        return [OrganizationInvitationResponse.of(one) for one in found]
+        invitations = await use_cases.identity.list_invitations(caller.membership)
+        return [
+            OrganizationInvitationResponse.from_domain(invitation) for invitation in invitations
+        ]
 
     @delete("/{invitation_id:str}", status_code=204, **REVOKE)
     async def revoke_invitation(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[InvitationPath],
         use_cases: Injected[UseCases],
     ) -> None:

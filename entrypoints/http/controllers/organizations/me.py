@@ -1,4 +1,4 @@
-"""The person who asks: their profile, and the invitations that wait for their answer."""
+"""The signed-in person: their profile and their invitations."""
 
 from typing import Annotated, Final, Self
 from uuid import UUID
@@ -19,26 +19,30 @@ from entrypoints.http.controllers.organizations.schemas import (
     MyMembershipResponse,
 )
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import ShownInstant, instant, optional_instant
+from entrypoints.http.requests.wire_types import (
+    ResponseInstant,
+    format_instant,
+    format_optional_instant,
+)
 
 
 class UserProfileResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A person, as their identity provider tells of them."""
+    """A person, as their identity provider describes them."""
 
     id: UUID
     email: str
     display_name: str
-    created_at: ShownInstant
-    last_sign_in_at: ShownInstant | None
+    created_at: ResponseInstant
+    last_sign_in_at: ResponseInstant | None
 
     @classmethod
-    def of(cls, user: User) -> Self:
+    def from_domain(cls, user: User) -> Self:
         return cls(
             id=user.id,
             email=user.email,
             display_name=user.display_name,
-            created_at=instant(user.created_at),
-            last_sign_in_at=optional_instant(user.last_sign_in_at),
+            created_at=format_instant(user.created_at),
+            last_sign_in_at=format_optional_instant(user.last_sign_in_at),
         )
 
 
@@ -52,8 +56,8 @@ PROFILE: Final = endpoint(
     SIGNED_IN,
     summary="Read my profile",
     description=(
-        "Who the token says you are. Your first request makes an organization of your own, "
-        "with a project, where you belong to none."
+        "The person that the token identifies. Your first request creates an organization with a "
+        "project, if you are not a member of any organization."
     ),
     example=examples.PROFILE,
 )
@@ -62,8 +66,7 @@ INVITATIONS: Final = endpoint(
     SIGNED_IN,
     summary="List my invitations",
     description=(
-        "All invitations to your email address that wait for an answer and haven't expired, "
-        "newest first."
+        "All pending invitations to your email address that haven't expired, the newest first."
     ),
     example=[examples.INVITATION],
 )
@@ -72,22 +75,22 @@ ACCEPT: Final = endpoint(
     SIGNED_IN,
     summary="Accept an invitation",
     description=(
-        "Makes you a member, with the role of the invitation. 403 where it is to another "
-        "address, or your identity provider says that yours isn't verified; 409 where it was "
-        "answered, revoked or has expired, or you are a member already."
+        "Makes you a member, with the role of the invitation. 403 if it is for another address, or "
+        "if your identity provider says that yours isn't verified. 409 if it was answered or "
+        "revoked, has expired, or you are a member already."
     ),
     example=examples.MEMBERSHIP,
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 DECLINE: Final = endpoint(
     SIGNED_IN,
     summary="Decline an invitation",
     description=(
-        "403 where it is to another address, or your identity provider says that yours isn't "
-        "verified; 409 where it was answered, revoked or has expired."
+        "403 if it is for another address, or if your identity provider says that yours isn't "
+        "verified. 409 if it was answered or revoked, or has expired."
     ),
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 
@@ -99,7 +102,7 @@ class MeController(Controller):
         self,
         caller: Injected[Person],
     ) -> UserProfileResponse:
-        return UserProfileResponse.of(caller.user)
+        return UserProfileResponse.from_domain(caller.user)
 
     @get("/invitations", **INVITATIONS)
     async def list_my_invitations(
@@ -107,8 +110,8 @@ class MeController(Controller):
         caller: Injected[Person],
         use_cases: Injected[UseCases],
     ) -> list[MyInvitationResponse]:
-        found = await use_cases.identity.list_my_invitations(caller)
-        return [MyInvitationResponse.of(one) for one in found]
+        invitations = await use_cases.identity.list_my_invitations(caller)
+        return [MyInvitationResponse.from_domain(invitation) for invitation in invitations]
 
     @post("/invitations/{invitation_id:str}/accept", status_code=200, **ACCEPT)
     async def accept_invitation(
@@ -121,7 +124,7 @@ class MeController(Controller):
             caller, InvitationId(path.invitation_id)
         )
         user = caller.user
-        return MyMembershipResponse.showing(membership, user.display_name, user.email)
+        return MyMembershipResponse.from_membership(membership, user.display_name, user.email)
 
     @post("/invitations/{invitation_id:str}/decline", status_code=204, **DECLINE)
     async def decline_invitation(

@@ -1,4 +1,4 @@
-"""Members of an organization: who they are, their roles, their leaving."""
+"""Members of an organization: listing them, changing roles, removing them."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -10,7 +10,8 @@ from msgspec import Meta
 from application.use_cases import UseCases
 from domain.identity.organization import Role
 from domain.ids import UserId
-from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
+from entrypoints.http.authentication import ORGANIZATION_MEMBER
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
@@ -29,32 +30,32 @@ class UpdateMemberRoleRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LIST: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="List members",
-    description="All members, oldest membership first.",
+    description="All members, the oldest membership first.",
     example=[examples.MEMBERSHIP],
 )
 
 CHANGE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Change a member's role",
     description=(
-        "For an OWNER, who may change every role but their own. 409 where nobody would "
-        "be OWNER any more."
+        "For an OWNER, who may change every role except their own. 409 if the organization would "
+        "have no OWNER."
     ),
     example=examples.MEMBERSHIP,
     body_example={"role": "MEMBER"},
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 DELETE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Remove a member, or leave",
     description=(
-        "An OWNER removes anybody, an ADMIN a MEMBER; with your own id you leave. The API keys "
-        "that the person made here are revoked. 409 for the last OWNER."
+        "An OWNER may remove any member, an ADMIN a MEMBER. With your own id you leave. The API "
+        "keys that the person created in this organization are revoked. 409 for the last OWNER."
     ),
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 
@@ -64,33 +65,33 @@ class MemberController(Controller):
     @get("/", **LIST)
     async def list_members(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[OrganizationMembershipResponse]:
-        found = await use_cases.identity.list_members(caller.membership)
-        return [OrganizationMembershipResponse.of(one) for one in found]
+        members = await use_cases.identity.list_members(caller.membership)
+        return [OrganizationMembershipResponse.from_domain(member) for member in members]
 
     @patch("/{user_id:str}", **CHANGE)
     async def change_role(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         content: Injected[UpdateMemberRoleRequest],
         path: Injected[MemberPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationMembershipResponse:
-        changed = await use_cases.identity.change_role(
+        member = await use_cases.identity.change_role(
             caller.person,
             caller.organization,
             UserId(path.user_id),
             content.role,
         )
-        return OrganizationMembershipResponse.of(changed)
+        return OrganizationMembershipResponse.from_domain(member)
 
     @delete("/{user_id:str}", status_code=204, **DELETE)
     async def remove_member(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[MemberPath],
         use_cases: Injected[UseCases],
     ) -> None:

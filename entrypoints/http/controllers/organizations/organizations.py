@@ -1,4 +1,4 @@
-"""Organizations: making, showing, renaming and removing them."""
+"""Organizations: creating, reading, renaming and deleting them."""
 
 from typing import Final, Self
 from uuid import UUID
@@ -9,11 +9,12 @@ from litestar import Controller, delete, get, patch, post
 from application.use_cases import UseCases
 from domain.identity.caller import Person
 from domain.identity.organization import Organization, Role
-from entrypoints.http.authentication import OF_ORGANIZATION, SIGNED_IN, Colleague
+from entrypoints.http.authentication import ORGANIZATION_MEMBER, SIGNED_IN
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import Name, OrganizationPath, check_name
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import ShownInstant, instant
+from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 
 
 class CreateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class CreateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out or null stays as it is."""
+    """Fields that are null or left out stay as they are."""
 
     name: Name | None = None
 
@@ -34,32 +35,32 @@ class UpdateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrganizationResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant: its members, projects and API keys."""
+    """A tenant with members, projects and API keys."""
 
     id: UUID
     name: str
-    created_at: ShownInstant
+    created_at: ResponseInstant
 
     @classmethod
-    def of(cls, organization: Organization) -> Self:
+    def from_domain(cls, organization: Organization) -> Self:
         return cls(
             id=organization.id,
             name=organization.name,
-            created_at=instant(organization.created_at),
+            created_at=format_instant(organization.created_at),
         )
 
 
 class MyOrganizationResponse(OrganizationResponse, frozen=True, kw_only=True):
-    """An organization, and the caller's role in it."""
+    """An organization and the caller's role in it."""
 
     role: Role
 
     @classmethod
-    def to_member(cls, organization: Organization, role: Role) -> Self:
+    def from_membership(cls, organization: Organization, role: Role) -> Self:
         return cls(
             id=organization.id,
             name=organization.name,
-            created_at=instant(organization.created_at),
+            created_at=format_instant(organization.created_at),
             role=role,
         )
 
@@ -68,8 +69,8 @@ CREATE: Final = endpoint(
     SIGNED_IN,
     summary="Create an organization",
     description=(
-        "You become its OWNER, and it begins with a project `onboarding`. 403 where you own "
-        "as many organizations as this service allows."
+        "You become its OWNER, and it starts with a project named `onboarding`. 403 if you already "
+        "own as many organizations as this service allows."
     ),
     example=examples.ORGANIZATION,
     body_example={"name": "Acme"},
@@ -78,31 +79,31 @@ CREATE: Final = endpoint(
 LIST: Final = endpoint(
     SIGNED_IN,
     summary="List my organizations",
-    description="All organizations that you belong to, newest membership first.",
+    description="All organizations that you are a member of, the newest membership first.",
     example=[examples.MY_ORGANIZATION],
 )
 
 READ: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Read an organization",
-    description="The organization, and your role in it.",
+    description="The organization and your role in it.",
     example=examples.MY_ORGANIZATION,
 )
 
 CHANGE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Rename an organization",
-    description="For OWNER and ADMIN. A name that is left out or null changes nothing.",
+    description="For OWNER and ADMIN. A name that is null or left out changes nothing.",
     example=examples.ORGANIZATION,
     body_example={"name": "Acme"},
 )
 
 DELETE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Delete an organization",
     description=(
-        "For an OWNER. All that is in it is gone for every reader from then on: projects with "
-        "their data, members, invitations, API keys."
+        "For an OWNER. From then on, no request can read its projects and their data, its members, "
+        "invitations and API keys."
     ),
 )
 
@@ -117,8 +118,8 @@ class OrganizationController(Controller):
         content: Injected[CreateOrganizationRequest],
         use_cases: Injected[UseCases],
     ) -> OrganizationResponse:
-        made = await use_cases.identity.create_organization(caller, content.name)
-        return OrganizationResponse.of(made)
+        organization = await use_cases.identity.create_organization(caller, content.name)
+        return OrganizationResponse.from_domain(organization)
 
     @get("/", **LIST)
     async def list_organizations(
@@ -126,37 +127,40 @@ class OrganizationController(Controller):
         caller: Injected[Person],
         use_cases: Injected[UseCases],
     ) -> list[MyOrganizationResponse]:
-        found = await use_cases.identity.list_organizations(caller)
-        return [MyOrganizationResponse.to_member(*one) for one in found]
+        memberships = await use_cases.identity.list_organizations(caller)
+        return [
+            MyOrganizationResponse.from_membership(organization, role)
+            for organization, role in memberships
+        ]
 
     @get("/{org_id:str}", **READ)
     async def read_organization(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> MyOrganizationResponse:
         membership = caller.membership
-        found = await use_cases.identity.read_organization(membership)
-        return MyOrganizationResponse.to_member(found, membership.role)
+        organization = await use_cases.identity.read_organization(membership)
+        return MyOrganizationResponse.from_membership(organization, membership.role)
 
     @patch("/{org_id:str}", **CHANGE)
     async def rename_organization(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         content: Injected[UpdateOrganizationRequest],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> OrganizationResponse:
-        changed = await use_cases.identity.rename_organization(
+        organization = await use_cases.identity.rename_organization(
             caller.person, caller.organization, content.name
         )
-        return OrganizationResponse.of(changed)
+        return OrganizationResponse.from_domain(organization)
 
     @delete("/{org_id:str}", status_code=204, **DELETE)
     async def delete_organization(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> None:

@@ -1,4 +1,4 @@
-"""Projects of an organization."""
+"""Projects of an organization, and the retention of their traces."""
 
 from typing import Annotated, Final, Self
 from uuid import UUID
@@ -7,23 +7,28 @@ import msgspec
 from litestar import Controller, delete, get, patch, post, put
 from msgspec import Meta
 
-import domain.identity.organization as organizations
 from application.use_cases import UseCases
-from domain.identity.organization import DESCRIPTION_MAX, RETENTION_MAX_DAYS, validate_description
+from domain.identity.organization import (
+    DESCRIPTION_MAX,
+    RETENTION_MAX_DAYS,
+    Project,
+    validate_description,
+)
 from domain.ids import ProjectId
-from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
+from entrypoints.http.authentication import ORGANIZATION_MEMBER
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
     Name,
     OrganizationPath,
     check_name,
-    ruled,
+    domain_check,
 )
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import ShownInstant, instant
+from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 
-check_description: Final = ruled(validate_description)
+check_description: Final = domain_check(validate_description)
 
 type Description = Annotated[
     str,
@@ -47,7 +52,7 @@ class CreateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out or null stays as it is."""
+    """Fields that are null or left out stay as they are."""
 
     name: Name | None = None
     description: Description | None = None
@@ -62,89 +67,91 @@ class UpdateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
 class RetentionRequest(msgspec.Struct, frozen=True, kw_only=True):
     days: Annotated[
         Annotated[int, Meta(ge=1, le=RETENTION_MAX_DAYS)] | None,
-        Meta(description="For how many days traces are kept once they are stored; null: for ever"),
+        Meta(
+            description="For how many days traces are kept after they were stored; null: for ever"
+        ),
     ]
 
 
 class ProjectResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What traces belong to; nothing crosses from one project to another."""
+    """A project has traces of its own. Projects share no data."""
 
     id: UUID
     org_id: UUID
     name: str
     description: str
-    created_at: ShownInstant
+    created_at: ResponseInstant
     retention_days: int | None
 
     @classmethod
-    def of(cls, project: organizations.Project) -> Self:
+    def from_domain(cls, project: Project) -> Self:
         return cls(
             id=project.id,
             org_id=project.organization_id,
             name=project.name,
             description=project.description,
-            created_at=instant(project.created_at),
+            created_at=format_instant(project.created_at),
             retention_days=project.retention_days,
         )
 
 
 CREATE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Create a project",
-    description="For OWNER and ADMIN. 409 where the organization has one of this name.",
+    description="For OWNER and ADMIN. 409 if the organization has a project of this name.",
     example=examples.PROJECT,
     body_example={
         "name": examples.PROJECT["name"],
         "description": examples.PROJECT["description"],
     },
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 LIST: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="List projects",
-    description="All projects of the organization, newest first.",
+    description="All projects of the organization, the newest first.",
     example=[examples.PROJECT],
 )
 
 READ: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Read a project",
     description="One project of the organization.",
     example=examples.PROJECT,
 )
 
 CHANGE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Change a project",
     description=(
-        "For OWNER and ADMIN. What is left out or null stays as it is. 409 where another "
-        "project has the name. Programs name their project: a renamed one is not found by "
-        "its old name, which makes a new one."
+        "For OWNER and ADMIN. Fields that are null or left out stay as they are. 409 if another "
+        "project has the name. Programs identify their project by name: a program that still "
+        "sends the old name creates a new project."
     ),
     example=examples.PROJECT,
     body_example={"description": examples.PROJECT["description"]},
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
-KEEP: Final = endpoint(
-    OF_ORGANIZATION,
-    summary="Say how long a project keeps traces",
+SET_RETENTION: Final = endpoint(
+    ORGANIZATION_MEMBER,
+    summary="Set the retention of a project",
     description=(
-        "For OWNER and ADMIN. A trace that was stored so many days ago is removed within "
-        "minutes, with its spans and scores, and can't be brought back. What counts is "
-        "when it was first stored, not when it started. Null keeps them for ever."
+        "For OWNER and ADMIN. A trace that was stored more than this number of days ago is deleted "
+        "within minutes, with its spans and scores, and can't be restored. The time when it was "
+        "first stored counts, not its start. With null, traces are kept for ever."
     ),
     example=examples.PROJECT | {"retention_days": 90},
     body_example={"days": 90},
 )
 
 DELETE: Final = endpoint(
-    OF_ORGANIZATION,
+    ORGANIZATION_MEMBER,
     summary="Delete a project",
     description=(
-        "For an OWNER. Its traces, spans and all that belongs to them are gone for every "
-        "reader from then on. API keys stay as they are."
+        "For an OWNER. From then on, no request can read its traces, spans and scores. API keys "
+        "stay as they are."
     ),
 )
 
@@ -155,76 +162,78 @@ class ProjectController(Controller):
     @post("/", **CREATE)
     async def create_project(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         content: Injected[CreateProjectRequest],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        made = await use_cases.identity.create_project(
+        project = await use_cases.identity.create_project(
             caller.person,
             caller.organization,
             content.name,
             content.description,
         )
-        return ProjectResponse.of(made)
+        return ProjectResponse.from_domain(project)
 
     @get("/", **LIST)
     async def list_projects(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[ProjectResponse]:
-        found = await use_cases.identity.list_projects(caller.membership)
-        return [ProjectResponse.of(one) for one in found]
+        projects = await use_cases.identity.list_projects(caller.membership)
+        return [ProjectResponse.from_domain(project) for project in projects]
 
     @get("/{project_id:str}", **READ)
     async def read_project(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        found = await use_cases.identity.read_project(caller.membership, ProjectId(path.project_id))
-        return ProjectResponse.of(found)
+        project = await use_cases.identity.read_project(
+            caller.membership, ProjectId(path.project_id)
+        )
+        return ProjectResponse.from_domain(project)
 
     @patch("/{project_id:str}", **CHANGE)
     async def change_project(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         content: Injected[UpdateProjectRequest],
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        changed = await use_cases.identity.change_project(
+        project = await use_cases.identity.change_project(
             caller.person,
             caller.organization,
             ProjectId(path.project_id),
             content.name,
             content.description,
         )
-        return ProjectResponse.of(changed)
+        return ProjectResponse.from_domain(project)
 
-    @put("/{project_id:str}/retention", **KEEP)
+    @put("/{project_id:str}/retention", **SET_RETENTION)
     async def change_retention(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         content: Injected[RetentionRequest],
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        changed = await use_cases.identity.change_retention(
+        project = await use_cases.identity.change_retention(
             caller.person,
             caller.organization,
             ProjectId(path.project_id),
             content.days,
         )
-        return ProjectResponse.of(changed)
+        return ProjectResponse.from_domain(project)
 
     @delete("/{project_id:str}", status_code=204, **DELETE)
     async def delete_project(
         self,
-        caller: Injected[Colleague],
+        caller: Injected[OrganizationCaller],
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> None:

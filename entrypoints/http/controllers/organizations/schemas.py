@@ -1,4 +1,4 @@
-"""Organizations, memberships and invitations on the wire, where several endpoints show them."""
+"""Wire schemas of organizations, memberships and invitations that several endpoints share."""
 
 from collections.abc import Callable
 from typing import Annotated, Final, Self
@@ -18,28 +18,28 @@ from domain.identity.organization import (
     validate_name,
 )
 from entrypoints.http.controllers.organizations import examples
-from entrypoints.http.problems import ErrorResponse
-from entrypoints.http.requests.scalar_types import Refused
-from entrypoints.http.requests.wire_types import ShownInstant, instant
+from entrypoints.http.error_responses import ErrorResponse
+from entrypoints.http.requests.scalar_types import InvalidValue
+from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 
 CONFLICT: Final = {409: ErrorResponse}
 
 
-def ruled(rule: Callable[[str, str], object]) -> Callable[[str], None]:
-    """A rule of the domain for a text, as a check of the wire: it raises Refused."""
+def domain_check(rule: Callable[[str, str], object]) -> Callable[[str], None]:
+    """A rule of the domain for a text as a check of wire types, which raises InvalidValue."""
 
     def check(text: str) -> None:
         try:
             rule(text, "")
         except Invalid as invalid:
-            raise Refused(invalid.errors[0].message) from invalid
+            raise InvalidValue(invalid.errors[0].message) from invalid
 
     return check
 
 
-check_name: Final = ruled(validate_name)
+check_name: Final = domain_check(validate_name)
 
-# The rules count characters once blanks around a text are gone; its bounds are published alone.
+# The rule counts characters without surrounding blanks; so the bounds are only documented here.
 type Name = Annotated[
     str,
     Meta(
@@ -48,7 +48,7 @@ type Name = Annotated[
         extra_json_schema={"minLength": 1, "maxLength": NAME_MAX},
     ),
 ]
-"""Of an organization or project."""
+"""The name of an organization or project."""
 
 
 class OrganizationPath(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class OrganizationPath(msgspec.Struct, frozen=True):
 
 
 class OrganizationMembershipResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's place in an organization."""
+    """A person's membership in an organization."""
 
     id: UUID
     user_id: UUID
@@ -66,14 +66,14 @@ class OrganizationMembershipResponse(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     display_name: str
     email: str
-    created_at: ShownInstant
+    created_at: ResponseInstant
 
     @classmethod
-    def of(cls, member: Member) -> Self:
-        return cls.showing(member.membership, member.display_name, member.email)
+    def from_domain(cls, member: Member) -> Self:
+        return cls.from_membership(member.membership, member.display_name, member.email)
 
     @classmethod
-    def showing(cls, membership: Membership, display_name: str, email: str) -> Self:
+    def from_membership(cls, membership: Membership, display_name: str, email: str) -> Self:
         return cls(
             id=membership.id,
             user_id=membership.user_id,
@@ -81,16 +81,16 @@ class OrganizationMembershipResponse(msgspec.Struct, frozen=True, kw_only=True):
             role=membership.role,
             display_name=display_name,
             email=email,
-            created_at=instant(membership.created_at),
+            created_at=format_instant(membership.created_at),
         )
 
 
 class MyMembershipResponse(OrganizationMembershipResponse, frozen=True, kw_only=True):
-    """The caller's place in an organization."""
+    """The caller's membership in an organization."""
 
 
 class OrganizationInvitationResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """An invitation into an organization, and who sent it."""
+    """An invitation to an organization, and its sender."""
 
     id: UUID
     org_id: UUID
@@ -101,11 +101,11 @@ class OrganizationInvitationResponse(msgspec.Struct, frozen=True, kw_only=True):
     invited_by: UUID
     inviter_display_name: str
     inviter_email: str
-    created_at: ShownInstant
-    expires_at: ShownInstant
+    created_at: ResponseInstant
+    expires_at: ResponseInstant
 
     @classmethod
-    def of(cls, sent: SentInvitation) -> Self:
+    def from_domain(cls, sent: SentInvitation) -> Self:
         invitation = sent.invitation
         return cls(
             id=invitation.id,
@@ -117,10 +117,10 @@ class OrganizationInvitationResponse(msgspec.Struct, frozen=True, kw_only=True):
             invited_by=invitation.invited_by,
             inviter_display_name=sent.inviter_display_name,
             inviter_email=sent.inviter_email,
-            created_at=instant(invitation.created_at),
-            expires_at=instant(invitation.expires_at),
+            created_at=format_instant(invitation.created_at),
+            expires_at=format_instant(invitation.expires_at),
         )
 
 
 class MyInvitationResponse(OrganizationInvitationResponse, frozen=True, kw_only=True):
-    """An invitation that waits for the caller's answer."""
+    """A pending invitation of the caller."""

@@ -1,4 +1,4 @@
-"""Prices, as the reference shows them."""
+"""Examples of prices in the API reference."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ SPAN_PRICE: Final[dict[str, Any]] = {
     "price": {"amount": 0.00008, "version": "genai-prices 0.2.3", "effective_from": None},
 }
 
-ORDER: Final[dict[str, Any]] = {
+REQUEST: Final[dict[str, Any]] = {
     "match": "our-llama*",
     "input": "0.20",
     "output": "0.40",
@@ -26,7 +26,7 @@ ORDER: Final[dict[str, Any]] = {
 PRICE: Final[dict[str, Any]] = {
     "id": PRICE_ID,
     "project_id": PROJECT_ID,
-    **ORDER,
+    **REQUEST,
     "cache_write": None,
     "effective_to": None,
     "created_at": "2026-03-02T09:00:00+00:00",
@@ -75,7 +75,7 @@ REPRICING: Final[dict[str, Any]] = {
     "completed_at": "2026-03-02T09:05:01+00:00",
     "error_message": None,
 }
-REPRICING_BEGUN: Final[dict[str, Any]] = REPRICING | {
+REPRICING_STARTED: Final[dict[str, Any]] = REPRICING | {
     "status": "PENDING",
     "spans": 0,
     "changed": 0,

@@ -1,90 +1,167 @@
-"""Prices of a project's own, models that have none, and pricing again what is stored."""
+"""Model prices of a project, and models without a price."""
 
-from typing import Annotated, Final
+from decimal import Decimal
+from typing import Annotated, Final, Self
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, delete, get, post
+from msgspec import Meta
 
 from application.pricing.model_prices import PriceRequest
-from application.pricing.repricing import RepricingRequest
-from application.pricing.use_cases import PricingUseCases
+from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from domain.tracing.model_price import PRICES_MAX
+from domain.tracing.model_price import MATCH_MAX, PRICES_MAX, ModelPrice, UnpricedModel
 from entrypoints.http.authentication import data_plane
+from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
-from entrypoints.http.controllers.pricing.repricing_schemas import (
-    RepriceRequest,
-    RepricingPath,
-    RepricingResponse,
-)
-from entrypoints.http.controllers.pricing.schemas import (
-    CreateModelPriceRequest,
-    ModelPriceResponse,
-    PricePath,
-    UnpricedModelResponse,
-    UnpricedQuery,
-)
-from entrypoints.http.endpoint import Injected, edge_of, endpoint
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.requests.scalar_types import parse_optional_instant
+from entrypoints.http.requests.wire_types import (
+    Instant,
+    ResponseInstant,
+    format_instant,
+    format_optional_instant,
+)
+from entrypoints.http.responses import JsonResponse, respond_idempotently
 
-NewPrice = Annotated[PriceRequest, Body(CreateModelPriceRequest, lambda wire, _: wire.order())]
+DAYS_MAX: Final = 90
+RATE_PATTERN: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?$"
+
+type Rate = Annotated[
+    str,
+    Meta(max_length=19, pattern=RATE_PATTERN, description='USD per million tokens, e.g. "2.50"'),
+]
+
+
+class PricePath(msgspec.Struct, frozen=True):
+    price_id: Annotated[UUID, Meta(description="The price's id", examples=[examples.PRICE_ID])]
+
+
+class UnpricedQuery(msgspec.Struct, frozen=True, kw_only=True):
+    days: Annotated[int, Meta(ge=1, le=DAYS_MAX, description="How many days to look back")] = 30
+
+
+class CreateModelPriceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Token prices of some models, effective from `effective_from` until before `effective_to`."""
+
+    match: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=MATCH_MAX,
+            description=(
+                "A model name, in which `*` matches any characters and `?` any one character"
+            ),
+        ),
+    ]
+    input: Rate
+    output: Rate
+    cache_read: Rate | None = None
+    cache_write: Rate | None = None
+    effective_from: Instant | None = None
+    effective_to: Instant | None = None
+
+    def to_domain(self, _: HttpConfig) -> PriceRequest:
+        """Raises ValueError for an invalid instant."""
+        return PriceRequest(
+            match=self.match,
+            input=Decimal(self.input),
+            output=Decimal(self.output),
+            cache_read=None if self.cache_read is None else Decimal(self.cache_read),
+            cache_write=None if self.cache_write is None else Decimal(self.cache_write),
+            effective_from=parse_optional_instant(self.effective_from),
+            effective_to=parse_optional_instant(self.effective_to),
+        )
+
+
+class ModelPriceResponse(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    project_id: UUID
+    match: str
+    input: str
+    output: str
+    cache_read: str | None
+    cache_write: str | None
+    effective_from: ResponseInstant | None
+    effective_to: ResponseInstant | None
+    created_at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, price: ModelPrice) -> Self:
+        read, write = price.cache_read, price.cache_write
+        return cls(
+            id=price.id,
+            project_id=price.project_id,
+            match=price.match,
+            input=f"{price.input:f}",
+            output=f"{price.output:f}",
+            cache_read=None if read is None else f"{read:f}",
+            cache_write=None if write is None else f"{write:f}",
+            effective_from=format_optional_instant(price.effective_from),
+            effective_to=format_optional_instant(price.effective_to),
+            created_at=format_instant(price.created_at),
+        )
+
+
+class UnpricedModelResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A model whose spans used tokens and had no price when they were stored."""
+
+    model: str
+    spans: int
+    prompt_tokens: int
+    completion_tokens: int
+    last_seen_at: ResponseInstant
+
+    @classmethod
+    def from_domain(cls, unpriced: UnpricedModel) -> Self:
+        return cls(
+            model=unpriced.model,
+            spans=unpriced.spans,
+            prompt_tokens=unpriced.prompt_tokens,
+            completion_tokens=unpriced.completion_tokens,
+            last_seen_at=format_instant(unpriced.last_seen_at),
+        )
+
+
+NewPrice = Annotated[PriceRequest, Body(CreateModelPriceRequest, CreateModelPriceRequest.to_domain)]
 
 CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Create a price",
     description=(
-        "What the tokens of some models cost in this project, before any other price: of "
-        "several that fit a model and count at the start of a span, the newest. Spans that "
-        "are stored from then on are priced by it, within ten seconds. Those that are stored "
-        f"already stay as they are, until they are priced again. {PRICES_MAX} at most."
+        "Token prices of some models in this project, which take precedence over all other "
+        "prices. Of several prices that match a model and are effective at the start of a span, "
+        "the newest one applies. Spans that are stored later are priced by it, after at most ten "
+        "seconds. Stored spans keep their costs until they are priced again. At most "
+        f"{PRICES_MAX} prices."
     ),
     example=examples.PRICE,
-    body_example=examples.ORDER,
+    body_example=examples.REQUEST,
 )
 
 LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List prices",
-    description="All of the project's own, in the order in which they are tried.",
+    description="All prices of the project, in order of precedence.",
     example=[examples.PRICE],
 )
 
 DELETE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Delete a price",
-    description="What was priced by it stays as it is, until it is priced again.",
+    description="Spans that were priced by it keep their costs until they are priced again.",
 )
 
 UNPRICED: Final = endpoint(
     data_plane(Scope.READ),
     summary="List models without a price",
-    description="Those of which spans used tokens without being priced, the most frequent first.",
+    description="The models whose spans used tokens and had no price, the most frequent first.",
     example=[examples.UNPRICED],
-)
-
-NewRepricing = Annotated[RepricingRequest, Body(RepriceRequest, lambda wire, _: wire.order())]
-
-REPRICE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Price stored spans again",
-    description=(
-        "By the prices of today, each span by its own start. Workers do it, and the answer "
-        "tells where to read how far they are. What a client said that a span cost is never "
-        "touched. One at a time in a project."
-    ),
-    example=examples.REPRICING_BEGUN,
-    body_example=examples.REPRICE,
-)
-
-READ_REPRICING: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read a repricing",
-    description="How far it has come, and what difference it makes. The newest 20 are kept.",
-    example=examples.REPRICING,
 )
 
 
@@ -98,69 +175,39 @@ class ModelPriceController(Controller):
         caller: Injected[Caller],
         content: Injected[NewPrice],
         key: Injected[IdempotencyKey | None],
+        use_cases: Injected[UseCases],
     ) -> JsonResponse[ModelPriceResponse]:
-        project, create = caller.project_id, _use_cases(request).create_price
+        project, create = caller.project_id, use_cases.pricing.create_price
 
-        async def write(new: UUID) -> ModelPriceResponse:
-            return ModelPriceResponse.of(await create(project, new, content))
+        async def write(id_: UUID) -> ModelPriceResponse:
+            return ModelPriceResponse.from_domain(await create(project, id_, content))
 
-        return await respond_once(request, caller, key, 201, write)
+        return await respond_idempotently(request, caller, key, 201, write)
 
     @get("/", **LIST)
     async def list_model_prices(
         self,
-        request: HttpRequest,
         caller: Injected[Caller],
+        use_cases: Injected[UseCases],
     ) -> list[ModelPriceResponse]:
-        found = await _use_cases(request).list_prices(caller.project_id)
-        return [ModelPriceResponse.of(one) for one in found]
+        prices = await use_cases.pricing.list_prices(caller.project_id)
+        return [ModelPriceResponse.from_domain(price) for price in prices]
 
     @delete("/{price_id:str}", status_code=204, **DELETE)
     async def delete_model_price(
         self,
-        request: HttpRequest,
         caller: Injected[Caller],
         path: Injected[PricePath],
+        use_cases: Injected[UseCases],
     ) -> None:
-        await _use_cases(request).delete_price(caller.project_id, path.price_id)
+        await use_cases.pricing.delete_price(caller.project_id, path.price_id)
 
     @get("/unpriced", **UNPRICED)
     async def list_unpriced_models(
         self,
-        request: HttpRequest,
         caller: Injected[Caller],
         params: Injected[UnpricedQuery],
+        use_cases: Injected[UseCases],
     ) -> list[UnpricedModelResponse]:
-        project = caller.project_id
-        found = await _use_cases(request).list_unpriced_models(project, params.days)
-        return [UnpricedModelResponse.of(one) for one in found]
-
-    @post("/reprice", status_code=202, **REPRICE)
-    async def reprice(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[NewRepricing],
-        key: Injected[IdempotencyKey | None],
-    ) -> JsonResponse[RepricingResponse]:
-        project, start = caller.project_id, _use_cases(request).start_repricing
-
-        async def write(new: UUID) -> RepricingResponse:
-            return RepricingResponse.of(await start(project, new, content))
-
-        return await respond_once(request, caller, key, 202, write)
-
-    @get("/reprice/{repricing_id:str}", **READ_REPRICING)
-    async def read_repricing(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        path: Injected[RepricingPath],
-    ) -> RepricingResponse:
-        project, repricing = caller.project_id, path.repricing_id
-        found = await _use_cases(request).read_repricing(project, repricing)
-        return RepricingResponse.of(found)
-
-
-def _use_cases(request: HttpRequest) -> PricingUseCases:
-    return edge_of(request).use_cases.pricing
+        models = await use_cases.pricing.list_unpriced_models(caller.project_id, params.days)
+        return [UnpricedModelResponse.from_domain(model) for model in models]

@@ -1,20 +1,21 @@
-"""Runs, as the reference shows them going in and coming out."""
+"""Examples of runs in the API reference."""
 
 from typing import Any, Final
 
-from entrypoints.http.controllers.runs.schemas import RUN_ID
 from entrypoints.http.controllers.scores.examples import PROJECT_ID
 from entrypoints.http.controllers.traces.examples import TRACE_ID
 
-_ORDER: Final[dict[str, Any]] = {"name": "nightly", "metrics": ["task_completion"]}
-_SESSION_ORDER: Final[dict[str, Any]] = {"name": "nightly", "metrics": ["agent_reliability"]}
+RUN_ID: Final = "1d0a6c1e-2f4b-4f0d-9c55-0a6d1e7b8f21"
+
+_REQUEST: Final[dict[str, Any]] = {"name": "nightly", "metrics": ["task_completion"]}
+_SESSION_REQUEST: Final[dict[str, Any]] = {"name": "nightly", "metrics": ["agent_reliability"]}
 _TRACES: Final[dict[str, Any]] = {"date_from": "2026-03-01", "status": "COMPLETED"}
 _SESSIONS: Final[dict[str, Any]] = {"date_from": "2026-03-01", "min_trace_count": 1}
 
-TRACE_ORDER: Final = _ORDER | {"filters": _TRACES, "sampling_rate": 0.5}
-TRACE_BATCH: Final = _ORDER | {"trace_ids": [TRACE_ID]}
-SESSION_ORDER: Final = _SESSION_ORDER | {"filters": _SESSIONS}
-SESSION_BATCH: Final = _SESSION_ORDER | {"session_ids": ["conv-42"]}
+TRACE_REQUEST: Final = _REQUEST | {"filters": _TRACES, "sampling_rate": 0.5}
+TRACE_BATCH: Final = _REQUEST | {"trace_ids": [TRACE_ID]}
+SESSION_REQUEST: Final = _SESSION_REQUEST | {"filters": _SESSIONS}
+SESSION_BATCH: Final = _SESSION_REQUEST | {"session_ids": ["conv-42"]}
 
 TRACE_RUN: Final[dict[str, Any]] = {
     "id": RUN_ID,

@@ -1,4 +1,4 @@
-"""Evaluation runs over traces and over sessions: the same endpoints, made once for each."""
+"""Evaluation runs over traces and over sessions: the same endpoints, built for each of them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -34,34 +34,34 @@ from entrypoints.http.controllers.runs.schemas import (
 from entrypoints.http.controllers.scores.examples import SESSION_SCORE, TRACE_SCORE, page_of
 from entrypoints.http.controllers.scores.schemas import SessionScoreResponse, TraceScoreResponse
 from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 type Start = Callable[..., Awaitable[RunProgress]]
-"""The use case that starts a run over what a selection matches."""
+"""The use case that starts a run over the matches of a selection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKind:
-    """What differs between runs over traces and runs over sessions."""
+    """The differences between runs over traces and runs over sessions."""
 
-    of: TargetType
+    target_type: TargetType
     path: str
     route_class: RouteClass
-    matching: type[Any]  # the body of a run over what matches
+    matching: type[Any]  # the body of a run over the matches of filters
     batch: type[Any]  # the body of a run over given ids
     score: type[TraceScoreResponse | SessionScoreResponse]
-    scores: Any  # the type of a list of these
+    scores: Any  # the type of a list of `score`
     start: Callable[[EvaluationUseCases], Start]
     scores_of_run: Callable[[EvaluationUseCases], Callable[..., Awaitable[Sequence[Any]]]]
-    what_it_evaluates: str
-    what_scores_it_lists: str
+    start_description: str
+    scores_description: str
     example: dict[str, Any]
     matching_example: dict[str, Any]
     batch_example: dict[str, Any]
@@ -69,54 +69,53 @@ class RunKind:
 
     @property
     def name(self) -> str:
-        return self.of.lower()
+        return self.target_type.lower()
 
 
 TRACE_RUNS: Final = RunKind(
-    of=TargetType.TRACE,
+    target_type=TargetType.TRACE,
     path="/evaluations/trace-runs",
     route_class=RouteClass.TRACE_RUNS,
     matching=CreateEvalRunRequest,
     batch=CreateBatchEvalRunRequest,
     score=TraceScoreResponse,
     scores=list[TraceScoreResponse],
-    start=lambda do: do.start_trace_run,
-    scores_of_run=lambda do: do.trace_scores_of_run,
-    what_it_evaluates=(
-        "Evaluates the traces that match, or a share of them: the same traces for the same "
-        "share. 422 where nothing matches."
+    start=lambda use_cases: use_cases.start_trace_run,
+    scores_of_run=lambda use_cases: use_cases.trace_scores_of_run,
+    start_description=(
+        "Evaluates the matching traces, or a share of them; the same share always selects the same "
+        "traces. 422 if no trace matches."
     ),
-    what_scores_it_lists=(
-        "Every score of traces that the run has made, the newest first, those that are "
-        "pending and a session run's signals included. An unknown run has none."
+    scores_description=(
+        "Every trace score of the run, the newest first. Pending scores are included, and the "
+        "signals of a session run. Empty for an unknown run."
     ),
     example=examples.TRACE_RUN,
-    matching_example=examples.TRACE_ORDER,
+    matching_example=examples.TRACE_REQUEST,
     batch_example=examples.TRACE_BATCH,
     score_example=TRACE_SCORE,
 )
 
 SESSION_RUNS: Final = RunKind(
-    of=TargetType.SESSION,
+    target_type=TargetType.SESSION,
     path="/evaluations/session-runs",
     route_class=RouteClass.SESSION_RUNS,
     matching=CreateSessionEvalRunRequest,
     batch=CreateBatchSessionEvalRunRequest,
     score=SessionScoreResponse,
     scores=list[SessionScoreResponse],
-    start=lambda do: do.start_session_run,
-    scores_of_run=lambda do: do.session_scores_of_run,
-    what_it_evaluates=(
-        "Evaluates the sessions that match, or a share of them, each as a whole. Filters "
-        "select traces, and every session with one of these is looked at. 422 where nothing "
-        "matches."
+    start=lambda use_cases: use_cases.start_session_run,
+    scores_of_run=lambda use_cases: use_cases.session_scores_of_run,
+    start_description=(
+        "Evaluates the matching sessions, or a share of them, each as a whole. Filters select "
+        "traces; the sessions of these traces match. 422 if no session matches."
     ),
-    what_scores_it_lists=(
-        "Every score of sessions that the run has made, the newest first, those that are "
-        "pending included. An unknown run has none."
+    scores_description=(
+        "Every session score of the run, the newest first, pending scores included. Empty for an "
+        "unknown run."
     ),
     example=examples.SESSION_RUN,
-    matching_example=examples.SESSION_ORDER,
+    matching_example=examples.SESSION_REQUEST,
     batch_example=examples.SESSION_BATCH,
     score_example=SESSION_SCORE,
 )
@@ -131,13 +130,13 @@ def run_router(kind: RunKind) -> Router:
 
 def _start(kind: RunKind) -> list[HTTPRouteHandler]:
     stored = (
-        " Each metric counts once. The run is stored when it is answered, and can't be lost any "
-        "more."
+        " A metric that is given twice counts once. Once the response is sent, the run is stored "
+        "durably."
     )
     matching = endpoint(
         data_plane(Scope.EVALUATE),
         summary=f"Start a run over {kind.name}s",
-        description=kind.what_it_evaluates + stored,
+        description=kind.start_description + stored,
         example=kind.example,
         body_example=kind.matching_example,
         body=Body(kind.matching, kind.matching.to_domain),
@@ -147,8 +146,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         data_plane(Scope.EVALUATE),
         summary=f"Start a run over {kind.name}s by their ids",
         description=(
-            f"Evaluates the {kind.name}s that are named; one that isn't there counts as failed."
-            + stored
+            f"Evaluates the given {kind.name}s; an unknown {kind.name} counts as failed." + stored
         ),
         example=kind.example,
         body_example=kind.batch_example,
@@ -164,10 +162,10 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[EvalRunResponse]:
-        order, selection = content
+        run_request, selection = content
         start = kind.start(use_cases.evaluation)
-        return await _respond_once(
-            request, caller, key, lambda new: start(caller.project_id, new, order, selection)
+        return await _respond_with_run(
+            request, caller, key, lambda id_: start(caller.project_id, id_, run_request, selection)
         )
 
     @post("/batch", status_code=202, operation_id=f"start_{kind.name}_batch", **batch)
@@ -178,10 +176,13 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[EvalRunResponse]:
-        order, ids = content
+        run_request, ids = content
         start = use_cases.evaluation.start_batch
-        return await _respond_once(
-            request, caller, key, lambda new: start(caller.project_id, new, kind.of, order, ids)
+        return await _respond_with_run(
+            request,
+            caller,
+            key,
+            lambda id_: start(caller.project_id, id_, kind.target_type, run_request, ids),
         )
 
     return [start_run, start_batch]
@@ -193,9 +194,9 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
             data_plane(Scope.EVALUATE),
             summary=f"Estimate a run over {kind.name}s{by_ids}",
             description=(
-                "What the run of this body would take: questions, tokens, and USD, each at least "
-                f"and at most. At most {SAMPLED_TRACES_MAX} of its traces are looked into. Nothing "
-                "is stored, and no model is asked."
+                "Lower and upper bounds of the judge calls, tokens and USD that a run with this "
+                f"body would need. The estimate reads at most {SAMPLED_TRACES_MAX} of its traces, "
+                "stores nothing and calls no model."
             ),
             example=cost_examples.ESTIMATE,
             body_example=body_example,
@@ -208,9 +209,11 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
         content: Injected[tuple[RunRequest, RunTargets]],
         use_cases: Injected[UseCases],
     ) -> EvalRunEstimate:
-        order, targets = content
-        found = await use_cases.evaluation.estimate_run(caller.project_id, kind.of, order, targets)
-        return EvalRunEstimate.of(found)
+        run_request, targets = content
+        found = await use_cases.evaluation.estimate_run(
+            caller.project_id, kind.target_type, run_request, targets
+        )
+        return EvalRunEstimate.from_domain(found)
 
     matching = documented("", kind.matching, kind.matching_example)
     batch = documented(" by their ids", kind.batch, kind.batch_example)
@@ -227,8 +230,8 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         data_plane(Scope.EVALUATE),
         summary="Retry a run",
         description=(
-            "A new run over exactly what failed in another, with its model; what was skipped "
-            "isn't tried again. 422 where nothing failed. The other run stays as it is."
+            "Starts a new run over exactly the scores that failed in this run, with the same "
+            "model. Skipped scores are not retried. 422 if nothing failed. This run stays as it is."
         ),
         example=kind.example | {"name": "Retry: nightly"},
         route_class=kind.route_class,
@@ -237,18 +240,18 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         data_plane(Scope.EVALUATE),
         summary="Cancel a run",
         description=(
-            "Nothing more of it begins; what was measured stays, and the rest is skipped. "
-            "409 where the run has ended otherwise."
+            "Starts no further evaluations. Existing scores stay; pending ones are skipped. 409 if "
+            "the run has completed or failed."
         ),
         example=kind.example | cancelled,
-        answers={409: ErrorResponse},
+        error_types={409: ErrorResponse},
     )
     deleting = endpoint(
         data_plane(Scope.EVALUATE),
         summary="Delete a run",
         description=(
-            "Removes a run of either type in whatever state; one that is under way is "
-            "cancelled first. Its scores stay, of no run then, unless `delete_scores` is set."
+            "Deletes a run of either type in any state; a run in progress is cancelled first. Its "
+            "scores stay, with a null `eval_run_id`, unless `delete_scores` is set."
         ),
     )
 
@@ -261,8 +264,8 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         use_cases: Injected[UseCases],
     ) -> JsonResponse[EvalRunResponse]:
         retry, run = use_cases.evaluation.retry_run, RunId(path.run_id)
-        return await _respond_once(
-            request, caller, key, lambda new: retry(caller.project_id, run, new)
+        return await _respond_with_run(
+            request, caller, key, lambda id_: retry(caller.project_id, run, id_)
         )
 
     cancel_id = f"cancel_{kind.name}_run"
@@ -272,7 +275,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> EvalRunResponse:
         run = await use_cases.evaluation.cancel_run(caller.project_id, RunId(path.run_id))
-        return EvalRunResponse.of(run)
+        return EvalRunResponse.from_domain(run)
 
     @delete("/{run_id:str}", operation_id=f"delete_{kind.name}_run", status_code=204, **deleting)
     async def delete_run(
@@ -289,7 +292,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
 
 
 def _read(kind: RunKind) -> list[HTTPRouteHandler]:
-    pages = PagedList(f"{kind.name} runs", {None: INSTANT}, ID)
+    runs = PagedList(f"{kind.name} runs", {None: INSTANT}, ID)
     listing = endpoint(
         data_plane(Scope.READ),
         summary=f"List runs over {kind.name}s",
@@ -299,7 +302,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
     reading = endpoint(
         data_plane(Scope.READ),
         summary="Read a run",
-        description="A run of either type, and how far it has got.",
+        description="A run of either type, with its progress.",
         example=kind.example,
     )
 
@@ -308,16 +311,17 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
         caller: Injected[Caller], params: Injected[RunQuery], use_cases: Injected[UseCases]
     ) -> PaginatedResponse[EvalRunResponse]:
         project, status = caller.project_id, params.status
-        asked = pages.asked(params, project, status, None, SortOrder.DESC)
-        found = await use_cases.evaluation.list_runs(project, kind.of, status, asked.window)
-        return asked.shown(found, [EvalRunResponse.of(run) for run in found.items])
+        requested = runs.parse_page(params, project, status, None, SortOrder.DESC)
+        list_runs = use_cases.evaluation.list_runs
+        page = await list_runs(project, kind.target_type, status, requested.page)
+        return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])
 
     @get("/{run_id:str}", operation_id=f"read_{kind.name}_run", **reading)
     async def read_run(
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> EvalRunResponse:
         run = await use_cases.evaluation.read_run(caller.project_id, RunId(path.run_id))
-        return EvalRunResponse.of(run)
+        return EvalRunResponse.from_domain(run)
 
     return [list_runs, read_run, *_read_results(kind)]
 
@@ -325,19 +329,19 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
     using = endpoint(
         data_plane(Scope.READ),
-        summary="Read what a run took",
+        summary="Read the judge usage of a run",
         description=(
-            "The requests that providers were sent for a run of either type so far, and what "
-            "they cost. What was answered from memory took none."
+            "The requests that were sent to providers for a run of either type so far, and their "
+            "cost. Verdicts from the cache need no request."
         ),
         example=cost_examples.USAGE,
     )
     scores = endpoint(
         data_plane(Scope.READ),
         summary=f"Read the {kind.name} scores of a run",
-        description=kind.what_scores_it_lists,
+        description=kind.scores_description,
         example=[kind.score_example],
-        answer=kind.scores,
+        response_type=kind.scores,
     )
 
     @get("/{run_id:str}/usage", operation_id=f"usage_of_{kind.name}_run", **using)
@@ -345,28 +349,28 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> JudgeUsage:
         project, run = caller.project_id, RunId(path.run_id)
-        return JudgeUsage.of(await use_cases.evaluation.read_run_usage(project, run))
+        return JudgeUsage.from_domain(await use_cases.evaluation.read_run_usage(project, run))
 
     @get("/{run_id:str}/scores", operation_id=f"{kind.name}_scores_of_run", **scores)
     async def read_scores(
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> list[Any]:
         list_scores = kind.scores_of_run(use_cases.evaluation)
-        found = await list_scores(caller.project_id, RunId(path.run_id))
-        return [kind.score.of(score) for score in found]
+        scores = await list_scores(caller.project_id, RunId(path.run_id))
+        return [kind.score.from_domain(score) for score in scores]
 
     return [read_usage, read_scores]
 
 
-async def _respond_once(
+async def _respond_with_run(
     request: HttpRequest,
     caller: Caller,
     key: IdempotencyKey | None,
     start: Callable[[RunId], Awaitable[RunProgress]],
 ) -> JsonResponse[EvalRunResponse]:
-    """The run that `start` makes of an id, or the response that the first request had."""
+    """The run that `start` creates, or the stored response of the first request."""
 
-    async def write(new: UUID) -> EvalRunResponse:
-        return EvalRunResponse.of(await start(RunId(new)))
+    async def write(id_: UUID) -> EvalRunResponse:
+        return EvalRunResponse.from_domain(await start(RunId(id_)))
 
-    return await respond_once(request, caller, key, 202, write)
+    return await respond_idempotently(request, caller, key, 202, write)

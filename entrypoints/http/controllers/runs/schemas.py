@@ -1,4 +1,4 @@
-"""Runs on the wire: as they are asked for, and as they are shown."""
+"""Wire schemas of runs: filters, requests and responses."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Self
@@ -15,9 +15,11 @@ from domain.evaluation.runs.run import MODEL_MAX, NAME_MAX, RunProgress, RunStat
 from domain.evaluation.runs.selection import (
     BATCH_MAX,
     SAMPLING_RATE_DEFAULT,
+    GivenInstant,
     SessionSelection,
     TraceSelection,
 )
+from domain.tracing.trace import TraceStatus
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.money import (
     RunBudget,
@@ -25,38 +27,37 @@ from entrypoints.http.controllers.costs.money import (
     check_usd,
     check_vote_count,
     optional_usd,
-    shown_usd,
+    usd_to_float,
 )
-from entrypoints.http.controllers.runs.filters import EvalRunFilters, SessionEvalRunFilters
-from entrypoints.http.controllers.traces.schemas import Word
+from entrypoints.http.controllers.runs.examples import RUN_ID
+from entrypoints.http.controllers.traces.schemas import Label, Tags
 from entrypoints.http.requests.cursors import PageQuery
-from entrypoints.http.requests.scalar_types import Refused
+from entrypoints.http.requests.scalar_types import InvalidValue, parse_instant
 from entrypoints.http.requests.wire_types import (
     JsonObject,
-    ShownInstant,
-    instant,
-    optional_instant,
-    raw,
+    ResponseInstant,
+    format_instant,
+    format_optional_instant,
+    raw_json,
 )
 
-RUN_ID: Final = "1d0a6c1e-2f4b-4f0d-9c55-0a6d1e7b8f21"
-WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones do nothing
+WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones have no effect
 
 
-def _known(category: Category) -> Callable[[str], None]:
-    """A check of the wire: whether a name can be that of a metric of the category."""
+def _metric_check(category: Category) -> Callable[[str], None]:
+    """A check of wire types: whether a name is a possible name of a metric of the category."""
 
     def check(name: str) -> None:
         try:
             check_metric_name(name, category)
         except Invalid as invalid:
-            raise Refused(invalid.errors[0].message) from invalid
+            raise InvalidValue(invalid.errors[0].message) from invalid
 
     return check
 
 
-check_trace_metric: Final = _known(Category.TRACE)
-check_session_metric: Final = _known(Category.SESSION)
+check_trace_metric: Final = _metric_check(Category.TRACE)
+check_session_metric: Final = _metric_check(Category.SESSION)
 
 
 type TraceMetrics = Annotated[
@@ -71,18 +72,83 @@ type Model = Annotated[
     Meta(
         min_length=1,
         max_length=MODEL_MAX,
-        description="`<provider>/<model>`; well known names may leave the provider out",
+        description="`<provider>/<model>`; the provider of well-known models may be omitted",
     ),
 ]
 type Rate = Annotated[
-    float, Meta(ge=0, le=1, description="The share of the matches that is evaluated")
+    float, Meta(ge=0, le=1, description="The share of the matching items that is evaluated")
 ]
 type Weights = Annotated[
     dict[str, Annotated[float, Meta(ge=0)]],
-    Meta(max_length=WEIGHTS_MAX, description="By signal, in place of the usual weight"),
+    Meta(
+        max_length=WEIGHTS_MAX, description="Weights by signal, which replace the default weights"
+    ),
 ]
 type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=BATCH_MAX)]
-type SessionIds = Annotated[list[Word], Meta(min_length=1, max_length=BATCH_MAX)]
+type SessionIds = Annotated[list[Label], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+type FilterDate = Annotated[
+    str | int | float,
+    Meta(
+        description="An instant in any accepted spelling, or a date. Responses return it as given",
+        extra={"scalar": "instant"},
+        extra_json_schema={"type": "string", "examples": ["2026-03-01"]},
+    ),
+]
+
+
+class EvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which traces: those that match all filters; any of `tags`, and a part of the `name`."""
+
+    date_from: FilterDate | None = None
+    date_to: FilterDate | None = None
+    status: TraceStatus | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    tags: Tags | None = None
+    name: str | None = None
+
+    def to_domain(self) -> TraceSelection:
+        """Raises ValueError for an invalid date."""
+        return TraceSelection(
+            date_from=_given_instant(self.date_from),
+            date_to=_given_instant(self.date_to),
+            status=self.status,
+            session_id=self.session_id,
+            user_id=self.user_id,
+            tags=None if self.tags is None else tuple(self.tags),
+            name=self.name,
+        )
+
+
+class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions: those of the traces that the dates, user and tags select.
+
+    `has_error` and `min_trace_count` apply to the selected traces of a session.
+    """
+
+    date_from: FilterDate | None = None
+    date_to: FilterDate | None = None
+    user_id: str | None = None
+    has_error: bool | None = None
+    tags: Tags | None = None
+    min_trace_count: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+
+    def to_domain(self) -> SessionSelection:
+        """Raises ValueError for an invalid date."""
+        return SessionSelection(
+            date_from=_given_instant(self.date_from),
+            date_to=_given_instant(self.date_to),
+            user_id=self.user_id,
+            has_error=self.has_error,
+            tags=None if self.tags is None else tuple(self.tags),
+            min_trace_count=self.min_trace_count,
+        )
+
+
+def _given_instant(text: str | float | None) -> GivenInstant | None:
+    return None if text is None else GivenInstant(text, parse_instant(text))
 
 
 class RunPath(msgspec.Struct, frozen=True):
@@ -95,12 +161,12 @@ class RunQuery(PageQuery, frozen=True, kw_only=True):
 
 class DeleteRunQuery(msgspec.Struct, frozen=True, kw_only=True):
     delete_scores: Annotated[
-        bool, Meta(description="Whether its scores go too; else they stay, of no run")
+        bool, Meta(description="Whether to delete its scores too; else they stay, without a run")
     ] = False
 
 
 class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of every run."""
+    """The fields that all requests for runs have in common."""
 
     name: RunName | None = None
     model: Model | None = None
@@ -111,19 +177,19 @@ class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
         check_vote_count(self.votes)
         check_usd(self.max_cost_usd)
 
-    def order(self, metrics: Sequence[str], **said: Any) -> RunRequest:
-        """What is asked of the run; `said` as in Order."""
+    def to_request(self, metrics: Sequence[str], **fields: Any) -> RunRequest:
+        """`fields` are further fields of the domain's request."""
         return RunRequest(
             metrics=metrics,
             name=self.name,
             model=self.model,
             votes=self.votes,
             max_cost_usd=optional_usd(self.max_cost_usd),
-            **said,
+            **fields,
         )
 
 
-class OfTraces(RunCreate, frozen=True, kw_only=True):
+class TraceRunCreate(RunCreate, frozen=True, kw_only=True):
     metrics: TraceMetrics
 
     def __post_init__(self) -> None:
@@ -132,7 +198,7 @@ class OfTraces(RunCreate, frozen=True, kw_only=True):
             check_trace_metric(name)
 
 
-class OfSessions(RunCreate, frozen=True, kw_only=True):
+class SessionRunCreate(RunCreate, frozen=True, kw_only=True):
     metrics: SessionMetrics
     signal_weights: Weights | None = None
 
@@ -142,53 +208,57 @@ class OfSessions(RunCreate, frozen=True, kw_only=True):
             check_session_metric(name)
 
 
-class CreateEvalRunRequest(OfTraces, frozen=True, kw_only=True):
-    """A run over the traces that match, or a share of them."""
+class CreateEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
+    """A run over the matching traces, or a share of them."""
 
     filters: EvalRunFilters = msgspec.field(default_factory=EvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, TraceSelection]:
-        """Raises ValueError for what is no date."""
-        order = self.order(self.metrics, sampling_rate=self.sampling_rate)
-        return order, self.filters.to_domain()
+        """Raises ValueError for an invalid date."""
+        request = self.to_request(self.metrics, sampling_rate=self.sampling_rate)
+        return request, self.filters.to_domain()
 
 
-class CreateBatchEvalRunRequest(OfTraces, frozen=True, kw_only=True):
-    """A run over the traces that are named. One that isn't there counts as failed."""
+class CreateBatchEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
+    """A run over the given traces. An unknown trace counts as failed."""
 
     trace_ids: TraceIds
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
-        return self.order(self.metrics), [str(one) for one in self.trace_ids]
+        return self.to_request(self.metrics), [str(id_) for id_ in self.trace_ids]
 
 
-class CreateSessionEvalRunRequest(OfSessions, frozen=True, kw_only=True):
-    """A run over the sessions that match, or a share of them; each is evaluated as a whole."""
+class CreateSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=True):
+    """A run over the matching sessions, or a share of them. Each is evaluated as a whole."""
 
     filters: SessionEvalRunFilters = msgspec.field(default_factory=SessionEvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, SessionSelection]:
-        """Raises ValueError for what is no date."""
+        """Raises ValueError for an invalid date."""
         weights = self.signal_weights or {}
-        order = self.order(self.metrics, sampling_rate=self.sampling_rate, signal_weights=weights)
-        return order, self.filters.to_domain()
+        request = self.to_request(
+            self.metrics, sampling_rate=self.sampling_rate, signal_weights=weights
+        )
+        return request, self.filters.to_domain()
 
 
-class CreateBatchSessionEvalRunRequest(OfSessions, frozen=True, kw_only=True):
-    """A run over the sessions that are named. One that isn't there counts as failed."""
+class CreateBatchSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=True):
+    """A run over the given sessions. An unknown session counts as failed."""
 
     session_ids: SessionIds
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
-        return self.order(self.metrics, signal_weights=self.signal_weights or {}), self.session_ids
+        request = self.to_request(self.metrics, signal_weights=self.signal_weights or {})
+        return request, self.session_ids
 
 
 class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, and how far it has got.
+    """A run and its progress.
 
-    `evaluated_count` counts targets; the other two count single measurements of `metric_names`.
+    `evaluated_count` counts targets; `failed_count` and `skipped_count` count single scores, one
+    for each target and each of `metric_names`.
     """
 
     id: UUID
@@ -199,8 +269,8 @@ class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
     evaluated_count: int
     failed_count: int
     skipped_count: int
-    created_at: ShownInstant
-    completed_at: ShownInstant | None
+    created_at: ResponseInstant
+    completed_at: ResponseInstant | None
     project_id: UUID
     target_type: TargetType
     filters: JsonObject
@@ -212,7 +282,7 @@ class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None
 
     @classmethod
-    def of(cls, progress: RunProgress) -> Self:
+    def from_domain(cls, progress: RunProgress) -> Self:
         run, tally = progress.run, progress.tally
         return cls(
             id=run.id,
@@ -223,15 +293,15 @@ class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
             evaluated_count=tally.evaluated,
             failed_count=tally.failed,
             skipped_count=tally.skipped,
-            created_at=instant(run.created_at),
-            completed_at=optional_instant(run.completed_at),
+            created_at=format_instant(run.created_at),
+            completed_at=format_optional_instant(run.completed_at),
             project_id=run.project_id,
             target_type=run.target_type,
-            filters=raw(run.filters),
+            filters=raw_json(run.filters),
             sampling_rate=run.sampling_rate,
             model=run.model,
             votes=run.votes,
-            max_cost_usd=shown_usd(run.max_cost_usd),
+            max_cost_usd=usd_to_float(run.max_cost_usd),
             monitor_id=run.monitor_id,
             error_message=run.error_message,
         )

@@ -1,29 +1,169 @@
-"""How far judges agree with people, and what people may label next."""
+"""Agreement of judges with human labels, and the annotation queue."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
+from uuid import UUID
 
+import msgspec
 from litestar import Controller, get
+from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX
+from domain.evaluation.agreement import calibration as calibrations
+from domain.evaluation.agreement.annotation_queue import (
+    CANDIDATES_MAX,
+    QUEUE_LENGTH_DEFAULT,
+    QUEUE_LENGTH_MAX,
+    QueueItem,
+    SelectionReason,
+)
 from domain.evaluation.agreement.calibration import (
     CALIBRATED_FROM,
     JUDGED_MAX,
     JUDGES_MAX,
     LABELS_MAX,
 )
+from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
+from domain.evaluation.metrics.metric import THRESHOLD
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
+from domain.tracing.payload import scalar_members
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.scores.agreement_schemas import (
-    AgreementItem,
-    AgreementQuery,
-    AnnotationQueueItem,
-    AnnotationQueueQuery,
-)
+from entrypoints.http.controllers.scores.analytics import CreatedQuery, MetricName
 from entrypoints.http.controllers.scores.examples import AT, SCORE_ID
 from entrypoints.http.controllers.traces.examples import TRACE_ID
 from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
+
+NO_INTERVAL: Final = "no interval: there are too few pairs, or they are too similar"
+
+type Threshold = Annotated[float, Meta(ge=0, le=1, description="Scores from this value on pass")]
+
+
+class AgreementQuery(CreatedQuery, frozen=True, kw_only=True):
+    name: MetricName
+    threshold: Threshold = THRESHOLD
+
+
+class AnnotationQueueQuery(msgspec.Struct, frozen=True, kw_only=True):
+    name: MetricName
+    threshold: Threshold = THRESHOLD
+    limit: Annotated[
+        int, Meta(ge=1, le=QUEUE_LENGTH_MAX, description="How many scores to return")
+    ] = QUEUE_LENGTH_DEFAULT
+
+
+class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """A statistic with its 95 % confidence interval; null, with a reason, if it isn't defined.
+
+    Only `low` and `high` are null if the pairs allow no interval: fewer than 8 pairs for the
+    kappas, or pairs that are too similar, for example if judge and people always agree.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+
+    @classmethod
+    def from_domain(cls, figure: calibrations.Statistic) -> Self:
+        if isinstance(figure, IntervalEstimate):
+            low, value, high = (
+                None if bound is None else round(bound, 4) + 0.0  # not -0.0
+                for bound in (figure.low, figure.value, figure.high)
+            )
+            reason = NO_INTERVAL if low is None else None
+            return cls(value=value, low=low, high=high, reason=reason)
+        return cls(value=None, low=None, high=None, reason=figure.reason)
+
+
+class ConfusionCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many traces pass according to the judge and to people."""
+
+    both_pass: int
+    only_judge_passes: int
+    only_people_pass: int
+    both_fail: int
+
+    @classmethod
+    def from_domain(cls, confusion: ConfusionMatrix) -> Self:
+        return cls(
+            both_pass=confusion.both_pass,
+            only_judge_passes=confusion.judge_alone,
+            only_people_pass=confusion.person_alone,
+            both_fail=confusion.both_fail,
+        )
+
+
+class AgreementItem(msgspec.Struct, frozen=True, kw_only=True):
+    """The agreement of one judge with people.
+
+    `n` is the number of traces that both have scored; `calibrated` is false below 30. `judged` is
+    the number of scores in the pass rates. `fingerprint` is null for scores without a run.
+    """
+
+    fingerprint: str | None
+    judge_kind: str | None
+    n: int
+    calibrated: bool
+    confusion: ConfusionCounts
+    agreement: AgreementFigure
+    kappa: AgreementFigure
+    weighted_kappa: AgreementFigure
+    spearman: AgreementFigure
+    mean_absolute_error: AgreementFigure
+    sensitivity: AgreementFigure
+    specificity: AgreementFigure
+    judged: int
+    pass_rate: AgreementFigure
+    corrected_pass_rate: AgreementFigure
+
+    @classmethod
+    def from_domain(cls, calibration: calibrations.Calibration) -> Self:
+        return cls(
+            fingerprint=calibration.fingerprint,
+            judge_kind=calibration.judge_kind,
+            n=calibration.n,
+            calibrated=calibration.is_calibrated,
+            confusion=ConfusionCounts.from_domain(calibration.confusion),
+            agreement=AgreementFigure.from_domain(calibration.agreement),
+            kappa=AgreementFigure.from_domain(calibration.kappa),
+            weighted_kappa=AgreementFigure.from_domain(calibration.weighted_kappa),
+            spearman=AgreementFigure.from_domain(calibration.spearman),
+            mean_absolute_error=AgreementFigure.from_domain(calibration.mean_absolute_error),
+            sensitivity=AgreementFigure.from_domain(calibration.sensitivity),
+            specificity=AgreementFigure.from_domain(calibration.specificity),
+            judged=calibration.judged,
+            pass_rate=AgreementFigure.from_domain(calibration.pass_rate),
+            corrected_pass_rate=AgreementFigure.from_domain(calibration.corrected_pass_rate),
+        )
+
+
+class AnnotationQueueItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A judge's score of a trace without a human label, and the reason for its selection."""
+
+    trace_id: UUID
+    score_id: UUID
+    score: float | None
+    reason: str | None
+    fingerprint: str | None
+    judge_kind: str | None
+    created_at: ResponseInstant
+    why: SelectionReason
+
+    @classmethod
+    def from_domain(cls, item: QueueItem) -> Self:
+        score = item.score
+        return cls(
+            trace_id=score.trace_id,
+            score_id=score.id,
+            score=score.number,
+            reason=score.reason,
+            fingerprint=scalar_members(score.metadata).get("fingerprint"),
+            judge_kind=score.judge_kind,
+            created_at=format_instant(score.created_at),
+            why=item.why,
+        )
+
 
 _FINGERPRINT: Final = "5f0c1e7a9b3d4f62"
 
@@ -34,15 +174,16 @@ def _figure(value: float, low: float, high: float) -> dict[str, Any]:
 
 AGREEMENT: Final = endpoint(
     data_plane(Scope.READ),
-    summary="Agreement of judges with people",
+    summary="Agreement of judges with human labels",
     description=(
-        "Of each judge, told by its fingerprint, how its scores of traces under a name agree "
-        "with what people said of the same traces: those with the most labels first, at most "
-        f"{JUDGES_MAX}. A label is a NUMERIC ANNOTATION, or a person's value over a run's "
-        f"score; the newest {LABELS_MAX:,} made in these dates count, of one trace that which "
-        f"was written last. Fewer than {CALIBRATED_FROM} say little: `calibrated` is false "
-        f"then. Pass rates are of the judge's newest scores in these dates, {JUDGED_MAX:,} of "
-        "all judges at most. What isn't defined is null, with the reason."
+        "Compares the scores that each judge gave traces under a name with the human labels of "
+        "the same traces. A judge is identified by its fingerprint; judges with the most labels "
+        f"come first, at most {JUDGES_MAX}. A label is a NUMERIC ANNOTATION, or a value with which "
+        f"a person replaced a run's score. The newest {LABELS_MAX:,} labels in the period count; "
+        "of several labels of one trace, the one that was written last. With fewer than "
+        f"{CALIBRATED_FROM} labels, `calibrated` is false. The pass rates use the judge's newest "
+        f"scores in the period, at most {JUDGED_MAX:,} of all judges together. A statistic that "
+        "isn't defined is null, with a reason."
     ),
     example=[
         {
@@ -72,12 +213,12 @@ AGREEMENT: Final = endpoint(
 
 QUEUE: Final = endpoint(
     data_plane(Scope.READ),
-    summary="What is most worth labelling",
+    summary="Read the annotation queue",
     description=(
-        "Automated scores of traces that no person has labelled under this name: those that "
-        "lie nearest to the threshold, and at every fifth place one drawn by chance, in an "
-        f"order that stays all day (UTC). Chosen from the newest {CANDIDATES_MAX:,}; of a trace "
-        "its newest."
+        "Automated scores of traces that have no human label under this name. The scores nearest "
+        "to the threshold come first; every fifth score is drawn at random. The order stays the "
+        f"same for a day (UTC). The scores are selected from the newest {CANDIDATES_MAX:,}, with "
+        "the newest one of each trace."
     ),
     example=[
         {
@@ -104,11 +245,10 @@ class AgreementController(Controller):
         params: Injected[AgreementQuery],
         use_cases: Injected[UseCases],
     ) -> list[AgreementItem]:
-        query = params
-        found = await use_cases.evaluation.read_agreement(
-            caller.project_id, query.name, query.threshold, query.within
+        results = await use_cases.evaluation.read_agreement(
+            caller.project_id, params.name, params.threshold, params.within
         )
-        return [AgreementItem.of(one) for one in found]
+        return [AgreementItem.from_domain(result) for result in results]
 
     @get("/annotation-queue", **QUEUE)
     async def read_annotation_queue(
@@ -117,8 +257,7 @@ class AgreementController(Controller):
         params: Injected[AnnotationQueueQuery],
         use_cases: Injected[UseCases],
     ) -> list[AnnotationQueueItem]:
-        query = params
-        found = await use_cases.evaluation.read_annotation_queue(
-            caller.project_id, query.name, query.threshold, query.limit
+        queue = await use_cases.evaluation.read_annotation_queue(
+            caller.project_id, params.name, params.threshold, params.limit
         )
-        return [AnnotationQueueItem.of(one) for one in found]
+        return [AnnotationQueueItem.from_domain(item) for item in queue]

@@ -1,47 +1,195 @@
-"""Figures of scores: the same three for traces and sessions, and two more for sessions."""
+"""Analytics of scores: three endpoints for traces and for sessions, two more for sessions."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
 
+import msgspec
 from litestar import Controller, Router, get
 from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores import analytics as figures
+from domain.evaluation.scores.analytics import (
+    BINS_DEFAULT,
+    BINS_MAX,
+    COMPARED_SESSIONS_DEFAULT,
+    COMPARED_SESSIONS_MAX,
+    HISTORY_DEFAULT,
+)
+from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import ScoreStatus
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from domain.page import SortOrder
+from domain.page import LIMIT_MAX, SortOrder
+from domain.tracing.analytics import Granularity
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.scores.analytics_schemas import (
-    ComparisonQuery,
-    CreatedQuery,
-    DistributionQuery,
-    HistoryQuery,
-    ScoreDistributionItem,
-    ScoreSummaryItem,
-    ScoreTrendItem,
-    SessionComparisonItem,
-    SessionScoreHistoryItem,
-    TrendQuery,
-)
 from entrypoints.http.controllers.scores.examples import AT, page_of
 from entrypoints.http.controllers.sessions.sessions import SessionPath
+from entrypoints.http.controllers.traces.analytics import GRANULARITY_DESCRIPTION
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.cursors import NUMBER, TEXT, PagedList
-from entrypoints.http.requests.wire_types import PaginatedResponse
-
-NUMBERS: Final = (
-    "Only values of NUMERIC scores that are a SUCCESS are numbers; those of the built-in "
-    "heuristics and those of models are never mixed: the kind that gave the newest counts."
+from entrypoints.http.requests.cursors import NUMBER, TEXT, PagedList, PageQuery
+from entrypoints.http.requests.wire_types import (
+    PaginatedResponse,
+    QueryInstant,
+    ResponseInstant,
+    format_instant,
 )
 
-COMPARED: Final = PagedList("sessions compared", {None: NUMBER}, TEXT)
+type MetricName = Annotated[
+    str, Meta(description="The name of the scores", examples=["task_completion"])
+]
+
+
+class CreatedQuery(msgspec.Struct, frozen=True, kw_only=True):
+    date_from: Annotated[QueryInstant, Meta(description="Created then or later")] | None = None
+    date_to: Annotated[QueryInstant, Meta(description="Created earlier")] | None = None
+
+    @property
+    def within(self) -> CreatedWithin:
+        return CreatedWithin(self.date_from, self.date_to)
+
+
+class TrendQuery(CreatedQuery, frozen=True, kw_only=True):
+    metric_name: MetricName
+    granularity: Annotated[Granularity, Meta(description=GRANULARITY_DESCRIPTION)] = Granularity.DAY
+
+
+class DistributionQuery(CreatedQuery, frozen=True, kw_only=True):
+    metric_name: MetricName
+    buckets: Annotated[int, Meta(ge=1, le=BINS_MAX, description="The number of equal buckets")] = (
+        BINS_DEFAULT
+    )
+
+
+class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
+    metric_name: Annotated[str, Meta(description="Only scores of this name")] | None = None
+    limit: Annotated[
+        int, Meta(ge=1, le=LIMIT_MAX, description="How many of the newest scores to return")
+    ] = HISTORY_DEFAULT
+
+
+class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
+    metric_name: MetricName
+    sort_order: Annotated[SortOrder, Meta(description="`asc`: the lowest score first")] = (
+        SortOrder.ASC
+    )
+    limit: Annotated[
+        int, Meta(ge=1, le=COMPARED_SESSIONS_MAX, description="How many sessions to return")
+    ] = COMPARED_SESSIONS_DEFAULT
+
+
+class ScoreSummaryItem(msgspec.Struct, frozen=True, kw_only=True):
+    """Statistics of the scores of one name.
+
+    The statistics are null if there is no number. Numbers of different kinds of judges are not
+    averaged: `judge_kind` is the kind that these are from, if a judge gave them.
+    """
+
+    metric_name: str
+    avg_score: float | None
+    min_score: float | None
+    max_score: float | None
+    median_score: float | None
+    success_count: int
+    failed_count: int
+    latest_score_at: ResponseInstant | None
+    judge_kind: str | None
+
+    @classmethod
+    def from_domain(cls, row: figures.ScoreSummary) -> Self:
+        return cls(
+            metric_name=row.name,
+            avg_score=row.mean,
+            min_score=row.minimum,
+            max_score=row.maximum,
+            median_score=row.median,
+            success_count=row.scored,
+            failed_count=row.failed,
+            latest_score_at=format_instant(row.latest_at),
+            judge_kind=row.judge_kind,
+        )
+
+
+class ScoreTrendItem(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean of the numbers that were created in one bucket of time."""
+
+    bucket: ResponseInstant
+    metric_name: str
+    avg_score: float
+    count: int
+
+    @classmethod
+    def from_domain(cls, name: str, row: figures.TrendPoint) -> Self:
+        return cls(
+            bucket=format_instant(row.bucket), metric_name=name, avg_score=row.mean, count=row.count
+        )
+
+
+class ScoreDistributionItem(msgspec.Struct, frozen=True, kw_only=True):
+    """How many numbers are in one of equal buckets, counted from 1. The last one includes 1.0."""
+
+    bucket: int
+    bucket_min: float
+    bucket_max: float
+    count: int
+
+    @classmethod
+    def from_domain(cls, row: figures.HistogramBin) -> Self:
+        return cls(bucket=row.number, bucket_min=row.lower, bucket_max=row.upper, count=row.count)
+
+
+class SessionScoreHistoryItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A score of a session; `score` is null if the evaluation failed or was skipped."""
+
+    metric_name: str
+    score: float | None
+    eval_run_id: str | None
+    created_at: ResponseInstant | None
+    status: ScoreStatus
+
+    @classmethod
+    def from_domain(cls, row: figures.HistoryPoint) -> Self:
+        return cls(
+            metric_name=row.name,
+            score=row.number,
+            eval_run_id=None if row.run_id is None else str(row.run_id),
+            created_at=format_instant(row.created_at),
+            status=row.status,
+        )
+
+
+class SessionComparisonItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A session and its newest number of one name."""
+
+    session_id: str
+    score: float | None
+    evaluated_at: ResponseInstant | None
+    eval_run_id: str | None
+
+    @classmethod
+    def from_domain(cls, row: figures.RankedSession) -> Self:
+        return cls(
+            session_id=row.session_id,
+            score=row.number,
+            evaluated_at=format_instant(row.evaluated_at),
+            eval_run_id=None if row.run_id is None else str(row.run_id),
+        )
+
+
+NUMBERS: Final = (
+    "Numbers are the values of NUMERIC scores with status SUCCESS. Numbers of the built-in "
+    "heuristics and of models are never combined: the kind of the newest score counts."
+)
+
+COMPARISONS: Final = PagedList("sessions compared", {None: NUMBER}, TEXT)
 
 HISTORY: Final = endpoint(
     data_plane(Scope.READ),
     summary="History of a session's scores",
     description=(
-        "The newest NUMERIC scores of a session, by time, ascending; those that failed or "
-        "were skipped without a number."
+        "The newest NUMERIC scores of a session, sorted by time, ascending; failed and skipped "
+        "ones have no number."
     ),
     example=[
         {
@@ -58,8 +206,8 @@ COMPARISON: Final = endpoint(
     data_plane(Scope.READ),
     summary="Compare sessions",
     description=(
-        "A page of the sessions that have a number of this name, each with its newest; ties "
-        "by the session's id, ascending."
+        "A page of the sessions that have a number of this name, each with its newest number; "
+        "ties are sorted by the session's id, ascending."
     ),
     example=page_of(
         {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
@@ -78,11 +226,10 @@ class SessionScoreAnalyticsController(Controller):
         params: Injected[HistoryQuery],
         use_cases: Injected[UseCases],
     ) -> list[SessionScoreHistoryItem]:
-        query, session = params, path.session_id
-        found = await use_cases.evaluation.read_session_history(
-            caller.project_id, session, query.metric_name, query.limit
+        points = await use_cases.evaluation.read_session_history(
+            caller.project_id, path.session_id, params.metric_name, params.limit
         )
-        return [SessionScoreHistoryItem.of(row) for row in found]
+        return [SessionScoreHistoryItem.from_domain(point) for point in points]
 
     @get("/session-scores/comparison", **COMPARISON)
     async def compare_sessions(
@@ -91,40 +238,39 @@ class SessionScoreAnalyticsController(Controller):
         params: Injected[ComparisonQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[SessionComparisonItem]:
-        query, project = params, caller.project_id
-        order: SortOrder = query.sort_order
-        pages = COMPARED.asked(query, project, query.metric_name, None, order)
-        page = await use_cases.evaluation.compare_sessions(
-            project, query.metric_name, order, pages.window
-        )
-        return pages.shown(page, [SessionComparisonItem.of(row) for row in page.items])
+        project, name, order = caller.project_id, params.metric_name, params.sort_order
+        requested = COMPARISONS.parse_page(params, project, name, None, order)
+        page = await use_cases.evaluation.compare_sessions(project, name, order, requested.page)
+        sessions = [SessionComparisonItem.from_domain(session) for session in page.items]
+        return requested.respond(page, sessions)
 
 
-def score_analytics_router(of: TargetType) -> Router:
-    """The analytics that scores of traces and of sessions have in common."""
-    name = of.lower()
-    return Router(f"/evaluations/analytics/{name}-scores", route_handlers=_analytics(of, name))
+def score_analytics_router(target_type: TargetType) -> Router:
+    """The endpoints that scores of traces and of sessions have in common."""
+    name = target_type.lower()
+    return Router(
+        f"/evaluations/analytics/{name}-scores", route_handlers=_handlers(target_type, name)
+    )
 
 
-def _analytics(of: TargetType, name: str) -> list[HTTPRouteHandler]:
+def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     @get("/summary", operation_id=f"sum_up_{name}_scores", **_summary_docs(name))
     async def summarize_scores(
         caller: Injected[Caller], params: Injected[CreatedQuery], use_cases: Injected[UseCases]
     ) -> list[ScoreSummaryItem]:
-        summarize = use_cases.evaluation.score_summaries
-        return [
-            ScoreSummaryItem.of(row)
-            for row in await summarize(caller.project_id, of, params.within)
-        ]
+        summaries = await use_cases.evaluation.score_summaries(
+            caller.project_id, target_type, params.within
+        )
+        return [ScoreSummaryItem.from_domain(summary) for summary in summaries]
 
     @get("/trend", operation_id=f"trend_of_{name}_scores", **_trend_docs(name))
     async def read_trend(
         caller: Injected[Caller], params: Injected[TrendQuery], use_cases: Injected[UseCases]
     ) -> list[ScoreTrendItem]:
-        found = await use_cases.evaluation.score_trend(
-            caller.project_id, of, params.metric_name, params.granularity, params.within
+        points = await use_cases.evaluation.score_trend(
+            caller.project_id, target_type, params.metric_name, params.granularity, params.within
         )
-        return [ScoreTrendItem.of(params.metric_name, row) for row in found]
+        return [ScoreTrendItem.from_domain(params.metric_name, point) for point in points]
 
     @get("/distribution", operation_id=f"distribution_of_{name}_scores", **_distribution_docs(name))
     async def read_distribution(
@@ -132,10 +278,10 @@ def _analytics(of: TargetType, name: str) -> list[HTTPRouteHandler]:
         params: Injected[DistributionQuery],
         use_cases: Injected[UseCases],
     ) -> list[ScoreDistributionItem]:
-        found = await use_cases.evaluation.score_distribution(
-            caller.project_id, of, params.metric_name, params.buckets, params.within
+        bins = await use_cases.evaluation.score_distribution(
+            caller.project_id, target_type, params.metric_name, params.buckets, params.within
         )
-        return [ScoreDistributionItem.of(row) for row in found]
+        return [ScoreDistributionItem.from_domain(part) for part in bins]
 
     return [summarize_scores, read_trend, read_distribution]
 
@@ -143,8 +289,8 @@ def _analytics(of: TargetType, name: str) -> list[HTTPRouteHandler]:
 def _summary_docs(name: str) -> dict[str, Any]:
     return endpoint(
         data_plane(Scope.READ),
-        summary=f"Sum up scores of {name}s",
-        description=f"What the scores of each name come to, by name. {NUMBERS}",
+        summary=f"Summarize scores of {name}s",
+        description=f"Statistics of the scores of each name, sorted by name. {NUMBERS}",
         example=[
             {
                 "metric_name": "task_completion",
@@ -165,7 +311,7 @@ def _trend_docs(name: str) -> dict[str, Any]:
     return endpoint(
         data_plane(Scope.READ),
         summary=f"Trend of scores of {name}s",
-        description=f"The means over time, by creation, ascending. {NUMBERS}",
+        description=f"Mean numbers by time of creation, ascending. {NUMBERS}",
         example=[
             {
                 "bucket": "2026-03-01T00:00:00+00:00",
@@ -182,8 +328,9 @@ def _distribution_docs(name: str) -> dict[str, Any]:
         data_plane(Scope.READ),
         summary=f"Distribution of scores of {name}s",
         description=(
-            "How the numbers spread over equal parts from 0 to 1, ascending; empty parts are "
-            f"left out. A part holds its lower bound, the last one 1.0 as well. {NUMBERS}"
+            "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "
+            "buckets. A bucket includes its lower bound, the last one also 1.0. "
+            f"{NUMBERS}"
         ),
         example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
     )

@@ -1,4 +1,4 @@
-"""Scores, as the reference shows them going in and coming out."""
+"""Examples of scores in the API reference."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ _GIVEN: Final[dict[str, Any]] = {
 GIVEN_TO_TRACE: Final[dict[str, Any]] = {"trace_id": TRACE_ID, **_GIVEN}
 GIVEN_TO_SESSION: Final[dict[str, Any]] = {"session_id": "conv-42", **_GIVEN}
 
-_KEPT: Final[dict[str, Any]] = {
+_STORED: Final[dict[str, Any]] = {
     "id": SCORE_ID,
     "project_id": PROJECT_ID,
     "status": "SUCCESS",
@@ -30,9 +30,9 @@ _KEPT: Final[dict[str, Any]] = {
     "updated_at": AT,
 }
 TRACE_SCORE: Final[dict[str, Any]] = (
-    GIVEN_TO_TRACE | _KEPT | {"environment": None, "config_id": None}
+    GIVEN_TO_TRACE | _STORED | {"environment": None, "config_id": None}
 )
-SESSION_SCORE: Final[dict[str, Any]] = GIVEN_TO_SESSION | _KEPT
+SESSION_SCORE: Final[dict[str, Any]] = GIVEN_TO_SESSION | _STORED
 
 
 def page_of(item: dict[str, Any], limit: int = 50) -> dict[str, Any]:

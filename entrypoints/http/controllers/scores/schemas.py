@@ -1,10 +1,10 @@
-"""Scores on the wire: as people and programs give them, and as they are shown.
+"""Wire schemas of scores: creation, changes, queries and responses.
 
-A value is text on its way in and out: what is a number is told by the data type.
+A value is text in requests and responses; its data type says whether it is a number.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,8 @@ from msgspec import Meta
 import domain.evaluation.scores.score as scores
 from application.evaluation.scores.scores import GivenScore
 from domain.errors import Invalid
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import (
     NAME_MAX,
     VALUE_MAX,
@@ -23,21 +25,23 @@ from domain.evaluation.scores.score import (
     ScoreStatus,
     validate_value,
 )
-from domain.ids import UserId
+from domain.ids import RunId, TraceId, UserId
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
-from entrypoints.http.controllers.traces.schemas import Word
+from entrypoints.http.controllers.traces.schemas import Label
+from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import (
     JsonObject,
     OptionalPlainObject,
     PlainObject,
-    ShownInstant,
+    QueryInstant,
+    ResponseInstant,
     empty_object,
-    instant,
+    format_instant,
     null,
-    object_of,
-    optional_object_of,
-    raw,
+    optional_object,
+    raw_json,
+    require_object,
 )
 
 type ScoreName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
@@ -46,8 +50,8 @@ type Value = Annotated[
     Meta(
         max_length=VALUE_MAX,
         description=(
-            "Text, also of a number: NUMERIC is a decimal number from 0 to 1, BOOLEAN `true` or "
-            "`false`, CATEGORICAL anything"
+            "Always a string. NUMERIC: a decimal number from 0 to 1; BOOLEAN: `true` or `false`; "
+            "CATEGORICAL: any text"
         ),
     ),
 ]
@@ -58,7 +62,7 @@ class ScorePath(msgspec.Struct, frozen=True):
 
 
 class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a score of any target says."""
+    """The fields that scores of traces and of sessions have in common."""
 
     name: ScoreName
     value: Value
@@ -68,20 +72,20 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     metadata: PlainObject = msgspec.field(default_factory=empty_object)
 
     def __post_init__(self) -> None:
-        for _, message in self.across({"value": self.value, "data_type": self.data_type}):
+        for _, message in self.field_errors({"value": self.value, "data_type": self.data_type}):
             raise ValueError(message)
 
     @classmethod
-    def across(cls, read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Whether the value is of its data type."""
-        value, data_type = read.get("value"), read.get("data_type")
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """The value has to match its data type."""
+        value, data_type = fields.get("value"), fields.get("data_type")
         if isinstance(value, str) and isinstance(data_type, DataType):
             try:
                 validate_value(value, data_type)
             except Invalid as invalid:
                 yield "value", invalid.errors[0].message
 
-    def given_by(self, author: UserId | None) -> GivenScore:
+    def to_domain(self, author: UserId | None) -> GivenScore:
         return GivenScore(
             name=self.name,
             value=self.value,
@@ -92,41 +96,41 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
             author=author,
         )
 
-    def checked(self, _: HttpConfig) -> Self:
-        """Itself. Raises ValueError for metadata that can't be looked into."""
-        object_of(self.metadata)
+    def with_checked_metadata(self, _: HttpConfig) -> Self:
+        """Itself. Raises ValueError for metadata that can't be parsed later."""
+        require_object(self.metadata)
         return self
 
 
 class CreateTraceScoreRequest(ScoreCreate, frozen=True, kw_only=True):
-    """A score for a trace. `environment` is what it is told apart by, if by anything."""
+    """A score of a trace. `environment` is an optional label to filter by."""
 
     trace_id: UUID
-    environment: Word | None = None
+    environment: Label | None = None
 
 
 class CreateSessionScoreRequest(ScoreCreate, frozen=True, kw_only=True):
-    """A score for a session."""
+    """A score of a session."""
 
-    session_id: Word
+    session_id: Label
 
 
 class UpdateTraceScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out or null stays as it is. `metadata` replaces the old one."""
+    """Fields that are null or left out stay as they are. `metadata` replaces the old one."""
 
     value: Value | None = None
     reason: str | None = None
     metadata: OptionalPlainObject = msgspec.field(default_factory=null)
 
     def to_domain(self, _: HttpConfig) -> ScoreChange:
-        """Raises ValueError for metadata that can't be looked into."""
+        """Raises ValueError for metadata that can't be parsed later."""
         return ScoreChange(
-            value=self.value, reason=self.reason, metadata=optional_object_of(self.metadata)
+            value=self.value, reason=self.reason, metadata=optional_object(self.metadata)
         )
 
 
 class ScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What every score shows. There is a value exactly where the status is SUCCESS."""
+    """The fields of every score. `value` is set if and only if the status is SUCCESS."""
 
     id: UUID
     project_id: UUID
@@ -140,8 +144,8 @@ class ScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
     author_user_id: str | None
     reason: str | None
     metadata: JsonObject
-    created_at: ShownInstant
-    updated_at: ShownInstant
+    created_at: ResponseInstant
+    updated_at: ResponseInstant
 
 
 class TraceScoreResponse(ScoreResponse, frozen=True, kw_only=True):
@@ -152,9 +156,9 @@ class TraceScoreResponse(ScoreResponse, frozen=True, kw_only=True):
     config_id: str | None
 
     @classmethod
-    def of(cls, score: scores.TraceScore) -> Self:
+    def from_domain(cls, score: scores.TraceScore) -> Self:
         return cls(
-            **_shown(score),
+            **_common_fields(score),
             trace_id=score.trace_id,
             environment=score.environment,
             config_id=None,
@@ -167,11 +171,11 @@ class SessionScoreResponse(ScoreResponse, frozen=True, kw_only=True):
     session_id: str
 
     @classmethod
-    def of(cls, score: scores.SessionScore) -> Self:
-        return cls(**_shown(score), session_id=score.session_id)
+    def from_domain(cls, score: scores.SessionScore) -> Self:
+        return cls(**_common_fields(score), session_id=score.session_id)
 
 
-def _shown(score: scores.Score) -> dict[str, Any]:
+def _common_fields(score: scores.Score) -> dict[str, Any]:
     return {
         "id": score.id,
         "project_id": score.project_id,
@@ -184,7 +188,59 @@ def _shown(score: scores.Score) -> dict[str, Any]:
         "eval_run_id": score.run_id,
         "author_user_id": None if score.author_id is None else str(score.author_id),
         "reason": score.reason,
-        "metadata": raw(score.metadata),
-        "created_at": instant(score.created_at),
-        "updated_at": instant(score.updated_at),
+        "metadata": raw_json(score.metadata),
+        "created_at": format_instant(score.created_at),
+        "updated_at": format_instant(score.updated_at),
     }
+
+
+class ScoreQuery(PageQuery, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(description="Exactly this name")] | None = None
+    source: Annotated[ScoreSource, Meta(description="The source of the score")] | None = None
+    status: Annotated[ScoreStatus, Meta(description="Exactly this status")] | None = None
+    outcome: (
+        Annotated[
+            ScoreOutcome, Meta(description="As `status`, but skipped and failed are distinct")
+        ]
+        | None
+    ) = None
+    data_type: Annotated[DataType, Meta(description="Exactly this data type")] | None = None
+    eval_run_id: Annotated[UUID, Meta(description="Created by this run")] | None = None
+    date_from: Annotated[QueryInstant, Meta(description="Created then or later")] | None = None
+    date_to: Annotated[QueryInstant, Meta(description="Created earlier")] | None = None
+
+    def to_domain(
+        self,
+        *,
+        trace_id: UUID | None = None,
+        session_id: str | None = None,
+        environment: str | None = None,
+    ) -> ScoreFilter:
+        return ScoreFilter(
+            trace_id=None if trace_id is None else TraceId(trace_id),
+            session_id=session_id,
+            environment=environment,
+            name=self.name,
+            source=self.source,
+            status=self.status,
+            outcome=self.outcome,
+            data_type=self.data_type,
+            run_id=None if self.eval_run_id is None else RunId(self.eval_run_id),
+            created_after=self.date_from,
+            created_before=self.date_to,
+        )
+
+
+class TraceScoreQuery(ScoreQuery, frozen=True, kw_only=True):
+    trace_id: Annotated[UUID, Meta(description="Exactly this trace")] | None = None
+    environment: Annotated[str, Meta(description="Exactly this environment")] | None = None
+
+
+class SessionScoreQuery(ScoreQuery, frozen=True, kw_only=True):
+    session_id: Annotated[str, Meta(description="Exactly this session")] | None = None
+
+
+SCORES: Final = {
+    target_type: PagedList(f"{target_type.lower()} scores", {None: INSTANT}, ID)
+    for target_type in TargetType
+}

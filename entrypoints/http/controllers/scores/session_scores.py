@@ -1,4 +1,4 @@
-"""Scores of sessions: giving, listing and removing them."""
+"""Scores of sessions: creating, listing and deleting them."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -10,12 +10,14 @@ from domain.evaluation.runs.run import TargetType
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ScoreId
+from domain.page import SortOrder
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.scores import examples
-from entrypoints.http.controllers.scores.list_query import SessionScoreQuery, asked
 from entrypoints.http.controllers.scores.schemas import (
+    SCORES,
     CreateSessionScoreRequest,
     ScorePath,
+    SessionScoreQuery,
     SessionScoreResponse,
 )
 from entrypoints.http.controllers.sessions.sessions import SessionPath
@@ -24,17 +26,18 @@ from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 NewScore = Annotated[
-    CreateSessionScoreRequest, Body(CreateSessionScoreRequest, CreateSessionScoreRequest.checked)
+    CreateSessionScoreRequest,
+    Body(CreateSessionScoreRequest, CreateSessionScoreRequest.with_checked_metadata),
 ]
 
 CREATE: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Score a session",
     description=(
-        "Adds a score to those that a session has, also to those of the same name. 404 where "
+        "Adds a score to a session. A session may have several scores of the same name. 404 if "
         "no trace of the project has this session."
     ),
     example=examples.SESSION_SCORE,
@@ -45,8 +48,8 @@ LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List scores of sessions",
     description=(
-        "A page of the project's scores of sessions, the newest first. All filters that are "
-        "given have to hold."
+        "A page of the project's scores of sessions, the newest first. A score has to match all "
+        "filters."
     ),
     example=examples.page_of(examples.SESSION_SCORE),
 )
@@ -54,14 +57,14 @@ LIST: Final = endpoint(
 OF_SESSION: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read the scores of a session",
-    description="Every score of the session, the newest first. An unknown session has none.",
+    description="Every score of the session, the newest first. Empty for an unknown session.",
     example=[examples.SESSION_SCORE],
 )
 
 DELETE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Delete a score of a session",
-    description="Removes one score, if it is there.",
+    description="Deletes one score, if it exists.",
 )
 
 
@@ -78,16 +81,16 @@ class SessionScoreController(Controller):
         use_cases: Injected[UseCases],
     ) -> JsonResponse[SessionScoreResponse]:
 
-        async def write(new: UUID) -> SessionScoreResponse:
+        async def write(id_: UUID) -> SessionScoreResponse:
             score = await use_cases.evaluation.record_session_score(
                 caller.project_id,
-                ScoreId(new),
+                ScoreId(id_),
                 content.session_id,
-                content.given_by(caller.user_id),
+                content.to_domain(caller.user_id),
             )
-            return SessionScoreResponse.of(score)
+            return SessionScoreResponse.from_domain(score)
 
-        return await respond_once(request, caller, key, 201, write)
+        return await respond_idempotently(request, caller, key, 201, write)
 
     @get("/", **LIST)
     async def list_session_scores(
@@ -96,11 +99,14 @@ class SessionScoreController(Controller):
         params: Injected[SessionScoreQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[SessionScoreResponse]:
-        query, project = params, caller.project_id
-        matching = query.matching(session_id=query.session_id)
-        pages = asked(TargetType.SESSION, query, project, matching)
-        page = await use_cases.evaluation.list_session_scores(project, matching, pages.window)
-        return pages.shown(page, [SessionScoreResponse.of(one) for one in page.items])
+        project = caller.project_id
+        matching = params.to_domain(session_id=params.session_id)
+        requested = SCORES[TargetType.SESSION].parse_page(
+            params, project, matching, None, SortOrder.DESC
+        )
+        page = await use_cases.evaluation.list_session_scores(project, matching, requested.page)
+        scores = [SessionScoreResponse.from_domain(score) for score in page.items]
+        return requested.respond(page, scores)
 
     @get("/{session_id:str}", **OF_SESSION)
     async def scores_of_session(
@@ -109,8 +115,8 @@ class SessionScoreController(Controller):
         path: Injected[SessionPath],
         use_cases: Injected[UseCases],
     ) -> list[SessionScoreResponse]:
-        found = await use_cases.evaluation.scores_of_session(caller.project_id, path.session_id)
-        return [SessionScoreResponse.of(one) for one in found]
+        scores = await use_cases.evaluation.scores_of_session(caller.project_id, path.session_id)
+        return [SessionScoreResponse.from_domain(score) for score in scores]
 
     @delete("/{score_id:str}", status_code=204, **DELETE)
     async def delete_session_score(

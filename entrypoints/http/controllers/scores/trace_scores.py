@@ -1,4 +1,4 @@
-"""Scores of traces: giving, listing, changing and removing them."""
+"""Scores of traces: creating, listing, changing and deleting them."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -11,12 +11,14 @@ from domain.evaluation.scores.score import ScoreChange
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ScoreId, TraceId
+from domain.page import SortOrder
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.scores import examples
-from entrypoints.http.controllers.scores.list_query import TraceScoreQuery, asked
 from entrypoints.http.controllers.scores.schemas import (
+    SCORES,
     CreateTraceScoreRequest,
     ScorePath,
+    TraceScoreQuery,
     TraceScoreResponse,
     UpdateTraceScoreRequest,
 )
@@ -26,18 +28,19 @@ from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_once
+from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 NewScore = Annotated[
-    CreateTraceScoreRequest, Body(CreateTraceScoreRequest, CreateTraceScoreRequest.checked)
+    CreateTraceScoreRequest,
+    Body(CreateTraceScoreRequest, CreateTraceScoreRequest.with_checked_metadata),
 ]
 
 CREATE: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Score a trace",
     description=(
-        "Adds a score to those that a trace has, also to those of the same name. 404 where "
-        "the project has no such trace; one that was accepted is there at once."
+        "Adds a score to a trace. A trace may have several scores of the same name. 404 if the "
+        "project has no such trace; a trace can be scored as soon as it was accepted."
     ),
     example=examples.TRACE_SCORE,
     body_example=examples.GIVEN_TO_TRACE,
@@ -47,8 +50,8 @@ LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List scores of traces",
     description=(
-        "A page of the project's scores of traces, the newest first. All filters that are "
-        "given have to hold."
+        "A page of the project's scores of traces, the newest first. A score has to match all "
+        "filters."
     ),
     example=examples.page_of(examples.TRACE_SCORE),
 )
@@ -57,8 +60,8 @@ LATEST: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read the latest scores of a trace",
     description=(
-        "The newest score of each name, by name, without those that are pending. An unknown "
-        "trace has none."
+        "The newest score of each name, sorted by name, without pending scores. Empty for an "
+        "unknown trace."
     ),
     example=[examples.TRACE_SCORE],
 )
@@ -71,9 +74,9 @@ CHANGE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Change a score of a trace",
     description=(
-        "What is left out or null stays as it is; with nothing given the score does. Else "
-        "it counts as annotated from then on, and as a success once it has a value. What "
-        "a machine had said is kept as `original_value` in the metadata."
+        "Fields that are null or left out stay as they are. If any field is given, the source of "
+        "the score becomes ANNOTATION, and its status SUCCESS once it has a value. The value that "
+        "a judge or program gave is kept in the metadata as `original_value`."
     ),
     example=examples.TRACE_SCORE | {"source": "ANNOTATION"},
     body_example={"value": "0.9", "reason": "thumbs up"},
@@ -82,7 +85,7 @@ CHANGE: Final = endpoint(
 DELETE: Final = endpoint(
     data_plane(Scope.EVALUATE),
     summary="Delete a score of a trace",
-    description="Removes one score.",
+    description="Deletes one score.",
 )
 
 
@@ -99,17 +102,17 @@ class TraceScoreController(Controller):
         use_cases: Injected[UseCases],
     ) -> JsonResponse[TraceScoreResponse]:
 
-        async def write(new: UUID) -> TraceScoreResponse:
+        async def write(id_: UUID) -> TraceScoreResponse:
             score = await use_cases.evaluation.record_trace_score(
                 caller.project_id,
-                ScoreId(new),
+                ScoreId(id_),
                 TraceId(content.trace_id),
-                content.given_by(caller.user_id),
+                content.to_domain(caller.user_id),
                 content.environment,
             )
-            return TraceScoreResponse.of(score)
+            return TraceScoreResponse.from_domain(score)
 
-        return await respond_once(request, caller, key, 201, write)
+        return await respond_idempotently(request, caller, key, 201, write)
 
     @get("/", **LIST)
     async def list_trace_scores(
@@ -118,11 +121,14 @@ class TraceScoreController(Controller):
         params: Injected[TraceScoreQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[TraceScoreResponse]:
-        query, project = params, caller.project_id
-        matching = query.matching(trace_id=query.trace_id, environment=query.environment)
-        pages = asked(TargetType.TRACE, query, project, matching)
-        page = await use_cases.evaluation.list_trace_scores(project, matching, pages.window)
-        return pages.shown(page, [TraceScoreResponse.of(one) for one in page.items])
+        project = caller.project_id
+        matching = params.to_domain(trace_id=params.trace_id, environment=params.environment)
+        requested = SCORES[TargetType.TRACE].parse_page(
+            params, project, matching, None, SortOrder.DESC
+        )
+        page = await use_cases.evaluation.list_trace_scores(project, matching, requested.page)
+        scores = [TraceScoreResponse.from_domain(score) for score in page.items]
+        return requested.respond(page, scores)
 
     @get("/{trace_id:str}", **LATEST)
     async def latest_trace_scores(
@@ -131,10 +137,10 @@ class TraceScoreController(Controller):
         path: Injected[TracePath],
         use_cases: Injected[UseCases],
     ) -> list[TraceScoreResponse]:
-        found = await use_cases.evaluation.latest_trace_scores(
+        scores = await use_cases.evaluation.latest_trace_scores(
             caller.project_id, TraceId(path.trace_id)
         )
-        return [TraceScoreResponse.of(one) for one in found]
+        return [TraceScoreResponse.from_domain(score) for score in scores]
 
     @patch("/{score_id:str}", **CHANGE)
     async def change_trace_score(
@@ -150,7 +156,7 @@ class TraceScoreController(Controller):
             content,
             caller.user_id,
         )
-        return TraceScoreResponse.of(score)
+        return TraceScoreResponse.from_domain(score)
 
     @delete("/{score_id:str}", status_code=204, **DELETE)
     async def delete_trace_score(

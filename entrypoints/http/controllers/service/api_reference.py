@@ -14,15 +14,20 @@ from typing import Any, Final
 import msgspec
 from litestar import Response, get
 
-from entrypoints.http.endpoint import admit_by_address
+from entrypoints.http.endpoint import limit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.openapi.page_assets import PAGES, assembled, policy
-from entrypoints.http.requests.body_io import JSON, compressed_aside, wanted_coding, whole_as
+from entrypoints.http.openapi.page_assets import PAGES, content_security_policy, render_page
+from entrypoints.http.requests.body_io import (
+    JSON,
+    compress_as,
+    compress_off_loop,
+    negotiate_coding,
+)
 
 ASSETS: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _FOLDER: Final = PAGES / "swagger-ui"
-_KEPT: Final = {"cache-control": "no-cache"}  # the same for everybody until the next release
-_KEPT_FOR_GOOD: Final = {"cache-control": "public, max-age=31536000, immutable"}
+_REVALIDATED: Final = {"cache-control": "no-cache"}  # equal for all clients until the next release
+_IMMUTABLE: Final = {"cache-control": "public, max-age=31536000, immutable"}
 
 
 def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
@@ -31,52 +36,49 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
     vendored = json.loads((_FOLDER / "vendored.json").read_text())
     release = f"/docs/swagger-ui-{vendored['version']}"
     info = {name: escape(document["info"][name]) for name in ("version", "description")}
-    words = info | {"release": release}
-    page, own = assembled(
-        "reference", **words, **{name: vendored["files"][name] for name in ASSETS}
-    )
+    integrity = {name: vendored["files"][name] for name in ASSETS}
+    page, inline = render_page("reference", release=release, **info, **integrity)
     sources = {
-        "script-src": f"'self' {own['script-src']}",
-        "style-src": f"'self' {own['style-src']}",
-        "img-src": "data:",  # arrows and marks within Swagger UI's style
+        "script-src": f"'self' {inline['script-src']}",
+        "style-src": f"'self' {inline['style-src']}",
+        "img-src": "data:",  # images within Swagger UI's style
         "connect-src": "'self'",
     }
-    headers = _KEPT | {
-        "content-security-policy": policy(sources, "require-trusted-types-for 'script'")
-    }
+    policy = content_security_policy(sources, "require-trusted-types-for 'script'")
+    headers = _REVALIDATED | {"content-security-policy": policy}
 
     @get("/openapi.json")
     async def openapi_document(request: HttpRequest) -> Response[bytes]:
-        return await _answer(request, openapi, JSON, _KEPT)
+        return await _respond(request, openapi, JSON, _REVALIDATED)
 
     @get("/docs")
     async def reference_page(request: HttpRequest) -> Response[bytes]:
-        return await _answer(request, page, "text/html", headers)
+        return await _respond(request, page, "text/html", headers)
 
     assets = (_asset(release, name, media_type) for name, media_type in ASSETS.items())
     return (openapi_document, reference_page, *assets)
 
 
 def _asset(release: str, name: str, media_type: str) -> Any:
-    """The route of a file that never changes: it is compressed once for each coding."""
-    whole = (_FOLDER / name).read_bytes()
-    made: dict[str | None, bytes] = {None: whole}
+    """The route of a file that never changes. It is compressed once for each coding."""
+    content = (_FOLDER / name).read_bytes()
+    by_coding: dict[str | None, bytes] = {None: content}
 
     @get(f"{release}/{name}", name=name)
     async def asset(request: HttpRequest) -> Response[bytes]:
-        await admit_by_address(request)
-        coding = wanted_coding(request.scope["headers"])
-        if coding is not None and coding not in made:
-            made[coding] = await asyncio.to_thread(whole_as, coding, whole)
-        said = {"vary": "Accept-Encoding"} | ({"content-encoding": coding} if coding else {})
-        return Response(made[coding], media_type=media_type, headers=_KEPT_FOR_GOOD | said)
+        await limit_by_address(request)
+        coding = negotiate_coding(request.scope["headers"])
+        if coding is not None and coding not in by_coding:
+            by_coding[coding] = await asyncio.to_thread(compress_as, coding, content)
+        headers = {"vary": "Accept-Encoding"} | ({"content-encoding": coding} if coding else {})
+        return Response(by_coding[coding], media_type=media_type, headers=_IMMUTABLE | headers)
 
     return asset
 
 
-async def _answer(
-    request: HttpRequest, text: bytes, media_type: str, headers: dict[str, str]
+async def _respond(
+    request: HttpRequest, content: bytes, media_type: str, headers: dict[str, str]
 ) -> Response[bytes]:
-    await admit_by_address(request)
-    body, coding = await compressed_aside(text, request.scope["headers"])
+    await limit_by_address(request)
+    body, coding = await compress_off_loop(content, request.scope["headers"])
     return Response(body, media_type=media_type, headers={**headers, **coding})

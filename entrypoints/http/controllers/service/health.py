@@ -1,4 +1,4 @@
-"""What anybody may ask: whether the service lives, what it is, and how it is called."""
+"""Public endpoints: liveness, readiness, and the name of the service."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,16 +11,16 @@ from application.ports import HealthStatus
 from application.use_cases import UseCases
 from domain.errors import RETRY_AFTER_S
 from entrypoints.http.authentication import PUBLIC
-from entrypoints.http.endpoint import Injected, edge_of, endpoint
+from entrypoints.http.endpoint import Injected, endpoint, http_context
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.wire_types import ShownInstant, instant
+from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.responses import JsonResponse
 
 NAME: Final = "pandaprobe-server"
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """What this is, and where to read on."""
+    """The name of the service, and links to its documentation."""
 
     name: str
     version: str
@@ -30,16 +30,16 @@ class Welcome(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The process lives; nothing that it depends on was asked."""
+    """The process is alive. Its dependencies are not checked."""
 
     status: Literal["healthy"]
     version: str
     environment: str
-    timestamp: ShownInstant
+    timestamp: ResponseInstant
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One part of the service; `detail` says what is wrong, or what to know."""
+    """The check of one part of the service; `detail` describes a problem or a note."""
 
     ok: bool
     detail: str | None
@@ -51,7 +51,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class NotReady(msgspec.Struct, frozen=True):
-    """A part that requests need doesn't do its work."""
+    """A part that requests need doesn't work."""
 
     detail: str
     status: Literal["not_ready"]
@@ -62,8 +62,8 @@ _EXAMPLE_CHECKS: Final = {"postgres": {"ok": True, "detail": None}}
 
 WELCOME: Final = endpoint(
     PUBLIC,
-    summary="What this is",
-    description="Names the service, and where its documentation is.",
+    summary="Describe the service",
+    description="The name of the service, and links to its documentation.",
     example={
         "name": NAME,
         "version": "0.1.0",
@@ -75,8 +75,8 @@ WELCOME: Final = endpoint(
 
 HEALTH: Final = endpoint(
     PUBLIC,
-    summary="Whether the process lives",
-    description="Asks nothing that the service depends on.",
+    summary="Check liveness",
+    description="Whether the process is alive. Its dependencies are not checked.",
     example={
         "status": "healthy",
         "version": "0.1.0",
@@ -88,15 +88,15 @@ HEALTH: Final = endpoint(
 
 READY: Final = endpoint(
     PUBLIC,
-    summary="Whether the service can do its work",
-    description="Asks each part; 503 where one of them fails.",
+    summary="Check readiness",
+    description="Checks every part of the service. 503 if one of them fails.",
     example={"status": "ready", "checks": _EXAMPLE_CHECKS},
-    answers={503: NotReady},
+    error_types={503: NotReady},
     route_class=None,
 )
 
 
-class PublicController(Controller):
+class ServiceController(Controller):
     path = "/"
 
     @get("/", **WELCOME)
@@ -104,7 +104,7 @@ class PublicController(Controller):
         self,
         request: HttpRequest,
     ) -> Welcome:
-        version = edge_of(request).config.version
+        version = http_context(request).config.version
         return Welcome(NAME, version, "healthy", "/docs", "/openapi.json")
 
     @get("/health", **HEALTH)
@@ -112,8 +112,8 @@ class PublicController(Controller):
         self,
         request: HttpRequest,
     ) -> Health:
-        config = edge_of(request).config
-        now = instant(datetime.now(UTC))
+        config = http_context(request).config
+        now = format_instant(datetime.now(UTC))
         return Health("healthy", config.version, config.environment, now)
 
     @get("/health/ready", **READY)

@@ -1,4 +1,4 @@
-"""/metrics, for Prometheus: not for tenants, and so not part of the API reference."""
+"""/metrics for Prometheus. It isn't for tenants, so the API reference doesn't have it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 from litestar import Response, get
 
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import admit_by_address
-from entrypoints.http.middleware.metrics_access import CONTENT_TYPE, refusal
+from entrypoints.http.endpoint import limit_by_address
+from entrypoints.http.middleware.metrics_access import CONTENT_TYPE, metrics_refusal
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.problems import Problem
+from entrypoints.http.requests.errors import HttpProblem
 
 
 def metrics_pages(config: HttpConfig) -> Sequence[Any]:
-    """The route, where there are figures."""
-    figures, token = config.figures, config.metrics_token
-    if figures is None:
+    """The route, if there is a text to serve."""
+    metrics_text, token = config.metrics_text, config.metrics_token
+    if metrics_text is None:
         return ()
 
     @get("/metrics")
     async def metrics(request: HttpRequest) -> Response[bytes]:
         client = request.scope["client"]
-        refused = refusal(client and client[0], dict(request.scope["headers"]), token)
-        if refused is not None:
-            await admit_by_address(request)  # guessing at the token counts as guessing at any other
-            raise Problem(*refused)
-        text = await figures()
+        refusal = metrics_refusal(client and client[0], dict(request.scope["headers"]), token)
+        if refusal is not None:
+            await limit_by_address(request)  # guesses of the token count as any other guess
+            raise HttpProblem(*refusal)
+        text = await metrics_text()
         return Response(text, media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     return (metrics,)

@@ -1,4 +1,4 @@
-"""Sessions: listing them, showing one with its traces, removing one."""
+"""Sessions: listing, reading and deleting them."""
 
 from typing import Annotated, Any, Final, Self
 
@@ -6,37 +6,37 @@ import msgspec
 from litestar import Controller, delete, get
 from msgspec import Meta
 
-import domain.tracing.session as sessions
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ProjectId
 from domain.page import OFFSET_MAX, PageRequest, SortOrder
+from domain.tracing import session as sessions
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples
-from entrypoints.http.controllers.traces.list import any_of
+from entrypoints.http.controllers.traces.query import sorted_unique
 from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import (
     AMOUNT,
-    DIRECTION,
     INSTANT,
+    INTEGER,
+    SORT_ORDER_DESCRIPTION,
     SUM,
     TEXT,
-    WHOLE,
     PagedList,
     PageQuery,
-    or_none,
+    nullable,
 )
 from entrypoints.http.requests.wire_types import (
     PaginatedResponse,
     QueryEnd,
     QueryInstant,
-    ShownInstant,
-    instant,
-    optional_instant,
+    ResponseInstant,
+    format_instant,
+    format_optional_instant,
 )
 
 
@@ -53,12 +53,12 @@ class SessionQuery(PageQuery, frozen=True, kw_only=True):
     ) = None
     tags: Annotated[Tags, Meta(description="Only traces with any of these tags")] | None = None
     query: (
-        Annotated[str, Meta(description="Part of the session's id, without regard to case")] | None
+        Annotated[str, Meta(description="The session's id contains this text, in any case")] | None
     ) = None
-    sort_by: Annotated[SessionSort, Meta(description="What to sort by; the id breaks ties")] = (
+    sort_by: Annotated[SessionSort, Meta(description="The sort key; ties are sorted by id")] = (
         SessionSort.RECENT
     )
-    sort_order: Annotated[SortOrder, Meta(description=DIRECTION)] = SortOrder.DESC
+    sort_order: Annotated[SortOrder, Meta(description=SORT_ORDER_DESCRIPTION)] = SortOrder.DESC
 
     def to_domain(self) -> SessionFilter:
         return SessionFilter(
@@ -66,7 +66,7 @@ class SessionQuery(PageQuery, frozen=True, kw_only=True):
             has_error=self.has_error,
             started_after=self.started_after,
             started_before=self.started_before,
-            tags=any_of(self.tags),
+            tags=sorted_unique(self.tags),
             query=self.query,
         )
 
@@ -75,26 +75,26 @@ class SessionPath(msgspec.Struct, frozen=True):
     session_id: Annotated[
         str,
         Meta(
-            description="The session's id as one segment: a slash in it is sent as `%2F`",
+            description="The session's id as one path segment: a slash in it is sent as `%2F`",
             examples=["conv-42"],
         ),
     ]
 
 
 class SessionTracesQuery(msgspec.Struct, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=TRACES_MAX, description="How many traces to show")] = (
+    limit: Annotated[int, Meta(ge=1, le=TRACES_MAX, description="How many traces to return")] = (
         TRACES_DEFAULT
     )
-    offset: Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many to pass over")] = 0
+    offset: Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many traces to skip")] = 0
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What the traces of one session come to."""
+    """Totals over the traces of one session."""
 
     session_id: str
     trace_count: int
-    first_trace_at: ShownInstant
-    last_trace_at: ShownInstant | None
+    first_trace_at: ResponseInstant
+    last_trace_at: ResponseInstant | None
     total_latency_ms: float | None
     has_error: bool
     user_id: str | None
@@ -104,27 +104,27 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     total_cost: float
 
     @classmethod
-    def of(cls, session: sessions.SessionSummary) -> Self:
-        return cls(**_summed(session))
+    def from_domain(cls, session: sessions.SessionSummary) -> Self:
+        return cls(**_summary_fields(session))
 
 
 class SessionDetail(SessionSummary, frozen=True, kw_only=True):
-    """A whole session, with some of its traces, by their start."""
+    """The totals of a whole session, and a page of its traces, sorted by start."""
 
     traces: list[TraceResponse]
 
     @classmethod
-    def showing(cls, project: ProjectId, session: sessions.Session) -> Self:
-        traces = [TraceResponse.of(project, trace) for trace in session.traces]
-        return cls(**_summed(session.summary), traces=traces)
+    def from_session(cls, project: ProjectId, session: sessions.Session) -> Self:
+        traces = [TraceResponse.from_domain(project, trace) for trace in session.traces]
+        return cls(**_summary_fields(session.summary), traces=traces)
 
 
-def _summed(session: sessions.SessionSummary) -> dict[str, Any]:
+def _summary_fields(session: sessions.SessionSummary) -> dict[str, Any]:
     return {
         "session_id": session.id,
         "trace_count": session.trace_count,
-        "first_trace_at": instant(session.first_trace_at),
-        "last_trace_at": optional_instant(session.last_trace_at),
+        "first_trace_at": format_instant(session.first_trace_at),
+        "last_trace_at": format_optional_instant(session.last_trace_at),
         "total_latency_ms": session.latency_ms,
         "has_error": session.has_error,
         "user_id": session.user_id,
@@ -136,7 +136,7 @@ def _summed(session: sessions.SessionSummary) -> dict[str, Any]:
 
 
 class SessionDeleteResponse(msgspec.Struct, frozen=True):
-    """How many traces the session had."""
+    """How many traces of the session were deleted."""
 
     deleted: int
 
@@ -145,8 +145,8 @@ SESSIONS: Final = PagedList(
     "sessions",
     {
         SessionSort.RECENT: INSTANT,
-        SessionSort.TRACE_COUNT: WHOLE,
-        SessionSort.LATENCY: or_none(SUM),
+        SessionSort.TRACE_COUNT: INTEGER,
+        SessionSort.LATENCY: nullable(SUM),
         SessionSort.COST: AMOUNT,
     },
     TEXT,
@@ -156,9 +156,9 @@ LIST: Final = endpoint(
     data_plane(Scope.READ),
     summary="List sessions",
     description=(
-        "A page of the project's sessions. Filters select traces first, and a session is then "
-        "summed up over those alone; `query` and `has_error` select sessions. `recent` sorts "
-        "by the last start or end of a trace."
+        "A page of the project's sessions. `query` and `has_error` filter sessions; the other "
+        "filters select traces, and the totals of a session cover the selected traces only. "
+        "`recent` sorts by the last start or end of a trace."
     ),
     example={
         "items": [examples.SESSION],
@@ -172,14 +172,14 @@ LIST: Final = endpoint(
 READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a session",
-    description="The sums of a whole session, and a page of its traces with their spans.",
+    description="The totals of a whole session, and a page of its traces with their spans.",
     example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
 )
 
 DELETE: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),
     summary="Delete a session",
-    description="Removes all traces of a session with their spans and scores.",
+    description="Deletes all traces of a session with their spans and scores.",
     example={"deleted": 1},
 )
 
@@ -194,13 +194,12 @@ class SessionController(Controller):
         params: Injected[SessionQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[SessionSummary]:
-        query, project = params, caller.project_id
-        matching = query.to_domain()
-        pages = SESSIONS.asked(query, project, matching, query.sort_by, query.sort_order)
-        page = await use_cases.tracing.list_sessions(
-            project, matching, query.sort_by, query.sort_order, pages.window
-        )
-        return pages.shown(page, [SessionSummary.of(one) for one in page.items])
+        project, matching = caller.project_id, params.to_domain()
+        sort, order = params.sort_by, params.sort_order
+        requested = SESSIONS.parse_page(params, project, matching, sort, order)
+        page = await use_cases.tracing.list_sessions(project, matching, sort, order, requested.page)
+        summaries = [SessionSummary.from_domain(session) for session in page.items]
+        return requested.respond(page, summaries)
 
     @get("/{session_id:str}", **READ)
     async def read_session(
@@ -214,7 +213,7 @@ class SessionController(Controller):
         session = await use_cases.tracing.read_session(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
-        return SessionDetail.showing(project, session)
+        return SessionDetail.from_session(project, session)
 
     @delete("/{session_id:str}", status_code=200, **DELETE)
     async def delete_session(

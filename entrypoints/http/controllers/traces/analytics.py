@@ -1,4 +1,4 @@
-"""Figures over time: traces, tokens and costs, models, sessions."""
+"""Analytics over time: traces, tokens and costs, models, sessions."""
 
 from enum import StrEnum
 from typing import Annotated, Final, Self
@@ -24,11 +24,16 @@ from domain.tracing.analytics import (
 from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ShownInstant, instant
+from entrypoints.http.requests.wire_types import (
+    QueryEnd,
+    QueryInstant,
+    ResponseInstant,
+    format_instant,
+)
 
-BUCKETS: Final = (
-    "Time is cut in UTC, weeks on Mondays; a bucket without rows is left out, and more than "
-    f"{BUCKETS_MAX} are refused"
+GRANULARITY_DESCRIPTION: Final = (
+    "The length of a time bucket, in UTC; weeks start on Mondays. Empty buckets are omitted; more "
+    f"than {BUCKETS_MAX} buckets are refused"
 )
 
 
@@ -42,7 +47,7 @@ class AnalyticsMetric(StrEnum):
 
 
 class PeriodQuery(msgspec.Struct, frozen=True, kw_only=True):
-    granularity: Annotated[Granularity, Meta(description=BUCKETS)] = Granularity.DAY
+    granularity: Annotated[Granularity, Meta(description=GRANULARITY_DESCRIPTION)] = Granularity.DAY
     started_after: Annotated[QueryInstant, Meta(description="Started then or later")]
     started_before: Annotated[QueryEnd, Meta(description="Started earlier")]
 
@@ -52,7 +57,7 @@ class PeriodQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
-    metric: Annotated[AnalyticsMetric, Meta(description="Which rows to make")] = (
+    metric: Annotated[AnalyticsMetric, Meta(description="Which rows to return")] = (
         AnalyticsMetric.VOLUME
     )
 
@@ -62,9 +67,9 @@ class SessionAnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
 
 
 class AnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Traces by their start. The latencies are null where no trace of the bucket has ended."""
+    """Traces by start. The latencies are null if no trace of the bucket has ended."""
 
-    bucket: ShownInstant
+    bucket: ResponseInstant
     trace_count: int
     error_count: int
     avg_latency_ms: float | None
@@ -73,32 +78,32 @@ class AnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
     p99_latency_ms: float | None
 
     @classmethod
-    def of(cls, row: TraceBucket) -> Self:
-        took = row.latencies
+    def from_domain(cls, row: TraceBucket) -> Self:
+        latencies = row.latencies
         return cls(
-            bucket=instant(row.bucket),
+            bucket=format_instant(row.bucket),
             trace_count=row.trace_count,
             error_count=row.error_count,
-            avg_latency_ms=None if took is None else took.mean,
-            p50_latency_ms=None if took is None else took.p50,
-            p90_latency_ms=None if took is None else took.p90,
-            p99_latency_ms=None if took is None else took.p99,
+            avg_latency_ms=None if latencies is None else latencies.mean,
+            p50_latency_ms=None if latencies is None else latencies.p50,
+            p90_latency_ms=None if latencies is None else latencies.p90,
+            p99_latency_ms=None if latencies is None else latencies.p99,
         )
 
 
 class TokenCostBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """What spans consumed, by their start."""
+    """Tokens and costs of spans, by start."""
 
-    bucket: ShownInstant
+    bucket: ResponseInstant
     total_tokens: int
     prompt_tokens: int
     completion_tokens: int
     total_cost: float
 
     @classmethod
-    def of(cls, row: UsageBucket) -> Self:
+    def from_domain(cls, row: UsageBucket) -> Self:
         return cls(
-            bucket=instant(row.bucket),
+            bucket=format_instant(row.bucket),
             total_tokens=row.tokens,
             prompt_tokens=row.prompt_tokens,
             completion_tokens=row.completion_tokens,
@@ -107,7 +112,7 @@ class TokenCostBucket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TopModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What the spans of one model consumed."""
+    """Tokens and costs of the spans of one model."""
 
     model: str
     call_count: int
@@ -115,7 +120,7 @@ class TopModel(msgspec.Struct, frozen=True, kw_only=True):
     total_cost: float
 
     @classmethod
-    def of(cls, row: ModelUsage) -> Self:
+    def from_domain(cls, row: ModelUsage) -> Self:
         return cls(
             model=row.model,
             call_count=row.calls,
@@ -125,17 +130,17 @@ class TopModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionAnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Sessions by the first of their traces in the period."""
+    """Sessions by the start of their first trace in the period."""
 
-    bucket: ShownInstant
+    bucket: ResponseInstant
     session_count: int
     avg_traces_per_session: float | None
     avg_session_duration_ms: float | None
 
     @classmethod
-    def of(cls, row: SessionBucket) -> Self:
+    def from_domain(cls, row: SessionBucket) -> Self:
         return cls(
-            bucket=instant(row.bucket),
+            bucket=format_instant(row.bucket),
             session_count=row.session_count,
             avg_traces_per_session=row.mean_traces,
             avg_session_duration_ms=row.mean_duration_ms,
@@ -144,10 +149,10 @@ class SessionAnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
 
 ANALYZE: Final = endpoint(
     data_plane(Scope.READ),
-    summary="Figures over traces",
+    summary="Analyze traces",
     description=(
-        "`volume`, `errors` and `latency` give the same rows over traces, `cost` and `tokens` "
-        f"the same over spans, `models` the {MODELS_MAX} models that were called most."
+        "`volume`, `errors` and `latency` return the same rows over traces; `cost` and `tokens` "
+        f"the same rows over spans; `models` the {MODELS_MAX} most frequently called models."
     ),
     example=[
         {
@@ -164,10 +169,10 @@ ANALYZE: Final = endpoint(
 
 ANALYZE_SESSIONS: Final = endpoint(
     data_plane(Scope.READ),
-    summary="Figures over sessions",
+    summary="Analyze sessions",
     description=(
-        "How many sessions began, and how long they were, over the traces of the period. A "
-        "session's duration is the sum of its traces' latencies."
+        "The number and mean length of the sessions that started in each bucket, over the traces "
+        "of the period. The duration of a session is the sum of its traces' latencies."
     ),
     example=[
         {
@@ -199,23 +204,25 @@ class AnalyticsController(Controller):
         params: Injected[SessionAnalyticsQuery],
         use_cases: Injected[UseCases],
     ) -> list[SessionAnalyticsBucket]:
-        query = params
-        found = await use_cases.tracing.session_volume(
-            caller.project_id, query.period, query.granularity
+        rows = await use_cases.tracing.session_volume(
+            caller.project_id, params.period, params.granularity
         )
-        return [SessionAnalyticsBucket.of(row) for row in found]
+        return [SessionAnalyticsBucket.from_domain(row) for row in rows]
 
 
 async def _rows(
-    use: UseCases, project: ProjectId, query: AnalyticsQuery
+    use_cases: UseCases, project: ProjectId, query: AnalyticsQuery
 ) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
     period = query.period
     match query.metric:
         case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
-            volume = await use.tracing.trace_volume(project, period, query.granularity)
-            return [AnalyticsBucket.of(row) for row in volume]
+            volume = await use_cases.tracing.trace_volume(project, period, query.granularity)
+            return [AnalyticsBucket.from_domain(row) for row in volume]
         case AnalyticsMetric.COST | AnalyticsMetric.TOKENS:
-            usage = await use.tracing.token_usage(project, period, query.granularity)
-            return [TokenCostBucket.of(row) for row in usage]
+            usage = await use_cases.tracing.token_usage(project, period, query.granularity)
+            return [TokenCostBucket.from_domain(row) for row in usage]
         case AnalyticsMetric.MODELS:
-            return [TopModel.of(row) for row in await use.tracing.top_models(project, period)]
+            return [
+                TopModel.from_domain(row)
+                for row in await use_cases.tracing.top_models(project, period)
+            ]

@@ -1,4 +1,4 @@
-"""One trace and its session as a client sends them; `schemas` has what is answered."""
+"""Examples of a trace and its session in requests; `schemas` derives those of responses."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -29,7 +29,7 @@ _LABELS: Final[dict[str, Any]] = {
     "environment": "production",
     "release": "1.4.0",
 }
-_RUN: Final[dict[str, Any]] = {
+_FIELDS: Final[dict[str, Any]] = {
     "trace_id": TRACE_ID,
     "name": "answer-question",
     "status": "COMPLETED",
@@ -42,7 +42,7 @@ _PAYLOADS: Final[dict[str, Any]] = {
     "output": {"messages": [{"role": "assistant", "content": "hello"}]},
 }
 
-TRACE: Final[dict[str, Any]] = {**_RUN, **_PAYLOADS, "spans": [SPAN]}
+TRACE: Final[dict[str, Any]] = {**_FIELDS, **_PAYLOADS, "spans": [SPAN]}
 
 ACCEPTED: Final[dict[str, Any]] = {
     "trace_id": TRACE_ID,

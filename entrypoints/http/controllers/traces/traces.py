@@ -1,47 +1,64 @@
-"""Traces and spans: storing them, showing one."""
+"""Traces and spans: storing, listing, reading, changing and deleting them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, delete, get, patch, post
 from msgspec import Meta
 
+from application.tracing.edit import EDITED_TRACES_MAX
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import SpanId, TraceId
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace
+from domain.page import SortOrder
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery, UserQuery
 from entrypoints.http.controllers.traces.schemas import (
+    PAGE,
+    SPAN_RESPONSE,
     TRACE_RESPONSE,
+    BatchDeleteRequest,
+    BatchDeleteResponse,
+    BatchTagsRequest,
+    BatchTagsResponse,
     SpanCreate,
+    SpanResponse,
     SpansAccepted,
+    SpanUpdate,
     TraceAccepted,
     TraceCreate,
+    TraceListItem,
     TracePath,
     TraceResponse,
-    spans_of,
+    TraceUpdate,
+    UserSummary,
+    spans_to_domain,
 )
-from entrypoints.http.endpoint import Injected, edge_of, endpoint
+from entrypoints.http.endpoint import Injected, endpoint, http_context
+from entrypoints.http.error_responses import FieldProblem
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.problems import FieldProblem, Mistakes
+from entrypoints.http.requests.errors import FieldErrors
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.wire_types import Deferred, capped
+from entrypoints.http.requests.wire_types import Deferred, PaginatedResponse, max_items_from
 
-TRACE: Final = Body(TraceCreate, TraceCreate.to_domain)
-SPANS: Final = Body(Annotated[list[SpanCreate], Meta(min_length=1), capped("max_spans")], spans_of)
+TRACE_BODY: Final = Body(TraceCreate, TraceCreate.to_domain)
+SPANS_BODY: Final = Body(
+    Annotated[list[SpanCreate], Meta(min_length=1), max_items_from("max_spans")], spans_to_domain
+)
 
 
 class BatchCreate(msgspec.Struct, frozen=True):
-    """Traces, each of which is taken or refused for itself."""
+    """Traces, each of which is accepted or rejected by itself."""
 
     traces: Annotated[
         list[
@@ -54,66 +71,157 @@ class BatchCreate(msgspec.Struct, frozen=True):
 
 
 class BatchRejected(msgspec.Struct, frozen=True):
-    """`index` is the place in the request; each `field` is relative to the trace there."""
+    """`index` is the position in the request; each `field` is relative to the item there."""
 
     index: int
     errors: list[FieldProblem]
 
 
 class BatchAccepted(msgspec.Struct, frozen=True):
-    """What was stored, in the order of the request, and what was refused."""
+    """The stored traces, in the order of the request, and the rejected ones."""
 
     accepted: list[TraceAccepted]
     rejected: list[BatchRejected]
 
 
-NewTrace = Annotated[Trace, TRACE]
+class SpanPath(TracePath, frozen=True):
+    span_id: Annotated[UUID, Meta(description="The span's id", examples=[examples.SPAN_ID])]
+
+
+NewTrace = Annotated[Trace, TRACE_BODY]
+NewTraces = Annotated[
+    list[bytes], Body(BatchCreate, lambda batch, _: [bytes(trace) for trace in batch.traces])
+]
+NewSpans = Annotated[list[Span], SPANS_BODY]
+ChangedTrace = Annotated[TraceChange, Body(TraceUpdate, TraceUpdate.to_domain)]
+ChangedSpan = Annotated[SpanChange, Body(SpanUpdate, SpanUpdate.to_domain)]
 
 INGEST: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Store a trace",
     description=(
-        "Stores a trace with its spans, and answers once they are on disk: every endpoint "
-        "can read them from then on. A trace or span that is sent again is merged with what "
-        "is known of it, so a request is safe to repeat."
+        "Stores a trace with its spans, and responds once they are on disk: from then on every "
+        "endpoint can read them. A trace or span that is sent again is merged with the stored "
+        "one, so a request can be repeated safely."
     ),
     example=examples.ACCEPTED,
     body_example=examples.TRACE,
     route_class=RouteClass.INGEST,
 )
 
-NewTraces = Annotated[
-    list[bytes], Body(BatchCreate, lambda batch, _: [bytes(one) for one in batch.traces])
-]
-
 INGEST_BATCH: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Store many traces",
     description=(
-        f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. One that can't be "
-        "taken is told of under `rejected` and costs only itself. Where none can be taken "
-        "the answer is 422."
+        f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. Invalid traces are listed "
+        "under `rejected` and don't affect the others. If all are invalid, the response is 422."
     ),
     example={"accepted": [examples.ACCEPTED], "rejected": []},
     body_example={"traces": [examples.TRACE]},
     route_class=RouteClass.INGEST,
 )
 
-NewSpans = Annotated[list[Span], SPANS]
-
 ADD_SPANS: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Add spans to a trace",
-    description="Merges spans by their ids into a trace that is stored already.",
+    description="Merges spans by their ids into a stored trace.",
     example={"span_ids": [examples.SPAN_ID]},
     body_example=[examples.SPAN],
+)
+
+LIST: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="List traces",
+    description=(
+        "A page of the project's traces, without their payloads. A trace has to match all "
+        "filters. Traces without `ended_at` or latency come last in either order."
+    ),
+    example=PAGE,
+)
+
+LIST_USERS: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="List users",
+    description="A page of the users that traces name, the most recently seen first.",
+    example={
+        "items": [
+            {
+                "user_id": "u-7",
+                "trace_count": 1,
+                "first_seen": "2026-03-01T09:00:00+00:00",
+                "last_seen": "2026-03-01T09:00:00+00:00",
+                "error_count": 0,
+            }
+        ],
+        "total": 1,
+        "limit": 50,
+        "offset": 0,
+        "next_cursor": None,
+    },
 )
 
 READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a trace",
-    description="One trace with all its spans, by their start.",
+    description="One trace with all its spans, sorted by start.",
     example=TRACE_RESPONSE,
+)
+
+CHANGE: Final = endpoint(
+    data_plane(Scope.INGEST),
+    summary="Change a trace",
+    description=(
+        "Keys that are left out stay as they are. Null clears `input`, `output`, `ended_at`, "
+        "`session_id`, `user_id`, `environment` and `release`, and is ignored elsewhere. "
+        "`metadata` is merged by its top-level keys; `tags` replace the old ones."
+    ),
+    example=TRACE_RESPONSE,
+    body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
+)
+
+CHANGE_SPAN: Final = endpoint(
+    data_plane(Scope.INGEST),
+    summary="Change a span",
+    description=(
+        "Keys that are left out stay as they are. Null is ignored in `name`, `kind`, `status` and "
+        "`metadata`, and clears every other field. `metadata` is merged by its top-level "
+        "keys. The cost of the span is computed again if a field that it depends on changed."
+    ),
+    example=SPAN_RESPONSE,
+    body_example={"status": "ERROR", "error": "The tool did not answer"},
+)
+
+DELETE: Final = endpoint(
+    data_plane(Scope.INGEST, Scope.READ),
+    summary="Delete a trace",
+    description="Deletes a trace with its spans and scores.",
+)
+
+DELETE_BATCH: Final = endpoint(
+    data_plane(Scope.INGEST, Scope.READ),
+    summary="Delete many traces",
+    description=(
+        f"Deletes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and returns how "
+        "many existed. Ids of traces that the project doesn't have are ignored."
+    ),
+    example={"deleted": 1},
+    body_example={"trace_ids": [examples.TRACE_ID]},
+)
+
+TAG_BATCH: Final = endpoint(
+    data_plane(Scope.INGEST),
+    summary="Tag many traces",
+    description=(
+        f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags were added, "
+        "the tags of a trace are sorted, without duplicates; if tags were only removed, the others "
+        "keep their order."
+    ),
+    example={"updated": 1},
+    body_example={
+        "trace_ids": [examples.TRACE_ID],
+        "add_tags": ["reviewed"],
+        "remove_tags": ["prod"],
+    },
 )
 
 
@@ -138,25 +246,25 @@ class TraceController(Controller):
         content: Injected[NewTraces],
         use_cases: Injected[UseCases],
     ) -> BatchAccepted:
-        edge = edge_of(request)
-        read = [_read_item(item, edge.config) for item in content]
-        good = [one for one in read if isinstance(one, Trace)]
+        config = http_context(request).config
+        items = [_parse_item(item, config) for item in content]
+        valid = [item for item in items if isinstance(item, Trace)]
         stored = iter(
-            await edge.use_cases.tracing.ingest_batch(caller.project_id, good) if good else ()
+            await use_cases.tracing.ingest_batch(caller.project_id, valid) if valid else ()
         )
-        outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
+        outcomes = [item if isinstance(item, Invalid) else next(stored) for item in items]
         if all(outcomes):
-            raise Invalid.fields(_all_mistakes(outcomes))
+            raise Invalid.fields(_errors_of_all(outcomes))
         return BatchAccepted(
             [
-                _accepted(one.id)
-                for one, outcome in zip(read, outcomes, strict=True)
-                if isinstance(one, Trace) and outcome is None
+                _accepted(item.id)
+                for item, outcome in zip(items, outcomes, strict=True)
+                if isinstance(item, Trace) and outcome is None
             ],
             [
-                BatchRejected(index, [FieldProblem(one.field, one.message) for one in bad.errors])
-                for index, bad in enumerate(outcomes)
-                if bad is not None
+                rejected(index, invalid)
+                for index, invalid in enumerate(outcomes)
+                if invalid is not None
             ],
         )
 
@@ -173,6 +281,31 @@ class TraceController(Controller):
         ids: list[SpanId] = [span.id for span in spans]
         return SpansAccepted(list(ids))
 
+    @get("/", **LIST)
+    async def list_traces(
+        self,
+        caller: Injected[Caller],
+        params: Injected[TraceQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[TraceListItem]:
+        project, matching = caller.project_id, params.to_domain()
+        sort, order = params.sort_by, params.sort_order
+        requested = TRACES.parse_page(params, project, matching, sort, order)
+        page = await use_cases.tracing.list_traces(project, matching, sort, order, requested.page)
+        return requested.respond(page, [TraceListItem.from_domain(trace) for trace in page.items])
+
+    @get("/users", **LIST_USERS)
+    async def list_users(
+        self,
+        caller: Injected[Caller],
+        params: Injected[UserQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[UserSummary]:
+        project = caller.project_id
+        requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
+        page = await use_cases.tracing.list_users(project, requested.page)
+        return requested.respond(page, [UserSummary.from_domain(user) for user in page.items])
+
     @get("/{trace_id:str}", **READ)
     async def read_trace(
         self,
@@ -182,29 +315,92 @@ class TraceController(Controller):
     ) -> TraceResponse:
         project = caller.project_id
         trace = await use_cases.tracing.read_trace(project, TraceId(path.trace_id))
-        return TraceResponse.of(project, trace)
+        return TraceResponse.from_domain(project, trace)
+
+    @patch("/{trace_id:str}", **CHANGE)
+    async def change_trace(
+        self,
+        caller: Injected[Caller],
+        content: Injected[ChangedTrace],
+        path: Injected[TracePath],
+        use_cases: Injected[UseCases],
+    ) -> TraceResponse:
+        project = caller.project_id
+        trace = await use_cases.tracing.change_trace(project, TraceId(path.trace_id), content)
+        return TraceResponse.from_domain(project, trace)
+
+    @patch("/{trace_id:str}/spans/{span_id:str}", **CHANGE_SPAN)
+    async def change_span(
+        self,
+        caller: Injected[Caller],
+        content: Injected[ChangedSpan],
+        path: Injected[SpanPath],
+        use_cases: Injected[UseCases],
+    ) -> SpanResponse:
+        trace = TraceId(path.trace_id)
+        span = await use_cases.tracing.change_span(
+            caller.project_id, trace, SpanId(path.span_id), content
+        )
+        return SpanResponse.from_domain(trace, span)
+
+    @delete("/{trace_id:str}", status_code=204, **DELETE)
+    async def delete_trace(
+        self,
+        caller: Injected[Caller],
+        path: Injected[TracePath],
+        use_cases: Injected[UseCases],
+    ) -> None:
+        await use_cases.tracing.delete_trace(caller.project_id, TraceId(path.trace_id))
+
+    @post("/batch/delete", status_code=200, **DELETE_BATCH)
+    async def delete_traces(
+        self,
+        caller: Injected[Caller],
+        content: Injected[BatchDeleteRequest],
+        use_cases: Injected[UseCases],
+    ) -> BatchDeleteResponse:
+        ids = [TraceId(id_) for id_ in content.trace_ids]
+        return BatchDeleteResponse(await use_cases.tracing.delete_traces(caller.project_id, ids))
+
+    @post("/batch/tags", status_code=200, **TAG_BATCH)
+    async def tag_traces(
+        self,
+        caller: Injected[Caller],
+        content: Injected[BatchTagsRequest],
+        use_cases: Injected[UseCases],
+    ) -> BatchTagsResponse:
+        ids = [TraceId(id_) for id_ in content.trace_ids]
+        updated = await use_cases.tracing.tag_traces(
+            caller.project_id, ids, content.add_tags, content.remove_tags
+        )
+        return BatchTagsResponse(updated)
+
+
+def rejected(index: int, invalid: Invalid) -> BatchRejected:
+    errors = [FieldProblem(error.field, error.message) for error in invalid.errors]
+    return BatchRejected(index, errors)
 
 
 def _accepted(trace: TraceId) -> TraceAccepted:
     return TraceAccepted(trace, uuid4())
 
 
-def _read_item(item: bytes, config: HttpConfig) -> Trace | Invalid:
-    mistakes = Mistakes()
+def _parse_item(item: bytes, config: HttpConfig) -> Trace | Invalid:
+    errors = FieldErrors()
     try:
-        trace = TRACE.part(item, config, mistakes)
-        mistakes.check()
+        trace = TRACE_BODY.parse_part(item, config, errors)
+        errors.check()
     except Invalid as invalid:
         return invalid
     assert trace is not None
     return trace
 
 
-def _all_mistakes(outcomes: Sequence[Invalid | None]) -> list[FieldError]:
-    """The mistakes of every item, with the path of each in the whole body."""
+def _errors_of_all(outcomes: Sequence[Invalid | None]) -> list[FieldError]:
+    """The errors of all items, with the path of each in the whole body."""
     return [
-        FieldError(f"traces.{index}.{one.field}".rstrip("."), one.message)
-        for index, bad in enumerate(outcomes)
-        if bad is not None
-        for one in bad.errors
+        FieldError(f"traces.{index}.{error.field}".rstrip("."), error.message)
+        for index, invalid in enumerate(outcomes)
+        if invalid is not None
+        for error in invalid.errors
     ]

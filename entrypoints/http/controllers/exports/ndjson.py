@@ -1,0 +1,55 @@
+"""NDJSON exports: one trace per line, and the totals on the last line."""
+
+from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
+
+import msgspec
+
+from application.exporting.ports import Batches
+from domain.exporting.exported_trace import TraceWithScores
+from domain.ids import ProjectId
+from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
+
+
+class NdjsonEncoder:
+    """Encodes an export of one project, a batch at a time.
+
+    The text that `add` returns never ends with a complete line: if an export is aborted between
+    two batches, the text received so far doesn't consist of whole lines. The last line has the
+    totals.
+    """
+
+    def __init__(self, project: ProjectId) -> None:
+        self.rows = 0
+        self._project = project
+        self._spans = 0
+        self._scores = 0
+        self._session_scores = 0
+        self._digest = sha256()
+
+    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
+        lines = [encode_line(self._project, trace)[:-1] for trace in batch]
+        text = (b"}\n" if self.rows else b"") + b"}\n".join(lines)
+        self._digest.update(text)
+        self.rows += len(batch)
+        self._spans += sum(len(archived.trace.spans) for archived in batch)
+        self._scores += sum(len(archived.scores) for archived in batch)
+        self._session_scores += sum(len(archived.session_scores) for archived in batch)
+        return text
+
+    def end(self) -> bytes:
+        if not self.rows:
+            return b""
+        self._digest.update(b"}\n")
+        digest = self._digest.hexdigest()
+        counts = (self.rows, self._spans, self._scores, self._session_scores)
+        end = ExportEnd(True, *counts, digest)
+        return b',"export":%b}\n' % msgspec.json.encode(end)
+
+
+async def encode_batches(project: ProjectId, batches: Batches) -> AsyncIterator[bytes]:
+    """The text of an export, in chunks."""
+    encoder = NdjsonEncoder(project)
+    async for batch in batches:
+        yield encoder.add(batch)
+    yield encoder.end()
