@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: help dev test test-all test-faults check lint types imports format serve worker migrate seed bench lock vendor clean setup
+.PHONY: help dev test test-all test-faults check quick lint types imports format serve worker migrate seed bench lock vendor clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,18 +21,21 @@ dev: setup ## run everything on this machine: a private PostgreSQL and Valkey, t
 	@exec $(BIN)/pandaprobe-server dev
 
 test: setup lint types imports ## lint, types, import rules, and all tests, on embedded servers
-	@$(BIN)/pytest -n $(TEST_PROCESSES)
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test-all: setup lint types imports ## the same with every example and combination: half an hour or more
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --hypothesis-profile=full -m "not faults"
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --hypothesis-profile=full -m "not faults"
 
 test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/reliability.md
 	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
 
 check: setup ## the fast part of test: without services, within a minute
 	@start=$$(date +%s); \
-	$(MAKE) lint types imports && $(BIN)/pytest -n $(TEST_PROCESSES) --hypothesis-profile=quick -m "not service and not e2e and not slow and not exhaustive" && \
-	echo "check: $$(( $$(date +%s) - start )) s"
+	$(MAKE) -j lint types imports quick && echo "check: $$(( $$(date +%s) - start )) s"
+
+quick: setup # the tests of check
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --hypothesis-profile=quick \
+		-m "not service and not e2e and not slow and not exhaustive"
 
 lint: setup ## check style and formatting
 	@$(BIN)/ruff check --quiet .

@@ -168,12 +168,14 @@ class TestOperations:
 class TestHabits:
     def test_ci_runs_what_anybody_runs(self):
         workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yaml").read_text())
-        [job] = workflow["jobs"].values()
+        job, nightly = workflow["jobs"]["test"], workflow["jobs"]["nightly"]
         assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+        assert [step["run"] for step in nightly["steps"] if "run" in step] == ["make test-all"]
         assert "exec make test " in (ROOT / ".ci/run").read_text()
         project = (ROOT / "pyproject.toml").read_text()
         versions = re.findall(r"Python :: (3\.\d+)", project)
         assert job["strategy"]["matrix"]["python"] == versions
+        assert nightly["if"] == "github.event_name == 'schedule'"
 
     def test_a_commit_is_checked_as_make_check_does(self):
         [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
@@ -181,9 +183,13 @@ class TestHabits:
         assert [hook["entry"] for hook in repository["hooks"]] == ["make check"]
 
     def test_both_hold_style_types_and_imports(self):
-        for target in ("check", "test"):
+        for target, tests in (("check", "quick"), ("test", "test"), ("test-all", "test-all")):
             assert "lint types imports" in recipe(target)
-            assert "$(BIN)/pytest" in recipe(target)
+            assert "$(BIN)/pytest" in recipe(tests)
+        assert "quick" in recipe("check")
+
+    def test_nothing_but_faults_is_left_out_by_all_of_them(self):
+        assert recipe("test-all").endswith('-m "not faults"\n')
 
     @pytest.mark.parametrize("name", [".github/workflows/ci.yaml", ".pre-commit-config.yaml"])
     def test_they_name_no_place_to_fetch_from(self, name):

@@ -29,7 +29,7 @@ from domain.evaluation.runs.selection import BATCH_MAX
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.language import Language
-from tests.architecture.problems import for_each
+from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")

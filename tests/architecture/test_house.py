@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.architecture.problems import Check, for_each
+from tests.support.problems import Check, for_each
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("domain", "application", "adapters", "entrypoints")

@@ -9,6 +9,8 @@ import pytest
 from entrypoints.composition.exports import missing_formats
 from tests.support.waiting import WAIT_MAX_S
 
+pytestmark = pytest.mark.slow  # processes that load much
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
 EXPORTER = ("adapters.otlp_spans", "opentelemetry.sdk.trace", "opentelemetry.exporter")
@@ -100,7 +102,6 @@ def test_the_api_and_other_formats_work_without_the_library_of_parquet():
     assert missing_formats() == {}  # here it is installed, for the tests
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("provider", "client"),
     [

@@ -15,7 +15,7 @@ from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, M
 from application.evaluation.ports.workload import AGE_BANDS
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
-from tests.architecture.problems import for_each
+from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/observability.md").read_text()

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from tests.architecture.problems import for_each
+from tests.support.problems import for_each
 
 TESTS: Final = Path(__file__).parents[1]
 

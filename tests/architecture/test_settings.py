@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from entrypoints.settings import Settings, read_settings, variable
-from tests.architecture.problems import for_each
+from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/settings.md").read_text()

@@ -183,7 +183,9 @@ async def test_killed_worker_process_ends_the_others(migrated):
     assert are_gone(children)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
+)
 async def test_serve_starts_on_given_servers_and_stops_on_signal(migrated, number):
     server = await start_process(migrated, "serve")
     await wait_for_output(server, "Application startup complete")
@@ -245,7 +247,9 @@ async def test_invalid_http_is_answered_as_json_error(migrated):
     assert canary not in err.decode()
 
 
-@pytest.mark.parametrize("name", ["serve", "worker", "migrate"])
+@pytest.mark.parametrize(
+    "name", ["serve", "worker", pytest.param("migrate", marks=pytest.mark.exhaustive)]
+)
 async def test_unreachable_database_is_reported_in_one_line(environ, name):
     away = {**environ, "PANDAPROBE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"}
     status, _, err = await command(away, name)
@@ -290,9 +294,9 @@ async def test_created_key_belongs_to_given_organization(migrated):
     ("arguments", "message"),
     [
         ((), "give the organization: --organization ID"),
-        (("--organization", "acme"), "'acme' is no id"),
+        pytest.param(("--organization", "acme"), "'acme' is no id", marks=pytest.mark.exhaustive),
         (("--organization", "0b8f0a52-6f0c-4df5-9b39-5f6d2f1f7a11"), "not found"),
-        (("--scopes", "admin"), "'admin'"),
+        pytest.param(("--scopes", "admin"), "'admin'", marks=pytest.mark.exhaustive),
     ],
 )
 async def test_failed_key_creation_reports_reason(migrated, arguments, message):

@@ -198,6 +198,7 @@ def run_operation(
     return statuses
 
 
+@pytest.mark.exhaustive
 def test_every_operation_is_answered_as_documented(
     http: httpx.Client, dev_server: DevServer
 ) -> None:

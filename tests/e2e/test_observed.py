@@ -156,12 +156,14 @@ async def test_scrape_covers_listed_metrics_of_one_process_and_is_local_by_defau
     assert kinds == {one.name: one.kind for one in (*PROCESS_METRICS, *DATABASE_METRICS)}
 
 
+@pytest.mark.exhaustive
 async def test_disabled_metrics_are_not_served(migrated):
     off = {**migrated, "PANDAPROBE_METRICS_ENABLED": "off"}
     async with serving(off) as (_, port), httpx.AsyncClient(timeout=WAIT_MAX_S) as http:
         assert (await http.get(f"http://127.0.0.1:{port}/metrics")).status_code == 404
 
 
+@pytest.mark.exhaustive
 async def test_metrics_token_grants_access(migrated):
     token = "a-token-of-the-scraper"
     async with serving({**migrated, "PANDAPROBE_METRICS_TOKEN": token}) as (_, port):
@@ -226,7 +228,7 @@ async def test_worker_spans_link_to_request_of_their_run(migrated, key):
     assert (link.trace_id, link.span_id) == (request.trace_id, request.span_id)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 async def test_worker_port_is_healthy_and_worker_is_counted(migrated, processes):
     port = free_port()
     settings = {**migrated, "PANDAPROBE_WORKER_PORT": str(port)}

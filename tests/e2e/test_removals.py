@@ -26,8 +26,8 @@ from tests.support.waiting import WAIT_MAX_S, until_while
 pytestmark = pytest.mark.e2e
 
 KEY_CACHE_S = 1
-TRACES = 6_000
-KILLS = 2
+TRACES = 3_000
+KILLS = 1
 
 
 @dataclass

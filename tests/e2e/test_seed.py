@@ -91,7 +91,9 @@ async def test_repeated_seed_stores_same_traces_once(environ, pool):
             assert {s.id: s.input for s in found.spans} == {s.id: s.input for s in trace.spans}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
+)
 async def test_stopped_seed_reports_stored_traces(environ, pool, number):
     name = f"seeded-{uuid.uuid4().hex}"
     run = await start_seed(environ, "--traces", "1000000", "--project", name)

@@ -155,6 +155,7 @@ def test_configured_provider_logs_nothing(caplog):
     assert caplog.text == ""
 
 
+@pytest.mark.slow
 def test_http_client_of_the_provider_is_loaded_lazily():
     look = "import sys, entrypoints.server.asgi; print('httpx2' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)

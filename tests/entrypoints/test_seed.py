@@ -46,6 +46,7 @@ def many() -> list[Trace]:
 # --- traces ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_traces_in_every_process():
     program = (
         "import hashlib; from tests.entrypoints.test_seed import recipe, synthetic_traces;"
@@ -285,6 +286,7 @@ async def test_seed_waits_for_an_unavailable_store():
     assert len(set(store.put_ids)) == 300
 
 
+@pytest.mark.slow
 async def test_seed_fails_with_a_count_if_the_store_stays_down():
     run = seeding(Store(away(1_000_000)), 300)
     await run.run()

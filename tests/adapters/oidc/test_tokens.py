@@ -524,6 +524,7 @@ def thumbprint(folder: Path) -> str:
     return key.thumbprint()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_one_key(tmp_path):
     folder = tmp_path / "issuer"
     with multiprocessing.get_context("spawn").Pool(4) as processes:

@@ -19,6 +19,7 @@ from domain.identity.organization import (
     validate_name,
 )
 from domain.ids import UserId
+from tests.support.problems import for_each
 
 ADA, BOB, CID = (UserId(uuid.UUID(int=n)) for n in range(3))
 USERS = st.sampled_from([ADA, BOB, CID])
@@ -68,7 +69,7 @@ def test_valid_description_is_trimmed(sent, description):
     assert validate_description(sent, "description") == description
 
 
-@pytest.mark.parametrize("character", [chr(n) for n in range(256)])
+@for_each(map(chr, range(256)), repr)
 def test_control_characters_are_rejected_except_tab_and_line_breaks(character):
     text = f"a{character}b"
     if unicodedata.category(character) != "Cc" or character in KEPT:

@@ -23,6 +23,7 @@ from domain.evaluation.judging.models import provider_of
 from domain.evaluation.scores.outcome import FailCode
 from tests.contracts.evaluation.judging.test_judge import scripted
 from tests.support.fixtures.judge_policies import Ask, ask_through, run_loop
+from tests.support.waiting import in_time
 
 QUESTION = scripted().question()
 
@@ -104,7 +105,7 @@ async def test_a_failed_question_frees_its_slot():
         with pytest.raises(KeyError):
             async with limiter:
                 raise KeyError
-    async with asyncio.timeout(5), limiter:
+    async with in_time(), limiter:
         assert limiter.limit == 1
 
 

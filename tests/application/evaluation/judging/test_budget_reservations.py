@@ -15,6 +15,7 @@ from domain.evaluation.runs.run import EvalRun
 from tests.support.builders.values import NOON, OURS
 from tests.support.fixtures.evaluation import a_run
 from tests.support.fixtures.judge_policies import run_loop
+from tests.support.waiting import in_time
 
 LIMIT = Decimal(10)
 
@@ -122,7 +123,7 @@ async def _check_every_question_ends(questions: Sequence[tuple[int, int]]) -> No
     ours = questions_within()
     tasks = ours.begin(questions)
     ours.may_end.set()
-    async with asyncio.timeout(5):
+    async with in_time():
         done = await asyncio.gather(*tasks)
     spent = sum(one[1] for one, had in zip(questions, done, strict=True) if had)
     assert spent <= LIMIT

@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +11,7 @@ from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import RunId
 from tests.support.fixtures.judge_policies import run_loop
+from tests.support.waiting import until
 
 RUN = RunId(uuid.UUID(int=1))
 OTHER = RunId(uuid.UUID(int=2))
@@ -42,11 +42,6 @@ def opened(failure: Exception | None = None) -> Provider:
 async def ask_together(breaker: CircuitBreaker, provider: Provider, count: int) -> list[object]:
     questions = [breaker.call(RUN, "p", provider) for _ in range(count)]
     return await asyncio.gather(*questions, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0)
 
 
 def codes(answers: list[object]) -> list[str]:

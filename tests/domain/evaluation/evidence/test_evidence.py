@@ -430,6 +430,7 @@ def test_texts_are_cut_before_documents_and_outputs():
         assert found.omitted_steps == 0
 
 
+@pytest.mark.slow
 def test_steps_are_omitted_from_the_middle_except_failed_ones():
     failed = frozenset({3, 1_500, 1_501, 2_200})
     found = build_evidence(long_run(3_000, failed))
@@ -458,6 +459,7 @@ def test_failed_steps_are_shortened_before_being_omitted():
     assert found.truncated
 
 
+@pytest.mark.slow
 def test_omitted_failed_steps_are_counted():
     found = build_evidence(long_run(1_000, frozenset(range(0, 1_000, 2))), tokens=2_000)
     assert found.tokens <= 2_000
@@ -529,6 +531,7 @@ def test_facts_count_repeated_calls():
     assert found == RunFacts(steps=5, calls=5, repeated_calls=3, longest_block=3, open_steps=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
     ["ring", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("flat", "chain"))],

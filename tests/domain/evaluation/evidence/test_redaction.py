@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from domain.evaluation.evidence.truncation import (
     quote_lines,
     sanitize_text,
 )
+from tests.support.problems import for_each
 
 R = "Zq8Rk2Lm5Tn7Vw9Xy1Bc3Df6Gh4Jp0Ks8Mn2Qr5Tv7Wx9Yz"  # not a real key
 HEX = "0123456789abcdef" * 4
@@ -88,8 +90,10 @@ def masked(text, masking=RedactionMode.SECRETS):
     return Redactor(masking).redact(text)
 
 
-@pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("place", ["{}", "key: {}.", '{{"a":"{}"}}', "x\\n{}\\n", "\\u0022{}"])
+PLACES = ["{}", "key: {}.", '{{"a":"{}"}}', "x\\n{}\\n", "\\u0022{}"]
+
+
+@for_each(product(SECRETS, PLACES))
 def test_secrets_are_redacted_anywhere_in_a_text(secret, place):
     left = masked(place.format(secret))
     assert re.search(r"\[secret:1\]", left)
@@ -172,8 +176,7 @@ def test_two_thirds_come_from_the_head_and_one_from_the_tail():
     assert 330 <= len(head) + len(tail) <= 400
 
 
-@pytest.mark.parametrize("secret", [*SECRETS, "a" * 5_000 + "." + R])
-@pytest.mark.parametrize("shift", [0, 1, 7, 20])
+@for_each(product([*SECRETS, "a" * 5_000 + "." + R], [0, 1, 7, 20]))
 def test_no_partial_secret_remains_at_a_cut(secret, shift):
     tokens, window = 100, 1_600
     for edge in (window * 2 // 3, 12_000 - (window - window * 2 // 3)):

@@ -69,6 +69,7 @@ def test_call_parameters(given, told):
     assert call["parameters"] == told
 
 
+@pytest.mark.slow
 def test_details_are_bounded_and_storable():
     words = "word " * 5_000
     many = subject(

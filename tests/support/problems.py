@@ -1,4 +1,4 @@
-"""One test for many things of a kind: quicker than a test each, and it names all that fail."""
+"""One test for many values: quicker than one test for each, and it lists all failures."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,7 +7,7 @@ type Check = Callable[..., None]
 
 
 def for_each(things: Iterable[Any], name: Callable[[Any], str] = str) -> Callable[[Check], Check]:
-    """Makes one test of a check of one thing; what it asserts is told by the thing's name."""
+    """Make one test that runs a check for each value and lists the failures by `name`."""
     known = list(things)
 
     def test_of(check: Check) -> Check:
