@@ -314,11 +314,11 @@ async def test_missing_worker_warns_and_lost_worker_fails(
     none = await check_workers(Settings(), idle)
     assert levels(none) == {"queue": "ok", "workers": "warn"}
     worker = Worker(id=uuid.uuid4(), version="1", started_at=utc_now())
-    await PostgresWorkers(idle).seen(worker, utc_now() - WORKER_TIMEOUT)
+    await PostgresWorkers(idle).record_heartbeat(worker, utc_now() - WORKER_TIMEOUT)
     assert levels(await check_workers(Settings(), idle)) == {"queue": "ok", "workers": "fail"}
-    await PostgresWorkers(idle).seen(worker, utc_now())
+    await PostgresWorkers(idle).record_heartbeat(worker, utc_now())
     assert levels(await check_workers(Settings(), idle)) == {"queue": "ok", "workers": "ok"}
-    await PostgresWorkers(idle).left(worker)
+    await PostgresWorkers(idle).remove(worker)
     assert levels(await check_workers(Settings(), idle)) == {"queue": "ok", "workers": "warn"}
 
 
