@@ -108,8 +108,9 @@ _UPSERT_FACETS: Final = f"""
 {_insert("trace_facets", _Facet, "$1")} ON CONFLICT (project_id, kind, value) DO UPDATE SET
   {_sums("trace_facets", "trace_count")}, search_value = excluded.search_value
 """
-DELETE_EMPTY_FACETS: Final = f"""
-DELETE FROM trace_facets USING {_rows_from_json("trace_facets")} AS fewer
+DELETE_EMPTY_FACETS: Final = """
+DELETE FROM trace_facets USING json_to_recordset($1)
+  AS fewer(project_id uuid, kind text, value text)
 WHERE trace_facets.project_id = fewer.project_id AND trace_facets.kind = fewer.kind
   AND trace_facets.value = fewer.value AND trace_facets.trace_count = 0
 """
@@ -122,8 +123,10 @@ _UPSERT_USAGE: Final = f"""
 DO UPDATE SET
   {_sums("usage_hours", *_Usage.__struct_fields__[4:])}
 """
-DELETE_EMPTY_USAGE: Final = f"""
-DELETE FROM usage_hours USING {_rows_from_json("usage_hours")} AS fewer
+# Only the keys are read: with all columns, a plan was seen that scans the whole index.
+DELETE_EMPTY_USAGE: Final = """
+DELETE FROM usage_hours USING json_to_recordset($1)
+  AS fewer(project_id uuid, hour timestamptz, has_model boolean, model text)
 WHERE usage_hours.project_id = fewer.project_id AND usage_hours.hour = fewer.hour
   AND usage_hours.has_model = fewer.has_model AND usage_hours.model = fewer.model
   AND usage_hours.calls = 0
