@@ -17,6 +17,8 @@ from adapters.postgres.tracing.facets import search_value
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, SessionGrowth
 from domain.ids import ProjectId
 
+_TYPES: Final = {UUID: "uuid", str: "text", bool: "boolean", datetime: "timestamptz"}
+
 
 class _Facet(msgspec.Struct):
     project_id: UUID
@@ -87,16 +89,22 @@ class _StaleUser(msgspec.Struct):
     user_id: str
 
 
-def _rows_from_json(table: str, parameter: str = "$1") -> str:
-    """Table rows from a JSON array of objects; PostgreSQL takes the types from the table."""
-    return f"json_populate_recordset(NULL::{table}, {parameter})"
+def _keys_from_json(row: type[msgspec.Struct], columns: int, alias: str) -> str:
+    """The first columns of rows from a JSON array of objects: those of their keys.
+
+    A join with rows of the whole table can be planned as a scan of the whole index.
+    """
+    fields = msgspec.structs.fields(row)[:columns]
+    types = ", ".join(f"{field.name} {_TYPES[field.type]}" for field in fields)
+    return f"json_to_recordset($1) AS {alias} ({types})"
 
 
 def _insert(table: str, row: type[msgspec.Struct], parameter: str) -> str:
-    """An INSERT that an ON CONFLICT has to follow."""
+    """An INSERT that an ON CONFLICT has to follow. PostgreSQL takes the types from the table."""
     columns = ", ".join(row.__struct_fields__)
     return (
-        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_rows_from_json(table, parameter)}"
+        f"INSERT INTO {table} ({columns}) SELECT {columns}"
+        f" FROM json_populate_recordset(NULL::{table}, {parameter})"
     )
 
 
@@ -108,9 +116,8 @@ _UPSERT_FACETS: Final = f"""
 {_insert("trace_facets", _Facet, "$1")} ON CONFLICT (project_id, kind, value) DO UPDATE SET
   {_sums("trace_facets", "trace_count")}, search_value = excluded.search_value
 """
-DELETE_EMPTY_FACETS: Final = """
-DELETE FROM trace_facets USING json_to_recordset($1)
-  AS fewer(project_id uuid, kind text, value text)
+DELETE_EMPTY_FACETS: Final = f"""
+DELETE FROM trace_facets USING {_keys_from_json(_Facet, 3, "fewer")}
 WHERE trace_facets.project_id = fewer.project_id AND trace_facets.kind = fewer.kind
   AND trace_facets.value = fewer.value AND trace_facets.trace_count = 0
 """
@@ -123,10 +130,8 @@ _UPSERT_USAGE: Final = f"""
 DO UPDATE SET
   {_sums("usage_hours", *_Usage.__struct_fields__[4:])}
 """
-# Only the keys are read: with all columns, a plan was seen that scans the whole index.
-DELETE_EMPTY_USAGE: Final = """
-DELETE FROM usage_hours USING json_to_recordset($1)
-  AS fewer(project_id uuid, hour timestamptz, has_model boolean, model text)
+DELETE_EMPTY_USAGE: Final = f"""
+DELETE FROM usage_hours USING {_keys_from_json(_Usage, 4, "fewer")}
 WHERE usage_hours.project_id = fewer.project_id AND usage_hours.hour = fewer.hour
   AND usage_hours.has_model = fewer.has_model AND usage_hours.model = fewer.model
   AND usage_hours.calls = 0
@@ -177,11 +182,11 @@ UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
   FROM traces
   WHERE traces.project_id = stale.project_id AND traces.session_id = stale.session_id
 )
-FROM {_rows_from_json("sessions")} AS stale
+FROM {_keys_from_json(_StaleSession, 2, "stale")}
 WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
 """
 DELETE_EMPTY_SESSIONS: Final = f"""
-DELETE FROM sessions USING {_rows_from_json("sessions")} AS stale
+DELETE FROM sessions USING {_keys_from_json(_StaleSession, 2, "stale")}
 WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
   AND NOT EXISTS (SELECT FROM traces WHERE traces.project_id = stale.project_id
                     AND traces.session_id = stale.session_id)
@@ -198,11 +203,11 @@ UPDATE trace_users SET (first_seen, last_seen) = (
   SELECT min(started_at), max(started_at) FROM traces
   WHERE traces.project_id = stale.project_id AND traces.user_id = stale.user_id
 )
-FROM {_rows_from_json("trace_users")} AS stale
+FROM {_keys_from_json(_StaleUser, 2, "stale")}
 WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
 """
 DELETE_EMPTY_USERS: Final = f"""
-DELETE FROM trace_users USING {_rows_from_json("trace_users")} AS stale
+DELETE FROM trace_users USING {_keys_from_json(_StaleUser, 2, "stale")}
 WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
   AND trace_users.trace_count = 0
 """
