@@ -80,7 +80,10 @@ class Histories(ErasingHistories):
         """Callers in one batch are merged in call order."""
 
         async def act(plane: DataPlane) -> None:
-            await asyncio.gather(*(plane.traces.put(self.projects[of], one) for of, one in some))
+            puts = [plane.traces.put(self.projects[of], one) for of, one in some]
+            results = await asyncio.gather(*puts, return_exceptions=True)  # all are over then
+            for failure in filter(None, results):
+                raise failure
 
         self.run_on_both(act)
 
