@@ -2,16 +2,15 @@
 
 A handler is an ordinary Litestar handler. Its signature is the contract:
 
-    CREATE: Final = endpoint(data_plane(Scope.EVALUATE), summary="Create a monitor", ...)
-
-    @post("/", status_code=201, **CREATE)
+    @post("/", status_code=201, **endpoint(data_plane(Scope.EVALUATE), example=..., ...))
     async def create_monitor(
         self,
         caller: Injected[Caller],
         content: Injected[NewMonitor],
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
-    ) -> MonitorResponse: ...
+    ) -> MonitorResponse:
+        "Create a monitor. ..."
 
 caller     the authenticated caller, as the access policy of the endpoint makes it
 content    the body: a Struct, or `Annotated[value, Body(...)]` for a value converted from one
@@ -22,13 +21,14 @@ use_cases  the registry of all use cases
 
 The guard `admit` authenticates and counts the request; the dependencies read it. All errors of a
 request are found before the handler runs, and are returned together. The OpenAPI document is made
-of the same signatures (openapi/document.py).
+of the same signatures and docstrings (openapi/document.py): the first line of a docstring is the
+summary of the operation, and the rest its description.
 """
 
 import asyncio
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
 from types import NoneType, UnionType
 from typing import Any, Final, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -110,13 +110,19 @@ class HandlerSignature:
         )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Endpoint:
-    """Access, limits and documentation of one handler."""
+    """Access, limits and documentation of one handler.
+
+    The first line of the handler's docstring is the summary in the reference, and the rest is the
+    description. `summary` and `description` replace them for texts that contain a limit, and for
+    handlers that are made for several types.
+    """
 
     access: AccessPolicy[Any]
-    summary: str
-    description: str
+    _: KW_ONLY
+    summary: str | None = None
+    description: str | None = None
     example: Any = None  # of the response
     body_example: Any = None
     error_types: Mapping[int, Any] = field(default_factory=dict)  # of other responses, by status
@@ -125,7 +131,7 @@ class Endpoint:
     response_type: Any = None  # of a streamed response, which the signature doesn't say
     body: Body[Any] | None = None  # for a handler that is made for several types of bodies
     referenced_types: tuple[Any, ...] = ()  # types that only the schema of the body names
-    _signature: HandlerSignature | None = None
+    _signature: HandlerSignature | None = field(default=None, init=False)
 
     def __deepcopy__(self, _: object) -> Self:
         return self  # Litestar copies the handlers of a controller, and all that they refer to
@@ -137,39 +143,21 @@ class Endpoint:
             )
         return self._signature
 
+    def texts(self, handler: BaseRouteHandler) -> tuple[str, str]:
+        """Summary and description. Line breaks of the docstring become spaces."""
+        first, _, rest = (inspect.getdoc(handler.fn) or "").partition("\n")
+        return self.summary or first.removesuffix("."), self.description or " ".join(rest.split())
 
-def endpoint(
-    access: AccessPolicy[Any],
-    *,
-    summary: str,
-    description: str,
-    example: Any = None,
-    body_example: Any = None,
-    error_types: Mapping[int, Any] | None = None,
-    route_class: RouteClass | None = RouteClass.DEFAULT,
-    media_types: Sequence[str] = (JSON,),
-    response_type: Any = None,
-    body: Body[Any] | None = None,
-    referenced_types: tuple[Any, ...] = (),
-) -> dict[str, Any]:
-    """The arguments of Litestar's route decorators for one handler, such as `@get("/", **READ)`.
 
-    Each handler needs an endpoint of its own.
-    """
-    made = Endpoint(
-        access=access,
-        summary=summary,
-        description=description,
-        example=example,
-        body_example=body_example,
-        error_types=error_types or {},
-        route_class=route_class,
-        media_types=media_types,
-        response_type=response_type,
-        body=body,
-        referenced_types=referenced_types,
-    )
-    return {"opt": {_ENDPOINT: made}}
+def _in_opt[**P](make: Callable[P, Endpoint]) -> Callable[P, dict[str, Any]]:
+    return lambda *args, **kwargs: {"opt": {_ENDPOINT: make(*args, **kwargs)}}
+
+
+endpoint: Final = _in_opt(Endpoint)
+"""The arguments of Litestar's route decorators for one handler, such as `@get("/", **endpoint(…))`.
+
+Each handler needs an endpoint of its own. The parameters are the fields of `Endpoint`.
+"""
 
 
 def endpoint_of(handler: BaseRouteHandler) -> Endpoint | None:

@@ -230,10 +230,11 @@ class _Schemas:
 
 def _describe(operation: _Operation, schemas: _Schemas) -> dict[str, Any]:
     endpoint, signature, handler = operation.endpoint, operation.signature, operation.handler
+    summary, description = endpoint.texts(handler)
     described: dict[str, Any] = {
         "operationId": handler.operation_id or handler.handler_name,
-        "summary": endpoint.summary,
-        "description": endpoint.description,
+        "summary": summary,
+        "description": description,
         "tags": [_tag(operation.path)],
         "security": endpoint.access.security,
         "parameters": list(_parameters(signature, schemas)),

@@ -18,7 +18,7 @@ from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
-from entrypoints.http.controllers.scores.examples import page_of
+from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.controllers.traces.schemas import LABEL_CHARS_MAX
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.error_responses import ErrorResponse

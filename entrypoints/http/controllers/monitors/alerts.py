@@ -26,7 +26,7 @@ from domain.page import SortOrder
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import MonitorPath
-from entrypoints.http.controllers.scores.examples import page_of
+from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery

@@ -21,7 +21,7 @@ from entrypoints.http.controllers.monitors.schemas import (
     UpdateMonitorRequest,
 )
 from entrypoints.http.controllers.runs.schemas import EvalRunResponse
-from entrypoints.http.controllers.scores.examples import page_of
+from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass

@@ -31,8 +31,9 @@ from entrypoints.http.controllers.runs.schemas import (
     RunPath,
     RunQuery,
 )
-from entrypoints.http.controllers.scores.examples import SESSION_SCORE, TRACE_SCORE, page_of
+from entrypoints.http.controllers.scores.examples import SESSION_SCORE, TRACE_SCORE
 from entrypoints.http.controllers.scores.schemas import SessionScoreResponse, TraceScoreResponse
+from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass

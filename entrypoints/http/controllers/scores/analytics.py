@@ -24,9 +24,10 @@ from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder
 from domain.tracing.analytics import Granularity
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.scores.examples import AT, page_of
+from entrypoints.http.controllers.scores.examples import AT
 from entrypoints.http.controllers.sessions.sessions import SessionPath
 from entrypoints.http.controllers.traces.analytics import GRANULARITY_DESCRIPTION
+from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import NUMBER, TEXT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import (

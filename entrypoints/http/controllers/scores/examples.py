@@ -33,7 +33,3 @@ TRACE_SCORE: Final[dict[str, Any]] = (
     GIVEN_TO_TRACE | _STORED | {"environment": None, "config_id": None}
 )
 SESSION_SCORE: Final[dict[str, Any]] = GIVEN_TO_SESSION | _STORED
-
-
-def page_of(item: dict[str, Any], limit: int = 50) -> dict[str, Any]:
-    return {"items": [item], "total": 1, "limit": limit, "offset": 0, "next_cursor": None}

@@ -147,63 +147,65 @@ class SessionAnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-ANALYZE: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Analyze traces",
-    description=(
-        "`volume`, `errors` and `latency` return the same rows over traces; `cost` and `tokens` "
-        f"the same rows over spans; `models` the {MODELS_MAX} most frequently called models."
-    ),
-    example=[
-        {
-            "bucket": "2026-03-01T00:00:00+00:00",
-            "trace_count": 4,
-            "error_count": 1,
-            "avg_latency_ms": 900.0,
-            "p50_latency_ms": 850.0,
-            "p90_latency_ms": 1210.0,
-            "p99_latency_ms": 1246.0,
-        }
-    ],
-)
-
-ANALYZE_SESSIONS: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Analyze sessions",
-    description=(
-        "The number and mean length of the sessions that started in each bucket, over the traces "
-        "of the period. The duration of a session is the sum of its traces' latencies."
-    ),
-    example=[
-        {
-            "bucket": "2026-03-01T00:00:00+00:00",
-            "session_count": 2,
-            "avg_traces_per_session": 1.5,
-            "avg_session_duration_ms": 3250.0,
-        }
-    ],
-)
-
-
 class AnalyticsController(Controller):
     path = "/"
 
-    @get("/traces/analytics", **ANALYZE)
+    @get(
+        "/traces/analytics",
+        **endpoint(
+            data_plane(Scope.READ),
+            description=(
+                "`volume`, `errors` and `latency` return the same rows over traces; `cost` and "
+                f"`tokens` the same rows over spans; `models` the {MODELS_MAX} most frequently "
+                "called models."
+            ),
+            example=[
+                {
+                    "bucket": "2026-03-01T00:00:00+00:00",
+                    "trace_count": 4,
+                    "error_count": 1,
+                    "avg_latency_ms": 900.0,
+                    "p50_latency_ms": 850.0,
+                    "p90_latency_ms": 1210.0,
+                    "p99_latency_ms": 1246.0,
+                }
+            ],
+        ),
+    )
     async def analyze_traces(
         self,
         caller: Injected[Caller],
         params: Injected[AnalyticsQuery],
         use_cases: Injected[UseCases],
     ) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
+        """Analyze traces."""
         return await _rows(use_cases, caller.project_id, params)
 
-    @get("/sessions/analytics", **ANALYZE_SESSIONS)
+    @get(
+        "/sessions/analytics",
+        **endpoint(
+            data_plane(Scope.READ),
+            example=[
+                {
+                    "bucket": "2026-03-01T00:00:00+00:00",
+                    "session_count": 2,
+                    "avg_traces_per_session": 1.5,
+                    "avg_session_duration_ms": 3250.0,
+                }
+            ],
+        ),
+    )
     async def analyze_sessions(
         self,
         caller: Injected[Caller],
         params: Injected[SessionAnalyticsQuery],
         use_cases: Injected[UseCases],
     ) -> list[SessionAnalyticsBucket]:
+        """Analyze sessions.
+
+        The number and mean length of the sessions that started in each bucket, over the traces of
+        the period. The duration of a session is the sum of its traces' latencies.
+        """
         rows = await use_cases.tracing.session_volume(
             caller.project_id, params.period, params.granularity
         )

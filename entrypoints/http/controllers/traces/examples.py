@@ -62,3 +62,16 @@ SESSION: Final[dict[str, Any]] = {
     "total_tokens": 17,
     "total_cost": 0.0004,
 }
+
+USER: Final[dict[str, Any]] = {
+    "user_id": "u-7",
+    "trace_count": 1,
+    "first_seen": "2026-03-01T09:00:00+00:00",
+    "last_seen": "2026-03-01T09:00:00+00:00",
+    "error_count": 0,
+}
+
+
+def page_of(item: dict[str, Any], limit: int = 50) -> dict[str, Any]:
+    """An example of a `PaginatedResponse`."""
+    return {"items": [item], "total": 1, "limit": limit, "offset": 0, "next_cursor": None}

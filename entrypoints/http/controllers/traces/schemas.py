@@ -450,10 +450,4 @@ _TRACE: Final = (
 )
 TRACE_RESPONSE: Final = _example(TraceResponse.from_domain(examples.PROJECT_ID, _TRACE))
 SPAN_RESPONSE: Final = TRACE_RESPONSE["spans"][0]
-PAGE: Final = {
-    "items": [_example(TraceListItem.from_domain(TraceSummary.of(_TRACE)))],
-    "total": 1,
-    "limit": 50,
-    "offset": 0,
-    "next_cursor": None,
-}
+TRACE_ITEM: Final = _example(TraceListItem.from_domain(TraceSummary.of(_TRACE)))

@@ -23,8 +23,8 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery, UserQuery
 from entrypoints.http.controllers.traces.schemas import (
-    PAGE,
     SPAN_RESPONSE,
+    TRACE_ITEM,
     TRACE_RESPONSE,
     BatchDeleteRequest,
     BatchDeleteResponse,
@@ -96,149 +96,47 @@ NewSpans = Annotated[list[Span], SPANS_BODY]
 ChangedTrace = Annotated[TraceChange, Body(TraceUpdate, TraceUpdate.to_domain)]
 ChangedSpan = Annotated[SpanChange, Body(SpanUpdate, SpanUpdate.to_domain)]
 
-INGEST: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Store a trace",
-    description=(
-        "Stores a trace with its spans, and responds once they are on disk: from then on every "
-        "endpoint can read them. A trace or span that is sent again is merged with the stored "
-        "one, so a request can be repeated safely."
-    ),
-    example=examples.ACCEPTED,
-    body_example=examples.TRACE,
-    route_class=RouteClass.INGEST,
-)
-
-INGEST_BATCH: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Store many traces",
-    description=(
-        f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. Invalid traces are listed "
-        "under `rejected` and don't affect the others. If all are invalid, the response is 422."
-    ),
-    example={"accepted": [examples.ACCEPTED], "rejected": []},
-    body_example={"traces": [examples.TRACE]},
-    route_class=RouteClass.INGEST,
-)
-
-ADD_SPANS: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Add spans to a trace",
-    description="Merges spans by their ids into a stored trace.",
-    example={"span_ids": [examples.SPAN_ID]},
-    body_example=[examples.SPAN],
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List traces",
-    description=(
-        "A page of the project's traces, without their payloads. A trace has to match all "
-        "filters. Traces without `ended_at` or latency come last in either order."
-    ),
-    example=PAGE,
-)
-
-LIST_USERS: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List users",
-    description="A page of the users that traces name, the most recently seen first.",
-    example={
-        "items": [
-            {
-                "user_id": "u-7",
-                "trace_count": 1,
-                "first_seen": "2026-03-01T09:00:00+00:00",
-                "last_seen": "2026-03-01T09:00:00+00:00",
-                "error_count": 0,
-            }
-        ],
-        "total": 1,
-        "limit": 50,
-        "offset": 0,
-        "next_cursor": None,
-    },
-)
-
-READ: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read a trace",
-    description="One trace with all its spans, sorted by start.",
-    example=TRACE_RESPONSE,
-)
-
-CHANGE: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Change a trace",
-    description=(
-        "Keys that are left out stay as they are. Null clears `input`, `output`, `ended_at`, "
-        "`session_id`, `user_id`, `environment` and `release`, and is ignored elsewhere. "
-        "`metadata` is merged by its top-level keys; `tags` replace the old ones."
-    ),
-    example=TRACE_RESPONSE,
-    body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
-)
-
-CHANGE_SPAN: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Change a span",
-    description=(
-        "Keys that are left out stay as they are. Null is ignored in `name`, `kind`, `status` and "
-        "`metadata`, and clears every other field. `metadata` is merged by its top-level "
-        "keys. The cost of the span is computed again if a field that it depends on changed."
-    ),
-    example=SPAN_RESPONSE,
-    body_example={"status": "ERROR", "error": "The tool did not answer"},
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.INGEST, Scope.READ),
-    summary="Delete a trace",
-    description="Deletes a trace with its spans and scores.",
-)
-
-DELETE_BATCH: Final = endpoint(
-    data_plane(Scope.INGEST, Scope.READ),
-    summary="Delete many traces",
-    description=(
-        f"Deletes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and returns how "
-        "many existed. Ids of traces that the project doesn't have are ignored."
-    ),
-    example={"deleted": 1},
-    body_example={"trace_ids": [examples.TRACE_ID]},
-)
-
-TAG_BATCH: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Tag many traces",
-    description=(
-        f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags were added, "
-        "the tags of a trace are sorted, without duplicates; if tags were only removed, the others "
-        "keep their order."
-    ),
-    example={"updated": 1},
-    body_example={
-        "trace_ids": [examples.TRACE_ID],
-        "add_tags": ["reviewed"],
-        "remove_tags": ["prod"],
-    },
-)
-
 
 class TraceController(Controller):
     path = "/traces"
 
-    @post("/", status_code=202, **INGEST)
+    @post(
+        "/",
+        status_code=202,
+        **endpoint(
+            data_plane(Scope.INGEST),
+            example=examples.ACCEPTED,
+            body_example=examples.TRACE,
+            route_class=RouteClass.INGEST,
+        ),
+    )
     async def ingest_trace(
-        self,
-        caller: Injected[Caller],
-        content: Injected[NewTrace],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], content: Injected[NewTrace], use_cases: Injected[UseCases]
     ) -> TraceAccepted:
+        """Store a trace.
+
+        Stores a trace with its spans, and responds once they are on disk: from then on every
+        endpoint can read them. A trace or span that is sent again is merged with the stored one, so
+        a request can be repeated safely.
+        """
         await use_cases.tracing.ingest_trace(caller.project_id, content)
         return _accepted(content.id)
 
-    @post("/batch", status_code=202, **INGEST_BATCH)
+    @post(
+        "/batch",
+        status_code=202,
+        **endpoint(
+            data_plane(Scope.INGEST),
+            description=(
+                f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. Invalid traces are "
+                "listed under `rejected` and don't affect the others. If all are invalid, the "
+                "response is 422."
+            ),
+            example={"accepted": [examples.ACCEPTED], "rejected": []},
+            body_example={"traces": [examples.TRACE]},
+            route_class=RouteClass.INGEST,
+        ),
+    )
     async def ingest_batch(
         self,
         request: HttpRequest,
@@ -246,6 +144,7 @@ class TraceController(Controller):
         content: Injected[NewTraces],
         use_cases: Injected[UseCases],
     ) -> BatchAccepted:
+        """Store many traces."""
         config = http_context(request).config
         items = [_parse_item(item, config) for item in content]
         valid = [item for item in items if isinstance(item, Trace)]
@@ -268,7 +167,15 @@ class TraceController(Controller):
             ],
         )
 
-    @post("/{trace_id:str}/spans", status_code=201, **ADD_SPANS)
+    @post(
+        "/{trace_id:str}/spans",
+        status_code=201,
+        **endpoint(
+            data_plane(Scope.INGEST),
+            example={"span_ids": [examples.SPAN_ID]},
+            body_example=[examples.SPAN],
+        ),
+    )
     async def add_spans(
         self,
         caller: Injected[Caller],
@@ -276,48 +183,63 @@ class TraceController(Controller):
         path: Injected[TracePath],
         use_cases: Injected[UseCases],
     ) -> SpansAccepted:
+        """Add spans to a trace.
+
+        Merges spans by their ids into a stored trace.
+        """
         spans: Sequence[Span] = content
         await use_cases.tracing.add_spans(caller.project_id, TraceId(path.trace_id), spans)
         ids: list[SpanId] = [span.id for span in spans]
         return SpansAccepted(list(ids))
 
-    @get("/", **LIST)
+    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(TRACE_ITEM)))
     async def list_traces(
-        self,
-        caller: Injected[Caller],
-        params: Injected[TraceQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], params: Injected[TraceQuery], use_cases: Injected[UseCases]
     ) -> PaginatedResponse[TraceListItem]:
+        """List traces.
+
+        A page of the project's traces, without their payloads. A trace has to match all filters.
+        Traces without `ended_at` or latency come last in either order.
+        """
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         requested = TRACES.parse_page(params, project, matching, sort, order)
         page = await use_cases.tracing.list_traces(project, matching, sort, order, requested.page)
         return requested.respond(page, [TraceListItem.from_domain(trace) for trace in page.items])
 
-    @get("/users", **LIST_USERS)
+    @get("/users", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.USER)))
     async def list_users(
-        self,
-        caller: Injected[Caller],
-        params: Injected[UserQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], params: Injected[UserQuery], use_cases: Injected[UseCases]
     ) -> PaginatedResponse[UserSummary]:
+        """List users.
+
+        A page of the users that traces name, the most recently seen first.
+        """
         project = caller.project_id
         requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
         page = await use_cases.tracing.list_users(project, requested.page)
         return requested.respond(page, [UserSummary.from_domain(user) for user in page.items])
 
-    @get("/{trace_id:str}", **READ)
+    @get("/{trace_id:str}", **endpoint(data_plane(Scope.READ), example=TRACE_RESPONSE))
     async def read_trace(
-        self,
-        caller: Injected[Caller],
-        path: Injected[TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[TracePath], use_cases: Injected[UseCases]
     ) -> TraceResponse:
+        """Read a trace.
+
+        One trace with all its spans, sorted by start.
+        """
         project = caller.project_id
         trace = await use_cases.tracing.read_trace(project, TraceId(path.trace_id))
         return TraceResponse.from_domain(project, trace)
 
-    @patch("/{trace_id:str}", **CHANGE)
+    @patch(
+        "/{trace_id:str}",
+        **endpoint(
+            data_plane(Scope.INGEST),
+            example=TRACE_RESPONSE,
+            body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
+        ),
+    )
     async def change_trace(
         self,
         caller: Injected[Caller],
@@ -325,11 +247,24 @@ class TraceController(Controller):
         path: Injected[TracePath],
         use_cases: Injected[UseCases],
     ) -> TraceResponse:
+        """Change a trace.
+
+        Keys that are left out stay as they are. Null clears `input`, `output`, `ended_at`,
+        `session_id`, `user_id`, `environment` and `release`, and is ignored elsewhere. `metadata`
+        is merged by its top-level keys; `tags` replace the old ones.
+        """
         project = caller.project_id
         trace = await use_cases.tracing.change_trace(project, TraceId(path.trace_id), content)
         return TraceResponse.from_domain(project, trace)
 
-    @patch("/{trace_id:str}/spans/{span_id:str}", **CHANGE_SPAN)
+    @patch(
+        "/{trace_id:str}/spans/{span_id:str}",
+        **endpoint(
+            data_plane(Scope.INGEST),
+            example=SPAN_RESPONSE,
+            body_example={"status": "ERROR", "error": "The tool did not answer"},
+        ),
+    )
     async def change_span(
         self,
         caller: Injected[Caller],
@@ -337,38 +272,76 @@ class TraceController(Controller):
         path: Injected[SpanPath],
         use_cases: Injected[UseCases],
     ) -> SpanResponse:
+        """Change a span.
+
+        Keys that are left out stay as they are. Null is ignored in `name`, `kind`, `status` and
+        `metadata`, and clears every other field. `metadata` is merged by its top-level keys. The
+        cost of the span is computed again if a field that it depends on changed.
+        """
         trace = TraceId(path.trace_id)
         span = await use_cases.tracing.change_span(
             caller.project_id, trace, SpanId(path.span_id), content
         )
         return SpanResponse.from_domain(trace, span)
 
-    @delete("/{trace_id:str}", status_code=204, **DELETE)
+    @delete("/{trace_id:str}", status_code=204, **endpoint(data_plane(Scope.INGEST, Scope.READ)))
     async def delete_trace(
-        self,
-        caller: Injected[Caller],
-        path: Injected[TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[TracePath], use_cases: Injected[UseCases]
     ) -> None:
+        """Delete a trace.
+
+        Deletes a trace with its spans and scores.
+        """
         await use_cases.tracing.delete_trace(caller.project_id, TraceId(path.trace_id))
 
-    @post("/batch/delete", status_code=200, **DELETE_BATCH)
+    @post(
+        "/batch/delete",
+        status_code=200,
+        **endpoint(
+            data_plane(Scope.INGEST, Scope.READ),
+            description=(
+                f"Deletes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and returns "
+                "how many existed. Ids of traces that the project doesn't have are ignored."
+            ),
+            example={"deleted": 1},
+            body_example={"trace_ids": [examples.TRACE_ID]},
+        ),
+    )
     async def delete_traces(
         self,
         caller: Injected[Caller],
         content: Injected[BatchDeleteRequest],
         use_cases: Injected[UseCases],
     ) -> BatchDeleteResponse:
+        """Delete many traces."""
         ids = [TraceId(id_) for id_ in content.trace_ids]
         return BatchDeleteResponse(await use_cases.tracing.delete_traces(caller.project_id, ids))
 
-    @post("/batch/tags", status_code=200, **TAG_BATCH)
+    @post(
+        "/batch/tags",
+        status_code=200,
+        **endpoint(
+            data_plane(Scope.INGEST),
+            description=(
+                f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags "
+                "were added, the tags of a trace are sorted, without duplicates; if tags were only "
+                "removed, the others keep their order."
+            ),
+            example={"updated": 1},
+            body_example={
+                "trace_ids": [examples.TRACE_ID],
+                "add_tags": ["reviewed"],
+                "remove_tags": ["prod"],
+            },
+        ),
+    )
     async def tag_traces(
         self,
         caller: Injected[Caller],
         content: Injected[BatchTagsRequest],
         use_cases: Injected[UseCases],
     ) -> BatchTagsResponse:
+        """Tag many traces."""
         ids = [TraceId(id_) for id_ in content.trace_ids]
         updated = await use_cases.tracing.tag_traces(
             caller.project_id, ids, content.add_tags, content.remove_tags
