@@ -45,60 +45,33 @@ NewExport = Annotated[
     Body(CreateExportRequest, CreateExportRequest.with_filter),
 ]
 
-CREATE: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Export traces to a file",
-    description=(
-        "A worker writes a file with all traces that match the filters, sorted by start, from one "
-        "snapshot. Poll the export until it is COMPLETED or FAILED. A project keeps at most "
-        f"{EXPORTS_MAX} exports, each until `expires_at` or until it is deleted. Traces that are "
-        "deleted later stay in the file."
-    ),
-    example=examples.EXPORT
-    | {"status": "PENDING", "traces_total": None, "traces_done": 0, "row_count": 0, "size": 0}
-    | {"sha256": None, "completed_at": None},
-    body_example=examples.REQUEST,
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List exports",
-    description="All export files of the project, the newest first, pending ones included.",
-    example=[examples.EXPORT],
-)
-
-READ: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read an export",
-    description="Its progress; once it is completed, the rows, bytes and SHA-256 of the file.",
-    example=examples.EXPORT,
-)
-
-DOWNLOAD: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Download an export",
-    description=(
-        "The file. The ETag is its SHA-256. An interrupted download can be resumed with `Range`, "
-        "with one range, and `If-Range`: the response is 206, or 416 beyond the end. 409 as long "
-        "as there is no file."
-    ),
-    example="PAR1…",
-    error_types={409: ErrorResponse, 416: ErrorResponse},
-    media_types=tuple(MEDIA_TYPES.values()),
-    response_type=Binary,
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Delete an export",
-    description="Deletes the export with its file. An export in progress is cancelled.",
-)
-
 
 class ExportFileController(Controller):
     path = "/traces/exports"
 
-    @post("/", status_code=202, **CREATE)
+    @post(
+        "/",
+        status_code=202,
+        **endpoint(
+            data_plane(Scope.READ),
+            description=(
+                "A worker writes a file with all traces that match the filters, sorted by start, "
+                "from one snapshot. Poll the export until it is COMPLETED or FAILED. A project "
+                f"keeps at most {EXPORTS_MAX} exports, each until `expires_at` or until it is "
+                "deleted. Traces that are deleted later stay in the file."
+            ),
+            example=examples.EXPORT
+            | {
+                "status": "PENDING",
+                "traces_total": None,
+                "traces_done": 0,
+                "row_count": 0,
+                "size": 0,
+            }
+            | {"sha256": None, "completed_at": None},
+            body_example=examples.REQUEST,
+        ),
+    )
     async def create_export(
         self,
         request: HttpRequest,
@@ -107,6 +80,7 @@ class ExportFileController(Controller):
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[ExportResponse]:
+        """Export traces to a file."""
         wanted, matching = content
 
         async def write(id_: UUID) -> ExportResponse:
@@ -117,35 +91,48 @@ class ExportFileController(Controller):
 
         return await respond_idempotently(request, caller, key, 202, write)
 
-    @get("/", **LIST)
+    @get("/", **endpoint(data_plane(Scope.READ), example=[examples.EXPORT]))
     async def list_exports(
-        self,
-        caller: Injected[Caller],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], use_cases: Injected[UseCases]
     ) -> list[ExportResponse]:
+        """List exports.
+
+        All export files of the project, the newest first, pending ones included.
+        """
         exports = await use_cases.exports.list_exports(caller.project_id)
         return [ExportResponse.from_domain(export) for export in exports]
 
-    @get("/{export_id:str}", **READ)
+    @get("/{export_id:str}", **endpoint(data_plane(Scope.READ), example=examples.EXPORT))
     async def read_export(
-        self,
-        caller: Injected[Caller],
-        path: Injected[ExportPath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[ExportPath], use_cases: Injected[UseCases]
     ) -> ExportResponse:
+        """Read an export.
+
+        Its progress; once it is completed, the rows, bytes and SHA-256 of the file.
+        """
         export = await use_cases.exports.read_export(caller.project_id, path.export_id)
         return ExportResponse.from_domain(export)
 
-    @delete("/{export_id:str}", **DELETE)
+    @delete("/{export_id:str}", **endpoint(data_plane(Scope.READ)))
     async def delete_export(
-        self,
-        caller: Injected[Caller],
-        path: Injected[ExportPath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[ExportPath], use_cases: Injected[UseCases]
     ) -> None:
+        """Delete an export.
+
+        Deletes the export with its file. An export in progress is cancelled.
+        """
         await use_cases.exports.delete_export(caller.project_id, path.export_id)
 
-    @get("/{export_id:str}/download", **DOWNLOAD)
+    @get(
+        "/{export_id:str}/download",
+        **endpoint(
+            data_plane(Scope.READ),
+            example="PAR1…",
+            error_types={409: ErrorResponse, 416: ErrorResponse},
+            media_types=tuple(MEDIA_TYPES.values()),
+            response_type=Binary,
+        ),
+    )
     async def download_export(
         self,
         request: HttpRequest,
@@ -153,6 +140,12 @@ class ExportFileController(Controller):
         path: Injected[ExportPath],
         use_cases: Injected[UseCases],
     ) -> Response[bytes]:
+        """Download an export.
+
+        The file. The ETag is its SHA-256. An interrupted download can be resumed with `Range`, with
+        one range, and `If-Range`: the response is 206, or 416 beyond the end. 409 as long as there
+        is no file.
+        """
         read = use_cases.exports.read_export_file
         export = await read.find(caller.project_id, path.export_id)
         etag = f'"{export.sha256}"'

@@ -59,49 +59,34 @@ ImportedLines = Annotated[
     list[bytes], Body(ImportBatch, lambda batch, _: [bytes(line) for line in batch.traces])
 ]
 
-EXPORT: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Export traces",
-    description=(
-        "All traces that match the filters of the list, from one snapshot, one trace per line: "
-        "with its spans and payloads as in `GET /traces/{trace_id}`, and with its scores. The "
-        "first trace of each session also has the scores of the session, in `session_scores`. The "
-        "export is streamed, and may have any length. The last line has an additional member "
-        "`export` with the numbers of traces, spans and scores, and the SHA-256 of the text "
-        "without that member: a file without it is incomplete. If no trace matches, the response "
-        "is empty. See docs/exports.md."
-    ),
-    example=examples.LINE,
-    media_types=(NDJSON,),
-    response_type=ExportedTrace,
-)
-
-IMPORT: Final = endpoint(
-    data_plane(Scope.INGEST, Scope.EVALUATE),
-    summary="Import exported traces",
-    description=(
-        f"Imports 1 to {BATCH_MAX} lines of an export, each by itself. A trace is merged by its "
-        "id, and not written if nothing in it is new. Spans keep their costs, and scores keep "
-        "their ids, authors and times. An existing score stays as it is. Safe to repeat. "
-        "`pandaprobe-server import` sends whole files."
-    ),
-    example={"stored": 1, "unchanged": 0, "rejected": []},
-    body_example={"traces": [examples.LINE]},
-    route_class=RouteClass.INGEST,
-    referenced_types=(ImportedTrace,),
-)
-
 
 class TraceExportController(Controller):
     path = "/traces"
 
-    @get("/export", **EXPORT)
+    @get(
+        "/export",
+        **endpoint(
+            data_plane(Scope.READ),
+            example=examples.LINE,
+            media_types=(NDJSON,),
+            response_type=ExportedTrace,
+        ),
+    )
     async def export_traces(
         self,
         caller: Injected[Caller],
         params: Injected[TraceConditions],
         use_cases: Injected[UseCases],
     ) -> Response[bytes]:
+        """Export traces.
+
+        All traces that match the filters of the list, from one snapshot, one trace per line: with
+        its spans and payloads as in `GET /traces/{trace_id}`, and with its scores. The first trace
+        of each session also has the scores of the session, in `session_scores`. The export is
+        streamed, and may have any length. The last line has an additional member `export` with the
+        numbers of traces, spans and scores, and the SHA-256 of the text without that member: a file
+        without it is incomplete. If no trace matches, the response is empty. See docs/exports.md.
+        """
         project = caller.project_id
         stream = use_cases.exports.stream_traces
 
@@ -113,7 +98,23 @@ class TraceExportController(Controller):
 
         return StreamingResponse(open_chunks, NDJSON)
 
-    @post("/import", status_code=200, **IMPORT)
+    @post(
+        "/import",
+        status_code=200,
+        **endpoint(
+            data_plane(Scope.INGEST, Scope.EVALUATE),
+            description=(
+                f"Imports 1 to {BATCH_MAX} lines of an export, each by itself. A trace is merged "
+                "by its id, and not written if nothing in it is new. Spans keep their costs, and "
+                "scores keep their ids, authors and times. An existing score stays as it is. Safe "
+                "to repeat. `pandaprobe-server import` sends whole files."
+            ),
+            example={"stored": 1, "unchanged": 0, "rejected": []},
+            body_example={"traces": [examples.LINE]},
+            route_class=RouteClass.INGEST,
+            referenced_types=(ImportedTrace,),
+        ),
+    )
     async def import_traces(
         self,
         request: HttpRequest,
@@ -121,6 +122,7 @@ class TraceExportController(Controller):
         content: Injected[ImportedLines],
         use_cases: Injected[UseCases],
     ) -> ImportResponse:
+        """Import exported traces."""
         config = http_context(request).config
         lines = [_parse_line(line, config) for line in content]
         valid = [line for line in lines if isinstance(line, TraceWithScores)]

@@ -227,36 +227,17 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
 
 def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
     cancelled = {"status": "CANCELLED", "completed_at": "2026-03-02T01:00:05+00:00"}
-    retrying = endpoint(
-        data_plane(Scope.EVALUATE),
-        summary="Retry a run",
-        description=(
-            "Starts a new run over exactly the scores that failed in this run, with the same "
-            "model. Skipped scores are not retried. 422 if nothing failed. This run stays as it is."
-        ),
-        example=kind.example | {"name": "Retry: nightly"},
-        route_class=kind.route_class,
-    )
-    cancelling = endpoint(
-        data_plane(Scope.EVALUATE),
-        summary="Cancel a run",
-        description=(
-            "Starts no further evaluations. Existing scores stay; pending ones are skipped. 409 if "
-            "the run has completed or failed."
-        ),
-        example=kind.example | cancelled,
-        error_types={409: ErrorResponse},
-    )
-    deleting = endpoint(
-        data_plane(Scope.EVALUATE),
-        summary="Delete a run",
-        description=(
-            "Deletes a run of either type in any state; a run in progress is cancelled first. Its "
-            "scores stay, with a null `eval_run_id`, unless `delete_scores` is set."
-        ),
-    )
 
-    @post("/{run_id:str}/retry", status_code=202, operation_id=f"retry_{kind.name}_run", **retrying)
+    @post(
+        "/{run_id:str}/retry",
+        status_code=202,
+        operation_id=f"retry_{kind.name}_run",
+        **endpoint(
+            data_plane(Scope.EVALUATE),
+            example=kind.example | {"name": "Retry: nightly"},
+            route_class=kind.route_class,
+        ),
+    )
     async def retry_run(
         request: HttpRequest,
         caller: Injected[Caller],
@@ -264,27 +245,54 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[EvalRunResponse]:
+        """Retry a run.
+
+        Starts a new run over exactly the scores that failed in this run, with the same model.
+        Skipped scores are not retried. 422 if nothing failed. This run stays as it is.
+        """
         retry, run = use_cases.evaluation.retry_run, RunId(path.run_id)
         return await _respond_with_run(
             request, caller, key, lambda id_: retry(caller.project_id, run, id_)
         )
 
-    cancel_id = f"cancel_{kind.name}_run"
-
-    @post("/{run_id:str}/cancel", status_code=202, operation_id=cancel_id, **cancelling)
+    @post(
+        "/{run_id:str}/cancel",
+        status_code=202,
+        operation_id=f"cancel_{kind.name}_run",
+        **endpoint(
+            data_plane(Scope.EVALUATE),
+            example=kind.example | cancelled,
+            error_types={409: ErrorResponse},
+        ),
+    )
     async def cancel_run(
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> EvalRunResponse:
+        """Cancel a run.
+
+        Starts no further evaluations. Existing scores stay; pending ones are skipped. 409 if the
+        run has completed or failed.
+        """
         run = await use_cases.evaluation.cancel_run(caller.project_id, RunId(path.run_id))
         return EvalRunResponse.from_domain(run)
 
-    @delete("/{run_id:str}", operation_id=f"delete_{kind.name}_run", status_code=204, **deleting)
+    @delete(
+        "/{run_id:str}",
+        status_code=204,
+        operation_id=f"delete_{kind.name}_run",
+        **endpoint(data_plane(Scope.EVALUATE)),
+    )
     async def delete_run(
         caller: Injected[Caller],
         path: Injected[RunPath],
         params: Injected[DeleteRunQuery],
         use_cases: Injected[UseCases],
     ) -> None:
+        """Delete a run.
+
+        Deletes a run of either type in any state; a run in progress is cancelled first. Its scores
+        stay, with a null `eval_run_id`, unless `delete_scores` is set.
+        """
         await use_cases.evaluation.delete_run(
             caller.project_id, RunId(path.run_id), with_scores=params.delete_scores
         )
@@ -300,12 +308,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
         description="A page of the project's runs of this type, the newest first.",
         example=page_of(kind.example),
     )
-    reading = endpoint(
-        data_plane(Scope.READ),
-        summary="Read a run",
-        description="A run of either type, with its progress.",
-        example=kind.example,
-    )
+    reading = endpoint(data_plane(Scope.READ), example=kind.example)
 
     @get("/", operation_id=f"list_{kind.name}_runs", **listing)
     async def list_runs(
@@ -321,6 +324,10 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
     async def read_run(
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> EvalRunResponse:
+        """Read a run.
+
+        A run of either type, with its progress.
+        """
         run = await use_cases.evaluation.read_run(caller.project_id, RunId(path.run_id))
         return EvalRunResponse.from_domain(run)
 
@@ -328,15 +335,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 
 
 def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
-    using = endpoint(
-        data_plane(Scope.READ),
-        summary="Read the judge usage of a run",
-        description=(
-            "The requests that were sent to providers for a run of either type so far, and their "
-            "cost. Verdicts from the cache need no request."
-        ),
-        example=cost_examples.USAGE,
-    )
+    using = endpoint(data_plane(Scope.READ), example=cost_examples.USAGE)
     scores = endpoint(
         data_plane(Scope.READ),
         summary=f"Read the {kind.name} scores of a run",
@@ -349,6 +348,11 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
     async def read_usage(
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> JudgeUsage:
+        """Read the judge usage of a run.
+
+        The requests that were sent to providers for a run of either type so far, and their cost.
+        Verdicts from the cache need no request.
+        """
         project, run = caller.project_id, RunId(path.run_id)
         return JudgeUsage.from_domain(await use_cases.evaluation.read_run_usage(project, run))
 

@@ -185,41 +185,25 @@ NUMBERS: Final = (
 
 COMPARISONS: Final = PagedList("sessions compared", {None: NUMBER}, TEXT)
 
-HISTORY: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="History of a session's scores",
-    description=(
-        "The newest NUMERIC scores of a session, sorted by time, ascending; failed and skipped "
-        "ones have no number."
-    ),
-    example=[
-        {
-            "metric_name": "agent_reliability",
-            "score": 0.8,
-            "eval_run_id": None,
-            "created_at": AT,
-            "status": "SUCCESS",
-        }
-    ],
-)
-
-COMPARISON: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Compare sessions",
-    description=(
-        "A page of the sessions that have a number of this name, each with its newest number; "
-        "ties are sorted by the session's id, ascending."
-    ),
-    example=page_of(
-        {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
-    ),
-)
-
 
 class SessionScoreAnalyticsController(Controller):
     path = "/evaluations/analytics"
 
-    @get("/session-scores/history/{session_id:str}", **HISTORY)
+    @get(
+        "/session-scores/history/{session_id:str}",
+        **endpoint(
+            data_plane(Scope.READ),
+            example=[
+                {
+                    "metric_name": "agent_reliability",
+                    "score": 0.8,
+                    "eval_run_id": None,
+                    "created_at": AT,
+                    "status": "SUCCESS",
+                }
+            ],
+        ),
+    )
     async def read_session_history(
         self,
         caller: Injected[Caller],
@@ -227,18 +211,36 @@ class SessionScoreAnalyticsController(Controller):
         params: Injected[HistoryQuery],
         use_cases: Injected[UseCases],
     ) -> list[SessionScoreHistoryItem]:
+        """History of a session's scores.
+
+        The newest NUMERIC scores of a session, sorted by time, ascending; failed and skipped ones
+        have no number.
+        """
         points = await use_cases.evaluation.read_session_history(
             caller.project_id, path.session_id, params.metric_name, params.limit
         )
         return [SessionScoreHistoryItem.from_domain(point) for point in points]
 
-    @get("/session-scores/comparison", **COMPARISON)
+    @get(
+        "/session-scores/comparison",
+        **endpoint(
+            data_plane(Scope.READ),
+            example=page_of(
+                {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
+            ),
+        ),
+    )
     async def compare_sessions(
         self,
         caller: Injected[Caller],
         params: Injected[ComparisonQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[SessionComparisonItem]:
+        """Compare sessions.
+
+        A page of the sessions that have a number of this name, each with its newest number; ties
+        are sorted by the session's id, ascending.
+        """
         project, name, order = caller.project_id, params.metric_name, params.sort_order
         requested = COMPARISONS.parse_page(params, project, name, None, order)
         page = await use_cases.evaluation.compare_sessions(project, name, order, requested.page)
@@ -275,9 +277,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
 
     @get("/distribution", operation_id=f"distribution_of_{name}_scores", **_distribution_docs(name))
     async def read_distribution(
-        caller: Injected[Caller],
-        params: Injected[DistributionQuery],
-        use_cases: Injected[UseCases],
+        caller: Injected[Caller], params: Injected[DistributionQuery], use_cases: Injected[UseCases]
     ) -> list[ScoreDistributionItem]:
         bins = await use_cases.evaluation.score_distribution(
             caller.project_id, target_type, params.metric_name, params.buckets, params.within
@@ -330,8 +330,7 @@ def _distribution_docs(name: str) -> dict[str, Any]:
         summary=f"Distribution of scores of {name}s",
         description=(
             "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "
-            "buckets. A bucket includes its lower bound, the last one also 1.0. "
-            f"{NUMBERS}"
+            f"buckets. A bucket includes its lower bound, the last one also 1.0. {NUMBERS}"
         ),
         example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
     )

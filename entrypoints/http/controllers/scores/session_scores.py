@@ -1,6 +1,6 @@
 """Scores of sessions: creating, listing and deleting them."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, delete, get, post
@@ -33,45 +33,19 @@ NewScore = Annotated[
     Body(CreateSessionScoreRequest, CreateSessionScoreRequest.with_checked_metadata),
 ]
 
-CREATE: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Score a session",
-    description=(
-        "Adds a score to a session. A session may have several scores of the same name. 404 if "
-        "no trace of the project has this session."
-    ),
-    example=examples.SESSION_SCORE,
-    body_example=examples.GIVEN_TO_SESSION,
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List scores of sessions",
-    description=(
-        "A page of the project's scores of sessions, the newest first. A score has to match all "
-        "filters."
-    ),
-    example=examples.page_of(examples.SESSION_SCORE),
-)
-
-OF_SESSION: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read the scores of a session",
-    description="Every score of the session, the newest first. Empty for an unknown session.",
-    example=[examples.SESSION_SCORE],
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Delete a score of a session",
-    description="Deletes one score, if it exists.",
-)
-
 
 class SessionScoreController(Controller):
     path = "/evaluations/session-scores"
 
-    @post("/", status_code=201, **CREATE)
+    @post(
+        "/",
+        status_code=201,
+        **endpoint(
+            data_plane(Scope.INGEST),
+            example=examples.SESSION_SCORE,
+            body_example=examples.GIVEN_TO_SESSION,
+        ),
+    )
     async def record_session_score(
         self,
         request: HttpRequest,
@@ -80,6 +54,11 @@ class SessionScoreController(Controller):
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[SessionScoreResponse]:
+        """Score a session.
+
+        Adds a score to a session. A session may have several scores of the same name. 404 if no
+        trace of the project has this session.
+        """
 
         async def write(id_: UUID) -> SessionScoreResponse:
             score = await use_cases.evaluation.record_session_score(
@@ -92,13 +71,18 @@ class SessionScoreController(Controller):
 
         return await respond_idempotently(request, caller, key, 201, write)
 
-    @get("/", **LIST)
+    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.SESSION_SCORE)))
     async def list_session_scores(
         self,
         caller: Injected[Caller],
         params: Injected[SessionScoreQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[SessionScoreResponse]:
+        """List scores of sessions.
+
+        A page of the project's scores of sessions, the newest first. A score has to match all
+        filters.
+        """
         project = caller.project_id
         matching = params.to_domain(session_id=params.session_id)
         requested = SCORES[TargetType.SESSION].parse_page(
@@ -108,21 +92,23 @@ class SessionScoreController(Controller):
         scores = [SessionScoreResponse.from_domain(score) for score in page.items]
         return requested.respond(page, scores)
 
-    @get("/{session_id:str}", **OF_SESSION)
+    @get("/{session_id:str}", **endpoint(data_plane(Scope.READ), example=[examples.SESSION_SCORE]))
     async def scores_of_session(
-        self,
-        caller: Injected[Caller],
-        path: Injected[SessionPath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[SessionPath], use_cases: Injected[UseCases]
     ) -> list[SessionScoreResponse]:
+        """Read the scores of a session.
+
+        Every score of the session, the newest first. Empty for an unknown session.
+        """
         scores = await use_cases.evaluation.scores_of_session(caller.project_id, path.session_id)
         return [SessionScoreResponse.from_domain(score) for score in scores]
 
-    @delete("/{score_id:str}", status_code=204, **DELETE)
+    @delete("/{score_id:str}", status_code=204, **endpoint(data_plane(Scope.EVALUATE)))
     async def delete_session_score(
-        self,
-        caller: Injected[Caller],
-        path: Injected[ScorePath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[ScorePath], use_cases: Injected[UseCases]
     ) -> None:
+        """Delete a score of a session.
+
+        Deletes one score, if it exists.
+        """
         await use_cases.evaluation.delete_session_score(caller.project_id, ScoreId(path.score_id))

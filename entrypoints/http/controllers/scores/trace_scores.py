@@ -1,6 +1,6 @@
 """Scores of traces: creating, listing, changing and deleting them."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, delete, get, patch, post
@@ -35,64 +35,23 @@ NewScore = Annotated[
     Body(CreateTraceScoreRequest, CreateTraceScoreRequest.with_checked_metadata),
 ]
 
-CREATE: Final = endpoint(
-    data_plane(Scope.INGEST),
-    summary="Score a trace",
-    description=(
-        "Adds a score to a trace. A trace may have several scores of the same name. 404 if the "
-        "project has no such trace; a trace can be scored as soon as it was accepted."
-    ),
-    example=examples.TRACE_SCORE,
-    body_example=examples.GIVEN_TO_TRACE,
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List scores of traces",
-    description=(
-        "A page of the project's scores of traces, the newest first. A score has to match all "
-        "filters."
-    ),
-    example=examples.page_of(examples.TRACE_SCORE),
-)
-
-LATEST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read the latest scores of a trace",
-    description=(
-        "The newest score of each name, sorted by name, without pending scores. Empty for an "
-        "unknown trace."
-    ),
-    example=[examples.TRACE_SCORE],
-)
-
 ChangedScore = Annotated[
     ScoreChange, Body(UpdateTraceScoreRequest, UpdateTraceScoreRequest.to_domain)
 ]
-
-CHANGE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Change a score of a trace",
-    description=(
-        "Fields that are null or left out stay as they are. If any field is given, the source of "
-        "the score becomes ANNOTATION, and its status SUCCESS once it has a value. The value that "
-        "a judge or program gave is kept in the metadata as `original_value`."
-    ),
-    example=examples.TRACE_SCORE | {"source": "ANNOTATION"},
-    body_example={"value": "0.9", "reason": "thumbs up"},
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Delete a score of a trace",
-    description="Deletes one score.",
-)
 
 
 class TraceScoreController(Controller):
     path = "/evaluations/trace-scores"
 
-    @post("/", status_code=201, **CREATE)
+    @post(
+        "/",
+        status_code=201,
+        **endpoint(
+            data_plane(Scope.INGEST),
+            example=examples.TRACE_SCORE,
+            body_example=examples.GIVEN_TO_TRACE,
+        ),
+    )
     async def record_trace_score(
         self,
         request: HttpRequest,
@@ -101,6 +60,11 @@ class TraceScoreController(Controller):
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[TraceScoreResponse]:
+        """Score a trace.
+
+        Adds a score to a trace. A trace may have several scores of the same name. 404 if the
+        project has no such trace; a trace can be scored as soon as it was accepted.
+        """
 
         async def write(id_: UUID) -> TraceScoreResponse:
             score = await use_cases.evaluation.record_trace_score(
@@ -114,13 +78,18 @@ class TraceScoreController(Controller):
 
         return await respond_idempotently(request, caller, key, 201, write)
 
-    @get("/", **LIST)
+    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.TRACE_SCORE)))
     async def list_trace_scores(
         self,
         caller: Injected[Caller],
         params: Injected[TraceScoreQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[TraceScoreResponse]:
+        """List scores of traces.
+
+        A page of the project's scores of traces, the newest first. A score has to match all
+        filters.
+        """
         project = caller.project_id
         matching = params.to_domain(trace_id=params.trace_id, environment=params.environment)
         requested = SCORES[TargetType.TRACE].parse_page(
@@ -130,19 +99,28 @@ class TraceScoreController(Controller):
         scores = [TraceScoreResponse.from_domain(score) for score in page.items]
         return requested.respond(page, scores)
 
-    @get("/{trace_id:str}", **LATEST)
+    @get("/{trace_id:str}", **endpoint(data_plane(Scope.READ), example=[examples.TRACE_SCORE]))
     async def latest_trace_scores(
-        self,
-        caller: Injected[Caller],
-        path: Injected[TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[TracePath], use_cases: Injected[UseCases]
     ) -> list[TraceScoreResponse]:
+        """Read the latest scores of a trace.
+
+        The newest score of each name, sorted by name, without pending scores. Empty for an unknown
+        trace.
+        """
         scores = await use_cases.evaluation.latest_trace_scores(
             caller.project_id, TraceId(path.trace_id)
         )
         return [TraceScoreResponse.from_domain(score) for score in scores]
 
-    @patch("/{score_id:str}", **CHANGE)
+    @patch(
+        "/{score_id:str}",
+        **endpoint(
+            data_plane(Scope.EVALUATE),
+            example=examples.TRACE_SCORE | {"source": "ANNOTATION"},
+            body_example={"value": "0.9", "reason": "thumbs up"},
+        ),
+    )
     async def change_trace_score(
         self,
         caller: Injected[Caller],
@@ -150,19 +128,23 @@ class TraceScoreController(Controller):
         path: Injected[ScorePath],
         use_cases: Injected[UseCases],
     ) -> TraceScoreResponse:
+        """Change a score of a trace.
+
+        Fields that are null or left out stay as they are. If any field is given, the source of the
+        score becomes ANNOTATION, and its status SUCCESS once it has a value. The value that a judge
+        or program gave is kept in the metadata as `original_value`.
+        """
         score = await use_cases.evaluation.change_trace_score(
-            caller.project_id,
-            ScoreId(path.score_id),
-            content,
-            caller.user_id,
+            caller.project_id, ScoreId(path.score_id), content, caller.user_id
         )
         return TraceScoreResponse.from_domain(score)
 
-    @delete("/{score_id:str}", status_code=204, **DELETE)
+    @delete("/{score_id:str}", status_code=204, **endpoint(data_plane(Scope.EVALUATE)))
     async def delete_trace_score(
-        self,
-        caller: Injected[Caller],
-        path: Injected[ScorePath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[ScorePath], use_cases: Injected[UseCases]
     ) -> None:
+        """Delete a score of a trace.
+
+        Deletes one score.
+        """
         await use_cases.evaluation.delete_trace_score(caller.project_id, ScoreId(path.score_id))

@@ -152,48 +152,23 @@ SESSIONS: Final = PagedList(
     TEXT,
 )
 
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List sessions",
-    description=(
-        "A page of the project's sessions. `query` and `has_error` filter sessions; the other "
-        "filters select traces, and the totals of a session cover the selected traces only. "
-        "`recent` sorts by the last start or end of a trace."
-    ),
-    example={
-        "items": [examples.SESSION],
-        "total": 1,
-        "limit": 50,
-        "offset": 0,
-        "next_cursor": None,
-    },
-)
-
-READ: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read a session",
-    description="The totals of a whole session, and a page of its traces with their spans.",
-    example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.INGEST, Scope.READ),
-    summary="Delete a session",
-    description="Deletes all traces of a session with their spans and scores.",
-    example={"deleted": 1},
-)
-
 
 class SessionController(Controller):
     path = "/sessions"
 
-    @get("/", **LIST)
+    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.SESSION)))
     async def list_sessions(
         self,
         caller: Injected[Caller],
         params: Injected[SessionQuery],
         use_cases: Injected[UseCases],
     ) -> PaginatedResponse[SessionSummary]:
+        """List sessions.
+
+        A page of the project's sessions. `query` and `has_error` filter sessions; the other filters
+        select traces, and the totals of a session cover the selected traces only. `recent` sorts by
+        the last start or end of a trace.
+        """
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         requested = SESSIONS.parse_page(params, project, matching, sort, order)
@@ -201,7 +176,10 @@ class SessionController(Controller):
         summaries = [SessionSummary.from_domain(session) for session in page.items]
         return requested.respond(page, summaries)
 
-    @get("/{session_id:str}", **READ)
+    @get(
+        "/{session_id:str}",
+        **endpoint(data_plane(Scope.READ), example=examples.SESSION | {"traces": [TRACE_RESPONSE]}),
+    )
     async def read_session(
         self,
         caller: Injected[Caller],
@@ -209,18 +187,27 @@ class SessionController(Controller):
         params: Injected[SessionTracesQuery],
         use_cases: Injected[UseCases],
     ) -> SessionDetail:
+        """Read a session.
+
+        The totals of a whole session, and a page of its traces with their spans.
+        """
         project = caller.project_id
         session = await use_cases.tracing.read_session(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
         return SessionDetail.from_session(project, session)
 
-    @delete("/{session_id:str}", status_code=200, **DELETE)
+    @delete(
+        "/{session_id:str}",
+        status_code=200,
+        **endpoint(data_plane(Scope.INGEST, Scope.READ), example={"deleted": 1}),
+    )
     async def delete_session(
-        self,
-        caller: Injected[Caller],
-        path: Injected[SessionPath],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], path: Injected[SessionPath], use_cases: Injected[UseCases]
     ) -> SessionDeleteResponse:
+        """Delete a session.
+
+        Deletes all traces of a session with their spans and scores.
+        """
         deleted = await use_cases.tracing.delete_session(caller.project_id, path.session_id)
         return SessionDeleteResponse(deleted)
