@@ -37,8 +37,7 @@ from entrypoints.http.controllers.scores.analytics import (
     SessionScoreAnalyticsController,
     score_analytics_router,
 )
-from entrypoints.http.controllers.scores.session_scores import SessionScoreController
-from entrypoints.http.controllers.scores.trace_scores import TraceScoreController
+from entrypoints.http.controllers.scores.scores import SessionScoreController, TraceScoreController
 from entrypoints.http.controllers.service.api_reference import reference_pages
 from entrypoints.http.controllers.service.health import ServiceController
 from entrypoints.http.controllers.service.prometheus import metrics_pages

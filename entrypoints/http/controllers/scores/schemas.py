@@ -4,7 +4,7 @@ A value is text in requests and responses; its data type says whether it is a nu
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,6 @@ from msgspec import Meta
 import domain.evaluation.scores.score as scores
 from application.evaluation.scores.scores import GivenScore
 from domain.errors import Invalid
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import (
     NAME_MAX,
@@ -29,7 +28,7 @@ from domain.ids import RunId, TraceId, UserId
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces.schemas import Label
-from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
+from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.wire_types import (
     JsonObject,
     OptionalPlainObject,
@@ -238,9 +237,3 @@ class TraceScoreQuery(ScoreQuery, frozen=True, kw_only=True):
 
 class SessionScoreQuery(ScoreQuery, frozen=True, kw_only=True):
     session_id: Annotated[str, Meta(description="Exactly this session")] | None = None
-
-
-SCORES: Final = {
-    target_type: PagedList(f"{target_type.lower()} scores", {None: INSTANT}, ID)
-    for target_type in TargetType
-}
