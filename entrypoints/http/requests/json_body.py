@@ -14,6 +14,7 @@ import msgspec
 import msgspec.inspect as mi
 from msgspec import Raw
 
+from domain.errors import Invalid
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors, HttpProblem
 from entrypoints.http.requests.json_depth import deepest_path, is_deeper
@@ -84,6 +85,17 @@ class Body[B]:
             return self.parse_fast(data, config)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return self.walk(data, config, errors)
+
+    def parse_item(self, data: bytes, config: HttpConfig) -> B | Invalid:
+        """As `parse_part`, for an item of a batch that is accepted or rejected by itself."""
+        errors = FieldErrors()
+        try:
+            item = self.parse_part(data, config, errors)
+            errors.check()
+        except Invalid as invalid:
+            return invalid
+        assert item is not None
+        return item
 
     def parse_fast(self, data: bytes, config: HttpConfig) -> B:
         """The fast pass. It raises for everything unusual, which need not be an error."""

@@ -1,7 +1,7 @@
 """Types and values of the wire format that all endpoints share."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Raw
@@ -128,6 +128,12 @@ def format_instant(at: datetime) -> str:
 
 def format_optional_instant(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
+
+
+def shared_fields(wire: msgspec.Struct, domain: type[Any]) -> dict[str, Any]:
+    """The fields of `wire` that the dataclass `domain` has by the same names."""
+    known = domain.__dataclass_fields__
+    return {name: getattr(wire, name) for name in wire.__struct_fields__ if name in known}
 
 
 def unset_to_none[T](value: T | msgspec.UnsetType) -> T | None:

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from domain.errors import Invalid
 from domain.evaluation.scores.score import (
     DataType,
+    Score,
     ScoreOutcome,
     ScoreSource,
     SessionScore,
@@ -45,7 +46,7 @@ from entrypoints.http.controllers.scores.schemas import (
 from entrypoints.http.controllers.traces.query import (
     METADATA_KEYS_MAX,
     METADATA_VALUES_MAX,
-    sorted_unique,
+    trace_filter,
 )
 from entrypoints.http.controllers.traces.schemas import (
     Label,
@@ -64,6 +65,7 @@ from entrypoints.http.requests.wire_types import (
     format_instant,
     format_optional_instant,
     require_object,
+    shared_fields,
 )
 
 AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have fewer
@@ -221,22 +223,12 @@ class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def to_domain(self) -> TraceFilter:
         """Raises ValueError for an invalid instant."""
-        metadata = self.metadata or {}
-        return TraceFilter(
-            session_id=self.session_id,
-            user_id=self.user_id,
-            environment=self.environment,
-            release=self.release,
-            status=self.status,
-            tags=sorted_unique(self.tags),
-            name=self.name,
+        return trace_filter(
+            self,
+            self.tags,
+            self.metadata or {},
             started_after=parse_optional_instant(self.started_after),
             started_before=parse_optional_instant(self.started_before),
-            model=self.model,
-            min_latency_ms=self.min_latency_ms,
-            max_latency_ms=self.max_latency_ms,
-            has_error=self.has_error,
-            metadata=tuple((key, sorted_unique(metadata[key])) for key in sorted(metadata)),
         )
 
 
@@ -359,14 +351,14 @@ class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
 class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
     """A score of an export. It belongs to no run: the run that made it isn't imported."""
 
-    id: UUID
-    project_id: UUID
+    id: ScoreId
+    project_id: ProjectId
     name: ScoreName
     value: Value | None = None
     data_type: DataType = DataType.NUMERIC
     source: ScoreSource
     outcome: ScoreOutcome
-    author_user_id: UUID | None = None
+    author_user_id: UserId | None = None
     reason: str | None = None
     metadata: PlainObject = msgspec.field(default_factory=empty_object)
     environment: Label | None = None
@@ -404,21 +396,12 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _domain_fields(self) -> dict[str, Any]:
-        author = self.author_user_id
-        return {
-            "id": ScoreId(self.id),
-            "project_id": ProjectId(self.project_id),
-            "name": self.name,
-            "outcome": self.outcome,
-            "value": self.value,
-            "data_type": self.data_type,
-            "source": self.source,
-            "author_id": None if author is None else UserId(author),
-            "reason": self.reason,
-            "metadata": require_object(self.metadata),
-            "created_at": parse_instant(self.created_at),
-            "updated_at": parse_instant(self.updated_at),
-        }
+        fields = shared_fields(self, Score)
+        fields["author_id"] = self.author_user_id
+        fields["metadata"] = require_object(self.metadata)
+        fields["created_at"] = parse_instant(self.created_at)
+        fields["updated_at"] = parse_instant(self.updated_at)
+        return fields
 
 
 class ImportedTrace(TraceCreate, frozen=True, kw_only=True):

@@ -16,7 +16,6 @@ from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.exports import examples
 from entrypoints.http.controllers.exports.ndjson import encode_batches
 from entrypoints.http.controllers.exports.schemas import ExportedTrace, ImportedTrace
@@ -25,7 +24,6 @@ from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
 from entrypoints.http.endpoint import Injected, endpoint, http_context
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.errors import FieldErrors
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import Deferred
 from entrypoints.http.streams import StreamingResponse
@@ -34,17 +32,15 @@ NDJSON: Final = "application/x-ndjson"
 LINE_BODY: Final = Body(ImportedTrace, ImportedTrace.to_archived)
 
 
+type DeferredLine = Annotated[
+    Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/ImportedTrace"})
+]
+
+
 class ImportBatch(msgspec.Struct, frozen=True):
     """Lines of an export, each of which is imported or rejected by itself."""
 
-    traces: Annotated[
-        list[
-            Annotated[
-                Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/ImportedTrace"})
-            ]
-        ],
-        Meta(min_length=1, max_length=BATCH_MAX),
-    ]
+    traces: Annotated[list[DeferredLine], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
 class ImportResponse(msgspec.Struct, frozen=True):
@@ -124,7 +120,7 @@ class TraceExportController(Controller):
     ) -> ImportResponse:
         """Import exported traces."""
         config = http_context(request).config
-        lines = [_parse_line(line, config) for line in content]
+        lines = [LINE_BODY.parse_item(line, config) for line in content]
         valid = [line for line in lines if isinstance(line, TraceWithScores)]
         import_traces = use_cases.exports.import_traces
         imported = iter(await import_traces(caller.project_id, valid) if valid else ())
@@ -138,14 +134,3 @@ class TraceExportController(Controller):
                 if isinstance(outcome, Invalid)
             ],
         )
-
-
-def _parse_line(line: bytes, config: HttpConfig) -> TraceWithScores | Invalid:
-    errors = FieldErrors()
-    try:
-        archived = LINE_BODY.parse_part(line, config, errors)
-        errors.check()
-    except Invalid as invalid:
-        return invalid
-    assert archived is not None
-    return archived

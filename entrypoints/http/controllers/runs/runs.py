@@ -250,7 +250,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         Starts a new run over exactly the scores that failed in this run, with the same model.
         Skipped scores are not retried. 422 if nothing failed. This run stays as it is.
         """
-        retry, run = use_cases.evaluation.retry_run, RunId(path.run_id)
+        retry, run = use_cases.evaluation.retry_run, path.run_id
         return await _respond_with_run(
             request, caller, key, lambda id_: retry(caller.project_id, run, id_)
         )
@@ -273,7 +273,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         Starts no further evaluations. Existing scores stay; pending ones are skipped. 409 if the
         run has completed or failed.
         """
-        run = await use_cases.evaluation.cancel_run(caller.project_id, RunId(path.run_id))
+        run = await use_cases.evaluation.cancel_run(caller.project_id, path.run_id)
         return EvalRunResponse.from_domain(run)
 
     @delete(
@@ -294,7 +294,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         stay, with a null `eval_run_id`, unless `delete_scores` is set.
         """
         await use_cases.evaluation.delete_run(
-            caller.project_id, RunId(path.run_id), with_scores=params.delete_scores
+            caller.project_id, path.run_id, with_scores=params.delete_scores
         )
 
     return [retry_run, cancel_run, delete_run]
@@ -328,7 +328,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 
         A run of either type, with its progress.
         """
-        run = await use_cases.evaluation.read_run(caller.project_id, RunId(path.run_id))
+        run = await use_cases.evaluation.read_run(caller.project_id, path.run_id)
         return EvalRunResponse.from_domain(run)
 
     return [list_runs, read_run, *_read_results(kind)]
@@ -353,7 +353,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         The requests that were sent to providers for a run of either type so far, and their cost.
         Verdicts from the cache need no request.
         """
-        project, run = caller.project_id, RunId(path.run_id)
+        project, run = caller.project_id, path.run_id
         return JudgeUsage.from_domain(await use_cases.evaluation.read_run_usage(project, run))
 
     @get("/{run_id:str}/scores", operation_id=f"{kind.name}_scores_of_run", **scores)
@@ -361,7 +361,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
     ) -> list[Any]:
         list_scores = kind.scores_of_run(use_cases.evaluation)
-        scores = await list_scores(caller.project_id, RunId(path.run_id))
+        scores = await list_scores(caller.project_id, path.run_id)
         return [kind.score.from_domain(score) for score in scores]
 
     return [read_usage, read_scores]

@@ -1,6 +1,6 @@
 """Wire schemas of runs: filters, requests and responses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from domain.evaluation.runs.selection import (
     SessionSelection,
     TraceSelection,
 )
+from domain.ids import RunId
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.money import (
@@ -39,6 +40,7 @@ from entrypoints.http.requests.wire_types import (
     format_instant,
     format_optional_instant,
     raw_json,
+    shared_fields,
 )
 
 WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones have no effect
@@ -111,15 +113,7 @@ class EvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_domain(self) -> TraceSelection:
         """Raises ValueError for an invalid date."""
-        return TraceSelection(
-            date_from=_given_instant(self.date_from),
-            date_to=_given_instant(self.date_to),
-            status=self.status,
-            session_id=self.session_id,
-            user_id=self.user_id,
-            tags=None if self.tags is None else tuple(self.tags),
-            name=self.name,
-        )
+        return TraceSelection(**_selection(self, TraceSelection))
 
 
 class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,14 +131,15 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_domain(self) -> SessionSelection:
         """Raises ValueError for an invalid date."""
-        return SessionSelection(
-            date_from=_given_instant(self.date_from),
-            date_to=_given_instant(self.date_to),
-            user_id=self.user_id,
-            has_error=self.has_error,
-            tags=None if self.tags is None else tuple(self.tags),
-            min_trace_count=self.min_trace_count,
-        )
+        return SessionSelection(**_selection(self, SessionSelection))
+
+
+def _selection(filters: EvalRunFilters | SessionEvalRunFilters, selection: type) -> dict[str, Any]:
+    fields = shared_fields(filters, selection)
+    fields["date_from"] = _given_instant(filters.date_from)
+    fields["date_to"] = _given_instant(filters.date_to)
+    fields["tags"] = None if filters.tags is None else tuple(filters.tags)
+    return fields
 
 
 def _given_instant(text: str | float | None) -> GivenInstant | None:
@@ -152,7 +147,7 @@ def _given_instant(text: str | float | None) -> GivenInstant | None:
 
 
 class RunPath(msgspec.Struct, frozen=True):
-    run_id: Annotated[UUID, Meta(description="The run's id", examples=[RUN_ID])]
+    run_id: Annotated[RunId, Meta(description="The run's id", examples=[RUN_ID])]
 
 
 class RunQuery(PageQuery, frozen=True, kw_only=True):
@@ -177,16 +172,10 @@ class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
         check_vote_count(self.votes)
         check_usd(self.max_cost_usd)
 
-    def to_request(self, metrics: Sequence[str], **fields: Any) -> RunRequest:
-        """`fields` are further fields of the domain's request."""
-        return RunRequest(
-            metrics=metrics,
-            name=self.name,
-            model=self.model,
-            votes=self.votes,
-            max_cost_usd=optional_usd(self.max_cost_usd),
-            **fields,
-        )
+    def to_request(self, **fields: Any) -> RunRequest:
+        """`fields` replace fields of the domain's request."""
+        fields = {"max_cost_usd": optional_usd(self.max_cost_usd), **fields}
+        return RunRequest(**shared_fields(self, RunRequest) | fields)
 
 
 class TraceRunCreate(RunCreate, frozen=True, kw_only=True):
@@ -216,8 +205,7 @@ class CreateEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, TraceSelection]:
         """Raises ValueError for an invalid date."""
-        request = self.to_request(self.metrics, sampling_rate=self.sampling_rate)
-        return request, self.filters.to_domain()
+        return self.to_request(), self.filters.to_domain()
 
 
 class CreateBatchEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
@@ -226,7 +214,7 @@ class CreateBatchEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
     trace_ids: TraceIds
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
-        return self.to_request(self.metrics), [str(id_) for id_ in self.trace_ids]
+        return self.to_request(), [str(id_) for id_ in self.trace_ids]
 
 
 class CreateSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=True):
@@ -237,10 +225,7 @@ class CreateSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=True):
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, SessionSelection]:
         """Raises ValueError for an invalid date."""
-        weights = self.signal_weights or {}
-        request = self.to_request(
-            self.metrics, sampling_rate=self.sampling_rate, signal_weights=weights
-        )
+        request = self.to_request(signal_weights=self.signal_weights or {})
         return request, self.filters.to_domain()
 
 
@@ -250,7 +235,7 @@ class CreateBatchSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=Tr
     session_ids: SessionIds
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, list[str]]:
-        request = self.to_request(self.metrics, signal_weights=self.signal_weights or {})
+        request = self.to_request(signal_weights=self.signal_weights or {})
         return request, self.session_ids
 
 

@@ -24,7 +24,7 @@ from domain.evaluation.scores.score import (
     ScoreStatus,
     validate_value,
 )
-from domain.ids import RunId, TraceId, UserId
+from domain.ids import RunId, ScoreId, TraceId, UserId
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces.schemas import Label
@@ -41,6 +41,7 @@ from entrypoints.http.requests.wire_types import (
     optional_object,
     raw_json,
     require_object,
+    shared_fields,
 )
 
 type ScoreName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
@@ -57,7 +58,7 @@ type Value = Annotated[
 
 
 class ScorePath(msgspec.Struct, frozen=True):
-    score_id: Annotated[UUID, Meta(description="The score's id", examples=[SCORE_ID])]
+    score_id: Annotated[ScoreId, Meta(description="The score's id", examples=[SCORE_ID])]
 
 
 class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,15 +86,8 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
                 yield "value", invalid.errors[0].message
 
     def to_domain(self, author: UserId | None) -> GivenScore:
-        return GivenScore(
-            name=self.name,
-            value=self.value,
-            data_type=self.data_type,
-            source=self.source,
-            reason=self.reason,
-            metadata=bytes(self.metadata),
-            author=author,
-        )
+        fields = shared_fields(self, GivenScore) | {"metadata": bytes(self.metadata)}
+        return GivenScore(**fields, author=author)
 
     def with_checked_metadata(self, _: HttpConfig) -> Self:
         """Itself. Raises ValueError for metadata that can't be parsed later."""
@@ -104,7 +98,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
 class CreateTraceScoreRequest(ScoreCreate, frozen=True, kw_only=True):
     """A score of a trace. `environment` is an optional label to filter by."""
 
-    trace_id: UUID
+    trace_id: TraceId
     environment: Label | None = None
 
 
@@ -204,34 +198,21 @@ class ScoreQuery(PageQuery, frozen=True, kw_only=True):
         | None
     ) = None
     data_type: Annotated[DataType, Meta(description="Exactly this data type")] | None = None
-    eval_run_id: Annotated[UUID, Meta(description="Created by this run")] | None = None
+    eval_run_id: Annotated[RunId, Meta(description="Created by this run")] | None = None
     date_from: Annotated[QueryInstant, Meta(description="Created then or later")] | None = None
     date_to: Annotated[QueryInstant, Meta(description="Created earlier")] | None = None
 
-    def to_domain(
-        self,
-        *,
-        trace_id: UUID | None = None,
-        session_id: str | None = None,
-        environment: str | None = None,
-    ) -> ScoreFilter:
+    def to_domain(self) -> ScoreFilter:
         return ScoreFilter(
-            trace_id=None if trace_id is None else TraceId(trace_id),
-            session_id=session_id,
-            environment=environment,
-            name=self.name,
-            source=self.source,
-            status=self.status,
-            outcome=self.outcome,
-            data_type=self.data_type,
-            run_id=None if self.eval_run_id is None else RunId(self.eval_run_id),
+            **shared_fields(self, ScoreFilter),
+            run_id=self.eval_run_id,
             created_after=self.date_from,
             created_before=self.date_to,
         )
 
 
 class TraceScoreQuery(ScoreQuery, frozen=True, kw_only=True):
-    trace_id: Annotated[UUID, Meta(description="Exactly this trace")] | None = None
+    trace_id: Annotated[TraceId, Meta(description="Exactly this trace")] | None = None
     environment: Annotated[str, Meta(description="Exactly this environment")] | None = None
 
 

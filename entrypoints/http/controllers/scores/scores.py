@@ -9,7 +9,7 @@ from application.use_cases import UseCases
 from domain.evaluation.scores.score import ScoreChange
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from domain.ids import ScoreId, TraceId
+from domain.ids import ScoreId
 from domain.page import SortOrder
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.scores import examples
@@ -79,7 +79,7 @@ class TraceScoreController(Controller):
             score = await use_cases.evaluation.record_trace_score(
                 caller.project_id,
                 ScoreId(id_),
-                TraceId(content.trace_id),
+                content.trace_id,
                 content.to_domain(caller.user_id),
                 content.environment,
             )
@@ -99,8 +99,7 @@ class TraceScoreController(Controller):
         A page of the project's scores of traces, the newest first. A score has to match all
         filters.
         """
-        project = caller.project_id
-        matching = params.to_domain(trace_id=params.trace_id, environment=params.environment)
+        project, matching = caller.project_id, params.to_domain()
         requested = TRACE_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.list_trace_scores(project, matching, requested.page)
         scores = [TraceScoreResponse.from_domain(score) for score in page.items]
@@ -115,9 +114,7 @@ class TraceScoreController(Controller):
         The newest score of each name, sorted by name, without pending scores. Empty for an unknown
         trace.
         """
-        scores = await use_cases.evaluation.latest_trace_scores(
-            caller.project_id, TraceId(path.trace_id)
-        )
+        scores = await use_cases.evaluation.latest_trace_scores(caller.project_id, path.trace_id)
         return [TraceScoreResponse.from_domain(score) for score in scores]
 
     @patch(
@@ -142,7 +139,7 @@ class TraceScoreController(Controller):
         or program gave is kept in the metadata as `original_value`.
         """
         score = await use_cases.evaluation.change_trace_score(
-            caller.project_id, ScoreId(path.score_id), content, caller.user_id
+            caller.project_id, path.score_id, content, caller.user_id
         )
         return TraceScoreResponse.from_domain(score)
 
@@ -154,7 +151,7 @@ class TraceScoreController(Controller):
 
         Deletes one score.
         """
-        await use_cases.evaluation.delete_trace_score(caller.project_id, ScoreId(path.score_id))
+        await use_cases.evaluation.delete_trace_score(caller.project_id, path.score_id)
 
 
 class SessionScoreController(Controller):
@@ -206,8 +203,7 @@ class SessionScoreController(Controller):
         A page of the project's scores of sessions, the newest first. A score has to match all
         filters.
         """
-        project = caller.project_id
-        matching = params.to_domain(session_id=params.session_id)
+        project, matching = caller.project_id, params.to_domain()
         requested = SESSION_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.list_session_scores(project, matching, requested.page)
         scores = [SessionScoreResponse.from_domain(score) for score in page.items]
@@ -232,4 +228,4 @@ class SessionScoreController(Controller):
 
         Deletes one score, if it exists.
         """
-        await use_cases.evaluation.delete_session_score(caller.project_id, ScoreId(path.score_id))
+        await use_cases.evaluation.delete_session_score(caller.project_id, path.score_id)

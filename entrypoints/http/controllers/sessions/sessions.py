@@ -37,6 +37,7 @@ from entrypoints.http.requests.wire_types import (
     ResponseInstant,
     format_instant,
     format_optional_instant,
+    shared_fields,
 )
 
 
@@ -61,14 +62,8 @@ class SessionQuery(PageQuery, frozen=True, kw_only=True):
     sort_order: Annotated[SortOrder, Meta(description=SORT_ORDER_DESCRIPTION)] = SortOrder.DESC
 
     def to_domain(self) -> SessionFilter:
-        return SessionFilter(
-            user_id=self.user_id,
-            has_error=self.has_error,
-            started_after=self.started_after,
-            started_before=self.started_before,
-            tags=sorted_unique(self.tags),
-            query=self.query,
-        )
+        fields = shared_fields(self, SessionFilter) | {"tags": sorted_unique(self.tags)}
+        return SessionFilter(**fields)
 
 
 class SessionPath(msgspec.Struct, frozen=True):

@@ -62,10 +62,6 @@ class AnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
     )
 
 
-class SessionAnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
-    pass
-
-
 class AnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
     """Traces by start. The latencies are null if no trace of the bucket has ended."""
 
@@ -196,10 +192,7 @@ class AnalyticsController(Controller):
         ),
     )
     async def analyze_sessions(
-        self,
-        caller: Injected[Caller],
-        params: Injected[SessionAnalyticsQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Injected[Caller], params: Injected[PeriodQuery], use_cases: Injected[UseCases]
     ) -> list[SessionAnalyticsBucket]:
         """Analyze sessions.
 

@@ -1,6 +1,7 @@
 """Queries of lists of traces, and of the users that traces name."""
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -19,11 +20,10 @@ from entrypoints.http.requests.cursors import (
     PagedList,
     PageLimit,
     PageOffset,
-    PageQuery,
     enum_position,
     nullable,
 )
-from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant
+from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, shared_fields
 
 METADATA_KEYS_MAX: Final = 20  # in one query: each is a condition of its own
 METADATA_VALUES_MAX: Final = 100  # for one key
@@ -75,24 +75,7 @@ class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
     sort_order: Annotated[SortOrder, Meta(description=SORT_ORDER_DESCRIPTION)] = SortOrder.DESC
 
     def to_domain(self) -> TraceFilter:
-        return TraceFilter(
-            session_id=self.session_id,
-            user_id=self.user_id,
-            environment=self.environment,
-            release=self.release,
-            status=self.status,
-            tags=sorted_unique(self.tags),
-            name=self.name,
-            started_after=self.started_after,
-            started_before=self.started_before,
-            model=self.model,
-            min_latency_ms=self.min_latency_ms,
-            max_latency_ms=self.max_latency_ms,
-            has_error=self.has_error,
-            metadata=tuple(
-                (key, sorted_unique(self.metadata[key])) for key in sorted(self.metadata)
-            ),
-        )
+        return trace_filter(self, self.tags, self.metadata)
 
 
 class TraceQuery(TraceConditions, frozen=True, kw_only=True):
@@ -103,13 +86,21 @@ class TraceQuery(TraceConditions, frozen=True, kw_only=True):
     cursor: Cursor | None = None
 
 
-class UserQuery(PageQuery, frozen=True, kw_only=True):
-    pass
-
-
 def sorted_unique(values: list[str] | None) -> tuple[str, ...]:
     """A canonical order, so that equal queries have equal cursors."""
     return tuple(sorted(set(values))) if values else ()
+
+
+def trace_filter(
+    conditions: msgspec.Struct,
+    tags: list[str] | None,
+    metadata: Mapping[str, list[str]],
+    **fields: Any,
+) -> TraceFilter:
+    """The filter with the other fields of `conditions`, unless `fields` replace them."""
+    shared = shared_fields(conditions, TraceFilter)
+    canonical = tuple((key, sorted_unique(metadata[key])) for key in sorted(metadata))
+    return TraceFilter(**shared | fields | {"tags": sorted_unique(tags), "metadata": canonical})
 
 
 TRACES: Final = PagedList(

@@ -4,7 +4,7 @@ In a change, a key that is left out changes nothing. Null clears optional fields
 nothing elsewhere.
 """
 
-from datetime import datetime
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -15,7 +15,7 @@ from application.tracing.edit import EDITED_TRACES_MAX
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing import analytics
 from domain.tracing.change import UNCHANGED, Clearable
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payload import EMPTY_OBJECT
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, as_float
@@ -57,7 +57,7 @@ type Cost = Annotated[
 
 
 class TracePath(msgspec.Struct, frozen=True):
-    trace_id: Annotated[UUID, Meta(description="The trace's id", examples=[examples.TRACE_ID])]
+    trace_id: Annotated[TraceId, Meta(description="The trace's id", examples=[examples.TRACE_ID])]
 
 
 class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
@@ -342,9 +342,9 @@ class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
             status=self.status,
             tags=None if self.tags is None else tuple(self.tags),
             metadata=optional_object(self.metadata) or EMPTY_OBJECT,
-            input=_clearable_json(self.input),
-            output=_clearable_json(self.output),
-            ended_at=_clearable_instant(self.ended_at),
+            input=_clearable(self.input, optional_json),
+            output=_clearable(self.output, optional_json),
+            ended_at=_clearable(self.ended_at, parse_instant),
             session_id=_clearable(self.session_id),
             user_id=_clearable(self.user_id),
             environment=_clearable(self.environment),
@@ -376,37 +376,27 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
             kind=self.kind,
             status=self.status,
             metadata=optional_object(self.metadata) or EMPTY_OBJECT,
-            input=_clearable_json(self.input),
-            output=_clearable_json(self.output),
+            input=_clearable(self.input, optional_json),
+            output=_clearable(self.output, optional_json),
             model=_clearable(self.model),
-            token_usage=_clearable_object(self.token_usage),
-            ended_at=_clearable_instant(self.ended_at),
+            token_usage=_clearable(self.token_usage, optional_object),
+            ended_at=_clearable(self.ended_at, parse_instant),
             error=_clearable(self.error),
-            completion_started_at=_clearable_instant(self.completion_start_time),
-            model_parameters=_clearable_object(self.model_parameters),
+            completion_started_at=_clearable(self.completion_start_time, parse_instant),
+            model_parameters=_clearable(self.model_parameters, optional_object),
             cost=_clearable(self.cost),
         )
 
 
-def _clearable[T](value: T | UnsetType | None) -> Clearable[T]:
-    return UNCHANGED if value is UNSET else value
-
-
-def _clearable_instant(value: str | float | UnsetType | None) -> Clearable[datetime]:
+def _clearable[T](
+    value: Any, convert: Callable[[Any], T | None] = lambda given: given
+) -> Clearable[T]:
     if value is UNSET:
         return UNCHANGED
-    return None if value is None else parse_instant(value)
+    return None if value is None else convert(value)
 
 
-def _clearable_json(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNCHANGED if value is UNSET else optional_json(value)
-
-
-def _clearable_object(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNCHANGED if value is UNSET else optional_object(value)
-
-
-type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_TRACES_MAX)]
+type TraceIds = Annotated[list[TraceId], Meta(min_length=1, max_length=EDITED_TRACES_MAX)]
 
 
 class BatchDeleteRequest(msgspec.Struct, frozen=True):

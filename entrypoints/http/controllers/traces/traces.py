@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 from litestar import Controller, delete, get, patch, post
@@ -19,42 +19,26 @@ from domain.page import SortOrder
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.traces import examples
-from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery, UserQuery
-from entrypoints.http.controllers.traces.schemas import (
-    SPAN_RESPONSE,
-    TRACE_ITEM,
-    TRACE_RESPONSE,
-    BatchDeleteRequest,
-    BatchDeleteResponse,
-    BatchTagsRequest,
-    BatchTagsResponse,
-    SpanCreate,
-    SpanResponse,
-    SpansAccepted,
-    SpanUpdate,
-    TraceAccepted,
-    TraceCreate,
-    TraceListItem,
-    TracePath,
-    TraceResponse,
-    TraceUpdate,
-    UserSummary,
-    spans_to_domain,
-)
+from entrypoints.http.controllers.traces import examples, schemas
+from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery
 from entrypoints.http.endpoint import Injected, endpoint, http_context
 from entrypoints.http.error_responses import FieldProblem
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.errors import FieldErrors
+from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import Deferred, PaginatedResponse, max_items_from
 
-TRACE_BODY: Final = Body(TraceCreate, TraceCreate.to_domain)
+TRACE_BODY: Final = Body(schemas.TraceCreate, schemas.TraceCreate.to_domain)
 SPANS_BODY: Final = Body(
-    Annotated[list[SpanCreate], Meta(min_length=1), max_items_from("max_spans")], spans_to_domain
+    Annotated[list[schemas.SpanCreate], Meta(min_length=1), max_items_from("max_spans")],
+    schemas.spans_to_domain,
 )
+
+
+type DeferredTrace = Annotated[
+    Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/TraceCreate"})
+]
 
 
 class BatchCreate(msgspec.Struct, frozen=True):
@@ -63,7 +47,8 @@ class BatchCreate(msgspec.Struct, frozen=True):
     traces: Annotated[
         list[
             Annotated[
-                Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/TraceCreate"})
+                Deferred,
+                Meta(extra_json_schema={"$ref": "#/components/schemas/schemas.TraceCreate"}),
             ]
         ],
         Meta(min_length=1, max_length=BATCH_MAX),
@@ -80,12 +65,12 @@ class BatchRejected(msgspec.Struct, frozen=True):
 class BatchAccepted(msgspec.Struct, frozen=True):
     """The stored traces, in the order of the request, and the rejected ones."""
 
-    accepted: list[TraceAccepted]
+    accepted: list[schemas.TraceAccepted]
     rejected: list[BatchRejected]
 
 
-class SpanPath(TracePath, frozen=True):
-    span_id: Annotated[UUID, Meta(description="The span's id", examples=[examples.SPAN_ID])]
+class SpanPath(schemas.TracePath, frozen=True):
+    span_id: Annotated[SpanId, Meta(description="The span's id", examples=[examples.SPAN_ID])]
 
 
 NewTrace = Annotated[Trace, TRACE_BODY]
@@ -93,8 +78,8 @@ NewTraces = Annotated[
     list[bytes], Body(BatchCreate, lambda batch, _: [bytes(trace) for trace in batch.traces])
 ]
 NewSpans = Annotated[list[Span], SPANS_BODY]
-ChangedTrace = Annotated[TraceChange, Body(TraceUpdate, TraceUpdate.to_domain)]
-ChangedSpan = Annotated[SpanChange, Body(SpanUpdate, SpanUpdate.to_domain)]
+ChangedTrace = Annotated[TraceChange, Body(schemas.TraceUpdate, schemas.TraceUpdate.to_domain)]
+ChangedSpan = Annotated[SpanChange, Body(schemas.SpanUpdate, schemas.SpanUpdate.to_domain)]
 
 
 class TraceController(Controller):
@@ -112,7 +97,7 @@ class TraceController(Controller):
     )
     async def ingest_trace(
         self, caller: Injected[Caller], content: Injected[NewTrace], use_cases: Injected[UseCases]
-    ) -> TraceAccepted:
+    ) -> schemas.TraceAccepted:
         """Store a trace.
 
         Stores a trace with its spans, and responds once they are on disk: from then on every
@@ -146,7 +131,7 @@ class TraceController(Controller):
     ) -> BatchAccepted:
         """Store many traces."""
         config = http_context(request).config
-        items = [_parse_item(item, config) for item in content]
+        items = [TRACE_BODY.parse_item(item, config) for item in content]
         valid = [item for item in items if isinstance(item, Trace)]
         stored = iter(
             await use_cases.tracing.ingest_batch(caller.project_id, valid) if valid else ()
@@ -180,22 +165,20 @@ class TraceController(Controller):
         self,
         caller: Injected[Caller],
         content: Injected[NewSpans],
-        path: Injected[TracePath],
+        path: Injected[schemas.TracePath],
         use_cases: Injected[UseCases],
-    ) -> SpansAccepted:
+    ) -> schemas.SpansAccepted:
         """Add spans to a trace.
 
         Merges spans by their ids into a stored trace.
         """
-        spans: Sequence[Span] = content
-        await use_cases.tracing.add_spans(caller.project_id, TraceId(path.trace_id), spans)
-        ids: list[SpanId] = [span.id for span in spans]
-        return SpansAccepted(list(ids))
+        await use_cases.tracing.add_spans(caller.project_id, path.trace_id, content)
+        return schemas.SpansAccepted([span.id for span in content])
 
-    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(TRACE_ITEM)))
+    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(schemas.TRACE_ITEM)))
     async def list_traces(
         self, caller: Injected[Caller], params: Injected[TraceQuery], use_cases: Injected[UseCases]
-    ) -> PaginatedResponse[TraceListItem]:
+    ) -> PaginatedResponse[schemas.TraceListItem]:
         """List traces.
 
         A page of the project's traces, without their payloads. A trace has to match all filters.
@@ -205,12 +188,14 @@ class TraceController(Controller):
         sort, order = params.sort_by, params.sort_order
         requested = TRACES.parse_page(params, project, matching, sort, order)
         page = await use_cases.tracing.list_traces(project, matching, sort, order, requested.page)
-        return requested.respond(page, [TraceListItem.from_domain(trace) for trace in page.items])
+        return requested.respond(
+            page, [schemas.TraceListItem.from_domain(trace) for trace in page.items]
+        )
 
     @get("/users", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.USER)))
     async def list_users(
-        self, caller: Injected[Caller], params: Injected[UserQuery], use_cases: Injected[UseCases]
-    ) -> PaginatedResponse[UserSummary]:
+        self, caller: Injected[Caller], params: Injected[PageQuery], use_cases: Injected[UseCases]
+    ) -> PaginatedResponse[schemas.UserSummary]:
         """List users.
 
         A page of the users that traces name, the most recently seen first.
@@ -218,25 +203,30 @@ class TraceController(Controller):
         project = caller.project_id
         requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
         page = await use_cases.tracing.list_users(project, requested.page)
-        return requested.respond(page, [UserSummary.from_domain(user) for user in page.items])
+        return requested.respond(
+            page, [schemas.UserSummary.from_domain(user) for user in page.items]
+        )
 
-    @get("/{trace_id:str}", **endpoint(data_plane(Scope.READ), example=TRACE_RESPONSE))
+    @get("/{trace_id:str}", **endpoint(data_plane(Scope.READ), example=schemas.TRACE_RESPONSE))
     async def read_trace(
-        self, caller: Injected[Caller], path: Injected[TracePath], use_cases: Injected[UseCases]
-    ) -> TraceResponse:
+        self,
+        caller: Injected[Caller],
+        path: Injected[schemas.TracePath],
+        use_cases: Injected[UseCases],
+    ) -> schemas.TraceResponse:
         """Read a trace.
 
         One trace with all its spans, sorted by start.
         """
         project = caller.project_id
-        trace = await use_cases.tracing.read_trace(project, TraceId(path.trace_id))
-        return TraceResponse.from_domain(project, trace)
+        trace = await use_cases.tracing.read_trace(project, path.trace_id)
+        return schemas.TraceResponse.from_domain(project, trace)
 
     @patch(
         "/{trace_id:str}",
         **endpoint(
             data_plane(Scope.INGEST),
-            example=TRACE_RESPONSE,
+            example=schemas.TRACE_RESPONSE,
             body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
         ),
     )
@@ -244,9 +234,9 @@ class TraceController(Controller):
         self,
         caller: Injected[Caller],
         content: Injected[ChangedTrace],
-        path: Injected[TracePath],
+        path: Injected[schemas.TracePath],
         use_cases: Injected[UseCases],
-    ) -> TraceResponse:
+    ) -> schemas.TraceResponse:
         """Change a trace.
 
         Keys that are left out stay as they are. Null clears `input`, `output`, `ended_at`,
@@ -254,14 +244,14 @@ class TraceController(Controller):
         is merged by its top-level keys; `tags` replace the old ones.
         """
         project = caller.project_id
-        trace = await use_cases.tracing.change_trace(project, TraceId(path.trace_id), content)
-        return TraceResponse.from_domain(project, trace)
+        trace = await use_cases.tracing.change_trace(project, path.trace_id, content)
+        return schemas.TraceResponse.from_domain(project, trace)
 
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
         **endpoint(
             data_plane(Scope.INGEST),
-            example=SPAN_RESPONSE,
+            example=schemas.SPAN_RESPONSE,
             body_example={"status": "ERROR", "error": "The tool did not answer"},
         ),
     )
@@ -271,28 +261,30 @@ class TraceController(Controller):
         content: Injected[ChangedSpan],
         path: Injected[SpanPath],
         use_cases: Injected[UseCases],
-    ) -> SpanResponse:
+    ) -> schemas.SpanResponse:
         """Change a span.
 
         Keys that are left out stay as they are. Null is ignored in `name`, `kind`, `status` and
         `metadata`, and clears every other field. `metadata` is merged by its top-level keys. The
         cost of the span is computed again if a field that it depends on changed.
         """
-        trace = TraceId(path.trace_id)
         span = await use_cases.tracing.change_span(
-            caller.project_id, trace, SpanId(path.span_id), content
+            caller.project_id, path.trace_id, path.span_id, content
         )
-        return SpanResponse.from_domain(trace, span)
+        return schemas.SpanResponse.from_domain(path.trace_id, span)
 
     @delete("/{trace_id:str}", status_code=204, **endpoint(data_plane(Scope.INGEST, Scope.READ)))
     async def delete_trace(
-        self, caller: Injected[Caller], path: Injected[TracePath], use_cases: Injected[UseCases]
+        self,
+        caller: Injected[Caller],
+        path: Injected[schemas.TracePath],
+        use_cases: Injected[UseCases],
     ) -> None:
         """Delete a trace.
 
         Deletes a trace with its spans and scores.
         """
-        await use_cases.tracing.delete_trace(caller.project_id, TraceId(path.trace_id))
+        await use_cases.tracing.delete_trace(caller.project_id, path.trace_id)
 
     @post(
         "/batch/delete",
@@ -310,12 +302,12 @@ class TraceController(Controller):
     async def delete_traces(
         self,
         caller: Injected[Caller],
-        content: Injected[BatchDeleteRequest],
+        content: Injected[schemas.BatchDeleteRequest],
         use_cases: Injected[UseCases],
-    ) -> BatchDeleteResponse:
+    ) -> schemas.BatchDeleteResponse:
         """Delete many traces."""
-        ids = [TraceId(id_) for id_ in content.trace_ids]
-        return BatchDeleteResponse(await use_cases.tracing.delete_traces(caller.project_id, ids))
+        deleted = await use_cases.tracing.delete_traces(caller.project_id, content.trace_ids)
+        return schemas.BatchDeleteResponse(deleted)
 
     @post(
         "/batch/tags",
@@ -338,15 +330,14 @@ class TraceController(Controller):
     async def tag_traces(
         self,
         caller: Injected[Caller],
-        content: Injected[BatchTagsRequest],
+        content: Injected[schemas.BatchTagsRequest],
         use_cases: Injected[UseCases],
-    ) -> BatchTagsResponse:
+    ) -> schemas.BatchTagsResponse:
         """Tag many traces."""
-        ids = [TraceId(id_) for id_ in content.trace_ids]
         updated = await use_cases.tracing.tag_traces(
-            caller.project_id, ids, content.add_tags, content.remove_tags
+            caller.project_id, content.trace_ids, content.add_tags, content.remove_tags
         )
-        return BatchTagsResponse(updated)
+        return schemas.BatchTagsResponse(updated)
 
 
 def rejected(index: int, invalid: Invalid) -> BatchRejected:
@@ -354,19 +345,8 @@ def rejected(index: int, invalid: Invalid) -> BatchRejected:
     return BatchRejected(index, errors)
 
 
-def _accepted(trace: TraceId) -> TraceAccepted:
-    return TraceAccepted(trace, uuid4())
-
-
-def _parse_item(item: bytes, config: HttpConfig) -> Trace | Invalid:
-    errors = FieldErrors()
-    try:
-        trace = TRACE_BODY.parse_part(item, config, errors)
-        errors.check()
-    except Invalid as invalid:
-        return invalid
-    assert trace is not None
-    return trace
+def _accepted(trace: TraceId) -> schemas.TraceAccepted:
+    return schemas.TraceAccepted(trace, uuid4())
 
 
 def _errors_of_all(outcomes: Sequence[Invalid | None]) -> list[FieldError]:
