@@ -2,15 +2,11 @@
 
 A handler is an ordinary Litestar handler. Its signature is the contract:
 
-    @post("/", status_code=201, **endpoint(data_plane(Scope.EVALUATE), example=..., ...))
+    @post("/", data_plane(Scope.EVALUATE), example=..., body_example=...)
     async def create_monitor(
-        self,
-        caller: Injected[Caller],
-        content: Injected[NewMonitor],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: NewMonitor, key: IdempotencyKey | None, use_cases: UseCases
     ) -> MonitorResponse:
-        "Create a monitor. ..."
+        "Create a monitor."
 
 caller     the authenticated caller, as the access policy of the endpoint makes it
 content    the body: a Struct, or `Annotated[value, Body(...)]` for a value converted from one
@@ -19,6 +15,7 @@ params     the query parameters: a Struct
 key        identifies a repeated write; a handler that takes one runs once for each key
 use_cases  the registry of all use cases
 
+The route decorators `get`, `post` and so on are those of Litestar with the fields of `Endpoint`.
 The guard `admit` authenticates and counts the request; the dependencies read it. All errors of a
 request are found before the handler runs, and are returned together. The OpenAPI document is made
 of the same signatures and docstrings (openapi/document.py): the first line of a docstring is the
@@ -31,12 +28,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
 from types import NoneType, UnionType
-from typing import Any, Final, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Self,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from litestar import Response
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
-from litestar.handlers import BaseRouteHandler
+from litestar.enums import HttpMethod
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import SkipValidation
 
 from application.use_cases import UseCases
@@ -123,6 +132,8 @@ class Endpoint:
     _: KW_ONLY
     summary: str | None = None
     description: str | None = None
+    operation_id: str | None = None  # instead of the name of the handler
+    status_code: int | None = None  # of a success; else 201 for POST, 204 for DELETE, 200
     example: Any = None  # of the response
     body_example: Any = None
     error_types: Mapping[int, Any] = field(default_factory=dict)  # of other responses, by status
@@ -149,15 +160,9 @@ class Endpoint:
         return self.summary or first.removesuffix("."), self.description or " ".join(rest.split())
 
 
-def _in_opt[**P](make: Callable[P, Endpoint]) -> Callable[P, dict[str, Any]]:
-    return lambda *args, **kwargs: {"opt": {_ENDPOINT: make(*args, **kwargs)}}
-
-
-endpoint: Final = _in_opt(Endpoint)
-"""The arguments of Litestar's route decorators for one handler, such as `@get("/", **endpoint(…))`.
-
-Each handler needs an endpoint of its own. The parameters are the fields of `Endpoint`.
-"""
+def endpoint(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The arguments of Litestar's route decorators for one handler, such as `@get("/", **READ)`."""
+    return {"opt": {_ENDPOINT: Endpoint(*args, **kwargs)}}
 
 
 def endpoint_of(handler: BaseRouteHandler) -> Endpoint | None:
@@ -274,6 +279,39 @@ DEPENDENCIES: Final = {
     "params": Provide(provide_params),
     "key": Provide(provide_key),
 }
+
+
+def _route[**P](
+    method: HttpMethod, make: Callable[P, Endpoint]
+) -> Callable[Concatenate[str, P], Callable[[Callable[..., Any]], HTTPRouteHandler]]:
+    """A decorator that makes a handler at a path from a function. `make` takes its arguments."""
+
+    def at(path: str, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        endpoint = make(*args, **kwargs)
+        route = HTTPRouteHandler(
+            path,
+            http_method=method,
+            status_code=endpoint.status_code,
+            operation_id=endpoint.operation_id,
+            opt={_ENDPOINT: endpoint},
+        )
+
+        def decorate(fn: Callable[..., Any]) -> HTTPRouteHandler:
+            injected: Any = Injected
+            for name in DEPENDENCIES.keys() & fn.__annotations__:
+                fn.__annotations__[name] = injected[fn.__annotations__[name]]
+            return route(fn)
+
+        return decorate
+
+    return at
+
+
+get: Final = _route(HttpMethod.GET, Endpoint)
+post: Final = _route(HttpMethod.POST, Endpoint)
+put: Final = _route(HttpMethod.PUT, Endpoint)
+patch: Final = _route(HttpMethod.PATCH, Endpoint)
+delete: Final = _route(HttpMethod.DELETE, Endpoint)
 
 
 @dataclass(frozen=True, slots=True)

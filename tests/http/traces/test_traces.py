@@ -21,7 +21,7 @@ async def test_documented_example_round_trips(site: Site, head: dict[str, str]) 
     assert read.status_code == 200
     assert read.json() == schemas.TRACE_RESPONSE | {"project_id": project}
     listed = await site.http.get("/traces", headers=head)
-    assert listed.json() == schemas.PAGE
+    assert listed.json() == examples.page_of(schemas.TRACE_ITEM)
 
 
 async def test_response_is_compact_and_complete(site: Site, head: dict[str, str]) -> None:

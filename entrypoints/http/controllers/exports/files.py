@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Final
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, Response
 from msgspec import Meta, Raw
 
 from application.exporting.ports import EXPORTS_MAX
@@ -23,7 +23,7 @@ from entrypoints.http.controllers.exports.schemas import (
     ExportResponse,
 )
 from entrypoints.http.controllers.exports.stream import NDJSON
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.byte_ranges import requested_range
@@ -51,34 +51,26 @@ class ExportFileController(Controller):
 
     @post(
         "/",
+        data_plane(Scope.READ),
         status_code=202,
-        **endpoint(
-            data_plane(Scope.READ),
-            description=(
-                "A worker writes a file with all traces that match the filters, sorted by start, "
-                "from one snapshot. Poll the export until it is COMPLETED or FAILED. A project "
-                f"keeps at most {EXPORTS_MAX} exports, each until `expires_at` or until it is "
-                "deleted. Traces that are deleted later stay in the file."
-            ),
-            example=examples.EXPORT
-            | {
-                "status": "PENDING",
-                "traces_total": None,
-                "traces_done": 0,
-                "row_count": 0,
-                "size": 0,
-            }
-            | {"sha256": None, "completed_at": None},
-            body_example=examples.REQUEST,
+        description=(
+            "A worker writes a file with all traces that match the filters, sorted by start, from "
+            "one snapshot. Poll the export until it is COMPLETED or FAILED. A project keeps at "
+            f"most {EXPORTS_MAX} exports, each until `expires_at` or until it is deleted. Traces "
+            "that are deleted later stay in the file."
         ),
+        example=examples.EXPORT
+        | {"status": "PENDING", "traces_total": None, "traces_done": 0, "row_count": 0, "size": 0}
+        | {"sha256": None, "completed_at": None},
+        body_example=examples.REQUEST,
     )
     async def create_export(
         self,
         request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[NewExport],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
+        caller: Caller,
+        content: NewExport,
+        key: IdempotencyKey | None,
+        use_cases: UseCases,
     ) -> JsonResponse[ExportResponse]:
         """Export traces to a file."""
         wanted, matching = content
@@ -91,10 +83,8 @@ class ExportFileController(Controller):
 
         return await respond_idempotently(request, caller, key, 202, write)
 
-    @get("/", **endpoint(data_plane(Scope.READ), example=[examples.EXPORT]))
-    async def list_exports(
-        self, caller: Injected[Caller], use_cases: Injected[UseCases]
-    ) -> list[ExportResponse]:
+    @get("/", data_plane(Scope.READ), example=[examples.EXPORT])
+    async def list_exports(self, caller: Caller, use_cases: UseCases) -> list[ExportResponse]:
         """List exports.
 
         All export files of the project, the newest first, pending ones included.
@@ -102,9 +92,9 @@ class ExportFileController(Controller):
         exports = await use_cases.exports.list_exports(caller.project_id)
         return [ExportResponse.from_domain(export) for export in exports]
 
-    @get("/{export_id:str}", **endpoint(data_plane(Scope.READ), example=examples.EXPORT))
+    @get("/{export_id:str}", data_plane(Scope.READ), example=examples.EXPORT)
     async def read_export(
-        self, caller: Injected[Caller], path: Injected[ExportPath], use_cases: Injected[UseCases]
+        self, caller: Caller, path: ExportPath, use_cases: UseCases
     ) -> ExportResponse:
         """Read an export.
 
@@ -113,10 +103,8 @@ class ExportFileController(Controller):
         export = await use_cases.exports.read_export(caller.project_id, path.export_id)
         return ExportResponse.from_domain(export)
 
-    @delete("/{export_id:str}", **endpoint(data_plane(Scope.READ)))
-    async def delete_export(
-        self, caller: Injected[Caller], path: Injected[ExportPath], use_cases: Injected[UseCases]
-    ) -> None:
+    @delete("/{export_id:str}", data_plane(Scope.READ))
+    async def delete_export(self, caller: Caller, path: ExportPath, use_cases: UseCases) -> None:
         """Delete an export.
 
         Deletes the export with its file. An export in progress is cancelled.
@@ -125,20 +113,14 @@ class ExportFileController(Controller):
 
     @get(
         "/{export_id:str}/download",
-        **endpoint(
-            data_plane(Scope.READ),
-            example="PAR1…",
-            error_types={409: ErrorResponse, 416: ErrorResponse},
-            media_types=tuple(MEDIA_TYPES.values()),
-            response_type=Binary,
-        ),
+        data_plane(Scope.READ),
+        example="PAR1…",
+        error_types={409: ErrorResponse, 416: ErrorResponse},
+        media_types=tuple(MEDIA_TYPES.values()),
+        response_type=Binary,
     )
     async def download_export(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        path: Injected[ExportPath],
-        use_cases: Injected[UseCases],
+        self, request: HttpRequest, caller: Caller, path: ExportPath, use_cases: UseCases
     ) -> Response[bytes]:
         """Download an export.
 

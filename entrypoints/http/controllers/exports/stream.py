@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Final
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response
 from msgspec import Meta
 
 from application.exporting.imports import ImportOutcome
@@ -21,7 +21,7 @@ from entrypoints.http.controllers.exports.ndjson import encode_batches
 from entrypoints.http.controllers.exports.schemas import ExportedTrace, ImportedTrace
 from entrypoints.http.controllers.traces.query import TraceConditions
 from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
-from entrypoints.http.endpoint import Injected, endpoint, http_context
+from entrypoints.http.endpoint import get, http_context, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.json_body import Body
@@ -61,18 +61,13 @@ class TraceExportController(Controller):
 
     @get(
         "/export",
-        **endpoint(
-            data_plane(Scope.READ),
-            example=examples.LINE,
-            media_types=(NDJSON,),
-            response_type=ExportedTrace,
-        ),
+        data_plane(Scope.READ),
+        example=examples.LINE,
+        media_types=(NDJSON,),
+        response_type=ExportedTrace,
     )
     async def export_traces(
-        self,
-        caller: Injected[Caller],
-        params: Injected[TraceConditions],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: TraceConditions, use_cases: UseCases
     ) -> Response[bytes]:
         """Export traces.
 
@@ -96,27 +91,21 @@ class TraceExportController(Controller):
 
     @post(
         "/import",
+        data_plane(Scope.INGEST, Scope.EVALUATE),
         status_code=200,
-        **endpoint(
-            data_plane(Scope.INGEST, Scope.EVALUATE),
-            description=(
-                f"Imports 1 to {BATCH_MAX} lines of an export, each by itself. A trace is merged "
-                "by its id, and not written if nothing in it is new. Spans keep their costs, and "
-                "scores keep their ids, authors and times. An existing score stays as it is. Safe "
-                "to repeat. `pandaprobe-server import` sends whole files."
-            ),
-            example={"stored": 1, "unchanged": 0, "rejected": []},
-            body_example={"traces": [examples.LINE]},
-            route_class=RouteClass.INGEST,
-            referenced_types=(ImportedTrace,),
+        description=(
+            f"Imports 1 to {BATCH_MAX} lines of an export, each by itself. A trace is merged by "
+            "its id, and not written if nothing in it is new. Spans keep their costs, and scores "
+            "keep their ids, authors and times. An existing score stays as it is. Safe to repeat. "
+            "`pandaprobe-server import` sends whole files."
         ),
+        example={"stored": 1, "unchanged": 0, "rejected": []},
+        body_example={"traces": [examples.LINE]},
+        route_class=RouteClass.INGEST,
+        referenced_types=(ImportedTrace,),
     )
     async def import_traces(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[ImportedLines],
-        use_cases: Injected[UseCases],
+        self, request: HttpRequest, caller: Caller, content: ImportedLines, use_cases: UseCases
     ) -> ImportResponse:
         """Import exported traces."""
         config = http_context(request).config

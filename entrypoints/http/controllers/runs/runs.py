@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from litestar import Router, delete, get, post
+from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
 from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
@@ -34,7 +34,7 @@ from entrypoints.http.controllers.runs.schemas import (
 from entrypoints.http.controllers.scores.examples import SESSION_SCORE, TRACE_SCORE
 from entrypoints.http.controllers.scores.schemas import SessionScoreResponse, TraceScoreResponse
 from entrypoints.http.controllers.traces.examples import page_of
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
@@ -125,7 +125,13 @@ SESSION_RUNS: Final = RunKind(
 def run_router(kind: RunKind) -> Router:
     return Router(
         kind.path,
-        route_handlers=[*_start(kind), *_estimate(kind), *_act_on_run(kind), *_read(kind)],
+        route_handlers=[
+            *_start(kind),
+            _estimate(kind, "run", kind.matching, kind.matching_example),
+            _estimate(kind, "batch", kind.batch, kind.batch_example),
+            *_act_on_run(kind),
+            *_read(kind),
+        ],
     )
 
 
@@ -134,34 +140,25 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         " A metric that is given twice counts once. Once the response is sent, the run is stored "
         "durably."
     )
-    matching = endpoint(
+
+    @post(
+        "/",
         data_plane(Scope.EVALUATE),
         summary=f"Start a run over {kind.name}s",
         description=kind.start_description + stored,
+        operation_id=f"start_{kind.name}_run",
+        status_code=202,
         example=kind.example,
         body_example=kind.matching_example,
         body=Body(kind.matching, kind.matching.to_domain),
         route_class=kind.route_class,
     )
-    batch = endpoint(
-        data_plane(Scope.EVALUATE),
-        summary=f"Start a run over {kind.name}s by their ids",
-        description=(
-            f"Evaluates the given {kind.name}s; an unknown {kind.name} counts as failed." + stored
-        ),
-        example=kind.example,
-        body_example=kind.batch_example,
-        body=Body(kind.batch, kind.batch.to_domain),
-        route_class=kind.route_class,
-    )
-
-    @post("/", status_code=202, operation_id=f"start_{kind.name}_run", **matching)
     async def start_run(
         request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[tuple[RunRequest, Any]],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
+        caller: Caller,
+        content: tuple[RunRequest, Any],
+        key: IdempotencyKey | None,
+        use_cases: UseCases,
     ) -> JsonResponse[EvalRunResponse]:
         run_request, selection = content
         start = kind.start(use_cases.evaluation)
@@ -169,16 +166,27 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
             request, caller, key, lambda id_: start(caller.project_id, id_, run_request, selection)
         )
 
-    @post("/batch", status_code=202, operation_id=f"start_{kind.name}_batch", **batch)
+    @post(
+        "/batch",
+        data_plane(Scope.EVALUATE),
+        summary=f"Start a run over {kind.name}s by their ids",
+        description=f"Evaluates the given {kind.name}s; an unknown {kind.name} counts as failed."
+        + stored,
+        operation_id=f"start_{kind.name}_batch",
+        status_code=202,
+        example=kind.example,
+        body_example=kind.batch_example,
+        body=Body(kind.batch, kind.batch.to_domain),
+        route_class=kind.route_class,
+    )
     async def start_batch(
         request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[tuple[RunRequest, list[str]]],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
+        caller: Caller,
+        content: tuple[RunRequest, list[str]],
+        key: IdempotencyKey | None,
+        use_cases: UseCases,
     ) -> JsonResponse[EvalRunResponse]:
-        run_request, ids = content
-        start = use_cases.evaluation.start_batch
+        start, (run_request, ids) = use_cases.evaluation.start_batch, content
         return await _respond_with_run(
             request,
             caller,
@@ -189,26 +197,28 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
     return [start_run, start_batch]
 
 
-def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
-    def documented(by_ids: str, wire: type[Any], body_example: dict[str, Any]) -> dict[str, Any]:
-        return endpoint(
-            data_plane(Scope.EVALUATE),
-            summary=f"Estimate a run over {kind.name}s{by_ids}",
-            description=(
-                "Lower and upper bounds of the judge calls, tokens and USD that a run with this "
-                f"body would need. The estimate reads at most {SAMPLED_TRACES_MAX} of its traces, "
-                "stores nothing and calls no model."
-            ),
-            example=cost_examples.ESTIMATE,
-            body_example=body_example,
-            body=Body(wire, wire.to_domain),
-            route_class=kind.route_class,
-        )
+def _estimate(kind: RunKind, over: str, wire: type[Any], body_example: Any) -> HTTPRouteHandler:
+    """`over` is `run` for the matches of filters, and `batch` for ids."""
+    is_batch = over == "batch"
 
+    @post(
+        "/batch/estimate" if is_batch else "/estimate",
+        data_plane(Scope.EVALUATE),
+        summary=f"Estimate a run over {kind.name}s" + (" by their ids" if is_batch else ""),
+        description=(
+            "Lower and upper bounds of the judge calls, tokens and USD that a run with this body "
+            f"would need. The estimate reads at most {SAMPLED_TRACES_MAX} of its traces, stores "
+            "nothing and calls no model."
+        ),
+        operation_id=f"estimate_{kind.name}_{over}",
+        status_code=200,
+        example=cost_examples.ESTIMATE,
+        body_example=body_example,
+        body=Body(wire, wire.to_domain),
+        route_class=kind.route_class,
+    )
     async def estimate(
-        caller: Injected[Caller],
-        content: Injected[tuple[RunRequest, RunTargets]],
-        use_cases: Injected[UseCases],
+        caller: Caller, content: tuple[RunRequest, RunTargets], use_cases: UseCases
     ) -> EvalRunEstimate:
         run_request, targets = content
         found = await use_cases.evaluation.estimate_run(
@@ -216,13 +226,7 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
         )
         return EvalRunEstimate.from_domain(found)
 
-    matching = documented("", kind.matching, kind.matching_example)
-    batch = documented(" by their ids", kind.batch, kind.batch_example)
-    run_id, batch_id = f"estimate_{kind.name}_run", f"estimate_{kind.name}_batch"
-    return [
-        post("/estimate", status_code=200, operation_id=run_id, **matching)(estimate),
-        post("/batch/estimate", status_code=200, operation_id=batch_id, **batch)(estimate),
-    ]
+    return estimate
 
 
 def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
@@ -230,20 +234,18 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @post(
         "/{run_id:str}/retry",
+        data_plane(Scope.EVALUATE),
         status_code=202,
-        operation_id=f"retry_{kind.name}_run",
-        **endpoint(
-            data_plane(Scope.EVALUATE),
-            example=kind.example | {"name": "Retry: nightly"},
-            route_class=kind.route_class,
-        ),
+        operation_id=(f"retry_{kind.name}_run"),
+        example=kind.example | {"name": "Retry: nightly"},
+        route_class=kind.route_class,
     )
     async def retry_run(
         request: HttpRequest,
-        caller: Injected[Caller],
-        path: Injected[RunPath],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
+        caller: Caller,
+        path: RunPath,
+        key: IdempotencyKey | None,
+        use_cases: UseCases,
     ) -> JsonResponse[EvalRunResponse]:
         """Retry a run.
 
@@ -257,17 +259,13 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @post(
         "/{run_id:str}/cancel",
+        data_plane(Scope.EVALUATE),
         status_code=202,
-        operation_id=f"cancel_{kind.name}_run",
-        **endpoint(
-            data_plane(Scope.EVALUATE),
-            example=kind.example | cancelled,
-            error_types={409: ErrorResponse},
-        ),
+        operation_id=(f"cancel_{kind.name}_run"),
+        example=kind.example | cancelled,
+        error_types={409: ErrorResponse},
     )
-    async def cancel_run(
-        caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
-    ) -> EvalRunResponse:
+    async def cancel_run(caller: Caller, path: RunPath, use_cases: UseCases) -> EvalRunResponse:
         """Cancel a run.
 
         Starts no further evaluations. Existing scores stay; pending ones are skipped. 409 if the
@@ -278,15 +276,12 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @delete(
         "/{run_id:str}",
+        data_plane(Scope.EVALUATE),
         status_code=204,
-        operation_id=f"delete_{kind.name}_run",
-        **endpoint(data_plane(Scope.EVALUATE)),
+        operation_id=(f"delete_{kind.name}_run"),
     )
     async def delete_run(
-        caller: Injected[Caller],
-        path: Injected[RunPath],
-        params: Injected[DeleteRunQuery],
-        use_cases: Injected[UseCases],
+        caller: Caller, path: RunPath, params: DeleteRunQuery, use_cases: UseCases
     ) -> None:
         """Delete a run.
 
@@ -302,17 +297,17 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
 
 def _read(kind: RunKind) -> list[HTTPRouteHandler]:
     runs = PagedList(f"{kind.name} runs", {None: INSTANT}, ID)
-    listing = endpoint(
+
+    @get(
+        "/",
         data_plane(Scope.READ),
         summary=f"List runs over {kind.name}s",
         description="A page of the project's runs of this type, the newest first.",
+        operation_id=f"list_{kind.name}_runs",
         example=page_of(kind.example),
     )
-    reading = endpoint(data_plane(Scope.READ), example=kind.example)
-
-    @get("/", operation_id=f"list_{kind.name}_runs", **listing)
     async def list_runs(
-        caller: Injected[Caller], params: Injected[RunQuery], use_cases: Injected[UseCases]
+        caller: Caller, params: RunQuery, use_cases: UseCases
     ) -> PaginatedResponse[EvalRunResponse]:
         project, status = caller.project_id, params.status
         requested = runs.parse_page(params, project, status, None, SortOrder.DESC)
@@ -320,10 +315,13 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
         page = await list_runs(project, kind.target_type, status, requested.page)
         return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])
 
-    @get("/{run_id:str}", operation_id=f"read_{kind.name}_run", **reading)
-    async def read_run(
-        caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
-    ) -> EvalRunResponse:
+    @get(
+        "/{run_id:str}",
+        data_plane(Scope.READ),
+        operation_id=f"read_{kind.name}_run",
+        example=kind.example,
+    )
+    async def read_run(caller: Caller, path: RunPath, use_cases: UseCases) -> EvalRunResponse:
         """Read a run.
 
         A run of either type, with its progress.
@@ -335,19 +333,13 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 
 
 def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
-    using = endpoint(data_plane(Scope.READ), example=cost_examples.USAGE)
-    scores = endpoint(
+    @get(
+        "/{run_id:str}/usage",
         data_plane(Scope.READ),
-        summary=f"Read the {kind.name} scores of a run",
-        description=kind.scores_description,
-        example=[kind.score_example],
-        response_type=kind.scores,
+        operation_id=f"usage_of_{kind.name}_run",
+        example=cost_examples.USAGE,
     )
-
-    @get("/{run_id:str}/usage", operation_id=f"usage_of_{kind.name}_run", **using)
-    async def read_usage(
-        caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
-    ) -> JudgeUsage:
+    async def read_usage(caller: Caller, path: RunPath, use_cases: UseCases) -> JudgeUsage:
         """Read the judge usage of a run.
 
         The requests that were sent to providers for a run of either type so far, and their cost.
@@ -356,10 +348,16 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         project, run = caller.project_id, path.run_id
         return JudgeUsage.from_domain(await use_cases.evaluation.read_run_usage(project, run))
 
-    @get("/{run_id:str}/scores", operation_id=f"{kind.name}_scores_of_run", **scores)
-    async def read_scores(
-        caller: Injected[Caller], path: Injected[RunPath], use_cases: Injected[UseCases]
-    ) -> list[Any]:
+    @get(
+        "/{run_id:str}/scores",
+        data_plane(Scope.READ),
+        summary=f"Read the {kind.name} scores of a run",
+        description=kind.scores_description,
+        operation_id=f"{kind.name}_scores_of_run",
+        example=[kind.score_example],
+        response_type=kind.scores,
+    )
+    async def read_scores(caller: Caller, path: RunPath, use_cases: UseCases) -> list[Any]:
         list_scores = kind.scores_of_run(use_cases.evaluation)
         scores = await list_scores(caller.project_id, path.run_id)
         return [kind.score.from_domain(score) for score in scores]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -31,7 +31,7 @@ from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.scores.analytics import CreatedQuery, MetricName
 from entrypoints.http.controllers.scores.examples import AT, SCORE_ID
 from entrypoints.http.controllers.traces.examples import TRACE_ID
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 
 NO_INTERVAL: Final = "no interval: there are too few pairs, or they are too similar"
@@ -177,50 +177,44 @@ class AgreementController(Controller):
 
     @get(
         "/agreement",
-        **endpoint(
-            data_plane(Scope.READ),
-            description=(
-                "Compares the scores that each judge gave traces under a name with the human "
-                "labels of the same traces. A judge is identified by its fingerprint; judges with "
-                f"the most labels come first, at most {JUDGES_MAX}. A label is a NUMERIC "
-                "ANNOTATION, or a value with which a person replaced a run's score. The newest "
-                f"{LABELS_MAX:,} labels in the period count; of several labels of one trace, the "
-                f"one that was written last. With fewer than {CALIBRATED_FROM} labels, "
-                "`calibrated` is false. The pass rates use the judge's newest scores in the "
-                f"period, at most {JUDGED_MAX:,} of all judges together. A statistic that isn't "
-                "defined is null, with a reason."
-            ),
-            example=[
-                {
-                    "fingerprint": _FINGERPRINT,
-                    "judge_kind": "model",
-                    "n": 200,
-                    "calibrated": True,
-                    "confusion": {
-                        "both_pass": 90,
-                        "only_judge_passes": 15,
-                        "only_people_pass": 10,
-                        "both_fail": 85,
-                    },
-                    "agreement": _figure(0.875, 0.822, 0.9139),
-                    "kappa": _figure(0.75, 0.6584, 0.8416),
-                    "weighted_kappa": _figure(0.7832, 0.7229, 0.8435),
-                    "spearman": _figure(0.9037, 0.8683, 0.9299),
-                    "mean_absolute_error": _figure(0.1625, 0.1395, 0.1855),
-                    "sensitivity": _figure(0.9, 0.8256, 0.9448),
-                    "specificity": _figure(0.85, 0.7672, 0.9069),
-                    "judged": 1000,
-                    "pass_rate": _figure(0.8, 0.7741, 0.8236),
-                    "corrected_pass_rate": _figure(0.8667, 0.7901, 0.9432),
-                }
-            ],
+        data_plane(Scope.READ),
+        description=(
+            "Compares the scores that each judge gave traces under a name with the human labels of "
+            "the same traces. A judge is identified by its fingerprint; judges with the most "
+            f"labels come first, at most {JUDGES_MAX}. A label is a NUMERIC ANNOTATION, or a value "
+            f"with which a person replaced a run's score. The newest {LABELS_MAX:,} labels in the "
+            "period count; of several labels of one trace, the one that was written last. With "
+            f"fewer than {CALIBRATED_FROM} labels, `calibrated` is false. The pass rates use the "
+            f"judge's newest scores in the period, at most {JUDGED_MAX:,} of all judges together. "
+            "A statistic that isn't defined is null, with a reason."
         ),
+        example=[
+            {
+                "fingerprint": _FINGERPRINT,
+                "judge_kind": "model",
+                "n": 200,
+                "calibrated": True,
+                "confusion": {
+                    "both_pass": 90,
+                    "only_judge_passes": 15,
+                    "only_people_pass": 10,
+                    "both_fail": 85,
+                },
+                "agreement": _figure(0.875, 0.822, 0.9139),
+                "kappa": _figure(0.75, 0.6584, 0.8416),
+                "weighted_kappa": _figure(0.7832, 0.7229, 0.8435),
+                "spearman": _figure(0.9037, 0.8683, 0.9299),
+                "mean_absolute_error": _figure(0.1625, 0.1395, 0.1855),
+                "sensitivity": _figure(0.9, 0.8256, 0.9448),
+                "specificity": _figure(0.85, 0.7672, 0.9069),
+                "judged": 1000,
+                "pass_rate": _figure(0.8, 0.7741, 0.8236),
+                "corrected_pass_rate": _figure(0.8667, 0.7901, 0.9432),
+            }
+        ],
     )
     async def read_agreement(
-        self,
-        caller: Injected[Caller],
-        params: Injected[AgreementQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: AgreementQuery, use_cases: UseCases
     ) -> list[AgreementItem]:
         """Agreement of judges with human labels."""
         results = await use_cases.evaluation.read_agreement(
@@ -230,33 +224,28 @@ class AgreementController(Controller):
 
     @get(
         "/annotation-queue",
-        **endpoint(
-            data_plane(Scope.READ),
-            description=(
-                "Automated scores of traces that have no human label under this name. The scores "
-                "nearest to the threshold come first; every fifth score is drawn at random. The "
-                "order stays the same for a day (UTC). The scores are selected from the newest "
-                f"{CANDIDATES_MAX:,}, with the newest one of each trace."
-            ),
-            example=[
-                {
-                    "trace_id": TRACE_ID,
-                    "score_id": SCORE_ID,
-                    "score": 0.52,
-                    "reason": "The flight was booked, and the seat was not",
-                    "fingerprint": _FINGERPRINT,
-                    "judge_kind": "model",
-                    "created_at": AT,
-                    "why": "uncertain",
-                }
-            ],
+        data_plane(Scope.READ),
+        description=(
+            "Automated scores of traces that have no human label under this name. The scores "
+            "nearest to the threshold come first; every fifth score is drawn at random. The order "
+            "stays the same for a day (UTC). The scores are selected from the newest "
+            f"{CANDIDATES_MAX:,}, with the newest one of each trace."
         ),
+        example=[
+            {
+                "trace_id": TRACE_ID,
+                "score_id": SCORE_ID,
+                "score": 0.52,
+                "reason": "The flight was booked, and the seat was not",
+                "fingerprint": _FINGERPRINT,
+                "judge_kind": "model",
+                "created_at": AT,
+                "why": "uncertain",
+            }
+        ],
     )
     async def read_annotation_queue(
-        self,
-        caller: Injected[Caller],
-        params: Injected[AnnotationQueueQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: AnnotationQueueQuery, use_cases: UseCases
     ) -> list[AnnotationQueueItem]:
         """Read the annotation queue."""
         queue = await use_cases.evaluation.read_annotation_queue(

@@ -1,9 +1,9 @@
 """Analytics of scores: three endpoints for traces and for sessions, two more for sessions."""
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
-from litestar import Controller, Router, get
+from litestar import Controller, Router
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
@@ -24,11 +24,12 @@ from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder
 from domain.tracing.analytics import Granularity
 from entrypoints.http.authentication import data_plane
+from entrypoints.http.controllers.scores import examples
 from entrypoints.http.controllers.scores.examples import AT
 from entrypoints.http.controllers.sessions.sessions import SessionPath
 from entrypoints.http.controllers.traces.analytics import GRANULARITY_DESCRIPTION
 from entrypoints.http.controllers.traces.examples import page_of
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get
 from entrypoints.http.requests.cursors import NUMBER, TEXT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import (
     PaginatedResponse,
@@ -191,25 +192,19 @@ class SessionScoreAnalyticsController(Controller):
 
     @get(
         "/session-scores/history/{session_id:str}",
-        **endpoint(
-            data_plane(Scope.READ),
-            example=[
-                {
-                    "metric_name": "agent_reliability",
-                    "score": 0.8,
-                    "eval_run_id": None,
-                    "created_at": AT,
-                    "status": "SUCCESS",
-                }
-            ],
-        ),
+        data_plane(Scope.READ),
+        example=[
+            {
+                "metric_name": "agent_reliability",
+                "score": 0.8,
+                "eval_run_id": None,
+                "created_at": AT,
+                "status": "SUCCESS",
+            }
+        ],
     )
     async def read_session_history(
-        self,
-        caller: Injected[Caller],
-        path: Injected[SessionPath],
-        params: Injected[HistoryQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: SessionPath, params: HistoryQuery, use_cases: UseCases
     ) -> list[SessionScoreHistoryItem]:
         """History of a session's scores.
 
@@ -223,18 +218,13 @@ class SessionScoreAnalyticsController(Controller):
 
     @get(
         "/session-scores/comparison",
-        **endpoint(
-            data_plane(Scope.READ),
-            example=page_of(
-                {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
-            ),
+        data_plane(Scope.READ),
+        example=page_of(
+            {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
         ),
     )
     async def compare_sessions(
-        self,
-        caller: Injected[Caller],
-        params: Injected[ComparisonQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: ComparisonQuery, use_cases: UseCases
     ) -> PaginatedResponse[SessionComparisonItem]:
         """Compare sessions.
 
@@ -257,27 +247,51 @@ def score_analytics_router(target_type: TargetType) -> Router:
 
 
 def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
-    @get("/summary", operation_id=f"sum_up_{name}_scores", **_summary_docs(name))
+    @get(
+        "/summary",
+        data_plane(Scope.READ),
+        summary=f"Summarize scores of {name}s",
+        description=f"Statistics of the scores of each name, sorted by name. {NUMBERS}",
+        operation_id=f"sum_up_{name}_scores",
+        example=[examples.SUMMARY],
+    )
     async def summarize_scores(
-        caller: Injected[Caller], params: Injected[CreatedQuery], use_cases: Injected[UseCases]
+        caller: Caller, params: CreatedQuery, use_cases: UseCases
     ) -> list[ScoreSummaryItem]:
         summaries = await use_cases.evaluation.score_summaries(
             caller.project_id, target_type, params.within
         )
         return [ScoreSummaryItem.from_domain(summary) for summary in summaries]
 
-    @get("/trend", operation_id=f"trend_of_{name}_scores", **_trend_docs(name))
+    @get(
+        "/trend",
+        data_plane(Scope.READ),
+        summary=f"Trend of scores of {name}s",
+        description=f"Mean numbers by time of creation, ascending. {NUMBERS}",
+        operation_id=f"trend_of_{name}_scores",
+        example=[examples.TREND],
+    )
     async def read_trend(
-        caller: Injected[Caller], params: Injected[TrendQuery], use_cases: Injected[UseCases]
+        caller: Caller, params: TrendQuery, use_cases: UseCases
     ) -> list[ScoreTrendItem]:
         points = await use_cases.evaluation.score_trend(
             caller.project_id, target_type, params.metric_name, params.granularity, params.within
         )
         return [ScoreTrendItem.from_domain(params.metric_name, point) for point in points]
 
-    @get("/distribution", operation_id=f"distribution_of_{name}_scores", **_distribution_docs(name))
+    @get(
+        "/distribution",
+        data_plane(Scope.READ),
+        summary=f"Distribution of scores of {name}s",
+        description=(
+            "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "
+            f"buckets. A bucket includes its lower bound, the last one also 1.0. {NUMBERS}"
+        ),
+        operation_id=f"distribution_of_{name}_scores",
+        example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
+    )
     async def read_distribution(
-        caller: Injected[Caller], params: Injected[DistributionQuery], use_cases: Injected[UseCases]
+        caller: Caller, params: DistributionQuery, use_cases: UseCases
     ) -> list[ScoreDistributionItem]:
         bins = await use_cases.evaluation.score_distribution(
             caller.project_id, target_type, params.metric_name, params.buckets, params.within
@@ -285,52 +299,3 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
         return [ScoreDistributionItem.from_domain(part) for part in bins]
 
     return [summarize_scores, read_trend, read_distribution]
-
-
-def _summary_docs(name: str) -> dict[str, Any]:
-    return endpoint(
-        data_plane(Scope.READ),
-        summary=f"Summarize scores of {name}s",
-        description=f"Statistics of the scores of each name, sorted by name. {NUMBERS}",
-        example=[
-            {
-                "metric_name": "task_completion",
-                "avg_score": 0.8,
-                "min_score": 0.5,
-                "max_score": 1.0,
-                "median_score": 0.9,
-                "success_count": 3,
-                "failed_count": 0,
-                "latest_score_at": AT,
-                "judge_kind": "heuristic",
-            }
-        ],
-    )
-
-
-def _trend_docs(name: str) -> dict[str, Any]:
-    return endpoint(
-        data_plane(Scope.READ),
-        summary=f"Trend of scores of {name}s",
-        description=f"Mean numbers by time of creation, ascending. {NUMBERS}",
-        example=[
-            {
-                "bucket": "2026-03-01T00:00:00+00:00",
-                "metric_name": "task_completion",
-                "avg_score": 0.8,
-                "count": 3,
-            }
-        ],
-    )
-
-
-def _distribution_docs(name: str) -> dict[str, Any]:
-    return endpoint(
-        data_plane(Scope.READ),
-        summary=f"Distribution of scores of {name}s",
-        description=(
-            "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "
-            f"buckets. A bucket includes its lower bound, the last one also 1.0. {NUMBERS}"
-        ),
-        example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
-    )

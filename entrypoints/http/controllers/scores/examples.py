@@ -33,3 +33,21 @@ TRACE_SCORE: Final[dict[str, Any]] = (
     GIVEN_TO_TRACE | _STORED | {"environment": None, "config_id": None}
 )
 SESSION_SCORE: Final[dict[str, Any]] = GIVEN_TO_SESSION | _STORED
+
+SUMMARY: Final[dict[str, Any]] = {
+    "metric_name": "task_completion",
+    "avg_score": 0.8,
+    "min_score": 0.5,
+    "max_score": 1.0,
+    "median_score": 0.9,
+    "success_count": 3,
+    "failed_count": 0,
+    "latest_score_at": AT,
+    "judge_kind": "heuristic",
+}
+TREND: Final[dict[str, Any]] = {
+    "bucket": "2026-03-01T00:00:00+00:00",
+    "metric_name": "task_completion",
+    "avg_score": 0.8,
+    "count": 3,
+}

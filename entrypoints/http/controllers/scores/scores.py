@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 from uuid import UUID
 
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller
 
 from application.use_cases import UseCases
 from domain.evaluation.scores.score import ScoreChange
@@ -24,8 +24,9 @@ from entrypoints.http.controllers.scores.schemas import (
     UpdateTraceScoreRequest,
 )
 from entrypoints.http.controllers.sessions.sessions import SessionPath
+from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.controllers.traces.schemas import TracePath
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
@@ -54,20 +55,18 @@ class TraceScoreController(Controller):
 
     @post(
         "/",
+        data_plane(Scope.INGEST),
         status_code=201,
-        **endpoint(
-            data_plane(Scope.INGEST),
-            example=examples.TRACE_SCORE,
-            body_example=examples.GIVEN_TO_TRACE,
-        ),
+        example=examples.TRACE_SCORE,
+        body_example=examples.GIVEN_TO_TRACE,
     )
     async def record_trace_score(
         self,
         request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[NewTraceScore],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
+        caller: Caller,
+        content: NewTraceScore,
+        key: IdempotencyKey | None,
+        use_cases: UseCases,
     ) -> JsonResponse[TraceScoreResponse]:
         """Score a trace.
 
@@ -87,12 +86,9 @@ class TraceScoreController(Controller):
 
         return await respond_idempotently(request, caller, key, 201, write)
 
-    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.TRACE_SCORE)))
+    @get("/", data_plane(Scope.READ), example=page_of(examples.TRACE_SCORE))
     async def list_trace_scores(
-        self,
-        caller: Injected[Caller],
-        params: Injected[TraceScoreQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: TraceScoreQuery, use_cases: UseCases
     ) -> PaginatedResponse[TraceScoreResponse]:
         """List scores of traces.
 
@@ -105,9 +101,9 @@ class TraceScoreController(Controller):
         scores = [TraceScoreResponse.from_domain(score) for score in page.items]
         return requested.respond(page, scores)
 
-    @get("/{trace_id:str}", **endpoint(data_plane(Scope.READ), example=[examples.TRACE_SCORE]))
+    @get("/{trace_id:str}", data_plane(Scope.READ), example=[examples.TRACE_SCORE])
     async def latest_trace_scores(
-        self, caller: Injected[Caller], path: Injected[TracePath], use_cases: Injected[UseCases]
+        self, caller: Caller, path: TracePath, use_cases: UseCases
     ) -> list[TraceScoreResponse]:
         """Read the latest scores of a trace.
 
@@ -119,18 +115,12 @@ class TraceScoreController(Controller):
 
     @patch(
         "/{score_id:str}",
-        **endpoint(
-            data_plane(Scope.EVALUATE),
-            example=examples.TRACE_SCORE | {"source": "ANNOTATION"},
-            body_example={"value": "0.9", "reason": "thumbs up"},
-        ),
+        data_plane(Scope.EVALUATE),
+        example=examples.TRACE_SCORE | {"source": "ANNOTATION"},
+        body_example={"value": "0.9", "reason": "thumbs up"},
     )
     async def change_trace_score(
-        self,
-        caller: Injected[Caller],
-        content: Injected[ChangedScore],
-        path: Injected[ScorePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: ChangedScore, path: ScorePath, use_cases: UseCases
     ) -> TraceScoreResponse:
         """Change a score of a trace.
 
@@ -143,9 +133,9 @@ class TraceScoreController(Controller):
         )
         return TraceScoreResponse.from_domain(score)
 
-    @delete("/{score_id:str}", status_code=204, **endpoint(data_plane(Scope.EVALUATE)))
+    @delete("/{score_id:str}", data_plane(Scope.EVALUATE), status_code=204)
     async def delete_trace_score(
-        self, caller: Injected[Caller], path: Injected[ScorePath], use_cases: Injected[UseCases]
+        self, caller: Caller, path: ScorePath, use_cases: UseCases
     ) -> None:
         """Delete a score of a trace.
 
@@ -159,20 +149,18 @@ class SessionScoreController(Controller):
 
     @post(
         "/",
+        data_plane(Scope.INGEST),
         status_code=201,
-        **endpoint(
-            data_plane(Scope.INGEST),
-            example=examples.SESSION_SCORE,
-            body_example=examples.GIVEN_TO_SESSION,
-        ),
+        example=examples.SESSION_SCORE,
+        body_example=examples.GIVEN_TO_SESSION,
     )
     async def record_session_score(
         self,
         request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[NewSessionScore],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
+        caller: Caller,
+        content: NewSessionScore,
+        key: IdempotencyKey | None,
+        use_cases: UseCases,
     ) -> JsonResponse[SessionScoreResponse]:
         """Score a session.
 
@@ -191,12 +179,9 @@ class SessionScoreController(Controller):
 
         return await respond_idempotently(request, caller, key, 201, write)
 
-    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.SESSION_SCORE)))
+    @get("/", data_plane(Scope.READ), example=page_of(examples.SESSION_SCORE))
     async def list_session_scores(
-        self,
-        caller: Injected[Caller],
-        params: Injected[SessionScoreQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: SessionScoreQuery, use_cases: UseCases
     ) -> PaginatedResponse[SessionScoreResponse]:
         """List scores of sessions.
 
@@ -209,9 +194,9 @@ class SessionScoreController(Controller):
         scores = [SessionScoreResponse.from_domain(score) for score in page.items]
         return requested.respond(page, scores)
 
-    @get("/{session_id:str}", **endpoint(data_plane(Scope.READ), example=[examples.SESSION_SCORE]))
+    @get("/{session_id:str}", data_plane(Scope.READ), example=[examples.SESSION_SCORE])
     async def scores_of_session(
-        self, caller: Injected[Caller], path: Injected[SessionPath], use_cases: Injected[UseCases]
+        self, caller: Caller, path: SessionPath, use_cases: UseCases
     ) -> list[SessionScoreResponse]:
         """Read the scores of a session.
 
@@ -220,9 +205,9 @@ class SessionScoreController(Controller):
         scores = await use_cases.evaluation.scores_of_session(caller.project_id, path.session_id)
         return [SessionScoreResponse.from_domain(score) for score in scores]
 
-    @delete("/{score_id:str}", status_code=204, **endpoint(data_plane(Scope.EVALUATE)))
+    @delete("/{score_id:str}", data_plane(Scope.EVALUATE), status_code=204)
     async def delete_session_score(
-        self, caller: Injected[Caller], path: Injected[ScorePath], use_cases: Injected[UseCases]
+        self, caller: Caller, path: ScorePath, use_cases: UseCases
     ) -> None:
         """Delete a score of a session.
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final, Self
 
 import msgspec
-from litestar import Controller, delete, get
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -18,7 +18,7 @@ from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.query import sorted_unique
 from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get
 from entrypoints.http.requests.cursors import (
     AMOUNT,
     INSTANT,
@@ -151,12 +151,9 @@ SESSIONS: Final = PagedList(
 class SessionController(Controller):
     path = "/sessions"
 
-    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.SESSION)))
+    @get("/", data_plane(Scope.READ), example=examples.page_of(examples.SESSION))
     async def list_sessions(
-        self,
-        caller: Injected[Caller],
-        params: Injected[SessionQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: SessionQuery, use_cases: UseCases
     ) -> PaginatedResponse[SessionSummary]:
         """List sessions.
 
@@ -173,14 +170,11 @@ class SessionController(Controller):
 
     @get(
         "/{session_id:str}",
-        **endpoint(data_plane(Scope.READ), example=examples.SESSION | {"traces": [TRACE_RESPONSE]}),
+        data_plane(Scope.READ),
+        example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
     )
     async def read_session(
-        self,
-        caller: Injected[Caller],
-        path: Injected[SessionPath],
-        params: Injected[SessionTracesQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: SessionPath, params: SessionTracesQuery, use_cases: UseCases
     ) -> SessionDetail:
         """Read a session.
 
@@ -194,11 +188,12 @@ class SessionController(Controller):
 
     @delete(
         "/{session_id:str}",
+        data_plane(Scope.INGEST, Scope.READ),
         status_code=200,
-        **endpoint(data_plane(Scope.INGEST, Scope.READ), example={"deleted": 1}),
+        example={"deleted": 1},
     )
     async def delete_session(
-        self, caller: Injected[Caller], path: Injected[SessionPath], use_cases: Injected[UseCases]
+        self, caller: Caller, path: SessionPath, use_cases: UseCases
     ) -> SessionDeleteResponse:
         """Delete a session.
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Final, Self
 
 import msgspec
-from litestar import Controller, get
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -23,7 +23,7 @@ from domain.tracing.analytics import (
 )
 from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get
 from entrypoints.http.requests.wire_types import (
     QueryEnd,
     QueryInstant,
@@ -148,51 +148,44 @@ class AnalyticsController(Controller):
 
     @get(
         "/traces/analytics",
-        **endpoint(
-            data_plane(Scope.READ),
-            description=(
-                "`volume`, `errors` and `latency` return the same rows over traces; `cost` and "
-                f"`tokens` the same rows over spans; `models` the {MODELS_MAX} most frequently "
-                "called models."
-            ),
-            example=[
-                {
-                    "bucket": "2026-03-01T00:00:00+00:00",
-                    "trace_count": 4,
-                    "error_count": 1,
-                    "avg_latency_ms": 900.0,
-                    "p50_latency_ms": 850.0,
-                    "p90_latency_ms": 1210.0,
-                    "p99_latency_ms": 1246.0,
-                }
-            ],
+        data_plane(Scope.READ),
+        description=(
+            "`volume`, `errors` and `latency` return the same rows over traces; `cost` and "
+            f"`tokens` the same rows over spans; `models` the {MODELS_MAX} most frequently called "
+            "models."
         ),
+        example=[
+            {
+                "bucket": "2026-03-01T00:00:00+00:00",
+                "trace_count": 4,
+                "error_count": 1,
+                "avg_latency_ms": 900.0,
+                "p50_latency_ms": 850.0,
+                "p90_latency_ms": 1210.0,
+                "p99_latency_ms": 1246.0,
+            }
+        ],
     )
     async def analyze_traces(
-        self,
-        caller: Injected[Caller],
-        params: Injected[AnalyticsQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: AnalyticsQuery, use_cases: UseCases
     ) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
         """Analyze traces."""
         return await _rows(use_cases, caller.project_id, params)
 
     @get(
         "/sessions/analytics",
-        **endpoint(
-            data_plane(Scope.READ),
-            example=[
-                {
-                    "bucket": "2026-03-01T00:00:00+00:00",
-                    "session_count": 2,
-                    "avg_traces_per_session": 1.5,
-                    "avg_session_duration_ms": 3250.0,
-                }
-            ],
-        ),
+        data_plane(Scope.READ),
+        example=[
+            {
+                "bucket": "2026-03-01T00:00:00+00:00",
+                "session_count": 2,
+                "avg_traces_per_session": 1.5,
+                "avg_session_duration_ms": 3250.0,
+            }
+        ],
     )
     async def analyze_sessions(
-        self, caller: Injected[Caller], params: Injected[PeriodQuery], use_cases: Injected[UseCases]
+        self, caller: Caller, params: PeriodQuery, use_cases: UseCases
     ) -> list[SessionAnalyticsBucket]:
         """Analyze sessions.
 

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from uuid import uuid4
 
 import msgspec
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.tracing.edit import EDITED_TRACES_MAX
@@ -21,7 +21,7 @@ from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples, schemas
 from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery
-from entrypoints.http.endpoint import Injected, endpoint, http_context
+from entrypoints.http.endpoint import delete, get, http_context, patch, post
 from entrypoints.http.error_responses import FieldProblem
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
@@ -47,8 +47,7 @@ class BatchCreate(msgspec.Struct, frozen=True):
     traces: Annotated[
         list[
             Annotated[
-                Deferred,
-                Meta(extra_json_schema={"$ref": "#/components/schemas/schemas.TraceCreate"}),
+                Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/TraceCreate"})
             ]
         ],
         Meta(min_length=1, max_length=BATCH_MAX),
@@ -87,16 +86,14 @@ class TraceController(Controller):
 
     @post(
         "/",
+        data_plane(Scope.INGEST),
         status_code=202,
-        **endpoint(
-            data_plane(Scope.INGEST),
-            example=examples.ACCEPTED,
-            body_example=examples.TRACE,
-            route_class=RouteClass.INGEST,
-        ),
+        example=examples.ACCEPTED,
+        body_example=examples.TRACE,
+        route_class=RouteClass.INGEST,
     )
     async def ingest_trace(
-        self, caller: Injected[Caller], content: Injected[NewTrace], use_cases: Injected[UseCases]
+        self, caller: Caller, content: NewTrace, use_cases: UseCases
     ) -> schemas.TraceAccepted:
         """Store a trace.
 
@@ -109,25 +106,19 @@ class TraceController(Controller):
 
     @post(
         "/batch",
+        data_plane(Scope.INGEST),
         status_code=202,
-        **endpoint(
-            data_plane(Scope.INGEST),
-            description=(
-                f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. Invalid traces are "
-                "listed under `rejected` and don't affect the others. If all are invalid, the "
-                "response is 422."
-            ),
-            example={"accepted": [examples.ACCEPTED], "rejected": []},
-            body_example={"traces": [examples.TRACE]},
-            route_class=RouteClass.INGEST,
+        description=(
+            f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. Invalid traces are "
+            "listed under `rejected` and don't affect the others. If all are invalid, the response "
+            "is 422."
         ),
+        example={"accepted": [examples.ACCEPTED], "rejected": []},
+        body_example={"traces": [examples.TRACE]},
+        route_class=RouteClass.INGEST,
     )
     async def ingest_batch(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[NewTraces],
-        use_cases: Injected[UseCases],
+        self, request: HttpRequest, caller: Caller, content: NewTraces, use_cases: UseCases
     ) -> BatchAccepted:
         """Store many traces."""
         config = http_context(request).config
@@ -154,19 +145,13 @@ class TraceController(Controller):
 
     @post(
         "/{trace_id:str}/spans",
+        data_plane(Scope.INGEST),
         status_code=201,
-        **endpoint(
-            data_plane(Scope.INGEST),
-            example={"span_ids": [examples.SPAN_ID]},
-            body_example=[examples.SPAN],
-        ),
+        example={"span_ids": [examples.SPAN_ID]},
+        body_example=[examples.SPAN],
     )
     async def add_spans(
-        self,
-        caller: Injected[Caller],
-        content: Injected[NewSpans],
-        path: Injected[schemas.TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: NewSpans, path: schemas.TracePath, use_cases: UseCases
     ) -> schemas.SpansAccepted:
         """Add spans to a trace.
 
@@ -175,9 +160,9 @@ class TraceController(Controller):
         await use_cases.tracing.add_spans(caller.project_id, path.trace_id, content)
         return schemas.SpansAccepted([span.id for span in content])
 
-    @get("/", **endpoint(data_plane(Scope.READ), example=examples.page_of(schemas.TRACE_ITEM)))
+    @get("/", data_plane(Scope.READ), example=examples.page_of(schemas.TRACE_ITEM))
     async def list_traces(
-        self, caller: Injected[Caller], params: Injected[TraceQuery], use_cases: Injected[UseCases]
+        self, caller: Caller, params: TraceQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.TraceListItem]:
         """List traces.
 
@@ -192,9 +177,9 @@ class TraceController(Controller):
             page, [schemas.TraceListItem.from_domain(trace) for trace in page.items]
         )
 
-    @get("/users", **endpoint(data_plane(Scope.READ), example=examples.page_of(examples.USER)))
+    @get("/users", data_plane(Scope.READ), example=examples.page_of(examples.USER))
     async def list_users(
-        self, caller: Injected[Caller], params: Injected[PageQuery], use_cases: Injected[UseCases]
+        self, caller: Caller, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.UserSummary]:
         """List users.
 
@@ -207,12 +192,9 @@ class TraceController(Controller):
             page, [schemas.UserSummary.from_domain(user) for user in page.items]
         )
 
-    @get("/{trace_id:str}", **endpoint(data_plane(Scope.READ), example=schemas.TRACE_RESPONSE))
+    @get("/{trace_id:str}", data_plane(Scope.READ), example=schemas.TRACE_RESPONSE)
     async def read_trace(
-        self,
-        caller: Injected[Caller],
-        path: Injected[schemas.TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: schemas.TracePath, use_cases: UseCases
     ) -> schemas.TraceResponse:
         """Read a trace.
 
@@ -224,18 +206,12 @@ class TraceController(Controller):
 
     @patch(
         "/{trace_id:str}",
-        **endpoint(
-            data_plane(Scope.INGEST),
-            example=schemas.TRACE_RESPONSE,
-            body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
-        ),
+        data_plane(Scope.INGEST),
+        example=schemas.TRACE_RESPONSE,
+        body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
     )
     async def change_trace(
-        self,
-        caller: Injected[Caller],
-        content: Injected[ChangedTrace],
-        path: Injected[schemas.TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: ChangedTrace, path: schemas.TracePath, use_cases: UseCases
     ) -> schemas.TraceResponse:
         """Change a trace.
 
@@ -249,18 +225,12 @@ class TraceController(Controller):
 
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
-        **endpoint(
-            data_plane(Scope.INGEST),
-            example=schemas.SPAN_RESPONSE,
-            body_example={"status": "ERROR", "error": "The tool did not answer"},
-        ),
+        data_plane(Scope.INGEST),
+        example=schemas.SPAN_RESPONSE,
+        body_example={"status": "ERROR", "error": "The tool did not answer"},
     )
     async def change_span(
-        self,
-        caller: Injected[Caller],
-        content: Injected[ChangedSpan],
-        path: Injected[SpanPath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: ChangedSpan, path: SpanPath, use_cases: UseCases
     ) -> schemas.SpanResponse:
         """Change a span.
 
@@ -273,12 +243,9 @@ class TraceController(Controller):
         )
         return schemas.SpanResponse.from_domain(path.trace_id, span)
 
-    @delete("/{trace_id:str}", status_code=204, **endpoint(data_plane(Scope.INGEST, Scope.READ)))
+    @delete("/{trace_id:str}", data_plane(Scope.INGEST, Scope.READ), status_code=204)
     async def delete_trace(
-        self,
-        caller: Injected[Caller],
-        path: Injected[schemas.TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: schemas.TracePath, use_cases: UseCases
     ) -> None:
         """Delete a trace.
 
@@ -288,22 +255,17 @@ class TraceController(Controller):
 
     @post(
         "/batch/delete",
+        data_plane(Scope.INGEST, Scope.READ),
         status_code=200,
-        **endpoint(
-            data_plane(Scope.INGEST, Scope.READ),
-            description=(
-                f"Deletes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and returns "
-                "how many existed. Ids of traces that the project doesn't have are ignored."
-            ),
-            example={"deleted": 1},
-            body_example={"trace_ids": [examples.TRACE_ID]},
+        description=(
+            f"Deletes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and returns how "
+            "many existed. Ids of traces that the project doesn't have are ignored."
         ),
+        example={"deleted": 1},
+        body_example={"trace_ids": [examples.TRACE_ID]},
     )
     async def delete_traces(
-        self,
-        caller: Injected[Caller],
-        content: Injected[schemas.BatchDeleteRequest],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: schemas.BatchDeleteRequest, use_cases: UseCases
     ) -> schemas.BatchDeleteResponse:
         """Delete many traces."""
         deleted = await use_cases.tracing.delete_traces(caller.project_id, content.trace_ids)
@@ -311,27 +273,22 @@ class TraceController(Controller):
 
     @post(
         "/batch/tags",
+        data_plane(Scope.INGEST),
         status_code=200,
-        **endpoint(
-            data_plane(Scope.INGEST),
-            description=(
-                f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags "
-                "were added, the tags of a trace are sorted, without duplicates; if tags were only "
-                "removed, the others keep their order."
-            ),
-            example={"updated": 1},
-            body_example={
-                "trace_ids": [examples.TRACE_ID],
-                "add_tags": ["reviewed"],
-                "remove_tags": ["prod"],
-            },
+        description=(
+            f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags were "
+            "added, the tags of a trace are sorted, without duplicates; if tags were only removed, "
+            "the others keep their order."
         ),
+        example={"updated": 1},
+        body_example={
+            "trace_ids": [examples.TRACE_ID],
+            "add_tags": ["reviewed"],
+            "remove_tags": ["prod"],
+        },
     )
     async def tag_traces(
-        self,
-        caller: Injected[Caller],
-        content: Injected[schemas.BatchTagsRequest],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: schemas.BatchTagsRequest, use_cases: UseCases
     ) -> schemas.BatchTagsResponse:
         """Tag many traces."""
         updated = await use_cases.tracing.tag_traces(
