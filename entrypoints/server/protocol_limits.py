@@ -6,7 +6,7 @@ import uuid
 from typing import Any, Final, cast
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from entrypoints.http.middleware.request_ids import HEADER
 from entrypoints.http.middleware.security_headers import DEFAULT_HEADERS
@@ -14,24 +14,32 @@ from entrypoints.http.middleware.security_headers import DEFAULT_HEADERS
 CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
 HEADERS_TIMEOUT_S: Final = 10.0  # from the connection, or from a request's first byte
 UNREAD_TIMEOUT_S: Final = 30.0  # for which a client may read nothing of a pending response
+HEAD_MAX_BYTES: Final = 64 << 10  # request line and headers; likewise trailers and chunk framing
 OTHER_FILES_MAX: Final = 128  # open files other than connections of clients
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Closes connections that stay idle within a request, and those beyond the maximum.
+    """Closes connections that stay idle within a request, send too much, or exceed the maximum.
 
     A connection is closed if its request headers aren't complete within HEADERS_TIMEOUT_S, or if
     the client reads nothing of the response for UNREAD_TIMEOUT_S. New connections beyond
     CONNECTIONS_MAX are closed immediately. entrypoints/http/middleware/load_shedding.py limits the
     rest of a request.
+
+    The parser collects the head of a request without a limit. A head of more than HEAD_MAX_BYTES is
+    answered with 431, as is that much after the head without a byte of the body, such as trailers.
     """
 
     connections_max = CONNECTIONS_MAX
     headers_timeout_s = HEADERS_TIMEOUT_S
     unread_timeout_s = UNREAD_TIMEOUT_S
+    head_max_bytes = HEAD_MAX_BYTES
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self._is_in_body = False
+        self._head_bytes = 0  # of the head that is being received, or since the last part of a body
+        self._is_refused = False
         self._headers_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
 
@@ -48,15 +56,39 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._head_bytes += len(data)
         super().data_received(data)
+        if self._head_bytes > self.head_max_bytes:
+            self._refuse_head()
         # Blank lines don't begin a request, but would keep a connection open for ever.
         is_idle = getattr(self.cycle, "response_complete", True)  # no cycle: no request yet
         if self._headers_timer is None and is_idle:
             self._start_headers_timer()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_body:  # trailers are ignored; uvicorn would add them to the headers
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._cancel_headers_timer()
-        super().on_headers_complete()
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self.head_max_bytes:  # it arrived whole, in one large read
+            self._refuse_head()
+        if not self._is_refused:
+            self._is_in_body, self._head_bytes = True, 0
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_refused:
+            self._head_bytes = 0
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_refused:
+            self._is_in_body, self._head_bytes = False, 0
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -72,8 +104,26 @@ class BoundedConnection(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
+        self._send_error(b"400 Bad Request", msg)
+
+    def _refuse_head(self) -> None:
+        """Closes the connection, with an answer unless another response is being sent on it."""
+        self._is_refused = True
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete:
+            can_answer = self._is_in_body and not cycle.response_started
+            cycle.disconnected = True  # the application gets no more of the request
+            cycle.message_event.set()
+            if not can_answer:
+                self.transport.close()
+                return
+        what = "trailers" if self._is_in_body else "request line and headers"
+        detail = f"The {what} are larger than {self.head_max_bytes} bytes"
+        self._send_error(b"431 Request Header Fields Too Large", detail)
+
+    def _send_error(self, status: bytes, detail: str) -> None:
         """Answers invalid HTTP in the format of other errors; the application isn't called."""
-        body = msgspec.json.encode({"detail": msg})
+        body = msgspec.json.encode({"detail": detail})
         headers = (
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -82,7 +132,7 @@ class BoundedConnection(HttpToolsProtocol):
             *DEFAULT_HEADERS,
         )
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (head, body))
+        self.transport.write(b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, head, body))
         self.transport.close()
 
     def _cancel_unread_timer(self) -> None:

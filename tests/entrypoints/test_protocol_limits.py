@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import uvicorn
@@ -26,8 +27,17 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+async def read_whole_body(scope, receive, send):
+    while (await receive()).get("more_body", False):
+        pass
+    names = b",".join(name for name, _ in scope["headers"])
+    head = [(HEADER, b"1"), (b"x-names", names)]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 @contextlib.asynccontextmanager
-async def serving(**bounds: float) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+async def serving(*, app: Any = app, **bounds: float) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     bounded = type("Bounded", (BoundedConnection,), bounds)
     config = uvicorn.Config(
         app, port=0, http=bounded, lifespan="off", log_config=None, timeout_keep_alive=LONG_S
@@ -107,6 +117,72 @@ async def test_connections_beyond_the_maximum_are_closed():
         late_writer.close()
         writer.write(GET)
         assert b"200 OK" in await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+
+
+def filler(kilobytes: int) -> bytes:
+    return b"x" * (kilobytes << 10)
+
+
+LARGE_HEADS = {
+    "endless value": [b"GET / HTTP/1.1\r\nHost: a\r\nX-A: ", *([filler(1)] * 65)],
+    "endless path": [b"GET /", *([filler(1)] * 65)],
+    "many headers": [
+        b"GET / HTTP/1.1\r\nHost: a\r\n",
+        *(b"X-%d: %b\r\n" % (number, filler(1)) for number in range(65)),
+    ],
+    "at once": [b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + filler(65) + b"\r\n\r\n" + GET],
+    "second request": [GET, b"GET / HTTP/1.1\r\nHost: a\r\nX-A: ", *([filler(1)] * 65)],
+}
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+LARGE_TRAILERS = {
+    "endless trailer": [CHUNKED, b"1\r\na\r\n0\r\nX-A: ", *([filler(1)] * 65)],
+    "many trailers": [CHUNKED, b"0\r\n", *[b"X-A: " + filler(1) + b"\r\n"] * 65],
+    "endless extension": [CHUNKED, b"1;a=", *([filler(1)] * 65)],
+}
+
+
+async def send_slowly(writer: asyncio.StreamWriter, parts: list[bytes]) -> None:
+    with contextlib.suppress(ConnectionError):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("parts", LARGE_HEADS.values(), ids=LARGE_HEADS)
+async def test_heads_over_64_kb_are_refused_with_431(parts: list[bytes]) -> None:
+    async with serving() as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await send_slowly(writer, parts)
+        answers = await ended(reader)
+        assert b"HTTP/1.1 431 " in answers
+        assert b"are larger than 65536 bytes" in answers
+        assert answers.count(b"200 OK") == (1 if parts[0] == GET else 0)
+        writer.close()
+
+
+@pytest.mark.parametrize("parts", LARGE_TRAILERS.values(), ids=LARGE_TRAILERS)
+async def test_trailers_over_64_kb_close_the_connection(parts: list[bytes]) -> None:
+    async with serving(app=read_whole_body) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await send_slowly(writer, parts)
+        assert b"HTTP/1.1 431 " in await ended(reader)
+        writer.close()
+
+
+async def test_heads_up_to_64_kb_and_trailers_are_accepted_and_bodies_do_not_count() -> None:
+    async with serving(app=read_whole_body) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(CHUNKED[:-2] + b"X-A: " + filler(63) + b"\r\n\r\n")
+            for _ in range(100):
+                writer.write(b"800\r\n" + filler(2) + b"\r\n")
+            writer.write(b"0\r\nX-Trailer: " + filler(1) + b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"200 OK" in head
+            assert b"x-names: host,transfer-encoding,x-a\r\n" in head
+            assert await reader.readuntil(b"0\r\n\r\n")
         writer.close()
 
 
