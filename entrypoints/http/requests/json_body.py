@@ -17,7 +17,7 @@ from msgspec import Raw
 from domain.errors import Invalid
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors, HttpProblem
-from entrypoints.http.requests.json_depth import deepest_path, is_deeper
+from entrypoints.http.requests.json_depth import is_deeper, path_deeper_than
 from entrypoints.http.requests.scalar_types import (
     DIGITS_MAX,
     NUL_MESSAGE,
@@ -108,7 +108,7 @@ class Body[B]:
         try:
             value = _parse_value(data)
         except RecursionError:
-            errors.add(_path_to_deepest(self._type, data), NESTED_TOO_DEEPLY)
+            errors.add(_path_to_deep_value(self._type, data), NESTED_TOO_DEEPLY)
             return None
         wire = _Walk(config, errors).value(memoryview(value), self._type, "")
         if wire is _INVALID:
@@ -131,10 +131,10 @@ def _parse_value(data: bytes) -> Raw:
             raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}") from error
 
 
-def _path_to_deepest(wire_type: mi.Type, data: bytes) -> str:
-    """The path to the most deeply nested value, as far as `wire_type` knows its fields."""
+def _path_to_deep_value(wire_type: mi.Type, data: bytes) -> str:
+    """The path to a value that is nested too deeply, as far as `wire_type` knows its fields."""
     path: list[str] = []
-    for step in deepest_path(data):
+    for step in path_deeper_than(data, NESTING_MAX):
         wire_type, _ = _unwrap(wire_type)
         match wire_type, step:
             case mi.StructType(), str():

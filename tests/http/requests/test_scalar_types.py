@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.http.requests.json_depth import deepest_path, is_deeper
+from entrypoints.http.requests.json_depth import TOKENS_MAX, is_deeper, path_deeper_than
 from entrypoints.http.requests.scalar_types import InvalidValue, parse_instant, parse_uuid
 from entrypoints.http.requests.wire_types import format_instant
 
@@ -109,16 +109,21 @@ def test_depth_is_exact(levels: int, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "levels", "place"),
     [
-        (b'{"a": 1, "b": [2, [[3]]]}', ["b", 1, 0]),
-        (b'[{"x": {}}, {"y": {"z": []}}]', [1, "y", "z"]),
-        (b'{"a": ["]]]", "\\"[[["], "b": {"c": 1}}', ["a"]),
-        (b"[" * 50, [0] * 6),
-        (b"1", []),
-        (b"", []),
-        (b"]]]}", []),
+        (b'{"a": 1, "b": [2, [[3]]]}', 3, ["b", 1, 0]),
+        (b'[{"x": {}}, {"y": {"z": []}}]', 3, [1, "y", "z"]),
+        (b'[{"x": [[]]}, {"y": {"z": [[[]]]}}]', 2, [0, "x"]),
+        (b'{"a": ["]]]", "\\"[[["], "b": {"c": 1}}', 1, ["a"]),
+        (b"[" * 50, 49, [0] * 6),
+        (b"[" * 50, 50, []),
+        (b"[]," * TOKENS_MAX + b"[" * 50, 40, []),
+        (b"1", 0, []),
+        (b"", 0, []),
+        (b"]]]}", 0, []),
     ],
 )
-def test_path_to_the_deepest_value(text: bytes, place: list[str | int]) -> None:
-    assert deepest_path(text) == place
+def test_path_to_the_first_value_that_is_too_deep(
+    text: bytes, levels: int, place: list[str | int]
+) -> None:
+    assert path_deeper_than(text, levels) == place
