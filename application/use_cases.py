@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
 
 from application.costs.use_cases import CostUseCases
 from application.evaluation.ports.workload import Workloads
@@ -29,7 +28,7 @@ from application.identity.ports import (
     Tokens,
     Users,
 )
-from application.identity.use_cases import IdentityUseCases
+from application.identity.use_cases import IdentityPorts, IdentityUseCases
 from application.ports import (
     Clock,
     HealthCheck,
@@ -41,7 +40,7 @@ from application.ports import (
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
-from application.tracing.use_cases import TracingUseCases
+from application.tracing.use_cases import TracingPorts, TracingUseCases
 from application.workers import Workers
 
 
@@ -58,7 +57,7 @@ class Ports:
     analytics: TraceAnalytics
     pricing: PricingPorts
     evaluation: EvaluationPorts
-    exports: ExportPorts
+    exporting: ExportPorts
     privacy: PrivacyPorts
     keys: ApiKeys
     key_usage: KeyUsage
@@ -81,51 +80,41 @@ class Ports:
     idempotency_ttl: timedelta = timedelta(hours=24)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    """All use cases, by context; those at the end belong to none."""
+    """All use cases, by context. Each context also has the ports of which callers call methods.
 
-    tracing: TracingUseCases
-    identity: IdentityUseCases
-    evaluation: EvaluationUseCases
-    costs: CostUseCases
-    pricing: PricingUseCases
-    exports: ExportUseCases
-    privacy: PrivacyUseCases
-    run_idempotently: RunIdempotently
-    delete_expired_responses: DeleteExpiredResponses
-    check_readiness: CheckReadiness
-    clock: Clock  # the clock of all use cases
+    Those at the end belong to no context.
+    """
 
-    @classmethod
-    def over(cls, ports: Ports) -> Self:
+    def __init__(self, ports: Ports) -> None:
         clock, new_id, random = ports.clock, ports.new_id, ports.random
-        directory, evaluation = ports.directory, ports.evaluation
-        editor = OrganizationEditor(ports.administration, clock, new_id)
-        return cls(
-            tracing=TracingUseCases.over(ports.traces, ports.sessions, ports.analytics),
-            identity=IdentityUseCases.over(
-                keys=ports.keys,
-                key_usage=ports.key_usage,
-                tokens=ports.tokens,
-                users=ports.users,
-                projects=ports.projects,
-                organizations=ports.organizations,
-                directory=directory,
-                editor=editor,
-                removed_projects=ports.removed_projects,
-                owned_max=ports.owned_organizations_max,
-                random=random,
-            ),
-            evaluation=EvaluationUseCases.over(evaluation, clock, new_id, random),
-            costs=CostUseCases.over(evaluation.judging, ports.projects, directory, editor),
-            pricing=PricingUseCases.over(ports.pricing, clock),
-            exports=ExportUseCases.over(ports.exports, ports.traces, evaluation, clock),
-            privacy=PrivacyUseCases.over(ports.privacy, directory, clock, new_id, random),
-            run_idempotently=RunIdempotently(
-                ports.idempotency, ports.idempotency_ttl, clock, new_id
-            ),
-            delete_expired_responses=DeleteExpiredResponses(ports.idempotency, clock),
-            check_readiness=CheckReadiness(ports.health_checks),
-            clock=clock,
+        evaluation = ports.evaluation
+        identity = IdentityPorts(
+            keys=ports.keys,
+            key_usage=ports.key_usage,
+            tokens=ports.tokens,
+            users=ports.users,
+            projects=ports.projects,
+            organizations=ports.organizations,
+            directory=ports.directory,
+            administration=ports.administration,
+            removed_projects=ports.removed_projects,
+            owned_organizations_max=ports.owned_organizations_max,
         )
+        tracing = TracingPorts(
+            traces=ports.traces, sessions=ports.sessions, analytics=ports.analytics
+        )
+        editor = OrganizationEditor(identity.administration, clock, new_id)
+        self.tracing = TracingUseCases(tracing)
+        self.identity = IdentityUseCases(identity, editor, random)
+        self.evaluation = EvaluationUseCases(evaluation, clock, new_id, random)
+        self.costs = CostUseCases(evaluation.judging, identity, editor)
+        self.pricing = PricingUseCases(ports.pricing, clock)
+        self.exporting = ExportUseCases(ports.exporting, tracing.traces, evaluation, clock)
+        self.privacy = PrivacyUseCases(ports.privacy, identity.directory, clock, new_id, random)
+        self.run_idempotently = RunIdempotently(
+            ports.idempotency, ports.idempotency_ttl, clock, new_id
+        )
+        self.delete_expired_responses = DeleteExpiredResponses(ports.idempotency, clock)
+        self.check_readiness = CheckReadiness(ports.health_checks)
+        self.clock = clock

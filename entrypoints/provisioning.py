@@ -40,7 +40,7 @@ async def create_key(
     """Creates a key and returns its secret. Raises CommandError, NotFound for the organization."""
     granted = ALL_SCOPES if scopes is None else _parse_scopes(scopes)
     async with root.ports(settings) as ports:
-        _, secret = await UseCases.over(ports).identity.issue_key(
+        _, secret = await UseCases(ports).identity.issue_key(
             await resolve_organization(settings, ports, organization),
             name=name,
             scopes=granted,
@@ -65,7 +65,7 @@ async def ensure_developer_key(settings: Settings, current: str | None) -> str:
         organization = await _sign_developer_in(settings, ports)
         if current is not None and await _is_valid(ports, current, organization):
             return current
-        _, secret = await UseCases.over(ports).identity.issue_key(organization, name=FIRST_KEY)
+        _, secret = await UseCases(ports).identity.issue_key(organization, name=FIRST_KEY)
     return secret
 
 
@@ -83,7 +83,7 @@ async def _sign_developer_in(settings: Settings, ports: Ports) -> OrganizationId
     """Signs the developer in as through HTTP. Returns their organization."""
     if not settings.auth_dev_issuer:
         raise CommandError("give the organization: --organization ID")
-    use_cases = UseCases.over(ports)
+    use_cases = UseCases(ports)
     token = development_token(settings, email=DEVELOPER, name=DEVELOPER_NAME, expires_in_s=60)
     user = await use_cases.identity.authenticate_token(token, UNKNOWN_ORIGIN)
     return (await use_cases.identity.resolve_membership(user, None)).organization_id

@@ -1,33 +1,18 @@
 """The use cases of costs: a part of `application.use_cases`."""
 
-from dataclasses import dataclass
-from typing import Self
-
 from application.costs.organization_usage import ReadBudget, ReadUsage, SetBudget
 from application.evaluation.ports.judging import JudgingPorts
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Directory, Projects
+from application.identity.use_cases import IdentityPorts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CostUseCases:
-    """The use cases of costs."""
+    """Usage and budgets."""
 
-    read_usage: ReadUsage
-    read_budget: ReadBudget
-    set_budget: SetBudget
-
-    @classmethod
-    def over(
-        cls,
-        judging: JudgingPorts,
-        projects: Projects,
-        directory: Directory,
-        editor: OrganizationEditor,
-    ) -> Self:
-        clock = editor.clock
-        return cls(
-            read_usage=ReadUsage(directory, judging.ledger, clock),
-            read_budget=ReadBudget(projects, judging.budgets, judging.ledger, clock),
-            set_budget=SetBudget(editor, judging.ledger),
-        )
+    def __init__(
+        self, judging: JudgingPorts, identity: IdentityPorts, editor: OrganizationEditor
+    ) -> None:
+        clock, ledger = editor.clock, judging.ledger
+        self.read_usage = ReadUsage(identity.directory, ledger, clock)
+        self.read_budget = ReadBudget(identity.projects, judging.budgets, ledger, clock)
+        self.set_budget = SetBudget(editor, ledger)

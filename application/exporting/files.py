@@ -1,6 +1,6 @@
-"""Exports as files: requesting one, reading its progress, reading the file."""
+"""Exports as files: requesting and deleting them, and reading the file."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -48,24 +48,6 @@ class RequestExport:
                 expires_at=now + self.retention,
             )
         )
-
-
-@dataclass(frozen=True, slots=True)
-class ListExports:
-    exports: Exports
-
-    async def __call__(self, project: ProjectId) -> Sequence[Export]:
-        """All stored exports, newest first. Raises Unavailable."""
-        return await self.exports.all(project)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadExport:
-    exports: Exports
-
-    async def __call__(self, project: ProjectId, export: UUID) -> Export:
-        """Raises NotFound, Unavailable."""
-        return await self.exports.get(project, export)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,11 @@
-"""The use cases of exports and imports: a part of `application.use_cases`."""
+"""The use cases of exports and imports, and their ports: a part of `application.use_cases`."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts
-from application.exporting.files import (
-    DeleteExpiredExports,
-    DeleteExport,
-    ListExports,
-    ReadExport,
-    ReadExportFile,
-    RequestExport,
-)
-from application.exporting.imports import ImportTraces
+from application.exporting import files, imports, streams, write_export
 from application.exporting.ports import Encoders, Exports, MissingFormats, TraceArchive
-from application.exporting.streams import StreamLimiter, StreamTraces
-from application.exporting.write_export import WriteExport
 from application.ports import Clock
 from application.tracing.ports import Traces
 
@@ -33,43 +22,30 @@ class ExportPorts:
     size_max: int = 2 << 30  # bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportUseCases:
-    """The use cases of exports and imports."""
+    """Exports as streams and files, and imports."""
 
-    stream_traces: StreamTraces
-    import_traces: ImportTraces
-    request_export: RequestExport
-    list_exports: ListExports
-    read_export: ReadExport
-    read_export_file: ReadExportFile
-    delete_export: DeleteExport
-    write_export: WriteExport
-    delete_expired_exports: DeleteExpiredExports
-
-    @classmethod
-    def over(
-        cls, ports: ExportPorts, traces: Traces, evaluation: EvaluationPorts, clock: Clock
-    ) -> Self:
-        exports = ports.exports
-        return cls(
-            stream_traces=StreamTraces(ports.archive, StreamLimiter()),
-            import_traces=ImportTraces(
-                ports.archive, traces, evaluation.trace_scores, evaluation.session_scores
-            ),
-            request_export=RequestExport(exports, ports.missing_formats, ports.retention, clock),
-            list_exports=ListExports(exports),
-            read_export=ReadExport(exports),
-            read_export_file=ReadExportFile(exports),
-            delete_export=DeleteExport(exports),
-            write_export=WriteExport(
-                archive=ports.archive,
-                traces=traces,
-                exports=exports,
-                encoders=ports.encoders,
-                missing_formats=ports.missing_formats,
-                size_max=ports.size_max,
-                clock=clock,
-            ),
-            delete_expired_exports=DeleteExpiredExports(exports, clock),
+    def __init__(
+        self, ports: ExportPorts, traces: Traces, evaluation: EvaluationPorts, clock: Clock
+    ) -> None:
+        archive, exports = ports.archive, ports.exports
+        self.exports = exports
+        self.stream_traces = streams.StreamTraces(archive, streams.StreamLimiter())
+        self.import_traces = imports.ImportTraces(
+            archive, traces, evaluation.trace_scores, evaluation.session_scores
+        )
+        self.request_export = files.RequestExport(
+            exports, ports.missing_formats, ports.retention, clock
+        )
+        self.read_export_file = files.ReadExportFile(exports)
+        self.delete_export = files.DeleteExport(exports)
+        self.delete_expired_exports = files.DeleteExpiredExports(exports, clock)
+        self.write_export = write_export.WriteExport(
+            archive=archive,
+            traces=traces,
+            exports=exports,
+            encoders=ports.encoders,
+            missing_formats=ports.missing_formats,
+            size_max=ports.size_max,
+            clock=clock,
         )

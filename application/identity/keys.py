@@ -1,12 +1,11 @@
 """API keys: creating, rotating, revoking and deleting them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Administration, Directory
+from application.identity.ports import Administration
 from application.ports import Clock, NewId, RandomBytes
 from domain.errors import NotFound
 from domain.identity.api_key import (
@@ -22,7 +21,6 @@ from domain.identity.api_key import (
 )
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.caller import Person
-from domain.identity.organization import Membership
 from domain.identity.rights import Action
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
@@ -122,24 +120,6 @@ class CreateKey:
             await edit.locked.put_key(key)
             await edit.record(AuditAction.API_KEY_CREATED, key.id, _audit_detail(key))
         return key, secret
-
-
-@dataclass(frozen=True, slots=True)
-class ListKeys:
-    directory: Directory
-
-    async def __call__(self, membership: Membership) -> Sequence[ApiKey]:
-        """Revoked and expired ones included, newest first. Raises Unavailable."""
-        return await self.directory.keys(membership.organization_id)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadKey:
-    directory: Directory
-
-    async def __call__(self, membership: Membership, key: ApiKeyId) -> ApiKey:
-        """Raises NotFound, Unavailable."""
-        return await self.directory.key(membership.organization_id, key)
 
 
 @dataclass(frozen=True, slots=True)

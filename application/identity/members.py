@@ -1,28 +1,17 @@
 """The members of an organization, and their roles."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Directory
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
-from domain.identity.organization import Member, Membership, Role, check_owner_remains
+from domain.identity.organization import Member, Role, check_owner_remains
 from domain.identity.rights import TO_REMOVE, Action, check_right
 from domain.ids import OrganizationId, UserId
 
 MEMBER_NOT_FOUND: Final = "Member not found"
-
-
-@dataclass(frozen=True, slots=True)
-class ListMembers:
-    directory: Directory
-
-    async def __call__(self, membership: Membership) -> Sequence[Member]:
-        """Oldest first. Raises Unavailable."""
-        return await self.directory.members(membership.organization_id)
 
 
 @dataclass(frozen=True, slots=True)

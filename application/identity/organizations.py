@@ -1,6 +1,5 @@
 """Organizations: creating, reading, renaming and deleting them; their audit log."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from application.identity.authenticate import NOT_A_MEMBER
@@ -10,7 +9,7 @@ from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Person
-from domain.identity.organization import Membership, Organization, Role, validate_name
+from domain.identity.organization import Membership, Organization, validate_name
 from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.rights import Action, check_right
 from domain.ids import OrganizationId
@@ -32,15 +31,6 @@ class CreateOrganization:
         new = NewOrganization.create(name, person.user.id, person.actor, self.new_id, self.clock())
         await self.organizations.create(new, self.owned_max)
         return new.organization
-
-
-@dataclass(frozen=True, slots=True)
-class ListOrganizations:
-    directory: Directory
-
-    async def __call__(self, person: Person) -> Sequence[tuple[Organization, Role]]:
-        """The person's organizations, newest membership first. Raises Unavailable."""
-        return await self.directory.organizations(person.user.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ class Organizations(Protocol):
 
 
 class Directory(Protocol):
-    """Reads of organizations. The use cases check who may read what.
+    """Reads of organizations. Callers check who may read what.
 
     Contract of Directory: tests/contracts/identity/test_directory.py.
     """

@@ -1,17 +1,14 @@
 """The projects of an organization."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Directory, Projects
 from domain.errors import Invalid, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.organization import (
     RETENTION_MAX_DAYS,
-    Membership,
     Project,
     validate_description,
     validate_name,
@@ -42,24 +39,6 @@ class CreateProject:
             await edit.locked.put_project(project)
             await edit.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
         return project
-
-
-@dataclass(frozen=True, slots=True)
-class ListProjects:
-    directory: Directory
-
-    async def __call__(self, membership: Membership) -> Sequence[Project]:
-        """Newest first. Raises Unavailable."""
-        return await self.directory.projects(membership.organization_id)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadProject:
-    projects: Projects
-
-    async def __call__(self, membership: Membership, project: ProjectId) -> Project:
-        """Raises NotFound, Unavailable."""
-        return await self.projects.get(membership.organization_id, project)
 
 
 @dataclass(frozen=True, slots=True)

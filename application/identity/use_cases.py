@@ -1,44 +1,20 @@
-"""The use cases of identity: a part of `application.use_cases`."""
+"""The use cases of identity, and the ports that they need: a part of `application.use_cases`."""
 
 from dataclasses import dataclass
-from typing import Self
 
-from application.identity.authenticate import (
-    AuthenticateKey,
-    AuthenticateToken,
-    ResolveMembership,
-    ResolveProject,
+from application.identity import (
+    authenticate,
+    invitations,
+    keys,
+    login,
+    members,
+    organizations,
+    projects,
+    purge,
 )
-from application.identity.invitations import (
-    AcceptInvitation,
-    DeclineInvitation,
-    Invite,
-    ListInvitations,
-    ListMyInvitations,
-    RevokeInvitation,
-)
-from application.identity.keys import (
-    ApiKeyFactory,
-    CreateKey,
-    DeleteKey,
-    IssueKey,
-    ListKeys,
-    ReadKey,
-    RevokeKey,
-    RotateKey,
-)
-from application.identity.login import ExchangeLoginCode, IssueLoginCode
-from application.identity.members import ChangeRole, ListMembers, RemoveMember
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.organizations import (
-    CreateOrganization,
-    DeleteOrganization,
-    ListAuditLog,
-    ListOrganizations,
-    ReadOrganization,
-    RenameOrganization,
-)
 from application.identity.ports import (
+    Administration,
     ApiKeys,
     Directory,
     KeyUsage,
@@ -48,110 +24,68 @@ from application.identity.ports import (
     Tokens,
     Users,
 )
-from application.identity.projects import (
-    ChangeProject,
-    ChangeRetention,
-    CreateProject,
-    DeleteProject,
-    ListProjects,
-    ReadProject,
-)
-from application.identity.purge import PurgeRemovedProjects
 from application.ports import RandomBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityPorts:
+    """Every port of identity, filled; how many organizations a user may own."""
+
+    keys: ApiKeys
+    key_usage: KeyUsage
+    tokens: Tokens
+    users: Users
+    projects: Projects
+    organizations: Organizations
+    directory: Directory
+    administration: Administration
+    removed_projects: RemovedProjects
+    owned_organizations_max: int | None = None
+
+
 class IdentityUseCases:
-    """The use cases of identity: authentication, organizations, projects, members, keys."""
+    """Authentication, organizations, members, invitations, projects, and keys."""
 
-    authenticate_key: AuthenticateKey
-    authenticate_token: AuthenticateToken
-    resolve_membership: ResolveMembership
-    resolve_project: ResolveProject
-    issue_key: IssueKey
-    create_organization: CreateOrganization
-    list_organizations: ListOrganizations
-    read_organization: ReadOrganization
-    rename_organization: RenameOrganization
-    delete_organization: DeleteOrganization
-    list_audit_log: ListAuditLog
-    list_members: ListMembers
-    change_role: ChangeRole
-    remove_member: RemoveMember
-    invite: Invite
-    list_invitations: ListInvitations
-    revoke_invitation: RevokeInvitation
-    list_my_invitations: ListMyInvitations
-    accept_invitation: AcceptInvitation
-    decline_invitation: DeclineInvitation
-    create_project: CreateProject
-    list_projects: ListProjects
-    read_project: ReadProject
-    change_project: ChangeProject
-    change_retention: ChangeRetention
-    delete_project: DeleteProject
-    create_key: CreateKey
-    list_keys: ListKeys
-    read_key: ReadKey
-    rotate_key: RotateKey
-    revoke_key: RevokeKey
-    delete_key: DeleteKey
-    issue_login_code: IssueLoginCode
-    exchange_login_code: ExchangeLoginCode
-    purge_removed_projects: PurgeRemovedProjects
-
-    @classmethod
-    def over(
-        cls,
-        *,
-        keys: ApiKeys,
-        key_usage: KeyUsage,
-        tokens: Tokens,
-        users: Users,
-        projects: Projects,
-        organizations: Organizations,
-        directory: Directory,
-        editor: OrganizationEditor,
-        removed_projects: RemovedProjects,
-        owned_max: int | None,
-        random: RandomBytes,
-    ) -> Self:
-        clock, new_id, administration = editor.clock, editor.new_id, editor.administration
-        key_factory = ApiKeyFactory(clock, new_id, random)
-        return cls(
-            authenticate_key=AuthenticateKey(keys, projects, key_usage, clock, new_id),
-            authenticate_token=AuthenticateToken(tokens, users, clock, new_id),
-            resolve_membership=ResolveMembership(organizations, clock, new_id),
-            resolve_project=ResolveProject(projects),
-            issue_key=IssueKey(administration, key_factory),
-            create_organization=CreateOrganization(organizations, owned_max, clock, new_id),
-            list_organizations=ListOrganizations(directory),
-            read_organization=ReadOrganization(directory),
-            rename_organization=RenameOrganization(editor),
-            delete_organization=DeleteOrganization(editor),
-            list_audit_log=ListAuditLog(directory),
-            list_members=ListMembers(directory),
-            change_role=ChangeRole(editor),
-            remove_member=RemoveMember(editor),
-            invite=Invite(editor),
-            list_invitations=ListInvitations(directory, clock),
-            revoke_invitation=RevokeInvitation(editor),
-            list_my_invitations=ListMyInvitations(directory, clock),
-            accept_invitation=AcceptInvitation(directory, editor),
-            decline_invitation=DeclineInvitation(directory, editor),
-            create_project=CreateProject(editor),
-            list_projects=ListProjects(directory),
-            read_project=ReadProject(projects),
-            change_project=ChangeProject(editor),
-            change_retention=ChangeRetention(editor),
-            delete_project=DeleteProject(editor),
-            create_key=CreateKey(editor, key_factory),
-            list_keys=ListKeys(directory),
-            read_key=ReadKey(directory),
-            rotate_key=RotateKey(editor, key_factory),
-            revoke_key=RevokeKey(editor),
-            delete_key=DeleteKey(editor),
-            issue_login_code=IssueLoginCode(organizations, editor, random),
-            exchange_login_code=ExchangeLoginCode(directory, administration, key_factory),
-            purge_removed_projects=PurgeRemovedProjects(removed_projects, clock),
+    def __init__(
+        self, ports: IdentityPorts, editor: OrganizationEditor, random: RandomBytes
+    ) -> None:
+        clock, new_id, administration = editor.clock, editor.new_id, ports.administration
+        stored, directory = ports.organizations, ports.directory
+        key_factory = keys.ApiKeyFactory(clock, new_id, random)
+        self.directory = directory
+        self.projects = ports.projects
+        self.authenticate_key = authenticate.AuthenticateKey(
+            ports.keys, ports.projects, ports.key_usage, clock, new_id
         )
+        self.authenticate_token = authenticate.AuthenticateToken(
+            ports.tokens, ports.users, clock, new_id
+        )
+        self.resolve_membership = authenticate.ResolveMembership(stored, clock, new_id)
+        self.resolve_project = authenticate.ResolveProject(ports.projects)
+        self.create_organization = organizations.CreateOrganization(
+            stored, ports.owned_organizations_max, clock, new_id
+        )
+        self.read_organization = organizations.ReadOrganization(directory)
+        self.rename_organization = organizations.RenameOrganization(editor)
+        self.delete_organization = organizations.DeleteOrganization(editor)
+        self.list_audit_log = organizations.ListAuditLog(directory)
+        self.change_role = members.ChangeRole(editor)
+        self.remove_member = members.RemoveMember(editor)
+        self.invite = invitations.Invite(editor)
+        self.list_invitations = invitations.ListInvitations(directory, clock)
+        self.revoke_invitation = invitations.RevokeInvitation(editor)
+        self.list_my_invitations = invitations.ListMyInvitations(directory, clock)
+        self.accept_invitation = invitations.AcceptInvitation(directory, editor)
+        self.decline_invitation = invitations.DeclineInvitation(directory, editor)
+        self.create_project = projects.CreateProject(editor)
+        self.change_project = projects.ChangeProject(editor)
+        self.change_retention = projects.ChangeRetention(editor)
+        self.delete_project = projects.DeleteProject(editor)
+        self.issue_key = keys.IssueKey(administration, key_factory)
+        self.create_key = keys.CreateKey(editor, key_factory)
+        self.rotate_key = keys.RotateKey(editor, key_factory)
+        self.revoke_key = keys.RevokeKey(editor)
+        self.delete_key = keys.DeleteKey(editor)
+        self.issue_login_code = login.IssueLoginCode(stored, editor, random)
+        self.exchange_login_code = login.ExchangeLoginCode(directory, administration, key_factory)
+        self.purge_removed_projects = purge.PurgeRemovedProjects(ports.removed_projects, clock)

@@ -55,15 +55,6 @@ class StartRepricing:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadRepricing:
-    repricings: Repricings
-
-    async def __call__(self, project: ProjectId, repricing: UUID) -> Repricing:
-        """Raises NotFound, Unavailable."""
-        return await self.repricings.get(project, repricing)
-
-
-@dataclass(frozen=True, slots=True)
 class RepriceSpans:
     """Does some steps of one repricing of any project."""
 

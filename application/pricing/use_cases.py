@@ -1,17 +1,10 @@
-"""The use cases of pricing: a part of `application.use_cases`."""
+"""The use cases of pricing, and the ports that they need: a part of `application.use_cases`."""
 
 from dataclasses import dataclass
-from typing import Self
 
 from application.ports import Clock
-from application.pricing.model_prices import (
-    CreateModelPrice,
-    DeleteModelPrice,
-    ListModelPrices,
-    ListUnpricedModels,
-)
+from application.pricing import model_prices, repricing
 from application.pricing.ports import ModelPrices, Repricings
-from application.pricing.repricing import ReadRepricing, RepriceSpans, StartRepricing
 from application.tracing.ports import PriceBook
 
 
@@ -24,27 +17,15 @@ class PricingPorts:
     repricings: Repricings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PricingUseCases:
-    """The use cases of pricing."""
+    """The prices of a project, and repricings."""
 
-    create_price: CreateModelPrice
-    list_prices: ListModelPrices
-    delete_price: DeleteModelPrice
-    list_unpriced_models: ListUnpricedModels
-    start_repricing: StartRepricing
-    read_repricing: ReadRepricing
-    reprice_spans: RepriceSpans
-
-    @classmethod
-    def over(cls, ports: PricingPorts, clock: Clock) -> Self:
+    def __init__(self, ports: PricingPorts, clock: Clock) -> None:
         prices, repricings, book = ports.prices, ports.repricings, ports.book
-        return cls(
-            create_price=CreateModelPrice(prices, clock),
-            list_prices=ListModelPrices(prices),
-            delete_price=DeleteModelPrice(prices),
-            list_unpriced_models=ListUnpricedModels(prices, clock),
-            start_repricing=StartRepricing(repricings, book, clock),
-            read_repricing=ReadRepricing(repricings),
-            reprice_spans=RepriceSpans(repricings, prices, book, clock),
-        )
+        self.repricings = repricings
+        self.create_price = model_prices.CreateModelPrice(prices, clock)
+        self.list_prices = model_prices.ListModelPrices(prices)
+        self.delete_price = model_prices.DeleteModelPrice(prices)
+        self.list_unpriced_models = model_prices.ListUnpricedModels(prices, clock)
+        self.start_repricing = repricing.StartRepricing(repricings, book, clock)
+        self.reprice_spans = repricing.RepriceSpans(repricings, prices, book, clock)

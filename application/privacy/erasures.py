@@ -12,7 +12,6 @@ from domain.errors import Invalid, NotFound, Unavailable
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId, ErasureId, ProjectId
-from domain.page import Page, PageRequest
 from domain.tracing.erasure import SALT_BYTES, DataSubject, Erasure, ErasureState, RemainingData
 
 REQUEST_TIME_MAX: Final = timedelta(seconds=10)  # workers delete what is left after it
@@ -112,24 +111,6 @@ class FinishErasures:
             if known.state is ErasureState.REMOVED:
                 return True
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class ReadErasure:
-    erasures: Erasures
-
-    async def __call__(self, project: ProjectId, erasure: ErasureId) -> Erasure:
-        """Raises NotFound, Unavailable."""
-        return await self.erasures.get(project, erasure)
-
-
-@dataclass(frozen=True, slots=True)
-class ListErasures:
-    erasures: Erasures
-
-    async def __call__(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
-        """Newest first. Raises Unavailable."""
-        return await self.erasures.page(project, window)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,11 @@
-"""The use cases of retention and erasure: a part of `application.use_cases`."""
+"""The use cases of privacy, and the ports that they need: a part of `application.use_cases`."""
 
 from dataclasses import dataclass
-from typing import Self
 
 from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
-from application.privacy.erasures import (
-    CheckErasure,
-    EraseDataSubject,
-    FinishErasures,
-    ListErasures,
-    ReadErasure,
-)
+from application.privacy import erasures, retention
 from application.privacy.ports import Erasures, ExpiredTraces
-from application.privacy.retention import DeleteExpiredTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,32 +16,21 @@ class PrivacyPorts:
     erasures: Erasures
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyUseCases:
-    """The use cases of privacy."""
+    """Retention and erasure."""
 
-    delete_expired_traces: DeleteExpiredTraces
-    erase_data_subject: EraseDataSubject
-    finish_erasures: FinishErasures
-    read_erasure: ReadErasure
-    list_erasures: ListErasures
-    check_erasure: CheckErasure
-
-    @classmethod
-    def over(
-        cls,
+    def __init__(
+        self,
         ports: PrivacyPorts,
         directory: Directory,
         clock: Clock,
         new_id: NewId,
         random: RandomBytes,
-    ) -> Self:
-        erasures = ports.erasures
-        return cls(
-            delete_expired_traces=DeleteExpiredTraces(ports.expired, clock),
-            erase_data_subject=EraseDataSubject(erasures, directory, clock, new_id, random),
-            finish_erasures=FinishErasures(erasures, clock, new_id),
-            read_erasure=ReadErasure(erasures),
-            list_erasures=ListErasures(erasures),
-            check_erasure=CheckErasure(erasures),
+    ) -> None:
+        self.erasures = ports.erasures
+        self.delete_expired_traces = retention.DeleteExpiredTraces(ports.expired, clock)
+        self.erase_data_subject = erasures.EraseDataSubject(
+            ports.erasures, directory, clock, new_id, random
         )
+        self.finish_erasures = erasures.FinishErasures(ports.erasures, clock, new_id)
+        self.check_erasure = erasures.CheckErasure(ports.erasures)

@@ -1,1 +1,1 @@
-"""Ingesting, reading, changing and analyzing traces."""
+"""Ingesting batches, tagging and deleting traces and sessions."""

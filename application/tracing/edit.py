@@ -1,4 +1,4 @@
-"""Changing and deleting stored traces and sessions."""
+"""Tagging and deleting stored traces and sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,35 +6,9 @@ from typing import Final
 
 from application.tracing.ports import Sessions, Traces
 from domain.errors import Invalid, NotFound
-from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.span import Span, SpanChange
-from domain.tracing.trace import Trace, TraceChange
+from domain.ids import ProjectId, TraceId
 
 EDITED_TRACES_MAX: Final = 500  # in a request: they are locked together
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeTrace:
-    """Sets the fields of a trace that the change has."""
-
-    traces: Traces
-
-    async def __call__(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
-        """The whole trace after the change. Idempotent. Raises NotFound, Invalid, Unavailable."""
-        return await self.traces.change(project, trace, change)
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeSpan:
-    """Sets the fields of a span that the change has."""
-
-    traces: Traces
-
-    async def __call__(
-        self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
-    ) -> Span:
-        """The span after the change. Idempotent. Raises NotFound, Invalid, Unavailable."""
-        return await self.traces.change_span(project, trace, span, change)
 
 
 @dataclass(frozen=True, slots=True)

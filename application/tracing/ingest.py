@@ -1,4 +1,4 @@
-"""Ingestion of traces. A response means that the trace is stored: nothing is written later."""
+"""Ingestion of batches. A response means that the traces are stored: nothing is written later."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,21 +9,9 @@ from typing import Final
 from application.tracing.ports import Traces
 from domain.errors import Invalid
 from domain.ids import ProjectId, TraceId
-from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 
 BATCH_MAX: Final = 500  # traces; bounds a body, and what a caller can queue at once
-
-
-@dataclass(frozen=True, slots=True)
-class IngestTrace:
-    """Stores a trace with its spans. The next request, a read, score or patch, finds it."""
-
-    traces: Traces
-
-    async def __call__(self, project: ProjectId, trace: Trace) -> None:
-        """Idempotent. Raises Invalid, Unavailable."""
-        await self.traces.put(project, trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +52,3 @@ class IngestBatch:
         except Invalid as problem:
             return problem
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class AddSpans:
-    """Adds spans to a stored trace, or completes spans that it has."""
-
-    traces: Traces
-
-    async def __call__(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        """Idempotent. Raises NotFound, Invalid, Unavailable."""
-        await self.traces.add_spans(project, trace, spans)

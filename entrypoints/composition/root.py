@@ -146,7 +146,7 @@ async def ports(
             analytics=PostgresTraceAnalytics(pool),
             pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
-            exports=await stack.enter_async_context(export_ports(settings, pool)),
+            exporting=await stack.enter_async_context(export_ports(settings, pool)),
             privacy=privacy_ports(traces.edits),
             keys=keys,
             key_usage=uses,

@@ -71,7 +71,7 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
 
 def create_seeder(ports: Ports, project: ProjectId, recipe: Recipe) -> "Seeder":
     return Seeder(
-        UseCases.over(ports).tracing.ingest_batch,
+        UseCases(ports).tracing.ingest_batch,
         project,
         batched(synthetic_traces(recipe), BATCH_TRACES),
         Progress(recipe.traces, sys.stderr),

@@ -77,7 +77,7 @@ class App:
                 tracer=observer.spans,
             )
             limits = RateLimits(open_ports.limiter, rate_limits(self._settings), observer)
-            self._http = create_app(UseCases.over(open_ports), config, limits)
+            self._http = create_app(UseCases(open_ports), config, limits)
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
         await send({"type": "lifespan.shutdown.complete"})

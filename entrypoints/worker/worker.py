@@ -141,7 +141,7 @@ async def _work(
             state = await ports.health_checks[name].check()
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
-        use_cases = UseCases.over(ports)
+        use_cases = UseCases(ports)
         runner = JobRunner(
             use_cases.evaluation.plan_run,
             use_cases.evaluation.evaluate_target,
@@ -256,8 +256,8 @@ class PeriodicTask:
 def periodic_tasks(
     use_cases: UseCases, requeue_every_s: float, tick_s: float
 ) -> list[PeriodicTask]:
-    evaluation, exporting = use_cases.evaluation, use_cases.exports
-    alerts, privacy, pricing = evaluation.alerts, use_cases.privacy, use_cases.pricing
+    evaluation, exporting = use_cases.evaluation, use_cases.exporting
+    alerts, privacy, pricing = evaluation.alerting, use_cases.privacy, use_cases.pricing
     tasks: tuple[tuple[str, float, Callable[[], Awaitable[int]], str], ...] = (
         (
             "sweeping",

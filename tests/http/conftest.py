@@ -95,7 +95,7 @@ class Site:
             analytics=MemoryTraceAnalytics(self.store),
             pricing=memory_pricing(self.store),
             evaluation=memory_evaluation(self.store),
-            exports=memory_exporting(self.store),
+            exporting=memory_exporting(self.store),
             privacy=memory_privacy(self.store),
             keys=MemoryApiKeys(self.store),
             key_usage=MemoryKeyUsage(self.store),
@@ -115,7 +115,7 @@ class Site:
             health_checks={name: FixedHealthCheck(state) for name, state in self.parts.items()},
         )
         self.app: ASGIApp = create_app(
-            UseCases.over(replace(self.ports, **self.swapped)),
+            UseCases(replace(self.ports, **self.swapped)),
             self.config,
             RateLimits(self.limiter, self.limits, self.config.observer),
         )

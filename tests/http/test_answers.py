@@ -290,9 +290,7 @@ async def test_hooks_run_before_and_after_serving() -> None:
     async def closed() -> None:
         ran.append("closed")
 
-    app = create_app(
-        UseCases.over(site.ports), CONFIG, RateLimits(site.limiter, {}), [opened], [closed]
-    )
+    app = create_app(UseCases(site.ports), CONFIG, RateLimits(site.limiter, {}), [opened], [closed])
     async with AsyncTestClient(app) as client:
         assert ran == ["opened"]
         assert (await client.get("/health")).status_code == 200

@@ -303,7 +303,7 @@ async def _furnish(site: Site) -> None:
     await store_monitor(site.ports.evaluation, project, ID)
     await store_erasure(site.ports.privacy, project, ID, organization=str(site.organization))
     await store_alert(site.ports.evaluation, project, ID, monitor=ID)
-    await store_export(site.ports.exports, project, ID)
+    await store_export(site.ports.exporting, project, ID)
     await store_custom_metric(site.ports.evaluation, project, "own_metric")
     await store_prices(site.ports.pricing, project, ID, ID)
 

@@ -1,4 +1,4 @@
-"""Alerts: creating and listing them, and evaluating them after finished runs."""
+"""Alerts: creating and deleting them, and evaluating them after finished runs."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,6 @@ from domain.evaluation.monitors.alert import (
     RunMetricStats,
 )
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Page, PageRequest
 
 READS_MAX: Final = 100  # of one round, with FINISHED_RUNS_MAX runs each
 NO_DATA_VALUE: Final = 1.0  # of the figure NO_DATA while data is missing
@@ -72,15 +71,6 @@ class CreateAlert:
 
 
 @dataclass(frozen=True, slots=True)
-class ListAlerts:
-    alerts: Alerts
-
-    async def __call__(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
-        """All of a monitor, by creation. Raises NotFound."""
-        return await self.alerts.of_monitor(project, monitor)
-
-
-@dataclass(frozen=True, slots=True)
 class DeleteAlert:
     alerts: Alerts
 
@@ -88,17 +78,6 @@ class DeleteAlert:
         """Deletes the alert and its changes. Raises NotFound."""
         if not await self.alerts.delete(project, monitor, alert):
             raise NotFound("Alert not found")
-
-
-@dataclass(frozen=True, slots=True)
-class ListAlertChanges:
-    alerts: Alerts
-
-    async def __call__(
-        self, project: ProjectId, monitor: MonitorId, window: PageRequest
-    ) -> Page[AlertChange]:
-        """Of all alerts of a monitor, newest first. Raises NotFound."""
-        return await self.alerts.changes(project, monitor, window)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""Webhooks: creating and listing them, and sending their messages."""
+"""Webhooks: creating and deleting them, and sending their messages."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -18,7 +17,6 @@ from domain.evaluation.monitors.webhook import (
     validate_url,
 )
 from domain.ids import ProjectId
-from domain.page import Page, PageRequest
 
 TEST_EVENT: Final = "webhook.test"
 READS_MAX: Final = 1_000  # of one round
@@ -51,15 +49,6 @@ class CreateWebhook:
 
 
 @dataclass(frozen=True, slots=True)
-class ListWebhooks:
-    webhooks: Webhooks
-
-    async def __call__(self, project: ProjectId) -> Sequence[Webhook]:
-        """All of the project, by creation."""
-        return await self.webhooks.all(project)
-
-
-@dataclass(frozen=True, slots=True)
 class DeleteWebhook:
     webhooks: Webhooks
 
@@ -88,17 +77,6 @@ class SendTestMessage:
         )
         await self.webhooks.enqueue(delivery)
         return delivery
-
-
-@dataclass(frozen=True, slots=True)
-class ListDeliveries:
-    webhooks: Webhooks
-
-    async def __call__(
-        self, project: ProjectId, webhook: UUID, window: PageRequest
-    ) -> Page[Delivery]:
-        """Newest first. Raises NotFound."""
-        return await self.webhooks.deliveries(project, webhook, window)
 
 
 @dataclass(frozen=True, slots=True)

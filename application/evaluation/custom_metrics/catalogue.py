@@ -13,7 +13,7 @@ from domain.evaluation.custom_metrics.custom_metric import (
     get_run_metric,
     select_metrics,
 )
-from domain.evaluation.judging.models import JudgeModels, ProviderState
+from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.judging.prompt import RunTemplate
 from domain.evaluation.metrics.metric import Category, Metric
 from domain.evaluation.metrics.registry import METRIC_REGISTRY, listed_metrics
@@ -77,12 +77,3 @@ class ReadRunTemplate:
         selected = await self.catalogue.select_metrics(project, [metric], Category.TRACE)
         found = get_run_metric(selected.definitions, metric, self.regex.search)
         return RunTemplate(metric=found, model=found.model or self.models.default)
-
-
-@dataclass(frozen=True, slots=True)
-class ListProviders:
-    providers: Sequence[ProviderState]
-
-    def __call__(self) -> Sequence[ProviderState]:
-        """Every provider, available or not, always in the same order."""
-        return self.providers

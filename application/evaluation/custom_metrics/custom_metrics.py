@@ -7,7 +7,7 @@ from uuid import UUID
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.ports import Clock
 from domain.errors import FieldError, Invalid
-from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision, validate_name
+from domain.evaluation.custom_metrics.custom_metric import CustomMetric, validate_name
 from domain.evaluation.custom_metrics.parser import DEFINITION, parse_definition
 from domain.evaluation.judging.models import JudgeModels, validate_model
 from domain.evaluation.metrics.definition import Definition, DefinitionKind, encode_definition
@@ -130,21 +130,3 @@ class ListCustomMetrics:
         """By name: the archived ones, or the others."""
         metrics = await self.metrics.all(project)
         return [one for one in metrics if (one.archived_at is not None) is archived]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadCustomMetric:
-    metrics: CustomMetrics
-
-    async def __call__(self, project: ProjectId, name: str) -> CustomMetric:
-        """Raises NotFound."""
-        return await self.metrics.get(project, name)
-
-
-@dataclass(frozen=True, slots=True)
-class ListCustomMetricRevisions:
-    metrics: CustomMetrics
-
-    async def __call__(self, project: ProjectId, name: str) -> Sequence[Revision]:
-        """The newest first. Raises NotFound."""
-        return await self.metrics.revisions(project, name)

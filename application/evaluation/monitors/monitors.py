@@ -1,4 +1,4 @@
-"""Monitors: creating, changing, pausing and reading them, and their runs."""
+"""Monitors: creating, changing, pausing, resuming and deleting them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,11 @@ from domain.evaluation.monitors.monitor import (
     UNCHANGED,
     Monitor,
     MonitorChange,
-    MonitorStatus,
     Selection,
 )
 from domain.evaluation.monitors.schedule import normalize_cadence, parse_schedule
-from domain.evaluation.runs.run import RunProgress, TargetType
+from domain.evaluation.runs.run import TargetType
 from domain.ids import MonitorId, ProjectId
-from domain.page import Page, PageRequest
 from domain.tracing.usage import Pricing
 
 JUDGE_FIELDS: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
@@ -128,26 +126,6 @@ class CreateMonitor:
 
 
 @dataclass(frozen=True, slots=True)
-class ListMonitors:
-    monitors: Monitors
-
-    async def __call__(
-        self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
-    ) -> Page[Monitor]:
-        """Newest first."""
-        return await self.monitors.page(project, status, window)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadMonitor:
-    monitors: Monitors
-
-    async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
-        """Raises NotFound."""
-        return await self.monitors.get(project, monitor)
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeMonitor:
     monitors: Monitors
     rules: MonitorRules
@@ -217,14 +195,3 @@ class DeleteMonitor:
         """Deletes the monitor; its runs stay, without a monitor. Raises NotFound."""
         if not await self.monitors.delete(project, monitor):
             raise NotFound("Monitor not found")
-
-
-@dataclass(frozen=True, slots=True)
-class ListMonitorRuns:
-    monitors: Monitors
-
-    async def __call__(
-        self, project: ProjectId, monitor: MonitorId, window: PageRequest
-    ) -> Page[RunProgress]:
-        """Newest first. Raises NotFound."""
-        return await self.monitors.runs(project, monitor, window)

@@ -1,4 +1,4 @@
-"""Runs: starting them by filter or ids, retrying, cancelling, deleting and reading them.
+"""Runs: starting them by filter or ids, retrying, cancelling and deleting them.
 
 A stored run will be evaluated, even if the message to the workers is lost.
 """
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from application.evaluation.custom_metrics.catalogue import MetricCatalogue
-from application.evaluation.ports.evaluation import Runs, SessionScores, Targets, TraceScores
+from application.evaluation.ports.evaluation import Runs, Targets
 from application.evaluation.runs.budget_rules import BudgetRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
@@ -36,10 +36,8 @@ from domain.evaluation.runs.selection import (
     validate_batch_ids,
     validate_target_count,
 )
-from domain.evaluation.scores.score import SessionScore, TraceScore
 from domain.evaluation.sessions.reliability_v1 import validate_weights
 from domain.ids import ProjectId, RunId
-from domain.page import Page, PageRequest
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
@@ -242,41 +240,3 @@ class DeleteRun:
     async def __call__(self, project: ProjectId, run: RunId, *, with_scores: bool) -> None:
         """Deletes it, in any state. Raises NotFound."""
         await self.runs.delete(project, run, self.clock(), with_scores=with_scores)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadRun:
-    runs: Runs
-
-    async def __call__(self, project: ProjectId, run: RunId) -> RunProgress:
-        """Raises NotFound."""
-        return await self.runs.get(project, run)
-
-
-@dataclass(frozen=True, slots=True)
-class ListRuns:
-    runs: Runs
-
-    async def __call__(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
-    ) -> Page[RunProgress]:
-        """Newest first."""
-        return await self.runs.page(project, of, status, window)
-
-
-@dataclass(frozen=True, slots=True)
-class TraceScoresOfRun:
-    scores: TraceScores
-
-    async def __call__(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        """Newest first, signals of a session run included; empty for an unknown run."""
-        return await self.scores.of_run(project, run)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionScoresOfRun:
-    scores: SessionScores
-
-    async def __call__(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
-        """Newest first; empty for an unknown run."""
-        return await self.scores.of_run(project, run)

@@ -1,1 +1,1 @@
-"""Recording and reading scores, their analytics, and agreement of judges with people."""
+"""Recording, changing and deleting scores, and agreement of judges with people."""

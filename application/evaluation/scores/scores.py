@@ -1,12 +1,10 @@
-"""Scores: recording those of people and programs, and reading, changing, deleting them."""
+"""Scores: recording those of people and programs, changing and deleting them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.ports import Clock
 from domain.errors import NotFound
-from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import (
     DataType,
     ScoreChange,
@@ -17,7 +15,6 @@ from domain.evaluation.scores.score import (
     validate_value,
 )
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
-from domain.page import Page, PageRequest
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 
@@ -103,25 +100,6 @@ class RecordSessionScore:
 
 
 @dataclass(frozen=True, slots=True)
-class ListTraceScores:
-    scores: TraceScores
-
-    async def __call__(
-        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
-    ) -> Page[TraceScore]:
-        return await self.scores.page(project, matching, window)
-
-
-@dataclass(frozen=True, slots=True)
-class LatestTraceScores:
-    scores: TraceScores
-
-    async def __call__(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        """The newest of each name, by name; empty for an unknown trace."""
-        return await self.scores.latest(project, trace)
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeTraceScore:
     scores: TraceScores
     clock: Clock
@@ -141,31 +119,3 @@ class DeleteTraceScore:
         """Raises NotFound."""
         if not await self.scores.delete(project, score):
             raise NotFound("Score not found")
-
-
-@dataclass(frozen=True, slots=True)
-class ListSessionScores:
-    scores: SessionScores
-
-    async def __call__(
-        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
-    ) -> Page[SessionScore]:
-        return await self.scores.page(project, matching, window)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoresOfSession:
-    scores: SessionScores
-
-    async def __call__(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        """All of them, newest first; empty for an unknown session."""
-        return await self.scores.of_session(project, session)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteSessionScore:
-    scores: SessionScores
-
-    async def __call__(self, project: ProjectId, score: ScoreId) -> None:
-        """Deletes it if it exists."""
-        await self.scores.delete(project, score)

@@ -64,25 +64,25 @@ async def here() -> World:
 
 
 async def ordered(world: World, format_: FileFormat = FileFormat.CSV) -> Export:
-    ask = world.do.exports.request_export
+    ask = world.do.exporting.request_export
     return await ask(OURS, world.new_id(), format_, RowKind.TRACES, TraceFilter())
 
 
 async def found(world: World, export: Export) -> Export:
-    return await world.ports.exports.exports.get(OURS, export.id)
+    return await world.ports.exporting.exports.get(OURS, export.id)
 
 
 async def read(world: World, export: Export, start: int = 0, end: int | None = None) -> bytes:
-    file = world.do.exports.read_export_file
+    file = world.do.exporting.read_export_file
     known = await file.find(OURS, export.id)
     parts = file(known, start, known.size if end is None else end)
     return b"".join([part async for part in parts])
 
 
 def broken(world: World, failure: Exception | None) -> tuple[Any, Broken]:
-    archive = Broken(world.ports.exports.archive, failure, asyncio.Event())
-    exporting = replace(world.ports.exports, archive=archive)
-    return world.with_ports(exports=exporting).exports, archive
+    archive = Broken(world.ports.exporting.archive, failure, asyncio.Event())
+    exporting = replace(world.ports.exporting, archive=archive)
+    return world.with_ports(exporting=exporting).exporting, archive
 
 
 async def test_stopping_worker_releases_its_export_immediately(here):
@@ -91,12 +91,12 @@ async def test_stopping_worker_releases_its_export_immediately(here):
     working = asyncio.create_task(use_cases.write_export())
     await archive.reached.wait()
     assert (await found(here, export)).status is ExportStatus.RUNNING
-    assert await here.do.exports.write_export() == 0  # it is held
+    assert await here.do.exporting.write_export() == 0  # it is held
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
     assert (await found(here, export)).status is ExportStatus.PENDING
-    assert await here.do.exports.write_export() == 1
+    assert await here.do.exporting.write_export() == 1
     done = await found(here, export)
     assert (done.status, done.attempts, done.rows) == (ExportStatus.COMPLETED, 2, HEAVY)
     assert (await read(here, export)).count(b"\r\n") == HEAVY + 1
@@ -108,7 +108,7 @@ async def test_export_of_a_dead_worker_is_claimed_after_its_lease(here):
     killed = asyncio.create_task(use_cases.write_export())
     await archive.reached.wait()
     here.forward(seconds=EXPORT_LEASE.total_seconds())
-    assert await here.do.exports.write_export() == 1
+    assert await here.do.exporting.write_export() == 1
     whole = await read(here, export)
     killed.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -146,8 +146,8 @@ async def test_worker_without_the_library_fails_the_export_with_advice(here):
     export = await ordered(here, FileFormat.PARQUET)
     after = await ordered(here)
     missing = {FileFormat.PARQUET: "pip install it"}
-    exporting = replace(here.ports.exports, missing_formats=missing)
-    use_cases = here.with_ports(exports=exporting).exports
+    exporting = replace(here.ports.exporting, missing_formats=missing)
+    use_cases = here.with_ports(exporting=exporting).exporting
     assert [await use_cases.write_export() for _ in range(3)] == [1, 1, 0]
     failed = await found(here, export)
     assert (failed.status, failed.error) == (ExportStatus.FAILED, "On the worker: pip install it")
@@ -156,7 +156,7 @@ async def test_worker_without_the_library_fails_the_export_with_advice(here):
 
 async def test_deleted_export_is_abandoned(here):
     export = await ordered(here)
-    store = here.ports.exports.archive.store
+    store = here.ports.exporting.archive.store
 
     @dataclass
     class Deleting:
@@ -165,17 +165,17 @@ async def test_deleted_export_is_abandoned(here):
         @asynccontextmanager
         async def read(self, *asked: Any) -> AsyncIterator[Any]:
             async with self.inner.read(*asked) as batches:
-                await here.do.exports.delete_export(OURS, export.id)
+                await here.do.exporting.delete_export(OURS, export.id)
                 yield batches
 
-    exporting = replace(here.ports.exports, archive=Deleting(here.ports.exports.archive))
-    assert await here.with_ports(exports=exporting).exports.write_export() == 1
+    exporting = replace(here.ports.exporting, archive=Deleting(here.ports.exporting.archive))
+    assert await here.with_ports(exporting=exporting).exporting.write_export() == 1
     assert (store.exports, store.export_pieces) == ({}, {})
 
 
 async def test_any_byte_range_of_a_file_is_read(here):
     export = await ordered(here, FileFormat.NDJSON)
-    await here.do.exports.write_export()
+    await here.do.exporting.write_export()
     whole = await read(here, export)
     assert len(whole) > HEAVY * 2 * PIECE_BYTES
     for start in (0, 1, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 5, len(whole) - 1):
@@ -210,7 +210,7 @@ def sent(**said: Any) -> TraceWithScores:
 
 
 async def test_import_size_is_limited(here):
-    put = here.do.exports.import_traces
+    put = here.do.exporting.import_traces
     for count in (0, BATCH_MAX + 1):
         with pytest.raises(Invalid, match=f"1 to {BATCH_MAX}"):
             await put(OURS, [sent() for _ in range(count)])
@@ -220,7 +220,7 @@ async def test_import_size_is_limited(here):
 
 
 async def test_import_outcomes_keep_the_order(here):
-    put = here.do.exports.import_traces
+    put = here.do.exporting.import_traces
     many = [sent(started_at=at(n)) for n in range(2 * CHUNK_TRACES + 1)]
     await put(OURS, many[::2])
     outcomes = await put(OURS, many)
@@ -231,8 +231,8 @@ async def test_import_outcomes_keep_the_order(here):
 async def test_imported_scores_belong_to_the_importing_project(here):
     one = sent()
     theirs = TraceWithScores(one.trace, (a_score(THEIRS, one.trace.id),))
-    assert await here.do.exports.import_traces(OURS, [theirs]) == [ImportOutcome.STORED]
-    store = here.ports.exports.archive.store
+    assert await here.do.exporting.import_traces(OURS, [theirs]) == [ImportOutcome.STORED]
+    store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]
     assert store.traces_of(THEIRS) == []
 
@@ -240,7 +240,7 @@ async def test_imported_scores_belong_to_the_importing_project(here):
 async def test_score_of_another_trace_is_rejected(here):
     one, other = sent(), sent()
     score = a_score(OURS, one.trace.id)
-    put = here.do.exports.import_traces
+    put = here.do.exporting.import_traces
     await put(OURS, [replace(one, scores=(score,))])
     taken = replace(other, scores=(replace(score, trace_id=other.trace.id),))
     [refused] = await put(OURS, [taken])
@@ -248,16 +248,16 @@ async def test_score_of_another_trace_is_rejected(here):
     assert [(bad.field, str(score.id) in bad.message) for bad in refused.errors] == [
         ("scores", True)
     ]
-    store = here.ports.exports.archive.store
+    store = here.ports.exporting.archive.store
     assert [held.trace_id for held in store.trace_scores.values()] == [one.trace.id]
 
 
 async def test_unchanged_import_is_no_change_for_monitors(here):
     one = sent(tags=("b", "a"))
-    await here.do.exports.import_traces(OURS, [one])
-    store = here.ports.exports.archive.store
+    await here.do.exporting.import_traces(OURS, [one])
+    store = here.ports.exporting.archive.store
     store.traces.clock = lambda: NOON.replace(year=2030)
     before = dict(store.traces.written_at)
-    assert await here.do.exports.import_traces(OURS, [one]) == [ImportOutcome.UNCHANGED]
+    assert await here.do.exporting.import_traces(OURS, [one]) == [ImportOutcome.UNCHANGED]
     assert store.traces.written_at == before
     assert store.traces[OURS, one.trace.id].tags == ("b", "a")

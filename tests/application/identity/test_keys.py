@@ -27,7 +27,7 @@ async def ours(world, ada):
 
 
 async def listed(world, ours, ada):
-    return await world.do.identity.list_keys(await world.membership(ours, ada))
+    return await world.do.identity.directory.keys(ours)
 
 
 # --- making --------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ async def test_created_key_is_returned_with_its_secret(world, ours, expiration, 
     assert key.expires_at == (None if life is None else world.now + life)
     assert (key.revoked_at, key.last_used_at) == (None, None)
     assert (key.prefix, key.digest) == (secret[:10], key_digest(secret))
-    assert await world.do.identity.read_key(await world.membership(ours, member), key.id) == key
+    assert await world.do.identity.directory.key(ours, key.id) == key
     caller = await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert (caller.key_id, caller.scopes, caller.organization_id) == (key.id, READ, ours)
 
@@ -131,7 +131,7 @@ async def test_revoked_key_is_refused_and_stays_listed(world, ours, ada):
     with pytest.raises(Unauthenticated):
         await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     await do.identity.authenticate_key(other_secret, "bot", UNKNOWN_ORIGIN)
-    seen = await do.identity.read_key(await world.membership(ours, ada), key.id)
+    seen = await do.identity.directory.key(ours, key.id)
     assert seen == replace(key, revoked_at=world.now)
     entry = next(one for one in await world.log(ours) if one.action is AuditAction.API_KEY_REVOKED)
     assert entry.detail == {"name": "ci", "prefix": key.prefix}
@@ -158,7 +158,7 @@ async def test_deleted_key_is_refused_and_not_listed(world, ours, ada, revoked):
     assert await listed(world, ours, ada) == []
     membership = await world.membership(ours, ada)
     for act in (
-        do.identity.read_key(membership, key.id),
+        do.identity.directory.key(membership.organization_id, key.id),
         do.identity.rotate_key(ada, ours, key.id),
         do.identity.revoke_key(ada, ours, key.id),
         do.identity.delete_key(ada, ours, key.id),

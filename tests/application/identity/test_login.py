@@ -48,7 +48,7 @@ async def code(world, ours, bob, bot):
 
 
 async def keys(world, ours, ada):
-    return await world.do.identity.list_keys(await world.membership(ours, ada))
+    return await world.do.identity.directory.keys(ours)
 
 
 async def test_code_is_exchanged_for_a_key_of_its_user(world, ours, ada, bob, bot, code):

@@ -33,7 +33,7 @@ async def test_members_are_listed_oldest_first_with_name_and_address(world, ours
     for name in ("zoe", "bob"):
         world.forward(seconds=1)
         people.append(await world.member(ours, name))
-    told = await world.do.identity.list_members(await world.membership(ours, ada))
+    told = await world.do.identity.directory.members(ours)
     assert [one.membership.user_id for one in told] == [one.user.id for one in people]
     assert [(one.display_name, one.email) for one in told] == [
         ("Ada", "ada@example.com"),
@@ -155,7 +155,9 @@ async def test_removed_member_has_no_access(world, ours, ada):
     await world.do.identity.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Forbidden):
         await world.membership(ours, bob)
-    assert [one.id for one, _ in await world.do.identity.list_organizations(bob)] != [ours]
+    assert [one.id for one, _ in await world.do.identity.directory.organizations(bob.user.id)] != [
+        ours
+    ]
     with pytest.raises(NotFound):
         await world.do.identity.remove_member(ada, ours, bob.user.id)
 
@@ -188,7 +190,7 @@ async def test_keys_of_a_removed_member_are_revoked(world, ours, ada, leaves):
     await do.identity.revoke_key(ada, ours, early.id)
     world.forward(hours=1)
     await do.identity.remove_member(bob if leaves else ada, ours, bob.user.id)
-    keys = {one.id: one for one in await do.identity.list_keys(await world.membership(ours, ada))}
+    keys = {one.id: one for one in await do.identity.directory.keys(ours)}
     assert [keys[key.id].revoked_at for key, _ in made] == [at(3600)] * 3
     assert keys[hers[0].id].revoked_at is None
     assert keys[early.id].revoked_at == at(0)
@@ -212,7 +214,9 @@ async def test_command_line_key_of_a_removed_member_is_revoked(world, ours, ada)
     with pytest.raises(Unauthenticated):
         await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     membership = await world.membership(ours, ada)
-    assert (await do.identity.read_key(membership, key.id)).revoked_at == world.now
+    assert (
+        await do.identity.directory.key(membership.organization_id, key.id)
+    ).revoked_at == world.now
 
 
 async def test_keys_in_other_organizations_stay_valid(world, ours, ada):

@@ -29,9 +29,11 @@ async def test_creator_owns_the_organization_and_it_has_a_project(world, ada):
     assert (made.name, made.created_at) == ("Ours", world.now)
     membership = await world.membership(made.id, ada)
     assert membership.role is Role.OWNER
-    assert await world.do.identity.list_organizations(ada) == [(made, Role.OWNER)]
+    assert await world.do.identity.directory.organizations(ada.user.id) == [(made, Role.OWNER)]
     assert await world.do.identity.read_organization(membership) == made
-    assert [one.name for one in await world.do.identity.list_projects(membership)] == ["onboarding"]
+    assert [
+        one.name for one in await world.do.identity.directory.projects(membership.organization_id)
+    ] == ["onboarding"]
     [entry] = await world.log(made.id)
     assert (entry.action, entry.actor) == (AuditAction.ORGANIZATION_CREATED, ada.actor)
     assert (entry.resource_id, entry.detail) == (str(made.id), {"name": "Ours"})
@@ -42,7 +44,7 @@ async def test_invalid_name_creates_nothing(world, ada, name):
     with pytest.raises(Invalid) as refused:
         await world.do.identity.create_organization(ada, name)
     assert [error.field for error in refused.value.errors] == ["name"]
-    assert await world.do.identity.list_organizations(ada) == []
+    assert await world.do.identity.directory.organizations(ada.user.id) == []
 
 
 async def test_names_of_organizations_may_be_the_same(world, ada):
@@ -58,7 +60,7 @@ async def test_only_owned_organizations_count_for_the_limit(world, ada, ours):
     second = await do.identity.create_organization(ada, "Second")
     with pytest.raises(Forbidden):
         await do.identity.create_organization(ada, "Third")
-    assert len(await do.identity.list_organizations(ada)) == 3
+    assert len(await do.identity.directory.organizations(ada.user.id)) == 3
     await do.identity.change_role(
         ada, second.id, (await world.member(second.id, "x")).user.id, Role.OWNER
     )
@@ -69,7 +71,7 @@ async def test_only_owned_organizations_count_for_the_limit(world, ada, ours):
 async def test_without_a_limit_any_number_is_allowed(world, ada):
     for n in range(20):
         await world.do.identity.create_organization(ada, f"Number {n}")
-    assert len(await world.do.identity.list_organizations(ada)) == 20
+    assert len(await world.do.identity.directory.organizations(ada.user.id)) == 20
 
 
 # --- showing -------------------------------------------------------------------------------------
@@ -84,7 +86,7 @@ async def test_organizations_are_listed_newest_membership_first(world, ada):
     older = await world.do.identity.create_organization(other, "older")
     world.forward(seconds=1)
     await world.join(older.id, ada, Role.MEMBER)
-    told = await world.do.identity.list_organizations(ada)
+    told = await world.do.identity.directory.organizations(ada.user.id)
     assert told == [(older, Role.MEMBER), (own["two"], Role.OWNER), (own["one"], Role.OWNER)]
 
 
@@ -93,9 +95,9 @@ async def test_deleted_organization_is_forbidden(world, ada, ours):
     await world.do.identity.delete_organization(ada, ours)
     with pytest.raises(Forbidden):
         await world.do.identity.read_organization(membership)
-    assert await world.do.identity.list_members(membership) == []
-    assert await world.do.identity.list_projects(membership) == []
-    assert await world.do.identity.list_keys(membership) == []
+    assert await world.do.identity.directory.members(membership.organization_id) == []
+    assert await world.do.identity.directory.projects(membership.organization_id) == []
+    assert await world.do.identity.directory.keys(membership.organization_id) == []
     assert await world.do.identity.list_invitations(membership) == []
 
 
@@ -139,7 +141,7 @@ async def test_deleting_an_organization_hides_everything_in_it(world, ada, ours)
     code = await do.identity.issue_login_code(bob, ours, caller.project_id, "c", "laptop")
     await do.identity.delete_organization(ada, ours)
     for who in (ada, bob):
-        assert await do.identity.list_organizations(who) == []
+        assert await do.identity.directory.organizations(who.user.id) == []
         with pytest.raises(Forbidden):
             await do.identity.rename_organization(who, ours, "New")
         with pytest.raises(Forbidden):
@@ -160,7 +162,7 @@ async def test_other_organizations_are_unaffected_by_a_deletion(world, ada, ours
     caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     await world.ports.traces.put(caller.project_id, sent := trace())
     await do.identity.delete_organization(ada, ours)
-    assert await do.identity.list_organizations(ada) == [(second, Role.OWNER)]
+    assert await do.identity.directory.organizations(ada.user.id) == [(second, Role.OWNER)]
     assert await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN) == caller
     assert (await world.ports.traces.get(caller.project_id, sent.id)).id == sent.id
 

@@ -29,9 +29,7 @@ async def bot(world, ours, ada):
 
 
 async def names(world, ours, ada):
-    return [
-        one.name for one in await world.do.identity.list_projects(await world.membership(ours, ada))
-    ]
+    return [one.name for one in await world.do.identity.directory.projects(ours)]
 
 
 async def test_created_project_is_returned_whole(world, ours, ada):
@@ -39,7 +37,7 @@ async def test_created_project_is_returned_whole(world, ours, ada):
     assert (made.organization_id, made.created_at) == (ours, world.now)
     assert (made.name, made.description) == ("bot", "Sells\tthings.")
     membership = await world.membership(ours, ada)
-    assert await world.do.identity.read_project(membership, made.id) == made
+    assert await world.do.identity.projects.get(membership.organization_id, made.id) == made
     assert (await world.log(ours))[0].detail == {"name": "bot"}
 
 
@@ -99,7 +97,7 @@ async def test_change_keeps_fields_that_are_not_given(world, ours, ada, bot):
     described = await do.identity.change_project(ada, ours, bot.id, None, "  ")
     assert (described.name, described.description) == ("new", "")
     membership = await world.membership(ours, ada)
-    assert await do.identity.read_project(membership, bot.id) == described
+    assert await do.identity.projects.get(membership.organization_id, bot.id) == described
     assert (described.id, described.created_at) == (bot.id, bot.created_at)
     told = [one.detail for one in await world.log(ours)][:2]
     described = {"from": "new", "to": "new", "description": "changed"}
@@ -111,7 +109,7 @@ async def test_change_to_a_taken_name_changes_nothing(world, ours, ada, bot):
     with pytest.raises(Conflict):
         await world.do.identity.change_project(ada, ours, bot.id, "onboarding", "new words")
     membership = await world.membership(ours, ada)
-    assert await world.do.identity.read_project(membership, bot.id) == bot
+    assert await world.do.identity.projects.get(membership.organization_id, bot.id) == bot
     assert await world.log(ours) == before
 
 
@@ -151,19 +149,19 @@ async def test_a_deleted_project_is_not_found(world, ours, ada, bot):
     await do.identity.delete_project(ada, ours, bot.id)
     membership = await world.membership(ours, ada)
     for act in (
-        do.identity.read_project(membership, bot.id),
+        do.identity.projects.get(membership.organization_id, bot.id),
         do.identity.change_project(ada, ours, bot.id, "new", None),
         do.identity.delete_project(ada, ours, bot.id),
         do.identity.issue_login_code(ada, ours, bot.id, "c", "laptop"),
         do.identity.resolve_project(ada.user.id, ours, bot.id),
-        do.identity.read_project(membership, ProjectId(uuid.uuid4())),
+        do.identity.projects.get(membership.organization_id, ProjectId(uuid.uuid4())),
     ):
         with pytest.raises(NotFound):
             await act
 
 
 async def test_last_project_can_be_deleted(world, ours, ada):
-    [only] = await world.do.identity.list_projects(await world.membership(ours, ada))
+    [only] = await world.do.identity.directory.projects(ours)
     await world.do.identity.delete_project(ada, ours, only.id)
     assert await names(world, ours, ada) == []
 

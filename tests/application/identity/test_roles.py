@@ -130,13 +130,17 @@ async def test_reads_of_another_organization_are_not_found():
     theirs = (await do.identity.create_organization(stranger, "Elsewhere")).id
     membership = await scene.world.membership(theirs, stranger)
     with pytest.raises(NotFound):
-        await do.identity.read_project(membership, scene.project.id)
+        await do.identity.projects.get(membership.organization_id, scene.project.id)
     with pytest.raises(NotFound):
-        await do.identity.read_key(membership, scene.key.id)
-    assert await do.identity.list_keys(membership) == []
+        await do.identity.directory.key(membership.organization_id, scene.key.id)
+    assert await do.identity.directory.keys(membership.organization_id) == []
     assert await do.identity.list_invitations(membership) == []
-    assert [one.name for one in await do.identity.list_projects(membership)] == ["onboarding"]
-    assert [one.membership for one in await do.identity.list_members(membership)] == [membership]
+    assert [
+        one.name for one in await do.identity.directory.projects(membership.organization_id)
+    ] == ["onboarding"]
+    assert [
+        one.membership for one in await do.identity.directory.members(membership.organization_id)
+    ] == [membership]
     log = await do.identity.list_audit_log(membership, PageRequest())
     assert {one.organization_id for one in log.items} == {theirs}
 

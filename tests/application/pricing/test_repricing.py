@@ -66,7 +66,7 @@ async def test_reprices_with_present_prices(world: World) -> None:
     await world.ports.pricing.prices.create(a_price(OURS, match="ours", input=Decimal(3)))
     asked = await started(world, OURS)
     assert await world.do.pricing.reprice_spans() == 1
-    done = await world.do.pricing.read_repricing(OURS, asked)
+    done = await world.do.pricing.repricings.get(OURS, asked)
     assert (done.status, done.found.total.after) == (RepricingStatus.COMPLETED, 3)
     assert await world.do.pricing.reprice_spans() == 0
 
@@ -83,10 +83,10 @@ async def test_call_is_bounded_so_that_other_projects_have_their_turn(world: Wor
     turns += [await world.do.pricing.reprice_spans() for _ in range(3)]
     assert turns == [STEPS_MAX, 1, 1, 0]
     for of, one in ((OURS, large), (THEIRS, small)):
-        found = await world.do.pricing.read_repricing(of, one)
+        found = await world.do.pricing.repricings.get(of, one)
         assert found.status is RepricingStatus.COMPLETED
     with pytest.raises(NotFound):
-        await world.do.pricing.read_repricing(THEIRS, large)
+        await world.do.pricing.repricings.get(THEIRS, large)
 
 
 async def test_another_worker_continues_after_the_lease(world: World) -> None:
@@ -96,7 +96,7 @@ async def test_another_worker_continues_after_the_lease(world: World) -> None:
     assert await world.do.pricing.reprice_spans() == 0
     world.now += REPRICING_LEASE
     assert await world.do.pricing.reprice_spans() == 1
-    done = await world.do.pricing.read_repricing(OURS, asked)
+    done = await world.do.pricing.repricings.get(OURS, asked)
     assert done.status is RepricingStatus.COMPLETED
 
 
@@ -108,7 +108,7 @@ async def test_without_a_price_book_nothing_is_repriced(world: World, store: Mem
     assert await broken.pricing.reprice_spans() == 0
     with pytest.raises(Unavailable, match="price book"):
         await broken.pricing.start_repricing(OURS, world.new_id(), RepricingRequest())
-    waiting = await world.do.pricing.read_repricing(OURS, asked)
+    waiting = await world.do.pricing.repricings.get(OURS, asked)
     assert waiting.status is RepricingStatus.PENDING
     assert await world.do.pricing.reprice_spans() == 0  # it waits, as after any fault
     world.now += REPRICING_LEASE
@@ -137,7 +137,7 @@ async def test_failing_repricing_is_retried_with_growing_delays_then_fails(
     asked = await started(world, OURS)
     stuck = replace(memory_pricing(store), repricings=Stuck(store, fine))
     turn, waits, seconds = world.with_ports(pricing=stuck).pricing.reprice_spans, [], 0
-    while (await world.do.pricing.read_repricing(OURS, asked)).completed_at is None:
+    while (await world.do.pricing.repricings.get(OURS, asked)).completed_at is None:
         try:
             assert await turn() == 0
         except ZeroDivisionError:
@@ -147,7 +147,7 @@ async def test_failing_repricing_is_retried_with_growing_delays_then_fails(
         seconds += 30
     # After a successful step, the first failure belongs to the attempt of that step.
     assert waits == [0] + [30] * (1 + fine) + [60, 120, 240, 480, 600, 600, 600, 600]
-    found = await world.do.pricing.read_repricing(OURS, asked)
+    found = await world.do.pricing.repricings.get(OURS, asked)
     assert (found.status, found.found.total.spans) == (
         *(RepricingStatus.FAILED, fine * REPRICED_SPANS_BATCH),
     )

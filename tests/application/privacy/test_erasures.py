@@ -89,7 +89,7 @@ async def test_audit_log_names_a_key_by_its_prefix(world, caller):
 async def test_receipts_have_different_hashes(world, caller):
     first, second = [await world.do.privacy.erase_data_subject(caller, GRACE) for _ in range(2)]
     assert first.digest != second.digest
-    assert (await world.do.privacy.list_erasures(caller.project_id, PageRequest())).total == 2
+    assert (await world.do.privacy.erasures.page(caller.project_id, PageRequest())).total == 2
 
 
 async def test_long_erasure_is_finished_by_workers(world, caller):
@@ -98,7 +98,7 @@ async def test_long_erasure_is_finished_by_workers(world, caller):
     receipt = await privacy.erase_data_subject(caller, GRACE)
     assert (receipt.state, receipt.rows) == (ErasureState.REMOVING, {"traces": 3})
     assert await privacy.finish_erasures() == 1
-    over = await privacy.read_erasure(caller.project_id, receipt.id)
+    over = await privacy.erasures.get(caller.project_id, receipt.id)
     assert (over.state, over.rows) == (ErasureState.REMOVED, receipt.rows)
     assert await privacy.finish_erasures() == 0
 
@@ -119,7 +119,7 @@ async def test_erasure_of_a_removed_project_delays_no_other(world, caller):
         for _ in range(2)
     ]
     assert await slowly(world, failures=[NotFound("gone")]).finish_erasures() == 1
-    states = [(await world.do.privacy.read_erasure(caller.project_id, one.id)).state
+    states = [(await world.do.privacy.erasures.get(caller.project_id, one.id)).state
               for one in (first, second)]  # fmt: skip
     assert sorted(states) == [ErasureState.REMOVED, ErasureState.REMOVING]
 
@@ -159,7 +159,7 @@ async def test_failing_erasure_delays_no_other(world, caller):
     ]
     with pytest.raises(Unavailable):
         await slowly(world, failures=[*down]).finish_erasures()
-    states = {(await world.do.privacy.read_erasure(caller.project_id, one.id)).state
+    states = {(await world.do.privacy.erasures.get(caller.project_id, one.id)).state
               for one in (first, second)}  # fmt: skip
     assert states == {ErasureState.REMOVED, ErasureState.REMOVING}
     assert await world.do.privacy.finish_erasures() == 1

@@ -1,6 +1,5 @@
-"""Changing and deleting traces, spans and sessions."""
+"""Tagging and deleting traces and sessions."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +9,6 @@ from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemorySessions, MemoryTraces
 from application.tracing.edit import (
     EDITED_TRACES_MAX,
-    ChangeSpan,
-    ChangeTrace,
     DeleteSession,
     DeleteTrace,
     DeleteTraces,
@@ -19,10 +16,8 @@ from application.tracing.edit import (
 )
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.ids import ProjectId, TraceId
-from domain.tracing.span import SpanChange
-from domain.tracing.trace import Trace, TraceChange
-from domain.tracing.usage import CostSource
-from tests.support.builders.values import OURS, THEIRS, prices, span, span_id, trace, trace_id
+from domain.tracing.trace import Trace
+from tests.support.builders.values import OURS, THEIRS, prices, span, trace, trace_id
 
 
 @pytest.fixture
@@ -36,48 +31,6 @@ async def fill(traces: MemoryTraces, *sent: Trace, project: ProjectId = OURS) ->
 
 
 # --- changing ------------------------------------------------------------------------------
-
-
-async def test_change_returns_the_whole_trace_and_is_idempotent(traces):
-    sent = trace(span(), session_id="s", metadata=b'{"a":1}', input=b"1")
-    await fill(traces, sent)
-    change = TraceChange(name="renamed", session_id=None, metadata=b'{"b":2}')
-    for _ in range(2):
-        found = await ChangeTrace(traces)(OURS, sent.id, change)
-        assert (found.name, found.session_id, found.input) == ("renamed", None, b"1")
-        assert json.loads(found.metadata) == {"a": 1, "b": 2}
-        assert len(found.spans) == 1
-        assert await traces.get(OURS, sent.id) == found
-
-
-async def test_span_change_returns_the_span_and_keeps_others(traces):
-    step, other = span(model="gpt-4o", token_usage=b'{"prompt_tokens":1000}'), span()
-    sent = trace(step, other)
-    await fill(traces, sent)
-    found = await ChangeSpan(traces)(OURS, sent.id, step.id, SpanChange(cost={"total": 1.0}))
-    assert (found.id, found.charge.source) == (step.id, CostSource.CLIENT)
-    found = await ChangeSpan(traces)(OURS, sent.id, step.id, SpanChange(cost=None))
-    assert found.charge.source is CostSource.TABLE
-    kept = {one.id: one for one in (await traces.get(OURS, sent.id)).spans}
-    assert kept[step.id] == found
-    assert kept[other.id] == other.settled(prices().price)
-
-
-async def test_changing_unknown_or_other_projects_trace_is_not_found(traces):
-    step = span()
-    ours, theirs = trace(span()), trace(step)
-    await fill(traces, ours)
-    await fill(traces, theirs, project=THEIRS)
-    before = dict(traces.store.traces)
-    for unknown in (trace_id(), theirs.id):
-        with pytest.raises(NotFound):
-            await ChangeTrace(traces)(OURS, unknown, TraceChange(name="n"))
-        with pytest.raises(NotFound):
-            await ChangeSpan(traces)(OURS, unknown, step.id, SpanChange(name="n"))
-    for unknown in (span_id(), step.id):
-        with pytest.raises(NotFound):
-            await ChangeSpan(traces)(OURS, ours.id, unknown, SpanChange(name="n"))
-    assert traces.store.traces == before
 
 
 async def test_tags_of_existing_traces_change_and_each_counts_once(traces):
@@ -159,11 +112,6 @@ async def test_deleting_a_session_twice_is_not_found(traces):
 class Down:
     """Traces and sessions out of reach."""
 
-    async def change(self, *_: Any) -> Trace:
-        raise Unavailable("away")
-
-    change_span = change
-
     async def retag(self, *_: Any) -> int:
         raise Unavailable("away")
 
@@ -174,8 +122,6 @@ class Down:
 async def test_unreachable_store_raises_unavailable():
     down = Down()
     calls = [
-        ChangeTrace(down)(OURS, trace_id(), TraceChange()),
-        ChangeSpan(down)(OURS, trace_id(), span_id(), SpanChange()),
         TagTraces(down)(OURS, [trace_id()], ["t"], []),
         DeleteTrace(down)(OURS, trace_id()),
         DeleteTraces(down)(OURS, [trace_id()]),

@@ -1,21 +1,18 @@
 """Ingestion: what is stored, what is refused, and the state after a failure."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryTraces
-from application.tracing.ingest import BATCH_MAX, AddSpans, IngestBatch, IngestTrace
-from application.tracing.read import ReadTrace
-from domain.errors import FieldError, Invalid, NotFound, Unavailable
+from application.tracing.ingest import BATCH_MAX, IngestBatch
+from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId, TraceId
-from domain.tracing.span import Span, SpanKind
-from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import CostSource
-from tests.support.builders.values import OURS, THEIRS, prices, span, trace, trace_id
+from domain.tracing.trace import Trace
+from tests.support.builders.values import OURS, prices, span, trace, trace_id
 from tests.support.waiting import in_time
 
 NO_NUL = Invalid.field("name", "must not hold a NUL")
@@ -38,57 +35,7 @@ def stored(**refused: object) -> Fussy:
 
 
 async def read(traces: MemoryTraces, one: Trace, project: ProjectId = OURS) -> Trace:
-    return await ReadTrace(traces)(project, one.id)
-
-
-# --- one trace -----------------------------------------------------------------------------
-
-
-async def test_accepted_trace_is_stored():
-    traces, sent = stored(), trace(span(kind=SpanKind.LLM), name="answer")
-    await IngestTrace(traces)(OURS, sent)
-    found = await read(traces, sent)
-    assert (found.name, found.status) == ("answer", TraceStatus.COMPLETED)
-    assert [one.kind for one in found.spans] == [SpanKind.LLM]
-
-
-async def test_span_is_priced_on_ingestion():
-    traces = stored()
-    sent = trace(span(model="gpt-4o", token_usage=b'{"prompt_tokens":1000}'))
-    await IngestTrace(traces)(OURS, sent)
-    [found] = (await read(traces, sent)).spans
-    assert found.charge is not None
-    assert found.charge.source is CostSource.TABLE
-
-
-async def test_trace_sent_again_is_stored_once():
-    traces, sent = stored(), trace(span(), span())
-    for _ in range(3):
-        await IngestTrace(traces)(OURS, sent)
-    assert len((await read(traces, sent)).spans) == 2
-    assert len(traces.store.traces) == 1
-
-
-async def test_same_id_in_two_projects_is_two_traces():
-    traces, ours = stored(), trace(span(), name="ours")
-    theirs = trace(id=ours.id, name="theirs")
-    await IngestTrace(traces)(OURS, ours)
-    await IngestTrace(traces)(THEIRS, theirs)
-    assert (await read(traces, ours)).name == "ours"
-    assert (await read(traces, ours, THEIRS)).spans == ()
-
-
-@pytest.mark.parametrize("problem", [NO_NUL, Unavailable("the database is away")])
-async def test_errors_of_the_store_reach_the_caller(problem):
-    sent = trace()
-    traces = stored(refused={sent.id: problem})
-    with pytest.raises(type(problem)) as raised:
-        await IngestTrace(traces)(OURS, sent)
-    assert raised.value is problem
-    assert traces.store.traces == {}
-
-
-# --- many ----------------------------------------------------------------------------------
+    return await traces.get(project, one.id)
 
 
 async def test_invalid_item_affects_only_itself_and_outcomes_keep_the_order():
@@ -121,7 +68,7 @@ async def test_batch_stores_the_same_as_single_requests():
     together, apart = stored(), stored()
     await IngestBatch(together)(OURS, items)
     for item in items:
-        await IngestTrace(apart)(OURS, item)
+        await apart.put(OURS, item)
     assert together.store.traces == apart.store.traces
 
 
@@ -162,39 +109,6 @@ async def test_batch_items_are_written_concurrently():
     traces = Gathering(MemoryStore(), prices())
     async with in_time():
         assert await IngestBatch(traces)(OURS, [trace(), trace(), trace()]) == [None] * 3
-
-
-# --- spans for a trace that is there -------------------------------------------------------
-
-
-async def add(traces: MemoryTraces, to: Trace, spans: Sequence[Span]) -> Trace:
-    await AddSpans(traces)(OURS, to.id, spans)
-    return await read(traces, to)
-
-
-async def test_adding_spans_completes_spans_and_keeps_the_trace():
-    traces, old = stored(), span(name="old", error="e")
-    sent = trace(old, name="run", tags=("b", "a"))
-    await IngestTrace(traces)(OURS, sent)
-    found = await add(traces, sent, [replace(old, name="renamed", error=None), span(name="new")])
-    assert {one.name: one.error for one in found.spans} == {"renamed": "e", "new": None}
-    assert replace(found, spans=()) == replace(sent.settled(prices().price), spans=())
-
-
-async def test_duplicate_added_span_is_merged():
-    traces, sent, late = stored(), trace(), span(name="a")
-    await IngestTrace(traces)(OURS, sent)
-    found = await add(traces, sent, [late, replace(late, name="b")])
-    assert [one.name for one in found.spans] == ["b"]
-
-
-async def test_adding_spans_to_unknown_or_other_projects_trace_is_not_found():
-    traces, theirs = stored(), trace()
-    await IngestTrace(traces)(THEIRS, theirs)
-    for unknown in (trace_id(), theirs.id):
-        with pytest.raises(NotFound):
-            await AddSpans(traces)(OURS, unknown, [span()])
-    assert (await read(traces, theirs, THEIRS)).spans == ()
 
 
 def test_invalid_request_names_a_field():

@@ -228,7 +228,7 @@ async def test_exports_of_another_project_are_not_found(exports):
 
 
 async def test_exports_of_removed_project_are_not_found_or_due(world):
-    ours, exports = project(), world.ports.exports.exports
+    ours, exports = project(), world.ports.exporting.exports
     past = utc_now() - WEEK
     export = await exports.create(an_export(ours, due_at=past))
     if isinstance(exports, MemoryExports):

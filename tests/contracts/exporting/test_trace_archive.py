@@ -31,7 +31,7 @@ async def read(
     order: SortOrder = ASC,
     **conditions: Any,
 ) -> list[TraceWithScores]:
-    archive = plane.exports.archive
+    archive = plane.exporting.archive
     async with archive.read(of, TraceFilter(**conditions), sort, order) as batches:
         found: list[TraceWithScores] = []
         async for batch in batches:
@@ -57,7 +57,7 @@ def a_score(of: ProjectId, on: TraceId, **overrides: Any) -> TraceScore:
 
 async def test_empty_project_yields_no_batches(plane):
     assert await read(plane, project()) == []
-    assert await plane.exports.archive.load(project(), [TraceId(uuid.uuid4())]) == []
+    assert await plane.exporting.archive.load(project(), [TraceId(uuid.uuid4())]) == []
 
 
 async def test_traces_are_read_in_full(plane):
@@ -72,7 +72,7 @@ async def test_traces_are_read_in_full(plane):
     await fill(plane, ours, sent)
     [found] = await read(plane, ours)
     assert found == TraceWithScores(await plane.traces.get(ours, sent.id))
-    assert await plane.exports.archive.load(ours, [sent.id]) == [found]
+    assert await plane.exporting.archive.load(ours, [sent.id]) == [found]
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
@@ -113,7 +113,7 @@ async def test_concurrent_writes_are_not_in_the_snapshot(plane):
     ours = project()
     first = [trace(name=f"run {n}", started_at=at(n)) for n in range(3)]
     await fill(plane, ours, *first)
-    archive = plane.exports.archive
+    archive = plane.exporting.archive
     async with archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, ASC) as batches:
         found = [*await anext(batches)]
         await fill(plane, ours, trace(started_at=at(9)))
@@ -154,7 +154,7 @@ async def test_scores_come_oldest_first_without_pending(plane):
         (scores[1], scores[0]),
         (scores[2],),
     ]
-    known = await plane.exports.archive.load(ours, [one.id, other.id])
+    known = await plane.exporting.archive.load(ours, [one.id, other.id])
     assert {found.trace.id: found.scores for found in known} == {
         one.id: (scores[1], scores[0]),
         other.id: (scores[2],),
@@ -184,7 +184,7 @@ async def test_session_scores_come_with_first_trace_of_session(plane):
     }
     # Session scores come with the first trace that matches, whichever others exist.
     assert [one.session_scores for one in await read(plane, ours, tags=("last",))] == [of_s]
-    known = await plane.exports.archive.load(ours, [first.id])
+    known = await plane.exporting.archive.load(ours, [first.id])
     assert [one.session_scores for one in known] == [()]
 
 
@@ -193,7 +193,7 @@ async def test_another_project_is_not_read(plane):
     await fill(plane, theirs, shared)
     await plane.evaluation.trace_scores.add(a_score(theirs, shared.id))
     assert await read(plane, ours) == []
-    assert await plane.exports.archive.load(ours, [shared.id]) == []
+    assert await plane.exporting.archive.load(ours, [shared.id]) == []
     mine = trace(id=shared.id, name="ours", session_id="shared")
     await fill(plane, ours, mine)
     await fill(plane, theirs, replace(mine, name="theirs"))
@@ -207,7 +207,7 @@ async def test_another_project_is_not_read(plane):
 async def test_abandoned_reading_leaves_no_connection(plane):
     ours = project()
     await fill(plane, ours, *(trace(started_at=at(n)) for n in range(BATCH_TRACES_MAX + 1)))
-    archive = plane.exports.archive
+    archive = plane.exporting.archive
     for _ in range(20):  # more than there are connections
         async with archive.read(ours, TraceFilter(), TraceSort.NAME, DESC) as batches:
             assert await anext(batches)

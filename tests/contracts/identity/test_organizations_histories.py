@@ -303,7 +303,7 @@ class Histories(RuleBasedStateMachine):
         )
         others = await asyncio.gather(
             *(do.identity.list_my_invitations(person) for person in self.people),
-            *(do.identity.list_organizations(person) for person in self.people),
+            *(do.identity.directory.organizations(person.user.id) for person in self.people),
             *(world.ports.organizations.memberships(one.user.id) for one in self.people),
             *(read.login_code(code_digest(code)) for code, _ in self.codes),
         )

@@ -207,7 +207,7 @@ async def test_accepting_while_organization_is_deleted(world, ours, ada, turn):
         world.do.identity.accept_invitation(bob, asked),
         world.do.identity.delete_organization(ada, ours),
     )
-    assert await world.do.identity.list_organizations(bob) == []
+    assert await world.do.identity.directory.organizations(bob.user.id) == []
     assert await world.roles(ours) == {}
 
 

@@ -137,7 +137,7 @@ async def test_erases_everything_of_a_session(fixture):
 
 
 async def test_erases_exports_that_may_contain_the_subject(fixture):
-    ours, theirs, exports = project(), project(), fixture.world.ports.exports.exports
+    ours, theirs, exports = project(), project(), fixture.world.ports.exporting.exports
     mine, others = an_export(ours), an_export(theirs)
     for one in (mine, others):
         await exports.create(one)

@@ -262,7 +262,7 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
     assert not await do.trace_scores.delete(ours, score.id)
     assert not await do.session_scores.delete(ours, of_session.id)
     assert await do.targets.load_trace(ours, one.id) == Failed(FailCode.TARGET_GONE)
-    assert await plane.exports.archive.load(ours, [one.id]) == []
+    assert await plane.exporting.archive.load(ours, [one.id]) == []
 
 
 async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not(
@@ -331,7 +331,7 @@ async def test_hidden_trace_is_not_judged(fixture: ErasureFixture, owner: DataSu
 
 
 async def test_exports_are_deleted_when_erasure_begins(fixture: ErasureFixture):
-    ours, exports = project(), fixture.world.ports.exports.exports
+    ours, exports = project(), fixture.world.ports.exporting.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
     await exports.create(made)
     claimed = await exports.claim(NOON.replace(year=2_000), NOON)

@@ -37,7 +37,7 @@ class Files(ScoredProject):
 
     @property
     def use_cases(self) -> Any:
-        return UseCases.over(replace(self.site.ports, **self.site.swapped)).exports
+        return UseCases(replace(self.site.ports, **self.site.swapped)).exporting
 
     async def run_jobs(self) -> None:
         while await self.use_cases.write_export():
@@ -104,7 +104,7 @@ async def test_parquet_without_its_library_is_refused_with_what_to_install():
     store = MemoryStore()
     missing = {FileFormat.PARQUET: INSTALL_PARQUET}
     exporting = replace(memory_exporting(store), missing_formats=missing)
-    here = await Files.new(Site(store=store, swapped={"exports": exporting}))
+    here = await Files.new(Site(store=store, swapped={"exporting": exporting}))
     refused = await here("POST", EXPORTS, {"format": "parquet"})
     assert refused.status_code == 422
     assert field_errors(refused) == {"format": INSTALL_PARQUET}
@@ -192,10 +192,10 @@ async def test_export_without_traces_is_an_empty_file(files):
 
 
 async def test_too_large_export_fails_with_advice(files):
-    exporting = files.site.ports.exports
+    exporting = files.site.ports.exporting
     ports = replace(files.site.ports, **files.site.swapped)
-    exporting = replace(ports.exports, size_max=100)
-    use_cases = UseCases.over(replace(ports, exports=exporting)).exports
+    exporting = replace(ports.exporting, size_max=100)
+    use_cases = UseCases(replace(ports, exporting=exporting)).exporting
     ordered = await files.orders()
     assert await use_cases.write_export() == 1
     failed = await files.read(f"{EXPORTS}/{ordered['id']}")
@@ -235,7 +235,7 @@ async def test_export_expires(files):
     done = await files.written()
     kept = utc_now() + files.use_cases.request_export.retention
     assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
-    exports = replace(files.site.ports, **files.site.swapped).exports.exports
+    exports = replace(files.site.ports, **files.site.swapped).exporting.exports
     while await exports.delete_expired(kept + timedelta(days=1)):
         pass
     assert await files.read(EXPORTS) == []

@@ -293,7 +293,7 @@ async def test_duplicate_trace_in_a_batch_is_rejected(scored):
 
 async def test_import_accepts_more_tags_and_spans_than_ingest(site, head):
     tight = replace(CONFIG, max_spans=2)
-    app = create_app(UseCases.over(site.ports), tight, RateLimits(site.limiter, {}))
+    app = create_app(UseCases(site.ports), tight, RateLimits(site.limiter, {}))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         site.http = http
@@ -420,8 +420,8 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     [project] = site.store.projects
     trace = await site.ports.traces.get(ProjectId(project), TraceId(uuid.UUID(sent["trace_id"])))
     archive = Paused(TraceWithScores(trace))
-    exporting = replace(site.ports.exports, archive=archive)
-    use_cases = UseCases.over(replace(site.ports, exports=exporting))
+    exporting = replace(site.ports.exporting, archive=archive)
+    use_cases = UseCases(replace(site.ports, exporting=exporting))
     return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive
 
 
@@ -447,8 +447,8 @@ async def test_failure_before_the_first_line_is_an_error_response(site, head):
             raise Unavailable("The database is away")
             yield
 
-    exporting = replace(site.ports.exports, archive=Away())
-    use_cases = UseCases.over(replace(site.ports, exports=exporting))
+    exporting = replace(site.ports.exporting, archive=Away())
+    use_cases = UseCases(replace(site.ports, exporting=exporting))
     app = create_app(use_cases, CONFIG, RateLimits(site.limiter, {}))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:

@@ -131,7 +131,7 @@ class TestAlerts:
         await made(shop, alerts, RULE | {"figure": "no_data", "samples_min": 5})
         started = await shop("POST", alerts.replace("alerts", "trigger"))
         await shop.run_jobs()
-        await shop.do.alerts.evaluate_runs()
+        await shop.do.alerting.evaluate_runs()
         page = await shop.read(alerts.replace("alerts", "alert-changes"))
         [change] = page["items"]
         assert (page["total"], page["next_cursor"]) == (1, None)

@@ -155,7 +155,7 @@ class Traced(World):
         await store_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
         await store_erasure(SITE.ports.privacy, project, ERASURE_ID, organization=organization)
-        await store_export(SITE.ports.exports, project, EXPORT_ID)
+        await store_export(SITE.ports.exporting, project, EXPORT_ID)
         await store_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
     def completes(self, case: Any, mode: GenerationMode) -> None:

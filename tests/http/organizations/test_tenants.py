@@ -66,7 +66,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
-        exports=plane.exports,
+        exporting=plane.exporting,
         privacy=plane.privacy,
         pricing=plane.pricing,
         keys=CachedApiKeys(PostgresApiKeys(pool), utc_now, 30),
@@ -103,7 +103,7 @@ async def ports(database: Pool | None) -> AsyncIterator[Ports]:
 @pytest.fixture
 async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
     """Two projects of one organization, and one with the same name in another."""
-    use = UseCases.over(ports)
+    use = UseCases(ports)
     app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
 
     async def key() -> str:
@@ -290,7 +290,7 @@ async def test_refused_write_stores_nothing(tenants):
 async def test_too_deep_payload_is_named_and_not_stored(pool):
     async with data_plane.over_postgres(pool) as plane:
         ports = over_postgres(pool, plane)
-        use = UseCases.over(ports)
+        use = UseCases(ports)
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
         user = await ports.users.record_sign_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
         membership = await use.identity.resolve_membership(Person(user), None)

@@ -146,7 +146,7 @@ async def repriced(site: Site, head: dict[str, str], **overrides: Any) -> Any:
     """The result of a repricing after a worker has run it."""
     begun = await site.http.post("/model-prices/reprice", headers=head, json=overrides)
     assert (begun.status_code, begun.json()["status"]) == (202, "PENDING")
-    while await UseCases.over(site.ports).pricing.reprice_spans():
+    while await UseCases(site.ports).pricing.reprice_spans():
         pass
     path = f"/model-prices/reprice/{begun.json()['id']}"
     return (await site.http.get(path, headers=head)).json()

@@ -299,7 +299,7 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             await ours("POST", f"/evaluations/monitors/{monitor}/alerts", ALERT)
             await ours("POST", f"/evaluations/monitors/{monitor}/trigger")
         await ours.run_jobs()
-        await ours.do.alerts.evaluate_runs()
+        await ours.do.alerting.evaluate_runs()
         document = (await site.http.get("/openapi.json")).json()
         for (method, path), told in operations(document).items():
             names = {one["name"] for one in told["parameters"]}

@@ -67,7 +67,7 @@ async def test_hidden_trace_is_in_no_response() -> None:
 @pytest.mark.service
 async def test_hidden_trace_is_in_no_response_on_postgres(pool: Pool) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "exports", "privacy", "pricing")
+        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "privacy", "pricing")
         await _each(TwoTenants(Site(swapped={name: getattr(plane, name) for name in names})))
 
 

@@ -29,7 +29,7 @@ class RunningProject(ScoredProject):
         jobs = ports.evaluation.jobs
         assert isinstance(jobs, RecordedJobs)
         jobs.sent.clear()
-        do = UseCases.over(ports).evaluation
+        do = UseCases(ports).evaluation
         return cls(made.site, made.head, made.trace, made.session, jobs=jobs, do=do)
 
     def take_jobs(self) -> list[Job]:

@@ -186,7 +186,7 @@ class TwoTenants:
         await store_erasure(
             ports.privacy, project, words["erasure_id"], organization=words["org_id"]
         )
-        await store_export(ports.exports, project, words["export_id"], text=name)
+        await store_export(ports.exporting, project, words["export_id"], text=name)
         price, repricing = words["price_id"], words["repricing_id"]
         await store_prices(ports.pricing, project, price, repricing, text=name)
         return words

@@ -199,7 +199,7 @@ class ErasureController(Controller):
     ) -> PaginatedResponse[ErasureResponse]:
         project = caller.project_id
         requested = ERASURES.parse_page(params, project, None, None, SortOrder.DESC)
-        page = await use_cases.privacy.list_erasures(project, requested.page)
+        page = await use_cases.privacy.erasures.page(project, requested.page)
         receipts = [ErasureResponse.from_domain(erasure) for erasure in page.items]
         return requested.respond(page, receipts)
 
@@ -210,7 +210,7 @@ class ErasureController(Controller):
         path: Injected[ErasurePath],
         use_cases: Injected[UseCases],
     ) -> ErasureResponse:
-        receipt = await use_cases.privacy.read_erasure(
+        receipt = await use_cases.privacy.erasures.get(
             caller.project_id, ErasureId(path.erasure_id)
         )
         return ErasureResponse.from_domain(receipt)

@@ -76,7 +76,7 @@ class ExportFileController(Controller):
         wanted, matching = content
 
         async def write(id_: UUID) -> ExportResponse:
-            export = await use_cases.exports.request_export(
+            export = await use_cases.exporting.request_export(
                 caller.project_id, id_, wanted.format, wanted.rows, matching
             )
             return ExportResponse.from_domain(export)
@@ -89,7 +89,7 @@ class ExportFileController(Controller):
 
         All export files of the project, the newest first, pending ones included.
         """
-        exports = await use_cases.exports.list_exports(caller.project_id)
+        exports = await use_cases.exporting.exports.all(caller.project_id)
         return [ExportResponse.from_domain(export) for export in exports]
 
     @get("/{export_id:str}", data_plane(Scope.READ), example=examples.EXPORT)
@@ -100,7 +100,7 @@ class ExportFileController(Controller):
 
         Its progress; once it is completed, the rows, bytes and SHA-256 of the file.
         """
-        export = await use_cases.exports.read_export(caller.project_id, path.export_id)
+        export = await use_cases.exporting.exports.get(caller.project_id, path.export_id)
         return ExportResponse.from_domain(export)
 
     @delete("/{export_id:str}", data_plane(Scope.READ))
@@ -109,7 +109,7 @@ class ExportFileController(Controller):
 
         Deletes the export with its file. An export in progress is cancelled.
         """
-        await use_cases.exports.delete_export(caller.project_id, path.export_id)
+        await use_cases.exporting.delete_export(caller.project_id, path.export_id)
 
     @get(
         "/{export_id:str}/download",
@@ -128,7 +128,7 @@ class ExportFileController(Controller):
         one range, and `If-Range`: the response is 206, or 416 beyond the end. 409 as long as there
         is no file.
         """
-        read = use_cases.exports.read_export_file
+        read = use_cases.exporting.read_export_file
         export = await read.find(caller.project_id, path.export_id)
         etag = f'"{export.sha256}"'
         byte_range = requested_range(export.size, etag, dict(request.scope["headers"]))

@@ -79,7 +79,7 @@ class TraceExportController(Controller):
         without it is incomplete. If no trace matches, the response is empty. See docs/exports.md.
         """
         project = caller.project_id
-        stream = use_cases.exports.stream_traces
+        stream = use_cases.exporting.stream_traces
 
         @asynccontextmanager
         async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
@@ -111,7 +111,7 @@ class TraceExportController(Controller):
         config = http_context(request).config
         lines = [LINE_BODY.parse_item(line, config) for line in content]
         valid = [line for line in lines if isinstance(line, TraceWithScores)]
-        import_traces = use_cases.exports.import_traces
+        import_traces = use_cases.exporting.import_traces
         imported = iter(await import_traces(caller.project_id, valid) if valid else ())
         outcomes = [line if isinstance(line, Invalid) else next(imported) for line in lines]
         return ImportResponse(

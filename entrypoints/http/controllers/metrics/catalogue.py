@@ -211,5 +211,5 @@ class EvaluationCatalogueController(Controller):
         self,
         use_cases: Injected[UseCases],
     ) -> list[JudgeProvider]:
-        providers = use_cases.evaluation.list_providers()
+        providers = use_cases.evaluation.providers
         return [JudgeProvider.from_domain(provider) for provider in providers]

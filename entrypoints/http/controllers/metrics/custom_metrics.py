@@ -119,7 +119,7 @@ class CustomMetricController(Controller):
         use_cases: Injected[UseCases],
     ) -> JsonResponse[CustomMetricResponse]:
         project = caller.project_id
-        create = use_cases.evaluation.custom_metrics.create
+        create = use_cases.evaluation.create_custom_metric
 
         async def write(id_: UUID) -> CustomMetricResponse:
             metric = await create(project, id_, content.name, content.kind, content.to_domain())
@@ -134,7 +134,7 @@ class CustomMetricController(Controller):
         params: Injected[ArchivedQuery],
         use_cases: Injected[UseCases],
     ) -> list[CustomMetricResponse]:
-        metrics = await use_cases.evaluation.custom_metrics.list(
+        metrics = await use_cases.evaluation.list_custom_metrics(
             caller.project_id, archived=params.archived
         )
         return [CustomMetricResponse.from_domain(metric) for metric in metrics]
@@ -146,8 +146,8 @@ class CustomMetricController(Controller):
         path: Injected[MetricPath],
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
-        read = use_cases.evaluation.custom_metrics.read
-        metric = await read(caller.project_id, path.metric_name)
+        metrics = use_cases.evaluation.custom_metrics
+        metric = await metrics.get(caller.project_id, path.metric_name)
         return CustomMetricResponse.from_domain(metric)
 
     @put("/{metric_name:str}", **REVISE)
@@ -158,7 +158,7 @@ class CustomMetricController(Controller):
         path: Injected[MetricPath],
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
-        revise = use_cases.evaluation.custom_metrics.revise
+        revise = use_cases.evaluation.revise_custom_metric
         metric = await revise(caller.project_id, path.metric_name, content.to_domain())
         return CustomMetricResponse.from_domain(metric)
 
@@ -169,8 +169,8 @@ class CustomMetricController(Controller):
         path: Injected[MetricPath],
         use_cases: Injected[UseCases],
     ) -> list[MetricRevisionResponse]:
-        list_revisions = use_cases.evaluation.custom_metrics.list_revisions
-        revisions = await list_revisions(caller.project_id, path.metric_name)
+        metrics = use_cases.evaluation.custom_metrics
+        revisions = await metrics.revisions(caller.project_id, path.metric_name)
         return [MetricRevisionResponse.from_domain(revision) for revision in revisions]
 
     @post("/{metric_name:str}/archive", status_code=200, **ARCHIVE)
@@ -180,7 +180,7 @@ class CustomMetricController(Controller):
         path: Injected[MetricPath],
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
-        archive = use_cases.evaluation.custom_metrics.archive
+        archive = use_cases.evaluation.archive_custom_metric
         metric = await archive(caller.project_id, path.metric_name)
         return CustomMetricResponse.from_domain(metric)
 
@@ -191,7 +191,7 @@ class CustomMetricController(Controller):
         path: Injected[MetricPath],
         use_cases: Injected[UseCases],
     ) -> CustomMetricResponse:
-        restore = use_cases.evaluation.custom_metrics.restore
+        restore = use_cases.evaluation.restore_custom_metric
         metric = await restore(caller.project_id, path.metric_name)
         return CustomMetricResponse.from_domain(metric)
 
@@ -207,7 +207,7 @@ class CustomMetricController(Controller):
     ) -> JsonResponse[DryRunResponse]:
         project, name, trace = caller.project_id, path.metric_name, TraceId(content.trace_id)
         model, ask = content.model, content.ask
-        dry_run = use_cases.evaluation.custom_metrics.dry_run
+        dry_run = use_cases.evaluation.try_custom_metric
 
         async def write(id_: UUID) -> DryRunResponse:
             result = await dry_run(project, name, trace, RunId(id_), model=model, ask=ask)

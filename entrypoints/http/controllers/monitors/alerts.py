@@ -198,7 +198,7 @@ class AlertController(Controller):
         use_cases: Injected[UseCases],
     ) -> JsonResponse[AlertResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        rule, create = content.to_domain(), use_cases.evaluation.alerts.create
+        rule, create = content.to_domain(), use_cases.evaluation.alerting.create_alert
 
         async def write(id_: UUID) -> AlertResponse:
             return AlertResponse.from_domain(await create(project, monitor, id_, rule))
@@ -213,7 +213,7 @@ class AlertController(Controller):
         use_cases: Injected[UseCases],
     ) -> list[AlertResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        alerts = await use_cases.evaluation.alerts.list(project, monitor)
+        alerts = await use_cases.evaluation.alerting.alerts.of_monitor(project, monitor)
         return [AlertResponse.from_domain(alert) for alert in alerts]
 
     @delete("/alerts/{alert_id:str}", status_code=204, **DELETE)
@@ -224,7 +224,7 @@ class AlertController(Controller):
         use_cases: Injected[UseCases],
     ) -> None:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        await use_cases.evaluation.alerts.delete(project, monitor, path.alert_id)
+        await use_cases.evaluation.alerting.delete_alert(project, monitor, path.alert_id)
 
     @get("/alert-changes", **LIST_CHANGES)
     async def list_changes(
@@ -236,6 +236,6 @@ class AlertController(Controller):
     ) -> PaginatedResponse[AlertChangeResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         requested = CHANGES.parse_page(params, project, monitor, None, SortOrder.DESC)
-        page = await use_cases.evaluation.alerts.list_changes(project, monitor, requested.page)
+        page = await use_cases.evaluation.alerting.alerts.changes(project, monitor, requested.page)
         changes = [AlertChangeResponse.from_domain(change) for change in page.items]
         return requested.respond(page, changes)

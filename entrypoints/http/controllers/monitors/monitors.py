@@ -147,7 +147,7 @@ class MonitorController(Controller):
     ) -> PaginatedResponse[MonitorResponse]:
         project, status = caller.project_id, params.status
         requested = MONITORS.parse_page(params, project, status, None, SortOrder.DESC)
-        page = await use_cases.evaluation.list_monitors(project, status, requested.page)
+        page = await use_cases.evaluation.monitors.page(project, status, requested.page)
         monitors = [MonitorResponse.from_domain(monitor) for monitor in page.items]
         return requested.respond(page, monitors)
 
@@ -159,7 +159,7 @@ class MonitorController(Controller):
         use_cases: Injected[UseCases],
     ) -> MonitorResponse:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        read = await use_cases.evaluation.read_monitor(project, monitor)
+        read = await use_cases.evaluation.monitors.get(project, monitor)
         return MonitorResponse.from_domain(read)
 
     @patch("/{monitor_id:str}", **CHANGE)
@@ -171,7 +171,7 @@ class MonitorController(Controller):
         use_cases: Injected[UseCases],
     ) -> MonitorResponse:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        current = await use_cases.evaluation.read_monitor(project, monitor)
+        current = await use_cases.evaluation.monitors.get(project, monitor)
         change = content.to_domain(current.target_type)  # a monitor never changes its target type
         changed = await use_cases.evaluation.change_monitor(project, monitor, change)
         return MonitorResponse.from_domain(changed)
@@ -235,5 +235,5 @@ class MonitorController(Controller):
     ) -> PaginatedResponse[EvalRunResponse]:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         requested = RUNS.parse_page(params, project, monitor, None, SortOrder.DESC)
-        page = await use_cases.evaluation.list_monitor_runs(project, monitor, requested.page)
+        page = await use_cases.evaluation.monitors.runs(project, monitor, requested.page)
         return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])

@@ -185,7 +185,7 @@ class WebhookController(Controller):
         key: Injected[IdempotencyKey | None],
         use_cases: Injected[UseCases],
     ) -> JsonResponse[WebhookCreatedResponse]:
-        project, create = caller.project_id, use_cases.evaluation.alerts.create_webhook
+        project, create = caller.project_id, use_cases.evaluation.alerting.create_webhook
 
         async def write(id_: UUID) -> WebhookCreatedResponse:
             return WebhookCreatedResponse.from_domain(await create(project, id_, content.url))
@@ -198,7 +198,7 @@ class WebhookController(Controller):
         caller: Injected[Caller],
         use_cases: Injected[UseCases],
     ) -> list[WebhookResponse]:
-        webhooks = await use_cases.evaluation.alerts.list_webhooks(caller.project_id)
+        webhooks = await use_cases.evaluation.alerting.webhooks.all(caller.project_id)
         return [WebhookResponse.from_domain(webhook) for webhook in webhooks]
 
     @delete("/{webhook_id:str}", status_code=204, **DELETE)
@@ -209,7 +209,7 @@ class WebhookController(Controller):
         use_cases: Injected[UseCases],
     ) -> None:
         project, webhook = caller.project_id, path.webhook_id
-        await use_cases.evaluation.alerts.delete_webhook(project, webhook)
+        await use_cases.evaluation.alerting.delete_webhook(project, webhook)
 
     @post("/{webhook_id:str}/test", status_code=202, **TEST)
     async def test_webhook(
@@ -221,7 +221,7 @@ class WebhookController(Controller):
         use_cases: Injected[UseCases],
     ) -> JsonResponse[DeliveryResponse]:
         project, webhook = caller.project_id, path.webhook_id
-        send = use_cases.evaluation.alerts.send_test_message
+        send = use_cases.evaluation.alerting.send_test_message
 
         async def write(id_: UUID) -> DeliveryResponse:
             return DeliveryResponse.from_domain(await send(project, webhook, id_))
@@ -238,6 +238,8 @@ class WebhookController(Controller):
     ) -> PaginatedResponse[DeliveryResponse]:
         project, webhook = caller.project_id, path.webhook_id
         requested = DELIVERIES.parse_page(params, project, webhook, None, SortOrder.DESC)
-        page = await use_cases.evaluation.alerts.list_deliveries(project, webhook, requested.page)
+        page = await use_cases.evaluation.alerting.webhooks.deliveries(
+            project, webhook, requested.page
+        )
         deliveries = [DeliveryResponse.from_domain(delivery) for delivery in page.items]
         return requested.respond(page, deliveries)

@@ -165,7 +165,7 @@ class ApiKeyController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[APIKeyResponse]:
-        keys, now = await use_cases.identity.list_keys(caller.membership), use_cases.clock()
+        keys, now = await use_cases.identity.directory.keys(caller.organization), use_cases.clock()
         return [APIKeyResponse.from_domain(key, now) for key in keys]
 
     @get("/{key_id:str}", **READ)
@@ -175,7 +175,7 @@ class ApiKeyController(Controller):
         path: Injected[KeyPath],
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
-        key = await use_cases.identity.read_key(caller.membership, ApiKeyId(path.key_id))
+        key = await use_cases.identity.directory.key(caller.organization, ApiKeyId(path.key_id))
         return APIKeyResponse.from_domain(key, use_cases.clock())
 
     @post("/{key_id:str}/rotate", **ROTATE)

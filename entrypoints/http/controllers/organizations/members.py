@@ -69,7 +69,7 @@ class MemberController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[OrganizationMembershipResponse]:
-        members = await use_cases.identity.list_members(caller.membership)
+        members = await use_cases.identity.directory.members(caller.organization)
         return [OrganizationMembershipResponse.from_domain(member) for member in members]
 
     @patch("/{user_id:str}", **CHANGE)

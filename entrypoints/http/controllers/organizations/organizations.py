@@ -127,7 +127,7 @@ class OrganizationController(Controller):
         caller: Injected[Person],
         use_cases: Injected[UseCases],
     ) -> list[MyOrganizationResponse]:
-        memberships = await use_cases.identity.list_organizations(caller)
+        memberships = await use_cases.identity.directory.organizations(caller.user.id)
         return [
             MyOrganizationResponse.from_membership(organization, role)
             for organization, role in memberships

@@ -182,7 +182,7 @@ class ProjectController(Controller):
         path: Injected[OrganizationPath],
         use_cases: Injected[UseCases],
     ) -> list[ProjectResponse]:
-        projects = await use_cases.identity.list_projects(caller.membership)
+        projects = await use_cases.identity.directory.projects(caller.organization)
         return [ProjectResponse.from_domain(project) for project in projects]
 
     @get("/{project_id:str}", **READ)
@@ -192,8 +192,8 @@ class ProjectController(Controller):
         path: Injected[ProjectPath],
         use_cases: Injected[UseCases],
     ) -> ProjectResponse:
-        project = await use_cases.identity.read_project(
-            caller.membership, ProjectId(path.project_id)
+        project = await use_cases.identity.projects.get(
+            caller.organization, ProjectId(path.project_id)
         )
         return ProjectResponse.from_domain(project)
 

@@ -227,5 +227,5 @@ class RepricingController(Controller):
     ) -> RepricingResponse:
         project, repricing = caller.project_id, path.repricing_id
         return RepricingResponse.from_domain(
-            await use_cases.pricing.read_repricing(project, repricing)
+            await use_cases.pricing.repricings.get(project, repricing)
         )

@@ -84,5 +84,5 @@ class TracePriceController(Controller):
         path: Injected[TracePath],
         use_cases: Injected[UseCases],
     ) -> list[SpanPriceResponse]:
-        trace = await use_cases.tracing.read_trace(caller.project_id, TraceId(path.trace_id))
+        trace = await use_cases.tracing.traces.get(caller.project_id, TraceId(path.trace_id))
         return [SpanPriceResponse.from_domain(span) for span in trace.spans]

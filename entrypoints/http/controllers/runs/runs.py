@@ -82,7 +82,7 @@ TRACE_RUNS: Final = RunKind(
     score=TraceScoreResponse,
     scores=list[TraceScoreResponse],
     start=lambda use_cases: use_cases.start_trace_run,
-    scores_of_run=lambda use_cases: use_cases.trace_scores_of_run,
+    scores_of_run=lambda use_cases: use_cases.trace_scores.of_run,
     start_description=(
         "Evaluates the matching traces, or a share of them; the same share always selects the same "
         "traces. 422 if no trace matches."
@@ -106,7 +106,7 @@ SESSION_RUNS: Final = RunKind(
     score=SessionScoreResponse,
     scores=list[SessionScoreResponse],
     start=lambda use_cases: use_cases.start_session_run,
-    scores_of_run=lambda use_cases: use_cases.session_scores_of_run,
+    scores_of_run=lambda use_cases: use_cases.session_scores.of_run,
     start_description=(
         "Evaluates the matching sessions, or a share of them, each as a whole. Filters select "
         "traces; the sessions of these traces match. 422 if no session matches."
@@ -311,7 +311,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
     ) -> PaginatedResponse[EvalRunResponse]:
         project, status = caller.project_id, params.status
         requested = runs.parse_page(params, project, status, None, SortOrder.DESC)
-        list_runs = use_cases.evaluation.list_runs
+        list_runs = use_cases.evaluation.runs.page
         page = await list_runs(project, kind.target_type, status, requested.page)
         return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])
 
@@ -326,7 +326,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 
         A run of either type, with its progress.
         """
-        run = await use_cases.evaluation.read_run(caller.project_id, path.run_id)
+        run = await use_cases.evaluation.runs.get(caller.project_id, path.run_id)
         return EvalRunResponse.from_domain(run)
 
     return [list_runs, read_run, *_read_results(kind)]

@@ -211,7 +211,7 @@ class SessionScoreAnalyticsController(Controller):
         The newest NUMERIC scores of a session, sorted by time, ascending; failed and skipped ones
         have no number.
         """
-        points = await use_cases.evaluation.read_session_history(
+        points = await use_cases.evaluation.score_analytics.history(
             caller.project_id, path.session_id, params.metric_name, params.limit
         )
         return [SessionScoreHistoryItem.from_domain(point) for point in points]
@@ -233,7 +233,9 @@ class SessionScoreAnalyticsController(Controller):
         """
         project, name, order = caller.project_id, params.metric_name, params.sort_order
         requested = COMPARISONS.parse_page(params, project, name, None, order)
-        page = await use_cases.evaluation.compare_sessions(project, name, order, requested.page)
+        page = await use_cases.evaluation.score_analytics.comparison(
+            project, name, order, requested.page
+        )
         sessions = [SessionComparisonItem.from_domain(session) for session in page.items]
         return requested.respond(page, sessions)
 
@@ -258,7 +260,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     async def summarize_scores(
         caller: Caller, params: CreatedQuery, use_cases: UseCases
     ) -> list[ScoreSummaryItem]:
-        summaries = await use_cases.evaluation.score_summaries(
+        summaries = await use_cases.evaluation.score_analytics.summaries(
             caller.project_id, target_type, params.within
         )
         return [ScoreSummaryItem.from_domain(summary) for summary in summaries]
@@ -274,7 +276,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     async def read_trend(
         caller: Caller, params: TrendQuery, use_cases: UseCases
     ) -> list[ScoreTrendItem]:
-        points = await use_cases.evaluation.score_trend(
+        points = await use_cases.evaluation.score_analytics.trend(
             caller.project_id, target_type, params.metric_name, params.granularity, params.within
         )
         return [ScoreTrendItem.from_domain(params.metric_name, point) for point in points]
@@ -293,7 +295,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     async def read_distribution(
         caller: Caller, params: DistributionQuery, use_cases: UseCases
     ) -> list[ScoreDistributionItem]:
-        bins = await use_cases.evaluation.score_distribution(
+        bins = await use_cases.evaluation.score_analytics.distribution(
             caller.project_id, target_type, params.metric_name, params.buckets, params.within
         )
         return [ScoreDistributionItem.from_domain(part) for part in bins]

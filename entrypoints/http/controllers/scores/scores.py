@@ -97,7 +97,7 @@ class TraceScoreController(Controller):
         """
         project, matching = caller.project_id, params.to_domain()
         requested = TRACE_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
-        page = await use_cases.evaluation.list_trace_scores(project, matching, requested.page)
+        page = await use_cases.evaluation.trace_scores.page(project, matching, requested.page)
         scores = [TraceScoreResponse.from_domain(score) for score in page.items]
         return requested.respond(page, scores)
 
@@ -110,7 +110,7 @@ class TraceScoreController(Controller):
         The newest score of each name, sorted by name, without pending scores. Empty for an unknown
         trace.
         """
-        scores = await use_cases.evaluation.latest_trace_scores(caller.project_id, path.trace_id)
+        scores = await use_cases.evaluation.trace_scores.latest(caller.project_id, path.trace_id)
         return [TraceScoreResponse.from_domain(score) for score in scores]
 
     @patch(
@@ -190,7 +190,7 @@ class SessionScoreController(Controller):
         """
         project, matching = caller.project_id, params.to_domain()
         requested = SESSION_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
-        page = await use_cases.evaluation.list_session_scores(project, matching, requested.page)
+        page = await use_cases.evaluation.session_scores.page(project, matching, requested.page)
         scores = [SessionScoreResponse.from_domain(score) for score in page.items]
         return requested.respond(page, scores)
 
@@ -202,7 +202,9 @@ class SessionScoreController(Controller):
 
         Every score of the session, the newest first. Empty for an unknown session.
         """
-        scores = await use_cases.evaluation.scores_of_session(caller.project_id, path.session_id)
+        scores = await use_cases.evaluation.session_scores.of_session(
+            caller.project_id, path.session_id
+        )
         return [SessionScoreResponse.from_domain(score) for score in scores]
 
     @delete("/{score_id:str}", data_plane(Scope.EVALUATE), status_code=204)
@@ -213,4 +215,4 @@ class SessionScoreController(Controller):
 
         Deletes one score, if it exists.
         """
-        await use_cases.evaluation.delete_session_score(caller.project_id, path.score_id)
+        await use_cases.evaluation.session_scores.delete(caller.project_id, path.score_id)

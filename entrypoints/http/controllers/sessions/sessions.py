@@ -164,7 +164,9 @@ class SessionController(Controller):
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         requested = SESSIONS.parse_page(params, project, matching, sort, order)
-        page = await use_cases.tracing.list_sessions(project, matching, sort, order, requested.page)
+        page = await use_cases.tracing.sessions.summaries(
+            project, matching, sort, order, requested.page
+        )
         summaries = [SessionSummary.from_domain(session) for session in page.items]
         return requested.respond(page, summaries)
 
@@ -181,7 +183,7 @@ class SessionController(Controller):
         The totals of a whole session, and a page of its traces with their spans.
         """
         project = caller.project_id
-        session = await use_cases.tracing.read_session(
+        session = await use_cases.tracing.sessions.get(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
         return SessionDetail.from_session(project, session)

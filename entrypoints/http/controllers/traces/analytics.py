@@ -192,7 +192,7 @@ class AnalyticsController(Controller):
         The number and mean length of the sessions that started in each bucket, over the traces of
         the period. The duration of a session is the sum of its traces' latencies.
         """
-        rows = await use_cases.tracing.session_volume(
+        rows = await use_cases.tracing.analytics.sessions(
             caller.project_id, params.period, params.granularity
         )
         return [SessionAnalyticsBucket.from_domain(row) for row in rows]
@@ -204,13 +204,13 @@ async def _rows(
     period = query.period
     match query.metric:
         case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
-            volume = await use_cases.tracing.trace_volume(project, period, query.granularity)
+            volume = await use_cases.tracing.analytics.volume(project, period, query.granularity)
             return [AnalyticsBucket.from_domain(row) for row in volume]
         case AnalyticsMetric.COST | AnalyticsMetric.TOKENS:
-            usage = await use_cases.tracing.token_usage(project, period, query.granularity)
+            usage = await use_cases.tracing.analytics.usage(project, period, query.granularity)
             return [TokenCostBucket.from_domain(row) for row in usage]
         case AnalyticsMetric.MODELS:
             return [
                 TopModel.from_domain(row)
-                for row in await use_cases.tracing.top_models(project, period)
+                for row in await use_cases.tracing.analytics.models(project, period)
             ]

@@ -101,7 +101,7 @@ class TraceController(Controller):
         endpoint can read them. A trace or span that is sent again is merged with the stored one, so
         a request can be repeated safely.
         """
-        await use_cases.tracing.ingest_trace(caller.project_id, content)
+        await use_cases.tracing.traces.put(caller.project_id, content)
         return _accepted(content.id)
 
     @post(
@@ -157,7 +157,7 @@ class TraceController(Controller):
 
         Merges spans by their ids into a stored trace.
         """
-        await use_cases.tracing.add_spans(caller.project_id, path.trace_id, content)
+        await use_cases.tracing.traces.add_spans(caller.project_id, path.trace_id, content)
         return schemas.SpansAccepted([span.id for span in content])
 
     @get("/", data_plane(Scope.READ), example=examples.page_of(schemas.TRACE_ITEM))
@@ -172,7 +172,9 @@ class TraceController(Controller):
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         requested = TRACES.parse_page(params, project, matching, sort, order)
-        page = await use_cases.tracing.list_traces(project, matching, sort, order, requested.page)
+        page = await use_cases.tracing.traces.summaries(
+            project, matching, sort, order, requested.page
+        )
         return requested.respond(
             page, [schemas.TraceListItem.from_domain(trace) for trace in page.items]
         )
@@ -187,7 +189,7 @@ class TraceController(Controller):
         """
         project = caller.project_id
         requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
-        page = await use_cases.tracing.list_users(project, requested.page)
+        page = await use_cases.tracing.analytics.users(project, requested.page)
         return requested.respond(
             page, [schemas.UserSummary.from_domain(user) for user in page.items]
         )
@@ -201,7 +203,7 @@ class TraceController(Controller):
         One trace with all its spans, sorted by start.
         """
         project = caller.project_id
-        trace = await use_cases.tracing.read_trace(project, path.trace_id)
+        trace = await use_cases.tracing.traces.get(project, path.trace_id)
         return schemas.TraceResponse.from_domain(project, trace)
 
     @patch(
@@ -220,7 +222,7 @@ class TraceController(Controller):
         is merged by its top-level keys; `tags` replace the old ones.
         """
         project = caller.project_id
-        trace = await use_cases.tracing.change_trace(project, path.trace_id, content)
+        trace = await use_cases.tracing.traces.change(project, path.trace_id, content)
         return schemas.TraceResponse.from_domain(project, trace)
 
     @patch(
@@ -238,7 +240,7 @@ class TraceController(Controller):
         `metadata`, and clears every other field. `metadata` is merged by its top-level keys. The
         cost of the span is computed again if a field that it depends on changed.
         """
-        span = await use_cases.tracing.change_span(
+        span = await use_cases.tracing.traces.change_span(
             caller.project_id, path.trace_id, path.span_id, content
         )
         return schemas.SpanResponse.from_domain(path.trace_id, span)

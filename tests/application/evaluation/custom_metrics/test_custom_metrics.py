@@ -51,10 +51,10 @@ class Shop:
 
     async def makes(self, name="own", kind=DefinitionKind.RULE, body=SEARCHES, threshold=0.5):
         order = self.order(body, threshold)
-        return await self.do.custom_metrics.create(OURS, uuid.uuid4(), name, kind, order)
+        return await self.do.create_custom_metric(OURS, uuid.uuid4(), name, kind, order)
 
     async def revises(self, body, name="own", threshold=0.5):
-        return await self.do.custom_metrics.revise(OURS, name, self.order(body, threshold))
+        return await self.do.revise_custom_metric(OURS, name, self.order(body, threshold))
 
     @staticmethod
     def order(body, threshold=0.5):
@@ -100,8 +100,8 @@ async def test_run_keeps_the_revision_of_its_creation(shop):
     trace = shop.lab.put(tool("search"))
     before = await shop.starts("own", of=[trace])
     await shop.revises(BOOKS)
-    await shop.do.custom_metrics.archive(OURS, "own")
-    await shop.do.custom_metrics.restore(OURS, "own")
+    await shop.do.archive_custom_metric(OURS, "own")
+    await shop.do.restore_custom_metric(OURS, "own")
     after = await shop.starts("own", of=[trace])
     first = (await shop.scores(before))["own"]
     second = (await shop.scores(after))["own"]
@@ -114,7 +114,7 @@ async def test_archived_metric_is_refused_in_new_runs_but_finishes_running_ones(
     await shop.makes()
     trace = shop.lab.put(tool())
     run = await shop.starts("own", of=[trace])
-    await shop.do.custom_metrics.archive(OURS, "own")
+    await shop.do.archive_custom_metric(OURS, "own")
     assert (await shop.scores(run))["own"].value == "1.0"
     with pytest.raises(Invalid) as refused:
         await shop.starts("own", of=[trace])
@@ -193,7 +193,7 @@ async def test_number_of_metric_names_in_a_run_is_limited(shop):
 
 async def test_creating_with_a_known_id_returns_the_stored_metric(shop):
     order, new = shop.order(SEARCHES), uuid.uuid4()
-    create = shop.do.custom_metrics.create
+    create = shop.do.create_custom_metric
     first = await create(OURS, new, "own", DefinitionKind.RULE, order)
     assert await create(OURS, new, "own", DefinitionKind.RULE, order) == first
     with pytest.raises(Conflict):
@@ -255,7 +255,7 @@ async def monitor(shop, *metrics, model=None, order=None):
 
 
 async def runs_of(shop, made):
-    page = await shop.do.list_monitor_runs(OURS, made.id, ALL)
+    page = await shop.do.monitors.runs(OURS, made.id, ALL)
     return [one.run for one in page.items][::-1]
 
 
@@ -275,10 +275,10 @@ async def test_monitor_runs_fail_while_a_metric_is_archived(shop):
     await shop.makes()
     shop.lab.put(tool())
     made = await monitor(shop, "own", "trace_success")
-    await shop.do.custom_metrics.archive(OURS, "own")
+    await shop.do.archive_custom_metric(OURS, "own")
     shop.lab.forward(days=1)
     assert await shop.do.run_due_monitors() == 1
-    await shop.do.custom_metrics.restore(OURS, "own")
+    await shop.do.restore_custom_metric(OURS, "own")
     shop.lab.forward(days=1)
     assert await shop.do.run_due_monitors() == 1
     told, live = await runs_of(shop, made)
@@ -308,12 +308,12 @@ async def test_alert_pass_rate_uses_the_threshold_of_the_metric(shop):
     rule = AlertRule(
         metric="polite", figure=AlertFigure.PASS_RATE, threshold=0.5, clear_at=0.5, samples_min=1
     )
-    await shop.do.alerts.create(OURS, made.id, uuid.uuid4(), rule)
+    await shop.do.alerting.create_alert(OURS, made.id, uuid.uuid4(), rule)
     shop.lab.forward(days=1)
     await shop.do.run_due_monitors()
     await shop.lab.work(shop.do)
-    await shop.do.alerts.evaluate_runs()
-    [alert] = await shop.do.alerts.list(OURS, made.id)
+    await shop.do.alerting.evaluate_runs()
+    [alert] = await shop.do.alerting.alerts.of_monitor(OURS, made.id)
     assert alert.watch.value == 0.0, "0.8 is no success of a metric that asks for 0.9"
 
 
@@ -323,7 +323,7 @@ async def test_alert_pass_rate_uses_the_threshold_of_the_metric(shop):
 async def test_dry_run_stores_no_score_and_asks_no_judge(shop):
     await shop.makes("polite", DefinitionKind.JUDGE, JUDGE)
     trace = shop.lab.put(tool())
-    dry_run = shop.do.custom_metrics.dry_run
+    dry_run = shop.do.try_custom_metric
     found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()), model="nobody/unpriced")
     assert found.outcome is None
     assert found.run is None
@@ -335,7 +335,7 @@ async def test_dry_run_stores_no_score_and_asks_no_judge(shop):
 
 async def test_dry_run_returns_the_maximum_cost_of_a_request(shop):
     await shop.makes("polite", DefinitionKind.JUDGE, JUDGE | {"model": "gpt-4o"})
-    dry_run, trace = shop.do.custom_metrics.dry_run, shop.lab.put(tool())
+    dry_run, trace = shop.do.try_custom_metric, shop.lab.put(tool())
     found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
     tokens = estimate_tokens(found.prompt[0].prompt)
     book = shop.lab.ports.judging.prices.book
@@ -347,7 +347,7 @@ async def test_dry_run_returns_the_maximum_cost_of_a_request(shop):
 async def test_dry_run_prefers_prices_of_the_project(shop):
     await shop.makes("polite", DefinitionKind.JUDGE, JUDGE | {"model": "gpt-4o"})
     await shop.lab.prices("gpt-4o", 0)
-    dry_run, trace = shop.do.custom_metrics.dry_run, shop.lab.put(tool())
+    dry_run, trace = shop.do.try_custom_metric, shop.lab.put(tool())
     found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
     assert found.usd == 0
 
@@ -355,7 +355,7 @@ async def test_dry_run_prefers_prices_of_the_project(shop):
 async def test_dry_run_with_judge_starts_a_run_with_one_score(shop):
     await shop.makes("polite", DefinitionKind.JUDGE, JUDGE)
     trace, new = shop.lab.put(tool()), RunId(uuid.uuid4())
-    dry_run = shop.do.custom_metrics.dry_run
+    dry_run = shop.do.try_custom_metric
     found = await dry_run(OURS, "polite", trace.id, new, ask=True)
     again = await dry_run(OURS, "polite", trace.id, new, ask=True)
     assert found.run is not None
@@ -369,8 +369,8 @@ async def test_dry_run_with_judge_starts_a_run_with_one_score(shop):
 async def test_archived_metric_can_be_dry_run_but_not_run(shop):
     await shop.makes("polite", DefinitionKind.JUDGE, JUDGE)
     trace = shop.lab.put(tool())
-    await shop.do.custom_metrics.archive(OURS, "polite")
-    dry_run = shop.do.custom_metrics.dry_run
+    await shop.do.archive_custom_metric(OURS, "polite")
+    dry_run = shop.do.try_custom_metric
     assert (await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))).prompt
     with pytest.raises(Invalid):
         await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()), ask=True)
@@ -380,7 +380,7 @@ async def test_dry_run_of_another_projects_metric_or_trace_is_not_found(shop):
     await shop.makes()
     trace = shop.lab.put(tool())
     theirs = ProjectId(uuid.uuid4())
-    dry_run = shop.do.custom_metrics.dry_run
+    dry_run = shop.do.try_custom_metric
     with pytest.raises(NotFound, match="Metric"):
         await dry_run(theirs, "own", trace.id, RunId(uuid.uuid4()))
     with pytest.raises(NotFound, match="Trace"):

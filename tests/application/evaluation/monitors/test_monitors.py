@@ -88,10 +88,10 @@ class Shop:
         return sorted(str(one.id) for one in sent)
 
     async def read(self, monitor):
-        return await self.do.read_monitor(self.ours, monitor.id)
+        return await self.do.monitors.get(self.ours, monitor.id)
 
     async def runs(self, monitor):
-        page = await self.do.list_monitor_runs(self.ours, monitor.id, ALL)
+        page = await self.do.monitors.runs(self.ours, monitor.id, ALL)
         return [one.run for one in page.items][::-1]
 
     async def targets(self, run):
@@ -158,7 +158,7 @@ async def test_rejects_invalid_monitors(world, ours, order, field):
     with pytest.raises(Invalid) as told:
         await shop.do.create_monitor(ours, an_id(), order)
     assert [one.field for one in told.value.errors] == [field]
-    assert (await shop.do.list_monitors(ours, None, ALL)).total == 0
+    assert (await shop.do.monitors.page(ours, None, ALL)).total == 0
 
 
 async def test_change_is_validated_for_the_target_type(world, ours):
@@ -199,13 +199,13 @@ async def test_change_is_stored(shop, ours):
 
 async def test_unknown_monitors_are_not_found(shop, ours):
     for ask in (
-        shop.do.read_monitor(ours, an_id()),
+        shop.do.monitors.get(ours, an_id()),
         shop.do.change_monitor(ours, an_id(), MonitorChange(name="x")),
         shop.do.pause_monitor(ours, an_id()),
         shop.do.resume_monitor(ours, an_id()),
         shop.do.trigger_monitor(ours, an_id(), RunId(uuid.uuid4())),
         shop.do.delete_monitor(ours, an_id()),
-        shop.do.list_monitor_runs(ours, an_id(), ALL),
+        shop.do.monitors.runs(ours, an_id(), ALL),
     ):
         with pytest.raises(NotFound):
             await ask
@@ -660,7 +660,7 @@ async def test_runs_stay_after_their_monitor_is_deleted(shop, ours):
     await shop.slot()
     [run] = await shop.runs(made)
     await shop.do.delete_monitor(ours, made.id)
-    assert (await shop.do.read_run(ours, run.id)).run == replace(run, monitor_id=None)
+    assert (await shop.do.runs.get(ours, run.id)).run == replace(run, monitor_id=None)
     with pytest.raises(NotFound):
         await shop.do.delete_monitor(ours, made.id)
     assert await shop.slot() == 0

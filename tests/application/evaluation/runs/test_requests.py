@@ -63,7 +63,7 @@ async def test_run_is_stored_then_enqueued(world, do, told, ours):
     started = await do.start_trace_run(ours, new, ORDER, ALL)
     assert (started.run.id, started.run.created_at) == (new, world.now)
     assert (started.run.targets, started.run.status) == (2, RunStatus.PENDING)
-    assert await do.read_run(ours, new) == started
+    assert await do.runs.get(ours, new) == started
     assert told == [PlanRunJob(ours, new)]
 
 
@@ -164,7 +164,7 @@ async def test_invalid_options_are_rejected_before_targets_are_read(world, ours,
         with pytest.raises(Invalid) as told:
             await start()
         assert [one.field for one in told.value.errors] == [field]
-    page = await do.list_runs(ours, TargetType.TRACE, None, PageRequest())
+    page = await do.runs.page(ours, TargetType.TRACE, None, PageRequest())
     assert page.total == 0
 
 
@@ -187,15 +187,15 @@ async def test_run_that_could_not_be_stored_is_not_enqueued(world, told, ours):
 
 async def test_unknown_runs_are_not_found(do, ours):
     with pytest.raises(NotFound):
-        await do.read_run(ours, an_id())
+        await do.runs.get(ours, an_id())
     with pytest.raises(NotFound):
         await do.cancel_run(ours, an_id())
     with pytest.raises(NotFound):
         await do.retry_run(ours, an_id(), an_id())
     with pytest.raises(NotFound):
         await do.delete_run(ours, an_id(), with_scores=True)
-    assert await do.trace_scores_of_run(ours, an_id()) == []
-    assert await do.session_scores_of_run(ours, an_id()) == []
+    assert await do.trace_scores.of_run(ours, an_id()) == []
+    assert await do.session_scores.of_run(ours, an_id()) == []
 
 
 async def test_retry_is_stored_once_and_enqueued(world, do, told, ours):

@@ -78,8 +78,8 @@ class MonitoredAgent:
         self.world.forward(hours=6)
         assert await self.do.run_due_monitors() == 1
         await self.jobs.done(self._do)
-        await self.do.alerts.evaluate_runs()
-        await self.do.alerts.deliver_messages()
+        await self.do.alerting.evaluate_runs()
+        await self.do.alerting.deliver_messages()
 
     async def _do(self, job: Job) -> None:
         match job:
@@ -95,14 +95,14 @@ def agent(world: World) -> MonitoredAgent:
 
 
 async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
-    alerts = agent.do.alerts
+    alerting = agent.do.alerting
     monitor = await agent.create_monitor()
     rule = a_rule(
         metric="trace_success", figure=AlertFigure.PASS_RATE, threshold=0.5, samples_min=3
     )
-    alert = await alerts.create(agent.project, monitor.id, uuid.uuid4(), rule)
+    alert = await alerting.create_alert(agent.project, monitor.id, uuid.uuid4(), rule)
     async with receiver() as there:
-        webhook = await alerts.create_webhook(agent.project, uuid.uuid4(), there.url())
+        webhook = await alerting.create_webhook(agent.project, uuid.uuid4(), there.url())
 
         await agent.put_traces(3, GOOD)
         await agent.advance_six_hours()
@@ -124,7 +124,7 @@ async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
         await agent.advance_six_hours()
         there.answer = with_status("200 OK")
         agent.world.forward(minutes=1)
-        await alerts.deliver_messages()
+        await alerting.deliver_messages()
         states = [one["data"]["state"] for one in there.messages]
         assert states == ["ALERTING", "OK", "OK"]
 
@@ -141,18 +141,18 @@ async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
 
 async def assert_lists_match(agent: MonitoredAgent, monitor: Monitor, webhook: Any) -> None:
     """Asserts that the lists show what was sent."""
-    alerts = agent.do.alerts
-    changes = await alerts.list_changes(agent.project, monitor.id, PageRequest())
+    alerting = agent.do.alerting
+    changes = await alerting.alerts.changes(agent.project, monitor.id, PageRequest())
     assert [(one.before, one.after) for one in changes.items] == [
         (AlertState.ALERTING, AlertState.OK),
         (AlertState.OK, AlertState.ALERTING),
     ]
-    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, PageRequest())
+    runs = await agent.do.monitors.runs(agent.project, monitor.id, PageRequest())
     mended, _, broken, _ = [one.run.id for one in runs.items]
     assert [one.run_id for one in changes.items] == [mended, broken]
-    log = await alerts.list_deliveries(agent.project, webhook, PageRequest())
+    log = await alerting.webhooks.deliveries(agent.project, webhook, PageRequest())
     assert [(one.attempts, one.status) for one in log.items] == [(2, 200), (1, 204)]
-    [alert] = await alerts.list(agent.project, monitor.id)
+    [alert] = await alerting.alerts.of_monitor(agent.project, monitor.id)
     assert alert.watch.state is AlertState.OK
 
 
@@ -171,7 +171,7 @@ async def test_unchanged_traces_are_not_judged_again(agent: MonitoredAgent) -> N
     await agent.world.ports.traces.put(agent.project, changed)
     await agent.advance_six_hours()
     assert len(agent.judge.asked) == 2
-    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, PageRequest())
+    runs = await agent.do.monitors.runs(agent.project, monitor.id, PageRequest())
     assert [(one.tally.evaluated, one.tally.scored) for one in runs.items] == [
         (2, 2),
         (2, 2),

@@ -147,7 +147,7 @@ class Histories(RuleBasedStateMachine):
             leader_election=MemoryLeaderElection(),
         )
         schedulers = crashing(self.over.monitors)
-        use_cases = EvaluationUseCases.over(ports, lambda: self.now, uuid4, bytes)
+        use_cases = EvaluationUseCases(ports, lambda: self.now, uuid4, bytes)
         fire = use_cases.run_due_monitors
         return replace(
             use_cases,
