@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
-from entrypoints.http.config import HttpConfig, HttpContext
+from entrypoints.http.config import CONTEXT_KEY, HttpConfig, HttpContext
 from entrypoints.http.controllers.cli_login.cli_login import CliLoginController
 from entrypoints.http.controllers.cli_login.page import cli_login_pages
 from entrypoints.http.controllers.costs.usage import UsageController
@@ -44,7 +44,7 @@ from entrypoints.http.controllers.service.prometheus import metrics_pages
 from entrypoints.http.controllers.sessions.sessions import SessionController
 from entrypoints.http.controllers.traces.analytics import AnalyticsController
 from entrypoints.http.controllers.traces.traces import TraceController
-from entrypoints.http.endpoint import CONTEXT_KEY, DEPENDENCIES, admit
+from entrypoints.http.endpoint import DEPENDENCIES, admit
 from entrypoints.http.error_responses import exception_handlers
 from entrypoints.http.middleware.access_log import AccessLog
 from entrypoints.http.middleware.cors import Cors

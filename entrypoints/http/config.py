@@ -2,12 +2,16 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final, cast
 
 from application.use_cases import UseCases
 from entrypoints.http.middleware.client_address import Network
 from entrypoints.http.middleware.load_shedding import REFUSAL_DELAY_S
 from entrypoints.http.middleware.observer_ports import RequestObserver, Tracer
 from entrypoints.http.middleware.rate_limits import RateLimits
+from entrypoints.http.middleware.request_ids import HttpRequest
+
+CONTEXT_KEY: Final = "http_context"  # of the HttpContext in the application's state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +46,7 @@ class HttpContext:
     use_cases: UseCases
     config: HttpConfig
     rate_limits: RateLimits
+
+
+def http_context(request: HttpRequest) -> HttpContext:
+    return cast("HttpContext", request.app.state[CONTEXT_KEY])

@@ -4,7 +4,7 @@ A handler is an ordinary Litestar handler. Its signature is the contract:
 
     @post("/", data_plane(Scope.EVALUATE), example=..., body_example=...)
     async def create_monitor(
-        self, caller: Caller, content: NewMonitor, key: IdempotencyKey | None, use_cases: UseCases
+        self, caller: Caller, content: NewMonitor, new_id: MonitorId, use_cases: UseCases
     ) -> MonitorResponse:
         "Create a monitor."
 
@@ -12,7 +12,8 @@ caller     the authenticated caller, as the access policy of the endpoint makes 
 content    the body: a Struct, or `Annotated[value, Body(...)]` for a value converted from one
 path       the path parameters: a Struct
 params     the query parameters: a Struct
-key        identifies a repeated write; a handler that takes one runs once for each key
+new_id     the id of the object to create: the handler runs once for each Idempotency-Key, and a
+           repeated request gets the stored response
 use_cases  the registry of all use cases
 
 The route decorators `get`, `post` and so on are those of Litestar with the fields of `Endpoint`.
@@ -26,6 +27,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import wraps
 from http import HTTPStatus
 from types import NoneType, UnionType
 from typing import (
@@ -40,6 +42,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from uuid import UUID
 
 from litestar import Response
 from litestar.connection import ASGIConnection
@@ -51,7 +54,7 @@ from litestar.params import SkipValidation
 from application.use_cases import UseCases
 from domain.errors import Unauthenticated
 from entrypoints.http.authentication import AccessPolicy, AuthContext, Headers, header
-from entrypoints.http.config import HttpConfig, HttpContext
+from entrypoints.http.config import HttpConfig, HttpContext, http_context
 from entrypoints.http.middleware.access_log import annotate
 from entrypoints.http.middleware.load_shedding import admission_ticket
 from entrypoints.http.middleware.observer_ports import RequestKind
@@ -77,8 +80,8 @@ from entrypoints.http.requests.errors import ClientDisconnected, FieldErrors, Ht
 from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idempotency_key
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.parameters import Parameters, parse_query
+from entrypoints.http.responses import respond_idempotently
 
-CONTEXT_KEY: Final = "http_context"  # of the HttpContext in the application's state
 SAFE_METHODS: Final = ("GET", "HEAD")
 PARSE_IN_THREAD_BYTES: Final = 256 << 10  # the walk over an invalid body takes 50 ms per megabyte
 _ENDPOINT: Final = "endpoint"
@@ -112,7 +115,7 @@ class HandlerSignature:
             path=Parameters(_bare(hints["path"]), "path") if "path" in hints else None,
             params=Parameters(_bare(hints["params"]), "query") if "params" in hints else None,
             content=body or (_body_of(hints["content"]) if "content" in hints else None),
-            takes_key="key" in hints,
+            takes_key="new_id" in hints or "key" in hints,
             response_types=_response_types(
                 hints["return"] if response_type is None else response_type
             ),
@@ -297,6 +300,8 @@ def _route[**P](
         )
 
         def decorate(fn: Callable[..., Any]) -> HTTPRouteHandler:
+            if "new_id" in fn.__annotations__:
+                fn = _with_key(fn, route)
             injected: Any = Injected
             for name in DEPENDENCIES.keys() & fn.__annotations__:
                 fn.__annotations__[name] = injected[fn.__annotations__[name]]
@@ -305,6 +310,31 @@ def _route[**P](
         return decorate
 
     return at
+
+
+def _with_key(fn: Callable[..., Any], route: HTTPRouteHandler) -> Callable[..., Any]:
+    """`fn` with the parameters `request` and `key`, which decide on `new_id`."""
+
+    @wraps(fn)
+    async def handle(
+        *args: Any, request: HttpRequest, key: IdempotencyKey | None, **parts: Any
+    ) -> Any:
+        async def write(new_id: UUID) -> Any:
+            return await fn(*args, new_id=new_id, **parts)
+
+        return await respond_idempotently(request, parts["caller"], key, route.status_code, write)
+
+    added = {"request": HttpRequest, "key": IdempotencyKey | None}
+    handle.__annotations__ = {**fn.__annotations__, **added}
+    del handle.__annotations__["new_id"]
+    signature = inspect.signature(fn)
+    kept = [one for name, one in signature.parameters.items() if name != "new_id"]
+    keyword_only = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint)
+        for name, hint in added.items()
+    ]
+    cast("Any", handle).__signature__ = signature.replace(parameters=[*kept, *keyword_only])
+    return handle
 
 
 get: Final = _route(HttpMethod.GET, Endpoint)
@@ -352,10 +382,6 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     errors.check()
     await _acquire_slot(scope, called)
     return RequestParts(content, path, params, key)
-
-
-def http_context(request: HttpRequest) -> HttpContext:
-    return cast("HttpContext", request.app.state[CONTEXT_KEY])
 
 
 async def limit_by_address(request: HttpRequest) -> None:

@@ -12,7 +12,7 @@ from litestar.types import Receive, Scope, Send
 
 from application.ports import StoredResponse
 from domain.identity.caller import Caller
-from entrypoints.http.endpoint import http_context
+from entrypoints.http.config import http_context
 from entrypoints.http.middleware.load_shedding import admission_ticket
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.body_io import JSON, compress_off_loop

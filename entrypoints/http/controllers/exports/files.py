@@ -28,9 +28,7 @@ from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.byte_ranges import requested_range
 from entrypoints.http.requests.errors import HttpProblem
-from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.responses import JsonResponse, respond_idempotently
 from entrypoints.http.streams import StreamingResponse
 
 MEDIA_TYPES: Final = {
@@ -65,23 +63,14 @@ class ExportFileController(Controller):
         body_example=examples.REQUEST,
     )
     async def create_export(
-        self,
-        request: HttpRequest,
-        caller: Caller,
-        content: NewExport,
-        key: IdempotencyKey | None,
-        use_cases: UseCases,
-    ) -> JsonResponse[ExportResponse]:
+        self, caller: Caller, content: NewExport, new_id: UUID, use_cases: UseCases
+    ) -> ExportResponse:
         """Export traces to a file."""
         wanted, matching = content
-
-        async def write(id_: UUID) -> ExportResponse:
-            export = await use_cases.exporting.request_export(
-                caller.project_id, id_, wanted.format, wanted.rows, matching
-            )
-            return ExportResponse.from_domain(export)
-
-        return await respond_idempotently(request, caller, key, 202, write)
+        export = await use_cases.exporting.request_export(
+            caller.project_id, new_id, wanted.format, wanted.rows, matching
+        )
+        return ExportResponse.from_domain(export)
 
     @get("/", data_plane(Scope.READ), example=[examples.EXPORT])
     async def list_exports(self, caller: Caller, use_cases: UseCases) -> list[ExportResponse]:

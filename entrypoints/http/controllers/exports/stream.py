@@ -16,12 +16,13 @@ from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import data_plane
+from entrypoints.http.config import http_context
 from entrypoints.http.controllers.exports import examples
 from entrypoints.http.controllers.exports.ndjson import encode_batches
 from entrypoints.http.controllers.exports.schemas import ExportedTrace, ImportedTrace
 from entrypoints.http.controllers.traces.query import TraceConditions
 from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
-from entrypoints.http.endpoint import get, http_context, post
+from entrypoints.http.endpoint import get, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.json_body import Body

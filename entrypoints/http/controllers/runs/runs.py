@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
@@ -37,12 +36,9 @@ from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
-from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList
-from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 type Start = Callable[..., Awaitable[RunProgress]]
 """The use case that starts a run over the matches of a selection."""
@@ -154,17 +150,10 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         route_class=kind.route_class,
     )
     async def start_run(
-        request: HttpRequest,
-        caller: Caller,
-        content: tuple[RunRequest, Any],
-        key: IdempotencyKey | None,
-        use_cases: UseCases,
-    ) -> JsonResponse[EvalRunResponse]:
-        run_request, selection = content
+        caller: Caller, content: tuple[RunRequest, Any], new_id: RunId, use_cases: UseCases
+    ) -> EvalRunResponse:
         start = kind.start(use_cases.evaluation)
-        return await _respond_with_run(
-            request, caller, key, lambda id_: start(caller.project_id, id_, run_request, selection)
-        )
+        return EvalRunResponse.from_domain(await start(caller.project_id, new_id, *content))
 
     @post(
         "/batch",
@@ -180,19 +169,12 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         route_class=kind.route_class,
     )
     async def start_batch(
-        request: HttpRequest,
-        caller: Caller,
-        content: tuple[RunRequest, list[str]],
-        key: IdempotencyKey | None,
-        use_cases: UseCases,
-    ) -> JsonResponse[EvalRunResponse]:
-        start, (run_request, ids) = use_cases.evaluation.start_batch, content
-        return await _respond_with_run(
-            request,
-            caller,
-            key,
-            lambda id_: start(caller.project_id, id_, kind.target_type, run_request, ids),
+        caller: Caller, content: tuple[RunRequest, list[str]], new_id: RunId, use_cases: UseCases
+    ) -> EvalRunResponse:
+        run = await use_cases.evaluation.start_batch(
+            caller.project_id, new_id, kind.target_type, *content
         )
+        return EvalRunResponse.from_domain(run)
 
     return [start_run, start_batch]
 
@@ -241,21 +223,15 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         route_class=kind.route_class,
     )
     async def retry_run(
-        request: HttpRequest,
-        caller: Caller,
-        path: RunPath,
-        key: IdempotencyKey | None,
-        use_cases: UseCases,
-    ) -> JsonResponse[EvalRunResponse]:
+        caller: Caller, path: RunPath, new_id: RunId, use_cases: UseCases
+    ) -> EvalRunResponse:
         """Retry a run.
 
         Starts a new run over exactly the scores that failed in this run, with the same model.
         Skipped scores are not retried. 422 if nothing failed. This run stays as it is.
         """
-        retry, run = use_cases.evaluation.retry_run, path.run_id
-        return await _respond_with_run(
-            request, caller, key, lambda id_: retry(caller.project_id, run, id_)
-        )
+        run = await use_cases.evaluation.retry_run(caller.project_id, path.run_id, new_id)
+        return EvalRunResponse.from_domain(run)
 
     @post(
         "/{run_id:str}/cancel",
@@ -363,17 +339,3 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         return [kind.score.from_domain(score) for score in scores]
 
     return [read_usage, read_scores]
-
-
-async def _respond_with_run(
-    request: HttpRequest,
-    caller: Caller,
-    key: IdempotencyKey | None,
-    start: Callable[[RunId], Awaitable[RunProgress]],
-) -> JsonResponse[EvalRunResponse]:
-    """The run that `start` creates, or the stored response of the first request."""
-
-    async def write(id_: UUID) -> EvalRunResponse:
-        return EvalRunResponse.from_domain(await start(RunId(id_)))
-
-    return await respond_idempotently(request, caller, key, 202, write)

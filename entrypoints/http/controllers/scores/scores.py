@@ -1,7 +1,6 @@
 """Scores of traces and of sessions: creating, listing, changing and deleting them."""
 
 from typing import Annotated, Final
-from uuid import UUID
 
 from litestar import Controller
 
@@ -27,12 +26,9 @@ from entrypoints.http.controllers.sessions.sessions import SessionPath
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.controllers.traces.schemas import TracePath
 from entrypoints.http.endpoint import delete, get, patch, post
-from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList
-from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
-from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 TRACE_SCORES: Final = PagedList("trace scores", {None: INSTANT}, ID)
 SESSION_SCORES: Final = PagedList("session scores", {None: INSTANT}, ID)
@@ -61,30 +57,21 @@ class TraceScoreController(Controller):
         body_example=examples.GIVEN_TO_TRACE,
     )
     async def record_trace_score(
-        self,
-        request: HttpRequest,
-        caller: Caller,
-        content: NewTraceScore,
-        key: IdempotencyKey | None,
-        use_cases: UseCases,
-    ) -> JsonResponse[TraceScoreResponse]:
+        self, caller: Caller, content: NewTraceScore, new_id: ScoreId, use_cases: UseCases
+    ) -> TraceScoreResponse:
         """Score a trace.
 
         Adds a score to a trace. A trace may have several scores of the same name. 404 if the
         project has no such trace; a trace can be scored as soon as it was accepted.
         """
-
-        async def write(id_: UUID) -> TraceScoreResponse:
-            score = await use_cases.evaluation.record_trace_score(
-                caller.project_id,
-                ScoreId(id_),
-                content.trace_id,
-                content.to_domain(caller.user_id),
-                content.environment,
-            )
-            return TraceScoreResponse.from_domain(score)
-
-        return await respond_idempotently(request, caller, key, 201, write)
+        score = await use_cases.evaluation.record_trace_score(
+            caller.project_id,
+            new_id,
+            content.trace_id,
+            content.to_domain(caller.user_id),
+            content.environment,
+        )
+        return TraceScoreResponse.from_domain(score)
 
     @get("/", data_plane(Scope.READ), example=page_of(examples.TRACE_SCORE))
     async def list_trace_scores(
@@ -155,29 +142,17 @@ class SessionScoreController(Controller):
         body_example=examples.GIVEN_TO_SESSION,
     )
     async def record_session_score(
-        self,
-        request: HttpRequest,
-        caller: Caller,
-        content: NewSessionScore,
-        key: IdempotencyKey | None,
-        use_cases: UseCases,
-    ) -> JsonResponse[SessionScoreResponse]:
+        self, caller: Caller, content: NewSessionScore, new_id: ScoreId, use_cases: UseCases
+    ) -> SessionScoreResponse:
         """Score a session.
 
         Adds a score to a session. A session may have several scores of the same name. 404 if no
         trace of the project has this session.
         """
-
-        async def write(id_: UUID) -> SessionScoreResponse:
-            score = await use_cases.evaluation.record_session_score(
-                caller.project_id,
-                ScoreId(id_),
-                content.session_id,
-                content.to_domain(caller.user_id),
-            )
-            return SessionScoreResponse.from_domain(score)
-
-        return await respond_idempotently(request, caller, key, 201, write)
+        score = await use_cases.evaluation.record_session_score(
+            caller.project_id, new_id, content.session_id, content.to_domain(caller.user_id)
+        )
+        return SessionScoreResponse.from_domain(score)
 
     @get("/", data_plane(Scope.READ), example=page_of(examples.SESSION_SCORE))
     async def list_session_scores(

@@ -11,7 +11,8 @@ from application.ports import HealthStatus
 from application.use_cases import UseCases
 from domain.errors import RETRY_AFTER_S
 from entrypoints.http.authentication import PUBLIC
-from entrypoints.http.endpoint import Injected, endpoint, http_context
+from entrypoints.http.config import http_context
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.responses import JsonResponse

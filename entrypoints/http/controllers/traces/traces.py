@@ -19,9 +19,10 @@ from domain.page import SortOrder
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import data_plane
+from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, schemas
 from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery
-from entrypoints.http.endpoint import delete, get, http_context, patch, post
+from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.error_responses import FieldProblem
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
