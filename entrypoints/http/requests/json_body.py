@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import msgspec.inspect as mi
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from domain.errors import Invalid
 from entrypoints.http.config import HttpConfig
@@ -52,11 +52,10 @@ class Body[B]:
     `convert` raises ValueError for values that `wire` alone can't refuse; the walk has to refuse
     the same values.
 
-    Two hooks of wire types are called by the walk. `check` in the `extra` of a type is called
+    Two hooks of wire types are called by both passes. `check` in the `extra` of a type is called
     with a value of that type and raises InvalidValue. `field_errors`, a class method of a struct,
     is called with the fields that have no error (NODEFAULT for a missing one) and yields name and
-    message of each error that depends on several fields. For the fast pass, a `__post_init__` has
-    to call both.
+    message of each error that depends on several fields.
 
     Keys that a struct doesn't know are ignored, unless it forbids them.
     """
@@ -66,6 +65,7 @@ class Body[B]:
         self._convert = convert
         self._decoder = msgspec.json.Decoder(wire)
         self._type = mi.type_info(wire)
+        self._call_hooks = _hooks_of(self._type)
 
     def parse(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
         """None after `errors` were added. Raises HttpProblem if it isn't JSON in UTF-8."""
@@ -101,7 +101,10 @@ class Body[B]:
         """The fast pass. It raises for everything unusual, which need not be an error."""
         if _NUL_ESCAPED in data:
             raise ValueError(NUL_MESSAGE)  # some payloads may contain it
-        return self._convert(self._decoder.decode(data), config)
+        value = self._decoder.decode(data)
+        if self._call_hooks is not None:
+            self._call_hooks(value)
+        return self._convert(value, config)
 
     def walk(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
         """The walk. None after `errors` were added. Raises HttpProblem if it isn't JSON."""
@@ -118,6 +121,46 @@ class Body[B]:
         except ValueError as error:
             errors.add("", str(error))
             return None
+
+
+def _hooks_of(wire_type: mi.Type) -> Callable[[Any], object] | None:
+    """Calls the hooks of a type and of all types inside it; raises ValueError at the first error.
+
+    None if there are no hooks.
+    """
+    wire_type, extra = _unwrap(wire_type)
+    match wire_type:
+        case mi.StructType():
+            return _hooks_of_struct(wire_type)
+        case mi.UnionType() if "scalar" not in extra:
+            [only] = [option for option in wire_type.types if not isinstance(option, mi.NoneType)]
+            return _hooks_of(only)
+        case mi.ListType() | mi.VarTupleType():
+            if (each_item := _hooks_of(wire_type.item_type)) is not None:
+                return lambda items: [each_item(item) for item in items]
+        case mi.DictType():
+            if (each_member := _hooks_of(wire_type.value_type)) is not None:
+                return lambda members: [each_member(member) for member in members.values()]
+    check: Callable[[Any], object] | None = extra.get("check")
+    return check
+
+
+def _hooks_of_struct(wire_type: mi.StructType) -> Callable[[Any], object] | None:
+    hooks = {field.name: _hooks_of(field.type) for field in wire_type.fields}
+    by_field = [(name, call) for name, call in hooks.items() if call is not None]
+    field_errors = getattr(wire_type.cls, "field_errors", None)
+    if not by_field and field_errors is None:
+        return None
+
+    def call_hooks(struct: msgspec.Struct) -> None:
+        for name, call in by_field:
+            if (value := getattr(struct, name)) is not None and value is not UNSET:
+                call(value)
+        if field_errors is not None:
+            for _, message in field_errors(msgspec.structs.asdict(struct)):
+                raise ValueError(message)
+
+    return call_hooks
 
 
 def _parse_value(data: bytes) -> Raw:

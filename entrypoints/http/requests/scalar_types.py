@@ -6,13 +6,15 @@ example, is an error.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec.inspect as mi
+
+from domain.errors import Invalid
 
 type Scalar = str | int | float | bool | None
 
@@ -40,6 +42,18 @@ _EXACT: Final = Context(prec=3 * DIGITS_MAX)
 
 class InvalidValue(ValueError):  # noqa: N818 - an error of the client, not of ours
     """A value in none of the accepted spellings; the message says what is expected."""
+
+
+def domain_check(rule: Callable[[Any], object]) -> Callable[[Any], None]:
+    """A rule of the domain as a `check` of a wire type: InvalidValue takes the place of Invalid."""
+
+    def check(value: Any) -> None:
+        try:
+            rule(value)
+        except Invalid as invalid:
+            raise InvalidValue(invalid.errors[0].message) from invalid
+
+    return check
 
 
 def parse_instant(value: str | float) -> datetime:

@@ -38,6 +38,9 @@ type QueryEnd = Annotated[
 type ResponseInstant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """An instant in a response, as `format_instant` writes it."""
 
+type Usd = float
+"""An amount in USD in a response. Domain values have exact decimals."""
+
 type AnyJson = Annotated[Raw, Meta(extra={"payload": "any"})]
 """JSON that is stored as it was sent."""
 

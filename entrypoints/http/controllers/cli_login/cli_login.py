@@ -1,6 +1,6 @@
 """Login of the command line: a code for the browser, which the program exchanges for a key."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -12,13 +12,13 @@ from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
 from domain.identity.caller import Person
 from domain.identity.login_code import CODE_LIFETIME
-from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.authentication import SIGNED_IN, PublicAccess
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
-from entrypoints.http.requests.wire_types import ResponseInstant, format_optional_instant
+from entrypoints.http.requests.wire_types import ResponseInstant
+from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 from entrypoints.http.responses import JsonResponse
 
 LABEL_CHARS_MAX: Final = 255
@@ -64,26 +64,15 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
     code_verifier: Annotated[str, Meta(min_length=1)]
 
 
-class ExchangeResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ExchangeResponse(ResponseStruct[ApiKey], frozen=True, kw_only=True):
     """The key, which no other response contains, and the project to use it with."""
 
-    api_key: str
-    project_name: str
-    org_id: str
-    key_id: str
-    key_prefix: str
+    api_key: Annotated[str, GIVEN]
+    project_name: Annotated[str, GIVEN]
+    org_id: Annotated[str, Source("organization_id", str)]
+    key_id: Annotated[str, Source("id", str)]
+    key_prefix: Annotated[str, Source("prefix")]
     expires_at: ResponseInstant | None
-
-    @classmethod
-    def from_domain(cls, key: ApiKey, secret: str, project: Project) -> Self:
-        return cls(
-            api_key=secret,
-            project_name=project.name,
-            org_id=str(key.organization_id),
-            key_id=str(key.id),
-            key_prefix=key.prefix,
-            expires_at=format_optional_instant(key.expires_at),
-        )
 
 
 _CODE: Final = "6Zf0pB3mX1bq0Q2n9cVJt8yLw4RkUe7aHs5dGi2oTzM"
@@ -164,4 +153,5 @@ class CliLoginController(Controller):
         key, secret, project = await use_cases.identity.exchange_login_code(
             content.code, content.code_verifier, caller
         )
-        return JsonResponse(ExchangeResponse.from_domain(key, secret, project), headers=NO_STORE)
+        response = ExchangeResponse.from_domain(key, api_key=secret, project_name=project.name)
+        return JsonResponse(response, headers=NO_STORE)

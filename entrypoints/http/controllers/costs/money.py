@@ -1,36 +1,16 @@
 """Wire types of amounts in USD and of votes, which several requests share."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Final
 
 from msgspec import Meta
 
-from domain.errors import Invalid
 from domain.evaluation.costs.judge_costs import BUDGET_MAX, BUDGET_PLACES, validate_budget
 from domain.evaluation.runs.voting import VOTE_COUNTS, validate_votes
 from domain.tracing.usage import as_float
-from entrypoints.http.requests.scalar_types import InvalidValue
+from entrypoints.http.requests.scalar_types import domain_check
 
 DECIMALS: Final = f"at most {BUDGET_PLACES} decimal places"
-
-
-def check_vote_count(votes: int) -> None:
-    """Raises InvalidValue."""
-    _raise_invalid_value(lambda: validate_votes(votes))
-
-
-def check_usd(usd: float | None) -> None:
-    """Raises InvalidValue."""
-    _raise_invalid_value(lambda: None if usd is None else validate_budget(usd_of(usd), ""))
-
-
-def _raise_invalid_value(check: Callable[[], object]) -> None:
-    """Calls `check`, a rule of the domain. Raises InvalidValue for what it refuses."""
-    try:
-        check()
-    except Invalid as invalid:
-        raise InvalidValue(invalid.errors[0].message) from invalid
 
 
 def usd_of(number: float) -> Decimal:
@@ -40,6 +20,10 @@ def usd_of(number: float) -> Decimal:
 
 def optional_usd(number: float | None) -> Decimal | None:
     return None if number is None else usd_of(number)
+
+
+def _validate_usd(number: float) -> None:
+    validate_budget(usd_of(number), "")
 
 
 def usd_to_float(usd: Decimal | None) -> float | None:
@@ -53,7 +37,7 @@ type Votes = Annotated[
             "How often a model may be called for one score. It is called again only if its "
             "verdicts so far are near the metric's threshold, or on both sides of it"
         ),
-        extra={"check": check_vote_count},
+        extra={"check": domain_check(validate_votes)},
         extra_json_schema={"enum": list(VOTE_COUNTS)},
     ),
 ]
@@ -66,7 +50,7 @@ type RunBudget = Annotated[
             "The budget for its judge calls in USD. A call that might exceed it isn't made, and "
             f"its score is skipped. {DECIMALS.capitalize()}. 422 if the model has no price"
         ),
-        extra={"check": check_usd},
+        extra={"check": domain_check(_validate_usd)},
     ),
 ]
 type MonthlyUsd = Annotated[
@@ -75,6 +59,6 @@ type MonthlyUsd = Annotated[
         ge=0,
         le=float(BUDGET_MAX),
         description=f"USD per calendar month in UTC; {DECIMALS}. Null: no limit",
-        extra={"check": check_usd},
+        extra={"check": domain_check(_validate_usd)},
     ),
 ]

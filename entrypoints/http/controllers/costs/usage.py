@@ -68,7 +68,7 @@ class UsageController(Controller):
         usage = await use_cases.costs.read_usage(
             caller.membership, params.date_from, params.date_to, params.by
         )
-        return OrganizationUsageResponse.from_domain(params.by, usage)
+        return OrganizationUsageResponse.from_domain(usage, by=params.by)
 
     @get("/projects/{project_id:str}/budget", **READ)
     async def read_budget(
@@ -79,7 +79,7 @@ class UsageController(Controller):
     ) -> BudgetResponse:
         project = ProjectId(path.project_id)
         budget = await use_cases.costs.read_budget(caller.membership, project)
-        return BudgetResponse.from_domain(project, budget)
+        return BudgetResponse.from_domain(budget, project_id=project)
 
     @put("/projects/{project_id:str}/budget", **SET)
     async def set_budget(
@@ -93,4 +93,4 @@ class UsageController(Controller):
         budget = await use_cases.costs.set_budget(
             caller.person, caller.organization, project, content
         )
-        return BudgetResponse.from_domain(project, budget)
+        return BudgetResponse.from_domain(budget, project_id=project)

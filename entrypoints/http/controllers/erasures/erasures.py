@@ -1,7 +1,7 @@
 """Erasures of the data of a user or a session, and their receipts."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -10,11 +10,11 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
+from domain.identity.audit import Actor
 from domain.identity.caller import Caller
 from domain.ids import ErasureId
 from domain.page import SortOrder
-from domain.tracing import erasure as erasures
-from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
+from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
@@ -28,8 +28,8 @@ from entrypoints.http.requests.wire_types import (
     PaginatedResponse,
     ResponseInstant,
     format_instant,
-    format_optional_instant,
 )
+from entrypoints.http.response_structs import ResponseStruct, Source
 
 ONE_SUBJECT: Final = "give either user_id or session_id"
 
@@ -41,12 +41,6 @@ class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     user_id: OwnerId | None = None
     session_id: OwnerId | None = None
-
-    def __post_init__(self) -> None:
-        for _, message in self.field_errors(
-            {"user_id": self.user_id, "session_id": self.session_id}
-        ):
-            raise ValueError(message)
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -65,15 +59,15 @@ class ErasurePath(msgspec.Struct, frozen=True):
     erasure_id: Annotated[UUID, Meta(description="The erasure's id", examples=[examples.ID])]
 
 
-class RequesterResponse(msgspec.Struct, frozen=True, kw_only=True):
+class RequesterResponse(ResponseStruct[Actor], frozen=True, kw_only=True):
     """A person or an API key. `name` is the email address or the key's prefix at that time."""
 
     user_id: UUID | None
-    api_key_id: UUID | None
+    api_key_id: Annotated[UUID | None, Source("key_id")]
     name: str
 
 
-class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ErasureResponse(ResponseStruct[Erasure], frozen=True, kw_only=True):
     """A receipt.
 
     `owner_hash` is scrypt of `<kind>:<id>` with `salt`, N 4096, r 8, p 1, 32 bytes. `rows` is the
@@ -85,33 +79,14 @@ class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     project_id: UUID
     kind: DataSubjectKind
-    salt: str
-    owner_hash: str
+    salt: Annotated[str, Source("salt", bytes.hex)]
+    owner_hash: Annotated[str, Source("digest", bytes.hex)]
     state: ErasureState
     requested_at: ResponseInstant
     requested_by: RequesterResponse
     removed_at: ResponseInstant | None
     rows: dict[str, int]
-    receipt_sha256: str | None
-
-    @classmethod
-    def from_domain(cls, erasure: erasures.Erasure) -> Self:
-        actor = erasure.requested_by
-        return cls(
-            id=erasure.id,
-            project_id=erasure.project_id,
-            kind=erasure.kind,
-            salt=erasure.salt.hex(),
-            owner_hash=erasure.digest.hex(),
-            state=erasure.state,
-            requested_at=format_instant(erasure.requested_at),
-            requested_by=RequesterResponse(
-                user_id=actor.user_id, api_key_id=actor.key_id, name=actor.name
-            ),
-            removed_at=format_optional_instant(erasure.removed_at),
-            rows=dict(erasure.rows),
-            receipt_sha256=erasure.sha256,
-        )
+    receipt_sha256: Annotated[str | None, Source("sha256")]
 
 
 class ErasureCheckResponse(msgspec.Struct, frozen=True, kw_only=True):

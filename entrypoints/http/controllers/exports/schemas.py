@@ -365,11 +365,6 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Instant
     updated_at: Instant
 
-    def __post_init__(self) -> None:
-        fields = {"value": self.value, "data_type": self.data_type, "outcome": self.outcome}
-        for _, message in self.field_errors(fields):
-            raise ValueError(message)
-
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """A score has an outcome, and a value of its data type if and only if it is scored."""

@@ -1,6 +1,6 @@
 """The catalogue of metrics, run templates, and judge providers."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller, get
@@ -16,6 +16,7 @@ from domain.identity.caller import Caller
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.runs.schemas import EvalRunFilters, check_trace_metric
 from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 
 class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,19 +30,15 @@ class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
-class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
+class MetricSummary(ResponseStruct[Metric], frozen=True, kw_only=True):
     """A metric. Its scores are between 0 and 1."""
 
     name: str
     description: str
     category: Category
 
-    @classmethod
-    def from_domain(cls, metric: Metric) -> Self:
-        return cls(name=metric.name, description=metric.description, category=metric.category)
 
-
-class PromptPreview(msgspec.Struct, frozen=True, kw_only=True):
+class PromptPreview(ResponseStruct[prompt.Stage], frozen=True, kw_only=True):
     """One stage of an evaluation, and its prompt."""
 
     stage: str
@@ -51,56 +48,32 @@ class PromptPreview(msgspec.Struct, frozen=True, kw_only=True):
 class MetricDetail(MetricSummary, frozen=True, kw_only=True):
     """`prompt_preview` is empty for a computed metric. Scores from the threshold on succeed."""
 
-    default_threshold: float
-    prompt_preview: list[PromptPreview]
+    default_threshold: Annotated[float, Source("threshold")]
+    prompt_preview: Annotated[list[PromptPreview], GIVEN]
 
 
-class EvalRunTemplate(msgspec.Struct, frozen=True, kw_only=True):
+def _metric_detail(template: prompt.RunTemplate) -> MetricDetail:
+    stages = [PromptPreview.from_domain(stage) for stage in template.prompt_preview]
+    return MetricDetail.from_domain(template.metric, prompt_preview=stages)
+
+
+class EvalRunTemplate(ResponseStruct[prompt.RunTemplate], frozen=True, kw_only=True):
     """A request for a run, to be edited and sent."""
 
-    metric: MetricDetail
-    filters: EvalRunFilters
+    metric: Annotated[MetricDetail, Source(WHOLE, _metric_detail)]
+    filters: Annotated[EvalRunFilters, Source(WHOLE, lambda _: EvalRunFilters())]
     sampling_rate: float
     model: str | None
 
-    @classmethod
-    def from_domain(cls, template: prompt.RunTemplate) -> Self:
-        metric = template.metric
-        return cls(
-            metric=MetricDetail(
-                name=metric.name,
-                description=metric.description,
-                category=metric.category,
-                default_threshold=metric.threshold,
-                prompt_preview=[
-                    PromptPreview(stage=preview.stage, prompt=preview.prompt)
-                    for preview in template.prompt_preview
-                ],
-            ),
-            filters=EvalRunFilters(),
-            sampling_rate=template.sampling_rate,
-            model=template.model,
-        )
 
-
-class JudgeProvider(msgspec.Struct, frozen=True, kw_only=True):
+class JudgeProvider(ResponseStruct[ProviderState], frozen=True, kw_only=True):
     """A provider of judge models, and whether it can be used."""
 
-    key: str
-    name: str
-    description: str
-    available: bool
+    key: Annotated[str, Source("provider.key")]
+    name: Annotated[str, Source("provider.name")]
+    description: Annotated[str, Source("provider.description")]
+    available: Annotated[bool, Source("is_available")]
     message: str
-
-    @classmethod
-    def from_domain(cls, state: ProviderState) -> Self:
-        return cls(
-            key=state.provider.key,
-            name=state.provider.name,
-            description=state.provider.description,
-            available=state.is_available,
-            message=state.message,
-        )
 
 
 TRACE_METRICS: Final = endpoint(

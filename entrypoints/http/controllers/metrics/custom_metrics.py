@@ -211,6 +211,6 @@ class CustomMetricController(Controller):
 
         async def write(id_: UUID) -> DryRunResponse:
             result = await dry_run(project, name, trace, RunId(id_), model=model, ask=ask)
-            return DryRunResponse.from_domain(result, trace)
+            return DryRunResponse.from_domain(result, trace_id=trace)
 
         return await respond_idempotently(request, caller, key, 200, write)

@@ -13,7 +13,6 @@ from domain.evaluation.metrics.definition import DefinitionKind
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.scores.score import ScoreOutcome
-from domain.ids import TraceId
 from entrypoints.http.controllers.metrics.catalogue import PromptPreview
 from entrypoints.http.controllers.metrics.examples import NAME
 from entrypoints.http.controllers.runs.schemas import Model
@@ -22,10 +21,9 @@ from entrypoints.http.requests.wire_types import (
     JsonObject,
     PlainObject,
     ResponseInstant,
-    format_instant,
-    format_optional_instant,
-    raw_json,
+    Usd,
 )
+from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 255
 
@@ -87,58 +85,30 @@ class CreateCustomMetricRequest(ReviseCustomMetricRequest, frozen=True, kw_only=
     kind: DefinitionKind
 
 
-class CustomMetricResponse(msgspec.Struct, frozen=True, kw_only=True):
+class CustomMetricResponse(ResponseStruct[CustomMetric], frozen=True, kw_only=True):
     """A metric with its newest revision, which was created at `updated_at`."""
 
     id: UUID
     project_id: UUID
     name: str
-    kind: DefinitionKind
-    revision: int
-    description: str
-    threshold: float
-    definition: JsonObject
+    kind: Annotated[DefinitionKind, Source("newest.kind")]
+    revision: Annotated[int, Source("newest.revision")]
+    description: Annotated[str, Source("newest.description")]
+    threshold: Annotated[float, Source("newest.threshold")]
+    definition: Annotated[JsonObject, Source("newest.body")]
     archived_at: ResponseInstant | None
     created_at: ResponseInstant
     updated_at: ResponseInstant
 
-    @classmethod
-    def from_domain(cls, metric: CustomMetric) -> Self:
-        newest = metric.newest
-        return cls(
-            id=metric.id,
-            project_id=metric.project_id,
-            name=newest.name,
-            kind=newest.kind,
-            revision=newest.revision,
-            description=newest.description,
-            threshold=newest.threshold,
-            definition=raw_json(newest.body),
-            archived_at=format_optional_instant(metric.archived_at),
-            created_at=format_instant(metric.created_at),
-            updated_at=format_instant(metric.updated_at),
-        )
 
-
-class MetricRevisionResponse(msgspec.Struct, frozen=True, kw_only=True):
+class MetricRevisionResponse(ResponseStruct[Revision], frozen=True, kw_only=True):
     """A revision of a metric, in effect since `created_at`. It never changes."""
 
-    revision: int
-    description: str
-    threshold: float
-    definition: JsonObject
+    revision: Annotated[int, Source("definition.revision")]
+    description: Annotated[str, Source("definition.description")]
+    threshold: Annotated[float, Source("definition.threshold")]
+    definition: Annotated[JsonObject, Source("definition.body")]
     created_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, revision: Revision) -> Self:
-        definition = revision.definition
-        return cls(
-            revision=definition.revision,
-            description=definition.description,
-            threshold=definition.threshold,
-            definition=raw_json(definition.body),
-            created_at=format_instant(revision.created_at),
-        )
 
 
 class DryRunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +138,7 @@ class DryRunOutcome(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class DryRunResponse(msgspec.Struct, frozen=True, kw_only=True):
+class DryRunResponse(ResponseStruct[DryRun], frozen=True, kw_only=True):
     """The result of a metric for one trace, by the newest revision of the metric.
 
     If it needs a judge, `outcome` is null, `prompt` is the judge's prompt, `model` its model, and
@@ -176,29 +146,13 @@ class DryRunResponse(msgspec.Struct, frozen=True, kw_only=True):
     run that calls the judge.
     """
 
-    name: str
-    revision: int
-    kind: DefinitionKind
-    trace_id: UUID
+    name: Annotated[str, Source("definition.name")]
+    revision: Annotated[int, Source("definition.revision")]
+    kind: Annotated[DefinitionKind, Source("definition.kind")]
+    trace_id: Annotated[UUID, GIVEN]
     evidence_hash: str | None
     prompt: list[PromptPreview]
     outcome: DryRunOutcome | None
-    run_id: UUID | None
+    run_id: Annotated[UUID | None, Source("run", lambda progress: progress.run.id)]
     model: str | None
-    estimated_cost_usd: float | None
-
-    @classmethod
-    def from_domain(cls, tried: DryRun, trace: TraceId) -> Self:
-        definition = tried.definition
-        return cls(
-            name=definition.name,
-            revision=definition.revision,
-            kind=definition.kind,
-            trace_id=trace,
-            evidence_hash=tried.evidence_hash,
-            prompt=[PromptPreview(stage=part.stage, prompt=part.prompt) for part in tried.prompt],
-            outcome=None if tried.outcome is None else DryRunOutcome.from_domain(tried.outcome),
-            run_id=None if tried.run is None else tried.run.run.id,
-            model=tried.model,
-            estimated_cost_usd=None if tried.usd is None else float(tried.usd),
-        )
+    estimated_cost_usd: Annotated[Usd | None, Source("usd")]

@@ -1,6 +1,6 @@
 """Alerts of monitors, and the changes of their state."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -31,11 +31,8 @@ from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
-from entrypoints.http.requests.wire_types import (
-    PaginatedResponse,
-    ResponseInstant,
-    format_instant,
-)
+from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
+from entrypoints.http.response_structs import ResponseStruct, Source
 from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 METRIC_CHARS_MAX: Final = 255
@@ -70,57 +67,31 @@ class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.threshold is None and self.figure is not AlertFigure.NO_DATA:
             raise Invalid.field("threshold", "must be a number from 0 to 1")
         threshold = self.threshold or 0.0
-        return AlertRule(
-            metric=self.metric,
-            figure=self.figure,
-            threshold=threshold,
-            clear_at=threshold if self.clear_at is None else self.clear_at,
-            samples_min=self.samples_min,
-            breaches=self.breaches,
-            recoveries=self.recoveries,
-        )
+        clear_at = threshold if self.clear_at is None else self.clear_at
+        fields = msgspec.structs.asdict(self) | {"threshold": threshold, "clear_at": clear_at}
+        return AlertRule(**fields)
 
 
-class AlertResponse(msgspec.Struct, frozen=True, kw_only=True):
+class AlertResponse(ResponseStruct[Alert], frozen=True, kw_only=True):
     """An alert and its state. `value` is the figure of the last evaluated run."""
 
     id: UUID
     project_id: UUID
     monitor_id: UUID
-    metric: str
-    figure: AlertFigure
-    threshold: float
-    clear_at: float
-    samples_min: int
-    breaches: int
-    recoveries: int
-    state: AlertState
-    since: ResponseInstant
-    value: float | None
+    metric: Annotated[str, Source("rule.metric")]
+    figure: Annotated[AlertFigure, Source("rule.figure")]
+    threshold: Annotated[float, Source("rule.threshold")]
+    clear_at: Annotated[float, Source("rule.clear_at")]
+    samples_min: Annotated[int, Source("rule.samples_min")]
+    breaches: Annotated[int, Source("rule.breaches")]
+    recoveries: Annotated[int, Source("rule.recoveries")]
+    state: Annotated[AlertState, Source("watch.state")]
+    since: Annotated[ResponseInstant, Source("watch.since")]
+    value: Annotated[float | None, Source("watch.value")]
     created_at: ResponseInstant
 
-    @classmethod
-    def from_domain(cls, alert: Alert) -> Self:
-        rule, watch = alert.rule, alert.watch
-        return cls(
-            id=alert.id,
-            project_id=alert.project_id,
-            monitor_id=alert.monitor_id,
-            metric=rule.metric,
-            figure=rule.figure,
-            threshold=rule.threshold,
-            clear_at=rule.clear_at,
-            samples_min=rule.samples_min,
-            breaches=rule.breaches,
-            recoveries=rule.recoveries,
-            state=watch.state,
-            since=format_instant(watch.since),
-            value=watch.value,
-            created_at=format_instant(alert.created_at),
-        )
 
-
-class AlertChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
+class AlertChangeResponse(ResponseStruct[AlertChange], frozen=True, kw_only=True):
     """A change of an alert's state, and the run that caused it; `value` is the run's figure."""
 
     id: UUID
@@ -128,22 +99,9 @@ class AlertChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     alert_id: UUID
     run_id: UUID | None
     before: AlertState
-    state: AlertState
+    state: Annotated[AlertState, Source("after")]
     value: float | None
     at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, change: AlertChange) -> Self:
-        return cls(
-            id=change.id,
-            monitor_id=change.monitor_id,
-            alert_id=change.alert_id,
-            run_id=change.run_id,
-            before=change.before,
-            state=change.after,
-            value=change.value,
-            at=format_instant(change.at),
-        )
 
 
 CHANGES: Final = PagedList("changes of alerts", {None: INSTANT}, ID)

@@ -6,7 +6,7 @@ contain it, so its fields are checked once the monitor was read.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -29,14 +29,7 @@ from domain.evaluation.monitors.schedule import CADENCE_MAX, parse_schedule
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, filters_as_given
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.costs.money import (
-    RunBudget,
-    Votes,
-    check_usd,
-    check_vote_count,
-    optional_usd,
-    usd_to_float,
-)
+from entrypoints.http.controllers.costs.money import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.monitors.examples import MONITOR_ID
 from entrypoints.http.controllers.runs.schemas import (
     EvalRunFilters,
@@ -48,17 +41,17 @@ from entrypoints.http.controllers.runs.schemas import (
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.errors import FieldErrors
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.scalar_types import InvalidValue
+from entrypoints.http.requests.scalar_types import domain_check
 from entrypoints.http.requests.wire_types import (
     NULL,
     JsonObject,
     OptionalObject,
     ResponseInstant,
+    Usd,
     empty_object,
-    format_instant,
-    format_optional_instant,
     raw_json,
 )
+from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
 _CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
 _FILTERS: Final[Mapping[TargetType, Body[Selection]]] = {
@@ -69,14 +62,6 @@ _CONFIG: Final = HttpConfig(version="", environment="")  # filters depend on no 
 _SESSIONS_ONLY: Final = "are supported by monitors over sessions only"
 
 
-def check_cadence(text: str) -> None:
-    """Raises InvalidValue."""
-    try:
-        parse_schedule(text)
-    except Invalid as invalid:
-        raise InvalidValue(invalid.errors[0].message) from invalid
-
-
 type MonitorName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 type Metrics = Annotated[
     list[str], Meta(min_length=1, description="Metrics of traces or of sessions, by `target_type`")
@@ -85,7 +70,7 @@ type Schedule = Annotated[
     str,
     Meta(
         max_length=CADENCE_MAX,
-        extra={"check": check_cadence},
+        extra={"check": domain_check(parse_schedule)},
         description=(
             "`every_6h`, `daily`, `weekly`, or `cron:` and five fields in UTC, with at least five "
             "minutes between runs"
@@ -117,13 +102,6 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     signal_weights: Weights | None = None
     votes: Votes = 1
     max_cost_usd: RunBudget | None = None
-
-    def __post_init__(self) -> None:
-        check_cadence(self.cadence)
-        check_vote_count(self.votes)
-        check_usd(self.max_cost_usd)
-        for _, message in self.field_errors(msgspec.structs.asdict(self)):
-            raise ValueError(message)
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -164,14 +142,6 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     signal_weights: Weights | UnsetType | None = UNSET
     votes: Votes | UnsetType = UNSET
     max_cost_usd: RunBudget | UnsetType | None = UNSET
-
-    def __post_init__(self) -> None:
-        if self.cadence is not UNSET:
-            check_cadence(self.cadence)
-        if self.votes is not UNSET:
-            check_vote_count(self.votes)
-        if self.max_cost_usd is not UNSET:
-            check_usd(self.max_cost_usd)
 
     def to_domain(self, target_type: TargetType) -> MonitorChange:
         """The change of a monitor of `target_type`. Raises Invalid, with all errors."""
@@ -225,19 +195,23 @@ def _selection(target_type: TargetType, filters: Raw, errors: FieldErrors) -> Se
     return body.parse_fast(b"{}", _CONFIG) if selection is None else selection
 
 
-class MonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
+def _filters_as_given(monitor: Monitor) -> Raw:
+    return raw_json(filters_as_given(monitor.selection, monitor.signal_weights))
+
+
+class MonitorResponse(ResponseStruct[Monitor], frozen=True, kw_only=True):
     """A monitor, with the times of its last and next run. `model` is as it was given."""
 
     id: UUID
     project_id: UUID
     name: str
     target_type: TargetType
-    metric_names: list[str]
-    filters: JsonObject
+    metric_names: Annotated[list[str], Source("metrics")]
+    filters: Annotated[JsonObject, Source(WHOLE, _filters_as_given)]
     sampling_rate: float
     model: str | None
     votes: int
-    max_cost_usd: float | None
+    max_cost_usd: Usd | None
     cadence: str
     only_if_changed: bool
     status: MonitorStatus
@@ -246,26 +220,3 @@ class MonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
     next_run_at: ResponseInstant | None
     created_at: ResponseInstant
     updated_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, monitor: Monitor) -> Self:
-        return cls(
-            id=monitor.id,
-            project_id=monitor.project_id,
-            name=monitor.name,
-            target_type=monitor.target_type,
-            metric_names=list(monitor.metrics),
-            filters=raw_json(filters_as_given(monitor.selection, monitor.signal_weights)),
-            sampling_rate=monitor.sampling_rate,
-            model=monitor.model,
-            votes=monitor.votes,
-            max_cost_usd=usd_to_float(monitor.max_cost_usd),
-            cadence=monitor.cadence,
-            only_if_changed=monitor.only_if_changed,
-            status=monitor.status,
-            last_run_at=format_optional_instant(monitor.last_run_at),
-            last_run_id=monitor.last_run_id,
-            next_run_at=format_optional_instant(monitor.next_run_at),
-            created_at=format_instant(monitor.created_at),
-            updated_at=format_instant(monitor.updated_at),
-        )

@@ -20,14 +20,8 @@ from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
-from entrypoints.http.requests.wire_types import (
-    JsonObject,
-    PaginatedResponse,
-    ResponseInstant,
-    format_instant,
-    format_optional_instant,
-    raw_json,
-)
+from entrypoints.http.requests.wire_types import JsonObject, PaginatedResponse, ResponseInstant
+from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 
@@ -45,40 +39,21 @@ class CreateWebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
-class WebhookResponse(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookResponse(ResponseStruct[Webhook], frozen=True, kw_only=True):
     id: UUID
     project_id: UUID
     url: str
     created_at: ResponseInstant
 
-    @classmethod
-    def from_domain(cls, webhook: Webhook) -> Self:
-        return cls(
-            id=webhook.id,
-            project_id=webhook.project_id,
-            url=webhook.url,
-            created_at=format_instant(webhook.created_at),
-        )
 
-
-class WebhookCreatedResponse(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookCreatedResponse(ResponseStruct[Webhook], frozen=True, kw_only=True):
     """`secret` signs the messages. No other response contains it."""
 
     id: UUID
     project_id: UUID
     url: str
-    secret: str
+    secret: Annotated[str, Source("secret", format_secret)]
     created_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, webhook: Webhook) -> Self:
-        return cls(
-            id=webhook.id,
-            project_id=webhook.project_id,
-            url=webhook.url,
-            secret=format_secret(webhook.secret),
-            created_at=format_instant(webhook.created_at),
-        )
 
 
 class DeliveryStatus(StrEnum):
@@ -93,36 +68,20 @@ class DeliveryStatus(StrEnum):
         return cls("FAILED" if delivery.next_attempt_at is None else "PENDING")
 
 
-class DeliveryResponse(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryResponse(ResponseStruct[Delivery], frozen=True, kw_only=True):
     """A message and its delivery: `http_status` or `error` are those of the last attempt."""
 
     id: UUID
     webhook_id: UUID
     change_id: UUID | None
-    message: JsonObject
-    status: DeliveryStatus
+    message: Annotated[JsonObject, Source("body")]
+    status: Annotated[DeliveryStatus, Source(WHOLE, DeliveryStatus.from_domain)]
     attempts: int
-    http_status: int | None
+    http_status: Annotated[int | None, Source("status")]
     error: str | None
     next_attempt_at: ResponseInstant | None
     delivered_at: ResponseInstant | None
     created_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, delivery: Delivery) -> Self:
-        return cls(
-            id=delivery.id,
-            webhook_id=delivery.webhook_id,
-            change_id=delivery.change_id,
-            message=raw_json(delivery.body),
-            status=DeliveryStatus.from_domain(delivery),
-            attempts=delivery.attempts,
-            http_status=delivery.status,
-            error=delivery.error,
-            next_attempt_at=format_optional_instant(delivery.next_attempt_at),
-            delivered_at=format_optional_instant(delivery.delivered_at),
-            created_at=format_instant(delivery.created_at),
-        )
 
 
 DELIVERIES: Final = PagedList("deliveries of a webhook", {None: INSTANT}, ID)

@@ -1,7 +1,7 @@
 """API keys of an organization."""
 
 from datetime import datetime
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -23,11 +23,8 @@ from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import (
-    ResponseInstant,
-    format_instant,
-    format_optional_instant,
-)
+from entrypoints.http.requests.wire_types import ResponseInstant
+from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 
 class KeyPath(OrganizationPath, frozen=True):
@@ -56,7 +53,11 @@ class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
         return ALL_SCOPES if self.scopes is None else frozenset(self.scopes)
 
 
-class APIKeyResponse(msgspec.Struct, frozen=True, kw_only=True):
+def _sorted_scopes(scopes: frozenset[Scope]) -> list[Scope]:
+    return [scope for scope in Scope if scope in scopes]
+
+
+class APIKeyResponse(ResponseStruct[ApiKey], frozen=True, kw_only=True):
     """A key. Only the responses that create or rotate it contain its secret, `raw_key`.
 
     `created_by` is the user who created it, null if it was created at the command line.
@@ -64,32 +65,20 @@ class APIKeyResponse(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: UUID
-    org_id: UUID
-    key_prefix: str
+    org_id: Annotated[UUID, Source("organization_id")]
+    key_prefix: Annotated[str, Source("prefix")]
     name: str
-    is_active: bool
+    is_active: Annotated[bool, GIVEN]
     created_at: ResponseInstant
     expires_at: ResponseInstant | None
-    raw_key: str | None
-    scopes: list[Scope]
+    raw_key: Annotated[str | None, GIVEN]
+    scopes: Annotated[list[Scope], Source("scopes", _sorted_scopes)]
     created_by: UUID | None
     last_used_at: ResponseInstant | None
 
-    @classmethod
-    def from_domain(cls, key: ApiKey, now: datetime, secret: str | None = None) -> Self:
-        return cls(
-            id=key.id,
-            org_id=key.organization_id,
-            key_prefix=key.prefix,
-            name=key.name,
-            is_active=key.is_active(now),
-            created_at=format_instant(key.created_at),
-            expires_at=format_optional_instant(key.expires_at),
-            raw_key=secret,
-            scopes=[scope for scope in Scope if scope in key.scopes],
-            created_by=key.created_by,
-            last_used_at=format_optional_instant(key.last_used_at),
-        )
+
+def _key_response(key: ApiKey, now: datetime, secret: str | None = None) -> APIKeyResponse:
+    return APIKeyResponse.from_domain(key, is_active=key.is_active(now), raw_key=secret)
 
 
 CREATE: Final = endpoint(
@@ -156,7 +145,7 @@ class ApiKeyController(Controller):
             content.expiration,
             content.granted,
         )
-        return APIKeyResponse.from_domain(key, use_cases.clock(), secret)
+        return _key_response(key, use_cases.clock(), secret)
 
     @get("/", **LIST)
     async def list_api_keys(
@@ -166,7 +155,7 @@ class ApiKeyController(Controller):
         use_cases: Injected[UseCases],
     ) -> list[APIKeyResponse]:
         keys, now = await use_cases.identity.directory.keys(caller.organization), use_cases.clock()
-        return [APIKeyResponse.from_domain(key, now) for key in keys]
+        return [_key_response(key, now) for key in keys]
 
     @get("/{key_id:str}", **READ)
     async def read_api_key(
@@ -176,7 +165,7 @@ class ApiKeyController(Controller):
         use_cases: Injected[UseCases],
     ) -> APIKeyResponse:
         key = await use_cases.identity.directory.key(caller.organization, ApiKeyId(path.key_id))
-        return APIKeyResponse.from_domain(key, use_cases.clock())
+        return _key_response(key, use_cases.clock())
 
     @post("/{key_id:str}/rotate", **ROTATE)
     async def rotate_api_key(
@@ -188,7 +177,7 @@ class ApiKeyController(Controller):
         key, secret = await use_cases.identity.rotate_key(
             caller.person, caller.organization, ApiKeyId(path.key_id)
         )
-        return APIKeyResponse.from_domain(key, use_cases.clock(), secret)
+        return _key_response(key, use_cases.clock(), secret)
 
     @delete("/{key_id:str}", status_code=204, **DELETE)
     async def delete_api_key(

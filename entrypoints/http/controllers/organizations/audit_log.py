@@ -1,71 +1,57 @@
 """The audit log of an organization."""
 
-from typing import Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
-import msgspec
 from litestar import Controller, get
 
 from application.use_cases import UseCases
 from domain.identity import audit
-from domain.identity.audit import AuditAction
 from domain.page import SortOrder
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
+from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
-from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant, format_instant
+from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
+from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
 
 class AuditLogQuery(PageQuery, frozen=True, kw_only=True):
     pass
 
 
-class AuditActor(msgspec.Struct, frozen=True, kw_only=True):
+class AuditActor(ResponseStruct[audit.Actor], frozen=True, kw_only=True):
     """A person or an API key; without either id, an operator at the command line.
 
     `name` is the email address or the key's prefix at that time.
     """
 
     user_id: UUID | None
-    api_key_id: UUID | None
+    api_key_id: Annotated[UUID | None, Source("key_id")]
     name: str
 
 
-class AuditResource(msgspec.Struct, frozen=True, kw_only=True):
+class AuditResource(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=True):
     """The object of the action."""
 
-    type: str
-    id: str
+    type: Annotated[str, Source("action.resource")]
+    id: Annotated[str, Source("resource_id")]
 
 
-class AuditEntryResponse(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntryResponse(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=True):
     """One action: its actor, resource, time and origin; `detail` depends on the action."""
 
     id: UUID
-    occurred_at: ResponseInstant
-    action: AuditAction
+    occurred_at: Annotated[ResponseInstant, Source("at")]
+    action: audit.AuditAction
     actor: AuditActor
-    resource: AuditResource
+    resource: Annotated[AuditResource, Source(WHOLE)]
     detail: dict[str, str]
-    address: str | None
-    user_agent: str | None
-
-    @classmethod
-    def from_domain(cls, entry: audit.AuditEntry) -> Self:
-        actor = entry.actor
-        return cls(
-            id=entry.id,
-            occurred_at=format_instant(entry.at),
-            action=entry.action,
-            actor=AuditActor(user_id=actor.user_id, api_key_id=actor.key_id, name=actor.name),
-            resource=AuditResource(type=entry.action.resource, id=entry.resource_id),
-            detail=dict(entry.detail),
-            address=actor.origin.address,
-            user_agent=actor.origin.agent,
-        )
+    address: Annotated[str | None, Source("actor.origin.address")]
+    user_agent: Annotated[str | None, Source("actor.origin.agent")]
 
 
 ENTRIES: Final = PagedList("audit log", {None: INSTANT}, ID)
@@ -78,13 +64,7 @@ LIST: Final = endpoint(
         "Entries are never changed or deleted. The use of an API key is recorded when it is used "
         "from a new address or by a new client."
     ),
-    example={
-        "items": [examples.AUDIT_ENTRY],
-        "total": 1,
-        "limit": 50,
-        "offset": 0,
-        "next_cursor": None,
-    },
+    example=page_of(examples.AUDIT_ENTRY),
 )
 
 

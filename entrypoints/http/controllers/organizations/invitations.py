@@ -18,12 +18,10 @@ from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
     OrganizationInvitationResponse,
     OrganizationPath,
-    domain_check,
 )
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
-
-check_email: Final = domain_check(validate_email)
+from entrypoints.http.requests.scalar_types import domain_check
 
 
 class InvitationPath(OrganizationPath, frozen=True):
@@ -38,14 +36,11 @@ class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
     email: Annotated[
         str,
         Meta(
-            extra={"check": check_email},
+            extra={"check": domain_check(lambda text: validate_email(text, ""))},
             extra_json_schema={"minLength": EMAIL_MIN, "maxLength": EMAIL_MAX},
         ),
     ]
     role: Role = Role.MEMBER
-
-    def __post_init__(self) -> None:
-        check_email(self.email)
 
 
 INVITE: Final = endpoint(

@@ -1,6 +1,6 @@
 """The signed-in person: their profile and their invitations."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity.caller import Person
+from domain.identity.organization import Member
 from domain.identity.user import User
 from domain.ids import InvitationId
 from entrypoints.http.authentication import SIGNED_IN
@@ -19,14 +20,11 @@ from entrypoints.http.controllers.organizations.schemas import (
     MyMembershipResponse,
 )
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import (
-    ResponseInstant,
-    format_instant,
-    format_optional_instant,
-)
+from entrypoints.http.requests.wire_types import ResponseInstant
+from entrypoints.http.response_structs import ResponseStruct
 
 
-class UserProfileResponse(msgspec.Struct, frozen=True, kw_only=True):
+class UserProfileResponse(ResponseStruct[User], frozen=True, kw_only=True):
     """A person, as their identity provider describes them."""
 
     id: UUID
@@ -34,16 +32,6 @@ class UserProfileResponse(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str
     created_at: ResponseInstant
     last_sign_in_at: ResponseInstant | None
-
-    @classmethod
-    def from_domain(cls, user: User) -> Self:
-        return cls(
-            id=user.id,
-            email=user.email,
-            display_name=user.display_name,
-            created_at=format_instant(user.created_at),
-            last_sign_in_at=format_optional_instant(user.last_sign_in_at),
-        )
 
 
 class MyInvitationPath(msgspec.Struct, frozen=True):
@@ -124,7 +112,8 @@ class MeController(Controller):
             caller, InvitationId(path.invitation_id)
         )
         user = caller.user
-        return MyMembershipResponse.from_membership(membership, user.display_name, user.email)
+        member = Member(membership=membership, display_name=user.display_name, email=user.email)
+        return MyMembershipResponse.from_domain(member)
 
     @post("/invitations/{invitation_id:str}/decline", status_code=204, **DECLINE)
     async def decline_invitation(

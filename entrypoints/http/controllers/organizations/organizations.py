@@ -1,6 +1,6 @@
 """Organizations: creating, reading, renaming and deleting them."""
 
-from typing import Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -12,16 +12,14 @@ from domain.identity.organization import Organization, Role
 from entrypoints.http.authentication import ORGANIZATION_MEMBER, SIGNED_IN
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
-from entrypoints.http.controllers.organizations.schemas import Name, OrganizationPath, check_name
+from entrypoints.http.controllers.organizations.schemas import Name, OrganizationPath
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
+from entrypoints.http.requests.wire_types import ResponseInstant
+from entrypoints.http.response_structs import GIVEN, ResponseStruct
 
 
 class CreateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
 
 
 class UpdateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,40 +27,19 @@ class UpdateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Name | None = None
 
-    def __post_init__(self) -> None:
-        if self.name is not None:
-            check_name(self.name)
 
-
-class OrganizationResponse(msgspec.Struct, frozen=True, kw_only=True):
+class OrganizationResponse(ResponseStruct[Organization], frozen=True, kw_only=True):
     """A tenant with members, projects and API keys."""
 
     id: UUID
     name: str
     created_at: ResponseInstant
 
-    @classmethod
-    def from_domain(cls, organization: Organization) -> Self:
-        return cls(
-            id=organization.id,
-            name=organization.name,
-            created_at=format_instant(organization.created_at),
-        )
-
 
 class MyOrganizationResponse(OrganizationResponse, frozen=True, kw_only=True):
     """An organization and the caller's role in it."""
 
-    role: Role
-
-    @classmethod
-    def from_membership(cls, organization: Organization, role: Role) -> Self:
-        return cls(
-            id=organization.id,
-            name=organization.name,
-            created_at=format_instant(organization.created_at),
-            role=role,
-        )
+    role: Annotated[Role, GIVEN]
 
 
 CREATE: Final = endpoint(
@@ -129,7 +106,7 @@ class OrganizationController(Controller):
     ) -> list[MyOrganizationResponse]:
         memberships = await use_cases.identity.directory.organizations(caller.user.id)
         return [
-            MyOrganizationResponse.from_membership(organization, role)
+            MyOrganizationResponse.from_domain(organization, role=role)
             for organization, role in memberships
         ]
 
@@ -142,7 +119,7 @@ class OrganizationController(Controller):
     ) -> MyOrganizationResponse:
         membership = caller.membership
         organization = await use_cases.identity.read_organization(membership)
-        return MyOrganizationResponse.from_membership(organization, membership.role)
+        return MyOrganizationResponse.from_domain(organization, role=membership.role)
 
     @patch("/{org_id:str}", **CHANGE)
     async def rename_organization(

@@ -1,6 +1,6 @@
 """Projects of an organization, and the retention of their traces."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -22,17 +22,18 @@ from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
     Name,
     OrganizationPath,
-    check_name,
-    domain_check,
 )
 from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
-
-check_description: Final = domain_check(validate_description)
+from entrypoints.http.requests.scalar_types import domain_check
+from entrypoints.http.requests.wire_types import ResponseInstant
+from entrypoints.http.response_structs import ResponseStruct, Source
 
 type Description = Annotated[
     str,
-    Meta(extra={"check": check_description}, extra_json_schema={"maxLength": DESCRIPTION_MAX}),
+    Meta(
+        extra={"check": domain_check(lambda text: validate_description(text, ""))},
+        extra_json_schema={"maxLength": DESCRIPTION_MAX},
+    ),
 ]
 
 
@@ -46,22 +47,12 @@ class CreateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
     description: Description = ""
 
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        check_description(self.description)
-
 
 class UpdateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that are null or left out stay as they are."""
 
     name: Name | None = None
     description: Description | None = None
-
-    def __post_init__(self) -> None:
-        if self.name is not None:
-            check_name(self.name)
-        if self.description is not None:
-            check_description(self.description)
 
 
 class RetentionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,26 +64,15 @@ class RetentionRequest(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
-class ProjectResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ProjectResponse(ResponseStruct[Project], frozen=True, kw_only=True):
     """A project has traces of its own. Projects share no data."""
 
     id: UUID
-    org_id: UUID
+    org_id: Annotated[UUID, Source("organization_id")]
     name: str
     description: str
     created_at: ResponseInstant
     retention_days: int | None
-
-    @classmethod
-    def from_domain(cls, project: Project) -> Self:
-        return cls(
-            id=project.id,
-            org_id=project.organization_id,
-            name=project.name,
-            description=project.description,
-            created_at=format_instant(project.created_at),
-            retention_days=project.retention_days,
-        )
 
 
 CREATE: Final = endpoint(

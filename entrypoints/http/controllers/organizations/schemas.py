@@ -1,50 +1,34 @@
 """Wire schemas of organizations, memberships and invitations that several endpoints share."""
 
-from collections.abc import Callable
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from domain.errors import Invalid
 from domain.identity.invitation import InvitationStatus, SentInvitation
 from domain.identity.organization import (
     NAME_MAX,
     NAME_RULE,
     Member,
-    Membership,
     Role,
     validate_name,
 )
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.error_responses import ErrorResponse
-from entrypoints.http.requests.scalar_types import InvalidValue
-from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
+from entrypoints.http.requests.scalar_types import domain_check
+from entrypoints.http.requests.wire_types import ResponseInstant
+from entrypoints.http.response_structs import ResponseStruct, Source
 
 CONFLICT: Final = {409: ErrorResponse}
 
-
-def domain_check(rule: Callable[[str, str], object]) -> Callable[[str], None]:
-    """A rule of the domain for a text as a check of wire types, which raises InvalidValue."""
-
-    def check(text: str) -> None:
-        try:
-            rule(text, "")
-        except Invalid as invalid:
-            raise InvalidValue(invalid.errors[0].message) from invalid
-
-    return check
-
-
-check_name: Final = domain_check(validate_name)
 
 # The rule counts characters without surrounding blanks; so the bounds are only documented here.
 type Name = Annotated[
     str,
     Meta(
         description=NAME_RULE,
-        extra={"check": check_name},
+        extra={"check": domain_check(lambda text: validate_name(text, ""))},
         extra_json_schema={"minLength": 1, "maxLength": NAME_MAX},
     ),
 ]
@@ -57,69 +41,36 @@ class OrganizationPath(msgspec.Struct, frozen=True):
     ]
 
 
-class OrganizationMembershipResponse(msgspec.Struct, frozen=True, kw_only=True):
+class OrganizationMembershipResponse(ResponseStruct[Member], frozen=True, kw_only=True):
     """A person's membership in an organization."""
 
-    id: UUID
-    user_id: UUID
-    org_id: UUID
-    role: Role
+    id: Annotated[UUID, Source("membership.id")]
+    user_id: Annotated[UUID, Source("membership.user_id")]
+    org_id: Annotated[UUID, Source("membership.organization_id")]
+    role: Annotated[Role, Source("membership.role")]
     display_name: str
     email: str
-    created_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, member: Member) -> Self:
-        return cls.from_membership(member.membership, member.display_name, member.email)
-
-    @classmethod
-    def from_membership(cls, membership: Membership, display_name: str, email: str) -> Self:
-        return cls(
-            id=membership.id,
-            user_id=membership.user_id,
-            org_id=membership.organization_id,
-            role=membership.role,
-            display_name=display_name,
-            email=email,
-            created_at=format_instant(membership.created_at),
-        )
+    created_at: Annotated[ResponseInstant, Source("membership.created_at")]
 
 
 class MyMembershipResponse(OrganizationMembershipResponse, frozen=True, kw_only=True):
     """The caller's membership in an organization."""
 
 
-class OrganizationInvitationResponse(msgspec.Struct, frozen=True, kw_only=True):
+class OrganizationInvitationResponse(ResponseStruct[SentInvitation], frozen=True, kw_only=True):
     """An invitation to an organization, and its sender."""
 
-    id: UUID
-    org_id: UUID
-    org_name: str
-    email: str
-    role: Role
-    status: InvitationStatus
-    invited_by: UUID
+    id: Annotated[UUID, Source("invitation.id")]
+    org_id: Annotated[UUID, Source("invitation.organization_id")]
+    org_name: Annotated[str, Source("organization_name")]
+    email: Annotated[str, Source("invitation.email")]
+    role: Annotated[Role, Source("invitation.role")]
+    status: Annotated[InvitationStatus, Source("invitation.status")]
+    invited_by: Annotated[UUID, Source("invitation.invited_by")]
     inviter_display_name: str
     inviter_email: str
-    created_at: ResponseInstant
-    expires_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, sent: SentInvitation) -> Self:
-        invitation = sent.invitation
-        return cls(
-            id=invitation.id,
-            org_id=invitation.organization_id,
-            org_name=sent.organization_name,
-            email=invitation.email,
-            role=invitation.role,
-            status=invitation.status,
-            invited_by=invitation.invited_by,
-            inviter_display_name=sent.inviter_display_name,
-            inviter_email=sent.inviter_email,
-            created_at=format_instant(invitation.created_at),
-            expires_at=format_instant(invitation.expires_at),
-        )
+    created_at: Annotated[ResponseInstant, Source("invitation.created_at")]
+    expires_at: Annotated[ResponseInstant, Source("invitation.expires_at")]
 
 
 class MyInvitationResponse(OrganizationInvitationResponse, frozen=True, kw_only=True):

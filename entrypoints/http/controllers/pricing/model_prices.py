@@ -1,7 +1,7 @@
 """Model prices of a project, and models without a price."""
 
 from decimal import Decimal
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -21,12 +21,8 @@ from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.scalar_types import parse_optional_instant
-from entrypoints.http.requests.wire_types import (
-    Instant,
-    ResponseInstant,
-    format_instant,
-    format_optional_instant,
-)
+from entrypoints.http.requests.wire_types import Instant, ResponseInstant
+from entrypoints.http.response_structs import ResponseStruct, Source
 from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 DAYS_MAX: Final = 90
@@ -79,36 +75,24 @@ class CreateModelPriceRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class ModelPriceResponse(msgspec.Struct, frozen=True, kw_only=True):
+def _format_rate(rate: Decimal) -> str:
+    return f"{rate:f}"
+
+
+class ModelPriceResponse(ResponseStruct[ModelPrice], frozen=True, kw_only=True):
     id: UUID
     project_id: UUID
     match: str
-    input: str
-    output: str
-    cache_read: str | None
-    cache_write: str | None
+    input: Annotated[str, Source("input", _format_rate)]
+    output: Annotated[str, Source("output", _format_rate)]
+    cache_read: Annotated[str | None, Source("cache_read", _format_rate)]
+    cache_write: Annotated[str | None, Source("cache_write", _format_rate)]
     effective_from: ResponseInstant | None
     effective_to: ResponseInstant | None
     created_at: ResponseInstant
 
-    @classmethod
-    def from_domain(cls, price: ModelPrice) -> Self:
-        read, write = price.cache_read, price.cache_write
-        return cls(
-            id=price.id,
-            project_id=price.project_id,
-            match=price.match,
-            input=f"{price.input:f}",
-            output=f"{price.output:f}",
-            cache_read=None if read is None else f"{read:f}",
-            cache_write=None if write is None else f"{write:f}",
-            effective_from=format_optional_instant(price.effective_from),
-            effective_to=format_optional_instant(price.effective_to),
-            created_at=format_instant(price.created_at),
-        )
 
-
-class UnpricedModelResponse(msgspec.Struct, frozen=True, kw_only=True):
+class UnpricedModelResponse(ResponseStruct[UnpricedModel], frozen=True, kw_only=True):
     """A model whose spans used tokens and had no price when they were stored."""
 
     model: str
@@ -116,16 +100,6 @@ class UnpricedModelResponse(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     last_seen_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, unpriced: UnpricedModel) -> Self:
-        return cls(
-            model=unpriced.model,
-            spans=unpriced.spans,
-            prompt_tokens=unpriced.prompt_tokens,
-            completion_tokens=unpriced.completion_tokens,
-            last_seen_at=format_instant(unpriced.last_seen_at),
-        )
 
 
 NewPrice = Annotated[PriceRequest, Body(CreateModelPriceRequest, CreateModelPriceRequest.to_domain)]

@@ -1,7 +1,6 @@
 """Repricing: computing the costs of stored spans again, by today's prices."""
 
-from collections.abc import Iterable
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -13,28 +12,19 @@ from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.tracing.model_price import MATCH_MAX
-from domain.tracing.repricing import (
-    MODELS_MAX,
-    CostChange,
-    CostDelta,
-    Repricing,
-    RepricingStatus,
-)
-from domain.tracing.usage import CostSource, SpanCost, as_float
+from domain.tracing.repricing import MODELS_MAX, CostChange, CostDelta, Repricing, RepricingStatus
+from domain.tracing.usage import CostSource, SpanCost
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
+from entrypoints.http.controllers.pricing.trace_prices import priced_amount
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.scalar_types import parse_optional_instant
-from entrypoints.http.requests.wire_types import (
-    Instant,
-    ResponseInstant,
-    format_instant,
-    format_optional_instant,
-)
+from entrypoints.http.requests.wire_types import Instant, ResponseInstant, Usd
+from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 type ModelName = Annotated[str, Meta(min_length=1, max_length=MATCH_MAX)]
@@ -67,42 +57,23 @@ class RepriceRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class DifferenceResponse(msgspec.Struct, frozen=True, kw_only=True):
+class DifferenceResponse(ResponseStruct[CostDelta], frozen=True, kw_only=True):
     """The spans of a model, in USD. A null `model` stands for all models beyond the first 200."""
 
-    model: str | None
+    model: Annotated[str | None, GIVEN]
     spans: int
     changed: int
-    cost_before: float
-    cost_after: float
-
-    @classmethod
-    def from_domain(cls, model: str | None, difference: CostDelta) -> Self:
-        return cls(
-            model=model,
-            spans=difference.spans,
-            changed=difference.changed,
-            cost_before=as_float(difference.before),
-            cost_after=as_float(difference.after),
-        )
+    cost_before: Annotated[Usd, Source("before")]
+    cost_after: Annotated[Usd, Source("after")]
 
 
-class ChargeResponse(msgspec.Struct, frozen=True, kw_only=True):
-    cost_source: CostSource
-    amount: float | None
-    version: str | None
-
-    @classmethod
-    def from_domain(cls, charge: SpanCost) -> Self:
-        is_priced = charge.source is not CostSource.UNPRICED
-        return cls(
-            cost_source=charge.source,
-            amount=as_float(charge.amount) if is_priced else None,
-            version=None if charge.price is None else charge.price.version,
-        )
+class ChargeResponse(ResponseStruct[SpanCost], frozen=True, kw_only=True):
+    cost_source: Annotated[CostSource, Source("source")]
+    amount: Annotated[float | None, Source(WHOLE, priced_amount)]
+    version: Annotated[str | None, Source("price", lambda price: price.version)]
 
 
-class ChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ChangeResponse(ResponseStruct[CostChange], frozen=True, kw_only=True):
     trace_id: UUID
     span_id: UUID
     model: str
@@ -110,19 +81,18 @@ class ChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     before: ChargeResponse
     after: ChargeResponse
 
-    @classmethod
-    def from_domain(cls, change: CostChange) -> Self:
-        return cls(
-            trace_id=change.trace_id,
-            span_id=change.span_id,
-            model=change.model,
-            started_at=format_instant(change.started_at),
-            before=ChargeResponse.from_domain(change.before),
-            after=ChargeResponse.from_domain(change.after),
-        )
+
+def _by_model(repricing: Repricing) -> list[DifferenceResponse]:
+    """Those with the most spans first."""
+    found = repricing.found
+    by_spans = sorted(found.models.items(), key=lambda pair: (-pair[1].spans, pair[0]))
+    others = [(None, found.others)] if found.others.spans else []
+    return [
+        DifferenceResponse.from_domain(delta, model=name) for name, delta in (*by_spans, *others)
+    ]
 
 
-class RepricingResponse(msgspec.Struct, frozen=True, kw_only=True):
+class RepricingResponse(ResponseStruct[Repricing], frozen=True, kw_only=True):
     """The progress of a repricing, and the difference so far; `sample` has the first changes.
 
     If no worker can continue it, it is FAILED, and `error_message` says what to do.
@@ -131,50 +101,19 @@ class RepricingResponse(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     project_id: UUID
     status: RepricingStatus
-    dry_run: bool
-    since: ResponseInstant | None = msgspec.field(name="from")
-    until: ResponseInstant | None = msgspec.field(name="to")
+    dry_run: Annotated[bool, Source("is_dry")]
+    since: Annotated[ResponseInstant | None, Source("started_after")] = msgspec.field(name="from")
+    until: Annotated[ResponseInstant | None, Source("started_before")] = msgspec.field(name="to")
     models: list[str]
-    spans: int
-    changed: int
-    cost_before: float
-    cost_after: float
-    by_model: list[DifferenceResponse]
-    sample: list[ChangeResponse]
+    spans: Annotated[int, Source("found.total.spans")]
+    changed: Annotated[int, Source("found.total.changed")]
+    cost_before: Annotated[Usd, Source("found.total.before")]
+    cost_after: Annotated[Usd, Source("found.total.after")]
+    by_model: Annotated[list[DifferenceResponse], Source(WHOLE, _by_model)]
+    sample: Annotated[list[ChangeResponse], Source("found.sample")]
     created_at: ResponseInstant
     completed_at: ResponseInstant | None
-    error_message: str | None
-
-    @classmethod
-    def from_domain(cls, repricing: Repricing) -> Self:
-        found = repricing.found
-        return cls(
-            id=repricing.id,
-            project_id=repricing.project_id,
-            status=repricing.status,
-            dry_run=repricing.is_dry,
-            since=format_optional_instant(repricing.started_after),
-            until=format_optional_instant(repricing.started_before),
-            models=list(repricing.models),
-            spans=found.total.spans,
-            changed=found.total.changed,
-            cost_before=as_float(found.total.before),
-            cost_after=as_float(found.total.after),
-            by_model=list(_differences(repricing)),
-            sample=[ChangeResponse.from_domain(change) for change in found.sample],
-            created_at=format_instant(repricing.created_at),
-            completed_at=format_optional_instant(repricing.completed_at),
-            error_message=repricing.error,
-        )
-
-
-def _differences(repricing: Repricing) -> Iterable[DifferenceResponse]:
-    """By model, those with the most spans first."""
-    by_spans = sorted(repricing.found.models.items(), key=lambda pair: (-pair[1].spans, pair[0]))
-    for model, difference in by_spans:
-        yield DifferenceResponse.from_domain(model, difference)
-    if repricing.found.others.spans:
-        yield DifferenceResponse.from_domain(None, repricing.found.others)
+    error_message: Annotated[str | None, Source("error")]
 
 
 NewRepricing = Annotated[RepricingRequest, Body(RepriceRequest, RepriceRequest.to_domain)]

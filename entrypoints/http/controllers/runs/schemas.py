@@ -1,6 +1,5 @@
 """Wire schemas of runs: filters, requests and responses."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
@@ -8,7 +7,6 @@ import msgspec
 from msgspec import Meta
 
 from application.evaluation.runs.requests import RunRequest
-from domain.errors import Invalid
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import MODEL_MAX, NAME_MAX, RunProgress, RunStatus, TargetType
@@ -25,15 +23,13 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.money import (
     RunBudget,
     Votes,
-    check_usd,
-    check_vote_count,
     optional_usd,
     usd_to_float,
 )
 from entrypoints.http.controllers.runs.examples import RUN_ID
 from entrypoints.http.controllers.traces.schemas import Label, Tags
 from entrypoints.http.requests.cursors import PageQuery
-from entrypoints.http.requests.scalar_types import InvalidValue, parse_instant
+from entrypoints.http.requests.scalar_types import domain_check, parse_instant
 from entrypoints.http.requests.wire_types import (
     JsonObject,
     ResponseInstant,
@@ -46,20 +42,8 @@ from entrypoints.http.requests.wire_types import (
 WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones have no effect
 
 
-def _metric_check(category: Category) -> Callable[[str], None]:
-    """A check of wire types: whether a name is a possible name of a metric of the category."""
-
-    def check(name: str) -> None:
-        try:
-            check_metric_name(name, category)
-        except Invalid as invalid:
-            raise InvalidValue(invalid.errors[0].message) from invalid
-
-    return check
-
-
-check_trace_metric: Final = _metric_check(Category.TRACE)
-check_session_metric: Final = _metric_check(Category.SESSION)
+check_trace_metric: Final = domain_check(lambda name: check_metric_name(name, Category.TRACE))
+check_session_metric: Final = domain_check(lambda name: check_metric_name(name, Category.SESSION))
 
 
 type TraceMetrics = Annotated[
@@ -168,10 +152,6 @@ class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
     votes: Votes = 1
     max_cost_usd: RunBudget | None = None
 
-    def __post_init__(self) -> None:
-        check_vote_count(self.votes)
-        check_usd(self.max_cost_usd)
-
     def to_request(self, **fields: Any) -> RunRequest:
         """`fields` replace fields of the domain's request."""
         fields = {"max_cost_usd": optional_usd(self.max_cost_usd), **fields}
@@ -181,20 +161,10 @@ class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
 class TraceRunCreate(RunCreate, frozen=True, kw_only=True):
     metrics: TraceMetrics
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.metrics:
-            check_trace_metric(name)
-
 
 class SessionRunCreate(RunCreate, frozen=True, kw_only=True):
     metrics: SessionMetrics
     signal_weights: Weights | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.metrics:
-            check_session_metric(name)
 
 
 class CreateEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):

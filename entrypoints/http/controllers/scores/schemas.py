@@ -71,10 +71,6 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     metadata: PlainObject = msgspec.field(default_factory=empty_object)
 
-    def __post_init__(self) -> None:
-        for _, message in self.field_errors({"value": self.value, "data_type": self.data_type}):
-            raise ValueError(message)
-
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """The value has to match its data type."""
