@@ -25,16 +25,22 @@ from tests.http.conftest import a_span, a_trace
 from tests.support.builders.custom_metric_definitions import RULE
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.documented_answers import acceptable_body, response_checks
+from tests.support.endpoints.registry import BY_OPERATION
+from tests.support.endpoints.spec import EndpointSpec, MemberRoles, SignedIn
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
 EXAMPLES = 2  # per mode, operation and credential: all but one use stored objects
-MANAGED = ("/me", "/organizations", "/cli/auth/codes")
 # a query beyond 64 kB is rejected before parsing, and not documented
 TOO_LONG = "Invalid HTTP request received."
 CREDENTIALS = {"authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"}
 VERIFIER = "v" * 43
+TEXTS = {
+    "text": "text",
+    "reader": "gone",
+    "erased": "gone",
+}  # of requests that name no stored object
 # The stored objects may not allow these: nothing failed, the run is over, or one is under way.
 MAY_ALWAYS_FAIL = {
     *(f"POST /evaluations/trace-runs/{{run_id}}/{verb}" for verb in ("cancel", "retry")),
@@ -126,9 +132,10 @@ class StoredObjects:
         self._create("price_id", "/model-prices", price, head)
         self._create("repricing_id", "/model-prices/reprice", {"models": ["m"]}, head)
 
-    def credentials_for(self, path: str) -> list[dict[str, str]]:
+    def credentials_for(self, spec: EndpointSpec) -> list[dict[str, str]]:
         """Returns one header set for each kind of credential that an operation accepts."""
-        return [self.person] if path.startswith(MANAGED) else [self.by_key, self.by_token]
+        is_personal = isinstance(spec.access, SignedIn | MemberRoles)
+        return [self.person] if is_personal else [self.by_key, self.by_token]
 
     def id_of(self, word: str, path: str) -> str | None:
         if word == "invitation_id" and path.startswith("/me"):
@@ -139,7 +146,7 @@ class StoredObjects:
 
     def use_stored(self, case: Any, mode: GenerationMode) -> None:
         """Changes `case` so that it uses the stored objects."""
-        path = case.operation.path
+        path, spec = case.operation.path, BY_OPERATION[case.operation.label]
         for word in case.path_parameters:
             case.path_parameters[word] = self.id_of(word, path) or case.path_parameters[word]
         if mode is not GenerationMode.POSITIVE:
@@ -148,8 +155,8 @@ class StoredObjects:
             case.query["metric"] = "coherence"
         if not isinstance(case.body, dict):
             return
-        if not path.startswith(MANAGED):
-            case.body = acceptable_body(case.body, path)
+        if spec.is_data_plane:
+            case.body = acceptable_body(case.body, spec, spec.own_words(TEXTS | self.ids))
         known = self.ids.keys() - {"user_id"}  # which may be any text in a body
         case.body |= {word: self.ids[word] for word in case.body.keys() & known}
         if isinstance(case.body.get("name"), str):
@@ -174,7 +181,7 @@ def run_operation(
 ) -> Counter[int]:
     """Returns the statuses of the answers, after checking each answer against the document."""
     statuses: Counter[int] = Counter()
-    credentials_for = stored.credentials_for(operation.path)
+    credentials_for = stored.credentials_for(BY_OPERATION[operation.label])
 
     @settings(
         max_examples=EXAMPLES * len(credentials_for),

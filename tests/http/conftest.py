@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -48,6 +48,9 @@ from tests.support.fixtures.in_memory_app import (
     memory_pricing,
     memory_privacy,
 )
+
+if TYPE_CHECKING:
+    from tests.support.clients.two_tenants import TwoTenants
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
@@ -192,6 +195,22 @@ async def site(memory_site: Site) -> AsyncIterator[Site]:
     memory_site.begin()
     async with memory_site.http:
         yield memory_site
+
+
+@pytest.fixture(scope="session")
+async def shared_tenants() -> AsyncIterator["TwoTenants"]:
+    from tests.support.clients.two_tenants import TwoTenants  # which imports this module
+
+    tenants = TwoTenants(Site())
+    async with tenants.site.http:
+        yield tenants
+
+
+@pytest.fixture
+async def tenants(shared_tenants: "TwoTenants") -> "TwoTenants":
+    """Two organizations in memory with one of each object, as they are at first."""
+    await shared_tenants.begin()
+    return shared_tenants
 
 
 @pytest.fixture(scope="session")

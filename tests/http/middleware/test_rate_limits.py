@@ -6,26 +6,10 @@ from domain.identity.organization import Role
 from domain.ids import OrganizationId
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import TOKEN, Site, a_trace
-from tests.support.clients.contract_checks import operations
 from tests.support.clients.organization_members import new_member, new_organization
 from tests.support.clients.rate_limited_app import HEADERS, LimitedSite
+from tests.support.endpoints.registry import ENDPOINTS
 
-RUNS, SESSION_RUNS = "/evaluations/trace-runs", "/evaluations/session-runs"
-OF_RUNS = ("", "/batch", "/{run_id}/retry", "/estimate", "/batch/estimate")
-# The contract's table (section 3), including routes that come later.
-CLASSES: dict[tuple[str, str], RouteClass | None] = {
-    ("POST", "/traces"): RouteClass.INGEST,
-    ("POST", "/traces/batch"): RouteClass.INGEST,
-    ("POST", "/traces/import"): RouteClass.INGEST,
-    **{("POST", RUNS + more): RouteClass.TRACE_RUNS for more in OF_RUNS},
-    **{("POST", SESSION_RUNS + more): RouteClass.SESSION_RUNS for more in OF_RUNS},
-    ("POST", "/evaluations/custom-metrics/{metric_name}/dry-run"): RouteClass.TRACE_RUNS,
-    ("POST", "/evaluations/monitors/{monitor_id}/trigger"): RouteClass.MONITOR_TRIGGER,
-    ("POST", "/organizations/{org_id}/invitations"): RouteClass.INVITATIONS,
-    ("POST", "/cli/auth/exchange"): RouteClass.CLI_EXCHANGE,
-    ("GET", "/health"): None,
-    ("GET", "/health/ready"): None,
-}
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 PAGES = ("/docs", "/openapi.json", "/cli-login")
 
@@ -42,16 +26,17 @@ async def test_every_operation_counts_in_its_class(limited: LimitedSite) -> None
     ours = new_organization(site, "ours")
     person = new_member(site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER)
     document = (await limited.request("GET", "/openapi.json")).json()
-    for (method, path), told in operations(document).items():
+    for spec in ENDPOINTS:
         # The limiter counts the request before its other checks.
-        word = path.replace("{org_id}", ours["org_id"]).replace("{", "").replace("}", "")
+        place = spec.path.replace("{org_id}", ours["org_id"]).replace("{", "").replace("}", "")
         heads = person.bearer, {"x-project-id": ours["project_id"]}
-        answer = await limited.request(method.upper(), word, *heads)
-        expected = CLASSES.get((method.upper(), path), RouteClass.DEFAULT)
+        answer = await limited.request(spec.method, place, *heads)
         count = answer.headers.get("ratelimit-limit")
-        assert (count and of_count[int(count)]) == expected, (method, path, answer.text)
-        assert ("429" in told["responses"]) is (expected is not None)
-        if path == "/organizations/{org_id}" and method == "delete":
+        found = count and of_count[int(count)]
+        assert found == spec.route_class, (spec.operation, answer.text)
+        responses = document["paths"][spec.path][spec.method.lower()]["responses"]
+        assert ("429" in responses) is (spec.route_class is not None)
+        if spec.operation == "DELETE /organizations/{org_id}":
             site.begin()
             ours = new_organization(site, "ours")
             person = new_member(

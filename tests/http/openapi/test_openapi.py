@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,10 +14,9 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.requests.errors import FieldErrors
 from tests.http.conftest import CONFIG, Site
-from tests.support.clients.contract_checks import operations, violations
+from tests.support.clients.contract_checks import CONTRACT, operations, violations
 from tests.support.clients.openapi_snapshot import SNAPSHOT, text
 
-CONTRACT = Path(__file__).parents[4] / "shared" / "contract" / "openapi.json"
 TIGHTER = {
     # A list has up to 100 tags with up to 255 characters each.
     *(

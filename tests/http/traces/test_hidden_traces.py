@@ -8,9 +8,11 @@ import pytest
 from adapters.postgres.database.pool import Pool
 from domain.ids import ProjectId
 from tests.http.conftest import Site, a_span, a_trace
-from tests.http.test_isolation import CASES, ON_DATA, quoted
 from tests.support.clients.scored_project import store_erasure, store_score
-from tests.support.clients.two_tenants import TwoTenants, Words, filled, named
+from tests.support.clients.two_tenants import TwoTenants
+from tests.support.endpoints.registry import DATA_PLANE
+from tests.support.endpoints.spec import EndpointSpec
+from tests.support.endpoints.templates import Words, filled_path, named
 from tests.support.fixtures import data_plane
 
 MARK = "hidden5k"  # in every text of the trace, except those that requests have to name
@@ -36,7 +38,7 @@ async def hidden(world: TwoTenants) -> Words:
     ids = {"trace": words["trace_id"], "session": words["session_id"]}
     await store_score(ports.evaluation, project, words["score_id"], **ids, text=MARK)
     for path in ("/traces/{trace_id}", "/sessions/{session_id}"):
-        before = await world.send("GET", quoted(path, words), world.their_key)
+        before = await world.send("GET", filled_path(path, words), world.their_key)
         assert MARK in before.text
     await store_erasure(
         ports.privacy, project, str(uuid.uuid4()),
@@ -45,19 +47,17 @@ async def hidden(world: TwoTenants) -> Words:
     return words
 
 
-async def assert_hidden(world: TwoTenants, label: str, words: Words) -> None:
-    case, (method, path) = CASES[label], label.split()
-    place = f"{quoted(path, words)}?{filled(case.query, words)}"
-    answer = await world.send(method, place, world.their_key, filled(case.body, words))
-    assert answer.status_code < 500, label
-    assert MARK not in answer.text, label
-    assert MARK not in str(answer.headers), label
-    if named(path) & NAMED and path.startswith(("/traces/{", "/sessions/{")):
-        assert answer.status_code in {404, 204}, (label, answer.text)
-    if label in LISTS:
-        assert GONE["reader"] not in answer.text, label
-        assert GONE["session_id"] not in answer.text, label
-        assert words["trace_id"] not in answer.text, label
+async def assert_hidden(world: TwoTenants, spec: EndpointSpec, words: Words) -> None:
+    answer = await world.request(spec, world.their_key, words)
+    assert answer.status_code < 500, spec.operation
+    assert MARK not in answer.text, spec.operation
+    assert MARK not in str(answer.headers), spec.operation
+    if named(spec.path) & NAMED and spec.path.startswith(("/traces/{", "/sessions/{")):
+        assert answer.status_code in {404, 204}, (spec.operation, answer.text)
+    if spec.operation in LISTS:
+        assert GONE["reader"] not in answer.text, spec.operation
+        assert GONE["session_id"] not in answer.text, spec.operation
+        assert words["trace_id"] not in answer.text, spec.operation
 
 
 async def test_hidden_trace_is_in_no_response() -> None:
@@ -74,6 +74,7 @@ async def test_hidden_trace_is_in_no_response_on_postgres(pool: Pool) -> None:
 async def _each(world: TwoTenants) -> None:
     async with world.site.http:
         words = await hidden(world)
-        reads = [label for label in ON_DATA if label.startswith("GET")]
-        for label in (*reads, *(one for one in ON_DATA if one not in reads), *reads):
-            await assert_hidden(world, label, words)
+        reads = [one for one in DATA_PLANE if one.method == "GET"]
+        writes = [one for one in DATA_PLANE if one.method != "GET"]
+        for spec in (*reads, *writes, *reads):
+            await assert_hidden(world, spec, words)

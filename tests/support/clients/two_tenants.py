@@ -4,13 +4,13 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
 from application.use_cases import utc_now
+from domain.identity.api_key import Scope
 from domain.identity.login_code import (
     CODE_LIFETIME,
     LoginCode,
@@ -19,9 +19,13 @@ from domain.identity.login_code import (
     format_code,
 )
 from domain.identity.organization import Role
-from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, State, a_span, a_trace
-from tests.support.clients.organization_members import new_member, new_organization
+from tests.support.clients.organization_members import (
+    PersonClient,
+    new_member,
+    new_organization,
+)
 from tests.support.clients.priced_project import store_prices
 from tests.support.clients.scored_project import (
     store_alert,
@@ -32,12 +36,16 @@ from tests.support.clients.scored_project import (
     store_run,
     store_score,
 )
-
-type Words = Mapping[str, str]
-"""The values that a request may name, by their names in a template."""
+from tests.support.endpoints.spec import (
+    Anonymous,
+    EndpointSpec,
+    MemberRoles,
+    ProjectScopes,
+    SignedIn,
+)
+from tests.support.endpoints.templates import Words, filled, filled_path
 
 CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # of equal length
-VERIFIER = "v" * 43
 RANDOM = (
     re.compile(r"pp_[0-9a-f]{7,64}"),
     re.compile(r"whsec_[\w+/]{43}="),
@@ -56,27 +64,12 @@ def texts(name: str) -> dict[str, str]:
         "text": name,
         "session_id": f"{name}/session",
         "reader": f"{name}-reader",
+        "erased": f"{name}-erased",
         "email": f"{name}@{name}.example",
         "metric_name": f"{name}_metric",
         "code": format_code(hashlib.sha256(name.encode()).digest()),
+        "verifier": (name * 43)[:43],
     }
-
-
-def filled(template: Any, words: Words) -> Any:
-    """A JSON template with its names replaced by values."""
-    match template:
-        case str():
-            return re.sub(r"{(\w+)}", lambda found: words[found[1]], template)
-        case dict():
-            return {key: filled(value, words) for key, value in template.items()}
-        case list():
-            return [filled(value, words) for value in template]
-    return template
-
-
-def named(*templates: Any) -> set[str]:
-    """The names in templates."""
-    return set(re.findall(r"{(\w+)}", json.dumps(templates)))
 
 
 @dataclass
@@ -87,7 +80,9 @@ class TwoTenants:
     ours: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, str] = field(default_factory=dict)
     nobody: dict[str, str] = field(default_factory=dict)
-    bearer: dict[str, str] = field(default_factory=dict)
+    people: dict[Role, PersonClient] = field(default_factory=dict)  # our callers
+    invited: dict[Role, str] = field(default_factory=dict)  # an invitation to each of them
+    bearer: dict[str, str] = field(default_factory=dict)  # of the owner among them
     key: dict[str, str] = field(default_factory=dict)
     their_key: dict[str, str] = field(default_factory=dict)
     has_written: bool = False  # since they were made
@@ -122,11 +117,24 @@ class TwoTenants:
         ids = {word: str(uuid.uuid4()) for word in self.theirs}
         self.nobody = ids | texts(NOBODY)
         organization = OrganizationId(uuid.UUID(self.ours["org_id"]))
-        self.bearer = new_member(self.site, organization, "me@ours.example", Role.OWNER).bearer
+        self.people = {
+            role: new_member(self.site, organization, f"me-{role.lower()}@ours.example", role)
+            for role in Role
+        }
+        self.invited = {role: self._invitation_to(one) for role, one in self.people.items()}
+        self.bearer = self.people[Role.OWNER].bearer
         self.key, self.their_key = self._key(self.ours), self._key(self.theirs)
         # The first request of a credential stores rows, which the tests must not count.
-        await self.send("GET", "/me", self.bearer)
+        for person in self.people.values():
+            await self.send("GET", "/me", person.bearer)
         await self.send("GET", "/traces", self.key)
+
+    def _invitation_to(self, person: PersonClient) -> str:
+        """The id of a new invitation to an organization of neither tenant."""
+        new = new_organization(self.site, "inviting")["invitation_id"]
+        known, id_ = self.site.store.invitations, InvitationId(uuid.UUID(new))
+        known[id_] = replace(known[id_], email=person.email)
+        return new
 
     async def _tenant(self, name: str) -> dict[str, str]:
         store, words = self.site.store, new_organization(self.site, name) | texts(name)
@@ -152,15 +160,21 @@ class TwoTenants:
             user_id=UserId(uuid.UUID(words["owner"])),
             organization_id=OrganizationId(uuid.UUID(words["org_id"])),
             project_id=project,
-            challenge=challenge_of(name),
+            challenge=challenge_of(words["verifier"]),
             label=name,
             created_at=now,
             expires_at=now + CODE_LIFETIME,
         )
+        ended = {"ended_at": "2026-03-01T09:00:01.25Z"}
         span = a_span(span_id=words["span_id"], model=name, error=name, input=name, output=[name])
+        span |= ended | {"completion_start_time": "2026-03-01T09:00:00.4Z"}
         span |= {"metadata": {name: name}, "token_usage": {name: name}, "cost": {"total": 7.25}}
         trace = a_trace(trace_id=words["trace_id"], name=name, input=name, output={name: name})
-        trace |= {"session_id": words["session_id"], "user_id": words["reader"], "tags": [name]}
+        trace |= ended | {
+            "session_id": words["session_id"],
+            "user_id": words["reader"],
+            "tags": [name],
+        }
         trace |= {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
         stored = await self.send("POST", "/traces", self._key(words), trace)
         assert stored.status_code == 202
@@ -184,20 +198,53 @@ class TwoTenants:
         await store_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         words["erasure_id"] = str(uuid.uuid4())
         await store_erasure(
-            ports.privacy, project, words["erasure_id"], organization=words["org_id"]
+            ports.privacy,
+            project,
+            words["erasure_id"],
+            organization=words["org_id"],
+            user=words["erased"],
         )
         await store_export(ports.exporting, project, words["export_id"], text=name)
         price, repricing = words["price_id"], words["repricing_id"]
         await store_prices(ports.pricing, project, price, repricing, text=name)
         return words
 
-    def _key(self, words: Words) -> dict[str, str]:
+    def _key(self, words: Words, *scopes: Scope) -> dict[str, str]:
         organization = OrganizationId(uuid.UUID(words["org_id"]))
-        return self.site.headers(project=words["project"], organization_id=organization)
+        return self.site.headers(*scopes, project=words["project"], organization_id=organization)
+
+    def new_key(self, *scopes: Scope) -> dict[str, str]:
+        """The headers of a new key of our project."""
+        return self._key(self.ours, *scopes)
 
     async def send(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
         content = None if body is None else json.dumps(body)
         return await self.site.http.request(method, path, headers=dict(head), content=content)
+
+    def words(self, whose: Words, role: Role = Role.OWNER) -> dict[str, str]:
+        """The values of all placeholders in a request of our caller with this role."""
+        callers = {"me": str(self.people[role].id), "invitation_to_me": self.invited[role]}
+        return {**whose, **callers} | {f"ours.{word}": value for word, value in self.ours.items()}
+
+    def own_words(self, spec: EndpointSpec, role: Role = Role.OWNER) -> dict[str, str]:
+        """The values with which a request of our caller succeeds."""
+        return spec.own_words(self.words(self.ours, role))
+
+    def credentials(self, spec: EndpointSpec) -> list[dict[str, str]]:
+        """The headers of each kind of credential that a spec accepts; {} if it needs none."""
+        match spec.access:
+            case Anonymous():
+                return [{}]
+            case ProjectScopes():
+                token = self.people[Role.MEMBER].bearer
+                return [self.key, token | {"x-project-id": self.ours["project_id"]}]
+            case SignedIn() | MemberRoles():
+                return [self.bearer]
+
+    async def request(self, spec: EndpointSpec, head: Words, words: Words) -> httpx.Response:
+        """The response to the request of a spec."""
+        place = f"{filled_path(spec.path, words)}?{filled(spec.query, words)}"
+        return await self.send(spec.method, place, head, filled(spec.body, words))
 
     async def other_tenant_reads(self) -> list[Any]:
         """The other tenant's reads of its own data."""

@@ -1,0 +1,95 @@
+"""Every operation behaves as its EndpointSpec states: statuses, access, audit log, contract."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import Site
+from tests.support.clients.contract_checks import CONTRACT, operations
+from tests.support.clients.two_tenants import TwoTenants
+from tests.support.endpoints.registry import (
+    BY_OPERATION,
+    ENDPOINTS,
+    MEMBER_REQUESTS,
+    REQUESTS,
+    operation_of,
+)
+from tests.support.endpoints.spec import NO_ROLE, EndpointSpec
+
+SUCCEEDING = [one for one in REQUESTS if one.access != NO_ROLE]
+
+
+@pytest.fixture
+async def served(site: Site) -> dict[str, Any]:
+    """The operations of the OpenAPI document."""
+    return by_operation((await site.http.get("/openapi.json")).json())
+
+
+def by_operation(document: Any) -> dict[str, Any]:
+    found = operations(document)
+    return {f"{method.upper()} {path}": one for (method, path), one in found.items()}
+
+
+def test_every_served_operation_has_a_spec(served: dict[str, Any]) -> None:
+    missing = sorted(served.keys() - BY_OPERATION.keys())
+    assert missing == [], "add an EndpointSpec to the chapter in tests/support/endpoints"
+    unserved = sorted(BY_OPERATION.keys() - served.keys())
+    assert unserved == [], "not served: remove the EndpointSpec from tests/support/endpoints"
+
+
+@pytest.mark.skipif(not CONTRACT.exists(), reason="the contract isn't next to this checkout")
+def test_contract_has_the_specified_operations() -> None:
+    promised = by_operation(json.loads(CONTRACT.read_text())).keys()
+    assert {one.operation for one in ENDPOINTS if one.in_contract} == promised
+
+
+def test_documented_statuses_are_the_specified_ones(served: dict[str, Any]) -> None:
+    documented = {name: {*map(int, one["responses"])} for name, one in served.items()}
+    assert documented == {one.operation: one.documented_statuses for one in ENDPOINTS}
+
+
+@pytest.mark.parametrize("spec", SUCCEEDING, ids=operation_of)
+async def test_valid_request_succeeds_and_is_audited(
+    tenants: TwoTenants, spec: EndpointSpec
+) -> None:
+    """With each kind of credential that the operation accepts."""
+    words, log = tenants.own_words(spec), tenants.site.store.audit_log
+    for head in tenants.credentials(spec):
+        await tenants.begin()
+        before, known = tenants.site.state(), set(log)
+        answer = await tenants.request(spec, head, words)
+        assert answer.status_code == spec.status, answer.text
+        actions = [one.action for id_, one in log.items() if id_ not in known]
+        if "erasure.requested" in actions:  # a small erasure also finishes with the request
+            actions.remove("erasure.finished")
+        assert actions == ([] if spec.audit is None else [spec.audit.action])
+        if spec.method == "GET":
+            assert tenants.site.state() == before
+
+
+def test_writes_of_organizations_are_audited() -> None:
+    """The service's rule: the log of an organization has an entry for every change."""
+    writes = [one for one in MEMBER_REQUESTS if one.method != "GET" and one in SUCCEEDING]
+    unaudited = [one.operation for one in writes if one.audit is None]
+    assert unaudited == []
+
+
+@pytest.mark.parametrize("spec", [one for one in SUCCEEDING if one.takes_key], ids=operation_of)
+async def test_repeated_request_has_one_effect(tenants: TwoTenants, spec: EndpointSpec) -> None:
+    words, head = tenants.own_words(spec), tenants.key | {"idempotency-key": "k"}
+    first = await tenants.request(spec, head, words)
+    after = tenants.site.state()
+    again = await tenants.request(spec, head, words)
+    assert (first.status_code, again.status_code) == (spec.status, spec.status)
+    assert again.content == first.content
+    assert tenants.site.state() == after
+
+
+def test_idempotency_key_is_documented_where_it_is_taken(served: dict[str, Any]) -> None:
+    documented = {
+        name
+        for name, one in served.items()
+        if any(parameter["name"] == "Idempotency-Key" for parameter in one["parameters"])
+    }
+    assert documented == {one.operation for one in ENDPOINTS if one.takes_key}

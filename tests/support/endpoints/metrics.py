@@ -1,0 +1,56 @@
+"""The catalogue of metrics, and custom metrics."""
+
+from entrypoints.http.middleware.rate_limits import RouteClass
+from tests.support.endpoints.spec import EVALUATE, READ, EndpointSpec
+
+CUSTOM = "/evaluations/custom-metrics"
+ONE = f"{CUSTOM}/{{metric_name}}"
+DEFINED = {
+    "description": "{text}",
+    "definition": {"path": "trace.name", "op": "eq", "value": "{text}"},
+}
+ENDPOINTS = (
+    EndpointSpec("GET /evaluations/trace-metrics", READ, 200),
+    EndpointSpec("GET /evaluations/session-metrics", READ, 200),
+    EndpointSpec("GET /evaluations/providers", READ, 200),
+    EndpointSpec(
+        "GET /evaluations/trace-runs/template",
+        READ,
+        200,
+        query="metric={metric_name}",
+        words={"metric_name": "coherence"},
+    ),
+    EndpointSpec(
+        f"POST {CUSTOM}",
+        EVALUATE,
+        201,
+        body={"name": "{metric_name}", "kind": "rule", **DEFINED},
+        words={"metric_name": "another_metric"},
+        constrained=("name", "kind", "definition"),
+        takes_key=True,
+        in_contract=False,
+    ),
+    EndpointSpec(f"GET {CUSTOM}", READ, 200, query="archived=false", in_contract=False),
+    EndpointSpec(f"GET {ONE}", READ, 200, in_contract=False),
+    EndpointSpec(
+        f"PUT {ONE}",
+        EVALUATE,
+        200,
+        body=DEFINED,
+        constrained=("definition",),
+        other_statuses={409},
+        in_contract=False,
+    ),
+    EndpointSpec(f"GET {ONE}/revisions", READ, 200, in_contract=False),
+    EndpointSpec(f"POST {ONE}/archive", EVALUATE, 200, in_contract=False),
+    EndpointSpec(f"POST {ONE}/restore", EVALUATE, 200, in_contract=False),
+    EndpointSpec(
+        f"POST {ONE}/dry-run",
+        EVALUATE,
+        200,
+        body={"trace_id": "{trace_id}", "ask": True},
+        takes_key=True,
+        route_class=RouteClass.TRACE_RUNS,
+        in_contract=False,
+    ),
+)

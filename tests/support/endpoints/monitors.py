@@ -1,0 +1,71 @@
+"""Monitors, their alerts, and webhooks."""
+
+from entrypoints.http.middleware.rate_limits import RouteClass
+from tests.support.endpoints.spec import EVALUATE, PAGE, READ, EndpointSpec
+
+MONITORS = "/evaluations/monitors"
+ONE = f"{MONITORS}/{{monitor_id}}"
+WEBHOOKS = "/evaluations/webhooks"
+WEBHOOK = f"{WEBHOOKS}/{{webhook_id}}"
+ENDPOINTS = (
+    EndpointSpec(
+        f"POST {MONITORS}",
+        EVALUATE,
+        201,
+        body={
+            "name": "{text}",
+            "target_type": "TRACE",
+            "metrics": ["coherence", "{metric_name}"],
+            "cadence": "daily",
+            "filters": {"session_id": "{session_id}", "name": "{text}"},
+        },
+        constrained=("target_type", "metrics", "cadence"),
+        takes_key=True,
+    ),
+    EndpointSpec(f"GET {MONITORS}", READ, 200, query=f"{PAGE}&status=ACTIVE"),
+    EndpointSpec(f"GET {ONE}", READ, 200),
+    EndpointSpec(
+        f"PATCH {ONE}",
+        EVALUATE,
+        200,
+        body={"metrics": ["{metric_name}"], "filters": {"name": "{text}"}, "cadence": "daily"},
+        constrained=("metrics", "cadence"),
+    ),
+    EndpointSpec(f"DELETE {ONE}", EVALUATE, 204),
+    EndpointSpec(f"GET {ONE}/runs", READ, 200, query=PAGE),
+    EndpointSpec(f"POST {ONE}/pause", EVALUATE, 200),
+    EndpointSpec(f"POST {ONE}/resume", EVALUATE, 200),
+    EndpointSpec(
+        f"POST {ONE}/trigger",
+        EVALUATE,
+        202,
+        takes_key=True,
+        route_class=RouteClass.MONITOR_TRIGGER,
+    ),
+    EndpointSpec(
+        f"POST {ONE}/alerts",
+        EVALUATE,
+        201,
+        body={"metric": "{metric_name}", "figure": "score_mean", "threshold": 0.5},
+        words={"metric_name": "coherence"},  # a metric of the stored monitor
+        constrained=("metric", "figure", "threshold"),
+        takes_key=True,
+        in_contract=False,
+    ),
+    EndpointSpec(f"GET {ONE}/alerts", READ, 200, in_contract=False),
+    EndpointSpec(f"DELETE {ONE}/alerts/{{alert_id}}", EVALUATE, 204, in_contract=False),
+    EndpointSpec(f"GET {ONE}/alert-changes", READ, 200, query=PAGE, in_contract=False),
+    EndpointSpec(
+        f"POST {WEBHOOKS}",
+        EVALUATE,
+        201,
+        body={"url": "https://hooks.example.com/{text}"},
+        constrained=("url",),
+        takes_key=True,
+        in_contract=False,
+    ),
+    EndpointSpec(f"GET {WEBHOOKS}", READ, 200, in_contract=False),
+    EndpointSpec(f"DELETE {WEBHOOK}", EVALUATE, 204, in_contract=False),
+    EndpointSpec(f"POST {WEBHOOK}/test", EVALUATE, 202, takes_key=True, in_contract=False),
+    EndpointSpec(f"GET {WEBHOOK}/deliveries", READ, 200, query=PAGE, in_contract=False),
+)

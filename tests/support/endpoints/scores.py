@@ -1,0 +1,55 @@
+"""Scores of traces and sessions, their analytics, and the agreement of judges with people."""
+
+from tests.support.endpoints.spec import EVALUATE, INGEST, PAGE, READ, EndpointSpec
+
+SCORE = {"name": "{text}", "value": "1"}
+TRACES = "/evaluations/trace-scores"
+SESSIONS = "/evaluations/session-scores"
+ANALYTICS = "/evaluations/analytics"
+LIST = f"{PAGE}&eval_run_id={{eval_run_id}}&name={{text}}"
+FIGURES = {
+    "summary": "",
+    "trend": "metric_name={text}",
+    "distribution": "metric_name={text}",
+}
+ENDPOINTS = (
+    EndpointSpec(
+        f"POST {TRACES}",
+        INGEST,
+        201,
+        body={"trace_id": "{trace_id}", **SCORE},
+        constrained=("trace_id", "value"),
+        takes_key=True,
+    ),
+    EndpointSpec(f"GET {TRACES}", READ, 200, query=f"{LIST}&trace_id={{trace_id}}"),
+    EndpointSpec(f"GET {TRACES}/{{trace_id}}", READ, 200),
+    EndpointSpec(
+        f"PATCH {TRACES}/{{score_id}}", EVALUATE, 200, body={"value": "1"}, constrained=("value",)
+    ),
+    EndpointSpec(f"DELETE {TRACES}/{{score_id}}", EVALUATE, 204),
+    EndpointSpec(
+        f"POST {SESSIONS}",
+        INGEST,
+        201,
+        body={"session_id": "{session_id}", **SCORE},
+        constrained=("session_id", "value"),
+        takes_key=True,
+        in_contract=False,
+    ),
+    EndpointSpec(f"GET {SESSIONS}", READ, 200, query=f"{LIST}&session_id={{session_id}}"),
+    EndpointSpec(f"GET {SESSIONS}/{{session_id}}", READ, 200),
+    EndpointSpec(f"DELETE {SESSIONS}/{{score_id}}", EVALUATE, 204),
+    *(
+        EndpointSpec(f"GET {ANALYTICS}/{kind}-scores/{figure}", READ, 200, query=query)
+        for kind in ("trace", "session")
+        for figure, query in FIGURES.items()
+    ),
+    EndpointSpec(f"GET {ANALYTICS}/session-scores/history/{{session_id}}", READ, 200),
+    EndpointSpec(
+        f"GET {ANALYTICS}/session-scores/comparison", READ, 200, query="metric_name={text}"
+    ),
+    EndpointSpec(f"GET {ANALYTICS}/agreement", READ, 200, query="name={text}", in_contract=False),
+    EndpointSpec(
+        f"GET {ANALYTICS}/annotation-queue", READ, 200, query="name={text}", in_contract=False
+    ),
+)

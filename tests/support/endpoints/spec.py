@@ -1,0 +1,143 @@
+"""EndpointSpec: what one operation of the API requires and answers.
+
+A spec states the intended policy by hand. It reads nothing of the application, so that the tests
+that follow from it can compare the policy with the behaviour over HTTP. The specs are in one
+module per chapter, as the controllers are.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from domain.identity.api_key import Scope
+from domain.identity.organization import Role
+from entrypoints.http.middleware.rate_limits import RouteClass
+from tests.support.endpoints.templates import Words, filled, named
+
+PAGE: Final = "limit=200&offset=0"
+MARCH: Final = "started_after=2026-03-01&started_before=2026-04-01"
+LATER: Final = "2026-03-02"  # than the stored objects, so that lists have one order
+
+
+@dataclass(frozen=True)
+class Anonymous:
+    """Any client, without credentials."""
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Any person with a token."""
+
+
+@dataclass(frozen=True)
+class ProjectScopes:
+    """An API key with all of these scopes, or a member of the project's organization."""
+
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True)
+class MemberRoles:
+    """A member of the organization in the path, in one of these roles. Other members get 403."""
+
+    roles: frozenset[Role]
+
+
+type Access = Anonymous | SignedIn | ProjectScopes | MemberRoles
+
+ANONYMOUS: Final = Anonymous()
+SIGNED_IN: Final = SignedIn()
+READ: Final = ProjectScopes(frozenset({Scope.READ}))
+INGEST: Final = ProjectScopes(frozenset({Scope.INGEST}))
+EVALUATE: Final = ProjectScopes(frozenset({Scope.EVALUATE}))
+DELETE_DATA: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.READ}))
+IMPORT: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.EVALUATE}))
+ALL_ROLES: Final = MemberRoles(frozenset(Role))
+ADMINS: Final = MemberRoles(frozenset({Role.OWNER, Role.ADMIN}))
+OWNERS: Final = MemberRoles(frozenset({Role.OWNER}))
+NO_ROLE: Final = MemberRoles(frozenset())
+
+# Statuses of every operation with this access. A 503 means that the database can't be reached.
+_REFUSALS: Final[Mapping[type[Any], frozenset[int]]] = {
+    Anonymous: frozenset(),
+    SignedIn: frozenset({401, 403, 422, 503}),
+    MemberRoles: frozenset({401, 403, 422, 503}),
+    ProjectScopes: frozenset({401, 403, 404, 422, 503}),
+}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The entry of the audit log that a successful request adds.
+
+    `about` is the placeholder of the id of the changed resource; None: the id in the response.
+    """
+
+    action: str
+    about: str | None = None
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointSpec:
+    """One operation, and a valid request as templates (see templates.py for placeholders)."""
+
+    operation: str = field(kw_only=False)  # a method and a path, as in the OpenAPI document
+    access: Access = field(kw_only=False)
+    status: int = field(kw_only=False)  # of a success
+    query: str = ""
+    body: Any = None
+    # Placeholders for which the caller's own value would make the request fail, and the templates
+    # that a request has to use in their place in order to succeed.
+    words: Words = field(default_factory=dict)
+    # Documented statuses besides those that follow from access, path, body and rate limit.
+    other_statuses: frozenset[int] | set[int] = frozenset()
+    takes_key: bool = False  # an Idempotency-Key
+    in_contract: bool = True  # in the published OpenAPI document of the contract
+    route_class: RouteClass | None = RouteClass.DEFAULT  # None: not limited
+    audit: Audit | None = None
+    # Fields of the body whose schema allows more than the service accepts: generated bodies get
+    # the values of this request.
+    constrained: tuple[str, ...] = ()
+    # Fields of the body that can't be combined with the fields of this request.
+    excluded: tuple[str, ...] = ()
+    # Requests of the same operation that other roles may send, or that have other audit entries.
+    variants: tuple["EndpointSpec", ...] = ()
+
+    @property
+    def method(self) -> str:
+        return self.operation.split()[0]
+
+    @property
+    def path(self) -> str:
+        return self.operation.split()[1]
+
+    @property
+    def is_data_plane(self) -> bool:
+        return isinstance(self.access, ProjectScopes)
+
+    @property
+    def placeholders(self) -> set[str]:
+        return named(self.operation, self.query, self.body)
+
+    @property
+    def documented_statuses(self) -> set[int]:
+        found = {self.status, 500} | _REFUSALS[type(self.access)] | self.other_statuses
+        if named(self.path):
+            found |= {404, 422}
+        if self.body is not None:
+            found |= {400, 413, 415, 422}
+        if self.takes_key:
+            found |= {409}
+        if self.route_class is not None:
+            found |= {429, 503}  # a 503 also means that too many requests wait
+        return found
+
+    def own_words(self, words: Words) -> dict[str, str]:
+        """The caller's words, changed so that the request succeeds."""
+        return {**words, **filled(dict(self.words), words)}
+
+    def requests(self) -> Iterator["EndpointSpec"]:
+        """This request and its variants."""
+        yield self
+        yield from self.variants

@@ -1,0 +1,76 @@
+"""Traces and their spans."""
+
+from entrypoints.http.middleware.rate_limits import RouteClass
+from tests.http.conftest import a_span, a_trace
+from tests.support.endpoints.spec import (
+    DELETE_DATA,
+    IMPORT,
+    INGEST,
+    LATER,
+    MARCH,
+    PAGE,
+    READ,
+    EndpointSpec,
+)
+
+AUTHOR = "0e2d4a9c-1b7e-4c58-9f3a-6d5c4b3a2f10"  # of an imported score; not looked up
+SPAN = a_span(started_at=LATER, span_id="{span_id}", parent_span_id="{span_id}", model="{text}")
+TRACE = a_trace(started_at=LATER, trace_id="{trace_id}", spans=[SPAN]) | {
+    "session_id": "{session_id}",
+    "user_id": "{reader}",
+}
+SCORE = {
+    "id": "{score_id}",
+    "project_id": "{project_id}",
+    "author_user_id": AUTHOR,
+    "name": "{text}",
+    "source": "ANNOTATION",
+    "outcome": "scored",
+    "value": "1",
+    "created_at": LATER,
+    "updated_at": LATER,
+}
+ENDPOINTS = (
+    EndpointSpec("POST /traces", INGEST, 202, body=TRACE, route_class=RouteClass.INGEST),
+    EndpointSpec(
+        "POST /traces/batch",
+        INGEST,
+        202,
+        body={"traces": [TRACE, a_trace(started_at=LATER, trace_id="{trace_id}")]},
+        route_class=RouteClass.INGEST,
+        in_contract=False,
+    ),
+    EndpointSpec(
+        "POST /traces/import",
+        IMPORT,
+        200,
+        body={"traces": [TRACE | {"scores": [SCORE]}]},
+        route_class=RouteClass.INGEST,
+        in_contract=False,
+    ),
+    EndpointSpec(
+        "GET /traces",
+        READ,
+        200,
+        query=f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}",
+    ),
+    EndpointSpec("GET /traces/users", READ, 200, query=PAGE),
+    EndpointSpec("GET /traces/analytics", READ, 200, query=f"{MARCH}&metric=models"),
+    EndpointSpec("POST /traces/batch/delete", DELETE_DATA, 200, body={"trace_ids": ["{trace_id}"]}),
+    EndpointSpec(
+        "POST /traces/batch/tags",
+        INGEST,
+        200,
+        body={"trace_ids": ["{trace_id}"], "add_tags": ["new"]},
+    ),
+    EndpointSpec("GET /traces/{trace_id}", READ, 200),
+    EndpointSpec(
+        "PATCH /traces/{trace_id}",
+        INGEST,
+        200,
+        body={"session_id": "{session_id}", "user_id": "{reader}"},
+    ),
+    EndpointSpec("DELETE /traces/{trace_id}", DELETE_DATA, 204),
+    EndpointSpec("POST /traces/{trace_id}/spans", INGEST, 201, body=[SPAN]),
+    EndpointSpec("PATCH /traces/{trace_id}/spans/{span_id}", INGEST, 200, body={"name": "new"}),
+)
