@@ -55,6 +55,10 @@ RANDOM = (
     re.compile(r'(?<=")[0-9a-f]{32}(?:[0-9a-f]{32})?(?=")'),
     re.compile(r'(?<="code":")[\w-]{43}'),
 )
+STORED_IDS = (
+    *("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id"),
+    *("export_id", "price_id", "repricing_id", "erasure_id"),
+)
 # Ids that identify a tenant's rows.
 OWNING = ("org_id", "project_id", "key_id", "owner", "admin", "member")
 
@@ -69,7 +73,19 @@ def texts(name: str) -> dict[str, str]:
         "metric_name": f"{name}_metric",
         "code": format_code(hashlib.sha256(name.encode()).digest()),
         "verifier": (name * 43)[:43],
+        "project": f"{name} shop",
     }
+
+
+def a_full_trace(words: Words) -> dict[str, Any]:
+    """A trace with a span, whose texts are all those of the tenant."""
+    name, ended = words["text"], {"ended_at": "2026-03-01T09:00:01.25Z"}
+    span = a_span(span_id=words["span_id"], model=name, error=name, input=name, output=[name])
+    span |= ended | {"completion_start_time": "2026-03-01T09:00:00.4Z", "metadata": {name: name}}
+    span |= {"token_usage": {name: name}, "cost": {"total": 7.25}}
+    trace = a_trace(trace_id=words["trace_id"], name=name, input=name, output={name: name})
+    trace |= ended | {"session_id": words["session_id"], "user_id": words["reader"], "tags": [name]}
+    return trace | {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
 
 
 @dataclass
@@ -137,77 +153,51 @@ class TwoTenants:
         return new
 
     async def _tenant(self, name: str) -> dict[str, str]:
-        store, words = self.site.store, new_organization(self.site, name) | texts(name)
-        project, key = (
-            ProjectId(uuid.UUID(words["project_id"])),
-            ApiKeyId(uuid.UUID(words["key_id"])),
-        )
+        """The values of a new tenant, after storing one object of each kind."""
+        words = new_organization(self.site, name) | texts(name)
+        words |= {word: str(uuid.uuid4()) for word in STORED_IDS}
+        words["eval_run_id"], words["user_id"] = words["run_id"], words["member"]
+        store, project = self.site.store, ProjectId(uuid.UUID(words["project_id"]))
+        key = ApiKeyId(uuid.UUID(words["key_id"]))
         store.projects[project] = replace(
-            store.projects[project], name=f"{name} shop", description=name
+            store.projects[project], name=words["project"], description=name
         )
         store.keys[key] = replace(store.keys[key], name=name)
-        ids = ("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id")
-        words |= {
-            word: str(uuid.uuid4()) for word in (*ids, "export_id", "price_id", "repricing_id")
-        }
-        words["eval_run_id"] = words["run_id"]
-        words["user_id"] = words["member"]
-        words["project"] = f"{name} shop"
-        now = utc_now()
-        digest = code_digest(words["code"])
-        store.login_codes[digest] = LoginCode(
+        self._store_login_code(project, words)
+        stored = await self.send("POST", "/traces", self._key(words), a_full_trace(words))
+        assert stored.status_code == 202
+        await self._store_objects(project, words)
+        return words
+
+    def _store_login_code(self, project: ProjectId, words: Words) -> None:
+        now, digest = utc_now(), code_digest(words["code"])
+        self.site.store.login_codes[digest] = LoginCode(
             digest=digest,
             user_id=UserId(uuid.UUID(words["owner"])),
             organization_id=OrganizationId(uuid.UUID(words["org_id"])),
             project_id=project,
             challenge=challenge_of(words["verifier"]),
-            label=name,
+            label=words["text"],
             created_at=now,
             expires_at=now + CODE_LIFETIME,
         )
-        ended = {"ended_at": "2026-03-01T09:00:01.25Z"}
-        span = a_span(span_id=words["span_id"], model=name, error=name, input=name, output=[name])
-        span |= ended | {"completion_start_time": "2026-03-01T09:00:00.4Z"}
-        span |= {"metadata": {name: name}, "token_usage": {name: name}, "cost": {"total": 7.25}}
-        trace = a_trace(trace_id=words["trace_id"], name=name, input=name, output={name: name})
-        trace |= ended | {
-            "session_id": words["session_id"],
-            "user_id": words["reader"],
-            "tags": [name],
-        }
-        trace |= {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
-        stored = await self.send("POST", "/traces", self._key(words), trace)
-        assert stored.status_code == 202
-        ports = replace(self.site.ports, **self.site.swapped)
-        await store_score(
-            ports.evaluation,
-            project,
-            words["score_id"],
-            trace=words["trace_id"],
-            session=words["session_id"],
-            text=name,
-        )
-        run, trace = words["run_id"], words["trace_id"]
-        await store_run(ports.evaluation, project, run, trace=trace, text=name)
-        monitor = words["monitor_id"]
-        await store_monitor(ports.evaluation, project, monitor, text=name)
-        alert, webhook = words["alert_id"], words["webhook_id"]
-        await store_alert(
-            ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
-        )
-        await store_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
-        words["erasure_id"] = str(uuid.uuid4())
-        await store_erasure(
-            ports.privacy,
-            project,
-            words["erasure_id"],
-            organization=words["org_id"],
-            user=words["erased"],
-        )
-        await store_export(ports.exporting, project, words["export_id"], text=name)
-        price, repricing = words["price_id"], words["repricing_id"]
-        await store_prices(ports.pricing, project, price, repricing, text=name)
-        return words
+
+    async def _store_objects(self, project: ProjectId, words: Words) -> None:
+        """One of each object that requests don't create at once."""
+        ports, text = replace(self.site.ports, **self.site.swapped), words["text"]
+        judging, trace, session = ports.evaluation, words["trace_id"], words["session_id"]
+        monitor, erased = words["monitor_id"], {"user": words["erased"]}
+        alert = {"monitor": monitor, "webhook": words["webhook_id"]}
+        score, prices = words["score_id"], (words["price_id"], words["repricing_id"])
+        await store_score(judging, project, score, trace=trace, session=session, text=text)
+        await store_run(judging, project, words["run_id"], trace=trace, text=text)
+        await store_monitor(judging, project, monitor, text=text)
+        await store_alert(judging, project, words["alert_id"], **alert, text=text)
+        await store_custom_metric(judging, project, words["metric_name"], text=text)
+        erasure, organization = words["erasure_id"], words["org_id"]
+        await store_erasure(ports.privacy, project, erasure, organization=organization, **erased)
+        await store_export(ports.exporting, project, words["export_id"], text=text)
+        await store_prices(ports.pricing, project, *prices, text=text)
 
     def _key(self, words: Words, *scopes: Scope) -> dict[str, str]:
         organization = OrganizationId(uuid.UUID(words["org_id"]))
