@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from adapters.memory.store import KnownAttempt, MemoryStore
+from adapters.memory.store import KnownAttempt, MemoryStore, delete_rows
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
     IdempotencyLock,
@@ -58,10 +58,7 @@ class MemoryIdempotencyStore:
             self.store.replies[_request_key(request)] = released
 
     async def delete_expired(self, now: datetime) -> int:
-        expired = [place for place, one in self.store.replies.items() if one.expires_at <= now]
-        for place in expired:
-            del self.store.replies[place]
-        return len(expired)
+        return len(delete_rows(self.store.replies, lambda _, one: one.expires_at <= now))
 
 
 def _request_key(request: IdempotentRequest) -> tuple[ProjectId, str, str]:

@@ -1,21 +1,23 @@
-"""The database in memory: dicts of frozen values by their primary keys."""
+"""The database in memory: tables of frozen values by their primary keys."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
 
-from adapters.memory.stored_work import StoredRun, StoredTarget
 from application.evaluation.ports.judging import Verdict
 from application.ports import IdempotencyLock, StoredResponse
+from domain.errors import NotFound, Unavailable
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.evaluation.monitors.alert import Alert, AlertChange
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import Delivery, Webhook
-from domain.evaluation.runs.run import Target
+from domain.evaluation.runs.run import EvalRun, Tally, Target, WorkItem
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
@@ -37,10 +39,65 @@ from domain.ids import (
     TraceId,
     UserId,
 )
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
-from domain.tracing.model_price import ModelPrice, newest_first
+from domain.tracing.model_price import ModelPrice
 from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
+
+
+class WorkState(StrEnum):
+    UNPLANNED = "unplanned"
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+
+    @property
+    def is_in_flight(self) -> bool:
+        return self in {WorkState.QUEUED, WorkState.RUNNING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """`final` is the tally of a finished run; of a running one it is counted."""
+
+    run: EvalRun
+    announced_at: datetime
+    final: Tally | None = None
+
+    @property
+    def key(self) -> tuple[ProjectId, RunId]:
+        return self.run.project_id, self.run.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTarget:
+    """One target of a run.
+
+    `due_at`, set in flight only, is when the target has to be announced again. `came_to` is the
+    tally of a finished target.
+    """
+
+    assignment: WorkItem
+    place: int
+    state: WorkState = WorkState.UNPLANNED
+    attempts: int = 0
+    run_after: datetime
+    due_at: datetime | None = None
+    last_code: str | None = None
+    came_to: Tally | None = None
+
+    @property
+    def claimable_from(self) -> datetime | None:
+        """When a worker may claim it: while it is queued, or once its lease has ended."""
+        if self.state is WorkState.QUEUED:
+            return self.run_after
+        return self.due_at if self.state is WorkState.RUNNING else None
+
+    def is_claimable(self, now: datetime) -> bool:
+        return self.claimable_from is not None and self.claimable_from <= now
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +119,53 @@ class StoredVerdict:
     at: datetime
 
 
-class TimestampedDict[K, V](dict[K, V]):
-    """A dict that records when each key was inserted, and when its value last changed."""
+class ProjectTable[*K, V](dict[tuple[ProjectId, *K], V]):
+    """The rows of all projects, by project and key.
 
-    def __init__(self) -> None:
+    `find`, `require`, `of` and `live` don't see the rows of a removed project, which may exist for
+    a while.
+    """
+
+    def __init__(self, noun: str, removed: Container[ProjectId]) -> None:
         super().__init__()
-        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self.made_at: dict[K, datetime] = {}
-        self.written_at: dict[K, datetime] = {}
+        self._noun = noun
+        self._removed = removed
 
-    def __setitem__(self, key: K, value: V) -> None:
+    def find(self, project: ProjectId, *key: *K) -> V | None:
+        return None if project in self._removed else self.get((project, *key))
+
+    def require(self, project: ProjectId, *key: *K) -> V:
+        """As `find`. Raises NotFound without such a row."""
+        found = self.find(project, *key)
+        if found is None:
+            raise NotFound(f"{self._noun} not found")
+        return found
+
+    def discard(self, project: ProjectId, *key: *K) -> bool:
+        """Deletes a row if `find` finds it; whether it did."""
+        return self.find(project, *key) is not None and self.pop((project, *key)) is not None
+
+    def purge(self, most: int) -> int:
+        """Deletes at most `most` rows of removed projects; returns how many."""
+        return len(delete_rows(self, lambda key, _: key[0] in self._removed, most))
+
+    def of(self, project: ProjectId) -> list[V]:
+        return [row for key, row in self.live() if key[0] == project]
+
+    def live(self) -> list[tuple[tuple[ProjectId, *K], V]]:
+        return [(key, row) for key, row in self.items() if key[0] not in self._removed]
+
+
+class TimestampedTable[*K, V](ProjectTable[*K, V]):
+    """A table that records when each key was inserted, and when its value last changed."""
+
+    def __init__(self, noun: str, removed: Container[ProjectId]) -> None:
+        super().__init__(noun, removed)
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.made_at: dict[tuple[ProjectId, *K], datetime] = {}
+        self.written_at: dict[tuple[ProjectId, *K], datetime] = {}
+
+    def __setitem__(self, key: tuple[ProjectId, *K], value: V) -> None:
         if key not in self:
             self.made_at[key] = self.clock()
         if key not in self or self[key] != value:
@@ -79,61 +173,81 @@ class TimestampedDict[K, V](dict[K, V]):
         super().__setitem__(key, value)
 
 
-@dataclass(slots=True)
+def delete_rows[K, V](
+    table: dict[K, V], is_meant: Callable[[K, V], bool], most: int | None = None
+) -> list[V]:
+    """Deletes at most `most` rows, those added first, and returns them."""
+    keys = [key for key, row in table.items() if is_meant(key, row)][:most]
+    return [table.pop(key) for key in keys]
+
+
+class _Created(Protocol):
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def created_at(self) -> datetime: ...
+
+
+def by_creation[T: _Created](rows: Iterable[T], *, newest_first: bool = False) -> list[T]:
+    return sorted(rows, key=lambda one: (one.created_at, one.id), reverse=newest_first)
+
+
+def newest_page[T: _Created](rows: Iterable[T], window: PageRequest) -> Page[T]:
+    return paginate(rows, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
+
+
 class MemoryStore:
     """For one process and one event loop: adapters never await in the middle of a change."""
 
-    traces: TimestampedDict[tuple[ProjectId, TraceId], Trace] = field(
-        default_factory=TimestampedDict
-    )
-    organizations: dict[OrganizationId, Organization] = field(default_factory=dict)
-    projects: dict[ProjectId, Project] = field(default_factory=dict)
-    memberships: dict[tuple[OrganizationId, UserId], Membership] = field(default_factory=dict)
-    users: dict[UserId, User] = field(default_factory=dict)
-    keys: dict[ApiKeyId, ApiKey] = field(default_factory=dict)
-    origins: dict[ApiKeyId, set[Origin]] = field(default_factory=lambda: defaultdict(set))
-    invitations: dict[InvitationId, Invitation] = field(default_factory=dict)
-    login_codes: dict[bytes, LoginCode] = field(default_factory=dict)
-    audit_log: dict[AuditEntryId, AuditEntry] = field(default_factory=dict)
-    removed: dict[ProjectId, datetime] = field(default_factory=dict)
-    trace_scores: dict[tuple[ProjectId, ScoreId], TraceScore] = field(default_factory=dict)
-    session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
-    # The run that wrote a score, also after the run was deleted.
-    written_by: dict[tuple[ProjectId, ScoreId], RunId] = field(default_factory=dict)
-    runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
-    work_queue: dict[tuple[ProjectId, RunId, Target], StoredTarget] = field(default_factory=dict)
-    monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
-    assessed: dict[tuple[ProjectId, RunId], datetime] = field(default_factory=dict)
-    alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
-    alert_changes: dict[tuple[ProjectId, UUID], AlertChange] = field(default_factory=dict)
-    alert_slots: dict[tuple[ProjectId, UUID], datetime | None] = field(default_factory=dict)
-    webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
-    deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
-    deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
-    exports: dict[tuple[ProjectId, UUID], Export] = field(default_factory=dict)
-    export_pieces: dict[tuple[ProjectId, UUID], tuple[bytes, ...]] = field(default_factory=dict)
-    custom_metrics: dict[tuple[ProjectId, str], CustomMetric] = field(default_factory=dict)
-    revisions: dict[tuple[ProjectId, str, int], Revision] = field(default_factory=dict)
-    verdicts: dict[tuple[ProjectId, bytes], StoredVerdict] = field(default_factory=dict)
-    ledger: dict[tuple[ProjectId, UUID], LedgerEntry] = field(default_factory=dict)
-    budgets: dict[ProjectId, Decimal] = field(default_factory=dict)
-    spending: dict[tuple[ProjectId, str], Decimal] = field(default_factory=dict)
-    erasures: dict[tuple[ProjectId, ErasureId], Erasure] = field(default_factory=dict)
-    erasing: dict[tuple[ProjectId, ErasureId], DataSubject] = field(default_factory=dict)
-    # The erasure that deleted a trace, and when.
-    erased: dict[tuple[ProjectId, TraceId], tuple[ErasureId, datetime]] = field(
-        default_factory=dict
-    )
-    replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
-    model_prices: dict[tuple[ProjectId, UUID], ModelPrice] = field(default_factory=dict)
-    repricings: dict[tuple[ProjectId, UUID], Repricing] = field(default_factory=dict)
-    repricings_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
+    def __init__(self) -> None:
+        removed = self.removed = dict[ProjectId, datetime]()
+        self.traces = TimestampedTable[TraceId, Trace]("Trace", removed)
+        self.organizations: dict[OrganizationId, Organization] = {}
+        self.projects: dict[ProjectId, Project] = {}
+        self.memberships: dict[tuple[OrganizationId, UserId], Membership] = {}
+        self.users: dict[UserId, User] = {}
+        self.keys: dict[ApiKeyId, ApiKey] = {}
+        self.origins: dict[ApiKeyId, set[Origin]] = defaultdict(set)
+        self.invitations: dict[InvitationId, Invitation] = {}
+        self.login_codes: dict[bytes, LoginCode] = {}
+        self.audit_log: dict[AuditEntryId, AuditEntry] = {}
+        self.trace_scores = ProjectTable[ScoreId, TraceScore]("Score", removed)
+        self.session_scores = ProjectTable[ScoreId, SessionScore]("Score", removed)
+        # The run that wrote a score, also after the run was deleted.
+        self.written_by: dict[tuple[ProjectId, ScoreId], RunId] = {}
+        self.runs = ProjectTable[RunId, StoredRun]("Run", removed)
+        self.work_queue = ProjectTable[RunId, Target, StoredTarget]("Target", removed)
+        self.monitors = ProjectTable[MonitorId, Monitor]("Monitor", removed)
+        self.assessed: dict[tuple[ProjectId, RunId], datetime] = {}
+        self.alerts = ProjectTable[UUID, Alert]("Alert", removed)
+        self.alert_changes = ProjectTable[UUID, AlertChange]("Change", removed)
+        self.alert_slots: dict[tuple[ProjectId, UUID], datetime | None] = {}
+        self.webhooks = ProjectTable[UUID, Webhook]("Webhook", removed)
+        self.deliveries = ProjectTable[UUID, Delivery]("Delivery", removed)
+        self.deliveries_held: dict[tuple[ProjectId, UUID], datetime] = {}
+        self.exports = ProjectTable[UUID, Export]("Export", removed)
+        self.export_pieces = ProjectTable[UUID, tuple[bytes, ...]]("Export", removed)
+        self.custom_metrics = ProjectTable[str, CustomMetric]("Metric", removed)
+        self.revisions: dict[tuple[ProjectId, str, int], Revision] = {}
+        self.verdicts = ProjectTable[bytes, StoredVerdict]("Verdict", removed)
+        self.ledger = ProjectTable[UUID, LedgerEntry]("Judge call", removed)
+        self.budgets: dict[ProjectId, Decimal] = {}
+        self.spending: dict[tuple[ProjectId, str], Decimal] = {}
+        self.erasures = ProjectTable[ErasureId, Erasure]("Erasure", removed)
+        self.erasing = ProjectTable[ErasureId, DataSubject]("Erasure", removed)
+        # The erasure that deleted a trace, and when.
+        self.erased: dict[tuple[ProjectId, TraceId], tuple[ErasureId, datetime]] = {}
+        self.replies: dict[tuple[ProjectId, str, str], KnownAttempt] = {}
+        self.model_prices = ProjectTable[UUID, ModelPrice]("Price", removed)
+        self.repricings = ProjectTable[UUID, Repricing]("Repricing", removed)
+        self.repricings_held: dict[tuple[ProjectId, UUID], datetime] = {}
 
-    def traces_of(self, project: ProjectId) -> list[Trace]:
-        """Empty if the project was removed, although its rows may exist for a while."""
+    def check_exists(self, project: ProjectId) -> None:
+        """Raises Unavailable if the project was removed, before a row of it is written."""
         if project in self.removed:
-            return []
-        return [trace for (of, _), trace in self.traces.items() if of == project]
+            raise Unavailable("This project was deleted; send the request again")
+
+    # --- traces and erasures ---
 
     def visible_traces(self, project: ProjectId) -> list[Trace]:
         """The traces that are not hidden by an erasure."""
@@ -141,14 +255,22 @@ class MemoryStore:
         sessions = self._erasing(project, DataSubjectKind.SESSION)
         return [
             one
-            for one in self.traces_of(project)
+            for one in self.traces.of(project)
             if one.user_id not in users and one.session_id not in sessions
         ]
+
+    def visible_trace(self, project: ProjectId, trace: TraceId) -> Trace | None:
+        return next((one for one in self.visible_traces(project) if one.id == trace), None)
+
+    def visible_traces_of(self, project: ProjectId, session: str) -> list[Trace]:
+        """Ordered by start."""
+        ours = (one for one in self.visible_traces(project) if one.session_id == session)
+        return sorted(ours, key=lambda one: (one.started_at, one.id))
 
     def hidden_sessions(self, project: ProjectId) -> set[str | None]:
         """Sessions that are being erased, or that lose a trace to an erasure."""
         users = self.hidden_users(project)
-        losing = {one.session_id for one in self.traces_of(project) if one.user_id in users}
+        losing = {one.session_id for one in self.traces.of(project) if one.user_id in users}
         return (self._erasing(project, DataSubjectKind.SESSION) | losing) - {None}
 
     def hidden_users(self, project: ProjectId) -> set[str | None]:
@@ -156,63 +278,47 @@ class MemoryStore:
         return self._erasing(project, DataSubjectKind.USER)
 
     def _erasing(self, project: ProjectId, kind: DataSubjectKind) -> set[str | None]:
-        open_ = [owner for (of, _), owner in self.erasing.items() if of == project]
-        return {one.id for one in open_ if one.kind is kind}
+        return {one.id for one in self.erasing.of(project) if one.kind is kind}
 
     def leaves_erased_subject(self, project: ProjectId, before: Trace, after: Trace) -> bool:
         """Whether a change moves a trace away from a user or session under erasure."""
         lost = data_subjects_of(before) - data_subjects_of(after)
-        return any(of == project and owner in lost for (of, _), owner in self.erasing.items())
+        return not lost.isdisjoint(self.erasing.of(project))
 
     def delete_trace(self, project: ProjectId, trace: TraceId) -> None:
         """Deletes an existing trace with its scores and verdicts."""
         del self.traces[project, trace]
-        for key, kept in [*self.verdicts.items()]:
-            if key[0] == project and kept.trace == trace:
-                del self.verdicts[key]
-        for score in self.trace_scores_of(project):
-            if score.trace_id == trace:
-                del self.trace_scores[project, score.id]
+        delete_rows(self.verdicts, lambda key, one: key[0] == project and one.trace == trace)
+        delete_rows(self.trace_scores, lambda key, one: key[0] == project and one.trace_id == trace)
 
     def sessions_of(self, project: ProjectId) -> set[str | None]:
-        return {trace.session_id for trace in self.traces_of(project)}
+        return {trace.session_id for trace in self.traces.of(project)}
+
+    # --- scores ---
 
     def delete_session_scores(self, project: ProjectId, sessions: Container[str | None]) -> int:
         """Deletes all scores of the sessions and returns how many."""
-        gone = [one for one in self.session_scores_of(project) if one.session_id in sessions]
-        for score in gone:
-            del self.session_scores[project, score.id]
-        return len(gone)
-
-    def trace_scores_of(self, project: ProjectId) -> list[TraceScore]:
-        if project in self.removed:
-            return []
-        return [score for (of, _), score in self.trace_scores.items() if of == project]
-
-    def session_scores_of(self, project: ProjectId) -> list[SessionScore]:
-        if project in self.removed:
-            return []
-        return [score for (of, _), score in self.session_scores.items() if of == project]
+        ours = delete_rows(
+            self.session_scores, lambda key, one: key[0] == project and one.session_id in sessions
+        )
+        return len(ours)
 
     def visible_trace_scores(self, project: ProjectId) -> list[TraceScore]:
-        hidden = {one.id for one in self.traces_of(project)}
+        hidden = {one.id for one in self.traces.of(project)}
         hidden -= {one.id for one in self.visible_traces(project)}
-        return [one for one in self.trace_scores_of(project) if one.trace_id not in hidden]
+        return [one for one in self.trace_scores.of(project) if one.trace_id not in hidden]
 
     def visible_session_scores(self, project: ProjectId) -> list[SessionScore]:
         hidden = self.hidden_sessions(project)
-        return [one for one in self.session_scores_of(project) if one.session_id not in hidden]
+        return [one for one in self.session_scores.of(project) if one.session_id not in hidden]
 
     def scores_of_run(self, project: ProjectId, run: RunId) -> list[Score]:
         """The scores of a run, of traces and sessions."""
-        known = [*self.trace_scores_of(project), *self.session_scores_of(project)]
+        known = [*self.trace_scores.of(project), *self.session_scores.of(project)]
         return [score for score in known if score.run_id == run]
 
     def score_of(self, project: ProjectId, score: ScoreId) -> Score | None:
-        if project in self.removed:
-            return None
-        key = (project, score)
-        return self.trace_scores.get(key) or self.session_scores.get(key)
+        return self.trace_scores.find(project, score) or self.session_scores.find(project, score)
 
     def put_score(self, score: Score) -> None:
         if score.run_id is not None:
@@ -222,46 +328,25 @@ class MemoryStore:
         elif isinstance(score, SessionScore):
             self.session_scores[score.project_id, score.id] = score
 
+    # --- runs and monitors ---
+
     def runs_of(self, project: ProjectId) -> list[StoredRun]:
         """Ordered by creation."""
-        if project in self.removed:
-            return []
-        ours = [stored for (of, _), stored in self.runs.items() if of == project]
-        return sorted(ours, key=lambda one: (one.run.created_at, one.run.id))
-
-    def run_of(self, project: ProjectId, run: RunId) -> StoredRun | None:
-        return None if project in self.removed else self.runs.get((project, run))
+        return sorted(self.runs.of(project), key=lambda one: (one.run.created_at, one.run.id))
 
     def work_of(self, project: ProjectId, run: RunId) -> list[StoredTarget]:
         """In the order in which they are queued."""
-        keys = [key for key in self.work_queue if key[:2] == (project, run)]
-        ours = [self.work_queue[key] for key in keys if project not in self.removed]
+        ours = [row for key, row in self.work_queue.live() if key[:2] == (project, run)]
         return sorted(ours, key=lambda one: one.place)
-
-    def monitor_of(self, project: ProjectId, monitor: MonitorId) -> Monitor | None:
-        return None if project in self.removed else self.monitors.get((project, monitor))
 
     def alerts_of(self, project: ProjectId, monitor: MonitorId) -> list[Alert]:
         """Ordered by creation."""
-        if project in self.removed:
-            return []
-        ours = [one for (of, _), one in self.alerts.items() if of == project]
-        found = [one for one in ours if one.monitor_id == monitor]
-        return sorted(found, key=lambda one: (one.created_at, one.id))
+        return by_creation(one for one in self.alerts.of(project) if one.monitor_id == monitor)
 
     def delete_alert(self, project: ProjectId, alert: UUID) -> None:
         """Deletes an existing alert with its changes."""
         del self.alerts[project, alert]
         self.alert_slots.pop((project, alert), None)
-        for key, change in [*self.alert_changes.items()]:
-            if key[0] == project and change.alert_id == alert:
-                del self.alert_changes[key]
-
-    def model_prices_of(self, project: ProjectId) -> list[ModelPrice]:
-        """In the order in which they are matched."""
-        if project in self.removed:
-            return []
-        return newest_first([one for (of, _), one in self.model_prices.items() if of == project])
-
-    def webhook_of(self, project: ProjectId, webhook: UUID) -> Webhook | None:
-        return None if project in self.removed else self.webhooks.get((project, webhook))
+        delete_rows(
+            self.alert_changes, lambda key, one: key[0] == project and one.alert_id == alert
+        )

@@ -19,7 +19,7 @@ from domain.evaluation.costs.judge_costs import (
     resolve_period,
     validate_budget,
 )
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.organization import Membership

@@ -9,8 +9,13 @@ from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, key_digest
 from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
-from domain.identity.organization import FIRST_ORGANIZATION, Membership, Project, validate_name
-from domain.identity.organization_bootstrap import NewOrganization
+from domain.identity.organization import (
+    FIRST_ORGANIZATION,
+    Membership,
+    NewOrganization,
+    Project,
+    validate_name,
+)
 from domain.ids import OrganizationId, ProjectId, UserId
 
 PROJECT_NAME_HEADER: Final = "header.X-Project-Name"

@@ -11,8 +11,14 @@ from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.invitation import Invitation, SentInvitation
 from domain.identity.login_code import LoginCode
-from domain.identity.organization import Member, Membership, Organization, Project, Role
-from domain.identity.organization_bootstrap import NewOrganization
+from domain.identity.organization import (
+    Member,
+    Membership,
+    NewOrganization,
+    Organization,
+    Project,
+    Role,
+)
 from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import Page, PageRequest

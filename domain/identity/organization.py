@@ -1,14 +1,16 @@
 """Organizations, their projects and members."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
+from uuid import UUID
 
 from domain.errors import Conflict, Invalid
-from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
+from domain.identity.audit import Actor, AuditAction, AuditEntry
+from domain.ids import AuditEntryId, MembershipId, OrganizationId, ProjectId, UserId
 
 NAME_MAX: Final = 255
 DESCRIPTION_MAX: Final = 2_000  # characters
@@ -91,3 +93,44 @@ def validate_description(text: str, field: str) -> str:
     if _CONTROL.search(description):
         raise Invalid.field(field, "must not contain control characters except tab and line breaks")
     return description
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrganization:
+    """An organization, its OWNER, a first project, and the entry for the audit log."""
+
+    organization: Organization
+    owner: Membership
+    project: Project
+    entry: AuditEntry
+
+    @classmethod
+    def create(
+        cls, name: str, owner: UserId, by: Actor, new_id: Callable[[], UUID], at: datetime
+    ) -> Self:
+        organization = Organization(id=OrganizationId(new_id()), name=name, created_at=at)
+        return cls(
+            organization,
+            Membership(
+                id=MembershipId(new_id()),
+                organization_id=organization.id,
+                user_id=owner,
+                role=Role.OWNER,
+                created_at=at,
+            ),
+            Project(
+                id=ProjectId(new_id()),
+                organization_id=organization.id,
+                name=FIRST_PROJECT,
+                created_at=at,
+            ),
+            AuditEntry(
+                id=AuditEntryId(new_id()),
+                organization_id=organization.id,
+                at=at,
+                actor=by,
+                action=AuditAction.ORGANIZATION_CREATED,
+                resource_id=str(organization.id),
+                detail={"name": name},
+            ),
+        )

@@ -11,6 +11,8 @@ from domain.tracing.payload import scalar_members
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 
 LATENCY_US_MAX: Final = 2**62  # beyond any two instants
+# Fields of a filter that must equal those of the trace.
+_EQUAL: Final = ("session_id", "user_id", "environment", "release", "status")
 
 
 class TraceSort(StrEnum):
@@ -71,7 +73,8 @@ class TraceFilter:
     def matches(self, trace: Trace) -> bool:
         """Whether a settled trace matches."""
         return (
-            self._matches_labels(trace)
+            all(getattr(self, name) in {None, getattr(trace, name)} for name in _EQUAL)
+            and (not self.tags or not set(self.tags).isdisjoint(trace.tags))
             and (not self.name or fold_case(self.name) in fold_case(trace.name))
             and (self.started_after is None or trace.started_at >= self.started_after)
             and (self.started_before is None or trace.started_at < self.started_before)
@@ -79,16 +82,6 @@ class TraceFilter:
             and (self.has_error is None or trace.has_error is self.has_error)
             and self._matches_latency(trace.latency_us)
             and self._matches_metadata(trace)
-        )
-
-    def _matches_labels(self, trace: Trace) -> bool:
-        return (
-            (self.session_id is None or trace.session_id == self.session_id)
-            and (self.user_id is None or trace.user_id == self.user_id)
-            and (self.environment is None or trace.environment == self.environment)
-            and (self.release is None or trace.release == self.release)
-            and (self.status is None or trace.status is self.status)
-            and (not self.tags or not set(self.tags).isdisjoint(trace.tags))
         )
 
     @property

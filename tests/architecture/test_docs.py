@@ -27,7 +27,7 @@ from domain.evaluation.metrics.registry import METRIC_REGISTRY, SPANS_MAX
 from domain.evaluation.runs.run import TARGETS_MAX
 from domain.evaluation.runs.selection import BATCH_MAX
 from domain.evaluation.scores.outcome import FailCode
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.language import Language
 from tests.support.problems import for_each
 

@@ -32,8 +32,13 @@ from domain.evaluation.agreement.annotation_queue import QUEUE_LENGTH_DEFAULT
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import HISTORY_DEFAULT
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
-from domain.evaluation.scores.score import DataType, ScoreSource, ScoreStatus
+from domain.evaluation.scores.score import (
+    CreatedWithin,
+    DataType,
+    ScoreFilter,
+    ScoreSource,
+    ScoreStatus,
+)
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity

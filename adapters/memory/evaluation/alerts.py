@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.memory.store import MemoryStore
-from adapters.memory.stored_work import StoredRun
+from adapters.memory.store import MemoryStore, StoredRun, by_creation, delete_rows, newest_page
 from application.evaluation.ports.alerts import (
     BASELINE_RUNS,
     DELIVERIES_PER_WEBHOOK_MAX,
@@ -23,7 +22,7 @@ from application.evaluation.ports.alerts import (
     MonitorSlot,
     deliveries_for,
 )
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import Conflict
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
     Alert,
@@ -52,8 +51,7 @@ class MemoryAlerts:
         return self.store.alerts.setdefault(key, alert)
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
-        if self.store.monitor_of(project, monitor) is None:
-            raise NotFound("Monitor not found")
+        self.store.monitors.require(project, monitor)
         return self.store.alerts_of(project, monitor)
 
     async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
@@ -66,11 +64,8 @@ class MemoryAlerts:
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
         await self.of_monitor(project, monitor)
-        found = [
-            one
-            for (of, _), one in self.store.alert_changes.items()
-            if of == project and one.monitor_id == monitor
-        ]
+        ours = self.store.alert_changes.of(project)
+        found = [one for one in ours if one.monitor_id == monitor]
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
@@ -81,9 +76,8 @@ class MemoryAlerts:
     def _unassessed(self) -> list[FinishedRun]:
         return [
             FinishedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
-            for key, run in ((key, stored.run) for key, stored in self.store.runs.items())
+            for key, run in ((key, stored.run) for key, stored in self.store.runs.live())
             if key not in self.store.assessed
-            and run.project_id not in self.store.removed
             and _has_finished(run)
             and run.monitor_id is not None
             and run.completed_at is not None
@@ -122,7 +116,7 @@ class MemoryAlerts:
     async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
         found = []
         for (project, of), alert in sorted(self.store.alerts.items()):
-            monitor = self.store.monitor_of(project, alert.monitor_id)
+            monitor = self.store.monitors.find(project, alert.monitor_id)
             awaited = self.store.alert_slots.get((project, of))
             if alert.rule.figure is not AlertFigure.NO_DATA or monitor is None:
                 continue
@@ -133,7 +127,7 @@ class MemoryAlerts:
 
     async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         key = (slot.project, slot.alert)
-        alert = None if slot.project in self.store.removed else self.store.alerts.get(key)
+        alert = self.store.alerts.find(*key)
         if alert is None or self.store.alert_slots.get(key) != slot.awaited:
             return False
         found = assess([alert]) if slot.quiet else []
@@ -142,17 +136,13 @@ class MemoryAlerts:
         return True
 
     async def delete_changes(self, before: datetime) -> int:
-        gone = [key for key, one in self.store.alert_changes.items() if one.at < before][
-            :ROWS_PER_DELETE
-        ]
-        for key in gone:
-            del self.store.alert_changes[key]
-        return len(gone)
+        changes = self.store.alert_changes
+        return len(delete_rows(changes, lambda _, one: one.at < before, ROWS_PER_DELETE))
 
     def _store_evaluations(
         self, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime
     ) -> None:
-        webhooks = [one for (of, _), one in self.store.webhooks.items() if of == project]
+        webhooks = self.store.webhooks.of(project)
         for one in found:
             self.store.alerts[project, one.alert.id] = one.alert
             if one.notice is not None:
@@ -162,7 +152,7 @@ class MemoryAlerts:
                     self.store.deliveries[project, delivery.id] = delivery
 
     def _run(self, ended: FinishedRun) -> StoredRun | None:
-        stored = self.store.run_of(ended.project, ended.run)
+        stored = self.store.runs.find(ended.project, ended.run)
         if stored is None or not _has_finished(stored.run):
             return None
         return stored if stored.run.monitor_id == ended.monitor else None
@@ -199,37 +189,33 @@ class MemoryWebhooks:
     store: MemoryStore
 
     async def create(self, webhook: Webhook) -> Webhook:
-        if webhook.project_id in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
+        self.store.check_exists(webhook.project_id)
         key = (webhook.project_id, webhook.id)
         if key not in self.store.webhooks and len(await self.all(key[0])) >= WEBHOOKS_MAX:
             raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
         return self.store.webhooks.setdefault(key, webhook)
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        if project in self.store.removed:
-            return []
-        ours = [one for (of, _), one in self.store.webhooks.items() if of == project]
-        return sorted(ours, key=lambda one: (one.created_at, one.id))
+        return by_creation(self.store.webhooks.of(project))
 
     async def delete(self, project: ProjectId, webhook: UUID) -> bool:
-        if self.store.webhook_of(project, webhook) is None:
+        if self.store.webhooks.find(project, webhook) is None:
             return False
-        for one in self._deliveries(project, webhook):
-            del self.store.deliveries[project, one.id]
+        deliveries = self.store.deliveries
+        delete_rows(deliveries, lambda key, one: (key[0], one.webhook_id) == (project, webhook))
         del self.store.webhooks[project, webhook]
         return True
 
     async def enqueue(self, delivery: Delivery) -> None:
-        self._known(delivery.project_id, delivery.webhook_id)
+        self.store.webhooks.require(delivery.project_id, delivery.webhook_id)
         self.store.deliveries.setdefault((delivery.project_id, delivery.id), delivery)
 
     async def deliveries(
         self, project: ProjectId, webhook: UUID, window: PageRequest
     ) -> Page[Delivery]:
-        self._known(project, webhook)
-        found = self._deliveries(project, webhook)
-        return paginate(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
+        self.store.webhooks.require(project, webhook)
+        ours = self.store.deliveries.of(project)
+        return newest_page([one for one in ours if one.webhook_id == webhook], window)
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         under_way = Counter(
@@ -242,7 +228,7 @@ class MemoryWebhooks:
             if one.next_attempt_at is not None and not self._is_held(one, now)
         ):
             delivery = self.store.deliveries[project, of]
-            webhook = self.store.webhook_of(project, delivery.webhook_id)
+            webhook = self.store.webhooks.find(project, delivery.webhook_id)
             is_free = (
                 under_way[delivery.webhook_id] < DELIVERIES_PER_WEBHOOK_MAX and len(found) < most
             )
@@ -254,8 +240,8 @@ class MemoryWebhooks:
 
     async def record_attempt(self, delivery: Delivery) -> None:
         key = (delivery.project_id, delivery.id)
-        known = self.store.deliveries.get(key)
-        if known is None or known.delivered_at is not None or key[0] in self.store.removed:
+        known = self.store.deliveries.find(*key)
+        if known is None or known.delivered_at is not None:
             return
         self.store.deliveries_held.pop(key, None)
         self.store.deliveries[key] = replace(
@@ -268,25 +254,13 @@ class MemoryWebhooks:
         )
 
     async def delete_deliveries(self, before: datetime) -> int:
-        gone = [
-            key
-            for key, one in self.store.deliveries.items()
-            if one.created_at < before and one.next_attempt_at is None
-        ][:ROWS_PER_DELETE]
-        for key in gone:
-            del self.store.deliveries[key]
+        gone = delete_rows(
+            self.store.deliveries,
+            lambda _, one: one.created_at < before and one.next_attempt_at is None,
+            ROWS_PER_DELETE,
+        )
         return len(gone)
 
     def _is_held(self, delivery: Delivery, now: datetime) -> bool:
         until = self.store.deliveries_held.get((delivery.project_id, delivery.id))
         return until is not None and until > now
-
-    def _known(self, project: ProjectId, webhook: UUID) -> Webhook:
-        found = self.store.webhook_of(project, webhook)
-        if found is None:
-            raise NotFound("Webhook not found")
-        return found
-
-    def _deliveries(self, project: ProjectId, webhook: UUID) -> list[Delivery]:
-        ours = [one for (of, _), one in self.store.deliveries.items() if of == project]
-        return [one for one in ours if one.webhook_id == webhook]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.memory.store import MemoryStore
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import Conflict
 from domain.evaluation.custom_metrics.custom_metric import METRICS_MAX, CustomMetric, Revision
 from domain.ids import ProjectId
 
@@ -14,8 +14,7 @@ class MemoryCustomMetrics:
     store: MemoryStore
 
     async def create(self, metric: CustomMetric) -> CustomMetric:
-        if metric.project_id in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
+        self.store.check_exists(metric.project_id)
         ours = await self.all(metric.project_id)
         known = next((one for one in ours if one.id == metric.id), None)
         if known is not None:
@@ -28,16 +27,10 @@ class MemoryCustomMetrics:
         return metric
 
     async def get(self, project: ProjectId, name: str) -> CustomMetric:
-        known = self.store.custom_metrics.get((project, name))
-        if known is None or project in self.store.removed:
-            raise NotFound("Metric not found")
-        return known
+        return self.store.custom_metrics.require(project, name)
 
     async def all(self, project: ProjectId) -> Sequence[CustomMetric]:
-        if project in self.store.removed:
-            return []
-        ours = [one for (of, _), one in self.store.custom_metrics.items() if of == project]
-        return sorted(ours, key=lambda one: one.name)
+        return sorted(self.store.custom_metrics.of(project), key=lambda one: one.name)
 
     async def by_names(
         self, project: ProjectId, names: Sequence[str]

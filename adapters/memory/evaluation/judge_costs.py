@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from adapters.memory.store import MemoryStore, StoredVerdict
+from adapters.memory.store import MemoryStore, StoredVerdict, delete_rows
 from application.evaluation.ports.judging import DELETED_ROWS_MAX, PARTS_MAX, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
@@ -17,7 +17,7 @@ from domain.evaluation.costs.judge_costs import (
     month_start,
     run_scope,
 )
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.usage import exact_sum
 
@@ -33,16 +33,12 @@ class MemoryVerdicts:
     async def save(
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
-        if (project, trace) in self.store.traces and project not in self.store.removed:
+        if self.store.traces.find(project, trace) is not None:
             self.store.verdicts[project, key] = StoredVerdict(trace, verdict, now)
 
     async def delete_older(self, before: datetime) -> int:
-        old = sorted(
-            (one.at, place) for place, one in self.store.verdicts.items() if one.at < before
-        )
-        for _, place in old[:DELETED_ROWS_MAX]:
-            del self.store.verdicts[place]
-        return len(old[:DELETED_ROWS_MAX])
+        verdicts = self.store.verdicts
+        return len(delete_rows(verdicts, lambda _, one: one.at < before, DELETED_ROWS_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +50,8 @@ class MemoryLedger:
             self.store.ledger.setdefault((one.project_id, one.id), one)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
-        ours = self.store.ledger.values()
-        return Spending.from_entries(
-            one for one in ours if (one.project_id, one.run_id) == (project, run)
-        )
+        ours = [one for (of, _), one in self.store.ledger.items() if of == project]
+        return Spending.from_entries(one for one in ours if one.run_id == run)
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
         return Spending.from_entries(self._entered(projects, within))
@@ -78,14 +72,8 @@ class MemoryLedger:
         ]
 
     async def delete_older(self, before: datetime) -> int:
-        old = sorted(
-            (one.created_at, place)
-            for place, one in self.store.ledger.items()
-            if one.created_at < before
-        )
-        for _, place in old[:DELETED_ROWS_MAX]:
-            del self.store.ledger[place]
-        return len(old[:DELETED_ROWS_MAX])
+        ledger = self.store.ledger
+        return len(delete_rows(ledger, lambda _, one: one.created_at < before, DELETED_ROWS_MAX))
 
 
 @dataclass(frozen=True, slots=True)

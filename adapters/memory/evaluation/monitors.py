@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from adapters.memory.evaluation.runs import MemoryRuns
-from adapters.memory.store import MemoryStore
+from adapters.memory.evaluation.runs import MemoryRuns, list_position
+from adapters.memory.store import MemoryStore, newest_page
 from application.evaluation.ports.monitors import DUE_MAX
-from domain.errors import NotFound, Unavailable
 from domain.evaluation.monitors.monitor import (
     SETTLE_DELAY,
     Monitor,
@@ -20,7 +19,7 @@ from domain.evaluation.monitors.monitor import (
 from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
 from domain.evaluation.runs.selection import TraceSelection, select_sessions
 from domain.ids import MonitorId, ProjectId
-from domain.page import Page, PageRequest, Position, SortOrder, paginate
+from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing.trace import Trace
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -31,26 +30,17 @@ class MemoryMonitors:
     store: MemoryStore
 
     async def create(self, monitor: Monitor) -> Monitor:
-        if monitor.project_id in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
-        return self.store.monitors.setdefault(_monitor_key(monitor), monitor)
+        self.store.check_exists(monitor.project_id)
+        return self.store.monitors.setdefault((monitor.project_id, monitor.id), monitor)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
-        found = self.store.monitor_of(project, monitor)
-        if found is None:
-            raise NotFound("Monitor not found")
-        return found
+        return self.store.monitors.require(project, monitor)
 
     async def page(
         self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        ours = [one for (of, _), one in self.store.monitors.items() if of == project]
-        found = [
-            one
-            for one in ours
-            if status in {None, one.status} and project not in self.store.removed
-        ]
-        return paginate(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
+        ours = self.store.monitors.of(project)
+        return newest_page([one for one in ours if status in {None, one.status}], window)
 
     async def edit(
         self, project: ProjectId, monitor: MonitorId, edit: Callable[[Monitor], Monitor]
@@ -60,7 +50,7 @@ class MemoryMonitors:
         return edited
 
     async def delete(self, project: ProjectId, monitor: MonitorId) -> bool:
-        if self.store.monitor_of(project, monitor) is None:
+        if self.store.monitors.find(project, monitor) is None:
             return False
         for stored in self.store.runs_of(project):
             if stored.run.monitor_id == monitor:
@@ -81,25 +71,21 @@ class MemoryMonitors:
             for one in self.store.runs_of(project)
             if one.run.monitor_id == monitor
         ]
-        return paginate(
-            found, lambda one: Position(one.run.created_at, one.run.id), SortOrder.DESC, window
-        )
+        return paginate(found, list_position, SortOrder.DESC, window)
 
     async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
-        here = [one for of, one in self.store.monitors.items() if of[0] not in self.store.removed]
-        due = sorted((one for one in here if one.is_due(now)), key=_list_order)
-        return [one for one in due if after is None or _list_order(one) > _list_order(after)][
-            :DUE_MAX
-        ]
+        due = [one for _, one in self.store.monitors.live() if one.is_due(now)]
+        left = [one for one in due if after is None or _list_order(one) > _list_order(after)]
+        return sorted(left, key=_list_order)[:DUE_MAX]
 
     async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         project = before.project_id
-        if self.store.monitor_of(project, before.id) != before:
+        if self.store.monitors.find(project, before.id) != before:
             return False
         if run is not None:
-            if self.store.run_of(project, run.id) is not None:
+            if self.store.runs.find(project, run.id) is not None:
                 return False
             await MemoryRuns(self.store).create(run, work)
         self.store.monitors[project, before.id] = after
@@ -159,10 +145,6 @@ class MemoryLeaderElection:
     async def close(self) -> None:
         if self.election.leader is self:
             self.election.leader = None
-
-
-def _monitor_key(monitor: Monitor) -> tuple[ProjectId, MonitorId]:
-    return monitor.project_id, monitor.id
 
 
 def _list_order(monitor: Monitor) -> tuple[datetime, ProjectId, MonitorId]:

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from adapters.memory.store import MemoryStore
-from adapters.memory.stored_work import StoredRun, StoredTarget, WorkState
-from domain.errors import NotFound, Unavailable
+from adapters.memory.store import MemoryStore, StoredRun, StoredTarget, WorkState, delete_rows
 from domain.evaluation.runs.run import (
     EvalRun,
     Execution,
@@ -27,8 +25,7 @@ class MemoryRuns:
     store: MemoryStore
 
     async def create(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
-        if run.project_id in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
+        self.store.check_exists(run.project_id)
         key = (run.project_id, run.id)
         if key not in self.store.runs:
             opened = run.completed_if_empty()
@@ -40,7 +37,7 @@ class MemoryRuns:
         return self._progress(self.store.runs[key])
 
     async def get(self, project: ProjectId, run: RunId) -> RunProgress:
-        return self._progress(self._known(project, run))
+        return self._progress(self.store.runs.require(project, run))
 
     async def page(
         self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
@@ -50,10 +47,10 @@ class MemoryRuns:
             for one in self.store.runs_of(project)
             if one.run.target_type is of and status in {None, one.run.status}
         ]
-        return paginate(found, _list_position, SortOrder.DESC, window)
+        return paginate(found, list_position, SortOrder.DESC, window)
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
-        known = self._known(project, run).run
+        known = self.store.runs.require(project, run).run
         failed = [
             Execution.from_score(score_target(one), one)
             for one in self.store.scores_of_run(project, run)
@@ -62,7 +59,7 @@ class MemoryRuns:
         return known, sorted(failed, key=lambda one: (one.target, one.metric))
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
-        stored = self._known(project, run)
+        stored = self.store.runs.require(project, run)
         cancelled = stored.run.cancelled(now)
         if cancelled is not stored.run:
             finish_run(self.store, stored, cancelled, now)
@@ -71,7 +68,7 @@ class MemoryRuns:
     async def delete(
         self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool
     ) -> None:
-        stored = self._known(project, run)
+        stored = self.store.runs.require(project, run)
         if not stored.run.status.is_final:
             await self.cancel(project, run, now)
         for score in self.store.scores_of_run(project, run):
@@ -80,15 +77,8 @@ class MemoryRuns:
                 self.store.session_scores.pop((project, score.id), None)
             else:
                 self.store.put_score(replace(score, run_id=None))
-        for row in self.store.work_of(project, run):
-            del self.store.work_queue[project, run, row.assignment.target]
+        delete_rows(self.store.work_queue, lambda key, _: key[:2] == (project, run))
         del self.store.runs[project, run]
-
-    def _known(self, project: ProjectId, run: RunId) -> StoredRun:
-        stored = self.store.run_of(project, run)
-        if stored is None:
-            raise NotFound("Run not found")
-        return stored
 
     def _progress(self, stored: StoredRun) -> RunProgress:
         return RunProgress(stored.run, stored.final or count_run(self.store, stored.run))
@@ -142,5 +132,5 @@ def score_target(score: Score) -> Target:
             raise TypeError(f"a score of neither kind: {score!r}")
 
 
-def _list_position(one: RunProgress) -> Position:
+def list_position(one: RunProgress) -> Position:
     return Position(one.run.created_at, one.run.id)

@@ -1,4 +1,4 @@
-"""Scores in memory."""
+"""Scores, their analytics, and their comparison with human labels, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from datetime import datetime
 
 from adapters.memory.store import MemoryStore
 from domain.errors import NotFound
+from domain.evaluation.agreement import annotation_queue, calibration
+from domain.evaluation.agreement.annotation_queue import QueueItem
+from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics as figures
 from domain.evaluation.scores.analytics import (
@@ -15,18 +18,22 @@ from domain.evaluation.scores.analytics import (
     ScoreSummary,
     TrendPoint,
 )
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter, list_position
 from domain.evaluation.scores.score import (
+    CreatedWithin,
     Score,
     ScoreChange,
+    ScoreFilter,
     SessionScore,
     TraceScore,
     latest_by_name,
+    list_position,
     newest_first,
+    storable_text,
 )
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing.analytics import Granularity
+from domain.tracing.payload import scalar_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class MemoryTraceScores:
     store: MemoryStore
 
     async def add(self, score: TraceScore) -> TraceScore:
-        if not any(one.id == score.trace_id for one in self.store.visible_traces(score.project_id)):
+        if self.store.visible_trace(score.project_id, score.trace_id) is None:
             raise NotFound("Trace not found")
         known = self.store.trace_scores.get((score.project_id, score.id))
         if known is None:
@@ -152,3 +159,29 @@ class MemoryScoreAnalytics:
             else self.store.visible_session_scores(project)
         )
         return [one for one in known if within.matches(one)]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHumanLabels:
+    store: MemoryStore
+
+    async def compare_with_human_labels(
+        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
+    ) -> Sequence[JudgeScores]:
+        return calibration.compare_with_human_labels(
+            self._named(project, name), self._fingerprint, threshold, within
+        )
+
+    async def annotation_queue(
+        self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
+    ) -> Sequence[QueueItem]:
+        return annotation_queue.build_queue(self._named(project, name), threshold, seed, limit)
+
+    def _named(self, project: ProjectId, name: str) -> list[TraceScore]:
+        return [one for one in self.store.visible_trace_scores(project) if one.name == name]
+
+    def _fingerprint(self, score: TraceScore) -> Fingerprint:
+        if (score.project_id, score.id) not in self.store.written_by:
+            return None
+        text = scalar_members(score.metadata).get("fingerprint")
+        return None if text is None else storable_text(text)

@@ -8,7 +8,7 @@ from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection, select_sessions
 from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.evaluated_trace import (
     RECENT_OUTPUTS_MAX,
     EvaluatedTrace,
@@ -38,25 +38,22 @@ class MemoryTargets:
     async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
-        found = next((one for one in self.store.visible_traces(project) if one.id == trace), None)
+        found = self.store.visible_trace(project, trace)
         if found is None:
             return Failed(FailCode.TARGET_GONE)
         if len(found.spans) > self.spans_max:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
         if found.session_id is None:
             return EvaluatedTrace(found)
-        order = self._in_order(project, found.session_id)
+        order = self.store.visible_traces_of(project, found.session_id)
         before = order[: order.index(found)]
         return EvaluatedTrace(
             found, [final_output_text(self._bounded(one)) for one in before[-RECENT_OUTPUTS_MAX:]]
         )
 
     async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
-        return [one.id for one in self._in_order(project, session)][: SESSION_TRACES_MAX + 1]
+        in_order = self.store.visible_traces_of(project, session)
+        return [one.id for one in in_order[: SESSION_TRACES_MAX + 1]]
 
     def _bounded(self, trace: Trace) -> Trace:
         return trace if len(trace.spans) <= self.spans_max else replace(trace, spans=())
-
-    def _in_order(self, project: ProjectId, session: str) -> list[Trace]:
-        ours = [one for one in self.store.visible_traces(project) if one.session_id == session]
-        return sorted(ours, key=lambda one: (one.started_at, one.id))

@@ -9,8 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from adapters.memory.evaluation.runs import count_run, count_scores
-from adapters.memory.store import MemoryStore
-from adapters.memory.stored_work import StoredRun, StoredTarget, WorkState
+from adapters.memory.store import MemoryStore, StoredRun, StoredTarget, WorkState
 from application.evaluation.ports.work_queue import (
     ANNOUNCE_TIMEOUT,
     ATTEMPTS_MAX,
@@ -47,7 +46,7 @@ class MemoryWorkQueue:
     window: int = IN_FLIGHT_TARGETS_MAX
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
-        stored = self.store.run_of(project, run)
+        stored = self.store.runs.find(project, run)
         if stored is None or stored.run.status is not RunStatus.PENDING:
             return False
         rows = self.store.work_of(project, run)
@@ -69,9 +68,9 @@ class MemoryWorkQueue:
     async def claim(
         self, project: ProjectId, run: RunId, target: Target, now: datetime
     ) -> Claim | None:
-        known = self.store.run_of(project, run)
-        row = self.store.work_queue.get((project, run, target))
-        if known is None or row is None or not _is_claimable(row, now):
+        known = self.store.runs.find(project, run)
+        row = self.store.work_queue.find(project, run, target)
+        if known is None or row is None or not row.is_claimable(now):
             return None
         if row.attempts >= ATTEMPTS_MAX:
             self._bury(known, row, FailCode(row.last_code or FailCode.INTERNAL), now)
@@ -100,8 +99,8 @@ class MemoryWorkQueue:
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         self._renew(claim, now)
-        traces = self.store.traces_of(claim.run.project_id)
-        if await self.is_live(claim) and any(one.id == score.trace_id for one in traces):
+        known = self.store.traces.find(claim.run.project_id, score.trace_id)
+        if await self.is_live(claim) and known is not None:
             self._add(score)
 
     async def renew(self, claim: Claim, now: datetime) -> None:
@@ -112,7 +111,7 @@ class MemoryWorkQueue:
     ) -> Sequence[TraceScore]:
         usable = [
             one
-            for one in self.store.trace_scores_of(project)
+            for one in self.store.trace_scores.of(project)
             if one.trace_id == trace
             and (project, one.id) in self.store.written_by
             and one.name in wanted
@@ -123,11 +122,9 @@ class MemoryWorkQueue:
 
     async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
         project = claim.run.project_id
-        if trace is not None and not any(
-            one.id == trace for one in self.store.visible_traces(project)
-        ):
+        if trace is not None and self.store.visible_trace(project, trace) is None:
             return False
-        stored = self.store.run_of(project, claim.run.id)
+        stored = self.store.runs.find(project, claim.run.id)
         return stored is not None and stored.run.status is RunStatus.RUNNING
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
@@ -154,20 +151,14 @@ class MemoryWorkQueue:
         return jobs
 
     async def oldest_wait(self, now: datetime) -> timedelta | None:
-        since = [
-            stored.run.created_at
-            for stored in self._live()
-            if stored.run.status is RunStatus.PENDING
-        ]
-        for _, row in self._live_work():
-            if row.state is WorkState.QUEUED and row.run_after <= now:
-                since.append(row.run_after)
-            elif row.state is WorkState.RUNNING and row.due_at is not None and row.due_at <= now:
-                since.append(row.due_at)
+        since = [stored.run.created_at for stored in self._pending()]
+        for _, row in self.store.work_queue.live():
+            if row.claimable_from is not None and row.claimable_from <= now:
+                since.append(row.claimable_from)
         return max(now - min(since), timedelta()) if since else None
 
     async def count_dead(self) -> int:
-        buried = sum(row.state is WorkState.DEAD for _, row in self._live_work())
+        buried = sum(row.state is WorkState.DEAD for _, row in self.store.work_queue.live())
         return min(buried, OVERDUE_JOBS_MAX)
 
     # --- targets ---
@@ -178,8 +169,8 @@ class MemoryWorkQueue:
     def _held(self, claim: Claim) -> tuple[StoredRun, StoredTarget] | None:
         """The target of a claim, if it is the latest claim."""
         project, run = claim.run.project_id, claim.run.id
-        stored = self.store.run_of(project, run)
-        row = self.store.work_queue.get((project, run, claim.target))
+        stored = self.store.runs.find(project, run)
+        row = self.store.work_queue.find(project, run, claim.target)
         if stored is None or row is None:
             return None
         is_held = row.state is WorkState.RUNNING and row.attempts == claim.attempt
@@ -206,8 +197,7 @@ class MemoryWorkQueue:
         tally = count_run(self.store, stored.run)
         settled = stored.run.settled(tally, now)
         if settled is not stored.run:
-            over = replace(stored, run=settled, final=tally)
-            self.store.runs[settled.project_id, settled.id] = over
+            self.store.runs[stored.key] = replace(stored, run=settled, final=tally)
 
     def _dispatch(
         self, project: ProjectId, now: datetime, most: int
@@ -234,14 +224,14 @@ class MemoryWorkQueue:
         return jobs
 
     def _unplanned(self, now: datetime) -> Iterator[Job]:
-        pending = [one for one in self._live() if one.run.status is RunStatus.PENDING]
-        for stored in sorted(pending, key=lambda one: (one.announced_at, _run_key(one))):
+        for stored in sorted(self._pending(), key=lambda one: (one.announced_at, one.key)):
             if stored.announced_at + ANNOUNCE_TIMEOUT <= now:
-                self.store.runs[_run_key(stored)] = replace(stored, announced_at=now)
-                yield PlanRunJob(*_run_key(stored))
+                self.store.runs[stored.key] = replace(stored, announced_at=now)
+                yield PlanRunJob(*stored.key)
 
     def _unheard(self, now: datetime) -> Iterator[Job]:
-        due = [(one.due_at, key) for key, one in self._live_work() if one.due_at is not None]
+        work = self.store.work_queue.live()
+        due = [(one.due_at, key) for key, one in work if one.due_at is not None]
         for since, key in sorted(due):
             if since <= now:
                 row, run = self.store.work_queue[key], self.store.runs[key[:2]].run
@@ -251,12 +241,8 @@ class MemoryWorkQueue:
                 self._put(run, queued)
                 yield _target_job(run, row)
 
-    def _live(self) -> list[StoredRun]:
-        return [one for key, one in self.store.runs.items() if key[0] not in self.store.removed]
-
-    def _live_work(self) -> list[tuple[tuple[ProjectId, RunId, Target], StoredTarget]]:
-        everything = self.store.work_queue.items()
-        return [(key, one) for key, one in everything if key[0] not in self.store.removed]
+    def _pending(self) -> list[StoredRun]:
+        return [one for _, one in self.store.runs.live() if one.run.status is RunStatus.PENDING]
 
     # --- scores ---
 
@@ -280,19 +266,9 @@ class MemoryWorkQueue:
             self.store.put_score(score)
 
 
-def _is_claimable(row: StoredTarget, now: datetime) -> bool:
-    if row.state is WorkState.QUEUED:
-        return row.run_after <= now
-    return row.state is WorkState.RUNNING and row.due_at is not None and row.due_at <= now
-
-
 def _target_job(run: EvalRun, row: StoredTarget) -> EvaluateTargetJob:
     asks_judge = needs_model(row.assignment.metrics, run.model, run.definitions, run.signal_weights)
     return EvaluateTargetJob(run.project_id, run.id, row.assignment.target, asks_judge)
-
-
-def _run_key(stored: StoredRun) -> tuple[ProjectId, RunId]:
-    return stored.run.project_id, stored.run.id
 
 
 def _signal_key(score: TraceScore) -> SignalKey | None:

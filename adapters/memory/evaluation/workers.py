@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from adapters.memory.store import MemoryStore
-from adapters.memory.stored_work import WorkState
+from adapters.memory.store import MemoryStore, WorkState
 from application.evaluation.ports.workload import AGE_BANDS, COUNTED_ROWS_MAX, Workload, age_band
 from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, WorkerStatus
 from domain.evaluation.runs.run import RunStatus
@@ -34,11 +33,8 @@ class MemoryWorkloads:
     store: MemoryStore
 
     async def workload(self, now: datetime) -> Workload:
-        removed = self.store.removed
-        runs = Counter(
-            one.run.status for key, one in self.store.runs.items() if key[0] not in removed
-        )
-        work = [one for key, one in self.store.work_queue.items() if key[0] not in removed]
+        runs = Counter(one.run.status for _, one in self.store.runs.live())
+        work = [one for _, one in self.store.work_queue.live()]
         running = sum(
             one.state is WorkState.RUNNING and one.due_at is not None and one.due_at > now
             for one in work
@@ -46,7 +42,7 @@ class MemoryWorkloads:
         ages = Counter(
             age_band(now - since)
             for one in work
-            if (since := _waits_since(one.state, one.run_after, one.due_at)) and since <= now
+            if (since := one.claimable_from) is not None and since <= now
         )
         return Workload(
             pending_runs=min(runs[RunStatus.PENDING], COUNTED_ROWS_MAX),
@@ -54,9 +50,3 @@ class MemoryWorkloads:
             queued={band: min(ages[band], COUNTED_ROWS_MAX) for band in AGE_BANDS},
             running=min(running, COUNTED_ROWS_MAX),
         )
-
-
-def _waits_since(state: WorkState, run_after: datetime, due_at: datetime | None) -> datetime | None:
-    if state is WorkState.QUEUED:
-        return run_after
-    return due_at if state is WorkState.RUNNING else None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from adapters.memory.store import MemoryStore
+from adapters.memory.store import MemoryStore, by_creation
 from application.exporting.ports import EXPORTS_MAX
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import Conflict, NotFound
 from domain.exporting.export import Export, ExportStatus
 from domain.ids import ProjectId
 
@@ -18,8 +18,7 @@ class MemoryExports:
 
     async def create(self, export: Export) -> Export:
         project = export.project_id
-        if project in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
+        self.store.check_exists(project)
         if (known := self.store.exports.get((project, export.id))) is not None:
             return known
         if len(await self.all(project)) >= EXPORTS_MAX:
@@ -28,36 +27,26 @@ class MemoryExports:
         return export
 
     async def get(self, project: ProjectId, export: UUID) -> Export:
-        found = self.store.exports.get((project, export))
-        if found is None or project in self.store.removed:
-            raise NotFound("Export not found")
-        return found
+        return self.store.exports.require(project, export)
 
     async def all(self, project: ProjectId) -> Sequence[Export]:
-        if project in self.store.removed:
-            return []
-        ours = [one for (of, _), one in self.store.exports.items() if of == project]
-        return sorted(ours, key=lambda one: (one.created_at, one.id), reverse=True)
+        return by_creation(self.store.exports.of(project), newest_first=True)
 
     async def delete(self, project: ProjectId, export: UUID) -> bool:
-        if project in self.store.removed:
-            return False
-        self.store.export_pieces.pop((project, export), None)
-        return self.store.exports.pop((project, export), None) is not None
+        self.store.export_pieces.discard(project, export)
+        return self.store.exports.discard(project, export)
 
     async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
-        pieces = self.store.export_pieces.get((project, export), ())
-        if project in self.store.removed or number >= len(pieces):
+        pieces = self.store.export_pieces.find(project, export) or ()
+        if number >= len(pieces):
             raise NotFound("Export not found")
         return pieces[number]
 
     async def claim(self, now: datetime, until: datetime) -> Export | None:
         due = [
             (one.due_at, one.project_id, one.id)
-            for one in self.store.exports.values()
-            if one.due_at is not None
-            and one.due_at <= now
-            and one.project_id not in self.store.removed
+            for _, one in self.store.exports.live()
+            if one.due_at is not None and one.due_at <= now
         ]
         if not due:
             return None
@@ -69,9 +58,8 @@ class MemoryExports:
 
     async def save(self, export: Export, *pieces: bytes) -> bool:
         place = (export.project_id, export.id)
-        known = self.store.exports.get(place)
-        is_removed = export.project_id in self.store.removed
-        if known is None or is_removed or not known.is_of(export):
+        known = self.store.exports.find(*place)
+        if known is None or not known.is_of(export):
             return False
         kept = self.store.export_pieces.get(place, ())
         self.store.export_pieces[place] = (*kept, *pieces)

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from adapters.memory.evaluation.judge_costs import store_budget
 from adapters.memory.identity.directory import make_member
-from adapters.memory.store import MemoryStore
+from adapters.memory.store import MemoryStore, delete_rows
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
@@ -51,8 +52,10 @@ class MemoryAdministration:
 
 
 def _copy_tables(store: MemoryStore) -> MemoryStore:
-    copies: dict[str, Any] = {name: dict(getattr(store, name)) for name in EDITED_TABLES}
-    return replace(store, **copies)
+    draft = copy(store)
+    for name in EDITED_TABLES:
+        setattr(draft, name, dict(getattr(store, name)))
+    return draft
 
 
 def _apply_changes(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[Any, Any]) -> None:
@@ -126,16 +129,10 @@ class _LockedOrganization:
         ours, store = self.organization.id, self.store
         for project in [one for one in store.projects.values() if one.organization_id == ours]:
             await self.remove_project(project.id, at)
-        for membership in self._memberships():
-            store.memberships.pop((ours, membership.user_id), None)
-        for key in [one for one in store.keys.values() if one.organization_id == ours]:
-            store.keys.pop(key.id, None)
-        for invitation in [
-            one for one in store.invitations.values() if one.organization_id == ours
-        ]:
-            store.invitations.pop(invitation.id, None)
-        for code in [one for one in store.login_codes.values() if one.organization_id == ours]:
-            store.login_codes.pop(code.digest, None)
+        delete_rows(store.memberships, lambda _, one: one.organization_id == ours)
+        delete_rows(store.keys, lambda _, one: one.organization_id == ours)
+        delete_rows(store.invitations, lambda _, one: one.organization_id == ours)
+        delete_rows(store.login_codes, lambda _, one: one.organization_id == ours)
         store.organizations.pop(ours, None)
 
     async def project(self, project: ProjectId) -> Project | None:
@@ -154,8 +151,7 @@ class _LockedOrganization:
             return
         del self.store.projects[project]
         self.store.removed[project] = at
-        for code in [one for one in self.store.login_codes.values() if one.project_id == project]:
-            self.store.login_codes.pop(code.digest, None)
+        delete_rows(self.store.login_codes, lambda _, one: one.project_id == project)
 
     async def budget(self, project: ProjectId) -> Decimal | None:
         return None if await self.project(project) is None else self.store.budgets.get(project)
@@ -204,16 +200,8 @@ class MemoryRemovedProjects:
     store: MemoryStore
 
     async def purge(self, now: datetime) -> int:
-        codes = [one for one in self.store.login_codes.values() if one.expires_at <= now]
-        for code in codes:
-            del self.store.login_codes[code.digest]
-        left = self._delete_some(self.store.traces)
-        left += self._delete_some(self.store.trace_scores)
-        left += self._delete_some(self.store.session_scores)
-        return len(codes) + left
-
-    def _delete_some[K, V](self, table: dict[tuple[ProjectId, K], V]) -> int:
-        gone = [key for key in table if key[0] in self.store.removed][:ROWS_PER_PURGE]
-        for key in gone:
-            del table[key]
-        return len(gone)
+        store = self.store
+        codes = delete_rows(store.login_codes, lambda _, one: one.expires_at <= now)
+        traces = store.traces.purge(ROWS_PER_PURGE)
+        scores = store.trace_scores.purge(ROWS_PER_PURGE)
+        return len(codes) + traces + scores + store.session_scores.purge(ROWS_PER_PURGE)

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
-from adapters.memory.store import MemoryStore
+from adapters.memory.store import MemoryStore, by_creation
 from domain.errors import NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
@@ -17,11 +16,9 @@ from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
 
-class _Created(Protocol):
+class _Owned(Protocol):
     @property
-    def id(self) -> UUID: ...
-    @property
-    def created_at(self) -> datetime: ...
+    def organization_id(self) -> OrganizationId: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,8 @@ class MemoryDirectory:
     async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
         return [
-            (self.store.organizations[one.organization_id], one.role) for one in _newest_first(ours)
+            (self.store.organizations[one.organization_id], one.role)
+            for one in by_creation(ours, newest_first=True)
         ]
 
     async def organization(self, organization: OrganizationId) -> Organization:
@@ -41,19 +39,17 @@ class MemoryDirectory:
         return found
 
     async def members(self, organization: OrganizationId) -> Sequence[Member]:
-        memberships = self.store.memberships.values()
-        ours = [one for one in memberships if one.organization_id == organization]
-        return [make_member(self.store, one) for one in reversed(_newest_first(ours))]
+        ours = _owned_by(organization, self.store.memberships.values())
+        return [make_member(self.store, one) for one in by_creation(ours)]
 
     async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
-        invitations = self.store.invitations.values()
-        ours = [one for one in invitations if one.organization_id == organization]
-        return [self._sent(one) for one in _newest_first(ours)]
+        ours = _owned_by(organization, self.store.invitations.values())
+        return [self._sent(one) for one in by_creation(ours, newest_first=True)]
 
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
         invitations = self.store.invitations.values()
         ours = [one for one in invitations if one.email == email and one.is_pending(now)]
-        return [self._sent(one) for one in _newest_first(ours)]
+        return [self._sent(one) for one in by_creation(ours, newest_first=True)]
 
     async def invitation(self, invitation: InvitationId) -> SentInvitation:
         found = self.store.invitations.get(invitation)
@@ -62,12 +58,11 @@ class MemoryDirectory:
         return self._sent(found)
 
     async def projects(self, organization: OrganizationId) -> Sequence[Project]:
-        projects = self.store.projects.values()
-        return _newest_first(one for one in projects if one.organization_id == organization)
+        ours = _owned_by(organization, self.store.projects.values())
+        return by_creation(ours, newest_first=True)
 
     async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
-        keys = self.store.keys.values()
-        return _newest_first(one for one in keys if one.organization_id == organization)
+        return by_creation(_owned_by(organization, self.store.keys.values()), newest_first=True)
 
     async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
         found = self.store.keys.get(key)
@@ -81,8 +76,7 @@ class MemoryDirectory:
     async def audit_log(
         self, organization: OrganizationId, window: PageRequest
     ) -> Page[AuditEntry]:
-        log = self.store.audit_log.values()
-        ours = [one for one in log if one.organization_id == organization]
+        ours = _owned_by(organization, self.store.audit_log.values())
         return paginate(ours, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     def _sent(self, invitation: Invitation) -> SentInvitation:
@@ -100,5 +94,5 @@ def make_member(store: MemoryStore, membership: Membership) -> Member:
     return Member(membership=membership, display_name=user.display_name, email=user.email)
 
 
-def _newest_first[T: _Created](items: Iterable[T]) -> list[T]:
-    return sorted(items, key=lambda one: (one.created_at, one.id), reverse=True)
+def _owned_by[T: _Owned](organization: OrganizationId, rows: Iterable[T]) -> list[T]:
+    return [one for one in rows if one.organization_id == organization]

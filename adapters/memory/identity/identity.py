@@ -11,8 +11,7 @@ from application.ports import NewId
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
-from domain.identity.organization import Membership, Project, Role
-from domain.identity.organization_bootstrap import NewOrganization
+from domain.identity.organization import Membership, NewOrganization, Project, Role
 from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
 

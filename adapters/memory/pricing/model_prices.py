@@ -8,9 +8,9 @@ from uuid import UUID
 
 from adapters.memory.store import MemoryStore
 from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
-from domain.errors import Conflict, Unavailable
+from domain.errors import Conflict
 from domain.ids import ProjectId
-from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
+from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel, newest_first
 from domain.tracing.span import Span
 from domain.tracing.usage import CostSource
 
@@ -21,10 +21,9 @@ class MemoryModelPrices:
 
     async def create(self, price: ModelPrice) -> ModelPrice:
         project = price.project_id
-        if project in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
+        self.store.check_exists(project)
         key = (project, price.id)
-        is_full = len(self.store.model_prices_of(project)) >= PRICES_MAX
+        is_full = len(self.store.model_prices.of(project)) >= PRICES_MAX
         if key not in self.store.model_prices and is_full:
             raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
         return self.store.model_prices.setdefault(key, price)
@@ -32,15 +31,14 @@ class MemoryModelPrices:
     async def for_projects(
         self, projects: Collection[ProjectId]
     ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
-        return {project: self.store.model_prices_of(project) for project in projects}
+        prices = self.store.model_prices
+        return {project: newest_first(prices.of(project)) for project in projects}
 
     async def delete(self, project: ProjectId, price: UUID) -> bool:
-        if project in self.store.removed:
-            return False
-        return self.store.model_prices.pop((project, price), None) is not None
+        return self.store.model_prices.discard(project, price)
 
     async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
-        spans = [span for trace in self.store.traces_of(project) for span in trace.spans]
+        spans = [span for trace in self.store.traces.of(project) for span in trace.spans]
         meant = [span for span in spans if span.started_at >= since and _is_unpriced(span)]
         meant.sort(key=lambda span: span.started_at, reverse=True)
         of_model: defaultdict[str, list[Span]] = defaultdict(list)

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from adapters.memory.store import MemoryStore
+from adapters.memory.store import MemoryStore, by_creation
 from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import Conflict
 from domain.ids import ProjectId
 from domain.tracing.repricing import PricedSpan, Repricing
 from domain.tracing.span import Span
@@ -19,15 +19,12 @@ class MemoryRepricings:
     store: MemoryStore
 
     async def create(self, repricing: Repricing) -> Repricing:
-        project = repricing.project_id
-        if project in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
+        self.store.check_exists(repricing.project_id)
         if (known := self.store.repricings.get(_repricing_key(repricing))) is not None:
             return known
-        ours = [one for (of, _), one in self.store.repricings.items() if of == project]
+        ours = by_creation(self.store.repricings.of(repricing.project_id), newest_first=True)
         if any(one.completed_at is None for one in ours):
             raise Conflict("Another repricing of this project is under way: wait for its end")
-        ours.sort(key=lambda one: (one.created_at, one.id), reverse=True)
         for one in ours[REPRICINGS_KEPT_MAX - 1 :]:
             del self.store.repricings[_repricing_key(one)]
             self.store.repricings_held.pop(_repricing_key(one), None)
@@ -36,17 +33,14 @@ class MemoryRepricings:
         return repricing
 
     async def get(self, project: ProjectId, repricing: UUID) -> Repricing:
-        found = self.store.repricings.get((project, repricing))
-        if found is None or project in self.store.removed:
-            raise NotFound("Repricing not found")
-        return found
+        return self.store.repricings.require(project, repricing)
 
     async def claim(self, now: datetime, until: datetime) -> Repricing | None:
         held = self.store.repricings_held
         free = [
             (held[key], key)
-            for key, one in self.store.repricings.items()
-            if one.completed_at is None and held[key] <= now and key[0] not in self.store.removed
+            for key, one in self.store.repricings.live()
+            if one.completed_at is None and held[key] <= now
         ]
         if not free:
             return None
@@ -60,14 +54,12 @@ class MemoryRepricings:
         self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
     ) -> Repricing | None:
         project, key = repricing.project_id, _repricing_key(repricing)
-        stored = self.store.repricings.get(key)
-        if project in self.store.removed or stored is None or stored != repricing:
-            return None
-        if stored.completed_at is not None:
+        stored = self.store.repricings.find(*key)
+        if stored is None or stored != repricing or stored.completed_at is not None:
             return None
         spans = [
             found
-            for trace in self.store.traces_of(project)
+            for trace in self.store.traces.of(project)
             for span in trace.spans
             if (found := _priced_span(trace, span)) is not None and _is_next(repricing, found)
         ]

@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from adapters.memory.store import MemoryStore
+from adapters.memory.store import MemoryStore, delete_rows
 from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
     UNFINISHED_MAX,
     MakeAuditEntry,
     too_many_erasures,
 )
-from domain.errors import NotFound, Unavailable
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
@@ -34,10 +33,8 @@ class MemoryErasures:
     store: MemoryStore
 
     async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
-        if erasure.project_id in self.store.removed:
-            raise Unavailable("This project was deleted; send the request again")
-        under_way = sum(of == erasure.project_id for of, _ in self.store.erasing)
-        if under_way >= ERASURES_IN_PROGRESS_MAX:
+        self.store.check_exists(erasure.project_id)
+        if len(self.store.erasing.of(erasure.project_id)) >= ERASURES_IN_PROGRESS_MAX:
             raise too_many_erasures()
         key = (erasure.project_id, erasure.id)
         self.store.erasures[key] = erasure.with_rows(self._delete_files(erasure.project_id))
@@ -63,22 +60,17 @@ class MemoryErasures:
         return known
 
     async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
-        known = [self.store.erasures[key] for key in self.store.erasing]
+        known = [self.store.erasures[key] for key, _ in self.store.erasing.live()]
         found = sorted((one.requested_at, one.project_id, one.id) for one in known)
-        here = [(of, id_) for _, of, id_ in found if of not in self.store.removed]
-        return here[:UNFINISHED_MAX]
+        return [(of, id_) for _, of, id_ in found[:UNFINISHED_MAX]]
 
     async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
-        found = self.store.erasures.get((project, erasure))
-        if found is None or project in self.store.removed:
-            raise NotFound("Erasure not found")
-        return found
+        return self.store.erasures.require(project, erasure)
 
     async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
-        ours = [] if project in self.store.removed else [*self.store.erasures.values()]
-        found = [one for one in ours if one.project_id == project]
+        ours = self.store.erasures.of(project)
         return paginate(
-            found, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window
+            ours, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window
         )
 
     async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
@@ -95,7 +87,7 @@ class MemoryErasures:
             for (of, _), one in self.store.exports.items()
         )
         if owner.kind is DataSubjectKind.SESSION:
-            scores = self.store.session_scores_of(project)
+            scores = self.store.session_scores.of(project)
             rows["session_scores"] = sum(
                 one.session_id == owner.id and (over is None or one.created_at <= over)
                 for one in scores
@@ -110,26 +102,22 @@ class MemoryErasures:
         return RemainingData({table: count for table, count in rows.items() if count}, len(since))
 
     async def delete_erased_ids(self, before: datetime) -> int:
-        gone = [key for key, (_, at) in self.store.erased.items() if at < before][:TRACES_PER_STEP]
-        for key in gone:
-            del self.store.erased[key]
-        return len(gone)
+        erased = self.store.erased
+        return len(delete_rows(erased, lambda _, one: one[1] < before, TRACES_PER_STEP))
 
     def _delete_files(self, project: ProjectId) -> Counter[str]:
         """Deletes all exports: their files hold data as of the time they were written."""
-        ours = [key for key in self.store.exports if key[0] == project]
-        pieces = [self.store.export_pieces.pop(key, ()) for key in ours]
-        for key in ours:
-            del self.store.exports[key]
-        return Counter(exports=len(ours), export_pieces=sum(map(len, pieces)))
+        exports = delete_rows(self.store.exports, lambda key, _: key[0] == project)
+        pieces = delete_rows(self.store.export_pieces, lambda key, _: key[0] == project)
+        return Counter(exports=len(exports), export_pieces=sum(map(len, pieces)))
 
     def _traces(self, project: ProjectId, owner: DataSubject) -> list[Trace]:
         of = "user_id" if owner.kind is DataSubjectKind.USER else "session_id"
-        return [one for one in self.store.traces_of(project) if getattr(one, of) == owner.id]
+        return [one for one in self.store.traces.of(project) if getattr(one, of) == owner.id]
 
     def _count_rows(self, project: ProjectId, traces: Container[TraceId]) -> Counter[str]:
         """Counts the rows that refer to the traces."""
-        scores, verdicts = self.store.trace_scores_of(project), self.store.verdicts.items()
+        scores, verdicts = self.store.trace_scores.of(project), self.store.verdicts.items()
         return Counter(
             trace_scores=sum(one.trace_id in traces for one in scores),
             judge_verdicts=sum(of == project and one.trace in traces for (of, _), one in verdicts),

@@ -33,5 +33,5 @@ class MemoryExpiredTraces:
         if known is None or known.retention_days is None:
             return []
         until, made_at = now - timedelta(days=known.retention_days), self.store.traces.made_at
-        ages = [(made_at[project, one.id], one.id) for one in self.store.traces_of(project)]
+        ages = [(made_at[project, one.id], one.id) for one in self.store.traces.of(project)]
         return [trace for made, trace in sorted(ages) if made < until]

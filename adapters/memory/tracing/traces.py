@@ -7,7 +7,7 @@ from decimal import Decimal
 from adapters.memory.store import MemoryStore
 from application.privacy.ports import trace_was_erased
 from application.tracing.ports import PriceBook
-from domain.errors import NotFound, Unavailable
+from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing.analytics import (
@@ -47,11 +47,10 @@ class MemoryTraces:
     prices: PriceBook
 
     def _pricing(self, project: ProjectId) -> Pricing:
-        return pricing_of(self.store.model_prices_of(project), self.prices.price)
+        return pricing_of(self.store.model_prices.of(project), self.prices.price)
 
     async def put(self, project: ProjectId, trace: Trace) -> None:
-        if project in self.store.removed:
-            raise Unavailable("This project was deleted; send it again")
+        self.store.check_exists(project)
         if (project, trace.id) in self.store.erased:
             raise trace_was_erased()
         known = self.store.traces.get((project, trace.id))
@@ -66,7 +65,7 @@ class MemoryTraces:
         self.store.traces[project, trace] = more.settled(self._pricing(project))
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        found = self._stored(project, trace)
+        found = self.store.visible_trace(project, trace)
         if found is None:
             raise NotFound("Trace not found")
         return found
@@ -79,7 +78,7 @@ class MemoryTraces:
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
-        known = self._stored(project, trace)
+        known = self.store.visible_trace(project, trace)
         stored = {} if known is None else {one.id: one for one in known.spans}
         if known is None or span not in stored:
             raise NotFound("Span not found")
@@ -95,8 +94,8 @@ class MemoryTraces:
         add: Sequence[str],
         remove: Sequence[str],
     ) -> int:
-        known = {trace: self._stored(project, trace) for trace in traces}
-        found = [one for one in known.values() if one is not None]
+        known = [self.store.visible_trace(project, one) for one in dict.fromkeys(traces)]
+        found = [one for one in known if one is not None]
         for one in found:
             changed = replace(one, tags=retagged(one.tags, add, remove))
             self.store.traces[project, one.id] = changed
@@ -115,14 +114,10 @@ class MemoryTraces:
         return paginate(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]
-        for one in gone:
+        known = {one.id for one in self.store.visible_traces(project)} & set(traces)
+        for one in known:
             self.store.delete_trace(project, one)
-        return len(gone)
-
-    def _stored(self, project: ProjectId, trace: TraceId) -> Trace | None:
-        shown = self.store.visible_traces(project)
-        return next((one for one in shown if one.id == trace), None)
+        return len(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +154,7 @@ class MemorySessions:
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:
         if session in self.store.hidden_sessions(project):
             return []
-        ours = (one for one in self.store.visible_traces(project) if one.session_id == session)
-        return sorted(ours, key=lambda one: (one.started_at, one.id))
+        return self.store.visible_traces_of(project, session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +164,7 @@ class MemoryTraceAnalytics:
     async def volume(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[TraceBucket]:
-        return check_bucket_count(trace_buckets(self.store.traces_of(project), period, granularity))
+        return check_bucket_count(trace_buckets(self.store.traces.of(project), period, granularity))
 
     async def usage(
         self, project: ProjectId, period: Period, granularity: Granularity
@@ -184,17 +178,17 @@ class MemoryTraceAnalytics:
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[SessionBucket]:
         return check_bucket_count(
-            session_buckets(self.store.traces_of(project), period, granularity)
+            session_buckets(self.store.traces.of(project), period, granularity)
         )
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         hidden = self.store.hidden_users(project)
-        every = [one for one in self.store.traces_of(project) if one.user_id not in hidden]
+        every = [one for one in self.store.traces.of(project) if one.user_id not in hidden]
         found = user_summaries(every)
         return paginate(found, lambda one: one.position, SortOrder.DESC, window)
 
     def _spans(self, project: ProjectId) -> list[Span]:
-        return [span for trace in self.store.traces_of(project) for span in trace.spans]
+        return [span for trace in self.store.traces.of(project) for span in trace.spans]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrig
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction
-from domain.identity.organization import Membership, Project, Role
-from domain.identity.organization_bootstrap import NewOrganization
+from domain.identity.organization import Membership, NewOrganization, Project, Role
 from domain.identity.user import SIGN_IN_STEP, Claims, User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 

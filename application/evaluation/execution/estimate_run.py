@@ -44,7 +44,7 @@ from domain.evaluation.runs.selection import (
 )
 from domain.evaluation.runs.voting import questions_needed
 from domain.evaluation.sessions.registry import required_signals
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.usage import Pricing

@@ -28,7 +28,7 @@ from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun, Target, TargetType
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.sessions.registry import SESSION_METRICS, required_signals
-from domain.evaluation.sessions.reliability_v1 import JUDGED_SIGNALS, TraceSignals
+from domain.evaluation.sessions.signals import JUDGED_SIGNALS, TraceSignals
 from domain.ids import ProjectId, RunId, TraceId
 
 RETRY_DELAY: Final = timedelta(seconds=10)  # after the first attempt; doubles with each further one

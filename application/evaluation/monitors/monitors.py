@@ -17,15 +17,11 @@ from domain.evaluation.custom_metrics.custom_metric import (
     select_metrics,
 )
 from domain.evaluation.judging.models import JudgeModels
-from domain.evaluation.monitors.monitor import (
-    UNCHANGED,
-    Monitor,
-    MonitorChange,
-    Selection,
-)
+from domain.evaluation.monitors.monitor import Monitor, MonitorChange, Selection
 from domain.evaluation.monitors.schedule import normalize_cadence, parse_schedule
 from domain.evaluation.runs.run import TargetType
 from domain.ids import MonitorId, ProjectId
+from domain.tracing.change import UNCHANGED, said
 from domain.tracing.usage import Pricing
 
 JUDGE_FIELDS: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
@@ -146,7 +142,7 @@ class ChangeMonitor:
 
         def edit(known: Monitor) -> Monitor:
             changed = known.changed(self._validate(known.target_type, change, custom), now)
-            if JUDGE_FIELDS & change.given.keys():
+            if JUDGE_FIELDS & said(change).keys():
                 self.rules.check_judge_models(changed, custom, pricing)
             return changed
 
@@ -155,14 +151,14 @@ class ChangeMonitor:
     def _validate(
         self, of: TargetType, change: MonitorChange, custom: Mapping[str, CustomMetric]
     ) -> MonitorChange:
-        given = change.given
+        given = said(change)
         if change.metrics is not UNCHANGED:
             given["metrics"] = self.rules.validate_metrics(of, change.metrics, custom)
         if change.cadence is not UNCHANGED:
             given["cadence"] = normalize_cadence(change.cadence)
         weights = change.signal_weights
         self.rules.check_weights(of, has_some=weights is not UNCHANGED and bool(weights))
-        return MonitorChange(**given)  # type: ignore[arg-type]  # the fields of a MonitorChange
+        return MonitorChange(**given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from domain.evaluation.agreement.annotation_queue import QueueItem
 from domain.evaluation.agreement.calibration import JudgeScores
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId
 
 

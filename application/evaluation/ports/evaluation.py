@@ -24,8 +24,13 @@ from domain.evaluation.scores.analytics import (
     TrendPoint,
 )
 from domain.evaluation.scores.outcome import Failed, Skipped
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
-from domain.evaluation.scores.score import ScoreChange, SessionScore, TraceScore
+from domain.evaluation.scores.score import (
+    CreatedWithin,
+    ScoreChange,
+    ScoreFilter,
+    SessionScore,
+    TraceScore,
+)
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.text import Vector
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId

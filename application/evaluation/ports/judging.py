@@ -16,7 +16,7 @@ from domain.evaluation.costs.judge_costs import (
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.model_price import pricing_of
 from domain.tracing.usage import Pricing

@@ -16,7 +16,6 @@ from application.ports import Clock
 from domain.evaluation.custom_metrics.custom_metric import SelectedMetrics, check_judge_models
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.metrics.metric import Category
-from domain.evaluation.runs.retry import build_retry
 from domain.evaluation.runs.run import (
     TARGETS_MAX,
     EvalRun,
@@ -25,6 +24,7 @@ from domain.evaluation.runs.run import (
     Target,
     TargetType,
     WorkItem,
+    build_retry,
 )
 from domain.evaluation.runs.selection import (
     SAMPLING_RATE_DEFAULT,
@@ -36,7 +36,7 @@ from domain.evaluation.runs.selection import (
     validate_batch_ids,
     validate_target_count,
 )
-from domain.evaluation.sessions.reliability_v1 import validate_weights
+from domain.evaluation.sessions.signals import validate_weights
 from domain.ids import ProjectId, RunId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 

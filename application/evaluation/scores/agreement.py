@@ -8,7 +8,7 @@ from application.evaluation.ports.agreement import HumanLabels
 from application.ports import Clock
 from domain.evaluation.agreement.annotation_queue import QueueItem, daily_seed
 from domain.evaluation.agreement.calibration import Calibration, calibrate
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId
 
 

@@ -20,9 +20,9 @@ from domain.evaluation.agreement.statistics import (
     weighted_kappa,
 )
 from domain.evaluation.metrics.metric import JudgeKind
-from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import (
     ORIGINAL_VALUE,
+    CreatedWithin,
     Score,
     ScoreSource,
     TraceScore,

@@ -11,7 +11,7 @@ from uuid import UUID
 from domain.errors import Invalid
 from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.runs.run import Target
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId
 from domain.tracing.usage import Usage, exact_sum
 

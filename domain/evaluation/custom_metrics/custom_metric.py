@@ -16,7 +16,6 @@ from domain.evaluation.metrics.metric import Category, EvaluationMethod, JudgeKi
 from domain.evaluation.metrics.registry import (
     ERRORS_MAX,
     METRIC_REGISTRY,
-    get_metrics,
     listed_metrics,
     unknown_metric_message,
 )
@@ -139,7 +138,7 @@ def select_metrics(
     Raises Invalid, naming `metrics.<i>` for each unknown or archived one.
     """
     if category is not Category.TRACE:
-        return SelectedMetrics(tuple(one.name for one in get_metrics(names, category)))
+        own = {}
     built_in = {one.name for one in listed_metrics(category)}
     errors = []
     for place, name in enumerate(names):

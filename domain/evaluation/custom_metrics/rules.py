@@ -1,9 +1,10 @@
 """Rules as data: conditions on paths of a trace, combined by all and any."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from domain.evaluation.custom_metrics.regex import PATTERN_MAX, RegexSearch
 from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectReader
@@ -34,6 +35,14 @@ class Operator(StrEnum):
     CONTAINS = "contains"
     MATCHES = "matches"
     EXISTS = "exists"
+
+
+_COMPARISONS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
+    Operator.LT: operator.lt,
+    Operator.LE: operator.le,
+    Operator.GT: operator.gt,
+    Operator.GE: operator.ge,
+}
 
 
 class Quantifier(StrEnum):
@@ -78,7 +87,8 @@ class Condition:
             case Operator.MATCHES:
                 return regex_search(str(self.value), resolver.text(found))
             case _:
-                return _compared(self.op, found, self.value)
+                are_numbers = is_number(found) and is_number(self.value)
+                return are_numbers and _COMPARISONS[self.op](found, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +106,6 @@ def _contains(found: object, value: object) -> bool:
     if isinstance(found, str):
         return isinstance(value, str) and value in found
     return isinstance(found, list) and any(json_equal(one, value) for one in found)
-
-
-def _compared(op: Operator, found: object, value: object) -> bool:
-    if not is_number(found) or not is_number(value):
-        return False
-    assert isinstance(found, int | float)
-    assert isinstance(value, int | float)
-    match op:
-        case Operator.LT:
-            return found < value
-        case Operator.LE:
-            return found <= value
-        case Operator.GT:
-            return found > value
-        case _:
-            return found >= value
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -180,7 +174,7 @@ def _unfit(op: Operator, value: object) -> str | None:
             if isinstance(value, list) and is_fit and all(map(_is_scalar, value)):
                 return None
             return f"must be an array of 1 to {VALUES_MAX} texts, numbers, true or false"
-        case Operator.LT | Operator.LE | Operator.GT | Operator.GE:
+        case _ if op in _COMPARISONS:
             return None if is_number(value) else "must be a number"
         case Operator.MATCHES:
             is_fit = isinstance(value, str) and 1 <= len(value) <= PATTERN_MAX

@@ -244,8 +244,7 @@ def _from_edge(at: int, count: int) -> int:
 
 
 def _bytes(step: Step | OmittedSteps) -> int:
-    printed = step.printed() if isinstance(step, OmittedSteps) else step.printed(reasoning=True)
-    return len(printed.encode()) + 1  # the newline before it
+    return len(step.printed(reasoning=True).encode()) + 1  # the newline before it
 
 
 def _fitting(

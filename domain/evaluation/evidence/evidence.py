@@ -68,7 +68,8 @@ class OmittedSteps:
     steps: int
     failed: int = 0
 
-    def printed(self) -> str:
+    def printed(self, *, reasoning: bool) -> str:
+        del reasoning  # only steps have it
         which = self.first if self.first == self.last else f"{self.first}–{self.last}"  # noqa: RUF001 - a range
         failed = f", {self.failed} of them failed" if self.failed else ""
         return f"{which}: {self.steps} {'step' if self.steps == 1 else 'steps'} left out{failed}"
@@ -171,33 +172,30 @@ class Evidence:
             parts.append(_part("final output", self.final_output))
         parts.append(f"status of the run: {self.status}")
         parts.append(f"counted: {self.facts.printed()}")
+        lists = self._lists(reasoning=reasoning)
         if self.declared_tools:
-            parts += ["declared tools:", *(_tool(tool) for tool in self.declared_tools)]
+            parts += ["declared tools:", *lists["tools"]]
         if self.plan:
-            parts += ["plan:", *(f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1))]
-        parts += ["steps:", *self._printed_steps(reasoning=reasoning)]
-        return "\n".join(parts)
+            parts += ["plan:", *lists["plan"]]
+        return "\n".join([*parts, "steps:", *lists["steps"]])
 
     def _parts(self, *, reasoning: bool) -> Mapping[str, str]:
         """The value of each template placeholder, printed as in a text without template."""
-        lines = {
-            "tools": [_tool(tool) for tool in self.declared_tools],
-            "plan": [f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1)],
-            "steps": self._printed_steps(reasoning=reasoning),
-        }
+        lists = self._lists(reasoning=reasoning).items()
         return {
             "task": quote_lines(self.task),
             "final_output": quote_lines(self.final_output),
             "status": self.status,
             "facts": self.facts.printed(),
-            **{name: "\n".join(some) or _NONE for name, some in lines.items()},
+            **{name: "\n".join(lines) or _NONE for name, lines in lists},
         }
 
-    def _printed_steps(self, *, reasoning: bool) -> list[str]:
-        return [
-            step.printed() if isinstance(step, OmittedSteps) else step.printed(reasoning=reasoning)
-            for step in self.steps
-        ]
+    def _lists(self, *, reasoning: bool) -> Mapping[str, Sequence[str]]:
+        return {
+            "tools": [_tool(tool) for tool in self.declared_tools],
+            "plan": [f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1)],
+            "steps": [step.printed(reasoning=reasoning) for step in self.steps],
+        }
 
     def within_boundary(self, boundary: str, *, reasoning: bool = True, output: bool = True) -> str:
         """The text between two lines with `boundary`, 16 hex digits unknown to the trace's author.

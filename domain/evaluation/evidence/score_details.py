@@ -1,6 +1,6 @@
 """Details of a judged score: excerpts of what the judge read, in a few metadata fields."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Evidence
@@ -19,49 +19,27 @@ def score_details(metric: str, evidence: Evidence) -> ScoreDetails:
     return build_details(evidence) if build_details else {}
 
 
-def _request(evidence: Evidence) -> ScoreDetails:
-    return {"user_input": evidence.task}
-
-
-def _task(evidence: Evidence) -> ScoreDetails:
-    return {"task": evidence.task}
-
-
-def _plan(evidence: Evidence) -> ScoreDetails:
-    return {"task": evidence.task, "plan": list(evidence.plan)}
-
-
-def _completion(evidence: Evidence) -> ScoreDetails:
-    return {"task": evidence.task, "outcome": _cut(evidence.final_output, OUTCOME_MAX)}
-
-
 def _tools(evidence: Evidence) -> ScoreDetails:
     return {
         "user_input": evidence.task,
         "tools_called": [
             {"name": call.name, "parameters": _parameters(call.arguments)}
-            for call in _some(evidence.calls)
+            for call in evidence.calls[:LISTED_MAX]
         ],
         "available_tools": [
             {"name": tool.name, "description": tool.description}
-            for tool in _some(evidence.declared_tools)
+            for tool in evidence.declared_tools[:LISTED_MAX]
         ],
     }
-
-
-def _some[T](items: Sequence[T]) -> Sequence[T]:
-    return items[:LISTED_MAX]
 
 
 def _parameters(arguments: str) -> object:
     """The arguments as JSON if they are short, otherwise the beginning of their text."""
     if not arguments:
         return {}
-    return (
-        decode_embedded_json(arguments)
-        if len(arguments) <= PARAMETERS_MAX
-        else _cut(arguments, PARAMETERS_MAX)
-    )
+    if len(arguments) > PARAMETERS_MAX:
+        return _cut(arguments, PARAMETERS_MAX)
+    return decode_embedded_json(arguments)
 
 
 def _cut(text: str, most: int) -> str:
@@ -69,10 +47,13 @@ def _cut(text: str, most: int) -> str:
 
 
 _DETAILS: Final[Mapping[str, Callable[[Evidence], ScoreDetails]]] = {
-    "argument_correctness": _request,
-    "plan_adherence": _plan,
-    "plan_quality": _plan,
-    "step_efficiency": _task,
-    "task_completion": _completion,
+    "argument_correctness": lambda it: {"user_input": it.task},
+    "plan_adherence": lambda it: {"task": it.task, "plan": list(it.plan)},
+    "plan_quality": lambda it: {"task": it.task, "plan": list(it.plan)},
+    "step_efficiency": lambda it: {"task": it.task},
+    "task_completion": lambda it: {
+        "task": it.task,
+        "outcome": _cut(it.final_output, OUTCOME_MAX),
+    },
     "tool_correctness": _tools,
 }

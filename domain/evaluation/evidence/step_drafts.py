@@ -1,7 +1,7 @@
 """Steps before truncation: the redacted texts of a span, and the token budget of each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Step
@@ -99,25 +99,22 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
     def prepare(text: str, tokens: int) -> RedactedText:
         return prepare_text(text, tokens, redactor)
 
-    name = redact_line(span.name, NAME_TOKENS, redactor).cut(NAME_TOKENS)
-    error = prepare(span.error or "", FULL_BUDGET.error)
-    if span.kind is SpanKind.TOOL:
-        return StepDraft(
-            label=label,
-            span=span,
-            name=name,
-            error=error,
-            arguments=prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
-            output=prepare(to_text(decode_json(span.output)), FULL_BUDGET.output),
-        )
-    if span.kind is SpanKind.RETRIEVER:
-        documents = _documents(decode_json(span.output))
-        return StepDraft(
-            label=label,
-            span=span,
-            name=name,
-            error=error,
-            arguments=prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
+    draft = StepDraft(
+        label=label,
+        span=span,
+        name=redact_line(span.name, NAME_TOKENS, redactor).cut(NAME_TOKENS),
+        error=prepare(span.error or "", FULL_BUDGET.error),
+    )
+    if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
+        arguments = prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments)
+        output = decode_json(span.output)
+        if span.kind is SpanKind.TOOL:
+            shown = prepare(to_text(output), FULL_BUDGET.output)
+            return replace(draft, arguments=arguments, output=shown)
+        documents = _documents(output)
+        return replace(
+            draft,
+            arguments=arguments,
             documents=tuple(
                 prepare(one, FULL_BUDGET.document) for one in documents[:DOCUMENTS_MAX]
             ),
@@ -125,16 +122,13 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
         )
     if span.kind is SpanKind.LLM:
         message = last_message_text(ASSISTANT, decode_json(span.output))
-        return StepDraft(
-            label=label,
-            span=span,
-            name=name,
+        return replace(
+            draft,
             model=redact_line(span.model or "", NAME_TOKENS, redactor).cut(NAME_TOKENS),
-            error=error,
             text=prepare(message.text, FULL_BUDGET.text),
             reasoning=prepare(message.reasoning or _summary(span), FULL_BUDGET.text),
         )
-    return StepDraft(label=label, span=span, name=name, error=error)
+    return draft
 
 
 def _summary(span: Span) -> str:

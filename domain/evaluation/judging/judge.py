@@ -1,11 +1,11 @@
 """The request to a judge, its answer, and the reasons why there may be none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from domain.errors import Invalid, Unavailable
 from domain.evaluation.evidence.evidence import Evidence
 from domain.evaluation.metrics.metric import Metric
-from domain.evaluation.scores.outcome import REASONS, FailCode, Scored, Skipped
+from domain.evaluation.scores.outcome import FailCode, Scored, Skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +39,8 @@ class TokenUse:
     reasoning: int = 0
 
     def __add__(self, other: "TokenUse") -> "TokenUse":
-        return TokenUse(
-            requests=self.requests + other.requests,
-            input=self.input + other.input,
-            cache_read=self.cache_read + other.cache_read,
-            cache_write=self.cache_write + other.cache_write,
-            output=self.output + other.output,
-            reasoning=self.reasoning + other.reasoning,
-        )
+        names = [one.name for one in fields(self)]
+        return TokenUse(**{one: getattr(self, one) + getattr(other, one) for one in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +78,7 @@ class JudgeRefused(Invalid):
     """The same question would fail again. `calls` are the requests that were made."""
 
     def __init__(self, code: FailCode, *, calls: tuple[JudgeCall, ...] = ()) -> None:
-        super().__init__(REASONS[code])
+        super().__init__(code.reason)
         self.code = code
         self.calls = calls
 
@@ -95,6 +89,6 @@ class JudgeUnavailable(Unavailable):
     def __init__(
         self, code: FailCode, *, retry_after_s: int = 1, calls: tuple[JudgeCall, ...] = ()
     ) -> None:
-        super().__init__(REASONS[code], retry_after_s=retry_after_s)
+        super().__init__(code.reason, retry_after_s=retry_after_s)
         self.code = code
         self.calls = calls

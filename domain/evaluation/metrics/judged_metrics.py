@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
+from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric, Precheck
 from domain.evaluation.metrics.rubrics import RUBRICS
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
@@ -57,59 +57,47 @@ def is_output_shown(metric: Metric, subject: EvaluatedTrace) -> bool:
     return metric is not TASK_COMPLETION or has_words(subject.answer.text)
 
 
-TASK_COMPLETION: Final = Metric(
-    name="task_completion",
-    description="How fully the request was fulfilled",
-    method=EvaluationMethod.JUDGED,
-    rubric=RUBRICS["task_completion"],
-    precheck=nothing_to_complete,
+def _metric(
+    name: str, description: str, precheck: Precheck, *, sees_reasoning: bool = False
+) -> Metric:
+    return Metric(
+        name=name,
+        description=description,
+        method=EvaluationMethod.JUDGED,
+        rubric=RUBRICS[name],
+        precheck=precheck,
+        sees_reasoning=sees_reasoning,
+    )
+
+
+TASK_COMPLETION: Final = _metric(
+    "task_completion", "How fully the request was fulfilled", nothing_to_complete
 )
 JUDGED_METRICS: Final = (
-    Metric(
-        name="argument_correctness",
-        description="Share of tool calls whose arguments fit the request",
-        method=EvaluationMethod.JUDGED,
-        rubric=RUBRICS["argument_correctness"],
-        precheck=no_tool_calls,
+    _metric(
+        "argument_correctness", "Share of tool calls whose arguments fit the request", no_tool_calls
     ),
-    Metric(
-        name="confidence",
-        description="How decisive and well-grounded the agent's behaviour was",
-        method=EvaluationMethod.JUDGED,
-        rubric=RUBRICS["confidence"],
-        precheck=nothing_said,
+    _metric(
+        "confidence",
+        "How decisive and well-grounded the agent's behaviour was",
+        nothing_said,
         sees_reasoning=True,
     ),
-    Metric(
-        name="plan_adherence",
-        description="How closely the run kept to the agent's stated plan",
-        method=EvaluationMethod.JUDGED,
-        rubric=RUBRICS["plan_adherence"],
-        precheck=no_plan,
+    _metric(
+        "plan_adherence",
+        "How closely the run kept to the agent's stated plan",
+        no_plan,
         sees_reasoning=True,
     ),
-    Metric(
-        name="plan_quality",
-        description="How good the agent's plan was, executed or not",
-        method=EvaluationMethod.JUDGED,
-        rubric=RUBRICS["plan_quality"],
-        precheck=no_plan,
+    _metric(
+        "plan_quality",
+        "How good the agent's plan was, executed or not",
+        no_plan,
         sees_reasoning=True,
     ),
-    Metric(
-        name="step_efficiency",
-        description="How little wasted work the run contained",
-        method=EvaluationMethod.JUDGED,
-        rubric=RUBRICS["step_efficiency"],
-        precheck=no_spans,
-        sees_reasoning=True,
+    _metric(
+        "step_efficiency", "How little wasted work the run contained", no_spans, sees_reasoning=True
     ),
     TASK_COMPLETION,
-    Metric(
-        name="tool_correctness",
-        description="How suitable the chosen tools were",
-        method=EvaluationMethod.JUDGED,
-        rubric=RUBRICS["tool_correctness"],
-        precheck=no_tools,
-    ),
+    _metric("tool_correctness", "How suitable the chosen tools were", no_tools),
 )

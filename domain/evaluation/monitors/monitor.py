@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Final, Self
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from domain.evaluation.monitors.schedule import parse_schedule
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, SessionSelection, TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
+from domain.tracing.change import UNCHANGED, Unchanged, said
 
 NAME_MAX: Final = 255
 RUN_PREFIX: Final = "[Monitor] "
@@ -34,13 +35,6 @@ class Watermark:
     trace: UUID
 
 
-class Unchanged(Enum):
-    UNCHANGED = "unsaid"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorChange:
     """The changes of a PATCH; UNCHANGED leaves a field as it is, None clears it where possible.
@@ -58,12 +52,6 @@ class MonitorChange:
     signal_weights: Mapping[str, float] | Unchanged = UNCHANGED
     votes: int | Unchanged = UNCHANGED
     max_cost_usd: Decimal | Unchanged | None = UNCHANGED
-
-    @property
-    def given(self) -> dict[str, object]:
-        """The fields that the change sets."""
-        every = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in every.items() if value is not UNCHANGED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +112,12 @@ class Monitor:
 
     def changed(self, change: MonitorChange, now: datetime) -> Self:
         """Unchanged if the change is empty. A new schedule counts from now, paused or not."""
-        given = change.given
+        given = said(change)
         if not given:
             return self
         if "cadence" in given:
-            given["next_run_at"] = parse_schedule(str(given["cadence"])).next_after(now)
-        return replace(self, **given, updated_at=now)  # type: ignore[arg-type]  # as MonitorChange has them
+            given["next_run_at"] = parse_schedule(given["cadence"]).next_after(now)
+        return replace(self, **given, updated_at=now)
 
     def paused(self, now: datetime) -> Self:
         if self.status is MonitorStatus.PAUSED:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Final
 
 from domain.errors import Invalid
 
@@ -32,21 +32,6 @@ _MONTHS: Final = ("jan feb mar apr may jun jul aug sep oct nov dec").split()  # 
 _WEEKDAYS: Final = ("sun mon tue wed thu fri sat").split()  # noqa: SIM905 - as above
 
 
-class Schedule(Protocol):
-    """When a monitor is due."""
-
-    def next_after(self, instant: datetime) -> datetime:
-        """The first slot strictly after an instant, both in UTC."""
-        ...
-
-    def next_in_series(self, due: datetime, now: datetime) -> datetime:
-        """The first slot after `now` in the series that contains the slot `due`.
-
-        So a late run doesn't shift later slots, and missed slots count as one.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class IntervalSchedule:
     """A fixed interval after a given instant; not aligned to the clock."""
@@ -54,9 +39,14 @@ class IntervalSchedule:
     length: timedelta
 
     def next_after(self, instant: datetime) -> datetime:
+        """The first slot strictly after an instant, both in UTC."""
         return instant + self.length
 
     def next_in_series(self, due: datetime, now: datetime) -> datetime:
+        """The first slot after `now` in the series that contains the slot `due`.
+
+        So a late run doesn't shift later slots, and missed slots count as one.
+        """
         missed = max((now - due) // self.length, 0)
         return due + (missed + 1) * self.length
 
@@ -89,7 +79,7 @@ class CronSchedule:
         return (of_month or of_week) if self.is_either else (of_month and of_week)
 
     def next_after(self, instant: datetime) -> datetime:
-        """As in `Schedule`. Raises OverflowError beyond the year 9999."""
+        """As in `IntervalSchedule`. Raises OverflowError beyond the year 9999."""
         here = instant.astimezone(UTC)
         minute = here.hour * 60 + here.minute
         if self.matches(here.date()):
@@ -125,6 +115,9 @@ class CronSchedule:
 
     def _has_neighbours(self) -> bool:
         return any(self.matches(one) and self.matches(one + _DAY) for one in _days_looked_at())
+
+
+type Schedule = IntervalSchedule | CronSchedule
 
 
 def parse_schedule(text: str) -> Schedule:

@@ -1,5 +1,6 @@
 """Evaluation runs: their targets and metrics, their progress, and their states."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
-from domain.errors import Conflict
+from domain.errors import Conflict, Invalid
 from domain.evaluation.metrics.definition import Definition
 from domain.evaluation.runs.voting import VOTE_COUNTS
 from domain.evaluation.scores.outcome import FailCode, Outcome
@@ -25,6 +26,7 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 NAME_MAX: Final = 255
 MODEL_MAX: Final = 255
+RETRY_PREFIX: Final = "Retry: "
 TARGETS_MAX: Final = 100_000  # of one run: each is a work item, and one score per metric
 
 
@@ -191,12 +193,13 @@ class EvalRun:
 
     def started(self) -> Self:
         """RUNNING, once all its scores exist; unchanged if it isn't PENDING."""
-        return replace(self, status=RunStatus.RUNNING) if self._is(RunStatus.PENDING) else self
+        is_pending = self.status is RunStatus.PENDING
+        return replace(self, status=RunStatus.RUNNING) if is_pending else self
 
     def settled(self, tally: Tally, now: datetime) -> Self:
         """Final, if `tally` has every target finished and no score PENDING; otherwise unchanged."""
         done = tally.evaluated >= self.targets and not tally.pending
-        if not (self._is(RunStatus.RUNNING) and done):
+        if self.status is not RunStatus.RUNNING or not done:
             return self
         if tally.has_only_failures:
             return self.failed(tally.failure_summary, now)
@@ -219,9 +222,6 @@ class EvalRun:
     def progress(self, tally: Tally) -> float:
         """The share of finished targets, in [0, 1]; 1.0 without targets."""
         return min(tally.evaluated / self.targets, 1.0) if self.targets else 1.0
-
-    def _is(self, status: RunStatus) -> bool:
-        return self.status is status
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +277,40 @@ def _waiting(run: EvalRun, work: WorkItem, metric: str, now: datetime) -> dict[s
         "created_at": now,
         "updated_at": now,
     }
+
+
+def build_retry(
+    run: EvalRun, executions: Iterable[Execution], new: RunId, now: datetime
+) -> tuple[EvalRun, list[WorkItem]]:
+    """A new run and its work: exactly the failures of `run`, whatever the run's state.
+
+    Skipped pairs aren't retried. Neither are the signals of a session run, which a new run computes
+    if they are missing. Raises Invalid if nothing failed.
+    """
+    failed: dict[Target, set[str]] = {}
+    for one in executions:
+        if one.outcome is ScoreOutcome.FAILED and one.metric in run.metrics:
+            failed.setdefault(one.target, set()).add(one.metric)
+    if not failed:
+        raise Invalid("Nothing to retry: no score of this run has failed")
+    work = [WorkItem(target, tuple(sorted(failed[target]))) for target in sorted(failed)]
+    tried = {metric for one in work for metric in one.metrics}
+    echo = {"retry_of": str(run.id), run.target_type.ids_key: [one.target for one in work]}
+    return (
+        EvalRun(
+            id=new,
+            project_id=run.project_id,
+            target_type=run.target_type,
+            name=f"{RETRY_PREFIX}{run.name or run.id}"[:NAME_MAX],
+            metrics=tuple(sorted(tried)),
+            targets=len(work),
+            filters=json.dumps(echo, ensure_ascii=False, separators=(",", ":")).encode(),
+            model=run.model,
+            signal_weights=run.signal_weights,
+            definitions=tuple(one for one in run.definitions if one.name in tried),
+            votes=run.votes,
+            max_cost_usd=run.max_cost_usd,
+            created_at=now,
+        ),
+        work,
+    )

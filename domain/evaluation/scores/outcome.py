@@ -4,63 +4,78 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 REASON_MAX: Final = 500  # characters; api.md §6.2
 SKIPPED_PREFIX: Final = "Skipped: "  # for published clients, which don't know skipped scores
 
 
-class SkipCode(StrEnum):
+class Code(StrEnum):
+    """Why an outcome has no number; `reason` is a sentence that is safe to show to callers."""
+
+    reason: str
+
+    def __new__(cls, value: str, reason: str = "") -> Self:
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.reason = reason
+        return code
+
+
+class SkipCode(Code):
     """Why there was nothing to evaluate, or not enough."""
 
-    NO_TOOLS = "no_tools"
-    NO_TOOL_CALLS = "no_tool_calls"
-    NO_PLAN = "no_plan"
-    NO_STEPS = "no_steps"
-    NO_INPUT = "no_input"
-    EMPTY_INPUT_OR_OUTPUT = "empty_input_or_output"
-    EMPTY_OUTPUT = "empty_output"
-    NO_PREVIOUS_TRACES = "no_previous_traces"
-    NO_PREVIOUS_OUTPUTS = "no_previous_outputs"
-    TOO_SHORT = "too_short"
-    NO_DECLARED_TOOLS = "no_declared_tools"
-    NO_SCHEMAS = "no_schemas"
-    NO_RETRIEVALS = "no_retrievals"
-    NO_FINISH_REASONS = "no_finish_reasons"
-    NO_FAILED_CALLS = "no_failed_calls"
-    NO_SPANS = "no_spans"
-    STRUCTURED_OUTPUT = "structured_output"
-    NO_USAGE = "no_usage"
-    NO_PRICES = "no_prices"
-    NOT_TIMED = "not_timed"
-    TOO_FEW_INPUTS = "too_few_inputs"
-    NO_REPEATED_INPUTS = "no_repeated_inputs"
-    TRACE_RUNNING = "trace_running"
-    CANCELLED = "cancelled"
-    CANNOT_JUDGE = "cannot_judge"
-    INSUFFICIENT_SIGNALS = "insufficient_signals"
-    TRACE_TOO_LARGE = "trace_too_large"
-    BUDGET = "budget"
+    NO_TOOLS = "no_tools", "no tool was called, and none was declared"
+    NO_TOOL_CALLS = "no_tool_calls", "the trace has no tool call"
+    NO_PLAN = "no_plan", "the trace states no plan"
+    NO_STEPS = "no_steps", "the trace has no step to look at"
+    NO_INPUT = "no_input", "the trace has no input"
+    EMPTY_INPUT_OR_OUTPUT = "empty_input_or_output", "the input or the output is empty"
+    EMPTY_OUTPUT = "empty_output", "the output is empty"
+    NO_PREVIOUS_TRACES = "no_previous_traces", "no earlier trace in the session"
+    NO_PREVIOUS_OUTPUTS = "no_previous_outputs", "the earlier traces of the session have no output"
+    TOO_SHORT = "too_short", "too little of it to measure repetition"
+    NO_DECLARED_TOOLS = "no_declared_tools", "no model call declares its tools"
+    NO_SCHEMAS = "no_schemas", "no call has a declared schema that can be checked"
+    NO_RETRIEVALS = "no_retrievals", "the trace has no retrieval"
+    NO_FINISH_REASONS = "no_finish_reasons", "no model call tells why it finished"
+    NO_FAILED_CALLS = "no_failed_calls", "no tool call failed"
+    NO_SPANS = "no_spans", "the trace has no span"
+    STRUCTURED_OUTPUT = "structured_output", "the output is JSON, where repetition is normal"
+    NO_USAGE = "no_usage", "not every model call tells its tokens"
+    NO_PRICES = "no_prices", "not every model call has a price"
+    NOT_TIMED = "not_timed", "no model call tells when its answer began"
+    TOO_FEW_INPUTS = (
+        "too_few_inputs",
+        "fewer than two inputs of the session are long enough to compare",
+    )
+    NO_REPEATED_INPUTS = "no_repeated_inputs", "no input occurs in two traces that have ended"
+    TRACE_RUNNING = "trace_running", "the trace has not ended"
+    CANCELLED = "cancelled", "the run was cancelled"
+    CANNOT_JUDGE = "cannot_judge", "the evidence does not allow a verdict"
+    INSUFFICIENT_SIGNALS = "insufficient_signals", "too few traces of the session have signals"
+    TRACE_TOO_LARGE = "trace_too_large", "the target is too large to evaluate"
+    BUDGET = "budget", "it might have cost more than the budget has left"
 
 
-class FailCode(StrEnum):
+class FailCode(Code):
     """What broke during the evaluation."""
 
-    TARGET_GONE = "target_gone"
-    JUDGE_TIMEOUT = "judge_timeout"
-    JUDGE_UNREACHABLE = "judge_unreachable"
-    RATE_LIMITED = "rate_limited"
-    PROVIDER_ERROR = "provider_error"
-    AUTH = "auth"
-    QUOTA = "quota"
-    UNKNOWN_MODEL = "unknown_model"
-    MISCONFIGURED = "misconfigured"
-    CIRCUIT_OPEN = "circuit_open"
-    REJECTED = "rejected"
-    TOO_LONG = "too_long"
-    CONTENT_FILTERED = "content_filtered"
-    BAD_VERDICT = "bad_verdict"
-    INTERNAL = "internal"
+    TARGET_GONE = "target_gone", "the target does not exist"
+    JUDGE_TIMEOUT = "judge_timeout", "the judge did not answer in time"
+    JUDGE_UNREACHABLE = "judge_unreachable", "the judge could not be reached"
+    RATE_LIMITED = "rate_limited", "the provider limits the rate of calls"
+    PROVIDER_ERROR = "provider_error", "the provider failed"
+    AUTH = "auth", "the provider refused the credentials"
+    QUOTA = "quota", "the quota at the provider is used up"
+    UNKNOWN_MODEL = "unknown_model", "the provider does not know the model"
+    MISCONFIGURED = "misconfigured", "the judge is not configured for this model"
+    CIRCUIT_OPEN = "circuit_open", "not asked, because an earlier call of the run failed for good"
+    REJECTED = "rejected", "the provider rejected the request"
+    TOO_LONG = "too_long", "the evidence is too long for the model"
+    CONTENT_FILTERED = "content_filtered", "the provider's content filter stopped the answer"
+    BAD_VERDICT = "bad_verdict", "the judge's answer was not a valid verdict"
+    INTERNAL = "internal", "the measurement broke; the log says why"
 
     @property
     def is_transient(self) -> bool:
@@ -75,62 +90,13 @@ class FailCode(StrEnum):
 
 _PASSING: Final = frozenset(
     {
-        FailCode.JUDGE_TIMEOUT,
-        FailCode.JUDGE_UNREACHABLE,
-        FailCode.RATE_LIMITED,
-        FailCode.PROVIDER_ERROR,
+        *(FailCode.JUDGE_TIMEOUT, FailCode.JUDGE_UNREACHABLE),
+        *(FailCode.RATE_LIMITED, FailCode.PROVIDER_ERROR),
     }
 )
 _OPENING: Final = frozenset(
     {FailCode.AUTH, FailCode.QUOTA, FailCode.UNKNOWN_MODEL, FailCode.MISCONFIGURED}
 )
-
-REASONS: Final[Mapping[SkipCode | FailCode, str]] = {
-    SkipCode.NO_TOOLS: "no tool was called, and none was declared",
-    SkipCode.NO_TOOL_CALLS: "the trace has no tool call",
-    SkipCode.NO_PLAN: "the trace states no plan",
-    SkipCode.NO_STEPS: "the trace has no step to look at",
-    SkipCode.NO_INPUT: "the trace has no input",
-    SkipCode.EMPTY_INPUT_OR_OUTPUT: "the input or the output is empty",
-    SkipCode.EMPTY_OUTPUT: "the output is empty",
-    SkipCode.NO_PREVIOUS_TRACES: "no earlier trace in the session",
-    SkipCode.NO_PREVIOUS_OUTPUTS: "the earlier traces of the session have no output",
-    SkipCode.TOO_SHORT: "too little of it to measure repetition",
-    SkipCode.NO_DECLARED_TOOLS: "no model call declares its tools",
-    SkipCode.NO_SCHEMAS: "no call has a declared schema that can be checked",
-    SkipCode.NO_RETRIEVALS: "the trace has no retrieval",
-    SkipCode.NO_FINISH_REASONS: "no model call tells why it finished",
-    SkipCode.NO_FAILED_CALLS: "no tool call failed",
-    SkipCode.NO_SPANS: "the trace has no span",
-    SkipCode.STRUCTURED_OUTPUT: "the output is JSON, where repetition is normal",
-    SkipCode.NO_USAGE: "not every model call tells its tokens",
-    SkipCode.NO_PRICES: "not every model call has a price",
-    SkipCode.NOT_TIMED: "no model call tells when its answer began",
-    SkipCode.TOO_FEW_INPUTS: "fewer than two inputs of the session are long enough to compare",
-    SkipCode.NO_REPEATED_INPUTS: "no input occurs in two traces that have ended",
-    SkipCode.TRACE_RUNNING: "the trace has not ended",
-    SkipCode.CANCELLED: "the run was cancelled",
-    SkipCode.BUDGET: "it might have cost more than the budget has left",
-    SkipCode.CANNOT_JUDGE: "the evidence does not allow a verdict",
-    SkipCode.INSUFFICIENT_SIGNALS: "too few traces of the session have signals",
-    SkipCode.TRACE_TOO_LARGE: "the target is too large to evaluate",
-    FailCode.TARGET_GONE: "the target does not exist",
-    FailCode.JUDGE_TIMEOUT: "the judge did not answer in time",
-    FailCode.JUDGE_UNREACHABLE: "the judge could not be reached",
-    FailCode.RATE_LIMITED: "the provider limits the rate of calls",
-    FailCode.PROVIDER_ERROR: "the provider failed",
-    FailCode.AUTH: "the provider refused the credentials",
-    FailCode.QUOTA: "the quota at the provider is used up",
-    FailCode.UNKNOWN_MODEL: "the provider does not know the model",
-    FailCode.MISCONFIGURED: "the judge is not configured for this model",
-    FailCode.CIRCUIT_OPEN: "not asked, because an earlier call of the run failed for good",
-    FailCode.REJECTED: "the provider rejected the request",
-    FailCode.TOO_LONG: "the evidence is too long for the model",
-    FailCode.CONTENT_FILTERED: "the provider's content filter stopped the answer",
-    FailCode.BAD_VERDICT: "the judge's answer was not a valid verdict",
-    FailCode.INTERNAL: "the measurement broke; the log says why",
-}
-"""A sentence for every code that is safe to show to callers."""
 
 
 def truncate_reason(reason: str) -> str:
@@ -182,7 +148,7 @@ class Skipped:
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        reason = (self.reason or REASONS[self.code]).removeprefix(SKIPPED_PREFIX)
+        reason = (self.reason or self.code.reason).removeprefix(SKIPPED_PREFIX)
         object.__setattr__(self, "reason", truncate_reason(SKIPPED_PREFIX + reason))
         object.__setattr__(self, "metadata", {**self.metadata, "code": self.code.value})
 
@@ -196,7 +162,7 @@ class Failed:
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        reason = self.reason or REASONS[self.code]
+        reason = self.reason or self.code.reason
         object.__setattr__(self, "reason", truncate_reason(reason))
         object.__setattr__(self, "metadata", {**self.metadata, "code": self.code.value})
 

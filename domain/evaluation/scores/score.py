@@ -11,6 +11,7 @@ from typing import Final, Self
 from domain.errors import Invalid
 from domain.evaluation.scores.outcome import Failed, Outcome, Scored, SkipCode, Skipped
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.page import Position
 from domain.tracing.payload import (
     EMPTY_OBJECT,
     JsonText,
@@ -282,3 +283,58 @@ def _storable(value: object) -> object:
     if isinstance(value, Mapping):
         return {storable_text(str(key)): _storable(inner) for key, inner in value.items()}
     return [_storable(one) for one in value] if isinstance(value, Sequence) else value
+
+
+# Fields of a filter that must equal those of the score.
+_EQUAL: Final = (
+    *("trace_id", "session_id", "environment", "name", "source", "status", "outcome"),
+    *("data_type", "run_id"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreFilter:
+    """Conditions that must all hold; None means no condition. Texts are compared exactly.
+
+    `created_after` is inclusive, `created_before` exclusive. `trace_id` and `environment` apply to
+    trace scores, `session_id` to session scores; other scores don't match them.
+    """
+
+    trace_id: TraceId | None = None
+    session_id: str | None = None
+    environment: str | None = None
+    name: str | None = None
+    source: ScoreSource | None = None
+    status: ScoreStatus | None = None
+    outcome: ScoreOutcome | None = None
+    data_type: DataType | None = None
+    run_id: RunId | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def matches(self, score: Score) -> bool:
+        within = CreatedWithin(self.created_after, self.created_before)
+        return within.matches(score) and all(
+            getattr(self, name) in {None, getattr(score, name, None)} for name in _EQUAL
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedWithin:
+    """A range of creation times: `after` is inclusive, `before` exclusive; None means unbounded."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+
+    def matches(self, score: Score) -> bool:
+        return self.includes(score.created_at)
+
+    def includes(self, instant: datetime) -> bool:
+        return (self.after is None or instant >= self.after) and (
+            self.before is None or instant < self.before
+        )
+
+
+def list_position(score: Score) -> Position:
+    """The position of a score in a list, which is sorted from newest to oldest."""
+    return Position(score.created_at, score.id)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.sessions.reliability_v1 import TraceSignals, insufficient_signals, rounded
+from domain.evaluation.sessions.signals import TraceSignals, insufficient_signals, rounded
 from domain.evaluation.trace_content.user_request import RequestFingerprint
 
 TRACE_SUCCESS: Final = "trace_success"

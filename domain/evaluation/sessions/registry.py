@@ -11,17 +11,17 @@ from domain.evaluation.sessions.counted import (
     trace_success_only,
     user_repetition,
 )
-from domain.evaluation.sessions.reliability_v1 import (
+from domain.evaluation.sessions.reliability import (
+    agent_consistency,
+    agent_consistency_v2,
+    agent_reliability,
+    agent_reliability_v2,
+)
+from domain.evaluation.sessions.signals import (
     COMPUTED_SIGNALS,
     DEFAULT_WEIGHTS,
     TraceSignals,
-    agent_consistency,
-    agent_reliability,
     default_and_given_weights,
-)
-from domain.evaluation.sessions.reliability_v2 import (
-    agent_consistency_v2,
-    agent_reliability_v2,
     reliability_weights,
 )
 

@@ -14,7 +14,6 @@ from domain.evaluation.trace_content.messages import (
 )
 from domain.evaluation.trace_content.span_tree import SpanTree
 from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, declared_tools
-from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
 
@@ -59,12 +58,14 @@ class EvaluatedTrace:
     @cached_property
     def request(self) -> MessageText:
         """What the user asked: the input, or a chat's last user message."""
-        return last_message_text(USER, decode_json(self._first_input()))
+        text = self.trace.input or (self._whole.input if self._whole else None)
+        return last_message_text(USER, decode_json(text))
 
     @cached_property
     def answer(self) -> MessageText:
         """What the agent answered: the output, or a chat's last assistant message."""
-        return last_message_text(ASSISTANT, decode_json(self._last_output()))
+        text = self.trace.output or (self._whole.output if self._whole else None)
+        return last_message_text(ASSISTANT, decode_json(text))
 
     @property
     def recent_outputs(self) -> Sequence[str]:
@@ -73,12 +74,6 @@ class EvaluatedTrace:
     @property
     def is_running(self) -> bool:
         return self.trace.status in {TraceStatus.PENDING, TraceStatus.RUNNING}
-
-    def _first_input(self) -> JsonText | None:
-        return self.trace.input or (self._whole.input if self._whole else None)
-
-    def _last_output(self) -> JsonText | None:
-        return self.trace.output or (self._whole.output if self._whole else None)
 
     @property
     def _whole(self) -> Span | None:

@@ -15,7 +15,7 @@ from application.evaluation.ports.judging import JudgingPorts, Reservation, Verd
 from domain.evaluation.costs.judge_costs import SpendingBy, month_scope
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId, TraceId
 from tests.adapters.postgres.test_plans import OF_BOTH, nodes, plans, read_rows
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry

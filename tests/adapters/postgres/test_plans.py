@@ -29,8 +29,13 @@ from adapters.postgres.tracing.batch_writer import HAS_ERASED_TRACE, TraceWriter
 from adapters.postgres.tracing.edits import fetch_trace
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
-from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
+from domain.evaluation.scores.score import (
+    CreatedWithin,
+    ScoreChange,
+    ScoreFilter,
+    ScoreSource,
+    ScoreStatus,
+)
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period

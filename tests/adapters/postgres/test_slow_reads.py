@@ -15,7 +15,7 @@ from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.trace_lists import TraceLists
 from domain.errors import Unavailable
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
+from domain.evaluation.scores.score import CreatedWithin, ScoreFilter
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort

@@ -234,7 +234,7 @@ async def test_imported_scores_belong_to_the_importing_project(here):
     assert await here.do.exporting.import_traces(OURS, [theirs]) == [ImportOutcome.STORED]
     store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]
-    assert store.traces_of(THEIRS) == []
+    assert store.traces.of(THEIRS) == []
 
 
 async def test_score_of_another_trace_is_rejected(here):

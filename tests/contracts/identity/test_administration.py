@@ -15,8 +15,7 @@ from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.login_code import LoginCode
-from domain.identity.organization import Role
-from domain.identity.organization_bootstrap import NewOrganization
+from domain.identity.organization import NewOrganization, Role
 from domain.identity.user import User
 from domain.ids import OrganizationId
 from domain.page import PageRequest

@@ -12,8 +12,7 @@ from domain.errors import Conflict, NotFound
 from domain.identity.api_key import Scope
 from domain.identity.audit import Actor, AuditAction, Origin
 from domain.identity.invitation import InvitationStatus
-from domain.identity.organization import Member, Role
-from domain.identity.organization_bootstrap import NewOrganization
+from domain.identity.organization import Member, NewOrganization, Role
 from domain.ids import ApiKeyId, InvitationId, ProjectId, UserId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at

@@ -13,8 +13,7 @@ import pytest
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from domain.errors import NotFound, Unavailable
-from domain.evaluation.scores.query import ScoreFilter
-from domain.evaluation.scores.score import ScoreChange, TraceScore
+from domain.evaluation.scores.score import ScoreChange, ScoreFilter, TraceScore
 from domain.identity.login_code import CODE_LIFETIME
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId

@@ -17,8 +17,7 @@ from domain.errors import Invalid, NotFound
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode, Failed
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
-from domain.evaluation.scores.score import ScoreChange
+from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilter
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.erasure import DataSubject, DataSubjectKind

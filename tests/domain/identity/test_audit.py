@@ -6,8 +6,7 @@ import pytest
 
 from domain.identity.audit import OPERATOR, UNKNOWN_ORIGIN, Actor, AuditAction, AuditEntry, Origin
 from domain.identity.caller import Person
-from domain.identity.organization import Membership, Organization, Project, Role
-from domain.identity.organization_bootstrap import NewOrganization
+from domain.identity.organization import Membership, NewOrganization, Organization, Project, Role
 from domain.identity.user import Claims, User
 from domain.ids import UserId
 from tests.support.builders.values import NOON, at

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import Scored
-from domain.evaluation.sessions.reliability_v1 import TraceSignals
+from domain.evaluation.sessions.signals import TraceSignals
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import Span, SpanKind
 from tests.support.builders.values import at, prices, span, trace

@@ -12,10 +12,11 @@ from hypothesis.strategies import SearchStrategy
 from application.evaluation.ports.evaluation import ScoreAnalytics
 from application.evaluation.scores.agreement import HumanLabels
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import (
+    CreatedWithin,
     DataType,
     ScoreChange,
+    ScoreFilter,
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,

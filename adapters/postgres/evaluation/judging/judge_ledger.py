@@ -19,7 +19,7 @@ from domain.evaluation.costs.judge_costs import (
     SpendingGroup,
 )
 from domain.evaluation.judging.judge import TokenUse
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId
 
 NARROW_PERIOD: Final = "narrow the period, or try again later"

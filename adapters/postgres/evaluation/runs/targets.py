@@ -21,7 +21,7 @@ from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.evaluated_trace import (
     RECENT_OUTPUTS_MAX,
     EvaluatedTrace,

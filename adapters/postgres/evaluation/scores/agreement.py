@@ -21,8 +21,7 @@ from domain.evaluation.agreement.calibration import (
 )
 from domain.evaluation.agreement.statistics import ScorePair
 from domain.evaluation.metrics.metric import JudgeKind
-from domain.evaluation.scores.query import CreatedWithin
-from domain.evaluation.scores.score import ScoreSource, TraceScore
+from domain.evaluation.scores.score import CreatedWithin, ScoreSource, TraceScore
 from domain.ids import ProjectId
 
 _IS_ANNOTATION: Final = f"source = '{ScoreSource.ANNOTATION}'"

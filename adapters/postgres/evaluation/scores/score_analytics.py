@@ -21,8 +21,7 @@ from domain.evaluation.scores.analytics import (
     comparison_rank,
     histogram_bin,
 )
-from domain.evaluation.scores.query import CreatedWithin
-from domain.evaluation.scores.score import DataType, ScoreOutcome
+from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreOutcome
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity

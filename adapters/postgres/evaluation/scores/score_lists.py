@@ -18,8 +18,13 @@ from adapters.postgres.database.read_transactions import (
 )
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
-from domain.evaluation.scores.query import ScoreFilter, list_position
-from domain.evaluation.scores.score import Score, ScoreOutcome, ScoreStatus
+from domain.evaluation.scores.score import (
+    Score,
+    ScoreFilter,
+    ScoreOutcome,
+    ScoreStatus,
+    list_position,
+)
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
 

@@ -20,10 +20,10 @@ from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_co
 from adapters.postgres.evaluation.scores.score_lists import ScoreLists
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
 from domain.errors import FieldError, Invalid, NotFound
-from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import (
     Score,
     ScoreChange,
+    ScoreFilter,
     ScoreOutcome,
     SessionScore,
     TraceScore,

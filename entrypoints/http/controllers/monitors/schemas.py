@@ -19,7 +19,6 @@ from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.monitors.monitor import (
     NAME_MAX,
-    UNCHANGED,
     Monitor,
     MonitorChange,
     MonitorStatus,
@@ -28,6 +27,7 @@ from domain.evaluation.monitors.monitor import (
 from domain.evaluation.monitors.schedule import CADENCE_MAX, parse_schedule
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, filters_as_given
+from domain.tracing.change import UNCHANGED
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.money import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.monitors.examples import MONITOR_ID

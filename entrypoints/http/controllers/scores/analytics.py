@@ -17,8 +17,7 @@ from domain.evaluation.scores.analytics import (
     COMPARED_SESSIONS_MAX,
     HISTORY_DEFAULT,
 )
-from domain.evaluation.scores.query import CreatedWithin
-from domain.evaluation.scores.score import ScoreStatus
+from domain.evaluation.scores.score import CreatedWithin, ScoreStatus
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder

@@ -13,12 +13,12 @@ from msgspec import Meta
 import domain.evaluation.scores.score as scores
 from application.evaluation.scores.scores import GivenScore
 from domain.errors import Invalid
-from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import (
     NAME_MAX,
     VALUE_MAX,
     DataType,
     ScoreChange,
+    ScoreFilter,
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,

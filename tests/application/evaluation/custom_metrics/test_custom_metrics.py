@@ -20,12 +20,13 @@ from domain.evaluation.evidence.truncation import estimate_tokens
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.metrics.definition import DefinitionKind
 from domain.evaluation.monitors.alert import AlertFigure, AlertRule
-from domain.evaluation.monitors.monitor import UNCHANGED, MonitorChange
+from domain.evaluation.monitors.monitor import MonitorChange
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.runs.selection import TraceSelection
 from domain.evaluation.scores.outcome import FailCode, Scored
 from domain.ids import MonitorId, ProjectId, RunId, TraceId
 from domain.page import PageRequest
+from domain.tracing.change import UNCHANGED
 from domain.tracing.usage import Usage
 from tests.support.builders.custom_metrics import JUDGE
 from tests.support.builders.evaluated_traces import tool

@@ -19,7 +19,7 @@ from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import Scored
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.ids import TraceId
 from domain.tracing.trace import Trace
 from tests.support.builders.values import THEIRS

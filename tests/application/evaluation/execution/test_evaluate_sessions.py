@@ -18,7 +18,7 @@ from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored
 from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
-from domain.evaluation.sessions.reliability_v1 import DEFAULT_WEIGHTS, SESSION_TRACES_MAX
+from domain.evaluation.sessions.signals import DEFAULT_WEIGHTS, SESSION_TRACES_MAX
 from domain.ids import ProjectId, ScoreId, TraceId
 from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import model

@@ -7,7 +7,7 @@ from application.evaluation.ports.work_queue import ATTEMPTS_MAX
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored
-from domain.evaluation.sessions.reliability_v1 import DEFAULT_WEIGHTS
+from domain.evaluation.sessions.signals import DEFAULT_WEIGHTS
 from domain.tracing.trace import TraceStatus
 from tests.support.fixtures.evaluation_harness import Laboratory, metadata
 

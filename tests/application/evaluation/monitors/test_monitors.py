@@ -17,7 +17,7 @@ from application.evaluation.runs.requests import RunRequest
 from application.jobs import PlanRunJob
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels
-from domain.evaluation.monitors.monitor import UNCHANGED, MonitorChange, MonitorStatus
+from domain.evaluation.monitors.monitor import MonitorChange, MonitorStatus
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, TargetType
 from domain.evaluation.runs.selection import (
     GivenInstant,
@@ -27,6 +27,7 @@ from domain.evaluation.runs.selection import (
 )
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import PageRequest
+from domain.tracing.change import UNCHANGED
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.in_memory_app import World, memory_ports
 

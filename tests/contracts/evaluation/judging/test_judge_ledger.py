@@ -25,7 +25,7 @@ from domain.evaluation.costs.judge_costs import (
 )
 from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.scores.outcome import FailCode
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId
 from tests.support.builders.values import NOON
 from tests.support.hypothesis_scale import scaled

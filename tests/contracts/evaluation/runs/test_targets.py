@@ -11,7 +11,7 @@ from domain.evaluation.runs.selection import (
     select_sessions,
 )
 from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.evaluated_trace import RECENT_OUTPUTS_MAX, EvaluatedTrace
 from domain.ids import TraceId
 from domain.tracing.trace import TraceStatus

@@ -14,8 +14,7 @@ from domain.evaluation.agreement.calibration import (
     JudgeVolume,
 )
 from domain.evaluation.agreement.statistics import ScorePair
-from domain.evaluation.scores.query import CreatedWithin
-from domain.evaluation.scores.score import DataType, ScoreChange
+from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreChange
 from tests.support.builders.scores import (
     ADA,
     AUTOMATED,

@@ -15,8 +15,7 @@ from domain.evaluation.scores.analytics import (
     ScoreSummary,
     TrendPoint,
 )
-from domain.evaluation.scores.query import CreatedWithin
-from domain.evaluation.scores.score import DataType, ScoreStatus
+from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreStatus
 from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 from tests.support.builders.scores import (

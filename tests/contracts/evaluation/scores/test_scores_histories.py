@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from domain.errors import Failure
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
-from domain.evaluation.scores.score import ScoreChange, SessionScore, TraceScore
+from domain.evaluation.scores.score import (
+    CreatedWithin,
+    ScoreChange,
+    ScoreFilter,
+    SessionScore,
+    TraceScore,
+)
 from domain.ids import ProjectId, ScoreId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from tests.support.builders import scores, strategies, trace_strategies

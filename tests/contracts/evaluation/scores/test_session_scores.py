@@ -9,9 +9,9 @@ import pytest
 
 from adapters.postgres.evaluation.scores.scores import PostgresSessionScores
 from domain.errors import Failure, Invalid, NotFound
-from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import (
     DataType,
+    ScoreFilter,
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,

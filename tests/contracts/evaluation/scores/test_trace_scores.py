@@ -11,10 +11,10 @@ import pytest
 
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from domain.errors import Failure, Invalid, NotFound
-from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import (
     DataType,
     ScoreChange,
+    ScoreFilter,
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,

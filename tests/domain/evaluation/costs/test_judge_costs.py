@@ -21,7 +21,7 @@ from domain.evaluation.costs.judge_costs import (
     validate_budget,
 )
 from domain.evaluation.judging.judge import TokenUse
-from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import CreatedWithin
 
 
 def test_month_starts_in_utc():

@@ -23,8 +23,8 @@ from domain.evaluation.judging.prompt import (
     prompt_text,
     session_fingerprint,
 )
-from domain.evaluation.metrics.metric import Category, EvaluationMethod
-from domain.evaluation.metrics.registry import METRIC_REGISTRY, get_metric
+from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.metrics.rubrics import LABEL_MAX, PROTOCOL, RUBRICS, AnswerFormat, Rubric
 from domain.evaluation.runs.selection import TraceSelection
 from tests.domain.evaluation.evidence.test_redaction import PERSONAL, SECRETS
@@ -209,16 +209,16 @@ KNOWN: dict[str, Any] = {
     ],
 )
 def test_fingerprint_depends_on_everything_that_affects_a_verdict(other):
-    metric = get_metric("confidence", Category.TRACE)
+    metric = METRIC_REGISTRY["confidence"]
     found = judge_fingerprint(metric, **KNOWN)
     assert found == "07d4b191652ce1c9"  # like PINNED: a change needs a new version
     assert judge_fingerprint(metric, **(KNOWN | other)) != found
     assert judge_fingerprint(replace(metric, version=2), **KNOWN) != found
-    assert judge_fingerprint(get_metric("plan_quality", Category.TRACE), **KNOWN) != found
+    assert judge_fingerprint(METRIC_REGISTRY["plan_quality"], **KNOWN) != found
 
 
 def test_fingerprint_ignores_parameter_order():
-    metric = get_metric("confidence", Category.TRACE)
+    metric = METRIC_REGISTRY["confidence"]
     turned = dict(reversed(KNOWN["parameters"].items()))
     assert judge_fingerprint(metric, **(KNOWN | {"parameters": turned})) == judge_fingerprint(
         metric, **KNOWN
@@ -227,7 +227,7 @@ def test_fingerprint_ignores_parameter_order():
 
 @given(st.permutations(["confidence", "coherence", "loop_detection"]))
 def test_session_fingerprint_depends_on_signals_and_weights(names):
-    metric = get_metric("agent_reliability", Category.SESSION)
+    metric = METRIC_REGISTRY["agent_reliability"]
     weights, signals = dict.fromkeys(names, 1), dict.fromkeys(names, "heuristic/1")
     found = session_fingerprint(metric, dict.fromkeys(sorted(names), 1.0), signals)
     assert session_fingerprint(metric, weights, signals) == found
@@ -253,11 +253,11 @@ def test_preview_equals_the_real_prompt(metric):
 
 
 def test_run_template_selects_everything():
-    metric = get_metric("coherence", Category.TRACE)
+    metric = METRIC_REGISTRY["coherence"]
     found = RunTemplate(metric=metric, model="heuristic/1")
     assert (found.filters, found.sampling_rate) == (TraceSelection(), 1.0)
     assert found.prompt_preview == ()
-    judged = RunTemplate(metric=get_metric("confidence", Category.TRACE), model="m")
+    judged = RunTemplate(metric=METRIC_REGISTRY["confidence"], model="m")
     assert all(isinstance(one, Stage) for one in judged.prompt_preview)
 
 

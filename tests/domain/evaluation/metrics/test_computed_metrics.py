@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.evaluation.metrics.computed_metrics import tool_loop
 from domain.evaluation.metrics.metric import Category
-from domain.evaluation.metrics.registry import SPANS_MAX, compute_metric, get_metric, listed_metrics
-from domain.evaluation.metrics.tool_use import tool_loop
+from domain.evaluation.metrics.registry import (
+    METRIC_REGISTRY,
+    SPANS_MAX,
+    compute_metric,
+    listed_metrics,
+)
 from domain.evaluation.scores.outcome import Scored, SkipCode
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import SpanKind, SpanStatus
@@ -32,7 +37,7 @@ DECLARED = {"name": "search", "input_schema": {"properties": {"q": {"type": "str
 
 
 def score(name, *spans, **more):
-    return compute_metric(get_metric(name, Category.TRACE), subject(*spans, **more))
+    return compute_metric(METRIC_REGISTRY[name], subject(*spans, **more))
 
 
 def loop(calls: str) -> list:
@@ -228,7 +233,7 @@ def test_too_large_trace_is_skipped():
     for metric in MEASURED:
         assert compute_metric(metric, EvaluatedTrace(trace(*many))).code is SkipCode.TRACE_TOO_LARGE
     fine = EvaluatedTrace(trace(*many[1:]))
-    assert compute_metric(get_metric("tool_success_rate", Category.TRACE), fine).value == 1.0
+    assert compute_metric(METRIC_REGISTRY["tool_success_rate"], fine).value == 1.0
 
 
 # --- properties ----------------------------------------------------------------------------
@@ -266,5 +271,5 @@ def test_missing_data_never_scores_1(subject_):
     }
     for name, kind in needs.items():
         if kind not in kinds:
-            found = compute_metric(get_metric(name, Category.TRACE), subject_)
+            found = compute_metric(METRIC_REGISTRY[name], subject_)
             assert not isinstance(found, Scored)

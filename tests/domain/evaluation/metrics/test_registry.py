@@ -6,13 +6,12 @@ from dataclasses import replace
 import pytest
 
 from domain.errors import Invalid
+from domain.evaluation.custom_metrics.custom_metric import select_metrics
 from domain.evaluation.metrics.metric import Category, Direction, EvaluationMethod
 from domain.evaluation.metrics.registry import (
     ERRORS_MAX,
     METRIC_REGISTRY,
     compute_metric,
-    get_metric,
-    get_metrics,
     listed_metrics,
 )
 from tests.support.builders.evaluated_traces import subject
@@ -60,11 +59,9 @@ def test_metrics_that_see_reasoning():
     }
 
 
-def test_get_metrics_removes_duplicates_and_keeps_order():
-    names = ["tool_loop", "coherence", "tool_loop"]
-    found = get_metrics(names, Category.TRACE)
-    assert [one.name for one in found] == ["tool_loop", "coherence"]
-    assert get_metric("coherence", Category.TRACE) is found[1]
+def test_select_metrics_removes_duplicates_and_keeps_order():
+    found = select_metrics(["tool_loop", "coherence", "tool_loop"], Category.TRACE, {})
+    assert found.names == ("tool_loop", "coherence")
 
 
 def test_unknown_names_are_reported_with_index_up_to_a_limit():
@@ -75,7 +72,7 @@ def test_unknown_names_are_reported_with_index_up_to_a_limit():
         (["x"] * 1_000, [f"metrics.{place}" for place in range(ERRORS_MAX)]),
     ):
         with pytest.raises(Invalid) as raised:
-            get_metrics(some, Category.TRACE)
+            select_metrics(some, Category.TRACE, {})
         assert [one.field for one in raised.value.errors] == fields
 
 
@@ -91,15 +88,12 @@ def test_unknown_names_are_reported_with_index_up_to_a_limit():
     ],
 )
 def test_unknown_name_error_lists_known_names(name, category):
-    with pytest.raises(Invalid) as one:
-        get_metric(name, category)
-    with pytest.raises(Invalid) as several:
-        get_metrics([name], category)
-    for problem, field in ((one, "metric"), (several, "metrics.0")):
-        [error] = problem.value.errors
-        assert error.field == field
-        assert all(metric.name in error.message for metric in listed_metrics(category))
-        assert len(error.message) < 1_000
+    with pytest.raises(Invalid) as problem:
+        select_metrics([name], category, {})
+    [error] = problem.value.errors
+    assert error.field == "metrics.0"
+    assert all(metric.name in error.message for metric in listed_metrics(category))
+    assert len(error.message) < 1_000
 
 
 @pytest.mark.parametrize("name", ["coherence", "task_completion", "agent_reliability"])

@@ -5,16 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from domain.evaluation.monitors.monitor import (
-    UNCHANGED,
-    Monitor,
-    MonitorChange,
-    MonitorStatus,
-    Watermark,
-)
+from domain.evaluation.monitors.monitor import Monitor, MonitorChange, MonitorStatus, Watermark
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
+from domain.tracing.change import UNCHANGED, said
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUN = RunId(UUID(int=7))
@@ -90,7 +85,7 @@ def test_change_affects_only_given_fields():
     assert (found.model, found.name, found.metrics) == (None, "weekly", known.metrics)
     assert (found.next_run_at, found.updated_at) == (NOON, hours(1))
     assert found.signal_weights == {"confidence": 2.0}
-    assert MonitorChange(model=None).given == {"model": None}
+    assert said(MonitorChange(model=None)) == {"model": None}
     assert MonitorChange().metrics is UNCHANGED
 
 

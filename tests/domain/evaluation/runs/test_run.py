@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.runs.retry import build_retry
-from domain.evaluation.runs.run import EvalRun, Execution, RunStatus, Tally, TargetType
+from domain.evaluation.runs.run import EvalRun, Execution, RunStatus, Tally, TargetType, build_retry
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import RunId
 from tests.support.builders.values import NOON, OURS, at

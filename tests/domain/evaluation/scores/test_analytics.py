@@ -21,14 +21,15 @@ from domain.evaluation.scores.analytics import (
     summaries,
     trend,
 )
-from domain.evaluation.scores.query import ScoreFilter, list_position
 from domain.evaluation.scores.score import (
     DataType,
+    ScoreFilter,
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,
     SessionScore,
     TraceScore,
+    list_position,
     newest_first,
 )
 from domain.ids import RunId, ScoreId, TraceId

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import (
     REASON_MAX,
-    REASONS,
     SKIPPED_PREFIX,
     FailCode,
     Failed,
@@ -64,7 +63,7 @@ def test_score_text_round_trips(value):
 def test_every_code_has_a_reason_and_is_in_the_metadata(code):
     kind = Skipped if isinstance(code, SkipCode) else Failed
     outcome = kind(code, metadata={"coverage": 0.25})
-    assert REASONS[code] in outcome.reason
+    assert code.reason in outcome.reason
     assert outcome.metadata == {"coverage": 0.25, "code": str(code)}
 
 

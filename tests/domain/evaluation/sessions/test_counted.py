@@ -14,7 +14,7 @@ from domain.evaluation.sessions.counted import (
     session_error_rate,
     user_repetition,
 )
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX, TraceSignals
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX, TraceSignals
 from domain.evaluation.trace_content.user_request import UserRequest
 
 METRICS = (session_error_rate, user_repetition, outcome_consistency)

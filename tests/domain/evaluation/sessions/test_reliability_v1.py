@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from domain.errors import Invalid
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import json_text
-from domain.evaluation.sessions.reliability_v1 import (
+from domain.evaluation.sessions.reliability import agent_consistency, agent_reliability
+from domain.evaluation.sessions.signals import (
     DEFAULT_WEIGHTS,
     SESSION_TRACES_MAX,
     TraceSignals,
-    agent_consistency,
-    agent_reliability,
     default_and_given_weights,
     validate_weights,
 )

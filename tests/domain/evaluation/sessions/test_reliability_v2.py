@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import json_text
-from domain.evaluation.sessions.reliability_v1 import (
+from domain.evaluation.sessions.reliability import (
+    INTERVAL_TRACES_MIN,
+    agent_consistency_v2,
+    agent_reliability,
+    agent_reliability_v2,
+)
+from domain.evaluation.sessions.signals import (
     COMPUTED_SIGNALS,
     DEFAULT_WEIGHTS,
     SESSION_TRACES_MAX,
     WEIGHT_COUNTED_MAX,
     TraceSignals,
-    agent_reliability,
-)
-from domain.evaluation.sessions.reliability_v2 import (
-    INTERVAL_TRACES_MIN,
-    agent_consistency_v2,
-    agent_reliability_v2,
     reliability_weights,
 )
 from tests.support.builders.evaluated_traces import assert_no_risk_raises

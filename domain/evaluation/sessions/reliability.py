@@ -1,9 +1,17 @@
-"""Session metrics, version 2, under new names, so that version 1 scores stay comparable.
+"""Session metrics of reliability and consistency: how bad and how uneven the traces are.
 
-Reliability uses the computed signals, plus every judged signal to which the run gives a weight,
-which is sensible after calibrating the judge. Its tail grows continuously with the session: adding
-a perfect trace never lowers the score and raises it by less than 0.12. Consistency combines the
-risks of a trace by noisy-or, so each risk counts without depending on another.
+The formulas of version 1 follow TRACER (arXiv 2602.11409, the worst step and a tail) and SAUP
+(arXiv 2412.01033, a root mean square of weighted uncertainty). Both take the uncertainty from the
+agent's own token probabilities; here a judge's score or a computed metric replaces it.
+
+Version 2 has names of its own, so that version 1 scores stay comparable. Its reliability uses the
+computed signals, plus every judged signal to which the run gives a weight, which is sensible after
+calibrating the judge. Its tail grows continuously with the session: adding a perfect trace never
+lowers the score and raises it by less than 0.12. Its consistency combines the risks of a trace by
+noisy-or, so each risk counts without depending on another.
+
+Each metric gets every trace of a session, in order, and the given weights, which override the
+usual ones. Raising a risk never raises a score.
 """
 
 import math
@@ -14,20 +22,21 @@ from random import Random
 from typing import Any, Final
 
 from domain.evaluation.scores.outcome import Outcome, Scored, clamped
-from domain.evaluation.sessions.reliability_v1 import (
-    COMPUTED_SIGNALS,
-    DEFAULT_WEIGHTS,
-    FLAGGED_ABOVE,
-    TAIL_PERCENT,
-    WEIGHT_COUNTED_MAX,
-    WORST_TRACE_SHARE,
+from domain.evaluation.sessions.signals import (
+    CONFIDENCE,
     TraceSignals,
     default_and_given_weights,
-    describe_consistency,
     insufficient_signals,
+    reliability_weights,
     rounded,
     signal_metadata,
 )
+
+FLAGGED_ABOVE: Final = 0.5
+TAIL_PERCENT: Final = 15
+WORST_TRACE_SHARE: Final = 0.1  # weight of the worst trace; the rest is the mean of the tail
+CONSISTENT_FROM: Final = 0.8
+INCONSISTENT_BELOW: Final = 0.5
 
 INTERVAL_TRACES_MIN: Final = 8  # fewer traces are too few to resample
 RESAMPLES: Final = 400
@@ -44,76 +53,126 @@ class TraceRisk:
     signal: str
 
 
-def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
-    """The weights above 0 of the signals that count.
+def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
+    """Version 1 of how bad the worst traces are.
 
-    A computed signal has weight 1 unless `given` overrides it; other signals count only if given.
+    Per trace, the largest weighted risk; then 0.9 · the mean of the worst 15 % (at least one
+    trace) + 0.1 · the worst.
     """
-    usual = dict.fromkeys(COMPUTED_SIGNALS, 1.0) | dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
-    named = {
-        signal: min(float(given.get(signal, weight)), WEIGHT_COUNTED_MAX)
-        for signal, weight in usual.items()
+    weights = default_and_given_weights(given)
+    worst = {
+        one.trace: max(weights[signal] * risk for signal, risk in risks.items())
+        for one in session
+        if (risks := one.risks_of(weights))
     }
-    return {signal: weight for signal, weight in named.items() if weight > 0}
+    known = signal_metadata(session, weights, worst, "step_risk")
+    if (refusal := insufficient_signals(session, len(worst), known)) is not None:
+        return refusal
+    count = max(1, -(-TAIL_PERCENT * len(worst) // 100))  # rounded up, in whole numbers
+    tail = math.fsum(sorted(worst.values(), reverse=True)[:count]) / count
+    names = ("max_compose_top_k", "top_k_percentile", "mean_top_k_risk")
+    return _reliability(known, worst, tail, names)
 
 
 def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How bad the worst traces are.
+    """Version 2 of how bad the worst traces are.
 
-    `session` holds every trace, in order; `given` overrides weights. Per trace, the largest
-    weighted risk, at most 1; then 0.9 · the mean of the worst 15 %, with the last of them in part
-    (at least one whole) + 0.1 · the worst. Raising a risk never raises the score.
+    Per trace, the largest weighted risk, at most 1; then 0.9 · the mean of the worst 15 %, with
+    the last of them in part (at least one whole) + 0.1 · the worst.
     """
     weights = reliability_weights(given)
     worst = {one.trace: found for one in session if (found := _largest(one, weights)) is not None}
-    known = signal_metadata(session, weights, _risks(worst), "step_risk")
+    risks = {trace: one.risk for trace, one in worst.items()}
+    known = signal_metadata(session, weights, risks, "step_risk")
     if (refusal := insufficient_signals(session, len(worst), known, weights)) is not None:
         return refusal
-    risks = sorted(_risks(worst).values(), reverse=True)
-    raw = _tail_risk(risks)
-    flagged = [trace for trace, one in worst.items() if one.risk > FLAGGED_ABOVE]
+    tail = _tail(sorted(risks.values(), reverse=True))
+    names = ("max_compose_fractional_tail", "tail_percentile", "mean_tail_risk")
+    return _reliability(known, risks, tail, names, _further_metadata(session, worst, _tail_risk))
+
+
+def _reliability(
+    known: Mapping[str, object],
+    risks: Mapping[str, float],
+    tail: float,
+    names: tuple[str, str, str],
+    more: Mapping[str, object] | None = None,
+) -> Scored:
+    """`names` are the method of aggregation, and its keys of the percentile and of `tail`."""
+    method, percentile, mean = names
+    largest = max(risks.values())
+    raw = (1 - WORST_TRACE_SHARE) * tail + WORST_TRACE_SHARE * largest
+    flagged = [trace for trace, risk in risks.items() if risk > FLAGGED_ABOVE]
     return Scored(
         clamped(1 - raw),
-        f"{len(flagged)} of {len(worst)} traces flagged" if flagged else "No trace flagged",
+        f"{len(flagged)} of {len(risks)} traces flagged" if flagged else "No trace flagged",
         {
             **known,
             "raw_risk": rounded(raw),
             "flagged_traces": flagged,
             "aggregation": {
-                "method": "max_compose_fractional_tail",
-                "tail_percentile": TAIL_PERCENT / 100,
+                "method": method,
+                percentile: TAIL_PERCENT / 100,
                 "ensemble_weight": WORST_TRACE_SHARE,
-                "mean_tail_risk": rounded(_tail(risks)),
-                "max_risk": rounded(risks[0]),
+                mean: rounded(tail),
+                "max_risk": rounded(largest),
             },
-            **_beside(session, worst, _tail_risk),
+            **(more or {}),
         },
     )
+
+
+def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
+    """Version 1 of how even the behaviour is.
+
+    For traces with a confidence signal: its weighted risk, times 1 + the weighted risks of the
+    other signals; then the root mean square.
+    """
+    weights = default_and_given_weights(given)
+    penalties: dict[str, float] = {}
+    uncertainties: dict[str, float] = {}
+    for one in session:
+        if CONFIDENCE in (risks := one.risks_of(weights)):
+            doubt = weights[CONFIDENCE] * risks.pop(CONFIDENCE)
+            penalty = math.fsum(weights[signal] * risk for signal, risk in risks.items())
+            penalties[one.trace] = penalty
+            uncertainties[one.trace] = (1 + penalty) * doubt
+    known = signal_metadata(session, weights, penalties, "situational_penalty")
+    for trace, value in uncertainties.items():
+        known["per_trace_signals"][trace]["weighted_uncertainty"] = rounded(value)
+    if (refusal := insufficient_signals(session, len(penalties), known)) is not None:
+        return refusal
+    return _consistency(known, _rms([*uncertainties.values()]), "weighted_rms")
 
 
 def agent_consistency_v2(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How even the behaviour is. `session` holds every trace, in order; `given` overrides weights.
+    """Version 2 of how even the behaviour is.
 
     Per trace, 1 - the product of 1 - each weighted risk, at most 1; then the root mean square.
-    Raising a risk never raises the score.
     """
     weights = default_and_given_weights(given)
     worst = {one.trace: found for one in session if (found := _noisy_or(one, weights)) is not None}
-    known = signal_metadata(session, weights, _risks(worst), "step_risk")
+    risks = {trace: one.risk for trace, one in worst.items()}
+    known = signal_metadata(session, weights, risks, "step_risk")
     if (refusal := insufficient_signals(session, len(worst), known)) is not None:
         return refusal
-    rms = _rms(list(_risks(worst).values()))
+    more = _further_metadata(session, worst, _rms)
+    return _consistency(known, _rms([*risks.values()]), "noisy_or_rms", more)
+
+
+def _consistency(
+    known: Mapping[str, object], rms: float, method: str, more: Mapping[str, object] | None = None
+) -> Scored:
     score = clamped(1 - rms)
-    return Scored(
-        score,
-        describe_consistency(score),
-        {
-            **known,
-            "raw_instability": rounded(rms),
-            "aggregation": {"method": "noisy_or_rms", "rms_value": rounded(rms)},
-            **_beside(session, worst, _rms),
-        },
-    )
+    if score >= CONSISTENT_FROM:
+        reason = "The behaviour is even across the session"
+    elif score >= INCONSISTENT_BELOW:
+        reason = "The behaviour varies across the session"
+    else:
+        reason = "The behaviour is uneven across the session"
+    aggregation = {"method": method, "rms_value": rounded(rms)}
+    more = {"raw_instability": rounded(rms), "aggregation": aggregation, **(more or {})}
+    return Scored(score, reason, {**known, **more})
 
 
 # --- the risk of a trace ---------------------------------------------------------------------
@@ -138,10 +197,6 @@ def _noisy_or(one: TraceSignals, weights: Mapping[str, float]) -> TraceRisk | No
         return None
     whole = 1 - math.prod(1 - risk for risk in _weighted(one, weights).values())
     return TraceRisk(whole, found.signal)
-
-
-def _risks(worst: Mapping[str, TraceRisk]) -> dict[str, float]:
-    return {trace: one.risk for trace, one in worst.items()}
 
 
 # --- the risk of a session -------------------------------------------------------------------
@@ -169,7 +224,7 @@ def _rms(risks: Sequence[float]) -> float:
 # --- further metadata ------------------------------------------------------------------------
 
 
-def _beside(
+def _further_metadata(
     session: Sequence[TraceSignals],
     worst: Mapping[str, TraceRisk],
     risk_of: Callable[[Sequence[float]], float],

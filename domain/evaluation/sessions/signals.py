@@ -1,10 +1,4 @@
-"""Session metrics, version 1: reliability and consistency from the signals of the traces.
-
-Version 2 is in reliability_v2.py. The formulas follow TRACER (arXiv 2602.11409, the worst step and
-a tail) and SAUP (arXiv 2412.01033, a root mean square of weighted uncertainty). Both take the
-uncertainty from the agent's own token probabilities; here a judge's score or a computed metric
-replaces it.
-"""
+"""The signals of a session's traces: their weights, and the metadata that every outcome has."""
 
 import math
 from collections import Counter
@@ -13,15 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.errors import FieldError, Invalid
-from domain.evaluation.scores.outcome import (
-    FailCode,
-    Failed,
-    Outcome,
-    Scored,
-    SkipCode,
-    Skipped,
-    clamped,
-)
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.user_request import UserRequest
 
 SESSION_TRACES_MAX: Final = 1_000  # default; larger sessions are stored, but not evaluated
@@ -45,11 +31,6 @@ COMPUTED_SIGNALS: Final = ("tool_loop", "tool_success_rate", "trace_success")
 """Signals computed without a judge, added by version 2 to those of DEFAULT_WEIGHTS."""
 
 WEIGHT_COUNTED_MAX: Final = 1e6  # larger weights are clamped: sums of squares stay finite
-FLAGGED_ABOVE: Final = 0.5
-TAIL_PERCENT: Final = 15
-WORST_TRACE_SHARE: Final = 0.1  # weight of the worst trace; the rest is the mean of the tail
-CONSISTENT_FROM: Final = 0.8
-INCONSISTENT_BELOW: Final = 0.5
 
 RISK_NAMES: Final = {
     CONFIDENCE: "confidence_risk",
@@ -72,12 +53,8 @@ class TraceSignals:
     outcomes: Mapping[str, Outcome]
     request: UserRequest | None = None
 
-    @property
-    def risks(self) -> dict[str, float]:
-        """1 - score for each scored signal of DEFAULT_WEIGHTS, in their order."""
-        return self.risks_of(DEFAULT_WEIGHTS)
-
     def risks_of(self, signals: Iterable[str]) -> dict[str, float]:
+        """1 - score for each scored one of `signals`, in their order."""
         return {
             signal: 1 - outcome.value
             for signal in signals
@@ -103,82 +80,23 @@ def validate_weights(given: Mapping[str, float] | None) -> Mapping[str, float]:
 
 def default_and_given_weights(given: Mapping[str, float]) -> dict[str, float]:
     """The weight of each signal: the given one, else the default. 0 is a valid weight."""
+    return _weights(DEFAULT_WEIGHTS, given)
+
+
+def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
+    """The weights above 0 of the signals that count.
+
+    A computed signal has weight 1 unless `given` overrides it; other signals count only if given.
+    """
+    usual = dict.fromkeys(COMPUTED_SIGNALS, 1.0) | dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
+    return {signal: weight for signal, weight in _weights(usual, given).items() if weight > 0}
+
+
+def _weights(usual: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:
     return {
-        signal: min(float(given.get(signal, default)), WEIGHT_COUNTED_MAX)
-        for signal, default in DEFAULT_WEIGHTS.items()
+        signal: min(float(given.get(signal, weight)), WEIGHT_COUNTED_MAX)
+        for signal, weight in usual.items()
     }
-
-
-def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How bad the worst traces are.
-
-    `session` holds every trace, in order; `given` overrides weights. Per trace, the largest
-    weighted risk; then 0.9 · the mean of the worst 15 % (at least one trace) + 0.1 · the worst.
-    Raising a risk never raises the score.
-    """
-    weights = default_and_given_weights(given)
-    worst = {
-        one.trace: max(weights[signal] * risk for signal, risk in one.risks.items())
-        for one in session
-        if one.risks
-    }
-    known = signal_metadata(session, weights, worst, "step_risk")
-    if (refusal := insufficient_signals(session, len(worst), known)) is not None:
-        return refusal
-    in_order = sorted(worst.values(), reverse=True)
-    count = max(1, -(-TAIL_PERCENT * len(worst) // 100))  # rounded up, in whole numbers
-    tail = math.fsum(in_order[:count]) / count
-    raw = (1 - WORST_TRACE_SHARE) * tail + WORST_TRACE_SHARE * in_order[0]
-    flagged = [trace for trace, risk in worst.items() if risk > FLAGGED_ABOVE]
-    return Scored(
-        clamped(1 - raw),
-        f"{len(flagged)} of {len(worst)} traces flagged" if flagged else "No trace flagged",
-        {
-            **known,
-            "raw_risk": rounded(raw),
-            "flagged_traces": flagged,
-            "aggregation": {
-                "method": "max_compose_top_k",
-                "top_k_percentile": TAIL_PERCENT / 100,
-                "ensemble_weight": WORST_TRACE_SHARE,
-                "mean_top_k_risk": rounded(tail),
-                "max_risk": rounded(in_order[0]),
-            },
-        },
-    )
-
-
-def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How even the behaviour is. `session` holds every trace, in order; `given` overrides weights.
-
-    For traces with a confidence signal: its weighted risk, times 1 + the weighted risks of the
-    other signals; then the root mean square. Raising a risk never raises the score.
-    """
-    weights = default_and_given_weights(given)
-    penalties: dict[str, float] = {}
-    uncertainties: dict[str, float] = {}
-    for one in session:
-        if CONFIDENCE in (risks := one.risks):
-            doubt = weights[CONFIDENCE] * risks.pop(CONFIDENCE)
-            penalty = math.fsum(weights[signal] * risk for signal, risk in risks.items())
-            penalties[one.trace] = penalty
-            uncertainties[one.trace] = (1 + penalty) * doubt
-    known = signal_metadata(session, weights, penalties, "situational_penalty")
-    for trace, value in uncertainties.items():
-        known["per_trace_signals"][trace]["weighted_uncertainty"] = rounded(value)
-    if (refusal := insufficient_signals(session, len(penalties), known)) is not None:
-        return refusal
-    rms = math.sqrt(math.fsum(u * u for u in uncertainties.values()) / len(uncertainties))
-    score = clamped(1 - rms)
-    return Scored(
-        score,
-        describe_consistency(score),
-        {
-            **known,
-            "raw_instability": rounded(rms),
-            "aggregation": {"method": "weighted_rms", "rms_value": rounded(rms)},
-        },
-    )
 
 
 def rounded(value: float) -> float:
@@ -243,11 +161,3 @@ def _is_judge_out_of_reach(session: Sequence[TraceSignals], asked: frozenset[str
     """Whether every judge call failed: computed signals alone aren't enough."""
     judged = {type(one.outcomes[signal]) for one in session for signal in asked & set(one.outcomes)}
     return Failed in judged and Scored not in judged
-
-
-def describe_consistency(score: float) -> str:
-    if score >= CONSISTENT_FROM:
-        return "The behaviour is even across the session"
-    if score >= INCONSISTENT_BELOW:
-        return "The behaviour varies across the session"
-    return "The behaviour is uneven across the session"
