@@ -90,10 +90,7 @@ class TraceFilter:
         if self.min_latency_ms is None and self.max_latency_ms is None:
             return None
         low, high = _us(self.min_latency_ms, ROUND_CEILING), _us(self.max_latency_ms, ROUND_FLOOR)
-        return (
-            -LATENCY_US_MAX if low is None else low,
-            LATENCY_US_MAX if high is None else high,
-        )
+        return (-LATENCY_US_MAX if low is None else low, LATENCY_US_MAX if high is None else high)
 
     def _matches_latency(self, latency_us: int | None) -> bool:
         if (bounds := self.latency_us) is None:

@@ -28,13 +28,7 @@ from domain.tracing.analytics import (
 from domain.tracing.change import retagged
 from domain.tracing.model_price import pricing_of
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.session import (
-    Session,
-    SessionFilter,
-    SessionSort,
-    SessionSummary,
-    sessions_of,
-)
+from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.tariff import Rate, Tariff
 from domain.tracing.trace import Trace, TraceChange, TraceSummary

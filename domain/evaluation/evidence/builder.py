@@ -248,10 +248,7 @@ def _bytes(step: Step | OmittedSteps) -> int:
 
 
 def _fitting(
-    places: Sequence[_Place],
-    order: Sequence[int],
-    allowed: StepBudget,
-    room: int,
+    places: Sequence[_Place], order: Sequence[int], allowed: StepBudget, room: int
 ) -> Sequence[Step | OmittedSteps] | None:
     """Omits as few of the first of `order` as necessary; None if omitting all isn't enough."""
     cut = [None if place.draft is None else place.draft.cut(allowed) for place in places]

@@ -51,9 +51,6 @@ _DETAILS: Final[Mapping[str, Callable[[Evidence], ScoreDetails]]] = {
     "plan_adherence": lambda it: {"task": it.task, "plan": list(it.plan)},
     "plan_quality": lambda it: {"task": it.task, "plan": list(it.plan)},
     "step_efficiency": lambda it: {"task": it.task},
-    "task_completion": lambda it: {
-        "task": it.task,
-        "outcome": _cut(it.final_output, OUTCOME_MAX),
-    },
+    "task_completion": lambda it: {"task": it.task, "outcome": _cut(it.final_output, OUTCOME_MAX)},
     "tool_correctness": _tools,
 }

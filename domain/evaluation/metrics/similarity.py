@@ -110,11 +110,7 @@ def loop_detection(
     return Scored(
         clamped(1 - nearest),
         f"at most {clamped(nearest):.0%} alike one of the last {len(recent)} outputs",
-        {
-            "window_size": len(recent),
-            "max_hybrid": round(nearest, 4),
-            "comparisons": comparisons,
-        },
+        {"window_size": len(recent), "max_hybrid": round(nearest, 4), "comparisons": comparisons},
     )
 
 
