@@ -2,66 +2,53 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from domain.errors import Forbidden
 from domain.identity.organization import Role
 
 
 class Action(StrEnum):
-    """An action of a user, in the wording of the error message."""
+    """An action of a user, in the wording of the error message, with the least role that it takes.
 
-    READ = "read this organization"
-    CREATE_KEY = "create API keys"
-    ISSUE_LOGIN_CODE = "sign the command line in"
-    LEAVE = "leave this organization"
-    READ_AUDIT_LOG = "read the audit log"
-    RENAME = "rename this organization"
-    CREATE_PROJECT = "create projects"
-    CHANGE_PROJECT = "change projects"
-    CHANGE_RETENTION = "change the retention of projects"
-    CHANGE_BUDGET = "change budgets"
-    CHANGE_KEY = "rotate, revoke or delete API keys"
-    REVOKE_INVITATION = "revoke invitations"
-    INVITE_MEMBER = "invite members"
-    REMOVE_MEMBER = "remove members"
-    INVITE_ADMIN = "invite an ADMIN"
-    CHANGE_ROLE = "change roles"
-    REMOVE_ADMIN = "remove an ADMIN"
-    REMOVE_OWNER = "remove an OWNER"
-    DELETE_PROJECT = "delete projects"
-    DELETE = "delete this organization"
+    No role may invite an OWNER: only existing members can become owners.
+    """
+
+    least: Role | None
+
+    def __new__(cls, text: str, least: Role | None = None) -> Self:
+        action = str.__new__(cls, text)
+        action._value_ = text
+        action.least = least
+        return action
+
+    READ = "read this organization", Role.MEMBER
+    CREATE_KEY = "create API keys", Role.MEMBER
+    ISSUE_LOGIN_CODE = "sign the command line in", Role.MEMBER
+    LEAVE = "leave this organization", Role.MEMBER
+    READ_AUDIT_LOG = "read the audit log", Role.ADMIN
+    RENAME = "rename this organization", Role.ADMIN
+    CREATE_PROJECT = "create projects", Role.ADMIN
+    CHANGE_PROJECT = "change projects", Role.ADMIN
+    CHANGE_RETENTION = "change the retention of projects", Role.ADMIN
+    CHANGE_BUDGET = "change budgets", Role.ADMIN
+    CHANGE_KEY = "rotate, revoke or delete API keys", Role.ADMIN
+    REVOKE_INVITATION = "revoke invitations", Role.ADMIN
+    INVITE_MEMBER = "invite members", Role.ADMIN
+    REMOVE_MEMBER = "remove members", Role.ADMIN
+    INVITE_ADMIN = "invite an ADMIN", Role.OWNER
+    CHANGE_ROLE = "change roles", Role.OWNER
+    REMOVE_ADMIN = "remove an ADMIN", Role.OWNER
+    REMOVE_OWNER = "remove an OWNER", Role.OWNER
+    DELETE_PROJECT = "delete projects", Role.OWNER
+    DELETE = "delete this organization", Role.OWNER
     INVITE_OWNER = "invite an OWNER"
 
 
-_OF_MEMBER: Final = frozenset(
-    {Action.READ, Action.CREATE_KEY, Action.ISSUE_LOGIN_CODE, Action.LEAVE}
-)
-_OF_ADMIN: Final = _OF_MEMBER | {
-    Action.READ_AUDIT_LOG,
-    Action.RENAME,
-    Action.CREATE_PROJECT,
-    Action.CHANGE_PROJECT,
-    Action.CHANGE_RETENTION,
-    Action.CHANGE_BUDGET,
-    Action.CHANGE_KEY,
-    Action.REVOKE_INVITATION,
-    Action.INVITE_MEMBER,
-    Action.REMOVE_MEMBER,
-}
-_OF_OWNER: Final = _OF_ADMIN | {
-    Action.INVITE_ADMIN,
-    Action.CHANGE_ROLE,
-    Action.REMOVE_ADMIN,
-    Action.REMOVE_OWNER,
-    Action.DELETE_PROJECT,
-    Action.DELETE,
-}
-# No role may invite an OWNER: only existing members can become owners.
+_ROLES: Final = (Role.MEMBER, Role.ADMIN, Role.OWNER)  # each may do all that those before it may
 RIGHTS: Final[Mapping[Role, frozenset[Action]]] = {
-    Role.MEMBER: _OF_MEMBER,
-    Role.ADMIN: _OF_ADMIN,
-    Role.OWNER: _OF_OWNER,
+    role: frozenset(one for one in Action if one.least in _ROLES[: place + 1])
+    for place, role in enumerate(_ROLES)
 }
 
 TO_INVITE: Final = {

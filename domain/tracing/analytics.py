@@ -142,12 +142,13 @@ class UserSummary:
         return Position(self.last_seen, self.id)
 
 
-def check_bucket_count[T](buckets: Sequence[T]) -> Sequence[T]:
-    """Returns the buckets. Raises Invalid for more than BUCKETS_MAX."""
+def check_bucket_count[T](
+    buckets: Sequence[T], bounds: str = "started_after and started_before"
+) -> Sequence[T]:
+    """Returns the buckets. Raises Invalid for more than BUCKETS_MAX, naming the bounds of time."""
     if len(buckets) > BUCKETS_MAX:
         raise Invalid(
-            f"more than {BUCKETS_MAX} buckets: narrow started_after and started_before, "
-            "or take a coarser granularity"
+            f"more than {BUCKETS_MAX} buckets: narrow {bounds}, or take a coarser granularity"
         )
     return buckets
 

@@ -10,16 +10,16 @@ from domain.evaluation.agreement.calibration import (
     JUDGES_MAX,
     LABELS_MAX,
 )
+from domain.evaluation.custom_metrics.checks import COMPUTED_CHECKS, SAME_AS_INPUT
 from domain.evaluation.custom_metrics.custom_metric import (
     CUSTOM_METRICS_PER_RUN_MAX,
     DEFINITION_BYTES_PER_RUN_MAX,
     METRICS_MAX,
     REVISIONS_MAX,
 )
-from domain.evaluation.custom_metrics.parser import COMPUTED_CHECKS, DEFINITION_MAX
+from domain.evaluation.custom_metrics.parser import DEFINITION_MAX
 from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX
 from domain.evaluation.custom_metrics.rules import Operator
-from domain.evaluation.custom_metrics.text_checks import SAME_AS_INPUT
 from domain.evaluation.evidence.template import PLACEHOLDERS
 from domain.evaluation.judging.models import PROVIDERS
 from domain.evaluation.metrics.metric import JudgeKind

@@ -6,12 +6,14 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
-from domain.evaluation.custom_metrics.limit_checks import LIMIT_CHECKS, CheckFunction
+from domain.evaluation.custom_metrics.checks import (
+    COMPUTED_CHECKS,
+    CheckFunction,
+    MatchOperator,
+)
 from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.evaluation.custom_metrics.rules import RuleNode, evaluate_rule, parse_rule, patterns_in
 from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectReader
-from domain.evaluation.custom_metrics.text_checks import TEXT_CHECKS, MatchOperator
-from domain.evaluation.custom_metrics.tool_call_checks import TOOL_CALL_CHECKS
 from domain.evaluation.evidence import template
 from domain.evaluation.judging.models import NAME_MAX as MODEL_MAX
 from domain.evaluation.judging.models import resolve_model
@@ -29,8 +31,6 @@ DEFINITION_MAX: Final = 8_192  # bytes
 CRITERION_MAX: Final = 2_000  # characters
 ANCHOR_MAX: Final = 500
 CHECKLIST_ANCHORS: Final = 2  # for false and for true
-COMPUTED_CHECKS: Final = {**LIMIT_CHECKS, **TEXT_CHECKS, **TOOL_CALL_CHECKS}
-"""Every check with parameters, by its type."""
 
 _DIGITS: Final = 16
 

@@ -13,7 +13,12 @@ from domain.evaluation.evidence.features import ToolCallFeatures
 from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
 from domain.evaluation.metrics.metric import JudgeKind
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.trace_content.text import content_words, has_words, words
+from domain.evaluation.trace_content.text import (
+    content_words,
+    has_words,
+    longest_common_subsequence,
+    words,
+)
 
 MODEL: Final = "heuristic/1"
 SCORE_MIN: Final = 0.1
@@ -205,7 +210,10 @@ def plan_adherence(evidence: Evidence) -> Outcome:
     if not items:
         return Skipped(SkipCode.CANNOT_JUDGE, "no item of the plan has words to look for")
     steps = [_words_of(step) for step in _later(evidence.steps)]
-    followed = _longest_common(items, steps)
+    matches = [
+        [len(item & step) >= MATCH_SHARE_MIN * len(item) for step in steps] for item in items
+    ]
+    followed = longest_common_subsequence(matches)
     return Scored(
         followed / len(items),
         f"{followed} of {len(items)} items of the plan are found in later steps, in order",
@@ -226,18 +234,6 @@ def _states_plans(step: Step) -> bool:
 
 def _words_of(step: Step) -> frozenset[str]:
     return content_words(f"{step.name} {step.arguments} {step.text}")
-
-
-def _longest_common(items: Sequence[frozenset[str]], steps: Sequence[frozenset[str]]) -> int:
-    """The length of the longest common subsequence."""
-    best = [0] * (len(items) + 1)
-    for step in steps:
-        before = best
-        best = [0]
-        for at, item in enumerate(items):
-            matches = len(item & step) >= MATCH_SHARE_MIN * len(item)
-            best.append(before[at] + 1 if matches else max(before[at + 1], best[at]))
-    return best[-1]
 
 
 def plan_quality(evidence: Evidence) -> Outcome:

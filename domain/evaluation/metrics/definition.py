@@ -14,7 +14,7 @@ from domain.tracing.payload import JsonText
 class DefinitionKind(StrEnum):
     JUDGE = "judge"  # a judge reads the evidence
     RULE = "rule"  # conditions on paths of the trace
-    MEASURED = "measured"  # one of `parser.COMPUTED_CHECKS`
+    MEASURED = "measured"  # one of `checks.COMPUTED_CHECKS`
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: `cached_property` needs an instance dict

@@ -23,13 +23,14 @@ from domain.evaluation.scores.score import (
 )
 from domain.ids import RunId
 from domain.page import Page, PageRequest, Position, SortOrder
-from domain.tracing.analytics import BUCKETS_MAX, Granularity, percentile
+from domain.tracing.analytics import Granularity, check_bucket_count, percentile
 
 BINS_MAX: Final = 100  # of a distribution
 BINS_DEFAULT: Final = 10
 HISTORY_DEFAULT: Final = 50
 COMPARED_SESSIONS_MAX: Final = 100  # sessions on a page
 COMPARED_SESSIONS_DEFAULT: Final = 20
+PERIOD_BOUNDS: Final = "date_from and date_to"  # parameters of the period of a trend
 HEURISTIC: Final = "heuristic"
 MODEL: Final = "model"
 
@@ -151,22 +152,11 @@ def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Seque
     """
     compared, _ = comparable_scores([one for one in scores if one.name == name])
     buckets = _grouped(compared, lambda one: granularity.bucket(one.created_at))
-    return check_bucket_count(
-        [
-            TrendPoint(bucket, mean([float(one.number or 0) for one in some]), len(some))
-            for bucket, some in sorted(buckets.items())
-        ]
-    )
-
-
-def check_bucket_count(points: Sequence[TrendPoint]) -> Sequence[TrendPoint]:
-    """Returns the points of a trend. Raises Invalid for more than BUCKETS_MAX."""
-    if len(points) > BUCKETS_MAX:
-        raise Invalid(
-            f"more than {BUCKETS_MAX} buckets: narrow date_from and date_to, "
-            "or take a coarser granularity"
-        )
-    return points
+    points = [
+        TrendPoint(bucket, mean([float(one.number or 0) for one in some]), len(some))
+        for bucket, some in sorted(buckets.items())
+    ]
+    return check_bucket_count(points, PERIOD_BOUNDS)
 
 
 def distribution(scores: Iterable[Score], name: str, parts: int) -> list[HistogramBin]:

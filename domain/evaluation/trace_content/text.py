@@ -118,6 +118,17 @@ def shingle_similarity(own: str, other: str) -> float:
     return containment(shingles(own), shingles(other))
 
 
+def longest_common_subsequence(matches: Sequence[Sequence[bool]]) -> int:
+    """The length of the longest common subsequence, given which items of both match each other."""
+    above = [0] * (len(matches[0]) + 1) if matches else [0]
+    for row in matches:
+        here = [0]
+        for at, is_match in enumerate(row):
+            here.append(above[at] + 1 if is_match else max(above[at + 1], here[at]))
+        above = here
+    return above[-1]
+
+
 # --- vectors ---------------------------------------------------------------------------------
 
 

@@ -12,19 +12,19 @@ from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import (
     HEURISTIC,
     MODEL,
+    PERIOD_BOUNDS,
     HistogramBin,
     HistoryPoint,
     RankedSession,
     ScoreSummary,
     TrendPoint,
-    check_bucket_count,
     comparison_rank,
     histogram_bin,
 )
 from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreOutcome
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.analytics import BUCKETS_MAX, Granularity
+from domain.tracing.analytics import BUCKETS_MAX, Granularity, check_bucket_count
 
 REDUCE_LIMIT: Final = "ask for fewer with limit"
 
@@ -149,9 +149,8 @@ class PostgresScoreAnalytics:
             self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
         ) as connection:
             rows = await connection.fetch(sql, *p.values)
-        return check_bucket_count(
-            [TrendPoint(row["bucket"], row["mean"], row["count"]) for row in rows]
-        )
+        points = [TrendPoint(row["bucket"], row["mean"], row["count"]) for row in rows]
+        return check_bucket_count(points, PERIOD_BOUNDS)
 
     async def distribution(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin

@@ -8,17 +8,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.custom_metrics.limit_checks import ramp
-from domain.evaluation.custom_metrics.parser import COMPUTED_CHECKS
-from domain.evaluation.custom_metrics.text_checks import edit_distance
-from domain.evaluation.custom_metrics.tool_call_checks import (
+from domain.evaluation.custom_metrics.checks import (
     CALLS_MAX,
-    longest_common_subsequence,
+    COMPUTED_CHECKS,
+    edit_distance,
     maximum_matching,
+    ramp,
 )
 from domain.evaluation.metrics.definition import DefinitionKind
 from domain.evaluation.scores.outcome import Scored, SkipCode
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.text import longest_common_subsequence
 from domain.tracing.trace import TraceStatus
 from tests.support.builders import strategies
 from tests.support.builders.custom_metrics import metric, taken

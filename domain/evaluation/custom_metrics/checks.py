@@ -1,0 +1,534 @@
+"""Checks with parameters set by a project: limits, JSON, wording, leaks, and tool calls."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX, RegexSearch
+from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectReader
+from domain.evaluation.custom_metrics.trace_path import (
+    PATH_MAX,
+    InvalidTracePath,
+    PathResolver,
+    TracePath,
+    total_cost,
+    total_tokens,
+)
+from domain.evaluation.evidence.redaction import RedactionMode, Redactor
+from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.json_schema import (
+    is_supported_schema,
+    json_equal,
+    matches_schema,
+)
+from domain.evaluation.trace_content.language import (
+    Language,
+    detect_language,
+    is_language,
+    same_language,
+)
+from domain.evaluation.trace_content.messages import decode_embedded_json
+from domain.evaluation.trace_content.text import longest_common_subsequence
+from domain.evaluation.trace_content.tool_calls import ToolCall
+from domain.tracing.usage import CostSource
+
+MS_MAX: Final = 30 * 86_400_000.0  # of a time limit: 30 days
+USD_MAX: Final = 1_000_000.0
+COUNT_MAX: Final = 1_000_000_000.0
+HARD_LIMIT_FACTOR: Final = 2  # times the target
+EXPECTED_TEXT_MAX: Final = 2_000  # characters
+COMPARED_MAX: Final = 10_000  # characters of an answer; each takes more than a microsecond
+ANSWER: Final = "answer"
+SAME_AS_INPUT: Final = "same_as_input"
+TOOLS_MAX: Final = 100
+TOOL_MAX: Final = 255  # characters of a name
+EXPECTED_CALLS_MAX: Final = 50
+CALLS_MAX: Final = 2_000  # of a trace: each is compared with each expected call
+REPORTED_MAX: Final = 20  # names of forbidden tools in the metadata
+
+type CheckFunction = Callable[[EvaluatedTrace, RegexSearch], Outcome]
+"""A check with its parameters, to apply to a trace. Pure; never raises."""
+type CheckReader = Callable[[ObjectReader], CheckFunction]
+"""Reads the parameters of a check, and collects errors."""
+
+
+# --- limits --------------------------------------------------------------------------------------
+# Each score is 1 up to the target and falls linearly to 0 at `hard`, by default twice the target.
+
+
+def ramp(value: float, target: float, hard: float) -> float:
+    """1 up to the target, 0 from `hard` on, which is larger, and linear in between."""
+    if value <= target:
+        return 1.0
+    return max(0.0, (hard - value) / (hard - target))
+
+
+def _limits(reader: ObjectReader, name: str, most: float) -> tuple[float, float]:
+    """Target and hard limit, read from `name` and from `hard_` + the last part of `name`."""
+    hard_name = f"hard_{name.rpartition('_')[2]}"
+    target = reader.number(name, 0, most)
+    hard = reader.number(hard_name, 0, HARD_LIMIT_FACTOR * most, default=HARD_LIMIT_FACTOR * target)
+    if reader.has(hard_name):
+        if hard <= target:
+            reader.refuse(hard_name, "must be above the target")
+    elif reader.value(name) == 0:
+        reader.refuse(name, f"must be above 0 without {hard_name}")
+    return target, hard
+
+
+def _limited(
+    reader: ObjectReader,
+    name: str,
+    most: float,
+    unit: str,
+    of: Callable[[EvaluatedTrace], float | SkipCode],
+) -> CheckFunction:
+    target, hard = _limits(reader, name, most)
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        found = of(subject)
+        if isinstance(found, SkipCode):
+            return Skipped(found)
+        details = {"measured": found, "target": target, "hard": hard}
+        return Scored(ramp(found, target, hard), f"{found:g} {unit} of {target:g}", details)
+
+    return check
+
+
+def latency_slo(reader: ObjectReader) -> CheckFunction:
+    return _limited(
+        reader,
+        "target_ms",
+        MS_MAX,
+        "ms",
+        lambda it: SkipCode.TRACE_RUNNING if it.trace.latency_ms is None else it.trace.latency_ms,
+    )
+
+
+def ttft_slo(reader: ObjectReader) -> CheckFunction:
+    """The longest time to first token among the model calls that recorded it."""
+
+    def slowest(subject: EvaluatedTrace) -> float | SkipCode:
+        times = [span.time_to_first_token_ms for span in subject.model_calls]
+        return max((one for one in times if one is not None), default=SkipCode.NOT_TIMED)
+
+    return _limited(reader, "target_ms", MS_MAX, "ms", slowest)
+
+
+def cost_budget(reader: ObjectReader) -> CheckFunction:
+    """Skipped if a model call has no price, since its cost would be missing."""
+
+    def spent(subject: EvaluatedTrace) -> float | SkipCode:
+        charges = [span.charge for span in subject.model_calls]
+        if any(one is None or one.source is CostSource.UNPRICED for one in charges):
+            return SkipCode.NO_PRICES
+        found = total_cost(subject.spans)
+        return SkipCode.NO_PRICES if found is None else found
+
+    return _limited(reader, "usd", USD_MAX, "USD", spent)
+
+
+def token_budget(reader: ObjectReader) -> CheckFunction:
+    """Skipped if a model call has no token usage."""
+
+    def used(subject: EvaluatedTrace) -> float | SkipCode:
+        if any(span.usage is None or not span.usage.is_known for span in subject.model_calls):
+            return SkipCode.NO_USAGE
+        found = total_tokens(subject.spans)
+        return SkipCode.NO_USAGE if found is None else found
+
+    return _limited(reader, "tokens", COUNT_MAX, "tokens", used)
+
+
+def step_budget(reader: ObjectReader) -> CheckFunction:
+    """Tool calls, model calls, or both: the worse of the two scores counts."""
+    budgets = {
+        name: reader.number(name, 1, COUNT_MAX)
+        for name in ("max_calls", "max_llm")
+        if reader.has(name)
+    }
+    if not budgets:
+        reader.refuse("max_calls", "or max_llm is required")
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        if not subject.spans:
+            return Skipped(SkipCode.NO_SPANS)
+        counts = {"max_calls": len(subject.tool_calls), "max_llm": len(subject.model_calls)}
+        values = {
+            name: ramp(counts[name], most, HARD_LIMIT_FACTOR * most)
+            for name, most in budgets.items()
+        }
+        worst = min(values, key=values.__getitem__)
+        word = "tool calls" if worst == "max_calls" else "model calls"
+        details = {"calls": counts["max_calls"], "llm": counts["max_llm"]}
+        return Scored(values[worst], f"{counts[worst]} {word} of {budgets[worst]:g}", details)
+
+    return check
+
+
+# --- texts ---------------------------------------------------------------------------------------
+
+
+class MatchOperator(StrEnum):
+    EQUALS = "equals"
+    CONTAINS = "contains"
+    STARTS_WITH = "starts_with"
+    ENDS_WITH = "ends_with"
+    MATCHES = "matches"
+
+
+class Pii(StrEnum):
+    EMAIL = "email"
+    PHONE = "phone"
+    CARD = "card"
+
+
+def _place(reader: ObjectReader, *, of_one: bool) -> TracePath:
+    text = reader.text("path", PATH_MAX, default=ANSWER)
+    try:
+        place = TracePath.parse(text)
+    except InvalidTracePath as error:
+        reader.refuse("path", str(error))
+        return TracePath.parse(ANSWER)
+    if place.is_count or (of_one and place.is_per_span):
+        reader.refuse("path", "must lead to one text")
+    return place
+
+
+def _texts_at(place: TracePath, subject: EvaluatedTrace) -> list[str]:
+    resolver = PathResolver(subject)
+    return [resolver.text(one)[:TEXT_MAX] for one in place.resolve(resolver) if one is not None]
+
+
+# --- JSON ------------------------------------------------------------------------------------
+
+
+def _read(text: str) -> tuple[bool, object]:
+    """Whether a text is JSON, and its value."""
+    try:
+        return True, json.loads(text, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        return False, None
+
+
+def _refused(word: str) -> object:
+    raise ValueError(word)  # NaN and infinities aren't JSON
+
+
+def json_valid(reader: ObjectReader) -> CheckFunction:
+    """Whether the whole answer is JSON. JSON in a Markdown fence doesn't count."""
+    del reader
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        text = subject.answer.text.strip()
+        if not text:
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        is_json, _value = _read(text)
+        return Scored(float(is_json), f"the answer is {'' if is_json else 'not '}JSON")
+
+    return check
+
+
+def json_schema(reader: ObjectReader) -> CheckFunction:
+    """Whether the answer is JSON that matches a schema of supported keywords."""
+    schema = reader.value("schema")
+    if not isinstance(schema, Mapping):
+        reader.refuse("schema", "must be an object")
+    elif not is_supported_schema(schema):
+        reader.refuse(
+            "schema",
+            "may only use: type, enum, const, required, properties, additionalProperties, items, "
+            "minLength, maxLength, minimum, maximum",
+        )
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        text = subject.answer.text.strip()
+        if not text:
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        is_json, value = _read(text)
+        if not is_json:
+            return Scored(0.0, "the answer is not JSON")
+        is_fit = matches_schema(value, schema)
+        return Scored(
+            float(is_fit), f"the answer {'fits' if is_fit else 'does not fit'} the schema"
+        )
+
+    return check
+
+
+# --- wording ---------------------------------------------------------------------------------
+
+
+def text_match(reader: ObjectReader) -> CheckFunction:
+    """Whether a text equals, contains, begins or ends with another, or matches a pattern."""
+    place = _place(reader, of_one=True)
+    op = reader.choice("op", MatchOperator)
+    value = reader.text("value", PATTERN_MAX if op is MatchOperator.MATCHES else EXPECTED_TEXT_MAX)
+
+    def check(subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
+        found = next(iter(_texts_at(place, subject)), "")
+        if not found and place.text == ANSWER:
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        is_match = found != "" and _matches(op, found, value, regex_search)
+        return Scored(float(is_match), f"the text {'matches' if is_match else 'does not match'}")
+
+    return check
+
+
+def _matches(op: MatchOperator, found: str, value: str, regex_search: RegexSearch) -> bool:
+    match op:
+        case MatchOperator.EQUALS:
+            return found == value
+        case MatchOperator.CONTAINS:
+            return value in found
+        case MatchOperator.STARTS_WITH:
+            return found.startswith(value)
+        case MatchOperator.ENDS_WITH:
+            return found.endswith(value)
+        case MatchOperator.MATCHES:
+            return regex_search(value, found)
+
+
+def levenshtein(reader: ObjectReader) -> CheckFunction:
+    """1 - edit distance to the expected text / length of the longer text.
+
+    Characters of the answer beyond COMPARED_MAX each count as one edit.
+    """
+    expected = reader.text("expected", EXPECTED_TEXT_MAX)
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        found = subject.answer.text
+        if not found:
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        longer = max(len(expected), len(found))
+        edits = edit_distance(expected, found[:COMPARED_MAX]) + len(found[COMPARED_MAX:])
+        details = {"edits": edits, "characters": longer}
+        return Scored(1 - edits / longer, f"{edits} edits in {longer} characters", details)
+
+    return check
+
+
+def edit_distance(one: str, other: str) -> int:
+    """The minimal number of inserted, deleted or replaced characters.
+
+    Bit-parallel: one column of the table at a time, as the bits of two integers (Myers 1999, Hyyrö
+    2003).
+    """
+    if not one:
+        return len(other)
+    where: dict[str, int] = {}
+    for place, character in enumerate(one):
+        where[character] = where.get(character, 0) | 1 << place
+    mask, last = (1 << len(one)) - 1, 1 << len(one) - 1
+    more, less, found = mask, 0, len(one)
+    for character in other:
+        equal = where.get(character, 0)
+        across = (((equal & more) + more) ^ more) | equal | less
+        up = less | (~(across | more) & mask)
+        down = more & across
+        if up & last:
+            found += 1
+        elif down & last:
+            found -= 1
+        up, down = (up << 1 | 1) & mask, down << 1 & mask
+        more = down | (~(across | up) & mask)
+        less = up & across
+    return found
+
+
+def language_match(reader: ObjectReader) -> CheckFunction:
+    """Whether the answer is in a given language, or in that of the request (heuristic)."""
+    known = (*Language, SAME_AS_INPUT)
+    wanted = reader.text("language", max(map(len, known)))
+    if wanted and wanted not in known:
+        reader.refuse("language", f"must be one of: {', '.join(known)}")
+        wanted = ""
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        text = subject.answer.text
+        if not text.strip():
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        if decode_embedded_json(text) is not text:
+            return Skipped(SkipCode.STRUCTURED_OUTPUT, "the output is JSON, which has no language")
+        found = detect_language(text)
+        if wanted == SAME_AS_INPUT:
+            is_match = same_language(detect_language(subject.request.text), found)
+        else:
+            is_match = is_language(found, Language(wanted))
+        if found is None or is_match is None:
+            return Skipped(SkipCode.TOO_SHORT, "too little to tell the language by, or mixed")
+        seems = found.language or found.script
+        return Scored(float(is_match), f"the answer seems to be {seems}", {"language": seems})
+
+    return check
+
+
+# --- leaks -----------------------------------------------------------------------------------
+
+
+def secret_leak(reader: ObjectReader) -> CheckFunction:
+    """1 if no text has the format of a secret. Reports only counts, not the texts found."""
+    return _leak(_place(reader, of_one=False), RedactionMode.SECRETS, ("secret",))
+
+
+def pii_leak(reader: ObjectReader) -> CheckFunction:
+    """The same for e-mail addresses, phone numbers and card numbers, or some of these kinds."""
+    place = _place(reader, of_one=False)
+    kinds = reader.texts("kinds", len(Pii), 10) or tuple(Pii)
+    unknown = [place for place, kind in enumerate(kinds) if kind not in set(Pii)]
+    for at in unknown:
+        reader.refuse(f"kinds.{at}", f"must be one of: {', '.join(Pii)}")
+    return _leak(place, RedactionMode.SECRETS_PII, kinds)
+
+
+def _leak(place: TracePath, masking: RedactionMode, kinds: tuple[str, ...]) -> CheckFunction:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        texts = [text for text in _texts_at(place, subject) if text]
+        if not texts:
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        found: Counter[str] = Counter()
+        for text in texts:
+            redactor = Redactor(masking)
+            redactor.redact(text)
+            found += redactor.counts
+        leaked = {str(kind): found[kind] for kind in kinds if found[kind]}
+        reason = ", ".join(f"{kind}: {count}" for kind, count in leaked.items()) or "nothing found"
+        return Scored(0.0 if leaked else 1.0, reason, {"found": leaked})
+
+    return check
+
+
+# --- tool calls ----------------------------------------------------------------------------------
+
+
+class TrajectoryMode(StrEnum):
+    STRICT = "strict"  # the expected calls and no others, in order
+    UNORDERED = "unordered"  # the expected calls and no others, in any order
+    SUBSET = "subset"  # no others than the expected calls
+    SUPERSET = "superset"  # all expected calls, and possibly others
+
+
+class ArgumentMode(StrEnum):
+    IGNORE = "ignore"
+    EXACT = "exact"
+    SUBSET = "subset"  # the expected arguments are among the given ones
+
+
+def tool_permission(reader: ObjectReader) -> CheckFunction:
+    """Permitted calls / calls. A call must be in `allow`, if given, and not in `deny`."""
+    allow = reader.texts("allow", TOOLS_MAX, TOOL_MAX)
+    deny = reader.texts("deny", TOOLS_MAX, TOOL_MAX)
+    has_allow = reader.has("allow")
+    if not has_allow and not deny:
+        reader.refuse("allow", "or deny is required")
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        names = [call.name for call in subject.tool_calls]
+        if not names:
+            return Skipped(SkipCode.NO_TOOL_CALLS)
+        refused = [name for name in names if name in deny or (has_allow and name not in allow)]
+        forbidden = list(dict.fromkeys(refused))[:REPORTED_MAX]
+        return Scored(
+            1 - len(refused) / len(names),
+            f"{len(refused)} of {len(names)} tool calls were not allowed",
+            {"forbidden_tools": forbidden},
+        )
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCall:
+    """A call that is expected."""
+
+    name: str
+    arguments: object = None
+
+    def is_made_by(self, call: ToolCall, mode: ArgumentMode) -> bool:
+        if call.name != self.name:
+            return False
+        if mode is ArgumentMode.IGNORE:
+            return True
+        due, given = self.arguments, call.arguments
+        if mode is ArgumentMode.SUBSET and isinstance(due, Mapping) and isinstance(given, Mapping):
+            return all(name in given and json_equal(given[name], due[name]) for name in due)
+        return json_equal(given, due)
+
+
+def trajectory_match(reader: ObjectReader) -> CheckFunction:
+    """How far the calls match the expected ones; see TrajectoryMode.
+
+    Strict: longest common subsequence / the longer sequence. The other modes count matching pairs.
+    """
+    mode = reader.choice("mode", TrajectoryMode, default=TrajectoryMode.STRICT)
+    arg_mode = reader.choice("arg_mode", ArgumentMode, default=ArgumentMode.IGNORE)
+    expected = [
+        _due(one, at, reader.errors, arg_mode)
+        for at, one in reader.items("expected", EXPECTED_CALLS_MAX)
+    ]
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        calls = subject.tool_calls
+        if len(calls) > CALLS_MAX:
+            return Skipped(SkipCode.TRACE_TOO_LARGE)
+        if mode is TrajectoryMode.SUBSET and not calls:
+            return Skipped(SkipCode.NO_TOOL_CALLS)
+        made = [[due.is_made_by(call, arg_mode) for call in calls] for due in expected]
+        common = (
+            longest_common_subsequence(made)
+            if mode is TrajectoryMode.STRICT
+            else maximum_matching(made)
+        )
+        among = {
+            TrajectoryMode.SUBSET: len(calls),
+            TrajectoryMode.SUPERSET: len(expected),
+        }.get(mode, max(len(calls), len(expected)))
+        details = {"expected": len(expected), "calls": len(calls), "common": common}
+        return Scored(common / among, f"{common} of {among} calls are as expected", details)
+
+    return check
+
+
+def _due(one: object, at: str, errors: ErrorCollector, mode: ArgumentMode) -> ExpectedCall:
+    """An expected call: a name, or an object with `name` and `arguments`."""
+    named = {"name": one} if isinstance(one, str) else one
+    reader = ObjectReader(named, at, errors)
+    name, arguments = reader.text("name", TOOL_MAX), reader.value("arguments")
+    if arguments is not None and mode is ArgumentMode.IGNORE:
+        reader.refuse("arguments", "are ignored unless arg_mode is exact or subset")
+    reader.end()
+    return ExpectedCall(name, arguments)
+
+
+def maximum_matching(made: Sequence[Sequence[bool]]) -> int:
+    """The size of a maximum matching: each expected and each actual call in at most one pair.
+
+    `made` tells for each expected call whether each actual call matches it.
+    """
+    matched: dict[int, int] = {}  # actual call → expected call
+
+    def paired(due: int, tried: set[int]) -> bool:
+        for at, is_it in enumerate(made[due]):
+            if is_it and at not in tried:
+                tried.add(at)
+                if at not in matched or paired(matched[at], tried):
+                    matched[at] = due
+                    return True
+        return False
+
+    return sum(paired(due, set()) for due in range(len(made)))
+
+
+COMPUTED_CHECKS: Final[Mapping[str, CheckReader]] = {
+    check.__name__: check
+    for check in (
+        *(latency_slo, ttft_slo, cost_budget, token_budget, step_budget),
+        *(json_valid, json_schema, text_match, levenshtein, language_match, secret_leak, pii_leak),
+        *(tool_permission, trajectory_match),
+    )
+}
+"""Every check by its type, which is the name of its function."""
