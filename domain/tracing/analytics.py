@@ -160,7 +160,9 @@ def trace_buckets(
     within = [trace for trace in traces if period.includes(trace.started_at)]
     return [
         TraceBucket(bucket, len(some), _failed(some), _latencies(some))
-        for bucket, some in _by(within, lambda trace: granularity.bucket(trace.started_at)).items()
+        for bucket, some in group_by(
+            within, lambda trace: granularity.bucket(trace.started_at)
+        ).items()
     ]
 
 
@@ -170,7 +172,7 @@ def usage_buckets(
     """From settled spans, ascending by bucket."""
     within = [span for span in spans if period.includes(span.started_at)]
     found = []
-    for bucket, some in _by(within, lambda span: granularity.bucket(span.started_at)).items():
+    for bucket, some in group_by(within, lambda span: granularity.bucket(span.started_at)).items():
         totals = Totals.from_spans(some)
         found.append(
             UsageBucket(bucket, totals.prompt_tokens, totals.completion_tokens, totals.cost)
@@ -182,7 +184,7 @@ def top_models(spans: Iterable[Span], period: Period) -> list[ModelUsage]:
     """The MODELS_MAX models with the most calls, descending, ties by name; from settled spans."""
     called = [span for span in spans if span.model is not None and period.includes(span.started_at)]
     found = []
-    for model, some in _by(called, lambda span: span.model or "").items():
+    for model, some in group_by(called, lambda span: span.model or "").items():
         totals = Totals.from_spans(some)
         found.append(ModelUsage(model, totals.spans, totals.tokens, totals.cost))
     found.sort(key=lambda one: (-one.calls, one.model))
@@ -195,7 +197,7 @@ def session_buckets(
     """From settled traces, ascending by bucket."""
     matching = SessionFilter(started_after=period.after, started_before=period.before)
     sessions = sessions_of(traces, matching)
-    by_bucket = _by(sessions, lambda one: granularity.bucket(one.first_trace_at))
+    by_bucket = group_by(sessions, lambda one: granularity.bucket(one.first_trace_at))
     return [SessionBucket(bucket, *_means(some)) for bucket, some in by_bucket.items()]
 
 
@@ -203,7 +205,7 @@ def user_summaries(traces: Iterable[Trace]) -> list[UserSummary]:
     """One summary for each user of settled traces, sorted by id."""
     known = [trace for trace in traces if trace.user_id is not None]
     found = []
-    for user, some in _by(known, lambda trace: trace.user_id or "").items():
+    for user, some in group_by(known, lambda trace: trace.user_id or "").items():
         starts = [trace.started_at for trace in some]
         found.append(
             UserSummary(
@@ -217,7 +219,10 @@ def user_summaries(traces: Iterable[Trace]) -> list[UserSummary]:
     return found
 
 
-def _by[T, K: (datetime, str)](items: Iterable[T], key: Callable[[T], K]) -> Mapping[K, list[T]]:
+def group_by[T, K: (datetime, str, int)](
+    items: Iterable[T], key: Callable[[T], K]
+) -> Mapping[K, list[T]]:
+    """The items of each key, ascending by key."""
     found: dict[K, list[T]] = {}
     for item in items:
         found.setdefault(key(item), []).append(item)

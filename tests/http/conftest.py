@@ -10,11 +10,14 @@ import httpx
 import pytest
 from litestar.types import ASGIApp
 
-from adapters.memory.evaluation.workers import MemoryWorkers, MemoryWorkloads
+from adapters.memory.evaluation.work_queue import MemoryWorkers, MemoryWorkloads
 from adapters.memory.health import FixedHealthCheck
 from adapters.memory.idempotency import MemoryIdempotencyStore
-from adapters.memory.identity.administration import MemoryAdministration, MemoryRemovedProjects
-from adapters.memory.identity.directory import MemoryDirectory
+from adapters.memory.identity.administration import (
+    MemoryAdministration,
+    MemoryDirectory,
+    MemoryRemovedProjects,
+)
 from adapters.memory.identity.identity import (
     MemoryApiKeys,
     MemoryKeyUsage,

@@ -1,8 +1,8 @@
-"""Alerts, webhooks and deliveries in memory."""
+"""Alerts, webhooks, deliveries and their sender in memory."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -18,6 +18,7 @@ from application.evaluation.ports.alerts import (
     WEBHOOKS_MAX,
     AlertEvaluation,
     AlertEvaluator,
+    DeliveryResult,
     FinishedRun,
     MonitorSlot,
     deliveries_for,
@@ -36,6 +37,7 @@ from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
+RECEIVED: Final = DeliveryResult(204)
 ROWS_PER_DELETE: Final = 1_000  # rows that one call deletes
 
 
@@ -264,3 +266,15 @@ class MemoryWebhooks:
     def _is_held(self, delivery: Delivery, now: datetime) -> bool:
         until = self.store.deliveries_held.get((delivery.project_id, delivery.id))
         return until is not None and until > now
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryWebhookSender:
+    """Keeps what was sent, in order. `answers` says how a webhook takes it: well, by default."""
+
+    answers: Callable[[Webhook], DeliveryResult] = lambda _: RECEIVED
+    sent: list[tuple[Delivery, Webhook, datetime]] = field(default_factory=list)
+
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
+        self.sent.append((delivery, webhook, now))
+        return self.answers(webhook)

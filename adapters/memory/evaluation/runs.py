@@ -1,10 +1,11 @@
-"""Runs in memory."""
+"""Runs and the targets that they evaluate, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore, StoredRun, StoredTarget, WorkState, delete_rows
+from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import (
     EvalRun,
     Execution,
@@ -15,9 +16,18 @@ from domain.evaluation.runs.run import (
     TargetType,
     WorkItem,
 )
+from domain.evaluation.runs.selection import SessionSelection, TraceSelection, select_sessions
+from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
 from domain.evaluation.scores.score import Score, ScoreOutcome, SessionScore, TraceScore
-from domain.ids import ProjectId, RunId
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
+from domain.evaluation.trace_content.evaluated_trace import (
+    RECENT_OUTPUTS_MAX,
+    EvaluatedTrace,
+    final_output_text,
+)
+from domain.ids import ProjectId, RunId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
+from domain.tracing.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +144,44 @@ def score_target(score: Score) -> Target:
 
 def list_position(one: RunProgress) -> Position:
     return Position(one.run.created_at, one.run.id)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTargets:
+    store: MemoryStore
+    spans_max: int = SPANS_MAX
+
+    async def traces(
+        self, project: ProjectId, selection: TraceSelection, most: int
+    ) -> Sequence[Target]:
+        matching = selection.matching
+        found = [str(one.id) for one in self.store.visible_traces(project) if matching.matches(one)]
+        return sorted(found)[: most + 1]
+
+    async def sessions(
+        self, project: ProjectId, selection: SessionSelection, most: int
+    ) -> Sequence[Target]:
+        return select_sessions(self.store.visible_traces(project), selection)[: most + 1]
+
+    async def load_trace(
+        self, project: ProjectId, trace: TraceId
+    ) -> EvaluatedTrace | Skipped | Failed:
+        found = self.store.visible_trace(project, trace)
+        if found is None:
+            return Failed(FailCode.TARGET_GONE)
+        if len(found.spans) > self.spans_max:
+            return Skipped(SkipCode.TRACE_TOO_LARGE)
+        if found.session_id is None:
+            return EvaluatedTrace(found)
+        order = self.store.visible_traces_of(project, found.session_id)
+        before = order[: order.index(found)]
+        return EvaluatedTrace(
+            found, [final_output_text(self._bounded(one)) for one in before[-RECENT_OUTPUTS_MAX:]]
+        )
+
+    async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
+        in_order = self.store.visible_traces_of(project, session)
+        return [one.id for one in in_order[: SESSION_TRACES_MAX + 1]]
+
+    def _bounded(self, trace: Trace) -> Trace:
+        return trace if len(trace.spans) <= self.spans_max else replace(trace, spans=())

@@ -1,14 +1,15 @@
-"""Erasures in memory."""
+"""Erasures, and the deletion of traces after their retention time, in memory."""
 
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.memory.store import MemoryStore, delete_rows
 from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
+    PROJECTS_AT_ONCE,
     UNFINISHED_MAX,
     MakeAuditEntry,
     too_many_erasures,
@@ -161,3 +162,29 @@ class MemoryErasures:
 def pseudonym(erasure: Erasure) -> str:
     """The name that replaces that of an erased session."""
     return f"erased:{erasure.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryExpiredTraces:
+    store: MemoryStore
+
+    async def projects(self, now: datetime) -> Sequence[ProjectId]:
+        found = [project for project in self.store.projects if self._of(project, now)]
+        return sorted(found)[:PROJECTS_AT_ONCE]
+
+    async def delete(self, project: ProjectId, now: datetime) -> int:
+        gone = self._of(project, now)[:TRACES_PER_STEP]
+        sessions = {self.store.traces[project, trace].session_id for trace in gone}
+        for trace in gone:
+            self.store.delete_trace(project, trace)
+        self.store.delete_session_scores(project, sessions - self.store.sessions_of(project))
+        return len(gone)
+
+    def _of(self, project: ProjectId, now: datetime) -> list[TraceId]:
+        """Expired traces, the oldest first."""
+        known = self.store.projects.get(project)
+        if known is None or known.retention_days is None:
+            return []
+        until, made_at = now - timedelta(days=known.retention_days), self.store.traces.made_at
+        ages = [(made_at[project, one.id], one.id) for one in self.store.traces.of(project)]
+        return [trace for made, trace in sorted(ages) if made < until]

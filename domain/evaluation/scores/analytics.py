@@ -6,7 +6,7 @@ of model judges are never mixed: see `comparable_scores`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +23,7 @@ from domain.evaluation.scores.score import (
 )
 from domain.ids import RunId
 from domain.page import Page, PageRequest, Position, SortOrder
-from domain.tracing.analytics import Granularity, check_bucket_count, percentile
+from domain.tracing.analytics import Granularity, check_bucket_count, group_by, percentile
 
 BINS_MAX: Final = 100  # of a distribution
 BINS_DEFAULT: Final = 10
@@ -125,8 +125,8 @@ def mean(values: Sequence[float]) -> float:
 
 def summaries(scores: Iterable[Score]) -> list[ScoreSummary]:
     """One summary for each name, sorted by name."""
-    by_name = _grouped(scores, lambda one: one.name)
-    return [_summary(name, by_name[name]) for name in sorted(by_name)]
+    by_name = group_by(scores, lambda one: one.name)
+    return [_summary(name, some) for name, some in by_name.items()]
 
 
 def _summary(name: str, scores: Sequence[Score]) -> ScoreSummary:
@@ -151,10 +151,10 @@ def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Seque
     Raises Invalid for more than BUCKETS_MAX points.
     """
     compared, _ = comparable_scores([one for one in scores if one.name == name])
-    buckets = _grouped(compared, lambda one: granularity.bucket(one.created_at))
+    buckets = group_by(compared, lambda one: granularity.bucket(one.created_at))
     points = [
         TrendPoint(bucket, mean([float(one.number or 0) for one in some]), len(some))
-        for bucket, some in sorted(buckets.items())
+        for bucket, some in buckets.items()
     ]
     return check_bucket_count(points, PERIOD_BOUNDS)
 
@@ -166,8 +166,8 @@ def distribution(scores: Iterable[Score], name: str, parts: int) -> list[Histogr
     checked that `parts` is between 1 and BINS_MAX.
     """
     compared, _ = comparable_scores([one for one in scores if one.name == name])
-    counts = _grouped(compared, lambda one: bin_number(one.number or 0.0, parts))
-    return [histogram_bin(number, parts, len(counts[number])) for number in sorted(counts)]
+    bins = group_by(compared, lambda one: bin_number(one.number or 0.0, parts))
+    return [histogram_bin(number, parts, len(some)) for number, some in bins.items()]
 
 
 def histogram_bin(number: int, parts: int, count: int) -> HistogramBin:
@@ -233,10 +233,3 @@ def comparison_rank(position: Position, order: SortOrder) -> tuple[float, str]:
         raise Invalid.field("query.cursor", "is not a place in this list")
     number = float(position.value)
     return (-number if order is SortOrder.DESC else number, position.id)
-
-
-def _grouped[T, K](items: Iterable[T], key: Callable[[T], K]) -> Mapping[K, list[T]]:
-    found: dict[K, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
