@@ -42,6 +42,7 @@ type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a name and a port, IPv4 or IPv6. Raises OSError, UnicodeError."""
 
 _log: Final = logging.getLogger(__name__)
+_system_tls: Final = cache(ssl.create_default_context)  # it reads hundreds of certificates
 
 
 class _RefusedError(Exception):
@@ -99,7 +100,7 @@ class HttpWebhookSender:
             verify=self.tls or _system_tls(),
             trust_env=False,
             follow_redirects=False,
-            timeout=self._timeout(),
+            timeout=httpx2.Timeout(self.timeout_s, connect=self.connect_timeout_s),
         ) as client:
             for address in addresses[:-1]:
                 with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
@@ -116,16 +117,6 @@ class HttpWebhookSender:
         if not all(map(self.is_allowed, addresses)):
             raise _RefusedError
         return addresses[:ADDRESSES_MAX]
-
-    def _timeout(self) -> "httpx2.Timeout":
-        import httpx2  # noqa: PLC0415
-
-        return httpx2.Timeout(self.timeout_s, connect=self.connect_timeout_s)
-
-
-@cache
-def _system_tls() -> ssl.SSLContext:
-    return ssl.create_default_context()  # cached, because it reads hundreds of certificates
 
 
 async def _post(

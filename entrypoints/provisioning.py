@@ -38,12 +38,15 @@ async def create_key(
     lasts_s: int | None,
 ) -> str:
     """Creates a key and returns its secret. Raises CommandError, NotFound for the organization."""
-    granted = ALL_SCOPES if scopes is None else _parse_scopes(scopes)
+    try:
+        granted = ALL_SCOPES if scopes is None else {Scope(scope.strip()) for scope in scopes}
+    except ValueError as error:
+        raise CommandError(f"--scopes: {error}; valid are {', '.join(ALL_SCOPES)}") from None
     async with root.ports(settings) as ports:
         _, secret = await UseCases(ports).identity.issue_key(
             await resolve_organization(settings, ports, organization),
             name=name,
-            scopes=granted,
+            scopes=frozenset(granted),
             expires_at=None if lasts_s is None else ports.clock() + timedelta(seconds=lasts_s),
         )
     return secret
@@ -53,7 +56,12 @@ async def resolve_organization(
     settings: Settings, ports: Ports, text: str | None
 ) -> OrganizationId:
     """The organization with this id, by default the developer's. Raises CommandError."""
-    return _parse_organization(text) or await _sign_developer_in(settings, ports)
+    if text is None:
+        return await _sign_developer_in(settings, ports)
+    try:
+        return OrganizationId(UUID(text))
+    except ValueError:
+        raise CommandError(f"--organization: {text!r} is not the id of an organization") from None
 
 
 async def ensure_developer_key(settings: Settings, current: str | None) -> str:
@@ -87,17 +95,3 @@ async def _sign_developer_in(settings: Settings, ports: Ports) -> OrganizationId
     token = development_token(settings, email=DEVELOPER, name=DEVELOPER_NAME, expires_in_s=60)
     user = await use_cases.identity.authenticate_token(token, UNKNOWN_ORIGIN)
     return (await use_cases.identity.resolve_membership(user, None)).organization_id
-
-
-def _parse_organization(text: str | None) -> OrganizationId | None:
-    try:
-        return None if text is None else OrganizationId(UUID(text))
-    except ValueError:
-        raise CommandError(f"--organization: {text!r} is not the id of an organization") from None
-
-
-def _parse_scopes(names: Sequence[str]) -> frozenset[Scope]:
-    try:
-        return frozenset(Scope(name.strip()) for name in names)
-    except ValueError as error:
-        raise CommandError(f"--scopes: {error}; valid are {', '.join(ALL_SCOPES)}") from None

@@ -18,7 +18,8 @@ GROUP_MEMBER: Final = "member of the group:"
 def name_of(error: BaseException) -> str:
     """The type, with the code of an OS or database error, or the message of our own error."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    name = f"{module}{kind.__qualname__}"
     match error:
         case Unavailable():
             return f"{name}: {error}"
@@ -49,7 +50,3 @@ def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
             if id(member) not in seen and len(seen) < EXCEPTIONS_MAX:
                 yield f"\n{GROUP_MEMBER}\n\n"
                 yield from _lines(member, seen)
-
-
-def _qualified(kind: type[BaseException]) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"

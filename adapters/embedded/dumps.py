@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from adapters.child_environment import inherited_environment
-from adapters.embedded.packages import package_folder
-from adapters.embedded.process import StartError
+from adapters.embedded.process import StartError, inherited_environment, package_folder
 
 JOBS: Final = 2  # tables and indexes that pg_restore fills concurrently
 ERROR_CHARACTERS_MAX: Final = 2_000

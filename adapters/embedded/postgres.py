@@ -20,8 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from adapters.child_environment import inherited_environment
-from adapters.embedded.packages import package_folder
 from adapters.embedded.process import (
     LOOPBACK,
     POLL_INTERVAL_S,
@@ -30,6 +28,8 @@ from adapters.embedded.process import (
     StartError,
     ensure_folder,
     free_port,
+    inherited_environment,
+    package_folder,
     rotate_log,
     spawn,
 )

@@ -9,10 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-
-from adapters.child_environment import inherited_environment
 
 LOOPBACK: Final = "127.0.0.1"
 LOG_MAX_BYTES: Final = 8 << 20  # a larger log is rotated at the next start
@@ -20,6 +19,13 @@ LOG_TAIL_BYTES: Final = 16 << 10  # read to report why a server ended
 POLL_INTERVAL_S: Final = 0.02  # while a server starts
 STOP_TIMEOUT_S: Final = 2.0  # a normal stop takes a tenth of it; the rest is for slow disks
 FORCE_TIMEOUT_S: Final = 0.5  # for each signal after the first
+# Variables that child processes which aren't ours get: none that could hold a secret.
+INHERITED_VARIABLES: Final = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV"),
+    }
+)
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -153,3 +159,20 @@ def ensure_folder(path: Path, mode: int) -> None:
             f"the folder {path} belongs to user {path.stat().st_uid} and you can't write to it: "
             "run as that user, or set PANDAPROBE_DATA_DIR to another folder"
         )
+
+
+def inherited_environment() -> dict[str, str]:
+    """The environment of a child that needs no setting of ours: without any provider's keys."""
+    return {name: value for name, value in os.environ.items() if name in INHERITED_VARIABLES}
+
+
+def package_folder(name: str) -> Path:
+    """The folder of an installed package, found without importing it. Raises StartError."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise StartError(
+            f"the package {name} isn't installed: it comes with the dependency group `embedded` "
+            "(`make dev` installs it); or run your own servers and set PANDAPROBE_DATABASE_URL "
+            "and PANDAPROBE_REDIS_URL"
+        )
+    return Path(spec.origin).resolve().parent

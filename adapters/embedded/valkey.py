@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from adapters.embedded.packages import package_folder
 from adapters.embedded.process import (
     LOOPBACK,
     POLL_INTERVAL_S,
@@ -20,6 +19,7 @@ from adapters.embedded.process import (
     StartError,
     ensure_folder,
     free_port,
+    package_folder,
     rotate_log,
     spawn,
 )

@@ -139,77 +139,55 @@ def _reply(response: ModelResponse) -> Reply | ProviderError:
 
 
 # --- providers -------------------------------------------------------------------------------
-# Each function imports its client: tens of megabytes, which other providers don't need.
 # ruff: noqa: PLC0415
 
 
 def _model_factory(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
+    """Imports only the client of this provider: each takes tens of megabytes."""
+    key, url = endpoint.api_key, endpoint.base_url
     match endpoint.provider:
         case "openai":
-            return _openai(endpoint, http)
+            from pydantic_ai.models.openai import OpenAIChatModel
+            from pydantic_ai.providers.openai import OpenAIProvider
+
+            openai = OpenAIProvider(base_url=url or OPENAI_URL, api_key=key, http_client=http)
+            return lambda name: OpenAIChatModel(name, provider=openai)
         case "openai_compatible":
-            return _openai_compatible(endpoint, http)
+            from pydantic_ai.models.openai import OpenAIChatModel
+            from pydantic_ai.profiles.openai import OpenAIModelProfile
+            from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+
+            # Every server knows the older name of the token limit.
+            profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
+            compatible = OpenAICompatibleProvider(
+                endpoint.provider,
+                base_url=url or "",
+                api_key=key,
+                http_client=http,
+                profile=profile,
+            )
+            return lambda name: OpenAIChatModel(name, provider=compatible)
         case "anthropic":
-            return _anthropic(endpoint, http)
+            from pydantic_ai.models.anthropic import AnthropicModel
+            from pydantic_ai.providers.anthropic import AnthropicProvider
+
+            claude = AnthropicProvider(base_url=url or ANTHROPIC_URL, api_key=key, http_client=http)
+            return lambda name: AnthropicModel(name, provider=claude)
         case "gemini":
-            return _gemini(endpoint, http)
+            from pydantic_ai.models.google import GoogleModel
+            from pydantic_ai.providers.google import GoogleProvider
+
+            google = GoogleProvider(base_url=url or GEMINI_URL, api_key=key, http_client=http)
+            return lambda name: GoogleModel(name, provider=google)
         case "vertex_ai":
-            return _vertex_ai(endpoint, http)
-        case other:
-            raise ValueError(f"no client for {other}")
+            from pydantic_ai.models.google import GoogleModel
+            from pydantic_ai.providers.google_cloud import GoogleCloudProvider
 
-
-def _openai(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
-    from pydantic_ai.models.openai import OpenAIChatModel
-    from pydantic_ai.providers.openai import OpenAIProvider
-
-    url = endpoint.base_url or OPENAI_URL
-    provider = OpenAIProvider(base_url=url, api_key=endpoint.api_key, http_client=http)
-    return lambda name: OpenAIChatModel(name, provider=provider)
-
-
-def _openai_compatible(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
-    from pydantic_ai.models.openai import OpenAIChatModel
-    from pydantic_ai.profiles.openai import OpenAIModelProfile
-    from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
-
-    provider = OpenAICompatibleProvider(
-        endpoint.provider,
-        base_url=endpoint.base_url or "",
-        api_key=endpoint.api_key,
-        http_client=http,
-        # Every server knows the older name of the token limit.
-        profile=OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False),
-    )
-    return lambda name: OpenAIChatModel(name, provider=provider)
-
-
-def _anthropic(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
-    from pydantic_ai.models.anthropic import AnthropicModel
-    from pydantic_ai.providers.anthropic import AnthropicProvider
-
-    url = endpoint.base_url or ANTHROPIC_URL
-    provider = AnthropicProvider(base_url=url, api_key=endpoint.api_key, http_client=http)
-    return lambda name: AnthropicModel(name, provider=provider)
-
-
-def _gemini(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
-    from pydantic_ai.models.google import GoogleModel
-    from pydantic_ai.providers.google import GoogleProvider
-
-    url = endpoint.base_url or GEMINI_URL
-    provider = GoogleProvider(base_url=url, api_key=endpoint.api_key, http_client=http)
-    return lambda name: GoogleModel(name, provider=provider)
-
-
-def _vertex_ai(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
-    from pydantic_ai.models.google import GoogleModel
-    from pydantic_ai.providers.google_cloud import GoogleCloudProvider
-
-    provider = GoogleCloudProvider(
-        project=endpoint.project,
-        location=endpoint.location,
-        base_url=endpoint.base_url,
-        http_client=http,
-    )
-    return lambda name: GoogleModel(name, provider=provider)
+            cloud = GoogleCloudProvider(
+                project=endpoint.project,
+                location=endpoint.location,
+                base_url=url,
+                http_client=http,
+            )
+            return lambda name: GoogleModel(name, provider=cloud)
+    raise ValueError(f"no client for {endpoint.provider}")

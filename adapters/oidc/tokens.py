@@ -20,6 +20,7 @@ from joserfc.errors import (
 from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import ECKey, Key, KeySet, OctKey
 
+from application.identity.ports import Tokens
 from application.ports import Clock
 from domain.errors import Failure, Unauthenticated
 from domain.identity.user import Claims
@@ -116,6 +117,34 @@ class JwtTokens:
         return matching if len(matching) == 1 else []
 
 
+class TokensByIssuer:
+    """Verifies a token with the verifier of the issuer that it names, and with no other.
+
+    `by_issuer` maps an `iss` to its verifier. If it is empty, every token is refused.
+    """
+
+    def __init__(self, by_issuer: Mapping[str, Tokens]) -> None:
+        self._by_issuer = dict(by_issuer)
+
+    async def verify(self, token: str) -> Claims:
+        with hide_token_errors():
+            verifier = self._by_issuer.get(_claimed_issuer(token))
+        if verifier is None:
+            raise Unauthenticated(INVALID)
+        # `iss` is unverified so far. The verifier checks it after the signature.
+        return await verifier.verify(token)
+
+
+def _claimed_issuer(token: str) -> str:
+    """The `iss` that a token claims, unverified."""
+    if len(token) > TOKEN_MAX:
+        raise Unauthenticated(INVALID)
+    issuer = json.loads(jws.extract_compact(token.encode("ascii")).payload)["iss"]
+    if not isinstance(issuer, str):
+        raise Unauthenticated(INVALID)
+    return issuer
+
+
 def static_keys(keys: KeySet) -> KeySource:
     """A source of keys that never change."""
 
@@ -173,7 +202,7 @@ def _matches(algorithm: JWSAlgModel, key: Key) -> bool:
 class _Edwards(JWSAlgModel):
     """Ed25519 under its old name `EdDSA` (RFC 8037) as well as its new one (RFC 9864).
 
-    TokensByIssuer still use the old name, in tokens and in key sets; joserfc warns about it.
+    Issuers still use the old name, in tokens and in key sets; joserfc warns about it.
     """
 
     name = "EdDSA"

@@ -59,11 +59,7 @@ class GenaiPriceBook:
                 except Exception as problem:  # noqa: BLE001 - whatever is broken in it
                     _log.warning("prices can't be loaded: %s", problem)
                     self._has_failed = True
-                    self._find = _find_nothing
+                    self._find = lambda _model: ()
                 else:
                     self._find = find_tariffs
             return self._find
-
-
-def _find_nothing(_model: str) -> tuple[Tariff, ...]:
-    return ()

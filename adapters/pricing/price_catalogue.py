@@ -5,7 +5,6 @@ Importing this module imports the package: up to 13 MB and 0.1 s.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -15,7 +14,6 @@ from genai_prices.data import providers
 from genai_prices.data_snapshot import find_provider_by_id
 from genai_prices.types import (
     ConditionalPrice,
-    ModelInfo,
     ModelPrice,
     Provider,
     StartDateConstraint,
@@ -75,17 +73,13 @@ def _tariffs(name: str, provider: Provider | None) -> tuple[Tariff, ...]:
     if model is None:
         return ()
     # The last price whose condition holds applies, or the first if none holds.
-    listed = [_tariff(price) for price in _conditional_prices(model)]
+    prices = model.prices
+    conditional = [ConditionalPrice(prices=prices)] if isinstance(prices, ModelPrice) else prices
+    listed = [_tariff(price) for price in conditional]
     fallback = [replace(tariff, since=None, holds=None) for tariff in listed[:1]]
     tariffs = (*reversed(listed), *fallback)
     # A model that is priced only by the hour or the page has no price per token.
     return tariffs if any(tariff.prompt or tariff.completion for tariff in tariffs) else ()
-
-
-def _conditional_prices(model: ModelInfo) -> Sequence[ConditionalPrice]:
-    if isinstance(model.prices, ModelPrice):
-        return [ConditionalPrice(prices=model.prices)]
-    return model.prices
 
 
 def _tariff(price: ConditionalPrice) -> Tariff:

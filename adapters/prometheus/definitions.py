@@ -98,34 +98,10 @@ HEARTBEAT: Final = _gauge(
 OTLP_SPANS: Final = _counter("otlp_spans", "Spans of this server", "outcome")
 BUILD_INFO: Final = _gauge("build_info", "Always 1", "version", mode="livemax")
 
-# Collected in each process. The values of processes that share a folder are combined.
-PROCESS_METRICS: Final = (
-    *(
-        HTTP_REQUESTS,
-        HTTP_REQUEST_SECONDS,
-        INGEST_REQUESTS,
-        STORED_TRACES,
-        STORED_SPANS,
-        INGEST_BATCHES,
-    ),
-    *(
-        BATCH_TRACES,
-        BATCH_BYTES_STORED,
-        COMMIT_SECONDS,
-        QUEUED_TRACES,
-        QUEUED_BYTES,
-        RATE_LIMIT_DECISIONS,
-        RATE_LIMIT_FALLBACKS,
-    ),
-    *(
-        DATABASE_CONNECTIONS,
-        DATABASE_CONNECTIONS_MAX,
-        JUDGE_CALLS,
-        JUDGE_SECONDS,
-        JUDGE_TOKENS,
-        JUDGE_COST,
-    ),
-    *(WORKER_JOBS, WORKER_JOB_SECONDS, WORKER_ROUNDS, HEARTBEAT, OTLP_SPANS, BUILD_INFO),
+# Collected in each process: all metrics above. The values of processes that share a folder are
+# combined.
+PROCESS_METRICS: Final = tuple(
+    value for value in tuple(globals().values()) if isinstance(value, MetricDefinition)
 )
 
 DATABASE_UP: Final = _gauge("database_up", "1 if the database answered with the metrics below")
@@ -141,14 +117,10 @@ WORKER_SEEN_AT: Final = _gauge(
     "worker_seen_timestamp_seconds", "When a worker last sent a heartbeat; 0: none for a day"
 )
 
-# Read from the database for the whole installation: every `serve` process returns the same.
-DATABASE_METRICS: Final = (
-    DATABASE_UP,
-    RUNS,
-    JOBS_QUEUED,
-    JOBS_RUNNING,
-    OLDEST_JOB_SECONDS,
-    JOBS_DEAD,
-    WORKERS,
-    WORKER_SEEN_AT,
+# Read from the database for the whole installation: all metrics after PROCESS_METRICS. Every
+# `serve` process returns the same.
+DATABASE_METRICS: Final = tuple(
+    value
+    for value in tuple(globals().values())
+    if isinstance(value, MetricDefinition) and value not in PROCESS_METRICS
 )

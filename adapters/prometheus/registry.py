@@ -1,9 +1,10 @@
 """The registry that collects the metrics of a process and renders them as text."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -39,24 +40,17 @@ class MetricsRegistry:
     def __init__(self, version: str, folder: Path | None = None) -> None:
         self._slot = None if folder is None else _use_folder(folder)
         self._registry = CollectorRegistry()
-        self._counters: dict[MetricDefinition, Counter] = {}
-        self._gauges: dict[MetricDefinition, Gauge] = {}
-        self._histograms: dict[MetricDefinition, Histogram] = {}
-        for definition in PROCESS_METRICS:
-            self._register(definition)
+        self._metrics = {one: _create_metric(one, self._registry) for one in PROCESS_METRICS}
         self.set(BUILD_INFO, 1, version)
 
     def count(self, definition: MetricDefinition, *labels: str, by: float = 1) -> None:
-        counter = self._counters[definition]
-        (counter.labels(*labels) if labels else counter).inc(by)
+        self._series(definition, labels).inc(by)
 
     def set(self, definition: MetricDefinition, value: float, *labels: str) -> None:
-        gauge = self._gauges[definition]
-        (gauge.labels(*labels) if labels else gauge).set(value)
+        self._series(definition, labels).set(value)
 
     def observe(self, definition: MetricDefinition, value: float, *labels: str) -> None:
-        histogram = self._histograms[definition]
-        (histogram.labels(*labels) if labels else histogram).observe(value)
+        self._series(definition, labels).observe(value)
 
     def gauge(self, definition: MetricDefinition, *labels: str) -> float | None:
         """The combined value of a gauge in all processes; None if none has set it."""
@@ -67,7 +61,9 @@ class MetricsRegistry:
     def text(self, others: Mapping[MetricDefinition, Samples] | None = None) -> bytes:
         """All metrics in Prometheus' text format, together with `others` from elsewhere."""
         metrics = [*self._collect(), *(_metric(*item) for item in (others or {}).items())]
-        return generate_latest(_Collected(sorted(metrics, key=lambda metric: metric.name)))
+        metrics.sort(key=lambda metric: metric.name)
+        # The library renders what a registry collects; these are collected already.
+        return generate_latest(cast("CollectorRegistry", SimpleNamespace(collect=lambda: metrics)))
 
     def _collect(self) -> Iterable[Metric]:
         if self._slot is None:
@@ -76,31 +72,21 @@ class MetricsRegistry:
         metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # its own
         return metrics
 
-    def _register(self, definition: MetricDefinition) -> None:
-        arguments = (definition.name, definition.help, definition.labels)
-        match definition.kind:
-            case "counter":
-                self._counters[definition] = Counter(*arguments, registry=self._registry)
-            case "gauge":
-                self._gauges[definition] = Gauge(
-                    *arguments,
-                    registry=self._registry,
-                    multiprocess_mode=definition.multiprocess_mode,  # type: ignore[arg-type]  # one of its words
-                )
-            case "histogram":
-                self._histograms[definition] = Histogram(
-                    *arguments, registry=self._registry, buckets=definition.buckets
-                )
+    def _series(self, definition: MetricDefinition, labels: tuple[str, ...]) -> Any:
+        metric = self._metrics[definition]
+        return metric.labels(*labels) if labels else metric
 
 
-class _Collected:
-    """Metrics that are collected already, as a collector for the library."""
-
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Sequence[Metric]:
-        return self._metrics
+def _create_metric(definition: MetricDefinition, registry: CollectorRegistry) -> Any:
+    arguments = (definition.name, definition.help, definition.labels)
+    match definition.kind:
+        case "counter":
+            return Counter(*arguments, registry=registry)
+        case "gauge":
+            mode: Any = definition.multiprocess_mode  # one of the library's words
+            return Gauge(*arguments, registry=registry, multiprocess_mode=mode)
+        case "histogram":
+            return Histogram(*arguments, registry=registry, buckets=definition.buckets)
 
 
 def _use_folder(folder: Path) -> ProcessSlot:

@@ -1,1 +1,1 @@
-"""The command line `pandaprobe-server`: one module for each command."""
+"""The command line `pandaprobe-server`. Its long commands have modules of their own."""

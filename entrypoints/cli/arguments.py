@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from entrypoints.settings import Settings
 
@@ -25,34 +25,45 @@ DEV_DEFAULTS: Final = {
 
 type Command = Callable[[argparse.Namespace, Settings], int]
 type Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives the type no public name
+type Option = tuple[tuple[str, ...], Mapping[str, Any]]
 
 
-def add_command(
+def option(*flags: str, **settings: Any) -> Option:
+    """An option or argument of a command, in the words of argparse's `add_argument`."""
+    return flags, settings
+
+
+def command(
     commands: Subcommands,
     name: str,
-    command: Command,
-    *,
+    *options: Option,
     summary: str,
     description: str,
     example: str,
     uses_dev_servers: bool = False,
     defaults: Mapping[str, str] | None = None,
-) -> argparse.ArgumentParser:
-    """Adds a command. `defaults` apply to variables that the environment doesn't set.
+) -> Callable[[Command], Command]:
+    """Adds the decorated function as the command `name`.
 
-    With `uses_dev_servers`, missing addresses of servers are those of a running `dev`.
+    `defaults` apply to variables that the environment doesn't set. With `uses_dev_servers`,
+    missing addresses of servers are those of a running `dev`.
     """
+    paragraphs = description.split("\n\n")
     parser = commands.add_parser(
         name,
         help=summary,
-        description="\n\n".join(
-            textwrap.fill(part, HELP_WIDTH) for part in description.split("\n\n")
-        ),
+        description="\n\n".join(textwrap.fill(part, HELP_WIDTH) for part in paragraphs),
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=command, uses_dev_servers=uses_dev_servers, defaults=defaults or {})
-    return parser
+    for flags, settings in options:
+        parser.add_argument(*flags, **settings)
+
+    def add(run: Command) -> Command:
+        parser.set_defaults(command=run, uses_dev_servers=uses_dev_servers, defaults=defaults or {})
+        return run
+
+    return add
 
 
 def duration(text: str) -> int:
@@ -89,9 +100,3 @@ def instant(text: str) -> datetime:
     if parsed is None or parsed.year not in YEARS:
         raise argparse.ArgumentTypeError(f"invalid instant {text!r}, e.g. 2026-03-01T09:00:00Z")
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-
-
-def add_organization(parser: argparse.ArgumentParser, description: str) -> None:
-    parser.add_argument(
-        "--organization", metavar="ID", help=f"{description}; default with `dev`: the first one"
-    )

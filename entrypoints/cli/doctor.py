@@ -133,7 +133,8 @@ async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     yield check_disk(f"disk of {folder}", folder)
     if settings.metrics_dir is not None:
         yield _check_folder("metrics folder", Path(settings.metrics_dir))
-    yield await _check_sign_in(settings)
+    state = await sign_in_state(settings)
+    yield _from_state("sign-in", state, "see docs/settings.md, Sign-in", "users can't sign in")
     if settings.database_url:
         async for finding in check_database(settings):
             yield finding
@@ -149,13 +150,6 @@ async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
 def _missing_server(name: str, field: str, folder: Path) -> Finding:
     detail = f"{variable(field)} isn't set, and no `pandaprobe-server dev` runs on {folder}"
     return fail(name, detail, "set it")
-
-
-async def _check_sign_in(settings: Settings) -> Finding:
-    state = await sign_in_state(settings)
-    if state.ok:
-        return ok("sign-in", state.detail)
-    return fail("sign-in", state.detail or "users can't sign in", "see docs/settings.md, Sign-in")
 
 
 def _check_folder(name: str, folder: Path) -> Finding:
@@ -342,7 +336,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
     return findings or [ok("redis", f"version {server.version}")]
 
 
-def _from_state(name: str, state: HealthStatus, advice: str | None) -> Finding:
-    if state.ok:
-        return ok(name, state.detail)
-    return fail(name, state.detail or "it doesn't work", advice)
+def _from_state(
+    name: str, state: HealthStatus, advice: str | None, problem: str = "it doesn't work"
+) -> Finding:
+    return ok(name, state.detail) if state.ok else fail(name, state.detail or problem, advice)

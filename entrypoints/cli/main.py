@@ -8,47 +8,58 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
-from entrypoints.cli.access_commands import add_access
 from entrypoints.cli.arguments import (
+    DAY_S,
     DEV_DEFAULTS,
     Command,
-    Subcommands,
-    add_command,
-    add_organization,
+    Option,
+    command,
+    duration,
     instant,
+    option,
     whole_number,
 )
-from entrypoints.cli.backup_commands import add_backups
-from entrypoints.cli.import_commands import add_import
 from entrypoints.composition.identity_provider import provider_problems
 from entrypoints.default_passwords import default_password_problems
 from entrypoints.extras import missing_extras
-from entrypoints.settings import Settings, SettingsError, read_settings
+from entrypoints.settings import PREFIX, Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
 PROGRAM: Final = "pandaprobe-server"
 SEED_TRACES_MAX: Final = 10_000_000
 SEED_DAYS_MAX: Final = 3_650
 
+_parser: Final = argparse.ArgumentParser(
+    prog=PROGRAM,
+    description="Durable traces, sessions and evaluations of LLM agents.",
+    epilog="Settings are environment variables: docs/settings.md. "
+    f"`{PROGRAM} <command> --help` explains a command.",
+)
+_commands: Final = _parser.add_subparsers(title="commands", metavar="<command>", required=True)
+_BACKUP_FOLDER: Final = option("folder", type=Path, metavar="FOLDER", help="folder of the backup")
+
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Runs one command. Returns 0: done; 1: it failed; 2: an invalid option or setting."""
-    arguments = _create_parser().parse_args(argv)
+    arguments = _parser.parse_args(argv)
     try:
         check_layout()
         environ = {**arguments.defaults, **environ}
         if arguments.uses_dev_servers:
             environ = _add_dev_servers(environ)
         arguments.environ = environ
-        command: Command = arguments.command
+        run: Command = arguments.command
         # Every command refuses an incomplete identity provider and a default password.
         checks = (provider_problems, default_password_problems, missing_extras)
-        return command(arguments, read_settings(environ, *checks))
+        return run(arguments, read_settings(environ, *checks))
     except SettingsError as error:
         if arguments.command is _doctor:
-            return _report_to_doctor(str(error), arguments)
+            from entrypoints.cli import doctor  # noqa: PLC0415
+
+            return doctor.report_invalid_settings(str(error), as_json=arguments.json)
         return _fail(str(error), 2)
     except CommandError as error:
         return _fail(str(error), 1)
@@ -72,24 +83,72 @@ def _add_dev_servers(environ: Mapping[str, str]) -> dict[str, str]:
     """Adds the missing addresses of servers, if a `dev` runs on the same folder."""
     from entrypoints.processes import dev_supervisor  # noqa: PLC0415
 
-    return {
-        **dev_supervisor.running_servers(read_settings(environ, provider_problems).data_dir),
-        **environ,
-    }
+    data_dir = read_settings(environ, provider_problems).data_dir
+    return {**dev_supervisor.running_servers(data_dir), **environ}
 
 
+def _organization(of: str) -> Option:
+    help_ = f"the organization of the {of}; default with `dev`: the first one"
+    return option("--organization", metavar="ID", help=help_)
+
+
+@command(
+    _commands,
+    "dev",
+    summary="run everything on this machine: private servers, the API and a worker",
+    description="Starts a private PostgreSQL and Valkey on the data folder, migrates, creates "
+    "a first organization, project and API key, and serves until Ctrl-C. When it is ready, it "
+    "prints the key and a `curl` command to try, and writes dev.env in the data folder.\n\n"
+    "If one of its processes exits, all are stopped and the reason is printed. Accepted data "
+    "is stored, and the next start continues with it.",
+    example="PANDAPROBE_PORT=9000 pandaprobe-server dev",
+    defaults=DEV_DEFAULTS,
+)
 def _dev(_arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.processes import dev_supervisor  # noqa: PLC0415
 
     return dev_supervisor.run(settings)
 
 
+@command(
+    _commands,
+    "serve",
+    summary="run the HTTP API on your own PostgreSQL and Redis",
+    description="Serves the API in one process until SIGTERM. Running requests are "
+    "completed first. The database must be migrated.",
+    example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
+    "    pandaprobe-server serve",
+)
 def _serve(_arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.server import serve  # noqa: PLC0415
 
     return serve.serve(settings)
 
 
+@command(
+    _commands,
+    "worker",
+    option(
+        "--processes",
+        type=whole_number(1, 64),
+        metavar="N",
+        help="number of processes; default: the setting EVAL_WORKER_PROCESSES, or 1",
+    ),
+    option(
+        "--concurrency",
+        type=whole_number(1, 256),
+        metavar="N",
+        help="targets that a process evaluates concurrently, counted separately with and without "
+        "a judge; default: the setting EVAL_WORKER_CONCURRENCY, or 12",
+    ),
+    summary="run evaluations and background tasks on your own PostgreSQL and Redis",
+    description="Checks the database, and works until SIGTERM: executes evaluation runs, and "
+    "deletes the rows of removed projects. Any number of workers may run. If one ends, others "
+    "take over its work. While Redis is down, workers find their work in the database, a "
+    "minute later than usual.",
+    example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
+    "    pandaprobe-server worker --processes 2",
+)
 def _worker(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings)
     from entrypoints.worker import worker  # noqa: PLC0415
@@ -97,6 +156,19 @@ def _worker(arguments: argparse.Namespace, settings: Settings) -> int:
     return worker.work(worker.with_options(settings, arguments.processes, arguments.concurrency))
 
 
+@command(
+    _commands,
+    "migrate",
+    option(
+        "--check",
+        action="store_true",
+        help="change nothing; list the pending migrations, and exit with 1 if there are any",
+    ),
+    summary="migrate the database to the newest schema",
+    description="Runs the pending migrations. Safe to repeat, and to run on several machines "
+    "concurrently.",
+    example="pandaprobe-server migrate --check || pandaprobe-server migrate",
+)
 def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings, "database_url")
     from entrypoints.composition import root  # noqa: PLC0415
@@ -110,6 +182,63 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+@command(
+    _commands,
+    "doctor",
+    option("--json", action="store_true", help="print one JSON object"),
+    summary="check settings, servers, schema, disks, clocks, the queue and workers",
+    description="Prints a line for each check: ok, warn or fail, the finding, and advice. "
+    "Exits with 1 if a check failed. Without the addresses of servers it checks those of a "
+    "running `dev`.",
+    example="pandaprobe-server doctor",
+    uses_dev_servers=True,
+)
+def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints.cli import doctor  # noqa: PLC0415
+
+    return doctor.examine(settings, arguments.environ, as_json=arguments.json)
+
+
+@command(
+    _commands,
+    "seed",
+    option(
+        "--traces",
+        type=whole_number(1, SEED_TRACES_MAX),
+        required=True,
+        metavar="N",
+        help=f"number of traces, up to {SEED_TRACES_MAX:,}",
+    ),
+    option(
+        "--seed",
+        type=whole_number(0, 2**63 - 1),
+        default=1,
+        metavar="INT",
+        help="a different seed gives different traces; default: %(default)s",
+    ),
+    option("--project", default="demo", metavar="NAME", help="default: %(default)s"),
+    _organization("project"),
+    option(
+        "--days",
+        type=whole_number(1, SEED_DAYS_MAX),
+        default=30,
+        metavar="D",
+        help="number of days that the traces cover; default: %(default)s",
+    ),
+    option(
+        "--until",
+        type=instant,
+        metavar="INSTANT",
+        help="end of that period, in ISO 8601; default: the start of the current hour",
+    ),
+    summary="fill a project with synthetic traces, for a demo or a benchmark",
+    description="Generates runs of several kinds of agents with about ten spans each, and "
+    "stores them as fast as they can be written. The same options generate the same traces, "
+    "so that a repetition adds none. Ctrl-C stops it. Without the addresses of servers it "
+    "uses those of a running `dev`.",
+    example="pandaprobe-server seed --traces 10000 --project demo",
+    uses_dev_servers=True,
+)
 def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings)
     from entrypoints.demo_data import generator, seed  # noqa: PLC0415
@@ -125,161 +254,141 @@ def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
     )
 
 
-def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
-    from entrypoints.cli import doctor  # noqa: PLC0415
+@command(
+    _commands,
+    "import",
+    option("file", metavar="FILE", help="plain or gzip; -: standard input"),
+    option("--url", metavar="URL", help="address of the API"),
+    option("--key", metavar="KEY", help="API key; ps shows it, so prefer the environment"),
+    option("--project", metavar="NAME", help="created if it doesn't exist"),
+    summary="import an export into a project, over HTTP",
+    description="Sends the lines of an export of `GET /traces/export` to a server, which "
+    "stores the traces that it doesn't have. Run it again to resume an interrupted import. "
+    "Refused lines are reported by number, and the others are imported. A truncated or "
+    "altered file is reported too. In both cases the exit status is 1.\n\n"
+    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
+    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    example="pandaprobe-server import traces.ndjson.gz --project copy",
+)
+def _import(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints.cli import import_client  # noqa: PLC0415
+    from entrypoints.processes import dev_supervisor  # noqa: PLC0415
 
-    return doctor.examine(settings, arguments.environ, as_json=arguments.json)
-
-
-def _report_to_doctor(problems: str, arguments: argparse.Namespace) -> int:
-    from entrypoints.cli import doctor  # noqa: PLC0415
-
-    return doctor.report_invalid_settings(problems, as_json=arguments.json)
-
-
-def _create_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Durable traces, sessions and evaluations of LLM agents.",
-        epilog="Settings are environment variables: docs/settings.md. "
-        f"`{PROGRAM} <command> --help` explains a command.",
+    dev_env = dev_supervisor.read_env(Path(settings.data_dir) / dev_supervisor.DEV_ENV)
+    environ = {**dev_env, **arguments.environ}
+    destination = import_client.Destination.from_options(
+        url=arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
+        key=arguments.key or environ.get(f"{PREFIX}API_KEY"),
+        project=arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
     )
-    commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
-    _add_processes(commands)
-    _add_maintenance(commands)
-    _add_seed(commands)
-    add_import(commands)
-    add_access(commands)
-    add_backups(commands)
-    return parser
-
-
-def _add_processes(commands: Subcommands) -> None:
-    """Adds the commands that run until they are stopped: `dev`, `serve`, `worker`."""
-    add_command(
-        commands,
-        "dev",
-        _dev,
-        summary="run everything on this machine: private servers, the API and a worker",
-        description="Starts a private PostgreSQL and Valkey on the data folder, migrates, creates "
-        "a first organization, project and API key, and serves until Ctrl-C. When it is ready, it "
-        "prints the key and a `curl` command to try, and writes dev.env in the data folder.\n\n"
-        "If one of its processes exits, all are stopped and the reason is printed. Accepted data "
-        "is stored, and the next start continues with it.",
-        example="PANDAPROBE_PORT=9000 pandaprobe-server dev",
-        defaults=DEV_DEFAULTS,
-    )
-    add_command(
-        commands,
-        "serve",
-        _serve,
-        summary="run the HTTP API on your own PostgreSQL and Redis",
-        description="Serves the API in one process until SIGTERM. Running requests are "
-        "completed first. The database must be migrated.",
-        example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
-        "    pandaprobe-server serve",
-    )
-    worker = add_command(
-        commands,
-        "worker",
-        _worker,
-        summary="run evaluations and background tasks on your own PostgreSQL and Redis",
-        description="Checks the database, and works until SIGTERM: executes evaluation runs, and "
-        "deletes the rows of removed projects. Any number of workers may run. If one ends, others "
-        "take over its work. While Redis is down, workers find their work in the database, a "
-        "minute later than usual.",
-        example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
-        "    pandaprobe-server worker --processes 2",
-    )
-    worker.add_argument(
-        "--processes",
-        type=whole_number(1, 64),
-        metavar="N",
-        help="number of processes; default: the setting EVAL_WORKER_PROCESSES, or 1",
-    )
-    worker.add_argument(
-        "--concurrency",
-        type=whole_number(1, 256),
-        metavar="N",
-        help="targets that a process evaluates concurrently, counted separately with and without "
-        "a judge; default: the setting EVAL_WORKER_CONCURRENCY, or 12",
-    )
+    return import_client.run(arguments.file, destination)
 
 
-def _add_maintenance(commands: Subcommands) -> None:
-    """Adds `migrate` and `doctor`."""
-    migrate = add_command(
-        commands,
-        "migrate",
-        _migrate,
-        summary="migrate the database to the newest schema",
-        description="Runs the pending migrations. Safe to repeat, and to run on several machines "
-        "concurrently.",
-        example="pandaprobe-server migrate --check || pandaprobe-server migrate",
+@command(
+    _commands,
+    "token",
+    option("--email", default="dev@localhost", help="email of the user; default: %(default)s"),
+    option("--name", default="Developer", help="display name; default: %(default)s"),
+    option(
+        "--expires",
+        type=duration,
+        default="12h",
+        metavar="TIME",
+        help="lifetime: a number and s, m, h or d, at most 366d; default: %(default)s",
+    ),
+    summary="print a token of the development issuer, to sign in without an identity provider",
+    description="Prints a JSON Web Token signed with the key in the data folder. Only a "
+    "server that runs on the same folder with PANDAPROBE_AUTH_DEV_ISSUER=on accepts it, as "
+    "`dev` does.",
+    example='curl -H "Authorization: Bearer $(pandaprobe-server token)" …',
+    defaults=DEV_DEFAULTS,
+)
+def _token(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints import provisioning  # noqa: PLC0415
+
+    token = provisioning.development_token(
+        settings, email=arguments.email, name=arguments.name, expires_in_s=arguments.expires
     )
-    migrate.add_argument(
-        "--check",
-        action="store_true",
-        help="change nothing; list the pending migrations, and exit with 1 if there are any",
-    )
-    doctor = add_command(
-        commands,
-        "doctor",
-        _doctor,
-        summary="check settings, servers, schema, disks, clocks, the queue and workers",
-        description="Prints a line for each check: ok, warn or fail, the finding, and advice. "
-        "Exits with 1 if a check failed. Without the addresses of servers it checks those of a "
-        "running `dev`.",
-        example="pandaprobe-server doctor",
-        uses_dev_servers=True,
-    )
-    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    print(token)
+    return 0
 
 
-def _add_seed(commands: Subcommands) -> None:
-    """Adds `seed`."""
-    seed = add_command(
-        commands,
-        "seed",
-        _seed,
-        summary="fill a project with synthetic traces, for a demo or a benchmark",
-        description="Generates runs of several kinds of agents with about ten spans each, and "
-        "stores them as fast as they can be written. The same options generate the same traces, "
-        "so that a repetition adds none. Ctrl-C stops it. Without the addresses of servers it "
-        "uses those of a running `dev`.",
-        example="pandaprobe-server seed --traces 10000 --project demo",
-        uses_dev_servers=True,
-    )
-    seed.add_argument(
-        "--traces",
-        type=whole_number(1, SEED_TRACES_MAX),
-        required=True,
-        metavar="N",
-        help=f"number of traces, up to {SEED_TRACES_MAX:,}",
-    )
-    seed.add_argument(
-        "--seed",
-        type=whole_number(0, 2**63 - 1),
-        default=1,
-        metavar="INT",
-        help="a different seed gives different traces; default: %(default)s",
-    )
-    seed.add_argument("--project", default="demo", metavar="NAME", help="default: %(default)s")
-    add_organization(seed, "the organization of the project")
-    seed.add_argument(
-        "--days",
-        type=whole_number(1, SEED_DAYS_MAX),
-        default=30,
-        metavar="D",
-        help="number of days that the traces cover; default: %(default)s",
-    )
-    seed.add_argument(
-        "--until",
-        type=instant,
-        metavar="INSTANT",
-        help="end of that period, in ISO 8601; default: the start of the current hour",
-    )
+_KEYS: Final = "create API keys for programs"
+_key_commands: Final = _commands.add_parser(
+    "key", help=_KEYS, description=f"{_KEYS.capitalize()}."
+).add_subparsers(title="commands", metavar="<command>", required=True)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@command(
+    _key_commands,
+    "create",
+    _organization("key"),
+    option("--name", default="command line", help="of the key; default: %(default)s"),
+    option(
+        "--scopes",
+        type=lambda text: tuple(text.split(",")),
+        metavar="LIST",
+        help="a list of ingest, read and evaluate, separated by commas; default: all",
+    ),
+    option(
+        "--expires",
+        type=lambda text: None if text == "never" else duration(text),
+        default="never",
+        choices=(None, DAY_S * 90),
+        metavar="{never,90d}",
+        help="default: never",
+    ),
+    summary="create an API key and print its secret, once",
+    description="Creates an API key for all projects of an organization. Without the addresses "
+    "of servers it uses those of a running `dev`.",
+    example="pandaprobe-server key create --name ci --scopes ingest,read --expires 90d",
+    uses_dev_servers=True,
+)
+def _create_key(arguments: argparse.Namespace, settings: Settings) -> int:
+    check_servers(settings)
+    from entrypoints import provisioning  # noqa: PLC0415
+
+    created = provisioning.create_key(
+        settings,
+        organization=arguments.organization,
+        name=arguments.name,
+        scopes=arguments.scopes,
+        lasts_s=arguments.expires,
+    )
+    print(asyncio.run(created))
+    print("Store it now: it can't be shown again.", file=sys.stderr)
+    return 0
+
+
+@command(
+    _commands,
+    "backup",
+    _BACKUP_FOLDER,
+    summary="write the database of `dev` to a folder",
+    description="Writes a consistent snapshot of the database in the data folder to a new "
+    "folder. A running `dev` continues to run; without one, PostgreSQL is started for the "
+    "backup. The backup contains all traces and the digests of keys: keep it safe.",
+    example="pandaprobe-server backup backups/monday",
+)
+def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints.cli import backups  # noqa: PLC0415
+
+    return backups.backup(settings, arguments.folder)
+
+
+@command(
+    _commands,
+    "restore",
+    _BACKUP_FOLDER,
+    option("--verify", action="store_true", help="change nothing; exit with 1 if it is incomplete"),
+    summary="fill a new data folder from a backup, or only verify one",
+    description="Restores into the data folder, which must not contain a database, compares "
+    "every table with the backup's manifest, and migrates to the newest schema. `dev` then "
+    "uses it; API keys stay valid.\n\nWith --verify it does all that in a temporary folder, "
+    "and reports whether the backup is complete.",
+    example="pandaprobe-server restore backups/monday --verify",
+)
+def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints.cli import backups  # noqa: PLC0415
+
+    return backups.restore(settings, arguments.folder, only_verify=arguments.verify)

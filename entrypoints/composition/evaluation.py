@@ -1,7 +1,7 @@
 """The ports of evaluation by the settings: judges, alerts and the adapters of the others."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Final
@@ -45,13 +45,17 @@ from domain.ids import ScoreId
 from entrypoints.settings import UNPREFIXED, Settings, variable
 
 READY: Final = "Ready"
-# The setting that each provider needs. A provider that isn't here needs none.
-REQUIRED_SETTINGS: Final = {
-    "openai": "openai_api_key",
-    "anthropic": "anthropic_api_key",
-    "google_genai": "gemini_api_key",
-    "vertex_ai": "google_cloud_project",
-    "openai_compatible": "openai_compatible_base_url",
+# The settings of each provider's Endpoint, by the prefix of its models. A provider needs the first
+# one. A provider that isn't here needs none.
+ENDPOINT_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "openai": {"api_key": "openai_api_key", "base_url": "openai_base_url"},
+    "anthropic": {"api_key": "anthropic_api_key"},
+    "gemini": {"api_key": "gemini_api_key"},
+    "vertex_ai": {"project": "google_cloud_project", "location": "vertex_ai_location"},
+    "openai_compatible": {
+        "base_url": "openai_compatible_base_url",
+        "api_key": "openai_compatible_api_key",
+    },
 }
 ATTEMPT_SHARE: Final = 0.75  # of a question's time, so that another attempt has some left
 UNCHECKED: Final = {"vertex_ai": "the credentials themselves are not checked"}
@@ -99,7 +103,7 @@ def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:
     """Every provider, with what it lacks. A key is only mentioned by the name of its variable."""
     states = []
     for provider in PROVIDERS:
-        field = REQUIRED_SETTINGS.get(provider.key)
+        field = _required_setting(provider.prefix.rstrip("/"))
         if field is None or getattr(settings, field):
             notes = (READY, UNCHECKED.get(provider.key))
             states.append(ProviderState(provider, True, "; ".join(filter(None, notes))))
@@ -148,29 +152,15 @@ def evaluation_policy(settings: Settings) -> EvaluationPolicy:
 
 
 def _endpoints(settings: Settings) -> Iterator[Endpoint]:
-    """The endpoint of every provider that has the settings it needs."""
-    if settings.openai_api_key:
-        yield Endpoint(
-            provider="openai",
-            api_key=settings.openai_api_key,
-            base_url=settings.openai_base_url,
-        )
-    if settings.anthropic_api_key:
-        yield Endpoint(provider="anthropic", api_key=settings.anthropic_api_key)
-    if settings.gemini_api_key:
-        yield Endpoint(provider="gemini", api_key=settings.gemini_api_key)
-    if settings.google_cloud_project:
-        yield Endpoint(
-            provider="vertex_ai",
-            project=settings.google_cloud_project,
-            location=settings.vertex_ai_location,
-        )
-    if settings.openai_compatible_base_url:
-        yield Endpoint(
-            provider="openai_compatible",
-            api_key=settings.openai_compatible_api_key,
-            base_url=settings.openai_compatible_base_url,
-        )
+    """The endpoint of every provider that has the setting it needs."""
+    for provider, fields in ENDPOINT_SETTINGS.items():
+        given = {name: getattr(settings, field) for name, field in fields.items()}
+        if next(iter(given.values())):
+            yield Endpoint(provider=provider, **given)
+
+
+def _required_setting(provider: str) -> str | None:
+    return next(iter(ENDPOINT_SETTINGS.get(provider, {}).values()), None)
 
 
 def _alert_ports(settings: Settings, pool: Pool) -> AlertPorts:

@@ -8,9 +8,14 @@ from typing import Final
 from joserfc.jwk import KeySet
 
 from adapters.oidc.issuer_keys import IssuerKeys
-from adapters.oidc.issuers import TokensByIssuer
 from adapters.oidc.jwks import JwksClient, JwksError
-from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, KeySource, static_keys
+from adapters.oidc.tokens import (
+    DevelopmentIssuer,
+    JwtTokens,
+    KeySource,
+    TokensByIssuer,
+    static_keys,
+)
 from application.identity.ports import Tokens
 from application.ports import HealthStatus
 from application.use_cases import utc_now

@@ -14,7 +14,7 @@ from itertools import batched
 from typing import Final
 
 from application.tracing.ingest import IngestBatch
-from application.use_cases import Ports, UseCases, utc_now
+from application.use_cases import UseCases, utc_now
 from domain.errors import Failure, Invalid, Unavailable
 from domain.identity.organization import Project, validate_name
 from domain.ids import ProjectId
@@ -50,7 +50,10 @@ def run(settings: Settings, recipe: Recipe, *, organization: str | None, project
 
 
 async def _run(settings: Settings, recipe: Recipe, organization: str | None, project: str) -> int:
-    name = _project_name(project)
+    try:
+        name = validate_name(project, "--project")
+    except Invalid as error:
+        raise CommandError(f"--project {error.errors[0].message}") from error
     async with root.ports(settings) as ports:
         migrations = await ports.health_checks["migrations"].check()
         if not migrations.ok:
@@ -63,19 +66,15 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
             created_at=ports.clock(),
         )
         stored_project = await ports.projects.ensure(owner, new_project)
-        seeder = create_seeder(ports, stored_project.id, recipe)
+        seeder = Seeder(
+            UseCases(ports).tracing.ingest_batch,
+            stored_project.id,
+            batched(synthetic_traces(recipe), BATCH_TRACES),
+            Progress(recipe.traces, sys.stderr),
+        )
         _stop_on_signals(seeder.stopping)
         await seeder.run()
     return seeder.report(name)
-
-
-def create_seeder(ports: Ports, project: ProjectId, recipe: Recipe) -> "Seeder":
-    return Seeder(
-        UseCases(ports).tracing.ingest_batch,
-        project,
-        batched(synthetic_traces(recipe), BATCH_TRACES),
-        Progress(recipe.traces, sys.stderr),
-    )
 
 
 @dataclass(slots=True)
@@ -146,13 +145,6 @@ class Seeder:
                 return await self.stopping.wait()
         except TimeoutError:
             return False
-
-
-def _project_name(text: str) -> str:
-    try:
-        return validate_name(text, "--project")
-    except Invalid as error:
-        raise CommandError(f"--project {error.errors[0].message}") from error
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

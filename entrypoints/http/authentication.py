@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self, cast
+from typing import Any, ClassVar, Final, Protocol, Self, cast
 
 from application.use_cases import UseCases
 from domain.errors import Unauthenticated
@@ -18,6 +18,8 @@ from entrypoints.http.requests.scalar_types import InvalidValue, parse_uuid
 
 type Headers = Mapping[bytes, bytes]
 """The request's headers by their names in lower case."""
+type Security = list[dict[str, list[str]]]
+"""The OpenAPI security requirements: each entry is one alternative."""
 
 FORWARDED_FOR: Final = b"x-forwarded-for"
 ORGANIZATION_FIELD: Final = "header.X-Organization-ID"
@@ -53,9 +55,7 @@ class AuthContext:
 
 class AccessPolicy[C](Protocol):
     @property
-    def security(self) -> list[dict[str, list[str]]]:
-        """The OpenAPI security requirements: each entry is one alternative."""
-        ...
+    def security(self) -> Security: ...
 
     @property
     def refusals(self) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ class AccessPolicy[C](Protocol):
 class PublicAccess:
     """Any client, without credentials. The caller is its origin."""
 
-    security: list[dict[str, list[str]]]
+    security: Security
     refusals: tuple[int, ...] = ()
 
     async def __call__(self, request: AuthContext, _use_cases: UseCases, /) -> Origin:
@@ -90,17 +90,12 @@ class DataPlane:
 
     scopes: tuple[Scope, ...]
 
-    @property
-    def security(self) -> list[dict[str, list[str]]]:
-        return [
-            {"ApiKey": [], "ProjectName": []},
-            {"HTTPBearer": [], "ProjectID": []},
-            {"HTTPBearer": [], "ProjectID": [], "OrganizationID": []},
-        ]
-
-    @property
-    def refusals(self) -> tuple[int, ...]:
-        return (401, 403, 404, 422, 503)
+    security: ClassVar[Security] = [
+        {"ApiKey": [], "ProjectName": []},
+        {"HTTPBearer": [], "ProjectID": []},
+        {"HTTPBearer": [], "ProjectID": [], "OrganizationID": []},
+    ]
+    refusals: ClassVar = (401, 403, 404, 422, 503)
 
     async def __call__(self, request: AuthContext, use_cases: UseCases) -> Caller:
         headers = request.headers
@@ -122,13 +117,8 @@ def data_plane(*scopes: Scope) -> DataPlane:
 class SignedInAccess:
     """A person with a token, in any organization."""
 
-    @property
-    def security(self) -> list[dict[str, list[str]]]:
-        return [{"HTTPBearer": []}, {"HTTPBearer": [], "OrganizationID": []}]
-
-    @property
-    def refusals(self) -> tuple[int, ...]:
-        return (401, 403, 422, 503)
+    security: ClassVar[Security] = [{"HTTPBearer": []}, {"HTTPBearer": [], "OrganizationID": []}]
+    refusals: ClassVar = (401, 403, 422, 503)
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Person:
         person = await _authenticate_person(request, use_cases, BEARER_REQUIRED)
@@ -149,13 +139,8 @@ class OrganizationAccess:
     An X-Organization-ID header has no effect, but its form is checked.
     """
 
-    @property
-    def security(self) -> list[dict[str, list[str]]]:
-        return SIGNED_IN.security
-
-    @property
-    def refusals(self) -> tuple[int, ...]:
-        return SIGNED_IN.refusals
+    security: ClassVar[Security] = SignedInAccess.security
+    refusals: ClassVar = SignedInAccess.refusals
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> OrganizationCaller:
         person = await _authenticate_person(request, use_cases, BEARER_REQUIRED)

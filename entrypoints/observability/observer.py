@@ -202,10 +202,9 @@ async def observe_process(
     """An observer of this process, `serve` or `worker`. The last spans are exported at the end."""
     endpoint = settings.otel_exporter_otlp_endpoint
     async with AsyncExitStack() as stack:
-        heartbeat = asyncio.create_task(
-            _every(SAMPLE_EVERY_S, lambda: _record_heartbeat(metrics, process))
+        stack.enter_context(
+            _sampling(lambda: metrics.set(definitions.HEARTBEAT, time.time(), process))
         )
-        stack.callback(heartbeat.cancel)
         if endpoint is None:
             yield Observer(metrics)
             return
@@ -244,18 +243,21 @@ async def sample_gauges(
         metrics.set(definitions.QUEUED_TRACES, items)
         metrics.set(definitions.QUEUED_BYTES, bytes_)
 
-    task = asyncio.create_task(_every(SAMPLE_EVERY_S, sample))
+    with _sampling(sample):
+        yield
+
+
+@contextmanager
+def _sampling(sample: Callable[[], None]) -> Iterator[None]:
+    """Calls `sample` every SAMPLE_EVERY_S while the block runs."""
+
+    async def repeat() -> None:
+        while True:
+            sample()
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    task = asyncio.create_task(repeat())
     try:
         yield
     finally:
         task.cancel()
-
-
-def _record_heartbeat(metrics: MetricsRegistry, process: str) -> None:
-    metrics.set(definitions.HEARTBEAT, time.time(), process)
-
-
-async def _every(seconds: float, call: Callable[[], None]) -> None:
-    while True:
-        call()
-        await asyncio.sleep(seconds)

@@ -109,7 +109,8 @@ def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
             exited = _watch(children, stop)
         if exited is not None:
             how = describe_exit(exited)
-            _print(f"{exited.name} exited ({how}){_log_hint(exited)}. Stopping the others.")
+            log_hint = "" if exited.log is None else f"; see {exited.log}"
+            _print(f"{exited.name} exited ({how}){log_hint}. Stopping the others.")
         else:
             _print("Stopping")
     _print("Stopped; nothing is lost.")
@@ -204,13 +205,10 @@ def _watch(children: Sequence[Child], stop: StopFlag) -> Child | None:
     return None
 
 
-def _log_hint(child: Child) -> str:
-    return "" if child.log is None else f"; see {child.log}"
-
-
 def _welcome(settings: Settings, data: Path, key: str) -> str:
     url = base_url(settings)
-    body = f'{{"name": "first-light", "started_at": "{_now()}", "input": "hello"}}'
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    body = f'{{"name": "first-light", "started_at": "{now}", "input": "hello"}}'
     return f"""
 PandaProbe is ready.
 
@@ -231,10 +229,6 @@ Sign the pandaprobe command line in, with a key of its own:
 
 Ctrl-C stops everything.
 """
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _print(line: str) -> None:

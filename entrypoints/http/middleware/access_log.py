@@ -9,7 +9,6 @@ import time
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.identity.caller import Caller, Person
@@ -72,9 +71,6 @@ class AccessLog:
         self.observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
         entry = AccessLogEntry(scope["path"] if scope["path"] in EXEMPT_PATHS else NO_ROUTE)
         cast("dict[str, Any]", scope)[_SCOPE_KEY] = entry
         started = time.perf_counter()

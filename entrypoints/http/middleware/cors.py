@@ -1,11 +1,16 @@
 """CORS: cross-origin requests of the web pages in `allowed_origins`."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
-import msgspec
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from entrypoints.http.middleware.asgi_messages import (
+    RawHeaders,
+    change_headers,
+    send_error,
+    send_response,
+)
 
 ALLOWED_METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS: Final = (
@@ -17,6 +22,7 @@ EXPOSED_HEADERS: Final = (
 )
 PREFLIGHT_MAX_AGE_S: Final = 600
 
+_VARY: Final = (b"vary", b"Origin")
 _PREFLIGHT_HEADERS: Final = (
     (b"access-control-allow-methods", ALLOWED_METHODS.encode()),
     (b"access-control-allow-headers", ALLOWED_HEADERS.encode()),
@@ -37,36 +43,29 @@ class Cors:
         self.origins = frozenset(origin.rstrip("/").encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
         headers = dict(scope["headers"])
-        origin = headers.get(b"origin")
-        if not origin:
-            await self.app(scope, receive, send)
-            return
-        is_allowed = origin in self.origins or b"*" in self.origins
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+        origin = headers.get(b"origin", b"")
+        is_allowed = bool(origin) and (origin in self.origins or b"*" in self.origins)
+        is_preflight = b"access-control-request-method" in headers
+        if origin and is_preflight and cast("HTTPScope", scope)["method"] == "OPTIONS":
             await _answer_preflight(send, origin if is_allowed else None)
             return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*_vary_by_origin(message["headers"]), *_allow_origin(origin)]
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers if is_allowed else send)
+        if is_allowed:
+            send = change_headers(
+                send, lambda headers: [*_vary_by_origin(headers), *_allow_origin(origin)]
+            )
+        await self.app(scope, receive, send)
 
 
-def _allow_origin(origin: bytes) -> list[tuple[bytes, bytes]]:
-    return [
+def _allow_origin(origin: bytes) -> RawHeaders:
+    return (
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
         (b"access-control-expose-headers", EXPOSED_HEADERS.encode()),
-    ]
+    )
 
 
-def _vary_by_origin(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _vary_by_origin(headers: RawHeaders) -> RawHeaders:
     """The headers, with Origin added to Vary."""
     others = [(name, value) for name, value in headers if name.lower() != b"vary"]
     varying = [value for name, value in headers if name.lower() == b"vary"]
@@ -75,15 +74,6 @@ def _vary_by_origin(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes,
 
 async def _answer_preflight(send: Send, origin: bytes | None) -> None:
     if origin is None:
-        body = msgspec.json.encode({"detail": "This origin is not allowed"})
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"vary", b"Origin"),
-        ]
-        status = 400
+        await send_error(send, 400, "This origin is not allowed", _VARY)
     else:
-        body, status = b"", 204
-        headers = [*_allow_origin(origin), *_PREFLIGHT_HEADERS, (b"vary", b"Origin")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+        await send_response(send, 204, [*_allow_origin(origin), *_PREFLIGHT_HEADERS, _VARY])

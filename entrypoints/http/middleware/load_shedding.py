@@ -5,11 +5,10 @@ import random
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-import msgspec
-from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RETRY_AFTER_S, Unavailable
+from entrypoints.http.middleware.asgi_messages import send_error
 from entrypoints.http.middleware.fair_queueing import FairQueue, Ticket
 
 REQUESTS_MAX: Final = 512  # in progress in a process: some tenths of a second of work
@@ -47,7 +46,7 @@ class LoadShedding:
         self.queue = FairQueue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["path"] in EXEMPT_PATHS:
+        if scope["path"] in EXEMPT_PATHS:
             await self.app(scope, receive, send)
             return
         if self.requests >= self.requests_max:
@@ -154,11 +153,4 @@ async def delay_refusal(scope: Mapping[str, Any]) -> None:
 
 
 async def _refuse(send: Send, detail: str = OVERLOADED) -> None:
-    body = msgspec.json.encode({"detail": detail})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(RETRY_AFTER_S).encode()),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send_error(send, 503, detail, (b"retry-after", b"%d" % RETRY_AFTER_S))

@@ -7,7 +7,6 @@ stay encoded within a segment until the segment is read.
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
-from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 _PERCENT: Final = b"%"
@@ -22,13 +21,12 @@ class PathSegments:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            raw_path = scope["raw_path"]
-            # The scope is copied, since servers log the path of theirs later.
-            if _EMPTY_SEGMENT in raw_path:  # Litestar would skip an empty segment, proxies don't
-                scope = cast("Scope", {**scope, "path": UNROUTABLE_PATH})
-            elif _PERCENT in raw_path:
-                scope = cast("Scope", {**scope, "path": decode_path(raw_path)})
+        raw_path = scope["raw_path"]
+        # The scope is copied, since servers log the path of theirs later.
+        if _EMPTY_SEGMENT in raw_path:  # Litestar would skip an empty segment, proxies don't
+            scope = cast("Scope", {**scope, "path": UNROUTABLE_PATH})
+        elif _PERCENT in raw_path:
+            scope = cast("Scope", {**scope, "path": decode_path(raw_path)})
         await self.app(scope, receive, send)
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, cast
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.ports import RateLimiter
 from domain.errors import LimitExceeded
@@ -15,6 +14,7 @@ from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
 from domain.limits import Decision, Limit
 from entrypoints.http.callers import OrganizationCaller
+from entrypoints.http.middleware.asgi_messages import RawHeaders, change_headers
 from entrypoints.http.middleware.load_shedding import delay_refusal
 from entrypoints.http.middleware.observer_ports import RequestObserver
 
@@ -99,23 +99,16 @@ class RateLimitHeaders:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
+        def add_headers(headers: RawHeaders) -> RawHeaders:
+            decision = cast("Decision | None", scope.get(_SCOPE_KEY))
+            return headers if decision is None else [*headers, *_headers(decision)]
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                decision = cast("Decision | None", scope.get(_SCOPE_KEY))
-                if decision is not None:
-                    message["headers"] = [*message["headers"], *_headers(decision)]
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
+        await self.app(scope, receive, change_headers(send, add_headers))
 
 
-def _headers(decision: Decision) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"ratelimit-limit", str(decision.limit.count).encode()),
-        (b"ratelimit-remaining", str(decision.remaining).encode()),
-        (b"ratelimit-reset", str(decision.reset_s).encode()),
-    ]
+def _headers(decision: Decision) -> RawHeaders:
+    return (
+        (b"ratelimit-limit", b"%d" % decision.limit.count),
+        (b"ratelimit-remaining", b"%d" % decision.remaining),
+        (b"ratelimit-reset", b"%d" % decision.reset_s),
+    )

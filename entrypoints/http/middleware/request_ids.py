@@ -5,8 +5,9 @@ import uuid
 from typing import Any, Final, cast
 
 from litestar import Request
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from entrypoints.http.middleware.asgi_messages import change_headers
 
 HttpRequest = Request[Any, Any, Any]  # a plain alias: Litestar doesn't see through `type`
 
@@ -40,16 +41,8 @@ class RequestIds:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
         given = _header_value(scope)
         request_id = given if _FORM.fullmatch(given) else str(uuid.uuid4()).encode()
         cast("dict[str, Any]", scope)[_SCOPE_KEY] = request_id.decode()
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (HEADER, request_id)]
-            await send(message)
-
+        send_with_id = change_headers(send, lambda headers: [*headers, (HEADER, request_id)])
         await self.app(scope, receive, send_with_id)

@@ -6,8 +6,9 @@ Cross-Origin-Resource-Policy (Fetch, section 3.7), which refuses embedding only.
 
 from typing import Final
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from entrypoints.http.middleware.asgi_messages import RawHeaders, change_headers
 
 # Defaults: a response that sets one of these itself, as pages do, keeps its own value.
 DEFAULT_HEADERS: Final = (
@@ -27,15 +28,9 @@ class SecurityHeaders:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
+        await self.app(scope, receive, change_headers(send, _add_defaults))
 
-        async def send_with_defaults(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                missing = [header for header in DEFAULT_HEADERS if header[0] not in present]
-                message["headers"] = [*message["headers"], *missing]
-            await send(message)
 
-        await self.app(scope, receive, send_with_defaults)
+def _add_defaults(headers: RawHeaders) -> RawHeaders:
+    present = {name.lower() for name, _ in headers}
+    return [*headers, *(header for header in DEFAULT_HEADERS if header[0] not in present)]

@@ -6,7 +6,6 @@ It has the fields of the access log: our own ids, and the route's template.
 from http import HTTPStatus
 from typing import Final
 
-from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from entrypoints.http.middleware.access_log import access_log_entry, method_label
@@ -28,11 +27,9 @@ class RequestTracing:
         self.tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.tracer is None or scope["type"] != ScopeType.HTTP or scope["path"] in EXEMPT_PATHS:
-            await self.app(scope, receive, send)
-            return
         headers = dict(scope["headers"])
-        if headers.get(_USER_AGENT, b"").startswith(OWN_EXPORTER):
+        is_own_export = headers.get(_USER_AGENT, b"").startswith(OWN_EXPORTER)
+        if self.tracer is None or scope["path"] in EXEMPT_PATHS or is_own_export:
             await self.app(scope, receive, send)
             return
         with self.tracer.request(headers.get(TRACEPARENT, b"").decode("latin-1")) as span:

@@ -17,9 +17,14 @@ import pytest
 import redis.asyncio
 
 from adapters.embedded import servers
-from adapters.embedded.packages import package_folder
 from adapters.embedded.postgres import start_postgres
-from adapters.embedded.process import StartError, ensure_folder, rotate_log, spawn
+from adapters.embedded.process import (
+    StartError,
+    ensure_folder,
+    package_folder,
+    rotate_log,
+    spawn,
+)
 from tests.support.waiting import WAIT_MAX_S, until
 
 ROOT = Path(__file__).parents[3]
