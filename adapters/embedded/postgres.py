@@ -97,11 +97,7 @@ def start_postgres(data: Path, options: Mapping[str, str] | None = None) -> tupl
 
 
 def _spawn(
-    data: Path,
-    folder: Path,
-    programs: Path,
-    account: Account | None,
-    settings: Mapping[str, str],
+    data: Path, folder: Path, programs: Path, account: Account | None, settings: Mapping[str, str]
 ) -> tuple[Child, int]:
     port = int(settings.get("port") or free_port())
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

@@ -184,10 +184,7 @@ def _model_factory(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory
             from pydantic_ai.providers.google_cloud import GoogleCloudProvider
 
             cloud = GoogleCloudProvider(
-                project=endpoint.project,
-                location=endpoint.location,
-                base_url=url,
-                http_client=http,
+                project=endpoint.project, location=endpoint.location, base_url=url, http_client=http
             )
             return lambda name: GoogleModel(name, provider=cloud)
     raise ValueError(f"no client for {endpoint.provider}")

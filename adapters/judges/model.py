@@ -73,10 +73,7 @@ class ModelJudge:
     """
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        clock: Seconds = time.monotonic,
-        attempt_s: float = ATTEMPT_S,
+        self, endpoint: Endpoint, clock: Seconds = time.monotonic, attempt_s: float = ATTEMPT_S
     ) -> None:
         self._endpoint = endpoint
         self._attempt_s = attempt_s
@@ -209,9 +206,7 @@ def _rubric(metric: Metric) -> Rubric:
 
 def _request(question: Question, rubric: Rubric, calls: Sequence[str]) -> Request:
     fenced = question.evidence.within_boundary(
-        question.boundary,
-        reasoning=question.metric.sees_reasoning,
-        output=question.is_output_shown,
+        question.boundary, reasoning=question.metric.sees_reasoning, output=question.is_output_shown
     )
     return Request(
         system=PROTOCOL,

@@ -134,8 +134,11 @@ def _usable_keys(listed: list[Any]) -> Iterator[Key]:
             key_type, numbers = _TYPES[jwk["kty"]]
             # No other fields: neither certificates nor URLs.
             names = ("kty", "kid", "use", "alg", *numbers)
+            fields = {name: jwk[name] for name in names if name in jwk}
+            if fields.get("alg") == "EdDSA":
+                fields["alg"] = "Ed25519"  # its newer name (RFC 9864), the only one in joserfc
             try:
-                key = key_type.import_key({name: jwk[name] for name in names if name in jwk})
+                key = key_type.import_key(fields)
             except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
                 _log.warning("key %r of a key set is invalid: %s", jwk.get("kid"), error)
                 continue

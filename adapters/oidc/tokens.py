@@ -13,9 +13,7 @@ from typing import Any, Final, Self
 from joserfc import jws, jwt
 from joserfc.errors import (
     ExpiredTokenError,
-    InvalidKeyCurveError,
     JoseError,
-    UnsupportedKeyAlgorithmError,
 )
 from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import ECKey, Key, KeySet, OctKey
@@ -199,42 +197,20 @@ def _matches(algorithm: JWSAlgModel, key: Key) -> bool:
     return True
 
 
-class _Edwards(JWSAlgModel):
-    """Ed25519 under its old name `EdDSA` (RFC 8037) as well as its new one (RFC 9864).
+class _Registry(jws.JWSRegistry):
+    """The accepted algorithms. Unknown header parameters are ignored (RFC 7515).
 
-    Issuers still use the old name, in tokens and in key sets; joserfc warns about it.
+    Issuers still use the old name of Ed25519, `EdDSA` (RFC 8037), in tokens and in key sets.
+    joserfc warns about it, and accepts another curve under that name.
     """
 
-    name = "EdDSA"
-    description = "EdDSA over Ed25519"
-    key_type = "OKP"
-    _names = (None, "EdDSA", "Ed25519")
-
-    def check_key(self, key: Any) -> None:
-        key.check_use("sig")
-        if key.key_type != self.key_type or key.curve_name != "Ed25519":
-            raise InvalidKeyCurveError
-        if key.alg not in self._names:
-            raise UnsupportedKeyAlgorithmError
-
-    def sign(self, msg: bytes, key: Any) -> bytes:
-        return jws.JWSRegistry.algorithms["Ed25519"].sign(msg, key)
-
-    def verify(self, msg: bytes, sig: bytes, key: Any) -> bool:
-        return jws.JWSRegistry.algorithms["Ed25519"].verify(msg, sig, key)
-
-
-class _Registry(jws.JWSRegistry):
-    """The accepted algorithms. Unknown header parameters are ignored (RFC 7515)."""
-
     max_header_length = HEADER_MAX
-    _edwards = _Edwards()
 
     def __init__(self, algorithms: Sequence[str]) -> None:
         super().__init__(algorithms=algorithms, strict_check_header=False)
 
     def get_alg(self, name: str) -> JWSAlgModel:
-        return self._edwards if name in _Edwards._names else super().get_alg(name)  # noqa: SLF001 - our own class
+        return super().get_alg("Ed25519" if name == "EdDSA" else name)
 
 
 class DevelopmentIssuer:

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -92,37 +93,34 @@ def examine(
     settings: Settings, environ: Mapping[str, str] | None = None, *, as_json: bool = False
 ) -> int:
     """Prints a line for each finding, or one JSON object. Returns 1 if a check failed, else 0."""
-    return asyncio.run(_examine(settings, environ or {}, as_json=as_json))
+    return asyncio.run(_report(_run_checks(settings, environ or {}), as_json=as_json))
 
 
 def report_invalid_settings(problems: str, *, as_json: bool = False) -> int:
     """Prints each problem of settings that can't be used, in the format of `examine`."""
-    findings = [fail(SETTINGS, line) for line in problems.splitlines()]
-    if not as_json:
-        sys.stdout.writelines(f"{finding}\n" for finding in findings)
-    return _print_summary(findings, as_json=as_json)
+
+    async def findings() -> AsyncIterator[Finding]:
+        for line in problems.splitlines():
+            yield fail(SETTINGS, line)
+
+    return asyncio.run(_report(findings(), as_json=as_json))
 
 
-async def _examine(settings: Settings, environ: Mapping[str, str], *, as_json: bool) -> int:
+async def _report(checks: AsyncIterator[Finding], *, as_json: bool) -> int:
+    """Prints each finding once it is known, and then the counts. Returns the exit status."""
     findings = []
-    async for finding in _run_checks(settings, environ):
+    async for finding in checks:
         findings.append(finding)
         if not as_json:
             sys.stdout.write(f"{finding}\n")
             sys.stdout.flush()
-    return _print_summary(findings, as_json=as_json)
-
-
-def _print_summary(findings: Sequence[Finding], *, as_json: bool) -> int:
-    """Prints the counts, or all findings as JSON. Returns the exit status."""
-    count = {level: sum(finding.level is level for finding in findings) for level in Level}
-    is_ok = not count[Level.FAIL]
+    count = Counter(finding.level for finding in findings)
     if as_json:
-        report = {"ok": is_ok, "findings": [asdict(finding) for finding in findings]}
+        report = {"ok": not count[Level.FAIL], "findings": [asdict(one) for one in findings]}
         sys.stdout.write(f"{json.dumps(report, indent=2)}\n")
     elif count[Level.FAIL] or count[Level.WARN]:
         sys.stdout.write(f"{count[Level.FAIL]} failed, {count[Level.WARN]} warnings.\n")
-    return 0 if is_ok else 1
+    return 1 if count[Level.FAIL] else 0
 
 
 async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
@@ -251,32 +249,25 @@ def _unsafe(field: str, reason: str, advice: str) -> Finding:
 
 async def check_database(settings: Settings) -> AsyncIterator[Finding]:
     """Checks PostgreSQL, the schema, the queue and the workers."""
+    address = urlsplit(settings.database_url or "")
     try:
         async with root.database(settings) as pool:
-            async for finding in _check_connected_database(settings, pool):
+            for finding in check_postgres_server(await fetch_server_info(pool), address.hostname):
                 yield finding
+            state = await PostgresHealthCheck(pool).check()
+            if not state.ok:
+                yield _from_state("postgres writes", state, "use its primary, or see its log")
+            state = await MigrationsHealthCheck(pool).check()
+            yield _from_state("migrations", state, None)
+            if state.ok:  # otherwise the tables of these checks may be missing
+                for finding in await check_workers(settings, pool):
+                    yield finding
     except Failure as failure:
-        address = urlsplit(settings.database_url or "")
         yield fail(
             "postgres",
             f"{failure.message} ({address.hostname or 'localhost'}:{address.port or 5432})",
             f"is it running, and is {variable('database_url')} correct?",
         )
-
-
-async def _check_connected_database(settings: Settings, pool: Pool) -> AsyncIterator[Finding]:
-    server = await fetch_server_info(pool)
-    for finding in check_postgres_server(server, urlsplit(settings.database_url or "").hostname):
-        yield finding
-    state = await PostgresHealthCheck(pool).check()
-    if not state.ok:
-        yield _from_state("postgres writes", state, "use its primary, or see its log")
-    state = await MigrationsHealthCheck(pool).check()
-    yield _from_state("migrations", state, None)
-    if not state.ok:
-        return  # the tables of the next checks may be missing
-    for finding in await check_workers(settings, pool):
-        yield finding
 
 
 def check_postgres_server(server: ServerInfo, host: str | None) -> Iterator[Finding]:

@@ -60,10 +60,7 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
             raise CommandError(f"migrations: {migrations.detail}")
         owner = await provisioning.resolve_organization(settings, ports, organization)
         new_project = Project(
-            id=ProjectId(ports.new_id()),
-            organization_id=owner,
-            name=name,
-            created_at=ports.clock(),
+            id=ProjectId(ports.new_id()), organization_id=owner, name=name, created_at=ports.clock()
         )
         stored_project = await ports.projects.ensure(owner, new_project)
         seeder = Seeder(

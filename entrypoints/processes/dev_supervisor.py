@@ -131,10 +131,7 @@ def _prepare(settings: Settings, data: Path) -> str:
     if key != known:
         _print(f"Created an API key for the organization of {sign_in.DEVELOPER}")
     token = provisioning.development_token(
-        settings,
-        email=sign_in.DEVELOPER,
-        name=sign_in.DEVELOPER_NAME,
-        expires_in_s=TOKEN_LASTS_S,
+        settings, email=sign_in.DEVELOPER, name=sign_in.DEVELOPER_NAME, expires_in_s=TOKEN_LASTS_S
     )
     write_env(
         file,

@@ -40,6 +40,7 @@ class App:
     """The HTTP service as an ASGI app, with its ports open from start-up to shutdown."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError."""
         self._settings = settings
         if identity_provider(settings) is None and not settings.auth_dev_issuer:
             _log.warning(NO_SIGN_IN)
@@ -81,8 +82,3 @@ class App:
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def build_app(settings: Settings) -> App:
-    """The HTTP service on the servers in the settings. Raises SettingsError."""
-    return App(settings)

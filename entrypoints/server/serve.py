@@ -46,7 +46,7 @@ def serve(settings: Settings) -> int:
             )
         BoundedConnection.connections_max = raise_file_limit()
         config = uvicorn.Config(
-            asgi.build_app(settings),
+            asgi.App(settings),
             loop="uvloop",
             http=BoundedConnection,
             ws="none",

@@ -51,14 +51,7 @@ from entrypoints.worker.status_port import serve_status
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
 REQUIRED_CHECKS: Final = ("postgres", "migrations")  # Redis may become available later
-PURGE_EVERY_S: Final = 10
-EXPORT_EVERY_S: Final = 1.0
-EXPIRE_EVERY_S: Final = 60.0
 REQUEUE_EVERY_S: Final = 15.0
-EVALUATE_ALERTS_EVERY_S: Final = 5.0
-DELIVER_EVERY_S: Final = 1.0
-PRUNE_EVERY_S: Final = 600.0
-REPRICE_EVERY_S: Final = 1.0
 DRAIN_TIMEOUT_S: Final = 20.0  # for running jobs at a stop; leases cover the rest
 LEAVE_TIMEOUT_S: Final = 1.0  # to report that this worker stops
 STOP_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 5  # of one process among several
@@ -256,42 +249,23 @@ class PeriodicTask:
 def periodic_tasks(
     use_cases: UseCases, requeue_every_s: float, tick_s: float
 ) -> list[PeriodicTask]:
+    identity, privacy, pricing = use_cases.identity, use_cases.privacy, use_cases.pricing
     evaluation, exporting = use_cases.evaluation, use_cases.exporting
-    alerts, privacy, pricing = evaluation.alerting, use_cases.privacy, use_cases.pricing
+    alerts, forget = evaluation.alerting, use_cases.delete_expired_responses
     tasks: tuple[tuple[str, float, Callable[[], Awaitable[int]], str], ...] = (
-        (
-            "sweeping",
-            PURGE_EVERY_S,
-            use_cases.identity.purge_removed_projects,
-            "purged %d rows of removed projects",
-        ),
-        ("expiring", EXPIRE_EVERY_S, privacy.delete_expired_traces, "removed %d expired traces"),
-        ("erasing", PURGE_EVERY_S, privacy.finish_erasures, "finished %d erasures"),
-        (
-            "forgetting",
-            PURGE_EVERY_S,
-            use_cases.delete_expired_responses,
-            "deleted %d idempotent responses",
-        ),
-        ("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
-        (
-            "clearing",
-            PURGE_EVERY_S,
-            exporting.delete_expired_exports,
-            "deleted %d rows of old exports",
-        ),
-        (
-            "pruning",
-            PURGE_EVERY_S,
-            evaluation.prune_judge_records,
-            "deleted %d old rows of judging",
-        ),
+        ("sweeping", 10, identity.purge_removed_projects, "purged %d rows of removed projects"),
+        ("expiring", 60, privacy.delete_expired_traces, "removed %d expired traces"),
+        ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
+        ("forgetting", 10, forget, "deleted %d idempotent responses"),
+        ("exporting", 1, exporting.write_export, "wrote %d exports"),
+        ("clearing", 10, exporting.delete_expired_exports, "deleted %d rows of old exports"),
+        ("pruning", 10, evaluation.prune_judge_records, "deleted %d old rows of judging"),
         ("announcing", requeue_every_s, evaluation.requeue_overdue, "re-enqueued %d overdue jobs"),
-        ("repricing", REPRICE_EVERY_S, pricing.reprice_spans, "ran %d steps of repricing"),
+        ("repricing", 1, pricing.reprice_spans, "ran %d steps of repricing"),
         ("firing", tick_s, evaluation.run_due_monitors, "fired %d monitor slots"),
-        ("assessing", EVALUATE_ALERTS_EVERY_S, alerts.evaluate_runs, "evaluated alerts of %d runs"),
-        ("tidying", PRUNE_EVERY_S, alerts.prune_history, "deleted %d old alert rows"),
-        ("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d webhook messages"),
+        ("assessing", 5, alerts.evaluate_runs, "evaluated alerts of %d runs"),
+        ("tidying", 600, alerts.prune_history, "deleted %d old alert rows"),
+        ("delivering", 1, alerts.deliver_messages, "sent %d webhook messages"),
     )
     return [PeriodicTask(*task) for task in tasks]
 

@@ -21,7 +21,7 @@ import sys
 from entrypoints.cli.main import main
 from entrypoints.server import asgi, serve
 from entrypoints.settings import Settings
-asgi.build_app(Settings())
+asgi.App(Settings())
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
 
@@ -65,7 +65,7 @@ from entrypoints.worker import worker
 from entrypoints.settings import Settings
 from domain.exporting.export import FileFormat, RowKind
 from uuid import UUID
-asgi.build_app(Settings())
+asgi.App(Settings())
 for format_ in FileFormat:
     if format_ not in exports.missing_formats():
         encoder = exports.ENCODERS[format_](UUID(int=1), RowKind.TRACES)

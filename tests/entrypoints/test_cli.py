@@ -6,6 +6,9 @@ import logging
 import re
 import socket
 import time
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +26,12 @@ COMMANDS = ["dev", "serve", "worker", "migrate", "seed", "token", "key create", 
 def claims(token: str) -> dict:
     body = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+
+
+def test_the_installed_command_is_main():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    [(name, target)] = project["scripts"].items()
+    assert EntryPoint(name, target, "console_scripts").load() is main
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -16,7 +16,7 @@ from entrypoints.composition.identity_provider import (
     identity_provider,
 )
 from entrypoints.composition.sign_in import sign_in_state, tokens
-from entrypoints.server.asgi import build_app
+from entrypoints.server.asgi import App
 from entrypoints.settings import Settings, SettingsError, read_settings
 from tests.support.fakes.issuer_server import JWKS, publishing
 
@@ -144,14 +144,14 @@ def test_incomplete_provider_error_names_the_variables(said, expected, capsys):
 
 def test_missing_provider_is_logged(caplog):
     with caplog.at_level(logging.WARNING):
-        build_app(Settings())
+        App(Settings())
     assert "users can't sign in" in caplog.text
 
 
 def test_configured_provider_logs_nothing(caplog):
     with caplog.at_level(logging.WARNING):
-        build_app(Settings(auth_dev_issuer=True))
-        build_app(Settings(auth_issuer=ISSUER, auth_audience=("a",)))
+        App(Settings(auth_dev_issuer=True))
+        App(Settings(auth_issuer=ISSUER, auth_audience=("a",)))
     assert caplog.text == ""
 
 

@@ -6,8 +6,10 @@ request id only, whose form is checked: no path, query, header, body or name.
 
 import logging
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
+from uuid import UUID
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,20 +25,33 @@ _SCOPE_KEY: Final = "pandaprobe.access_log_entry"
 _log: Final = logging.getLogger("pandaprobe.requests")
 
 
+@dataclass(slots=True)
 class AccessLogEntry:
     """What becomes known about a request while it is handled; all copies of its scope share it."""
 
-    __slots__ = ("caller", "kind", "route", "status")
-
-    def __init__(self, route: str) -> None:
-        self.route = route
-        self.kind = RequestKind.OTHER
-        self.status = 0  # no response was sent
-        self.caller: object = None
+    route: str
+    kind: RequestKind = RequestKind.OTHER
+    status: int = 0  # no response was sent
+    caller: object = None
 
     @property
     def caller_ids(self) -> dict[str, str]:
-        return _caller_ids(self.caller)
+        ids: dict[str, UUID | None] = {}
+        match self.caller:
+            case Caller() as caller:
+                ids = {
+                    "organization_id": caller.organization_id,
+                    "project_id": caller.project_id,
+                    "key_id": caller.key_id,
+                    "user_id": caller.user_id,
+                }
+            case Person() as person:
+                ids = {"user_id": person.user.id}
+            case OrganizationCaller() as member:
+                if member.membership is not None:  # else the id in the path was malformed
+                    ids["organization_id"] = member.organization
+                ids["user_id"] = member.person.user.id
+        return {name: str(value) for name, value in ids.items() if value is not None}
 
 
 def annotate(scope: Any, *, caller: object = None, kind: RequestKind | None = None) -> None:
@@ -105,23 +120,3 @@ def _level(status: int, route: str) -> int:
         return logging.WARNING
     is_routine = status == HTTPStatus.ACCEPTED or route in EXEMPT_PATHS
     return logging.DEBUG if is_routine else logging.INFO
-
-
-def _caller_ids(caller: object) -> dict[str, str]:
-    match caller:
-        case Caller():
-            ids = {
-                "organization_id": caller.organization_id,
-                "project_id": caller.project_id,
-                "key_id": caller.key_id,
-                "user_id": caller.user_id,
-            }
-        case Person():
-            ids = {"user_id": caller.user.id}
-        case OrganizationCaller(membership=None):  # the id in the path was malformed
-            ids = {"user_id": caller.person.user.id}
-        case OrganizationCaller():
-            ids = {"organization_id": caller.organization, "user_id": caller.person.user.id}
-        case _:
-            ids = {}
-    return {name: str(value) for name, value in ids.items() if value is not None}

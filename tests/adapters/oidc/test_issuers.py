@@ -4,11 +4,16 @@ import json
 from base64 import urlsafe_b64encode
 
 import pytest
-from adapters.oidc.issuers import TokensByIssuer
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from adapters.oidc.tokens import TOKEN_MAX, DevelopmentIssuer, JwtTokens, static_keys
+from adapters.oidc.tokens import (
+    TOKEN_MAX,
+    DevelopmentIssuer,
+    JwtTokens,
+    TokensByIssuer,
+    static_keys,
+)
 from domain.errors import Unauthenticated
 from tests.support.builders.values import NOON
 
