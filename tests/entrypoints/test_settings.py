@@ -13,7 +13,9 @@ from entrypoints.settings import Settings, SettingsError, read_settings
 
 def test_allowed_settings_are_valid_for_evaluation():
     assert read_settings({}).eval_evidence_tokens == EVIDENCE_TOKENS
-    assert {one.value for one in RedactionMode} == set(get_args(settings.RedactionMode.__value__))
+    assert {one.value for one in RedactionMode} == set(
+        get_args(get_args(settings.RedactionMode)[0])
+    )
     longest = read_settings({"PANDAPROBE_EVAL_JUDGE_TIMEOUT_SECONDS": "90"})
     assert EvaluationPolicy(deadline_s=longest.eval_judge_timeout_seconds)
     least = read_settings({"PANDAPROBE_EVAL_EVIDENCE_TOKENS": str(EVIDENCE_TOKENS_MIN)})

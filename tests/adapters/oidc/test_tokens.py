@@ -16,6 +16,7 @@ from joserfc import jws
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
+from adapters.oidc.jwks import parse_keys
 from adapters.oidc.tokens import (
     EMAIL_MAX,
     SUBJECT_MAX,
@@ -105,7 +106,7 @@ async def test_the_algorithms_of_the_contract_pass(alg):
 @pytest.mark.parametrize("named", ["EdDSA", "Ed25519"])
 async def test_both_names_of_ed25519_mean_the_same_in_token_and_key(named, designed):
     described = ED.as_dict(private=False) | {"alg": designed, "use": "sig"}
-    tokens = checker(KeySet([OKPKey.import_key(described)]))
+    tokens = checker(parse_keys({"keys": [described]}))
     assert (await tokens.verify(signed(alg=named))).subject == "ada"
 
 
