@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 from pathlib import Path
 
 import application
@@ -26,6 +27,12 @@ def check_layout() -> None:
             f"{', '.join(sorted(map(str, locations)))}): install pandaprobe-server into a "
             "separate environment"
         )
+
+
+def print_line(line: str) -> None:
+    """Prints to the standard output at once, also into a pipe."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def check_servers(settings: Settings, *needed: str) -> None:

@@ -1,6 +1,7 @@
 """One judge for all models: picks the judge of a model's provider."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from application.evaluation.ports.evaluation import Judge
 from domain.evaluation.judging.judge import Answer, JudgeRefused, Question
@@ -9,6 +10,7 @@ from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.scores.outcome import FailCode
 
 
+@dataclass(frozen=True, slots=True)
 class JudgeByProvider:
     """Picks by `provider_of` a model's name.
 
@@ -16,8 +18,7 @@ class JudgeByProvider:
     a provider are refused as `misconfigured`, those of an unknown provider as `unknown_model`.
     """
 
-    def __init__(self, judges: Mapping[str, Judge | None]) -> None:
-        self._judges = judges
+    judges: Mapping[str, Judge | None]
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         return self._judge_for(model).fingerprint(metric, model)
@@ -27,9 +28,9 @@ class JudgeByProvider:
 
     def _judge_for(self, model: str) -> Judge:
         provider = provider_of(model)
-        if provider not in self._judges:
+        if provider not in self.judges:
             raise JudgeRefused(FailCode.UNKNOWN_MODEL)
-        judge = self._judges[provider]
+        judge = self.judges[provider]
         if judge is None:
             raise JudgeRefused(FailCode.MISCONFIGURED)
         return judge

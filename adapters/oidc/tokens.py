@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -115,18 +116,18 @@ class JwtTokens:
         return matching if len(matching) == 1 else []
 
 
+@dataclass(frozen=True, slots=True)
 class TokensByIssuer:
     """Verifies a token with the verifier of the issuer that it names, and with no other.
 
     `by_issuer` maps an `iss` to its verifier. If it is empty, every token is refused.
     """
 
-    def __init__(self, by_issuer: Mapping[str, Tokens]) -> None:
-        self._by_issuer = dict(by_issuer)
+    by_issuer: Mapping[str, Tokens]
 
     async def verify(self, token: str) -> Claims:
         with hide_token_errors():
-            verifier = self._by_issuer.get(_claimed_issuer(token))
+            verifier = self.by_issuer.get(_claimed_issuer(token))
         if verifier is None:
             raise Unauthenticated(INVALID)
         # `iss` is unverified so far. The verifier checks it after the signature.

@@ -15,7 +15,6 @@ from typing import Final
 
 SLOTS_MAX: Final = 256  # processes per folder
 LIVE_GAUGE_PREFIX: Final = "gauge_live"  # the library's files of gauges that end with their process
-_FOLDER_LOCK: Final = "gate.lock"
 
 
 class ProcessSlotError(Exception):
@@ -52,7 +51,8 @@ def acquire_slot(folder: Path, slots_max: int = SLOTS_MAX) -> ProcessSlot:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / _FOLDER_LOCK):
+        with _opened(folder / "gate.lock") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
             used = [n for n in range(slots_max) if not _is_free(folder, n)]
             number = next((n for n in range(slots_max) if n not in used), None)
             if number is None:
@@ -71,22 +71,19 @@ def acquire_slot(folder: Path, slots_max: int = SLOTS_MAX) -> ProcessSlot:
 def _is_free(folder: Path, number: int) -> bool:
     if not _lock_path(folder, number).exists():
         return True
-    lock = _open_lock(_lock_path(folder, number))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
-    return True
+    with _opened(_lock_path(folder, number)) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[int]:
     lock = _open_lock(path)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock
     finally:
         os.close(lock)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final, Protocol, cast
 
@@ -56,11 +57,11 @@ return {1, counted + 1, reset, 0}
 _SHA: Final = sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
 class RedisSlidingWindows:
     """The sliding windows of all buckets, in Redis, by the clock of Redis. One round trip each."""
 
-    def __init__(self, client: Redis) -> None:
-        self._client = client
+    client: Redis
 
     async def decide(
         self, bucket: str, limit: Limit, *, counts: bool = True, at_us: int | None = None
@@ -74,9 +75,9 @@ class RedisSlidingWindows:
             *(int(counts), "" if at_us is None else at_us),
         )
         try:
-            answer = await cast("Awaitable[list[int]]", self._client.evalsha(_SHA, *arguments))
+            answer = await cast("Awaitable[list[int]]", self.client.evalsha(_SHA, *arguments))
         except NoScriptError:  # Redis is new, restarted or flushed: send the whole script
-            answer = await cast("Awaitable[list[int]]", self._client.eval(ADMIT, *arguments))
+            answer = await cast("Awaitable[list[int]]", self.client.eval(ADMIT, *arguments))
         admitted, counted, reset_us, wait_us = answer
         if admitted:
             return Decision.admitting(limit, counted=counted, reset_us=reset_us)

@@ -9,7 +9,6 @@ own, pg_restore can't detect missing rows in a dump, and a failed one leaves a p
 import asyncio
 import hashlib
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from adapters.postgres.schema.pending import known_migrations
 from entrypoints.composition import root
 from entrypoints.processes import dev_supervisor
 from entrypoints.settings import Settings, variable
-from entrypoints.startup import CommandError
+from entrypoints.startup import CommandError, print_line
 
 FORMAT: Final = 1
 DUMP: Final = "database.dump"
@@ -64,7 +63,7 @@ def backup(settings: Settings, folder: Path) -> int:
             shutil.rmtree(draft, ignore_errors=True)
     rows = sum(table.rows for table in manifest.tables.values())
     size = manifest.dump_bytes / (1 << 20)
-    _print(f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, {size:,.1f} MiB")
+    print_line(f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, {size:,.1f} MiB")
     return 0
 
 
@@ -82,7 +81,7 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
         ):
             Path(temporary).chmod(0o755)  # postgres may run as another user, who has to enter it
             _fill(Path(temporary), folder, manifest)
-        _print(f"{folder} is complete: a test restore has the same rows in every table")
+        print_line(f"{folder} is complete: a test restore has the same rows in every table")
         return 0
     data = Path(settings.data_dir).absolute()
     with _command_errors(), servers.lock_folder(data):
@@ -99,7 +98,9 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
             (draft / DATABASE).rename(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    _print(f"Restored into {data}; every table has the same rows. `dev` uses it at its next start.")
+    print_line(
+        f"Restored into {data}; every table has the same rows. `dev` uses it at its next start."
+    )
     return 0
 
 
@@ -147,7 +148,7 @@ def _fill(data: Path, folder: Path, manifest: Manifest) -> None:
     finally:
         postgres.stop()
     if migrated:
-        _print(f"Migrated: {', '.join(migrated)}")
+        print_line(f"Migrated: {', '.join(migrated)}")
 
 
 async def _differing_tables(url: str, manifest: Manifest) -> list[str]:
@@ -192,8 +193,3 @@ def _command_errors() -> Iterator[None]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

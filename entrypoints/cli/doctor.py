@@ -6,7 +6,6 @@ import ipaddress
 import json
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -34,7 +33,7 @@ from domain.errors import Failure
 from entrypoints.composition import root
 from entrypoints.composition.sign_in import sign_in_state
 from entrypoints.settings import DEPLOYED, PREFIX, Settings, variable
-from entrypoints.startup import base_url
+from entrypoints.startup import base_url, print_line
 
 SETTINGS: Final = "settings"
 CLOCK_WARN: Final = timedelta(seconds=1)
@@ -112,14 +111,13 @@ async def _report(checks: AsyncIterator[Finding], *, as_json: bool) -> int:
     async for finding in checks:
         findings.append(finding)
         if not as_json:
-            sys.stdout.write(f"{finding}\n")
-            sys.stdout.flush()
+            print_line(str(finding))
     count = Counter(finding.level for finding in findings)
     if as_json:
         report = {"ok": not count[Level.FAIL], "findings": [asdict(one) for one in findings]}
-        sys.stdout.write(f"{json.dumps(report, indent=2)}\n")
+        print_line(json.dumps(report, indent=2))
     elif count[Level.FAIL] or count[Level.WARN]:
-        sys.stdout.write(f"{count[Level.FAIL]} failed, {count[Level.WARN]} warnings.\n")
+        print_line(f"{count[Level.FAIL]} failed, {count[Level.WARN]} warnings.")
     return 1 if count[Level.FAIL] else 0
 
 

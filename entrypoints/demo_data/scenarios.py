@@ -20,22 +20,13 @@ class Step:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The parts of sentences: one of each of who, does, what and how."""
-
-    who: tuple[str, ...]
-    does: tuple[str, ...]
-    what: tuple[str, ...]
-    how: tuple[str, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """An agent that repeats `steps`, then does `answer`.
 
     A CHAIN holds the steps that follow it, up to the next one. `weight` is the share of traces,
-    relative to the other agents. `tells_cost`: its framework sends the cost of its calls.
+    relative to the other agents. A sentence has one part of each group of `vocabulary`: who, does,
+    what and how. `tells_cost`: its framework sends the cost of its calls.
     """
 
     name: str
@@ -45,7 +36,7 @@ class Agent:
     models: tuple[str, ...]
     steps: tuple[Step, ...]
     answer: Step
-    vocabulary: Vocabulary
+    vocabulary: tuple[tuple[str, ...], ...]
     tells_cost: bool = False
 
 
@@ -60,16 +51,15 @@ class Script:
 
     @classmethod
     def generate(cls, random: Random, agent: Agent) -> "Script":
+        def text(sentences: int) -> bytes:
+            parts = (map(random.choice, agent.vocabulary) for _ in range(sentences))
+            return _inner(" ".join(f"{' '.join(sentence)}." for sentence in parts))
+
         def texts(count: int, shortest: int, longest: int) -> tuple[bytes, ...]:
             lengths = [random.randint(shortest, longest) for _ in range(count)]
-            return tuple(_inner(_sentences(random, agent.vocabulary, some)) for some in lengths)
+            return tuple(map(text, lengths))
 
         return cls(agent, _inner(agent.system), texts(_QUESTIONS, 1, 3), texts(_PARAGRAPHS, 6, 15))
-
-
-def _sentences(random: Random, words: Vocabulary, count: int) -> str:
-    columns = (words.who, words.does, words.what, words.how)
-    return " ".join(" ".join(map(random.choice, columns)) + "." for _ in range(count))
 
 
 def _inner(text: str) -> bytes:
@@ -131,7 +121,7 @@ AGENTS: Final = (
             Step(SpanKind.LLM, "check-policy", 1.1),
         ),
         answer=_ANSWER,
-        vocabulary=Vocabulary(
+        vocabulary=(
             ("The customer", "Our warehouse", "The carrier", "The order", "A colleague"),
             ("asks about", "reports", "has confirmed", "is waiting for", "refused"),
             ("the late parcel", "a refund of 42.90 €", "the second address", "a broken lid"),
@@ -152,7 +142,7 @@ AGENTS: Final = (
             Step(SpanKind.LLM, "judge-relevance", 0.9),
         ),
         answer=_ANSWER,
-        vocabulary=Vocabulary(
+        vocabulary=(
             ("The handbook", "Chapter seven", "The annex", "An older edition", "The glossary"),
             ("describes", "rules out", "refers to", "contradicts", "defines"),
             ("the notice period", "remote work abroad", "parental leave", "travel in first class"),
@@ -174,7 +164,7 @@ AGENTS: Final = (
             Step(SpanKind.TOOL, "run-tests", 8.0),
         ),
         answer=Step(SpanKind.LLM, "summarise-change", 1.8),
-        vocabulary=Vocabulary(
+        vocabulary=(
             ("The parser", "This loop", "The second branch", "A cached value", "The test"),
             ("skips", "overwrites", "never closes", "compares against", "still expects"),
             ("the last line", "an empty list", "the connection", "the old name of the column"),
@@ -197,7 +187,7 @@ AGENTS: Final = (
             Step(SpanKind.LLM, "take-notes", 2.0),
         ),
         answer=Step(SpanKind.LLM, "write-report", 7.0),
-        vocabulary=Vocabulary(
+        vocabulary=(
             ("The survey of 2023", "One operator", "The ministry", "A later study", "The market"),
             ("estimates", "doubts", "published", "expects", "no longer counts"),
             ("a capacity of 40 GW", "falling prices", "the second pilot plant", "a shortage"),
@@ -218,7 +208,7 @@ AGENTS: Final = (
             Step(SpanKind.TOOL, "check-sums", 0.02),
         ),
         answer=Step(SpanKind.LLM, "merge-pages", 1.2),
-        vocabulary=Vocabulary(
+        vocabulary=(
             ("Line 3", "The supplier", "The total", "Page two", "The tax rate"),
             ("reads", "lists", "differs from", "repeats", "is printed beside"),
             ("12 x filter cartridge", "1,284.50", "the delivery note", "a discount of 2 %"),
@@ -233,7 +223,7 @@ AGENTS: Final = (
         models=("gpt-4o-mini",),
         steps=(Step(SpanKind.LLM, "classify", 0.6), Step(SpanKind.TOOL, "assign-team", 0.1)),
         answer=Step(SpanKind.LLM, "confirm", 0.5),
-        vocabulary=Vocabulary(
+        vocabulary=(
             ("The reporter", "The dashboard", "An export", "Single sign-on", "The mobile app"),
             ("stopped showing", "rejects", "times out on", "asks again for", "duplicates"),
             ("the monthly figures", "valid passwords", "every third row", "the consent form"),
@@ -254,7 +244,7 @@ AGENTS: Final = (
             Step(SpanKind.RETRIEVER, "search-policies", 0.2),
         ),
         answer=_ANSWER,
-        vocabulary=Vocabulary(
+        vocabulary=(
             ("The night train", "The early flight", "The hotel", "Our traveller", "The café car"),
             ("connects to", "costs less than", "is full on", "prefers", "leaves before"),
             ("the 7:12 from Basel", "the second of May", "a room to the yard", "platform nine"),

@@ -11,7 +11,6 @@ import os
 import secrets
 import shlex
 import signal
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -34,7 +33,7 @@ from entrypoints.processes.child_processes import (
     stop_all,
 )
 from entrypoints.settings import PREFIX, Settings, variable
-from entrypoints.startup import CommandError, base_url, listen
+from entrypoints.startup import CommandError, base_url, listen, print_line
 
 READY_TIMEOUT_S: Final = 30
 PORT_TIMEOUT_S: Final = 2  # the port of a killed predecessor may be free only a moment later
@@ -83,7 +82,7 @@ def running_servers(data_dir: str) -> Mapping[str, str]:
 
 def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
     with ExitStack() as stack:
-        _print(f"Starting PostgreSQL and Valkey in {data}")
+        print_line(f"Starting PostgreSQL and Valkey in {data}")
         own = stack.enter_context(servers.run_servers(data))
         _on_signals(lambda *_: stop.set())
         _await_port(settings, stop)
@@ -96,7 +95,7 @@ def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
         ours: list[Child] = []
         stack.callback(stop_all, ours, STOP_TIMEOUT_S)
         if not stop.is_set():
-            _print("Starting the API and a worker")
+            print_line("Starting the API and a worker")
             # SIGKILL: without their servers they can't finish anything.
             ours += (
                 start(command, environ=environ, orphaned=signal.SIGKILL)
@@ -105,15 +104,15 @@ def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
         children = (*own.children, *ours)
         exited = _await_ready(settings, children, stop)
         if exited is None and not stop.is_set():
-            _print(_welcome(settings, data, key))
+            print_line(_welcome(settings, data, key))
             exited = _watch(children, stop)
         if exited is not None:
             how = describe_exit(exited)
             log_hint = "" if exited.log is None else f"; see {exited.log}"
-            _print(f"{exited.name} exited ({how}){log_hint}. Stopping the others.")
+            print_line(f"{exited.name} exited ({how}){log_hint}. Stopping the others.")
         else:
-            _print("Stopping")
-    _print("Stopped; nothing is lost.")
+            print_line("Stopping")
+    print_line("Stopped; nothing is lost.")
     return 0 if exited is None else 1
 
 
@@ -124,12 +123,12 @@ def _prepare(settings: Settings, data: Path) -> str:
     from entrypoints.composition import root, sign_in  # noqa: PLC0415
 
     done = asyncio.run(root.migrate(settings))
-    _print(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
+    print_line(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
     file = data / DEV_ENV
     known = read_env(file).get(f"{PREFIX}API_KEY")
     key = asyncio.run(provisioning.ensure_developer_key(settings, known))
     if key != known:
-        _print(f"Created an API key for the organization of {sign_in.DEVELOPER}")
+        print_line(f"Created an API key for the organization of {sign_in.DEVELOPER}")
     token = provisioning.development_token(
         settings, email=sign_in.DEVELOPER, name=sign_in.DEVELOPER_NAME, expires_in_s=TOKEN_LASTS_S
     )
@@ -226,11 +225,6 @@ Sign the pandaprobe command line in, with a key of its own:
 
 Ctrl-C stops everything.
 """
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 @contextmanager

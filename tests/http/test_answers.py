@@ -10,14 +10,10 @@ from typing import Any
 import httpx
 import pytest
 import zstandard
-from litestar.testing import AsyncTestClient
 
 from application.ports import HealthStatus
-from application.use_cases import UseCases
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
-from entrypoints.http.app import create_app
-from entrypoints.http.middleware.rate_limits import RateLimits
-from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, field_errors
+from tests.http.conftest import ORIGIN, Site, a_trace, field_errors
 from tests.support.clients.asgi_client import chunk, exchange
 
 PATHS = [
@@ -278,20 +274,3 @@ class TestHealth:
                 assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
                 assert "postgres" in answer.json()["detail"]
                 assert int(answer.headers["retry-after"]) >= 1
-
-
-async def test_hooks_run_before_and_after_serving() -> None:
-    site = Site()
-    ran: list[str] = []
-
-    async def opened() -> None:
-        ran.append("opened")
-
-    async def closed() -> None:
-        ran.append("closed")
-
-    app = create_app(UseCases(site.ports), CONFIG, RateLimits(site.limiter, {}), [opened], [closed])
-    async with AsyncTestClient(app) as client:
-        assert ran == ["opened"]
-        assert (await client.get("/health")).status_code == 200
-    assert ran == ["opened", "closed"]

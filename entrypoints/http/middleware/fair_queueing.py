@@ -6,6 +6,7 @@ wait for all requests that one caller has in progress.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 from domain.errors import Unavailable
@@ -16,14 +17,12 @@ SLOT_TIMEOUT_S: Final = 10.0
 TOO_MANY_REQUESTS: Final = "Too many requests of this caller are in progress; try again"
 
 
+@dataclass(slots=True)
 class Quota:
     """The requests in progress of one caller."""
 
-    __slots__ = ("requests", "slots")
-
-    def __init__(self, slots: int) -> None:
-        self.requests = 0
-        self.slots = asyncio.Semaphore(slots)
+    slots: asyncio.Semaphore
+    requests: int = 0
 
 
 class FairQueue:
@@ -43,7 +42,7 @@ class FairQueue:
         """A ticket for one more request. Raises Unavailable if the caller's quota is used up."""
         quota = self._quotas.get(principal)
         if quota is None:
-            quota = self._quotas[principal] = Quota(self._slots)
+            quota = self._quotas[principal] = Quota(asyncio.Semaphore(self._slots))
         if quota.requests >= self._requests_max:
             raise Unavailable(TOO_MANY_REQUESTS)
         quota.requests += 1
@@ -56,16 +55,14 @@ class FairQueue:
             del self._quotas[principal]
 
 
+@dataclass(slots=True, eq=False)
 class Ticket:
     """One request in the queue, from when its caller is known until its response is sent."""
 
-    __slots__ = ("_has_slot", "_principal", "_queue", "_quota")
-
-    def __init__(self, queue: FairQueue, principal: str, quota: Quota) -> None:
-        self._queue = queue
-        self._principal = principal
-        self._quota = quota
-        self._has_slot = False
+    _queue: FairQueue
+    _principal: str
+    _quota: Quota
+    _has_slot: bool = False
 
     async def acquire_slot(self, timeout_s: float = SLOT_TIMEOUT_S) -> None:
         """Waits for a slot, in the order of arrival. Raises Unavailable after `timeout_s`.

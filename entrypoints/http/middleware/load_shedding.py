@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,24 +27,18 @@ SHUTTING_DOWN: Final = "The service is shutting down; try again"
 _SCOPE_KEY: Final = "pandaprobe.admission_ticket"
 
 
+@dataclass(slots=True)
 class LoadShedding:
     """Refuses requests beyond REQUESTS_MAX with 503, before any work is done for them."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        requests_max: int = REQUESTS_MAX,
-        bodies_max_bytes: int = BODIES_MAX_BYTES,
-        refusal_delay_s: float = REFUSAL_DELAY_S,
-    ) -> None:
-        self.app = app
-        self.requests_max = requests_max
-        self.bodies_max_bytes = bodies_max_bytes
-        self.refusal_delay_s = refusal_delay_s
-        self.delayed_refusals = 0
-        self.requests = 0
-        self.bodies_bytes = 0
-        self.queue = FairQueue()
+    app: ASGIApp
+    requests_max: int = REQUESTS_MAX
+    bodies_max_bytes: int = BODIES_MAX_BYTES
+    refusal_delay_s: float = REFUSAL_DELAY_S
+    delayed_refusals: int = field(default=0, init=False)
+    requests: int = field(default=0, init=False)
+    bodies_bytes: int = field(default=0, init=False)
+    queue: FairQueue = field(default_factory=FairQueue, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in EXEMPT_PATHS:
@@ -88,15 +83,13 @@ class LoadShedding:
             self.delayed_refusals -= 1
 
 
+@dataclass(slots=True, eq=False)
 class AdmissionTicket:
     """What one request holds until its response is sent: memory for its body, a caller's slot."""
 
-    __slots__ = ("_shedding", "_ticket", "body_bytes")
-
-    def __init__(self, shedding: LoadShedding) -> None:
-        self._shedding = shedding
-        self._ticket: Ticket | None = None
-        self.body_bytes = 0
+    _shedding: LoadShedding
+    _ticket: Ticket | None = None
+    body_bytes: int = 0
 
     async def enter_queue(self, principal: str) -> None:
         """Counts the request in its caller's quota. Raises Unavailable if that is used up."""

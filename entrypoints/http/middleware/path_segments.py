@@ -4,6 +4,7 @@ Litestar routes by the decoded path, where such a slash would separate segments.
 stay encoded within a segment until the segment is read.
 """
 
+from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
@@ -14,11 +15,11 @@ _EMPTY_SEGMENT: Final = b"//"
 UNROUTABLE_PATH: Final = "/%/%/%/%/%/%"  # no route has as many segments
 
 
+@dataclass(frozen=True, slots=True)
 class PathSegments:
     """Decodes each segment of a path, except `/` and `%`, which `decode_segment` decodes."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw_path = scope["raw_path"]

@@ -92,11 +92,11 @@ def address_principal(origin: Origin) -> str:
     return f"ip:{address}"
 
 
+@dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
     """Adds `RateLimit-*` to the response of each request that the limiter counted."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         def add_headers(headers: RawHeaders) -> RawHeaders:

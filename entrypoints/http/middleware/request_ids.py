@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from litestar import Request
@@ -31,14 +32,14 @@ def _header_value(scope: Any) -> bytes:
     return next((value for name, value in scope["headers"] if name == HEADER), b"")
 
 
+@dataclass(frozen=True, slots=True)
 class RequestIds:
     """Takes the client's id if it has the right form, else makes one.
 
     It is the outermost layer, so that every response has an id.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = _header_value(scope)

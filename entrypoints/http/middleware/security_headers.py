@@ -4,6 +4,7 @@
 Cross-Origin-Resource-Policy (Fetch, section 3.7), which refuses embedding only.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -21,11 +22,11 @@ DEFAULT_HEADERS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
 class SecurityHeaders:
     """Adds DEFAULT_HEADERS to every response, whichever layer sends it."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, change_headers(send, _add_defaults))

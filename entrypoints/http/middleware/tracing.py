@@ -3,6 +3,7 @@
 It has the fields of the access log: our own ids, and the route's template.
 """
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -19,12 +20,12 @@ _USER_AGENT: Final = b"user-agent"
 OWN_EXPORTER: Final = b"pandaprobe-server-spans/"
 
 
+@dataclass(frozen=True, slots=True)
 class RequestTracing:
     """Does nothing without a tracer, for EXEMPT_PATHS, and for exports of our own spans."""
 
-    def __init__(self, app: ASGIApp, tracer: Tracer | None) -> None:
-        self.app = app
-        self.tracer = tracer
+    app: ASGIApp
+    tracer: Tracer | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
