@@ -52,8 +52,14 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import SkipValidation
 
 from application.use_cases import UseCases
-from domain.errors import Unauthenticated
-from entrypoints.http.authentication import AccessPolicy, AuthContext, Headers, header
+from domain.errors import Unauthenticated, Unavailable
+from entrypoints.http.authentication import (
+    AccessPolicy,
+    AuthContext,
+    Headers,
+    PublicAccess,
+    header,
+)
 from entrypoints.http.config import HttpConfig, HttpContext, http_context
 from entrypoints.http.middleware.access_log import annotate
 from entrypoints.http.middleware.load_shedding import admission_ticket
@@ -63,10 +69,11 @@ from entrypoints.http.middleware.rate_limits import (
     RouteClass,
     address_principal,
     rate_limit_principal,
+    shares_of,
 )
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.body_io import (
-    BODY_TIMEOUT_S,
+    BODY_TOO_SLOW,
     JSON,
     REQUEST_CODINGS,
     BodyTimeout,
@@ -82,6 +89,7 @@ from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.parameters import Parameters, parse_query
 from entrypoints.http.responses import respond_idempotently
 
+UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credentials
 SAFE_METHODS: Final = ("GET", "HEAD")
 PARSE_IN_THREAD_BYTES: Final = 256 << 10  # the walk over an invalid body takes 50 ms per megabyte
 _ENDPOINT: Final = "endpoint"
@@ -157,6 +165,11 @@ class Endpoint:
             )
         return self._signature
 
+    def body_max_bytes(self, config: HttpConfig) -> int:
+        if isinstance(self.access, PublicAccess):
+            return min(UNAUTHENTICATED_BODY_MAX_BYTES, config.max_body_bytes)
+        return config.max_body_bytes
+
     def texts(self, handler: BaseRouteHandler) -> tuple[str, str]:
         """Summary and description. Line breaks of the docstring become spaces."""
         first, _, rest = (inspect.getdoc(handler.fn) or "").partition("\n")
@@ -190,9 +203,11 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     signature = called.signature(handler)
     coding = None
     if signature.content is not None:
-        coding = _declared_coding(request, auth.headers, context.config)
+        coding = _declared_coding(request, auth.headers, called.body_max_bytes(context.config))
     scope["user"] = await _authenticate(request, called, auth, context)
     scope[_PARTS] = coding
+    if signature.content is None:
+        await admission_ticket(scope).enter_queue()
     if not signature.reads_parts:
         await _acquire_slot(scope, called)
 
@@ -212,7 +227,7 @@ async def _authenticate(
     annotate(scope, caller=caller)
     principal = rate_limit_principal(caller)
     await context.rate_limits.admit(scope, called.route_class, principal)
-    await admission_ticket(scope).enter_queue(principal)
+    admission_ticket(scope).identify(shares_of(caller, auth.origin))
     return caller
 
 
@@ -368,7 +383,8 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     content = path = params = None
     data = b""
     if signature.content is not None:
-        data = await _read_body(request, scope[_PARTS], config.max_body_bytes)
+        data = await _read_body(request, scope[_PARTS], called.body_max_bytes(config))
+        await admission_ticket(scope).enter_queue()
         if len(data) < PARSE_IN_THREAD_BYTES:
             content = signature.content.parse(data, config, errors)
         else:
@@ -420,11 +436,11 @@ def _is_response(hint: Any) -> bool:
     return isinstance(bare_type, type) and issubclass(bare_type, Response)
 
 
-def _declared_coding(request: HttpRequest, headers: Headers, config: HttpConfig) -> str | None:
+def _declared_coding(request: HttpRequest, headers: Headers, size_max: int) -> str | None:
     """The coding of the body. Raises HttpProblem for a body that can be refused unread."""
     length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length[:20]) > config.max_body_bytes:
-        raise _too_large(config.max_body_bytes)
+    if length.isdigit() and int(length[:20]) > size_max:
+        raise _too_large(size_max)
     if not is_json(header(headers, b"content-type")):
         raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}")
     coding = (header(headers, b"content-encoding") or "identity").lower()
@@ -440,18 +456,21 @@ def _declared_coding(request: HttpRequest, headers: Headers, config: HttpConfig)
 
 
 async def _read_body(request: HttpRequest, coding: str | None, size_max: int) -> bytes:
-    reserve = admission_ticket(request.scope).reserve_body_bytes
+    ticket = admission_ticket(request.scope)
+    reserve = ticket.reserve_body_bytes
     try:
-        data = await read_body(request.receive, size_max, reserve)
+        with ticket.receive_body():
+            data = await read_body(request.receive, size_max, reserve)
         if data is None:
             raise ClientDisconnected
         if coding and data:
             data = await decompress(data, coding, size_max)
             reserve(len(data))
+    except Unavailable:
+        await ticket.delay_refusal()
+        raise
     except BodyTimeout as error:
-        raise HttpProblem(
-            HTTPStatus.BAD_REQUEST, f"The body did not arrive within {BODY_TIMEOUT_S:g} s"
-        ) from error
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, BODY_TOO_SLOW) from error
     except BodyTooLarge as error:
         raise _too_large(size_max) from error
     except InvalidCoding as error:

@@ -1,58 +1,79 @@
-"""Fair queueing: bounds how many requests of one caller a process handles at the same time.
+"""Fair queueing: bounds what one caller and one organization hold of a process at a time.
 
 Rate limits bound how often a caller may send requests, and may be off or high. They don't bound
-concurrency, which is what other callers notice: without a quota per caller, a new request would
-wait for all requests that one caller has in progress.
+concurrency, which is what others notice: without a share per caller and per organization, a new
+request would wait for everything that one of them has in progress.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from domain.errors import Unavailable
 
-REQUESTS_PER_CALLER_MAX: Final = 128  # in progress: a quarter of what a process accepts
-SLOTS_PER_CALLER: Final = 4  # requests in work; these keep the process and the database busy
 SLOT_TIMEOUT_S: Final = 10.0
-TOO_MANY_REQUESTS: Final = "Too many requests of this caller are in progress; try again"
+TOO_MANY_REQUESTS: Final = "Too many requests of this {} are in progress; try again"
+TOO_MANY_BODIES: Final = "Too many bodies of this {} are being received; try again"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one holder may have at the same time in a process."""
+
+    holder: str  # for error messages
+    requests: int  # in progress, whose body has arrived
+    slots: int  # requests in work; these keep the process and the database busy
+    bodies: int  # that are being received
+    body_bytes: int  # of its requests, as received and decompressed; a single body always fits
+
+
+CALLER: Final = Share("caller", requests=128, slots=4, bodies=64, body_bytes=128 << 20)
+ORGANIZATION: Final = Share("organization", requests=192, slots=6, bodies=128, body_bytes=128 << 20)
+# Of clients without credentials: one address, and all of them together.
+ADDRESS: Final = Share("address", requests=16, slots=2, bodies=16, body_bytes=1 << 20)
+UNAUTHENTICATED: Final = Share("kind", requests=64, slots=2, bodies=64, body_bytes=4 << 20)
 
 
 @dataclass(slots=True)
-class Quota:
-    """The requests in progress of one caller."""
+class _Use:
+    """What one holder has."""
 
+    share: Share
     slots: asyncio.Semaphore
+    tickets: int = 0
     requests: int = 0
+    bodies: int = 0
+    body_bytes: int = 0
 
 
 class FairQueue:
-    """The quotas of all callers with requests in progress, by principal."""
+    """What all holders with requests in progress have, by their names."""
 
-    def __init__(
-        self, requests_max: int = REQUESTS_PER_CALLER_MAX, slots: int = SLOTS_PER_CALLER
-    ) -> None:
-        self._requests_max = requests_max
-        self._slots = slots
-        self._quotas: dict[str, Quota] = {}  # at most one per request in progress
+    def __init__(self) -> None:
+        self._uses: dict[str, _Use] = {}  # at most one per ticket and share
 
     def __len__(self) -> int:
-        return len(self._quotas)
+        return len(self._uses)
 
-    def enter(self, principal: str) -> "Ticket":
-        """A ticket for one more request. Raises Unavailable if the caller's quota is used up."""
-        quota = self._quotas.get(principal)
-        if quota is None:
-            quota = self._quotas[principal] = Quota(asyncio.Semaphore(self._slots))
-        if quota.requests >= self._requests_max:
-            raise Unavailable(TOO_MANY_REQUESTS)
-        quota.requests += 1
-        return Ticket(self, principal, quota)
+    def ticket(self, shares: Mapping[str, Share]) -> "Ticket":
+        """A ticket for one request that takes from each of `shares`, by the holder's name."""
+        uses = []
+        for name, share in shares.items():
+            use = self._uses.get(name)
+            if use is None:
+                use = self._uses[name] = _Use(share, asyncio.Semaphore(share.slots))
+            use.tickets += 1
+            uses.append(use)
+        return Ticket(self, tuple(shares), uses)
 
-    def leave(self, principal: str, quota: Quota) -> None:
-        """Called by the ticket of a request that has ended."""
-        quota.requests -= 1
-        if not quota.requests:
-            del self._quotas[principal]
+    def close(self, names: Sequence[str]) -> None:
+        """Called by a ticket whose request has ended."""
+        for name in names:
+            self._uses[name].tickets -= 1
+            if not self._uses[name].tickets:
+                del self._uses[name]
 
 
 @dataclass(slots=True, eq=False)
@@ -60,31 +81,77 @@ class Ticket:
     """One request in the queue, from when its caller is known until its response is sent."""
 
     _queue: FairQueue
-    _principal: str
-    _quota: Quota
-    _has_slot: bool = False
+    _names: Sequence[str]
+    _uses: Sequence[_Use]
+    _is_in_progress: bool = False
+    _body_bytes: int = 0
+    _slots: list[asyncio.Semaphore] = field(default_factory=list)  # that are held
+
+    @contextmanager
+    def receive_body(self) -> Iterator[None]:
+        """Counts a body that is being received. Raises Unavailable if a share is used up."""
+        for use in self._uses:
+            if use.bodies >= use.share.bodies:
+                raise Unavailable(TOO_MANY_BODIES.format(use.share.holder))
+        for use in self._uses:
+            use.bodies += 1
+        try:
+            yield
+        finally:
+            for use in self._uses:
+                use.bodies -= 1
+
+    def reserve_body_bytes(self, size: int) -> None:
+        """Reserves `size` more bytes until the ticket is left. Raises Unavailable.
+
+        A request whose holder has no others always gets them: its own size is bounded elsewhere.
+        """
+        for use in self._uses:
+            has_others = use.body_bytes > self._body_bytes
+            if has_others and use.body_bytes + size > use.share.body_bytes:
+                raise Unavailable(TOO_MANY_BODIES.format(use.share.holder))
+        self._body_bytes += size
+        for use in self._uses:
+            use.body_bytes += size
+
+    def enter(self) -> None:
+        """Counts the request as in progress. Raises Unavailable if a share is used up."""
+        for use in self._uses:
+            if use.requests >= use.share.requests:
+                raise Unavailable(TOO_MANY_REQUESTS.format(use.share.holder))
+        self._is_in_progress = True
+        for use in self._uses:
+            use.requests += 1
 
     async def acquire_slot(self, timeout_s: float = SLOT_TIMEOUT_S) -> None:
-        """Waits for a slot, in the order of arrival. Raises Unavailable after `timeout_s`.
+        """Waits for a slot of each share, in the order of arrival. Raises Unavailable.
 
-        Does nothing if the request has a slot. It may be called again after `release_slot`.
+        Does nothing if the request has them. It may be called again after `release_slot`.
         """
-        if self._has_slot:
+        if self._slots:
             return
-        slots = self._quota.slots
+        is_free = not any(use.slots.locked() for use in self._uses)
         try:
-            async with asyncio.timeout(timeout_s if slots.locked() else None):
-                await slots.acquire()
-        except TimeoutError as error:
-            raise Unavailable(TOO_MANY_REQUESTS) from error
-        self._has_slot = True
+            async with asyncio.timeout(None if is_free else timeout_s):
+                for use in self._uses:
+                    await use.slots.acquire()
+                    self._slots.append(use.slots)
+        except BaseException as error:
+            waited_for = self._uses[len(self._slots)].share.holder
+            self.release_slot()
+            if isinstance(error, TimeoutError):
+                raise Unavailable(TOO_MANY_REQUESTS.format(waited_for)) from error
+            raise
 
     def release_slot(self) -> None:
-        """The work is done and the response is being sent: the caller's next request may start."""
-        if self._has_slot:
-            self._has_slot = False
-            self._quota.slots.release()
+        """The work is done and the response is being sent: the holder's next request may start."""
+        for slots in self._slots:
+            slots.release()
+        self._slots.clear()
 
     def leave(self) -> None:
         self.release_slot()
-        self._queue.leave(self._principal, self._quota)
+        for use in self._uses:
+            use.requests -= self._is_in_progress
+            use.body_bytes -= self._body_bytes
+        self._queue.close(self._names)

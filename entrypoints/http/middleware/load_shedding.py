@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -10,9 +11,10 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RETRY_AFTER_S, Unavailable
 from entrypoints.http.middleware.asgi_messages import send_error
-from entrypoints.http.middleware.fair_queueing import FairQueue, Ticket
+from entrypoints.http.middleware.fair_queueing import FairQueue, Share, Ticket
 
 REQUESTS_MAX: Final = 512  # in progress in a process: some tenths of a second of work
+BODIES_MAX: Final = 1_024  # that a process receives; their requests don't count as in progress
 BODIES_MAX_BYTES: Final = 256 << 20  # of all requests together, as received and decompressed
 # Refusals are delayed, so that a client that retries at once does so at most twice a second per
 # connection. Without a delay it would keep the process busy with refusals.
@@ -25,23 +27,31 @@ OVERLOADED: Final = "The service is overloaded; try again"
 SHUTTING_DOWN: Final = "The service is shutting down; try again"
 
 _SCOPE_KEY: Final = "pandaprobe.admission_ticket"
+_SHEDDING_KEY: Final = "pandaprobe.load_shedding"
 
 
 @dataclass(slots=True)
 class LoadShedding:
-    """Refuses requests beyond REQUESTS_MAX with 503, before any work is done for them."""
+    """Refuses requests beyond REQUESTS_MAX with 503, before any work is done for them.
+
+    A request whose body is still being received does no work, so it counts among BODIES_MAX
+    instead. Otherwise a few clients that send slowly would hold all places.
+    """
 
     app: ASGIApp
     requests_max: int = REQUESTS_MAX
+    bodies_max: int = BODIES_MAX
     bodies_max_bytes: int = BODIES_MAX_BYTES
     refusal_delay_s: float = REFUSAL_DELAY_S
     delayed_refusals: int = field(default=0, init=False)
     requests: int = field(default=0, init=False)
+    bodies: int = field(default=0, init=False)
     bodies_bytes: int = field(default=0, init=False)
     queue: FairQueue = field(default_factory=FairQueue, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in EXEMPT_PATHS:
+            cast("dict[str, Any]", scope)[_SHEDDING_KEY] = self
             await self.app(scope, receive, send)
             return
         if self.requests >= self.requests_max:
@@ -70,6 +80,15 @@ class LoadShedding:
             self.bodies_bytes -= ticket.body_bytes
             ticket.leave()
 
+    @property
+    def overload(self) -> str | None:
+        """Which bound is reached, so that requests are refused now; None if none is."""
+        if self.requests >= self.requests_max:
+            return f"{self.requests} requests are in progress, as many as this process accepts"
+        if self.bodies >= self.bodies_max:
+            return f"{self.bodies} bodies are being received, as many as this process accepts"
+        return None
+
     async def delay_refusal(self) -> None:
         """Waits before a refusal, without holding anything that other requests need."""
         if self.delayed_refusals >= DELAYED_REFUSALS_MAX:
@@ -91,13 +110,42 @@ class AdmissionTicket:
     _ticket: Ticket | None = None
     body_bytes: int = 0
 
-    async def enter_queue(self, principal: str) -> None:
-        """Counts the request in its caller's quota. Raises Unavailable if that is used up."""
+    def identify(self, shares: Mapping[str, Share]) -> None:
+        """The caller is known: the request takes from `shares`, by the holder's name."""
+        self._ticket = self._shedding.queue.ticket(shares)
+
+    async def enter_queue(self) -> None:
+        """Counts the request in its caller's shares. Raises Unavailable if one is used up.
+
+        Its body has arrived. So the process may have no place left.
+        """
+        is_full = self._shedding.requests > self._shedding.requests_max
         try:
-            self._ticket = self._shedding.queue.enter(principal)
+            if self._ticket is not None and not is_full:
+                self._ticket.enter()
         except Unavailable:
             await self.delay_refusal()
             raise
+        if is_full:
+            await self.delay_refusal()
+            raise Unavailable(OVERLOADED)
+
+    @contextmanager
+    def receive_body(self) -> Iterator[None]:
+        """The request isn't in progress while its body is being received. Raises Unavailable."""
+        pool = self._shedding
+        with ExitStack() as stack:
+            if self._ticket is not None:
+                stack.enter_context(self._ticket.receive_body())
+            if pool.bodies >= pool.bodies_max:
+                raise Unavailable(OVERLOADED)
+            pool.bodies += 1
+            pool.requests -= 1
+            try:
+                yield
+            finally:
+                pool.bodies -= 1
+                pool.requests += 1
 
     async def delay_refusal(self) -> None:
         """As LoadShedding.delay_refusal; the request doesn't count as in progress meanwhile."""
@@ -129,6 +177,8 @@ class AdmissionTicket:
         has_others = pool.bodies_bytes > self.body_bytes
         if pool.bodies_bytes + size > pool.bodies_max_bytes and has_others:
             raise Unavailable(OVERLOADED)
+        if self._ticket is not None:
+            self._ticket.reserve_body_bytes(size)
         pool.bodies_bytes += size
         self.body_bytes += size
 
@@ -136,6 +186,11 @@ class AdmissionTicket:
 def admission_ticket(scope: Mapping[str, Any]) -> AdmissionTicket:
     """The ticket of a request that has passed LoadShedding."""
     return cast("AdmissionTicket", scope[_SCOPE_KEY])
+
+
+def load_shedding(scope: Mapping[str, Any]) -> LoadShedding:
+    """The layer that a request to one of EXEMPT_PATHS has passed."""
+    return cast("LoadShedding", scope[_SHEDDING_KEY])
 
 
 async def delay_refusal(scope: Mapping[str, Any]) -> None:

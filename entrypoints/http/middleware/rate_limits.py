@@ -15,6 +15,13 @@ from domain.identity.caller import Caller, Person
 from domain.limits import Decision, Limit
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.middleware.asgi_messages import RawHeaders, change_headers
+from entrypoints.http.middleware.fair_queueing import (
+    ADDRESS,
+    CALLER,
+    ORGANIZATION,
+    UNAUTHENTICATED,
+    Share,
+)
 from entrypoints.http.middleware.load_shedding import delay_refusal
 from entrypoints.http.middleware.observer_ports import RequestObserver
 
@@ -77,6 +84,19 @@ def rate_limit_principal(caller: object) -> str:
         case Origin():
             return address_principal(caller)
     raise TypeError(f"{type(caller).__name__} has no principal")
+
+
+def shares_of(caller: object, origin: Origin) -> dict[str, Share]:
+    """What a request of the caller takes from, by the name of the holder."""
+    principal = rate_limit_principal(caller)
+    match caller:
+        case Caller():
+            return {principal: CALLER, f"organization:{caller.organization_id}": ORGANIZATION}
+        case OrganizationCaller():
+            return {principal: CALLER, f"organization:{caller.organization}": ORGANIZATION}
+        case Person():
+            return {principal: CALLER}
+    return {address_principal(origin): ADDRESS, "unauthenticated": UNAUTHENTICATED}
 
 
 def address_principal(origin: Origin) -> str:

@@ -10,6 +10,12 @@ from litestar.types import Receive
 
 JSON: Final = "application/json"
 BODY_TIMEOUT_S: Final = 60.0  # for a whole body; 20 MB in it are 3 Mbit/s
+BODY_STEP_TIMEOUT_S: Final = 5.0  # for the next BODY_STEP_BYTES, or the rest of the body
+BODY_STEP_BYTES: Final = 20_000  # with the timeout a least speed of 4 kB/s
+BODY_TOO_SLOW: Final = (
+    f"The body has to arrive at {BODY_STEP_BYTES / BODY_STEP_TIMEOUT_S / 1_000:g} kB/s at least, "
+    f"and within {BODY_TIMEOUT_S:g} s"
+)
 COMPRESSED_MIN_BYTES: Final = 1024  # smaller bodies hardly shrink
 THREAD_MIN_BYTES: Final = 128 << 10  # larger ones would delay every other request by milliseconds
 ZSTD_WINDOW_MAX_BYTES: Final = 8 << 20  # every decoder has to support it (RFC 8878)
@@ -43,6 +49,7 @@ async def read_body(
     size_max: int,
     reserve: Callable[[int], None],
     timeout_s: float = BODY_TIMEOUT_S,
+    step_timeout_s: float = BODY_STEP_TIMEOUT_S,
 ) -> bytes | None:
     """The whole body; None if the client disconnected before its end.
 
@@ -50,10 +57,15 @@ async def read_body(
     BodyTimeout.
     """
     chunks: list[bytes] = []
-    size = 0
+    size = step_end = 0
+    now = asyncio.get_running_loop().time
+    deadline = now() + timeout_s
     try:
-        async with asyncio.timeout(timeout_s) as limit:
+        async with asyncio.timeout(None) as limit:
             while True:
+                if size >= step_end:
+                    step_end = size + BODY_STEP_BYTES
+                    limit.reschedule(min(deadline, now() + step_timeout_s))
                 message = await receive()
                 if message["type"] != "http.request":
                     return None

@@ -13,12 +13,16 @@ from adapters.postgres.database.pool import WRITE_TIMEOUT_S, PoolSettings
 from domain.errors import NotFound, Unavailable
 from domain.limits import Limit
 from entrypoints.http.middleware.fair_queueing import (
-    REQUESTS_PER_CALLER_MAX,
+    CALLER,
+    ORGANIZATION,
     SLOT_TIMEOUT_S,
-    SLOTS_PER_CALLER,
+    UNAUTHENTICATED,
     FairQueue,
+    Ticket,
 )
 from entrypoints.http.middleware.load_shedding import (
+    BODIES_MAX,
+    BODIES_MAX_BYTES,
     DELAYED_REFUSALS_MAX,
     REQUESTS_MAX,
     LoadShedding,
@@ -36,22 +40,66 @@ async def run_ready_tasks() -> None:
         await asyncio.sleep(0)
 
 
-def test_caller_beyond_its_quota_is_refused_and_others_are_not() -> None:
-    queue = FairQueue(requests_max=2)
-    first, _ = queue.enter("ada"), queue.enter("ada")
-    for _ in range(3):
-        with pytest.raises(Unavailable):
-            queue.enter("ada")
-    queue.enter("bob")
-    first.leave()
-    queue.enter("ada")
-    with pytest.raises(Unavailable):
-        queue.enter("ada")
+SMALL = replace(CALLER, requests=3, slots=2, bodies=2, body_bytes=100)
+LARGER = replace(ORGANIZATION, requests=4, slots=3, bodies=3, body_bytes=150)
 
 
-async def test_requests_without_a_slot_wait_in_order_and_other_callers_do_not() -> None:
-    queue, order = FairQueue(slots=2), list[int]()
-    tickets = [queue.enter("ada") for _ in range(5)]
+def ticket(queue: FairQueue, caller: str, **shares: Any) -> Ticket:
+    """A ticket of a caller of the organization "acme"."""
+    small = replace(SMALL, **shares)
+    return queue.ticket({caller: small, "acme": LARGER})
+
+
+def entered(queue: FairQueue, caller: str, **shares: Any) -> Ticket:
+    made = ticket(queue, caller, **shares)
+    made.enter()
+    return made
+
+
+def test_caller_and_organization_beyond_their_shares_are_refused_and_others_are_not() -> None:
+    queue = FairQueue()
+    tickets = [entered(queue, "ada") for _ in range(3)]
+    with pytest.raises(Unavailable, match="this caller"):
+        entered(queue, "ada")
+    entered(queue, "bob")
+    with pytest.raises(Unavailable, match="this organization"):
+        entered(queue, "eve")
+    queue.ticket({"eve": SMALL, "other": LARGER}).enter()
+    tickets[0].leave()
+    entered(queue, "eve")
+
+
+def test_bodies_that_are_received_have_shares_of_their_own() -> None:
+    queue = FairQueue()
+    with ticket(queue, "ada").receive_body(), ticket(queue, "ada").receive_body():
+        with pytest.raises(Unavailable, match="bodies of this caller"):
+            ticket(queue, "ada").receive_body().__enter__()
+        with ticket(queue, "bob").receive_body():
+            with pytest.raises(Unavailable, match="bodies of this organization"):
+                ticket(queue, "eve").receive_body().__enter__()
+            for _ in range(3):
+                entered(queue, "ada")  # they aren't in progress
+    with ticket(queue, "ada").receive_body():
+        pass
+
+
+def test_bytes_of_bodies_have_shares_and_a_single_body_always_fits() -> None:
+    queue = FairQueue()
+    large = entered(queue, "ada")
+    large.reserve_body_bytes(1_000)
+    for caller, holder in (("ada", "caller"), ("bob", "organization")):
+        with pytest.raises(Unavailable, match=holder):
+            entered(queue, caller).reserve_body_bytes(1)
+    queue.ticket({"eve": SMALL, "other": LARGER}).reserve_body_bytes(100)
+    large.leave()
+    small = entered(queue, "ada")
+    small.reserve_body_bytes(60)
+    small.reserve_body_bytes(60)
+
+
+async def test_requests_without_a_slot_wait_in_order_and_others_do_not() -> None:
+    queue, order = FairQueue(), list[int]()
+    tickets = [ticket(queue, "ada") for _ in range(5)]
 
     async def work(number: int) -> None:
         await tickets[number].acquire_slot()
@@ -61,7 +109,10 @@ async def test_requests_without_a_slot_wait_in_order_and_other_callers_do_not() 
     await run_ready_tasks()
     assert order == [0, 1]
     async with in_time():
-        await queue.enter("bob").acquire_slot()
+        await ticket(queue, "bob").acquire_slot()
+        await queue.ticket({"eve": SMALL, "other": LARGER}).acquire_slot()
+    with pytest.raises(Unavailable, match="this organization"):  # which has three slots
+        await ticket(queue, "eve").acquire_slot(timeout_s=0.01)
     tickets[0].release_slot()
     tickets[0].release_slot()  # a second release has no effect
     await run_ready_tasks()
@@ -73,8 +124,8 @@ async def test_requests_without_a_slot_wait_in_order_and_other_callers_do_not() 
 
 
 async def test_slot_is_acquired_once_and_again_after_release() -> None:
-    queue = FairQueue(slots=1)
-    first, second = queue.enter("ada"), queue.enter("ada")
+    queue = FairQueue()
+    first, second = ticket(queue, "ada", slots=1), ticket(queue, "ada", slots=1)
     async with in_time():
         await first.acquire_slot()
         await first.acquire_slot()
@@ -92,8 +143,8 @@ async def test_slot_is_acquired_once_and_again_after_release() -> None:
 
 
 async def test_waiting_times_out_and_a_cancelled_waiter_holds_no_slot() -> None:
-    queue = FairQueue(slots=1)
-    first, late, gone, last = (queue.enter("ada") for _ in range(4))
+    queue = FairQueue()
+    first, late, gone, last = (ticket(queue, "ada", slots=1) for _ in range(4))
     await first.acquire_slot()
     with pytest.raises(Unavailable):
         await late.acquire_slot(timeout_s=0.01)
@@ -101,30 +152,38 @@ async def test_waiting_times_out_and_a_cancelled_waiter_holds_no_slot() -> None:
     await run_ready_tasks()
     waiter.cancel()
     await asyncio.wait([waiter])
-    for ticket in (late, gone, first):
-        ticket.leave()
+    for each in (late, gone, first):
+        each.leave()
     async with in_time():
         await last.acquire_slot()
     last.leave()
     assert len(queue) == 0
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
-async def test_queue_keeps_quotas_of_callers_with_requests_only(
-    steps: list[tuple[str, bool]],
-) -> None:
-    queue, inside = FairQueue(requests_max=3, slots=3), dict[str, list[Any]]()
-    for principal, enters in steps:
-        tickets = inside.setdefault(principal, [])
-        if not enters:
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("elb")), max_size=60))
+async def test_queue_keeps_holders_with_requests_only(steps: list[tuple[str, str]]) -> None:
+    queue, inside = FairQueue(), dict[str, list[Ticket]]()
+    share = replace(SMALL, slots=3)
+    for caller, step in steps:
+        tickets = inside.setdefault(caller, [])
+        if step == "l":
             if tickets:
                 tickets.pop().leave()
+        elif step == "b":
+            receiving = queue.ticket({caller: share})
+            with receiving.receive_body():
+                pass
+            receiving.leave()
         elif len(tickets) < 3:
-            tickets.append(queue.enter(principal))
+            tickets.append(queue.ticket({caller: share}))
+            tickets[-1].enter()
+            tickets[-1].reserve_body_bytes(1)
             await tickets[-1].acquire_slot(timeout_s=WAIT_MAX_S)
         else:
+            refused = queue.ticket({caller: share})
             with pytest.raises(Unavailable):
-                queue.enter(principal)
+                refused.enter()
+            refused.leave()
         assert len(queue) == sum(bool(tickets) for tickets in inside.values())
 
 
@@ -148,21 +207,21 @@ async def test_slow_reads_of_one_key_do_not_block_another_key() -> None:
     async with site.http, in_time():
         read = [
             asyncio.create_task(site.http.get(f"/traces/{uuid.uuid4()}", headers=theirs))
-            for _ in range(SLOTS_PER_CALLER * 3)
+            for _ in range(CALLER.slots * 3)
         ]
-        while slow.inside < SLOTS_PER_CALLER:
+        while slow.inside < CALLER.slots:
             await asyncio.sleep(0)
         await run_ready_tasks()
-        assert slow.inside == SLOTS_PER_CALLER
+        assert slow.inside == CALLER.slots
         # Invalid requests of theirs are refused at once: they need no slot.
         assert (await site.http.get("/traces/x", headers=theirs)).status_code == 422
         one = asyncio.create_task(site.http.get(f"/traces/{uuid.uuid4()}", headers=ours))
-        while slow.inside == SLOTS_PER_CALLER:
+        while slow.inside == CALLER.slots:
             await asyncio.sleep(0)
         slow.free.set()
         answers = await asyncio.gather(one, *read)
         assert {answer.status_code for answer in answers} == {404}
-        assert slow.inside == SLOTS_PER_CALLER * 3 + 1
+        assert slow.inside == CALLER.slots * 3 + 1
 
 
 class GroupedWrites:
@@ -176,7 +235,7 @@ class GroupedWrites:
 
 
 async def test_ingest_needs_no_slot_so_writes_of_one_key_share_a_commit() -> None:
-    together = SLOTS_PER_CALLER * 4
+    together = CALLER.slots * 4
     site = Site(swapped={"traces": GroupedWrites(together)})
     headers = site.headers()
     async with site.http, in_time():
@@ -188,14 +247,15 @@ async def test_ingest_needs_no_slot_so_writes_of_one_key_share_a_commit() -> Non
 
 async def start_response(scope: Any, _receive: Any, send: Any) -> None:
     """Starts a response that never ends."""
-    await admission_ticket(scope).enter_queue("ada")
+    admission_ticket(scope).identify({"ada": CALLER})
+    await admission_ticket(scope).enter_queue()
     await admission_ticket(scope).acquire_slot()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await asyncio.Event().wait()
 
 
 async def test_slot_is_released_once_the_response_has_started() -> None:
-    shedding, count = LoadShedding(start_response), SLOTS_PER_CALLER * 2
+    shedding, count = LoadShedding(start_response), CALLER.slots * 2
     started = asyncio.Semaphore(0)
 
     async def send(_message: Any) -> None:
@@ -217,8 +277,12 @@ async def test_slot_is_released_once_the_response_has_started() -> None:
 
 
 def test_limits_of_one_caller_leave_capacity_for_others() -> None:
-    assert PoolSettings(url="").size > SLOTS_PER_CALLER * 2  # connections to the database
-    assert REQUESTS_PER_CALLER_MAX * 4 <= REQUESTS_MAX
+    assert PoolSettings(url="").size > ORGANIZATION.slots  # connections to the database
+    assert CALLER.requests < ORGANIZATION.requests < REQUESTS_MAX / 2
+    assert CALLER.bodies < ORGANIZATION.bodies < BODIES_MAX / 2
+    assert ORGANIZATION.body_bytes <= BODIES_MAX_BYTES / 2
+    assert UNAUTHENTICATED.requests < REQUESTS_MAX / 4
+    assert UNAUTHENTICATED.bodies < BODIES_MAX / 4
     assert SLOT_TIMEOUT_S < WRITE_TIMEOUT_S  # so that clients get the refusal before they time out
 
 

@@ -3,19 +3,26 @@
 import asyncio
 import gzip
 import json
+import uuid
+from typing import Any
 
 import httpx
 import pytest
 
 from domain.errors import Unavailable
+from domain.identity.organization import Organization
+from domain.ids import OrganizationId
+from entrypoints.http.endpoint import UNAUTHENTICATED_BODY_MAX_BYTES
+from entrypoints.http.middleware.fair_queueing import ORGANIZATION, UNAUTHENTICATED
 from entrypoints.http.middleware.load_shedding import (
     OVERLOADED,
     SHUTTING_DOWN,
     LoadShedding,
     admission_ticket,
 )
-from entrypoints.http.requests.body_io import BodyTimeout, BodyTooLarge, read_body
+from entrypoints.http.requests.body_io import BODY_STEP_BYTES, BodyTimeout, BodyTooLarge, read_body
 from tests.http.conftest import Site, a_trace
+from tests.support.builders.values import NOON
 from tests.support.waiting import in_time
 
 
@@ -128,6 +135,90 @@ async def test_health_checks_are_exempt(site: Site):
         assert (await http.get("/")).status_code == 503
 
 
+def layer_of(site: Site) -> LoadShedding:
+    app = site.app
+    while not isinstance(app, LoadShedding):
+        app = app.app
+    return app
+
+
+def stall(site: Site, path: str, headers: dict[str, str], address: str = "192.0.2.1") -> Any:
+    """A task with a request of which only the first byte of the body arrives."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "http_version": "1.1",
+        "scheme": "http",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": (address, 1),
+        "server": ("127.0.0.1", 8000),
+        "state": {},
+    }
+
+    async def run() -> int:
+        await site.app(scope, receive_of(b"{", ends=False), send)
+        return int(sent[0]["status"])
+
+    return asyncio.create_task(run())
+
+
+async def test_slow_bodies_of_one_organization_leave_places_for_others(site: Site) -> None:
+    keys = [site.headers() for _ in range(6)]
+    other = Organization(id=OrganizationId(uuid.uuid4()), name="other", created_at=NOON)
+    site.store.organizations[other.id] = other
+    theirs = site.headers(organization_id=other.id)
+    shedding = layer_of(site)
+    waiting = [stall(site, "/traces", key) for key in keys for _ in range(95)]
+    waiting += [
+        stall(site, "/cli/auth/exchange", {}, address=f"192.0.2.{client}")
+        for client in range(27)
+        for _ in range(20)
+    ]
+    async with in_time():
+        while shedding.bodies < ORGANIZATION.bodies + UNAUTHENTICATED.bodies:
+            await asyncio.sleep(0)
+        assert (await site.http.post("/traces", json=a_trace(), headers=theirs)).status_code == 202
+        assert (await site.http.get("/traces", headers=keys[0])).status_code == 200
+        assert (await site.http.get("/health/ready")).status_code == 200
+        refused = [task for task in waiting if task.done()]
+        assert {await task for task in refused} == {503}
+        held = [task for task in waiting if not task.done()]
+        assert len(held) == shedding.bodies == ORGANIZATION.bodies + UNAUTHENTICATED.bodies
+    assert shedding.requests == 0
+    for task in held:
+        task.cancel()
+    await asyncio.wait(held)
+    assert (shedding.bodies, shedding.bodies_bytes, len(shedding.queue)) == (0, 0, 0)
+
+
+async def test_readiness_says_that_requests_are_refused() -> None:
+    site = Site()
+    layer_of(site).requests_max = 0
+    async with site.http:
+        ready = await site.http.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["load"] == {
+        "ok": False,
+        "detail": "0 requests are in progress, as many as this process accepts",
+    }
+
+
+async def test_body_without_credentials_may_be_small_only(site: Site) -> None:
+    sent = {"code": "x" * UNAUTHENTICATED_BODY_MAX_BYTES, "code_verifier": "y"}
+    refused = await site.http.post("/cli/auth/exchange", json=sent)
+    assert refused.status_code == 413
+    assert str(UNAUTHENTICATED_BODY_MAX_BYTES) in refused.json()["detail"]
+
+
 def receive_of(*parts: bytes, ends: bool = True):
     """A `receive` that returns the parts, and then blocks unless the body ends."""
     left = list(parts)
@@ -146,6 +237,20 @@ async def test_body_that_does_not_arrive_in_time_is_refused():
     with pytest.raises(BodyTimeout):
         await read_body(receive_of(b"{", ends=False), 100, reserved.append, timeout_s=0.05)
     assert reserved == [1]
+
+
+async def test_body_that_arrives_too_slowly_is_refused():
+    with pytest.raises(BodyTimeout):
+        await read_body(receive_of(b"{", ends=False), 100, lambda _: None, step_timeout_s=0.05)
+    reserved, part = [], b"x" * BODY_STEP_BYTES
+    with pytest.raises(BodyTimeout):  # each step that was reached gives time for the next
+        await read_body(
+            receive_of(part, part, part[1:], ends=False),
+            1 << 20,
+            reserved.append,
+            step_timeout_s=0.05,
+        )
+    assert len(reserved) == 3
 
 
 async def test_each_chunk_of_a_body_is_reserved():

@@ -13,6 +13,7 @@ from domain.errors import RETRY_AFTER_S
 from entrypoints.http.authentication import PUBLIC
 from entrypoints.http.config import http_context
 from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.middleware.load_shedding import load_shedding
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.responses import JsonResponse
@@ -120,9 +121,14 @@ class ServiceController(Controller):
     @get("/health/ready", **READY)
     async def ready(
         self,
+        request: HttpRequest,
         use_cases: Injected[UseCases],
     ) -> Ready | JsonResponse[NotReady]:
-        states = await use_cases.check_readiness()
+        overload = load_shedding(request.scope).overload
+        states = {
+            **await use_cases.check_readiness(),
+            "load": HealthStatus(ok=overload is None, detail=overload),
+        }
         checks = {name: Check(state.ok, state.detail) for name, state in states.items()}
         failing = _failing(states)
         if not failing:
