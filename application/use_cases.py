@@ -17,29 +17,10 @@ from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
 from application.idempotency import DeleteExpiredResponses, RunIdempotently
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import (
-    Administration,
-    ApiKeys,
-    Directory,
-    KeyUsage,
-    Organizations,
-    Projects,
-    RemovedProjects,
-    Tokens,
-    Users,
-)
 from application.identity.use_cases import IdentityPorts, IdentityUseCases
-from application.ports import (
-    Clock,
-    HealthCheck,
-    IdempotencyStore,
-    NewId,
-    RandomBytes,
-    RateLimiter,
-)
+from application.ports import Clock, HealthCheck, IdempotencyStore, NewId, RandomBytes, RateLimiter
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
-from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.use_cases import TracingPorts, TracingUseCases
 from application.workers import Workers
 
@@ -50,24 +31,14 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Every port, filled. Tests swap one with `dataclasses.replace`."""
+    """Every port, filled, by context; those at the end belong to none."""
 
-    traces: Traces
-    sessions: Sessions
-    analytics: TraceAnalytics
-    pricing: PricingPorts
+    tracing: TracingPorts
+    identity: IdentityPorts
     evaluation: EvaluationPorts
+    pricing: PricingPorts
     exporting: ExportPorts
     privacy: PrivacyPorts
-    keys: ApiKeys
-    key_usage: KeyUsage
-    projects: Projects
-    users: Users
-    organizations: Organizations
-    directory: Directory
-    administration: Administration
-    removed_projects: RemovedProjects
-    tokens: Tokens
     limiter: RateLimiter
     idempotency: IdempotencyStore
     workers: Workers
@@ -76,34 +47,18 @@ class Ports:
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
-    owned_organizations_max: int | None = None  # of one user
     idempotency_ttl: timedelta = timedelta(hours=24)
 
 
 class UseCases:
-    """All use cases, by context. Each context also has the ports of which callers call methods.
+    """All use cases, by context. Each context also holds the ports that callers call directly.
 
     Those at the end belong to no context.
     """
 
     def __init__(self, ports: Ports) -> None:
         clock, new_id, random = ports.clock, ports.new_id, ports.random
-        evaluation = ports.evaluation
-        identity = IdentityPorts(
-            keys=ports.keys,
-            key_usage=ports.key_usage,
-            tokens=ports.tokens,
-            users=ports.users,
-            projects=ports.projects,
-            organizations=ports.organizations,
-            directory=ports.directory,
-            administration=ports.administration,
-            removed_projects=ports.removed_projects,
-            owned_organizations_max=ports.owned_organizations_max,
-        )
-        tracing = TracingPorts(
-            traces=ports.traces, sessions=ports.sessions, analytics=ports.analytics
-        )
+        tracing, identity, evaluation = ports.tracing, ports.identity, ports.evaluation
         editor = OrganizationEditor(identity.administration, clock, new_id)
         self.tracing = TracingUseCases(tracing)
         self.identity = IdentityUseCases(identity, editor, random)

@@ -79,7 +79,7 @@ async def ensure_developer_key(settings: Settings, current: str | None) -> str:
 
 async def _is_valid(ports: Ports, secret: str, organization: OrganizationId) -> bool:
     try:
-        key = await ports.keys.by_digest(key_digest(secret))
+        key = await ports.identity.keys.by_digest(key_digest(secret))
         if key is not None:
             key.check_active(ports.clock())
     except Unauthenticated:

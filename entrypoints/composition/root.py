@@ -45,9 +45,11 @@ from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
 from application.tracing.ports import PriceBook
+from application.tracing.use_cases import TracingPorts
 from application.use_cases import Ports, utc_now
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
@@ -141,30 +143,34 @@ async def ports(
             await stack.enter_async_context(sample_gauges(observer.metrics, pool, traces.line))
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
-            traces=traces,
-            sessions=PostgresSessions(pool, traces.edits),
-            analytics=PostgresTraceAnalytics(pool),
-            pricing=pricing_ports(pool, book, traces.edits),
+            tracing=TracingPorts(
+                traces=traces,
+                sessions=PostgresSessions(pool, traces.edits),
+                analytics=PostgresTraceAnalytics(pool),
+            ),
+            identity=IdentityPorts(
+                keys=keys,
+                key_usage=uses,
+                tokens=verifier,
+                users=PostgresUsers(pool),
+                projects=projects,
+                organizations=PostgresOrganizations(pool),
+                directory=PostgresDirectory(pool),
+                administration=CacheInvalidatingAdministration(
+                    PostgresAdministration(pool), keys, projects
+                ),
+                removed_projects=PostgresRemovedProjects(pool),
+                owned_organizations_max=settings.max_owned_organizations or None,
+            ),
             evaluation=evaluation,
+            pricing=pricing_ports(pool, book, traces.edits),
             exporting=await stack.enter_async_context(export_ports(settings, pool)),
             privacy=privacy_ports(traces.edits),
-            keys=keys,
-            key_usage=uses,
-            projects=projects,
-            users=PostgresUsers(pool),
-            organizations=PostgresOrganizations(pool),
-            directory=PostgresDirectory(pool),
-            administration=CacheInvalidatingAdministration(
-                PostgresAdministration(pool), keys, projects
-            ),
-            removed_projects=PostgresRemovedProjects(pool),
-            tokens=verifier,
             limiter=limiter,
             idempotency=PostgresIdempotencyStore(pool),
             workers=workers,
             workloads=PostgresWorkloads(pool),
             idempotency_ttl=timedelta(hours=settings.idempotency_ttl_hours),
-            owned_organizations_max=settings.max_owned_organizations or None,
             health_checks={
                 "postgres": PostgresHealthCheck(pool),
                 "redis": RedisHealthCheck(redis),

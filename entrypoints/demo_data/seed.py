@@ -62,7 +62,7 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
         new_project = Project(
             id=ProjectId(ports.new_id()), organization_id=owner, name=name, created_at=ports.clock()
         )
-        stored_project = await ports.projects.ensure(owner, new_project)
+        stored_project = await ports.identity.projects.ensure(owner, new_project)
         seeder = Seeder(
             UseCases(ports).tracing.ingest_batch,
             stored_project.id,

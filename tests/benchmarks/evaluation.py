@@ -73,7 +73,7 @@ class EvaluationBenchmark:
     async def fill(self) -> None:
         recipe = Recipe(traces=TRACES, seed=1, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
         for some in batched(synthetic_traces(recipe), 256):
-            await asyncio.gather(*(self.ports.traces.put(PROJECT, one) for one in some))
+            await asyncio.gather(*(self.ports.tracing.traces.put(PROJECT, one) for one in some))
             self.targets += [str(one.id) for one in some]
         await self.database.execute("VACUUM ANALYZE")
 

@@ -31,7 +31,7 @@ async def put_session(world: World, project: ProjectId, count: int) -> list[Trac
         for n in range(count)
     ]
     for one in traces:
-        await world.ports.traces.put(project, one)
+        await world.ports.tracing.traces.put(project, one)
     return traces
 
 

@@ -86,7 +86,7 @@ async def test_repeated_seed_stores_same_traces_once(environ, pool):
     project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
     async with root.ports(read_settings(environ)) as ports:
         for trace in made[::100]:
-            found = await ports.traces.get(ProjectId(project), trace.id)
+            found = await ports.tracing.traces.get(ProjectId(project), trace.id)
             assert (found.name, found.output, found.tags) == (trace.name, trace.output, trace.tags)
             assert {s.id: s.input for s in found.spans} == {s.id: s.input for s in trace.spans}
 

@@ -173,7 +173,7 @@ async def put_traces(ports: Ports, project: ProjectId, count: int) -> list[str]:
         one = trace(span(kind="TOOL", name="look", input=b'{"a": 1}', output=b'"found"'))
         made.append(replace(one, input=f'"{task_of(one.id)}"'.encode(), output=b'"All is well."'))
     ended = [replace(one, status="COMPLETED", ended_at=one.started_at) for one in made]
-    await asyncio.gather(*(ports.traces.put(project, one) for one in ended))
+    await asyncio.gather(*(ports.tracing.traces.put(project, one) for one in ended))
     return [str(one.id) for one in made]
 
 
@@ -395,7 +395,7 @@ async def test_large_run_does_not_delay_small_run_of_another_project(
         large, small = a_project(), a_project()
         targets = []
         for some in batches(synthetic_traces(recipe), 500):
-            await asyncio.gather(*(ports.traces.put(large, one) for one in some))
+            await asyncio.gather(*(ports.tracing.traces.put(large, one) for one in some))
             targets += [str(one.id) for one in some]
         workers.start()
         first = await start_run(ports, large, targets, MEASURED)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,29 +10,16 @@ import httpx
 import pytest
 from litestar.types import ASGIApp
 
-from adapters.memory.evaluation.work_queue import MemoryWorkers, MemoryWorkloads
 from adapters.memory.health import FixedHealthCheck
-from adapters.memory.idempotency import MemoryIdempotencyStore
-from adapters.memory.identity.administration import (
-    MemoryAdministration,
-    MemoryDirectory,
-    MemoryRemovedProjects,
-)
 from adapters.memory.identity.identity import (
-    MemoryApiKeys,
-    MemoryKeyUsage,
-    MemoryOrganizations,
-    MemoryProjects,
     MemoryTokens,
-    MemoryUsers,
 )
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
-from adapters.memory.tracing.traces import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
 from application.ports import HealthStatus, RateLimiter
-from application.use_cases import Ports, UseCases, utc_now
+from application.use_cases import UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, format_key, key_digest
 from domain.identity.organization import Organization, Project
 from domain.identity.user import Claims
@@ -42,15 +29,10 @@ from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
-from tests.support.builders.values import NOON, prices
+from tests.support.builders.values import NOON
 from tests.support.clients.rate_limited_app import DAY_US, Clock, LimitedSite
 from tests.support.fixtures import data_plane
-from tests.support.fixtures.in_memory_app import (
-    memory_evaluation,
-    memory_exporting,
-    memory_pricing,
-    memory_privacy,
-)
+from tests.support.fixtures.in_memory_app import memory_ports, replace_ports
 
 if TYPE_CHECKING:
     from tests.support.clients.two_tenants import TwoTenants
@@ -95,33 +77,16 @@ class Site:
     now: datetime | None = None  # the time that the clock shows; None: the real time
 
     def __post_init__(self) -> None:
-        self.ports = Ports(
-            traces=MemoryTraces(self.store, prices()),
-            sessions=MemorySessions(self.store),
-            analytics=MemoryTraceAnalytics(self.store),
-            pricing=memory_pricing(self.store),
-            evaluation=memory_evaluation(self.store),
-            exporting=memory_exporting(self.store),
-            privacy=memory_privacy(self.store),
-            keys=MemoryApiKeys(self.store),
-            key_usage=MemoryKeyUsage(self.store),
-            projects=MemoryProjects(self.store),
-            users=MemoryUsers(self.store),
-            organizations=MemoryOrganizations(self.store),
-            directory=MemoryDirectory(self.store),
-            administration=MemoryAdministration(self.store),
-            removed_projects=MemoryRemovedProjects(self.store),
-            tokens=MemoryTokens(self.tokens),
-            limiter=self.limiter,
-            idempotency=MemoryIdempotencyStore(self.store),
-            workers=MemoryWorkers(),
-            workloads=MemoryWorkloads(self.store),
-            clock=lambda: self.now or utc_now(),
-            owned_organizations_max=self.owned_max,
-            health_checks={name: FixedHealthCheck(state) for name, state in self.parts.items()},
-        )
+        own = {
+            "tokens": MemoryTokens(self.tokens),
+            "owned_organizations_max": self.owned_max,
+            "limiter": self.limiter,
+            "health_checks": {name: FixedHealthCheck(state) for name, state in self.parts.items()},
+            "clock": lambda: self.now or utc_now(),
+        }
+        self.ports = replace_ports(memory_ports(self.store), own)
         self.app: ASGIApp = create_app(
-            UseCases(replace(self.ports, **self.swapped)),
+            UseCases(replace_ports(self.ports, self.swapped)),
             self.config,
             RateLimits(self.limiter, self.limits, self.config.observer),
         )
@@ -220,7 +185,7 @@ async def tenants(shared_tenants: "TwoTenants") -> "TwoTenants":
 async def postgres_site(pool: Pool) -> AsyncIterator[Site]:
     """Data in PostgreSQL; keys, people and projects in memory."""
     async with data_plane.over_postgres(pool) as plane:
-        kept = {one.name: getattr(plane, one.name) for one in fields(plane)}
+        kept = plane.by_context()
         yield Site(swapped=kept | {"idempotency": PostgresIdempotencyStore(pool)})
 
 

@@ -163,8 +163,7 @@ async def test_foreign_objects_among_own_ones_respond_like_unknown_ones(
 @pytest.fixture(scope="module")
 async def over_postgres(pool: Any) -> AsyncIterator[TwoTenants]:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "privacy", "pricing")
-        world = TwoTenants(Site(swapped={name: getattr(plane, name) for name in names}))
+        world = TwoTenants(Site(swapped=plane.by_context()))
         async with world.site.http:
             yield world
 

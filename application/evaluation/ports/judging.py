@@ -8,12 +8,7 @@ from typing import Final, Protocol
 
 from application.pricing.ports import ModelPrices
 from application.tracing.ports import PriceBook
-from domain.evaluation.costs.judge_costs import (
-    LedgerEntry,
-    Spending,
-    SpendingBy,
-    SpendingGroup,
-)
+from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingGroup
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.score import CreatedWithin

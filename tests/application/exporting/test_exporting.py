@@ -59,7 +59,7 @@ async def here() -> World:
     world = World(memory_ports(MemoryStore()))
     for n in range(HEAVY):
         heavy = trace(started_at=at(n), input=b'"' + b"x" * 2 * PIECE_BYTES + b'"')
-        await world.ports.traces.put(OURS, heavy)
+        await world.ports.tracing.traces.put(OURS, heavy)
     return world
 
 

@@ -98,7 +98,7 @@ async def test_current_address_of_a_member_counts(world, ours, ada):
     """The email follows the token."""
     cid = await world.member(ours, "cid")
     user = replace(cid.user, email="Cid@Other.example")
-    world.ports.users.store.users[user.id] = user
+    world.ports.identity.users.store.users[user.id] = user
     await world.do.identity.invite(ada, ours, "cid@example.com", Role.MEMBER)
     with pytest.raises(Conflict, match="member already"):
         await world.do.identity.invite(ada, ours, "cid@other.example", Role.MEMBER)

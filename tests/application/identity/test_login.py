@@ -70,7 +70,7 @@ async def test_no_key_exists_before_the_exchange(world, ours, ada, code):
 
 
 async def test_only_the_code_s_digest_is_stored(world, code):
-    assert code not in repr(world.ports.directory.store)
+    assert code not in repr(world.ports.identity.directory.store)
 
 
 async def test_a_code_is_used_once(world, ours, ada, code):
@@ -164,7 +164,7 @@ async def test_membership_is_checked_before_the_project(world, ours, bot):
 async def test_outsider_does_not_lock_the_organization(world, ours, bot):
     """An outsider who holds the lock would delay the members."""
     eve = await world.person("eve")
-    async with in_time(), world.ports.administration.lock(ours):
+    async with in_time(), world.ports.identity.administration.lock(ours):
         with pytest.raises(Forbidden):
             await world.do.identity.issue_login_code(
                 eve, ours, bot.id, challenge_of(VERIFIER), "laptop"

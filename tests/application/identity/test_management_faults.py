@@ -82,7 +82,7 @@ async def test_failure_at_any_step_stores_nothing(name, error):
         assert at < STEPS_MAX
         scene = await Scene.new()
         before = scene.snapshot()
-        failing = Failing(scene.world.ports.administration, at, error)
+        failing = Failing(scene.world.ports.identity.administration, at, error)
         do = scene.world.with_ports(administration=failing)
         try:
             await ACTS[name](do, scene)

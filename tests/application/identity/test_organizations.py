@@ -136,7 +136,7 @@ async def test_deleting_an_organization_hides_everything_in_it(world, ada, ours)
     bob, cid = await world.member(ours, "bob"), await world.person("cid")
     _, secret = await do.identity.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
     caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
-    await world.ports.traces.put(caller.project_id, sent := trace())
+    await world.ports.tracing.traces.put(caller.project_id, sent := trace())
     await do.identity.invite(ada, ours, cid.user.email, Role.MEMBER)
     code = await do.identity.issue_login_code(bob, ours, caller.project_id, "c", "laptop")
     await do.identity.delete_organization(ada, ours)
@@ -151,7 +151,7 @@ async def test_deleting_an_organization_hides_everything_in_it(world, ada, ours)
     with pytest.raises(Unauthenticated):
         await do.identity.exchange_login_code(code, "v", UNKNOWN_ORIGIN)
     with pytest.raises(NotFound):
-        await world.ports.traces.get(caller.project_id, sent.id)
+        await world.ports.tracing.traces.get(caller.project_id, sent.id)
     assert await do.identity.list_my_invitations(cid) == []
 
 
@@ -160,11 +160,11 @@ async def test_other_organizations_are_unaffected_by_a_deletion(world, ada, ours
     second = await do.identity.create_organization(ada, "Second")
     _, secret = await do.identity.create_key(ada, second.id, "k", Expiration.NEVER, ALL_SCOPES)
     caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
-    await world.ports.traces.put(caller.project_id, sent := trace())
+    await world.ports.tracing.traces.put(caller.project_id, sent := trace())
     await do.identity.delete_organization(ada, ours)
     assert await do.identity.directory.organizations(ada.user.id) == [(second, Role.OWNER)]
     assert await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN) == caller
-    assert (await world.ports.traces.get(caller.project_id, sent.id)).id == sent.id
+    assert (await world.ports.tracing.traces.get(caller.project_id, sent.id)).id == sent.id
 
 
 async def test_user_without_organization_gets_a_new_one(world, ada, ours):

@@ -123,7 +123,7 @@ async def test_a_project_is_found_by_its_new_name_and_not_by_the_old(world, ours
 
 
 async def test_deleted_projects_name_creates_a_new_project(world, ours, ada, bot):
-    do, traces = world.do, world.ports.traces
+    do, traces = world.do, world.ports.tracing.traces
     _, secret = await do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
     kept = await do.identity.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
     sent = trace()

@@ -61,14 +61,14 @@ async def test_only_removed_projects_are_purged(world):
     )
     for project in (kept, gone.id):
         for _ in range(3):
-            await world.ports.traces.put(project, trace())
+            await world.ports.tracing.traces.put(project, trace())
     assert await world.do.identity.purge_removed_projects() == 0
     await world.do.identity.delete_project(ada, ours, gone.id)
     assert await world.do.identity.purge_removed_projects() == 3
-    assert {project for project, _ in world.ports.traces.store.traces} == {kept}
+    assert {project for project, _ in world.ports.tracing.traces.store.traces} == {kept}
     await world.do.identity.delete_organization(ada, ours)
     assert await world.do.identity.purge_removed_projects() == 3
-    assert world.ports.traces.store.traces == {}
+    assert world.ports.tracing.traces.store.traces == {}
 
 
 async def test_expired_login_codes_are_purged(world):
@@ -81,5 +81,5 @@ async def test_expired_login_codes_are_purged(world):
     assert await world.do.identity.purge_removed_projects() == 0
     world.forward(seconds=60)
     assert await world.do.identity.purge_removed_projects() == 1
-    [code] = world.ports.directory.store.login_codes.values()
+    [code] = world.ports.identity.directory.store.login_codes.values()
     assert code.label == "young"

@@ -51,7 +51,7 @@ def world(store: MemoryStore) -> World:
 
 
 async def stored(world: World, of: ProjectId, count: int = 1, model: str = "ours") -> None:
-    await world.ports.traces.put(
+    await world.ports.tracing.traces.put(
         of, trace(*(span(model=model, token_usage=USED, started_at=at(n)) for n in range(count)))
     )
 

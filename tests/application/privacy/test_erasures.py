@@ -60,7 +60,7 @@ def slowly(world, **said):
 async def filled(world, caller, count=3):
     made = [trace(user_id=GRACE.id) for _ in range(count)]
     for one in made:
-        await world.ports.traces.put(caller.project_id, one)
+        await world.ports.tracing.traces.put(caller.project_id, one)
     return made
 
 
@@ -69,7 +69,7 @@ async def test_small_erasure_finishes_in_the_request_and_is_audited(world, ada, 
     receipt = await world.do.privacy.erase_data_subject(caller, GRACE)
     assert (receipt.state, receipt.rows) == (ErasureState.REMOVED, {"traces": 3})
     assert (receipt.requested_at, receipt.requested_by.name) == (world.now, "ada@example.com")
-    assert world.ports.traces.store.traces == {}
+    assert world.ports.tracing.traces.store.traces == {}
     log = {one.action: one for one in await world.log(caller.organization_id)}
     asked, over = log[AuditAction.ERASURE_REQUESTED], log[AuditAction.ERASURE_FINISHED]
     assert asked.actor == over.actor == receipt.requested_by
@@ -130,10 +130,10 @@ async def test_old_ids_of_erased_traces_are_deleted(world, caller):
     world.now += ERASED_IDS_RETENTION
     await world.do.privacy.finish_erasures()
     with pytest.raises(Invalid):
-        await world.ports.traces.put(caller.project_id, one)
+        await world.ports.tracing.traces.put(caller.project_id, one)
     world.forward(seconds=1)
     await world.do.privacy.finish_erasures()
-    await world.ports.traces.put(caller.project_id, one)
+    await world.ports.tracing.traces.put(caller.project_id, one)
 
 
 async def test_check_needs_the_data_subject_of_the_erasure(world, caller):

@@ -87,7 +87,9 @@ class Histories(RuleBasedStateMachine):
         # Two of them share an email.
         claims = Claims(issuer="test", subject=f"{self.tag}-{n}", email=self._address(f"P{n % 4}"))
         new = UserId(uuid.uuid4())
-        user = self.run_on_both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
+        user = self.run_on_both(
+            lambda w: w.ports.identity.users.record_sign_in(claims, new=new, at=w.now)
+        )
         return Person(user, origin=Origin(f"192.0.2.{n}", "browser"))
 
     def _address(self, name: str) -> str:
@@ -281,10 +283,12 @@ class Histories(RuleBasedStateMachine):
     @rule(of=indexes, window=windows)
     def read_log_pages(self, of: int, window: PageRequest) -> None:
         ours = self._pick(self.organizations, of)
-        page = self.run_on_both(lambda w: w.ports.directory.audit_log(ours, window))
+        page = self.run_on_both(lambda w: w.ports.identity.directory.audit_log(ours, window))
         while page.end is not None:
             window = PageRequest(limit=window.limit, after=page.end)
-            page = self.run_on_both(lambda w, at=window: w.ports.directory.audit_log(ours, at))
+            page = self.run_on_both(
+                lambda w, at=window: w.ports.identity.directory.audit_log(ours, at)
+            )
 
     @invariant()
     def every_read_agrees(self) -> None:
@@ -297,20 +301,20 @@ class Histories(RuleBasedStateMachine):
                 assert members == []
 
     async def _read_all(self, world: World) -> Any:
-        read, do = world.ports.directory, world.do
+        read, do = world.ports.identity.directory, world.do
         about = await asyncio.gather(
             *(self._read_organization(world, one) for one in self.organizations)
         )
         others = await asyncio.gather(
             *(do.identity.list_my_invitations(person) for person in self.people),
             *(do.identity.directory.organizations(person.user.id) for person in self.people),
-            *(world.ports.organizations.memberships(one.user.id) for one in self.people),
+            *(world.ports.identity.organizations.memberships(one.user.id) for one in self.people),
             *(read.login_code(code_digest(code)) for code, _ in self.codes),
         )
         return [one[:2] for one in about], about, others
 
     async def _read_organization(self, world: World, organization: OrganizationId) -> list[Any]:
-        read = world.ports.directory
+        read = world.ports.identity.directory
         try:
             known = await read.organization(organization)
         except NotFound:

@@ -59,11 +59,11 @@ class PurgeFixture:
 
     @property
     def memory_tables(self) -> list[dict[tuple[ProjectId, Any], Any]]:
-        store = self.world.ports.traces.store
+        store = self.world.ports.tracing.traces.store
         return [store.traces, store.trace_scores, store.session_scores]
 
     async def remove(self, *, whole: bool = False) -> None:
-        async with self.world.ports.administration.lock(self.organization) as opened:
+        async with self.world.ports.identity.administration.lock(self.organization) as opened:
             if whole:
                 await opened.remove(NOON)
             else:
@@ -85,7 +85,7 @@ class PurgeFixture:
     async def sweep(self, now=NOON) -> list[int]:
         """Sweeps until nothing is due; returns the rows deleted each time."""
         swept: list[int] = []
-        while gone := await self.world.ports.removed_projects.purge(now):
+        while gone := await self.world.ports.identity.removed_projects.purge(now):
             swept.append(gone)
         return swept
 
@@ -137,7 +137,7 @@ async def fixture(world: World, adapter: Pool | None) -> PurgeFixture:
     ada = await world.person("ada")
     ours = (await world.do.identity.create_organization(ada, "Ours")).id
     gone, kept = new_project("gone", ours), new_project("kept", ours)
-    async with world.ports.administration.lock(ours) as opened:
+    async with world.ports.identity.administration.lock(ours) as opened:
         for one in (gone, kept):
             await opened.put_project(one)
     made = PurgeFixture(world, adapter, ours, gone, kept, [a_trace(n) for n in range(4)])
@@ -269,7 +269,7 @@ async def test_concurrent_writes_to_another_project_are_not_affected(fixture):
 async def test_name_of_removed_project_starts_empty(fixture):
     await fixture.remove()
     again = new_project("gone", fixture.organization)
-    projects = fixture.world.ports.projects
+    projects = fixture.world.ports.identity.projects
     assert await projects.ensure(fixture.organization, again) == again
     await fixture.plane.traces.put(again.id, fixture.traces[0])
     assert (await traces_page(fixture.plane, again.id)).total == 1
@@ -319,14 +319,14 @@ async def test_large_project_is_deleted_in_batches(fixture):
     ]
     await fill(fixture.plane, fixture.gone.id, *large)
     if fixture.pool is None:
-        store = fixture.world.ports.traces.store
+        store = fixture.world.ports.tracing.traces.store
         for _ in range(1_500):
             copy = replace(large[0], id=uuid.uuid4(), spans=())
             store.traces[fixture.gone.id, copy.id] = copy
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
     swept: list[int] = []
-    while gone := await fixture.world.ports.removed_projects.purge(NOON):
+    while gone := await fixture.world.ports.identity.removed_projects.purge(NOON):
         swept.append(gone)
         assert await fixture.rows(fixture.gone.id) == rows - sum(swept)
         await assert_not_readable(fixture, fixture.gone.id)
@@ -339,7 +339,7 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
     for turns in range(TURNS):
-        sweeping = asyncio.create_task(fixture.world.ports.removed_projects.purge(NOON))
+        sweeping = asyncio.create_task(fixture.world.ports.identity.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)
         sweeping.cancel()
@@ -354,12 +354,12 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
 
 async def test_concurrent_sweeps_share_the_work(fixture):
     others = [new_project(f"other {n}", fixture.organization) for n in range(4)]
-    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
+    async with fixture.world.ports.identity.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.put_project(one)
     for one in others:
         await fill(fixture.plane, one.id, *fixture.traces)
-    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
+    async with fixture.world.ports.identity.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.remove_project(one.id, NOON)
     await asyncio.gather(*(fixture.sweep() for _ in range(4)))
@@ -384,7 +384,7 @@ async def test_sweep_skips_project_locked_by_another(pool):
     busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)
-        while await world.ports.removed_projects.purge(NOON):
+        while await world.ports.identity.removed_projects.purge(NOON):
             pass
     fixture = PurgeFixture(world, pool, ours, made[0], made[1], [])
     assert await fixture.rows(made[0].id) > 0
@@ -411,8 +411,8 @@ async def test_login_code_in_use_does_not_block_sweep(fixture):
     ada = await fixture.world.person("ada")
     codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
     administration, removed_projects = (
-        fixture.world.ports.administration,
-        fixture.world.ports.removed_projects,
+        fixture.world.ports.identity.administration,
+        fixture.world.ports.identity.removed_projects,
     )
     async with administration.lock(fixture.organization) as opened:
         for code in codes:
@@ -420,18 +420,18 @@ async def test_login_code_in_use_does_not_block_sweep(fixture):
     async with administration.lock(fixture.organization) as opened:
         assert await opened.use_login_code(codes[0].digest)
         assert await removed_projects.purge(LATER) > 0  # without waiting
-    assert await fixture.world.ports.directory.login_code(codes[1].digest) is None
+    assert await fixture.world.ports.identity.directory.login_code(codes[1].digest) is None
 
 
 async def test_sweep_deletes_expired_login_codes(fixture):
     ada = await fixture.world.person("ada")
     codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
-    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
+    async with fixture.world.ports.identity.administration.lock(fixture.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
     assert await fixture.sweep(at(20) - timedelta(microseconds=1)) == [1]
     assert await fixture.sweep(at(20)) == [1]
-    directory = fixture.world.ports.directory
+    directory = fixture.world.ports.identity.directory
     known = [await directory.login_code(code.digest) for code in codes]
     assert known == [None, None, codes[2]]
     assert await fixture.sweep(NOON + CODE_LIFETIME) == [1]

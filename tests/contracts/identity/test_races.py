@@ -77,7 +77,7 @@ async def test_concurrent_first_sign_ins_create_one_of_each(world, open_connecti
 
     [(user, membership), *others] = await at_once(*(sign_in() for _ in range(AT_ONCE)))
     assert set(others) == {(user, membership)}
-    directory = world.ports.directory
+    directory = world.ports.identity.directory
     [(organization, role)] = await directory.organizations(user)
     assert (organization.id, role) == (membership.organization_id, Role.OWNER)
     assert [one.name for one in await directory.projects(organization.id)] == ["onboarding"]
@@ -133,7 +133,7 @@ async def test_removed_member_leaves_no_active_key(world, ours, ada, turn):
     outcomes = await at_once(*calls)
     made = [one for one in outcomes if isinstance(one, tuple)]
     assert {one for one in outcomes if not isinstance(one, tuple)} <= {None, Forbidden}
-    keys = await world.ports.directory.keys(ours)
+    keys = await world.ports.identity.directory.keys(ours)
     assert len(keys) == len(made) == await count_entries(world, ours, AuditAction.API_KEY_CREATED)
     assert not any(key.is_active(world.now) for key in keys)
 
@@ -165,7 +165,7 @@ async def test_invitation_is_answered_once(world, ours, ada, other, turn):
     outcomes = await at_once(*calls)
     assert outcomes.count(Conflict) == 1
     [won] = [one for one in outcomes if one is not Conflict]
-    [sent] = await world.ports.directory.invitations(ours)
+    [sent] = await world.ports.identity.directory.invitations(ours)
     roles = await world.roles(ours)
     if isinstance(won, tuple):
         assert sent.invitation.status is InvitationStatus.ACCEPTED
@@ -187,7 +187,7 @@ async def test_email_is_invited_once(world, ours, ada, turn):
         )
     )
     assert outcomes.count(Conflict) == 3
-    assert len(await world.ports.directory.invitations(ours)) == 1
+    assert len(await world.ports.identity.directory.invitations(ours)) == 1
 
 
 async def test_two_users_with_one_email_accept_once(world, ours, ada, turn):
@@ -220,7 +220,9 @@ async def test_project_name_is_created_once(world, ours, ada, turn):
     )
     assert outcomes.count(Conflict) == AT_ONCE - 1
     [made] = [one for one in outcomes if one is not Conflict]
-    named = [one for one in await world.ports.directory.projects(ours) if one.name == "bot"]
+    named = [
+        one for one in await world.ports.identity.directory.projects(ours) if one.name == "bot"
+    ]
     assert named == [made]
     assert await count_entries(world, ours, AuditAction.PROJECT_CREATED) == 1
 
@@ -228,11 +230,13 @@ async def test_project_name_is_created_once(world, ours, ada, turn):
 async def test_create_and_ensure_agree_on_one_project(world, ours, ada, turn):
     calls = [
         *(world.do.identity.create_project(ada, ours, "bot", "by hand") for _ in range(3)),
-        *(world.ports.projects.ensure(ours, new_project("bot", ours)) for _ in range(6)),
+        *(world.ports.identity.projects.ensure(ours, new_project("bot", ours)) for _ in range(6)),
     ]
     order = random.sample(range(9), 9)
     outcomes = dict(zip(order, await at_once(*(calls[n] for n in order)), strict=True))
-    [only] = [one for one in await world.ports.directory.projects(ours) if one.name == "bot"]
+    [only] = [
+        one for one in await world.ports.identity.directory.projects(ours) if one.name == "bot"
+    ]
     assert [outcomes[n] for n in range(3, 9)] == [only] * 6
     by_hand = [outcomes[n] for n in range(3)]
     assert by_hand.count(Conflict) == (2 if only.description else 3)
@@ -245,7 +249,7 @@ async def test_new_name_is_given_to_one_of_two_projects(world, ours, ada, turn):
         *(world.do.identity.change_project(ada, ours, one.id, "new", None) for one in made)
     )
     assert outcomes.count(Conflict) == 1
-    names = [one.name for one in await world.ports.directory.projects(ours)]
+    names = [one.name for one in await world.ports.identity.directory.projects(ours)]
     assert len(set(names)) == 3
     assert "new" in names
 
@@ -257,7 +261,7 @@ async def test_key_rotated_twice_has_two_successors(world, ours, ada, turn):
     old, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
     outcomes = await at_once(*(world.do.identity.rotate_key(ada, ours, old.id) for _ in range(2)))
     new = [key for key, _ in outcomes]
-    keys = {key.id: key for key in await world.ports.directory.keys(ours)}
+    keys = {key.id: key for key in await world.ports.identity.directory.keys(ours)}
     assert keys == {one.id: one for one in (old, *new)}
     assert len(keys) == 3
     for key, secret in outcomes:
@@ -272,13 +276,13 @@ async def test_revocation_and_rotation_leave_old_key_inactive(world, ours, ada, 
         world.do.identity.rotate_key(ada, ours, old.id),
         world.do.identity.revoke_key(ada, ours, old.id),
     )
-    assert not (await world.ports.directory.key(ours, old.id)).is_active(world.now)
+    assert not (await world.ports.identity.directory.key(ours, old.id)).is_active(world.now)
 
 
 async def create_keys_of_bob(world: World, ours) -> tuple[Person, list[ApiKey]]:
     bob = await world.member(ours, "bob")
     made = [new_key(ours, created_by=bob.user.id) for _ in range(KEYS)]
-    async with world.ports.administration.lock(ours) as opened:
+    async with world.ports.identity.administration.lock(ours) as opened:
         for key in made:
             await opened.put_key(key)
     return bob, made
@@ -287,11 +291,11 @@ async def create_keys_of_bob(world: World, ours) -> tuple[Person, list[ApiKey]]:
 async def use_all(world: World, made: list[ApiKey]) -> None:
     for n in range(10):
         order = random.sample(made, len(made))
-        await world.ports.keys.mark_used({key.id: at(n) for key in order})
+        await world.ports.identity.keys.mark_used({key.id: at(n) for key in order})
 
 
 async def record_origins(world: World, made: list[ApiKey]) -> None:
-    await world.ports.keys.record_origins(
+    await world.ports.identity.keys.record_origins(
         [
             KeyOrigin(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id()))
             for key in made
@@ -308,7 +312,7 @@ async def test_keys_in_use_while_their_creator_is_removed(world, ours, ada, turn
         world.do.identity.remove_member(ada, ours, bob.user.id),
     ]
     assert await at_once(*calls) == [None] * len(calls)
-    found = await world.ports.directory.keys(ours)
+    found = await world.ports.identity.directory.keys(ours)
     assert [key.revoked_at for key in found] == [world.now] * KEYS
     assert [key.last_used_at for key in found] == [at(9)] * KEYS
 
@@ -321,7 +325,7 @@ async def test_keys_in_use_while_their_organization_is_deleted(world, ours, ada,
         world.do.identity.delete_organization(ada, ours),
     ]
     assert await at_once(*calls) == [None] * len(calls)
-    assert list(await world.ports.directory.keys(ours)) == []
+    assert list(await world.ports.identity.directory.keys(ours)) == []
 
 
 # --- login codes ---------------------------------------------------------------------------------
@@ -340,7 +344,7 @@ async def test_login_code_is_exchanged_once(world, ours, ada, turn):
     )
     assert outcomes.count(Unauthenticated) == AT_ONCE - 1
     [(key, _, _)] = [one for one in outcomes if one is not Unauthenticated]
-    assert list(await world.ports.directory.keys(ours)) == [key]
+    assert list(await world.ports.identity.directory.keys(ours)) == [key]
     assert await count_entries(world, ours, AuditAction.API_KEY_CREATED) == 1
 
 
@@ -354,6 +358,6 @@ async def test_login_code_of_removed_member_leaves_no_active_key(world, ours, ad
         world.do.identity.remove_member(ada, ours, bob.user.id),
     )
     assert outcomes[0] is Forbidden or isinstance(outcomes[0], tuple)
-    keys = await world.ports.directory.keys(ours)
+    keys = await world.ports.identity.directory.keys(ours)
     assert len(keys) == isinstance(outcomes[0], tuple)
     assert not any(key.is_active(world.now) for key in keys)

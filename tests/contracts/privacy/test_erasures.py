@@ -218,7 +218,9 @@ async def test_finished_erasure_is_final_and_audited_once(fixture):
     assert await fixture.step(erasure, now + timedelta(days=1)) == over
     assert await fixture.port.get(ours, erasure.id) == over
     assert [one.detail for one in fixture.entries] == [{"sha256": over.sha256}]
-    log = await fixture.world.ports.directory.audit_log(erasure.organization_id, PageRequest())
+    log = await fixture.world.ports.identity.directory.audit_log(
+        erasure.organization_id, PageRequest()
+    )
     assert {one.action for one in log.items} == {
         AuditAction.ERASURE_REQUESTED,
         AuditAction.ERASURE_FINISHED,

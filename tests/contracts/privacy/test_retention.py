@@ -30,7 +30,7 @@ async def project_keeping_days(world: World, days: int | None) -> ProjectId:
     ada = await world.person("ada")
     ours = (await world.do.identity.create_organization(ada, "Ours")).id
     made = new_project("bot", ours)
-    async with world.ports.administration.lock(ours) as opened:
+    async with world.ports.identity.administration.lock(ours) as opened:
         await opened.put_project(made)
         await opened.put_project(replace(made, retention_days=days))
     return made.id

@@ -28,6 +28,7 @@ from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 from tests.support.builders import strategies
 from tests.support.clients.scored_project import ScoredProject
+from tests.support.fixtures.in_memory_app import replace_ports
 from tests.support.hypothesis_scale import scaled
 from tests.support.waiting import WAIT_MAX_S
 
@@ -328,9 +329,9 @@ async def test_export_import_export_is_byte_identical(either, sent):
     project = next(
         one.id for one in either.store.projects.values() if one.name == head["x-project-name"]
     )
-    ports = replace(either.ports, **either.swapped)
+    ports = replace_ports(either.ports, either.swapped)
     for trace in sent:
-        await ports.traces.put(project, trace)
+        await ports.tracing.traces.put(project, trace)
     text = await export(either, head)
     assert (await put_back(either, head, text))["stored"] == 0
     assert await export(either, head) == text
@@ -344,7 +345,7 @@ async def test_export_import_export_is_byte_identical(either, sent):
 async def charges(ports: Ports, project: ProjectId, traces: Sequence[Trace]) -> list[Any]:
     """The stored costs and usage of spans, which responses show in part only."""
     ids = sorted({one.id for one in traces})
-    stored = [await ports.traces.get(project, one) for one in ids]
+    stored = [await ports.tracing.traces.get(project, one) for one in ids]
     return [(span.id, span.usage, span.charge) for one in stored for span in one.spans]
 
 
@@ -418,7 +419,9 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     sent = a_trace(trace_id=str(uuid.uuid4()))
     await site.http.post("/traces", headers=head, json=sent)
     [project] = site.store.projects
-    trace = await site.ports.traces.get(ProjectId(project), TraceId(uuid.UUID(sent["trace_id"])))
+    trace = await site.ports.tracing.traces.get(
+        ProjectId(project), TraceId(uuid.UUID(sent["trace_id"]))
+    )
     archive = Paused(TraceWithScores(trace))
     exporting = replace(site.ports.exporting, archive=archive)
     use_cases = UseCases(replace(site.ports, exporting=exporting))

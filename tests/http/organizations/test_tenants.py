@@ -11,21 +11,9 @@ import httpx
 import pytest
 
 from adapters.caching.identity_cache import CachedApiKeys, CachedProjects
-from adapters.memory.identity.identity import MemoryKeyUsage, MemoryTokens
-from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
-from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
-from adapters.postgres.identity.administration import PostgresAdministration
-from adapters.postgres.identity.directory import PostgresDirectory
-from adapters.postgres.identity.identity import (
-    PostgresApiKeys,
-    PostgresOrganizations,
-    PostgresProjects,
-    PostgresUsers,
-)
-from adapters.postgres.identity.project_purge import PostgresRemovedProjects
+from adapters.postgres.identity.identity import PostgresApiKeys, PostgresProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
 from domain.identity.user import Claims
@@ -36,7 +24,8 @@ from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import a_span, a_trace
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane
-from tests.support.fixtures.in_memory_app import memory_ports
+from tests.support.fixtures.identities import postgres_ports
+from tests.support.fixtures.in_memory_app import memory_ports, replace_ports
 
 CONFIG = HttpConfig(version="", environment="test")
 DEEP = "[" * 15_000 + "]" * 15_000
@@ -61,29 +50,11 @@ class Tenant:
 
 
 def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
-    return Ports(
-        traces=plane.traces,
-        sessions=plane.sessions,
-        analytics=plane.analytics,
-        evaluation=plane.evaluation,
-        exporting=plane.exporting,
-        privacy=plane.privacy,
-        pricing=plane.pricing,
-        keys=CachedApiKeys(PostgresApiKeys(pool), utc_now, 30),
-        key_usage=MemoryKeyUsage(MemoryStore()),
-        projects=CachedProjects(PostgresProjects(pool), utc_now, 30),
-        users=PostgresUsers(pool),
-        organizations=PostgresOrganizations(pool),
-        directory=PostgresDirectory(pool),
-        administration=PostgresAdministration(pool),
-        removed_projects=PostgresRemovedProjects(pool),
-        tokens=MemoryTokens({}),
-        limiter=MemoryRateLimiter(monotonic_us),
-        idempotency=PostgresIdempotencyStore(pool),
-        workers=PostgresWorkers(pool),
-        workloads=PostgresWorkloads(pool),
-        health_checks={},
-    )
+    swapped = {
+        "keys": CachedApiKeys(PostgresApiKeys(pool), utc_now, 30),
+        "projects": CachedProjects(PostgresProjects(pool), utc_now, 30),
+    }
+    return replace_ports(postgres_ports(pool, plane), swapped)
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
@@ -108,7 +79,9 @@ async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
 
     async def key() -> str:
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
-        user = await ports.users.record_sign_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
+        user = await ports.identity.users.record_sign_in(
+            claims, new=UserId(uuid.uuid4()), at=utc_now()
+        )
         membership = await use.identity.resolve_membership(Person(user), None)
         return (await use.identity.issue_key(membership.organization_id, name="test"))[1]
 
@@ -292,7 +265,9 @@ async def test_too_deep_payload_is_named_and_not_stored(pool):
         ports = over_postgres(pool, plane)
         use = UseCases(ports)
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
-        user = await ports.users.record_sign_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
+        user = await ports.identity.users.record_sign_in(
+            claims, new=UserId(uuid.uuid4()), at=utc_now()
+        )
         membership = await use.identity.resolve_membership(Person(user), None)
         _, secret = await use.identity.issue_key(membership.organization_id, name="k")
         app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))

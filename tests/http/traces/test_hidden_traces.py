@@ -1,7 +1,6 @@
 """Every operation on data that is being erased: it is in no response."""
 
 import uuid
-from dataclasses import replace
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.support.endpoints.registry import DATA_PLANE
 from tests.support.endpoints.spec import EndpointSpec
 from tests.support.endpoints.templates import Words, filled_path, named
 from tests.support.fixtures import data_plane
+from tests.support.fixtures.in_memory_app import replace_ports
 
 MARK = "hidden5k"  # in every text of the trace, except those that requests have to name
 GONE = {"session_id": "gone/session", "reader": "gone-reader"}
@@ -33,7 +33,7 @@ async def hidden(world: TwoTenants) -> Words:
     trace |= {"environment": MARK, "release": MARK, "metadata": {MARK: MARK}}
     trace |= {"spans": [span | {"metadata": {MARK: MARK}}]}
     assert (await world.send("POST", "/traces", world.their_key, trace)).status_code == 202
-    ports = replace(world.site.ports, **world.site.swapped)
+    ports = replace_ports(world.site.ports, world.site.swapped)
     project = ProjectId(uuid.UUID(words["project_id"]))
     ids = {"trace": words["trace_id"], "session": words["session_id"]}
     await store_score(ports.evaluation, project, words["score_id"], **ids, text=MARK)
@@ -67,8 +67,7 @@ async def test_hidden_trace_is_in_no_response() -> None:
 @pytest.mark.service
 async def test_hidden_trace_is_in_no_response_on_postgres(pool: Pool) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "privacy", "pricing")
-        await _each(TwoTenants(Site(swapped={name: getattr(plane, name) for name in names})))
+        await _each(TwoTenants(Site(swapped=plane.by_context())))
 
 
 async def _each(world: TwoTenants) -> None:

@@ -1,6 +1,6 @@
 """A project with runs, and a worker that works on request."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from adapters.memory.jobs import RecordedJobs
@@ -9,6 +9,7 @@ from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from application.use_cases import UseCases
 from tests.http.conftest import Site
 from tests.support.clients.scored_project import ScoredProject
+from tests.support.fixtures.in_memory_app import replace_ports
 
 RUNS = "/evaluations/trace-runs"
 SESSION_RUNS = "/evaluations/session-runs"
@@ -25,7 +26,7 @@ class RunningProject(ScoredProject):
     @classmethod
     async def over(cls, site: Site) -> Self:
         made = await ScoredProject.new(site)
-        ports = replace(site.ports, **site.swapped)
+        ports = replace_ports(site.ports, site.swapped)
         jobs = ports.evaluation.jobs
         assert isinstance(jobs, RecordedJobs)
         jobs.sent.clear()

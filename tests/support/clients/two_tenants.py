@@ -44,6 +44,7 @@ from tests.support.endpoints.spec import (
     SignedIn,
 )
 from tests.support.endpoints.templates import Words, filled, filled_path
+from tests.support.fixtures.in_memory_app import replace_ports
 
 CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # of equal length
 RANDOM = (
@@ -184,7 +185,7 @@ class TwoTenants:
 
     async def _store_objects(self, project: ProjectId, words: Words) -> None:
         """One of each object that requests don't create at once."""
-        ports, text = replace(self.site.ports, **self.site.swapped), words["text"]
+        ports, text = replace_ports(self.site.ports, self.site.swapped), words["text"]
         judging, trace, session = ports.evaluation, words["trace_id"], words["session_id"]
         monitor, erased = words["monitor_id"], {"user": words["erased"]}
         alert = {"monitor": monitor, "webhook": words["webhook_id"]}

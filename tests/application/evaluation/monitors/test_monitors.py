@@ -85,7 +85,7 @@ class Shop:
 
     async def stores(self, *sent):
         for one in sent:
-            await self.world.ports.traces.put(self.ours, one)
+            await self.world.ports.tracing.traces.put(self.ours, one)
         return sorted(str(one.id) for one in sent)
 
     async def read(self, monitor):

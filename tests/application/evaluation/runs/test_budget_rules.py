@@ -165,7 +165,7 @@ def order(**said: Any) -> RunRequest:
 
 
 async def test_run_usage_sums_its_requests(world, bot):
-    await world.ports.traces.put(bot, trace())
+    await world.ports.tracing.traces.put(bot, trace())
     do = world.do.evaluation
     made = await do.start_trace_run(bot, RunId(uuid.uuid4()), order(), TraceSelection())
     assert await do.read_run_usage(bot, made.run.id) == Spending()
@@ -182,7 +182,7 @@ async def test_run_usage_sums_its_requests(world, bot):
 @pytest.mark.parametrize("targets", ["selected", "named"])
 async def test_run_has_the_requested_votes_and_budget(world, bot, targets):
     one = trace()
-    await world.ports.traces.put(bot, one)
+    await world.ports.tracing.traces.put(bot, one)
     do, new, said = world.do.evaluation, RunId(uuid.uuid4()), order(votes=5, max_cost_usd=USD)
     if targets == "named":
         made = await do.start_batch(bot, new, TargetType.TRACE, said, [str(one.id)])
@@ -201,7 +201,7 @@ async def test_run_has_the_requested_votes_and_budget(world, bot, targets):
     ],
 )
 async def test_rejects_budgets_that_cannot_be_enforced(world, bot, said, field):
-    await world.ports.traces.put(bot, trace())
+    await world.ports.tracing.traces.put(bot, trace())
     with pytest.raises(Invalid) as refused:
         await world.do.evaluation.start_trace_run(
             bot, RunId(uuid.uuid4()), order(**said), TraceSelection()

@@ -45,7 +45,7 @@ def an_id() -> RunId:
 async def fill(world, ours, count=1, **said):
     ids = [TraceId(uuid.UUID(int=number)) for number in range(1, count + 1)]
     for one in ids:
-        await world.ports.traces.put(ours, trace(id=one, **said))
+        await world.ports.tracing.traces.put(ours, trace(id=one, **said))
     return [str(one) for one in ids]
 
 

@@ -71,7 +71,7 @@ class MonitoredAgent:
     async def put_traces(self, count: int, status: TraceStatus) -> None:
         for _ in range(count):
             made = trace(status=status, started_at=EARLY, ended_at=EARLY + timedelta(seconds=1))
-            await self.world.ports.traces.put(self.project, made)
+            await self.world.ports.tracing.traces.put(self.project, made)
 
     async def advance_six_hours(self) -> None:
         """Fires the monitor, runs the jobs, assesses the alerts and sends the messages."""
@@ -161,14 +161,14 @@ async def test_unchanged_traces_are_not_judged_again(agent: MonitoredAgent) -> N
     monitor = await agent.create_monitor("task_completion", "openai/gpt-4o")
     words = {"input": said("book a flight"), "output": said("It is booked")}
     one = trace(started_at=EARLY, **words)
-    await agent.world.ports.traces.put(agent.project, one)
+    await agent.world.ports.tracing.traces.put(agent.project, one)
     await agent.advance_six_hours()
-    await agent.world.ports.traces.put(agent.project, one)
-    await agent.world.ports.traces.put(agent.project, trace(started_at=EARLY, **words))
+    await agent.world.ports.tracing.traces.put(agent.project, one)
+    await agent.world.ports.tracing.traces.put(agent.project, trace(started_at=EARLY, **words))
     await agent.advance_six_hours()
     assert len(agent.judge.asked) == 1
     changed = replace(one, output=said("Nothing is booked"))
-    await agent.world.ports.traces.put(agent.project, changed)
+    await agent.world.ports.tracing.traces.put(agent.project, changed)
     await agent.advance_six_hours()
     assert len(agent.judge.asked) == 2
     runs = await agent.do.monitors.runs(agent.project, monitor.id, PageRequest())

@@ -48,7 +48,7 @@ class VerdictFixture:
 @pytest.fixture
 async def fixture(world: World) -> VerdictFixture:
     project, one = ProjectId(uuid.uuid4()), trace()
-    await world.ports.traces.put(project, one)
+    await world.ports.tracing.traces.put(project, one)
     return VerdictFixture(world.ports.evaluation.judging.verdicts, world, project, one.id)
 
 
@@ -95,10 +95,10 @@ async def test_verdict_of_unknown_trace_is_not_stored(fixture: VerdictFixture):
 
 async def test_verdict_is_deleted_with_its_trace(fixture: VerdictFixture):
     other = replace(trace(), id=TraceId(uuid.uuid4()))
-    await fixture.world.ports.traces.put(fixture.project, other)
+    await fixture.world.ports.tracing.traces.put(fixture.project, other)
     await fixture.keep(a_verdict())
     await fixture.keep(a_verdict(), b"\x01" * 32, trace=other.id)
-    await fixture.world.ports.traces.delete(fixture.project, [fixture.trace])
+    await fixture.world.ports.tracing.traces.delete(fixture.project, [fixture.trace])
     assert await fixture.verdicts.find(fixture.project, KEY, NOON) is None
     assert await fixture.verdicts.find(fixture.project, b"\x01" * 32, NOON) == a_verdict()
 
