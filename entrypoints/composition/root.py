@@ -45,6 +45,7 @@ from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.identity.ports import KeyUsage, Tokens
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
@@ -148,19 +149,8 @@ async def ports(
                 sessions=PostgresSessions(pool, traces.edits),
                 analytics=PostgresTraceAnalytics(pool),
             ),
-            identity=IdentityPorts(
-                keys=keys,
-                key_usage=uses,
-                tokens=verifier,
-                users=PostgresUsers(pool),
-                projects=projects,
-                organizations=PostgresOrganizations(pool),
-                directory=PostgresDirectory(pool),
-                administration=CacheInvalidatingAdministration(
-                    PostgresAdministration(pool), keys, projects
-                ),
-                removed_projects=PostgresRemovedProjects(pool),
-                owned_organizations_max=settings.max_owned_organizations or None,
+            identity=identity_ports(
+                settings, pool, tokens=verifier, keys=keys, projects=projects, key_usage=uses
             ),
             evaluation=evaluation,
             pricing=pricing_ports(pool, book, traces.edits),
@@ -178,6 +168,31 @@ async def ports(
                 "queue": QueueHealthCheck(evaluation.work_queue, workers, utc_now, age_max),
             },
         )
+
+
+def identity_ports(
+    settings: Settings,
+    pool: Pool,
+    *,
+    tokens: Tokens,
+    keys: CachedApiKeys,
+    projects: CachedProjects,
+    key_usage: KeyUsage,
+) -> IdentityPorts:
+    return IdentityPorts(
+        keys=keys,
+        key_usage=key_usage,
+        tokens=tokens,
+        users=PostgresUsers(pool),
+        projects=projects,
+        organizations=PostgresOrganizations(pool),
+        directory=PostgresDirectory(pool),
+        administration=CacheInvalidatingAdministration(
+            PostgresAdministration(pool), keys, projects
+        ),
+        removed_projects=PostgresRemovedProjects(pool),
+        owned_organizations_max=settings.max_owned_organizations or None,
+    )
 
 
 def privacy_ports(edits: TraceEdits) -> PrivacyPorts:
