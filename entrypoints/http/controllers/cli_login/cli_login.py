@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -14,7 +14,7 @@ from domain.identity.caller import Person
 from domain.identity.login_code import CODE_LIFETIME
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.authentication import SIGNED_IN, PublicAccess
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.requests.wire_types import ResponseInstant
@@ -95,45 +95,27 @@ _EXCHANGE_EXAMPLE: Final = {
     "expires_at": "2026-05-30T08:00:00.000100+00:00",
 }
 
-ISSUE: Final = endpoint(
-    SIGNED_IN,
-    summary="Issue a login code",
-    description=(
-        "A code for a command line that waits for it. The page on which its user signed in sends "
-        f"this request. The code is valid for {CODE_LIFETIME.seconds} seconds, for one key, and "
-        "only with the verifier of its challenge. 403 if you aren't a member of `org_id`; 404 if "
-        "the project isn't in that organization."
-    ),
-    example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
-    body_example=_ISSUE_EXAMPLE,
-    error_types={404: ErrorResponse},
-)
-
-EXCHANGE: Final = endpoint(
-    PublicAccess([], refusals=(401, 403, 503)),
-    summary="Exchange a login code for an API key",
-    description=(
-        f"Creates a key with all scopes for {KEY_DAYS} days. 401 if the code is unknown, used or "
-        "expired, or if the verifier is wrong; after a wrong verifier the code can still be used. "
-        "403 if the person who requested the code is no longer a member. Credentials are neither "
-        "required nor read."
-    ),
-    example=_EXCHANGE_EXAMPLE,
-    body_example={"code": _CODE, "code_verifier": _VERIFIER},
-    route_class=RouteClass.CLI_EXCHANGE,
-)
-
 
 class CliLoginController(Controller):
     path = "/cli/auth"
 
-    @post("/codes", **ISSUE)
+    @post(
+        "/codes",
+        SIGNED_IN,
+        description=(
+            "A code for a command line that waits for it. The page on which its user signed in "
+            f"sends this request. The code is valid for {CODE_LIFETIME.seconds} seconds, for one "
+            "key, and only with the verifier of its challenge. 403 if you aren't a member of "
+            "`org_id`; 404 if the project isn't in that organization."
+        ),
+        example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
+        body_example=_ISSUE_EXAMPLE,
+        error_types={404: ErrorResponse},
+    )
     async def issue_login_code(
-        self,
-        caller: Injected[Person],
-        content: Injected[IssueCodeRequest],
-        use_cases: Injected[UseCases],
+        self, caller: Person, content: IssueCodeRequest, use_cases: UseCases
     ) -> JsonResponse[IssueCodeResponse]:
+        """Issue a login code."""
         code = await use_cases.identity.issue_login_code(
             caller,
             OrganizationId(content.org_id),
@@ -143,13 +125,24 @@ class CliLoginController(Controller):
         )
         return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=NO_STORE)
 
-    @post("/exchange", status_code=200, **EXCHANGE)
+    @post(
+        "/exchange",
+        PublicAccess([], refusals=(401, 403, 503)),
+        status_code=200,
+        description=(
+            f"Creates a key with all scopes for {KEY_DAYS} days. 401 if the code is unknown, used "
+            "or expired, or if the verifier is wrong; after a wrong verifier the code can still "
+            "be used. 403 if the person who requested the code is no longer a member. Credentials "
+            "are neither required nor read."
+        ),
+        example=_EXCHANGE_EXAMPLE,
+        body_example={"code": _CODE, "code_verifier": _VERIFIER},
+        route_class=RouteClass.CLI_EXCHANGE,
+    )
     async def exchange_login_code(
-        self,
-        caller: Injected[Origin],
-        content: Injected[ExchangeRequest],
-        use_cases: Injected[UseCases],
+        self, caller: Origin, content: ExchangeRequest, use_cases: UseCases
     ) -> JsonResponse[ExchangeResponse]:
+        """Exchange a login code for an API key."""
         key, secret, project = await use_cases.identity.exchange_login_code(
             content.code, content.code_verifier, caller
         )

@@ -1,9 +1,9 @@
 """The judge costs of an organization, and the budgets of its projects."""
 
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated
 
-from litestar import Controller, get, put
+from litestar import Controller
 
 from application.use_cases import UseCases
 from domain.ids import ProjectId
@@ -18,77 +18,61 @@ from entrypoints.http.controllers.costs.schemas import (
 )
 from entrypoints.http.controllers.organizations.projects import ProjectPath
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get, put
 from entrypoints.http.requests.json_body import Body
 
-USAGE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Read judge costs",
-    description=(
-        "The requests that were sent to providers in a period and their cost, over all projects of "
-        "the organization, by project, model, metric or day. The costs of deleted projects are not "
-        "included."
-    ),
-    example=examples.ORGANIZATION_USAGE,
-)
-
-READ: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Read a project's budget",
-    description="The monthly budget for its judges, and their cost in this month.",
-    example=examples.BUDGET,
-)
-
 NewBudget = Annotated[Decimal | None, Body(BudgetRequest, BudgetRequest.to_domain)]
-
-SET: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Set a project's budget",
-    description=(
-        "For OWNER and ADMIN. The budget for its judges per calendar month in UTC; the cost so far "
-        "in this month counts. A judge call that might exceed the budget isn't made, and its score "
-        "is skipped."
-    ),
-    example=examples.BUDGET,
-    body_example={"monthly_usd": 25},
-)
 
 
 class UsageController(Controller):
     path = "/organizations/{org_id:str}"
 
-    @get("/usage", **USAGE)
+    @get("/usage", ORGANIZATION_MEMBER, example=examples.ORGANIZATION_USAGE)
     async def read_usage(
         self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[OrganizationPath],
-        params: Injected[UsageQuery],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        path: OrganizationPath,
+        params: UsageQuery,
+        use_cases: UseCases,
     ) -> OrganizationUsageResponse:
+        """Read judge costs.
+
+        The requests that were sent to providers in a period and their cost, over all projects of
+        the organization, by project, model, metric or day. The costs of deleted projects are not
+        included.
+        """
         usage = await use_cases.costs.read_usage(
             caller.membership, params.date_from, params.date_to, params.by
         )
         return OrganizationUsageResponse.from_domain(usage, by=params.by)
 
-    @get("/projects/{project_id:str}/budget", **READ)
+    @get("/projects/{project_id:str}/budget", ORGANIZATION_MEMBER, example=examples.BUDGET)
     async def read_budget(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[ProjectPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: ProjectPath, use_cases: UseCases
     ) -> BudgetResponse:
+        """Read a project's budget.
+
+        The monthly budget for its judges, and their cost in this month.
+        """
         project = ProjectId(path.project_id)
         budget = await use_cases.costs.read_budget(caller.membership, project)
         return BudgetResponse.from_domain(budget, project_id=project)
 
-    @put("/projects/{project_id:str}/budget", **SET)
+    @put(
+        "/projects/{project_id:str}/budget",
+        ORGANIZATION_MEMBER,
+        example=examples.BUDGET,
+        body_example={"monthly_usd": 25},
+    )
     async def set_budget(
-        self,
-        caller: Injected[OrganizationCaller],
-        content: Injected[NewBudget],
-        path: Injected[ProjectPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, content: NewBudget, path: ProjectPath, use_cases: UseCases
     ) -> BudgetResponse:
+        """Set a project's budget.
+
+        For OWNER and ADMIN. The budget for its judges per calendar month in UTC; the cost so far in
+        this month counts. A judge call that might exceed the budget isn't made, and its score is
+        skipped.
+        """
         project = ProjectId(path.project_id)
         budget = await use_cases.costs.set_budget(
             caller.person, caller.organization, project, content

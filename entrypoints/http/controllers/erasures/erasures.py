@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -20,7 +20,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.controllers.traces.schemas import LABEL_CHARS_MAX
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.json_body import Body
@@ -107,97 +107,78 @@ ERASURES: Final = PagedList("erasures", {None: INSTANT}, ID)
 
 ErasedOwner = Annotated[DataSubject, Body(EraseRequest, EraseRequest.to_domain)]
 
-ERASE: Final = endpoint(
-    data_plane(Scope.INGEST, Scope.READ),
-    summary="Erase a user or a session",
-    description=(
-        "Erases all traces of the user or the session, with their spans, payloads, scores and "
-        "cached verdicts, and all scores of the sessions that lose a trace. Once the response is "
-        "sent, no endpoint returns any of them. The state is mostly REMOVED already; a large "
-        "erasure is REMOVING and is deleted in batches within minutes, together with traces of "
-        "the same user or session that arrive meanwhile. Late reports of the erased traces are "
-        "refused for seven days; new traces of the same user are stored again once the erasure is "
-        "REMOVED. The response is a receipt with a salted hash of the id instead of the id. 409 if "
-        "a hundred erasures of the project are REMOVING."
-    ),
-    error_types={409: ErrorResponse},
-    example=examples.RECEIPT,
-    body_example=examples.REQUEST,
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List erasures",
-    description="A page of the project's receipts, the newest first.",
-    example=page_of(examples.RECEIPT),
-)
-
-READ: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read an erasure",
-    description="The receipt. Once it is REMOVED, it doesn't change any more.",
-    example=examples.RECEIPT,
-)
-
-CHECK: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Check an erasure",
-    description=(
-        "Searches for data of the user or the session again. The receipt doesn't contain the id, "
-        "so the request has to: 422 if the receipt is for another one. `is_erased` is true if the "
-        "erasure is REMOVED and nothing is found."
-    ),
-    example=examples.CHECK,
-    body_example=examples.REQUEST,
-)
-
 
 class ErasureController(Controller):
     path = "/erasures"
 
-    @post("/", status_code=202, **ERASE)
+    @post(
+        "/",
+        data_plane(Scope.INGEST, Scope.READ),
+        status_code=202,
+        error_types={409: ErrorResponse},
+        example=examples.RECEIPT,
+        body_example=examples.REQUEST,
+    )
     async def erase(
-        self,
-        caller: Injected[Caller],
-        content: Injected[ErasedOwner],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: ErasedOwner, use_cases: UseCases
     ) -> ErasureResponse:
+        """Erase a user or a session.
+
+        Erases all traces of the user or the session, with their spans, payloads, scores and cached
+        verdicts, and all scores of the sessions that lose a trace. Once the response is sent, no
+        endpoint returns any of them. The state is mostly REMOVED already; a large erasure is
+        REMOVING and is deleted in batches within minutes, together with traces of the same user or
+        session that arrive meanwhile. Late reports of the erased traces are refused for seven days;
+        new traces of the same user are stored again once the erasure is REMOVED. The response is a
+        receipt with a salted hash of the id instead of the id. 409 if a hundred erasures of the
+        project are REMOVING.
+        """
         receipt = await use_cases.privacy.erase_data_subject(caller, content)
         return ErasureResponse.from_domain(receipt)
 
-    @get("/", **LIST)
+    @get("/", data_plane(Scope.READ), example=page_of(examples.RECEIPT))
     async def list_erasures(
-        self,
-        caller: Injected[Caller],
-        params: Injected[PageQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[ErasureResponse]:
+        """List erasures.
+
+        A page of the project's receipts, the newest first.
+        """
         project = caller.project_id
         requested = ERASURES.parse_page(params, project, None, None, SortOrder.DESC)
         page = await use_cases.privacy.erasures.page(project, requested.page)
         receipts = [ErasureResponse.from_domain(erasure) for erasure in page.items]
         return requested.respond(page, receipts)
 
-    @get("/{erasure_id:str}", **READ)
+    @get("/{erasure_id:str}", data_plane(Scope.READ), example=examples.RECEIPT)
     async def read_erasure(
-        self,
-        caller: Injected[Caller],
-        path: Injected[ErasurePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: ErasurePath, use_cases: UseCases
     ) -> ErasureResponse:
+        """Read an erasure.
+
+        The receipt. Once it is REMOVED, it doesn't change any more.
+        """
         receipt = await use_cases.privacy.erasures.get(
             caller.project_id, ErasureId(path.erasure_id)
         )
         return ErasureResponse.from_domain(receipt)
 
-    @post("/{erasure_id:str}/check", status_code=200, **CHECK)
+    @post(
+        "/{erasure_id:str}/check",
+        data_plane(Scope.READ),
+        status_code=200,
+        example=examples.CHECK,
+        body_example=examples.REQUEST,
+    )
     async def check_erasure(
-        self,
-        caller: Injected[Caller],
-        content: Injected[ErasedOwner],
-        path: Injected[ErasurePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: ErasedOwner, path: ErasurePath, use_cases: UseCases
     ) -> ErasureCheckResponse:
+        """Check an erasure.
+
+        Searches for data of the user or the session again. The receipt doesn't contain the id, so
+        the request has to: 422 if the receipt is for another one. `is_erased` is true if the
+        erasure is REMOVED and nothing is found.
+        """
         checked_at = use_cases.clock()
         erasure, found = await use_cases.privacy.check_erasure(
             caller.project_id, ErasureId(path.erasure_id), content

@@ -1,9 +1,9 @@
 """The catalogue of metrics, run templates, and judge providers."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
-from litestar import Controller, get
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -15,7 +15,7 @@ from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.runs.schemas import EvalRunFilters, check_trace_metric
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 
@@ -76,102 +76,73 @@ class JudgeProvider(ResponseStruct[ProviderState], frozen=True, kw_only=True):
     message: str
 
 
-TRACE_METRICS: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List metrics of traces",
-    description=(
-        "Every metric that a run over traces can use, sorted by name, custom metrics included."
-    ),
-    example=[
-        {
-            "name": "task_completion",
-            "description": "Whether the agent did what was asked",
-            "category": "trace",
-        }
-    ],
-)
-
-SESSION_METRICS: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List metrics of sessions",
-    description="Every metric that a run over sessions can use, sorted by name.",
-    example=[
-        {
-            "name": "agent_reliability",
-            "description": "Tail risk: how bad the worst traces of the session are",
-            "category": "session",
-        }
-    ],
-)
-
-TEMPLATE: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read a run template",
-    description=(
-        "A request for a run over traces with one metric, to be edited and sent, and the prompt "
-        "that a judge gets for that metric."
-    ),
-    example={
-        "metric": {
-            "name": "tool_correctness",
-            "description": "Whether the right tools were called",
-            "category": "trace",
-            "default_threshold": THRESHOLD,
-            "prompt_preview": [{"stage": "judge", "prompt": "Criterion: …"}],
-        },
-        "filters": dict.fromkeys(EvalRunFilters.__struct_fields__),
-        "sampling_rate": 1.0,
-        "model": HEURISTIC_MODEL,
-    },
-)
-
-PROVIDERS: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List providers of judges",
-    description=(
-        "All providers of judge models, and whether the server is configured to use them. No "
-        "provider is called."
-    ),
-    example=[
-        {
-            "key": "heuristic",
-            "name": "Built-in heuristics",
-            "description": "Rules over features of the trace",
-            "available": True,
-            "message": "Ready",
-        }
-    ],
-)
-
-
 class EvaluationCatalogueController(Controller):
     path = "/evaluations"
 
-    @get("/trace-metrics", **TRACE_METRICS)
-    async def list_trace_metrics(
-        self,
-        caller: Injected[Caller],
-        use_cases: Injected[UseCases],
-    ) -> list[MetricSummary]:
+    @get(
+        "/trace-metrics",
+        data_plane(Scope.READ),
+        example=[
+            {
+                "name": "task_completion",
+                "description": "Whether the agent did what was asked",
+                "category": "trace",
+            }
+        ],
+    )
+    async def list_trace_metrics(self, caller: Caller, use_cases: UseCases) -> list[MetricSummary]:
+        """List metrics of traces.
+
+        Every metric that a run over traces can use, sorted by name, custom metrics included.
+        """
         metrics = await use_cases.evaluation.list_metrics(caller.project_id, Category.TRACE)
         return [MetricSummary.from_domain(metric) for metric in metrics]
 
-    @get("/session-metrics", **SESSION_METRICS)
+    @get(
+        "/session-metrics",
+        data_plane(Scope.READ),
+        example=[
+            {
+                "name": "agent_reliability",
+                "description": "Tail risk: how bad the worst traces of the session are",
+                "category": "session",
+            }
+        ],
+    )
     async def list_session_metrics(
-        self,
-        caller: Injected[Caller],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, use_cases: UseCases
     ) -> list[MetricSummary]:
+        """List metrics of sessions.
+
+        Every metric that a run over sessions can use, sorted by name.
+        """
         metrics = await use_cases.evaluation.list_metrics(caller.project_id, Category.SESSION)
         return [MetricSummary.from_domain(metric) for metric in metrics]
 
-    @get("/trace-runs/template", **TEMPLATE)
+    @get(
+        "/trace-runs/template",
+        data_plane(Scope.READ),
+        example={
+            "metric": {
+                "name": "tool_correctness",
+                "description": "Whether the right tools were called",
+                "category": "trace",
+                "default_threshold": THRESHOLD,
+                "prompt_preview": [{"stage": "judge", "prompt": "Criterion: …"}],
+            },
+            "filters": dict.fromkeys(EvalRunFilters.__struct_fields__),
+            "sampling_rate": 1.0,
+            "model": HEURISTIC_MODEL,
+        },
+    )
     async def read_run_template(
-        self,
-        caller: Injected[Caller],
-        params: Injected[TemplateQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: TemplateQuery, use_cases: UseCases
     ) -> EvalRunTemplate:
+        """Read a run template.
+
+        A request for a run over traces with one metric, to be edited and sent, and the prompt that
+        a judge gets for that metric.
+        """
         read = use_cases.evaluation.read_run_template
         try:
             template = await read(caller.project_id, params.metric)
@@ -179,10 +150,24 @@ class EvaluationCatalogueController(Controller):
             raise Invalid.field("query.metric", invalid.errors[0].message) from invalid
         return EvalRunTemplate.from_domain(template)
 
-    @get("/providers", **PROVIDERS)
-    async def list_providers(
-        self,
-        use_cases: Injected[UseCases],
-    ) -> list[JudgeProvider]:
+    @get(
+        "/providers",
+        data_plane(Scope.READ),
+        example=[
+            {
+                "key": "heuristic",
+                "name": "Built-in heuristics",
+                "description": "Rules over features of the trace",
+                "available": True,
+                "message": "Ready",
+            }
+        ],
+    )
+    async def list_providers(self, use_cases: UseCases) -> list[JudgeProvider]:
+        """List providers of judges.
+
+        All providers of judge models, and whether the server is configured to use them. No provider
+        is called.
+        """
         providers = use_cases.evaluation.providers
         return [JudgeProvider.from_domain(provider) for provider in providers]

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -27,13 +27,10 @@ from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import MonitorPath
 from entrypoints.http.controllers.traces.examples import page_of
-from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
-from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import ResponseStruct, Source
-from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 METRIC_CHARS_MAX: Final = 255
 
@@ -106,92 +103,65 @@ class AlertChangeResponse(ResponseStruct[AlertChange], frozen=True, kw_only=True
 
 CHANGES: Final = PagedList("changes of alerts", {None: INSTANT}, ID)
 
-CREATE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Create an alert",
-    description=(
-        "Evaluates one figure of one metric for each run of a monitor that ends from now on. The "
-        "alert is ALERTING after `breaches` runs in a row beyond `threshold`, and OK again after "
-        "`recoveries` runs in a row at `clear_at` or better. It is NO_DATA after a run with fewer "
-        "than `samples_min` scores. Every webhook of the project is notified of each change. The "
-        "figure `no_data` takes no threshold: it alerts if a run has fewer than `samples_min` "
-        "scores."
-    ),
-    example=examples.ALERT,
-    body_example=examples.ALERT_REQUEST,
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List the alerts of a monitor",
-    description="All alerts of the monitor with their states, the oldest first.",
-    example=[examples.ALERT],
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Delete an alert",
-    description="Deletes the alert with its changes. Pending webhook deliveries are still sent.",
-)
-
-LIST_CHANGES: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List the changes of a monitor's alerts",
-    description="A page of the state changes of all its alerts, the newest first.",
-    example=page_of(examples.ALERT_CHANGE),
-)
-
 
 class AlertController(Controller):
     path = "/evaluations/monitors/{monitor_id:str}"
 
-    @post("/alerts", status_code=201, **CREATE)
+    @post(
+        "/alerts",
+        data_plane(Scope.EVALUATE),
+        example=examples.ALERT,
+        body_example=examples.ALERT_REQUEST,
+    )
     async def create_alert(
         self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[CreateAlertRequest],
-        path: Injected[MonitorPath],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
-    ) -> JsonResponse[AlertResponse]:
+        caller: Caller,
+        content: CreateAlertRequest,
+        path: MonitorPath,
+        new_id: UUID,
+        use_cases: UseCases,
+    ) -> AlertResponse:
+        """Create an alert.
+
+        Evaluates one figure of one metric for each run of a monitor that ends from now on. The
+        alert is ALERTING after `breaches` runs in a row beyond `threshold`, and OK again after
+        `recoveries` runs in a row at `clear_at` or better. It is NO_DATA after a run with fewer
+        than `samples_min` scores. Every webhook of the project is notified of each change. The
+        figure `no_data` takes no threshold: it alerts if a run has fewer than `samples_min` scores.
+        """
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         rule, create = content.to_domain(), use_cases.evaluation.alerting.create_alert
+        return AlertResponse.from_domain(await create(project, monitor, new_id, rule))
 
-        async def write(id_: UUID) -> AlertResponse:
-            return AlertResponse.from_domain(await create(project, monitor, id_, rule))
-
-        return await respond_idempotently(request, caller, key, 201, write)
-
-    @get("/alerts", **LIST)
+    @get("/alerts", data_plane(Scope.READ), example=[examples.ALERT])
     async def list_alerts(
-        self,
-        caller: Injected[Caller],
-        path: Injected[MonitorPath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: MonitorPath, use_cases: UseCases
     ) -> list[AlertResponse]:
+        """List the alerts of a monitor.
+
+        All alerts of the monitor with their states, the oldest first.
+        """
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         alerts = await use_cases.evaluation.alerting.alerts.of_monitor(project, monitor)
         return [AlertResponse.from_domain(alert) for alert in alerts]
 
-    @delete("/alerts/{alert_id:str}", status_code=204, **DELETE)
-    async def delete_alert(
-        self,
-        caller: Injected[Caller],
-        path: Injected[AlertPath],
-        use_cases: Injected[UseCases],
-    ) -> None:
+    @delete("/alerts/{alert_id:str}", data_plane(Scope.EVALUATE))
+    async def delete_alert(self, caller: Caller, path: AlertPath, use_cases: UseCases) -> None:
+        """Delete an alert.
+
+        Deletes the alert with its changes. Pending webhook deliveries are still sent.
+        """
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         await use_cases.evaluation.alerting.delete_alert(project, monitor, path.alert_id)
 
-    @get("/alert-changes", **LIST_CHANGES)
+    @get("/alert-changes", data_plane(Scope.READ), example=page_of(examples.ALERT_CHANGE))
     async def list_changes(
-        self,
-        caller: Injected[Caller],
-        path: Injected[MonitorPath],
-        params: Injected[PageQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: MonitorPath, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[AlertChangeResponse]:
+        """List the changes of a monitor's alerts.
+
+        A page of the state changes of all its alerts, the newest first.
+        """
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
         requested = CHANGES.parse_page(params, project, monitor, None, SortOrder.DESC)
         page = await use_cases.evaluation.alerting.alerts.changes(project, monitor, requested.page)

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -16,13 +16,10 @@ from domain.page import SortOrder
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.traces.examples import page_of
-from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
-from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.wire_types import JsonObject, PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
-from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 
 class WebhookPath(msgspec.Struct, frozen=True):
@@ -86,115 +83,77 @@ class DeliveryResponse(ResponseStruct[Delivery], frozen=True, kw_only=True):
 
 DELIVERIES: Final = PagedList("deliveries of a webhook", {None: INSTANT}, ID)
 
-CREATE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Create a webhook",
-    description=(
-        "Every state change of an alert in the project is sent to the URL by POST, with the "
-        "headers and the signature of Standard Webhooks. The response contains the secret; no "
-        "other response does. The URL must be an https URL of a public address."
-    ),
-    example=examples.WEBHOOK_CREATED,
-    body_example=examples.WEBHOOK_REQUEST,
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List webhooks",
-    description="All webhooks of the project, the oldest first.",
-    example=[examples.WEBHOOK],
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Delete a webhook",
-    description="Deletes the webhook and its deliveries. Pending deliveries are not sent.",
-)
-
-TEST: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Test a webhook",
-    description=(
-        "Sends a message of the type `webhook.test`, in the same way as any other message. Its "
-        "result appears among the deliveries."
-    ),
-    example=examples.TEST_DELIVERY,
-)
-
-LIST_DELIVERIES: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List the deliveries of a webhook",
-    description=(
-        "A page of the messages and their results, the newest first. A failed delivery is "
-        "attempted ten times within a day."
-    ),
-    example=page_of(examples.DELIVERY),
-)
-
 
 class WebhookController(Controller):
     path = "/evaluations/webhooks"
 
-    @post("/", status_code=201, **CREATE)
+    @post(
+        "/",
+        data_plane(Scope.EVALUATE),
+        example=examples.WEBHOOK_CREATED,
+        body_example=examples.WEBHOOK_REQUEST,
+    )
     async def create_webhook(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[CreateWebhookRequest],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
-    ) -> JsonResponse[WebhookCreatedResponse]:
+        self, caller: Caller, content: CreateWebhookRequest, new_id: UUID, use_cases: UseCases
+    ) -> WebhookCreatedResponse:
+        """Create a webhook.
+
+        Every state change of an alert in the project is sent to the URL by POST, with the headers
+        and the signature of Standard Webhooks. The response contains the secret; no other response
+        does. The URL must be an https URL of a public address.
+        """
         project, create = caller.project_id, use_cases.evaluation.alerting.create_webhook
+        return WebhookCreatedResponse.from_domain(await create(project, new_id, content.url))
 
-        async def write(id_: UUID) -> WebhookCreatedResponse:
-            return WebhookCreatedResponse.from_domain(await create(project, id_, content.url))
+    @get("/", data_plane(Scope.READ), example=[examples.WEBHOOK])
+    async def list_webhooks(self, caller: Caller, use_cases: UseCases) -> list[WebhookResponse]:
+        """List webhooks.
 
-        return await respond_idempotently(request, caller, key, 201, write)
-
-    @get("/", **LIST)
-    async def list_webhooks(
-        self,
-        caller: Injected[Caller],
-        use_cases: Injected[UseCases],
-    ) -> list[WebhookResponse]:
+        All webhooks of the project, the oldest first.
+        """
         webhooks = await use_cases.evaluation.alerting.webhooks.all(caller.project_id)
         return [WebhookResponse.from_domain(webhook) for webhook in webhooks]
 
-    @delete("/{webhook_id:str}", status_code=204, **DELETE)
-    async def delete_webhook(
-        self,
-        caller: Injected[Caller],
-        path: Injected[WebhookPath],
-        use_cases: Injected[UseCases],
-    ) -> None:
+    @delete("/{webhook_id:str}", data_plane(Scope.EVALUATE))
+    async def delete_webhook(self, caller: Caller, path: WebhookPath, use_cases: UseCases) -> None:
+        """Delete a webhook.
+
+        Deletes the webhook and its deliveries. Pending deliveries are not sent.
+        """
         project, webhook = caller.project_id, path.webhook_id
         await use_cases.evaluation.alerting.delete_webhook(project, webhook)
 
-    @post("/{webhook_id:str}/test", status_code=202, **TEST)
+    @post(
+        "/{webhook_id:str}/test",
+        data_plane(Scope.EVALUATE),
+        status_code=202,
+        example=examples.TEST_DELIVERY,
+    )
     async def test_webhook(
         self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        path: Injected[WebhookPath],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
-    ) -> JsonResponse[DeliveryResponse]:
+        caller: Caller,
+        path: WebhookPath,
+        new_id: UUID,
+        use_cases: UseCases,
+    ) -> DeliveryResponse:
+        """Test a webhook.
+
+        Sends a message of the type `webhook.test`, in the same way as any other message. Its result
+        appears among the deliveries.
+        """
         project, webhook = caller.project_id, path.webhook_id
         send = use_cases.evaluation.alerting.send_test_message
+        return DeliveryResponse.from_domain(await send(project, webhook, new_id))
 
-        async def write(id_: UUID) -> DeliveryResponse:
-            return DeliveryResponse.from_domain(await send(project, webhook, id_))
-
-        return await respond_idempotently(request, caller, key, 202, write)
-
-    @get("/{webhook_id:str}/deliveries", **LIST_DELIVERIES)
+    @get("/{webhook_id:str}/deliveries", data_plane(Scope.READ), example=page_of(examples.DELIVERY))
     async def list_deliveries(
-        self,
-        caller: Injected[Caller],
-        path: Injected[WebhookPath],
-        params: Injected[PageQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: WebhookPath, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[DeliveryResponse]:
+        """List the deliveries of a webhook.
+
+        A page of the messages and their results, the newest first. A failed delivery is attempted
+        ten times within a day.
+        """
         project, webhook = caller.project_id, path.webhook_id
         requested = DELIVERIES.parse_page(params, project, webhook, None, SortOrder.DESC)
         page = await use_cases.evaluation.alerting.webhooks.deliveries(

@@ -1,11 +1,11 @@
 """API keys of an organization."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -22,7 +22,7 @@ from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.requests.wire_types import ResponseInstant
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
@@ -81,63 +81,27 @@ def _key_response(key: ApiKey, now: datetime, secret: str | None = None) -> APIK
     return APIKeyResponse.from_domain(key, is_active=key.is_active(now), raw_key=secret)
 
 
-CREATE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Create an API key",
-    description=(
-        "For every member. The key gives access to the data plane of all projects of the "
-        "organization, and to nothing else. `raw_key` is its secret; no other response contains it."
-    ),
-    example=examples.NEW_KEY,
-    body_example={"name": "ci", "expiration": "90d", "scopes": ["ingest"]},
-)
-
-LIST: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="List API keys",
-    description="All keys, revoked and expired ones included, the newest first.",
-    example=[examples.KEY],
-)
-
-READ: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Read an API key",
-    description="One key of the organization, without its secret.",
-    example=examples.KEY,
-)
-
-ROTATE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Rotate an API key",
-    description=(
-        "For OWNER and ADMIN. Creates a new key with the same name and scopes, valid for "
-        f"{KEY_LIFETIME.days} days. The old key stays valid until it expires. 422 for a key that "
-        "is revoked or never expires."
-    ),
-    example=examples.NEW_KEY,
-)
-
-DELETE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Revoke or delete an API key",
-    description=(
-        "For OWNER and ADMIN. The key can't be used any more; a revoked key is still listed. "
-        "Processes that have cached the key may accept it for some more seconds."
-    ),
-)
-
-
 class ApiKeyController(Controller):
     path = "/organizations/{org_id:str}/api-keys"
 
-    @post("/", **CREATE)
+    @post(
+        "/",
+        ORGANIZATION_MEMBER,
+        example=examples.NEW_KEY,
+        body_example={"name": "ci", "expiration": "90d", "scopes": ["ingest"]},
+    )
     async def create_api_key(
         self,
-        caller: Injected[OrganizationCaller],
-        content: Injected[CreateAPIKeyRequest],
-        path: Injected[OrganizationPath],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        content: CreateAPIKeyRequest,
+        path: OrganizationPath,
+        use_cases: UseCases,
     ) -> APIKeyResponse:
+        """Create an API key.
+
+        For every member. The key gives access to the data plane of all projects of the
+        organization, and to nothing else. `raw_key` is its secret; no other response contains it.
+        """
         key, secret = await use_cases.identity.create_key(
             caller.person,
             caller.organization,
@@ -147,46 +111,56 @@ class ApiKeyController(Controller):
         )
         return _key_response(key, use_cases.clock(), secret)
 
-    @get("/", **LIST)
+    @get("/", ORGANIZATION_MEMBER, example=[examples.KEY])
     async def list_api_keys(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[OrganizationPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
     ) -> list[APIKeyResponse]:
+        """List API keys.
+
+        All keys, revoked and expired ones included, the newest first.
+        """
         keys, now = await use_cases.identity.directory.keys(caller.organization), use_cases.clock()
         return [_key_response(key, now) for key in keys]
 
-    @get("/{key_id:str}", **READ)
+    @get("/{key_id:str}", ORGANIZATION_MEMBER, example=examples.KEY)
     async def read_api_key(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[KeyPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: KeyPath, use_cases: UseCases
     ) -> APIKeyResponse:
+        """Read an API key.
+
+        One key of the organization, without its secret.
+        """
         key = await use_cases.identity.directory.key(caller.organization, ApiKeyId(path.key_id))
         return _key_response(key, use_cases.clock())
 
-    @post("/{key_id:str}/rotate", **ROTATE)
+    @post(
+        "/{key_id:str}/rotate",
+        ORGANIZATION_MEMBER,
+        description=(
+            "For OWNER and ADMIN. Creates a new key with the same name and scopes, valid for "
+            f"{KEY_LIFETIME.days} days. The old key stays valid until it expires. 422 for a key "
+            "that is revoked or never expires."
+        ),
+        example=examples.NEW_KEY,
+    )
     async def rotate_api_key(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[KeyPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: KeyPath, use_cases: UseCases
     ) -> APIKeyResponse:
+        """Rotate an API key."""
         key, secret = await use_cases.identity.rotate_key(
             caller.person, caller.organization, ApiKeyId(path.key_id)
         )
         return _key_response(key, use_cases.clock(), secret)
 
-    @delete("/{key_id:str}", status_code=204, **DELETE)
+    @delete("/{key_id:str}", ORGANIZATION_MEMBER)
     async def delete_api_key(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[KeyPath],
-        params: Injected[DeleteKeyQuery],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: KeyPath, params: DeleteKeyQuery, use_cases: UseCases
     ) -> None:
+        """Revoke or delete an API key.
+
+        For OWNER and ADMIN. The key can't be used any more; a revoked key is still listed.
+        Processes that have cached the key may accept it for some more seconds.
+        """
         remove = (
             use_cases.identity.delete_key if params.permanent else use_cases.identity.revoke_key
         )

@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 from uuid import UUID
 
-from litestar import Controller, get
+from litestar import Controller
 
 from application.use_cases import UseCases
 from domain.identity import audit
@@ -13,7 +13,7 @@ from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
 from entrypoints.http.controllers.traces.examples import page_of
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
@@ -56,29 +56,24 @@ class AuditEntryResponse(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=
 
 ENTRIES: Final = PagedList("audit log", {None: INSTANT}, ID)
 
-LIST: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Read the audit log",
-    description=(
-        "For OWNER and ADMIN. A page of the actions in the organization, the newest first. "
-        "Entries are never changed or deleted. The use of an API key is recorded when it is used "
-        "from a new address or by a new client."
-    ),
-    example=page_of(examples.AUDIT_ENTRY),
-)
-
 
 class AuditLogController(Controller):
     path = "/organizations/{org_id:str}/audit-log"
 
-    @get("/", **LIST)
+    @get("/", ORGANIZATION_MEMBER, example=page_of(examples.AUDIT_ENTRY))
     async def list_audit_log(
         self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[OrganizationPath],
-        params: Injected[AuditLogQuery],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        path: OrganizationPath,
+        params: AuditLogQuery,
+        use_cases: UseCases,
     ) -> PaginatedResponse[AuditEntryResponse]:
+        """Read the audit log.
+
+        For OWNER and ADMIN. A page of the actions in the organization, the newest first. Entries
+        are never changed or deleted. The use of an API key is recorded when it is used from a new
+        address or by a new client.
+        """
         membership = caller.membership
         organization = membership.organization_id
         requested = ENTRIES.parse_page(params, organization, None, None, SortOrder.DESC)

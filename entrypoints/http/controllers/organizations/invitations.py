@@ -1,10 +1,10 @@
 """Invitations to an organization: creating, listing and revoking them."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -19,7 +19,7 @@ from entrypoints.http.controllers.organizations.schemas import (
     OrganizationInvitationResponse,
     OrganizationPath,
 )
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.requests.scalar_types import domain_check
 
@@ -43,71 +43,57 @@ class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
     role: Role = Role.MEMBER
 
 
-INVITE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Invite a person",
-    description=(
-        "An OWNER may invite a MEMBER or an ADMIN, an ADMIN a MEMBER. An OWNER can't be invited. "
-        f"The invitation is valid for {INVITATION_LIFETIME.days} days. No email is sent: a person "
-        "who signs in with this address finds it under `/me/invitations`. 409 for your own "
-        "address, for that of a member, and if an invitation is pending."
-    ),
-    example=examples.INVITATION,
-    body_example={"email": "grace@example.com", "role": "MEMBER"},
-    route_class=RouteClass.INVITATIONS,
-    error_types=CONFLICT,
-)
-
-LIST: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="List invitations",
-    description="All invitations in any status, the newest first.",
-    example=[examples.INVITATION],
-)
-
-REVOKE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Revoke an invitation",
-    description="For OWNER and ADMIN. 409 if it isn't pending any more.",
-    error_types=CONFLICT,
-)
-
-
 class InvitationController(Controller):
     path = "/organizations/{org_id:str}/invitations"
 
-    @post("/", **INVITE)
+    @post(
+        "/",
+        ORGANIZATION_MEMBER,
+        description=(
+            "An OWNER may invite a MEMBER or an ADMIN, an ADMIN a MEMBER. An OWNER can't be "
+            f"invited. The invitation is valid for {INVITATION_LIFETIME.days} days. No email is "
+            "sent: a person who signs in with this address finds it under `/me/invitations`. 409 "
+            "for your own address, for that of a member, and if an invitation is pending."
+        ),
+        example=examples.INVITATION,
+        body_example={"email": "grace@example.com", "role": "MEMBER"},
+        route_class=RouteClass.INVITATIONS,
+        error_types=CONFLICT,
+    )
     async def invite(
         self,
-        caller: Injected[OrganizationCaller],
-        content: Injected[CreateInvitationRequest],
-        path: Injected[OrganizationPath],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        content: CreateInvitationRequest,
+        path: OrganizationPath,
+        use_cases: UseCases,
     ) -> OrganizationInvitationResponse:
+        """Invite a person."""
         invitation = await use_cases.identity.invite(
             caller.person, caller.organization, content.email, content.role
         )
         return OrganizationInvitationResponse.from_domain(invitation)
 
-    @get("/", **LIST)
+    @get("/", ORGANIZATION_MEMBER, example=[examples.INVITATION])
     async def list_invitations(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[OrganizationPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
     ) -> list[OrganizationInvitationResponse]:
+        """List invitations.
+
+        All invitations in any status, the newest first.
+        """
         invitations = await use_cases.identity.list_invitations(caller.membership)
         return [
             OrganizationInvitationResponse.from_domain(invitation) for invitation in invitations
         ]
 
-    @delete("/{invitation_id:str}", status_code=204, **REVOKE)
+    @delete("/{invitation_id:str}", ORGANIZATION_MEMBER, error_types=CONFLICT)
     async def revoke_invitation(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[InvitationPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: InvitationPath, use_cases: UseCases
     ) -> None:
+        """Revoke an invitation.
+
+        For OWNER and ADMIN. 409 if it isn't pending any more.
+        """
         await use_cases.identity.revoke_invitation(
             caller.person,
             caller.organization,

@@ -1,10 +1,10 @@
 """The signed-in person: their profile and their invitations."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -19,7 +19,7 @@ from entrypoints.http.controllers.organizations.schemas import (
     MyInvitationResponse,
     MyMembershipResponse,
 )
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get, post
 from entrypoints.http.requests.wire_types import ResponseInstant
 from entrypoints.http.response_structs import ResponseStruct
 
@@ -40,74 +40,45 @@ class MyInvitationPath(msgspec.Struct, frozen=True):
     ]
 
 
-PROFILE: Final = endpoint(
-    SIGNED_IN,
-    summary="Read my profile",
-    description=(
-        "The person that the token identifies. Your first request creates an organization with a "
-        "project, if you are not a member of any organization."
-    ),
-    example=examples.PROFILE,
-)
-
-INVITATIONS: Final = endpoint(
-    SIGNED_IN,
-    summary="List my invitations",
-    description=(
-        "All pending invitations to your email address that haven't expired, the newest first."
-    ),
-    example=[examples.INVITATION],
-)
-
-ACCEPT: Final = endpoint(
-    SIGNED_IN,
-    summary="Accept an invitation",
-    description=(
-        "Makes you a member, with the role of the invitation. 403 if it is for another address, or "
-        "if your identity provider says that yours isn't verified. 409 if it was answered or "
-        "revoked, has expired, or you are a member already."
-    ),
-    example=examples.MEMBERSHIP,
-    error_types=CONFLICT,
-)
-
-DECLINE: Final = endpoint(
-    SIGNED_IN,
-    summary="Decline an invitation",
-    description=(
-        "403 if it is for another address, or if your identity provider says that yours isn't "
-        "verified. 409 if it was answered or revoked, or has expired."
-    ),
-    error_types=CONFLICT,
-)
-
-
 class MeController(Controller):
     path = "/me"
 
-    @get("/", **PROFILE)
-    async def read_my_profile(
-        self,
-        caller: Injected[Person],
-    ) -> UserProfileResponse:
+    @get("/", SIGNED_IN, example=examples.PROFILE)
+    async def read_my_profile(self, caller: Person) -> UserProfileResponse:
+        """Read my profile.
+
+        The person that the token identifies. Your first request creates an organization with a
+        project, if you are not a member of any organization.
+        """
         return UserProfileResponse.from_domain(caller.user)
 
-    @get("/invitations", **INVITATIONS)
+    @get("/invitations", SIGNED_IN, example=[examples.INVITATION])
     async def list_my_invitations(
-        self,
-        caller: Injected[Person],
-        use_cases: Injected[UseCases],
+        self, caller: Person, use_cases: UseCases
     ) -> list[MyInvitationResponse]:
+        """List my invitations.
+
+        All pending invitations to your email address that haven't expired, the newest first.
+        """
         invitations = await use_cases.identity.list_my_invitations(caller)
         return [MyInvitationResponse.from_domain(invitation) for invitation in invitations]
 
-    @post("/invitations/{invitation_id:str}/accept", status_code=200, **ACCEPT)
+    @post(
+        "/invitations/{invitation_id:str}/accept",
+        SIGNED_IN,
+        status_code=200,
+        example=examples.MEMBERSHIP,
+        error_types=CONFLICT,
+    )
     async def accept_invitation(
-        self,
-        caller: Injected[Person],
-        path: Injected[MyInvitationPath],
-        use_cases: Injected[UseCases],
+        self, caller: Person, path: MyInvitationPath, use_cases: UseCases
     ) -> MyMembershipResponse:
+        """Accept an invitation.
+
+        Makes you a member, with the role of the invitation. 403 if it is for another address, or if
+        your identity provider says that yours isn't verified. 409 if it was answered or revoked,
+        has expired, or you are a member already.
+        """
         _, membership = await use_cases.identity.accept_invitation(
             caller, InvitationId(path.invitation_id)
         )
@@ -115,11 +86,15 @@ class MeController(Controller):
         member = Member(membership=membership, display_name=user.display_name, email=user.email)
         return MyMembershipResponse.from_domain(member)
 
-    @post("/invitations/{invitation_id:str}/decline", status_code=204, **DECLINE)
+    @post(
+        "/invitations/{invitation_id:str}/decline", SIGNED_IN, status_code=204, error_types=CONFLICT
+    )
     async def decline_invitation(
-        self,
-        caller: Injected[Person],
-        path: Injected[MyInvitationPath],
-        use_cases: Injected[UseCases],
+        self, caller: Person, path: MyInvitationPath, use_cases: UseCases
     ) -> None:
+        """Decline an invitation.
+
+        403 if it is for another address, or if your identity provider says that yours isn't
+        verified. 409 if it was answered or revoked, or has expired.
+        """
         await use_cases.identity.decline_invitation(caller, InvitationId(path.invitation_id))

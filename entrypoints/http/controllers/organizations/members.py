@@ -1,10 +1,10 @@
 """Members of an organization: listing them, changing roles, removing them."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, patch
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -18,7 +18,7 @@ from entrypoints.http.controllers.organizations.schemas import (
     OrganizationMembershipResponse,
     OrganizationPath,
 )
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get, patch
 
 
 class MemberPath(OrganizationPath, frozen=True):
@@ -29,57 +29,39 @@ class UpdateMemberRoleRequest(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
 
 
-LIST: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="List members",
-    description="All members, the oldest membership first.",
-    example=[examples.MEMBERSHIP],
-)
-
-CHANGE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Change a member's role",
-    description=(
-        "For an OWNER, who may change every role except their own. 409 if the organization would "
-        "have no OWNER."
-    ),
-    example=examples.MEMBERSHIP,
-    body_example={"role": "MEMBER"},
-    error_types=CONFLICT,
-)
-
-DELETE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Remove a member, or leave",
-    description=(
-        "An OWNER may remove any member, an ADMIN a MEMBER. With your own id you leave. The API "
-        "keys that the person created in this organization are revoked. 409 for the last OWNER."
-    ),
-    error_types=CONFLICT,
-)
-
-
 class MemberController(Controller):
     path = "/organizations/{org_id:str}/members"
 
-    @get("/", **LIST)
+    @get("/", ORGANIZATION_MEMBER, example=[examples.MEMBERSHIP])
     async def list_members(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[OrganizationPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
     ) -> list[OrganizationMembershipResponse]:
+        """List members.
+
+        All members, the oldest membership first.
+        """
         members = await use_cases.identity.directory.members(caller.organization)
         return [OrganizationMembershipResponse.from_domain(member) for member in members]
 
-    @patch("/{user_id:str}", **CHANGE)
+    @patch(
+        "/{user_id:str}",
+        ORGANIZATION_MEMBER,
+        example=examples.MEMBERSHIP,
+        body_example={"role": "MEMBER"},
+        error_types=CONFLICT,
+    )
     async def change_role(
         self,
-        caller: Injected[OrganizationCaller],
-        content: Injected[UpdateMemberRoleRequest],
-        path: Injected[MemberPath],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        content: UpdateMemberRoleRequest,
+        path: MemberPath,
+        use_cases: UseCases,
     ) -> OrganizationMembershipResponse:
+        """Change a member's role.
+
+        For an OWNER, who may change every role except their own. 409 if the organization would have
+        no OWNER.
+        """
         member = await use_cases.identity.change_role(
             caller.person,
             caller.organization,
@@ -88,13 +70,15 @@ class MemberController(Controller):
         )
         return OrganizationMembershipResponse.from_domain(member)
 
-    @delete("/{user_id:str}", status_code=204, **DELETE)
+    @delete("/{user_id:str}", ORGANIZATION_MEMBER, error_types=CONFLICT)
     async def remove_member(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[MemberPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: MemberPath, use_cases: UseCases
     ) -> None:
+        """Remove a member, or leave.
+
+        An OWNER may remove any member, an ADMIN a MEMBER. With your own id you leave. The API keys
+        that the person created in this organization are revoked. 409 for the last OWNER.
+        """
         await use_cases.identity.remove_member(
             caller.person, caller.organization, UserId(path.user_id)
         )

@@ -1,10 +1,10 @@
 """Projects of an organization, and the retention of their traces."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, patch, post, put
+from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
@@ -23,7 +23,7 @@ from entrypoints.http.controllers.organizations.schemas import (
     Name,
     OrganizationPath,
 )
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import delete, get, patch, post, put
 from entrypoints.http.requests.scalar_types import domain_check
 from entrypoints.http.requests.wire_types import ResponseInstant
 from entrypoints.http.response_structs import ResponseStruct, Source
@@ -75,78 +75,30 @@ class ProjectResponse(ResponseStruct[Project], frozen=True, kw_only=True):
     retention_days: int | None
 
 
-CREATE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Create a project",
-    description="For OWNER and ADMIN. 409 if the organization has a project of this name.",
-    example=examples.PROJECT,
-    body_example={
-        "name": examples.PROJECT["name"],
-        "description": examples.PROJECT["description"],
-    },
-    error_types=CONFLICT,
-)
-
-LIST: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="List projects",
-    description="All projects of the organization, the newest first.",
-    example=[examples.PROJECT],
-)
-
-READ: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Read a project",
-    description="One project of the organization.",
-    example=examples.PROJECT,
-)
-
-CHANGE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Change a project",
-    description=(
-        "For OWNER and ADMIN. Fields that are null or left out stay as they are. 409 if another "
-        "project has the name. Programs identify their project by name: a program that still "
-        "sends the old name creates a new project."
-    ),
-    example=examples.PROJECT,
-    body_example={"description": examples.PROJECT["description"]},
-    error_types=CONFLICT,
-)
-
-SET_RETENTION: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Set the retention of a project",
-    description=(
-        "For OWNER and ADMIN. A trace that was stored more than this number of days ago is deleted "
-        "within minutes, with its spans and scores, and can't be restored. The time when it was "
-        "first stored counts, not its start. With null, traces are kept for ever."
-    ),
-    example=examples.PROJECT | {"retention_days": 90},
-    body_example={"days": 90},
-)
-
-DELETE: Final = endpoint(
-    ORGANIZATION_MEMBER,
-    summary="Delete a project",
-    description=(
-        "For an OWNER. From then on, no request can read its traces, spans and scores. API keys "
-        "stay as they are."
-    ),
-)
-
-
 class ProjectController(Controller):
     path = "/organizations/{org_id:str}/projects"
 
-    @post("/", **CREATE)
+    @post(
+        "/",
+        ORGANIZATION_MEMBER,
+        example=examples.PROJECT,
+        body_example={
+            "name": examples.PROJECT["name"],
+            "description": examples.PROJECT["description"],
+        },
+        error_types=CONFLICT,
+    )
     async def create_project(
         self,
-        caller: Injected[OrganizationCaller],
-        content: Injected[CreateProjectRequest],
-        path: Injected[OrganizationPath],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        content: CreateProjectRequest,
+        path: OrganizationPath,
+        use_cases: UseCases,
     ) -> ProjectResponse:
+        """Create a project.
+
+        For OWNER and ADMIN. 409 if the organization has a project of this name.
+        """
         project = await use_cases.identity.create_project(
             caller.person,
             caller.organization,
@@ -155,36 +107,50 @@ class ProjectController(Controller):
         )
         return ProjectResponse.from_domain(project)
 
-    @get("/", **LIST)
+    @get("/", ORGANIZATION_MEMBER, example=[examples.PROJECT])
     async def list_projects(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[OrganizationPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
     ) -> list[ProjectResponse]:
+        """List projects.
+
+        All projects of the organization, the newest first.
+        """
         projects = await use_cases.identity.directory.projects(caller.organization)
         return [ProjectResponse.from_domain(project) for project in projects]
 
-    @get("/{project_id:str}", **READ)
+    @get("/{project_id:str}", ORGANIZATION_MEMBER, example=examples.PROJECT)
     async def read_project(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[ProjectPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: ProjectPath, use_cases: UseCases
     ) -> ProjectResponse:
+        """Read a project.
+
+        One project of the organization.
+        """
         project = await use_cases.identity.projects.get(
             caller.organization, ProjectId(path.project_id)
         )
         return ProjectResponse.from_domain(project)
 
-    @patch("/{project_id:str}", **CHANGE)
+    @patch(
+        "/{project_id:str}",
+        ORGANIZATION_MEMBER,
+        example=examples.PROJECT,
+        body_example={"description": examples.PROJECT["description"]},
+        error_types=CONFLICT,
+    )
     async def change_project(
         self,
-        caller: Injected[OrganizationCaller],
-        content: Injected[UpdateProjectRequest],
-        path: Injected[ProjectPath],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        content: UpdateProjectRequest,
+        path: ProjectPath,
+        use_cases: UseCases,
     ) -> ProjectResponse:
+        """Change a project.
+
+        For OWNER and ADMIN. Fields that are null or left out stay as they are. 409 if another
+        project has the name. Programs identify their project by name: a program that still sends
+        the old name creates a new project.
+        """
         project = await use_cases.identity.change_project(
             caller.person,
             caller.organization,
@@ -194,14 +160,25 @@ class ProjectController(Controller):
         )
         return ProjectResponse.from_domain(project)
 
-    @put("/{project_id:str}/retention", **SET_RETENTION)
+    @put(
+        "/{project_id:str}/retention",
+        ORGANIZATION_MEMBER,
+        example=examples.PROJECT | {"retention_days": 90},
+        body_example={"days": 90},
+    )
     async def change_retention(
         self,
-        caller: Injected[OrganizationCaller],
-        content: Injected[RetentionRequest],
-        path: Injected[ProjectPath],
-        use_cases: Injected[UseCases],
+        caller: OrganizationCaller,
+        content: RetentionRequest,
+        path: ProjectPath,
+        use_cases: UseCases,
     ) -> ProjectResponse:
+        """Set the retention of a project.
+
+        For OWNER and ADMIN. A trace that was stored more than this number of days ago is deleted
+        within minutes, with its spans and scores, and can't be restored. The time when it was first
+        stored counts, not its start. With null, traces are kept for ever.
+        """
         project = await use_cases.identity.change_retention(
             caller.person,
             caller.organization,
@@ -210,13 +187,15 @@ class ProjectController(Controller):
         )
         return ProjectResponse.from_domain(project)
 
-    @delete("/{project_id:str}", status_code=204, **DELETE)
+    @delete("/{project_id:str}", ORGANIZATION_MEMBER)
     async def delete_project(
-        self,
-        caller: Injected[OrganizationCaller],
-        path: Injected[ProjectPath],
-        use_cases: Injected[UseCases],
+        self, caller: OrganizationCaller, path: ProjectPath, use_cases: UseCases
     ) -> None:
+        """Delete a project.
+
+        For an OWNER. From then on, no request can read its traces, spans and scores. API keys stay
+        as they are.
+        """
         await use_cases.identity.delete_project(
             caller.person, caller.organization, ProjectId(path.project_id)
         )

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.pricing.model_prices import PriceRequest
@@ -16,14 +16,11 @@ from domain.tracing.model_price import MATCH_MAX, PRICES_MAX, ModelPrice, Unpric
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
-from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.idempotency_key import IdempotencyKey
+from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.scalar_types import parse_optional_instant
 from entrypoints.http.requests.wire_types import Instant, ResponseInstant
 from entrypoints.http.response_structs import ResponseStruct, Source
-from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 DAYS_MAX: Final = 90
 RATE_PATTERN: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?$"
@@ -104,84 +101,58 @@ class UnpricedModelResponse(ResponseStruct[UnpricedModel], frozen=True, kw_only=
 
 NewPrice = Annotated[PriceRequest, Body(CreateModelPriceRequest, CreateModelPriceRequest.to_domain)]
 
-CREATE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Create a price",
-    description=(
-        "Token prices of some models in this project, which take precedence over all other "
-        "prices. Of several prices that match a model and are effective at the start of a span, "
-        "the newest one applies. Spans that are stored later are priced by it, after at most ten "
-        "seconds. Stored spans keep their costs until they are priced again. At most "
-        f"{PRICES_MAX} prices."
-    ),
-    example=examples.PRICE,
-    body_example=examples.REQUEST,
-)
-
-LIST: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List prices",
-    description="All prices of the project, in order of precedence.",
-    example=[examples.PRICE],
-)
-
-DELETE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Delete a price",
-    description="Spans that were priced by it keep their costs until they are priced again.",
-)
-
-UNPRICED: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="List models without a price",
-    description="The models whose spans used tokens and had no price, the most frequent first.",
-    example=[examples.UNPRICED],
-)
-
 
 class ModelPriceController(Controller):
     path = "/model-prices"
 
-    @post("/", status_code=201, **CREATE)
+    @post(
+        "/",
+        data_plane(Scope.EVALUATE),
+        description=(
+            "Token prices of some models in this project, which take precedence over all other "
+            "prices. Of several prices that match a model and are effective at the start of a "
+            "span, the newest one applies. Spans that are stored later are priced by it, after at "
+            "most ten seconds. Stored spans keep their costs until they are priced again. At most "
+            f"{PRICES_MAX} prices."
+        ),
+        example=examples.PRICE,
+        body_example=examples.REQUEST,
+    )
     async def create_model_price(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[NewPrice],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
-    ) -> JsonResponse[ModelPriceResponse]:
+        self, caller: Caller, content: NewPrice, new_id: UUID, use_cases: UseCases
+    ) -> ModelPriceResponse:
+        """Create a price."""
         project, create = caller.project_id, use_cases.pricing.create_price
+        return ModelPriceResponse.from_domain(await create(project, new_id, content))
 
-        async def write(id_: UUID) -> ModelPriceResponse:
-            return ModelPriceResponse.from_domain(await create(project, id_, content))
-
-        return await respond_idempotently(request, caller, key, 201, write)
-
-    @get("/", **LIST)
+    @get("/", data_plane(Scope.READ), example=[examples.PRICE])
     async def list_model_prices(
-        self,
-        caller: Injected[Caller],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, use_cases: UseCases
     ) -> list[ModelPriceResponse]:
+        """List prices.
+
+        All prices of the project, in order of precedence.
+        """
         prices = await use_cases.pricing.list_prices(caller.project_id)
         return [ModelPriceResponse.from_domain(price) for price in prices]
 
-    @delete("/{price_id:str}", status_code=204, **DELETE)
+    @delete("/{price_id:str}", data_plane(Scope.EVALUATE))
     async def delete_model_price(
-        self,
-        caller: Injected[Caller],
-        path: Injected[PricePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: PricePath, use_cases: UseCases
     ) -> None:
+        """Delete a price.
+
+        Spans that were priced by it keep their costs until they are priced again.
+        """
         await use_cases.pricing.delete_price(caller.project_id, path.price_id)
 
-    @get("/unpriced", **UNPRICED)
+    @get("/unpriced", data_plane(Scope.READ), example=[examples.UNPRICED])
     async def list_unpriced_models(
-        self,
-        caller: Injected[Caller],
-        params: Injected[UnpricedQuery],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, params: UnpricedQuery, use_cases: UseCases
     ) -> list[UnpricedModelResponse]:
+        """List models without a price.
+
+        The models whose spans used tokens and had no price, the most frequent first.
+        """
         models = await use_cases.pricing.list_unpriced_models(caller.project_id, params.days)
         return [UnpricedModelResponse.from_domain(model) for model in models]

@@ -1,10 +1,10 @@
 """Repricing: computing the costs of stored spans again, by today's prices."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller
 from msgspec import Meta
 
 from application.pricing.repricing import RepricingRequest
@@ -18,14 +18,11 @@ from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
 from entrypoints.http.controllers.pricing.trace_prices import priced_amount
-from entrypoints.http.endpoint import Injected, endpoint
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.idempotency_key import IdempotencyKey
+from entrypoints.http.endpoint import get, post
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.scalar_types import parse_optional_instant
 from entrypoints.http.requests.wire_types import Instant, ResponseInstant, Usd
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
-from entrypoints.http.responses import JsonResponse, respond_idempotently
 
 type ModelName = Annotated[str, Meta(min_length=1, max_length=MATCH_MAX)]
 
@@ -118,52 +115,37 @@ class RepricingResponse(ResponseStruct[Repricing], frozen=True, kw_only=True):
 
 NewRepricing = Annotated[RepricingRequest, Body(RepriceRequest, RepriceRequest.to_domain)]
 
-REPRICE: Final = endpoint(
-    data_plane(Scope.EVALUATE),
-    summary="Price stored spans again",
-    description=(
-        "Prices spans by today's prices, each with the prices that are effective at its start. "
-        "Workers do this; poll the repricing for its progress. Costs that clients sent are never "
-        "changed. A project can have one repricing at a time."
-    ),
-    example=examples.REPRICING_STARTED,
-    body_example=examples.REPRICE,
-)
-
-READ: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read a repricing",
-    description="Its progress and the cost difference so far. The newest 20 repricings are kept.",
-    example=examples.REPRICING,
-)
-
 
 class RepricingController(Controller):
     path = "/model-prices/reprice"
 
-    @post("/", status_code=202, **REPRICE)
+    @post(
+        "/",
+        data_plane(Scope.EVALUATE),
+        status_code=202,
+        example=examples.REPRICING_STARTED,
+        body_example=examples.REPRICE,
+    )
     async def reprice(
-        self,
-        request: HttpRequest,
-        caller: Injected[Caller],
-        content: Injected[NewRepricing],
-        key: Injected[IdempotencyKey | None],
-        use_cases: Injected[UseCases],
-    ) -> JsonResponse[RepricingResponse]:
-        project, start = caller.project_id, use_cases.pricing.start_repricing
-
-        async def write(id_: UUID) -> RepricingResponse:
-            return RepricingResponse.from_domain(await start(project, id_, content))
-
-        return await respond_idempotently(request, caller, key, 202, write)
-
-    @get("/{repricing_id:str}", **READ)
-    async def read_repricing(
-        self,
-        caller: Injected[Caller],
-        path: Injected[RepricingPath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, content: NewRepricing, new_id: UUID, use_cases: UseCases
     ) -> RepricingResponse:
+        """Price stored spans again.
+
+        Prices spans by today's prices, each with the prices that are effective at its start.
+        Workers do this; poll the repricing for its progress. Costs that clients sent are never
+        changed. A project can have one repricing at a time.
+        """
+        project, start = caller.project_id, use_cases.pricing.start_repricing
+        return RepricingResponse.from_domain(await start(project, new_id, content))
+
+    @get("/{repricing_id:str}", data_plane(Scope.READ), example=examples.REPRICING)
+    async def read_repricing(
+        self, caller: Caller, path: RepricingPath, use_cases: UseCases
+    ) -> RepricingResponse:
+        """Read a repricing.
+
+        Its progress and the cost difference so far. The newest 20 repricings are kept.
+        """
         project, repricing = caller.project_id, path.repricing_id
         return RepricingResponse.from_domain(
             await use_cases.pricing.repricings.get(project, repricing)

@@ -1,9 +1,9 @@
 """Costs of the spans of a trace, and the prices behind them."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, get
+from litestar import Controller
 
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
@@ -14,7 +14,7 @@ from domain.tracing.usage import CostSource, Price, SpanCost, as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.pricing import examples
 from entrypoints.http.controllers.traces.schemas import TracePath
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get
 from entrypoints.http.requests.wire_types import ResponseInstant, Usd
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
@@ -50,27 +50,17 @@ def _span_price(span: Span) -> SpanPriceResponse:
     return SpanPriceResponse.from_domain(span.charge, span_id=span.id, model=span.model)
 
 
-READ: Final = endpoint(
-    data_plane(Scope.READ),
-    summary="Read the costs of a trace's spans",
-    description=(
-        "All spans, sorted by start: the source of each cost, and the cost by the price table, "
-        "with the version of the prices and since when they are effective. An unpriced span has "
-        "no amount."
-    ),
-    example=[examples.SPAN_PRICE],
-)
-
-
 class TracePriceController(Controller):
     path = "/traces/{trace_id:str}/prices"
 
-    @get("/", **READ)
+    @get("/", data_plane(Scope.READ), example=[examples.SPAN_PRICE])
     async def read_prices(
-        self,
-        caller: Injected[Caller],
-        path: Injected[TracePath],
-        use_cases: Injected[UseCases],
+        self, caller: Caller, path: TracePath, use_cases: UseCases
     ) -> list[SpanPriceResponse]:
+        """Read the costs of a trace's spans.
+
+        All spans, sorted by start: the source of each cost, and the cost by the price table, with
+        the version of the prices and since when they are effective. An unpriced span has no amount.
+        """
         trace = await use_cases.tracing.traces.get(caller.project_id, TraceId(path.trace_id))
         return [_span_price(span) for span in trace.spans]

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 import msgspec
-from litestar import Controller, get
+from litestar import Controller
 
 from application.ports import HealthStatus
 from application.use_cases import UseCases
 from domain.errors import RETRY_AFTER_S
 from entrypoints.http.authentication import PUBLIC
 from entrypoints.http.config import http_context
-from entrypoints.http.endpoint import Injected, endpoint
+from entrypoints.http.endpoint import get
 from entrypoints.http.middleware.load_shedding import load_shedding
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
@@ -62,73 +62,51 @@ class NotReady(msgspec.Struct, frozen=True):
 
 _EXAMPLE_CHECKS: Final = {"postgres": {"ok": True, "detail": None}}
 
-WELCOME: Final = endpoint(
-    PUBLIC,
-    summary="Describe the service",
-    description="The name of the service, and links to its documentation.",
-    example={
-        "name": NAME,
-        "version": "0.1.0",
-        "status": "healthy",
-        "docs": "/docs",
-        "openapi": "/openapi.json",
-    },
-)
-
-HEALTH: Final = endpoint(
-    PUBLIC,
-    summary="Check liveness",
-    description="Whether the process is alive. Its dependencies are not checked.",
-    example={
-        "status": "healthy",
-        "version": "0.1.0",
-        "environment": "production",
-        "timestamp": "2026-03-01T09:00:00.502441+00:00",
-    },
-    route_class=None,
-)
-
-READY: Final = endpoint(
-    PUBLIC,
-    summary="Check readiness",
-    description="Checks every part of the service. 503 if one of them fails.",
-    example={"status": "ready", "checks": _EXAMPLE_CHECKS},
-    error_types={503: NotReady},
-    route_class=None,
-)
-
 
 class ServiceController(Controller):
     path = "/"
 
-    @get("/", **WELCOME)
-    async def welcome(
-        self,
-        request: HttpRequest,
-    ) -> Welcome:
+    @get(
+        "/",
+        PUBLIC,
+        example={
+            "name": NAME,
+            "version": "0.1.0",
+            "status": "healthy",
+            "docs": "/docs",
+            "openapi": "/openapi.json",
+        },
+    )
+    async def welcome(self, request: HttpRequest) -> Welcome:
+        """Describe the service.
+
+        The name of the service, and links to its documentation.
+        """
         version = http_context(request).config.version
         return Welcome(NAME, version, "healthy", "/docs", "/openapi.json")
 
-    @get("/health", **HEALTH)
-    async def health(
-        self,
-        request: HttpRequest,
-    ) -> Health:
+    @get(
+        "/health",
+        PUBLIC,
+        example={
+            "status": "healthy",
+            "version": "0.1.0",
+            "environment": "production",
+            "timestamp": "2026-03-01T09:00:00.502441+00:00",
+        },
+        route_class=None,
+    )
+    async def health(self, request: HttpRequest) -> Health:
+        """Check liveness.
+
+        Whether the process is alive. Its dependencies are not checked.
+        """
         config = http_context(request).config
         now = format_instant(datetime.now(UTC))
         return Health("healthy", config.version, config.environment, now)
 
-    @get("/health/ready", **READY)
-    async def ready(
-        self,
-        request: HttpRequest,
-        use_cases: Injected[UseCases],
-    ) -> Ready | JsonResponse[NotReady]:
-        overload = load_shedding(request.scope).overload
-        states = {
-            **await use_cases.check_readiness(),
-            "load": HealthStatus(ok=overload is None, detail=overload),
-        }
+from entrypoints.http.endpoint import get
+from entrypoints.http.middleware.load_shedding import load_shedding
         checks = {name: Check(state.ok, state.detail) for name, state in states.items()}
         failing = _failing(states)
         if not failing:
