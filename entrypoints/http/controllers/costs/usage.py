@@ -6,7 +6,6 @@ from typing import Annotated
 from litestar import Controller
 
 from application.use_cases import UseCases
-from domain.ids import ProjectId
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.costs import examples
@@ -54,7 +53,7 @@ class UsageController(Controller):
 
         The monthly budget for its judges, and their cost in this month.
         """
-        project = ProjectId(path.project_id)
+        project = path.project_id
         budget = await use_cases.costs.read_budget(caller.membership, project)
         return BudgetResponse.from_domain(budget, project_id=project)
 
@@ -73,7 +72,7 @@ class UsageController(Controller):
         this month counts. A judge call that might exceed the budget isn't made, and its score is
         skipped.
         """
-        project = ProjectId(path.project_id)
+        project = path.project_id
         budget = await use_cases.costs.set_budget(
             caller.person, caller.organization, project, content
         )

@@ -56,7 +56,7 @@ class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErasurePath(msgspec.Struct, frozen=True):
-    erasure_id: Annotated[UUID, Meta(description="The erasure's id", examples=[examples.ID])]
+    erasure_id: Annotated[ErasureId, Meta(description="The erasure's id", examples=[examples.ID])]
 
 
 class RequesterResponse(ResponseStruct[Actor], frozen=True, kw_only=True):
@@ -158,9 +158,7 @@ class ErasureController(Controller):
 
         The receipt. Once it is REMOVED, it doesn't change any more.
         """
-        receipt = await use_cases.privacy.erasures.get(
-            caller.project_id, ErasureId(path.erasure_id)
-        )
+        receipt = await use_cases.privacy.erasures.get(caller.project_id, path.erasure_id)
         return ErasureResponse.from_domain(receipt)
 
     @post(
@@ -181,7 +179,7 @@ class ErasureController(Controller):
         """
         checked_at = use_cases.clock()
         erasure, found = await use_cases.privacy.check_erasure(
-            caller.project_id, ErasureId(path.erasure_id), content
+            caller.project_id, path.erasure_id, content
         )
         return ErasureCheckResponse(
             erasure_id=erasure.id,

@@ -40,7 +40,7 @@ type RunsInARow = Annotated[int, Meta(ge=1, le=IN_A_ROW_MAX)]
 
 class AlertPath(msgspec.Struct, frozen=True):
     monitor_id: Annotated[
-        UUID, Meta(description="The monitor's id", examples=[examples.MONITOR_ID])
+        MonitorId, Meta(description="The monitor's id", examples=[examples.MONITOR_ID])
     ]
     alert_id: Annotated[UUID, Meta(description="The alert's id", examples=[examples.ALERT_ID])]
 
@@ -129,7 +129,7 @@ class AlertController(Controller):
         than `samples_min` scores. Every webhook of the project is notified of each change. The
         figure `no_data` takes no threshold: it alerts if a run has fewer than `samples_min` scores.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         rule, create = content.to_domain(), use_cases.evaluation.alerting.create_alert
         return AlertResponse.from_domain(await create(project, monitor, new_id, rule))
 
@@ -141,7 +141,7 @@ class AlertController(Controller):
 
         All alerts of the monitor with their states, the oldest first.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         alerts = await use_cases.evaluation.alerting.alerts.of_monitor(project, monitor)
         return [AlertResponse.from_domain(alert) for alert in alerts]
 
@@ -151,7 +151,7 @@ class AlertController(Controller):
 
         Deletes the alert with its changes. Pending webhook deliveries are still sent.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         await use_cases.evaluation.alerting.delete_alert(project, monitor, path.alert_id)
 
     @get("/alert-changes", data_plane(Scope.READ), example=page_of(examples.ALERT_CHANGE))
@@ -162,7 +162,7 @@ class AlertController(Controller):
 
         A page of the state changes of all its alerts, the newest first.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         requested = CHANGES.parse_page(params, project, monitor, None, SortOrder.DESC)
         page = await use_cases.evaluation.alerting.alerts.changes(project, monitor, requested.page)
         changes = [AlertChangeResponse.from_domain(change) for change in page.items]

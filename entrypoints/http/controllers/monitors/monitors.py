@@ -74,7 +74,7 @@ class MonitorController(Controller):
 
         A monitor, with the times of its last and its next run.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         read = await use_cases.evaluation.monitors.get(project, monitor)
         return MonitorResponse.from_domain(read)
 
@@ -94,7 +94,7 @@ class MonitorController(Controller):
         old ones, but not the weights. After a change of `cadence` the next run is scheduled from
         now on. `target_type` can't change.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         current = await use_cases.evaluation.monitors.get(project, monitor)
         change = content.to_domain(current.target_type)  # a monitor never changes its target type
         changed = await use_cases.evaluation.change_monitor(project, monitor, change)
@@ -106,7 +106,7 @@ class MonitorController(Controller):
 
         Deletes the monitor. Its runs and scores stay; the runs have a null `monitor_id`.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         await use_cases.evaluation.delete_monitor(project, monitor)
 
     @post("/{monitor_id:str}/pause", data_plane(Scope.EVALUATE), status_code=200, example=PAUSED)
@@ -117,7 +117,7 @@ class MonitorController(Controller):
 
         No run starts until it is resumed. A paused monitor stays as it is.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         paused = await use_cases.evaluation.pause_monitor(project, monitor)
         return MonitorResponse.from_domain(paused)
 
@@ -134,7 +134,7 @@ class MonitorController(Controller):
 
         Its next run is scheduled from now on. A monitor in use stays as it is.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         resumed = await use_cases.evaluation.resume_monitor(project, monitor)
         return MonitorResponse.from_domain(resumed)
 
@@ -159,7 +159,7 @@ class MonitorController(Controller):
         paused; its next run is scheduled from now on. 422 if nothing matches. 409 if another
         request changes the monitor at the same time.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         trigger = use_cases.evaluation.trigger_monitor
         return EvalRunResponse.from_domain(await trigger(project, monitor, new_id))
 
@@ -171,7 +171,7 @@ class MonitorController(Controller):
 
         A page of its runs, triggered ones included, the newest first.
         """
-        project, monitor = caller.project_id, MonitorId(path.monitor_id)
+        project, monitor = caller.project_id, path.monitor_id
         requested = RUNS.parse_page(params, project, monitor, None, SortOrder.DESC)
         page = await use_cases.evaluation.monitors.runs(project, monitor, requested.page)
         return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])

@@ -27,6 +27,7 @@ from domain.evaluation.monitors.monitor import (
 from domain.evaluation.monitors.schedule import CADENCE_MAX, parse_schedule
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, filters_as_given
+from domain.ids import MonitorId
 from domain.tracing.change import UNCHANGED
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.money import RunBudget, Votes, optional_usd
@@ -81,7 +82,7 @@ type Schedule = Annotated[
 
 
 class MonitorPath(msgspec.Struct, frozen=True):
-    monitor_id: Annotated[UUID, Meta(description="The monitor's id", examples=[MONITOR_ID])]
+    monitor_id: Annotated[MonitorId, Meta(description="The monitor's id", examples=[MONITOR_ID])]
 
 
 class MonitorQuery(PageQuery, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 
 class KeyPath(OrganizationPath, frozen=True):
-    key_id: Annotated[UUID, Meta(description="The key's id", examples=[examples.KEY_ID])]
+    key_id: Annotated[ApiKeyId, Meta(description="The key's id", examples=[examples.KEY_ID])]
 
 
 class DeleteKeyQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +130,7 @@ class ApiKeyController(Controller):
 
         One key of the organization, without its secret.
         """
-        key = await use_cases.identity.directory.key(caller.organization, ApiKeyId(path.key_id))
+        key = await use_cases.identity.directory.key(caller.organization, path.key_id)
         return _key_response(key, use_cases.clock())
 
     @post(
@@ -148,7 +148,7 @@ class ApiKeyController(Controller):
     ) -> APIKeyResponse:
         """Rotate an API key."""
         key, secret = await use_cases.identity.rotate_key(
-            caller.person, caller.organization, ApiKeyId(path.key_id)
+            caller.person, caller.organization, path.key_id
         )
         return _key_response(key, use_cases.clock(), secret)
 
@@ -164,4 +164,4 @@ class ApiKeyController(Controller):
         remove = (
             use_cases.identity.delete_key if params.permanent else use_cases.identity.revoke_key
         )
-        await remove(caller.person, caller.organization, ApiKeyId(path.key_id))
+        await remove(caller.person, caller.organization, path.key_id)

@@ -1,7 +1,6 @@
 """Invitations to an organization: creating, listing and revoking them."""
 
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 from litestar import Controller
@@ -26,7 +25,7 @@ from entrypoints.http.requests.scalar_types import domain_check
 
 class InvitationPath(OrganizationPath, frozen=True):
     invitation_id: Annotated[
-        UUID, Meta(description="The invitation's id", examples=[examples.INVITATION_ID])
+        InvitationId, Meta(description="The invitation's id", examples=[examples.INVITATION_ID])
     ]
 
 
@@ -97,5 +96,5 @@ class InvitationController(Controller):
         await use_cases.identity.revoke_invitation(
             caller.person,
             caller.organization,
-            InvitationId(path.invitation_id),
+            path.invitation_id,
         )

@@ -36,7 +36,7 @@ class UserProfileResponse(ResponseStruct[User], frozen=True, kw_only=True):
 
 class MyInvitationPath(msgspec.Struct, frozen=True):
     invitation_id: Annotated[
-        UUID, Meta(description="The invitation's id", examples=[examples.INVITATION_ID])
+        InvitationId, Meta(description="The invitation's id", examples=[examples.INVITATION_ID])
     ]
 
 
@@ -79,9 +79,7 @@ class MeController(Controller):
         your identity provider says that yours isn't verified. 409 if it was answered or revoked,
         has expired, or you are a member already.
         """
-        _, membership = await use_cases.identity.accept_invitation(
-            caller, InvitationId(path.invitation_id)
-        )
+        _, membership = await use_cases.identity.accept_invitation(caller, path.invitation_id)
         user = caller.user
         member = Member(membership=membership, display_name=user.display_name, email=user.email)
         return MyMembershipResponse.from_domain(member)
@@ -97,4 +95,4 @@ class MeController(Controller):
         403 if it is for another address, or if your identity provider says that yours isn't
         verified. 409 if it was answered or revoked, or has expired.
         """
-        await use_cases.identity.decline_invitation(caller, InvitationId(path.invitation_id))
+        await use_cases.identity.decline_invitation(caller, path.invitation_id)

@@ -1,7 +1,6 @@
 """Members of an organization: listing them, changing roles, removing them."""
 
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 from litestar import Controller
@@ -22,7 +21,9 @@ from entrypoints.http.endpoint import delete, get, patch
 
 
 class MemberPath(OrganizationPath, frozen=True):
-    user_id: Annotated[UUID, Meta(description="The member's user id", examples=[examples.USER_ID])]
+    user_id: Annotated[
+        UserId, Meta(description="The member's user id", examples=[examples.USER_ID])
+    ]
 
 
 class UpdateMemberRoleRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +66,7 @@ class MemberController(Controller):
         member = await use_cases.identity.change_role(
             caller.person,
             caller.organization,
-            UserId(path.user_id),
+            path.user_id,
             content.role,
         )
         return OrganizationMembershipResponse.from_domain(member)
@@ -79,6 +80,4 @@ class MemberController(Controller):
         An OWNER may remove any member, an ADMIN a MEMBER. With your own id you leave. The API keys
         that the person created in this organization are revoked. 409 for the last OWNER.
         """
-        await use_cases.identity.remove_member(
-            caller.person, caller.organization, UserId(path.user_id)
-        )
+        await use_cases.identity.remove_member(caller.person, caller.organization, path.user_id)

@@ -39,7 +39,7 @@ type Description = Annotated[
 
 class ProjectPath(OrganizationPath, frozen=True):
     project_id: Annotated[
-        UUID, Meta(description="The project's id", examples=[examples.PROJECT_ID])
+        ProjectId, Meta(description="The project's id", examples=[examples.PROJECT_ID])
     ]
 
 
@@ -126,9 +126,7 @@ class ProjectController(Controller):
 
         One project of the organization.
         """
-        project = await use_cases.identity.projects.get(
-            caller.organization, ProjectId(path.project_id)
-        )
+        project = await use_cases.identity.projects.get(caller.organization, path.project_id)
         return ProjectResponse.from_domain(project)
 
     @patch(
@@ -154,7 +152,7 @@ class ProjectController(Controller):
         project = await use_cases.identity.change_project(
             caller.person,
             caller.organization,
-            ProjectId(path.project_id),
+            path.project_id,
             content.name,
             content.description,
         )
@@ -182,7 +180,7 @@ class ProjectController(Controller):
         project = await use_cases.identity.change_retention(
             caller.person,
             caller.organization,
-            ProjectId(path.project_id),
+            path.project_id,
             content.days,
         )
         return ProjectResponse.from_domain(project)
@@ -196,6 +194,4 @@ class ProjectController(Controller):
         For an OWNER. From then on, no request can read its traces, spans and scores. API keys stay
         as they are.
         """
-        await use_cases.identity.delete_project(
-            caller.person, caller.organization, ProjectId(path.project_id)
-        )
+        await use_cases.identity.delete_project(caller.person, caller.organization, path.project_id)

@@ -105,8 +105,25 @@ class ServiceController(Controller):
         now = format_instant(datetime.now(UTC))
         return Health("healthy", config.version, config.environment, now)
 
-from entrypoints.http.endpoint import get
-from entrypoints.http.middleware.load_shedding import load_shedding
+    @get(
+        "/health/ready",
+        PUBLIC,
+        example={"status": "ready", "checks": _EXAMPLE_CHECKS},
+        error_types={503: NotReady},
+        route_class=None,
+    )
+    async def ready(
+        self, request: HttpRequest, use_cases: UseCases
+    ) -> Ready | JsonResponse[NotReady]:
+        """Check readiness.
+
+        Checks every part of the service. 503 if one of them fails.
+        """
+        overload = load_shedding(request.scope).overload
+        states = {
+            **await use_cases.check_readiness(),
+            "load": HealthStatus(ok=overload is None, detail=overload),
+        }
         checks = {name: Check(state.ok, state.detail) for name, state in states.items()}
         failing = _failing(states)
         if not failing:
