@@ -7,7 +7,7 @@ from litestar import Controller
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from domain.ids import RunId, TraceId
+from domain.ids import RunId
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.metrics import examples
 from entrypoints.http.controllers.metrics.schemas import (
@@ -44,9 +44,9 @@ class CustomMetricController(Controller):
         computed metric with parameters. Runs and monitors over traces use it like any other metric.
         409 if the name is taken.
         """
-        project = caller.project_id
-        create = use_cases.evaluation.create_custom_metric
-        metric = await create(project, new_id, content.name, content.kind, content.to_domain())
+        metric = await use_cases.evaluation.create_custom_metric(
+            caller.project_id, new_id, content.name, content.kind, content.to_domain()
+        )
         return CustomMetricResponse.from_domain(metric)
 
     @get("/", data_plane(Scope.READ), example=[examples.METRIC])
@@ -166,8 +166,8 @@ class CustomMetricController(Controller):
         the response. For a judge metric, the response has the prompt and its maximum cost; with
         `ask`, a run over this trace calls the judge, and its score has the verdict and the cost.
         """
-        project, name, trace = caller.project_id, path.metric_name, TraceId(content.trace_id)
-        model, ask = content.model, content.ask
-        dry_run = use_cases.evaluation.try_custom_metric
-        result = await dry_run(project, name, trace, new_id, model=model, ask=ask)
+        project, name, trace = caller.project_id, path.metric_name, content.trace_id
+        result = await use_cases.evaluation.try_custom_metric(
+            project, name, trace, new_id, model=content.model, ask=content.ask
+        )
         return DryRunResponse.from_domain(result, trace_id=trace)

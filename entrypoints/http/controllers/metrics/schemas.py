@@ -13,6 +13,7 @@ from domain.evaluation.metrics.definition import DefinitionKind
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.scores.score import ScoreOutcome
+from domain.ids import TraceId
 from entrypoints.http.controllers.metrics.catalogue import PromptPreview
 from entrypoints.http.controllers.metrics.examples import NAME
 from entrypoints.http.controllers.runs.schemas import Model
@@ -114,7 +115,7 @@ class MetricRevisionResponse(ResponseStruct[Revision], frozen=True, kw_only=True
 class DryRunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A trace to try a metric on. With `ask`, a run over this trace calls the judge."""
 
-    trace_id: Annotated[UUID, Meta(examples=[TRACE_ID])]
+    trace_id: Annotated[TraceId, Meta(examples=[TRACE_ID])]
     model: Model | None = None
     ask: bool = False
 

@@ -49,8 +49,8 @@ class MonitorController(Controller):
         evaluates what is new or has changed since the last one, and is omitted if nothing has. Only
         monitors over sessions take `signal_weights`.
         """
-        project, create = caller.project_id, use_cases.evaluation.create_monitor
-        return MonitorResponse.from_domain(await create(project, new_id, content))
+        monitor = await use_cases.evaluation.create_monitor(caller.project_id, new_id, content)
+        return MonitorResponse.from_domain(monitor)
 
     @get("/", data_plane(Scope.READ), example=page_of(examples.MONITOR))
     async def list_monitors(
@@ -74,9 +74,8 @@ class MonitorController(Controller):
 
         A monitor, with the times of its last and its next run.
         """
-        project, monitor = caller.project_id, path.monitor_id
-        read = await use_cases.evaluation.monitors.get(project, monitor)
-        return MonitorResponse.from_domain(read)
+        monitor = await use_cases.evaluation.monitors.get(caller.project_id, path.monitor_id)
+        return MonitorResponse.from_domain(monitor)
 
     @patch(
         "/{monitor_id:str}",
@@ -106,8 +105,7 @@ class MonitorController(Controller):
 
         Deletes the monitor. Its runs and scores stay; the runs have a null `monitor_id`.
         """
-        project, monitor = caller.project_id, path.monitor_id
-        await use_cases.evaluation.delete_monitor(project, monitor)
+        await use_cases.evaluation.delete_monitor(caller.project_id, path.monitor_id)
 
     @post("/{monitor_id:str}/pause", data_plane(Scope.EVALUATE), status_code=200, example=PAUSED)
     async def pause_monitor(
@@ -117,9 +115,8 @@ class MonitorController(Controller):
 
         No run starts until it is resumed. A paused monitor stays as it is.
         """
-        project, monitor = caller.project_id, path.monitor_id
-        paused = await use_cases.evaluation.pause_monitor(project, monitor)
-        return MonitorResponse.from_domain(paused)
+        monitor = await use_cases.evaluation.pause_monitor(caller.project_id, path.monitor_id)
+        return MonitorResponse.from_domain(monitor)
 
     @post(
         "/{monitor_id:str}/resume",
@@ -134,9 +131,8 @@ class MonitorController(Controller):
 
         Its next run is scheduled from now on. A monitor in use stays as it is.
         """
-        project, monitor = caller.project_id, path.monitor_id
-        resumed = await use_cases.evaluation.resume_monitor(project, monitor)
-        return MonitorResponse.from_domain(resumed)
+        monitor = await use_cases.evaluation.resume_monitor(caller.project_id, path.monitor_id)
+        return MonitorResponse.from_domain(monitor)
 
     @post(
         "/{monitor_id:str}/trigger",
@@ -159,9 +155,8 @@ class MonitorController(Controller):
         paused; its next run is scheduled from now on. 422 if nothing matches. 409 if another
         request changes the monitor at the same time.
         """
-        project, monitor = caller.project_id, path.monitor_id
-        trigger = use_cases.evaluation.trigger_monitor
-        return EvalRunResponse.from_domain(await trigger(project, monitor, new_id))
+        run = await use_cases.evaluation.trigger_monitor(caller.project_id, path.monitor_id, new_id)
+        return EvalRunResponse.from_domain(run)
 
     @get("/{monitor_id:str}/runs", data_plane(Scope.READ), example=page_of(examples.RUN))
     async def runs_of_monitor(

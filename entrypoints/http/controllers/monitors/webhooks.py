@@ -102,8 +102,11 @@ class WebhookController(Controller):
         and the signature of Standard Webhooks. The response contains the secret; no other response
         does. The URL must be an https URL of a public address.
         """
-        project, create = caller.project_id, use_cases.evaluation.alerting.create_webhook
-        return WebhookCreatedResponse.from_domain(await create(project, new_id, content.url))
+        return WebhookCreatedResponse.from_domain(
+            await use_cases.evaluation.alerting.create_webhook(
+                caller.project_id, new_id, content.url
+            )
+        )
 
     @get("/", data_plane(Scope.READ), example=[examples.WEBHOOK])
     async def list_webhooks(self, caller: Caller, use_cases: UseCases) -> list[WebhookResponse]:
@@ -120,8 +123,7 @@ class WebhookController(Controller):
 
         Deletes the webhook and its deliveries. Pending deliveries are not sent.
         """
-        project, webhook = caller.project_id, path.webhook_id
-        await use_cases.evaluation.alerting.delete_webhook(project, webhook)
+        await use_cases.evaluation.alerting.delete_webhook(caller.project_id, path.webhook_id)
 
     @post(
         "/{webhook_id:str}/test",
@@ -141,9 +143,10 @@ class WebhookController(Controller):
         Sends a message of the type `webhook.test`, in the same way as any other message. Its result
         appears among the deliveries.
         """
-        project, webhook = caller.project_id, path.webhook_id
-        send = use_cases.evaluation.alerting.send_test_message
-        return DeliveryResponse.from_domain(await send(project, webhook, new_id))
+        delivery = await use_cases.evaluation.alerting.send_test_message(
+            caller.project_id, path.webhook_id, new_id
+        )
+        return DeliveryResponse.from_domain(delivery)
 
     @get("/{webhook_id:str}/deliveries", data_plane(Scope.READ), example=page_of(examples.DELIVERY))
     async def list_deliveries(

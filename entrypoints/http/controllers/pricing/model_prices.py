@@ -122,8 +122,8 @@ class ModelPriceController(Controller):
         self, caller: Caller, content: NewPrice, new_id: UUID, use_cases: UseCases
     ) -> ModelPriceResponse:
         """Create a price."""
-        project, create = caller.project_id, use_cases.pricing.create_price
-        return ModelPriceResponse.from_domain(await create(project, new_id, content))
+        price = await use_cases.pricing.create_price(caller.project_id, new_id, content)
+        return ModelPriceResponse.from_domain(price)
 
     @get("/", data_plane(Scope.READ), example=[examples.PRICE])
     async def list_model_prices(

@@ -135,8 +135,8 @@ class RepricingController(Controller):
         Workers do this; poll the repricing for its progress. Costs that clients sent are never
         changed. A project can have one repricing at a time.
         """
-        project, start = caller.project_id, use_cases.pricing.start_repricing
-        return RepricingResponse.from_domain(await start(project, new_id, content))
+        repricing = await use_cases.pricing.start_repricing(caller.project_id, new_id, content)
+        return RepricingResponse.from_domain(repricing)
 
     @get("/{repricing_id:str}", data_plane(Scope.READ), example=examples.REPRICING)
     async def read_repricing(
@@ -146,7 +146,5 @@ class RepricingController(Controller):
 
         Its progress and the cost difference so far. The newest 20 repricings are kept.
         """
-        project, repricing = caller.project_id, path.repricing_id
-        return RepricingResponse.from_domain(
-            await use_cases.pricing.repricings.get(project, repricing)
-        )
+        repricing = await use_cases.pricing.repricings.get(caller.project_id, path.repricing_id)
+        return RepricingResponse.from_domain(repricing)
