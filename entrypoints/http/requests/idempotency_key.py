@@ -38,10 +38,7 @@ class IdempotencyKey:
 
     def in_project(self, project: ProjectId) -> IdempotentRequest:
         return IdempotentRequest(
-            project=project,
-            operation=self.operation,
-            key=self.key,
-            request_hash=self.request_hash,
+            project=project, operation=self.operation, key=self.key, request_hash=self.request_hash
         )
 
 

@@ -16,22 +16,17 @@ NULL: Final = b"null"
 
 type Instant = Annotated[
     str | int | float,
-    Meta(
-        extra={"scalar": "instant"},
-        extra_json_schema={"type": "string", "format": "date-time"},
-    ),
+    Meta(extra={"scalar": "instant"}, extra_json_schema={"type": "string", "format": "date-time"}),
 ]
 """An instant in any accepted spelling. `parse_instant` reads it; decoders would round it."""
 
 type QueryInstant = Annotated[
-    datetime,
-    Meta(extra_json_schema={"format": "date-time"}, examples=["2026-03-01T00:00:00Z"]),
+    datetime, Meta(extra_json_schema={"format": "date-time"}, examples=["2026-03-01T00:00:00Z"])
 ]
 """An instant in a query, in the same spellings."""
 
 type QueryEnd = Annotated[
-    datetime,
-    Meta(extra_json_schema={"format": "date-time"}, examples=["2026-03-02T00:00:00Z"]),
+    datetime, Meta(extra_json_schema={"format": "date-time"}, examples=["2026-03-02T00:00:00Z"])
 ]
 """The end of a period, exclusive. Its example is later than that of `QueryInstant`."""
 

@@ -24,11 +24,7 @@ from entrypoints.http.endpoint import get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.wire_types import (
-    PaginatedResponse,
-    ResponseInstant,
-    format_instant,
-)
+from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant, format_instant
 from entrypoints.http.response_structs import ResponseStruct, Source
 
 ONE_SUBJECT: Final = "give either user_id or session_id"

@@ -18,12 +18,7 @@ from entrypoints.http.controllers.metrics.catalogue import PromptPreview
 from entrypoints.http.controllers.metrics.examples import NAME
 from entrypoints.http.controllers.runs.schemas import Model
 from entrypoints.http.controllers.traces.examples import TRACE_ID
-from entrypoints.http.requests.wire_types import (
-    JsonObject,
-    PlainObject,
-    ResponseInstant,
-    Usd,
-)
+from entrypoints.http.requests.wire_types import JsonObject, PlainObject, ResponseInstant, Usd
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 255

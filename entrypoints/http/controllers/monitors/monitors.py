@@ -143,11 +143,7 @@ class MonitorController(Controller):
         route_class=RouteClass.MONITOR_TRIGGER,
     )
     async def trigger_monitor(
-        self,
-        caller: Caller,
-        path: MonitorPath,
-        new_id: RunId,
-        use_cases: UseCases,
+        self, caller: Caller, path: MonitorPath, new_id: RunId, use_cases: UseCases
     ) -> EvalRunResponse:
         """Trigger a monitor.
 

@@ -132,11 +132,7 @@ class WebhookController(Controller):
         example=examples.TEST_DELIVERY,
     )
     async def test_webhook(
-        self,
-        caller: Caller,
-        path: WebhookPath,
-        new_id: UUID,
-        use_cases: UseCases,
+        self, caller: Caller, path: WebhookPath, new_id: UUID, use_cases: UseCases
     ) -> DeliveryResponse:
         """Test a webhook.
 

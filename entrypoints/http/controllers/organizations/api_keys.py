@@ -103,11 +103,7 @@ class ApiKeyController(Controller):
         organization, and to nothing else. `raw_key` is its secret; no other response contains it.
         """
         key, secret = await use_cases.identity.create_key(
-            caller.person,
-            caller.organization,
-            content.name,
-            content.expiration,
-            content.granted,
+            caller.person, caller.organization, content.name, content.expiration, content.granted
         )
         return _key_response(key, use_cases.clock(), secret)
 

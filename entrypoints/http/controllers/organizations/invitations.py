@@ -94,7 +94,5 @@ class InvitationController(Controller):
         For OWNER and ADMIN. 409 if it isn't pending any more.
         """
         await use_cases.identity.revoke_invitation(
-            caller.person,
-            caller.organization,
-            path.invitation_id,
+            caller.person, caller.organization, path.invitation_id
         )

@@ -64,10 +64,7 @@ class MemberController(Controller):
         no OWNER.
         """
         member = await use_cases.identity.change_role(
-            caller.person,
-            caller.organization,
-            path.user_id,
-            content.role,
+            caller.person, caller.organization, path.user_id, content.role
         )
         return OrganizationMembershipResponse.from_domain(member)
 

@@ -18,11 +18,7 @@ from domain.ids import ProjectId
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
-from entrypoints.http.controllers.organizations.schemas import (
-    CONFLICT,
-    Name,
-    OrganizationPath,
-)
+from entrypoints.http.controllers.organizations.schemas import CONFLICT, Name, OrganizationPath
 from entrypoints.http.endpoint import delete, get, patch, post, put
 from entrypoints.http.requests.scalar_types import domain_check
 from entrypoints.http.requests.wire_types import ResponseInstant
@@ -100,10 +96,7 @@ class ProjectController(Controller):
         For OWNER and ADMIN. 409 if the organization has a project of this name.
         """
         project = await use_cases.identity.create_project(
-            caller.person,
-            caller.organization,
-            content.name,
-            content.description,
+            caller.person, caller.organization, content.name, content.description
         )
         return ProjectResponse.from_domain(project)
 
@@ -150,11 +143,7 @@ class ProjectController(Controller):
         the old name creates a new project.
         """
         project = await use_cases.identity.change_project(
-            caller.person,
-            caller.organization,
-            path.project_id,
-            content.name,
-            content.description,
+            caller.person, caller.organization, path.project_id, content.name, content.description
         )
         return ProjectResponse.from_domain(project)
 
@@ -178,10 +167,7 @@ class ProjectController(Controller):
         stored counts, not its start. With null, traces are kept for ever.
         """
         project = await use_cases.identity.change_retention(
-            caller.person,
-            caller.organization,
-            path.project_id,
-            content.days,
+            caller.person, caller.organization, path.project_id, content.days
         )
         return ProjectResponse.from_domain(project)
 

@@ -7,13 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from domain.identity.invitation import InvitationStatus, SentInvitation
-from domain.identity.organization import (
-    NAME_MAX,
-    NAME_RULE,
-    Member,
-    Role,
-    validate_name,
-)
+from domain.identity.organization import NAME_MAX, NAME_RULE, Member, Role, validate_name
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.requests.scalar_types import domain_check

@@ -64,11 +64,7 @@ REPRICING: Final[dict[str, Any]] = {
             "model": "our-llama-70b",
             "started_at": "2026-03-01T09:00:00.100000+00:00",
             "before": {"cost_source": "unpriced", "amount": None, "version": None},
-            "after": {
-                "cost_source": "table",
-                "amount": 0.00052,
-                "version": f"project {PRICE_ID}",
-            },
+            "after": {"cost_source": "table", "amount": 0.00052, "version": f"project {PRICE_ID}"},
         }
     ],
     "created_at": "2026-03-02T09:05:00+00:00",

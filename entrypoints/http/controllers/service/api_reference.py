@@ -17,12 +17,7 @@ from litestar import Response, get
 from entrypoints.http.endpoint import limit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.openapi.page_assets import PAGES, content_security_policy, render_page
-from entrypoints.http.requests.body_io import (
-    JSON,
-    compress_as,
-    compress_off_loop,
-    negotiate_coding,
-)
+from entrypoints.http.requests.body_io import JSON, compress_as, compress_off_loop, negotiate_coding
 
 ASSETS: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _FOLDER: Final = PAGES / "swagger-ui"
