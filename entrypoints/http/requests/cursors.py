@@ -153,11 +153,11 @@ class RequestedPage:
     position_type: PositionType
     query_hash: str
 
-    def respond[T](self, found: Page[Any], items: list[T]) -> PaginatedResponse[T]:
-        """The response: `items` are those of `found`, in their wire form."""
+    def respond[D, T](self, found: Page[D], convert: Callable[[D], T]) -> PaginatedResponse[T]:
+        """The response: the items of `found`, in the wire form that `convert` makes of them."""
         end = found.end
         return PaginatedResponse(
-            items=items,
+            items=[convert(item) for item in found.items],
             total=found.total,
             limit=self.page.limit,
             offset=self.page.offset,

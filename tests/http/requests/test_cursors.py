@@ -64,7 +64,7 @@ def test_any_position_round_trips(
 ) -> None:
     paged, sort, end = one
     first = paged.parse_page(PageQuery(), OURS, None, sort, order)
-    cursor = first.respond(Page([], 0, end), []).next_cursor
+    cursor = first.respond(Page([], 0, end), str).next_cursor
     assert cursor is not None
     assert len(cursor) <= CURSOR_CHARS_MAX
     assert cursor == cursor.strip("=")

@@ -143,8 +143,7 @@ class ErasureController(Controller):
         project = caller.project_id
         requested = ERASURES.parse_page(params, project, None, None, SortOrder.DESC)
         page = await use_cases.privacy.erasures.page(project, requested.page)
-        receipts = [ErasureResponse.from_domain(erasure) for erasure in page.items]
-        return requested.respond(page, receipts)
+        return requested.respond(page, ErasureResponse.from_domain)
 
     @get("/{erasure_id:str}", data_plane(Scope.READ), example=examples.RECEIPT)
     async def read_erasure(

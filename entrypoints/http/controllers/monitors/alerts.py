@@ -165,5 +165,4 @@ class AlertController(Controller):
         project, monitor = caller.project_id, path.monitor_id
         requested = CHANGES.parse_page(params, project, monitor, None, SortOrder.DESC)
         page = await use_cases.evaluation.alerting.alerts.changes(project, monitor, requested.page)
-        changes = [AlertChangeResponse.from_domain(change) for change in page.items]
-        return requested.respond(page, changes)
+        return requested.respond(page, AlertChangeResponse.from_domain)

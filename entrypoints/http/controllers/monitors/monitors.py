@@ -63,8 +63,7 @@ class MonitorController(Controller):
         project, status = caller.project_id, params.status
         requested = MONITORS.parse_page(params, project, status, None, SortOrder.DESC)
         page = await use_cases.evaluation.monitors.page(project, status, requested.page)
-        monitors = [MonitorResponse.from_domain(monitor) for monitor in page.items]
-        return requested.respond(page, monitors)
+        return requested.respond(page, MonitorResponse.from_domain)
 
     @get("/{monitor_id:str}", data_plane(Scope.READ), example=examples.MONITOR)
     async def read_monitor(
@@ -165,4 +164,4 @@ class MonitorController(Controller):
         project, monitor = caller.project_id, path.monitor_id
         requested = RUNS.parse_page(params, project, monitor, None, SortOrder.DESC)
         page = await use_cases.evaluation.monitors.runs(project, monitor, requested.page)
-        return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])
+        return requested.respond(page, EvalRunResponse.from_domain)

@@ -158,5 +158,4 @@ class WebhookController(Controller):
         page = await use_cases.evaluation.alerting.webhooks.deliveries(
             project, webhook, requested.page
         )
-        deliveries = [DeliveryResponse.from_domain(delivery) for delivery in page.items]
-        return requested.respond(page, deliveries)
+        return requested.respond(page, DeliveryResponse.from_domain)

@@ -78,5 +78,4 @@ class AuditLogController(Controller):
         organization = membership.organization_id
         requested = ENTRIES.parse_page(params, organization, None, None, SortOrder.DESC)
         page = await use_cases.identity.list_audit_log(membership, requested.page)
-        entries = [AuditEntryResponse.from_domain(entry) for entry in page.items]
-        return requested.respond(page, entries)
+        return requested.respond(page, AuditEntryResponse.from_domain)

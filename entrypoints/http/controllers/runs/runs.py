@@ -289,7 +289,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
         requested = runs.parse_page(params, project, status, None, SortOrder.DESC)
         list_runs = use_cases.evaluation.runs.page
         page = await list_runs(project, kind.target_type, status, requested.page)
-        return requested.respond(page, [EvalRunResponse.from_domain(run) for run in page.items])
+        return requested.respond(page, EvalRunResponse.from_domain)
 
     @get(
         "/{run_id:str}",

@@ -235,8 +235,7 @@ class SessionScoreAnalyticsController(Controller):
         page = await use_cases.evaluation.score_analytics.comparison(
             project, name, order, requested.page
         )
-        sessions = [SessionComparisonItem.from_domain(session) for session in page.items]
-        return requested.respond(page, sessions)
+        return requested.respond(page, SessionComparisonItem.from_domain)
 
 
 def score_analytics_router(target_type: TargetType) -> Router:

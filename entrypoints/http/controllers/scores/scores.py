@@ -85,8 +85,7 @@ class TraceScoreController(Controller):
         project, matching = caller.project_id, params.to_domain()
         requested = TRACE_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.trace_scores.page(project, matching, requested.page)
-        scores = [TraceScoreResponse.from_domain(score) for score in page.items]
-        return requested.respond(page, scores)
+        return requested.respond(page, TraceScoreResponse.from_domain)
 
     @get("/{trace_id:str}", data_plane(Scope.READ), example=[examples.TRACE_SCORE])
     async def latest_trace_scores(
@@ -166,8 +165,7 @@ class SessionScoreController(Controller):
         project, matching = caller.project_id, params.to_domain()
         requested = SESSION_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.session_scores.page(project, matching, requested.page)
-        scores = [SessionScoreResponse.from_domain(score) for score in page.items]
-        return requested.respond(page, scores)
+        return requested.respond(page, SessionScoreResponse.from_domain)
 
     @get("/{session_id:str}", data_plane(Scope.READ), example=[examples.SESSION_SCORE])
     async def scores_of_session(

@@ -167,8 +167,7 @@ class SessionController(Controller):
         page = await use_cases.tracing.sessions.summaries(
             project, matching, sort, order, requested.page
         )
-        summaries = [SessionSummary.from_domain(session) for session in page.items]
-        return requested.respond(page, summaries)
+        return requested.respond(page, SessionSummary.from_domain)
 
     @get(
         "/{session_id:str}",

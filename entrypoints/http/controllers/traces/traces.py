@@ -176,9 +176,7 @@ class TraceController(Controller):
         page = await use_cases.tracing.traces.summaries(
             project, matching, sort, order, requested.page
         )
-        return requested.respond(
-            page, [schemas.TraceListItem.from_domain(trace) for trace in page.items]
-        )
+        return requested.respond(page, schemas.TraceListItem.from_domain)
 
     @get("/users", data_plane(Scope.READ), example=examples.page_of(examples.USER))
     async def list_users(
@@ -191,9 +189,7 @@ class TraceController(Controller):
         project = caller.project_id
         requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
         page = await use_cases.tracing.analytics.users(project, requested.page)
-        return requested.respond(
-            page, [schemas.UserSummary.from_domain(user) for user in page.items]
-        )
+        return requested.respond(page, schemas.UserSummary.from_domain)
 
     @get("/{trace_id:str}", data_plane(Scope.READ), example=schemas.TRACE_RESPONSE)
     async def read_trace(
