@@ -1,15 +1,16 @@
-"""The Redis client of a process, and its health check."""
+"""The Redis client of a process, its health check, and what is wrong with its server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from application.ports import HealthStatus
 
 CONNECTIONS_MAX: Final = 20
+NEARLY_FULL: Final = 0.9  # share of the memory of the server
 TIMEOUT_S: Final = 2  # to connect, to get a connection, and to get an answer
 
 
@@ -42,3 +43,46 @@ class RedisHealthCheck:
         except Exception as error:  # noqa: BLE001 - whatever the cause, it is reported
             return HealthStatus(ok=False, detail=f"no answer: {type(error).__name__}")
         return HealthStatus(ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServerInfo:
+    """Pairs of a problem and advice: `failures` prevent work now, `warnings` may later."""
+
+    version: str
+    failures: tuple[tuple[str, str], ...]
+    warnings: tuple[tuple[str, str], ...]
+
+
+async def read_server_info(client: Redis) -> RedisServerInfo:
+    """Raises what the client raises."""
+    return parse_info(await client.info("all"))
+
+
+def parse_info(info: dict[str, Any]) -> RedisServerInfo:
+    """Checks the answer to INFO. Missing fields are skipped, because servers differ in them."""
+    version = info.get("valkey_version") or info.get("redis_version") or "unknown"
+    return RedisServerInfo(str(version), tuple(_failures(info)), tuple(_warnings(info)))
+
+
+def _failures(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if info.get("role") == "slave":
+        yield "it is a replica and refuses writes", "use the URL of its primary"
+    if info.get("loading"):
+        yield "it is still loading its data", "wait"
+    if info.get("aof_last_write_status") == "err":
+        yield "it can't write its append-only file, and refuses writes", "check its disk"
+
+
+def _warnings(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    most, used = info.get("maxmemory", 0), info.get("used_memory", 0)
+    policy = info.get("maxmemory_policy", "noeviction")
+    if most and policy != "noeviction":
+        yield (
+            f"when it is full, it evicts jobs and rate limits ({policy})",
+            "set maxmemory-policy noeviction",
+        )
+    if most and used > NEARLY_FULL * most:
+        yield f"{used / most:.0%} of its memory is used", "give it more memory"
+    if info.get("rdb_last_bgsave_status") == "err":
+        yield "its last snapshot failed, so it may refuse writes", "check its disk"

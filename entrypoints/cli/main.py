@@ -23,8 +23,7 @@ from entrypoints.cli.arguments import (
     whole_number,
 )
 from entrypoints.composition.identity_provider import provider_problems
-from entrypoints.default_passwords import default_password_problems
-from entrypoints.extras import missing_extras
+from entrypoints.setting_checks import default_password_problems, missing_extras
 from entrypoints.settings import PREFIX, Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 

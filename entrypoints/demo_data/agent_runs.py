@@ -135,7 +135,7 @@ class Run:
         share = (random() ** 3 + random() ** 3) / 2
         count = SPANS_MIN + int((SPANS_MAX - SPANS_MIN + 1) * share)
         finishes = self.outcome in {Outcome.COMPLETED, Outcome.RECOVERED}
-        root = Frame(Step(SpanKind.AGENT, agent.name, 0), self._span_id(), None, 0, 0)
+        root = Frame(Step(SpanKind.AGENT, agent.name, 0), SpanId(self._uuid()), None, 0, 0)
         frames, parent, clock = [root], root, 0.01 + 0.05 * random()
         for number in range(count - 1):
             is_last = finishes and number == count - 2
@@ -143,7 +143,7 @@ class Run:
             if is_last or step.kind is SpanKind.CHAIN:
                 parent = root
             seconds = step.seconds * (0.4 + 1.2 * random()) * (10 if random() < _SLOW else 1)
-            frame = Frame(step, self._span_id(), parent.id, clock, clock + seconds)
+            frame = Frame(step, SpanId(self._uuid()), parent.id, clock, clock + seconds)
             frames.append(frame)
             clock += seconds + 0.002
             if step.kind is SpanKind.CHAIN:
@@ -206,7 +206,11 @@ class Run:
 
     def _payloads(self, step: Step) -> tuple[JsonText, JsonText]:
         """The input and the output of a step, a few kB together."""
-        script, question, text = self.conversation.script, self.question, self._paragraph
+        script, question = self.conversation.script, self.question
+
+        def text() -> bytes:
+            return self._pick(script.paragraphs)
+
         match step.kind:
             case SpanKind.LLM:
                 return (
@@ -238,10 +242,6 @@ class Run:
                     b'{"ok":true,"rows":[{"id":1,"text":"%b"},{"id":2,"text":"%b"}]}'
                     % (text(), text()),
                 )
-
-    def _paragraph(self) -> bytes:
-        paragraphs = self.conversation.script.paragraphs
-        return paragraphs[int(self.random.random() * len(paragraphs))]
 
     def _model(self, kind: SpanKind) -> str:
         if kind is SpanKind.EMBEDDING:
@@ -283,9 +283,6 @@ class Run:
 
     def _uuid(self) -> UUID:
         return UUID(int=self.random.getrandbits(128), version=4)
-
-    def _span_id(self) -> SpanId:
-        return SpanId(self._uuid())
 
     def _pick[T](self, options: Sequence[T]) -> T:
         return options[int(self.random.random() * len(options))]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -102,9 +103,16 @@ ERRORS: Final = {
     ),
 }
 
-_PLAN: Final = Step(SpanKind.LLM, "plan", 1.4)
-_ANSWER: Final = Step(SpanKind.LLM, "write-answer", 2.2)
+_llm: Final = partial(Step, SpanKind.LLM)
+_tool: Final = partial(Step, SpanKind.TOOL)
+_retriever: Final = partial(Step, SpanKind.RETRIEVER)
+_chain: Final = partial(Step, SpanKind.CHAIN)
+
+_PLAN: Final = _llm("plan", 1.4)
+_ANSWER: Final = _llm("write-answer", 2.2)
 _EMBED: Final = Step(SpanKind.EMBEDDING, "embed-query", 0.12)
+_RERANK: Final = Step(SpanKind.OTHER, "rerank", 0.25)
+_SEARCH_POLICIES: Final = _retriever("search-policies", 0.2)
 
 AGENTS: Final = (
     Agent(
@@ -114,12 +122,7 @@ AGENTS: Final = (
         system="You answer customers of a shop. Be brief and polite. Look orders up before you "
         "say anything of them, quote the policy you rely on, and never promise a date.",
         models=("gpt-4o", "gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5"),
-        steps=(
-            _PLAN,
-            Step(SpanKind.TOOL, "look-up-order", 0.3),
-            Step(SpanKind.RETRIEVER, "search-policies", 0.2),
-            Step(SpanKind.LLM, "check-policy", 1.1),
-        ),
+        steps=(_PLAN, _tool("look-up-order", 0.3), _SEARCH_POLICIES, _llm("check-policy", 1.1)),
         answer=_ANSWER,
         vocabulary=(
             ("The customer", "Our warehouse", "The carrier", "The order", "A colleague"),
@@ -135,12 +138,7 @@ AGENTS: Final = (
         system="You answer from the documents you are given and from nothing else. Name the "
         "document behind each statement. Where they don't say it, say so.",
         models=("gpt-4o-mini", "gemini-2.5-flash", "gemini-2.5-flash"),
-        steps=(
-            _EMBED,
-            Step(SpanKind.RETRIEVER, "vector-search", 0.15),
-            Step(SpanKind.OTHER, "rerank", 0.25),
-            Step(SpanKind.LLM, "judge-relevance", 0.9),
-        ),
+        steps=(_EMBED, _retriever("vector-search", 0.15), _RERANK, _llm("judge-relevance", 0.9)),
         answer=_ANSWER,
         vocabulary=(
             ("The handbook", "Chapter seven", "The annex", "An older edition", "The glossary"),
@@ -157,13 +155,10 @@ AGENTS: Final = (
         "you can, and run the tests after each change. Explain what was wrong in two sentences.",
         models=("claude-sonnet-4-5", "claude-sonnet-4-5", "gpt-4o"),
         steps=(
-            Step(SpanKind.CHAIN, "attempt", 0.0),
-            Step(SpanKind.LLM, "next-action", 2.8),
-            Step(SpanKind.TOOL, "read-file", 0.05),
-            Step(SpanKind.LLM, "write-patch", 4.5),
-            Step(SpanKind.TOOL, "run-tests", 8.0),
+            *(_chain("attempt", 0.0), _llm("next-action", 2.8), _tool("read-file", 0.05)),
+            *(_llm("write-patch", 4.5), _tool("run-tests", 8.0)),
         ),
-        answer=Step(SpanKind.LLM, "summarise-change", 1.8),
+        answer=_llm("summarise-change", 1.8),
         vocabulary=(
             ("The parser", "This loop", "The second branch", "A cached value", "The test"),
             ("skips", "overwrites", "never closes", "compares against", "still expects"),
@@ -180,13 +175,10 @@ AGENTS: Final = (
         "compare at least two sources, and end with what remains uncertain.",
         models=("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"),
         steps=(
-            Step(SpanKind.CHAIN, "sub-question", 0.0),
-            _PLAN,
-            Step(SpanKind.TOOL, "web-search", 0.9),
-            Step(SpanKind.TOOL, "fetch-page", 0.7),
-            Step(SpanKind.LLM, "take-notes", 2.0),
+            *(_chain("sub-question", 0.0), _PLAN, _tool("web-search", 0.9)),
+            *(_tool("fetch-page", 0.7), _llm("take-notes", 2.0)),
         ),
-        answer=Step(SpanKind.LLM, "write-report", 7.0),
+        answer=_llm("write-report", 7.0),
         vocabulary=(
             ("The survey of 2023", "One operator", "The ministry", "A later study", "The market"),
             ("estimates", "doubts", "published", "expects", "no longer counts"),
@@ -202,12 +194,8 @@ AGENTS: Final = (
         system="You read invoices and return their fields as JSON: number, date, supplier, net, "
         "tax, gross, lines. Leave out what isn't on the page. Amounts are decimal strings.",
         models=("gpt-4o-mini", "gemini-2.5-flash", IN_HOUSE_MODEL),
-        steps=(
-            Step(SpanKind.TOOL, "read-page", 0.6),
-            Step(SpanKind.LLM, "extract-fields", 1.9),
-            Step(SpanKind.TOOL, "check-sums", 0.02),
-        ),
-        answer=Step(SpanKind.LLM, "merge-pages", 1.2),
+        steps=(_tool("read-page", 0.6), _llm("extract-fields", 1.9), _tool("check-sums", 0.02)),
+        answer=_llm("merge-pages", 1.2),
         vocabulary=(
             ("Line 3", "The supplier", "The total", "Page two", "The tax rate"),
             ("reads", "lists", "differs from", "repeats", "is printed beside"),
@@ -221,8 +209,8 @@ AGENTS: Final = (
         tag="support",
         system="You sort incoming tickets: product, urgency from 1 to 4, team. One line each.",
         models=("gpt-4o-mini",),
-        steps=(Step(SpanKind.LLM, "classify", 0.6), Step(SpanKind.TOOL, "assign-team", 0.1)),
-        answer=Step(SpanKind.LLM, "confirm", 0.5),
+        steps=(_llm("classify", 0.6), _tool("assign-team", 0.1)),
+        answer=_llm("confirm", 0.5),
         vocabulary=(
             ("The reporter", "The dashboard", "An export", "Single sign-on", "The mobile app"),
             ("stopped showing", "rejects", "times out on", "asks again for", "duplicates"),
@@ -237,12 +225,7 @@ AGENTS: Final = (
         system="You plan business trips within the travel policy. Offer three options at most, "
         "with times and prices, and book nothing without a clear yes.",
         models=("gpt-4o", "gemini-2.5-flash"),
-        steps=(
-            _PLAN,
-            Step(SpanKind.TOOL, "search-trains", 1.1),
-            Step(SpanKind.TOOL, "search-hotels", 1.3),
-            Step(SpanKind.RETRIEVER, "search-policies", 0.2),
-        ),
+        steps=(_PLAN, _tool("search-trains", 1.1), _tool("search-hotels", 1.3), _SEARCH_POLICIES),
         answer=_ANSWER,
         vocabulary=(
             ("The night train", "The early flight", "The hotel", "Our traveller", "The café car"),

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import entrypoints
@@ -40,13 +40,16 @@ def start(
 
     It gets the signal `orphaned` if we are killed. Call from the main thread.
     """
+    # The folder that we were imported from, installed or not, then that of the environment.
+    import_path = [str(Path(entrypoints.__file__).resolve().parents[1])]
+    import_path += filter(None, [os.environ.get("PYTHONPATH")])
     return spawn(
         command,
         # -P, so that a folder `domain` in the working folder isn't imported instead of ours.
         [sys.executable, "-P", "-m", "entrypoints.cli", command, *options],
         stop_signals=(signal.SIGTERM,),
         orphaned=orphaned,
-        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(import_path)},
     )
 
 
@@ -68,10 +71,3 @@ def describe_exit(child: Child) -> str:
     """How a child exited, in words."""
     status = child.process.returncode
     return f"exit {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
-
-
-def _import_path() -> Iterator[str]:
-    """The folder that we were imported from, installed or not, then that of the environment."""
-    yield str(Path(entrypoints.__file__).resolve().parents[1])
-    if path := os.environ.get("PYTHONPATH"):
-        yield path

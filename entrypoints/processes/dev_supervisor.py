@@ -14,8 +14,8 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NoReturn
@@ -90,7 +90,8 @@ def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
             settings, data_dir=str(data), database_url=own.database_url, redis_url=own.redis_url
         )
         environ = _environ(settings)
-        stack.enter_context(_published_env(data / SERVERS_ENV, environ))
+        write_env(data / SERVERS_ENV, environ)
+        stack.callback((data / SERVERS_ENV).unlink, missing_ok=True)
         key = _prepare(settings, data)
         ours: list[Child] = []
         stack.callback(stop_all, ours, STOP_TIMEOUT_S)
@@ -225,15 +226,6 @@ Sign the pandaprobe command line in, with a key of its own:
 
 Ctrl-C stops everything.
 """
-
-
-@contextmanager
-def _published_env(file: Path, values: Mapping[str, str]) -> Iterator[None]:
-    write_env(file, values)
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
 
 
 def write_env(file: Path, values: Mapping[str, str]) -> None:

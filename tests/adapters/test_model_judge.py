@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
-from adapters.judges.failures import RETRY_AFTER_MAX_S, provider_error
+from adapters.judges.clients import RETRY_AFTER_MAX_S, provider_error
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import ANSWER_TOKENS, CHECK_TOKENS, THOUGHT_TOKENS, Endpoint
 from domain.evaluation.evidence.builder import build_evidence

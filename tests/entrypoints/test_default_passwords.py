@@ -3,7 +3,7 @@
 import pytest
 
 from entrypoints.cli.main import main
-from entrypoints.default_passwords import (
+from entrypoints.setting_checks import (
     DEFAULT_PASSWORDS,
     EXAMPLE_SIGNING_SECRETS,
     default_password_problems,

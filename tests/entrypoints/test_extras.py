@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoints.extras import missing_extras
+from entrypoints.setting_checks import missing_extras
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]

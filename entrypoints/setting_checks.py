@@ -1,7 +1,8 @@
-"""Refuses well-known default passwords in staging and production."""
+"""Checks of settings: default passwords in deployments, and extras that are not installed."""
 
 import ipaddress
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -21,6 +22,8 @@ DEFAULT_PASSWORDS: Final = frozenset(
         *("password", "passwd", "secret", "changeme", "change-me", "admin", "root", "pandaprobe"),
     }
 )
+# Modules of the extra `otel` in pyproject.toml.
+OTEL_MODULES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 
 
 def default_password_problems(
@@ -61,3 +64,22 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host in {"", "localhost"}
+
+
+def missing_extras(settings: Settings, _wrong: frozenset[str]) -> Iterator[str]:
+    """A message for each extra that the settings need and that isn't installed."""
+    if settings.otel_exporter_otlp_endpoint is not None and not all(
+        map(_is_installed, OTEL_MODULES)
+    ):
+        yield (
+            f"{variable('otel_exporter_otlp_endpoint')} needs the extra `otel`, which isn't "
+            "installed: install pandaprobe-server[otel], or the packages of "
+            "requirements-extras.lock"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
