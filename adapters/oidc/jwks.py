@@ -13,7 +13,6 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 
 from adapters.oidc.issuer_urls import discovery_url, is_as_trusted
-from adapters.oidc.tokens import ASYMMETRIC_ALGORITHMS
 
 if TYPE_CHECKING:
     import httpx2
@@ -119,24 +118,24 @@ def parse_keys(document: Mapping[str, Any]) -> KeySet:
     return KeySet(usable)
 
 
-_TYPES: Final[Mapping[str, tuple[type[RSAKey | ECKey | OKPKey], tuple[str, ...]]]] = {
-    "RSA": (RSAKey, ("n", "e")),
-    "EC": (ECKey, ("crv", "x", "y")),
-    "OKP": (OKPKey, ("crv", "x")),
+# By type: the class, the fields of the numbers, the names of the algorithm, and the curve.
+_KINDS: Final[
+    Mapping[str, tuple[type[RSAKey | ECKey | OKPKey], tuple[str, ...], tuple[str, ...], str | None]]
+] = {
+    "RSA": (RSAKey, ("n", "e"), ("RS256",), None),
+    "EC": (ECKey, ("crv", "x", "y"), ("ES256",), "P-256"),
+    "OKP": (OKPKey, ("crv", "x"), ("Ed25519", "EdDSA"), "Ed25519"),  # RFC 9864, RFC 8037
 }
-_CURVES: Final = {"EC": "P-256", "OKP": "Ed25519"}
-_ALGORITHMS: Final = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
 
 
 def _usable_keys(listed: list[Any]) -> Iterator[Key]:
     for jwk in listed:
         if isinstance(jwk, dict) and _is_usable(jwk):
-            key_type, numbers = _TYPES[jwk["kty"]]
+            key_type, numbers, algorithms, _ = _KINDS[jwk["kty"]]
             # No other fields: neither certificates nor URLs.
-            names = ("kty", "kid", "use", "alg", *numbers)
-            fields = {name: jwk[name] for name in names if name in jwk}
-            if fields.get("alg") == "EdDSA":
-                fields["alg"] = "Ed25519"  # its newer name (RFC 9864), the only one in joserfc
+            fields = {name: jwk[name] for name in ("kty", "kid", "use", *numbers) if name in jwk}
+            if "alg" in jwk:
+                fields["alg"] = algorithms[0]  # the only name that joserfc takes
             try:
                 key = key_type.import_key(fields)
             except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
@@ -148,25 +147,20 @@ def _usable_keys(listed: list[Any]) -> Iterator[Key]:
 def _is_usable(jwk: Mapping[str, Any]) -> bool:
     """Whether a key is a public signing key of an algorithm that we accept."""
     kind, kid, operations = jwk.get("kty"), jwk.get("kid", ""), jwk.get("key_ops", ["verify"])
+    if not isinstance(kind, str) or kind not in _KINDS:
+        return False
+    _, _, algorithms, curve = _KINDS[kind]
     return (
-        isinstance(kind, str)
-        and kind in _TYPES
-        and "d" not in jwk  # a private key that was published proves nothing
+        "d" not in jwk  # a private key that was published proves nothing
         and isinstance(kid, str)
         and len(kid) <= KID_CHARACTERS_MAX
         and jwk.get("use", "sig") == "sig"
         and isinstance(operations, list)
         and "verify" in operations
-        and (kind not in _CURVES or jwk.get("crv") == _CURVES[kind])
+        and (curve is None or jwk.get("crv") == curve)
         and (kind != "RSA" or _has_valid_modulus(jwk.get("n")))
-        and ("alg" not in jwk or _is_algorithm(jwk["alg"], kind))
+        and ("alg" not in jwk or jwk["alg"] in algorithms)
     )
-
-
-def _is_algorithm(name: object, kind: str) -> bool:
-    if name == "Ed25519":  # the newer name of the same algorithm (RFC 9864)
-        name = "EdDSA"
-    return name in ASYMMETRIC_ALGORITHMS and name == _ALGORITHMS[kind]
 
 
 def _has_valid_modulus(n: object) -> bool:

@@ -8,11 +8,11 @@ import asyncio
 import gzip
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import BinaryIO, Final, cast
 
 import msgspec
 
@@ -218,48 +218,30 @@ def _detail(response: Response) -> str:
     return f"{response.status}: {problem.detail}"
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """The server and the project of an import."""
-
-    url: str
-    key: str
-    project: str
-
-    @classmethod
-    def from_options(cls, **options: str | None) -> Self:
-        """Raises CommandError for missing values."""
-        missing = [name for name, value in options.items() if not value]
-        if missing:
-            raise CommandError(
-                f"{', '.join(f'--{name}' for name in missing)} must be given, or set in the "
-                "environment as described in docs/exports.md"
-            )
-        return cls(**cast("Mapping[str, str]", options))
-
-
-def run(name: str, destination: Destination) -> int:
+def run(name: str, *, url: str | None, key: str | None, project: str | None) -> int:
     """Imports the file `name`; `-` is the standard input. Returns 1 if lines were refused, else 0.
 
-    Raises CommandError.
+    Raises CommandError, also for a missing URL, key or project.
     """
+    options = {"url": url or "", "key": key or "", "project": project or ""}
+    if missing := [f"--{option}" for option, value in options.items() if not value]:
+        raise CommandError(
+            f"{', '.join(missing)} must be given, or set in the environment as described in "
+            "docs/exports.md"
+        )
     try:
         with open_export(name) as file:
-            return asyncio.run(_run(file, read_total(name), destination))
+            return asyncio.run(_run(file, read_total(name), **options))
     except (OSError, EOFError) as error:
         raise CommandError(f"{name}: {error}") from error
 
 
-async def _run(file: BinaryIO, total: int | None, destination: Destination) -> int:
+async def _run(file: BinaryIO, total: int | None, url: str, key: str, project: str) -> int:
     import httpx2  # noqa: PLC0415 - slow to import, and only this command and workers need it
 
-    headers = {
-        "x-api-key": destination.key,
-        "x-project-name": destination.project,
-        "content-type": "application/json",
-    }
+    headers = {"x-api-key": key, "x-project-name": project, "content-type": "application/json"}
     try:
-        client = httpx2.AsyncClient(base_url=destination.url, headers=headers, timeout=60)
+        client = httpx2.AsyncClient(base_url=url, headers=headers, timeout=60)
     except (httpx2.InvalidURL, UnicodeError) as error:
         raise CommandError(f"--url, --key or --project is invalid: {error}") from error
     async with client:
@@ -268,10 +250,10 @@ async def _run(file: BinaryIO, total: int | None, destination: Destination) -> i
             try:
                 response = await client.post("/traces/import", content=body)
             except httpx2.UnsupportedProtocol as error:
-                raise CommandError(f"--url {destination.url}: {error}") from error
+                raise CommandError(f"--url {url}: {error}") from error
             except httpx2.HTTPError as error:
                 reason = str(error) or type(error).__name__
-                return Response(0, f"{destination.url}: {reason}".encode())
+                return Response(0, f"{url}: {reason}".encode())
             return Response(
                 response.status_code, response.content, response.headers.get("retry-after")
             )

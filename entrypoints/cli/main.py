@@ -275,12 +275,12 @@ def _import(arguments: argparse.Namespace, settings: Settings) -> int:
 
     dev_env = dev_supervisor.read_env(Path(settings.data_dir) / dev_supervisor.DEV_ENV)
     environ = {**dev_env, **arguments.environ}
-    destination = import_client.Destination.from_options(
+    return import_client.run(
+        arguments.file,
         url=arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
         key=arguments.key or environ.get(f"{PREFIX}API_KEY"),
         project=arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
     )
-    return import_client.run(arguments.file, destination)
 
 
 @command(

@@ -60,29 +60,25 @@ def exception_handlers() -> ExceptionHandlersMap:
 
 
 def _respond_to_failure(request: HttpRequest, failure: errors.Failure) -> Response[bytes]:
-    status = next(
-        code
-        for failure_type, code in STATUS_OF_FAILURE.items()
-        if isinstance(failure, failure_type)
-    )
-    if isinstance(failure, errors.Invalid):
-        fields = [
-            FieldProblem(error.field, error.message) for error in failure.errors[:FIELD_ERRORS_MAX]
-        ]
-        return _respond(request, status, failure.message, fields=fields)
-    if isinstance(failure, errors.LimitExceeded):
-        headers = {"retry-after": str(failure.retry_after_s)}
-        return _respond(request, status, failure.message, headers, error=failure.message)
-    if isinstance(failure, errors.Unavailable):
-        # The cause is for operators: it is logged, and not part of the response.
-        cause = failure.__cause__
-        suffix = "" if cause is None else f" ({name_of(cause)})"
-        _log.warning("%s: %s%s", request_id_of(request.scope), failure, suffix)
-        headers = {"retry-after": str(failure.retry_after_s)}
-        return _respond(request, status, failure.message, headers)
-    if isinstance(failure, errors.Unauthenticated):
-        return _respond(request, status, failure.message, {"www-authenticate": "Bearer"})
-    return _respond(request, status, failure.message)
+    status = next(code for kind, code in STATUS_OF_FAILURE.items() if isinstance(failure, kind))
+    headers: dict[str, str] = {}
+    fields: list[FieldProblem] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    match failure:
+        case errors.Invalid():
+            shown = failure.errors[:FIELD_ERRORS_MAX]
+            fields = [FieldProblem(one.field, one.message) for one in shown]
+        case errors.LimitExceeded():
+            headers["retry-after"], error = str(failure.retry_after_s), failure.message
+        case errors.Unavailable():
+            headers["retry-after"] = str(failure.retry_after_s)
+            # The cause is for operators: it is logged, and not part of the response.
+            cause = failure.__cause__
+            suffix = "" if cause is None else f" ({name_of(cause)})"
+            _log.warning("%s: %s%s", request_id_of(request.scope), failure, suffix)
+        case errors.Unauthenticated():
+            headers["www-authenticate"] = "Bearer"
+    return _respond(request, status, failure.message, headers, fields=fields, error=error)
 
 
 def _respond_to_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]:

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 SAMPLE_EVERY_S: Final = 5.0  # at least as often as common scrape intervals
 
 
+@dataclass(frozen=True, slots=True)
 class Observer:
     """Counts events, and records them as spans if `spans` is given. Never raises."""
 
-    def __init__(self, metrics: MetricsRegistry, spans: "OtlpSpans | None" = None) -> None:
-        self.metrics = metrics
-        self.spans = spans
+    metrics: MetricsRegistry
+    spans: "OtlpSpans | None" = None
 
     # --- requests: entrypoints/http/middleware/observer_ports.py ---
 

@@ -20,7 +20,6 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 from msgspec import structs
 
@@ -143,11 +142,11 @@ async def _work(
         )
         pool = root.create_worker_pool(settings, concurrency, runner)
         pool.start()
-        heartbeat = Heartbeat(
-            ports.workers, use_cases.clock, ports.new_id(), root.product_version()
-        )
+        version, now = root.product_version(), use_cases.clock()
+        worker = Worker(id=ports.new_id(), version=version, started_at=now)
+        heartbeat = Heartbeat(ports.workers, use_cases.clock, worker)
         periodic = [
-            heartbeat.task,
+            PeriodicTask("telling", HEARTBEAT_INTERVAL.total_seconds(), heartbeat.send, ""),
             *periodic_tasks(use_cases, requeue_every_s, settings.monitor_tick_seconds),
         ]
         tasks = [
@@ -167,26 +166,22 @@ async def _work(
     LOG.info("stopped")
 
 
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Reports periodically that this worker is alive, so that its absence is noticed."""
+    """Reports that this worker is alive, so that its absence is noticed."""
 
-    def __init__(self, workers: Workers, clock: Clock, own_id: UUID, version: str) -> None:
-        self._workers = workers
-        self._clock = clock
-        self._worker = Worker(id=own_id, version=version, started_at=clock())
-
-    @property
-    def task(self) -> "PeriodicTask":
-        return PeriodicTask("telling", HEARTBEAT_INTERVAL.total_seconds(), self._send, "")
+    workers: Workers
+    clock: Clock
+    worker: Worker
 
     async def leave(self) -> None:
         """Reports the stop. If the database doesn't answer, the heartbeat just expires."""
         with suppress(Failure, TimeoutError):
             async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                await self._workers.remove(self._worker)
+                await self.workers.remove(self.worker)
 
-    async def _send(self) -> int:
-        await self._workers.record_heartbeat(self._worker, self._clock())
+    async def send(self) -> int:
+        await self.workers.record_heartbeat(self.worker, self.clock())
         return 0  # not worth a log line
 
 

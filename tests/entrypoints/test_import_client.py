@@ -15,7 +15,6 @@ from entrypoints.cli import import_client
 from entrypoints.cli.import_client import (
     PRINTED_REFUSALS_MAX,
     RETRIES_MAX,
-    Destination,
     Importer,
     Response,
 )
@@ -230,7 +229,7 @@ def test_files_may_be_compressed(tmp_path):
 
 def test_missing_options_are_named():
     with pytest.raises(CommandError, match="--key, --project must be given"):
-        Destination.from_options(url="http://localhost", key=None, project="")
+        import_client.run("-", url="http://localhost", key=None, project="")
 
 
 @pytest.mark.parametrize(
