@@ -1,6 +1,6 @@
 """Ports that every context shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -44,6 +44,10 @@ class HealthCheck(Protocol):
 ADMIT_MAX_S: Final = 0.1  # a hundred times what Redis needs; barely noticeable in a request
 
 
+type Admission = Sequence[tuple[str, Limit, int]]
+"""An admitted request: bucket, limit and instant in microseconds, for each bucket."""
+
+
 class RateLimiter(Protocol):
     """Limits requests by bucket. Contract: tests/contracts/test_rate_limiter.py.
 
@@ -52,8 +56,10 @@ class RateLimiter(Protocol):
     as `domain/limits.py` defines it. An adapter may enforce this across processes.
     """
 
-    async def admit(self, bucket: str, limit: Limit) -> Decision:
-        """Admits a request and counts it, or refuses it without counting.
+    async def admit(self, buckets: Mapping[str, Limit]) -> Decision:
+        """Admits a request and counts it in all buckets, or refuses it and counts it in none.
+
+        The decision is that of the strictest bucket. It takes at least one, each with its limit.
 
         Waits at most ADMIT_MAX_S for other machines, and never raises. If the shared store fails,
         the limit still holds within this process.

@@ -7,7 +7,7 @@ window's length holds more admitted requests than the limit, wherever it begins.
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 # Every counted instant is stored: at this limit 4 MB per bucket in a process, 1 MB in Redis.
@@ -40,6 +40,10 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.count}/{self.unit}"
+
+    def times(self, factor: int) -> Self:
+        """A limit of `factor` times the requests, at most COUNT_MAX."""
+        return replace(self, count=min(self.count * factor, COUNT_MAX))
 
     @property
     def window_us(self) -> int:
@@ -83,6 +87,10 @@ class Decision:
             reset_s=_seconds(reset_us),
             retry_after_s=max(1, _seconds(wait_us)),
         )
+
+    def strictness(self) -> tuple[bool, int, int]:
+        """Sorts refusals first, by the longest wait; then admissions, by the fewest remaining."""
+        return self.admitted, -self.retry_after_s, self.remaining
 
 
 def _seconds(us: int) -> int:

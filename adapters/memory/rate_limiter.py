@@ -5,9 +5,10 @@ A process also falls back on it while Redis is unavailable.
 
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final
 
-from application.ports import MonotonicClock
+from application.ports import Admission, MonotonicClock
 from domain.limits import Decision, Limit, SlidingWindow
 
 # Buckets of one limit with counted requests: about 1 KB each if they hold little.
@@ -36,19 +37,29 @@ class MemoryRateLimiter:
         self._buckets_max = buckets_max
         self._buckets: dict[Limit, _Buckets] = {}  # as many as the settings define
 
-    async def admit(self, bucket: str, limit: Limit) -> Decision:
-        return self.admit_at_once(bucket, limit)[0]
+    async def admit(self, buckets: Mapping[str, Limit]) -> Decision:
+        return self.admit_at_once(buckets)[0]
 
-    def admit_at_once(self, bucket: str, limit: Limit) -> tuple[Decision, int]:
-        """As `admit`, without await; also returns the instant by which to take it back."""
+    def admit_at_once(self, buckets: Mapping[str, Limit]) -> tuple[Decision, Admission]:
+        """As `admit`, without await; also returns by what to take the request back."""
         now_us = self._ticks()
-        history = self._of(limit).history(bucket, now_us)
-        decision = history.admit(limit, now_us)
-        return decision, history.newest_us
+        decisions: list[Decision] = []
+        admission: list[tuple[str, Limit, int]] = []
+        for bucket, limit in buckets.items():
+            history = self._of(limit).history(bucket, now_us)
+            decisions.append(history.admit(limit, now_us))
+            if decisions[-1].admitted:
+                admission.append((bucket, limit, history.newest_us))
+        decision = min(decisions, key=Decision.strictness)
+        if not decision.admitted:
+            self.take_back(admission)
+            admission.clear()
+        return decision, admission
 
-    def take_back(self, bucket: str, limit: Limit, at_us: int) -> None:
-        """Stops counting the request admitted at `at_us`, because another limit refused it."""
-        self._of(limit).take_back(bucket, at_us)
+    def take_back(self, admission: Admission) -> None:
+        """Stops counting an admitted request, because another limit refused it."""
+        for bucket, limit, at_us in admission:
+            self._of(limit).take_back(bucket, at_us)
 
     def __len__(self) -> int:
         """The number of windows."""

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from application.ports import ADMIT_MAX_S, MonotonicClock
+from application.ports import ADMIT_MAX_S, Admission, MonotonicClock
 from domain.limits import SECOND_US, Decision, Limit
 
 RETRY_AFTER_S: Final = 1  # after a failure, one request per second tries Redis again
@@ -23,36 +23,46 @@ _log = logging.getLogger(__name__)
 # stops counting, because Redis truncates the current time to milliseconds before it adds the TTL.
 # Lua numbers are doubles, which represent microseconds exactly for another two centuries.
 ADMIT: Final = """
-local key, count, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
-local counts, now = ARGV[3] == '1', tonumber(ARGV[4])
+local counts, now = ARGV[1] == '1', tonumber(ARGV[2])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local at, newest = now, tonumber(redis.call('LINDEX', key, -1))
-if newest and newest - now > window then
-  local ahead = newest - now
-  for index, instant in ipairs(redis.call('LRANGE', key, 0, -1)) do
-    redis.call('LSET', key, index - 1, instant - ahead)
+local answers, instants, admitted = {}, {}, true
+for number, key in ipairs(KEYS) do
+  local count, window = tonumber(ARGV[2 * number + 1]), tonumber(ARGV[2 * number + 2])
+  local at, newest = now, tonumber(redis.call('LINDEX', key, -1))
+  if newest and newest - now > window then
+    local ahead = newest - now
+    for index, instant in ipairs(redis.call('LRANGE', key, 0, -1)) do
+      redis.call('LSET', key, index - 1, instant - ahead)
+    end
+    newest = now
   end
-  newest = now
+  if newest and newest > now then at = newest end
+  local oldest = tonumber(redis.call('LINDEX', key, 0))
+  while oldest and oldest <= at - window do
+    redis.call('LPOP', key)
+    oldest = tonumber(redis.call('LINDEX', key, 0))
+  end
+  local counted = redis.call('LLEN', key)
+  local reset = (oldest or at) + window - now
+  if counted >= count then
+    admitted = false
+    local wait = redis.call('LINDEX', key, counted - count) + window - now
+    answers[number] = {0, counted, reset, wait}
+  else
+    answers[number] = {1, counted + 1, reset, 0}
+  end
+  instants[number] = {at, math.ceil((at - now + window) / 1000) + 1}
 end
-if newest and newest > now then at = newest end
-local oldest = tonumber(redis.call('LINDEX', key, 0))
-while oldest and oldest <= at - window do
-  redis.call('LPOP', key)
-  oldest = tonumber(redis.call('LINDEX', key, 0))
+if admitted and counts then
+  for number, key in ipairs(KEYS) do
+    redis.call('RPUSH', key, instants[number][1])
+    redis.call('PEXPIRE', key, instants[number][2])
+  end
 end
-local counted = redis.call('LLEN', key)
-local reset = (oldest or at) + window - now
-if counted >= count then
-  return {0, counted, reset, redis.call('LINDEX', key, counted - count) + window - now}
-end
-if counts then
-  redis.call('RPUSH', key, at)
-  redis.call('PEXPIRE', key, math.ceil((at - now + window) / 1000) + 1)
-end
-return {1, counted + 1, reset, 0}
+return answers
 """
 _SHA: Final = sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()
 
@@ -64,32 +74,36 @@ class RedisSlidingWindows:
     client: Redis
 
     async def decide(
-        self, bucket: str, limit: Limit, *, counts: bool = True, at_us: int | None = None
+        self, buckets: Mapping[str, Limit], *, counts: bool = True, at_us: int | None = None
     ) -> Decision:
-        """Decides as `SlidingWindow.admit` does. Without `counts` the request isn't recorded.
+        """Decides as `SlidingWindow.admit` does, for all buckets together.
 
-        `at_us` replaces the clock in tests. Raises whatever the client raises.
+        Without `counts` the request isn't recorded. `at_us` replaces the clock in tests. Raises
+        whatever the client raises.
         """
-        arguments = (
-            *(1, KEY_PREFIX + bucket, limit.count, limit.window_us),
-            *(int(counts), "" if at_us is None else at_us),
-        )
+        numbers = [n for limit in buckets.values() for n in (limit.count, limit.window_us)]
+        keys = [KEY_PREFIX + bucket for bucket in buckets]
+        arguments = (*keys, int(counts), "" if at_us is None else at_us, *numbers)
         try:
-            answer = await cast("Awaitable[list[int]]", self.client.evalsha(_SHA, *arguments))
+            answers = await cast("Any", self.client.evalsha(_SHA, len(keys), *arguments))
         except NoScriptError:  # Redis is new, restarted or flushed: send the whole script
-            answer = await cast("Awaitable[list[int]]", self.client.eval(ADMIT, *arguments))
-        admitted, counted, reset_us, wait_us = answer
-        if admitted:
-            return Decision.admitting(limit, counted=counted, reset_us=reset_us)
-        return Decision.refusing(limit, reset_us=reset_us, wait_us=wait_us)
+            answers = await cast("Any", self.client.eval(ADMIT, len(keys), *arguments))
+        return min(map(_decision, buckets.values(), answers), key=Decision.strictness)
+
+
+def _decision(limit: Limit, answer: Sequence[int]) -> Decision:
+    admitted, counted, reset_us, wait_us = answer
+    if admitted:
+        return Decision.admitting(limit, counted=counted, reset_us=reset_us)
+    return Decision.refusing(limit, reset_us=reset_us, wait_us=wait_us)
 
 
 class LocalLimiter(Protocol):
     """Limits this process alone; implemented by `adapters/memory/rate_limiter.py`."""
 
-    def admit_at_once(self, bucket: str, limit: Limit) -> tuple[Decision, int]: ...
+    def admit_at_once(self, buckets: Mapping[str, Limit]) -> tuple[Decision, Admission]: ...
 
-    def take_back(self, bucket: str, limit: Limit, at_us: int) -> None: ...
+    def take_back(self, admission: Admission) -> None: ...
 
 
 class RedisRateLimiter:
@@ -112,18 +126,20 @@ class RedisRateLimiter:
         self._ticks = ticks
         self._retry_at_us: int | None = None  # None while Redis answers
 
-    async def admit(self, bucket: str, limit: Limit) -> Decision:
+    async def admit(self, buckets: Mapping[str, Limit]) -> Decision:
         # Counted before the command to Redis. So concurrent requests are all in the local window,
         # and they leave it no later than the one in Redis.
-        local, at_us = self._local.admit_at_once(bucket, limit)
-        shared = await self._decide_in_redis(bucket, limit, counts=local.admitted)
+        local, admission = self._local.admit_at_once(buckets)
+        shared = await self._decide_in_redis(buckets, counts=local.admitted)
         if shared is None:
             return local
         if local.admitted and not shared.admitted:
-            self._local.take_back(bucket, limit, at_us)
-        return min(shared, local, key=_strictness)
+            self._local.take_back(admission)
+        return min(shared, local, key=Decision.strictness)
 
-    async def _decide_in_redis(self, bucket: str, limit: Limit, *, counts: bool) -> Decision | None:
+    async def _decide_in_redis(
+        self, buckets: Mapping[str, Limit], *, counts: bool
+    ) -> Decision | None:
         """The decision of Redis; None if it doesn't answer or isn't tried."""
         probing = self._retry_at_us is not None
         if probing and not self._may_retry():
@@ -131,7 +147,7 @@ class RedisRateLimiter:
             return None
         try:
             async with asyncio.timeout(ADMIT_MAX_S):
-                decision = await self._windows.decide(bucket, limit, counts=counts)
+                decision = await self._windows.decide(buckets, counts=counts)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the limit holds
             self._fall_back()
             self._note_failure(error)
@@ -163,8 +179,3 @@ class RedisRateLimiter:
         if self._retry_at_us is not None:
             _log.info("Redis answers again: processes share the limits")
         self._retry_at_us = None
-
-
-def _strictness(decision: Decision) -> tuple[bool, int, int]:
-    """Sorts refusals first, by the longest wait; then admissions, by the fewest remaining."""
-    return decision.admitted, -decision.retry_after_s, decision.remaining

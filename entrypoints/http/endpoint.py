@@ -68,6 +68,7 @@ from entrypoints.http.middleware.path_segments import decode_segment
 from entrypoints.http.middleware.rate_limits import (
     RouteClass,
     address_principal,
+    organization_of,
     rate_limit_principal,
     shares_of,
 )
@@ -226,7 +227,7 @@ async def _authenticate(
         raise
     annotate(scope, caller=caller)
     principal = rate_limit_principal(caller)
-    await context.rate_limits.admit(scope, called.route_class, principal)
+    await context.rate_limits.admit(scope, called.route_class, principal, organization_of(caller))
     admission_ticket(scope).identify(shares_of(caller, auth.origin))
     return caller
 

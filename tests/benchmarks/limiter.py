@@ -37,11 +37,11 @@ async def times(limiter: RateLimiter, limit: Limit, full: bool) -> list[float]:
     buckets = [f"key:{n}:{limit}" for n in range(KEYS)]
     for bucket in buckets:
         for _ in range(limit.count if full else WARM_UP_CALLS // KEYS):
-            await limiter.admit(bucket, limit)
+            await limiter.admit({bucket: limit})
     durations_us: list[float] = []
     for n in range(CALLS):
         begin = time.perf_counter_ns()
-        decision = await limiter.admit(buckets[n % KEYS], limit)
+        decision = await limiter.admit({buckets[n % KEYS]: limit})
         durations_us.append((time.perf_counter_ns() - begin) / 1e3)
         assert decision.admitted != full
     return durations_us

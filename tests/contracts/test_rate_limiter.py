@@ -72,7 +72,7 @@ def limiter(request: pytest.FixtureRequest) -> RateLimiter:
 
 async def test_limit_is_admitted_and_remaining_reported(limiter):
     bucket, limit = new_bucket(), Limit(3, DAY)
-    results = [await limiter.admit(bucket, limit) for _ in range(5)]
+    results = [await limiter.admit({bucket: limit}) for _ in range(5)]
     assert [one.admitted for one in results] == [True] * 3 + [False] * 2
     assert [one.remaining for one in results] == [2, 1, 0, 0, 0]
     assert {one.limit for one in results} == {limit}
@@ -84,20 +84,35 @@ async def test_limit_is_admitted_and_remaining_reported(limiter):
 async def test_buckets_are_independent(limiter):
     limit, buckets = Limit(1, DAY), [new_bucket() for _ in range(5)]
     for expected in (True, False):
-        results = [(await limiter.admit(bucket, limit)).admitted for bucket in buckets]
+        results = [(await limiter.admit({bucket: limit})).admitted for bucket in buckets]
         assert results == [expected] * 5
+
+
+async def test_request_counts_in_all_its_buckets_or_in_none(limiter):
+    own, other, whole = new_bucket(), new_bucket(), new_bucket()
+    small, large = Limit(2, DAY), Limit(3, DAY)
+    first = await limiter.admit({own: small, whole: large})
+    assert (first.admitted, first.limit, first.remaining) == (True, small, 1)
+    assert (await limiter.admit({own: small, whole: large})).admitted
+    refused = await limiter.admit({own: small, whole: large})  # for its own bucket
+    assert (refused.admitted, refused.limit) == (False, small)
+    last = await limiter.admit({other: small, whole: large})
+    assert (last.admitted, last.limit, last.remaining) == (True, large, 0)
+    refused = await limiter.admit({other: small, whole: large})  # for the larger one
+    assert (refused.admitted, refused.limit) == (False, large)
+    assert (await limiter.admit({other: small})).remaining == 0  # it was counted once until now
 
 
 async def test_any_name_is_a_bucket(limiter):
     name, limit = new_bucket(), Limit(1, DAY)
     for bucket in (f"{name}\n", f"{name} ", f"{name}é", f"{name}\0", f"{name}{'x' * 2000}"):
-        assert (await limiter.admit(bucket, limit)).admitted
-        assert not (await limiter.admit(bucket, limit)).admitted
+        assert (await limiter.admit({bucket: limit})).admitted
+        assert not (await limiter.admit({bucket: limit})).admitted
 
 
 async def test_concurrent_calls_get_exactly_the_limit(limiter):
     bucket, limit = new_bucket(), Limit(50, DAY)
-    results = await asyncio.gather(*(limiter.admit(bucket, limit) for _ in range(200)))
+    results = await asyncio.gather(*(limiter.admit({bucket: limit}) for _ in range(200)))
     passed = [one.remaining for one in results if one.admitted]
     assert len(passed) == 50
     assert min(passed) == 0
@@ -107,10 +122,10 @@ async def test_concurrent_calls_get_exactly_the_limit(limiter):
 async def test_slot_is_free_again_after_window(limiter):
     """Uses the machine's own time, with the shortest window."""
     bucket, limit = new_bucket(), Limit(1, "second")
-    assert (await limiter.admit(bucket, limit)).admitted
+    assert (await limiter.admit({bucket: limit})).admitted
     loop = asyncio.get_running_loop()
     end = loop.time() + WAIT_MAX_S
-    while not (await limiter.admit(bucket, limit)).admitted:
+    while not (await limiter.admit({bucket: limit})).admitted:
         assert loop.time() < end
         await asyncio.sleep(0.05)
 
@@ -136,7 +151,7 @@ async def test_memory_decides_like_the_domain(data, limit):
         ticks.now_us += step_us
         bucket = data.draw(st.sampled_from("ab"))
         expected = model[bucket].admit(limit, ticks.now_us)
-        assert await limiter.admit(bucket, limit) == expected
+        assert await limiter.admit({bucket: limit}) == expected
 
 
 @pytest.mark.service
@@ -152,10 +167,27 @@ async def test_redis_decides_like_the_domain(redis_url, data, limit):
         for step_us in data.draw(st.lists(steps_us(limit), max_size=20)):
             now_us += step_us - data.draw(back)
             current = Limit(data.draw(counts), limit.unit)
-            preview = await windows.decide(bucket, current, counts=False, at_us=now_us)
+            preview = await windows.decide({bucket: current}, counts=False, at_us=now_us)
             expected = model.admit(current, now_us)
             assert preview == expected
-            assert await windows.decide(bucket, current, at_us=now_us) == expected
+            assert await windows.decide({bucket: current}, at_us=now_us) == expected
+
+
+@pytest.mark.service
+@given(st.data())
+async def test_redis_decides_about_several_buckets_like_memory(redis_url, data):
+    """Requests of three keys, each in its bucket and in that of their organization."""
+    ticks, whole = ManualClock(), new_bucket()
+    keys = {new_bucket(): Limit(count, "minute") for count in (1, 2, 3)}
+    memory = MemoryRateLimiter(ticks)
+    async with opened(redis_url) as client:
+        windows = RedisSlidingWindows(client)
+        for step_us in data.draw(st.lists(steps_us(Limit(2, "minute")), max_size=20)):
+            ticks.now_us += step_us // 4
+            key = data.draw(st.sampled_from(list(keys)))
+            buckets = {key: keys[key], whole: Limit(4, "minute")}
+            expected = await memory.admit(buckets)
+            assert await windows.decide(buckets, at_us=ticks.now_us) == expected
 
 
 @pytest.mark.service
@@ -164,9 +196,9 @@ async def test_redis_waits_for_enough_to_expire_after_limit_is_lowered(redis):
     for second in range(5):
         at_us = START_US + second * 7 * SECOND_US
         model.admit(Limit(5, "minute"), at_us)
-        await windows.decide(bucket, Limit(5, "minute"), at_us=at_us)
+        await windows.decide({bucket: Limit(5, "minute")}, at_us=at_us)
     for count in range(5, 0, -1):
-        results = await windows.decide(bucket, Limit(count, "minute"), at_us=at_us)
+        results = await windows.decide({bucket: Limit(count, "minute")}, at_us=at_us)
         assert results.retry_after_s == 60 - 28 + (5 - count) * 7
         assert results == model.admit(Limit(count, "minute"), at_us)
 
@@ -174,7 +206,7 @@ async def test_redis_waits_for_enough_to_expire_after_limit_is_lowered(redis):
 @pytest.mark.service
 async def test_redis_uses_its_own_clock(redis):
     bucket, limit = new_bucket(), Limit(2, "minute")
-    await RedisSlidingWindows(redis).decide(bucket, limit)
+    await RedisSlidingWindows(redis).decide({bucket: limit})
     [instant] = await redis.lrange(KEY_PREFIX + bucket, 0, -1)
     seconds, microseconds = await redis.time()
     assert 0 <= seconds * SECOND_US + microseconds - int(instant) < limit.window_us
@@ -187,7 +219,7 @@ async def test_redis_key_expires_with_its_window(redis, behind_us):
     window_ms = limit.window_us // 1000
     windows = RedisSlidingWindows(redis)
     for at_us in (START_US, START_US - behind_us):
-        await windows.decide(bucket, limit, at_us=at_us)
+        await windows.decide({bucket: limit}, at_us=at_us)
     left_ms = await redis.pttl(KEY_PREFIX + bucket)
     counts_ms = window_ms + (behind_us / 1000 if behind_us <= limit.window_us else 0)
     assert counts_ms - 30_000 < left_ms <= counts_ms + 2
@@ -197,7 +229,7 @@ async def test_redis_key_expires_with_its_window(redis, behind_us):
 async def test_decide_without_counting_stores_nothing(redis):
     bucket, windows = new_bucket(), RedisSlidingWindows(redis)
     for _ in range(3):
-        assert (await windows.decide(bucket, Limit(1, DAY), counts=False)).admitted
+        assert (await windows.decide({bucket: Limit(1, DAY)}, counts=False)).admitted
     assert await redis.exists(KEY_PREFIX + bucket) == 0
 
 
@@ -231,27 +263,27 @@ async def test_processes_share_a_limit(redis_url):
 
 async def admit_many(limiter: MemoryRateLimiter, limit: Limit, count: int) -> list[Decision]:
     """Admits once from each of `count` addresses."""
-    return [await limiter.admit(f"ip:{n}", limit) for n in range(count)]
+    return [await limiter.admit({f"ip:{n}": limit}) for n in range(count)]
 
 
 async def test_many_addresses_do_not_reset_a_busy_bucket():
     ticks, limit = ManualClock(), Limit(5, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=50)
     for _ in range(5):
-        assert (await limiter.admit("busy", limit)).admitted
+        assert (await limiter.admit({"busy": limit})).admitted
     await admit_many(limiter, limit, 3_000)
     ticks.now_us += limit.window_us - 1
-    assert not (await limiter.admit("busy", limit)).admitted
+    assert not (await limiter.admit({"busy": limit})).admitted
     assert len(limiter) <= 50 + SHARED_BUCKETS
     ticks.now_us += 1
-    assert (await limiter.admit("busy", limit)).admitted
+    assert (await limiter.admit({"busy": limit})).admitted
 
 
 async def test_idle_buckets_are_evicted():
     ticks, limit = ManualClock(), Limit(1, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=50)
     for round_ in range(5):
-        results = [await limiter.admit(f"{round_}:{n}", limit) for n in range(50)]
+        results = [await limiter.admit({f"{round_}:{n}": limit}) for n in range(50)]
         assert all(one.admitted for one in results)
         assert len(limiter) <= 50
         ticks.now_us += limit.window_us
@@ -260,30 +292,29 @@ async def test_idle_buckets_are_evicted():
 async def test_full_bucket_of_one_limit_takes_no_room_of_another():
     limiter = MemoryRateLimiter(ManualClock(), buckets_max=2)
     for n in range(10):
-        await limiter.admit(f"ip:{n}", Limit(1, "minute"))
-    assert (await limiter.admit("key", Limit(1, "hour"))).admitted
+        await limiter.admit({f"ip:{n}": Limit(1, "minute")})
+    assert (await limiter.admit({"key": Limit(1, "hour")})).admitted
 
 
 async def test_bucket_stays_where_it_is_counted():
     ticks, limit = ManualClock(), Limit(1, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=1)
-    assert (await limiter.admit("first", limit)).admitted
+    assert (await limiter.admit({"first": limit})).admitted
     ticks.now_us += limit.window_us - 1
-    assert (await limiter.admit("second", limit)).admitted  # shares a bucket, for lack of room
+    assert (await limiter.admit({"second": limit})).admitted  # shares a bucket, for lack of room
     ticks.now_us += 1
-    assert not (await limiter.admit("second", limit)).admitted
+    assert not (await limiter.admit({"second": limit})).admitted
     ticks.now_us += limit.window_us - 1
-    assert (await limiter.admit("second", limit)).admitted
+    assert (await limiter.admit({"second": limit})).admitted
 
 
 @pytest.mark.parametrize("bucket", ["first", "second"])
 async def test_taken_back_admission_frees_its_slot(bucket):
     limiter, limit = MemoryRateLimiter(ManualClock(), buckets_max=1), Limit(1, "minute")
-    limiter.take_back(bucket, limit, START_US)  # which was never there
-    for name in ("first", "second"):
-        _, at_us = limiter.admit_at_once(name, limit)
-    limiter.take_back(bucket, limit, at_us)
-    assert limiter.admit_at_once(bucket, limit)[0].admitted
+    limiter.take_back([(bucket, limit, START_US)])  # which was never there
+    admissions = {name: limiter.admit_at_once({name: limit})[1] for name in ("first", "second")}
+    limiter.take_back(admissions[bucket])
+    assert limiter.admit_at_once({bucket: limit})[0].admitted
 
 
 @given(st.data(), limits)
@@ -294,9 +325,9 @@ async def test_more_buckets_than_room_never_exceed_limits(data, limit):
     for step_us in data.draw(st.lists(steps_us(limit), max_size=60)):
         ticks.now_us += step_us // 4
         bucket = data.draw(st.sampled_from("abcdef"))
-        decision, at_us = limiter.admit_at_once(bucket, limit)
+        decision, admission = limiter.admit_at_once({bucket: limit})
         if decision.admitted:  # then it would be admitted alone
             if data.draw(st.booleans()):
-                limiter.take_back(bucket, limit, at_us)
+                limiter.take_back(admission)
             else:
                 assert model[bucket].admit(limit, ticks.now_us).admitted

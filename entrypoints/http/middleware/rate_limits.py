@@ -12,6 +12,7 @@ from application.ports import RateLimiter
 from domain.errors import LimitExceeded
 from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
+from domain.ids import OrganizationId
 from domain.limits import Decision, Limit
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.middleware.asgi_messages import RawHeaders, change_headers
@@ -26,6 +27,7 @@ from entrypoints.http.middleware.load_shedding import delay_refusal
 from entrypoints.http.middleware.observer_ports import RequestObserver
 
 IPV6_PREFIX_BITS: Final = 64  # a provider gives a customer at least as many addresses
+ORGANIZATION_FACTOR: Final = 10  # limits of an organization, in limits of one key or user
 _SCOPE_KEY: Final = "pandaprobe.rate_limit"
 
 
@@ -50,23 +52,33 @@ class RateLimits:
     observer: RequestObserver | None = None
 
     async def admit(
-        self, scope: MutableMapping[str, Any], route_class: RouteClass | None, principal: str
+        self,
+        scope: MutableMapping[str, Any],
+        route_class: RouteClass | None,
+        principal: str,
+        organization: OrganizationId | None = None,
     ) -> None:
         """Counts a request, and stores the decision for the headers of its response.
 
-        A class of None isn't limited. Raises LimitExceeded.
+        It counts in the bucket of the principal and in that of the organization, which admits
+        ORGANIZATION_FACTOR times as many. A class of None isn't limited. Raises LimitExceeded.
         """
         limit = None if route_class is None else self.limits.get(route_class)
         if limit is None:
             return
-        decision = await self.limiter.admit(f"{route_class}:{principal}", limit)
+        buckets = {f"{route_class}:{principal}": limit}
+        if organization is not None:
+            whole = limit.times(ORGANIZATION_FACTOR)
+            buckets[f"{route_class}:organization:{organization}"] = whole
+        decision = await self.limiter.admit(buckets)
         scope[_SCOPE_KEY] = decision
         if self.observer is not None and route_class is not None:
             self.observer.rate_limit_decided(route_class, admitted=decision.admitted)
         if not decision.admitted:
             await delay_refusal(scope)
+            whose = "" if decision.limit == limit else " for the organization"
             raise LimitExceeded(
-                f"Rate limit exceeded: {limit.count} per {limit.unit}",
+                f"Rate limit exceeded: {decision.limit.count} per {limit.unit}{whose}",
                 retry_after_s=decision.retry_after_s,
             )
 
@@ -88,15 +100,23 @@ def rate_limit_principal(caller: object) -> str:
 
 def shares_of(caller: object, origin: Origin) -> dict[str, Share]:
     """What a request of the caller takes from, by the name of the holder."""
-    principal = rate_limit_principal(caller)
+    if isinstance(caller, Origin):
+        return {address_principal(origin): ADDRESS, "unauthenticated": UNAUTHENTICATED}
+    shares = {rate_limit_principal(caller): CALLER}
+    organization = organization_of(caller)
+    if organization is not None:
+        shares[f"organization:{organization}"] = ORGANIZATION
+    return shares
+
+
+def organization_of(caller: object) -> OrganizationId | None:
+    """The organization in which the caller acts, if there is one."""
     match caller:
         case Caller():
-            return {principal: CALLER, f"organization:{caller.organization_id}": ORGANIZATION}
+            return caller.organization_id
         case OrganizationCaller():
-            return {principal: CALLER, f"organization:{caller.organization}": ORGANIZATION}
-        case Person():
-            return {principal: CALLER}
-    return {address_principal(origin): ADDRESS, "unauthenticated": UNAUTHENTICATED}
+            return caller.organization
+    return None
 
 
 def address_principal(origin: Origin) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,8 @@ class Windows:
         self.gate: asyncio.Event | None = None
         self.histories: defaultdict[str, SlidingWindow] = defaultdict(SlidingWindow)
 
-    async def decide(self, bucket: str, limit: Limit, *, counts: bool = True) -> Decision:
+    async def decide(self, buckets: Mapping[str, Limit], *, counts: bool = True) -> Decision:
+        [(bucket, limit)] = buckets.items()
         self.asked += 1
         if self.gate is not None:
             await self.gate.wait()
@@ -81,7 +82,7 @@ def limiter(windows: Windows, ticks: Hands) -> RedisRateLimiter:
 
 async def passed(limiter: RedisRateLimiter, count: int, bucket: str = "ours") -> int:
     """How many of so many requests, one after the other, are admitted."""
-    return sum([(await limiter.admit(bucket, LIMIT)).admitted for _ in range(count)])
+    return sum([(await limiter.admit({bucket: LIMIT})).admitted for _ in range(count)])
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -135,10 +136,10 @@ async def test_redis_is_not_tried_for_a_while_after_a_failure(limiter, windows, 
 
 async def test_one_request_probes_redis_and_others_do_not_wait(limiter, windows, ticks):
     windows.fail = ConnectionError()
-    await limiter.admit("ours", LIMIT)
+    await limiter.admit({"ours": LIMIT})
     windows.fail, windows.gate = None, asyncio.Event()
     ticks.forward(RETRY_AFTER_S)
-    looking = asyncio.create_task(limiter.admit("ours", LIMIT))
+    looking = asyncio.create_task(limiter.admit({"ours": LIMIT}))
     await asyncio.sleep(0)
     assert await passed(limiter, 20) == 8
     assert not looking.done()
@@ -152,10 +153,10 @@ async def test_one_request_probes_redis_and_others_do_not_wait(limiter, windows,
 
 async def test_late_answer_does_not_end_an_outage(limiter, windows, ticks):
     gate = windows.gate = asyncio.Event()
-    early = asyncio.create_task(limiter.admit("ours", LIMIT))
+    early = asyncio.create_task(limiter.admit({"ours": LIMIT}))
     await asyncio.sleep(0)
     windows.gate, windows.fail = None, ConnectionError()
-    await limiter.admit("ours", LIMIT)
+    await limiter.admit({"ours": LIMIT})
     windows.fail = None
     gate.set()
     await early
@@ -165,7 +166,7 @@ async def test_late_answer_does_not_end_an_outage(limiter, windows, ticks):
 
 async def test_cancelled_request_still_counts(limiter, windows):
     windows.gate = asyncio.Event()
-    asking = asyncio.create_task(limiter.admit("ours", LIMIT))
+    asking = asyncio.create_task(limiter.admit({"ours": LIMIT}))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -196,10 +197,10 @@ async def test_request_refused_locally_does_not_count_in_redis(limiter, windows)
 @pytest.mark.parametrize(("redis_s", "wait_s"), [(-5, 60), (0, 60), (5, 65)])
 async def test_longer_wait_is_returned(limiter, windows, ticks, redis_s, wait_s):
     one = Limit(1, "minute")
-    assert (await limiter.admit("ours", one)).admitted
+    assert (await limiter.admit({"ours": one})).admitted
     windows.histories["ours"] = SlidingWindow()
     windows.histories["ours"].admit(one, ticks() + redis_s * SECOND_US)
-    assert (await limiter.admit("ours", one)).retry_after_s == wait_s
+    assert (await limiter.admit({"ours": one})).retry_after_s == wait_s
 
 
 @given(st.data(), limits)
@@ -218,7 +219,7 @@ async def test_no_window_exceeds_the_limit_in_any_outage(data, limit):
                 windows.fail = None
             case "flushed":
                 windows.histories.clear()
-        decision = await limiter.admit("ours", limit)
+        decision = await limiter.admit({"ours": limit})
         assert decision == alone.admit(limit, ticks())
 
 
@@ -230,7 +231,7 @@ async def test_processes_share_the_limit_while_redis_answers(data, limit):
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         ticks.now_us += step_us
         process = data.draw(st.sampled_from(processes))
-        assert await process.admit("ours", limit) == together.admit(limit, ticks())
+        assert await process.admit({"ours": limit}) == together.admit(limit, ticks())
 
 
 # --- real servers --------------------------------------------------------------------------------
@@ -259,7 +260,7 @@ async def back(limiter: RedisRateLimiter, ticks: Hands) -> None:
     while True:
         before = limiter.fallbacks
         ticks.forward(RETRY_AFTER_S)
-        await limiter.admit(f"probe:{uuid.uuid4()}", LIMIT)
+        await limiter.admit({f"probe:{uuid.uuid4()}": LIMIT})
         if limiter.fallbacks == before:
             return
         assert loop.time() < end, "it doesn't come back"
@@ -284,7 +285,7 @@ async def test_paused_server_times_out_and_recovers(valkey, ticks, caplog):
 async def test_concurrent_requests_get_the_limit_during_a_pause(valkey, ticks):
     async with limiting(valkey, ticks) as (limiter, _):
         with valkey.paused():
-            asked = await asyncio.gather(*(limiter.admit("ours", LIMIT) for _ in range(200)))
+            asked = await asyncio.gather(*(limiter.admit({"ours": LIMIT}) for _ in range(200)))
         assert sum(one.admitted for one in asked) == LIMIT.count
         await back(limiter, ticks)
 

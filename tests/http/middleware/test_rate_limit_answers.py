@@ -36,6 +36,18 @@ async def test_refusal_has_limit_and_retry_after(limited: LimitedSite) -> None:
     assert limited.site.trace_count() == 2
 
 
+async def test_keys_of_one_organization_share_ten_times_the_limit(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.INGEST, 2)
+    keys = [limited.site.headers() for _ in range(11)]
+    sent = [
+        await limited.request("POST", "/traces", key, json=a_trace()) for key in keys for _ in "ab"
+    ]
+    assert [answer.status_code for answer in sent] == [202] * 20 + [429] * 2
+    assert sent[-1].json()["detail"] == "Rate limit exceeded: 20 per minute for the organization"
+    assert sent[-1].headers["ratelimit-limit"] == "20"
+    assert limited.site.trace_count() == 20
+
+
 @given(
     count=st.integers(1, 3),
     unit=st.sampled_from(["second", "minute"]),

@@ -16,7 +16,7 @@ from domain.limits import Limit
 async def admitted(redis_url: str, bucket: str, limit: Limit, requests: int) -> int:
     async with opened(redis_url) as client:
         windows = RedisSlidingWindows(client)
-        asked = await asyncio.gather(*(windows.decide(bucket, limit) for _ in range(requests)))
+        asked = await asyncio.gather(*(windows.decide({bucket: limit}) for _ in range(requests)))
     return sum(one.admitted for one in asked)
 
 
