@@ -128,15 +128,11 @@ class DryRunCustomMetric:
         order = RunRequest(
             metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model
         )
-        targets = [str(subject.trace.id)]
-        return await self.run_factory.create(
-            known.project_id,
-            new,
-            TargetType.TRACE,
-            order,
-            targets=targets,
-            filters=batch_as_given(TargetType.TRACE, targets),
+        targets, of = [str(subject.trace.id)], TargetType.TRACE
+        run = await self.run_factory.build(
+            known.project_id, new, of, order, batch_as_given(of, targets)
         )
+        return await self.run_factory.store(run, targets)
 
     def _context(
         self, known: CustomMetric, subject: EvaluatedTrace, new: UUID, model: str | None

@@ -18,7 +18,7 @@ from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import Judge, Targets
 from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.work_queue import SignalKey, WorkQueue
-from application.evaluation.runs.requests import RunFactory, RunRequest
+from application.evaluation.runs.requests import RunFactory, RunRequest, find_targets
 from application.ports import Clock, NewId
 from domain.evaluation.costs.estimate import (
     ANSWER_TOKENS_MIN,
@@ -34,7 +34,7 @@ from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.evaluation.judging.judge import JudgeRefused, Question, TokenUse
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
-from domain.evaluation.runs.run import TARGETS_MAX, EvalRun, Target, TargetType
+from domain.evaluation.runs.run import EvalRun, Target, TargetType
 from domain.evaluation.runs.selection import (
     SessionSelection,
     TraceSelection,
@@ -76,7 +76,7 @@ class EstimateRun:
         self, project: ProjectId, of: TargetType, order: RunRequest, about: RunTargets
     ) -> CostEstimate:
         """Raises Invalid for whatever such a run is refused for; Unavailable."""
-        run = await self.run_factory.build(project, RunId(self.new_id()), of, order, targets=0)
+        run = await self.run_factory.build(project, RunId(self.new_id()), of, order)
         targets = await self._targets(run, about)
         metrics = self._paid_metrics(run)
         traces, count = await self._traces(run, targets if metrics else ())
@@ -86,15 +86,10 @@ class EstimateRun:
         return CostEstimate.from_sample(run.model, run.votes, len(targets), seen, count)
 
     async def _targets(self, run: EvalRun, about: RunTargets) -> Sequence[Target]:
-        project = run.project_id
-        match about:
-            case TraceSelection():
-                found = await self.targets.traces(project, about, TARGETS_MAX)
-            case SessionSelection():
-                found = await self.targets.sessions(project, about, TARGETS_MAX)
-            case _:
-                return validate_batch_ids(run.target_type, about)
-        return sampled(validate_target_count(found), run.sampling_rate, str(project))
+        if not isinstance(about, TraceSelection | SessionSelection):
+            return validate_batch_ids(run.target_type, about)
+        found = await find_targets(self.targets, run.project_id, about)
+        return sampled(validate_target_count(found), run.sampling_rate, str(run.project_id))
 
     async def _traces(
         self, run: EvalRun, targets: Sequence[Target]

@@ -12,7 +12,7 @@ from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, Targets
 from application.evaluation.ports.monitors import DUE_MAX, ChangeFeed, LeaderElection, Monitors
 from application.evaluation.runs.budget_rules import BudgetRules
-from application.evaluation.runs.requests import CATEGORIES
+from application.evaluation.runs.requests import CATEGORIES, find_targets
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
@@ -30,7 +30,6 @@ from domain.evaluation.runs.run import (
     WorkItem,
 )
 from domain.evaluation.runs.selection import (
-    TraceSelection,
     filters_as_given,
     sampled,
     validate_target_count,
@@ -62,10 +61,7 @@ class MonitorRunFactory:
 
     async def all_targets(self, monitor: Monitor) -> Sequence[Target]:
         """All targets that match, changed or not; the first TARGETS_MAX + 1."""
-        project, selection = monitor.project_id, monitor.selection
-        if isinstance(selection, TraceSelection):
-            return await self.targets.traces(project, selection, TARGETS_MAX)
-        return await self.targets.sessions(project, selection, TARGETS_MAX)
+        return await find_targets(self.targets, monitor.project_id, monitor.selection)
 
     async def due_targets(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
         """The targets of a slot, up to `edge`; as many as `all_targets` at most."""

@@ -4,7 +4,7 @@ A stored run will be evaluated, even if the message to the workers is lost.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
@@ -13,7 +13,7 @@ from application.evaluation.ports.evaluation import Runs, Targets
 from application.evaluation.runs.budget_rules import BudgetRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
-from domain.evaluation.custom_metrics.custom_metric import SelectedMetrics, check_judge_models
+from domain.evaluation.custom_metrics.custom_metric import check_judge_models
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import (
@@ -67,10 +67,15 @@ class RunFactory:
     catalogue: MetricCatalogue
     clock: Clock
 
-    async def validate(
-        self, project: ProjectId, of: TargetType, request: RunRequest
-    ) -> tuple[SelectedMetrics, str]:
-        """The selected metrics, and the model.
+    async def build(
+        self,
+        project: ProjectId,
+        new: RunId,
+        of: TargetType,
+        request: RunRequest,
+        filters: JsonText = EMPTY_OBJECT,
+    ) -> EvalRun:
+        """The run of a request, which has no targets and isn't stored yet.
 
         Raises Invalid, also for weights, votes, and the budget.
         """
@@ -80,27 +85,13 @@ class RunFactory:
         check_judge_models(selected, model, self.models)
         pricing = await self.spending.prices.for_project(project)
         self.spending.check(pricing, request.votes, request.max_cost_usd, *selected.judges(model))
-        return selected, model
-
-    async def build(
-        self,
-        project: ProjectId,
-        new: RunId,
-        of: TargetType,
-        request: RunRequest,
-        *,
-        targets: int,
-        filters: JsonText = EMPTY_OBJECT,
-    ) -> EvalRun:
-        """The run of a request, which isn't stored yet. Raises Invalid."""
-        selected, model = await self.validate(project, of, request)
         return EvalRun(
             id=new,
             project_id=project,
             target_type=of,
             name=request.name,
             metrics=selected.names,
-            targets=targets,
+            targets=0,
             filters=filters,
             sampling_rate=request.sampling_rate,
             model=model,
@@ -111,19 +102,9 @@ class RunFactory:
             created_at=self.clock(),
         )
 
-    async def create(
-        self,
-        project: ProjectId,
-        new: RunId,
-        of: TargetType,
-        request: RunRequest,
-        *,
-        targets: Sequence[Target],
-        filters: JsonText,
-    ) -> RunProgress:
-        """Creates the run over these targets, in their order. Raises Invalid."""
-        count = len(targets)
-        run = await self.build(project, new, of, request, targets=count, filters=filters)
+    async def store(self, built: EvalRun, targets: Sequence[Target]) -> RunProgress:
+        """Stores a run over these targets, in their order, and enqueues it."""
+        run = replace(built, targets=len(targets))
         return await self.store_and_enqueue(
             run, [WorkItem(target, run.metrics) for target in targets]
         )
@@ -136,49 +117,41 @@ class RunFactory:
         return progress
 
 
+async def find_targets(
+    targets: Targets, project: ProjectId, selection: TraceSelection | SessionSelection
+) -> Sequence[Target]:
+    """The traces or sessions that match; the first TARGETS_MAX + 1."""
+    if isinstance(selection, TraceSelection):
+        return await targets.traces(project, selection, TARGETS_MAX)
+    return await targets.sessions(project, selection, TARGETS_MAX)
+
+
 @dataclass(frozen=True, slots=True)
-class StartTraceRun:
-    """Starts a run over a sample of the traces that match."""
+class StartRun:
+    """Starts a run over a sample of the traces or sessions that match."""
 
     run_factory: RunFactory
     targets: Targets
 
     async def __call__(
-        self, project: ProjectId, new: RunId, request: RunRequest, selection: TraceSelection
+        self,
+        project: ProjectId,
+        new: RunId,
+        request: RunRequest,
+        selection: TraceSelection | SessionSelection,
     ) -> RunProgress:
         """The run, or the one that has the id `new` already.
 
         Raises Invalid for a metric that is unknown, archived, or needs another judge, for a model
-        that isn't allowed, and if no traces or too many match.
+        that isn't allowed, and if no targets or too many match.
         """
-        await self.run_factory.validate(project, TargetType.TRACE, request)
-        matching = validate_target_count(await self.targets.traces(project, selection, TARGETS_MAX))
-        targets = sampled(matching, request.sampling_rate, str(project))
-        filters = filters_as_given(selection)
-        return await self.run_factory.create(
-            project, new, TargetType.TRACE, request, targets=targets, filters=filters
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class StartSessionRun:
-    """Starts a run over a sample of the sessions that match."""
-
-    run_factory: RunFactory
-    targets: Targets
-
-    async def __call__(
-        self, project: ProjectId, new: RunId, request: RunRequest, selection: SessionSelection
-    ) -> RunProgress:
-        """As StartTraceRun."""
-        await self.run_factory.validate(project, TargetType.SESSION, request)
-        matching = validate_target_count(
-            await self.targets.sessions(project, selection, TARGETS_MAX)
-        )
-        targets = sampled(matching, request.sampling_rate, str(project))
+        is_trace = isinstance(selection, TraceSelection)
+        of = TargetType.TRACE if is_trace else TargetType.SESSION
         filters = filters_as_given(selection, request.signal_weights)
-        return await self.run_factory.create(
-            project, new, TargetType.SESSION, request, targets=targets, filters=filters
+        run = await self.run_factory.build(project, new, of, request, filters)
+        matching = validate_target_count(await find_targets(self.targets, project, selection))
+        return await self.run_factory.store(
+            run, sampled(matching, request.sampling_rate, str(project))
         )
 
 
@@ -201,10 +174,8 @@ class StartBatch:
         Raises Invalid for an unknown metric, a model that isn't allowed, and too many ids.
         """
         targets = validate_batch_ids(of, ids)
-        filters = batch_as_given(of, targets)
-        return await self.run_factory.create(
-            project, new, of, request, targets=targets, filters=filters
-        )
+        run = await self.run_factory.build(project, new, of, request, batch_as_given(of, targets))
+        return await self.run_factory.store(run, targets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, Ru
 from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
-from domain.evaluation.runs.run import RunProgress, TargetType
+from domain.evaluation.runs.run import TargetType
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import RunId
@@ -40,9 +40,6 @@ from entrypoints.http.requests.cursors import ID, INSTANT, PagedList
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
 
-type Start = Callable[..., Awaitable[RunProgress]]
-"""The use case that starts a run over the matches of a selection."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKind:
@@ -55,7 +52,6 @@ class RunKind:
     batch: type[Any]  # the body of a run over given ids
     score: type[TraceScoreResponse | SessionScoreResponse]
     scores: Any  # the type of a list of `score`
-    start: Callable[[EvaluationUseCases], Start]
     scores_of_run: Callable[[EvaluationUseCases], Callable[..., Awaitable[Sequence[Any]]]]
     start_description: str
     scores_description: str
@@ -77,7 +73,6 @@ TRACE_RUNS: Final = RunKind(
     batch=CreateBatchEvalRunRequest,
     score=TraceScoreResponse,
     scores=list[TraceScoreResponse],
-    start=lambda use_cases: use_cases.start_trace_run,
     scores_of_run=lambda use_cases: use_cases.trace_scores.of_run,
     start_description=(
         "Evaluates the matching traces, or a share of them; the same share always selects the same "
@@ -101,7 +96,6 @@ SESSION_RUNS: Final = RunKind(
     batch=CreateBatchSessionEvalRunRequest,
     score=SessionScoreResponse,
     scores=list[SessionScoreResponse],
-    start=lambda use_cases: use_cases.start_session_run,
     scores_of_run=lambda use_cases: use_cases.session_scores.of_run,
     start_description=(
         "Evaluates the matching sessions, or a share of them, each as a whole. Filters select "
@@ -152,7 +146,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
     async def start_run(
         caller: Caller, content: tuple[RunRequest, Any], new_id: RunId, use_cases: UseCases
     ) -> EvalRunResponse:
-        start = kind.start(use_cases.evaluation)
+        start = use_cases.evaluation.start_run
         return EvalRunResponse.from_domain(await start(caller.project_id, new_id, *content))
 
     @post(

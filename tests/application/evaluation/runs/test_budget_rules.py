@@ -167,7 +167,7 @@ def order(**said: Any) -> RunRequest:
 async def test_run_usage_sums_its_requests(world, bot):
     await world.ports.tracing.traces.put(bot, trace())
     do = world.do.evaluation
-    made = await do.start_trace_run(bot, RunId(uuid.uuid4()), order(), TraceSelection())
+    made = await do.start_run(bot, RunId(uuid.uuid4()), order(), TraceSelection())
     assert await do.read_run_usage(bot, made.run.id) == Spending()
     await entered(world, bot, run_id=made.run.id, usd=Decimal("0.1"))
     await entered(world, bot, usd=Decimal(7))
@@ -187,7 +187,7 @@ async def test_run_has_the_requested_votes_and_budget(world, bot, targets):
     if targets == "named":
         made = await do.start_batch(bot, new, TargetType.TRACE, said, [str(one.id)])
     else:
-        made = await do.start_trace_run(bot, new, said, TraceSelection())
+        made = await do.start_run(bot, new, said, TraceSelection())
     assert (made.run.votes, made.run.max_cost_usd) == (5, USD)
 
 
@@ -203,7 +203,7 @@ async def test_run_has_the_requested_votes_and_budget(world, bot, targets):
 async def test_rejects_budgets_that_cannot_be_enforced(world, bot, said, field):
     await world.ports.tracing.traces.put(bot, trace())
     with pytest.raises(Invalid) as refused:
-        await world.do.evaluation.start_trace_run(
+        await world.do.evaluation.start_run(
             bot, RunId(uuid.uuid4()), order(**said), TraceSelection()
         )
     assert [one.field for one in refused.value.errors] == [field]

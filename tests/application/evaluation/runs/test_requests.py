@@ -60,7 +60,7 @@ async def work_of(world, run):
 async def test_run_is_stored_then_enqueued(world, do, told, ours):
     await fill(world, ours, 2)
     new = an_id()
-    started = await do.start_trace_run(ours, new, ORDER, ALL)
+    started = await do.start_run(ours, new, ORDER, ALL)
     assert (started.run.id, started.run.created_at) == (new, world.now)
     assert (started.run.targets, started.run.status) == (2, RunStatus.PENDING)
     assert await do.runs.get(ours, new) == started
@@ -72,7 +72,7 @@ async def test_starting_with_a_known_id_returns_the_run_and_enqueues_it_again(
 ):
     ids = await fill(world, ours, 2)
     new = an_id()
-    first = await do.start_trace_run(ours, new, ORDER, ALL)
+    first = await do.start_run(ours, new, ORDER, ALL)
     world.forward(seconds=5)
     assert await do.start_batch(ours, new, TargetType.TRACE, ORDER, ids[:1]) == first
     assert told == [PlanRunJob(ours, new)] * 2
@@ -81,12 +81,12 @@ async def test_starting_with_a_known_id_returns_the_run_and_enqueues_it_again(
 async def test_finished_run_is_not_enqueued(world, do, told, ours):
     await fill(world, ours)
     none = replace(ORDER, sampling_rate=0.0)
-    run = (await do.start_trace_run(ours, an_id(), none, ALL)).run
+    run = (await do.start_run(ours, an_id(), none, ALL)).run
     assert run.status is RunStatus.COMPLETED
-    cancelled = await do.start_trace_run(ours, an_id(), ORDER, ALL)
+    cancelled = await do.start_run(ours, an_id(), ORDER, ALL)
     told.clear()
     await do.cancel_run(ours, cancelled.run.id)
-    await do.start_trace_run(ours, cancelled.run.id, ORDER, ALL)
+    await do.start_run(ours, cancelled.run.id, ORDER, ALL)
     assert told == []
 
 
@@ -99,7 +99,7 @@ async def test_targets_keep_the_order_of_the_ids(world, do, ours):
 async def test_sample_is_deterministic_for_a_project(world, do, ours):
     ids = await fill(world, ours, 10)
     half = replace(ORDER, sampling_rate=0.5)
-    run = (await do.start_trace_run(ours, an_id(), half, ALL)).run
+    run = (await do.start_run(ours, an_id(), half, ALL)).run
     lowest = sorted(ids, key=lambda one: sampling_rank(one, str(ours)))[:5]
     assert sorted(await work_of(world, run)) == sorted(lowest)
 
@@ -107,7 +107,7 @@ async def test_sample_is_deterministic_for_a_project(world, do, ours):
 async def test_sessions_are_selected_by_their_traces(world, do, told, ours):
     await fill(world, ours, 3, session_id="s")
     order = replace(OF_SESSIONS, signal_weights={"confidence": 2.0})
-    started = await do.start_session_run(ours, an_id(), order, SessionSelection(min_trace_count=3))
+    started = await do.start_run(ours, an_id(), order, SessionSelection(min_trace_count=3))
     assert started.run.target_type is TargetType.SESSION
     assert (started.run.targets, started.run.signal_weights) == (1, {"confidence": 2.0})
     assert started.run.filters == b'{"min_trace_count":3,"signal_weights":{"confidence":2.0}}'
@@ -119,7 +119,7 @@ async def test_rejects_infinite_and_negative_weights(world, do, told, ours, weig
     await fill(world, ours, session_id="s")
     order = replace(OF_SESSIONS, signal_weights={"confidence": 1.0, "other": weight})
     for start in (
-        do.start_session_run(ours, an_id(), order, SessionSelection()),
+        do.start_run(ours, an_id(), order, SessionSelection()),
         do.start_batch(ours, an_id(), TargetType.SESSION, order, ["s"]),
     ):
         with pytest.raises(Invalid) as invalid:
@@ -141,9 +141,9 @@ async def test_rejects_too_many_targets(world, ours):
     evaluation = replace(world.ports.evaluation, targets=Endless())
     do = world.with_ports(evaluation=evaluation).evaluation
     with pytest.raises(Invalid, match=str(TARGETS_MAX)):
-        await do.start_trace_run(ours, an_id(), ORDER, ALL)
+        await do.start_run(ours, an_id(), ORDER, ALL)
     with pytest.raises(Invalid, match=str(TARGETS_MAX)):
-        await do.start_session_run(ours, an_id(), OF_SESSIONS, SessionSelection())
+        await do.start_run(ours, an_id(), OF_SESSIONS, SessionSelection())
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_invalid_options_are_rejected_before_targets_are_read(world, ours,
     only = replace(world.ports.evaluation, models=JudgeModels(allowed=("o3-pro",)))
     do = world.with_ports(evaluation=only).evaluation
     for start in (
-        lambda: do.start_trace_run(ours, an_id(), order, ALL),
+        lambda: do.start_run(ours, an_id(), order, ALL),
         lambda: do.start_batch(ours, an_id(), TargetType.TRACE, order, ["x"]),
     ):
         with pytest.raises(Invalid) as told:
@@ -179,9 +179,7 @@ async def test_run_that_could_not_be_stored_is_not_enqueued(world, told, ours):
     await fill(world, ours)
     gone = replace(world.ports.evaluation, runs=Gone())
     with pytest.raises(Unavailable):
-        await world.with_ports(evaluation=gone).evaluation.start_trace_run(
-            ours, an_id(), ORDER, ALL
-        )
+        await world.with_ports(evaluation=gone).evaluation.start_run(ours, an_id(), ORDER, ALL)
     assert told == []
 
 
