@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from application.batches import delete_in_batches
 from application.ports import (
     Clock,
     IdempotencyLock,
@@ -20,7 +21,6 @@ from domain.errors import Unavailable
 
 POLL_INTERVAL_S: Final = 0.1
 POLLS_MAX: Final = 200  # 20 s: longer than a lock, so that a waiting request replaces a dead one
-STEPS_MAX: Final = 1_000  # of one round of deletions
 
 type Sleep = Callable[[float], Awaitable[None]]
 """Waits for so many seconds."""
@@ -82,10 +82,4 @@ class DeleteExpiredResponses:
 
     async def __call__(self) -> int:
         """The number of deleted responses. Raises Unavailable; earlier batches stay deleted."""
-        deleted = 0
-        for _ in range(STEPS_MAX):
-            batch = await self.responses.delete_expired(self.clock())
-            deleted += batch
-            if not batch:
-                break
-        return deleted
+        return await delete_in_batches(lambda: self.responses.delete_expired(self.clock()))

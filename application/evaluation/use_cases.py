@@ -6,11 +6,6 @@ from datetime import timedelta
 
 from application.evaluation.alerts import alerts, webhooks
 from application.evaluation.alerts.alerts import OnAlertFault
-from application.evaluation.alerts.prune import (
-    CHANGES_RETENTION,
-    DELIVERIES_RETENTION,
-    PruneAlertHistory,
-)
 from application.evaluation.custom_metrics import catalogue, custom_metrics
 from application.evaluation.execution.dry_run import DryRunCustomMetric
 from application.evaluation.execution.estimate_run import EstimateRun
@@ -24,7 +19,13 @@ from application.evaluation.judging.judge_client import JudgeClient, RetryTiming
 from application.evaluation.judging.prune import PruneJudgeRecords
 from application.evaluation.monitors import monitors, scheduler
 from application.evaluation.ports.agreement import HumanLabels
-from application.evaluation.ports.alerts import Alerts, Webhooks, WebhookSender
+from application.evaluation.ports.alerts import (
+    CHANGES_RETENTION,
+    DELIVERIES_RETENTION,
+    Alerts,
+    Webhooks,
+    WebhookSender,
+)
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import (
     Embedder,
@@ -113,7 +114,7 @@ class AlertUseCases:
         self.deliver_messages = webhooks.DeliverMessages(
             ports.webhooks, ports.webhook_sender, random, clock
         )
-        self.prune_history = PruneAlertHistory(
+        self.prune_history = alerts.PruneAlertHistory(
             ports.alerts, ports.webhooks, ports.deliveries_retention, ports.changes_retention, clock
         )
 

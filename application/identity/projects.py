@@ -3,7 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from application.batches import delete_in_batches
 from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import RemovedProjects
+from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -124,3 +127,15 @@ class DeleteProject:
                 raise NotFound(PROJECT_NOT_FOUND)
             await edit.locked.remove_project(project, self.editor.clock())
             await edit.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRemovedProjects:
+    """Deletes the rows of removed projects, which are hidden already, until none is due."""
+
+    removed_projects: RemovedProjects
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
+        return await delete_in_batches(lambda: self.removed_projects.purge(self.clock()))

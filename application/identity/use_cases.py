@@ -10,7 +10,6 @@ from application.identity import (
     members,
     organizations,
     projects,
-    purge,
 )
 from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import (
@@ -88,4 +87,4 @@ class IdentityUseCases:
         self.delete_key = keys.DeleteKey(editor)
         self.issue_login_code = login.IssueLoginCode(stored, editor, random)
         self.exchange_login_code = login.ExchangeLoginCode(directory, administration, key_factory)
-        self.purge_removed_projects = purge.PurgeRemovedProjects(ports.removed_projects, clock)
+        self.purge_removed_projects = projects.PurgeRemovedProjects(ports.removed_projects, clock)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from application.batches import delete_in_batches
 from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
 from application.privacy.ports import Erasures
@@ -17,7 +18,6 @@ from domain.tracing.erasure import SALT_BYTES, DataSubject, Erasure, ErasureStat
 REQUEST_TIME_MAX: Final = timedelta(seconds=10)  # workers delete what is left after it
 STEPS_MAX: Final = 200  # of one erasure, in a request or a round
 ERASED_IDS_RETENTION: Final = timedelta(days=7)  # longer than any client retries
-DELETE_STEPS_MAX: Final = 1_000  # of one round
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,7 @@ class FinishErasures:
             except Unavailable as failure:
                 failures.append(failure)
         before = self.clock() - ERASED_IDS_RETENTION
-        for _ in range(DELETE_STEPS_MAX):
-            if not await self.erasures.delete_erased_ids(before):
-                break
+        await delete_in_batches(lambda: self.erasures.delete_erased_ids(before))
         if failures:
             raise failures[0]
         return finished

@@ -10,10 +10,10 @@ import pytest
 
 from adapters.memory.idempotency import MemoryIdempotencyStore
 from adapters.memory.store import MemoryStore
+from application.batches import BATCHES_MAX
 from application.idempotency import (
     POLL_INTERVAL_S,
     POLLS_MAX,
-    STEPS_MAX,
     DeleteExpiredResponses,
     RunIdempotently,
     Write,
@@ -184,8 +184,8 @@ async def test_raises_the_failure_even_if_the_lock_cannot_be_released() -> None:
 
 async def test_deletes_until_none_is_left_within_a_bounded_round() -> None:
     assert await DeleteExpiredResponses(BrokenStore(left=[3, 2]), lambda: NOON)() == 5
-    endless = BrokenStore(left=[1] * (STEPS_MAX + 5))
-    assert await DeleteExpiredResponses(endless, lambda: NOON)() == STEPS_MAX
+    endless = BrokenStore(left=[1] * (BATCHES_MAX + 5))
+    assert await DeleteExpiredResponses(endless, lambda: NOON)() == BATCHES_MAX
     assert await DeleteExpiredResponses(endless, lambda: NOON)() == 5
 
 

@@ -1,12 +1,13 @@
-"""Alerts: creating and deleting them, and evaluating them after finished runs."""
+"""Alerts: creating, deleting and evaluating them, and deleting their history."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid5
 
+from application.batches import delete_in_batches
 from application.evaluation.ports.alerts import (
     FINISHED_RUNS_MAX,
     AlertEvaluation,
@@ -14,6 +15,7 @@ from application.evaluation.ports.alerts import (
     Alerts,
     FinishedRun,
     MonitorSlot,
+    Webhooks,
 )
 from application.evaluation.ports.custom_metrics import CustomMetrics
 from application.evaluation.ports.monitors import Monitors
@@ -139,6 +141,24 @@ class EvaluateAlerts:
         return await self.alerts.apply_run(
             ended, lambda alerts: evaluate_alerts(ended, alerts, stats, now), now
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PruneAlertHistory:
+    """Deletes deliveries and changes whose retention has ended, in batches."""
+
+    alerts: Alerts
+    webhooks: Webhooks
+    deliveries_retention: timedelta
+    changes_retention: timedelta
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
+        now = self.clock()
+        old_delivery, old_change = now - self.deliveries_retention, now - self.changes_retention
+        deleted = await delete_in_batches(lambda: self.webhooks.delete_deliveries(old_delivery))
+        return deleted + await delete_in_batches(lambda: self.alerts.delete_changes(old_change))
 
 
 def threshold_of(metric: str, custom: Mapping[str, CustomMetric]) -> float:

@@ -19,6 +19,8 @@ ORDER_WAIT_MAX: Final = timedelta(minutes=10)  # that an earlier run delays late
 SLOTS_MAX: Final = 1_000  # of one read
 CONCURRENT_DELIVERIES_MAX: Final = 100
 DELIVERIES_PER_WEBHOOK_MAX: Final = 5  # concurrently: a slow webhook leaves room for others
+DELIVERIES_RETENTION: Final = timedelta(days=30)  # default of a setting
+CHANGES_RETENTION: Final = timedelta(days=400)  # more than a year, to compare with the year before
 DELIVERY_LEASE: Final = timedelta(minutes=1)  # longer than any attempt
 
 

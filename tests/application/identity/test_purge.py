@@ -5,7 +5,8 @@ from datetime import datetime
 
 import pytest
 
-from application.identity.purge import STEPS_MAX, PurgeRemovedProjects
+from application.batches import BATCHES_MAX
+from application.identity.projects import PurgeRemovedProjects
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON, trace
 
@@ -38,9 +39,9 @@ async def test_without_rows_it_reads_once():
 
 
 async def test_round_is_bounded_and_the_next_continues():
-    steps = Steps([1] * (STEPS_MAX + 5))
+    steps = Steps([1] * (BATCHES_MAX + 5))
     sweep = PurgeRemovedProjects(steps, lambda: NOON)
-    assert await sweep() == STEPS_MAX
+    assert await sweep() == BATCHES_MAX
     assert await sweep() == 5
 
 

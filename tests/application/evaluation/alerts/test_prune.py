@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from application.evaluation.alerts.prune import STEPS_MAX, PruneAlertHistory
+from application.batches import BATCHES_MAX
+from application.evaluation.alerts.alerts import PruneAlertHistory
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON
 
@@ -41,9 +42,9 @@ async def test_changes_and_deliveries_have_their_own_retention():
 
 
 async def test_a_round_is_bounded_for_each_table():
-    alerts, webhooks = Steps([1]), Steps([1] * (STEPS_MAX + 5))
+    alerts, webhooks = Steps([1]), Steps([1] * (BATCHES_MAX + 5))
     prune = pruning(alerts, webhooks)
-    assert await prune() == STEPS_MAX + 1
+    assert await prune() == BATCHES_MAX + 1
     assert await prune() == 5
 
 
