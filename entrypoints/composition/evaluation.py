@@ -18,7 +18,7 @@ from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
 from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
-from adapters.postgres.evaluation.judging.verdict_cache import PostgresVerdicts
+from adapters.postgres.evaluation.judging.verdict_cache import PostgresVerdictCache
 from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
 from adapters.postgres.evaluation.runs.runs import PostgresRuns
@@ -130,7 +130,7 @@ async def open_judge(settings: Settings) -> AsyncIterator[Judge]:
 def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPorts:
     """What is stored about judging."""
     return JudgingPorts(
-        verdicts=PostgresVerdicts(pool),
+        verdicts=PostgresVerdictCache(pool),
         ledger=PostgresLedger(pool),
         budgets=PostgresBudgets(pool),
         prices=Pricings(PostgresModelPrices(pool), book),

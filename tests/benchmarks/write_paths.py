@@ -23,9 +23,8 @@ from adapters.postgres.database.pool import Connection, Pool, PoolSettings, open
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.tracing.batch_writer import Item, TraceWriter
-from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.facets import CountedTrace, trace_terms
 from adapters.postgres.tracing.row_updates import UPSERT_PAYLOADS, UPSERT_TRACES
-from adapters.postgres.tracing.search_terms import trace_terms
 from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_row, trace_row
 from domain.ids import ProjectId
 from domain.tracing.span import Totals

@@ -1,28 +1,30 @@
-"""Bounded deletes of old rows, across projects."""
+"""Bounded deletes: each statement deletes some of the rows that match."""
 
 from datetime import datetime
-from typing import Final
 
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 from application.evaluation.ports.judging import DELETED_ROWS_MAX
 
-# Rows that another transaction has locked are skipped; the next call deletes them.
-DELETE_OLDEST_ROWS: Final = """
-DELETE FROM {table} WHERE (project_id, {key}) IN (
-  SELECT project_id, {key} FROM {table} WHERE created_at < $1
-  ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
-)
-"""
+
+def delete_some(table: str, where: str, limit: int | str, *, skip_locked: bool = False) -> str:
+    """A statement that deletes at most `limit` of the rows that match.
+
+    By ctid, so that no statistics can mislead the planner. With `skip_locked`, it leaves rows that
+    another transaction has locked to the next call. `where` may end with an ORDER BY.
+    """
+    lock = "FOR UPDATE SKIP LOCKED" if skip_locked else ""
+    return f"""
+    DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM {table} WHERE {where} LIMIT {limit} {lock}
+    ))
+    """
 
 
-async def delete_older_than(pool: Pool, table: str, key: str, before: datetime) -> int:
-    """Deletes the oldest rows from before `before` and returns how many.
+async def delete_older_than(pool: Pool, table: str, before: datetime) -> int:
+    """Deletes the oldest rows from before `before`, across projects, and returns how many.
 
     The table needs an index on `created_at`.
     """
+    sql = delete_some(table, "created_at < $1 ORDER BY created_at", "$2", skip_locked=True)
     async with translate_errors():
-        return affected_rows(
-            await pool.execute(
-                DELETE_OLDEST_ROWS.format(table=table, key=key), before, DELETED_ROWS_MAX
-            )
-        )
+        return affected_rows(await pool.execute(sql, before, DELETED_ROWS_MAX))

@@ -40,6 +40,15 @@ class Column:
         return self.name if self.source is None else self.source
 
 
+def columns(declarations: str, at: str = "") -> tuple[Column, ...]:
+    """Columns that hold attributes of the same names, as SQL declares them: "id uuid, name text".
+
+    `at` is the attribute of the stored object that has the attributes; none: the object itself.
+    """
+    pairs = (one.split() for one in declarations.split(","))
+    return tuple(Column(name, type_, f"{at}.{name}" if at else None) for name, type_ in pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table and the columns that are written.
@@ -51,8 +60,8 @@ class Table:
     """
 
     name: str
-    key: tuple[str, ...]
     columns: tuple[Column, ...]
+    key: tuple[str, ...] = ("project_id", "id")
     given: tuple[Column, ...] = ()
 
     @property
@@ -71,25 +80,27 @@ class Table:
         """All columns, as a SELECT lists them."""
         return ", ".join(f"{alias}.{name}" if alias else name for name in self.names)
 
-    def parameters(self, first: int = 1) -> str:
+    def parameters(self) -> str:
         """One parameter a column, for one row."""
-        return ", ".join(f"${n}" for n in range(first, first + len(self.names)))
+        return ", ".join(f"${n}" for n in range(1, len(self.names) + 1))
 
-    def insert(self) -> str:
+    def insert(self, alias: str | None = None) -> str:
         """Inserts one row; an ON CONFLICT may follow."""
-        return f"INSERT INTO {self.name} ({self.select()}) VALUES ({self.parameters()})"
+        name = self.name if alias is None else f"{self.name} AS {alias}"
+        return f"INSERT INTO {name} ({self.select()}) VALUES ({self.parameters()})"
+
+    def insert_if_new(self) -> str:
+        """Inserts one row unless its key exists."""
+        return f"{self.insert()} ON CONFLICT ({', '.join(self.key)}) DO NOTHING"
 
     def typed_parameters(self) -> str:
         """As `parameters`, each cast to the type of its column."""
         return ", ".join(f"${n}::{one.type}" for n, one in enumerate(self.all_columns, start=1))
 
-    def assignments(self, first: int = 1) -> str:
-        """Each column outside the key set to its parameter; `first` is that of the first column."""
-        return ", ".join(
-            f"{name} = ${n}"
-            for n, name in enumerate(self.names, start=first)
-            if name not in self.key
-        )
+    def assignments(self) -> str:
+        """Each column outside the key set to its parameter."""
+        pairs = enumerate(self.names, start=1)
+        return ", ".join(f"{name} = ${n}" for n, name in pairs if name not in self.key)
 
     def overwrite(self) -> str:
         """Each column outside the key set to that of the row that met a conflict."""
@@ -151,11 +162,15 @@ class Table:
         paths = {one.name: f"{at}.{one.name}" if at else one.name for one in _init_fields(entity)}
         return {name: by_path[path] for name, path in paths.items() if path in by_path}
 
+    def compile_reader[E](
+        self, entity: type[E], at: str = "", **parts: Callable[[Record], object]
+    ) -> Callable[[Record], E]:
+        """As the function, with the columns of this table."""
+        return compile_reader(entity, self.fields_of(entity, at), **parts)
+
 
 def compile_reader[E](
-    entity: type[E],
-    columns: Mapping[str, Column],
-    **parts: Callable[[Record], object],
+    entity: type[E], columns: Mapping[str, Column], **parts: Callable[[Record], object]
 ) -> Callable[[Record], E]:
     """Compiles a function that makes an entity from a row.
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import OF_PROJECT, Pool, affected_rows, translate_errors
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
@@ -33,28 +34,21 @@ ON CONFLICT (project_id, operation, key) DO UPDATE SET
 WHERE known.expires_at <= $6 OR (known.status IS NULL AND known.held_until <= $6)
 RETURNING object_id
 """
-SELECT_REPLY: Final = f"""
-SELECT request_hash, status, body FROM replies
-WHERE {OF_PROJECT} AND operation = $2 AND key = $3
-"""
+_OF_KEY: Final = f"{OF_PROJECT} AND operation = $2 AND key = $3"
+SELECT_REPLY: Final = f"SELECT request_hash, status, body FROM replies WHERE {_OF_KEY}"
 IS_PROJECT_REMOVED: Final = "SELECT EXISTS (SELECT FROM removals WHERE project_id = $1)"
 STORE_REPLY: Final = f"""
 UPDATE replies SET status = coalesce(status, $5), body = coalesce(body, $6)
-WHERE {OF_PROJECT} AND operation = $2 AND key = $3 AND object_id = $4
-RETURNING status, body
+WHERE {_OF_KEY} AND object_id = $4 RETURNING status, body
 """
 RELEASE_REPLY: Final = f"""
 UPDATE replies SET held_until = $6
-WHERE {OF_PROJECT} AND operation = $2 AND key = $3 AND object_id = $4 AND held_until = $5
-  AND status IS NULL
+WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 """
-# Across projects. Rows that another transaction has locked are skipped; the next call deletes them.
-DELETE_EXPIRED_REPLIES: Final = """
-DELETE FROM replies WHERE (project_id, operation, key) IN (
-  SELECT project_id, operation, key FROM replies WHERE expires_at <= $1
-  LIMIT $2 FOR UPDATE SKIP LOCKED
+# Across projects.
+DELETE_EXPIRED_REPLIES: Final = delete_some(
+    "replies", "expires_at <= $1", DELETED_REPLIES_MAX, skip_locked=True
 )
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +90,7 @@ class PostgresIdempotencyStore:
 
     async def delete_expired(self, now: datetime) -> int:
         async with translate_errors():
-            return affected_rows(
-                await self.pool.execute(DELETE_EXPIRED_REPLIES, now, DELETED_REPLIES_MAX)
-            )
+            return affected_rows(await self.pool.execute(DELETE_EXPIRED_REPLIES, now))
 
 
 def _reply_key(request: IdempotentRequest) -> tuple[UUID, str, str]:

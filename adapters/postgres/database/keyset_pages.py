@@ -6,17 +6,18 @@ fast if few rows match. This module chooses, not the planner, whose statistics k
 one project among many.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from asyncpg import Record
 
+from adapters.postgres.database.columns import Table
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from domain.ids import ProjectId
-from domain.page import PageRequest, Position
+from domain.page import Page, PageRequest, Position
 
 NEAR_OFFSET_MAX: Final = 1_000  # up to this offset, counting from the near end is fast enough
 # A walk may read this factor of the rows that it is expected to read, and some more: enough if
@@ -38,6 +39,17 @@ class KeysetPage:
 
     total: int
     rows: Sequence[Record] = ()
+
+    def to_page[Item](
+        self,
+        limit: int,
+        item_from_row: Callable[[Record], Item],
+        position: Callable[[Item], Position],
+    ) -> Page[Item]:
+        """The page of items, with the position of the last one if more follow."""
+        shown = [item_from_row(row) for row in self.rows[:limit]]
+        has_more = len(self.rows) > limit
+        return Page(shown, self.total, position(shown[-1]) if has_more else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +78,25 @@ class KeysetQuery:
     down: bool
     window: PageRequest
     is_nullable: bool = False
+
+    @classmethod
+    def newest_first(
+        cls, project: ProjectId, table: Table, window: PageRequest, *, by: str = "created_at"
+    ) -> Self:
+        return cls(
+            project=project, table=table.name, id="id", value=by, columns=table.names, down=True,
+            window=window,
+        )  # fmt: skip
+
+    async def fetch_served(self, connection: Connection, where: Sequence[Sql]) -> KeysetPage:
+        """Fetches a page of a list whose index supports all conditions; in a snapshot."""
+        p = Parameters([self.project])
+        counting = f"SELECT count(*) FROM {self.table} WHERE {OF_PROJECT}"
+        sql = " AND ".join([counting, *p.all_of(where)])
+        total: int = await connection.fetchval(sql, *p.values)
+        return await self.fetch_page(
+            connection, PageConditions(served=where, among=total, total=total)
+        )
 
     async def fetch_unfiltered(self, connection: Connection, total: Sql) -> KeysetPage | None:
         """Fetches a page near the start of an unfiltered list, in one statement.

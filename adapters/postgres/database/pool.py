@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
 from piccolo.engine.postgres import PostgresEngine
 
-from domain.errors import Conflict, Invalid, Unavailable
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = (
@@ -26,9 +26,7 @@ IDENTITY_TIMEOUT_S: Final = 4  # two of these and a write stay below the timeout
 CLOSE_TIMEOUT_S: Final = 0.5  # for the server to close its connections
 CANCEL_TIMEOUT_S: Final = 0.5  # for the server to confirm a cancelled query
 QUERIES_PER_CONNECTION_MAX: Final = 50_000  # then the connection is replaced
-LOCK_TIMEOUT_MS: Final = (
-    2_000  # longer than any batch takes; a longer wait means that a writer hangs
-)
+LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch takes: after it, a writer hangs
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the epoch of PostgreSQL
 _MICROSECOND: Final = timedelta(microseconds=1)
 IDLE_CONNECTION_S: Final = 300  # an idle connection is closed after this time
@@ -167,7 +165,7 @@ class PoolSettings:
 
 @asynccontextmanager
 async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
-    """Opens the pool of `engine`, which Piccolo's queries use too.
+    """Opens the pool of `engine`, which Piccolo's migrations use too.
 
     Connections are made when they are first needed. Raises Unavailable.
     """
@@ -268,3 +266,10 @@ async def identity_lookup(within_s: float = IDENTITY_TIMEOUT_S) -> AsyncIterator
 def affected_rows(status: str) -> int:
     """The number of rows in a command tag such as `DELETE 12`."""
     return int(status.rpartition(" ")[2])
+
+
+def require_row[Row](row: Row | None, message: str) -> Row:
+    """The row. Raises NotFound with `message` if there is none."""
+    if row is None:
+        raise NotFound(message)
+    return row

@@ -1,17 +1,25 @@
-"""Read transactions: one snapshot for several statements, and a timeout below that of clients."""
+"""Reads: one snapshot for several statements, and a timeout below that of clients."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
+from asyncpg import Record
 
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 
 READ_TIMEOUT_S: Final = 10  # below the 30 s after which clients give up
+
+# Endings of timeout messages: how the caller can make the read faster.
+RETRY_LATER: Final = "try again later"
+ASK_FOR_FEWER: Final = "ask for fewer, or try again later"
+NARROW_BY_DATE: Final = "narrow date_from and date_to"
+NARROW_BY_STATUS: Final = "narrow the list with status, or try again later"
 
 BEGIN_SNAPSHOT: Final = """
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan
@@ -66,3 +74,39 @@ async def read_snapshot(
             yield connection
         finally:
             await connection.execute("ROLLBACK")  # it only reads
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReader:
+    """Reads from the pool, each time within `timeout_s`. Adapters that read inherit it.
+
+    `advice` ends the message of Unavailable, which is raised if a read takes longer.
+    """
+
+    pool: Pool
+    timeout_s: float = field(default=READ_TIMEOUT_S, kw_only=True)
+
+    def _connection(self, advice: str) -> AbstractAsyncContextManager[Connection]:
+        return read_connection(self.pool, advice, self.timeout_s)
+
+    def _snapshot(
+        self, advice: str, hide_erased_in: ProjectId | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
+        return read_snapshot(self.pool, advice, self.timeout_s, hide_erased_in=hide_erased_in)
+
+    async def _fetch(self, advice: str, sql: str, *values: object) -> list[Record]:
+        """The rows of one statement."""
+        async with self._connection(advice) as connection:
+            return await connection.fetch(sql, *values)
+
+    async def _fetch_visible(
+        self, advice: str, project: ProjectId, sql: str, *values: object
+    ) -> list[Record]:
+        """As `_fetch`, without rows of the project that are being erased."""
+        async with self._snapshot(advice, project) as connection:
+            return await connection.fetch(sql, *values)
+
+    async def _fetch_row(self, advice: str, sql: str, *values: object) -> Record | None:
+        """The first row of one statement."""
+        async with self._connection(advice) as connection:
+            return await connection.fetchrow(sql, *values)

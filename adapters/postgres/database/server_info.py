@@ -37,8 +37,7 @@ class ServerInfo:
 async def fetch_server_info(pool: Pool) -> ServerInfo:
     """Raises Unavailable."""
     async with translate_errors(), pool.acquire() as connection:
-        about = await connection.fetchrow(SELECT_SERVER_INFO)
-        assert about is not None, "it has no FROM"
+        [about] = await connection.fetch(SELECT_SERVER_INFO)
         began = datetime.now(UTC)
         theirs = await connection.fetchval(SELECT_SERVER_CLOCK)
         took = datetime.now(UTC) - began

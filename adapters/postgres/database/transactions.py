@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool, translate_errors
+from adapters.postgres.database.removed_projects import check_not_removed
+from domain.ids import ProjectId
 
 
 @asynccontextmanager
@@ -19,4 +22,18 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         pool.acquire() as connection,
         connection.transaction(),
     ):
+        yield connection
+
+
+@asynccontextmanager
+async def project_transaction(
+    pool: Pool, lock: AdvisoryLock, project: ProjectId
+) -> AsyncIterator[Connection]:
+    """As `transaction`, for a request that counts what the project has before it adds to it.
+
+    It waits for the requests before it, which hold `lock`. Raises ProjectRemoved.
+    """
+    async with transaction(pool) as connection:
+        await lock_project(connection, lock, project)
+        await check_not_removed(connection, project)
         yield connection

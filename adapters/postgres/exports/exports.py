@@ -12,15 +12,15 @@ from uuid import UUID
 
 import msgspec
 
-from adapters.postgres.database.advice import RETRY_LATER
-from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.columns import Column, Table, compile_reader
-from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_connection
-from adapters.postgres.database.removed_projects import check_not_removed, not_removed
-from adapters.postgres.database.transactions import transaction
+from adapters.postgres.database.advisory_locks import AdvisoryLock
+from adapters.postgres.database.bounded_delete import delete_some
+from adapters.postgres.database.columns import Column, Table, columns
+from adapters.postgres.database.pool import OF_PROJECT, require_row
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
+from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.transactions import project_transaction, transaction
 from application.exporting.ports import EXPORTS_MAX
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
@@ -32,29 +32,19 @@ EXPORT_NOT_FOUND: Final = "Export not found"
 _FILTER_DECODER: Final = msgspec.json.Decoder(TraceFilter)
 EXPORTS: Final = Table(
     "exports",
-    ("project_id", "id"),
     (
-        Column("project_id", "uuid"),
-        Column("id", "uuid"),
+        *columns("project_id uuid, id uuid"),
         Column("format", "text", read=FileFormat),
         Column("row_kind", "text", read=RowKind),
         Column("matching", "json", write=msgspec.json.encode, read=_FILTER_DECODER.decode),
         Column("status", "text", read=ExportStatus),
-        Column("attempts", "int"),
-        Column("traces_total", "bigint"),
-        Column("traces_done", "bigint"),
-        Column("rows", "bigint"),
-        Column("size", "bigint"),
-        Column("sha256", "text"),
-        Column("error", "text"),
-        Column("created_at", "timestamptz"),
-        Column("due_at", "timestamptz"),
-        Column("completed_at", "timestamptz"),
-        Column("expires_at", "timestamptz"),
+        *columns("attempts int, traces_total bigint, traces_done bigint, rows bigint"),
+        *columns("size bigint, sha256 text, error text, created_at timestamptz"),
+        *columns("due_at timestamptz, completed_at timestamptz, expires_at timestamptz"),
     ),
 )
 _export_row: Final = EXPORTS.compile_row()
-_export_from_row: Final = compile_reader(Export, EXPORTS.fields_of(Export))
+_export_from_row: Final = EXPORTS.compile_reader(Export)
 _SELECT_LIST: Final = EXPORTS.select()
 INSERT_EXPORT: Final = EXPORTS.insert()
 SELECT_EXPORT: Final = f"SELECT {_SELECT_LIST} FROM exports WHERE {OF_PROJECT} AND id = $2"
@@ -79,12 +69,9 @@ SELECT $1::uuid, $2::uuid, coalesce(max(number) + 1, 0), $3
 FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
 """
 DELETE_EXPORT: Final = f"DELETE FROM exports WHERE {OF_PROJECT} AND id = $2"
-DELETE_PIECES: Final = f"""
-DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
-  LIMIT {PIECES_PER_TRANSACTION}
-))
-"""
+DELETE_PIECES: Final = delete_some(
+    "export_pieces", f"{OF_PROJECT} AND export_id = $2", PIECES_PER_TRANSACTION
+)
 LOCK_EXPIRED_EXPORT: Final = f"""
 SELECT project_id, id FROM exports WHERE expires_at <= $1 AND {not_removed("exports")}
 ORDER BY expires_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
@@ -93,17 +80,10 @@ DELETED_NONE: Final = "DELETE 0"
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresExports:
-    """Each read takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
-
+class PostgresExports(PoolReader):
     async def create(self, export: Export) -> Export:
         project = export.project_id
-        async with transaction(self.pool) as connection:
-            await lock_project(connection, AdvisoryLock.EXPORTS, project)
-            await check_not_removed(connection, project)
+        async with project_transaction(self.pool, AdvisoryLock.EXPORTS, project) as connection:
             known = await connection.fetchrow(SELECT_EXPORT, project, export.id)
             if known is not None:
                 return _export_from_row(known)
@@ -113,17 +93,12 @@ class PostgresExports:
         return export
 
     async def get(self, project: ProjectId, export: UUID) -> Export:
-        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
-            row = await connection.fetchrow(SELECT_EXPORT, project, export)
-        if row is None:
-            raise NotFound(EXPORT_NOT_FOUND)
-        return _export_from_row(row)
+        row = await self._fetch_row(RETRY_LATER, SELECT_EXPORT, project, export)
+        return _export_from_row(require_row(row, EXPORT_NOT_FOUND))
 
     async def all(self, project: ProjectId) -> Sequence[Export]:
-        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
-            return [
-                _export_from_row(row) for row in await connection.fetch(SELECT_EXPORTS, project)
-            ]
+        rows = await self._fetch(RETRY_LATER, SELECT_EXPORTS, project)
+        return [_export_from_row(row) for row in rows]
 
     async def delete(self, project: ProjectId, export: UUID) -> bool:
         """Deletes the pieces in several transactions, the export in the last; can be resumed."""
@@ -137,10 +112,8 @@ class PostgresExports:
                     await connection.execute(DELETE_EXPORT, project, export)
 
     async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
-        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
-            content: bytes | None = await connection.fetchval(SELECT_PIECE, project, export, number)
-        if content is None:
-            raise NotFound(EXPORT_NOT_FOUND)
+        row = await self._fetch_row(RETRY_LATER, SELECT_PIECE, project, export, number)
+        content: bytes = require_row(row, EXPORT_NOT_FOUND)["content"]
         return content
 
     async def claim(self, now: datetime, until: datetime) -> Export | None:

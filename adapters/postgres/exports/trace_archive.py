@@ -107,8 +107,8 @@ class PostgresTraceArchive:
             led = {trace: session for trace, session in rows if session is not None}
             weights = await connection.fetch(SELECT_TRACE_SIZES, project, [row[0] for row in rows])
             for group in _split_by_size(weights):
-                found = await _fetch_with_scores(connection, project, group, led)
-                by_id = {one.trace.id: one for one in found}
+                traces = await _fetch_with_scores(connection, project, group, led)
+                by_id = {one.trace.id: one for one in traces}
                 yield [by_id[one] for one in group]
 
 

@@ -12,16 +12,8 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import Connection, Pool, translate_errors
-from adapters.postgres.identity.directory import member_from_row
-from adapters.postgres.identity.identity_rows import (
-    INSERT_AUDIT_ENTRY,
-    UPSERT_MEMBERSHIP,
-    audit_row,
-    invitation_from_row,
-    key_from_row,
-    membership_row,
-)
+from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
+from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_budget, store_budget
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
@@ -34,14 +26,10 @@ from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 
 # Weak enough for inserts of projects and keys by the data plane: their foreign keys need no
 # stronger lock.
-LOCK_ORGANIZATION: Final = (
-    "SELECT id, name, created_at FROM organizations WHERE id = $1 FOR NO KEY UPDATE"
-)
-SELECT_MEMBER: Final = """
-SELECT m.id, m.organization_id, m.user_id, m.role, m.created_at, u.display_name, u.email
-FROM memberships m JOIN users u ON u.id = m.user_id
-WHERE m.organization_id = $1 AND m.user_id = $2
+LOCK_ORGANIZATION: Final = f"""
+SELECT {rows.ORGANIZATIONS.select()} FROM organizations WHERE id = $1 FOR NO KEY UPDATE
 """
+SELECT_MEMBER: Final = f"{rows.SELECT_MEMBERS} AND m.user_id = $2"
 SELECT_OWNERS: Final = "SELECT user_id FROM memberships WHERE organization_id = $1 AND role = $2"
 SELECT_MEMBER_EMAILS: Final = """
 SELECT u.email FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.organization_id = $1
@@ -61,11 +49,8 @@ SELECT_PENDING_INVITATIONS: Final = f"""
 SELECT * FROM invitations
 WHERE organization_id = $1 AND email = $2 AND status = '{InvitationStatus.PENDING}'
 """
-UPSERT_INVITATION: Final = """
-INSERT INTO invitations AS known
-  (id, organization_id, email, role, status, invited_by, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (id) DO UPDATE SET status = excluded.status
+UPSERT_INVITATION: Final = f"""
+{rows.INVITATIONS.insert("known")} ON CONFLICT (id) DO UPDATE SET status = excluded.status
 WHERE known.organization_id = excluded.organization_id
 """
 RENAME_ORGANIZATION: Final = "UPDATE organizations SET name = $2 WHERE id = $1"
@@ -80,34 +65,19 @@ SELECT id, $2, $2 FROM projects WHERE organization_id = $1 AND ($3::uuid IS NULL
 ON CONFLICT DO NOTHING
 """
 DELETE_ORGANIZATION: Final = "DELETE FROM organizations WHERE id = $1"
-SELECT_PROJECT: Final = """
-SELECT id, organization_id, name, description, created_at, retention_days FROM projects
-WHERE organization_id = $1 AND id = $2
-"""
-UPSERT_PROJECT: Final = """
-INSERT INTO projects AS known
-  (id, organization_id, name, description, created_at, retention_days)
-VALUES ($1, $2, $3, $4, $5, $6)
+UPSERT_PROJECT: Final = f"""
+{rows.PROJECTS.insert("known")}
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
   retention_days = excluded.retention_days
 WHERE known.organization_id = excluded.organization_id
 """
 DELETE_PROJECT: Final = "DELETE FROM projects WHERE organization_id = $1 AND id = $2"
-SELECT_KEY: Final = "SELECT * FROM api_keys WHERE organization_id = $1 AND id = $2"
-UPSERT_KEY: Final = """
-INSERT INTO api_keys AS known
-  (id, organization_id, created_by, name, prefix, digest, scopes, created_at, expires_at,
-   revoked_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at
+UPSERT_KEY: Final = f"""
+{rows.API_KEYS.insert("known")} ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at
 WHERE known.organization_id = excluded.organization_id
 """
 DELETE_KEY: Final = "DELETE FROM api_keys WHERE organization_id = $1 AND id = $2"
-INSERT_LOGIN_CODE: Final = """
-INSERT INTO login_codes
-  (digest, organization_id, user_id, project, challenge, label, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-"""
+INSERT_LOGIN_CODE: Final = rows.LOGIN_CODES.insert()
 CONSUME_LOGIN_CODE: Final = """
 DELETE FROM login_codes WHERE organization_id = $1 AND digest = $2 RETURNING digest
 """
@@ -121,9 +91,8 @@ class PostgresAdministration:
     async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
         async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(LOCK_ORGANIZATION, organization)
-            if row is None:
-                raise NotFound("Organization not found")
-            yield _OpenOrganization(connection, Organization(**row))
+            known = rows.organization_from_row(require_row(row, "Organization not found"))
+            yield _OpenOrganization(connection, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,48 +102,41 @@ class _OpenOrganization:
 
     async def member(self, user: UserId) -> Member | None:
         row = await self.connection.fetchrow(SELECT_MEMBER, self.organization.id, user)
-        return None if row is None else member_from_row(row)
+        return None if row is None else rows.member_from_row(row)
 
     async def owners(self) -> Sequence[UserId]:
-        rows = await self.connection.fetch(SELECT_OWNERS, self.organization.id, Role.OWNER)
-        return [UserId(row["user_id"]) for row in rows]
+        owners = await self.connection.fetch(SELECT_OWNERS, self.organization.id, Role.OWNER)
+        return [UserId(row["user_id"]) for row in owners]
 
     async def has_member(self, email: str) -> bool:
         # Normalized here, because how the database folds case depends on its collation.
-        rows = await self.connection.fetch(SELECT_MEMBER_EMAILS, self.organization.id)
-        return any(normalize_email(row["email"]) == email for row in rows)
+        members = await self.connection.fetch(SELECT_MEMBER_EMAILS, self.organization.id)
+        return any(normalize_email(row["email"]) == email for row in members)
 
     async def put_membership(self, membership: Membership) -> None:
         try:
-            await self.connection.execute(UPSERT_MEMBERSHIP, *membership_row(membership))
+            row = rows.membership_row(membership)
+            await self.connection.execute(rows.UPSERT_MEMBERSHIP, *row)
         except asyncpg.ForeignKeyViolationError as error:
             raise NotFound("User not found") from error
 
     async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
         await self.connection.execute(DELETE_MEMBERSHIP, self.organization.id, user)
-        rows = await self.connection.fetch(REVOKE_MEMBER_KEYS, self.organization.id, user, at)
-        return [ApiKeyId(row["id"]) for row in rows]
+        keys = await self.connection.fetch(REVOKE_MEMBER_KEYS, self.organization.id, user, at)
+        return [ApiKeyId(row["id"]) for row in keys]
 
     async def invitation(self, invitation: InvitationId) -> Invitation | None:
         row = await self.connection.fetchrow(SELECT_INVITATION, self.organization.id, invitation)
-        return None if row is None else invitation_from_row(row)
+        return None if row is None else rows.invitation_from_row(row)
 
     async def invitations_to(self, email: str) -> Sequence[Invitation]:
-        rows = await self.connection.fetch(SELECT_PENDING_INVITATIONS, self.organization.id, email)
-        return [invitation_from_row(row) for row in rows]
+        key = (self.organization.id, email)
+        pending = await self.connection.fetch(SELECT_PENDING_INVITATIONS, *key)
+        return [rows.invitation_from_row(row) for row in pending]
 
     async def put_invitation(self, invitation: Invitation) -> None:
-        await self.connection.execute(
-            UPSERT_INVITATION,
-            invitation.id,
-            self.organization.id,
-            invitation.email,
-            invitation.role,
-            invitation.status,
-            invitation.invited_by,
-            invitation.created_at,
-            invitation.expires_at,
-        )
+        row = rows.invitation_row(self.organization.id, invitation)
+        await self.connection.execute(UPSERT_INVITATION, *row)
 
     async def rename(self, name: str) -> None:
         await self.connection.execute(RENAME_ORGANIZATION, self.organization.id, name)
@@ -186,20 +148,13 @@ class _OpenOrganization:
         await self.connection.execute(DELETE_ORGANIZATION, self.organization.id)
 
     async def project(self, project: ProjectId) -> Project | None:
-        row = await self.connection.fetchrow(SELECT_PROJECT, self.organization.id, project)
-        return None if row is None else Project(**row)
+        row = await self.connection.fetchrow(rows.SELECT_PROJECT, self.organization.id, project)
+        return None if row is None else rows.project_from_row(row)
 
     async def put_project(self, project: Project) -> None:
         try:
-            await self.connection.execute(
-                UPSERT_PROJECT,
-                project.id,
-                self.organization.id,
-                project.name,
-                project.description,
-                project.created_at,
-                project.retention_days,
-            )
+            row = rows.project_row(self.organization.id, project)
+            await self.connection.execute(UPSERT_PROJECT, *row)
         except asyncpg.UniqueViolationError as error:
             raise Conflict("A project of this name exists already") from error
 
@@ -217,24 +172,13 @@ class _OpenOrganization:
             await store_budget(self.connection, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
-        row = await self.connection.fetchrow(SELECT_KEY, self.organization.id, key)
-        return None if row is None else key_from_row(row)
+        row = await self.connection.fetchrow(rows.SELECT_KEY, self.organization.id, key)
+        return None if row is None else rows.key_from_row(row)
 
     async def put_key(self, key: ApiKey) -> None:
         try:
-            await self.connection.execute(
-                UPSERT_KEY,
-                key.id,
-                self.organization.id,
-                key.created_by,
-                key.name,
-                key.prefix,
-                key.digest,
-                sorted(key.scopes),
-                key.created_at,
-                key.expires_at,
-                key.revoked_at,
-            )
+            row = rows.key_row(self.organization.id, key)
+            await self.connection.execute(UPSERT_KEY, *row)
         except asyncpg.ForeignKeyViolationError as error:
             raise NotFound("User not found") from error
 
@@ -242,21 +186,12 @@ class _OpenOrganization:
         await self.connection.execute(DELETE_KEY, self.organization.id, key)
 
     async def add_login_code(self, code: LoginCode) -> None:
-        await self.connection.execute(
-            INSERT_LOGIN_CODE,
-            code.digest,
-            self.organization.id,
-            code.user_id,
-            code.project_id,
-            code.challenge,
-            code.label,
-            code.created_at,
-            code.expires_at,
-        )
+        row = rows.login_code_row(self.organization.id, code)
+        await self.connection.execute(INSERT_LOGIN_CODE, *row)
 
     async def use_login_code(self, digest: bytes) -> bool:
         used = await self.connection.fetchval(CONSUME_LOGIN_CODE, self.organization.id, digest)
         return used is not None
 
     async def record(self, entry: AuditEntry) -> None:
-        await self.connection.execute(INSERT_AUDIT_ENTRY, *audit_row(entry))
+        await self.connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(entry))

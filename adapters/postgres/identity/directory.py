@@ -5,21 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.pool import Pool, translate_errors
-from adapters.postgres.identity.identity_rows import (
-    Row,
-    audit_entry_from_row,
-    invitation_from_row,
-    key_from_row,
-    membership_from_row,
-)
-from adapters.postgres.schema.tables import (
-    ApiKeyRow,
-    LoginCodeRow,
-    OrganizationRow,
-    ProjectRow,
-)
-from domain.errors import NotFound
+from asyncpg import Record
+
+from adapters.postgres.database.keyset_pages import KeysetPage
+from adapters.postgres.database.pool import Pool, require_row, translate_errors
+from adapters.postgres.identity import identity_rows as rows
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
 from domain.identity.invitation import InvitationStatus, SentInvitation
@@ -28,20 +18,27 @@ from domain.identity.organization import Member, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
 from domain.page import Page, PageRequest, Position
 
-SELECT_ORGANIZATIONS_OF_USER: Final = """
-SELECT o.id, o.name, o.created_at, m.role
+SELECT_ORGANIZATION: Final = f"""
+SELECT {rows.ORGANIZATIONS.select()} FROM organizations WHERE id = $1
+"""
+SELECT_ORGANIZATIONS_OF_USER: Final = f"""
+SELECT {rows.ORGANIZATIONS.select("o")}, m.role
 FROM memberships m JOIN organizations o ON o.id = m.organization_id
 WHERE m.user_id = $1 ORDER BY m.created_at DESC, m.id DESC
 """
-SELECT_MEMBERS: Final = """
-SELECT m.id, m.organization_id, m.user_id, m.role, m.created_at, u.display_name, u.email
-FROM memberships m JOIN users u ON u.id = m.user_id
-WHERE m.organization_id = $1 ORDER BY m.created_at, m.id
+SELECT_MEMBERS: Final = f"{rows.SELECT_MEMBERS} ORDER BY m.created_at, m.id"
+SELECT_PROJECTS: Final = f"""
+SELECT {rows.PROJECTS.select()} FROM projects WHERE organization_id = $1
+ORDER BY created_at DESC, id DESC
 """
-_SELECT_SENT_INVITATIONS: Final = """
-SELECT i.id, i.organization_id, i.email, i.role, i.status, i.invited_by, i.created_at,
-       i.expires_at, o.name AS organization_name, u.display_name AS inviter_display_name,
-       u.email AS inviter_email
+SELECT_KEYS: Final = f"""
+SELECT {rows.API_KEYS.select()} FROM api_keys WHERE organization_id = $1
+ORDER BY created_at DESC, id DESC
+"""
+SELECT_LOGIN_CODE: Final = f"SELECT {rows.LOGIN_CODES.select()} FROM login_codes WHERE digest = $1"
+_SELECT_SENT_INVITATIONS: Final = f"""
+SELECT {rows.INVITATIONS.select("i")}, o.name AS organization_name,
+       u.display_name AS inviter_display_name, u.email AS inviter_email
 FROM invitations i JOIN organizations o ON o.id = i.organization_id
 JOIN users u ON u.id = i.invited_by
 """
@@ -55,8 +52,8 @@ ORDER BY i.created_at DESC, i.id DESC
 """
 SELECT_INVITATION: Final = f"{_SELECT_SENT_INVITATIONS} WHERE i.id = $1"
 # Reads one row more than requested, to know whether more follow.
-SELECT_AUDIT_LOG: Final = """
-SELECT * FROM audit_log
+SELECT_AUDIT_LOG: Final = f"""
+SELECT {rows.AUDIT_LOG.select()} FROM audit_log
 WHERE organization_id = $1 AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3::uuid))
 ORDER BY at DESC, id DESC LIMIT $4 OFFSET $5
 """
@@ -67,73 +64,55 @@ COUNT_AUDIT_ENTRIES: Final = "SELECT count(*) FROM audit_log WHERE organization_
 class PostgresDirectory:
     pool: Pool
 
+    @translate_errors()
     async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
-        async with translate_errors():
-            rows = await self.pool.fetch(SELECT_ORGANIZATIONS_OF_USER, user)
-        return [(_organization_from_row(row), Role(row["role"])) for row in rows]
+        memberships = await self.pool.fetch(SELECT_ORGANIZATIONS_OF_USER, user)
+        return [(rows.organization_from_row(row), Role(row["role"])) for row in memberships]
 
+    @translate_errors()
     async def organization(self, organization: OrganizationId) -> Organization:
-        async with translate_errors():
-            row = await OrganizationRow.select().where(OrganizationRow.id == organization).first()
-        if row is None:
-            raise NotFound("Organization not found")
-        return _organization_from_row(row)
+        row = await self.pool.fetchrow(SELECT_ORGANIZATION, organization)
+        return rows.organization_from_row(require_row(row, "Organization not found"))
 
+    @translate_errors()
     async def members(self, organization: OrganizationId) -> Sequence[Member]:
-        async with translate_errors():
-            rows = await self.pool.fetch(SELECT_MEMBERS, organization)
-        return [member_from_row(row) for row in rows]
+        members = await self.pool.fetch(SELECT_MEMBERS, organization)
+        return [rows.member_from_row(row) for row in members]
 
+    @translate_errors()
     async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
-        async with translate_errors():
-            rows = await self.pool.fetch(SELECT_INVITATIONS, organization)
-        return [_sent_invitation_from_row(row) for row in rows]
+        sent = await self.pool.fetch(SELECT_INVITATIONS, organization)
+        return [_sent_invitation_from_row(row) for row in sent]
 
+    @translate_errors()
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
-        async with translate_errors():
-            rows = await self.pool.fetch(SELECT_OPEN_INVITATIONS_TO, email, now)
-        return [_sent_invitation_from_row(row) for row in rows]
+        sent = await self.pool.fetch(SELECT_OPEN_INVITATIONS_TO, email, now)
+        return [_sent_invitation_from_row(row) for row in sent]
 
+    @translate_errors()
     async def invitation(self, invitation: InvitationId) -> SentInvitation:
-        async with translate_errors():
-            row = await self.pool.fetchrow(SELECT_INVITATION, invitation)
-        if row is None:
-            raise NotFound("Invitation not found")
-        return _sent_invitation_from_row(row)
+        row = await self.pool.fetchrow(SELECT_INVITATION, invitation)
+        return _sent_invitation_from_row(require_row(row, "Invitation not found"))
 
+    @translate_errors()
     async def projects(self, organization: OrganizationId) -> Sequence[Project]:
-        async with translate_errors():
-            rows = (
-                await ProjectRow.select()
-                .where(ProjectRow.organization_id == organization)
-                .order_by(ProjectRow.created_at, ProjectRow.id, ascending=False)
-            )
-        return [Project(**row) for row in rows]
+        projects = await self.pool.fetch(SELECT_PROJECTS, organization)
+        return [rows.project_from_row(row) for row in projects]
 
+    @translate_errors()
     async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
-        async with translate_errors():
-            rows = (
-                await ApiKeyRow.select()
-                .where(ApiKeyRow.organization_id == organization)
-                .order_by(ApiKeyRow.created_at, ApiKeyRow.id, ascending=False)
-            )
-        return [key_from_row(row) for row in rows]
+        keys = await self.pool.fetch(SELECT_KEYS, organization)
+        return [rows.key_from_row(row) for row in keys]
 
+    @translate_errors()
     async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
-        async with translate_errors():
-            row = (
-                await ApiKeyRow.select()
-                .where(ApiKeyRow.organization_id == organization, ApiKeyRow.id == key)
-                .first()
-            )
-        if row is None:
-            raise NotFound("API key not found")
-        return key_from_row(row)
+        row = await self.pool.fetchrow(rows.SELECT_KEY, organization, key)
+        return rows.key_from_row(require_row(row, "API key not found"))
 
+    @translate_errors()
     async def login_code(self, digest: bytes) -> LoginCode | None:
-        async with translate_errors():
-            row = await LoginCodeRow.select().where(LoginCodeRow.digest == digest).first()
-        return None if row is None else LoginCode(project_id=row.pop("project"), **row)
+        row = await self.pool.fetchrow(SELECT_LOGIN_CODE, digest)
+        return None if row is None else rows.login_code_from_row(row)
 
     async def audit_log(
         self, organization: OrganizationId, window: PageRequest
@@ -147,26 +126,16 @@ class PostgresDirectory:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             total = await connection.fetchval(COUNT_AUDIT_ENTRIES, organization)
-            rows = await connection.fetch(SELECT_AUDIT_LOG, organization, *place, limit, offset)
-        entries = [audit_entry_from_row(row) for row in rows[: window.limit]]
-        last = entries[-1] if len(rows) > window.limit else None
-        return Page(entries, total, None if last is None else Position(last.at, last.id))
+            values = (organization, *place, limit, offset)
+            page = KeysetPage(total, await connection.fetch(SELECT_AUDIT_LOG, *values))
+        return page.to_page(
+            window.limit, rows.audit_entry_from_row, lambda one: Position(one.at, one.id)
+        )
 
 
-def member_from_row(row: Row) -> Member:
-    """From a row of a membership with name and email of the user."""
-    return Member(
-        membership=membership_from_row(row), display_name=row["display_name"], email=row["email"]
-    )
-
-
-def _organization_from_row(row: Row) -> Organization:
-    return Organization(id=row["id"], name=row["name"], created_at=row["created_at"])
-
-
-def _sent_invitation_from_row(row: Row) -> SentInvitation:
+def _sent_invitation_from_row(row: Record) -> SentInvitation:
     return SentInvitation(
-        invitation=invitation_from_row(row),
+        invitation=rows.invitation_from_row(row),
         organization_name=row["organization_name"],
         inviter_display_name=row["inviter_display_name"],
         inviter_email=row["inviter_email"],

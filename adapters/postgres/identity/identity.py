@@ -8,17 +8,14 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import Connection, Pool, identity_lookup, translate_errors
-from adapters.postgres.identity.identity_rows import (
-    AUDIT_COLUMNS,
-    INSERT_AUDIT_ENTRY,
-    UPSERT_MEMBERSHIP,
-    audit_row,
-    key_from_row,
-    membership_from_row,
-    membership_row,
+from adapters.postgres.database.pool import (
+    Connection,
+    Pool,
+    identity_lookup,
+    require_row,
+    translate_errors,
 )
-from adapters.postgres.schema.tables import MembershipRow, ProjectRow
+from adapters.postgres.identity import identity_rows as rows
 from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
@@ -28,18 +25,8 @@ from domain.identity.user import SIGN_IN_STEP, Claims, User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 ENSURE_ATTEMPTS: Final = 3  # another attempt is needed only if the project is deleted in between
-
-ORGANIZATION_NOT_FOUND: Final = "Organization not found"
-PROJECT_NOT_FOUND: Final = "Project not found"
-USER_NOT_FOUND: Final = "User not found"
-
 # Runs for every request with a key that is not cached: one lookup in a unique index.
-SELECT_KEY_BY_DIGEST: Final = """
-SELECT id, organization_id, created_by, name, prefix, digest, scopes,
-       created_at, expires_at, revoked_at, last_used_at
-FROM api_keys WHERE digest = $1
-"""
-
+SELECT_KEY_BY_DIGEST: Final = f"SELECT {rows.API_KEYS.select()} FROM api_keys WHERE digest = $1"
 # Sorted, so that all processes lock the rows in the same order. The condition avoids needless
 # writes and keeps an older use from moving the time back.
 UPDATE_KEY_LAST_USED: Final = """
@@ -50,55 +37,41 @@ WITH uses AS (
 UPDATE api_keys k SET last_used_at = uses.at FROM uses
 WHERE k.id = uses.id AND (k.last_used_at IS NULL OR k.last_used_at < uses.at)
 """
-
-SELECT_PROJECT_BY_NAME: Final = """
-SELECT id, organization_id, name, description, created_at, retention_days
-FROM projects WHERE organization_id = $1 AND name = $2
+SELECT_PROJECT_BY_NAME: Final = f"""
+SELECT {rows.PROJECTS.select()} FROM projects WHERE organization_id = $1 AND name = $2
 """
-
 # If another transaction inserts the same name, this waits for its commit and returns no row.
-INSERT_PROJECT: Final = """
-INSERT INTO projects (id, organization_id, name, description, created_at)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT (organization_id, name) DO NOTHING
-RETURNING id, organization_id, name, description, created_at, retention_days
+INSERT_PROJECT: Final = f"""
+{rows.PROJECTS.insert()} ON CONFLICT (organization_id, name) DO NOTHING
+RETURNING {rows.PROJECTS.select()}
 """
-
-SELECT_USER_BY_CLAIMS: Final = """
-SELECT id, issuer, subject, email, display_name, created_at, last_sign_in_at
-FROM users WHERE issuer = $1 AND subject = $2
+SELECT_USER_BY_CLAIMS: Final = f"""
+SELECT {rows.USERS.select()} FROM users WHERE issuer = $1 AND subject = $2
 """
-
-# The rules of `User.from_claims` and `User.updated_from`, repeated in SQL for concurrent requests.
-UPSERT_USER: Final = """
-INSERT INTO users AS known
-  (id, issuer, subject, email, display_name, created_at, last_sign_in_at)
-VALUES ($1, $2, $3, $4, $5, $6, $6)
-ON CONFLICT (issuer, subject) DO UPDATE SET
+# The rule of `User.updated_from`, repeated in SQL for concurrent requests.
+UPSERT_USER: Final = f"""
+{rows.USERS.insert("known")} ON CONFLICT (issuer, subject) DO UPDATE SET
   email = excluded.email,
   display_name = coalesce(nullif(known.display_name, ''), excluded.display_name),
   last_sign_in_at = CASE
-    WHEN known.last_sign_in_at > excluded.last_sign_in_at - $7::interval
+    WHEN known.last_sign_in_at > excluded.last_sign_in_at - ${len(rows.USERS.names) + 1}::interval
     THEN known.last_sign_in_at ELSE excluded.last_sign_in_at END
-RETURNING id, issuer, subject, email, display_name, created_at, last_sign_in_at
+RETURNING {rows.USERS.select("known")}
 """
-
 # Serialises what one user creates. A concurrent insert of a membership of the user waits too.
 LOCK_USER: Final = "SELECT id FROM users WHERE id = $1 FOR UPDATE"
-
-SELECT_OLDEST_MEMBERSHIP: Final = """
-SELECT id, organization_id, user_id, role, created_at FROM memberships
-WHERE user_id = $1 ORDER BY created_at, organization_id LIMIT 1
+SELECT_MEMBERSHIPS: Final = f"""
+SELECT {rows.MEMBERSHIPS.select()} FROM memberships
+WHERE user_id = $1 ORDER BY created_at, organization_id
 """
-
+SELECT_OLDEST_MEMBERSHIP: Final = f"{SELECT_MEMBERSHIPS} LIMIT 1"
 COUNT_OWNED_ORGANIZATIONS: Final = (
     "SELECT count(*) FROM memberships WHERE user_id = $1 AND role = $2"
 )
-
-INSERT_ORGANIZATION: Final = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)"
-
+INSERT_ORGANIZATION: Final = rows.ORGANIZATIONS.insert()
 # Adds a new origin of a key and its audit entry, while fewer than $7 origins are known. The key is
 # locked, so that concurrent calls count each other's origins.
-INSERT_KEY_ORIGIN: Final = f"""
+INSERT_KEY_ORIGIN: Final = """
 WITH key AS (
   SELECT id, organization_id, prefix, name FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
 ), new AS (
@@ -108,9 +81,9 @@ WITH key AS (
          WHERE known.organization_id = key.organization_id AND known.key_id = key.id) < $7
   ON CONFLICT DO NOTHING RETURNING key_id
 )
-INSERT INTO audit_log ({", ".join(AUDIT_COLUMNS)})
-SELECT $4, organization_id, $5, NULL, id, prefix, $2, $3, $6, id::text,
-       json_build_object('name', name)
+INSERT INTO audit_log (id, organization_id, at, actor_key_id, actor_name, address, agent, action,
+                       resource_id, detail)
+SELECT $4, organization_id, $5, id, prefix, $2, $3, $6, id::text, json_build_object('name', name)
 FROM key JOIN new ON new.key_id = key.id
 """
 
@@ -122,9 +95,7 @@ class PostgresApiKeys:
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         async with identity_lookup():
             row = await self.pool.fetchrow(SELECT_KEY_BY_DIGEST, digest)
-        if row is None:
-            return None
-        return key_from_row(row)
+        return None if row is None else rows.key_from_row(row)
 
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
         async with translate_errors():
@@ -132,18 +103,10 @@ class PostgresApiKeys:
 
     async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         async with translate_errors():
-            for meeting in sorted(meetings, key=lambda one: one.at):
-                origin = meeting.origin
-                await self.pool.execute(
-                    INSERT_KEY_ORIGIN,
-                    meeting.key,
-                    origin.address,
-                    origin.agent,
-                    meeting.entry,
-                    meeting.at,
-                    AuditAction.API_KEY_USED,
-                    ORIGINS_MAX,
-                )
+            for one in sorted(meetings, key=lambda one: one.at):
+                use = (one.key, one.origin.address, one.origin.agent, one.entry, one.at)
+                values = (*use, AuditAction.API_KEY_USED, ORIGINS_MAX)
+                await self.pool.execute(INSERT_KEY_ORIGIN, *values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,30 +114,23 @@ class PostgresProjects:
     pool: Pool
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
-        new = (project.id, organization, project.name, project.description, project.created_at)
+        new = rows.project_row(organization, project)
         try:
             async with identity_lookup():
                 for _ in range(ENSURE_ATTEMPTS):
-                    row = await self.pool.fetchrow(
-                        SELECT_PROJECT_BY_NAME, organization, project.name
-                    )
+                    key = (organization, project.name)
+                    row = await self.pool.fetchrow(SELECT_PROJECT_BY_NAME, *key)
                     row = row or await self.pool.fetchrow(INSERT_PROJECT, *new)
                     if row is not None:
-                        return Project(**row)
+                        return rows.project_from_row(row)
         except asyncpg.ForeignKeyViolationError as error:
-            raise NotFound(ORGANIZATION_NOT_FOUND) from error
+            raise NotFound("Organization not found") from error
         raise Unavailable("The project is being made and deleted at the same time; try again")
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
         async with translate_errors():
-            row = (
-                await ProjectRow.select()
-                .where(ProjectRow.organization_id == organization, ProjectRow.id == project)
-                .first()
-            )
-        if row is None:
-            raise NotFound(PROJECT_NOT_FOUND)
-        return Project(**row)
+            row = await self.pool.fetchrow(rows.SELECT_PROJECT, organization, project)
+        return rows.project_from_row(require_row(row, "Project not found"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,22 +141,13 @@ class PostgresUsers:
         async with identity_lookup():
             row = await self.pool.fetchrow(SELECT_USER_BY_CLAIMS, claims.issuer, claims.subject)
             if row is not None:
-                known = User(**row)
+                known = rows.user_from_row(row)
                 # Nearly every request brings unchanged claims, and needs no write.
                 if known.updated_from(claims, at) == known:
                     return known
-            row = await self.pool.fetchrow(
-                UPSERT_USER,
-                new,
-                claims.issuer,
-                claims.subject,
-                claims.email,
-                claims.display_name,
-                at,
-                SIGN_IN_STEP,
-            )
-        assert row is not None  # an upsert without a condition always returns its row
-        return User(**row)
+            values = rows.user_row(User.from_claims(claims, new, at))
+            [row] = await self.pool.fetch(UPSERT_USER, *values, SIGN_IN_STEP)
+        return rows.user_from_row(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,19 +156,15 @@ class PostgresOrganizations:
 
     async def memberships(self, user: UserId) -> Sequence[Membership]:
         async with identity_lookup():
-            rows = (
-                await MembershipRow.select()
-                .where(MembershipRow.user_id == user)
-                .order_by(MembershipRow.created_at, MembershipRow.organization_id)
-            )
-        return [membership_from_row(row) for row in rows]
+            memberships = await self.pool.fetch(SELECT_MEMBERSHIPS, user)
+        return [rows.membership_from_row(row) for row in memberships]
 
     async def create_first(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
         async with self._user_lock(owner) as connection:
             row = await connection.fetchrow(SELECT_OLDEST_MEMBERSHIP, owner)
             if row is not None:
-                return membership_from_row(row)
+                return rows.membership_from_row(row)
             await _insert_organization(connection, founding)
             return founding.owner
 
@@ -240,23 +183,13 @@ class PostgresOrganizations:
         Raises NotFound.
         """
         async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
-            if await connection.fetchval(LOCK_USER, user) is None:
-                raise NotFound(USER_NOT_FOUND)
+            require_row(await connection.fetchrow(LOCK_USER, user), "User not found")
             yield connection
 
 
 async def _insert_organization(connection: Connection, founding: NewOrganization) -> None:
     organization, project = founding.organization, founding.project
-    await connection.execute(
-        INSERT_ORGANIZATION, organization.id, organization.name, organization.created_at
-    )
-    await connection.execute(UPSERT_MEMBERSHIP, *membership_row(founding.owner))
-    await connection.execute(
-        INSERT_PROJECT,
-        project.id,
-        organization.id,
-        project.name,
-        project.description,
-        project.created_at,
-    )
-    await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(founding.entry))
+    await connection.execute(INSERT_ORGANIZATION, *rows.organization_row(organization))
+    await connection.execute(rows.UPSERT_MEMBERSHIP, *rows.membership_row(founding.owner))
+    await connection.execute(INSERT_PROJECT, *rows.project_row(organization.id, project))
+    await connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(founding.entry))

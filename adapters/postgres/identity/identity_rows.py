@@ -1,94 +1,141 @@
-"""People, organizations, keys and the audit log as rows, and back."""
+"""Column specs of users, organizations, keys and the audit log."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.columns import Column, Table, columns, object_text
 from domain.identity.api_key import ApiKey, Scope
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.invitation import Invitation, InvitationStatus
-from domain.identity.organization import Membership, Role
+from domain.identity.login_code import LoginCode
+from domain.identity.organization import Member, Membership, Organization, Project, Role
+from domain.identity.user import User
 
-type Row = Record | dict[str, Any]
-"""A row of asyncpg or Piccolo."""
 
-AUDIT_COLUMNS: Final = (
-    "id", "organization_id", "at", "actor_user_id", "actor_key_id", "actor_name", "address",
-    "agent", "action", "resource_id", "detail",
-)  # fmt: skip
-INSERT_AUDIT_ENTRY: Final = f"""
-INSERT INTO audit_log ({", ".join(AUDIT_COLUMNS)})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-"""
-UPSERT_MEMBERSHIP: Final = """
-INSERT INTO memberships (id, organization_id, user_id, role, created_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (organization_id, user_id) DO UPDATE SET role = excluded.role
-"""
+def _known_scopes(names: list[str]) -> frozenset[Scope]:
+    """Scopes that this version does not know are dropped."""
+    return frozenset(scope for scope in Scope if scope in names)
 
-_DETAIL_DECODER: Final = msgspec.json.Decoder(dict[str, str])
-_INVITATION_FIELDS: Final = (
-    *("id", "organization_id", "email", "invited_by", "created_at", "expires_at"),
+
+_BY_ID: Final = ("id",)
+# Rows of an organization are written with the id of the organization that is locked.
+_LOCKED_ORGANIZATION: Final = columns("organization_id uuid")
+
+USERS: Final = Table(
+    "users",
+    (
+        *columns("id uuid, issuer text, subject text, email text, display_name text"),
+        *columns("created_at timestamptz, last_sign_in_at timestamptz"),
+    ),
+    key=_BY_ID,
+)
+ORGANIZATIONS: Final = Table(
+    "organizations", columns("id uuid, name text, created_at timestamptz"), key=_BY_ID
+)
+MEMBERSHIPS: Final = Table(
+    "memberships",
+    (
+        *columns("id uuid, organization_id uuid, user_id uuid, created_at timestamptz"),
+        Column("role", "text", read=Role),
+    ),
+    key=_BY_ID,
+)
+PROJECTS: Final = Table(
+    "projects",
+    columns("id uuid, name text, description text, created_at timestamptz, retention_days int"),
+    key=_BY_ID,
+    given=_LOCKED_ORGANIZATION,
+)
+API_KEYS: Final = Table(
+    "api_keys",
+    (
+        *columns("id uuid, created_by uuid, name text, prefix text, digest bytea"),
+        Column("scopes", "text[]", write=sorted, read=_known_scopes),
+        *columns("created_at timestamptz, expires_at timestamptz, revoked_at timestamptz"),
+        *columns("last_used_at timestamptz"),
+    ),
+    key=_BY_ID,
+    given=_LOCKED_ORGANIZATION,
+)
+INVITATIONS: Final = Table(
+    "invitations",
+    (
+        *columns("id uuid, email text, invited_by uuid"),
+        Column("role", "text", read=Role),
+        Column("status", "text", read=InvitationStatus),
+        *columns("created_at timestamptz, expires_at timestamptz"),
+    ),
+    key=_BY_ID,
+    given=_LOCKED_ORGANIZATION,
+)
+LOGIN_CODES: Final = Table(
+    "login_codes",
+    (
+        *columns("digest bytea, user_id uuid, challenge text, label text"),
+        Column("project", "uuid", "project_id"),
+        *columns("created_at timestamptz, expires_at timestamptz"),
+    ),
+    key=("digest",),
+    given=_LOCKED_ORGANIZATION,
+)
+AUDIT_LOG: Final = Table(
+    "audit_log",
+    (
+        *columns("id uuid, organization_id uuid, at timestamptz, resource_id text"),
+        Column("actor_user_id", "uuid", "actor.user_id"),
+        Column("actor_key_id", "uuid", "actor.key_id"),
+        Column("actor_name", "text", "actor.name"),
+        *columns("address text, agent text", at="actor.origin"),
+        Column("action", "text", read=AuditAction),
+        Column(
+            "detail", "json", write=object_text, read=msgspec.json.Decoder(dict[str, str]).decode
+        ),
+    ),
+    key=_BY_ID,
 )
 
+user_row: Final = USERS.compile_row()
+user_from_row: Final = USERS.compile_reader(User)
+organization_row: Final = ORGANIZATIONS.compile_row()
+organization_from_row: Final = ORGANIZATIONS.compile_reader(Organization)
+membership_row: Final = MEMBERSHIPS.compile_row()
+membership_from_row: Final = MEMBERSHIPS.compile_reader(Membership)
+project_row: Final = PROJECTS.compile_row()
+project_from_row: Final = PROJECTS.compile_reader(Project)
+key_row: Final = API_KEYS.compile_row()
+key_from_row: Final = API_KEYS.compile_reader(ApiKey)
+invitation_row: Final = INVITATIONS.compile_row()
+invitation_from_row: Final = INVITATIONS.compile_reader(Invitation)
+login_code_row: Final = LOGIN_CODES.compile_row()
+login_code_from_row: Final = LOGIN_CODES.compile_reader(LoginCode)
+audit_row: Final = AUDIT_LOG.compile_row()
+audit_entry_from_row: Final = AUDIT_LOG.compile_reader(
+    AuditEntry,
+    actor=AUDIT_LOG.compile_reader(
+        Actor, at="actor", origin=AUDIT_LOG.compile_reader(Origin, at="actor.origin")
+    ),
+)
 
-def membership_from_row(row: Row) -> Membership:
-    return Membership(
-        id=row["id"],
-        organization_id=row["organization_id"],
-        user_id=row["user_id"],
-        role=Role(row["role"]),
-        created_at=row["created_at"],
-    )
-
-
-def membership_row(membership: Membership) -> tuple[object, ...]:
-    return (
-        membership.id,
-        membership.organization_id,
-        membership.user_id,
-        membership.role,
-        membership.created_at,
-    )
-
-
-def key_from_row(row: Row) -> ApiKey:
-    """Scopes that this version does not know are dropped."""
-    scopes = frozenset(scope for scope in Scope if scope in row["scopes"])
-    return ApiKey(**dict(row) | {"scopes": scopes})
-
-
-def invitation_from_row(row: Row) -> Invitation:
-    return Invitation(
-        role=Role(row["role"]),
-        status=InvitationStatus(row["status"]),
-        **{name: row[name] for name in _INVITATION_FIELDS},
-    )
-
-
-def audit_row(entry: AuditEntry) -> tuple[object, ...]:
-    """An entry in the order of AUDIT_COLUMNS."""
-    actor, origin = entry.actor, entry.actor.origin
-    return (
-        entry.id, entry.organization_id, entry.at, actor.user_id, actor.key_id, actor.name,
-        origin.address, origin.agent, entry.action, entry.resource_id,
-        msgspec.json.encode(entry.detail),
-    )  # fmt: skip
+INSERT_AUDIT_ENTRY: Final = AUDIT_LOG.insert()
+UPSERT_MEMBERSHIP: Final = f"""
+{MEMBERSHIPS.insert()} ON CONFLICT (organization_id, user_id) DO UPDATE SET role = excluded.role
+"""
+SELECT_PROJECT: Final = f"""
+SELECT {PROJECTS.select()} FROM projects WHERE organization_id = $1 AND id = $2
+"""
+SELECT_KEY: Final = f"""
+SELECT {API_KEYS.select()} FROM api_keys WHERE organization_id = $1 AND id = $2
+"""
+SELECT_MEMBERS: Final = f"""
+SELECT {MEMBERSHIPS.select("m")}, u.display_name, u.email
+FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.organization_id = $1
+"""
 
 
-def audit_entry_from_row(row: Row) -> AuditEntry:
-    return AuditEntry(
-        id=row["id"],
-        organization_id=row["organization_id"],
-        at=row["at"],
-        actor=Actor(
-            user_id=row["actor_user_id"],
-            key_id=row["actor_key_id"],
-            name=row["actor_name"],
-            origin=Origin(row["address"], row["agent"]),
-        ),
-        action=AuditAction(row["action"]),
-        resource_id=row["resource_id"],
-        detail=_DETAIL_DECODER.decode(row["detail"]),
+def member_from_row(row: Record) -> Member:
+    """From a row of SELECT_MEMBERS."""
+    return Member(
+        membership=membership_from_row(row), display_name=row["display_name"], email=row["email"]
     )

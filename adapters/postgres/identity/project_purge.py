@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 
 ROWS_PER_TRANSACTION: Final = 2_000  # rows of one transaction, with their payloads
@@ -28,20 +29,17 @@ LOCK_NEXT_REMOVAL: Final = """
 SELECT project_id, removed_at FROM removals WHERE due_at <= $1
 ORDER BY due_at, project_id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-DELETE_PROJECT_ROWS: Final = """
-DELETE FROM {table} WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM {table} WHERE project_id = (SELECT $1::uuid) LIMIT $2
-))
-"""
+DELETE_PROJECT_ROWS: Final = [
+    delete_some(table, "project_id = (SELECT $1::uuid)", ROWS_PER_TRANSACTION)
+    for table in PROJECT_TABLES
+]
 POSTPONE_REMOVAL: Final = "UPDATE removals SET due_at = $2 WHERE project_id = $1"
 DELETE_REMOVAL: Final = "DELETE FROM removals WHERE project_id = $1"
 # Rows that another transaction has locked are skipped: they are deleted with their organization or
 # by the next call. Waiting for them while holding other rows could deadlock.
-DELETE_EXPIRED_LOGIN_CODES: Final = """
-DELETE FROM login_codes WHERE digest = ANY(ARRAY(
-  SELECT digest FROM login_codes WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-))
-"""
+DELETE_EXPIRED_LOGIN_CODES: Final = delete_some(
+    "login_codes", "expires_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +48,18 @@ class PostgresRemovedProjects:
 
     async def purge(self, now: datetime) -> int:
         async with translate_errors():
-            codes = affected_rows(
-                await self.pool.execute(DELETE_EXPIRED_LOGIN_CODES, now, ROWS_PER_TRANSACTION)
-            )
+            codes = affected_rows(await self.pool.execute(DELETE_EXPIRED_LOGIN_CODES, now))
             while codes == 0:
                 async with self.pool.acquire() as connection, connection.transaction():
                     removal = await connection.fetchrow(LOCK_NEXT_REMOVAL, now)
                     if removal is None:
                         return 0
                     project, removed_at = removal
-                    for table in PROJECT_TABLES:
-                        sql = DELETE_PROJECT_ROWS.format(table=table)
-                        if gone := affected_rows(
-                            await connection.execute(sql, project, ROWS_PER_TRANSACTION)
-                        ):
+                    for sql in DELETE_PROJECT_ROWS:
+                        if gone := affected_rows(await connection.execute(sql, project)):
                             return gone
-                    if removed_at + REMOVAL_RETENTION <= now:
+                    if (end := removed_at + REMOVAL_RETENTION) <= now:
                         await connection.execute(DELETE_REMOVAL, project)
                     else:
-                        await connection.execute(
-                            POSTPONE_REMOVAL, project, removed_at + REMOVAL_RETENTION
-                        )
+                        await connection.execute(POSTPONE_REMOVAL, project, end)
             return codes

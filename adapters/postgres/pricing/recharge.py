@@ -107,13 +107,9 @@ async def update_costs(
 
 
 def _priced_span_from_row(row: Record) -> PricedSpan:
+    key = (TraceId(row["trace_id"]), SpanId(row["span_id"]))
     return PricedSpan(
-        TraceId(row["trace_id"]),
-        SpanId(row["span_id"]),
-        row["started_at"],
-        row["model"],
-        usage_from_row(row),
-        charge_from_row(row),
+        *key, row["started_at"], row["model"], usage_from_row(row), charge_from_row(row)
     )
 
 

@@ -7,15 +7,15 @@ from uuid import UUID
 
 import msgspec
 
-from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.columns import Column, Table, compile_reader
-from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
-from adapters.postgres.database.removed_projects import check_not_removed, not_removed
-from adapters.postgres.database.transactions import transaction
+from adapters.postgres.database.advisory_locks import AdvisoryLock
+from adapters.postgres.database.columns import Column, Table, columns
+from adapters.postgres.database.pool import OF_PROJECT, Pool, require_row, translate_errors
+from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.transactions import project_transaction
 from adapters.postgres.pricing.recharge import fetch_next_spans, update_costs
 from adapters.postgres.tracing.edits import TraceEdits
 from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict
 from domain.ids import ProjectId
 from domain.tracing.repricing import Repricing, RepricingReport, SpanPosition
 from domain.tracing.usage import Pricing
@@ -35,33 +35,28 @@ def _decode_position(text: bytes | None) -> SpanPosition | None:
 
 REPRICINGS: Final = Table(
     "repricings",
-    ("project_id", "id"),
     (
-        Column("project_id", "uuid"),
-        Column("id", "uuid"),
-        Column("started_after", "timestamptz"),
-        Column("started_before", "timestamptz"),
+        *columns("project_id uuid, id uuid, is_dry boolean"),
+        *columns("started_after timestamptz, started_before timestamptz"),
         Column("models", "text[]", read=tuple),
-        Column("is_dry", "boolean"),
         Column("place", "json", write=_encode_position, read=_decode_position),
         Column("found", "json", write=_ENCODER.encode, read=_report.decode),
-        Column("created_at", "timestamptz"),
-        Column("completed_at", "timestamptz"),
-        Column("attempts", "int"),
-        Column("error", "text"),
+        *columns("created_at timestamptz, completed_at timestamptz, attempts int, error text"),
     ),
 )
 _repricing_row: Final = REPRICINGS.compile_row()
-_repricing_from_row: Final = compile_reader(Repricing, REPRICINGS.fields_of(Repricing))
+_repricing_from_row: Final = REPRICINGS.compile_reader(Repricing)
 _SELECT_LIST: Final = REPRICINGS.select()
 SELECT_REPRICING: Final = f"SELECT {_SELECT_LIST} FROM repricings WHERE {OF_PROJECT} AND id = $2"
 LOCK_REPRICING: Final = f"{SELECT_REPRICING} FOR UPDATE"
 HAS_ACTIVE_REPRICING: Final = f"""
 SELECT EXISTS (SELECT FROM repricings WHERE {OF_PROJECT} AND completed_at IS NULL)
 """
+# A new repricing is due at once: it is held until it was created.
+_CREATED_AT: Final = f"${REPRICINGS.names.index('created_at') + 1}"
 INSERT_REPRICING: Final = f"""
 INSERT INTO repricings ({_SELECT_LIST}, held_until)
-VALUES ({REPRICINGS.parameters()}, $9)
+VALUES ({REPRICINGS.parameters()}, {_CREATED_AT})
 """
 DELETE_OLD_REPRICINGS: Final = f"""
 DELETE FROM repricings WHERE {OF_PROJECT} AND id IN (
@@ -81,7 +76,7 @@ WHERE r.project_id = next.project_id AND r.id = next.id
 RETURNING {REPRICINGS.select("r")}
 """
 UPDATE_REPRICING: Final = f"""
-UPDATE repricings SET place = $3, found = $4, completed_at = $5, held_until = $6, attempts = $7
+UPDATE repricings SET {REPRICINGS.assignments()}, held_until = ${len(REPRICINGS.names) + 1}
 WHERE {OF_PROJECT} AND id = $2
 """
 FAIL_REPRICING: Final = f"""
@@ -100,9 +95,7 @@ class PostgresRepricings:
 
     async def create(self, repricing: Repricing) -> Repricing:
         project = repricing.project_id
-        async with transaction(self.pool) as connection:
-            await lock_project(connection, AdvisoryLock.REPRICINGS, project)
-            await check_not_removed(connection, project)
+        async with project_transaction(self.pool, AdvisoryLock.REPRICINGS, project) as connection:
             known = await connection.fetchrow(SELECT_REPRICING, project, repricing.id)
             if known is not None:
                 return _repricing_from_row(known)
@@ -115,9 +108,7 @@ class PostgresRepricings:
     async def get(self, project: ProjectId, repricing: UUID) -> Repricing:
         async with translate_errors():
             row = await self.pool.fetchrow(SELECT_REPRICING, project, repricing)
-        if row is None:
-            raise NotFound("Repricing not found")
-        return _repricing_from_row(row)
+        return _repricing_from_row(require_row(row, "Repricing not found"))
 
     async def claim(self, now: datetime, until: datetime) -> Repricing | None:
         async with translate_errors():
@@ -130,26 +121,16 @@ class PostgresRepricings:
         project = repricing.project_id
         async with self.edits.transaction() as (connection, deltas):
             row = await connection.fetchrow(LOCK_REPRICING, project, repricing.id)
-            if (
-                row is None
-                or _repricing_from_row(row) != repricing
-                or repricing.completed_at is not None
-            ):
+            known = None if row is None else _repricing_from_row(row)
+            if known != repricing or repricing.completed_at is not None:
                 return None
             looked_at = await fetch_next_spans(connection, repricing, REPRICED_SPANS_BATCH)
-            found = [(one, one.cost_under(pricing)) for one in looked_at if repricing.selects(one)]
+            costs = [(one, one.cost_under(pricing)) for one in looked_at if repricing.selects(one)]
             if not repricing.is_dry:
-                found = await update_costs(connection, project, found, pricing, deltas)
-            found.sort(key=lambda one: one[0].place)
-            after = repricing.after(looked_at, found, REPRICED_SPANS_BATCH, now)
-            told = (
-                _encode_position(after.place),
-                _ENCODER.encode(after.found),
-                after.completed_at,
-                until,
-                after.attempts,
-            )
-            await connection.execute(UPDATE_REPRICING, project, repricing.id, *told)
+                costs = await update_costs(connection, project, costs, pricing, deltas)
+            costs.sort(key=lambda one: one[0].place)
+            after = repricing.after(looked_at, costs, REPRICED_SPANS_BATCH, now)
+            await connection.execute(UPDATE_REPRICING, *_repricing_row(after), until)
             return after
 
     async def release(self, repricing: Repricing, now: datetime) -> None:
@@ -157,6 +138,6 @@ class PostgresRepricings:
             await self.pool.execute(RELEASE_REPRICING, repricing.project_id, repricing.id, now)
 
     async def fail(self, failed: Repricing) -> None:
-        told = (failed.attempts, failed.completed_at, failed.error)
+        end = (failed.attempts, failed.completed_at, failed.error)
         async with translate_errors():
-            await self.pool.execute(FAIL_REPRICING, failed.project_id, failed.id, *told)
+            await self.pool.execute(FAIL_REPRICING, failed.project_id, failed.id, *end)

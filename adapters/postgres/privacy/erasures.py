@@ -8,20 +8,19 @@ from typing import Final
 
 import msgspec
 
-from adapters.postgres.database.advice import RETRY_LATER
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.columns import Column, Table, compile_reader, object_text
-from adapters.postgres.database.newest_first import fetch_newest_page, newest_first_query
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
-from adapters.postgres.database.read_transactions import read_connection, read_snapshot
+from adapters.postgres.database.bounded_delete import delete_some
+from adapters.postgres.database.columns import Column, Table, columns, object_text
+from adapters.postgres.database.keyset_pages import KeysetQuery
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
+from adapters.postgres.database.read_transactions import RETRY_LATER, read_connection, read_snapshot
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
 from adapters.postgres.tracing.deletes import (
-    SPANS_PER_TRANSACTION,
-    TRACES_PER_TRANSACTION,
     delete_session_scores,
     delete_traces,
+    select_some_traces,
 )
 from adapters.postgres.tracing.edits import TraceEdits
 from application.privacy.ports import (
@@ -30,7 +29,6 @@ from application.privacy.ports import (
     MakeAuditEntry,
     too_many_erasures,
 )
-from domain.errors import NotFound
 from domain.identity.audit import Actor, AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position
@@ -49,28 +47,20 @@ REMAINING_ROWS_MAX: Final = 10_000  # counted rows of a table; there should be n
 _ROWS: Final = msgspec.json.Decoder(dict[str, int])
 ERASURES: Final = Table(
     "erasures",
-    ("project_id", "id"),
     (
-        Column("project_id", "uuid"),
-        Column("id", "uuid"),
-        Column("organization_id", "uuid"),
+        *columns("project_id uuid, id uuid, organization_id uuid, salt bytea, digest bytea"),
         Column("kind", "text", read=DataSubjectKind),
-        Column("salt", "bytea"),
-        Column("digest", "bytea"),
         Column("state", "text", read=ErasureState),
-        Column("requested_at", "timestamptz"),
+        *columns("requested_at timestamptz, removed_at timestamptz"),
         Column("actor_user_id", "uuid", "requested_by.user_id"),
         Column("actor_key_id", "uuid", "requested_by.key_id"),
         Column("actor_name", "text", "requested_by.name"),
-        Column("removed_at", "timestamptz"),
         Column("rows", "json", write=object_text, read=_ROWS.decode),
     ),
 )
 _erasure_row: Final = ERASURES.compile_row()
-_erasure_from_row: Final = compile_reader(
-    Erasure,
-    ERASURES.fields_of(Erasure),
-    requested_by=compile_reader(Actor, ERASURES.fields_of(Actor, at="requested_by")),
+_erasure_from_row: Final = ERASURES.compile_reader(
+    Erasure, requested_by=ERASURES.compile_reader(Actor, at="requested_by")
 )
 _SELECT_LIST: Final = ERASURES.select()
 INSERT_ERASURE: Final = f"""
@@ -96,18 +86,7 @@ SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {not_removed("e
 ORDER BY requested_at, project_id, id LIMIT {UNFINISHED_MAX}
 """
 SUBJECT_COLUMNS: Final = {DataSubjectKind.USER: "user_id", DataSubjectKind.SESSION: "session_id"}
-# Some traces: with at most SPANS_PER_TRANSACTION spans together, or one trace.
-SELECT_NEXT_TRACES: Final = f"""
-SELECT trace_id FROM (
-  SELECT trace_id, started_at, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
-  FROM (
-    SELECT trace_id, started_at, span_count FROM traces
-    WHERE {OF_PROJECT} AND {{owner}} = $2
-    ORDER BY started_at, trace_id LIMIT {TRACES_PER_TRANSACTION}
-  ) AS first WINDOW upto AS (ORDER BY started_at, trace_id)
-) AS counted
-WHERE spans <= {SPANS_PER_TRANSACTION} OR place = 1
-"""
+SELECT_NEXT_TRACES: Final = select_some_traces("traces", f"{OF_PROJECT} AND {{owner}} = $2")
 # Runs before the traces are deleted: a later write of the same trace finds this row, or waits for
 # the trace.
 INSERT_ERASED_TRACES: Final = """
@@ -124,22 +103,20 @@ ANONYMIZE_SESSION: Final = {
 # requested at the moment of the erasure request. An export requested while earlier ones are deleted
 # keeps its pieces: by then the erased data is gone.
 DELETE_EXPORTS: Final = f"DELETE FROM exports WHERE {OF_PROJECT}"
-DELETE_ORPHANED_PIECES: Final = f"""
-DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM export_pieces AS p WHERE {OF_PROJECT} AND NOT EXISTS (
-    SELECT FROM exports WHERE project_id = p.project_id AND id = p.export_id
-  ) LIMIT {PIECES_PER_DELETE}
-))
+_IS_ORPHANED: Final = """
+NOT EXISTS (SELECT FROM exports AS e WHERE e.project_id = export_pieces.project_id
+            AND e.id = export_pieces.export_id)
 """
+DELETE_ORPHANED_PIECES: Final = delete_some(
+    "export_pieces", f"{OF_PROJECT} AND {_IS_ORPHANED}", PIECES_PER_DELETE
+)
 COUNT_EXPORTS: Final = f"""
 SELECT count(*) FROM exports
 WHERE {OF_PROJECT} AND ($2::timestamptz IS NULL OR created_at <= $2)
 """
-DELETE_OLD_ERASED_TRACES: Final = f"""
-DELETE FROM erased_traces WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM erased_traces WHERE erased_at < $1 LIMIT {IDS_PER_DELETE} FOR UPDATE SKIP LOCKED
-))
-"""
+DELETE_OLD_ERASED_TRACES: Final = delete_some(
+    "erased_traces", "erased_at < $1", IDS_PER_DELETE, skip_locked=True
+)
 COUNT_TRACES: Final = f"""
 SELECT count(*) FILTER (WHERE $3::timestamptz IS NULL OR created_at <= $3) AS before,
        count(*) FILTER (WHERE created_at > $3) AS since
@@ -183,10 +160,8 @@ class PostgresErasures:
             exports = affected_rows(await connection.execute(DELETE_EXPORTS, project))
             begun = erasure.with_rows({"exports": exports})
             await lock_project(connection, AdvisoryLock.TRACE_OWNERS, project)
-            if (
-                await connection.fetchval(COUNT_ACTIVE_ERASURES, project)
-                >= ERASURES_IN_PROGRESS_MAX
-            ):
+            active = await connection.fetchval(COUNT_ACTIVE_ERASURES, project)
+            if active >= ERASURES_IN_PROGRESS_MAX:
                 raise too_many_erasures()
             await connection.execute(INSERT_ERASURE, *_erasure_row(begun), owner.id)
             await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(entry))
@@ -205,16 +180,13 @@ class PostgresErasures:
                 files, is_more = await _delete_files(connection, project)
                 known = known.with_rows(files)
                 if is_more:
-                    await connection.execute(
-                        UPDATE_ERASED_ROWS, project, erasure, object_text(known.rows)
-                    )
+                    rows = object_text(known.rows)
+                    await connection.execute(UPDATE_ERASED_ROWS, project, erasure, rows)
                     return known
-                known = known.with_rows(
-                    await _anonymize_session(connection, known, row["owner"])
-                ).finished(now)
-                await connection.execute(
-                    FINISH_ERASURE, project, erasure, object_text(known.rows), now
-                )
+                changed = await _anonymize_session(connection, known, row["owner"])
+                known = known.with_rows(changed).finished(now)
+                rows = object_text(known.rows)
+                await connection.execute(FINISH_ERASURE, project, erasure, rows, now)
                 await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(make_entry(known)))
                 return known
             await connection.execute(INSERT_ERASED_TRACES, project, sorted(some), erasure, now)
@@ -237,22 +209,18 @@ class PostgresErasures:
             return await _fetch_erasure(connection, project, erasure)
 
     async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
+        query = KeysetQuery.newest_first(project, ERASURES, window, by="requested_at")
         async with read_snapshot(self.edits.pool, RETRY_LATER) as connection:
-            query = newest_first_query(
-                project, "erasures", ERASURES.names, window, by="requested_at"
-            )
-            found = await fetch_newest_page(connection, query, [])
-        shown = [_erasure_from_row(row) for row in found.rows[: window.limit]]
-        has_more = len(found.rows) > len(shown)
-        end = Position(shown[-1].requested_at, shown[-1].id) if has_more else None
-        return Page(shown, found.total, end)
+            page = await query.fetch_served(connection, [])
+        return page.to_page(
+            window.limit, _erasure_from_row, lambda one: Position(one.requested_at, one.id)
+        )
 
     async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, over = erasure.project_id, erasure.removed_at
         async with read_snapshot(self.edits.pool, RETRY_LATER) as connection:
             sql = COUNT_TRACES.format(owner=SUBJECT_COLUMNS[owner.kind])
-            traces = await connection.fetchrow(sql, project, owner.id, over)
-            assert traces is not None
+            [traces] = await connection.fetch(sql, project, owner.id, over)
             rows = {"traces": traces["before"]}
             rows["exports"] = await connection.fetchval(COUNT_EXPORTS, project, over)
             for table, counting in COUNT_REMAINING_TRACE_ROWS.items():
@@ -272,9 +240,7 @@ class PostgresErasures:
 
 async def _fetch_erasure(connection: Connection, project: ProjectId, erasure: ErasureId) -> Erasure:
     row = await connection.fetchrow(SELECT_ERASURE, project, erasure)
-    if row is None:
-        raise NotFound("Erasure not found")
-    return _erasure_from_row(row)
+    return _erasure_from_row(require_row(row, "Erasure not found"))
 
 
 async def _delete_files(connection: Connection, project: ProjectId) -> tuple[Counter[str], bool]:

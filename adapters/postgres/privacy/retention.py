@@ -7,11 +7,10 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, translate_errors
 from adapters.postgres.tracing.deletes import (
-    SPANS_PER_TRANSACTION,
-    TRACES_PER_TRANSACTION,
     delete_session_scores,
     delete_traces,
     list_empty_sessions,
+    select_some_traces,
 )
 from adapters.postgres.tracing.edits import TraceEdits
 from application.privacy.ports import PROJECTS_AT_ONCE
@@ -25,20 +24,16 @@ SELECT id FROM projects WHERE retention_days IS NOT NULL AND EXISTS (
 ) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
 """
 # Skips locked rows, so that concurrent workers take different traces.
-LOCK_EXPIRED_TRACES: Final = f"""
-WITH oldest AS MATERIALIZED (
-  SELECT trace_id, created_at, span_count FROM traces
-  WHERE {OF_PROJECT} AND created_at < $2::timestamptz - (
-    SELECT make_interval(days => retention_days) FROM projects WHERE id = $1
-  )
-  ORDER BY created_at, trace_id LIMIT {TRACES_PER_TRANSACTION} FOR UPDATE SKIP LOCKED
+LOCK_EXPIRED_TRACES: Final = select_some_traces(
+    "traces",
+    f"""
+    {OF_PROJECT} AND created_at < $2::timestamptz - (
+      SELECT make_interval(days => retention_days) FROM projects WHERE id = $1
+    )
+    """,
+    order="created_at",
+    lock="FOR UPDATE SKIP LOCKED",
 )
-SELECT trace_id FROM (
-  SELECT trace_id, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
-  FROM oldest WINDOW upto AS (ORDER BY created_at, trace_id)
-) AS counted
-WHERE spans <= {SPANS_PER_TRANSACTION} OR place = 1
-"""
 
 
 @dataclass(frozen=True, slots=True)

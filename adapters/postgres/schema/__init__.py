@@ -1,1 +1,1 @@
-"""The schema: the migrations that make it, and the tables that Piccolo queries."""
+"""The schema: the migrations that make it."""

@@ -7,16 +7,12 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
-from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import (
-    READ_TIMEOUT_S,
-    read_connection,
-    read_snapshot,
-)
+from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.read_transactions import PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.percentiles import VolumeReader
-from adapters.postgres.tracing.session_lists import starts_within, straddles
+from adapters.postgres.tracing.sessions import starts_within, straddles
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
 from domain.tracing.analytics import (
@@ -96,17 +92,14 @@ COUNT_USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresTraceAnalytics:
-    """Each result is from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class PostgresTraceAnalytics(PoolReader):
+    """Each result is from one snapshot."""
 
     async def volume(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[TraceBucket]:
         volume = VolumeReader(project, granularity)
-        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+        async with self._snapshot(NARROW_PERIOD) as connection:
             buckets = await volume.read(connection, period)
         await volume.keep(self.pool)
         return buckets
@@ -114,22 +107,12 @@ class PostgresTraceAnalytics:
     async def usage(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[UsageBucket]:
-        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+        async with self._snapshot(NARROW_PERIOD) as connection:
             rows = await connection.fetch(SELECT_USAGE, project, *_hour_bounds(period), granularity)
-        return check_bucket_count(
-            [
-                UsageBucket(
-                    row["bucket"],
-                    int(row["prompt_tokens"]),
-                    int(row["completion_tokens"]),
-                    row["cost"],
-                )
-                for row in rows
-            ]
-        )
+        return check_bucket_count([_usage_bucket_from_row(row) for row in rows])
 
     async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
-        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+        async with self._snapshot(NARROW_PERIOD) as connection:
             rows = await connection.fetch(SELECT_MODEL_USAGE, project, *_hour_bounds(period))
         return [
             ModelUsage(row["model"], row["calls"], int(row["tokens"]), row["cost"]) for row in rows
@@ -148,7 +131,7 @@ class PostgresTraceAnalytics:
             after=p.put(period.after),
             before=p.put(period.before),
         )
-        async with read_snapshot(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
+        async with self._snapshot(NARROW_PERIOD) as connection:
             rows = await connection.fetch(sql, *p.values)
         return check_bucket_count([_session_bucket_from_row(row) for row in rows])
 
@@ -162,19 +145,15 @@ class PostgresTraceAnalytics:
             down=True,
             window=window,
         )
-        found = None
+        page = None
         if window.offset <= NEAR_OFFSET_MAX:
-            async with read_connection(self.pool, READ_BY_CURSOR, self.timeout_s) as connection:
-                found = await query.fetch_unfiltered(connection, COUNT_USERS)
-        if found is None:
-            async with read_snapshot(
-                self.pool, READ_BY_CURSOR, self.timeout_s, hide_erased_in=project
-            ) as connection:
+            async with self._connection(READ_BY_CURSOR) as connection:
+                page = await query.fetch_unfiltered(connection, COUNT_USERS)
+        if page is None:
+            async with self._snapshot(READ_BY_CURSOR, project) as connection:
                 total = await connection.fetchval(f"SELECT {COUNT_USERS.text}", project)
-                found = await query.fetch_page(connection, PageConditions(among=total, total=total))
-        items = [_user_from_row(row) for row in found.rows]
-        shown = items[: window.limit]
-        return Page(shown, found.total, shown[-1].position if len(items) > len(shown) else None)
+                page = await query.fetch_page(connection, PageConditions(among=total, total=total))
+        return page.to_page(window.limit, _user_from_row, lambda one: one.position)
 
 
 def _hour_bounds(period: Period) -> tuple[object, ...]:
@@ -185,6 +164,11 @@ def _hour_bounds(period: Period) -> tuple[object, ...]:
     hours = split_period((period.after, period.before), Granularity.HOUR)
     whole = hours.whole or (period.after, period.after)
     return (*whole, [cut[0] for cut in hours.cuts], [cut[1] for cut in hours.cuts])
+
+
+def _usage_bucket_from_row(row: Record) -> UsageBucket:
+    prompt_tokens, completion_tokens = int(row["prompt_tokens"]), int(row["completion_tokens"])
+    return UsageBucket(row["bucket"], prompt_tokens, completion_tokens, row["cost"])
 
 
 def _session_bucket_from_row(row: Record) -> SessionBucket:

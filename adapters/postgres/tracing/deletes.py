@@ -12,10 +12,25 @@ from adapters.postgres.tracing.trace_rows import TRACES
 from domain.ids import ProjectId, TraceId
 from domain.tracing.usage import EXACT
 
-TRACES_PER_TRANSACTION: Final = (
-    1_000  # traces that one transaction deletes, if it selects them itself
-)
-SPANS_PER_TRANSACTION: Final = 50_000  # and spans; a single trace may have more
+# What one transaction deletes if it selects the traces itself. A single trace may have more spans.
+TRACES_PER_TRANSACTION: Final = 1_000
+SPANS_PER_TRANSACTION: Final = 50_000
+
+
+def select_some_traces(table: str, where: str, order: str = "started_at", *, lock: str = "") -> str:
+    """Selects traces for one transaction: SPANS_PER_TRANSACTION spans at most, or one trace."""
+    return f"""
+    WITH first AS MATERIALIZED (
+      SELECT trace_id, {order}, span_count FROM {table} WHERE {where}
+      ORDER BY {order}, trace_id LIMIT {TRACES_PER_TRANSACTION} {lock}
+    )
+    SELECT trace_id FROM (
+      SELECT trace_id, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
+      FROM first WINDOW upto AS (ORDER BY {order}, trace_id)
+    ) AS counted
+    WHERE spans <= {SPANS_PER_TRANSACTION} OR place = 1
+    """
+
 
 # Deletes the trace first: concurrent writers of the trace wait and then find it gone. The next
 # statements see what was committed while this one waited.
@@ -42,23 +57,22 @@ DELETE_PAYLOADS: Final = f"""
 DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # Every writer locks several scores in the order of the key.
-DELETE_TRACE_SCORES: Final = f"""
-DELETE FROM trace_scores USING (
-  SELECT project_id, id FROM trace_scores WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+_DELETE_SCORES: Final = f"""
+DELETE FROM {{table}} USING (
+  SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND {{target}}
   ORDER BY project_id, id FOR UPDATE
 ) AS locked
-WHERE trace_scores.project_id = locked.project_id AND trace_scores.id = locked.id
+WHERE {{table}}.project_id = locked.project_id AND {{table}}.id = locked.id
 """
+DELETE_TRACE_SCORES: Final = _DELETE_SCORES.format(
+    table="trace_scores", target="trace_id = ANY($2::uuid[])"
+)
+DELETE_SESSION_SCORES: Final = _DELETE_SCORES.format(
+    table="session_scores", target="session_id = ANY($2::text[])"
+)
 # A writer of a verdict locks the trace first, so no other transaction holds these rows.
 DELETE_VERDICTS: Final = f"""
 DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-"""
-DELETE_SESSION_SCORES: Final = f"""
-DELETE FROM session_scores USING (
-  SELECT project_id, id FROM session_scores WHERE {OF_PROJECT} AND session_id = ANY($2::text[])
-  ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE session_scores.project_id = locked.project_id AND session_scores.id = locked.id
 """
 SELECT_EMPTY_SESSIONS: Final = f"""
 SELECT session FROM unnest($2::text[]) AS session

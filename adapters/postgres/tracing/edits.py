@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 from adapters.postgres.database.pool import (
@@ -13,15 +14,15 @@ from adapters.postgres.database.pool import (
     WRITE_TIMEOUT_S,
     Connection,
     Pool,
+    require_row,
     translate_errors,
 )
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.batch_writer import deep_json_values, find_unstorable
 from adapters.postgres.tracing.deletes import (
-    SPANS_PER_TRANSACTION,
-    TRACES_PER_TRANSACTION,
     delete_session_scores,
     delete_traces,
+    select_some_traces,
 )
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
@@ -32,30 +33,16 @@ from adapters.postgres.tracing.row_updates import (
     merge_into_stored,
     write_back,
 )
-from adapters.postgres.tracing.trace_rows import (
-    PAYLOADS,
-    SPANS,
-    TRACES,
-    span_from_row,
-    whole_trace_from_row,
-)
+from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.pricing.price_cache import ProjectPriceCache
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNCHANGED, retagged
 from domain.tracing.span import Span, SpanChange
-from domain.tracing.trace import Trace, TraceChange, in_order
+from domain.tracing.trace import Trace, TraceChange
 
 EDITS_AT_ONCE: Final = 2  # an edit that waits for a locked trace holds a connection
 
-SELECT_TRACE: Final = f"""
-SELECT {TRACES.select("traces")}, {", ".join(PAYLOADS.names_of("json"))}
-FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
-"""
-SELECT_SPANS_OF_TRACE: Final = f"""
-SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT} AND trace_id = $2
-"""
 UPSERT_CHANGED_PAYLOADS: Final = """
 INSERT INTO trace_payloads AS t (project_id, trace_id, input, output) VALUES ($1, $2, $3, $4)
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
@@ -72,26 +59,9 @@ SELECT coalesce(
 SELECT_VISIBLE_TRACES: Final = f"""
 SELECT trace_id FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
-# Some traces of a session: with at most $3 spans together, or one trace; at most $4 traces.
-SELECT_SOME_TRACES_OF_SESSION: Final = f"""
-SELECT trace_id FROM (
-  SELECT trace_id, started_at, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
-  FROM (
-    SELECT trace_id, started_at, span_count FROM veiled.traces
-    WHERE {OF_PROJECT} AND session_id = $2 ORDER BY started_at, trace_id LIMIT $4
-  ) AS first WINDOW upto AS (ORDER BY started_at, trace_id)
-) AS counted
-WHERE spans <= $3 OR place = 1
-"""
-
-
-async def fetch_trace(connection: Connection, project: ProjectId, trace: TraceId) -> Trace:
-    """Fetches a trace with its payloads and spans. Raises NotFound."""
-    row = await connection.fetchrow(SELECT_TRACE, project, trace)
-    if row is None:
-        raise NotFound("Trace not found")
-    spans = await connection.fetch(SELECT_SPANS_OF_TRACE, project, trace)
-    return replace(whole_trace_from_row(row), spans=in_order(map(span_from_row, spans)))
+SELECT_SOME_TRACES_OF_SESSION: Final = select_some_traces(
+    "veiled.traces", f"{OF_PROJECT} AND session_id = $2"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +79,7 @@ class TraceEdits:
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
                 await self.slots.acquire()
             try:
-                async with (
-                    self.pool.acquire() as connection,
-                    connection.transaction(),
-                ):
+                async with self.pool.acquire() as connection, connection.transaction():
                     deltas = new_deltas()
                     yield connection, deltas
                     await rollups.write(connection, deltas)
@@ -139,25 +106,19 @@ class TraceEdits:
             try:
                 await merge_into_stored(connection, pricing, known, new, reports={}, deltas=deltas)
             except UNSTORABLE_ERRORS as error:
-                values = [
-                    one for n, span in enumerate(spans) for one in deep_json_values(f"{n}.", span)
-                ]
-                raise await find_unstorable(self.pool, values) from error
+                texts = (deep_json_values(f"{n}.", span) for n, span in enumerate(spans))
+                raise await find_unstorable(self.pool, chain.from_iterable(texts)) from error
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
         async with self.transaction() as (connection, deltas), self._unstorable_payload(change):
-            known = (await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)).get(
-                (project, trace)
-            )
-            if known is None:
-                raise NotFound("Trace not found")
+            locked = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
+            known = require_row(locked.get((project, trace)), "Trace not found")
             is_sent = [value is not UNCHANGED for value in (change.input, change.output)]
             changed = change.applied(known.trace)
             if any(is_sent):
                 payloads = (changed.input, changed.output)
-                await connection.execute(
-                    UPSERT_CHANGED_PAYLOADS, project, trace, *payloads, *is_sent
-                )
+                row = (project, trace, *payloads, *is_sent)
+                await connection.execute(UPSERT_CHANGED_PAYLOADS, *row)
             merged = replace(changed, input=None, output=None)
             update = TraceUpdate(known, merged, is_renewed=any(is_sent))
             await write_back(connection, [update], deltas)
@@ -213,13 +174,7 @@ class TraceEdits:
         gone, is_over = 0, wanted < 0
         while not is_over:
             async with self.transaction() as (connection, deltas):
-                rows = await connection.fetch(
-                    SELECT_SOME_TRACES_OF_SESSION,
-                    project,
-                    session,
-                    SPANS_PER_TRANSACTION,
-                    TRACES_PER_TRANSACTION,
-                )
+                rows = await connection.fetch(SELECT_SOME_TRACES_OF_SESSION, project, session)
                 some = [TraceId(row[0]) for row in rows]
                 deleted = await delete_traces(connection, deltas[project], project, some, session)
                 gone += deleted.traces

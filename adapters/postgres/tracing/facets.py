@@ -1,9 +1,17 @@
-"""Facets of traces: the values by which the roll-ups count traces."""
+"""Facets of traces: the values by which the roll-ups count traces; and search terms.
 
-from collections.abc import Mapping
+Search terms are hashes of tags, models and metadata, in one inverted index. A term is 64 bits of a
+hash that includes the project, so one index serves every project and the list of a common term
+belongs to one project. Two texts may share a term, so searches compare the columns too. The tests
+compute the same terms in SQL.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from adapters.postgres.tracing.latency_bins import bin_start
@@ -17,6 +25,9 @@ COUNTED_MEMBERS_MAX: Final = 200  # members of one metadata that are searched an
 MEMBER_KEY_CHARS_MAX: Final = 64  # characters of a key that is counted
 MEMBER_TEXT_CHARS_MAX: Final = 31  # characters; values as long as a UUID rarely repeat
 SEPARATOR: Final = "\x1f"  # between the parts of one value
+MANY_MEMBERS: Final = ""  # replaces the terms of members if there are too many
+
+CACHED_TERMS_MAX: Final = 10_000  # tags and models are short and repeat often
 
 
 class Facet(StrEnum):
@@ -111,3 +122,37 @@ def member_value(key: str, text: str) -> str | None:
 
 def search_value(kind: Facet, value: str) -> str | None:
     return fold_case(value) if kind in SEARCHED_FACETS else None
+
+
+def search_term(project: ProjectId, kind: Facet, *value: str) -> int:
+    """A signed 64-bit number."""
+    text = SEPARATOR.join((str(project), kind, *value))
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+@lru_cache(CACHED_TERMS_MAX)
+def _label_term(project: ProjectId, kind: Facet, label: str) -> int:
+    return search_term(project, kind, label)
+
+
+def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[int]:
+    """A trace whose metadata has one of `texts` under `key` has at least one of these terms."""
+    return [
+        *(search_term(project, Facet.METADATA, key, text) for text in texts),
+        search_term(project, Facet.METADATA, MANY_MEMBERS),
+    ]
+
+
+def trace_terms(counted: CountedTrace) -> list[int]:
+    """All terms of a trace."""
+    project = counted.project
+    found = [_label_term(project, Facet.TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
+    found += [_label_term(project, Facet.MODEL, model) for model in counted.models]
+    if counted.has_many_members:
+        found.append(search_term(project, Facet.METADATA, MANY_MEMBERS))
+    else:
+        found += [
+            search_term(project, Facet.METADATA, key, text) for key, text in counted.members.items()
+        ]
+    return found

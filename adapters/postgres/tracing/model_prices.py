@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.columns import Column, Table, compile_reader
+from adapters.postgres.database.advisory_locks import AdvisoryLock
+from adapters.postgres.database.columns import Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
 from adapters.postgres.database.read_transactions import read_connection
-from adapters.postgres.database.removed_projects import check_not_removed, not_removed
-from adapters.postgres.database.transactions import transaction
+from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.transactions import project_transaction
 from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
 from domain.errors import Conflict
 from domain.ids import ProjectId
@@ -21,22 +21,14 @@ from domain.tracing.usage import CostSource
 ASK_FOR_FEWER_DAYS: Final = "ask for fewer days, or try again later"
 MODEL_PRICES: Final = Table(
     "model_prices",
-    ("project_id", "id"),
     (
-        Column("project_id", "uuid"),
-        Column("id", "uuid"),
-        Column("match", "text"),
-        Column("input", "numeric"),
-        Column("output", "numeric"),
-        Column("cache_read", "numeric"),
-        Column("cache_write", "numeric"),
-        Column("effective_from", "timestamptz"),
-        Column("effective_to", "timestamptz"),
-        Column("created_at", "timestamptz"),
+        *columns("project_id uuid, id uuid, match text, created_at timestamptz"),
+        *columns("input numeric, output numeric, cache_read numeric, cache_write numeric"),
+        *columns("effective_from timestamptz, effective_to timestamptz"),
     ),
 )
 _row: Final = MODEL_PRICES.compile_row()
-price_from_row: Final = compile_reader(ModelPrice, MODEL_PRICES.fields_of(ModelPrice))
+price_from_row: Final = MODEL_PRICES.compile_reader(ModelPrice)
 INSERT_PRICE: Final = MODEL_PRICES.insert()
 SELECT_PRICES: Final = f"""
 SELECT {MODEL_PRICES.select()} FROM model_prices
@@ -68,9 +60,8 @@ class PostgresModelPrices:
     async def create(self, price: ModelPrice) -> ModelPrice:
         project = price.project_id
         try:
-            async with transaction(self.pool) as connection:
-                await lock_project(connection, AdvisoryLock.MODEL_PRICES, project)
-                await check_not_removed(connection, project)
+            lock = AdvisoryLock.MODEL_PRICES
+            async with project_transaction(self.pool, lock, project) as connection:
                 there = await connection.fetch(SELECT_PRICES, [project])
                 for row in there:
                     if row["id"] == price.id:
@@ -85,11 +76,11 @@ class PostgresModelPrices:
     async def for_projects(
         self, projects: Collection[ProjectId]
     ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
-        found: dict[ProjectId, list[ModelPrice]] = {project: [] for project in projects}
+        prices: dict[ProjectId, list[ModelPrice]] = {project: [] for project in projects}
         async with translate_errors():
-            for row in await self.pool.fetch(SELECT_PRICES, list(found)):
-                found[ProjectId(row["project_id"])].append(price_from_row(row))
-        return found
+            for row in await self.pool.fetch(SELECT_PRICES, list(prices)):
+                prices[ProjectId(row["project_id"])].append(price_from_row(row))
+        return prices
 
     async def delete(self, project: ProjectId, price: UUID) -> bool:
         try:

@@ -1,18 +1,88 @@
-"""Sessions."""
+"""Sessions: one by one, and lists from roll-ups or from sums over the selected traces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_snapshot
+from asyncpg import Record
+
+from adapters.postgres.database.keyset_pages import (
+    NEAR_OFFSET_MAX,
+    KeysetPage,
+    KeysetQuery,
+    PageConditions,
+)
+from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE, PoolReader
+from adapters.postgres.database.sql_builder import Parameters, Sql, like
+from adapters.postgres.database.time_buckets import Bounds
 from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.session_lists import SESSION_COLUMNS, SessionLists, summary_from_row
+from adapters.postgres.tracing.facets import Facet, search_term
 from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, fetch_whole_traces, stored_bytes
-from domain.errors import Invalid, NotFound
+from adapters.postgres.tracing.trace_rows import totals_from_row
+from domain.errors import Invalid
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
+from domain.tracing.query import fold_case
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 
+NARROW_LIST: Final = (
+    "narrow the list of sessions with started_after and started_before, with user_id, "
+    "or with rarer tags"
+)
+SESSION_COLUMNS: Final = (
+    "session_id", "trace_count", "first_started_at", "last_ended_at", "last_activity_at",
+    "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
+    "prompt_tokens", "completion_tokens", "total_cost",
+)  # fmt: skip
+COUNT_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
+COUNT_FAILED_SESSIONS: Final = (
+    f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
+)
+COUNT_SESSIONS_BY_ID: Final = f"""
+(SELECT count(*) FROM trace_facets
+ WHERE {OF_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE {{}})
+"""
+
+# The columns of `sessions`, computed from some traces of one session; no row without a trace.
+_SUM_OF_TRACES: Final = """
+SELECT min(session_id) AS session_id, count(*) AS trace_count,
+       min(started_at) AS first_started_at, max(ended_at) AS last_ended_at,
+       max(greatest(started_at, ended_at)) AS last_activity_at,
+       sum(latency_us) AS latency_us, count(*) FILTER (WHERE status = 'ERROR') AS error_count,
+       (array_agg(user_id ORDER BY started_at, trace_id)
+           FILTER (WHERE user_id IS NOT NULL))[1] AS user_id,
+       sum(span_count) AS span_count, sum(error_span_count) AS error_span_count,
+       sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
+       sum(total_cost) AS total_cost
+FROM traces WHERE
+"""
+COUNT_TAGGED_TRACES: Final = f"""
+SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
+WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
+"""
+# Whether the session of a group of traces is visible. Looked up only if an erasure is active.
+IS_VISIBLE_SESSION: Final = (
+    f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT FROM sessions AS s"
+    f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
+)
+RARE_TAG_TRACES_MAX: Final = 50_000  # traces
+LOOKED_UP_IDS_MAX: Final = 5_000  # ids that are looked up one by one
+GROUPING_WORK_MEM: Final = "16MB"  # holds some 200,000 groups; more spill to disk
+
+_SORT_COLUMNS: Final = {
+    SessionSort.RECENT: "last_activity_at",
+    SessionSort.TRACE_COUNT: "trace_count",
+    SessionSort.LATENCY: "latency_us",
+    SessionSort.COST: "total_cost",
+}
+_SORT_AGGREGATES: Final = {
+    SessionSort.RECENT: "max(greatest(started_at, ended_at))",
+    SessionSort.TRACE_COUNT: "count(*)",
+    SessionSort.LATENCY: "sum(latency_us)",
+    SessionSort.COST: "sum(total_cost)",
+}
 PAGE_BYTES_MAX: Final = 64 << 20  # stored size of one response, which is in memory several times
 
 TOO_LARGE: Final = f"these traces hold more than {PAGE_BYTES_MAX >> 20} MiB"
@@ -39,12 +109,10 @@ FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresSessions:
-    """Each read is from one snapshot, and takes at most `timeout_s`."""
+class PostgresSessions(PoolReader):
+    """Each read is from one snapshot."""
 
-    pool: Pool
     edits: TraceEdits
-    timeout_s: float = READ_TIMEOUT_S
 
     async def summaries(
         self,
@@ -54,18 +122,30 @@ class PostgresSessions:
         order: SortOrder,
         window: PageRequest,
     ) -> Page[SessionSummary]:
-        lists = SessionLists(self.pool, self.timeout_s)
-        return await lists.summaries(project, matching, sort, order, window)
+        query = KeysetQuery(
+            project=project,
+            table="sessions",
+            id="session_id",
+            value=_SORT_COLUMNS[sort],
+            columns=SESSION_COLUMNS,
+            down=order is SortOrder.DESC,
+            window=window,
+            is_nullable=sort is SessionSort.LATENCY,
+        )
+        page = None
+        if matching == SessionFilter() and window.offset <= NEAR_OFFSET_MAX:
+            async with self._connection(NARROW_LIST) as connection:
+                page = await query.fetch_unfiltered(connection, COUNT_SESSIONS)
+        if page is None:
+            async with self._snapshot(NARROW_LIST, project) as connection:
+                page = await _fetch_filtered(connection, query, matching, sort)
+        return page.to_page(window.limit, summary_from_row, sort.position)
 
     async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
-        async with read_snapshot(
-            self.pool, REDUCE_LIMIT, self.timeout_s, hide_erased_in=project
-        ) as connection:
-            row = await connection.fetchrow(
-                SELECT_SESSION, project, session, window.limit, window.offset
-            )
-            if row is None:
-                raise NotFound("Session not found")
+        values = (project, session, window.limit, window.offset)
+        async with self._snapshot(REDUCE_LIMIT, project) as connection:
+            row = await connection.fetchrow(SELECT_SESSION, *values)
+            row = require_row(row, "Session not found")
             if row["bytes"] > PAGE_BYTES_MAX and window.limit > 1:
                 raise Invalid.field("query.limit", f"{TOO_LARGE}: ask for fewer traces")
             traces = await fetch_whole_traces(connection, project, row["shown"])
@@ -73,3 +153,203 @@ class PostgresSessions:
 
     async def delete(self, project: ProjectId, session: str) -> int:
         return await self.edits.delete_session(project, session)
+
+
+async def _fetch_filtered(
+    connection: Connection, query: KeysetQuery, matching: SessionFilter, sort: SessionSort
+) -> KeysetPage:
+    project = query.project
+    if not matching.selects_traces:
+        where = await _session_conditions(connection, project, matching, sort)
+        return await query.fetch_page(connection, where)
+    await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
+    is_rare = await _are_rare(connection, project, matching.tags)
+    return await _SelectedTraces(query, sort, matching, is_rare).fetch(connection)
+
+
+def summary_from_row(row: Record) -> SessionSummary:
+    """From a row of SESSION_COLUMNS."""
+    latency = row["latency_us"]
+    return SessionSummary(
+        id=row["session_id"],
+        trace_count=row["trace_count"],
+        first_trace_at=row["first_started_at"],
+        last_trace_at=row["last_ended_at"],
+        last_activity_at=row["last_activity_at"],
+        latency_us=None if latency is None else int(latency),
+        has_error=row["error_count"] > 0,
+        user_id=row["user_id"],
+        tags=tuple(row["tags"]),
+        totals=totals_from_row(row),
+    )
+
+
+async def _session_conditions(
+    connection: Connection, project: ProjectId, matching: SessionFilter, sort: SessionSort
+) -> PageConditions:
+    """The conditions on whole sessions, and their counts."""
+    served, rest, counters = list[Sql](), list[Sql](), [COUNT_SESSIONS]
+    if matching.has_error is True:
+        (served if sort is SessionSort.RECENT else rest).append(Sql("error_count > 0"))
+        counters.append(Sql(COUNT_FAILED_SESSIONS))
+    elif matching.has_error is False:
+        rest.append(Sql("error_count = 0"))
+        counters.append(Sql(f"({COUNT_SESSIONS.text} - {COUNT_FAILED_SESSIONS})"))
+    if matching.query:
+        counters.append(Sql(COUNT_SESSIONS_BY_ID, (like(fold_case(matching.query)),)))
+    p = Parameters([project])
+    columns = [HAS_ACTIVE_ERASURE, *p.all_of(counters)]
+    [row] = await connection.fetch(f"SELECT {', '.join(columns)}", *p.values)
+    is_veiled, every, *some = row
+    is_counted = not (some[1:] or (matching.query and is_veiled))
+    if matching.query:
+        is_few = some[-1] <= LOOKED_UP_IDS_MAX
+        rest.append(_has_found_id(matching.query) if is_few else _has_id_containing(matching.query))
+    return PageConditions(
+        served=served,
+        rest=rest,
+        among=some[0] if served else every,
+        total=min([every, *some]) if is_counted or 0 in some else None,
+    )
+
+
+async def _are_rare(connection: Connection, project: ProjectId, tags: Sequence[str]) -> bool:
+    """Whether few traces have one of `tags`: for many, an inverted index is slower than a walk."""
+    if not tags:
+        return False
+    count: int = await connection.fetchval(COUNT_TAGGED_TRACES, project, tags)
+    return count <= RARE_TAG_TRACES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class _SelectedTraces:
+    """A page of sessions, summed over some of their traces only."""
+
+    query: KeysetQuery
+    sort: SessionSort
+    matching: SessionFilter
+    is_rare: bool  # few traces have the tags, so that they are found by search terms
+
+    async def fetch(self, connection: Connection) -> KeysetPage:
+        p = Parameters([self.query.project])
+        by_period = self.matching.user_id is None and not self.matching.tags
+        groups = self._by_period(p) if by_period else self._by_trace(p)
+        keys = f"groups AS MATERIALIZED ({groups}), {self.query.sorted_keys(p, 'groups')}"
+        traces = f"{OF_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
+        tags = (
+            'ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces CROSS JOIN unnest(tags) AS tag'
+            f" WHERE {traces} ORDER BY 1) AS tags"
+        )
+        columns = ", ".join(SESSION_COLUMNS)
+        page = f"""
+        SELECT {columns} FROM keys CROSS JOIN LATERAL (
+            SELECT *, {tags} FROM ({_SUM_OF_TRACES} {traces}) AS summed
+        ) AS summed WHERE NOT is_whole
+        UNION ALL
+        SELECT {columns} FROM keys CROSS JOIN LATERAL (
+            SELECT * FROM sessions WHERE {OF_PROJECT} AND session_id = keys.id LIMIT 1
+        ) AS kept WHERE is_whole
+        """
+        return await self.query.fetch_keys(
+            connection, p, keys, "(SELECT count(*) FROM groups)", page
+        )
+
+    def _by_trace(self, p: Parameters) -> str:
+        return f"""
+        SELECT {_SORT_AGGREGATES[self.sort]} AS value, session_id AS id, false AS is_whole
+        FROM traces
+        WHERE {OF_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
+        GROUP BY session_id HAVING {IS_VISIBLE_SESSION} {self._failed(p)}
+        """
+
+    def _by_period(self, p: Parameters) -> str:
+        bounds = (self.matching.started_after, self.matching.started_before)
+        has_error = self.matching.has_error
+        failed = "" if has_error is None else f"AND (error_count > 0) = {p.put(has_error)}"
+        return f"""
+        SELECT {_SORT_COLUMNS[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
+        WHERE {OF_PROJECT} AND {p.sql(starts_within(bounds))} {failed} {self._query(p)}
+        UNION ALL
+        SELECT summed.value, session_id, false
+        FROM sessions CROSS JOIN LATERAL (
+            SELECT {_SORT_AGGREGATES[self.sort]} AS value FROM traces
+            WHERE {OF_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
+            HAVING count(*) > 0 {self._failed(p)}
+        ) AS summed
+        WHERE {OF_PROJECT} AND {p.sql(straddles(bounds))} {self._query(p)}
+        """
+
+    def _traces(self, p: Parameters) -> str:
+        conditions = []
+        if (user := self.matching.user_id) is not None:
+            conditions.append(f"user_id = {p.put(user)}")
+        if (after := self.matching.started_after) is not None:
+            conditions.append(f"started_at >= {p.put(after)}")
+        if (before := self.matching.started_before) is not None:
+            conditions.append(f"started_at < {p.put(before)}")
+        if tags := sorted(set(self.matching.tags)):
+            if self.is_rare:
+                terms = [search_term(self.query.project, Facet.TAG, tag) for tag in tags]
+                conditions.append(f"terms && {p.put(terms)}::bigint[]")
+            conditions.append(f"tags && {p.put(tags)}::text[]")
+        return " AND ".join(conditions)
+
+    def _query(self, p: Parameters) -> str:
+        part = self.matching.query
+        return f"AND {p.sql(_has_id_containing(part))}" if part else ""
+
+    def _failed(self, p: Parameters) -> str:
+        if self.matching.has_error is None:
+            return ""
+        return f"AND bool_or(status = 'ERROR') = {p.put(self.matching.has_error)}"
+
+
+def starts_within(bounds: Bounds) -> Sql:
+    """A condition on sessions: all their traces started within `bounds`.
+
+    At least one of the bounds is set.
+    """
+    return _all_of(("first_started_at >= {}", bounds[0]), ("last_started_at < {}", bounds[1]))
+
+
+def straddles(bounds: Bounds) -> Sql:
+    """A condition on sessions: some traces may have started within `bounds`, and some did not."""
+    after, before = bounds
+    # `last_activity_at` is never before `last_started_at`: this redundant condition lets an index
+    # be used.
+    early = _all_of(
+        ("first_started_at < {}", after),
+        ("last_started_at >= {}", after),
+        ("last_activity_at >= {}", after),
+    )
+    late = _all_of(
+        ("first_started_at >= {}", after),
+        ("first_started_at < {}", before),
+        ("last_started_at >= {}", before),
+    )
+    pieces = [early] if before is None else [late] if after is None else [early, late]
+    text = " OR ".join(f"({one.text})" for one in pieces)
+    return Sql(f"({text})", tuple(value for one in pieces for value in one.values))
+
+
+def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
+    given = [(text, bound) for text, bound in bounds if bound is not None]
+    return Sql(" AND ".join(text for text, _ in given), tuple(bound for _, bound in given))
+
+
+def _has_found_id(part: str) -> Sql:
+    """As `_has_id_containing`, by a list of ids: faster for few of them."""
+    return Sql(
+        f"session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE {OF_PROJECT}"
+        f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
+        (like(fold_case(part)),),
+    )
+
+
+def _has_id_containing(part: str) -> Sql:
+    return Sql(
+        "EXISTS (SELECT FROM trace_facets AS f"
+        f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"
+        " AND f.value = session_id AND f.search_value LIKE {})",
+        (like(fold_case(part)),),
+    )

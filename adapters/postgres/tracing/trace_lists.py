@@ -4,24 +4,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
-from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.read_transactions import (
-    READ_TIMEOUT_S,
-    read_connection,
-    read_snapshot,
-)
+from adapters.postgres.database.read_transactions import PoolReader
 from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.tracing.counts import FilterCounts, count_traces, fetch_counts
-from adapters.postgres.tracing.trace_filters import COUNT_ALL_TRACES, filter_clauses
+from adapters.postgres.tracing.trace_filters import (
+    COUNT_ALL_TRACES,
+    FilterCounts,
+    count_traces,
+    fetch_counts,
+    filter_clauses,
+)
 from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_from_row
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort, fold_case
 from domain.tracing.trace import TraceSummary
 
-SORTED_TRACES_MAX: Final = (
-    20_000  # up to this many matches are sorted, because counting them takes as long
-)
+SORTED_TRACES_MAX: Final = 20_000  # up to this many matches are sorted: counting takes as long
 
 NARROW_LIST: Final = (
     "narrow the list with started_after and started_before, or with session_id, user_id, "
@@ -39,11 +37,8 @@ _NULLABLE_SORTS: Final = {TraceSort.ENDED_AT, TraceSort.LATENCY}
 
 
 @dataclass(frozen=True, slots=True)
-class TraceLists:
-    """Each list is read from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class TraceLists(PoolReader):
+    """Each list is read from one snapshot."""
 
     async def summaries(
         self,
@@ -53,7 +48,6 @@ class TraceLists:
         order: SortOrder,
         window: PageRequest,
     ) -> Page[TraceSummary]:
-        """As `Traces.summaries`."""
         query = KeysetQuery(
             project=project,
             table="traces",
@@ -65,23 +59,18 @@ class TraceLists:
             is_nullable=sort in _NULLABLE_SORTS,
         )
         clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
-        found = None
+        page = None
         if not clauses and not part and window.offset <= NEAR_OFFSET_MAX:
-            async with read_connection(self.pool, NARROW_LIST, self.timeout_s) as connection:
-                found = await query.fetch_unfiltered(connection, COUNT_TRACES)
-        if found is None:
-            async with read_snapshot(
-                self.pool, NARROW_LIST, self.timeout_s, hide_erased_in=project
-            ) as connection:
+            async with self._connection(NARROW_LIST) as connection:
+                page = await query.fetch_unfiltered(connection, COUNT_TRACES)
+        if page is None:
+            async with self._snapshot(NARROW_LIST, project) as connection:
                 counted = await fetch_counts(connection, project, clauses, part)
                 total = counted.total
                 if total is None and counted.most > SORTED_TRACES_MAX:
                     total = await count_traces(connection, project, counted.clauses)
-                found = await query.fetch_page(connection, _page_conditions(counted, sort, total))
-        items = [summary_from_row(row) for row in found.rows]
-        shown = items[: window.limit]
-        end = sort.position(shown[-1]) if len(items) > len(shown) else None
-        return Page(shown, found.total, end)
+                page = await query.fetch_page(connection, _page_conditions(counted, sort, total))
+        return page.to_page(window.limit, summary_from_row, sort.position)
 
 
 def _page_conditions(counted: FilterCounts, sort: TraceSort, total: int | None) -> PageConditions:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.tracing.trace_rows import (
     PAYLOADS,
     SPANS,
@@ -35,16 +35,26 @@ _DECOMPRESSED_BYTES: Final = (
     "CASE WHEN pg_column_compression({0}) IS NULL THEN coalesce(pg_column_size({0}), 0)"
     " ELSE octet_length({0}::text) END"
 )
-SELECT_TRACES: Final = f"""
+_SELECT_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}, {", ".join(PAYLOADS.names_of("json"))}
-FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
+FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id) WHERE traces.{OF_PROJECT}
+"""
+_SELECT_SPANS: Final = f"SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT}"
+SELECT_TRACE: Final = f"{_SELECT_TRACES} AND traces.trace_id = $2"
+SELECT_SPANS_OF_TRACE: Final = f"{_SELECT_SPANS} AND trace_id = $2"
+SELECT_TRACES: Final = f"""
+{_SELECT_TRACES} AND traces.trace_id = ANY($2::uuid[])
 ORDER BY traces.started_at, traces.trace_id
 """
-SELECT_SPANS: Final = f"""
-SELECT {SPANS.select()} FROM spans
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-"""
+SELECT_SPANS: Final = f"{_SELECT_SPANS} AND trace_id = ANY($2::uuid[])"
+
+
+async def fetch_trace(connection: Connection, project: ProjectId, trace: TraceId) -> Trace:
+    """Fetches a trace with its payloads and spans. Raises NotFound."""
+    row = await connection.fetchrow(SELECT_TRACE, project, trace)
+    row = require_row(row, "Trace not found")
+    spans = await connection.fetch(SELECT_SPANS_OF_TRACE, project, trace)
+    return replace(whole_trace_from_row(row), spans=in_order(map(span_from_row, spans)))
 
 
 async def fetch_whole_traces(
@@ -55,5 +65,5 @@ async def fetch_whole_traces(
     by_trace: dict[TraceId, list[Span]] = defaultdict(list)
     for span in await connection.fetch(SELECT_SPANS, project, traces):
         by_trace[TraceId(span["trace_id"])].append(span_from_row(span))
-    found = map(whole_trace_from_row, rows)
-    return [replace(trace, spans=in_order(by_trace[trace.id])) for trace in found]
+    traces_read = map(whole_trace_from_row, rows)
+    return [replace(trace, spans=in_order(by_trace[trace.id])) for trace in traces_read]

@@ -11,8 +11,7 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
-from adapters.postgres.tracing.facets import CountedTrace
-from adapters.postgres.tracing.search_terms import trace_terms
+from adapters.postgres.tracing.facets import CountedTrace, trace_terms
 from domain.tracing.query import fold_case
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary

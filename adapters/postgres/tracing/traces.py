@@ -5,9 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.advice import RETRY_LATER
 from adapters.postgres.database.pool import UNSTORABLE_ERRORS, Pool, translate_errors
-from adapters.postgres.database.read_transactions import read_snapshot
+from adapters.postgres.database.read_transactions import RETRY_LATER
 from adapters.postgres.database.removed_projects import ProjectRemoved
 from adapters.postgres.tracing.batch_writer import (
     Item,
@@ -16,27 +15,25 @@ from adapters.postgres.tracing.batch_writer import (
     find_unstorable,
     is_transient,
 )
-from adapters.postgres.tracing.edits import TraceEdits, fetch_trace
+from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.group_commit import BatchObserver, GroupCommit, NoObserver
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_lists import TraceLists
+from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange
-from domain.tracing.trace import Trace, TraceChange, TraceSummary
+from domain.tracing.trace import Trace, TraceChange
 
 ROW_BYTES: Final = 600  # approximate size of a row without payloads, for the limits of the queue
 COST_ENTRY_BYTES: Final = 100  # approximate size of an entry of the cost of a span
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresTraces:
+class PostgresTraces(TraceLists):
     """Reads use the pool; writes go through the queue of the group commit."""
 
-    pool: Pool
     line: GroupCommit[Item]
     edits: TraceEdits
     on_removed: Callable[[ProjectId], None] = lambda _: None
@@ -102,18 +99,8 @@ class PostgresTraces:
         return await self.edits.delete(project, traces)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        async with read_snapshot(self.pool, RETRY_LATER, hide_erased_in=project) as connection:
+        async with self._snapshot(RETRY_LATER, project) as connection:
             return await fetch_trace(connection, project, trace)
-
-    async def summaries(
-        self,
-        project: ProjectId,
-        matching: TraceFilter,
-        sort: TraceSort,
-        order: SortOrder,
-        window: PageRequest,
-    ) -> Page[TraceSummary]:
-        return await TraceLists(self.pool).summaries(project, matching, sort, order, window)
 
 
 def _trace_bytes(trace: Trace) -> int:

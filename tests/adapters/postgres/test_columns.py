@@ -11,21 +11,27 @@ from adapters.postgres.database.columns import (
     Table,
     array_text,
     arrays,
+    columns,
     compile_reader,
 )
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts.alert_rows import ALERTS, CHANGES, DELIVERIES, WEBHOOKS
+from adapters.postgres.evaluation.custom_metrics.definition_rows import METRICS, REVISIONS
 from adapters.postgres.evaluation.judging.judge_ledger import JUDGE_CALLS
 from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.evaluation.work_queue.run_rows import RUNS
 from adapters.postgres.exports.exports import EXPORTS
+from adapters.postgres.identity import identity_rows as rows
+from adapters.postgres.privacy.erasures import ERASURES
 from adapters.postgres.tracing.model_prices import MODEL_PRICES
 from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES
 
 TABLES = (
     *(TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES, RUNS, MONITORS, JUDGE_CALLS),
-    *(ALERTS, CHANGES, WEBHOOKS, DELIVERIES, EXPORTS, MODEL_PRICES),
+    *(ALERTS, CHANGES, WEBHOOKS, DELIVERIES, EXPORTS, MODEL_PRICES, ERASURES, METRICS, REVISIONS),
+    *(rows.USERS, rows.ORGANIZATIONS, rows.MEMBERSHIPS, rows.PROJECTS, rows.API_KEYS),
+    *(rows.INVITATIONS, rows.LOGIN_CODES, rows.AUDIT_LOG),
 )
 
 
@@ -91,9 +97,19 @@ def test_statements_list_column_names():
     assert BOOKS.unnest("found", "title", "book_id") == (
         "unnest($1::text[], $2::int[]) AS found (title, book_id)"
     )
+    assert BOOKS.insert("b").startswith("INSERT INTO books AS b (shelf, ")
+    assert BOOKS.insert_if_new().endswith(" ON CONFLICT (shelf, book_id) DO NOTHING")
     assert BOOKS.on_key("found") == "books.shelf = found.shelf AND books.book_id = found.book_id"
     assert BOOKS.overwrite().startswith("title = excluded.title, search_title = ")
     assert BOOKS.assignments().startswith("title = $3, search_title = $4, ")
+
+
+def test_declared_columns_hold_attributes_of_the_same_names():
+    assert columns("id uuid, tags text[]") == (Column("id", "uuid"), Column("tags", "text[]"))
+    assert [one.path for one in columns("name text, born timestamptz", at="author")] == [
+        "author.name",
+        "author.born",
+    ]
 
 
 def test_arrays_transposes_rows_to_columns():

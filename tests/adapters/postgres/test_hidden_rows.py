@@ -13,7 +13,7 @@ from adapters.postgres.database.advisory_locks import (
 )
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
-from adapters.postgres.evaluation.scores.scores import INSERT_SESSION_SCORE, INSERT_TRACE_SCORE
+from adapters.postgres.evaluation.scores.scores import INSERT_SCORE
 from adapters.postgres.tracing.batch_writer import TraceWriter
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
@@ -114,8 +114,8 @@ async def test_trace_delete_waits_for_running_score_inserts(pool: Pool, plane: D
     ours, one = project(), trace(session_id="s")
     await plane.traces.put(ours, one)
     held = [
-        (INSERT_TRACE_SCORE, *TRACE_SCORES.row(trace_score(ours, one.id))),
-        (INSERT_SESSION_SCORE, *SESSION_SCORES.row(session_score(ours, "s"))),
+        (INSERT_SCORE[TRACE_SCORES.name], *TRACE_SCORES.row(trace_score(ours, one.id))),
+        (INSERT_SCORE[SESSION_SCORES.name], *SESSION_SCORES.row(session_score(ours, "s"))),
     ]
     assert await after(pool, held[1:], plane.traces.delete(ours, [one.id])) == 1
     await plane.traces.put(ours, one)

@@ -141,7 +141,8 @@ async def test_judging_finds_rows_by_key(seeded: Seeded, spent: JudgingPorts, of
         text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {asked.query}", *asked.args)
         for node in nodes(json.loads(text)[0]["Plan"]):
             table = node.get("Relation Name")
-            if table not in KEYS or node["Node Type"] == "ModifyTable":
+            # A TID scan reads the rows that another node of the plan has found.
+            if table not in KEYS or node["Node Type"] in {"ModifyTable", "Tid Scan"}:
                 continue
             condition = node.get("Index Cond", "") + node.get("Recheck Cond", "")
             assert any(key in condition for key in KEYS[table]), json.dumps((asked.query, node))

@@ -26,7 +26,7 @@ from adapters.postgres.privacy.retention import (
     SELECT_PROJECTS_WITH_EXPIRED_TRACES,
 )
 from adapters.postgres.tracing.batch_writer import HAS_ERASED_TRACE, TraceWriter
-from adapters.postgres.tracing.edits import fetch_trace
+from adapters.postgres.tracing.trace_loader import fetch_trace
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.score import (

@@ -48,18 +48,24 @@ async def test_percentiles_are_stored_unless_bucket_changed(seeded):
 @pytest.mark.parametrize(
     "act",
     [
-        lambda pool: TraceLists(pool, 0.1).summaries(
+        lambda pool: TraceLists(pool, timeout_s=0.1).summaries(
             OURS, TraceFilter(user_id="user-7"), TraceSort.NAME, SortOrder.ASC, PageRequest()
         ),
-        lambda pool: PostgresSessions(pool, TraceEdits(pool, project_prices()), 0.1).summaries(
+        lambda pool: PostgresSessions(
+            pool, TraceEdits(pool, project_prices()), timeout_s=0.1
+        ).summaries(
             OURS, SessionFilter(user_id="user-7"), SessionSort.COST, SortOrder.ASC, PageRequest()
         ),
-        lambda pool: PostgresTraceAnalytics(pool, 0.1).volume(OURS, PERIOD, Granularity.HOUR),
-        lambda pool: PostgresTraceScores(pool, 0.1).page(OURS, ScoreFilter(), PageRequest()),
-        lambda pool: PostgresTraceScores(pool, 0.1).page(
+        lambda pool: PostgresTraceAnalytics(pool, timeout_s=0.1).volume(
+            OURS, PERIOD, Granularity.HOUR
+        ),
+        lambda pool: PostgresTraceScores(pool, timeout_s=0.1).page(
+            OURS, ScoreFilter(), PageRequest()
+        ),
+        lambda pool: PostgresTraceScores(pool, timeout_s=0.1).page(
             OURS, ScoreFilter(name="m"), PageRequest()
         ),
-        lambda pool: PostgresScoreAnalytics(pool, 0.1).summaries(
+        lambda pool: PostgresScoreAnalytics(pool, timeout_s=0.1).summaries(
             OURS, TargetType.TRACE, CreatedWithin()
         ),
     ],

@@ -8,14 +8,10 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.advice import ASK_FOR_FEWER
-from adapters.postgres.database.newest_first import fetch_newest_page, newest_first_query
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, affected_rows
-from adapters.postgres.database.read_transactions import (
-    READ_TIMEOUT_S,
-    read_connection,
-    read_snapshot,
-)
+from adapters.postgres.database.bounded_delete import delete_some
+from adapters.postgres.database.keyset_pages import KeysetQuery
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
+from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
@@ -23,19 +19,22 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     ALERTS,
     CHANGES,
     DELIVERIES,
+    WEBHOOKS,
     alert_from_row,
     alert_row,
     change_from_row,
     change_row,
     delivery_row,
-    insert_statement,
     webhook_from_row,
 )
 from adapters.postgres.evaluation.monitors.alert_deletes import delete_changes
 from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS, monitor_from_row
-from adapters.postgres.evaluation.monitors.monitors import LOCK_MONITOR
-from adapters.postgres.evaluation.monitors.monitors import SELECT_MONITOR as READ_MONITOR
-from adapters.postgres.evaluation.work_queue.tally import score_table
+from adapters.postgres.evaluation.monitors.monitors import (
+    LOCK_MONITOR,
+    MONITOR_NOT_FOUND,
+    SELECT_MONITOR,
+)
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from application.evaluation.ports.alerts import (
     BASELINE_RUNS,
     FINISHED_RUNS_MAX,
@@ -48,7 +47,7 @@ from application.evaluation.ports.alerts import (
     MonitorSlot,
     deliveries_for,
 )
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
     Alert,
@@ -65,9 +64,9 @@ from domain.page import Page, PageRequest, Position
 CHANGES_PER_DELETE: Final = 2_000  # changes that one transaction deletes
 
 _SELECT_LIST: Final = ALERTS.select()
-INSERT_ALERT: Final = insert_statement(ALERTS)
-INSERT_CHANGE: Final = insert_statement(CHANGES)
-INSERT_DELIVERY: Final = insert_statement(DELIVERIES)
+INSERT_ALERT: Final = ALERTS.insert_if_new()
+INSERT_CHANGE: Final = CHANGES.insert_if_new()
+INSERT_DELIVERY: Final = DELIVERIES.insert_if_new()
 SELECT_ALERT: Final = f"SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND id = $2"
 LOCK_ALERT: Final = f"{SELECT_ALERT} AND monitor_id = $3 FOR UPDATE"
 SELECT_ALERTS_OF_MONITOR: Final = f"""
@@ -136,41 +135,34 @@ SELECT
 FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
 """
 LOCK_WEBHOOKS: Final = f"""
-SELECT project_id, id, url, secret, created_at FROM webhooks WHERE {OF_PROJECT}
-ORDER BY project_id, id FOR SHARE
+SELECT {WEBHOOKS.select()} FROM webhooks WHERE {OF_PROJECT} ORDER BY project_id, id FOR SHARE
 """
 # Across projects.
-DELETE_OLD_CHANGES: Final = f"""
-DELETE FROM alert_changes WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM alert_changes WHERE at < $1 LIMIT {CHANGES_PER_DELETE} FOR UPDATE SKIP LOCKED
-))
-"""
+DELETE_OLD_CHANGES: Final = delete_some(
+    "alert_changes", "at < $1", CHANGES_PER_DELETE, skip_locked=True
+)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresAlerts:
-    """Each list is read from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class PostgresAlerts(PoolReader):
+    """Each list is read from one snapshot."""
 
     async def create(self, alert: Alert) -> Alert:
+        project, monitor = alert.project_id, alert.monitor_id
         async with transaction(self.pool) as connection:
-            await _check_monitor(connection, LOCK_MONITOR, alert.project_id, alert.monitor_id)
-            known = await connection.fetchrow(SELECT_ALERT, alert.project_id, alert.id)
+            await _check_monitor(connection, LOCK_MONITOR, project, monitor)
+            known = await connection.fetchrow(SELECT_ALERT, project, alert.id)
             if known is not None:
                 return alert_from_row(known)
-            there = await connection.fetch(
-                SELECT_ALERTS_OF_MONITOR, alert.project_id, alert.monitor_id
-            )
+            there = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
             if len(there) >= RULES_MAX:
                 raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
             await connection.execute(INSERT_ALERT, *alert_row(alert))
             return alert
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
-        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
-            await _check_monitor(connection, READ_MONITOR, project, monitor)
+        async with self._snapshot(ASK_FOR_FEWER) as connection:
+            await _check_monitor(connection, SELECT_MONITOR, project, monitor)
             rows = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
         return [alert_from_row(row) for row in rows]
 
@@ -184,22 +176,18 @@ class PostgresAlerts:
     async def changes(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
-        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
-            await _check_monitor(connection, READ_MONITOR, project, monitor)
-            query = newest_first_query(project, CHANGES.name, CHANGES.names, window, by="at")
-            found = await fetch_newest_page(connection, query, [Sql("monitor_id = {}", (monitor,))])
-        shown = [change_from_row(row) for row in found.rows[: window.limit]]
-        has_more = len(found.rows) > len(shown)
-        return Page(shown, found.total, Position(shown[-1].at, shown[-1].id) if has_more else None)
+        query = KeysetQuery.newest_first(project, CHANGES, window, by="at")
+        async with self._snapshot(ASK_FOR_FEWER) as connection:
+            await _check_monitor(connection, SELECT_MONITOR, project, monitor)
+            page = await query.fetch_served(connection, [Sql("monitor_id = {}", (monitor,))])
+        return page.to_page(window.limit, change_from_row, lambda one: Position(one.at, one.id))
 
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
-        async with read_connection(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
-            if after is None:
-                rows = await connection.fetch(SELECT_UNASSESSED_RUNS)
-            else:
-                rows = await connection.fetch(
-                    SELECT_UNASSESSED_RUNS_AFTER, after.at, after.project, after.run
-                )
+        if after is None:
+            rows = await self._fetch(ASK_FOR_FEWER, SELECT_UNASSESSED_RUNS)
+        else:
+            place = (after.at, after.project, after.run)
+            rows = await self._fetch(ASK_FOR_FEWER, SELECT_UNASSESSED_RUNS_AFTER, *place)
         return [
             FinishedRun(
                 ProjectId(row["project_id"]),
@@ -214,8 +202,8 @@ class PostgresAlerts:
     async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
-        sql = AGGREGATE_RUN_METRIC.format(table=score_table(ended.of).name)
-        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
+        sql = AGGREGATE_RUN_METRIC.format(table=SCORE_TABLES[ended.of].name)
+        async with self._snapshot(ASK_FOR_FEWER) as connection:
             runs = await connection.fetch(
                 SELECT_RUN_AND_EARLIER, ended.project, ended.monitor, ended.run
             )
@@ -230,19 +218,16 @@ class PostgresAlerts:
             if await connection.fetchrow(LOCK_MONITOR_SHARED, ended.project, ended.monitor) is None:
                 return False
             run = (ended.project, ended.run, ended.monitor)
-            if (
-                await connection.execute(MARK_RUN_ASSESSED, *run, now, ended.at - ORDER_WAIT_MAX)
-                != "UPDATE 1"
-            ):
+            earliest = ended.at - ORDER_WAIT_MAX
+            if await connection.execute(MARK_RUN_ASSESSED, *run, now, earliest) != "UPDATE 1":
                 return False
             rows = await connection.fetch(LOCK_ALERTS_OF_MONITOR, ended.project, ended.monitor)
-            found = assess([alert_from_row(row) for row in rows])
-            await _store_evaluations(connection, ended.project, found, now)
+            evaluations = assess([alert_from_row(row) for row in rows])
+            await _store_evaluations(connection, ended.project, evaluations, now)
             return True
 
     async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
-        async with read_connection(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
-            rows = await connection.fetch(SELECT_MONITOR_SLOTS)
+        rows = await self._fetch(ASK_FOR_FEWER, SELECT_MONITOR_SLOTS)
         return [_slot_from_row(row, now) for row in rows]
 
     async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
@@ -250,9 +235,8 @@ class PostgresAlerts:
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(ADVANCE_SLOT, slot.project, *moved)
             if row is not None and slot.quiet:
-                await _store_evaluations(
-                    connection, slot.project, assess([alert_from_row(row)]), now
-                )
+                evaluations = assess([alert_from_row(row)])
+                await _store_evaluations(connection, slot.project, evaluations, now)
         return row is not None
 
     async def delete_changes(self, before: datetime) -> int:
@@ -263,8 +247,7 @@ class PostgresAlerts:
 async def _check_monitor(
     connection: Connection, sql: str, project: ProjectId, monitor: MonitorId
 ) -> None:
-    if await connection.fetchrow(sql, project, monitor) is None:
-        raise NotFound("Monitor not found")
+    require_row(await connection.fetchrow(sql, project, monitor), MONITOR_NOT_FOUND)
 
 
 def _slot_from_row(row: Record, now: datetime) -> MonitorSlot:
@@ -274,14 +257,17 @@ def _slot_from_row(row: Record, now: datetime) -> MonitorSlot:
 
 
 async def _store_evaluations(
-    connection: Connection, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime
+    connection: Connection,
+    project: ProjectId,
+    evaluations: Sequence[AlertEvaluation],
+    now: datetime,
 ) -> None:
     """Stores the progress of locked alerts, and their notifications."""
-    for one in found:
+    for one in evaluations:
         watch = one.alert.watch
-        stands = (watch.state, watch.since, watch.consecutive, watch.value)
-        await connection.execute(UPDATE_ALERT_PROGRESS, project, one.alert.id, *stands)
-    notices = [one.notice for one in found if one.notice is not None]
+        progress = (watch.state, watch.since, watch.consecutive, watch.value)
+        await connection.execute(UPDATE_ALERT_PROGRESS, project, one.alert.id, *progress)
+    notices = [one.notice for one in evaluations if one.notice is not None]
     if notices:
         webhooks = [webhook_from_row(row) for row in await connection.fetch(LOCK_WEBHOOKS, project)]
         for notice in notices:

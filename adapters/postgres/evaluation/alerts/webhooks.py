@@ -6,24 +6,19 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.advice import ASK_FOR_FEWER
-from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.newest_first import fetch_newest_page, newest_first_query
-from adapters.postgres.database.pool import OF_PROJECT, Pool, affected_rows
-from adapters.postgres.database.read_transactions import (
-    READ_TIMEOUT_S,
-    read_connection,
-    read_snapshot,
-)
-from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.advisory_locks import AdvisoryLock
+from adapters.postgres.database.bounded_delete import delete_some
+from adapters.postgres.database.keyset_pages import KeysetQuery
+from adapters.postgres.database.pool import OF_PROJECT, affected_rows, require_row
+from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
+from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.database.transactions import transaction
+from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
     DELIVERIES,
     WEBHOOKS,
     delivery_from_row,
     delivery_row,
-    insert_statement,
     webhook_from_row,
     webhook_row,
 )
@@ -32,17 +27,18 @@ from application.evaluation.ports.alerts import (
     DELIVERY_LEASE,
     WEBHOOKS_MAX,
 )
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict
 from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position
 
+WEBHOOK_NOT_FOUND: Final = "Webhook not found"
 DELIVERIES_PER_DELETE: Final = 2_000  # deliveries that one transaction deletes
 DUE_CANDIDATES_MAX: Final = 10_000  # due deliveries from which a claim chooses
 
 _SELECT_LIST: Final = WEBHOOKS.select()
-INSERT_WEBHOOK: Final = insert_statement(WEBHOOKS)
-INSERT_DELIVERY: Final = insert_statement(DELIVERIES)
+INSERT_WEBHOOK: Final = WEBHOOKS.insert_if_new()
+INSERT_DELIVERY: Final = DELIVERIES.insert_if_new()
 SELECT_WEBHOOK: Final = f"SELECT {_SELECT_LIST} FROM webhooks WHERE {OF_PROJECT} AND id = $2"
 LOCK_WEBHOOK: Final = f"{SELECT_WEBHOOK} FOR UPDATE"
 LOCK_WEBHOOK_SHARED: Final = f"{SELECT_WEBHOOK} FOR SHARE"
@@ -50,12 +46,9 @@ SELECT_WEBHOOKS: Final = f"""
 SELECT {_SELECT_LIST} FROM webhooks WHERE {OF_PROJECT} ORDER BY created_at, id LIMIT {WEBHOOKS_MAX}
 """
 DELETE_WEBHOOK: Final = f"DELETE FROM webhooks WHERE {OF_PROJECT} AND id = $2"
-DELETE_DELIVERIES: Final = f"""
-DELETE FROM alert_deliveries WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM alert_deliveries WHERE {OF_PROJECT} AND webhook_id = $2
-  LIMIT {DELIVERIES_PER_DELETE}
-))
-"""
+DELETE_DELIVERIES: Final = delete_some(
+    "alert_deliveries", f"{OF_PROJECT} AND webhook_id = $2", DELIVERIES_PER_DELETE
+)
 # Deliveries that are being sent count first towards the limit of one webhook.
 CLAIM_DUE_DELIVERIES: Final = f"""
 WITH waiting AS MATERIALIZED (
@@ -92,27 +85,22 @@ UPDATE alert_deliveries SET held_until = NULL, attempts = $3, status = $4, error
   next_attempt_at = $6, delivered_at = $7
 WHERE {OF_PROJECT} AND id = $2 AND delivered_at IS NULL
 """
-# Across projects. Rows that another transaction has locked are skipped; the next call deletes them.
-DELETE_OLD_DELIVERIES: Final = f"""
-DELETE FROM alert_deliveries WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM alert_deliveries WHERE created_at < $1 AND next_attempt_at IS NULL
-  LIMIT {DELIVERIES_PER_DELETE} FOR UPDATE SKIP LOCKED
-))
-"""
+# Across projects.
+DELETE_OLD_DELIVERIES: Final = delete_some(
+    "alert_deliveries",
+    "created_at < $1 AND next_attempt_at IS NULL",
+    DELIVERIES_PER_DELETE,
+    skip_locked=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresWebhooks:
-    """Each list is read from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class PostgresWebhooks(PoolReader):
+    """Each list is read from one snapshot."""
 
     async def create(self, webhook: Webhook) -> Webhook:
         project = webhook.project_id
-        async with transaction(self.pool) as connection:
-            await lock_project(connection, AdvisoryLock.WEBHOOKS, project)
-            await check_not_removed(connection, project)
+        async with project_transaction(self.pool, AdvisoryLock.WEBHOOKS, project) as connection:
             known = await connection.fetchrow(SELECT_WEBHOOK, project, webhook.id)
             if known is not None:
                 return webhook_from_row(known)
@@ -122,10 +110,8 @@ class PostgresWebhooks:
             return webhook
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        async with read_connection(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
-            return [
-                webhook_from_row(row) for row in await connection.fetch(SELECT_WEBHOOKS, project)
-            ]
+        rows = await self._fetch(ASK_FOR_FEWER, SELECT_WEBHOOKS, project)
+        return [webhook_from_row(row) for row in rows]
 
     async def delete(self, project: ProjectId, webhook: UUID) -> bool:
         async with transaction(self.pool) as connection:
@@ -137,23 +123,21 @@ class PostgresWebhooks:
 
     async def enqueue(self, delivery: Delivery) -> None:
         async with transaction(self.pool) as connection:
-            place = (delivery.project_id, delivery.webhook_id)
-            if await connection.fetchrow(LOCK_WEBHOOK_SHARED, *place) is None:
-                raise NotFound("Webhook not found")
+            key = (delivery.project_id, delivery.webhook_id)
+            require_row(await connection.fetchrow(LOCK_WEBHOOK_SHARED, *key), WEBHOOK_NOT_FOUND)
             await connection.execute(INSERT_DELIVERY, *delivery_row(delivery))
 
     async def deliveries(
         self, project: ProjectId, webhook: UUID, window: PageRequest
     ) -> Page[Delivery]:
-        async with read_snapshot(self.pool, ASK_FOR_FEWER, self.timeout_s) as connection:
-            if await connection.fetchrow(SELECT_WEBHOOK, project, webhook) is None:
-                raise NotFound("Webhook not found")
-            query = newest_first_query(project, DELIVERIES.name, DELIVERIES.names, window)
-            found = await fetch_newest_page(connection, query, [Sql("webhook_id = {}", (webhook,))])
-        shown = [delivery_from_row(row) for row in found.rows[: window.limit]]
-        has_more = len(found.rows) > len(shown)
-        end = Position(shown[-1].created_at, shown[-1].id) if has_more else None
-        return Page(shown, found.total, end)
+        query = KeysetQuery.newest_first(project, DELIVERIES, window)
+        async with self._snapshot(ASK_FOR_FEWER) as connection:
+            known = await connection.fetchrow(SELECT_WEBHOOK, project, webhook)
+            require_row(known, WEBHOOK_NOT_FOUND)
+            page = await query.fetch_served(connection, [Sql("webhook_id = {}", (webhook,))])
+        return page.to_page(
+            window.limit, delivery_from_row, lambda one: Position(one.created_at, one.id)
+        )
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         async with transaction(self.pool) as connection:
@@ -173,12 +157,11 @@ class PostgresWebhooks:
         ]
 
     async def record_attempt(self, delivery: Delivery) -> None:
-        went = (delivery.attempts, delivery.status, delivery.error)
+        key = (delivery.project_id, delivery.id)
+        result = (delivery.attempts, delivery.status, delivery.error)
         then = (delivery.next_attempt_at, delivery.delivered_at)
         async with transaction(self.pool) as connection:
-            await connection.execute(
-                UPDATE_DELIVERY, delivery.project_id, delivery.id, *went, *then
-            )
+            await connection.execute(UPDATE_DELIVERY, *key, *result, *then)
 
     async def delete_deliveries(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:

@@ -8,16 +8,11 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.bounded_delete import delete_older_than
-from adapters.postgres.database.columns import Column, Table, arrays
-from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_connection
+from adapters.postgres.database.columns import Column, Table, arrays, columns
+from adapters.postgres.database.pool import OF_PROJECT, translate_errors
+from adapters.postgres.database.read_transactions import PoolReader
 from application.evaluation.ports.judging import PARTS_MAX
-from domain.evaluation.costs.judge_costs import (
-    LedgerEntry,
-    Spending,
-    SpendingBy,
-    SpendingGroup,
-)
+from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingGroup
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId
@@ -26,26 +21,15 @@ NARROW_PERIOD: Final = "narrow the period, or try again later"
 
 JUDGE_CALLS: Final = Table(
     "judge_calls",
-    ("project_id", "id"),
     (
-        Column("project_id", "uuid"),
-        Column("id", "uuid"),
-        Column("run_id", "uuid"),
-        Column("target", "text"),
-        Column("metric", "text"),
-        Column("attempt", "int"),
-        Column("provider", "text", "call.provider"),
-        Column("model", "text", "call.model"),
+        *columns("project_id uuid, id uuid, run_id uuid, target text, metric text, attempt int"),
+        *columns("usd numeric, price_version text, created_at timestamptz"),
+        *columns("provider text, model text, latency_ms float8, code text", at="call"),
         Column("input_tokens", "bigint", "call.use.input"),
         Column("cache_read_tokens", "bigint", "call.use.cache_read"),
         Column("cache_write_tokens", "bigint", "call.use.cache_write"),
         Column("output_tokens", "bigint", "call.use.output"),
         Column("reasoning_tokens", "bigint", "call.use.reasoning"),
-        Column("usd", "numeric"),
-        Column("price_version", "text"),
-        Column("latency_ms", "float8", "call.latency_ms"),
-        Column("code", "text", "call.code"),
-        Column("created_at", "timestamptz"),
     ),
 )
 _row: Final = JUDGE_CALLS.compile_row()
@@ -80,12 +64,7 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresLedger:
-    """Each read takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
-
+class PostgresLedger(PoolReader):
     async def append(self, entries: Sequence[LedgerEntry]) -> None:
         if not entries:
             return
@@ -93,13 +72,11 @@ class PostgresLedger:
             await self.pool.execute(INSERT_CALLS, *arrays(map(_row, entries)))
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
-        async with read_connection(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
-            [row] = await connection.fetch(SUM_RUN_SPENDING, project, run)
+        [row] = await self._fetch(NARROW_PERIOD, SUM_RUN_SPENDING, project, run)
         return _spending_from_row(row)
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
-        async with read_connection(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
-            [row] = await connection.fetch(SUM_SPENDING, projects, *_bounds(within))
+        [row] = await self._fetch(NARROW_PERIOD, SUM_SPENDING, projects, *_bounds(within))
         return _spending_from_row(row)
 
     async def of_projects(
@@ -107,13 +84,12 @@ class PostgresLedger:
     ) -> Sequence[SpendingGroup]:
         order = "key DESC" if by is SpendingBy.DAY else MOST_EXPENSIVE_FIRST
         sql = SUM_SPENDING_BY_KEY.format(key=GROUP_KEYS[by], order=order)
-        async with read_connection(self.pool, NARROW_PERIOD, self.timeout_s) as connection:
-            rows = await connection.fetch(sql, projects, *_bounds(within), PARTS_MAX)
-        found = [SpendingGroup(row["key"], _spending_from_row(row)) for row in rows]
-        return found[::-1] if by is SpendingBy.DAY else found
+        rows = await self._fetch(NARROW_PERIOD, sql, projects, *_bounds(within), PARTS_MAX)
+        groups = [SpendingGroup(row["key"], _spending_from_row(row)) for row in rows]
+        return groups[::-1] if by is SpendingBy.DAY else groups
 
     async def delete_older(self, before: datetime) -> int:
-        return await delete_older_than(self.pool, "judge_calls", "id", before)
+        return await delete_older_than(self.pool, "judge_calls", before)
 
 
 def _spending_from_row(row: Record) -> Spending:

@@ -1,5 +1,6 @@
 """The cache of verdicts."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -47,7 +48,7 @@ _USAGE_DECODER: Final = msgspec.json.Decoder(_Usage)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresVerdicts:
+class PostgresVerdictCache:
     pool: Pool
 
     async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
@@ -55,35 +56,25 @@ class PostgresVerdicts:
             row = await self.pool.fetchrow(SELECT_VERDICT, project, key, since)
         if row is None:
             return None
-        outcome, usage = (
-            _OUTCOME_DECODER.decode(row["outcome"]),
-            _USAGE_DECODER.decode(row["usage"]),
-        )
-        return Verdict(
-            outcome=Scored(outcome.value, outcome.reason, outcome.metadata),
-            model=row["model"],
-            use=usage.use,
-            usd=usage.usd,
-        )
+        outcome = _OUTCOME_DECODER.decode(row["outcome"])
+        usage = _USAGE_DECODER.decode(row["usage"])
+        scored = Scored(outcome.value, outcome.reason, outcome.metadata)
+        return Verdict(outcome=scored, model=row["model"], use=usage.use, usd=usage.usd)
 
     async def save(
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
         outcome = verdict.outcome
         try:
-            encoded = msgspec.json.encode(
-                _Outcome(outcome.value, outcome.reason, dict(outcome.metadata))
-            )
+            metadata = dict(outcome.metadata)
+            encoded = msgspec.json.encode(_Outcome(outcome.value, outcome.reason, metadata))
         except UnicodeEncodeError:
             return
         usage = msgspec.json.encode(_Usage(verdict.use, verdict.usd))
+        row = (project, key, trace, encoded, usage, verdict.model, now)
         async with translate_errors():
-            try:
-                await self.pool.execute(
-                    UPSERT_VERDICT, project, key, trace, encoded, usage, verdict.model, now
-                )
-            except UNSTORABLE_ERRORS:
-                return
+            with suppress(*UNSTORABLE_ERRORS):
+                await self.pool.execute(UPSERT_VERDICT, *row)
 
     async def delete_older(self, before: datetime) -> int:
-        return await delete_older_than(self.pool, "judge_verdicts", "key", before)
+        return await delete_older_than(self.pool, "judge_verdicts", before)

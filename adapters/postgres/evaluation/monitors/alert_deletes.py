@@ -3,16 +3,15 @@
 from typing import Final, Literal
 from uuid import UUID
 
+from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from domain.ids import MonitorId, ProjectId
 
 CHANGES_PER_DELETE: Final = 5_000  # rows of one statement
 DELETE_ALERTS: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2"
-DELETE_CHANGES: Final = f"""
-DELETE FROM alert_changes WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM alert_changes WHERE {OF_PROJECT} AND {{of}} = $2 LIMIT {CHANGES_PER_DELETE}
-))
-"""
+DELETE_CHANGES: Final = delete_some(
+    "alert_changes", f"{OF_PROJECT} AND {{of}} = $2", CHANGES_PER_DELETE
+)
 
 
 async def delete_alerts(connection: Connection, project: ProjectId, monitor: MonitorId) -> None:

@@ -11,14 +11,8 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.advice import RETRY_LATER
 from adapters.postgres.database.leader_election import LEADER_APPLICATION_NAME
-from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.read_transactions import (
-    READ_TIMEOUT_S,
-    read_connection,
-    read_snapshot,
-)
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.runs.target_selection import select_sessions, select_traces
 from adapters.postgres.evaluation.runs.targets import NARROW_FILTERS
@@ -41,18 +35,15 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresChangeFeed:
-    """Uses the clock of the database. Each read takes at most `timeout_s`."""
+class PostgresChangeFeed(PoolReader):
+    """Uses the clock of the database."""
 
-    pool: Pool
     settling: timedelta = SETTLE_DELAY
-    timeout_s: float = READ_TIMEOUT_S
 
     async def readable_until(self) -> Watermark:
-        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
-            began = await connection.fetchval(
-                SELECT_OLDEST_TRANSACTION, self.settling, SILENT_TRANSACTION_MAX
-            )
+        [[began]] = await self._fetch(
+            RETRY_LATER, SELECT_OLDEST_TRANSACTION, self.settling, SILENT_TRANSACTION_MAX
+        )
         return Watermark(began - _MICROSECOND, _LAST_TRACE_ID)
 
     async def targets(
@@ -66,9 +57,7 @@ class PostgresChangeFeed:
         def written(p: Parameters) -> str:
             return _between(p, after, upto)
 
-        async with read_snapshot(
-            self.pool, NARROW_FILTERS, self.timeout_s, hide_erased_in=project
-        ) as connection:
+        async with self._snapshot(NARROW_FILTERS, project) as connection:
             if isinstance(selection, TraceSelection):
                 return await select_traces(connection, project, selection, most, written)
             return await select_sessions(connection, project, selection, most, written)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Column, Table, compile_reader, object_text
+from adapters.postgres.database.columns import Column, Table, columns, object_text
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
@@ -58,32 +58,22 @@ def _watermark_of(row: Record) -> Watermark | None:
 
 MONITORS: Final = Table(
     "monitors",
-    ("project_id", "id"),
     (
-        Column("project_id", "uuid"),
-        Column("id", "uuid"),
-        Column("name", "text"),
+        *columns("project_id uuid, id uuid, name text, created_at timestamptz"),
         Column("target_type", "text", read=TargetType),
         Column("metrics", "text[]", read=tuple),
         Column("selection", "json", write=encode_selection),
         Column("signal_weights", "json", write=object_text, read=_WEIGHTS_DECODER.decode),
-        Column("sampling_rate", "float8"),
-        Column("model", "text"),
-        Column("votes", "int"),
-        Column("max_cost_usd", "numeric"),
-        Column("cadence", "text"),
-        Column("only_if_changed", "boolean"),
+        *columns("sampling_rate float8, model text, votes int, max_cost_usd numeric"),
+        *columns("cadence text, only_if_changed boolean"),
         Column("status", "text", read=MonitorStatus),
-        Column("last_run_at", "timestamptz"),
-        Column("last_run_id", "uuid"),
-        Column("next_run_at", "timestamptz"),
+        *columns("last_run_at timestamptz, last_run_id uuid, next_run_at timestamptz"),
         Column("looked_at", "timestamptz", "watermark", write=lambda at: at and at.written_at),
         Column("looked_at_trace", "uuid", "watermark", write=lambda at: at and at.trace),
-        Column("created_at", "timestamptz"),
-        Column("updated_at", "timestamptz"),
+        *columns("updated_at timestamptz"),
     ),
 )
 monitor_row: Final = MONITORS.compile_row()
-monitor_from_row: Final = compile_reader(
-    Monitor, MONITORS.fields_of(Monitor), selection=_selection_of, watermark=_watermark_of
+monitor_from_row: Final = MONITORS.compile_reader(
+    Monitor, selection=_selection_of, watermark=_watermark_of
 )

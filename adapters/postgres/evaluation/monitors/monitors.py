@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.advice import NARROW_BY_STATUS
-from adapters.postgres.database.newest_first import fetch_newest_page, newest_first_query
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
-from adapters.postgres.database.read_transactions import (
-    READ_TIMEOUT_S,
-    read_connection,
-    read_snapshot,
-)
+from adapters.postgres.database.keyset_pages import KeysetQuery
+from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
@@ -24,27 +19,22 @@ from adapters.postgres.evaluation.monitors.monitor_rows import (
 )
 from adapters.postgres.evaluation.runs.runs import ROWS_PER_TRANSACTION
 from adapters.postgres.evaluation.work_queue.plan import insert_run
-from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS
-from adapters.postgres.evaluation.work_queue.tally import fetch_progress
+from adapters.postgres.evaluation.work_queue.tally import fetch_run_page
 from application.evaluation.ports.monitors import DUE_MAX
-from domain.errors import NotFound
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus
 from domain.evaluation.runs.run import EvalRun, RunProgress, WorkItem
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest, Position
 
+MONITOR_NOT_FOUND: Final = "Monitor not found"
 _SELECT_LIST: Final = MONITORS.select()
 
-INSERT_MONITOR: Final = f"""
-{MONITORS.insert()}
-ON CONFLICT (project_id, id) DO NOTHING
-"""
+INSERT_MONITOR: Final = MONITORS.insert_if_new()
 SELECT_MONITOR: Final = f"SELECT {_SELECT_LIST} FROM monitors WHERE {OF_PROJECT} AND id = $2"
 # Serialises edits, scheduled runs and the delete of a monitor.
 LOCK_MONITOR: Final = f"{SELECT_MONITOR} FOR UPDATE"
 UPDATE_MONITOR: Final = f"""
-UPDATE monitors SET {MONITORS.assignments()}
-WHERE {OF_PROJECT} AND id = $2
+UPDATE monitors SET {MONITORS.assignments()} WHERE {OF_PROJECT} AND id = $2
 """
 DELETE_MONITOR: Final = f"DELETE FROM monitors WHERE {OF_PROJECT} AND id = $2"
 # Workers lock runs one at a time, so a statement that locks many uses the order of the key.
@@ -68,11 +58,8 @@ ORDER BY next_run_at, project_id, id LIMIT {DUE_MAX}
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresMonitors:
-    """Each list is read from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class PostgresMonitors(PoolReader):
+    """Each list is read from one snapshot."""
 
     async def create(self, monitor: Monitor) -> Monitor:
         async with transaction(self.pool) as connection:
@@ -81,20 +68,18 @@ class PostgresMonitors:
             return await _fetch_monitor(connection, SELECT_MONITOR, monitor.project_id, monitor.id)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
-        async with read_connection(self.pool, NARROW_BY_STATUS, self.timeout_s) as connection:
+        async with self._connection(NARROW_BY_STATUS) as connection:
             return await _fetch_monitor(connection, SELECT_MONITOR, project, monitor)
 
     async def page(
         self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        query = newest_first_query(project, "monitors", MONITORS.names, window)
+        query = KeysetQuery.newest_first(project, MONITORS, window)
         where = [] if status is None else [Sql("status = {}", (status,))]
-        async with read_snapshot(self.pool, NARROW_BY_STATUS, self.timeout_s) as connection:
-            found = await fetch_newest_page(connection, query, where)
-        shown = [monitor_from_row(row) for row in found.rows[: window.limit]]
-        has_more = len(found.rows) > len(shown)
-        return Page(
-            shown, found.total, Position(shown[-1].created_at, shown[-1].id) if has_more else None
+        async with self._snapshot(NARROW_BY_STATUS) as connection:
+            page = await query.fetch_served(connection, where)
+        return page.to_page(
+            window.limit, monitor_from_row, lambda one: Position(one.created_at, one.id)
         )
 
     async def edit(
@@ -126,23 +111,18 @@ class PostgresMonitors:
     async def runs(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
-        query = newest_first_query(project, "eval_runs", (*RUN_COLUMNS, *TALLY_COLUMNS), window)
-        async with read_snapshot(self.pool, NARROW_BY_STATUS, self.timeout_s) as connection:
+        async with self._snapshot(NARROW_BY_STATUS) as connection:
             await _fetch_monitor(connection, SELECT_MONITOR, project, monitor)
-            found = await fetch_newest_page(connection, query, [Sql("monitor_id = {}", (monitor,))])
-            shown = await fetch_progress(connection, project, found.rows[: window.limit])
-        has_more = len(found.rows) > len(shown)
-        last = shown[-1].run if has_more else None
-        end = None if last is None else Position(last.created_at, last.id)
-        return Page(shown, found.total, end)
+            return await fetch_run_page(
+                connection, project, [Sql("monitor_id = {}", (monitor,))], window
+            )
 
     async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
-        async with read_connection(self.pool, NARROW_BY_STATUS, self.timeout_s) as connection:
-            if after is None:
-                rows = await connection.fetch(SELECT_DUE_MONITORS, now)
-            else:
-                place = (after.next_run_at, after.project_id, after.id)
-                rows = await connection.fetch(SELECT_DUE_MONITORS_AFTER, now, *place)
+        if after is None:
+            rows = await self._fetch(NARROW_BY_STATUS, SELECT_DUE_MONITORS, now)
+        else:
+            place = (after.next_run_at, after.project_id, after.id)
+            rows = await self._fetch(NARROW_BY_STATUS, SELECT_DUE_MONITORS_AFTER, now, *place)
         return [monitor_from_row(row) for row in rows]
 
     async def store_run(
@@ -162,13 +142,10 @@ async def _fetch_monitor(
     connection: Connection, sql: str, project: ProjectId, monitor: MonitorId
 ) -> Monitor:
     row = await connection.fetchrow(sql, project, monitor)
-    if row is None:
-        raise NotFound("Monitor not found")
-    return monitor_from_row(row)
+    return monitor_from_row(require_row(row, MONITOR_NOT_FOUND))
 
 
 async def _detach_some_runs(connection: Connection, project: ProjectId, monitor: MonitorId) -> bool:
     """Detaches some runs of the monitor; returns whether there were any."""
-    return (
-        await connection.execute(DETACH_RUNS, project, monitor, ROWS_PER_TRANSACTION) != "UPDATE 0"
-    )
+    status = await connection.execute(DETACH_RUNS, project, monitor, ROWS_PER_TRANSACTION)
+    return status != "UPDATE 0"

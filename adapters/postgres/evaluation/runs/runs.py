@@ -1,27 +1,23 @@
 """Runs of evaluations."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.advice import NARROW_BY_STATUS
-from adapters.postgres.database.keyset_pages import KeysetQuery, PageConditions
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_snapshot
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.bounded_delete import delete_some
+from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, PoolReader
+from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.plan import insert_run
-from adapters.postgres.evaluation.work_queue.run_rows import (
-    RUN_COLUMNS,
-    TALLY_COLUMNS,
-    run_from_row,
-)
+from adapters.postgres.evaluation.work_queue.run_rows import run_from_row
 from adapters.postgres.evaluation.work_queue.settlement import RUN_SELECT_LIST, lock_run
-from adapters.postgres.evaluation.work_queue.tally import fetch_progress
-from domain.errors import Conflict, NotFound
+from adapters.postgres.evaluation.work_queue.tally import fetch_progress, fetch_run_page
+from domain.errors import Conflict
 from domain.evaluation.runs.run import (
     EvalRun,
     Execution,
@@ -32,18 +28,15 @@ from domain.evaluation.runs.run import (
 )
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
-from domain.page import Page, PageRequest, Position
+from domain.page import Page, PageRequest
 
 ROWS_PER_TRANSACTION: Final = 5_000  # rows that one transaction deletes
+RUN_NOT_FOUND: Final = "Run not found"
 
 SELECT_RUN: Final = f"SELECT {RUN_SELECT_LIST} FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
 DELETE_RUN: Final = f"DELETE FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
 TARGETS_TABLE: Final = "eval_jobs"
-DELETE_TARGETS: Final = f"""
-DELETE FROM eval_jobs WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 LIMIT $3
-))
-"""
+DELETE_TARGETS: Final = delete_some(TARGETS_TABLE, f"{OF_PROJECT} AND run_id = $2", "$3")
 # Blocks new signals of the run: their inserts lock its row.
 LOCK_RUN_EXCLUSIVELY: Final = f"SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR UPDATE"
 # By ctid, so that no statistics can mislead the planner.
@@ -64,11 +57,8 @@ WHERE {OF_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.FAILED}'
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresRuns:
-    """Each read is from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class PostgresRuns(PoolReader):
+    """Each read is from one snapshot."""
 
     async def create(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
         async with transaction(self.pool) as connection:
@@ -76,40 +66,20 @@ class PostgresRuns:
             return await _fetch_run(connection, run.project_id, run.id)
 
     async def get(self, project: ProjectId, run: RunId) -> RunProgress:
-        async with read_snapshot(self.pool, NARROW_BY_STATUS, self.timeout_s) as connection:
+        async with self._snapshot(NARROW_BY_STATUS) as connection:
             return await _fetch_run(connection, project, run)
 
     async def page(
         self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
     ) -> Page[RunProgress]:
-        query = KeysetQuery(
-            project=project,
-            table="eval_runs",
-            id="id",
-            value="created_at",
-            columns=(*RUN_COLUMNS, *TALLY_COLUMNS),
-            down=True,
-            window=window,
-        )
         where = [Sql("target_type = {}", (of,))]
         where += [Sql("status = {}", (status,))] if status is not None else []
-        async with read_snapshot(self.pool, NARROW_BY_STATUS, self.timeout_s) as connection:
-            p = Parameters([project])
-            counting = f"SELECT count(*) FROM eval_runs WHERE {OF_PROJECT}"
-            sql = " AND ".join([counting, *p.all_of(where)])
-            total: int = await connection.fetchval(sql, *p.values)
-            found = await query.fetch_page(
-                connection, PageConditions(served=where, among=total, total=total)
-            )
-            shown = await fetch_progress(connection, project, found.rows[: window.limit])
-        end = _list_position(shown[-1]) if len(found.rows) > len(shown) else None
-        return Page(shown, total, end)
+        async with self._snapshot(NARROW_BY_STATUS) as connection:
+            return await fetch_run_page(connection, project, where, window)
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
-        async with read_snapshot(self.pool, NARROW_BY_STATUS, self.timeout_s) as connection:
-            row = await connection.fetchrow(SELECT_RUN, project, run)
-            if row is None:
-                raise NotFound("Run not found")
+        async with self._snapshot(NARROW_BY_STATUS) as connection:
+            row = require_row(await connection.fetchrow(SELECT_RUN, project, run), RUN_NOT_FOUND)
             failed = [
                 Execution(one["target"], one["name"], ScoreOutcome.FAILED, one["code"])
                 for table in (TRACE_SCORES, SESSION_SCORES)
@@ -123,18 +93,17 @@ class PostgresRuns:
         is_over = False
         while not is_over:
             async with transaction(self.pool) as connection:
-                row = await lock_run(connection, project, run)
-                if row is None:
-                    raise NotFound("Run not found")
+                row = require_row(await lock_run(connection, project, run), RUN_NOT_FOUND)
                 is_over = await continue_cancellation(connection, row, now)
-                found = await _fetch_run(connection, project, run)
-        return found
+                progress = await _fetch_run(connection, project, run)
+        return progress
 
     async def delete(
         self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool
     ) -> None:
         if not (await self.get(project, run)).run.status.is_final:
-            await self._cancel_if_live(project, run, now)
+            with suppress(Conflict):  # it has ended meanwhile
+                await self.cancel(project, run, now)
         pieces = DELETE_SCORES if with_scores else DETACH_SCORES
         while True:
             async with transaction(self.pool) as connection:
@@ -146,19 +115,11 @@ class PostgresRuns:
                 pass
             await connection.execute(DELETE_RUN, project, run)
 
-    async def _cancel_if_live(self, project: ProjectId, run: RunId, now: datetime) -> None:
-        try:
-            await self.cancel(project, run, now)
-        except Conflict:  # it has ended meanwhile
-            return
-
 
 async def _fetch_run(connection: Connection, project: ProjectId, run: RunId) -> RunProgress:
-    row = await connection.fetchrow(SELECT_RUN, project, run)
-    if row is None:
-        raise NotFound("Run not found")
-    [found] = await fetch_progress(connection, project, [row])
-    return found
+    row = require_row(await connection.fetchrow(SELECT_RUN, project, run), RUN_NOT_FOUND)
+    [progress] = await fetch_progress(connection, project, [row])
+    return progress
 
 
 async def _delete_some_rows(
@@ -171,7 +132,3 @@ async def _delete_some_rows(
             await connection.execute(sql, project, run, ROWS_PER_TRANSACTION)
             return True
     return False
-
-
-def _list_position(one: RunProgress) -> Position:
-    return Position(one.run.created_at, one.run.id)

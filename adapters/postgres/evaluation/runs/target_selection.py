@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.sql_builder import Parameters
-from adapters.postgres.tracing.counts import fetch_counts
-from adapters.postgres.tracing.session_lists import GROUPING_WORK_MEM
-from adapters.postgres.tracing.trace_filters import filter_clauses
+from adapters.postgres.tracing.sessions import GROUPING_WORK_MEM
+from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.ids import ProjectId

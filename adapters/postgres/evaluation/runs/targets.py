@@ -7,15 +7,10 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.advice import RETRY_LATER
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
-from adapters.postgres.database.read_transactions import (
-    READ_TIMEOUT_S,
-    read_connection,
-    read_snapshot,
-)
+from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.evaluation.runs.target_selection import select_sessions, select_traces
-from adapters.postgres.tracing.edits import fetch_trace
+from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_from_row, whole_trace_from_row
 from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
@@ -69,35 +64,27 @@ FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresTargets:
-    """Each read is from one snapshot, and takes at most `timeout_s`."""
+class PostgresTargets(PoolReader):
+    """Each read is from one snapshot."""
 
-    pool: Pool
     spans_max: int = SPANS_MAX
-    timeout_s: float = READ_TIMEOUT_S
 
     async def traces(
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
-        async with read_snapshot(
-            self.pool, NARROW_FILTERS, self.timeout_s, hide_erased_in=project
-        ) as connection:
+        async with self._snapshot(NARROW_FILTERS, project) as connection:
             return await select_traces(connection, project, selection, most)
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        async with read_snapshot(
-            self.pool, NARROW_FILTERS, self.timeout_s, hide_erased_in=project
-        ) as connection:
+        async with self._snapshot(NARROW_FILTERS, project) as connection:
             return await select_sessions(connection, project, selection, most)
 
     async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
-        async with read_snapshot(
-            self.pool, RETRY_LATER, self.timeout_s, hide_erased_in=project
-        ) as connection:
+        async with self._snapshot(RETRY_LATER, project) as connection:
             header = await connection.fetchrow(SELECT_TRACE_HEADER, project, trace)
             if header is None:
                 return Failed(FailCode.TARGET_GONE)
@@ -110,8 +97,7 @@ class PostgresTargets:
             return EvaluatedTrace(read, [final_output_text(one) for one in earlier])
 
     async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
-        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
-            rows = await connection.fetch(SELECT_TRACES_OF_SESSION, project, session)
+        rows = await self._fetch(RETRY_LATER, SELECT_TRACES_OF_SESSION, project, session)
         return [TraceId(row["trace_id"]) for row in rows]
 
     async def _earlier_traces(

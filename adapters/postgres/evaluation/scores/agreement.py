@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.advice import NARROW_BY_DATE, RETRY_LATER
-from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_snapshot
+from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_analytics import created_within
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
@@ -91,11 +90,8 @@ SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresHumanLabels:
-    """Each result is from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class PostgresHumanLabels(PoolReader):
+    """Each result is from one snapshot."""
 
     async def compare_with_human_labels(
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
@@ -107,9 +103,7 @@ class PostgresHumanLabels:
             threshold=f"{q.put(threshold)}::float8",
             kinds=q.put([*JudgeKind]),
         )
-        async with read_snapshot(
-            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
-        ) as connection:
+        async with self._snapshot(NARROW_BY_DATE, project) as connection:
             of_both = await connection.fetch(pairs, *p.values)
             of_judges = await connection.fetch(rated, *q.values)
         return group_by_judge(
@@ -125,10 +119,8 @@ class PostgresHumanLabels:
     async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
-        async with read_snapshot(
-            self.pool, RETRY_LATER, self.timeout_s, hide_erased_in=project
-        ) as connection:
-            rows = await connection.fetch(SELECT_QUEUE_ITEMS, project, name, threshold, seed, limit)
+        asked = (project, name, threshold, seed, limit)
+        rows = await self._fetch_visible(RETRY_LATER, project, SELECT_QUEUE_ITEMS, *asked)
         lists: dict[bool, list[TraceScore]] = {False: [], True: []}
         for row in rows:
             lists[row["by_chance"]].append(TRACE_SCORES.score(row))

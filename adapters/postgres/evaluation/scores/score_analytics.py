@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.advice import NARROW_BY_DATE
-from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_snapshot
+from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.read_transactions import NARROW_BY_DATE, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import (
     HEURISTIC,
@@ -28,7 +28,6 @@ from domain.tracing.analytics import BUCKETS_MAX, Granularity, check_bucket_coun
 
 REDUCE_LIMIT: Final = "ask for fewer with limit"
 
-_TABLES: Final = {TargetType.TRACE: "trace_scores", TargetType.SESSION: "session_scores"}
 # The judge kind of the newest number of a name, if numbers of that kind must not be mixed with
 # others: see `comparable`.
 _SELECT_NEWEST_JUDGE_KIND: Final = f"""
@@ -113,21 +112,15 @@ LEFT JOIN shown ON true ORDER BY number {{direction}}, session_id
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresScoreAnalytics:
-    """Each result is from one snapshot, and takes at most `timeout_s`."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+class PostgresScoreAnalytics(PoolReader):
+    """Each result is from one snapshot."""
 
     async def summaries(
         self, project: ProjectId, of: TargetType, within: CreatedWithin
     ) -> Sequence[ScoreSummary]:
         p = Parameters([project])
-        sql = SELECT_SUMMARIES.format(table=_TABLES[of], within=created_within(p, within))
-        async with read_snapshot(
-            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
-        ) as connection:
-            rows = await connection.fetch(sql, *p.values)
+        sql = SELECT_SUMMARIES.format(table=SCORE_TABLES[of].name, within=created_within(p, within))
+        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
         return [ScoreSummary(**row) for row in rows]
 
     async def trend(
@@ -140,41 +133,32 @@ class PostgresScoreAnalytics:
     ) -> Sequence[TrendPoint]:
         p = Parameters([project])
         sql = SELECT_TREND.format(
-            table=_TABLES[of],
+            table=SCORE_TABLES[of].name,
             name=p.put(name),
             within=created_within(p, within),
             granularity=p.put(granularity),
         )
-        async with read_snapshot(
-            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
-        ) as connection:
-            rows = await connection.fetch(sql, *p.values)
-        points = [TrendPoint(row["bucket"], row["mean"], row["count"]) for row in rows]
-        return check_bucket_count(points, PERIOD_BOUNDS)
+        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
+        return check_bucket_count([TrendPoint(**row) for row in rows], PERIOD_BOUNDS)
 
     async def distribution(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
     ) -> Sequence[HistogramBin]:
         p = Parameters([project])
         sql = SELECT_DISTRIBUTION.format(
-            table=_TABLES[of],
+            table=SCORE_TABLES[of].name,
             name=p.put(name),
             within=created_within(p, within),
             parts=p.put(parts),
         )
-        async with read_snapshot(
-            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
-        ) as connection:
-            rows = await connection.fetch(sql, *p.values)
+        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
         return [histogram_bin(row["part"], parts, row["count"]) for row in rows]
 
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
     ) -> Sequence[HistoryPoint]:
-        async with read_snapshot(
-            self.pool, REDUCE_LIMIT, self.timeout_s, hide_erased_in=project
-        ) as connection:
-            rows = await connection.fetch(SELECT_HISTORY, project, session, name, limit)
+        asked = (project, session, name, limit)
+        rows = await self._fetch_visible(REDUCE_LIMIT, project, SELECT_HISTORY, *asked)
         return [
             HistoryPoint(
                 row["name"],
@@ -202,10 +186,7 @@ class PostgresScoreAnalytics:
             limit=p.put(window.limit + 1),
             offset=p.put(window.offset if place is None else 0),
         )
-        async with read_snapshot(
-            self.pool, NARROW_BY_DATE, self.timeout_s, hide_erased_in=project
-        ) as connection:
-            rows = await connection.fetch(sql, *p.values)
+        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
         items = [
             RankedSession(row["session_id"], row["number"], row["created_at"], row["run_id"])
             for row in rows

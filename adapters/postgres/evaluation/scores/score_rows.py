@@ -8,12 +8,13 @@ the run is deleted: any client may write a score that looks like a signal.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import WHOLE, Column, Table, compile_reader
+from adapters.postgres.database.columns import WHOLE, Column, Table, columns
 from domain.evaluation.agreement.calibration import original_score
+from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.score import (
     DataType,
     Score,
@@ -33,6 +34,7 @@ class ScoreTable[S: Score](Table):
     """The table of the scores of one target type; `target` is the column with the target."""
 
     target: str
+    target_missing: str
     row: Callable[[S], tuple[object, ...]]
     score: Callable[[Record], S]
 
@@ -59,39 +61,27 @@ def _storable(text: str | None) -> str | None:
     return None if text is None else storable_text(text)
 
 
-_KEY: Final = ("project_id", "id")
 _COLUMNS: Final = (
-    Column("project_id", "uuid"),
-    Column("id", "uuid"),
-    Column("name", "text"),
+    *columns("project_id uuid, id uuid, name text, value text, number float8"),
     Column("outcome", "text", read=ScoreOutcome),
-    Column("value", "text"),
-    Column("number", "float8"),
     Column("data_type", "text", read=DataType),
     Column("source", "text", read=ScoreSource),
-    Column("run_id", "uuid"),
-    Column("author_id", "uuid"),
-    Column("reason", "text"),
-    Column("metadata", "json"),
+    *columns("run_id uuid, author_id uuid, reason text, metadata json"),
     Column("judge_kind", "text", write=_judge_kind),
     Column("fingerprint", "text", WHOLE, write=_fingerprint),
     Column("code", "text", write=_storable),
-    Column("created_at", "timestamptz"),
-    Column("updated_at", "timestamptz"),
+    *columns("created_at timestamptz, updated_at timestamptz"),
 )
 
 
 def _table[S: Score](
-    entity: type[S], name: str, target: str, columns: tuple[Column, ...]
+    entity: type[S], name: str, target: str, own_columns: tuple[Column, ...]
 ) -> ScoreTable[S]:
-    table = Table(name, _KEY, (*_COLUMNS, *columns))
+    table = Table(name, (*_COLUMNS, *own_columns))
+    row, score = table.compile_row(), table.compile_reader(entity)
+    missing = f"{target.removesuffix('_id').capitalize()} not found"
     return ScoreTable(
-        name=name,
-        key=_KEY,
-        columns=table.columns,
-        target=target,
-        row=table.compile_row(),
-        score=compile_reader(entity, table.fields_of(entity)),
+        name, table.columns, target=target, target_missing=missing, row=row, score=score
     )
 
 
@@ -100,12 +90,15 @@ TRACE_SCORES: Final = _table(
     "trace_scores",
     "trace_id",
     (
-        Column("trace_id", "uuid"),
-        Column("environment", "text"),
+        *columns("trace_id uuid, environment text"),
         Column("evidence_hash", "text", WHOLE, write=_evidence_hash),
         Column("original", "float8", WHOLE, write=original_score),
     ),
 )
 SESSION_SCORES: Final = _table(
-    SessionScore, "session_scores", "session_id", (Column("session_id", "text"),)
+    SessionScore, "session_scores", "session_id", columns("session_id text")
 )
+SCORE_TABLES: Final[dict[TargetType, ScoreTable[Any]]] = {
+    TargetType.TRACE: TRACE_SCORES,
+    TargetType.SESSION: SESSION_SCORES,
+}

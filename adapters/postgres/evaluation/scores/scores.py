@@ -1,25 +1,36 @@
-"""Scores of traces and sessions."""
+"""Scores of traces and sessions: writes, and lists, newest first, with exact totals."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from adapters.postgres.database.advice import RETRY_LATER
+from adapters.postgres.database.keyset_pages import (
+    NEAR_OFFSET_MAX,
+    KeysetPage,
+    KeysetQuery,
+    PageConditions,
+)
 from adapters.postgres.database.pool import (
     OF_PROJECT,
     UNSTORABLE_ERRORS,
     WRITE_TIMEOUT_S,
     Connection,
     Pool,
+    require_row,
     translate_errors,
 )
-from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, read_connection
-from adapters.postgres.evaluation.scores.score_lists import ScoreLists
-from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
-from domain.errors import FieldError, Invalid, NotFound
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
+from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.evaluation.scores.score_rows import (
+    SCORE_TABLES,
+    SESSION_SCORES,
+    TRACE_SCORES,
+    ScoreTable,
+)
+from domain.errors import FieldError, Invalid
 from domain.evaluation.scores.score import (
     Score,
     ScoreChange,
@@ -27,6 +38,7 @@ from domain.evaluation.scores.score import (
     ScoreOutcome,
     SessionScore,
     TraceScore,
+    list_position,
     storable_text,
 )
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
@@ -36,6 +48,16 @@ TEXT_FIELDS: Final = ("name", "value", "reason", "environment", "session_id")
 UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
 UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
+NARROW_LIST: Final = "narrow the list with date_from and date_to, or with another filter"
+EQUALITY_COLUMNS: Final = (
+    *("trace_id", "session_id", "environment", "name"),
+    *("source", "outcome", "data_type", "run_id"),
+)
+ASK_FOR_A_PAGE: Final = "ask for a page of the list instead"
+# Each of these has an index that continues with the order of the list, so that matches are one
+# range of it. The first one in the filter is used, since it selects the fewest rows.
+INDEX_PREFIX_COLUMNS: Final = ("run_id", "name")
+SELECTIVE_COLUMNS: Final = ("trace_id", "session_id")  # few rows match: they are sorted
 # An index keeps the scores of a trace together, ordered by name, the newest of a name last.
 SELECT_LATEST_SCORES: Final = f"""
 SELECT DISTINCT ON (name) {TRACE_SCORES.select()} FROM veiled.trace_scores
@@ -48,19 +70,18 @@ WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
 """
 
 
-def _insert_statement[S: Score](table: ScoreTable[S], target: str) -> str:
-    """Inserts a score if a trace with its `target` exists; returns the row with that id, if any.
+def _insert_statement(table: ScoreTable[Any]) -> str:
+    """Inserts a score if a trace with its target exists; returns the row with that id, if any.
 
     A concurrent delete of the trace waits, and then deletes the score too. If the id exists, the
     stored row is updated to itself, so that it is returned whichever transaction wrote it.
     """
-    place = table.names.index(table.target) + 1
-    where = f"{OF_PROJECT} AND {target} = ${place}"
+    where = f"{OF_PROJECT} AND {table.target} = ${table.names.index(table.target) + 1}"
     # A session that loses a trace to an erasure is hidden, and its scores are deleted.
     is_shown = f"AND EXISTS (SELECT FROM veiled.sessions WHERE {where})"
     return f"""
     WITH target AS MATERIALIZED (
-      SELECT FROM veiled.traces WHERE {where} {is_shown if target == "session_id" else ""}
+      SELECT FROM veiled.traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
       LIMIT 1 FOR KEY SHARE
     )
     INSERT INTO {table.name} ({table.select()}) SELECT {table.typed_parameters()} FROM target
@@ -69,28 +90,79 @@ def _insert_statement[S: Score](table: ScoreTable[S], target: str) -> str:
     """
 
 
-def _update_statement[S: Score](table: ScoreTable[S]) -> str:
-    return f"UPDATE {table.name} SET {table.assignments()} WHERE {OF_PROJECT} AND id = $2"
-
-
-INSERT_TRACE_SCORE: Final = _insert_statement(TRACE_SCORES, "trace_id")
 # Any trace of the session will do: if one is being deleted, the next one is locked.
-INSERT_SESSION_SCORE: Final = _insert_statement(SESSION_SCORES, "session_id")
+INSERT_SCORE: Final = {one.name: _insert_statement(one) for one in SCORE_TABLES.values()}
 UPDATE_SCORE: Final = {
-    TRACE_SCORES.name: _update_statement(TRACE_SCORES),
-    SESSION_SCORES.name: _update_statement(SESSION_SCORES),
+    one.name: f"UPDATE {one.name} SET {one.assignments()} WHERE {OF_PROJECT} AND id = $2"
+    for one in SCORE_TABLES.values()
 }
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresTraceScores:
-    """Each read is from one snapshot, and takes at most `timeout_s`."""
+class _Scores[S: Score](PoolReader):
+    """The scores of one target type. Each list is read from one snapshot."""
 
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
+    table: ScoreTable[S] = field(kw_only=True)
 
-    async def add(self, score: TraceScore) -> TraceScore:
-        return await _add(self.pool, TRACE_SCORES, INSERT_TRACE_SCORE, score, "Trace not found")
+    async def add(self, score: S) -> S:
+        check_storable(score)
+        async with _write_connection(self.pool) as connection:
+            row = await connection.fetchrow(INSERT_SCORE[self.table.name], *self.table.row(score))
+        return self.table.score(require_row(row, self.table.target_missing))
+
+    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
+        sql = f"DELETE FROM veiled.{self.table.name} WHERE {OF_PROJECT} AND id = $2 RETURNING true"
+        async with _write_connection(self.pool) as connection:
+            return await connection.fetchval(sql, project, score) is not None
+
+    async def page(self, project: ProjectId, matching: ScoreFilter, window: PageRequest) -> Page[S]:
+        query = KeysetQuery.newest_first(project, self.table, window)
+        where = filter_conditions(self.table, matching)
+        page = None
+        if not where and window.offset <= NEAR_OFFSET_MAX:
+            count_all = Sql(f"(SELECT count(*) FROM {self.table.name} WHERE {OF_PROJECT})")
+            async with self._connection(NARROW_LIST) as connection:
+                page = await query.fetch_unfiltered(connection, count_all)
+        if page is None:
+            async with self._snapshot(NARROW_LIST, project) as connection:
+                page = await self._fetch_narrowed(connection, query, where)
+        return page.to_page(window.limit, self.table.score, list_position)
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
+        return await self._all(project, "run_id", run)
+
+    async def _all(self, project: ProjectId, column: str, value: object) -> Sequence[S]:
+        """All scores with a value in a column, newest first."""
+        sql = f"""
+        SELECT {self.table.select()} FROM {self.table.name}
+        WHERE {OF_PROJECT} AND {column} = $2 ORDER BY created_at DESC, id DESC
+        """
+        rows = await self._fetch_visible(ASK_FOR_A_PAGE, project, sql, project, value)
+        return [self.table.score(row) for row in rows]
+
+    async def _fetch_narrowed(
+        self, connection: Connection, query: KeysetQuery, where: dict[str, Sql]
+    ) -> KeysetPage:
+        if any(column in where for column in SELECTIVE_COLUMNS):
+            few = PageConditions(rest=list(where.values()), among=0, total=None)
+            return await query.fetch_page(connection, few)
+        prefix = next((one for one in INDEX_PREFIX_COLUMNS if one in where), "created_at")
+        entered = {"created_at", prefix}
+        served = [sql for column, sql in where.items() if column in entered]
+        rest = [sql for column, sql in where.items() if column not in entered]
+        p = Parameters([query.project])
+        among = " AND ".join([OF_PROJECT, *p.all_of(served)])
+        matches = " AND ".join(p.all_of(rest)) or "true"
+        sql = f"SELECT count(*), count(*) FILTER (WHERE {matches}) FROM {self.table.name}"
+        [row] = await connection.fetch(f"{sql} WHERE {among}", *p.values)
+        return await query.fetch_page(
+            connection, PageConditions(served=served, rest=rest, among=row[0], total=row[1])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTraceScores(_Scores[TraceScore]):
+    table: ScoreTable[TraceScore] = field(default=TRACE_SCORES, kw_only=True)
 
     async def change(
         self,
@@ -102,64 +174,42 @@ class PostgresTraceScores:
     ) -> TraceScore:
         async with _write_connection(self.pool) as connection, connection.transaction():
             row = await connection.fetchrow(LOCK_SCORE, project, score)
-            if row is None:
-                raise NotFound("Score not found")
-            known = TRACE_SCORES.score(row)
+            known = TRACE_SCORES.score(require_row(row, "Score not found"))
             changed = known.patched(change, now, author)
             if changed != known:
                 await update_scores(connection, TRACE_SCORES, [changed])
             return changed
 
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        return await _delete(self.pool, TRACE_SCORES, project, score)
-
-    async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
-    ) -> Page[TraceScore]:
-        return await self._lists.page(project, matching, window)
-
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        async with read_connection(self.pool, RETRY_LATER, self.timeout_s) as connection:
-            rows = await connection.fetch(SELECT_LATEST_SCORES, project, trace)
+        rows = await self._fetch(RETRY_LATER, SELECT_LATEST_SCORES, project, trace)
         return [TRACE_SCORES.score(row) for row in reversed(rows)]
-
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        return await self._lists.all(project, "run_id", run)
-
-    @property
-    def _lists(self) -> ScoreLists[TraceScore]:
-        return ScoreLists(self.pool, TRACE_SCORES, self.timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresSessionScores:
-    """Each read is of one moment, and takes `timeout_s` at most."""
-
-    pool: Pool
-    timeout_s: float = READ_TIMEOUT_S
-
-    async def add(self, score: SessionScore) -> SessionScore:
-        return await _add(
-            self.pool, SESSION_SCORES, INSERT_SESSION_SCORE, score, "Session not found"
-        )
-
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        return await _delete(self.pool, SESSION_SCORES, project, score)
-
-    async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
-    ) -> Page[SessionScore]:
-        return await self._lists.page(project, matching, window)
+class PostgresSessionScores(_Scores[SessionScore]):
+    table: ScoreTable[SessionScore] = field(default=SESSION_SCORES, kw_only=True)
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        return await self._lists.all(project, "session_id", session)
+        return await self._all(project, "session_id", session)
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
-        return await self._lists.all(project, "run_id", run)
 
-    @property
-    def _lists(self) -> ScoreLists[SessionScore]:
-        return ScoreLists(self.pool, SESSION_SCORES, self.timeout_s)
+def filter_conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> dict[str, Sql]:
+    """The conditions of `ScoreFilter.matches`, all of which have to hold, by column."""
+    conditions = {
+        column: Sql(f"{column} = {{}}", (value,))
+        for column in EQUALITY_COLUMNS
+        if (value := getattr(matching, column)) is not None
+    }
+    if (status := matching.status) is not None:
+        outcomes = [one for one in ScoreOutcome if one.status is status]
+        conditions["status"] = Sql("outcome = ANY({}::text[])", (outcomes,))
+    bounds = [(">=", matching.created_after), ("<", matching.created_before)]
+    if within := [(sign, bound) for sign, bound in bounds if bound is not None]:
+        sql = " AND ".join(f"created_at {sign} {{}}" for sign, _ in within)
+        conditions["created_at"] = Sql(sql, tuple(bound for _, bound in within))
+    for column in {"trace_id", "environment", "session_id"} & conditions.keys() - set(table.names):
+        conditions[column] = Sql("false")  # no score of this target type has it
+    return conditions
 
 
 @asynccontextmanager
@@ -175,15 +225,6 @@ async def _write_connection(pool: Pool) -> AsyncIterator[Connection]:
             raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 
 
-async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, missing: str) -> S:
-    check_storable(score)
-    async with _write_connection(pool) as connection:
-        row = await connection.fetchrow(sql, *table.row(score))
-    if row is None:
-        raise NotFound(missing)
-    return table.score(row)
-
-
 async def update_scores[S: Score](
     connection: Connection, table: ScoreTable[S], scores: Sequence[S]
 ) -> None:
@@ -195,14 +236,6 @@ async def update_scores[S: Score](
             await connection.execute(UPDATE_SCORE[table.name], *table.row(score))
     except UNSTORABLE_ERRORS as error:
         raise Invalid.field("metadata", UNSTORABLE_JSON) from error
-
-
-async def _delete[S: Score](
-    pool: Pool, table: ScoreTable[S], project: ProjectId, score: ScoreId
-) -> bool:
-    sql = f"DELETE FROM veiled.{table.name} WHERE {OF_PROJECT} AND id = $2 RETURNING true"
-    async with _write_connection(pool) as connection:
-        return await connection.fetchval(sql, project, score) is not None
 
 
 def check_storable(score: Score) -> None:

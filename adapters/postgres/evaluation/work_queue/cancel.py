@@ -12,7 +12,7 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
-from adapters.postgres.evaluation.scores.score_rows import ScoreTable
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import (
     TALLY_COLUMNS,
@@ -27,8 +27,8 @@ from adapters.postgres.evaluation.work_queue.settlement import (
     lock_pending_where,
     store_finished_run,
 )
-from adapters.postgres.evaluation.work_queue.tally import count_run, score_ids, score_table
-from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
+from adapters.postgres.evaluation.work_queue.tally import count_run, score_ids, work_from_row
+from domain.evaluation.runs.run import EvalRun, Tally
 from domain.evaluation.scores.score import ScoreOutcome
 
 SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
@@ -82,7 +82,7 @@ async def continue_cancellation(
         return True
     tally = final_tally(row) or await _begin_cancellation(connection, run, since)
     skipped = tally.skipped + await _skip_some(connection, run, since, most)
-    key, table = (run.project_id, run.id), score_table(run.target_type)
+    key, table = (run.project_id, run.id), SCORE_TABLES[run.target_type]
     more = f"SELECT EXISTS (SELECT FROM {table.name} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE})"
     if await connection.fetchval(more, *key):
         await connection.execute(UPDATE_CANCELLATION, *key, skipped, now)
@@ -95,12 +95,9 @@ async def _begin_cancellation(connection: Connection, run: EvalRun, now: datetim
     """Ends all work of a run; returns its tally, without the scores that are skipped later."""
     key = (run.project_id, run.id)
     held = await connection.fetch(LOCK_TARGETS_IN_FLIGHT, *key)
-    work = [WorkItem(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
     # A concurrent writer of one of these waits, and then finds the score skipped.
-    table, ids = (
-        score_table(run.target_type),
-        [score for one in work for score in score_ids(run, one)],
-    )
+    ids = [score for one in held for score in score_ids(run, work_from_row(run, one))]
+    table = SCORE_TABLES[run.target_type]
     begun = await lock_pending_by_id(connection, table, run.project_id, ids)
     tally = await count_run(connection, run)  # targets that are closed now were not evaluated
     await update_scores(connection, table, [one.cancelled(now) for one in begun])
@@ -112,10 +109,9 @@ async def _begin_cancellation(connection: Connection, run: EvalRun, now: datetim
 
 async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
     """Skips some PENDING scores of a run; returns how many."""
-    table, key = score_table(run.target_type), (run.project_id, run.id)
-    remarked = await lock_pending_where(
-        connection, table, run.project_id, IS_PENDING_WITH_REMARK, run.id
-    )
+    table, key = SCORE_TABLES[run.target_type], (run.project_id, run.id)
+    where = IS_PENDING_WITH_REMARK
+    remarked = await lock_pending_where(connection, table, run.project_id, where, run.id)
     await update_scores(connection, table, [one.cancelled(now) for one in remarked])
     return len(remarked) + await _skip_without_remark(connection, table, key, now, most)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_from_row
 from adapters.postgres.evaluation.work_queue.settlement import (
@@ -14,7 +15,7 @@ from adapters.postgres.evaluation.work_queue.settlement import (
     lock_run,
     settle,
 )
-from adapters.postgres.evaluation.work_queue.tally import fetch_outcomes, score_table
+from adapters.postgres.evaluation.work_queue.tally import fetch_outcomes, work_from_row
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, LEASE, RENEW_DEBOUNCE, Claim
 from domain.evaluation.runs.run import EvalRun, RunStatus, Target, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Outcome
@@ -45,7 +46,7 @@ SELECT EXISTS (
 )
 """
 LOCK_EXHAUSTED_TARGET: Final = f"""
-SELECT metrics, last_code, attempts FROM eval_jobs
+SELECT target, metrics, last_code, attempts FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE} AND attempts >= {ATTEMPTS_MAX}
 FOR UPDATE
 """
@@ -58,7 +59,7 @@ WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {_STATE} = 'running' AND 
 RENEW_LEASE: Final = (
     f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {_WHERE_CLAIMED} AND due_at <= $7"
 )
-LOCK_CLAIMED_TARGET: Final = f"SELECT metrics FROM eval_jobs {_WHERE_CLAIMED} FOR UPDATE"
+LOCK_CLAIMED_TARGET: Final = f"SELECT target, metrics FROM eval_jobs {_WHERE_CLAIMED} FOR UPDATE"
 FINISH_TARGET: Final = f"""
 UPDATE eval_jobs SET state = $4, due_at = NULL, updated_at = $5,
   {", ".join(f"{column} = ${n}" for n, column in enumerate(RESULT_COLUMNS, start=6))}
@@ -83,8 +84,8 @@ async def claim(
     known = run_from_row(running)
     metrics = tuple(row["metrics"] or known.metrics)
     ids = {known.score_id(target, metric): metric for metric in metrics}
-    found = await fetch_outcomes(connection, known, list(ids))
-    still_open = {ids[one["id"]] for one in found if one["outcome"] == ScoreOutcome.PENDING}
+    outcomes = await fetch_outcomes(connection, known, list(ids))
+    still_open = {ids[one["id"]] for one in outcomes if one["outcome"] == ScoreOutcome.PENDING}
     left = tuple(metric for metric in metrics if metric in still_open)
     return Claim(known, target, left, row["attempts"])
 
@@ -99,8 +100,7 @@ async def dead_letter_exhausted(
     row = await connection.fetchrow(LOCK_EXHAUSTED_TARGET, project, run, target, now)
     if stored is not None and row is not None:
         known, code = run_from_row(stored), FailCode(row["last_code"] or FailCode.INTERNAL)
-        work = WorkItem(target, tuple(row["metrics"] or known.metrics))
-        await _close(connection, known, work, ("dead", code), now)
+        await _close(connection, known, work_from_row(known, row), ("dead", code), now)
 
 
 async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
@@ -113,7 +113,7 @@ async def record(
 ) -> int:
     """As `WorkQueue.record_all`."""
     await renew(connection, claim, now)
-    table, run = score_table(claim.run.target_type), claim.run
+    table, run = SCORE_TABLES[claim.run.target_type], claim.run
     by_id = {run.score_id(claim.target, metric): one for metric, one in outcomes.items()}
     known = await lock_pending_by_id(connection, table, run.project_id, by_id)
     await update_scores(connection, table, [one.with_outcome(by_id[one.id], now) for one in known])
@@ -129,17 +129,12 @@ async def finish(
     if stored is None or row is None:
         return False
     run = run_from_row(stored)
-    work = WorkItem(claim.target, tuple(row["metrics"] or run.metrics))
-    await _close(connection, run, work, (state, code), now)
+    await _close(connection, run, work_from_row(run, row), (state, code), now)
     return True
 
 
 async def _close(
-    connection: Connection,
-    run: EvalRun,
-    work: WorkItem,
-    how: tuple[str, FailCode],
-    now: datetime,
+    connection: Connection, run: EvalRun, work: WorkItem, how: tuple[str, FailCode], now: datetime
 ) -> None:
     """Finishes a locked target.
 

@@ -3,7 +3,7 @@
 Rows of removed projects are skipped, as `OF_PROJECT` does for one project.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import Connection
@@ -91,13 +91,3 @@ async def list_projects_with_room(connection: Connection, window: int) -> list[P
     """Projects with waiting targets and room in their window; at most OVERDUE_MAX."""
     rows = await connection.fetch(SELECT_PROJECTS_WITH_ROOM, window, OVERDUE_JOBS_MAX)
     return [ProjectId(row["project_id"]) for row in rows]
-
-
-async def oldest_wait(connection: Connection, now: datetime) -> timedelta | None:
-    since: datetime | None = await connection.fetchval(SELECT_OLDEST_WAITING, now)
-    return None if since is None else max(now - since, timedelta())
-
-
-async def count_dead_targets(connection: Connection) -> int:
-    count: int = await connection.fetchval(COUNT_DEAD_TARGETS)
-    return count

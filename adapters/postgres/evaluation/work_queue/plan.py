@@ -10,6 +10,7 @@ from asyncpg import Record
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.run_rows import (
     RUN_COLUMNS,
@@ -19,7 +20,7 @@ from adapters.postgres.evaluation.work_queue.run_rows import (
     tally_row,
 )
 from adapters.postgres.evaluation.work_queue.settlement import lock_run
-from adapters.postgres.evaluation.work_queue.tally import score_table
+from adapters.postgres.evaluation.work_queue.tally import work_from_row
 from application.evaluation.ports.work_queue import PLANNED_TARGETS_BATCH
 from domain.evaluation.runs.run import (
     EvalRun,
@@ -106,16 +107,13 @@ async def plan_run(connection: Connection, project: ProjectId, run: RunId, now: 
 async def _store_scores(
     connection: Connection, run: EvalRun, work: Sequence[Record], now: datetime
 ) -> None:
-    table = score_table(run.target_type)
+    table = SCORE_TABLES[run.target_type]
     environments = await _fetch_environments(connection, run, [one["target"] for one in work])
     scores = [
         score
         for one in work
         for score in pending_scores(
-            run,
-            WorkItem(one["target"], tuple(one["metrics"] or run.metrics)),
-            now,
-            environments.get(one["target"]),
+            run, work_from_row(run, one), now, environments.get(one["target"])
         )
     ]
     # If a run is planned again after a crash, its scores have the same ids.

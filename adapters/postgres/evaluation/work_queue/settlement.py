@@ -8,15 +8,10 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.scores.score_rows import ScoreTable
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
-from adapters.postgres.evaluation.work_queue.tally import (
-    count_run,
-    count_target,
-    score_ids,
-    score_table,
-)
+from adapters.postgres.evaluation.work_queue.tally import count_run, count_target, score_ids
 from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import Score, ScoreOutcome
@@ -52,7 +47,7 @@ async def close_scores(
     connection: Connection, run: EvalRun, work: WorkItem, code: FailCode, now: datetime
 ) -> tuple[object, ...]:
     """Fails the PENDING scores of a target with `code`; returns the values of RESULT_COLUMNS."""
-    table, ids = score_table(run.target_type), score_ids(run, work)
+    table, ids = SCORE_TABLES[run.target_type], score_ids(run, work)
     left = await lock_pending_by_id(connection, table, run.project_id, ids)
     await update_scores(connection, table, [one.with_outcome(Failed(code), now) for one in left])
     tally = await count_target(connection, run, work)

@@ -2,23 +2,23 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
-from adapters.postgres.evaluation.work_queue.run_rows import final_tally, run_from_row
-from domain.evaluation.runs.run import (
-    EvalRun,
-    Execution,
-    RunProgress,
-    Tally,
-    TargetType,
-    WorkItem,
+from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
+from adapters.postgres.evaluation.work_queue.run_rows import (
+    RUNS_WITH_TALLIES,
+    final_tally,
+    run_from_row,
 )
+from domain.evaluation.runs.run import EvalRun, Execution, RunProgress, Tally, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
+from domain.page import Page, PageRequest, Position
 
 # All metrics of a waiting target are pending: those of the run if the row has none of its own.
 # There are few distinct lists of codes.
@@ -36,22 +36,35 @@ WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND due_at IS NOT NULL
 """
 
 
-def score_table(target_type: TargetType) -> ScoreTable[Any]:
-    return TRACE_SCORES if target_type is TargetType.TRACE else SESSION_SCORES
+def work_from_row(run: EvalRun, row: Record) -> WorkItem:
+    """From the target of a row, and its metrics if they differ from those of the run."""
+    return WorkItem(row["target"], tuple(row["metrics"] or run.metrics))
 
 
 def score_ids(run: EvalRun, work: WorkItem) -> list[ScoreId]:
     return [run.score_id(work.target, metric) for metric in work.metrics]
 
 
+async def fetch_run_page(
+    connection: Connection, project: ProjectId, where: Sequence[Sql], window: PageRequest
+) -> Page[RunProgress]:
+    """A page of the runs that match all of `where`, newest first; in a snapshot."""
+    query = KeysetQuery.newest_first(project, RUNS_WITH_TALLIES, window)
+    page = await query.fetch_served(connection, where)
+    shown = await fetch_progress(connection, project, page.rows[: window.limit])
+    has_more = len(page.rows) > len(shown)
+    end = Position(shown[-1].run.created_at, shown[-1].run.id) if has_more else None
+    return Page(shown, page.total, end)
+
+
 async def fetch_progress(
     connection: Connection, project: ProjectId, rows: Sequence[Record]
 ) -> list[RunProgress]:
     """Runs of one target type with their tallies, in the order of the rows."""
-    found = [(run_from_row(row), final_tally(row)) for row in rows]
-    live = [run for run, tally in found if tally is None]
+    runs = [(run_from_row(row), final_tally(row)) for row in rows]
+    live = [run for run, tally in runs if tally is None]
     tallies = await _count_runs(connection, project, live) if live else {}
-    return [RunProgress(run, tally or tallies[run.id]) for run, tally in found]
+    return [RunProgress(run, tally or tallies[run.id]) for run, tally in runs]
 
 
 async def count_run(connection: Connection, run: EvalRun) -> Tally:
@@ -93,8 +106,7 @@ def _tally_from_row(run: EvalRun, row: Record) -> Tally:
 
 
 async def _count_in_flight(connection: Connection, run: EvalRun, rows: Sequence[Record]) -> Tally:
-    work = [WorkItem(row["target"], tuple(row["metrics"] or run.metrics)) for row in rows]
-    ids = [score for one in work for score in score_ids(run, one)]
+    ids = [score for row in rows for score in score_ids(run, work_from_row(run, row))]
     return Tally.from_executions(
         run.metrics, 0, await _fetch_executions(connection, run, ids) if ids else ()
     )
@@ -114,7 +126,7 @@ async def fetch_outcomes(
     # Looks up each id by itself: for a list of ids the planner may choose another index.
     sql = f"""
     SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
-      SELECT id, name, outcome, code FROM {score_table(run.target_type).name}
+      SELECT id, name, outcome, code FROM {SCORE_TABLES[run.target_type].name}
       WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
     ) AS found
     """

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.postgres.database.advice import RETRY_LATER
-from adapters.postgres.database.pool import OF_PROJECT, Pool
-from adapters.postgres.database.read_transactions import read_connection
+from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
@@ -61,10 +60,9 @@ CROSS JOIN LATERAL (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresWorkQueue:
+class PostgresWorkQueue(PoolReader):
     """Queues and runs at most `window` targets of a project at a time."""
 
-    pool: Pool
     window: int = IN_FLIGHT_TARGETS_MAX
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
@@ -111,15 +109,12 @@ class PostgresWorkQueue:
             [key.fingerprint for key in wanted.values()],
             [key.evidence_hash for key in wanted.values()],
         )
-        async with read_connection(self.pool, RETRY_LATER) as connection:
-            rows = await connection.fetch(SELECT_SIGNALS, project, trace, *keys)
+        rows = await self._fetch(RETRY_LATER, SELECT_SIGNALS, project, trace, *keys)
         return [TRACE_SCORES.score(row) for row in rows]
 
     async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
-        async with read_connection(self.pool, RETRY_LATER) as connection:
-            run = (claim.run.project_id, claim.run.id)
-            live = await connection.fetchrow(SELECT_LIVE_RUN, *run, trace)
-        return live is not None
+        run = (claim.run.project_id, claim.run.id)
+        return await self._fetch_row(RETRY_LATER, SELECT_LIVE_RUN, *run, trace) is not None
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
         async with transaction(self.pool) as connection:
@@ -151,9 +146,9 @@ class PostgresWorkQueue:
         return jobs
 
     async def oldest_wait(self, now: datetime) -> timedelta | None:
-        async with read_connection(self.pool, RETRY_LATER) as connection:
-            return await overdue.oldest_wait(connection, now)
+        [[since]] = await self._fetch(RETRY_LATER, overdue.SELECT_OLDEST_WAITING, now)
+        return None if since is None else max(now - since, timedelta())
 
     async def count_dead(self) -> int:
-        async with read_connection(self.pool, RETRY_LATER) as connection:
-            return await overdue.count_dead_targets(connection)
+        [[count]] = await self._fetch(RETRY_LATER, overdue.COUNT_DEAD_TARGETS)
+        return int(count)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.advice import RETRY_LATER
-from adapters.postgres.database.pool import Pool, translate_errors
-from adapters.postgres.database.read_transactions import read_connection
+from adapters.postgres.database.bounded_delete import delete_some
+from adapters.postgres.database.pool import translate_errors
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from application.evaluation.ports.workload import (
     AGE_BANDS,
@@ -27,11 +27,9 @@ UPSERT_WORKER: Final = """
 INSERT INTO workers (id, version, started_at, seen_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
 """
-DELETE_LOST_WORKERS: Final = """
-DELETE FROM workers WHERE id IN (
-  SELECT id FROM workers WHERE seen_at <= $1 ORDER BY seen_at LIMIT $2 FOR UPDATE SKIP LOCKED
+DELETE_LOST_WORKERS: Final = delete_some(
+    "workers", "seen_at <= $1 ORDER BY seen_at", WORKERS_DELETED_MAX, skip_locked=True
 )
-"""
 DELETE_WORKER: Final = "DELETE FROM workers WHERE id = $1"
 SELECT_WORKER_STATUS: Final = """
 SELECT (SELECT count(*) FROM workers WHERE seen_at > $1) AS alive,
@@ -66,39 +64,27 @@ SELECT
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresWorkers:
-    pool: Pool
-
+class PostgresWorkers(PoolReader):
     async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
         async with translate_errors(), self.pool.acquire() as connection:
-            await connection.execute(
-                UPSERT_WORKER, worker.id, worker.version, worker.started_at, now
-            )
-            await connection.execute(
-                DELETE_LOST_WORKERS, now - WORKER_RETENTION, WORKERS_DELETED_MAX
-            )
+            row = (worker.id, worker.version, worker.started_at, now)
+            await connection.execute(UPSERT_WORKER, *row)
+            await connection.execute(DELETE_LOST_WORKERS, now - WORKER_RETENTION)
 
     async def remove(self, worker: Worker) -> None:
         async with translate_errors():
             await self.pool.execute(DELETE_WORKER, worker.id)
 
     async def status(self, now: datetime) -> WorkerStatus:
-        async with read_connection(self.pool, RETRY_LATER) as connection:
-            row = await connection.fetchrow(
-                SELECT_WORKER_STATUS, now - WORKER_TIMEOUT, now - WORKER_RETENTION
-            )
-        assert row is not None, "it has no FROM"
+        times = (now - WORKER_TIMEOUT, now - WORKER_RETENTION)
+        [row] = await self._fetch(RETRY_LATER, SELECT_WORKER_STATUS, *times)
         return WorkerStatus(row["alive"], row["last"])
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresWorkloads:
-    pool: Pool
-
+class PostgresWorkloads(PoolReader):
     async def workload(self, now: datetime) -> Workload:
-        async with read_connection(self.pool, RETRY_LATER) as connection:
-            row = await connection.fetchrow(SELECT_WORKLOAD, now, COUNTED_ROWS_MAX)
-        assert row is not None, "it has no FROM"
+        [row] = await self._fetch(RETRY_LATER, SELECT_WORKLOAD, now, COUNTED_ROWS_MAX)
         ages = dict(zip(row["bands"], row["numbers"], strict=True))
         return Workload(
             pending_runs=row["pending_runs"],
