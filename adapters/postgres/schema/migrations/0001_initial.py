@@ -1,4 +1,4 @@
-"""The whole schema, by feature.
+"""The whole schema, by feature. Columns that belong together share a line.
 
 Text is `COLLATE "C"`: it sorts by code point, whatever the collation of the database. JSON is
 `json` and not `jsonb`: it keeps every digit, every escape and the order of keys as they were sent.
@@ -28,12 +28,9 @@ CREATE TABLE IF NOT EXISTS organizations (
 
 CREATE TABLE IF NOT EXISTS users (
     id uuid PRIMARY KEY,
-    issuer text COLLATE "C" NOT NULL,
-    subject text COLLATE "C" NOT NULL,
-    email text COLLATE "C" NOT NULL,
-    display_name text COLLATE "C" NOT NULL,
-    created_at timestamptz NOT NULL,
-    last_sign_in_at timestamptz,
+    issuer text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
+    email text COLLATE "C" NOT NULL, display_name text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL, last_sign_in_at timestamptz,
     UNIQUE (issuer, subject)
 );
 
@@ -65,11 +62,8 @@ CREATE TABLE IF NOT EXISTS api_keys (
     organization_id uuid NOT NULL REFERENCES organizations ON DELETE CASCADE,
     created_by uuid REFERENCES users ON DELETE SET NULL,
     name text COLLATE "C" NOT NULL,
-    prefix text COLLATE "C" NOT NULL,
-    digest bytea NOT NULL UNIQUE,
-    scopes text[] NOT NULL,
-    created_at timestamptz NOT NULL,
-    expires_at timestamptz,
+    prefix text COLLATE "C" NOT NULL, digest bytea NOT NULL UNIQUE, scopes text[] NOT NULL,
+    created_at timestamptz NOT NULL, expires_at timestamptz,
     revoked_at timestamptz,
     last_used_at timestamptz
 );
@@ -78,12 +72,11 @@ CREATE INDEX IF NOT EXISTS api_keys_organization ON api_keys (organization_id, c
 CREATE INDEX IF NOT EXISTS api_keys_created_by
     ON api_keys (organization_id, created_by) WHERE revoked_at IS NULL;
 
--- From where a key was used, as far as the audit log has an entry of it. '' means unknown.
+-- The origins of uses of a key that the audit log has an entry for. '' means unknown.
 CREATE TABLE IF NOT EXISTS api_key_origins (
     organization_id uuid NOT NULL,
     key_id uuid NOT NULL REFERENCES api_keys ON DELETE CASCADE,
-    address text COLLATE "C" NOT NULL,
-    agent text COLLATE "C" NOT NULL,
+    address text COLLATE "C" NOT NULL, agent text COLLATE "C" NOT NULL,
     PRIMARY KEY (organization_id, key_id, address, agent)
 );
 CREATE INDEX IF NOT EXISTS api_key_origins_key ON api_key_origins (key_id);
@@ -96,8 +89,7 @@ CREATE TABLE IF NOT EXISTS invitations (
     status text COLLATE "C" NOT NULL
         CHECK (status IN ('PENDING', 'ACCEPTED', 'DECLINED', 'REVOKED')),
     invited_by uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    created_at timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL, expires_at timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS invitations_organization
     ON invitations (organization_id, created_at, id);
@@ -112,8 +104,7 @@ CREATE TABLE IF NOT EXISTS login_codes (
     project uuid NOT NULL REFERENCES projects ON DELETE CASCADE,
     challenge text COLLATE "C" NOT NULL,
     label text COLLATE "C" NOT NULL,
-    created_at timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL, expires_at timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS login_codes_expiry ON login_codes (expires_at);
 
@@ -122,52 +113,39 @@ CREATE TABLE IF NOT EXISTS audit_log (
     id uuid PRIMARY KEY,
     organization_id uuid NOT NULL,
     at timestamptz NOT NULL,
-    actor_user_id uuid,
-    actor_key_id uuid,
-    actor_name text COLLATE "C" NOT NULL,
-    address text COLLATE "C",
-    agent text COLLATE "C",
-    action text COLLATE "C" NOT NULL,
-    resource_id text COLLATE "C" NOT NULL,
-    detail json NOT NULL
+    actor_user_id uuid, actor_key_id uuid, actor_name text COLLATE "C" NOT NULL,
+    address text COLLATE "C", agent text COLLATE "C",
+    action text COLLATE "C" NOT NULL, resource_id text COLLATE "C" NOT NULL, detail json NOT NULL
 );
 CREATE INDEX IF NOT EXISTS audit_log_organization ON audit_log (organization_id, at, id);
 
 -- Deleted projects that may still have rows in other tables. No read returns those rows.
 CREATE TABLE IF NOT EXISTS removals (
     project_id uuid PRIMARY KEY,
-    removed_at timestamptz NOT NULL,
-    due_at timestamptz NOT NULL
+    removed_at timestamptz NOT NULL, due_at timestamptz NOT NULL
 );
 """
 
 TRACES: Final = """
--- What lists and analytics read, and no payload: a row has about 200 bytes. Every write keeps the
--- counters. Sums of tokens are numeric: each count is below 2^53, but a sum may exceed bigint.
+-- The columns that lists and analytics read, without payloads: a row has about 200 bytes. Every
+-- write updates the counters. Sums of tokens are numeric: each count is below 2^53, but a sum may
+-- exceed bigint.
 -- Latency is in whole microseconds: sums are exact and can be subtracted.
 -- Index-only scans need pages that vacuum has visited, also where rows are only inserted.
 CREATE TABLE IF NOT EXISTS traces (
-    project_id uuid NOT NULL,
-    trace_id uuid NOT NULL,
-    name text COLLATE "C" NOT NULL,
-    search_name text COLLATE "C" NOT NULL,
+    project_id uuid NOT NULL, trace_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL, search_name text COLLATE "C" NOT NULL,
     status text COLLATE "C" NOT NULL
         CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'ERROR')),
-    started_at timestamptz NOT NULL,
-    ended_at timestamptz,
+    started_at timestamptz NOT NULL, ended_at timestamptz,
     session_id text COLLATE "C",
     user_id text COLLATE "C",
-    environment text COLLATE "C",
-    release text COLLATE "C",
+    environment text COLLATE "C", release text COLLATE "C",
     tags text[] NOT NULL,
     metadata json NOT NULL,
-    span_count int NOT NULL,
-    error_span_count int NOT NULL,
-    prompt_tokens numeric NOT NULL,
-    completion_tokens numeric NOT NULL,
-    total_cost numeric NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    span_count int NOT NULL, error_span_count int NOT NULL,
+    prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, total_cost numeric NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
     latency_us bigint GENERATED ALWAYS AS
         ((extract(epoch FROM ended_at - started_at) * 1000000)::bigint) STORED,
     models text[] NOT NULL,
@@ -204,50 +182,35 @@ CREATE INDEX IF NOT EXISTS traces_updated
     ON traces USING brin (updated_at) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX IF NOT EXISTS traces_age ON traces (project_id, created_at, trace_id);
 
--- A table of its own, so that no list and no count reads payloads.
+-- A separate table, so that lists and counts read no payloads.
 CREATE TABLE IF NOT EXISTS trace_payloads (
-    project_id uuid NOT NULL,
-    trace_id uuid NOT NULL,
-    input json,
-    output json,
+    project_id uuid NOT NULL, trace_id uuid NOT NULL,
+    input json, output json,
     PRIMARY KEY (project_id, trace_id)
 );
 
 -- Read by trace, and by hour for usage and pricing. `listed_amount` is the cost by the price table
--- where a client reported another cost. A count of cached tokens that is null means none.
+-- if a client reported another cost. A null count of cached tokens means none.
 CREATE TABLE IF NOT EXISTS spans (
-    project_id uuid NOT NULL,
-    trace_id uuid NOT NULL,
-    span_id uuid NOT NULL,
+    project_id uuid NOT NULL, trace_id uuid NOT NULL, span_id uuid NOT NULL,
     parent_span_id uuid,
     name text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL,
     status text COLLATE "C" NOT NULL,
-    started_at timestamptz NOT NULL,
-    ended_at timestamptz,
-    completion_start_time timestamptz,
+    started_at timestamptz NOT NULL, ended_at timestamptz, completion_start_time timestamptz,
     model text COLLATE "C",
-    prompt_tokens bigint NOT NULL,
-    completion_tokens bigint NOT NULL,
-    cost_amount numeric NOT NULL,
-    cost_source text COLLATE "C" NOT NULL,
+    prompt_tokens bigint NOT NULL, completion_tokens bigint NOT NULL,
+    cost_amount numeric NOT NULL, cost_source text COLLATE "C" NOT NULL,
     error text COLLATE "C",
-    input json,
-    output json,
-    metadata json NOT NULL,
-    token_usage json,
-    model_parameters json,
-    cost json,
-    cache_read_tokens bigint,
-    cache_write_tokens bigint,
-    price_version text COLLATE "C",
-    price_since timestamptz,
-    listed_amount numeric,
+    input json, output json, metadata json NOT NULL,
+    token_usage json, model_parameters json, cost json,
+    cache_read_tokens bigint, cache_write_tokens bigint,
+    price_version text COLLATE "C", price_since timestamptz, listed_amount numeric,
     PRIMARY KEY (project_id, trace_id, span_id)
 );
--- The spans of the part of an hour in which a period begins or ends.
+-- Spans of partial hours, in which a period begins or ends.
 CREATE INDEX IF NOT EXISTS spans_started ON spans (project_id, started_at);
--- Models without a price: rarely any, and then a request covers days of them.
+-- Models without a price. There are few such spans, and a request covers some days.
 CREATE INDEX IF NOT EXISTS spans_unpriced
     ON spans (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)
     WHERE cost_source = 'unpriced' AND model <> '' AND prompt_tokens + completion_tokens > 0;
@@ -256,29 +219,24 @@ CREATE INDEX IF NOT EXISTS spans_priced ON spans (project_id, started_at, trace_
     WHERE model <> '' AND cost_source <> 'client' AND prompt_tokens + completion_tokens > 0;
 """
 
-# Every write of a trace updates these rows in place: some of each page stays free for that.
+# Every write of a trace updates these rows in place, so a part of each page stays free.
 ROLLUPS: Final = """
--- How many traces have a value: totals of lists. `search_value` is case-folded, for searches by
--- part of a name or session id. Such a search reads the values of the project: an index of
--- substrings would run across projects.
+-- The number of traces with a value, for totals of lists. `search_value` is case-folded, for
+-- searches by part of a name or session id. Such a search reads the values of the project: an index
+-- of substrings would cover all projects.
 CREATE TABLE IF NOT EXISTS trace_facets (
-    project_id uuid NOT NULL,
-    kind text COLLATE "C" NOT NULL,
-    value text COLLATE "C" NOT NULL,
+    project_id uuid NOT NULL, kind text COLLATE "C" NOT NULL, value text COLLATE "C" NOT NULL,
     search_value text COLLATE "C",
     trace_count bigint NOT NULL,
     PRIMARY KEY (project_id, kind, value)
 ) WITH (fillfactor = 50);
 
 -- Traces by the hour of their start. Every write to an hour increments its revision. An hour
--- remains when its last trace is deleted, so that a revision never comes twice.
+-- remains when its last trace is deleted, so that a revision is never repeated.
 CREATE TABLE IF NOT EXISTS trace_hours (
-    project_id uuid NOT NULL,
-    hour timestamptz NOT NULL,
-    trace_count bigint NOT NULL,
-    error_count bigint NOT NULL,
-    latency_count bigint NOT NULL,
-    latency_us numeric NOT NULL,
+    project_id uuid NOT NULL, hour timestamptz NOT NULL,
+    trace_count bigint NOT NULL, error_count bigint NOT NULL,
+    latency_count bigint NOT NULL, latency_us numeric NOT NULL,
     revision bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (project_id, hour)
 ) WITH (fillfactor = 50);
@@ -289,49 +247,34 @@ CREATE TABLE IF NOT EXISTS trace_percentiles (
     granularity text COLLATE "C" NOT NULL CHECK (granularity IN ('hour', 'day', 'week')),
     bucket timestamptz NOT NULL,
     revision bigint NOT NULL,
-    p50_us float8 NOT NULL,
-    p90_us float8 NOT NULL,
-    p99_us float8 NOT NULL,
+    p50_us float8 NOT NULL, p90_us float8 NOT NULL, p99_us float8 NOT NULL,
     PRIMARY KEY (project_id, granularity, bucket)
 );
 
 -- Spans by the hour of their start and by model. `has_model` distinguishes no model from ''.
 CREATE TABLE IF NOT EXISTS usage_hours (
-    project_id uuid NOT NULL,
-    hour timestamptz NOT NULL,
-    has_model boolean NOT NULL,
-    model text COLLATE "C" NOT NULL,
+    project_id uuid NOT NULL, hour timestamptz NOT NULL,
+    has_model boolean NOT NULL, model text COLLATE "C" NOT NULL,
     calls bigint NOT NULL,
-    prompt_tokens numeric NOT NULL,
-    completion_tokens numeric NOT NULL,
-    cost numeric NOT NULL,
+    prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, cost numeric NOT NULL,
     PRIMARY KEY (project_id, hour, has_model, model)
 ) WITH (fillfactor = 50);
 
--- One row for each session, for any sort. The user is that of the earliest trace that has one;
--- `user_started_at` and `user_trace_id` say which trace that is.
+-- One row for each session, for every sort order. The user is that of the earliest trace with a
+-- user; `user_started_at` and `user_trace_id` identify that trace.
 CREATE TABLE IF NOT EXISTS sessions (
-    project_id uuid NOT NULL,
-    session_id text COLLATE "C" NOT NULL,
+    project_id uuid NOT NULL, session_id text COLLATE "C" NOT NULL,
     trace_count bigint NOT NULL,
-    first_started_at timestamptz NOT NULL,
-    last_started_at timestamptz NOT NULL,
-    last_ended_at timestamptz,
-    last_activity_at timestamptz NOT NULL,
-    latency_count bigint NOT NULL,
-    latency_sum_us numeric NOT NULL,
+    first_started_at timestamptz NOT NULL, last_started_at timestamptz NOT NULL,
+    last_ended_at timestamptz, last_activity_at timestamptz NOT NULL,
+    latency_count bigint NOT NULL, latency_sum_us numeric NOT NULL,
     latency_us numeric GENERATED ALWAYS AS
         (CASE WHEN latency_count > 0 THEN latency_sum_us END) STORED,
     error_count bigint NOT NULL,
-    user_id text COLLATE "C",
-    user_started_at timestamptz,
-    user_trace_id uuid,
+    user_id text COLLATE "C", user_started_at timestamptz, user_trace_id uuid,
     tags text[] NOT NULL,
-    span_count bigint NOT NULL,
-    error_span_count bigint NOT NULL,
-    prompt_tokens numeric NOT NULL,
-    completion_tokens numeric NOT NULL,
-    total_cost numeric NOT NULL,
+    span_count bigint NOT NULL, error_span_count bigint NOT NULL,
+    prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, total_cost numeric NOT NULL,
     PRIMARY KEY (project_id, session_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS sessions_recent ON sessions (project_id, last_activity_at, session_id);
@@ -345,12 +288,9 @@ CREATE INDEX IF NOT EXISTS sessions_span
     ON sessions (project_id, first_started_at, last_started_at) INCLUDE (trace_count, latency_us);
 
 CREATE TABLE IF NOT EXISTS trace_users (
-    project_id uuid NOT NULL,
-    user_id text COLLATE "C" NOT NULL,
-    trace_count bigint NOT NULL,
-    error_count bigint NOT NULL,
-    first_seen timestamptz NOT NULL,
-    last_seen timestamptz NOT NULL,
+    project_id uuid NOT NULL, user_id text COLLATE "C" NOT NULL,
+    trace_count bigint NOT NULL, error_count bigint NOT NULL,
+    first_seen timestamptz NOT NULL, last_seen timestamptz NOT NULL,
     PRIMARY KEY (project_id, user_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS trace_users_seen ON trace_users (project_id, last_seen, user_id);
@@ -362,23 +302,17 @@ _SCORE_COLUMNS: Final = """
     name text COLLATE "C" NOT NULL,
     outcome text COLLATE "C" NOT NULL
         CHECK (outcome IN ('pending', 'scored', 'failed', 'skipped')),
-    value text COLLATE "C",
-    number double precision,
+    value text COLLATE "C", number double precision,
     data_type text COLLATE "C" NOT NULL
         CHECK (data_type IN ('NUMERIC', 'BOOLEAN', 'CATEGORICAL')),
     source text COLLATE "C" NOT NULL
         CHECK (source IN ('AUTOMATED', 'ANNOTATION', 'PROGRAMMATIC')),
-    run_id uuid,
-    author_id uuid,
-    reason text COLLATE "C",
-    metadata json NOT NULL,
-    judge_kind text COLLATE "C",
-    fingerprint text COLLATE "C",
-    code text COLLATE "C",
-    created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
+    run_id uuid, author_id uuid,
+    reason text COLLATE "C", metadata json NOT NULL,
+    judge_kind text COLLATE "C", fingerprint text COLLATE "C", code text COLLATE "C",
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL,
 """
-# As for traces; here rows are updated as well.
+# As for traces. Rows of scores are updated too.
 _SCORE_STORAGE: Final = """
     autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.05,
     autovacuum_analyze_scale_factor = 0.05
@@ -393,7 +327,7 @@ def _score_indexes(table: str, target: str, filters: str) -> str:
     return f"""
 CREATE INDEX IF NOT EXISTS {table}_created ON {table} (project_id, created_at, id)
     INCLUDE ({filters});
--- A summary reads all of it; a trend or a distribution reads one name.
+-- A summary reads the whole index; a trend or a distribution reads one name.
 CREATE INDEX IF NOT EXISTS {table}_name ON {table} (project_id, name, created_at, id)
     INCLUDE (number, judge_kind, {filters});
 -- The latest score of each name, the history of a session, and signals that can be reused.
@@ -407,24 +341,22 @@ CREATE INDEX IF NOT EXISTS {table}_pending ON {table} (project_id, run_id)
 
 SCORES: Final = f"""
 CREATE TABLE IF NOT EXISTS trace_scores (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     trace_id uuid NOT NULL,
     environment text COLLATE "C",
     evidence_hash text COLLATE "C",
     {_SCORE_COLUMNS}
-    original double precision, -- the number that a run measured, where a person corrected it
+    original double precision, -- the number that a run measured, if a person corrected it
     PRIMARY KEY (project_id, id),
     CHECK ((value IS NOT NULL) = (outcome = 'scored'))
 ) WITH ({_SCORE_STORAGE});
 {_score_indexes("trace_scores", "trace_id", "outcome, source, data_type, environment")}
--- What people said, by name: judges are compared with it.
+-- Human labels by name: judges are compared with them.
 CREATE INDEX IF NOT EXISTS trace_scores_said ON trace_scores (project_id, name, created_at, id)
     WHERE source = 'ANNOTATION';
 
 CREATE TABLE IF NOT EXISTS session_scores (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     session_id text COLLATE "C" NOT NULL,
     {_SCORE_COLUMNS}
     PRIMARY KEY (project_id, id),
@@ -441,32 +373,22 @@ RUNS: Final = """
 -- The counts, and `codes`, which are the failures by code, are set once the run has ended, or once
 -- `cancelled_at` is set and it is about to end. Until then they are counted from its targets.
 CREATE TABLE IF NOT EXISTS eval_runs (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     target_type text COLLATE "C" NOT NULL CHECK (target_type IN ('TRACE', 'SESSION')),
     name text COLLATE "C",
     metrics text[] COLLATE "C" NOT NULL,
     targets integer NOT NULL,
-    filters json NOT NULL,
-    sampling_rate double precision NOT NULL,
-    model text COLLATE "C" NOT NULL,
+    filters json NOT NULL, sampling_rate double precision NOT NULL, model text COLLATE "C" NOT NULL,
     signal_weights json NOT NULL,
     monitor_id uuid,
     status text COLLATE "C" NOT NULL
         CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')),
     error_message text COLLATE "C",
-    created_at timestamptz NOT NULL,
-    completed_at timestamptz,
-    evaluated_count integer,
-    scored_count integer,
-    failed_count integer,
-    skipped_count integer,
+    created_at timestamptz NOT NULL, completed_at timestamptz,
+    evaluated_count integer, scored_count integer, failed_count integer, skipped_count integer,
     codes json,
-    cancelled_at timestamptz,
-    announced_at timestamptz,
-    assessed_at timestamptz,
-    votes integer NOT NULL DEFAULT 1,
-    max_cost_usd numeric,
+    cancelled_at timestamptz, announced_at timestamptz, assessed_at timestamptz,
+    votes integer NOT NULL DEFAULT 1, max_cost_usd numeric,
     definitions json NOT NULL DEFAULT '[]',
     PRIMARY KEY (project_id, id)
 );
@@ -474,60 +396,49 @@ CREATE INDEX IF NOT EXISTS eval_runs_created
     ON eval_runs (project_id, target_type, created_at, id);
 CREATE INDEX IF NOT EXISTS eval_runs_monitor
     ON eval_runs (project_id, monitor_id, created_at, id) WHERE monitor_id IS NOT NULL;
--- The run that gets the next target dispatched, within a project and across all.
+-- Running runs, of one project and of all: one of them gets the next target dispatched.
 CREATE INDEX IF NOT EXISTS eval_runs_running ON eval_runs (project_id, created_at, id)
     WHERE status = 'RUNNING';
--- Across projects: runs of which a worker was told to plan or to cancel them, and has not finished.
+-- Across projects: runs that workers were told to plan or cancel, until they have finished.
 CREATE INDEX IF NOT EXISTS eval_runs_announced ON eval_runs (announced_at)
     WHERE announced_at IS NOT NULL;
--- Alerts look once at each run of a monitor that was not cancelled, after it ended.
+-- Alerts assess each run of a monitor once, after it has ended, unless it was cancelled.
 CREATE INDEX IF NOT EXISTS eval_runs_unassessed ON eval_runs (completed_at, project_id, id)
     WHERE monitor_id IS NOT NULL AND assessed_at IS NULL AND status IN ('COMPLETED', 'FAILED');
 
--- `metrics` is set where they differ from those of the run. The counts are set when the target is
+-- `metrics` is set if they differ from those of the run. The counts are set when the target is
 -- finished, with the code of each failure: the figures of a run cost one row for each target.
 CREATE TABLE IF NOT EXISTS eval_jobs (
-    project_id uuid NOT NULL,
-    run_id uuid NOT NULL,
-    target text COLLATE "C" NOT NULL,
+    project_id uuid NOT NULL, run_id uuid NOT NULL, target text COLLATE "C" NOT NULL,
     place integer NOT NULL,
     metrics text[] COLLATE "C",
     state text COLLATE "C" NOT NULL
         CHECK (state IN ('unplanned', 'waiting', 'queued', 'running', 'done', 'dead')),
-    attempts integer NOT NULL,
-    run_after timestamptz NOT NULL,
-    due_at timestamptz,
+    attempts integer NOT NULL, run_after timestamptz NOT NULL, due_at timestamptz,
     last_code text COLLATE "C",
-    scored integer,
-    failed integer,
-    skipped integer,
+    scored integer, failed integer, skipped integer,
     codes text[] COLLATE "C",
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, run_id, target)
 );
 CREATE INDEX IF NOT EXISTS eval_jobs_open ON eval_jobs (project_id, run_id, state, place)
     WHERE state IN ('unplanned', 'waiting', 'queued', 'running');
--- The few that are queued or running, of one run among many.
+-- Targets of one run that are queued or running: few among many.
 CREATE INDEX IF NOT EXISTS eval_jobs_in_flight ON eval_jobs (project_id, run_id)
     WHERE due_at IS NOT NULL;
--- Across projects: when a lease expires, or a message counts as lost.
+-- Across projects: leases that expire, and messages that count as lost.
 CREATE INDEX IF NOT EXISTS eval_jobs_due ON eval_jobs (due_at) WHERE due_at IS NOT NULL;
--- The few that were given up. They are counted across projects.
+-- Dead targets, which are few. They are counted across projects.
 CREATE INDEX IF NOT EXISTS eval_jobs_dead ON eval_jobs (project_id, run_id, target)
     WHERE state = 'dead';
 
 -- Idempotency keys. `status` and `body` are set when the write is done; until then the row holds
 -- the key for the request that is being served.
 CREATE TABLE IF NOT EXISTS replies (
-    project_id uuid NOT NULL,
-    operation text COLLATE "C" NOT NULL,
-    key text COLLATE "C" NOT NULL,
-    request_hash bytea NOT NULL,
-    object_id uuid NOT NULL,
-    status integer,
-    body bytea,
-    held_until timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL,
+    project_id uuid NOT NULL, operation text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL,
+    request_hash bytea NOT NULL, object_id uuid NOT NULL,
+    status integer, body bytea,
+    held_until timestamptz NOT NULL, expires_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, operation, key)
 );
 CREATE INDEX IF NOT EXISTS replies_expiry ON replies (expires_at);
@@ -536,10 +447,8 @@ CREATE INDEX IF NOT EXISTS replies_expiry ON replies (expires_at);
 JUDGE_COSTS: Final = """
 -- Reasons quote a trace: with `trace_id` a verdict is deleted together with its trace.
 CREATE TABLE IF NOT EXISTS judge_verdicts (
-    project_id uuid NOT NULL,
-    key bytea NOT NULL,
-    outcome json NOT NULL,
-    usage json NOT NULL,
+    project_id uuid NOT NULL, key bytea NOT NULL,
+    outcome json NOT NULL, usage json NOT NULL,
     model text COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
     trace_id uuid,
@@ -549,23 +458,15 @@ CREATE INDEX IF NOT EXISTS judge_verdicts_age ON judge_verdicts (created_at);
 CREATE INDEX IF NOT EXISTS judge_verdicts_trace ON judge_verdicts (project_id, trace_id);
 
 CREATE TABLE IF NOT EXISTS judge_calls (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     run_id uuid,
-    target text COLLATE "C" NOT NULL,
-    metric text COLLATE "C" NOT NULL,
-    attempt integer NOT NULL,
-    provider text COLLATE "C" NOT NULL,
-    model text COLLATE "C" NOT NULL,
+    target text COLLATE "C" NOT NULL, metric text COLLATE "C" NOT NULL, attempt integer NOT NULL,
+    provider text COLLATE "C" NOT NULL, model text COLLATE "C" NOT NULL,
     input_tokens bigint NOT NULL,
-    cache_read_tokens bigint NOT NULL,
-    cache_write_tokens bigint NOT NULL,
-    output_tokens bigint NOT NULL,
-    reasoning_tokens bigint NOT NULL,
-    usd numeric,
-    price_version text COLLATE "C",
-    latency_ms double precision NOT NULL,
-    code text COLLATE "C",
+    cache_read_tokens bigint NOT NULL, cache_write_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL, reasoning_tokens bigint NOT NULL,
+    usd numeric, price_version text COLLATE "C",
+    latency_ms double precision NOT NULL, code text COLLATE "C",
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
@@ -579,40 +480,31 @@ CREATE INDEX IF NOT EXISTS judge_calls_target ON judge_calls (target, project_id
 
 CREATE TABLE IF NOT EXISTS judge_budgets (
     project_id uuid NOT NULL,
-    monthly_usd numeric NOT NULL,
-    updated_at timestamptz NOT NULL,
+    monthly_usd numeric NOT NULL, updated_at timestamptz NOT NULL,
     PRIMARY KEY (project_id)
 );
 
--- What a month or a run has spent or reserved. Only what has a budget has a row.
+-- The amount that a month or a run has spent or reserved. Only scopes with a budget have a row.
 CREATE TABLE IF NOT EXISTS judge_spending (
-    project_id uuid NOT NULL,
-    scope text COLLATE "C" NOT NULL,
-    usd numeric NOT NULL,
-    created_at timestamptz NOT NULL,
+    project_id uuid NOT NULL, scope text COLLATE "C" NOT NULL,
+    usd numeric NOT NULL, created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, scope)
 );
 """
 
 CUSTOM_METRICS: Final = """
 CREATE TABLE IF NOT EXISTS custom_metrics (
-    project_id uuid NOT NULL,
-    name text COLLATE "C" NOT NULL,
-    id uuid NOT NULL,
-    revision integer NOT NULL,
-    archived_at timestamptz,
+    project_id uuid NOT NULL, name text COLLATE "C" NOT NULL, id uuid NOT NULL,
+    revision integer NOT NULL, archived_at timestamptz,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, name)
 );
 
 -- `body` keeps the bytes that were received: fingerprints are computed over them.
 CREATE TABLE IF NOT EXISTS custom_metric_revisions (
-    project_id uuid NOT NULL,
-    name text COLLATE "C" NOT NULL,
-    revision integer NOT NULL,
+    project_id uuid NOT NULL, name text COLLATE "C" NOT NULL, revision integer NOT NULL,
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('judge', 'rule', 'measured')),
-    description text COLLATE "C" NOT NULL,
-    threshold double precision NOT NULL,
+    description text COLLATE "C" NOT NULL, threshold double precision NOT NULL,
     body bytea NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, name, revision)
@@ -620,29 +512,20 @@ CREATE TABLE IF NOT EXISTS custom_metric_revisions (
 """
 
 MONITORS: Final = """
--- `selection` has each date as it was given, and the instant that it means.
+-- `selection` has each date as it was given, and its instant.
 CREATE TABLE IF NOT EXISTS monitors (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     name text COLLATE "C" NOT NULL,
     target_type text COLLATE "C" NOT NULL CHECK (target_type IN ('TRACE', 'SESSION')),
     metrics text[] COLLATE "C" NOT NULL,
-    selection json NOT NULL,
-    signal_weights json NOT NULL,
-    sampling_rate double precision NOT NULL,
+    selection json NOT NULL, signal_weights json NOT NULL, sampling_rate double precision NOT NULL,
     model text COLLATE "C",
-    cadence text COLLATE "C" NOT NULL,
-    only_if_changed boolean NOT NULL,
+    cadence text COLLATE "C" NOT NULL, only_if_changed boolean NOT NULL,
     status text COLLATE "C" NOT NULL CHECK (status IN ('ACTIVE', 'PAUSED')),
-    last_run_at timestamptz,
-    last_run_id uuid,
-    next_run_at timestamptz,
-    looked_at timestamptz,
-    looked_at_trace uuid,
-    created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
-    votes integer NOT NULL DEFAULT 1,
-    max_cost_usd numeric,
+    last_run_at timestamptz, last_run_id uuid, next_run_at timestamptz,
+    looked_at timestamptz, looked_at_trace uuid,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL,
+    votes integer NOT NULL DEFAULT 1, max_cost_usd numeric,
     PRIMARY KEY (project_id, id),
     CHECK (status = 'PAUSED' OR next_run_at IS NOT NULL),
     CHECK ((looked_at IS NULL) = (looked_at_trace IS NULL))
@@ -653,114 +536,87 @@ CREATE INDEX IF NOT EXISTS monitors_due ON monitors (next_run_at, project_id, id
     WHERE status = 'ACTIVE';
 
 CREATE TABLE IF NOT EXISTS alerts (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     monitor_id uuid NOT NULL,
-    metric text COLLATE "C" NOT NULL,
-    figure text COLLATE "C" NOT NULL,
-    threshold double precision NOT NULL,
-    clear_at double precision NOT NULL,
-    samples_min integer NOT NULL,
-    breaches integer NOT NULL,
-    recoveries integer NOT NULL,
+    metric text COLLATE "C" NOT NULL, figure text COLLATE "C" NOT NULL,
+    threshold double precision NOT NULL, clear_at double precision NOT NULL,
+    samples_min integer NOT NULL, breaches integer NOT NULL, recoveries integer NOT NULL,
     state text COLLATE "C" NOT NULL CHECK (state IN ('OK', 'ALERTING', 'NO_DATA')),
-    since timestamptz NOT NULL,
-    in_a_row integer NOT NULL,
-    value double precision,
+    since timestamptz NOT NULL, in_a_row integer NOT NULL, value double precision,
     awaits timestamptz,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
 CREATE INDEX IF NOT EXISTS alerts_monitor ON alerts (project_id, monitor_id, created_at, id);
--- Across projects: alerts that also look at scheduled times at which no run may have started.
+-- Across projects: alerts on scheduled times at which no run has started.
 CREATE INDEX IF NOT EXISTS alerts_slots ON alerts (project_id, id) WHERE figure = 'no_data';
 
 CREATE TABLE IF NOT EXISTS alert_changes (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
-    monitor_id uuid NOT NULL,
-    alert_id uuid NOT NULL,
-    run_id uuid,
+    project_id uuid NOT NULL, id uuid NOT NULL,
+    monitor_id uuid NOT NULL, alert_id uuid NOT NULL, run_id uuid,
     before text COLLATE "C" NOT NULL CHECK (before IN ('OK', 'ALERTING', 'NO_DATA')),
     after text COLLATE "C" NOT NULL CHECK (after IN ('OK', 'ALERTING', 'NO_DATA')),
-    value double precision,
-    at timestamptz NOT NULL,
+    value double precision, at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
 CREATE INDEX IF NOT EXISTS alert_changes_monitor
     ON alert_changes (project_id, monitor_id, at, id);
 CREATE INDEX IF NOT EXISTS alert_changes_alert ON alert_changes (project_id, alert_id);
--- Across projects, to delete what is old.
+-- Across projects, to delete old changes.
 CREATE INDEX IF NOT EXISTS alert_changes_age ON alert_changes (at);
 
 CREATE TABLE IF NOT EXISTS webhooks (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
-    url text COLLATE "C" NOT NULL,
-    secret bytea NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
+    url text COLLATE "C" NOT NULL, secret bytea NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
 
 -- `body` keeps the bytes that are sent: a signature is computed over them.
 CREATE TABLE IF NOT EXISTS alert_deliveries (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
-    webhook_id uuid NOT NULL,
-    change_id uuid,
-    body bytea NOT NULL,
-    attempts integer NOT NULL,
-    status integer,
-    error text COLLATE "C",
-    next_attempt_at timestamptz,
-    delivered_at timestamptz,
-    held_until timestamptz,
+    project_id uuid NOT NULL, id uuid NOT NULL,
+    webhook_id uuid NOT NULL, change_id uuid, body bytea NOT NULL,
+    attempts integer NOT NULL, status integer, error text COLLATE "C",
+    next_attempt_at timestamptz, delivered_at timestamptz, held_until timestamptz,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id),
     CHECK (next_attempt_at IS NULL OR delivered_at IS NULL)
 );
 CREATE INDEX IF NOT EXISTS alert_deliveries_webhook
     ON alert_deliveries (project_id, webhook_id, created_at, id);
--- Across projects, to send them.
+-- Across projects, to send deliveries.
 CREATE INDEX IF NOT EXISTS alert_deliveries_due
     ON alert_deliveries (next_attempt_at, project_id, id) WHERE next_attempt_at IS NOT NULL;
--- Across projects, to delete what is old.
+-- Across projects, to delete old deliveries.
 CREATE INDEX IF NOT EXISTS alert_deliveries_over ON alert_deliveries (created_at)
     WHERE next_attempt_at IS NULL;
 """
 
 WORKERS: Final = """
--- Each worker process reports here that it is alive. The rows belong to the installation and to no
--- project: which process works for which project changes every second.
+-- Heartbeats of worker processes. The rows belong to the installation, not to a project, because a
+-- process works for any project.
 CREATE TABLE IF NOT EXISTS workers (
     id uuid PRIMARY KEY,
     version text COLLATE "C" NOT NULL,
-    started_at timestamptz NOT NULL,
-    seen_at timestamptz NOT NULL
+    started_at timestamptz NOT NULL, seen_at timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS workers_seen ON workers (seen_at);
 """
 
 EXPORTS: Final = """
 CREATE TABLE IF NOT EXISTS exports (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     format text COLLATE "C" NOT NULL CHECK (format IN ('csv', 'parquet', 'ndjson')),
     row_kind text COLLATE "C" NOT NULL CHECK (row_kind IN ('traces', 'spans')),
     matching json NOT NULL,
     status text COLLATE "C" NOT NULL
         CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED')),
     attempts integer NOT NULL,
-    traces_total bigint,
-    traces_done bigint NOT NULL,
-    rows bigint NOT NULL,
-    size bigint NOT NULL,
-    sha256 text COLLATE "C",
-    error text COLLATE "C",
-    created_at timestamptz NOT NULL,
-    due_at timestamptz,
-    completed_at timestamptz,
-    expires_at timestamptz NOT NULL,
+    traces_total bigint, traces_done bigint NOT NULL,
+    rows bigint NOT NULL, size bigint NOT NULL,
+    sha256 text COLLATE "C", error text COLLATE "C",
+    created_at timestamptz NOT NULL, due_at timestamptz,
+    completed_at timestamptz, expires_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id),
     CHECK ((due_at IS NULL) = (status IN ('COMPLETED', 'FAILED')))
 );
@@ -769,7 +625,7 @@ CREATE INDEX IF NOT EXISTS exports_due ON exports (due_at, project_id, id)
     WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS exports_expiry ON exports (expires_at, project_id, id);
 
--- The file in pieces. PostgreSQL compresses a piece where that helps.
+-- The pieces of a file. PostgreSQL compresses a piece if that makes it smaller.
 CREATE TABLE IF NOT EXISTS export_pieces (
     project_id uuid NOT NULL,
     export_id uuid NOT NULL,
@@ -781,31 +637,22 @@ CREATE TABLE IF NOT EXISTS export_pieces (
 
 PRICING: Final = """
 CREATE TABLE IF NOT EXISTS model_prices (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     match text COLLATE "C" NOT NULL,
-    input numeric NOT NULL,
-    output numeric NOT NULL,
-    cache_read numeric,
-    cache_write numeric,
-    effective_from timestamptz,
-    effective_to timestamptz,
+    input numeric NOT NULL, output numeric NOT NULL, cache_read numeric, cache_write numeric,
+    effective_from timestamptz, effective_to timestamptz,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
 
--- `place` is how far it has come, `found` what it has found so far.
+-- `place` is the position of the last span that was read; `found` is the report so far.
 CREATE TABLE IF NOT EXISTS repricings (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
-    started_after timestamptz,
-    started_before timestamptz,
+    project_id uuid NOT NULL, id uuid NOT NULL,
+    started_after timestamptz, started_before timestamptz,
     models text[] COLLATE "C" NOT NULL,
     is_dry boolean NOT NULL,
-    place json,
-    found json NOT NULL,
-    created_at timestamptz NOT NULL,
-    completed_at timestamptz,
+    place json, found json NOT NULL,
+    created_at timestamptz NOT NULL, completed_at timestamptz,
     held_until timestamptz NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
     error text,
@@ -817,21 +664,17 @@ CREATE INDEX IF NOT EXISTS repricings_due ON repricings (held_until, project_id,
 """
 
 ERASURES: Final = """
--- `owner` is the id of the user or session whose data is deleted. It is kept while there is such
--- data; afterwards only its salted hash is.
+-- `owner` is the id of the user or session whose data is deleted. It is kept until the data is
+-- deleted; afterwards only its salted hash is kept.
 CREATE TABLE IF NOT EXISTS erasures (
-    project_id uuid NOT NULL,
-    id uuid NOT NULL,
+    project_id uuid NOT NULL, id uuid NOT NULL,
     organization_id uuid NOT NULL,
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('user', 'session')),
     owner text COLLATE "C",
-    salt bytea NOT NULL,
-    digest bytea NOT NULL,
+    salt bytea NOT NULL, digest bytea NOT NULL,
     state text COLLATE "C" NOT NULL CHECK (state IN ('REMOVING', 'REMOVED')),
     requested_at timestamptz NOT NULL,
-    actor_user_id uuid,
-    actor_key_id uuid,
-    actor_name text COLLATE "C" NOT NULL,
+    actor_user_id uuid, actor_key_id uuid, actor_name text COLLATE "C" NOT NULL,
     removed_at timestamptz,
     rows json NOT NULL,
     PRIMARY KEY (project_id, id),
@@ -845,10 +688,9 @@ CREATE INDEX IF NOT EXISTS erasures_open ON erasures (requested_at, project_id, 
 CREATE INDEX IF NOT EXISTS erasures_veil ON erasures (project_id) WHERE owner IS NOT NULL;
 
 -- Late reports of an erased trace are refused for some days. No other index begins with the
--- project: a writer is to use the whole key, whatever the statistics say.
+-- project, so that a writer uses the whole key, whatever the statistics say.
 CREATE TABLE IF NOT EXISTS erased_traces (
-    project_id uuid NOT NULL,
-    trace_id uuid NOT NULL,
+    project_id uuid NOT NULL, trace_id uuid NOT NULL,
     erasure_id uuid NOT NULL,
     erased_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, trace_id)
@@ -860,8 +702,8 @@ CREATE INDEX IF NOT EXISTS erased_traces_age ON erased_traces (erased_at);
 def _is_erased(alias: str, kind: str) -> str:
     """Whether the user or session of a row is being erased.
 
-    The erasures under way, of all projects, are few: PostgreSQL hashes them once per statement. A
-    row without an owner would be compared with each of them, so it is decided before.
+    Active erasures of all projects are few, so PostgreSQL hashes them once per statement. A row
+    without an owner would be compared with each of them, so the first condition excludes it.
     """
     return f"""
 ({alias}.{kind}_id IS NOT NULL AND ({alias}.project_id, {alias}.{kind}_id) IN (
@@ -870,7 +712,7 @@ def _is_erased(alias: str, kind: str) -> str:
 """
 
 
-# OFFSET 0 keeps it a lookup for each row. As a join it might be planned over a whole project.
+# OFFSET 0 makes it a lookup for each row. A join might be planned over a whole project.
 _TRACE_IS_SHOWN: Final = f"""
 NOT EXISTS (
     SELECT FROM traces AS t
@@ -880,8 +722,8 @@ NOT EXISTS (
 )
 """
 _USER_IS_SHOWN: Final = f"NOT {_is_erased('s', 'user')}"
-# A session that loses a trace is hidden with all its numbers, as its scores are deleted then.
-# While no user is being erased no traces are read.
+# A session that loses a trace is hidden with all its numbers, because its scores will be deleted.
+# While no user is being erased, no traces are read.
 _SESSION_IS_SHOWN: Final = f"""
 NOT {_is_erased("s", "session")} AND (
     NOT EXISTS (SELECT FROM erasures WHERE owner IS NOT NULL AND kind = 'user') OR NOT EXISTS (
@@ -894,7 +736,7 @@ NOT {_is_erased("s", "session")} AND (
 """
 # Views of the same names as their tables, without the data that is being erased (docs/adr/0035).
 HIDING: Final = f"""
--- A role that may not create schemas uses one that exists already: IF NOT EXISTS would be refused.
+-- A role that may not create schemas uses an existing one: for it, even IF NOT EXISTS fails.
 DO $$ BEGIN
     IF to_regnamespace('veiled') IS NULL THEN CREATE SCHEMA veiled; END IF;
 END $$;
@@ -909,8 +751,8 @@ CREATE OR REPLACE VIEW veiled.sessions AS SELECT * FROM sessions AS s WHERE {_SE
 CREATE OR REPLACE VIEW veiled.session_scores AS SELECT * FROM session_scores AS s
 WHERE {_SESSION_IS_SHOWN};
 
--- Until the end of the transaction its statements find the views in place of the tables, if any
--- data of the project is being erased.
+-- If data of the project is being erased, the statements of the transaction read the views in
+-- place of the tables.
 CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
         IF EXISTS (SELECT FROM erasures WHERE project_id = of AND owner IS NOT NULL) THEN
