@@ -89,16 +89,6 @@ class _StaleUser(msgspec.Struct):
     user_id: str
 
 
-def _keys_from_json(row: type[msgspec.Struct], columns: int, alias: str) -> str:
-    """The first columns of rows from a JSON array of objects: those of their keys.
-
-    A join with rows of the whole table can be planned as a scan of the whole index.
-    """
-    fields = msgspec.structs.fields(row)[:columns]
-    types = ", ".join(f"{field.name} {_TYPES[field.type]}" for field in fields)
-    return f"json_to_recordset($1) AS {alias} ({types})"
-
-
 def _insert(table: str, row: type[msgspec.Struct], parameter: str) -> str:
     """An INSERT that an ON CONFLICT has to follow. PostgreSQL takes the types from the table."""
     columns = ", ".join(row.__struct_fields__)
@@ -106,6 +96,18 @@ def _insert(table: str, row: type[msgspec.Struct], parameter: str) -> str:
         f"INSERT INTO {table} ({columns}) SELECT {columns}"
         f" FROM json_populate_recordset(NULL::{table}, {parameter})"
     )
+
+
+def _matching_keys(table: str, row: type[msgspec.Struct], columns: int, alias: str) -> str:
+    """The keys of rows from a JSON array of objects, and the rows of `table` that have them.
+
+    A key is the first `columns`. Other columns are not read: a join with rows of the whole table
+    can be planned as a scan of the whole index.
+    """
+    keys = msgspec.structs.fields(row)[:columns]
+    types = ", ".join(f"{key.name} {_TYPES[key.type]}" for key in keys)
+    conditions = " AND ".join(f"{table}.{key.name} = {alias}.{key.name}" for key in keys)
+    return f"json_to_recordset($1) AS {alias} ({types}) WHERE {conditions}"
 
 
 def _sums(table: str, *columns: str) -> str:
@@ -117,9 +119,8 @@ _UPSERT_FACETS: Final = f"""
   {_sums("trace_facets", "trace_count")}, search_value = excluded.search_value
 """
 DELETE_EMPTY_FACETS: Final = f"""
-DELETE FROM trace_facets USING {_keys_from_json(_Facet, 3, "fewer")}
-WHERE trace_facets.project_id = fewer.project_id AND trace_facets.kind = fewer.kind
-  AND trace_facets.value = fewer.value AND trace_facets.trace_count = 0
+DELETE FROM trace_facets USING {_matching_keys("trace_facets", _Facet, 3, "fewer")}
+  AND trace_facets.trace_count = 0
 """
 _UPSERT_HOURS: Final = f"""
 {_insert("trace_hours", _Hour, "$2")} ON CONFLICT (project_id, hour) DO UPDATE SET
@@ -131,9 +132,7 @@ DO UPDATE SET
   {_sums("usage_hours", *_Usage.__struct_fields__[4:])}
 """
 DELETE_EMPTY_USAGE: Final = f"""
-DELETE FROM usage_hours USING {_keys_from_json(_Usage, 4, "fewer")}
-WHERE usage_hours.project_id = fewer.project_id AND usage_hours.hour = fewer.hour
-  AND usage_hours.has_model = fewer.has_model AND usage_hours.model = fewer.model
+DELETE FROM usage_hours USING {_matching_keys("usage_hours", _Usage, 4, "fewer")}
   AND usage_hours.calls = 0
 """
 _IS_EARLIER: Final = """
@@ -182,12 +181,10 @@ UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
   FROM traces
   WHERE traces.project_id = stale.project_id AND traces.session_id = stale.session_id
 )
-FROM {_keys_from_json(_StaleSession, 2, "stale")}
-WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
+FROM {_matching_keys("sessions", _StaleSession, 2, "stale")}
 """
 DELETE_EMPTY_SESSIONS: Final = f"""
-DELETE FROM sessions USING {_keys_from_json(_StaleSession, 2, "stale")}
-WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
+DELETE FROM sessions USING {_matching_keys("sessions", _StaleSession, 2, "stale")}
   AND NOT EXISTS (SELECT FROM traces WHERE traces.project_id = stale.project_id
                     AND traces.session_id = stale.session_id)
 """
@@ -203,12 +200,10 @@ UPDATE trace_users SET (first_seen, last_seen) = (
   SELECT min(started_at), max(started_at) FROM traces
   WHERE traces.project_id = stale.project_id AND traces.user_id = stale.user_id
 )
-FROM {_keys_from_json(_StaleUser, 2, "stale")}
-WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
+FROM {_matching_keys("trace_users", _StaleUser, 2, "stale")}
 """
 DELETE_EMPTY_USERS: Final = f"""
-DELETE FROM trace_users USING {_keys_from_json(_StaleUser, 2, "stale")}
-WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
+DELETE FROM trace_users USING {_matching_keys("trace_users", _StaleUser, 2, "stale")}
   AND trace_users.trace_count = 0
 """
 _ENCODER: Final = msgspec.json.Encoder()
