@@ -109,8 +109,10 @@ class DataPlane:
         return caller
 
 
-def data_plane(*scopes: Scope) -> DataPlane:
-    return DataPlane(scopes)
+CAN_INGEST: Final = DataPlane((Scope.INGEST,))
+CAN_READ: Final = DataPlane((Scope.READ,))
+CAN_INGEST_AND_READ: Final = DataPlane((Scope.INGEST, Scope.READ))
+CAN_EVALUATE: Final = DataPlane((Scope.EVALUATE,))
 
 
 @dataclass(frozen=True, slots=True)

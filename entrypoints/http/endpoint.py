@@ -2,7 +2,7 @@
 
 A handler is an ordinary Litestar handler. Its signature is the contract:
 
-    @post("/", data_plane(Scope.EVALUATE), example=..., body_example=...)
+    @post("/", CAN_EVALUATE, example=..., body_example=...)
     async def create_monitor(
         self, caller: Caller, content: NewMonitor, new_id: MonitorId, use_cases: UseCases
     ) -> MonitorResponse:

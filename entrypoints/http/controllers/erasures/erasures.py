@@ -9,13 +9,12 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.audit import Actor
 from domain.identity.caller import Caller
 from domain.ids import ErasureId
 from domain.page import SortOrder
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
 from entrypoints.http.controllers.traces.examples import page_of
@@ -109,7 +108,7 @@ class ErasureController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.INGEST, Scope.READ),
+        CAN_INGEST_AND_READ,
         status_code=202,
         error_types={409: ErrorResponse},
         example=examples.RECEIPT,
@@ -132,7 +131,7 @@ class ErasureController(Controller):
         receipt = await use_cases.privacy.erase_data_subject(caller, content)
         return ErasureResponse.from_domain(receipt)
 
-    @get("/", data_plane(Scope.READ), example=page_of(examples.RECEIPT))
+    @get("/", CAN_READ, example=page_of(examples.RECEIPT))
     async def list_erasures(
         self, caller: Caller, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[ErasureResponse]:
@@ -145,7 +144,7 @@ class ErasureController(Controller):
         page = await use_cases.privacy.erasures.page(project, requested.page)
         return requested.respond(page, ErasureResponse.from_domain)
 
-    @get("/{erasure_id:str}", data_plane(Scope.READ), example=examples.RECEIPT)
+    @get("/{erasure_id:str}", CAN_READ, example=examples.RECEIPT)
     async def read_erasure(
         self, caller: Caller, path: ErasurePath, use_cases: UseCases
     ) -> ErasureResponse:
@@ -158,7 +157,7 @@ class ErasureController(Controller):
 
     @post(
         "/{erasure_id:str}/check",
-        data_plane(Scope.READ),
+        CAN_READ,
         status_code=200,
         example=examples.CHECK,
         body_example=examples.REQUEST,

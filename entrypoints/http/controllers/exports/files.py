@@ -12,10 +12,9 @@ from msgspec import Meta, Raw
 from application.exporting.ports import EXPORTS_MAX
 from application.use_cases import UseCases
 from domain.exporting.export import FileFormat
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.tracing.query import TraceFilter
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.exports import examples
 from entrypoints.http.controllers.exports.schemas import (
     CreateExportRequest,
@@ -49,7 +48,7 @@ class ExportFileController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.READ),
+        CAN_READ,
         status_code=202,
         description=(
             "A worker writes a file with all traces that match the filters, sorted by start, from "
@@ -72,7 +71,7 @@ class ExportFileController(Controller):
         )
         return ExportResponse.from_domain(export)
 
-    @get("/", data_plane(Scope.READ), example=[examples.EXPORT])
+    @get("/", CAN_READ, example=[examples.EXPORT])
     async def list_exports(self, caller: Caller, use_cases: UseCases) -> list[ExportResponse]:
         """List exports.
 
@@ -81,7 +80,7 @@ class ExportFileController(Controller):
         exports = await use_cases.exporting.exports.all(caller.project_id)
         return [ExportResponse.from_domain(export) for export in exports]
 
-    @get("/{export_id:str}", data_plane(Scope.READ), example=examples.EXPORT)
+    @get("/{export_id:str}", CAN_READ, example=examples.EXPORT)
     async def read_export(
         self, caller: Caller, path: ExportPath, use_cases: UseCases
     ) -> ExportResponse:
@@ -92,7 +91,7 @@ class ExportFileController(Controller):
         export = await use_cases.exporting.exports.get(caller.project_id, path.export_id)
         return ExportResponse.from_domain(export)
 
-    @delete("/{export_id:str}", data_plane(Scope.READ))
+    @delete("/{export_id:str}", CAN_READ)
     async def delete_export(self, caller: Caller, path: ExportPath, use_cases: UseCases) -> None:
         """Delete an export.
 
@@ -102,7 +101,7 @@ class ExportFileController(Controller):
 
     @get(
         "/{export_id:str}/download",
-        data_plane(Scope.READ),
+        CAN_READ,
         example="PAR1…",
         error_types={409: ErrorResponse, 416: ErrorResponse},
         media_types=tuple(MEDIA_TYPES.values()),

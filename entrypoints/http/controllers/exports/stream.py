@@ -15,7 +15,7 @@ from domain.errors import Invalid
 from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_READ, DataPlane
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.exports import examples
 from entrypoints.http.controllers.exports.ndjson import encode_batches
@@ -62,7 +62,7 @@ class TraceExportController(Controller):
 
     @get(
         "/export",
-        data_plane(Scope.READ),
+        CAN_READ,
         example=examples.LINE,
         media_types=(NDJSON,),
         response_type=ExportedTrace,
@@ -92,7 +92,7 @@ class TraceExportController(Controller):
 
     @post(
         "/import",
-        data_plane(Scope.INGEST, Scope.EVALUATE),
+        DataPlane((Scope.INGEST, Scope.EVALUATE)),
         status_code=200,
         description=(
             f"Imports 1 to {BATCH_MAX} lines of an export, each by itself. A trace is merged by "

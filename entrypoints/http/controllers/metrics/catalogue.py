@@ -11,9 +11,8 @@ from domain.errors import Invalid
 from domain.evaluation.judging import prompt
 from domain.evaluation.judging.models import HEURISTIC_MODEL, ProviderState
 from domain.evaluation.metrics.metric import THRESHOLD, Category, Metric
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.runs.schemas import EvalRunFilters, check_trace_metric
 from entrypoints.http.endpoint import get
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
@@ -81,7 +80,7 @@ class EvaluationCatalogueController(Controller):
 
     @get(
         "/trace-metrics",
-        data_plane(Scope.READ),
+        CAN_READ,
         example=[
             {
                 "name": "task_completion",
@@ -100,7 +99,7 @@ class EvaluationCatalogueController(Controller):
 
     @get(
         "/session-metrics",
-        data_plane(Scope.READ),
+        CAN_READ,
         example=[
             {
                 "name": "agent_reliability",
@@ -121,7 +120,7 @@ class EvaluationCatalogueController(Controller):
 
     @get(
         "/trace-runs/template",
-        data_plane(Scope.READ),
+        CAN_READ,
         example={
             "metric": {
                 "name": "tool_correctness",
@@ -152,7 +151,7 @@ class EvaluationCatalogueController(Controller):
 
     @get(
         "/providers",
-        data_plane(Scope.READ),
+        CAN_READ,
         example=[
             {
                 "key": "heuristic",

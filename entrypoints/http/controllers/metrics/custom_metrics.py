@@ -5,10 +5,9 @@ from uuid import UUID
 from litestar import Controller
 
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import RunId
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.metrics import examples
 from entrypoints.http.controllers.metrics.schemas import (
     ArchivedQuery,
@@ -30,7 +29,7 @@ class CustomMetricController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         example=examples.METRIC,
         body_example=examples.REQUEST,
         error_types={409: ErrorResponse},
@@ -49,7 +48,7 @@ class CustomMetricController(Controller):
         )
         return CustomMetricResponse.from_domain(metric)
 
-    @get("/", data_plane(Scope.READ), example=[examples.METRIC])
+    @get("/", CAN_READ, example=[examples.METRIC])
     async def list_custom_metrics(
         self, caller: Caller, params: ArchivedQuery, use_cases: UseCases
     ) -> list[CustomMetricResponse]:
@@ -62,7 +61,7 @@ class CustomMetricController(Controller):
         )
         return [CustomMetricResponse.from_domain(metric) for metric in metrics]
 
-    @get("/{metric_name:str}", data_plane(Scope.READ), example=examples.METRIC)
+    @get("/{metric_name:str}", CAN_READ, example=examples.METRIC)
     async def read_custom_metric(
         self, caller: Caller, path: MetricPath, use_cases: UseCases
     ) -> CustomMetricResponse:
@@ -76,7 +75,7 @@ class CustomMetricController(Controller):
 
     @put(
         "/{metric_name:str}",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         example=examples.METRIC | {"revision": 2},
         body_example=examples.CONTENT,
         error_types={409: ErrorResponse},
@@ -97,7 +96,7 @@ class CustomMetricController(Controller):
         metric = await revise(caller.project_id, path.metric_name, content.to_domain())
         return CustomMetricResponse.from_domain(metric)
 
-    @get("/{metric_name:str}/revisions", data_plane(Scope.READ), example=[examples.REVISION])
+    @get("/{metric_name:str}/revisions", CAN_READ, example=[examples.REVISION])
     async def list_revisions(
         self, caller: Caller, path: MetricPath, use_cases: UseCases
     ) -> list[MetricRevisionResponse]:
@@ -111,7 +110,7 @@ class CustomMetricController(Controller):
 
     @post(
         "/{metric_name:str}/archive",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         status_code=200,
         example=examples.METRIC | {"archived_at": "2026-03-02T10:00:00+00:00"},
     )
@@ -127,12 +126,7 @@ class CustomMetricController(Controller):
         metric = await archive(caller.project_id, path.metric_name)
         return CustomMetricResponse.from_domain(metric)
 
-    @post(
-        "/{metric_name:str}/restore",
-        data_plane(Scope.EVALUATE),
-        status_code=200,
-        example=examples.METRIC,
-    )
+    @post("/{metric_name:str}/restore", CAN_EVALUATE, status_code=200, example=examples.METRIC)
     async def restore_custom_metric(
         self, caller: Caller, path: MetricPath, use_cases: UseCases
     ) -> CustomMetricResponse:
@@ -146,7 +140,7 @@ class CustomMetricController(Controller):
 
     @post(
         "/{metric_name:str}/dry-run",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         status_code=200,
         example=examples.TRIED,
         body_example=examples.TRY,

@@ -19,11 +19,10 @@ from domain.evaluation.monitors.alert import (
     AlertRule,
     AlertState,
 )
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import MonitorId
 from domain.page import SortOrder
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import MonitorPath
 from entrypoints.http.controllers.traces.examples import page_of
@@ -107,12 +106,7 @@ CHANGES: Final = PagedList("changes of alerts", {None: INSTANT}, ID)
 class AlertController(Controller):
     path = "/evaluations/monitors/{monitor_id:str}"
 
-    @post(
-        "/alerts",
-        data_plane(Scope.EVALUATE),
-        example=examples.ALERT,
-        body_example=examples.ALERT_REQUEST,
-    )
+    @post("/alerts", CAN_EVALUATE, example=examples.ALERT, body_example=examples.ALERT_REQUEST)
     async def create_alert(
         self,
         caller: Caller,
@@ -133,7 +127,7 @@ class AlertController(Controller):
         rule, create = content.to_domain(), use_cases.evaluation.alerting.create_alert
         return AlertResponse.from_domain(await create(project, monitor, new_id, rule))
 
-    @get("/alerts", data_plane(Scope.READ), example=[examples.ALERT])
+    @get("/alerts", CAN_READ, example=[examples.ALERT])
     async def list_alerts(
         self, caller: Caller, path: MonitorPath, use_cases: UseCases
     ) -> list[AlertResponse]:
@@ -145,7 +139,7 @@ class AlertController(Controller):
         alerts = await use_cases.evaluation.alerting.alerts.of_monitor(project, monitor)
         return [AlertResponse.from_domain(alert) for alert in alerts]
 
-    @delete("/alerts/{alert_id:str}", data_plane(Scope.EVALUATE))
+    @delete("/alerts/{alert_id:str}", CAN_EVALUATE)
     async def delete_alert(self, caller: Caller, path: AlertPath, use_cases: UseCases) -> None:
         """Delete an alert.
 
@@ -154,7 +148,7 @@ class AlertController(Controller):
         project, monitor = caller.project_id, path.monitor_id
         await use_cases.evaluation.alerting.delete_alert(project, monitor, path.alert_id)
 
-    @get("/alert-changes", data_plane(Scope.READ), example=page_of(examples.ALERT_CHANGE))
+    @get("/alert-changes", CAN_READ, example=page_of(examples.ALERT_CHANGE))
     async def list_changes(
         self, caller: Caller, path: MonitorPath, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[AlertChangeResponse]:

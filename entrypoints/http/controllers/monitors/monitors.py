@@ -6,11 +6,10 @@ from litestar import Controller
 
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import MonitorId, RunId
 from domain.page import SortOrder
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import (
     CreateMonitorRequest,
@@ -38,7 +37,7 @@ NewMonitor = Annotated[MonitorRequest, Body(CreateMonitorRequest, CreateMonitorR
 class MonitorController(Controller):
     path = "/evaluations/monitors"
 
-    @post("/", data_plane(Scope.EVALUATE), example=examples.MONITOR, body_example=examples.REQUEST)
+    @post("/", CAN_EVALUATE, example=examples.MONITOR, body_example=examples.REQUEST)
     async def create_monitor(
         self, caller: Caller, content: NewMonitor, new_id: MonitorId, use_cases: UseCases
     ) -> MonitorResponse:
@@ -52,7 +51,7 @@ class MonitorController(Controller):
         monitor = await use_cases.evaluation.create_monitor(caller.project_id, new_id, content)
         return MonitorResponse.from_domain(monitor)
 
-    @get("/", data_plane(Scope.READ), example=page_of(examples.MONITOR))
+    @get("/", CAN_READ, example=page_of(examples.MONITOR))
     async def list_monitors(
         self, caller: Caller, params: MonitorQuery, use_cases: UseCases
     ) -> PaginatedResponse[MonitorResponse]:
@@ -65,7 +64,7 @@ class MonitorController(Controller):
         page = await use_cases.evaluation.monitors.page(project, status, requested.page)
         return requested.respond(page, MonitorResponse.from_domain)
 
-    @get("/{monitor_id:str}", data_plane(Scope.READ), example=examples.MONITOR)
+    @get("/{monitor_id:str}", CAN_READ, example=examples.MONITOR)
     async def read_monitor(
         self, caller: Caller, path: MonitorPath, use_cases: UseCases
     ) -> MonitorResponse:
@@ -78,7 +77,7 @@ class MonitorController(Controller):
 
     @patch(
         "/{monitor_id:str}",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         example=examples.MONITOR | {"cadence": "daily"},
         body_example=examples.CHANGE,
     )
@@ -98,7 +97,7 @@ class MonitorController(Controller):
         changed = await use_cases.evaluation.change_monitor(project, monitor, change)
         return MonitorResponse.from_domain(changed)
 
-    @delete("/{monitor_id:str}", data_plane(Scope.EVALUATE))
+    @delete("/{monitor_id:str}", CAN_EVALUATE)
     async def delete_monitor(self, caller: Caller, path: MonitorPath, use_cases: UseCases) -> None:
         """Delete a monitor.
 
@@ -106,7 +105,7 @@ class MonitorController(Controller):
         """
         await use_cases.evaluation.delete_monitor(caller.project_id, path.monitor_id)
 
-    @post("/{monitor_id:str}/pause", data_plane(Scope.EVALUATE), status_code=200, example=PAUSED)
+    @post("/{monitor_id:str}/pause", CAN_EVALUATE, status_code=200, example=PAUSED)
     async def pause_monitor(
         self, caller: Caller, path: MonitorPath, use_cases: UseCases
     ) -> MonitorResponse:
@@ -117,12 +116,7 @@ class MonitorController(Controller):
         monitor = await use_cases.evaluation.pause_monitor(caller.project_id, path.monitor_id)
         return MonitorResponse.from_domain(monitor)
 
-    @post(
-        "/{monitor_id:str}/resume",
-        data_plane(Scope.EVALUATE),
-        status_code=200,
-        example=examples.MONITOR,
-    )
+    @post("/{monitor_id:str}/resume", CAN_EVALUATE, status_code=200, example=examples.MONITOR)
     async def resume_monitor(
         self, caller: Caller, path: MonitorPath, use_cases: UseCases
     ) -> MonitorResponse:
@@ -135,7 +129,7 @@ class MonitorController(Controller):
 
     @post(
         "/{monitor_id:str}/trigger",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         status_code=202,
         example=examples.RUN,
         error_types={409: ErrorResponse},
@@ -153,7 +147,7 @@ class MonitorController(Controller):
         run = await use_cases.evaluation.trigger_monitor(caller.project_id, path.monitor_id, new_id)
         return EvalRunResponse.from_domain(run)
 
-    @get("/{monitor_id:str}/runs", data_plane(Scope.READ), example=page_of(examples.RUN))
+    @get("/{monitor_id:str}/runs", CAN_READ, example=page_of(examples.RUN))
     async def runs_of_monitor(
         self, caller: Caller, path: MonitorPath, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[EvalRunResponse]:

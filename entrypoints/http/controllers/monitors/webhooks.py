@@ -10,10 +10,9 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.evaluation.monitors.webhook import URL_MAX, Delivery, Webhook, format_secret
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.page import SortOrder
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, post
@@ -88,10 +87,7 @@ class WebhookController(Controller):
     path = "/evaluations/webhooks"
 
     @post(
-        "/",
-        data_plane(Scope.EVALUATE),
-        example=examples.WEBHOOK_CREATED,
-        body_example=examples.WEBHOOK_REQUEST,
+        "/", CAN_EVALUATE, example=examples.WEBHOOK_CREATED, body_example=examples.WEBHOOK_REQUEST
     )
     async def create_webhook(
         self, caller: Caller, content: CreateWebhookRequest, new_id: UUID, use_cases: UseCases
@@ -108,7 +104,7 @@ class WebhookController(Controller):
             )
         )
 
-    @get("/", data_plane(Scope.READ), example=[examples.WEBHOOK])
+    @get("/", CAN_READ, example=[examples.WEBHOOK])
     async def list_webhooks(self, caller: Caller, use_cases: UseCases) -> list[WebhookResponse]:
         """List webhooks.
 
@@ -117,7 +113,7 @@ class WebhookController(Controller):
         webhooks = await use_cases.evaluation.alerting.webhooks.all(caller.project_id)
         return [WebhookResponse.from_domain(webhook) for webhook in webhooks]
 
-    @delete("/{webhook_id:str}", data_plane(Scope.EVALUATE))
+    @delete("/{webhook_id:str}", CAN_EVALUATE)
     async def delete_webhook(self, caller: Caller, path: WebhookPath, use_cases: UseCases) -> None:
         """Delete a webhook.
 
@@ -125,12 +121,7 @@ class WebhookController(Controller):
         """
         await use_cases.evaluation.alerting.delete_webhook(caller.project_id, path.webhook_id)
 
-    @post(
-        "/{webhook_id:str}/test",
-        data_plane(Scope.EVALUATE),
-        status_code=202,
-        example=examples.TEST_DELIVERY,
-    )
+    @post("/{webhook_id:str}/test", CAN_EVALUATE, status_code=202, example=examples.TEST_DELIVERY)
     async def test_webhook(
         self, caller: Caller, path: WebhookPath, new_id: UUID, use_cases: UseCases
     ) -> DeliveryResponse:
@@ -144,7 +135,7 @@ class WebhookController(Controller):
         )
         return DeliveryResponse.from_domain(delivery)
 
-    @get("/{webhook_id:str}/deliveries", data_plane(Scope.READ), example=page_of(examples.DELIVERY))
+    @get("/{webhook_id:str}/deliveries", CAN_READ, example=page_of(examples.DELIVERY))
     async def list_deliveries(
         self, caller: Caller, path: WebhookPath, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[DeliveryResponse]:

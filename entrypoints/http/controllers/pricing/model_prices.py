@@ -10,10 +10,9 @@ from msgspec import Meta
 
 from application.pricing.model_prices import PriceRequest
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.tracing.model_price import MATCH_MAX, PRICES_MAX, ModelPrice, UnpricedModel
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
 from entrypoints.http.endpoint import delete, get, post
@@ -107,7 +106,7 @@ class ModelPriceController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         description=(
             "Token prices of some models in this project, which take precedence over all other "
             "prices. Of several prices that match a model and are effective at the start of a "
@@ -125,7 +124,7 @@ class ModelPriceController(Controller):
         price = await use_cases.pricing.create_price(caller.project_id, new_id, content)
         return ModelPriceResponse.from_domain(price)
 
-    @get("/", data_plane(Scope.READ), example=[examples.PRICE])
+    @get("/", CAN_READ, example=[examples.PRICE])
     async def list_model_prices(
         self, caller: Caller, use_cases: UseCases
     ) -> list[ModelPriceResponse]:
@@ -136,7 +135,7 @@ class ModelPriceController(Controller):
         prices = await use_cases.pricing.list_prices(caller.project_id)
         return [ModelPriceResponse.from_domain(price) for price in prices]
 
-    @delete("/{price_id:str}", data_plane(Scope.EVALUATE))
+    @delete("/{price_id:str}", CAN_EVALUATE)
     async def delete_model_price(
         self, caller: Caller, path: PricePath, use_cases: UseCases
     ) -> None:
@@ -146,7 +145,7 @@ class ModelPriceController(Controller):
         """
         await use_cases.pricing.delete_price(caller.project_id, path.price_id)
 
-    @get("/unpriced", data_plane(Scope.READ), example=[examples.UNPRICED])
+    @get("/unpriced", CAN_READ, example=[examples.UNPRICED])
     async def list_unpriced_models(
         self, caller: Caller, params: UnpricedQuery, use_cases: UseCases
     ) -> list[UnpricedModelResponse]:

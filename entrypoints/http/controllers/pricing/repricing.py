@@ -9,12 +9,11 @@ from msgspec import Meta
 
 from application.pricing.repricing import RepricingRequest
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.tracing.model_price import MATCH_MAX
 from domain.tracing.repricing import MODELS_MAX, CostChange, CostDelta, Repricing, RepricingStatus
 from domain.tracing.usage import CostSource, SpanCost
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
 from entrypoints.http.controllers.pricing.trace_prices import priced_amount
@@ -121,7 +120,7 @@ class RepricingController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         status_code=202,
         example=examples.REPRICING_STARTED,
         body_example=examples.REPRICE,
@@ -138,7 +137,7 @@ class RepricingController(Controller):
         repricing = await use_cases.pricing.start_repricing(caller.project_id, new_id, content)
         return RepricingResponse.from_domain(repricing)
 
-    @get("/{repricing_id:str}", data_plane(Scope.READ), example=examples.REPRICING)
+    @get("/{repricing_id:str}", CAN_READ, example=examples.REPRICING)
     async def read_repricing(
         self, caller: Caller, path: RepricingPath, use_cases: UseCases
     ) -> RepricingResponse:

@@ -6,12 +6,11 @@ from uuid import UUID
 from litestar import Controller
 
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import TraceId
 from domain.tracing.span import Span
 from domain.tracing.usage import CostSource, Price, SpanCost, as_float
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.pricing import examples
 from entrypoints.http.controllers.traces.schemas import TracePath
 from entrypoints.http.endpoint import get
@@ -53,7 +52,7 @@ def _span_price(span: Span) -> SpanPriceResponse:
 class TracePriceController(Controller):
     path = "/traces/{trace_id:str}/prices"
 
-    @get("/", data_plane(Scope.READ), example=[examples.SPAN_PRICE])
+    @get("/", CAN_READ, example=[examples.SPAN_PRICE])
     async def read_prices(
         self, caller: Caller, path: TracePath, use_cases: UseCases
     ) -> list[SpanPriceResponse]:

@@ -12,11 +12,10 @@ from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import RunId
 from domain.page import SortOrder
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.costs import examples as cost_examples
 from entrypoints.http.controllers.costs.schemas import EvalRunEstimate, JudgeUsage
 from entrypoints.http.controllers.runs import examples
@@ -133,7 +132,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @post(
         "/",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         summary=f"Start a run over {kind.name}s",
         description=kind.start_description + stored,
         operation_id=f"start_{kind.name}_run",
@@ -151,7 +150,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @post(
         "/batch",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         summary=f"Start a run over {kind.name}s by their ids",
         description=f"Evaluates the given {kind.name}s; an unknown {kind.name} counts as failed."
         + stored,
@@ -179,7 +178,7 @@ def _estimate(kind: RunKind, over: str, wire: type[Any], body_example: Any) -> H
 
     @post(
         "/batch/estimate" if is_batch else "/estimate",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         summary=f"Estimate a run over {kind.name}s" + (" by their ids" if is_batch else ""),
         description=(
             "Lower and upper bounds of the judge calls, tokens and USD that a run with this body "
@@ -210,7 +209,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @post(
         "/{run_id:str}/retry",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         status_code=202,
         operation_id=(f"retry_{kind.name}_run"),
         example=kind.example | {"name": "Retry: nightly"},
@@ -229,7 +228,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @post(
         "/{run_id:str}/cancel",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         status_code=202,
         operation_id=(f"cancel_{kind.name}_run"),
         example=kind.example | cancelled,
@@ -245,10 +244,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         return EvalRunResponse.from_domain(run)
 
     @delete(
-        "/{run_id:str}",
-        data_plane(Scope.EVALUATE),
-        status_code=204,
-        operation_id=(f"delete_{kind.name}_run"),
+        "/{run_id:str}", CAN_EVALUATE, status_code=204, operation_id=(f"delete_{kind.name}_run")
     )
     async def delete_run(
         caller: Caller, path: RunPath, params: DeleteRunQuery, use_cases: UseCases
@@ -270,7 +266,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @get(
         "/",
-        data_plane(Scope.READ),
+        CAN_READ,
         summary=f"List runs over {kind.name}s",
         description="A page of the project's runs of this type, the newest first.",
         operation_id=f"list_{kind.name}_runs",
@@ -285,12 +281,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
         page = await list_runs(project, kind.target_type, status, requested.page)
         return requested.respond(page, EvalRunResponse.from_domain)
 
-    @get(
-        "/{run_id:str}",
-        data_plane(Scope.READ),
-        operation_id=f"read_{kind.name}_run",
-        example=kind.example,
-    )
+    @get("/{run_id:str}", CAN_READ, operation_id=f"read_{kind.name}_run", example=kind.example)
     async def read_run(caller: Caller, path: RunPath, use_cases: UseCases) -> EvalRunResponse:
         """Read a run.
 
@@ -305,7 +296,7 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
     @get(
         "/{run_id:str}/usage",
-        data_plane(Scope.READ),
+        CAN_READ,
         operation_id=f"usage_of_{kind.name}_run",
         example=cost_examples.USAGE,
     )
@@ -320,7 +311,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
 
     @get(
         "/{run_id:str}/scores",
-        data_plane(Scope.READ),
+        CAN_READ,
         summary=f"Read the {kind.name} scores of a run",
         description=kind.scores_description,
         operation_id=f"{kind.name}_scores_of_run",

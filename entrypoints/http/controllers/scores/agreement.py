@@ -24,10 +24,9 @@ from domain.evaluation.agreement.calibration import (
 )
 from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
 from domain.evaluation.metrics.metric import THRESHOLD
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.tracing.payload import scalar_members
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.scores.analytics import CreatedQuery, MetricName
 from entrypoints.http.controllers.scores.examples import AT, SCORE_ID
 from entrypoints.http.controllers.traces.examples import TRACE_ID
@@ -177,7 +176,7 @@ class AgreementController(Controller):
 
     @get(
         "/agreement",
-        data_plane(Scope.READ),
+        CAN_READ,
         description=(
             "Compares the scores that each judge gave traces under a name with the human labels of "
             "the same traces. A judge is identified by its fingerprint; judges with the most "
@@ -224,7 +223,7 @@ class AgreementController(Controller):
 
     @get(
         "/annotation-queue",
-        data_plane(Scope.READ),
+        CAN_READ,
         description=(
             "Automated scores of traces that have no human label under this name. The scores "
             "nearest to the threshold come first; every fifth score is drawn at random. The order "

@@ -18,11 +18,10 @@ from domain.evaluation.scores.analytics import (
     HISTORY_DEFAULT,
 )
 from domain.evaluation.scores.score import CreatedWithin, ScoreStatus
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder
 from domain.tracing.analytics import Granularity
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.scores import examples
 from entrypoints.http.controllers.scores.examples import AT
 from entrypoints.http.controllers.sessions.sessions import SessionPath
@@ -191,7 +190,7 @@ class SessionScoreAnalyticsController(Controller):
 
     @get(
         "/session-scores/history/{session_id:str}",
-        data_plane(Scope.READ),
+        CAN_READ,
         example=[
             {
                 "metric_name": "agent_reliability",
@@ -217,7 +216,7 @@ class SessionScoreAnalyticsController(Controller):
 
     @get(
         "/session-scores/comparison",
-        data_plane(Scope.READ),
+        CAN_READ,
         example=page_of(
             {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
         ),
@@ -249,7 +248,7 @@ def score_analytics_router(target_type: TargetType) -> Router:
 def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     @get(
         "/summary",
-        data_plane(Scope.READ),
+        CAN_READ,
         summary=f"Summarize scores of {name}s",
         description=f"Statistics of the scores of each name, sorted by name. {NUMBERS}",
         operation_id=f"sum_up_{name}_scores",
@@ -265,7 +264,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
 
     @get(
         "/trend",
-        data_plane(Scope.READ),
+        CAN_READ,
         summary=f"Trend of scores of {name}s",
         description=f"Mean numbers by time of creation, ascending. {NUMBERS}",
         operation_id=f"trend_of_{name}_scores",
@@ -281,7 +280,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
 
     @get(
         "/distribution",
-        data_plane(Scope.READ),
+        CAN_READ,
         summary=f"Distribution of scores of {name}s",
         description=(
             "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "

@@ -6,11 +6,10 @@ from litestar import Controller
 
 from application.use_cases import UseCases
 from domain.evaluation.scores.score import ScoreChange
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ScoreId
 from domain.page import SortOrder
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_INGEST, CAN_READ
 from entrypoints.http.controllers.scores import examples
 from entrypoints.http.controllers.scores.schemas import (
     CreateSessionScoreRequest,
@@ -51,7 +50,7 @@ class TraceScoreController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         status_code=201,
         example=examples.TRACE_SCORE,
         body_example=examples.GIVEN_TO_TRACE,
@@ -73,7 +72,7 @@ class TraceScoreController(Controller):
         )
         return TraceScoreResponse.from_domain(score)
 
-    @get("/", data_plane(Scope.READ), example=page_of(examples.TRACE_SCORE))
+    @get("/", CAN_READ, example=page_of(examples.TRACE_SCORE))
     async def list_trace_scores(
         self, caller: Caller, params: TraceScoreQuery, use_cases: UseCases
     ) -> PaginatedResponse[TraceScoreResponse]:
@@ -87,7 +86,7 @@ class TraceScoreController(Controller):
         page = await use_cases.evaluation.trace_scores.page(project, matching, requested.page)
         return requested.respond(page, TraceScoreResponse.from_domain)
 
-    @get("/{trace_id:str}", data_plane(Scope.READ), example=[examples.TRACE_SCORE])
+    @get("/{trace_id:str}", CAN_READ, example=[examples.TRACE_SCORE])
     async def latest_trace_scores(
         self, caller: Caller, path: TracePath, use_cases: UseCases
     ) -> list[TraceScoreResponse]:
@@ -101,7 +100,7 @@ class TraceScoreController(Controller):
 
     @patch(
         "/{score_id:str}",
-        data_plane(Scope.EVALUATE),
+        CAN_EVALUATE,
         example=examples.TRACE_SCORE | {"source": "ANNOTATION"},
         body_example={"value": "0.9", "reason": "thumbs up"},
     )
@@ -119,7 +118,7 @@ class TraceScoreController(Controller):
         )
         return TraceScoreResponse.from_domain(score)
 
-    @delete("/{score_id:str}", data_plane(Scope.EVALUATE), status_code=204)
+    @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
     async def delete_trace_score(
         self, caller: Caller, path: ScorePath, use_cases: UseCases
     ) -> None:
@@ -135,7 +134,7 @@ class SessionScoreController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         status_code=201,
         example=examples.SESSION_SCORE,
         body_example=examples.GIVEN_TO_SESSION,
@@ -153,7 +152,7 @@ class SessionScoreController(Controller):
         )
         return SessionScoreResponse.from_domain(score)
 
-    @get("/", data_plane(Scope.READ), example=page_of(examples.SESSION_SCORE))
+    @get("/", CAN_READ, example=page_of(examples.SESSION_SCORE))
     async def list_session_scores(
         self, caller: Caller, params: SessionScoreQuery, use_cases: UseCases
     ) -> PaginatedResponse[SessionScoreResponse]:
@@ -167,7 +166,7 @@ class SessionScoreController(Controller):
         page = await use_cases.evaluation.session_scores.page(project, matching, requested.page)
         return requested.respond(page, SessionScoreResponse.from_domain)
 
-    @get("/{session_id:str}", data_plane(Scope.READ), example=[examples.SESSION_SCORE])
+    @get("/{session_id:str}", CAN_READ, example=[examples.SESSION_SCORE])
     async def scores_of_session(
         self, caller: Caller, path: SessionPath, use_cases: UseCases
     ) -> list[SessionScoreResponse]:
@@ -180,7 +179,7 @@ class SessionScoreController(Controller):
         )
         return [SessionScoreResponse.from_domain(score) for score in scores]
 
-    @delete("/{score_id:str}", data_plane(Scope.EVALUATE), status_code=204)
+    @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
     async def delete_session_score(
         self, caller: Caller, path: ScorePath, use_cases: UseCases
     ) -> None:

@@ -7,14 +7,13 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ProjectId
 from domain.page import OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing import session as sessions
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from domain.tracing.usage import as_float
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.query import sorted_unique
 from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
@@ -151,7 +150,7 @@ SESSIONS: Final = PagedList(
 class SessionController(Controller):
     path = "/sessions"
 
-    @get("/", data_plane(Scope.READ), example=examples.page_of(examples.SESSION))
+    @get("/", CAN_READ, example=examples.page_of(examples.SESSION))
     async def list_sessions(
         self, caller: Caller, params: SessionQuery, use_cases: UseCases
     ) -> PaginatedResponse[SessionSummary]:
@@ -169,11 +168,7 @@ class SessionController(Controller):
         )
         return requested.respond(page, SessionSummary.from_domain)
 
-    @get(
-        "/{session_id:str}",
-        data_plane(Scope.READ),
-        example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
-    )
+    @get("/{session_id:str}", CAN_READ, example=examples.SESSION | {"traces": [TRACE_RESPONSE]})
     async def read_session(
         self, caller: Caller, path: SessionPath, params: SessionTracesQuery, use_cases: UseCases
     ) -> SessionDetail:
@@ -187,12 +182,7 @@ class SessionController(Controller):
         )
         return SessionDetail.from_session(project, session)
 
-    @delete(
-        "/{session_id:str}",
-        data_plane(Scope.INGEST, Scope.READ),
-        status_code=200,
-        example={"deleted": 1},
-    )
+    @delete("/{session_id:str}", CAN_INGEST_AND_READ, status_code=200, example={"deleted": 1})
     async def delete_session(
         self, caller: Caller, path: SessionPath, use_cases: UseCases
     ) -> SessionDeleteResponse:

@@ -8,7 +8,6 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
@@ -22,7 +21,7 @@ from domain.tracing.analytics import (
     UsageBucket,
 )
 from domain.tracing.usage import as_float
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.endpoint import get
 from entrypoints.http.requests.wire_types import (
     QueryEnd,
@@ -148,7 +147,7 @@ class AnalyticsController(Controller):
 
     @get(
         "/traces/analytics",
-        data_plane(Scope.READ),
+        CAN_READ,
         description=(
             "`volume`, `errors` and `latency` return the same rows over traces; `cost` and "
             f"`tokens` the same rows over spans; `models` the {MODELS_MAX} most frequently called "
@@ -174,7 +173,7 @@ class AnalyticsController(Controller):
 
     @get(
         "/sessions/analytics",
-        data_plane(Scope.READ),
+        CAN_READ,
         example=[
             {
                 "bucket": "2026-03-01T00:00:00+00:00",

@@ -12,13 +12,12 @@ from application.tracing.edit import EDITED_TRACES_MAX
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
-from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import SpanId, TraceId
 from domain.page import SortOrder
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
-from entrypoints.http.authentication import data_plane
+from entrypoints.http.authentication import CAN_INGEST, CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, schemas
 from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery
@@ -87,7 +86,7 @@ class TraceController(Controller):
 
     @post(
         "/",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         status_code=202,
         example=examples.ACCEPTED,
         body_example=examples.TRACE,
@@ -107,7 +106,7 @@ class TraceController(Controller):
 
     @post(
         "/batch",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         status_code=202,
         description=(
             f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. Invalid traces are "
@@ -146,7 +145,7 @@ class TraceController(Controller):
 
     @post(
         "/{trace_id:str}/spans",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         status_code=201,
         example={"span_ids": [examples.SPAN_ID]},
         body_example=[examples.SPAN],
@@ -161,7 +160,7 @@ class TraceController(Controller):
         await use_cases.tracing.traces.add_spans(caller.project_id, path.trace_id, content)
         return schemas.SpansAccepted([span.id for span in content])
 
-    @get("/", data_plane(Scope.READ), example=examples.page_of(schemas.TRACE_ITEM))
+    @get("/", CAN_READ, example=examples.page_of(schemas.TRACE_ITEM))
     async def list_traces(
         self, caller: Caller, params: TraceQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.TraceListItem]:
@@ -178,7 +177,7 @@ class TraceController(Controller):
         )
         return requested.respond(page, schemas.TraceListItem.from_domain)
 
-    @get("/users", data_plane(Scope.READ), example=examples.page_of(examples.USER))
+    @get("/users", CAN_READ, example=examples.page_of(examples.USER))
     async def list_users(
         self, caller: Caller, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.UserSummary]:
@@ -191,7 +190,7 @@ class TraceController(Controller):
         page = await use_cases.tracing.analytics.users(project, requested.page)
         return requested.respond(page, schemas.UserSummary.from_domain)
 
-    @get("/{trace_id:str}", data_plane(Scope.READ), example=schemas.TRACE_RESPONSE)
+    @get("/{trace_id:str}", CAN_READ, example=schemas.TRACE_RESPONSE)
     async def read_trace(
         self, caller: Caller, path: schemas.TracePath, use_cases: UseCases
     ) -> schemas.TraceResponse:
@@ -205,7 +204,7 @@ class TraceController(Controller):
 
     @patch(
         "/{trace_id:str}",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         example=schemas.TRACE_RESPONSE,
         body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
     )
@@ -224,7 +223,7 @@ class TraceController(Controller):
 
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         example=schemas.SPAN_RESPONSE,
         body_example={"status": "ERROR", "error": "The tool did not answer"},
     )
@@ -242,7 +241,7 @@ class TraceController(Controller):
         )
         return schemas.SpanResponse.from_domain(path.trace_id, span)
 
-    @delete("/{trace_id:str}", data_plane(Scope.INGEST, Scope.READ), status_code=204)
+    @delete("/{trace_id:str}", CAN_INGEST_AND_READ, status_code=204)
     async def delete_trace(
         self, caller: Caller, path: schemas.TracePath, use_cases: UseCases
     ) -> None:
@@ -254,7 +253,7 @@ class TraceController(Controller):
 
     @post(
         "/batch/delete",
-        data_plane(Scope.INGEST, Scope.READ),
+        CAN_INGEST_AND_READ,
         status_code=200,
         description=(
             f"Deletes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and returns how "
@@ -272,7 +271,7 @@ class TraceController(Controller):
 
     @post(
         "/batch/tags",
-        data_plane(Scope.INGEST),
+        CAN_INGEST,
         status_code=200,
         description=(
             f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags were "
