@@ -3,10 +3,11 @@
 So only the model judge imports this module, with its first question.
 """
 
+import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Final, cast
 
 import httpx2
 from pydantic_ai import exceptions as raised
@@ -45,13 +46,15 @@ VERBOSE_LOGGERS: Final = (  # libraries that log whole requests, or parts of the
     *("httpx2", "httpcore2", "httpx", "httpcore", "urllib3"),
 )
 
-RETRY_AFTER_MAX_S: Final = 24 * 60 * 60  # a provider that asks for more gets this
+ANSWER_MAX_BYTES: Final = 4 << 20  # of a response; a verdict with long thoughts has 50 kB
+RETRY_AFTER_MAX_S: Final = 60 * 60  # a provider that asks for more is asked again after this
 TRANSIENT_STATUS: Final = frozenset({408, 409, 425})
 TOO_LARGE_STATUS: Final = 413
 UNSENT_PHASES: Final = frozenset({"pool", "connect"})  # the connection was never established
 
 # The first match counts: most of the exceptions are instances of several of these.
 _CODES: Final = (
+    (TimeoutError, FailCode.JUDGE_TIMEOUT),
     (raised.ModelTimeoutError, FailCode.JUDGE_TIMEOUT),
     (raised.ModelRequestTimeout, FailCode.JUDGE_TIMEOUT),
     (raised.ModelConnectionError, FailCode.JUDGE_UNREACHABLE),
@@ -69,6 +72,36 @@ _CODES: Final = (
     (raised.ContentFilterError, FailCode.CONTENT_FILTERED),
 )
 
+
+class ResponseTooLarge(Exception):  # noqa: N818 - becomes a ProviderError
+    """The response has more than ANSWER_MAX_BYTES, or is compressed."""
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    """The body of a response. Reading raises ResponseTooLarge beyond ANSWER_MAX_BYTES."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self._stream:
+            size += len(part)
+            if size > ANSWER_MAX_BYTES:
+                raise ResponseTooLarge
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound_body(response: httpx2.Response) -> None:
+    """Bounds what the client reads. A small compressed body could be a large one."""
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ResponseTooLarge
+    response.stream = _BoundedStream(cast("httpx2.AsyncByteStream", response.stream))
+
+
 type ModelFactory = Callable[[str], Model]
 """Creates a model by its name without the provider. Raises UserError."""
 
@@ -81,19 +114,23 @@ class ModelClient:
             logging.getLogger(name).setLevel(logging.WARNING)
         timeout = httpx2.Timeout(ATTEMPT_MAX_S, connect=CONNECT_S)
         self._http = create_async_httpx2_client(timeout=timeout)  # it follows no redirect
+        self._http.headers["accept-encoding"] = "identity"
+        self._http.event_hooks["response"].append(_bound_body)
         self._create_model = _model_factory(endpoint, self._http)
 
     async def ask(self, name: str, request: Request, seconds: float) -> Reply | ProviderError:
         """Sends the request once, and waits at most so long. Raises only CancelledError."""
         try:
-            model = self._create_model(name)
-            response = await model_request(
-                model,
-                _messages(request),
-                model_settings=_settings(model, request, seconds),
-                model_request_parameters=_parameters(model, request),
-                instrument=False,
-            )
+            # The client's own timeout is for each read: an answer may come byte by byte.
+            async with asyncio.timeout(seconds):
+                model = self._create_model(name)
+                response = await model_request(
+                    model,
+                    _messages(request),
+                    model_settings=_settings(model, request, seconds),
+                    model_request_parameters=_parameters(model, request),
+                    instrument=False,
+                )
             return _reply(response)
         except Exception as error:  # noqa: BLE001 - each exception has a code, unforeseen ones included
             return provider_error(error)
@@ -183,10 +220,19 @@ def _code(error: Exception, status: int | None) -> FailCode:
         return FailCode.PROVIDER_ERROR
     if status == TOO_LARGE_STATUS:
         return FailCode.TOO_LONG
+    if any(isinstance(cause, ResponseTooLarge) for cause in _causes(error)):
+        return FailCode.BAD_VERDICT
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
     return _google_code(error) or FailCode.BAD_VERDICT
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _google_code(error: Exception) -> FailCode | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
-from adapters.judges.clients import RETRY_AFTER_MAX_S, provider_error
+from adapters.judges.clients import ANSWER_MAX_BYTES, RETRY_AFTER_MAX_S, provider_error
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import ANSWER_TOKENS, CHECK_TOKENS, THOUGHT_TOKENS, Endpoint
 from domain.evaluation.evidence.builder import build_evidence
@@ -32,6 +32,7 @@ from tests.support.fakes.model_provider import (
     OPENAI,
     PRICED,
     QUOTA,
+    TRICKLES,
     Fails,
     Format,
     Got,
@@ -556,3 +557,30 @@ async def test_an_address_that_is_none_ends_the_run_and_no_log_quotes_it(
     assert refused.value.code is FailCode.MISCONFIGURED
     assert refused.value.calls == ()
     assert "pass" not in caplog.text
+
+
+async def test_answer_that_trickles_times_out(desk: Desk) -> None:
+    desk.there.says(TRICKLES)
+    late = await desk.unavailable(desk.question(deadline_s=0.3))
+    assert late.code is FailCode.JUDGE_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("head", "size"),
+    [((), ANSWER_MAX_BYTES + 1), ((("content-encoding", "gzip"),), 100)],
+    ids=["large", "compressed"],
+)
+async def test_answer_larger_than_the_limit_is_not_read(
+    desk: Desk, head: tuple[tuple[str, str], ...], size: int
+) -> None:
+    desk.there.says(Fails(status=200, body=" " * size, head=head))
+    refused = await desk.refused()
+    assert refused.code is FailCode.BAD_VERDICT
+    assert [call.code for call in refused.calls] == [FailCode.BAD_VERDICT] * 2
+    assert desk.there.got[0].head["accept-encoding"] == "identity"
+
+
+async def test_long_answer_within_the_limit_is_read(desk: Desk) -> None:
+    desk.there.says(Says(text=json.dumps(GOOD | {"reason": "y" * (ANSWER_MAX_BYTES // 4)})))
+    answer = await desk.judge.ask(desk.question())
+    assert isinstance(answer.outcome, Scored)

@@ -1,8 +1,9 @@
 """A model provider on loopback, in three formats, with scripted answers.
 
 `script` has the next replies; the last one repeats. A `Says` is an answer of the model, a `Fails`
-an HTTP error; HANGS and HANGS_UP send no answer. Without a script it judges: each question gets
-GRADE, or a yes for each call, and cites the first step as evidence.
+an HTTP error; HANGS and HANGS_UP send no answer, TRICKLES sends one that never ends. Without a
+script it judges: each question gets GRADE, or a yes for each call, and cites the first step as
+evidence.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ GRADE: Final = 4
 PRICED: Final = {"input": 1_000, "cached": 400, "output": 50}
 HANGS: Final = "hangs"
 HANGS_UP: Final = "hangs up"
+TRICKLES: Final = "trickles"
 LISTED: Final = re.compile(r"^Tool calls, one entry each, in this order: (.*)$", re.MULTILINE)
 STEP: Final = re.compile(r"^(s\d[\d.]*) [A-Z]+ ", re.MULTILINE)
 
@@ -335,6 +337,8 @@ class Provider:
                 await done.wait()
         finally:
             self._at_once -= 1
+        if reply == TRICKLES:
+            await self._trickle(writer)
         if isinstance(reply, str):
             return False
         if isinstance(reply, Says):
@@ -349,6 +353,14 @@ class Provider:
         writer.write("\r\n".join([*head, "", text]).encode())
         await writer.drain()
         return True
+
+    async def _trickle(self, writer: asyncio.StreamWriter) -> None:
+        head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n"
+        writer.write(head.encode())
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
 
     def _next(self, got: Got) -> Told:
         if not self.script:
