@@ -6,11 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from application.evaluation.ports.judging import Budgets, Ledger
-from application.identity.organization_edit import OrganizationEditor
+from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import Directory, Projects
 from application.identity.projects import PROJECT_NOT_FOUND
 from application.ports import Clock
-from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
     Spending,
     SpendingBy,
@@ -96,8 +95,7 @@ class SetBudget:
         now = self.editor.clock()
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_BUDGET)
-            if await edit.locked.project(project) is None:
-                raise NotFound(PROJECT_NOT_FOUND)
+            require(await edit.locked.project(project), PROJECT_NOT_FOUND)
             known = await edit.locked.budget(project)
             if new != known:
                 await edit.locked.put_budget(project, new, now)

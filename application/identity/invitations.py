@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.organization_edit import OrganizationEditor
+from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import Directory
 from application.ports import Clock
 from domain.errors import Conflict, Forbidden, NotFound
@@ -88,9 +88,7 @@ class RevokeInvitation:
         """Raises Forbidden, NotFound, Conflict where it isn't pending, Unavailable."""
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.REVOKE_INVITATION)
-            known = await edit.locked.invitation(invitation)
-            if known is None:
-                raise NotFound(INVITATION_NOT_FOUND)
+            known = require(await edit.locked.invitation(invitation), INVITATION_NOT_FOUND)
             revoked = known.settled(InvitationStatus.REVOKED, self.editor.clock())
             await edit.locked.put_invitation(revoked)
             await edit.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
@@ -118,9 +116,7 @@ class AcceptInvitation:
         organization = await _invited_organization(self.directory, person, invitation)
         not_found = NotFound(INVITATION_NOT_FOUND)
         async with self.editor.edit(organization, person, not_found) as edit:
-            known = await edit.locked.invitation(invitation)
-            if known is None:
-                raise NotFound(INVITATION_NOT_FOUND)
+            known = require(await edit.locked.invitation(invitation), INVITATION_NOT_FOUND)
             now = self.editor.clock()
             accepted = known.settled(InvitationStatus.ACCEPTED, now)
             if await edit.locked.member(person.user.id) is not None:
@@ -148,9 +144,7 @@ class DeclineInvitation:
         organization = await _invited_organization(self.directory, person, invitation)
         not_found = NotFound(INVITATION_NOT_FOUND)
         async with self.editor.edit(organization, person, not_found) as edit:
-            known = await edit.locked.invitation(invitation)
-            if known is None:
-                raise NotFound(INVITATION_NOT_FOUND)
+            known = require(await edit.locked.invitation(invitation), INVITATION_NOT_FOUND)
             declined = known.settled(InvitationStatus.DECLINED, self.editor.clock())
             await edit.locked.put_invitation(declined)
             await edit.record(AuditAction.INVITATION_DECLINED, known.id)

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from application.identity.organization_edit import OrganizationEditor
+from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import Administration
 from application.ports import Clock, NewId, RandomBytes
-from domain.errors import NotFound
 from domain.identity.api_key import (
     ALL_SCOPES,
     KEY_LIFETIME,
@@ -135,9 +134,7 @@ class RotateKey:
         """The new key and its secret. Raises Forbidden, NotFound, Invalid, Unavailable."""
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_KEY)
-            known = await edit.locked.key(key)
-            if known is None:
-                raise NotFound(KEY_NOT_FOUND)
+            known = require(await edit.locked.key(key), KEY_NOT_FOUND)
             known.check_rotatable()
             new, secret = self.key_factory.create(
                 organization,
@@ -162,9 +159,7 @@ class RevokeKey:
         """Raises Forbidden, NotFound, Unavailable."""
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_KEY)
-            known = await edit.locked.key(key)
-            if known is None:
-                raise NotFound(KEY_NOT_FOUND)
+            known = require(await edit.locked.key(key), KEY_NOT_FOUND)
             revoked = known.revoked(self.editor.clock())
             if revoked != known:
                 await edit.locked.put_key(revoked)
@@ -181,9 +176,7 @@ class DeleteKey:
         """Raises Forbidden, NotFound, Unavailable."""
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_KEY)
-            known = await edit.locked.key(key)
-            if known is None:
-                raise NotFound(KEY_NOT_FOUND)
+            known = require(await edit.locked.key(key), KEY_NOT_FOUND)
             await edit.locked.remove_key(key)
             await edit.record(AuditAction.API_KEY_DELETED, key, _audit_detail(known))
 

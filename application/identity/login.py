@@ -8,8 +8,9 @@ from typing import Final
 
 from application.identity.authenticate import NOT_A_MEMBER
 from application.identity.keys import ApiKeyFactory
-from application.identity.organization_edit import OrganizationEditor
+from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import Administration, Directory, Organizations
+from application.identity.projects import PROJECT_NOT_FOUND
 from application.ports import RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, KEY_LIFETIME, ApiKey
@@ -29,7 +30,6 @@ from domain.identity.organization import Member, Project
 from domain.identity.rights import Action
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
 
-PROJECT_NOT_FOUND: Final = "Project not found"
 NOT_A_MEMBER_ANY_MORE: Final = "The user of this code is no longer a member, or its project is gone"
 
 
@@ -55,8 +55,7 @@ class IssueLoginCode:
         code, now = format_code(self.random(CODE_BYTES)), self.editor.clock()
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.ISSUE_LOGIN_CODE)
-            if await edit.locked.project(project) is None:
-                raise NotFound(PROJECT_NOT_FOUND)
+            require(await edit.locked.project(project), PROJECT_NOT_FOUND)
             await edit.locked.add_login_code(
                 LoginCode(
                     digest=code_digest(code),

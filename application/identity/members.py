@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.identity.organization_edit import OrganizationEditor
-from domain.errors import Forbidden, NotFound
+from application.identity.organization_edit import OrganizationEditor, require
+from domain.errors import Forbidden
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.organization import Member, Role, check_owner_remains
@@ -27,9 +27,7 @@ class ChangeRole:
             if user == person.user.id:
                 raise Forbidden("You can't change your own role")
             check_right(mine.role, Action.CHANGE_ROLE)
-            member = await edit.locked.member(user)
-            if member is None:
-                raise NotFound(MEMBER_NOT_FOUND)
+            member = require(await edit.locked.member(user), MEMBER_NOT_FOUND)
             known = member.membership
             if known.role is role:
                 return member
@@ -53,9 +51,7 @@ class RemoveMember:
         """Raises NotFound, Forbidden, Conflict for the last OWNER, Unavailable; in this order."""
         async with self.editor.edit(organization, person) as edit:
             mine = await edit.authorize()
-            member = await edit.locked.member(user)
-            if member is None:
-                raise NotFound(MEMBER_NOT_FOUND)
+            member = require(await edit.locked.member(user), MEMBER_NOT_FOUND)
             role, leaves = member.membership.role, user == person.user.id
             check_right(mine.role, Action.LEAVE if leaves else TO_REMOVE[role])
             if role is Role.OWNER:

@@ -15,6 +15,13 @@ from domain.identity.rights import Action, check_right
 from domain.ids import AuditEntryId, OrganizationId
 
 
+def require[T](found: T | None, message: str) -> T:
+    """What was found. Raises NotFound with the message if nothing was."""
+    if found is None:
+        raise NotFound(message)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class OrganizationEdit:
     """An edit by `person`; no other edit of the organization runs meanwhile."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from application.batches import delete_in_batches
-from application.identity.organization_edit import OrganizationEditor
+from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import RemovedProjects
 from application.ports import Clock
-from domain.errors import Invalid, NotFound
+from domain.errors import Invalid
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.organization import (
@@ -61,9 +61,7 @@ class ChangeProject:
         new_text = None if description is None else validate_description(description, "description")
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_PROJECT)
-            known = await edit.locked.project(project)
-            if known is None:
-                raise NotFound(PROJECT_NOT_FOUND)
+            known = require(await edit.locked.project(project), PROJECT_NOT_FOUND)
             changed = replace(
                 known,
                 name=known.name if new_name is None else new_name,
@@ -92,9 +90,7 @@ class ChangeRetention:
             raise Invalid.field("days", f"must be between 1 and {RETENTION_MAX_DAYS}, or null")
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_RETENTION)
-            known = await edit.locked.project(project)
-            if known is None:
-                raise NotFound(PROJECT_NOT_FOUND)
+            known = require(await edit.locked.project(project), PROJECT_NOT_FOUND)
             changed = replace(known, retention_days=days)
             if changed != known:
                 await edit.locked.put_project(changed)
@@ -122,9 +118,7 @@ class DeleteProject:
         """Raises Forbidden, NotFound, Unavailable."""
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.DELETE_PROJECT)
-            known = await edit.locked.project(project)
-            if known is None:
-                raise NotFound(PROJECT_NOT_FOUND)
+            known = require(await edit.locked.project(project), PROJECT_NOT_FOUND)
             await edit.locked.remove_project(project, self.editor.clock())
             await edit.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})
 

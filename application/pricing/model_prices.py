@@ -1,7 +1,7 @@
 """The prices of models that a project sets, and the models without a price."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -37,18 +37,7 @@ class CreateModelPrice:
         Raises Invalid, Conflict, Unavailable.
         """
         return await self.prices.create(
-            ModelPrice(
-                id=new,
-                project_id=project,
-                match=request.match,
-                input=request.input,
-                output=request.output,
-                cache_read=request.cache_read,
-                cache_write=request.cache_write,
-                effective_from=request.effective_from,
-                effective_to=request.effective_to,
-                created_at=self.clock(),
-            )
+            ModelPrice(id=new, project_id=project, created_at=self.clock(), **asdict(request))
         )
 
 

@@ -1,6 +1,8 @@
 """Scores: recording those of people and programs, changing and deleting them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
 
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.ports import Clock
@@ -20,7 +22,7 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenScore:
-    """A score from a caller. `author`: the user; None for an API key."""
+    """A score from a caller. `author_id`: the user; None for an API key."""
 
     name: str
     value: str
@@ -28,7 +30,16 @@ class GivenScore:
     source: ScoreSource = ScoreSource.ANNOTATION
     reason: str | None = None
     metadata: JsonText = EMPTY_OBJECT
-    author: UserId | None = None
+    author_id: UserId | None = None
+
+    def stored_fields(self, now: datetime) -> dict[str, Any]:
+        """The fields that a score of a trace and one of a session have in common.
+
+        Raises Invalid for a value that isn't of the data type.
+        """
+        checked = {"value": validate_value(self.value, self.data_type)}
+        times = {"created_at": now, "updated_at": now}
+        return asdict(self) | checked | times | {"outcome": ScoreOutcome.SCORED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +58,13 @@ class RecordTraceScore:
         environment: str | None = None,
     ) -> TraceScore:
         """The score, or the one that has the id `new` already. Raises Invalid, NotFound."""
-        now = self.clock()
         return await self.scores.add(
             TraceScore(
                 id=new,
                 project_id=project,
                 trace_id=trace,
                 environment=environment,
-                name=given.name,
-                outcome=ScoreOutcome.SCORED,
-                value=validate_value(given.value, given.data_type),
-                data_type=given.data_type,
-                source=given.source,
-                author_id=given.author,
-                reason=given.reason,
-                metadata=given.metadata,
-                created_at=now,
-                updated_at=now,
+                **given.stored_fields(self.clock()),
             )
         )
 
@@ -79,22 +80,12 @@ class RecordSessionScore:
         self, project: ProjectId, new: ScoreId, session: str, given: GivenScore
     ) -> SessionScore:
         """The score, or the one that has the id `new` already. Raises Invalid, NotFound."""
-        now = self.clock()
         return await self.scores.add(
             SessionScore(
                 id=new,
                 project_id=project,
                 session_id=session,
-                name=given.name,
-                outcome=ScoreOutcome.SCORED,
-                value=validate_value(given.value, given.data_type),
-                data_type=given.data_type,
-                source=given.source,
-                author_id=given.author,
-                reason=given.reason,
-                metadata=given.metadata,
-                created_at=now,
-                updated_at=now,
+                **given.stored_fields(self.clock()),
             )
         )
 

@@ -83,7 +83,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_domain(self, author: UserId | None) -> GivenScore:
         fields = shared_fields(self, GivenScore) | {"metadata": bytes(self.metadata)}
-        return GivenScore(**fields, author=author)
+        return GivenScore(**fields, author_id=author)
 
     def with_checked_metadata(self, _: HttpConfig) -> Self:
         """Itself. Raises ValueError for metadata that can't be parsed later."""
