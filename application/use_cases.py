@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from application.costs.use_cases import CostUseCases
-from application.evaluation.ports.workload import Workloads
+from application.evaluation.ports.work_queue import Workloads
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness

@@ -18,7 +18,6 @@ from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, Eva
 from application.evaluation.judging.judge_client import JudgeClient, RetryTiming
 from application.evaluation.judging.prune import PruneJudgeRecords
 from application.evaluation.monitors import monitors, scheduler
-from application.evaluation.ports.agreement import HumanLabels
 from application.evaluation.ports.alerts import (
     CHANGES_RETENTION,
     DELIVERIES_RETENTION,
@@ -29,6 +28,7 @@ from application.evaluation.ports.alerts import (
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import (
     Embedder,
+    HumanLabels,
     Judge,
     OnFault,
     Runs,

@@ -11,8 +11,10 @@ from uuid import UUID
 from adapters.memory.evaluation.runs import count_run, count_scores
 from adapters.memory.store import MemoryStore, StoredRun, StoredTarget, WorkState
 from application.evaluation.ports.work_queue import (
+    AGE_BANDS,
     ANNOUNCE_TIMEOUT,
     ATTEMPTS_MAX,
+    COUNTED_ROWS_MAX,
     IN_FLIGHT_TARGETS_MAX,
     LEASE,
     OVERDUE_JOBS_MAX,
@@ -20,8 +22,9 @@ from application.evaluation.ports.work_queue import (
     RENEW_DEBOUNCE,
     Claim,
     SignalKey,
+    Workload,
+    age_band,
 )
-from application.evaluation.ports.workload import AGE_BANDS, COUNTED_ROWS_MAX, Workload, age_band
 from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, WorkerStatus
 from domain.evaluation.custom_metrics.custom_metric import needs_model

@@ -1,7 +1,9 @@
 """Evaluates one target of a run: what a worker does for each message."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -13,12 +15,12 @@ from application.evaluation.execution.outcome_writer import OutcomeWriter
 from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SessionSignals, SignalEvaluator
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
-from application.evaluation.judging.lease import renewing_lease
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import OnFault
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Claim, WorkQueue
 from application.jobs import Jobs
 from application.ports import Clock
+from domain.errors import Unavailable
 from domain.evaluation.custom_metrics.custom_metric import evaluation_method
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.judging.models import provider_of
@@ -173,3 +175,28 @@ def retry_delay(attempt: int, failure: JudgeUnavailable) -> timedelta:
     usual = min(RETRY_DELAY * (1 << attempt - 1), RETRY_DELAY_MAX)
     asked = min(timedelta(seconds=failure.retry_after_s), RETRY_AFTER_MAX)
     return max(usual, asked)
+
+
+@asynccontextmanager
+async def renewing_lease(
+    work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta
+) -> AsyncIterator[None]:
+    """Renews the lease in the background until the block ends, so that no other worker begins.
+
+    It stops with the process, so a killed worker's lease runs out.
+    """
+    renewing = asyncio.create_task(_renew_forever(work_queue, claim, clock, every))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+
+
+async def _renew_forever(
+    work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta
+) -> None:
+    while True:
+        await asyncio.sleep(every.total_seconds())
+        with contextlib.suppress(Unavailable):  # the next renewal may succeed
+            await work_queue.renew(claim, clock())

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Final
 
 from application.evaluation.judging.circuit_breaker import HEAD_START_S
-from application.evaluation.judging.lease import RENEW_EVERY
 from application.evaluation.ports.work_queue import LEASE, RENEW_DEBOUNCE
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS
 from domain.evaluation.evidence.redaction import RedactionMode
+
+RENEW_EVERY: Final = LEASE / 4  # so that one or two failed renewals do no harm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

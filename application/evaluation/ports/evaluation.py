@@ -1,9 +1,11 @@
-"""The ports of scores, targets, runs, judges and embedders."""
+"""The ports of scores, their agreement with people, targets, runs, judges and embedders."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
+from domain.evaluation.agreement.annotation_queue import QueueItem
+from domain.evaluation.agreement.calibration import JudgeScores
 from domain.evaluation.judging.judge import Answer, Question
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.runs.run import (
@@ -142,6 +144,26 @@ class ScoreAnalytics(Protocol):
         self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
         """Raises Invalid for a position of another list."""
+        ...
+
+
+class HumanLabels(Protocol):
+    """The labels of people and the scores of judges on the same traces, by project.
+
+    Contract of HumanLabels: tests/contracts/evaluation/scores/test_agreement.py. All raise
+    Unavailable.
+    """
+
+    async def compare_with_human_labels(
+        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
+    ) -> Sequence[JudgeScores]:
+        """As `domain.evaluation.agreement.calibration.compare_with_human_labels`."""
+        ...
+
+    async def annotation_queue(
+        self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
+    ) -> Sequence[QueueItem]:
+        """The queue that `domain.evaluation.agreement.annotation_queue` defines."""
         ...
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from application.evaluation.ports.agreement import HumanLabels
+from application.evaluation.ports.evaluation import HumanLabels
 from application.ports import Clock
 from domain.evaluation.agreement.annotation_queue import QueueItem, daily_seed
 from domain.evaluation.agreement.calibration import Calibration, calibrate

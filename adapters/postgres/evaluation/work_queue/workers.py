@@ -8,7 +8,7 @@ from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import translate_errors
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
-from application.evaluation.ports.workload import (
+from application.evaluation.ports.work_queue import (
     AGE_BANDS,
     AGE_LIMITS,
     COUNTED_ROWS_MAX,

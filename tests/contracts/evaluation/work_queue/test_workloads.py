@@ -11,10 +11,10 @@ from adapters.memory.evaluation.work_queue import MemoryWorkloads
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
-from application.evaluation.ports.work_queue import LEASE
-from application.evaluation.ports.workload import (
+from application.evaluation.ports.work_queue import (
     AGE_BANDS,
     AGE_LIMITS,
+    LEASE,
     Workload,
     Workloads,
     age_band,

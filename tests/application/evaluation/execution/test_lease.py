@@ -9,7 +9,8 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.evaluation.work_queue import MemoryWorkQueue
-from application.evaluation.judging.lease import RENEW_EVERY, renewing_lease
+from application.evaluation.execution.evaluate_target import renewing_lease
+from application.evaluation.judging.evaluation_policy import RENEW_EVERY
 from application.evaluation.ports.work_queue import LEASE, Claim
 from domain.errors import Unavailable
 from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, Laboratory
