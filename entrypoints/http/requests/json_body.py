@@ -6,6 +6,8 @@ the walk accepts with the same result. The walk goes over raw JSON one level at 
 payloads keep every digit.
 """
 
+import re
+import secrets
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -26,16 +28,22 @@ from entrypoints.http.requests.scalar_types import (
     check_count,
     convert_scalar,
 )
-from entrypoints.http.requests.surrogates import (
-    LONE,
-    LONE_ESCAPED,
-    LONE_MESSAGE,
-    mark_lone_surrogates,
-)
 from entrypoints.http.requests.wire_types import NESTING_MAX, NULL, TOO_DEEP
 
 NESTED_TOO_DEEPLY: Final = "is nested too deeply"
 UNKNOWN_KEY: Final = "is not a known key"
+LONE_MESSAGE: Final = "must not contain a lone surrogate"
+
+# Replaces a lone surrogate, an escape that JSON allows and that no text can contain. It begins with
+# U+0000, which readers look for anyway; the rest can't be guessed.
+LONE: Final = f"\0{secrets.token_urlsafe(12)}"
+LONE_ESCAPED: Final = LONE.replace("\0", "\\u0000").encode()
+
+_HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW: Final = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_LONE: Final = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
+_BACKSLASH: Final = rb"\\"
+_PLACEHOLDER: Final = b"\0\0"  # can't occur in JSON, which escapes control characters
 
 _NUL_ESCAPED: Final = b"\\u0000"
 _ANY: Final = msgspec.json.Decoder(Raw)
@@ -191,6 +199,16 @@ def _path_to_deep_value(wire_type: mi.Type, data: bytes) -> str:
                 break
         path.append(str(step))
     return ".".join(path)
+
+
+def mark_lone_surrogates(text: bytes) -> bytes:
+    """JSON with LONE in place of each lone surrogate, so that the rest of it can be parsed."""
+    if b"\0" in text:
+        return text  # not JSON, and the replacements below must not turn it into JSON
+    # Escaped backslashes are replaced first, so that each remaining backslash begins an escape.
+    without = text.replace(_BACKSLASH, _PLACEHOLDER)
+    marked = _LONE.sub(LONE_ESCAPED.replace(b"\\", rb"\\"), without)
+    return marked.replace(_PLACEHOLDER, _BACKSLASH)
 
 
 def _unwrap(wire_type: mi.Type) -> tuple[mi.Type, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Parses the strings of a path or a query into a Struct."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -23,7 +23,8 @@ class Parameters[T: msgspec.Struct]:
     def __init__(self, wire: type[T], location: str) -> None:
         self.wire = wire
         self.location = location
-        self._fields = [(field, *_unwrap(field.type)) for field in _fields_of(mi.type_info(wire))]
+        fields = cast("mi.StructType", mi.type_info(wire)).fields
+        self._fields = [(field, *_unwrap(field.type)) for field in fields]
 
     def parse(self, given: Mapping[str, Sequence[str]], errors: FieldErrors) -> T | None:
         """None after `errors` were added.
@@ -82,12 +83,6 @@ class Parameters[T: msgspec.Struct]:
         except InvalidValue as error:
             errors.add(path, str(error))
         return values if len(errors.found) == errors_before else None
-
-
-def _fields_of(wire_type: mi.Type) -> Sequence[mi.Field]:
-    if not isinstance(wire_type, mi.StructType):
-        raise TypeError(f"{wire_type} is not a Struct")
-    return wire_type.fields
 
 
 def _unwrap(wire_type: mi.Type) -> tuple[mi.Type, dict[str, Any]]:

@@ -39,33 +39,21 @@ type Usd = float
 type AnyJson = Annotated[Raw, Meta(extra={"payload": "any"})]
 """JSON that is stored as it was sent."""
 
-type JsonObject = Annotated[
-    Raw, Meta(extra={"payload": "object"}, extra_json_schema={"type": "object"})
-]
-"""A JSON object that is stored as it was sent, U+0000 included."""
 
-type PlainObject = Annotated[
-    Raw, Meta(extra={"payload": "object", "nul": False}, extra_json_schema={"type": "object"})
-]
-"""A JSON object for a column that can't contain U+0000."""
+def _object(*, nullable: bool = False, nul: bool = True) -> Meta:
+    """A JSON object that is stored as it was sent. `nul`: it may contain U+0000."""
+    return Meta(
+        extra={"payload": "object", "nullable": nullable, "nul": nul},
+        extra_json_schema={"type": ["object", "null"] if nullable else "object"},
+    )
 
-type OptionalObject = Annotated[
-    Raw,
-    Meta(
-        extra={"payload": "object", "nullable": True},
-        extra_json_schema={"type": ["object", "null"]},
-    ),
-]
-"""As JsonObject, or null."""
 
-type OptionalPlainObject = Annotated[
-    Raw,
-    Meta(
-        extra={"payload": "object", "nullable": True, "nul": False},
-        extra_json_schema={"type": ["object", "null"]},
-    ),
-]
-"""As PlainObject, or null."""
+type JsonObject = Annotated[Raw, _object()]
+type OptionalObject = Annotated[Raw, _object(nullable=True)]
+
+# For columns that can't contain U+0000.
+type PlainObject = Annotated[Raw, _object(nul=False)]
+type OptionalPlainObject = Annotated[Raw, _object(nullable=True, nul=False)]
 
 type Deferred = Annotated[Raw, Meta(extra={"payload": "deferred"})]
 """JSON that another `Body` parses later, one item at a time."""

@@ -17,8 +17,7 @@ from domain.errors import Invalid
 from domain.tracing.trace import Trace
 from entrypoints.http.controllers.traces.traces import SPANS_BODY, TRACE_BODY
 from entrypoints.http.requests.errors import FieldErrors, HttpProblem
-from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.surrogates import LONE_ESCAPED, mark_lone_surrogates
+from entrypoints.http.requests.json_body import LONE_ESCAPED, Body, mark_lone_surrogates
 from entrypoints.http.requests.wire_types import Instant
 from tests.http.conftest import CONFIG, a_span, a_trace
 

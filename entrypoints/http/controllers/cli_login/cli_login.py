@@ -1,7 +1,6 @@
 """Login of the command line: a code for the browser, which the program exchanges for a key."""
 
 from typing import Annotated, Any, Final, Literal
-from uuid import UUID
 
 import msgspec
 from litestar import Controller
@@ -30,8 +29,8 @@ NO_STORE: Final = {"cache-control": "no-store"}
 class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The request of a command line, and the project that the person chose for it."""
 
-    org_id: UUID
-    project_id: UUID
+    org_id: OrganizationId
+    project_id: ProjectId
     code_challenge: Annotated[
         str,
         Meta(
@@ -117,11 +116,7 @@ class CliLoginController(Controller):
     ) -> JsonResponse[IssueCodeResponse]:
         """Issue a login code."""
         code = await use_cases.identity.issue_login_code(
-            caller,
-            OrganizationId(content.org_id),
-            ProjectId(content.project_id),
-            content.code_challenge,
-            content.label,
+            caller, content.org_id, content.project_id, content.code_challenge, content.label
         )
         return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=NO_STORE)
 

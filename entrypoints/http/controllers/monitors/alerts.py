@@ -20,7 +20,6 @@ from domain.evaluation.monitors.alert import (
     AlertState,
 )
 from domain.identity.caller import Caller
-from domain.ids import MonitorId
 from domain.page import SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
@@ -37,10 +36,7 @@ type Threshold = Annotated[float, Meta(ge=0, le=1)]
 type RunsInARow = Annotated[int, Meta(ge=1, le=IN_A_ROW_MAX)]
 
 
-class AlertPath(msgspec.Struct, frozen=True):
-    monitor_id: Annotated[
-        MonitorId, Meta(description="The monitor's id", examples=[examples.MONITOR_ID])
-    ]
+class AlertPath(MonitorPath, frozen=True):
     alert_id: Annotated[UUID, Meta(description="The alert's id", examples=[examples.ALERT_ID])]
 
 

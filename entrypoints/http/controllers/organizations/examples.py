@@ -17,12 +17,8 @@ PROFILE: Final[dict[str, Any]] = {
     "created_at": _CREATED_AT,
     "last_sign_in_at": "2026-03-02T07:59:30.120004+00:00",
 }
-ORGANIZATION: Final[dict[str, Any]] = {
-    "id": ORGANIZATION_ID,
-    "name": "Acme",
-    "created_at": _CREATED_AT,
-}
-MY_ORGANIZATION: Final[dict[str, Any]] = {**ORGANIZATION, "role": "OWNER"}
+ORGANIZATION: Final = {"id": ORGANIZATION_ID, "name": "Acme", "created_at": _CREATED_AT}
+MY_ORGANIZATION: Final = ORGANIZATION | {"role": "OWNER"}
 MEMBERSHIP: Final[dict[str, Any]] = {
     "id": "7f6e5d4c-3b2a-4190-8f7e-6d5c4b3a2910",
     "user_id": USER_ID,
@@ -44,11 +40,11 @@ INVITATION: Final[dict[str, Any]] = {
     "created_at": _CREATED_AT,
     "expires_at": "2026-03-08T08:00:00.000123+00:00",
 }
+PROJECT_REQUEST: Final = {"name": "checkout-bot", "description": "Answers questions about orders"}
 PROJECT: Final[dict[str, Any]] = {
     "id": PROJECT_ID,
     "org_id": ORGANIZATION_ID,
-    "name": "checkout-bot",
-    "description": "Answers questions about orders",
+    **PROJECT_REQUEST,
     "created_at": _CREATED_AT,
     "retention_days": None,
 }
@@ -65,10 +61,7 @@ KEY: Final[dict[str, Any]] = {
     "created_by": USER_ID,
     "last_used_at": None,
 }
-NEW_KEY: Final[dict[str, Any]] = {
-    **KEY,
-    "raw_key": "pp_9a1b04e7" + "0123456789abcdef" * 3 + "01234567",
-}
+NEW_KEY: Final = KEY | {"raw_key": "pp_9a1b04e7" + "0123456789abcdef" * 3 + "01234567"}
 AUDIT_ENTRY: Final[dict[str, Any]] = {
     "id": "e5f60718-293a-4b4c-8d5e-6f708192a3b4",
     "occurred_at": _CREATED_AT,

@@ -78,10 +78,7 @@ class ProjectController(Controller):
         "/",
         ORGANIZATION_MEMBER,
         example=examples.PROJECT,
-        body_example={
-            "name": examples.PROJECT["name"],
-            "description": examples.PROJECT["description"],
-        },
+        body_example=examples.PROJECT_REQUEST,
         error_types=CONFLICT,
     )
     async def create_project(

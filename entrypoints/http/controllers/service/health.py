@@ -1,6 +1,5 @@
 """Public endpoints: liveness, readiness, and the name of the service."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -60,9 +59,6 @@ class NotReady(msgspec.Struct, frozen=True):
     checks: dict[str, Check]
 
 
-_EXAMPLE_CHECKS: Final = {"postgres": {"ok": True, "detail": None}}
-
-
 class ServiceController(Controller):
     path = "/"
 
@@ -108,7 +104,7 @@ class ServiceController(Controller):
     @get(
         "/health/ready",
         PUBLIC,
-        example={"status": "ready", "checks": _EXAMPLE_CHECKS},
+        example={"status": "ready", "checks": {"postgres": {"ok": True, "detail": None}}},
         error_types={503: NotReady},
         route_class=None,
     )
@@ -125,7 +121,7 @@ class ServiceController(Controller):
             "load": HealthStatus(ok=overload is None, detail=overload),
         }
         checks = {name: Check(state.ok, state.detail) for name, state in states.items()}
-        failing = _failing(states)
+        failing = [name for name, state in states.items() if not state.ok]
         if not failing:
             return Ready("ready", checks)
         return JsonResponse(
@@ -133,7 +129,3 @@ class ServiceController(Controller):
             status_code=503,
             headers={"retry-after": str(RETRY_AFTER_S)},
         )
-
-
-def _failing(states: Mapping[str, HealthStatus]) -> list[str]:
-    return [name for name, state in states.items() if not state.ok]
