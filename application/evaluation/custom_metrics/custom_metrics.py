@@ -10,7 +10,7 @@ from domain.errors import FieldError, Invalid
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, validate_name
 from domain.evaluation.custom_metrics.parser import DEFINITION, parse_definition
 from domain.evaluation.judging.models import JudgeModels, validate_model
-from domain.evaluation.metrics.definition import Definition, DefinitionKind, encode_definition
+from domain.evaluation.metrics.metric import Definition, DefinitionKind, encode_definition
 from domain.evaluation.trace_content.messages import decode_json
 from domain.ids import ProjectId
 from domain.tracing.payload import JsonText

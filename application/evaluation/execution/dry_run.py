@@ -19,8 +19,7 @@ from domain.evaluation.custom_metrics.parser import build_metric
 from domain.evaluation.evidence.truncation import estimate_tokens
 from domain.evaluation.judging.judge import Question, TokenUse
 from domain.evaluation.judging.prompt import Stage, judged_calls, prompt_text
-from domain.evaluation.metrics.definition import Definition
-from domain.evaluation.metrics.metric import EvaluationMethod, Metric
+from domain.evaluation.metrics.metric import Definition, EvaluationMethod, Metric
 from domain.evaluation.metrics.registry import compute_metric
 from domain.evaluation.metrics.rubrics import PROTOCOL
 from domain.evaluation.runs.run import NAME_MAX, EvalRun, RunProgress, TargetType

@@ -43,7 +43,7 @@ from domain.evaluation.runs.selection import (
     validate_target_count,
 )
 from domain.evaluation.runs.voting import questions_needed
-from domain.evaluation.sessions.registry import required_signals
+from domain.evaluation.sessions.metrics import required_signals
 from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import ProjectId, RunId, TraceId

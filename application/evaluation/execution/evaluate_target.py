@@ -29,7 +29,7 @@ from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind
 from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun, Target, TargetType
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
-from domain.evaluation.sessions.registry import SESSION_METRICS, required_signals
+from domain.evaluation.sessions.metrics import SESSION_METRICS, required_signals
 from domain.evaluation.sessions.signals import JUDGED_SIGNALS, TraceSignals
 from domain.ids import ProjectId, RunId, TraceId
 

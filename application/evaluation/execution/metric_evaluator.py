@@ -8,7 +8,7 @@ from application.evaluation.judging.judge_client import JudgeClient
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import Embedder
 from application.evaluation.ports.work_queue import SignalKey
-from domain.evaluation.evidence.score_details import score_details
+from domain.evaluation.evidence.evidence import score_details
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics import similarity
 from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric

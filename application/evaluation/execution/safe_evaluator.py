@@ -16,7 +16,7 @@ from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Skipped
-from domain.evaluation.sessions.counted import TRACE_SUCCESS
+from domain.evaluation.sessions.metrics import TRACE_SUCCESS
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.user_request import UserRequest
 from domain.ids import TraceId

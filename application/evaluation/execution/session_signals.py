@@ -19,7 +19,7 @@ from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import signal_score
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.scores.score import TraceScore
-from domain.evaluation.sessions.registry import needs_requests, required_signals
+from domain.evaluation.sessions.metrics import needs_requests, required_signals
 from domain.evaluation.sessions.signals import JUDGED_SIGNALS, SESSION_TRACES_MAX, TraceSignals
 from domain.evaluation.trace_content.user_request import UserRequest
 from domain.ids import TraceId

@@ -18,7 +18,7 @@ from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.custom_metrics.custom_metric import check_judge_models
 from domain.evaluation.judging.models import JudgeModels, resolve_model
-from domain.evaluation.metrics.definition import Definition
+from domain.evaluation.metrics.metric import Definition
 from domain.evaluation.monitors.monitor import TARGETS_MIN, Monitor, Watermark
 from domain.evaluation.runs.run import (
     TARGETS_MAX,

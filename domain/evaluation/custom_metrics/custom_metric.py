@@ -11,15 +11,21 @@ from domain.errors import Conflict, FieldError, Invalid
 from domain.evaluation.custom_metrics.parser import build_metric
 from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.evaluation.judging.models import JudgeModels, provider_of, resolve_model
-from domain.evaluation.metrics.definition import Definition, DefinitionKind
-from domain.evaluation.metrics.metric import Category, EvaluationMethod, JudgeKind, Metric
+from domain.evaluation.metrics.metric import (
+    Category,
+    Definition,
+    DefinitionKind,
+    EvaluationMethod,
+    JudgeKind,
+    Metric,
+)
 from domain.evaluation.metrics.registry import (
     ERRORS_MAX,
     METRIC_REGISTRY,
     listed_metrics,
     unknown_metric_message,
 )
-from domain.evaluation.sessions.registry import required_signals
+from domain.evaluation.sessions.metrics import required_signals
 from domain.ids import ProjectId
 
 NAME_MAX: Final = 63  # characters

@@ -17,9 +17,14 @@ from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectR
 from domain.evaluation.evidence import template
 from domain.evaluation.judging.models import NAME_MAX as MODEL_MAX
 from domain.evaluation.judging.models import resolve_model
-from domain.evaluation.metrics.definition import Definition, DefinitionKind
 from domain.evaluation.metrics.judged_metrics import no_tool_calls, nothing_said
-from domain.evaluation.metrics.metric import JudgeKind, Metric, MetricFunction
+from domain.evaluation.metrics.metric import (
+    Definition,
+    DefinitionKind,
+    JudgeKind,
+    Metric,
+    MetricFunction,
+)
 from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat, Rubric
 from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace

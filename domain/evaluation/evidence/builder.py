@@ -1,31 +1,44 @@
 """Builds the evidence of a trace within a token budget. Pure, with bounded work."""
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, RunFacts, Step, Tool
 from domain.evaluation.evidence.features import content_order, extract_features
 from domain.evaluation.evidence.redaction import RedactionMode, Redactor
-from domain.evaluation.evidence.step_drafts import (
-    FULL_BUDGET,
-    StepBudget,
-    StepDraft,
-    draft_step,
-    redact_line,
+from domain.evaluation.evidence.truncation import (
+    BYTES_PER_TOKEN,
+    EMPTY_TEXT,
+    RedactedText,
+    one_line,
+    prepare_text,
 )
-from domain.evaluation.evidence.truncation import BYTES_PER_TOKEN, RedactedText, prepare_text
-from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
-from domain.evaluation.trace_content.span_tree import SpanTree
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace, SpanTree
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    decode_json,
+    is_blank,
+    last_message_text,
+)
 from domain.evaluation.trace_content.stated_plan import find_stated_plan
-from domain.evaluation.trace_content.tool_calls import count_repeated_calls, longest_identical_run
-from domain.tracing.span import Span, SpanStatus
+from domain.evaluation.trace_content.text import to_text
+from domain.evaluation.trace_content.tool_calls import (
+    count_repeated_calls,
+    longest_identical_run,
+    tool_arguments,
+)
+from domain.tracing.span import Span, SpanKind, SpanStatus
 
 EVIDENCE_TOKENS: Final = 12_000
 EVIDENCE_TOKENS_MIN: Final = 1_000  # with less, task and output would leave no room for steps
 TASK_TOKENS: Final = 2_000
 OUTPUT_TOKENS: Final = 2_000
 LINE_TOKENS: Final = 60  # of a plan item or a tool description
+NAME_TOKENS: Final = 30  # of a span or model name
+DOCUMENTS_MAX: Final = 10  # of one retrieval; the best matches come first
 SHORT: Final = 80  # tokens of a text when the budget is tight
 
 # Divisors of the budget, if it is too small for the numbers above. Over a third is left for steps.
@@ -36,6 +49,22 @@ _PLAN_SHARE: Final = 12
 # A step has at least a label, a kind, a name and a status: no more steps than fit are processed.
 _STEP_BYTES_MIN: Final = 24
 
+_DOCUMENT_LISTS: Final = ("documents", "results", "matches", "docs", "hits")
+_DOCUMENT_TEXTS: Final = ("page_content", "text", "content", "document")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepBudget:
+    """The tokens that each field may use; 0 omits it."""
+
+    error: int = 400
+    arguments: int = 400
+    output: int = 600
+    text: int = 300  # of a model's text, and the same again for its reasoning
+    document: int = 300
+
+
+FULL_BUDGET: Final = StepBudget()
 # Budgets of a step, tried in order until all steps fit. Model text is the first to be cut.
 _SHORTER: Final = (
     FULL_BUDGET,
@@ -127,58 +156,172 @@ def _tools(
     """The declared tools that fit: descriptions are dropped first, then the last tools."""
     # No more tools are processed than could fit.
     some = list(subject.declared_tools.values())[: tokens * BYTES_PER_TOKEN // _STEP_BYTES_MIN + 1]
-    drafts = [
+    cut.lost |= len(some) < len(subject.declared_tools)
+    rows = [
         (
             redact_line(one.name, LINE_TOKENS, redactor),
             redact_line(one.description, LINE_TOKENS, redactor),
         )
         for one in some
     ]
-    for size in (LINE_TOKENS, LINE_TOKENS // 3, 0):
-        tools = [Tool(name.cut(LINE_TOKENS), about.cut(size)) for name, about in drafts]
-        if _holds(tokens, (_printed(one) for one in tools)):
-            cut.lost |= not all(
-                name.fits(LINE_TOKENS) and about.fits(size) for name, about in drafts
-            )
-            cut.lost |= len(some) < len(subject.declared_tools)
-            return tuple(tools)
-    cut.lost = True
-    return tuple(_first(tokens, tools, _printed))
+    sizes = [(LINE_TOKENS, size) for size in (LINE_TOKENS, LINE_TOKENS // 3, 0)]
+    return tuple(Tool(name, about) for name, about in _fit_rows(rows, sizes, tokens, cut))
 
 
 def _plan(
     subject: EvaluatedTrace, redactor: Redactor, cut: Truncator, tokens: int
 ) -> tuple[str, ...]:
-    drafts = [redact_line(item, LINE_TOKENS, redactor) for item in find_stated_plan(subject)]
-    for size in (LINE_TOKENS, LINE_TOKENS // 3):
-        items = [item.cut(size) for item in drafts]
-        if _holds(tokens, items):
-            cut.lost |= not all(item.fits(size) for item in drafts)
-            return tuple(items)
+    rows = [(redact_line(item, LINE_TOKENS, redactor),) for item in find_stated_plan(subject)]
+    sizes = [(LINE_TOKENS,), (LINE_TOKENS // 3,)]
+    return tuple(item for (item,) in _fit_rows(rows, sizes, tokens, cut))
+
+
+def _fit_rows(
+    rows: Sequence[tuple[RedactedText, ...]],
+    sizes: Sequence[tuple[int, ...]],
+    tokens: int,
+    cut: Truncator,
+) -> Sequence[tuple[str, ...]]:
+    """The rows, their texts cut to the first of `sizes` with which all fit into `tokens`.
+
+    If they don't even fit with the last, the first rows that do.
+    """
+    room = tokens * BYTES_PER_TOKEN
+    for size in sizes:
+        shown = [tuple(map(RedactedText.cut, row, size)) for row in rows]
+        ends = list(accumulate(_row_bytes(row) for row in shown))
+        if not ends or ends[-1] <= room:
+            cut.lost |= not all(all(map(RedactedText.fits, row, size)) for row in rows)
+            return shown
     cut.lost = True
-    return tuple(_first(tokens, items, str))
+    return shown[: bisect_right(ends, room)]
 
 
-def _printed(tool: Tool) -> str:
-    return f"{tool.name}{tool.description}"
-
-
-def _size(text: str) -> int:
+def _row_bytes(texts: Sequence[str]) -> int:
+    text = "".join(texts)
     # Quotes and backslashes are escaped, and a line has up to ten bytes around its text.
     return len(text.encode()) + text.count('"') + text.count("\\") + text.count("\n") + 10
 
 
-def _holds(tokens: int, texts: Iterable[str]) -> bool:
-    return sum(map(_size, texts)) <= tokens * BYTES_PER_TOKEN
+# --- the texts of a step --------------------------------------------------------------------
 
 
-def _first[T](tokens: int, items: Sequence[T], printed: Callable[[T], str]) -> Sequence[T]:
-    room = tokens * BYTES_PER_TOKEN
-    for at, item in enumerate(items):
-        room -= _size(printed(item))
-        if room < 0:
-            return items[:at]
-    return items
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDraft:
+    """A step whose texts are redacted, but not truncated."""
+
+    label: str
+    span: Span
+    name: str
+    model: str = ""
+    error: RedactedText = EMPTY_TEXT
+    arguments: RedactedText = EMPTY_TEXT
+    output: RedactedText = EMPTY_TEXT
+    documents: tuple[RedactedText, ...] = ()
+    text: RedactedText = EMPTY_TEXT
+    reasoning: RedactedText = EMPTY_TEXT
+    more_documents: bool = False
+
+    def cut(self, to: StepBudget) -> Step:
+        latency = self.span.latency_ms
+        documents = [document.cut(to.document) for document in self.documents]
+        return Step(
+            label=self.label,
+            kind=(self.span.kind or SpanKind.OTHER).value,
+            name=self.name,
+            status=(self.span.status or SpanStatus.UNSET).value,
+            duration_ms=None if latency is None else round(latency),
+            model=self.model,
+            error=self.error.cut(to.error),
+            arguments=self.arguments.cut(to.arguments),
+            output=self.output.cut(to.output),
+            documents=tuple(filter(None, documents)),
+            text=self.text.cut(to.text),
+            reasoning=self.reasoning.cut(to.text),
+        )
+
+    def fits(self, to: StepBudget) -> bool:
+        """Whether `cut` loses nothing."""
+        return not self.more_documents and all(
+            text.fits(tokens)
+            for text, tokens in (
+                (self.error, to.error),
+                (self.arguments, to.arguments),
+                (self.output, to.output),
+                (self.text, to.text),
+                (self.reasoning, to.text),
+                *((document, to.document) for document in self.documents),
+            )
+            if text is not EMPTY_TEXT
+        )
+
+
+def redact_line(text: str, tokens: int, redactor: Redactor) -> RedactedText:
+    """Redacts a text that is printed in one line."""
+    return prepare_text(one_line(text), tokens, redactor)
+
+
+def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
+    """The texts of a span that may be shown, depending on its kind."""
+
+    def prepare(text: str, tokens: int) -> RedactedText:
+        return prepare_text(text, tokens, redactor)
+
+    draft = StepDraft(
+        label=label,
+        span=span,
+        name=redact_line(span.name, NAME_TOKENS, redactor).cut(NAME_TOKENS),
+        error=prepare(span.error or "", FULL_BUDGET.error),
+    )
+    if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
+        arguments = prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments)
+        output = decode_json(span.output)
+        if span.kind is SpanKind.TOOL:
+            shown = prepare(to_text(output), FULL_BUDGET.output)
+            return replace(draft, arguments=arguments, output=shown)
+        documents = _documents(output)
+        return replace(
+            draft,
+            arguments=arguments,
+            documents=tuple(
+                prepare(one, FULL_BUDGET.document) for one in documents[:DOCUMENTS_MAX]
+            ),
+            more_documents=len(documents) > DOCUMENTS_MAX,
+        )
+    if span.kind is SpanKind.LLM:
+        message = last_message_text(ASSISTANT, decode_json(span.output))
+        return replace(
+            draft,
+            model=redact_line(span.model or "", NAME_TOKENS, redactor).cut(NAME_TOKENS),
+            text=prepare(message.text, FULL_BUDGET.text),
+            reasoning=prepare(message.reasoning or _summary(span), FULL_BUDGET.text),
+        )
+    return draft
+
+
+def _summary(span: Span) -> str:
+    # The published SDK stores the reasoning summaries of providers here.
+    if b"reasoning_summary" not in span.metadata:
+        return ""
+    metadata = decode_json(span.metadata)
+    return to_text(metadata.get("reasoning_summary")) if isinstance(metadata, Mapping) else ""
+
+
+def _documents(output: object) -> Sequence[str]:
+    found = output
+    if isinstance(output, Mapping):
+        lists = (output[key] for key in _DOCUMENT_LISTS if isinstance(output.get(key), list))
+        found = next(lists, output)
+    if is_blank(found):
+        return []
+    return [_document(one) for one in found] if isinstance(found, list) else [_document(found)]
+
+
+def _document(one: object) -> str:
+    if isinstance(one, Mapping):
+        texts = (one[key] for key in _DOCUMENT_TEXTS if isinstance(one.get(key), str))
+        return next(texts, to_text(one))
+    return to_text(one)
 
 
 # --- steps -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from domain.evaluation.evidence.features import TraceFeatures
 from domain.evaluation.evidence.template import render_template, shows_steps
 from domain.evaluation.evidence.truncation import estimate_tokens, quote_lines
-from domain.evaluation.trace_content.messages import canonical_json
+from domain.evaluation.trace_content.messages import canonical_json, decode_embedded_json
 
 BUILDER_VERSION: Final = 1  # increase it with every change of selection, truncation or redaction
 _BOUNDARY: Final = re.compile(r"[0-9a-f]{16}")
@@ -220,3 +220,53 @@ def _line(text: str) -> str:
 def _tool(tool: Tool) -> str:
     described = f": {_line(tool.description)}" if tool.description else ""
     return f"- {_line(tool.name)}{described}"
+
+
+OUTCOME_MAX: Final = 500  # characters of the final output
+PARAMETERS_MAX: Final = 500  # characters of the arguments of a call
+LISTED_MAX: Final = 100  # calls, or tools
+
+type ScoreDetails = dict[str, object]
+
+
+def score_details(metric: str, evidence: Evidence) -> ScoreDetails:
+    """The metric-specific metadata of a score, redacted; {} for most metrics."""
+    build_details = _DETAILS.get(metric)
+    return build_details(evidence) if build_details else {}
+
+
+def _tools(evidence: Evidence) -> ScoreDetails:
+    return {
+        "user_input": evidence.task,
+        "tools_called": [
+            {"name": call.name, "parameters": _parameters(call.arguments)}
+            for call in evidence.calls[:LISTED_MAX]
+        ],
+        "available_tools": [
+            {"name": tool.name, "description": tool.description}
+            for tool in evidence.declared_tools[:LISTED_MAX]
+        ],
+    }
+
+
+def _parameters(arguments: str) -> object:
+    """The arguments as JSON if they are short, otherwise the beginning of their text."""
+    if not arguments:
+        return {}
+    if len(arguments) > PARAMETERS_MAX:
+        return _cut(arguments, PARAMETERS_MAX)
+    return decode_embedded_json(arguments)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+_DETAILS: Final[Mapping[str, Callable[[Evidence], ScoreDetails]]] = {
+    "argument_correctness": lambda it: {"user_input": it.task},
+    "plan_adherence": lambda it: {"task": it.task, "plan": list(it.plan)},
+    "plan_quality": lambda it: {"task": it.task, "plan": list(it.plan)},
+    "step_efficiency": lambda it: {"task": it.task},
+    "task_completion": lambda it: {"task": it.task, "outcome": _cut(it.final_output, OUTCOME_MAX)},
+    "tool_correctness": _tools,
+}

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.metrics.definition import Definition
+from domain.evaluation.metrics.metric import Definition
 from domain.evaluation.runs.voting import VOTE_COUNTS
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain.evaluation.custom_metrics.custom_metric import NAME_MAX
-from domain.evaluation.metrics.definition import DefinitionKind
+from domain.evaluation.metrics.metric import DefinitionKind
 from entrypoints.http.controllers.metrics import examples
 from tests.http.conftest import Site, a_span, field_errors
 from tests.support.clients.runs import RUNS, RunningProject

@@ -13,7 +13,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
 from application.evaluation.ports.custom_metrics import CustomMetrics
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
-from domain.evaluation.metrics.definition import Definition, DefinitionKind, encode_definition
+from domain.evaluation.metrics.metric import Definition, DefinitionKind, encode_definition
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures import evaluation

@@ -4,8 +4,7 @@ import re
 from typing import Any
 
 from domain.evaluation.custom_metrics.parser import build_metric
-from domain.evaluation.metrics.definition import Definition, DefinitionKind, encode_definition
-from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.metrics.metric import Definition, DefinitionKind, Metric, encode_definition
 from domain.evaluation.metrics.registry import compute_metric
 from domain.evaluation.scores.outcome import Outcome
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace

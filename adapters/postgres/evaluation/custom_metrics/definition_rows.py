@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from adapters.postgres.database.columns import Column, Table, columns
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
-from domain.evaluation.metrics.definition import Definition, DefinitionKind
+from domain.evaluation.metrics.metric import Definition, DefinitionKind
 
 METRICS: Final = Table(
     "custom_metrics",

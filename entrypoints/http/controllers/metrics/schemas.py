@@ -9,8 +9,7 @@ from msgspec import Meta
 from application.evaluation.custom_metrics.custom_metrics import MetricRequest
 from application.evaluation.execution.dry_run import DryRun
 from domain.evaluation.custom_metrics.custom_metric import DESCRIPTION_MAX, CustomMetric, Revision
-from domain.evaluation.metrics.definition import DefinitionKind
-from domain.evaluation.metrics.metric import THRESHOLD
+from domain.evaluation.metrics.metric import THRESHOLD, DefinitionKind
 from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import TraceId

@@ -18,7 +18,7 @@ from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX
 from domain.evaluation.evidence.truncation import estimate_tokens
 from domain.evaluation.judging.models import JudgeModels
-from domain.evaluation.metrics.definition import DefinitionKind
+from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.monitors.alert import AlertFigure, AlertRule
 from domain.evaluation.monitors.monitor import MonitorChange
 from domain.evaluation.runs.run import RunStatus, TargetType

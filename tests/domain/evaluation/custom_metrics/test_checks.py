@@ -15,7 +15,7 @@ from domain.evaluation.custom_metrics.checks import (
     maximum_matching,
     ramp,
 )
-from domain.evaluation.metrics.definition import DefinitionKind
+from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.scores.outcome import Scored, SkipCode
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.text import longest_common_subsequence

@@ -23,8 +23,12 @@ from domain.evaluation.custom_metrics.custom_metric import (
 from domain.evaluation.custom_metrics.parser import DEFINITION_MAX, parse_definition
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.judging.prompt import judge_fingerprint, prompt_preview
-from domain.evaluation.metrics.definition import DefinitionKind, encode_definition
-from domain.evaluation.metrics.metric import Category, EvaluationMethod
+from domain.evaluation.metrics.metric import (
+    Category,
+    DefinitionKind,
+    EvaluationMethod,
+    encode_definition,
+)
 from domain.evaluation.metrics.registry import METRIC_REGISTRY, compute_metric
 from domain.evaluation.metrics.rubrics import AnswerFormat
 from domain.evaluation.scores.outcome import SkipCode

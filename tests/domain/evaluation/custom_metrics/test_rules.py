@@ -12,7 +12,7 @@ from domain.evaluation.custom_metrics.trace_path import (
     total_cost,
     total_tokens,
 )
-from domain.evaluation.metrics.definition import DefinitionKind
+from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import TraceStatus

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from domain.evaluation.evidence.builder import build_evidence
-from domain.evaluation.evidence.score_details import LISTED_MAX, PARAMETERS_MAX, score_details
+from domain.evaluation.evidence.evidence import LISTED_MAX, PARAMETERS_MAX, score_details
 from domain.evaluation.metrics.judged_metrics import JUDGED_METRICS
 from domain.evaluation.scores.score import json_text
 from tests.support.builders.evaluated_traces import model, offering, subject, tool

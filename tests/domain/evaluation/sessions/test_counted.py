@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.sessions.counted import (
+from domain.evaluation.sessions.metrics import (
     RECENT_REQUESTS,
     outcome_consistency,
     session_error_rate,

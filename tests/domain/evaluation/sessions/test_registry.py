@@ -4,7 +4,7 @@ import pytest
 
 from domain.evaluation.metrics.metric import Category, EvaluationMethod
 from domain.evaluation.metrics.registry import METRIC_REGISTRY, listed_metrics
-from domain.evaluation.sessions.registry import SESSION_METRICS, needs_requests, required_signals
+from domain.evaluation.sessions.metrics import SESSION_METRICS, needs_requests, required_signals
 from domain.evaluation.sessions.signals import COMPUTED_SIGNALS, DEFAULT_WEIGHTS
 
 NAMES = (*DEFAULT_WEIGHTS, *COMPUTED_SIGNALS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.errors import Invalid
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import json_text
-from domain.evaluation.sessions.reliability import agent_consistency, agent_reliability
+from domain.evaluation.sessions.metrics import agent_consistency, agent_reliability
 from domain.evaluation.sessions.signals import (
     DEFAULT_WEIGHTS,
     SESSION_TRACES_MAX,

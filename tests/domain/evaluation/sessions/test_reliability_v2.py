@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import json_text
-from domain.evaluation.sessions.reliability import (
+from domain.evaluation.sessions.metrics import (
     INTERVAL_TRACES_MIN,
     agent_consistency_v2,
     agent_reliability,

@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace, final_output_text
+from domain.evaluation.trace_content.evaluated_trace import (
+    LEVELS_MAX,
+    EvaluatedTrace,
+    SpanTree,
+    final_output_text,
+)
 from domain.evaluation.trace_content.messages import MessageText
-from domain.evaluation.trace_content.span_tree import LEVELS_MAX, SpanTree
 from domain.tracing.span import Span, SpanKind
 from tests.support.builders.evaluated_traces import chat, model, said, subject, tool
 from tests.support.builders.values import at, span, span_id, trace
