@@ -11,6 +11,7 @@ from uuid import UUID
 
 from application.evaluation.ports.judging import Verdict
 from application.ports import IdempotencyLock, StoredResponse
+from domain import ids
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
@@ -26,19 +27,6 @@ from domain.identity.invitation import Invitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Membership, Organization, Project
 from domain.identity.user import User
-from domain.ids import (
-    ApiKeyId,
-    AuditEntryId,
-    ErasureId,
-    InvitationId,
-    MonitorId,
-    OrganizationId,
-    ProjectId,
-    RunId,
-    ScoreId,
-    TraceId,
-    UserId,
-)
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.tracing.model_price import ModelPrice
@@ -68,7 +56,7 @@ class StoredRun:
     final: Tally | None = None
 
     @property
-    def key(self) -> tuple[ProjectId, RunId]:
+    def key(self) -> tuple[ids.ProjectId, ids.RunId]:
         return self.run.project_id, self.run.id
 
 
@@ -114,34 +102,34 @@ class KnownAttempt:
 class StoredVerdict:
     """A verdict on a trace, and when it was stored."""
 
-    trace: TraceId
+    trace: ids.TraceId
     verdict: Verdict
     at: datetime
 
 
-class ProjectTable[*K, V](dict[tuple[ProjectId, *K], V]):
+class ProjectTable[*K, V](dict[tuple[ids.ProjectId, *K], V]):
     """The rows of all projects, by project and key.
 
     `find`, `require`, `of` and `live` don't see the rows of a removed project, which may exist for
     a while.
     """
 
-    def __init__(self, noun: str, removed: Container[ProjectId]) -> None:
+    def __init__(self, noun: str, removed: Container[ids.ProjectId]) -> None:
         super().__init__()
         self._noun = noun
         self._removed = removed
 
-    def find(self, project: ProjectId, *key: *K) -> V | None:
+    def find(self, project: ids.ProjectId, *key: *K) -> V | None:
         return None if project in self._removed else self.get((project, *key))
 
-    def require(self, project: ProjectId, *key: *K) -> V:
+    def require(self, project: ids.ProjectId, *key: *K) -> V:
         """As `find`. Raises NotFound without such a row."""
         found = self.find(project, *key)
         if found is None:
             raise NotFound(f"{self._noun} not found")
         return found
 
-    def discard(self, project: ProjectId, *key: *K) -> bool:
+    def discard(self, project: ids.ProjectId, *key: *K) -> bool:
         """Deletes a row if `find` finds it; whether it did."""
         return self.find(project, *key) is not None and self.pop((project, *key)) is not None
 
@@ -149,23 +137,23 @@ class ProjectTable[*K, V](dict[tuple[ProjectId, *K], V]):
         """Deletes at most `most` rows of removed projects; returns how many."""
         return len(delete_rows(self, lambda key, _: key[0] in self._removed, most))
 
-    def of(self, project: ProjectId) -> list[V]:
+    def of(self, project: ids.ProjectId) -> list[V]:
         return [row for key, row in self.live() if key[0] == project]
 
-    def live(self) -> list[tuple[tuple[ProjectId, *K], V]]:
+    def live(self) -> list[tuple[tuple[ids.ProjectId, *K], V]]:
         return [(key, row) for key, row in self.items() if key[0] not in self._removed]
 
 
 class TimestampedTable[*K, V](ProjectTable[*K, V]):
     """A table that records when each key was inserted, and when its value last changed."""
 
-    def __init__(self, noun: str, removed: Container[ProjectId]) -> None:
+    def __init__(self, noun: str, removed: Container[ids.ProjectId]) -> None:
         super().__init__(noun, removed)
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self.made_at: dict[tuple[ProjectId, *K], datetime] = {}
-        self.written_at: dict[tuple[ProjectId, *K], datetime] = {}
+        self.made_at: dict[tuple[ids.ProjectId, *K], datetime] = {}
+        self.written_at: dict[tuple[ids.ProjectId, *K], datetime] = {}
 
-    def __setitem__(self, key: tuple[ProjectId, *K], value: V) -> None:
+    def __setitem__(self, key: tuple[ids.ProjectId, *K], value: V) -> None:
         if key not in self:
             self.made_at[key] = self.clock()
         if key not in self or self[key] != value:
@@ -200,56 +188,56 @@ class MemoryStore:
     """For one process and one event loop: adapters never await in the middle of a change."""
 
     def __init__(self) -> None:
-        removed = self.removed = dict[ProjectId, datetime]()
-        self.traces = TimestampedTable[TraceId, Trace]("Trace", removed)
-        self.organizations: dict[OrganizationId, Organization] = {}
-        self.projects: dict[ProjectId, Project] = {}
-        self.memberships: dict[tuple[OrganizationId, UserId], Membership] = {}
-        self.users: dict[UserId, User] = {}
-        self.keys: dict[ApiKeyId, ApiKey] = {}
-        self.origins: dict[ApiKeyId, set[Origin]] = defaultdict(set)
-        self.invitations: dict[InvitationId, Invitation] = {}
+        removed = self.removed = dict[ids.ProjectId, datetime]()
+        self.traces = TimestampedTable[ids.TraceId, Trace]("Trace", removed)
+        self.organizations: dict[ids.OrganizationId, Organization] = {}
+        self.projects: dict[ids.ProjectId, Project] = {}
+        self.memberships: dict[tuple[ids.OrganizationId, ids.UserId], Membership] = {}
+        self.users: dict[ids.UserId, User] = {}
+        self.keys: dict[ids.ApiKeyId, ApiKey] = {}
+        self.origins: dict[ids.ApiKeyId, set[Origin]] = defaultdict(set)
+        self.invitations: dict[ids.InvitationId, Invitation] = {}
         self.login_codes: dict[bytes, LoginCode] = {}
-        self.audit_log: dict[AuditEntryId, AuditEntry] = {}
-        self.trace_scores = ProjectTable[ScoreId, TraceScore]("Score", removed)
-        self.session_scores = ProjectTable[ScoreId, SessionScore]("Score", removed)
+        self.audit_log: dict[ids.AuditEntryId, AuditEntry] = {}
+        self.trace_scores = ProjectTable[ids.ScoreId, TraceScore]("Score", removed)
+        self.session_scores = ProjectTable[ids.ScoreId, SessionScore]("Score", removed)
         # The run that wrote a score, also after the run was deleted.
-        self.written_by: dict[tuple[ProjectId, ScoreId], RunId] = {}
-        self.runs = ProjectTable[RunId, StoredRun]("Run", removed)
-        self.work_queue = ProjectTable[RunId, Target, StoredTarget]("Target", removed)
-        self.monitors = ProjectTable[MonitorId, Monitor]("Monitor", removed)
-        self.assessed: dict[tuple[ProjectId, RunId], datetime] = {}
+        self.written_by: dict[tuple[ids.ProjectId, ids.ScoreId], ids.RunId] = {}
+        self.runs = ProjectTable[ids.RunId, StoredRun]("Run", removed)
+        self.work_queue = ProjectTable[ids.RunId, Target, StoredTarget]("Target", removed)
+        self.monitors = ProjectTable[ids.MonitorId, Monitor]("Monitor", removed)
+        self.assessed: dict[tuple[ids.ProjectId, ids.RunId], datetime] = {}
         self.alerts = ProjectTable[UUID, Alert]("Alert", removed)
         self.alert_changes = ProjectTable[UUID, AlertChange]("Change", removed)
-        self.alert_slots: dict[tuple[ProjectId, UUID], datetime | None] = {}
+        self.alert_slots: dict[tuple[ids.ProjectId, UUID], datetime | None] = {}
         self.webhooks = ProjectTable[UUID, Webhook]("Webhook", removed)
         self.deliveries = ProjectTable[UUID, Delivery]("Delivery", removed)
-        self.deliveries_held: dict[tuple[ProjectId, UUID], datetime] = {}
+        self.deliveries_held: dict[tuple[ids.ProjectId, UUID], datetime] = {}
         self.exports = ProjectTable[UUID, Export]("Export", removed)
         self.export_pieces = ProjectTable[UUID, tuple[bytes, ...]]("Export", removed)
         self.custom_metrics = ProjectTable[str, CustomMetric]("Metric", removed)
-        self.revisions: dict[tuple[ProjectId, str, int], Revision] = {}
+        self.revisions: dict[tuple[ids.ProjectId, str, int], Revision] = {}
         self.verdicts = ProjectTable[bytes, StoredVerdict]("Verdict", removed)
         self.ledger = ProjectTable[UUID, LedgerEntry]("Judge call", removed)
-        self.budgets: dict[ProjectId, Decimal] = {}
-        self.spending: dict[tuple[ProjectId, str], Decimal] = {}
-        self.erasures = ProjectTable[ErasureId, Erasure]("Erasure", removed)
-        self.erasing = ProjectTable[ErasureId, DataSubject]("Erasure", removed)
+        self.budgets: dict[ids.ProjectId, Decimal] = {}
+        self.spending: dict[tuple[ids.ProjectId, str], Decimal] = {}
+        self.erasures = ProjectTable[ids.ErasureId, Erasure]("Erasure", removed)
+        self.erasing = ProjectTable[ids.ErasureId, DataSubject]("Erasure", removed)
         # The erasure that deleted a trace, and when.
-        self.erased: dict[tuple[ProjectId, TraceId], tuple[ErasureId, datetime]] = {}
-        self.replies: dict[tuple[ProjectId, str, str], KnownAttempt] = {}
+        self.erased: dict[tuple[ids.ProjectId, ids.TraceId], tuple[ids.ErasureId, datetime]] = {}
+        self.replies: dict[tuple[ids.ProjectId, str, str], KnownAttempt] = {}
         self.model_prices = ProjectTable[UUID, ModelPrice]("Price", removed)
         self.repricings = ProjectTable[UUID, Repricing]("Repricing", removed)
-        self.repricings_held: dict[tuple[ProjectId, UUID], datetime] = {}
+        self.repricings_held: dict[tuple[ids.ProjectId, UUID], datetime] = {}
 
-    def check_exists(self, project: ProjectId) -> None:
+    def check_exists(self, project: ids.ProjectId) -> None:
         """Raises Unavailable if the project was removed, before a row of it is written."""
         if project in self.removed:
             raise Unavailable("This project was deleted; send the request again")
 
     # --- traces and erasures ---
 
-    def visible_traces(self, project: ProjectId) -> list[Trace]:
+    def visible_traces(self, project: ids.ProjectId) -> list[Trace]:
         """The traces that are not hidden by an erasure."""
         users = self.hidden_users(project)
         sessions = self._erasing(project, DataSubjectKind.SESSION)
@@ -259,65 +247,65 @@ class MemoryStore:
             if one.user_id not in users and one.session_id not in sessions
         ]
 
-    def visible_trace(self, project: ProjectId, trace: TraceId) -> Trace | None:
+    def visible_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> Trace | None:
         return next((one for one in self.visible_traces(project) if one.id == trace), None)
 
-    def visible_traces_of(self, project: ProjectId, session: str) -> list[Trace]:
+    def visible_traces_of(self, project: ids.ProjectId, session: str) -> list[Trace]:
         """Ordered by start."""
         ours = (one for one in self.visible_traces(project) if one.session_id == session)
         return sorted(ours, key=lambda one: (one.started_at, one.id))
 
-    def hidden_sessions(self, project: ProjectId) -> set[str | None]:
+    def hidden_sessions(self, project: ids.ProjectId) -> set[str | None]:
         """Sessions that are being erased, or that lose a trace to an erasure."""
         users = self.hidden_users(project)
         losing = {one.session_id for one in self.traces.of(project) if one.user_id in users}
         return (self._erasing(project, DataSubjectKind.SESSION) | losing) - {None}
 
-    def hidden_users(self, project: ProjectId) -> set[str | None]:
+    def hidden_users(self, project: ids.ProjectId) -> set[str | None]:
         """Users that are being erased."""
         return self._erasing(project, DataSubjectKind.USER)
 
-    def _erasing(self, project: ProjectId, kind: DataSubjectKind) -> set[str | None]:
+    def _erasing(self, project: ids.ProjectId, kind: DataSubjectKind) -> set[str | None]:
         return {one.id for one in self.erasing.of(project) if one.kind is kind}
 
-    def leaves_erased_subject(self, project: ProjectId, before: Trace, after: Trace) -> bool:
+    def leaves_erased_subject(self, project: ids.ProjectId, before: Trace, after: Trace) -> bool:
         """Whether a change moves a trace away from a user or session under erasure."""
         lost = data_subjects_of(before) - data_subjects_of(after)
         return not lost.isdisjoint(self.erasing.of(project))
 
-    def delete_trace(self, project: ProjectId, trace: TraceId) -> None:
+    def delete_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> None:
         """Deletes an existing trace with its scores and verdicts."""
         del self.traces[project, trace]
         delete_rows(self.verdicts, lambda key, one: key[0] == project and one.trace == trace)
         delete_rows(self.trace_scores, lambda key, one: key[0] == project and one.trace_id == trace)
 
-    def sessions_of(self, project: ProjectId) -> set[str | None]:
+    def sessions_of(self, project: ids.ProjectId) -> set[str | None]:
         return {trace.session_id for trace in self.traces.of(project)}
 
     # --- scores ---
 
-    def delete_session_scores(self, project: ProjectId, sessions: Container[str | None]) -> int:
+    def delete_session_scores(self, project: ids.ProjectId, sessions: Container[str | None]) -> int:
         """Deletes all scores of the sessions and returns how many."""
         ours = delete_rows(
             self.session_scores, lambda key, one: key[0] == project and one.session_id in sessions
         )
         return len(ours)
 
-    def visible_trace_scores(self, project: ProjectId) -> list[TraceScore]:
+    def visible_trace_scores(self, project: ids.ProjectId) -> list[TraceScore]:
         hidden = {one.id for one in self.traces.of(project)}
         hidden -= {one.id for one in self.visible_traces(project)}
         return [one for one in self.trace_scores.of(project) if one.trace_id not in hidden]
 
-    def visible_session_scores(self, project: ProjectId) -> list[SessionScore]:
+    def visible_session_scores(self, project: ids.ProjectId) -> list[SessionScore]:
         hidden = self.hidden_sessions(project)
         return [one for one in self.session_scores.of(project) if one.session_id not in hidden]
 
-    def scores_of_run(self, project: ProjectId, run: RunId) -> list[Score]:
+    def scores_of_run(self, project: ids.ProjectId, run: ids.RunId) -> list[Score]:
         """The scores of a run, of traces and sessions."""
         known = [*self.trace_scores.of(project), *self.session_scores.of(project)]
         return [score for score in known if score.run_id == run]
 
-    def score_of(self, project: ProjectId, score: ScoreId) -> Score | None:
+    def score_of(self, project: ids.ProjectId, score: ids.ScoreId) -> Score | None:
         return self.trace_scores.find(project, score) or self.session_scores.find(project, score)
 
     def put_score(self, score: Score) -> None:
@@ -330,20 +318,20 @@ class MemoryStore:
 
     # --- runs and monitors ---
 
-    def runs_of(self, project: ProjectId) -> list[StoredRun]:
+    def runs_of(self, project: ids.ProjectId) -> list[StoredRun]:
         """Ordered by creation."""
         return sorted(self.runs.of(project), key=lambda one: (one.run.created_at, one.run.id))
 
-    def work_of(self, project: ProjectId, run: RunId) -> list[StoredTarget]:
+    def work_of(self, project: ids.ProjectId, run: ids.RunId) -> list[StoredTarget]:
         """In the order in which they are queued."""
         ours = [row for key, row in self.work_queue.live() if key[:2] == (project, run)]
         return sorted(ours, key=lambda one: one.place)
 
-    def alerts_of(self, project: ProjectId, monitor: MonitorId) -> list[Alert]:
+    def alerts_of(self, project: ids.ProjectId, monitor: ids.MonitorId) -> list[Alert]:
         """Ordered by creation."""
         return by_creation(one for one in self.alerts.of(project) if one.monitor_id == monitor)
 
-    def delete_alert(self, project: ProjectId, alert: UUID) -> None:
+    def delete_alert(self, project: ids.ProjectId, alert: UUID) -> None:
         """Deletes an existing alert with its changes."""
         del self.alerts[project, alert]
         self.alert_slots.pop((project, alert), None)

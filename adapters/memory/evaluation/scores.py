@@ -10,14 +10,7 @@ from domain.evaluation.agreement import annotation_queue, calibration
 from domain.evaluation.agreement.annotation_queue import QueueItem
 from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.scores import analytics as figures
-from domain.evaluation.scores.analytics import (
-    HistogramBin,
-    HistoryPoint,
-    RankedSession,
-    ScoreSummary,
-    TrendPoint,
-)
+from domain.evaluation.scores import analytics
 from domain.evaluation.scores.score import (
     CreatedWithin,
     Score,
@@ -124,8 +117,8 @@ class MemoryScoreAnalytics:
 
     async def summaries(
         self, project: ProjectId, of: TargetType, within: CreatedWithin
-    ) -> Sequence[ScoreSummary]:
-        return figures.summaries(self._within(project, of, within))
+    ) -> Sequence[analytics.ScoreSummary]:
+        return analytics.summaries(self._within(project, of, within))
 
     async def trend(
         self,
@@ -134,23 +127,23 @@ class MemoryScoreAnalytics:
         name: str,
         granularity: Granularity,
         within: CreatedWithin,
-    ) -> Sequence[TrendPoint]:
-        return figures.trend(self._within(project, of, within), name, granularity)
+    ) -> Sequence[analytics.TrendPoint]:
+        return analytics.trend(self._within(project, of, within), name, granularity)
 
     async def distribution(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
-    ) -> Sequence[HistogramBin]:
-        return figures.distribution(self._within(project, of, within), name, parts)
+    ) -> Sequence[analytics.HistogramBin]:
+        return analytics.distribution(self._within(project, of, within), name, parts)
 
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
-    ) -> Sequence[HistoryPoint]:
-        return figures.history(self.store.visible_session_scores(project), session, name, limit)
+    ) -> Sequence[analytics.HistoryPoint]:
+        return analytics.history(self.store.visible_session_scores(project), session, name, limit)
 
     async def comparison(
         self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
-    ) -> Page[RankedSession]:
-        return figures.comparison(self.store.visible_session_scores(project), name, order, window)
+    ) -> Page[analytics.RankedSession]:
+        return analytics.comparison(self.store.visible_session_scores(project), name, order, window)
 
     def _within(self, project: ProjectId, of: TargetType, within: CreatedWithin) -> list[Score]:
         known: Sequence[Score] = (

@@ -10,21 +10,7 @@ from application.tracing.ports import PriceBook
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
-from domain.tracing.analytics import (
-    Granularity,
-    ModelUsage,
-    Period,
-    SessionBucket,
-    TraceBucket,
-    UsageBucket,
-    UserSummary,
-    check_bucket_count,
-    session_buckets,
-    top_models,
-    trace_buckets,
-    usage_buckets,
-    user_summaries,
-)
+from domain.tracing import analytics
 from domain.tracing.change import retagged
 from domain.tracing.model_price import pricing_of
 from domain.tracing.query import TraceFilter, TraceSort
@@ -156,29 +142,35 @@ class MemoryTraceAnalytics:
     store: MemoryStore
 
     async def volume(
-        self, project: ProjectId, period: Period, granularity: Granularity
-    ) -> Sequence[TraceBucket]:
-        return check_bucket_count(trace_buckets(self.store.traces.of(project), period, granularity))
-
-    async def usage(
-        self, project: ProjectId, period: Period, granularity: Granularity
-    ) -> Sequence[UsageBucket]:
-        return check_bucket_count(usage_buckets(self._spans(project), period, granularity))
-
-    async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
-        return top_models(self._spans(project), period)
-
-    async def sessions(
-        self, project: ProjectId, period: Period, granularity: Granularity
-    ) -> Sequence[SessionBucket]:
-        return check_bucket_count(
-            session_buckets(self.store.traces.of(project), period, granularity)
+        self, project: ProjectId, period: analytics.Period, granularity: analytics.Granularity
+    ) -> Sequence[analytics.TraceBucket]:
+        return analytics.check_bucket_count(
+            analytics.trace_buckets(self.store.traces.of(project), period, granularity)
         )
 
-    async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
+    async def usage(
+        self, project: ProjectId, period: analytics.Period, granularity: analytics.Granularity
+    ) -> Sequence[analytics.UsageBucket]:
+        return analytics.check_bucket_count(
+            analytics.usage_buckets(self._spans(project), period, granularity)
+        )
+
+    async def models(
+        self, project: ProjectId, period: analytics.Period
+    ) -> Sequence[analytics.ModelUsage]:
+        return analytics.top_models(self._spans(project), period)
+
+    async def sessions(
+        self, project: ProjectId, period: analytics.Period, granularity: analytics.Granularity
+    ) -> Sequence[analytics.SessionBucket]:
+        return analytics.check_bucket_count(
+            analytics.session_buckets(self.store.traces.of(project), period, granularity)
+        )
+
+    async def users(self, project: ProjectId, window: PageRequest) -> Page[analytics.UserSummary]:
         hidden = self.store.hidden_users(project)
         every = [one for one in self.store.traces.of(project) if one.user_id not in hidden]
-        found = user_summaries(every)
+        found = analytics.user_summaries(every)
         return paginate(found, lambda one: one.position, SortOrder.DESC, window)
 
     def _spans(self, project: ProjectId) -> list[Span]:
