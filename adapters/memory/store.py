@@ -23,10 +23,10 @@ from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
+from domain.identity.caller import User
 from domain.identity.invitation import Invitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Membership, Organization, Project
-from domain.identity.user import User
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.tracing.model_price import ModelPrice

@@ -22,7 +22,7 @@ from joserfc.jwk import ECKey, Key, KeySet, OctKey
 from application.identity.ports import Tokens
 from application.ports import Clock
 from domain.errors import Failure, Unauthenticated
-from domain.identity.user import Claims
+from domain.identity.caller import Claims
 
 type KeySource = Callable[[str | None], Awaitable[KeySet]]
 """Returns the issuer's public keys, given the key id of a token, or None.

@@ -20,7 +20,7 @@ from genai_prices.types import (
     TieredPrices,
 )
 
-from domain.tracing.tariff import Rate, Tariff
+from domain.tracing.model_price import Rate, Tariff
 
 # Names of providers in tracing libraries, and in the package.
 PROVIDERS: Final = {

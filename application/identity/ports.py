@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
+from domain.identity.caller import Claims, User
 from domain.identity.invitation import Invitation, SentInvitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import (
@@ -19,7 +20,6 @@ from domain.identity.organization import (
     Project,
     Role,
 )
-from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import Page, PageRequest
 

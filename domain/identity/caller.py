@@ -1,12 +1,66 @@
 """The sender of a request: a caller of the data plane, or a person on the management plane."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Self
 
 from domain.errors import Forbidden
 from domain.identity.api_key import Scope
 from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
-from domain.identity.user import User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+
+# `last_sign_in_at` is updated at most this often, to avoid a write with every request.
+SIGN_IN_STEP: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """The claims of a verified token. (`issuer`, `subject`) identifies the user."""
+
+    issuer: str
+    subject: str
+    email: str
+    display_name: str = ""
+    email_verified: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    id: UserId
+    issuer: str
+    subject: str
+    email: str
+    display_name: str
+    created_at: datetime
+    last_sign_in_at: datetime | None = None
+
+    @classmethod
+    def from_claims(cls, claims: Claims, new: UserId, at: datetime) -> Self:
+        return cls(
+            id=new,
+            issuer=claims.issuer,
+            subject=claims.subject,
+            email=claims.email,
+            display_name=claims.display_name,
+            created_at=at,
+            last_sign_in_at=at,
+        )
+
+    def is_bearer_of(self, claims: Claims) -> bool:
+        return (self.issuer, self.subject) == (claims.issuer, claims.subject)
+
+    def updated_from(self, claims: Claims, at: datetime) -> Self:
+        """The user updated from the claims of a request at `at`; equal if nothing is new.
+
+        The email follows the token; the display name is set only while it is empty.
+        """
+        last = self.last_sign_in_at
+        return replace(
+            self,
+            email=claims.email,
+            display_name=self.display_name or claims.display_name,
+            last_sign_in_at=at if last is None or at - last >= SIGN_IN_STEP else last,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,13 @@
 import re
 from pathlib import Path
 
-from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX, QUEUE_LENGTH_MAX
 from domain.evaluation.agreement.calibration import (
+    CANDIDATES_MAX,
     JUDGE_SCORES_PER_TRACE_MAX,
     JUDGED_MAX,
     JUDGES_MAX,
     LABELS_MAX,
+    QUEUE_LENGTH_MAX,
 )
 from domain.evaluation.custom_metrics.checks import COMPUTED_CHECKS, SAME_AS_INPUT
 from domain.evaluation.custom_metrics.custom_metric import (

@@ -28,7 +28,7 @@ from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.database.pool import Pool
 from application.evaluation.use_cases import EvaluationPorts
-from domain.evaluation.agreement.annotation_queue import QUEUE_LENGTH_DEFAULT
+from domain.evaluation.agreement.calibration import QUEUE_LENGTH_DEFAULT
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import HISTORY_DEFAULT

@@ -21,8 +21,8 @@ from adapters.postgres.database.pool import Pool
 from application.ports import HealthStatus, RateLimiter
 from application.use_cases import UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, format_key, key_digest
+from domain.identity.caller import Claims
 from domain.identity.organization import Organization, Project
-from domain.identity.user import Claims
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from domain.limits import Limit
 from entrypoints.http.app import create_app

@@ -6,9 +6,8 @@ from datetime import datetime
 
 from adapters.memory.store import MemoryStore
 from domain.errors import NotFound
-from domain.evaluation.agreement import annotation_queue, calibration
-from domain.evaluation.agreement.annotation_queue import QueueItem
-from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores
+from domain.evaluation.agreement import calibration
+from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores, QueueItem
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics
 from domain.evaluation.scores.score import (
@@ -168,7 +167,7 @@ class MemoryHumanLabels:
     async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
-        return annotation_queue.build_queue(self._named(project, name), threshold, seed, limit)
+        return calibration.build_queue(self._named(project, name), threshold, seed, limit)
 
     def _named(self, project: ProjectId, name: str) -> list[TraceScore]:
         return [one for one in self.store.visible_trace_scores(project) if one.name == name]

@@ -11,8 +11,8 @@ from application.ports import NewId
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
+from domain.identity.caller import Claims, User
 from domain.identity.organization import Membership, NewOrganization, Project, Role
-from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
 
 

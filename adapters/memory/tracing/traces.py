@@ -12,11 +12,10 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing import analytics
 from domain.tracing.change import retagged
-from domain.tracing.model_price import pricing_of
+from domain.tracing.model_price import Rate, Tariff, pricing_of
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.span import Span, SpanChange
-from domain.tracing.tariff import Rate, Tariff
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.usage import Price, Pricing, Usage
 

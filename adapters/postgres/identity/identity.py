@@ -20,8 +20,8 @@ from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrig
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction
+from domain.identity.caller import SIGN_IN_STEP, Claims, User
 from domain.identity.organization import Membership, NewOrganization, Project, Role
-from domain.identity.user import SIGN_IN_STEP, Claims, User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 ENSURE_ATTEMPTS: Final = 3  # another attempt is needed only if the project is deleted in between

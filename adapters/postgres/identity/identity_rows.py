@@ -8,10 +8,10 @@ from asyncpg import Record
 from adapters.postgres.database.columns import Column, Table, columns, object_text
 from domain.identity.api_key import ApiKey, Scope
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
+from domain.identity.caller import User
 from domain.identity.invitation import Invitation, InvitationStatus
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
-from domain.identity.user import User
 
 
 def _known_scopes(names: list[str]) -> frozenset[Scope]:

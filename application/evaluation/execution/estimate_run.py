@@ -20,15 +20,15 @@ from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.work_queue import SignalKey, WorkQueue
 from application.evaluation.runs.requests import RunFactory, RunRequest, find_targets
 from application.ports import Clock, NewId
-from domain.evaluation.costs.estimate import (
+from domain.evaluation.costs.judge_costs import (
     ANSWER_TOKENS_MIN,
     CostEstimate,
     JudgeWorkload,
     Range,
     evenly_spaced,
     extrapolate,
+    usage_of,
 )
-from domain.evaluation.costs.judge_costs import usage_of
 from domain.evaluation.custom_metrics.custom_metric import get_run_metric
 from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.evaluation.judging.judge import JudgeRefused, Question, TokenUse

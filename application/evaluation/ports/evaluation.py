@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from domain.evaluation.agreement.annotation_queue import QueueItem
-from domain.evaluation.agreement.calibration import JudgeScores
+from domain.evaluation.agreement.calibration import JudgeScores, QueueItem
 from domain.evaluation.judging.judge import Answer, Question
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.runs.run import (
@@ -163,7 +162,7 @@ class HumanLabels(Protocol):
     async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
-        """The queue that `domain.evaluation.agreement.annotation_queue` defines."""
+        """The queue that `domain.evaluation.agreement.calibration` defines."""
         ...
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from application.evaluation.ports.evaluation import HumanLabels
 from application.ports import Clock
-from domain.evaluation.agreement.annotation_queue import QueueItem, daily_seed
-from domain.evaluation.agreement.calibration import Calibration, calibrate
+from domain.evaluation.agreement.calibration import Calibration, QueueItem, calibrate, daily_seed
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId
 

@@ -15,6 +15,9 @@ from domain.evaluation.evidence.template import render_template, shows_steps
 from domain.evaluation.evidence.truncation import estimate_tokens, quote_lines
 from domain.evaluation.trace_content.messages import canonical_json, decode_embedded_json
 
+OUTCOME_MAX: Final = 500  # characters of the final output in the details of a score
+PARAMETERS_MAX: Final = 500  # characters of the arguments of a call
+LISTED_MAX: Final = 100  # calls, or tools
 BUILDER_VERSION: Final = 1  # increase it with every change of selection, truncation or redaction
 _BOUNDARY: Final = re.compile(r"[0-9a-f]{16}")
 _NONE: Final = "none"
@@ -222,9 +225,8 @@ def _tool(tool: Tool) -> str:
     return f"- {_line(tool.name)}{described}"
 
 
-OUTCOME_MAX: Final = 500  # characters of the final output
-PARAMETERS_MAX: Final = 500  # characters of the arguments of a call
-LISTED_MAX: Final = 100  # calls, or tools
+# --- details of a judged score: excerpts of what the judge read --------------------------------
+
 
 type ScoreDetails = dict[str, object]
 

@@ -1,4 +1,4 @@
-"""Session metrics of reliability and consistency: how bad and how uneven the traces are.
+"""Session metrics: reliability and consistency of the traces, and unweighted counts.
 
 The formulas of version 1 follow TRACER (arXiv 2602.11409, the worst step and a tail) and SAUP
 (arXiv 2412.01033, a root mean square of weighted uncertainty). Both take the uncertainty from the
@@ -45,6 +45,10 @@ INCONSISTENT_BELOW: Final = 0.5
 INTERVAL_TRACES_MIN: Final = 8  # fewer traces are too few to resample
 RESAMPLES: Final = 400
 CONFIDENCE_LEVEL: Final = 0.95
+
+TRACE_SUCCESS: Final = "trace_success"
+RECENT_REQUESTS: Final = 10  # compared for similarity; equal requests are found at any distance
+PASS_K: Final = 2  # k of pass^k
 
 _SEED: Final = 2  # arbitrary but fixed: the same risks give the same interval
 
@@ -278,9 +282,7 @@ def _interval(
     }
 
 
-TRACE_SUCCESS: Final = "trace_success"
-RECENT_REQUESTS: Final = 10  # compared for similarity; equal requests are found at any distance
-PASS_K: Final = 2  # k of pass^k
+# --- unweighted metrics: error rate, repeated requests, consistency of outcomes ----------------
 
 
 def trace_success_only(given: Mapping[str, float]) -> dict[str, float]:

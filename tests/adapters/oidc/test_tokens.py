@@ -27,7 +27,7 @@ from adapters.oidc.tokens import (
     static_keys,
 )
 from domain.errors import Unauthenticated, Unavailable
-from domain.identity.user import Claims
+from domain.identity.caller import Claims
 from tests.support.builders.values import NOON
 
 ISSUER, AUDIENCE = "https://id.example.com", "pandaprobe"

@@ -28,9 +28,8 @@ from application.identity.keys import ApiKeyFactory, IssueKey
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope
 from domain.identity.audit import OPERATOR, Actor, AuditAction, Origin
-from domain.identity.caller import Person
+from domain.identity.caller import Claims, Person
 from domain.identity.organization import Membership, Organization, Role
-from domain.identity.user import Claims
 from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
 from tests.support.builders.values import NOON, at
 

@@ -14,9 +14,9 @@ import pytest
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
+from domain.identity.caller import User
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import NewOrganization, Role
-from domain.identity.user import User
 from domain.ids import OrganizationId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at

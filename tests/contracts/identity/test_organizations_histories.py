@@ -25,10 +25,9 @@ from application.use_cases import Ports
 from domain.errors import Failure, NotFound
 from domain.identity.api_key import ALL_SCOPES, Expiration, Scope
 from domain.identity.audit import UNKNOWN_ORIGIN, Origin
-from domain.identity.caller import Person
+from domain.identity.caller import Claims, Person
 from domain.identity.login_code import challenge_of, code_digest
 from domain.identity.organization import Role
-from domain.identity.user import Claims
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import PageRequest
 from tests.support.fixtures.data_plane import over_memory

@@ -16,11 +16,10 @@ from application.identity.ports import KeyOrigin
 from domain.errors import Conflict, Failure, Forbidden, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Expiration
 from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction, Origin
-from domain.identity.caller import Person
+from domain.identity.caller import Claims, Person
 from domain.identity.invitation import InvitationStatus
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
-from domain.identity.user import Claims
 from domain.ids import AuditEntryId
 from tests.support.builders.values import at
 from tests.support.fixtures.identities import new_key, new_project, warm

@@ -8,7 +8,7 @@ from adapters.memory.identity.identity import MemoryTokens
 from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, static_keys
 from application.identity.ports import Tokens
 from domain.errors import Unauthenticated
-from domain.identity.user import Claims
+from domain.identity.caller import Claims
 from tests.support.builders.values import NOON
 
 ADA = Claims(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.memory.identity.identity import MemoryUsers
 from adapters.memory.store import MemoryStore
-from domain.identity.user import Claims, User
+from domain.identity.caller import Claims, User
 from domain.ids import UserId
 from tests.support.builders.values import NOON, at
 from tests.support.hypothesis_scale import scaled

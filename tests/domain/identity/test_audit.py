@@ -5,9 +5,8 @@ import uuid
 import pytest
 
 from domain.identity.audit import OPERATOR, UNKNOWN_ORIGIN, Actor, AuditAction, AuditEntry, Origin
-from domain.identity.caller import Person
+from domain.identity.caller import Claims, Person, User
 from domain.identity.organization import Membership, NewOrganization, Organization, Project, Role
-from domain.identity.user import Claims, User
 from domain.ids import UserId
 from tests.support.builders.values import NOON, at
 

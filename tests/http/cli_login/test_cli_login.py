@@ -15,8 +15,8 @@ import pytest
 from adapters.memory.identity.identity import MemoryTokens
 from domain.identity.api_key import ALL_SCOPES, ApiKey
 from domain.identity.audit import AuditAction
+from domain.identity.caller import Claims
 from domain.identity.login_code import challenge_of
-from domain.identity.user import Claims
 from domain.limits import Limit
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import ADA, TOKEN, Site, a_trace, field_errors

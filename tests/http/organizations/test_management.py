@@ -23,8 +23,8 @@ from adapters.postgres.identity.identity import (
 )
 from application.use_cases import utc_now
 from domain.identity.api_key import KEY_LIFETIME
+from domain.identity.caller import Claims
 from domain.identity.invitation import INVITATION_LIFETIME
-from domain.identity.user import Claims
 from tests.http.conftest import Site
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import ISSUER

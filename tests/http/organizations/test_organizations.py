@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from domain.identity.caller import Claims
 from domain.identity.organization import Role
-from domain.identity.user import Claims
 from domain.ids import OrganizationId
 from tests.http.conftest import TOKEN, Site, a_trace, field_errors
 from tests.support.builders.values import NOON

@@ -15,8 +15,7 @@ from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.identity.identity import PostgresApiKeys, PostgresProjects
 from application.use_cases import Ports, UseCases, utc_now
-from domain.identity.caller import Person
-from domain.identity.user import Claims
+from domain.identity.caller import Claims, Person
 from domain.ids import UserId
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig

@@ -10,9 +10,9 @@ import httpx
 
 from application.use_cases import utc_now
 from domain.identity.api_key import KEY_LIFETIME, ApiKey, format_key, key_digest
+from domain.identity.caller import Claims, User
 from domain.identity.invitation import INVITATION_LIFETIME, Invitation
 from domain.identity.organization import Membership, Organization, Project, Role
-from domain.identity.user import Claims, User
 from domain.ids import (
     ApiKeyId,
     InvitationId,

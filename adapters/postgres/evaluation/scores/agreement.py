@@ -9,14 +9,16 @@ from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_L
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_analytics import created_within
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
-from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX, QueueItem, interleave
 from domain.evaluation.agreement.calibration import (
+    CANDIDATES_MAX,
     JUDGE_SCORES_PER_TRACE_MAX,
     JUDGED_MAX,
     LABELS_MAX,
     JudgeScores,
     JudgeVolume,
+    QueueItem,
     group_by_judge,
+    interleave,
 )
 from domain.evaluation.agreement.statistics import ScorePair
 from domain.evaluation.metrics.metric import JudgeKind

@@ -8,25 +8,30 @@ import msgspec
 from msgspec import Meta
 
 from application.costs.organization_usage import MonthlyBudget, OrganizationUsage
-from domain.evaluation.costs import estimate
-from domain.evaluation.costs.judge_costs import PERIOD_MAX, Spending, SpendingBy
+from domain.evaluation.costs.judge_costs import (
+    PERIOD_MAX,
+    CostEstimate,
+    Range,
+    Spending,
+    SpendingBy,
+)
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.money import MonthlyUsd, optional_usd
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 
-class CountRange(ResponseStruct[estimate.Range], frozen=True):
+class CountRange(ResponseStruct[Range], frozen=True):
     low: Annotated[int, Source("low", int)]
     high: Annotated[int, Source("high", int)]
 
 
-class AmountRange(ResponseStruct[estimate.Range], frozen=True):
+class AmountRange(ResponseStruct[Range], frozen=True):
     low: Usd
     high: Usd
 
 
-class EvalRunEstimate(ResponseStruct[estimate.CostEstimate], frozen=True, kw_only=True):
+class EvalRunEstimate(ResponseStruct[CostEstimate], frozen=True, kw_only=True):
     """An estimate of the judge calls of a run, extrapolated from `looked_at` of its traces.
 
     `remembered_share` is the share of calls that cached verdicts on the same content replace.

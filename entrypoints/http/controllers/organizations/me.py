@@ -8,9 +8,8 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.identity.caller import Person
+from domain.identity.caller import Person, User
 from domain.identity.organization import Member
-from domain.identity.user import User
 from domain.ids import InvitationId
 from entrypoints.http.authentication import SIGNED_IN
 from entrypoints.http.controllers.organizations import examples

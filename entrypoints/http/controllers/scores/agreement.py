@@ -9,18 +9,16 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.evaluation.agreement import calibration as calibrations
-from domain.evaluation.agreement.annotation_queue import (
+from domain.evaluation.agreement.calibration import (
+    CALIBRATED_FROM,
     CANDIDATES_MAX,
+    JUDGED_MAX,
+    JUDGES_MAX,
+    LABELS_MAX,
     QUEUE_LENGTH_DEFAULT,
     QUEUE_LENGTH_MAX,
     QueueItem,
     SelectionReason,
-)
-from domain.evaluation.agreement.calibration import (
-    CALIBRATED_FROM,
-    JUDGED_MAX,
-    JUDGES_MAX,
-    LABELS_MAX,
 )
 from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
 from domain.evaluation.metrics.metric import THRESHOLD

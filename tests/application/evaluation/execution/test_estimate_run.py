@@ -14,8 +14,13 @@ from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, Ru
 from application.evaluation.judging.judge_client import prompt_tokens
 from application.evaluation.runs.requests import RunRequest
 from domain.errors import Invalid
-from domain.evaluation.costs.estimate import ANSWER_TOKENS_MIN, CostEstimate, Range
-from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
+from domain.evaluation.costs.judge_costs import (
+    ANSWER_TOKENS_MAX,
+    ANSWER_TOKENS_MIN,
+    CHECK_TOKENS_MAX,
+    CostEstimate,
+    Range,
+)
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import Scored

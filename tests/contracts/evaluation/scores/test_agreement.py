@@ -6,12 +6,13 @@ import uuid
 
 import pytest
 
-from domain.evaluation.agreement.annotation_queue import SelectionReason, random_key
 from domain.evaluation.agreement.calibration import (
     JUDGE_SCORES_PER_TRACE_MAX,
     JUDGES_MAX,
     JudgeScores,
     JudgeVolume,
+    SelectionReason,
+    random_key,
 )
 from domain.evaluation.agreement.statistics import ScorePair
 from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreChange

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.agreement.annotation_queue import SelectionReason, build_queue, daily_seed
+from domain.evaluation.agreement.calibration import SelectionReason, build_queue, daily_seed
 from domain.evaluation.scores.score import ScoreSource, TraceScore
 from domain.ids import ProjectId, ScoreId, TraceId
 from tests.support.builders.scores import trace_score

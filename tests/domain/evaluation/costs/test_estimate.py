@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.costs.estimate import (
+from domain.evaluation.costs.judge_costs import (
+    ANSWER_TOKENS_MAX,
     ANSWER_TOKENS_MIN,
     CostEstimate,
     JudgeWorkload,
@@ -14,7 +15,6 @@ from domain.evaluation.costs.estimate import (
     evenly_spaced,
     extrapolate,
 )
-from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX
 
 COUNTS = st.integers(0, 10**6).map(Decimal)
 RANGES = st.tuples(COUNTS, COUNTS).map(lambda two: Range(*sorted(two)))

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 
+from domain.evaluation.evidence.features import answer_grounding, argument_groundings
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
-from domain.evaluation.trace_content.grounding import answer_grounding, argument_groundings
 from tests.support.builders import strategies
 from tests.support.builders.evaluated_traces import chat, model, retrieval, subject, tool
 from tests.support.builders.values import prices
