@@ -16,6 +16,7 @@ TOKENS_MAX: Final = 2**53  # exclusive: beyond it a double can't represent every
 # Enough digits to add any doubles without rounding: 309 before the point, 1074 after it.
 EXACT: Final = Context(prec=1_400)
 
+_DOUBLE_MAX: Final = sys.float_info.max
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,5})?")
 
@@ -149,4 +150,4 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
 
 def as_float(amount: Decimal) -> float:
     """The nearest finite double: sums of finite costs may exceed the largest one."""
-    return min(max(float(amount), -sys.float_info.max), sys.float_info.max)
+    return min(max(float(amount), -_DOUBLE_MAX), _DOUBLE_MAX)

@@ -46,11 +46,13 @@ class Source:
 
     `path` is an attribute of the domain value, dotted for an attribute of an attribute. `convert`
     makes the wire value of it, in place of the conversion that the wire type implies. It is not
-    called with the None of a field that may be null.
+    called with the None of a field that may be null. `is_set` says that the attribute may be None
+    by its type, but never is in a value that becomes a response.
     """
 
     path: str
     convert: Callable[[Any], object] | None = None
+    is_set: bool = False
 
 
 class ResponseStruct[D](msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +154,8 @@ def _check(source: Source, wire: Any, domain_type: Any) -> None:
     Attributes whose types are unknown are not checked.
     """
     found = domain_type
+    if source.is_set:
+        return
     for name in source.path.split(".") if source.path else ():
         options = _options(found)
         if NoneType in options:

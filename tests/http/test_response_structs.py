@@ -17,6 +17,8 @@ import pytest
 import entrypoints.http.app  # noqa: F401 - imports all controllers
 from domain.evaluation.metrics.rubrics import TASK_COMPLETION, Rubric
 from domain.tracing.payload import JsonText
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace
 from entrypoints.http.requests.wire_types import JsonObject, ResponseInstant, Usd
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source, domain_type_of
 
@@ -25,7 +27,7 @@ SAMPLES: dict[Any, Any] = {
     datetime: AT,
     UUID: UUID(int=7),
     Decimal: Decimal("0.25"),
-    str: "text",
+    str: "0.5",  # also the value of a numeric score
     int: 3,
     float: 0.5,
     bool: True,
@@ -33,6 +35,8 @@ SAMPLES: dict[Any, Any] = {
     object: "anything",
     Rubric: TASK_COMPLETION,
 }
+# Fields that a stored value has, though a value that was just received may lack them.
+SETTLED: dict[Any, tuple[str, ...]] = {Span: ("kind", "status", "charge"), Trace: ("status",)}
 
 
 def sample(hint: Any, *, is_full: bool) -> Any:  # noqa: PLR0911 - one return per kind of type
@@ -49,7 +53,7 @@ def sample(hint: Any, *, is_full: bool) -> Any:  # noqa: PLR0911 - one return pe
     if origin is typing.Annotated:
         return sample(arguments[0], is_full=is_full)
     if origin is tuple:
-        return (sample(arguments[0], is_full=is_full),)
+        return tuple(sample(one, is_full=is_full) for one in arguments if one is not ...)
     if origin in {list, Sequence}:
         return [sample(arguments[0], is_full=is_full)]
     if origin in {frozenset, set}:
@@ -63,6 +67,8 @@ def sample(hint: Any, *, is_full: bool) -> Any:  # noqa: PLR0911 - one return pe
         return next(iter(hint))
     if issubclass(hint, ResponseStruct):
         return made(hint, is_full=is_full)
+    if issubclass(hint, msgspec.Struct):
+        return hint(**_fields(hint, is_full=is_full))
     if typing.is_protocol(hint):
         return None  # no response calls it
     assert dataclasses.is_dataclass(hint), hint
@@ -72,10 +78,16 @@ def sample(hint: Any, *, is_full: bool) -> Any:  # noqa: PLR0911 - one return pe
 def _dataclass(cls: type[Any], *, is_full: bool) -> Any:
     """An instance with all fields, valid or not: only their types matter here."""
     value = object.__new__(cls)
-    hints = typing.get_type_hints(cls)
-    for one in dataclasses.fields(cls):
-        object.__setattr__(value, one.name, sample(hints[one.name], is_full=is_full))
+    for name, one in _fields(cls, is_full=is_full).items():
+        object.__setattr__(value, name, one)
     return value
+
+
+def _fields(cls: type[Any], *, is_full: bool) -> dict[str, Any]:
+    return {
+        name: sample(hint, is_full=is_full or name in SETTLED.get(cls, ()))
+        for name, hint in typing.get_type_hints(cls).items()
+    }
 
 
 def made(cls: type[ResponseStruct[Any]], *, is_full: bool) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -24,7 +24,7 @@ from domain.exporting.exported_trace import TraceWithScores, on_one_line
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.trace import TraceStatus
+from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import (
     NO_USAGE,
     TOKENS_MAX,
@@ -62,11 +62,11 @@ from entrypoints.http.requests.wire_types import (
     PlainObject,
     ResponseInstant,
     empty_object,
-    format_instant,
     format_optional_instant,
     require_object,
     shared_fields,
 )
+from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have fewer
 
@@ -138,8 +138,9 @@ class CountedUsage(msgspec.Struct, frozen=True):
 
 
 class ExportedSpan(SpanResponse, frozen=True, kw_only=True):
-    price: ExactPrice | UnsetType = UNSET
-    usage: CountedUsage | UnsetType = UNSET
+    # Both are left out if the other fields say the same.
+    price: Annotated[ExactPrice | UnsetType, Source("charge", ExactPrice.from_domain)] = UNSET
+    usage: Annotated[CountedUsage | UnsetType, Source(WHOLE, CountedUsage.from_domain)] = UNSET
 
 
 class ExportEnd(msgspec.Struct, frozen=True):
@@ -156,44 +157,33 @@ class ExportEnd(msgspec.Struct, frozen=True):
     sha256: str
 
 
+def _exported_spans(trace: Trace) -> list[ExportedSpan]:
+    return [ExportedSpan.from_domain(span, trace_id=trace.id) for span in trace.spans]
+
+
 class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
     """A trace with its scores. The last line of an export has `export`, which completes it.
 
     The first line of a session has the scores of the session, if any, in `session_scores`.
     """
 
-    spans: list[ExportedSpan]  # type: ignore[assignment]  # instances are never assigned to
-    scores: list[TraceScoreResponse]
-    session_scores: list[SessionScoreResponse] | UnsetType = UNSET
-    export: ExportEnd | UnsetType = UNSET
+    spans: Annotated[list[ExportedSpan], Source(WHOLE, _exported_spans)]  # type: ignore[assignment]  # instances are never assigned to
+    scores: Annotated[list[TraceScoreResponse], GIVEN]
+    session_scores: Annotated[list[SessionScoreResponse] | UnsetType, GIVEN] = UNSET
+    export: Annotated[ExportEnd | UnsetType, GIVEN] = UNSET
 
 
 def encode_line(project: ProjectId, archived: TraceWithScores) -> bytes:
     """One line of an export, without its end."""
-    trace = TraceResponse.from_domain(project, archived.trace)
-    fields = {name: getattr(trace, name) for name in TraceResponse.__struct_fields__}
-    fields["spans"] = [
-        _exported_span(wire, span)
-        for wire, span in zip(trace.spans, archived.trace.spans, strict=True)
-    ]
-    exported = ExportedTrace(
-        **fields,
+    session_scores = [SessionScoreResponse.from_domain(score) for score in archived.session_scores]
+    exported = ExportedTrace.from_trace(
+        project,
+        archived.trace,
         scores=[TraceScoreResponse.from_domain(score) for score in archived.scores],
-        session_scores=[
-            SessionScoreResponse.from_domain(score) for score in archived.session_scores
-        ]
-        or UNSET,
+        session_scores=session_scores or UNSET,
+        export=UNSET,
     )
     return on_one_line(msgspec.json.encode(exported))
-
-
-def _exported_span(wire: SpanResponse, span: Span) -> SpanResponse:
-    """With price and usage, if a span as it is read doesn't include them."""
-    price, usage = ExactPrice.from_domain(span.charge), CountedUsage.from_domain(span)
-    if price is UNSET and usage is UNSET:
-        return wire
-    fields = {name: getattr(wire, name) for name in SpanResponse.__struct_fields__}
-    return ExportedSpan(**fields, price=price, usage=usage)
 
 
 # --- export files ------------------------------------------------------------------------------
@@ -247,51 +237,6 @@ class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         return self, self.filters.to_domain()
 
 
-class ExportResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """An export: its progress, and its result.
-
-    `traces_done` of `traces_total` traces are written; `row_count` and `size` in bytes are those
-    of the file so far. A COMPLETED export has the `sha256` of the file; a FAILED one has an
-    `error_message`.
-    """
-
-    id: UUID
-    project_id: UUID
-    format: FileFormat
-    rows: RowKind
-    filters: dict[str, Any]
-    status: ExportStatus
-    traces_total: int | None
-    traces_done: int
-    row_count: int
-    size: int
-    sha256: str | None
-    error_message: str | None
-    created_at: ResponseInstant
-    completed_at: ResponseInstant | None
-    expires_at: ResponseInstant
-
-    @classmethod
-    def from_domain(cls, export: Export) -> Self:
-        return cls(
-            id=export.id,
-            project_id=export.project_id,
-            format=export.format,
-            rows=export.row_kind,
-            filters=_given_filters(export.matching),
-            status=export.status,
-            traces_total=export.traces_total,
-            traces_done=export.traces_done,
-            row_count=export.rows,
-            size=export.size,
-            sha256=export.sha256,
-            error_message=export.error,
-            created_at=format_instant(export.created_at),
-            completed_at=format_optional_instant(export.completed_at),
-            expires_at=format_instant(export.expires_at),
-        )
-
-
 def _given_filters(matching: TraceFilter) -> dict[str, Any]:
     filters = {name: getattr(matching, name) for name in ExportFilters.__struct_fields__}
     filters["tags"] = list(matching.tags)
@@ -303,6 +248,31 @@ def _given_filters(matching: TraceFilter) -> dict[str, Any]:
         for name, value in filters.items()
         if value is not None and value not in ([], {})
     }
+
+
+class ExportResponse(ResponseStruct[Export], frozen=True, kw_only=True):
+    """An export: its progress, and its result.
+
+    `traces_done` of `traces_total` traces are written; `row_count` and `size` in bytes are those
+    of the file so far. A COMPLETED export has the `sha256` of the file; a FAILED one has an
+    `error_message`.
+    """
+
+    id: UUID
+    project_id: UUID
+    format: FileFormat
+    rows: Annotated[RowKind, Source("row_kind")]
+    filters: Annotated[dict[str, Any], Source("matching", _given_filters)]
+    status: ExportStatus
+    traces_total: int | None
+    traces_done: int
+    row_count: Annotated[int, Source("rows")]
+    size: int
+    sha256: str | None
+    error_message: Annotated[str | None, Source("error")]
+    created_at: ResponseInstant
+    completed_at: ResponseInstant | None
+    expires_at: ResponseInstant
 
 
 # --- traces to import: lines of an export ------------------------------------------------------

@@ -1,6 +1,6 @@
 """Wire schemas of runs: filters, requests and responses."""
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -20,24 +20,13 @@ from domain.evaluation.runs.selection import (
 from domain.ids import RunId
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.costs.money import (
-    RunBudget,
-    Votes,
-    optional_usd,
-    usd_to_float,
-)
+from entrypoints.http.controllers.costs.money import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.runs.examples import RUN_ID
 from entrypoints.http.controllers.traces.schemas import Label, Tags
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.scalar_types import domain_check, parse_instant
-from entrypoints.http.requests.wire_types import (
-    JsonObject,
-    ResponseInstant,
-    format_instant,
-    format_optional_instant,
-    raw_json,
-    shared_fields,
-)
+from entrypoints.http.requests.wire_types import JsonObject, ResponseInstant, Usd, shared_fields
+from entrypoints.http.response_structs import ResponseStruct, Source
 
 WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones have no effect
 
@@ -209,54 +198,29 @@ class CreateBatchSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=Tr
         return request, self.session_ids
 
 
-class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
+class EvalRunResponse(ResponseStruct[RunProgress], frozen=True, kw_only=True):
     """A run and its progress.
 
     `evaluated_count` counts targets; `failed_count` and `skipped_count` count single scores, one
     for each target and each of `metric_names`.
     """
 
-    id: UUID
-    name: str | None
-    status: RunStatus
-    metric_names: list[str]
-    total_targets: int
-    evaluated_count: int
-    failed_count: int
-    skipped_count: int
-    created_at: ResponseInstant
-    completed_at: ResponseInstant | None
-    project_id: UUID
-    target_type: TargetType
-    filters: JsonObject
-    sampling_rate: float
-    model: str | None
-    votes: int
-    max_cost_usd: float | None
-    monitor_id: UUID | None
-    error_message: str | None
-
-    @classmethod
-    def from_domain(cls, progress: RunProgress) -> Self:
-        run, tally = progress.run, progress.tally
-        return cls(
-            id=run.id,
-            name=run.name,
-            status=run.status,
-            metric_names=list(run.metrics),
-            total_targets=run.targets,
-            evaluated_count=tally.evaluated,
-            failed_count=tally.failed,
-            skipped_count=tally.skipped,
-            created_at=format_instant(run.created_at),
-            completed_at=format_optional_instant(run.completed_at),
-            project_id=run.project_id,
-            target_type=run.target_type,
-            filters=raw_json(run.filters),
-            sampling_rate=run.sampling_rate,
-            model=run.model,
-            votes=run.votes,
-            max_cost_usd=usd_to_float(run.max_cost_usd),
-            monitor_id=run.monitor_id,
-            error_message=run.error_message,
-        )
+    id: Annotated[UUID, Source("run.id")]
+    name: Annotated[str | None, Source("run.name")]
+    status: Annotated[RunStatus, Source("run.status")]
+    metric_names: Annotated[list[str], Source("run.metrics")]
+    total_targets: Annotated[int, Source("run.targets")]
+    evaluated_count: Annotated[int, Source("tally.evaluated")]
+    failed_count: Annotated[int, Source("tally.failed")]
+    skipped_count: Annotated[int, Source("tally.skipped")]
+    created_at: Annotated[ResponseInstant, Source("run.created_at")]
+    completed_at: Annotated[ResponseInstant | None, Source("run.completed_at")]
+    project_id: Annotated[UUID, Source("run.project_id")]
+    target_type: Annotated[TargetType, Source("run.target_type")]
+    filters: Annotated[JsonObject, Source("run.filters")]
+    sampling_rate: Annotated[float, Source("run.sampling_rate")]
+    model: Annotated[str | None, Source("run.model")]
+    votes: Annotated[int, Source("run.votes")]
+    max_cost_usd: Annotated[Usd | None, Source("run.max_cost_usd")]
+    monitor_id: Annotated[UUID | None, Source("run.monitor_id")]
+    error_message: Annotated[str | None, Source("run.error_message")]

@@ -22,6 +22,7 @@ from domain.evaluation.agreement.calibration import (
 )
 from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
 from domain.evaluation.metrics.metric import THRESHOLD
+from domain.evaluation.scores.score import TraceScore
 from domain.identity.caller import Caller
 from domain.tracing.payload import scalar_members
 from entrypoints.http.authentication import CAN_READ
@@ -29,7 +30,8 @@ from entrypoints.http.controllers.scores.analytics import CreatedQuery, MetricNa
 from entrypoints.http.controllers.scores.examples import AT, SCORE_ID
 from entrypoints.http.controllers.traces.examples import TRACE_ID
 from entrypoints.http.endpoint import get
-from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
+from entrypoints.http.requests.wire_types import ResponseInstant
+from entrypoints.http.response_structs import ResponseStruct, Source
 
 NO_INTERVAL: Final = "no interval: there are too few pairs, or they are too similar"
 
@@ -73,25 +75,16 @@ class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
         return cls(value=None, low=None, high=None, reason=figure.reason)
 
 
-class ConfusionCounts(msgspec.Struct, frozen=True, kw_only=True):
+class ConfusionCounts(ResponseStruct[ConfusionMatrix], frozen=True, kw_only=True):
     """How many traces pass according to the judge and to people."""
 
     both_pass: int
-    only_judge_passes: int
-    only_people_pass: int
+    only_judge_passes: Annotated[int, Source("judge_alone")]
+    only_people_pass: Annotated[int, Source("person_alone")]
     both_fail: int
 
-    @classmethod
-    def from_domain(cls, confusion: ConfusionMatrix) -> Self:
-        return cls(
-            both_pass=confusion.both_pass,
-            only_judge_passes=confusion.judge_alone,
-            only_people_pass=confusion.person_alone,
-            both_fail=confusion.both_fail,
-        )
 
-
-class AgreementItem(msgspec.Struct, frozen=True, kw_only=True):
+class AgreementItem(ResponseStruct[calibrations.Calibration], frozen=True, kw_only=True):
     """The agreement of one judge with people.
 
     `n` is the number of traces that both have scored; `calibrated` is false below 30. `judged` is
@@ -101,7 +94,7 @@ class AgreementItem(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str | None
     judge_kind: str | None
     n: int
-    calibrated: bool
+    calibrated: Annotated[bool, Source("is_calibrated")]
     confusion: ConfusionCounts
     agreement: AgreementFigure
     kappa: AgreementFigure
@@ -114,52 +107,22 @@ class AgreementItem(msgspec.Struct, frozen=True, kw_only=True):
     pass_rate: AgreementFigure
     corrected_pass_rate: AgreementFigure
 
-    @classmethod
-    def from_domain(cls, calibration: calibrations.Calibration) -> Self:
-        return cls(
-            fingerprint=calibration.fingerprint,
-            judge_kind=calibration.judge_kind,
-            n=calibration.n,
-            calibrated=calibration.is_calibrated,
-            confusion=ConfusionCounts.from_domain(calibration.confusion),
-            agreement=AgreementFigure.from_domain(calibration.agreement),
-            kappa=AgreementFigure.from_domain(calibration.kappa),
-            weighted_kappa=AgreementFigure.from_domain(calibration.weighted_kappa),
-            spearman=AgreementFigure.from_domain(calibration.spearman),
-            mean_absolute_error=AgreementFigure.from_domain(calibration.mean_absolute_error),
-            sensitivity=AgreementFigure.from_domain(calibration.sensitivity),
-            specificity=AgreementFigure.from_domain(calibration.specificity),
-            judged=calibration.judged,
-            pass_rate=AgreementFigure.from_domain(calibration.pass_rate),
-            corrected_pass_rate=AgreementFigure.from_domain(calibration.corrected_pass_rate),
-        )
+
+def _fingerprint(score: TraceScore) -> str | None:
+    return scalar_members(score.metadata).get("fingerprint")
 
 
-class AnnotationQueueItem(msgspec.Struct, frozen=True, kw_only=True):
+class AnnotationQueueItem(ResponseStruct[QueueItem], frozen=True, kw_only=True):
     """A judge's score of a trace without a human label, and the reason for its selection."""
 
-    trace_id: UUID
-    score_id: UUID
-    score: float | None
-    reason: str | None
-    fingerprint: str | None
-    judge_kind: str | None
-    created_at: ResponseInstant
+    trace_id: Annotated[UUID, Source("score.trace_id")]
+    score_id: Annotated[UUID, Source("score.id")]
+    score: Annotated[float | None, Source("score.number")]
+    reason: Annotated[str | None, Source("score.reason")]
+    fingerprint: Annotated[str | None, Source("score", _fingerprint)]
+    judge_kind: Annotated[str | None, Source("score.judge_kind")]
+    created_at: Annotated[ResponseInstant, Source("score.created_at")]
     why: SelectionReason
-
-    @classmethod
-    def from_domain(cls, item: QueueItem) -> Self:
-        score = item.score
-        return cls(
-            trace_id=score.trace_id,
-            score_id=score.id,
-            score=score.number,
-            reason=score.reason,
-            fingerprint=scalar_members(score.metadata).get("fingerprint"),
-            judge_kind=score.judge_kind,
-            created_at=format_instant(score.created_at),
-            why=item.why,
-        )
 
 
 _FINGERPRINT: Final = "5f0c1e7a9b3d4f62"

@@ -1,6 +1,6 @@
 """Analytics of scores: three endpoints for traces and for sessions, two more for sessions."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller, Router
@@ -29,12 +29,8 @@ from entrypoints.http.controllers.traces.analytics import GRANULARITY_DESCRIPTIO
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import get
 from entrypoints.http.requests.cursors import NUMBER, TEXT, PagedList, PageQuery
-from entrypoints.http.requests.wire_types import (
-    PaginatedResponse,
-    QueryInstant,
-    ResponseInstant,
-    format_instant,
-)
+from entrypoints.http.requests.wire_types import PaginatedResponse, QueryInstant, ResponseInstant
+from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 type MetricName = Annotated[
     str, Meta(description="The name of the scores", examples=["task_completion"])
@@ -79,102 +75,59 @@ class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
     ] = COMPARED_SESSIONS_DEFAULT
 
 
-class ScoreSummaryItem(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreSummaryItem(ResponseStruct[figures.ScoreSummary], frozen=True, kw_only=True):
     """Statistics of the scores of one name.
 
     The statistics are null if there is no number. Numbers of different kinds of judges are not
     averaged: `judge_kind` is the kind that these are from, if a judge gave them.
     """
 
-    metric_name: str
-    avg_score: float | None
-    min_score: float | None
-    max_score: float | None
-    median_score: float | None
-    success_count: int
-    failed_count: int
-    latest_score_at: ResponseInstant | None
+    metric_name: Annotated[str, Source("name")]
+    avg_score: Annotated[float | None, Source("mean")]
+    min_score: Annotated[float | None, Source("minimum")]
+    max_score: Annotated[float | None, Source("maximum")]
+    median_score: Annotated[float | None, Source("median")]
+    success_count: Annotated[int, Source("scored")]
+    failed_count: Annotated[int, Source("failed")]
+    latest_score_at: Annotated[ResponseInstant | None, Source("latest_at")]
     judge_kind: str | None
 
-    @classmethod
-    def from_domain(cls, row: figures.ScoreSummary) -> Self:
-        return cls(
-            metric_name=row.name,
-            avg_score=row.mean,
-            min_score=row.minimum,
-            max_score=row.maximum,
-            median_score=row.median,
-            success_count=row.scored,
-            failed_count=row.failed,
-            latest_score_at=format_instant(row.latest_at),
-            judge_kind=row.judge_kind,
-        )
 
-
-class ScoreTrendItem(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreTrendItem(ResponseStruct[figures.TrendPoint], frozen=True, kw_only=True):
     """The mean of the numbers that were created in one bucket of time."""
 
     bucket: ResponseInstant
-    metric_name: str
-    avg_score: float
+    metric_name: Annotated[str, GIVEN]
+    avg_score: Annotated[float, Source("mean")]
     count: int
 
-    @classmethod
-    def from_domain(cls, name: str, row: figures.TrendPoint) -> Self:
-        return cls(
-            bucket=format_instant(row.bucket), metric_name=name, avg_score=row.mean, count=row.count
-        )
 
-
-class ScoreDistributionItem(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreDistributionItem(ResponseStruct[figures.HistogramBin], frozen=True, kw_only=True):
     """How many numbers are in one of equal buckets, counted from 1. The last one includes 1.0."""
 
-    bucket: int
-    bucket_min: float
-    bucket_max: float
+    bucket: Annotated[int, Source("number")]
+    bucket_min: Annotated[float, Source("lower")]
+    bucket_max: Annotated[float, Source("upper")]
     count: int
 
-    @classmethod
-    def from_domain(cls, row: figures.HistogramBin) -> Self:
-        return cls(bucket=row.number, bucket_min=row.lower, bucket_max=row.upper, count=row.count)
 
-
-class SessionScoreHistoryItem(msgspec.Struct, frozen=True, kw_only=True):
+class SessionScoreHistoryItem(ResponseStruct[figures.HistoryPoint], frozen=True, kw_only=True):
     """A score of a session; `score` is null if the evaluation failed or was skipped."""
 
-    metric_name: str
-    score: float | None
-    eval_run_id: str | None
+    metric_name: Annotated[str, Source("name")]
+    score: Annotated[float | None, Source("number")]
+    eval_run_id: Annotated[str | None, Source("run_id", str)]
     created_at: ResponseInstant | None
     status: ScoreStatus
 
-    @classmethod
-    def from_domain(cls, row: figures.HistoryPoint) -> Self:
-        return cls(
-            metric_name=row.name,
-            score=row.number,
-            eval_run_id=None if row.run_id is None else str(row.run_id),
-            created_at=format_instant(row.created_at),
-            status=row.status,
-        )
 
-
-class SessionComparisonItem(msgspec.Struct, frozen=True, kw_only=True):
+class SessionComparisonItem(ResponseStruct[figures.RankedSession], frozen=True, kw_only=True):
     """A session and its newest number of one name."""
 
     session_id: str
-    score: float | None
+    score: Annotated[float | None, Source("number")]
     evaluated_at: ResponseInstant | None
-    eval_run_id: str | None
-
-    @classmethod
-    def from_domain(cls, row: figures.RankedSession) -> Self:
-        return cls(
-            session_id=row.session_id,
-            score=row.number,
-            evaluated_at=format_instant(row.evaluated_at),
-            eval_run_id=None if row.run_id is None else str(row.run_id),
-        )
+    eval_run_id: Annotated[str | None, Source("run_id", str)]
 
 
 NUMBERS: Final = (
@@ -276,7 +229,9 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
         points = await use_cases.evaluation.score_analytics.trend(
             caller.project_id, target_type, params.metric_name, params.granularity, params.within
         )
-        return [ScoreTrendItem.from_domain(params.metric_name, point) for point in points]
+        return [
+            ScoreTrendItem.from_domain(point, metric_name=params.metric_name) for point in points
+        ]
 
     @get(
         "/distribution",

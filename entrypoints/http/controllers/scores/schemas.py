@@ -36,13 +36,12 @@ from entrypoints.http.requests.wire_types import (
     QueryInstant,
     ResponseInstant,
     empty_object,
-    format_instant,
     null,
     optional_object,
-    raw_json,
     require_object,
     shared_fields,
 )
+from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
 type ScoreName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 type Value = Annotated[
@@ -118,7 +117,7 @@ class UpdateTraceScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class ScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreResponse[S: scores.Score](ResponseStruct[S], frozen=True, kw_only=True):
     """The fields of every score. `value` is set if and only if the status is SUCCESS."""
 
     id: UUID
@@ -129,58 +128,26 @@ class ScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
     source: ScoreSource
     status: ScoreStatus
     outcome: ScoreOutcome
-    eval_run_id: UUID | None
-    author_user_id: str | None
+    eval_run_id: Annotated[UUID | None, Source("run_id")]
+    author_user_id: Annotated[str | None, Source("author_id", str)]
     reason: str | None
     metadata: JsonObject
     created_at: ResponseInstant
     updated_at: ResponseInstant
 
 
-class TraceScoreResponse(ScoreResponse, frozen=True, kw_only=True):
+class TraceScoreResponse(ScoreResponse[scores.TraceScore], frozen=True, kw_only=True):
     """A score of a trace. `config_id` is always null."""
 
     trace_id: UUID
     environment: str | None
-    config_id: str | None
-
-    @classmethod
-    def from_domain(cls, score: scores.TraceScore) -> Self:
-        return cls(
-            **_common_fields(score),
-            trace_id=score.trace_id,
-            environment=score.environment,
-            config_id=None,
-        )
+    config_id: Annotated[str | None, Source(WHOLE, lambda _: None)]
 
 
-class SessionScoreResponse(ScoreResponse, frozen=True, kw_only=True):
+class SessionScoreResponse(ScoreResponse[scores.SessionScore], frozen=True, kw_only=True):
     """A score of a session."""
 
     session_id: str
-
-    @classmethod
-    def from_domain(cls, score: scores.SessionScore) -> Self:
-        return cls(**_common_fields(score), session_id=score.session_id)
-
-
-def _common_fields(score: scores.Score) -> dict[str, Any]:
-    return {
-        "id": score.id,
-        "project_id": score.project_id,
-        "name": score.name,
-        "value": score.value,
-        "data_type": score.data_type,
-        "source": score.source,
-        "status": score.status,
-        "outcome": score.outcome,
-        "eval_run_id": score.run_id,
-        "author_user_id": None if score.author_id is None else str(score.author_id),
-        "reason": score.reason,
-        "metadata": raw_json(score.metadata),
-        "created_at": format_instant(score.created_at),
-        "updated_at": format_instant(score.updated_at),
-    }
 
 
 class ScoreQuery(PageQuery, frozen=True, kw_only=True):

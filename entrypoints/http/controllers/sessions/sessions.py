@@ -1,6 +1,6 @@
 """Sessions: listing, reading and deleting them."""
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller
@@ -8,11 +8,9 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.ids import ProjectId
 from domain.page import OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing import session as sessions
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
-from domain.tracing.usage import as_float
 from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.query import sorted_unique
@@ -34,10 +32,10 @@ from entrypoints.http.requests.wire_types import (
     QueryEnd,
     QueryInstant,
     ResponseInstant,
-    format_instant,
-    format_optional_instant,
+    Usd,
     shared_fields,
 )
+from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 
 class SessionQuery(PageQuery, frozen=True, kw_only=True):
@@ -82,51 +80,26 @@ class SessionTracesQuery(msgspec.Struct, frozen=True, kw_only=True):
     offset: Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many traces to skip")] = 0
 
 
-class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSummary(ResponseStruct[sessions.SessionSummary], frozen=True, kw_only=True):
     """Totals over the traces of one session."""
 
-    session_id: str
+    session_id: Annotated[str, Source("id")]
     trace_count: int
     first_trace_at: ResponseInstant
     last_trace_at: ResponseInstant | None
-    total_latency_ms: float | None
+    total_latency_ms: Annotated[float | None, Source("latency_ms")]
     has_error: bool
     user_id: str | None
     tags: list[str]
-    total_span_count: int
-    total_tokens: int
-    total_cost: float
-
-    @classmethod
-    def from_domain(cls, session: sessions.SessionSummary) -> Self:
-        return cls(**_summary_fields(session))
+    total_span_count: Annotated[int, Source("totals.spans")]
+    total_tokens: Annotated[int, Source("totals.tokens")]
+    total_cost: Annotated[Usd, Source("totals.cost")]
 
 
 class SessionDetail(SessionSummary, frozen=True, kw_only=True):
     """The totals of a whole session, and a page of its traces, sorted by start."""
 
-    traces: list[TraceResponse]
-
-    @classmethod
-    def from_session(cls, project: ProjectId, session: sessions.Session) -> Self:
-        traces = [TraceResponse.from_domain(project, trace) for trace in session.traces]
-        return cls(**_summary_fields(session.summary), traces=traces)
-
-
-def _summary_fields(session: sessions.SessionSummary) -> dict[str, Any]:
-    return {
-        "session_id": session.id,
-        "trace_count": session.trace_count,
-        "first_trace_at": format_instant(session.first_trace_at),
-        "last_trace_at": format_optional_instant(session.last_trace_at),
-        "total_latency_ms": session.latency_ms,
-        "has_error": session.has_error,
-        "user_id": session.user_id,
-        "tags": list(session.tags),
-        "total_span_count": session.totals.spans,
-        "total_tokens": session.totals.tokens,
-        "total_cost": as_float(session.totals.cost),
-    }
+    traces: Annotated[list[TraceResponse], GIVEN]
 
 
 class SessionDeleteResponse(msgspec.Struct, frozen=True):
@@ -180,7 +153,8 @@ class SessionController(Controller):
         session = await use_cases.tracing.sessions.get(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
-        return SessionDetail.from_session(project, session)
+        traces = [TraceResponse.from_trace(project, trace) for trace in session.traces]
+        return SessionDetail.from_domain(session.summary, traces=traces)
 
     @delete("/{session_id:str}", CAN_INGEST_AND_READ, status_code=200, example={"deleted": 1})
     async def delete_session(

@@ -1,7 +1,8 @@
 """Analytics over time: traces, tokens and costs, models, sessions."""
 
 from enum import StrEnum
-from typing import Annotated, Final, Self
+from operator import attrgetter
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller
@@ -20,15 +21,10 @@ from domain.tracing.analytics import (
     TraceBucket,
     UsageBucket,
 )
-from domain.tracing.usage import as_float
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.endpoint import get
-from entrypoints.http.requests.wire_types import (
-    QueryEnd,
-    QueryInstant,
-    ResponseInstant,
-    format_instant,
-)
+from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
+from entrypoints.http.response_structs import ResponseStruct, Source
 
 GRANULARITY_DESCRIPTION: Final = (
     "The length of a time bucket, in UTC; weeks start on Mondays. Empty buckets are omitted; more "
@@ -61,85 +57,44 @@ class AnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
     )
 
 
-class AnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
+class AnalyticsBucket(ResponseStruct[TraceBucket], frozen=True, kw_only=True):
     """Traces by start. The latencies are null if no trace of the bucket has ended."""
 
     bucket: ResponseInstant
     trace_count: int
     error_count: int
-    avg_latency_ms: float | None
-    p50_latency_ms: float | None
-    p90_latency_ms: float | None
-    p99_latency_ms: float | None
-
-    @classmethod
-    def from_domain(cls, row: TraceBucket) -> Self:
-        latencies = row.latencies
-        return cls(
-            bucket=format_instant(row.bucket),
-            trace_count=row.trace_count,
-            error_count=row.error_count,
-            avg_latency_ms=None if latencies is None else latencies.mean,
-            p50_latency_ms=None if latencies is None else latencies.p50,
-            p90_latency_ms=None if latencies is None else latencies.p90,
-            p99_latency_ms=None if latencies is None else latencies.p99,
-        )
+    avg_latency_ms: Annotated[float | None, Source("latencies", attrgetter("mean"))]
+    p50_latency_ms: Annotated[float | None, Source("latencies", attrgetter("p50"))]
+    p90_latency_ms: Annotated[float | None, Source("latencies", attrgetter("p90"))]
+    p99_latency_ms: Annotated[float | None, Source("latencies", attrgetter("p99"))]
 
 
-class TokenCostBucket(msgspec.Struct, frozen=True, kw_only=True):
+class TokenCostBucket(ResponseStruct[UsageBucket], frozen=True, kw_only=True):
     """Tokens and costs of spans, by start."""
 
     bucket: ResponseInstant
-    total_tokens: int
+    total_tokens: Annotated[int, Source("tokens")]
     prompt_tokens: int
     completion_tokens: int
-    total_cost: float
-
-    @classmethod
-    def from_domain(cls, row: UsageBucket) -> Self:
-        return cls(
-            bucket=format_instant(row.bucket),
-            total_tokens=row.tokens,
-            prompt_tokens=row.prompt_tokens,
-            completion_tokens=row.completion_tokens,
-            total_cost=as_float(row.cost),
-        )
+    total_cost: Annotated[Usd, Source("cost")]
 
 
-class TopModel(msgspec.Struct, frozen=True, kw_only=True):
+class TopModel(ResponseStruct[ModelUsage], frozen=True, kw_only=True):
     """Tokens and costs of the spans of one model."""
 
     model: str
-    call_count: int
-    total_tokens: int
-    total_cost: float
-
-    @classmethod
-    def from_domain(cls, row: ModelUsage) -> Self:
-        return cls(
-            model=row.model,
-            call_count=row.calls,
-            total_tokens=row.tokens,
-            total_cost=as_float(row.cost),
-        )
+    call_count: Annotated[int, Source("calls")]
+    total_tokens: Annotated[int, Source("tokens")]
+    total_cost: Annotated[Usd, Source("cost")]
 
 
-class SessionAnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
+class SessionAnalyticsBucket(ResponseStruct[SessionBucket], frozen=True, kw_only=True):
     """Sessions by the start of their first trace in the period."""
 
     bucket: ResponseInstant
     session_count: int
-    avg_traces_per_session: float | None
-    avg_session_duration_ms: float | None
-
-    @classmethod
-    def from_domain(cls, row: SessionBucket) -> Self:
-        return cls(
-            bucket=format_instant(row.bucket),
-            session_count=row.session_count,
-            avg_traces_per_session=row.mean_traces,
-            avg_session_duration_ms=row.mean_duration_ms,
-        )
+    avg_traces_per_session: Annotated[float | None, Source("mean_traces")]
+    avg_session_duration_ms: Annotated[float | None, Source("mean_duration_ms")]
 
 
 class AnalyticsController(Controller):

@@ -30,17 +30,16 @@ from entrypoints.http.requests.wire_types import (
     OptionalPlainObject,
     PlainObject,
     ResponseInstant,
+    Usd,
     empty_object,
-    format_instant,
-    format_optional_instant,
     max_items_from,
     null,
     optional_json,
     optional_object,
-    raw_json,
     require_object,
     unset_to_none,
 )
+from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 512
 LABEL_CHARS_MAX: Final = 255  # of ids, labels and tags: they fit into an index entry
@@ -162,13 +161,21 @@ class SpansAccepted(msgspec.Struct, frozen=True):
     span_ids: list[UUID]
 
 
-class SpanResponse(msgspec.Struct, frozen=True, kw_only=True):
-    span_id: UUID
-    trace_id: UUID
-    parent_span_id: UUID | None
+def _shown_cost(span: Span) -> dict[str, float] | None:
+    """The cost by the price table, or that of the client."""
+    charge = span.charge
+    if charge is not None and charge.source is CostSource.TABLE:
+        return {"total": as_float(charge.amount)}
+    return None if span.cost is None else dict(span.cost)
+
+
+class SpanResponse(ResponseStruct[Span], frozen=True, kw_only=True):
+    span_id: Annotated[UUID, Source("id")]
+    trace_id: Annotated[UUID, GIVEN]
+    parent_span_id: Annotated[UUID | None, Source("parent_id")]
     name: str
-    kind: SpanKind
-    status: SpanStatus
+    kind: Annotated[SpanKind, Source("kind", is_set=True)]
+    status: Annotated[SpanStatus, Source("status", is_set=True)]
     input: Raw
     output: Raw
     model: str | None
@@ -177,53 +184,23 @@ class SpanResponse(msgspec.Struct, frozen=True, kw_only=True):
     started_at: ResponseInstant
     ended_at: ResponseInstant | None
     error: str | None
-    completion_start_time: ResponseInstant | None
+    completion_start_time: Annotated[ResponseInstant | None, Source("completion_started_at")]
     model_parameters: OptionalObject
-    cost: Cost | None
+    cost: Annotated[Cost | None, Source(WHOLE, _shown_cost)]
     latency_ms: float | None
     time_to_first_token_ms: float | None
-    cost_source: CostSource
-
-    @classmethod
-    def from_domain(cls, trace: TraceId, span: Span) -> Self:
-        """`span` is complete: kind, status and cost are set."""
-        charge = span.charge
-        assert span.kind is not None
-        assert span.status is not None
-        assert charge is not None
-        if charge.source is CostSource.TABLE:
-            cost: dict[str, float] | None = {"total": as_float(charge.amount)}
-        else:
-            cost = None if span.cost is None else dict(span.cost)
-        return cls(
-            span_id=span.id,
-            trace_id=trace,
-            parent_span_id=span.parent_id,
-            name=span.name,
-            kind=span.kind,
-            status=span.status,
-            input=raw_json(span.input),
-            output=raw_json(span.output),
-            model=span.model,
-            token_usage=raw_json(span.token_usage),
-            metadata=raw_json(span.metadata),
-            started_at=format_instant(span.started_at),
-            ended_at=format_optional_instant(span.ended_at),
-            error=span.error,
-            completion_start_time=format_optional_instant(span.completion_started_at),
-            model_parameters=raw_json(span.model_parameters),
-            cost=cost,
-            latency_ms=span.latency_ms,
-            time_to_first_token_ms=span.time_to_first_token_ms,
-            cost_source=charge.source,
-        )
+    cost_source: Annotated[CostSource, Source("charge.source", is_set=True)]
 
 
-class TraceResponse(msgspec.Struct, frozen=True, kw_only=True):
-    trace_id: UUID
-    project_id: UUID
+def _spans(trace: Trace) -> list[SpanResponse]:
+    return [SpanResponse.from_domain(span, trace_id=trace.id) for span in trace.spans]
+
+
+class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
+    trace_id: Annotated[UUID, Source("id")]
+    project_id: Annotated[UUID, GIVEN]
     name: str
-    status: TraceStatus
+    status: Annotated[TraceStatus, Source("status", is_set=True)]
     input: Raw
     output: Raw
     metadata: JsonObject
@@ -234,38 +211,22 @@ class TraceResponse(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     environment: str | None
     release: str | None
-    spans: list[SpanResponse]
-    total_tokens: int
-    total_cost: float
+    spans: Annotated[list[SpanResponse], Source(WHOLE, _spans)]
+    total_tokens: Annotated[int, GIVEN]
+    total_cost: Annotated[float, GIVEN]
 
     @classmethod
-    def from_domain(cls, project: ProjectId, trace: Trace) -> Self:
-        """`trace` is complete: its status is set."""
-        assert trace.status is not None
+    def from_trace(cls, project: ProjectId, trace: Trace, **given: Any) -> Self:
+        """`trace` is settled."""
         totals = Totals.from_spans(trace.spans)
-        return cls(
-            trace_id=trace.id,
-            project_id=project,
-            name=trace.name,
-            status=trace.status,
-            input=raw_json(trace.input),
-            output=raw_json(trace.output),
-            metadata=raw_json(trace.metadata),
-            started_at=format_instant(trace.started_at),
-            ended_at=format_optional_instant(trace.ended_at),
-            session_id=trace.session_id,
-            user_id=trace.user_id,
-            tags=list(trace.tags),
-            environment=trace.environment,
-            release=trace.release,
-            spans=[SpanResponse.from_domain(trace.id, span) for span in trace.spans],
-            total_tokens=totals.tokens,
-            total_cost=as_float(totals.cost),
+        tokens, cost = totals.tokens, as_float(totals.cost)
+        return cls.from_domain(
+            trace, project_id=project, total_tokens=tokens, total_cost=cost, **given
         )
 
 
-class TraceListItem(msgspec.Struct, frozen=True, kw_only=True):
-    trace_id: UUID
+class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
+    trace_id: Annotated[UUID, Source("id")]
     name: str
     status: TraceStatus
     started_at: ResponseInstant
@@ -276,48 +237,19 @@ class TraceListItem(msgspec.Struct, frozen=True, kw_only=True):
     environment: str | None
     release: str | None
     latency_ms: float | None
-    span_count: int
-    total_tokens: int
-    total_cost: float
-
-    @classmethod
-    def from_domain(cls, trace: TraceSummary) -> Self:
-        return cls(
-            trace_id=trace.id,
-            name=trace.name,
-            status=trace.status,
-            started_at=format_instant(trace.started_at),
-            ended_at=format_optional_instant(trace.ended_at),
-            session_id=trace.session_id,
-            user_id=trace.user_id,
-            tags=list(trace.tags),
-            environment=trace.environment,
-            release=trace.release,
-            latency_ms=trace.latency_ms,
-            span_count=trace.totals.spans,
-            total_tokens=trace.totals.tokens,
-            total_cost=as_float(trace.totals.cost),
-        )
+    span_count: Annotated[int, Source("totals.spans")]
+    total_tokens: Annotated[int, Source("totals.tokens")]
+    total_cost: Annotated[Usd, Source("totals.cost")]
 
 
-class UserSummary(msgspec.Struct, frozen=True):
+class UserSummary(ResponseStruct[analytics.UserSummary], frozen=True):
     """Totals over the traces of one user."""
 
-    user_id: str
+    user_id: Annotated[str, Source("id")]
     trace_count: int
     first_seen: ResponseInstant
     last_seen: ResponseInstant
     error_count: int
-
-    @classmethod
-    def from_domain(cls, user: analytics.UserSummary) -> Self:
-        return cls(
-            user_id=user.id,
-            trace_count=user.trace_count,
-            first_seen=format_instant(user.first_seen),
-            last_seen=format_instant(user.last_seen),
-            error_count=user.error_count,
-        )
 
 
 class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
@@ -438,6 +370,6 @@ _TRACE: Final = (
     .to_domain(HttpConfig(version="", environment=""))
     .settled(lambda *_: None)
 )
-TRACE_RESPONSE: Final = _example(TraceResponse.from_domain(examples.PROJECT_ID, _TRACE))
+TRACE_RESPONSE: Final = _example(TraceResponse.from_trace(examples.PROJECT_ID, _TRACE))
 SPAN_RESPONSE: Final = TRACE_RESPONSE["spans"][0]
 TRACE_ITEM: Final = _example(TraceListItem.from_domain(TraceSummary.of(_TRACE)))

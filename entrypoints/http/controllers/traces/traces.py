@@ -200,7 +200,7 @@ class TraceController(Controller):
         """
         project = caller.project_id
         trace = await use_cases.tracing.traces.get(project, path.trace_id)
-        return schemas.TraceResponse.from_domain(project, trace)
+        return schemas.TraceResponse.from_trace(project, trace)
 
     @patch(
         "/{trace_id:str}",
@@ -219,7 +219,7 @@ class TraceController(Controller):
         """
         project = caller.project_id
         trace = await use_cases.tracing.traces.change(project, path.trace_id, content)
-        return schemas.TraceResponse.from_domain(project, trace)
+        return schemas.TraceResponse.from_trace(project, trace)
 
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
@@ -239,7 +239,7 @@ class TraceController(Controller):
         span = await use_cases.tracing.traces.change_span(
             caller.project_id, path.trace_id, path.span_id, content
         )
-        return schemas.SpanResponse.from_domain(path.trace_id, span)
+        return schemas.SpanResponse.from_domain(span, trace_id=path.trace_id)
 
     @delete("/{trace_id:str}", CAN_INGEST_AND_READ, status_code=204)
     async def delete_trace(
