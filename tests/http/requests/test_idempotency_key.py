@@ -17,7 +17,7 @@ from application.ports import IDEMPOTENCY_LOCK_TTL
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import TraceScore
 from domain.ids import ScoreId
-from entrypoints.http.middleware.fair_queueing import SLOTS_PER_CALLER
+from entrypoints.http.middleware.fair_queueing import CALLER
 from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import SESSIONS, TRACES, ScoredProject
@@ -222,7 +222,7 @@ async def test_waiting_repeat_holds_no_slot(
     shop.site.now = NOON
     sent = [asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"}))]
     await scores.kept.wait()
-    for _ in range(2 * SLOTS_PER_CALLER):
+    for _ in range(2 * CALLER.slots):
         sent.append(asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"})))
     async with in_time():
         assert await total(shop) == 1
