@@ -50,8 +50,8 @@ class LoadShedding:
     queue: FairQueue = field(default_factory=FairQueue, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cast("dict[str, Any]", scope)[_SHEDDING_KEY] = self
         if scope["path"] in EXEMPT_PATHS:
-            cast("dict[str, Any]", scope)[_SHEDDING_KEY] = self
             await self.app(scope, receive, send)
             return
         if self.requests >= self.requests_max:
@@ -189,7 +189,7 @@ def admission_ticket(scope: Mapping[str, Any]) -> AdmissionTicket:
 
 
 def load_shedding(scope: Mapping[str, Any]) -> LoadShedding:
-    """The layer that a request to one of EXEMPT_PATHS has passed."""
+    """The layer that a request has passed."""
     return cast("LoadShedding", scope[_SHEDDING_KEY])
 
 
