@@ -8,8 +8,9 @@ from typing import Final
 from entrypoints.http.error_responses import STATUS_OF_FAILURE
 
 DOCS: Final = Path(__file__).parents[3] / "docs"
-# The statuses of unknown paths and methods, which no operation can document.
-UNDOCUMENTED: Final = {405}
+# The statuses of unknown paths and methods, and of heads that the server itself refuses: no
+# operation can document them.
+UNDOCUMENTED: Final = {405, 431}
 
 
 def told() -> list[int]:
