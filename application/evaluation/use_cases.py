@@ -126,11 +126,12 @@ class EvaluationUseCases:
         self, ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
     ) -> None:
         jobs, models, targets = ports.jobs, ports.models, ports.targets
+        judging, regex = ports.judging, ports.regex
         own, queue = ports.custom_metrics, ports.work_queue
         known = catalogue.MetricCatalogue(own)
-        spending = BudgetRules(ports.judging.prices, clock)
+        spending = BudgetRules(judging.prices, clock)
         run_factory = requests.RunFactory(ports.runs, jobs, models, spending, known, clock)
-        metric_rules = custom_metrics.MetricRules(models, ports.regex)
+        metric_rules = custom_metrics.MetricRules(models, regex)
         monitor_rules = monitors.MonitorRules(models, known, spending)
         monitor_runs = scheduler.MonitorRunFactory(
             ports.monitors, ports.changed, targets, jobs, models, known, spending, clock, new_id
@@ -150,12 +151,14 @@ class EvaluationUseCases:
         self.retry_run = requests.RetryRun(run_factory)
         self.cancel_run = requests.CancelRun(ports.runs, clock)
         self.delete_run = requests.DeleteRun(ports.runs, clock)
-        self.read_run_usage = ReadRunUsage(ports.runs, ports.judging.ledger)
-        self.estimate_run = _estimate_run(ports, run_factory, new_id)
+        self.read_run_usage = ReadRunUsage(ports.runs, judging.ledger)
+        self.estimate_run = EstimateRun(
+            run_factory, targets, queue, ports.judge, judging, ports.policy, regex, new_id
+        )
         self.plan_run = PlanRun(queue, jobs, clock)
         self.requeue_overdue = RequeueOverdue(queue, jobs, clock)
         self.evaluate_target = evaluate_target(ports, clock, new_id, random)
-        self.prune_judge_records = PruneJudgeRecords(ports.judging, clock)
+        self.prune_judge_records = PruneJudgeRecords(judging, clock)
         self.create_monitor = monitors.CreateMonitor(ports.monitors, monitor_rules, clock)
         self.change_monitor = monitors.ChangeMonitor(ports.monitors, monitor_rules, clock)
         self.pause_monitor = monitors.PauseMonitor(ports.monitors, clock)
@@ -166,39 +169,24 @@ class EvaluationUseCases:
             monitor_runs, ports.leader_election, ports.on_monitor_fault
         )
         self.list_metrics = catalogue.ListMetrics(own)
-        self.read_run_template = catalogue.ReadRunTemplate(models, known, ports.regex)
+        self.read_run_template = catalogue.ReadRunTemplate(models, known, regex)
         self.create_custom_metric = custom_metrics.CreateCustomMetric(own, metric_rules, clock)
         self.revise_custom_metric = custom_metrics.ReviseCustomMetric(own, metric_rules, clock)
         self.archive_custom_metric = custom_metrics.ArchiveCustomMetric(own, clock)
         self.restore_custom_metric = custom_metrics.RestoreCustomMetric(own)
         self.list_custom_metrics = custom_metrics.ListCustomMetrics(own)
         self.try_custom_metric = DryRunCustomMetric(
-            own, ports.regex, targets, run_factory, ports.judging.prices, ports.policy, random
+            own, regex, targets, run_factory, judging.prices, ports.policy, random
         )
         self.alerting = AlertUseCases(ports.alerting, ports.monitors, own, clock, random)
-
-
-def _estimate_run(
-    ports: EvaluationPorts, run_factory: requests.RunFactory, new_id: NewId
-) -> EstimateRun:
-    return EstimateRun(
-        run_factory=run_factory,
-        targets=ports.targets,
-        work_queue=ports.work_queue,
-        judge=ports.judge,
-        ports=ports.judging,
-        policy=ports.policy,
-        regex_search=ports.regex.search,
-        clock=run_factory.clock,
-        new_id=new_id,
-    )
 
 
 def evaluate_target(
     ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
 ) -> EvaluateTarget:
     """Has its own circuit breaker and concurrency limits: build one for each process."""
-    policy, breaker = ports.policy, CircuitBreaker(ports.policy.head_start_s)
+    queue, targets, policy = ports.work_queue, ports.targets, ports.policy
+    breaker = CircuitBreaker(policy.head_start_s)
     judge = JudgeClient(
         ports.judge,
         breaker=breaker,
@@ -208,20 +196,9 @@ def evaluate_target(
         new_id=new_id,
         timing=ports.retry_timing,
     )
+    metrics = MetricEvaluator(judge, ports.embedder, breaker)
     evaluator = FaultTolerantEvaluator(
-        ports.targets,
-        MetricEvaluator(judge, ports.embedder, breaker),
-        policy,
-        random,
-        ports.regex.search,
-        ports.on_fault,
+        targets, metrics, policy, random, ports.regex.search, ports.on_fault
     )
-    return EvaluateTarget(
-        ports.work_queue,
-        ports.jobs,
-        evaluator,
-        SignalEvaluator(ports.work_queue, ports.targets, evaluator, policy, clock),
-        policy,
-        ports.on_fault,
-        clock,
-    )
+    signals = SignalEvaluator(queue, targets, evaluator, policy, clock)
+    return EvaluateTarget(queue, ports.jobs, evaluator, signals, policy, ports.on_fault, clock)

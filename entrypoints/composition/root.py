@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -107,9 +107,9 @@ async def pending(settings: Settings) -> list[str]:
 @asynccontextmanager
 async def ports(
     settings: Settings,
-    prices: PriceBook | None = None,
     fallback_jobs: Jobs | None = None,
     observer: Observer | None = None,
+    prices: PriceBook | None = None,
 ) -> AsyncIterator[Ports]:
     """Fills every port while the block runs. At its end, accepted data is written.
 
@@ -197,12 +197,6 @@ def identity_ports(
 
 def privacy_ports(edits: TraceEdits) -> PrivacyPorts:
     return PrivacyPorts(expired=PostgresExpiredTraces(edits), erasures=PostgresErasures(edits))
-
-
-def workers_ports(
-    settings: Settings, fallback_jobs: Jobs, observer: Observer
-) -> AbstractAsyncContextManager[Ports]:
-    return ports(settings, fallback_jobs=fallback_jobs, observer=observer)
 
 
 def own_jobs() -> OwnJobs:

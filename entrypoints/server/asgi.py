@@ -68,7 +68,7 @@ class App:
         await receive()  # lifespan.startup
         async with (
             observe_process(self._settings, self._metrics, "serve") as observer,
-            ports(self._settings, self._prices, observer=observer) as open_ports,
+            ports(self._settings, observer=observer, prices=self._prices) as open_ports,
         ):
             metrics_text = MetricsText(self._metrics, open_ports)
             config = replace(

@@ -63,7 +63,7 @@ type OpenPorts = Callable[[Settings, Jobs, Observer], AbstractAsyncContextManage
 
 def work(
     settings: Settings,
-    open_ports: OpenPorts = root.workers_ports,
+    open_ports: OpenPorts = root.ports,
     requeue_every_s: float = REQUEUE_EVERY_S,
 ) -> int:
     """Works until SIGTERM or SIGINT. Raises CommandError, Unavailable."""

@@ -15,11 +15,12 @@ from application.evaluation.judging.judge_client import (
     verdict_cache_key,
 )
 from application.evaluation.judging.trace_context import TraceContext
+from application.evaluation.ports.custom_metrics import RegexEngine
 from application.evaluation.ports.evaluation import Judge, Targets
 from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.work_queue import SignalKey, WorkQueue
 from application.evaluation.runs.requests import RunFactory, RunRequest, find_targets
-from application.ports import Clock, NewId
+from application.ports import NewId
 from domain.evaluation.costs.judge_costs import (
     ANSWER_TOKENS_MIN,
     CostEstimate,
@@ -30,7 +31,6 @@ from domain.evaluation.costs.judge_costs import (
     usage_of,
 )
 from domain.evaluation.custom_metrics.custom_metric import get_run_metric
-from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.evaluation.judging.judge import JudgeRefused, Question, TokenUse
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
@@ -58,7 +58,7 @@ type RunTargets = TraceSelection | SessionSelection | Sequence[Target]
 """The targets of a run: a sample of those that match a selection, or ids."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class EstimateRun:
     """Looks at a sample of the traces that a run would evaluate, and scales up."""
 
@@ -68,8 +68,7 @@ class EstimateRun:
     judge: Judge
     ports: JudgingPorts
     policy: EvaluationPolicy
-    regex_search: RegexSearch
-    clock: Clock
+    regex: RegexEngine
     new_id: NewId
 
     async def __call__(
@@ -113,7 +112,7 @@ class EstimateRun:
         names = run.metrics
         if run.target_type is TargetType.SESSION:
             names = required_signals(run.metrics, run.signal_weights)
-        metrics = [get_run_metric(run.definitions, name, self.regex_search) for name in names]
+        metrics = [get_run_metric(run.definitions, name, self.regex.search) for name in names]
         return [
             one
             for one in metrics
@@ -170,7 +169,7 @@ class EstimateRun:
         """The value of each vote in the verdict cache; empty if this process lacks the judge."""
         most = context.run.votes
         evidence_hash = await context.compute(lambda it: it.evidence_hash)
-        since = self.clock() - self.ports.verdict_retention
+        since = self.run_factory.clock() - self.ports.verdict_retention
         found: list[float | None] = []
         for sample in range(most):
             try:
@@ -191,7 +190,7 @@ class EstimateRun:
 
     def _price(self, pricing: Pricing, model: str, tokens: int, answer: int) -> Decimal | None:
         use = TokenUse(requests=1, input=tokens, output=answer)
-        price = pricing(model, usage_of(use), self.clock())
+        price = pricing(model, usage_of(use), self.run_factory.clock())
         return None if price is None else price.amount
 
 

@@ -76,7 +76,7 @@ def main() -> int:
     async def fast_ports(
         settings: Settings, otherwise: Jobs, observer: Observer
     ) -> AsyncIterator[Ports]:
-        async with root.workers_ports(settings, otherwise, observer) as ports:
+        async with root.ports(settings, otherwise, observer) as ports:
             yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=judge))
 
     settings = read_settings(os.environ, provider_problems)

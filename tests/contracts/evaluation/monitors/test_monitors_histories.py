@@ -149,12 +149,9 @@ class Histories(RuleBasedStateMachine):
         schedulers = crashing(self.over.monitors)
         use_cases = EvaluationUseCases(ports, lambda: self.now, uuid4, bytes)
         fire = use_cases.run_due_monitors
-        return replace(
-            use_cases,
-            run_due_monitors=replace(
-                fire, run_factory=replace(fire.run_factory, monitors=schedulers)
-            ),
-        )
+        run_factory = replace(fire.run_factory, monitors=schedulers)
+        use_cases.run_due_monitors = replace(fire, run_factory=run_factory)
+        return use_cases
 
     def _used(self, before: Monitor, run: EvalRun | None) -> None:
         assert before.next_run_at is not None
