@@ -7,7 +7,7 @@ no use case: the registry (`use_cases.py`) holds the port, and an HTTP handler c
 
 No use case calls another. Logic that several use cases share is in services: objects that a use
 case holds as a field, such as `OrganizationEditor`, `RunFactory`, `MonitorRunFactory`,
-`BudgetRules` and `MetricCatalogue`. A service may use ports and other services, never a use case.
+`RunRules` and `MetricCatalogue`. A service may use ports and other services, never a use case.
 
 Each context has its ports (`ports.py`, or the package `ports`): what it needs from the world,
 with the errors and limits that belong to a port. Adapters import nothing else from `application`.

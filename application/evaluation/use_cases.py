@@ -41,8 +41,8 @@ from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
 from application.evaluation.ports.work_queue import WorkQueue
 from application.evaluation.runs import requests
-from application.evaluation.runs.budget_rules import BudgetRules, ReadRunUsage
 from application.evaluation.runs.planning import PlanRun, RequeueOverdue
+from application.evaluation.runs.run_rules import ReadRunUsage, RunRules
 from application.evaluation.scores import agreement, scores
 from application.jobs import Jobs
 from application.ports import Clock, NewId, RandomBytes
@@ -129,12 +129,11 @@ class EvaluationUseCases:
         judging, regex = ports.judging, ports.regex
         own, queue = ports.custom_metrics, ports.work_queue
         known = catalogue.MetricCatalogue(own)
-        spending = BudgetRules(judging.prices, clock)
-        run_factory = requests.RunFactory(ports.runs, jobs, models, spending, known, clock)
+        rules = RunRules(known, models, judging.prices, clock)
+        run_factory = requests.RunFactory(ports.runs, jobs, rules, clock)
         metric_rules = custom_metrics.MetricRules(models, regex)
-        monitor_rules = monitors.MonitorRules(models, known, spending)
         monitor_runs = scheduler.MonitorRunFactory(
-            ports.monitors, ports.changed, targets, jobs, models, known, spending, clock, new_id
+            ports.monitors, ports.changed, targets, jobs, rules, clock, new_id
         )
         self.trace_scores, self.session_scores = ports.trace_scores, ports.session_scores
         self.score_analytics = ports.score_analytics
@@ -159,8 +158,8 @@ class EvaluationUseCases:
         self.requeue_overdue = RequeueOverdue(queue, jobs, clock)
         self.evaluate_target = evaluate_target(ports, clock, new_id, random)
         self.prune_judge_records = PruneJudgeRecords(judging, clock)
-        self.create_monitor = monitors.CreateMonitor(ports.monitors, monitor_rules, clock)
-        self.change_monitor = monitors.ChangeMonitor(ports.monitors, monitor_rules, clock)
+        self.create_monitor = monitors.CreateMonitor(ports.monitors, rules, clock)
+        self.change_monitor = monitors.ChangeMonitor(ports.monitors, rules, clock)
         self.pause_monitor = monitors.PauseMonitor(ports.monitors, clock)
         self.resume_monitor = monitors.ResumeMonitor(ports.monitors, clock)
         self.delete_monitor = monitors.DeleteMonitor(ports.monitors)

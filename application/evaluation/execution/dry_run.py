@@ -10,7 +10,8 @@ from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
 from application.evaluation.ports.judging import Pricings
-from application.evaluation.runs.requests import RunFactory, RunRequest
+from application.evaluation.runs.requests import RunFactory
+from application.evaluation.runs.run_rules import RunRequest
 from application.ports import RandomBytes
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, usage_of
@@ -143,7 +144,7 @@ class DryRunCustomMetric:
             target_type=TargetType.TRACE,
             metrics=(known.name,),
             targets=1,
-            model=self.run_factory.models.select(model),
+            model=self.run_factory.rules.models.select(model),
             definitions=(known.newest,),
             created_at=self.run_factory.clock(),
         )

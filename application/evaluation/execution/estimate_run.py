@@ -19,7 +19,8 @@ from application.evaluation.ports.custom_metrics import RegexEngine
 from application.evaluation.ports.evaluation import Judge, Targets
 from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.work_queue import SignalKey, WorkQueue
-from application.evaluation.runs.requests import RunFactory, RunRequest, find_targets
+from application.evaluation.runs.requests import RunFactory, find_targets
+from application.evaluation.runs.run_rules import RunRequest
 from application.ports import NewId
 from domain.evaluation.costs.judge_costs import (
     ANSWER_TOKENS_MIN,

@@ -1,22 +1,18 @@
 """Monitors: creating, changing, pausing, resuming and deleting them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.monitors import Monitors
-from application.evaluation.runs.budget_rules import BudgetRules
-from application.evaluation.runs.requests import CATEGORIES, RunRequest
+from application.evaluation.runs.run_rules import CATEGORIES, RunRequest, RunRules
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.custom_metrics.custom_metric import (
     CustomMetric,
     SelectedMetrics,
-    check_judge_models,
     select_metrics,
 )
-from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.monitors.monitor import Monitor, MonitorChange, Selection
 from domain.evaluation.monitors.schedule import normalize_cadence, parse_schedule
 from domain.evaluation.runs.run import TargetType
@@ -39,50 +35,24 @@ class MonitorRequest:
     only_if_changed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class MonitorRules:
-    """Validates monitors. A service that creating and changing share."""
+def _check_weights(of: TargetType, *, has_some: bool) -> None:
+    """Raises Invalid for weights on a monitor over traces."""
+    if has_some and of is TargetType.TRACE:
+        raise Invalid.field("signal_weights", "are of monitors over sessions only")
 
-    models: JudgeModels
-    catalogue: MetricCatalogue
-    spending: BudgetRules
 
-    async def find_custom(
-        self, project: ProjectId, of: TargetType, metrics: Sequence[str]
-    ) -> Mapping[str, CustomMetric]:
-        """The custom metrics among the names. Raises Invalid for too many names."""
-        return await self.catalogue.find_custom(project, metrics, CATEGORIES[of])
-
-    def validate_metrics(
-        self, of: TargetType, metrics: Sequence[str], custom: Mapping[str, CustomMetric]
-    ) -> tuple[str, ...]:
-        """The names without duplicates. Raises Invalid, naming `metrics.<i>`."""
-        return select_metrics(metrics, CATEGORIES[of], custom).names
-
-    def check_weights(self, of: TargetType, *, has_some: bool) -> None:
-        """Raises Invalid for weights on a monitor over traces."""
-        if has_some and of is TargetType.TRACE:
-            raise Invalid.field("signal_weights", "are of monitors over sessions only")
-
-    def check_judge_models(
-        self, monitor: Monitor, custom: Mapping[str, CustomMetric], pricing: Pricing
-    ) -> None:
-        """Raises Invalid for a model that isn't allowed, for votes, and the budget of a run.
-
-        Also if a custom metric needs a judge that isn't available.
-        """
-        model = self.models.select(monitor.model)
-        definitions = tuple(custom[name].newest for name in monitor.metrics if name in custom)
-        selected = SelectedMetrics(monitor.metrics, definitions)
-        check_judge_models(selected, model, self.models)
-        judges = selected.judges(model)
-        self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
+def _check_judges(
+    rules: RunRules, monitor: Monitor, custom: Mapping[str, CustomMetric], pricing: Pricing
+) -> None:
+    """Raises Invalid as `RunRules.check_judges`."""
+    definitions = tuple(custom[name].newest for name in monitor.metrics if name in custom)
+    rules.check_judges(SelectedMetrics(monitor.metrics, definitions), pricing, monitor)
 
 
 @dataclass(frozen=True, slots=True)
 class CreateMonitor:
     monitors: Monitors
-    rules: MonitorRules
+    rules: RunRules
     clock: Clock
 
     async def __call__(
@@ -93,9 +63,10 @@ class CreateMonitor:
         Raises Invalid for an unknown metric, a model that isn't allowed, a wrong cadence, weights
         of a monitor over traces, votes, and the budget of a run.
         """
-        custom = await self.rules.find_custom(project, request.of, request.run.metrics)
-        metrics = self.rules.validate_metrics(request.of, request.run.metrics, custom)
-        self.rules.check_weights(request.of, has_some=bool(request.run.signal_weights))
+        names, category = request.run.metrics, CATEGORIES[request.of]
+        custom = await self.rules.catalogue.find_custom(project, names, category)
+        metrics = select_metrics(names, category, custom).names
+        _check_weights(request.of, has_some=bool(request.run.signal_weights))
         now = self.clock()
         monitor = Monitor(
             id=new,
@@ -115,16 +86,15 @@ class CreateMonitor:
             created_at=now,
             updated_at=now,
         )
-        self.rules.check_judge_models(
-            monitor, custom, await self.rules.spending.prices.for_project(project)
-        )
+        pricing = await self.rules.prices.for_project(project)
+        _check_judges(self.rules, monitor, custom, pricing)
         return await self.monitors.create(monitor)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeMonitor:
     monitors: Monitors
-    rules: MonitorRules
+    rules: RunRules
     clock: Clock
 
     async def __call__(
@@ -137,28 +107,30 @@ class ChangeMonitor:
         now = self.clock()
         before = await self.monitors.get(project, monitor)
         names = before.metrics if change.metrics is UNCHANGED else change.metrics
-        custom = await self.rules.find_custom(project, before.target_type, names)
-        pricing = await self.rules.spending.prices.for_project(project)
+        category = CATEGORIES[before.target_type]
+        custom = await self.rules.catalogue.find_custom(project, names, category)
+        pricing = await self.rules.prices.for_project(project)
 
         def edit(known: Monitor) -> Monitor:
-            changed = known.changed(self._validate(known.target_type, change, custom), now)
+            changed = known.changed(_validate(known.target_type, change, custom), now)
             if JUDGE_FIELDS & said(change).keys():
-                self.rules.check_judge_models(changed, custom, pricing)
+                _check_judges(self.rules, changed, custom, pricing)
             return changed
 
         return await self.monitors.edit(project, monitor, edit)
 
-    def _validate(
-        self, of: TargetType, change: MonitorChange, custom: Mapping[str, CustomMetric]
-    ) -> MonitorChange:
-        given = said(change)
-        if change.metrics is not UNCHANGED:
-            given["metrics"] = self.rules.validate_metrics(of, change.metrics, custom)
-        if change.cadence is not UNCHANGED:
-            given["cadence"] = normalize_cadence(change.cadence)
-        weights = change.signal_weights
-        self.rules.check_weights(of, has_some=weights is not UNCHANGED and bool(weights))
-        return MonitorChange(**given)
+
+def _validate(
+    of: TargetType, change: MonitorChange, custom: Mapping[str, CustomMetric]
+) -> MonitorChange:
+    given = said(change)
+    if change.metrics is not UNCHANGED:
+        given["metrics"] = select_metrics(change.metrics, CATEGORIES[of], custom).names
+    if change.cadence is not UNCHANGED:
+        given["cadence"] = normalize_cadence(change.cadence)
+    weights = change.signal_weights
+    _check_weights(of, has_some=weights is not UNCHANGED and bool(weights))
+    return MonitorChange(**given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,14 @@ from functools import partial
 from typing import Final
 
 from application.concurrency import gather_limited
-from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, Targets
 from application.evaluation.ports.monitors import DUE_MAX, ChangeFeed, LeaderElection, Monitors
-from application.evaluation.runs.budget_rules import BudgetRules
-from application.evaluation.runs.requests import CATEGORIES, find_targets
+from application.evaluation.runs.requests import find_targets
+from application.evaluation.runs.run_rules import RunRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
-from domain.evaluation.custom_metrics.custom_metric import check_judge_models
-from domain.evaluation.judging.models import JudgeModels, resolve_model
+from domain.evaluation.judging.models import resolve_model
 from domain.evaluation.metrics.metric import Definition
 from domain.evaluation.monitors.monitor import TARGETS_MIN, Monitor, Watermark
 from domain.evaluation.runs.run import (
@@ -53,9 +51,7 @@ class MonitorRunFactory:
     changes: ChangeFeed
     targets: Targets
     jobs: Jobs
-    models: JudgeModels
-    catalogue: MetricCatalogue
-    spending: BudgetRules
+    rules: RunRules
     clock: Clock
     new_id: NewId
 
@@ -79,15 +75,9 @@ class MonitorRunFactory:
         Raises Invalid if no targets or too many match, and if a metric, model or price doesn't
         exist any more, or a metric is archived.
         """
-        category = CATEGORIES[monitor.target_type]
-        selected = await self.catalogue.select_metrics(
-            monitor.project_id, monitor.metrics, category
+        selected, model = await self.rules.validate(
+            monitor.project_id, monitor.target_type, monitor
         )
-        model = self.models.select(monitor.model)
-        check_judge_models(selected, model, self.models)
-        pricing = await self.spending.prices.for_project(monitor.project_id)
-        judges = selected.judges(model)
-        self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
         rate, salt = monitor.sampling_rate, str(monitor.id)
         targets = sampled(validate_target_count(matching), rate, salt, least=TARGETS_MIN)
         run = self._run(monitor, new, len(targets), model, selected.definitions)
@@ -95,7 +85,8 @@ class MonitorRunFactory:
 
     def failed_run(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
         """A FAILED run without targets, with the reason."""
-        model = self.models.default if monitor.model is None else resolve_model(monitor.model)
+        default = self.rules.models.default
+        model = default if monitor.model is None else resolve_model(monitor.model)
         reason = "; ".join(error.message for error in why.errors)
         return self._run(monitor, new, 0, model).failed(reason, self.clock())
 

@@ -3,19 +3,13 @@
 A stored run will be evaluated, even if the message to the workers is lost.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, Targets
-from application.evaluation.runs.budget_rules import BudgetRules
+from application.evaluation.runs.run_rules import RunRequest, RunRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
-from domain.evaluation.custom_metrics.custom_metric import check_judge_models
-from domain.evaluation.judging.models import JudgeModels
-from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import (
     TARGETS_MAX,
     EvalRun,
@@ -27,7 +21,6 @@ from domain.evaluation.runs.run import (
     build_retry,
 )
 from domain.evaluation.runs.selection import (
-    SAMPLING_RATE_DEFAULT,
     SessionSelection,
     TraceSelection,
     batch_as_given,
@@ -40,21 +33,6 @@ from domain.evaluation.sessions.signals import validate_weights
 from domain.ids import ProjectId, RunId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
-CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """The options of a run. `signal_weights` are for session runs only."""
-
-    metrics: Sequence[str]
-    name: str | None = None
-    model: str | None = None
-    sampling_rate: float = SAMPLING_RATE_DEFAULT
-    signal_weights: Mapping[str, float] = field(default_factory=dict)
-    votes: int = 1
-    max_cost_usd: Decimal | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class RunFactory:
@@ -62,9 +40,7 @@ class RunFactory:
 
     runs: Runs
     jobs: Jobs
-    models: JudgeModels
-    spending: BudgetRules
-    catalogue: MetricCatalogue
+    rules: RunRules
     clock: Clock
 
     async def build(
@@ -80,11 +56,7 @@ class RunFactory:
         Raises Invalid, also for weights, votes, and the budget.
         """
         validate_weights(request.signal_weights)
-        selected = await self.catalogue.select_metrics(project, request.metrics, CATEGORIES[of])
-        model = self.models.select(request.model)
-        check_judge_models(selected, model, self.models)
-        pricing = await self.spending.prices.for_project(project)
-        self.spending.check(pricing, request.votes, request.max_cost_usd, *selected.judges(model))
+        selected, model = await self.rules.validate(project, of, request)
         return EvalRun(
             id=new,
             project_id=project,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.evaluation.monitors.monitors import MonitorRequest
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from domain.errors import FieldError, Invalid
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category

@@ -8,7 +8,7 @@ from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
 from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType

@@ -12,7 +12,7 @@ from adapters.memory.store import MemoryStore
 from application.evaluation.custom_metrics.catalogue import METRIC_NAMES_MAX
 from application.evaluation.custom_metrics.custom_metrics import MetricRequest
 from application.evaluation.monitors.monitors import MonitorRequest
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX

@@ -12,7 +12,7 @@ from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.store import MemoryStore
 from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
 from application.evaluation.judging.judge_client import prompt_tokens
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from domain.errors import Invalid
 from domain.evaluation.costs.judge_costs import (
     ANSWER_TOKENS_MAX,

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from application.jobs import EvaluateTargetJob
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus, TargetType

@@ -13,7 +13,7 @@ from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryPriceBook
 from application.evaluation.monitors import scheduler
 from application.evaluation.monitors.monitors import MonitorRequest
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from application.jobs import PlanRunJob
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels

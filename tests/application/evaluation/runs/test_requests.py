@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.memory.jobs import RecordedJobs
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from application.jobs import PlanRunJob
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels

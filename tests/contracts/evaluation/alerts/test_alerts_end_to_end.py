@@ -12,7 +12,7 @@ from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.webhook_sender import HttpWebhookSender
 from application.evaluation.monitors.monitors import MonitorRequest
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Monitor

@@ -23,7 +23,7 @@ from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from application.evaluation.monitors.monitors import MonitorRequest
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from domain.errors import Failure
 from domain.evaluation.monitors.monitor import Monitor, MonitorChange, MonitorStatus

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from application.evaluation.runs.requests import RunRequest
+from application.evaluation.runs.run_rules import RunRequest
 from domain.errors import Forbidden, Invalid, NotFound
 from domain.evaluation.costs.judge_costs import Spending, SpendingBy
 from domain.evaluation.judging.judge import TokenUse
