@@ -124,7 +124,7 @@ class HandlerSignature:
             path=Parameters(_bare(hints["path"]), "path") if "path" in hints else None,
             params=Parameters(_bare(hints["params"]), "query") if "params" in hints else None,
             content=body or (_body_of(hints["content"]) if "content" in hints else None),
-            takes_key="new_id" in hints or "key" in hints,
+            takes_key="new_id" in hints,
             response_types=_response_types(
                 hints["return"] if response_type is None else response_type
             ),
@@ -175,11 +175,6 @@ class Endpoint:
         """Summary and description. Line breaks of the docstring become spaces."""
         first, _, rest = (inspect.getdoc(handler.fn) or "").partition("\n")
         return self.summary or first.removesuffix("."), self.description or " ".join(rest.split())
-
-
-def endpoint(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The arguments of Litestar's route decorators for one handler, such as `@get("/", **READ)`."""
-    return {"opt": {_ENDPOINT: Endpoint(*args, **kwargs)}}
 
 
 def endpoint_of(handler: BaseRouteHandler) -> Endpoint | None:

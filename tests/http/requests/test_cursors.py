@@ -20,7 +20,7 @@ from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import exact_sum
 from entrypoints.http.controllers.sessions.sessions import SESSIONS
-from entrypoints.http.controllers.traces.query import TRACES, USERS
+from entrypoints.http.controllers.traces.schemas import TRACES, USERS
 from entrypoints.http.requests.cursors import CURSOR_CHARS_MAX, PagedList, PageQuery
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 from tests.support.clients.contract_checks import operations

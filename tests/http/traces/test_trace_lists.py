@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from entrypoints.http.controllers.traces.query import METADATA_KEYS_MAX, METADATA_VALUES_MAX
+from entrypoints.http.controllers.traces.schemas import METADATA_KEYS_MAX, METADATA_VALUES_MAX
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 # Ended after 1 s, after 2.0005 s, before its start, and not at all.

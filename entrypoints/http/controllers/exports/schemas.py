@@ -10,31 +10,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.errors import Invalid
-from domain.evaluation.scores.score import (
-    DataType,
-    Score,
-    ScoreOutcome,
-    ScoreSource,
-    SessionScore,
-    TraceScore,
-    validate_value,
-)
+from domain.evaluation.scores import score as scores
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
 from domain.exporting.exported_trace import TraceWithScores, on_one_line
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
+from domain.tracing import usage as usages
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import (
-    NO_USAGE,
-    TOKENS_MAX,
-    UNPRICED,
-    CostSource,
-    Price,
-    SpanCost,
-    Usage,
-    span_cost,
-)
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.exports.examples import EXPORT_ID
 from entrypoints.http.controllers.scores.schemas import (
@@ -43,29 +26,9 @@ from entrypoints.http.controllers.scores.schemas import (
     TraceScoreResponse,
     Value,
 )
-from entrypoints.http.controllers.traces.query import (
-    METADATA_KEYS_MAX,
-    METADATA_VALUES_MAX,
-    trace_filter,
-)
-from entrypoints.http.controllers.traces.schemas import (
-    Label,
-    SpanCreate,
-    SpanResponse,
-    Tags,
-    TraceCreate,
-    TraceResponse,
-)
+from entrypoints.http.controllers.traces import schemas as traces
+from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.scalar_types import parse_instant, parse_optional_instant
-from entrypoints.http.requests.wire_types import (
-    Instant,
-    PlainObject,
-    ResponseInstant,
-    empty_object,
-    format_optional_instant,
-    require_object,
-    shared_fields,
-)
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have fewer
@@ -73,8 +36,8 @@ AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have f
 type ExactAmount = Annotated[
     str, Meta(max_length=AMOUNT_CHARS_MAX, pattern=r"^[0-9]{1,200}(\.[0-9]{1,200})?$")
 ]
-type Tokens = Annotated[int, Meta(ge=0, lt=TOKENS_MAX)]
-type MetadataValues = Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]
+type Tokens = Annotated[int, Meta(ge=0, lt=usages.TOKENS_MAX)]
+type MetadataValues = Annotated[list[str], Meta(max_length=traces.METADATA_VALUES_MAX)]
 
 
 # --- exported traces ---------------------------------------------------------------------------
@@ -87,23 +50,25 @@ class ExactPrice(msgspec.Struct, frozen=True):
     """
 
     amount: ExactAmount
-    version: Label | None = None
-    since: Instant | None = None
+    version: traces.Label | None = None
+    since: wire.Instant | None = None
 
     @classmethod
-    def from_domain(cls, charge: SpanCost | None) -> "ExactPrice | UnsetType":
+    def from_domain(cls, charge: usages.SpanCost | None) -> "ExactPrice | UnsetType":
         """UNSET if the price table has no price."""
-        if charge is None or (charge.price is None and charge.source is not CostSource.TABLE):
+        if charge is None or (
+            charge.price is None and charge.source is not usages.CostSource.TABLE
+        ):
             return UNSET
         if (price := charge.price) is None:  # stored before versions were recorded
             return cls(f"{charge.amount:f}")
-        return cls(f"{price.amount:f}", price.version, format_optional_instant(price.since))
+        return cls(f"{price.amount:f}", price.version, wire.format_optional_instant(price.since))
 
-    def to_domain(self) -> Price | None:
+    def to_domain(self) -> usages.Price | None:
         """Raises ValueError if `since` isn't an instant."""
         if self.version is None:
             return None
-        return Price(Decimal(self.amount), self.version, parse_optional_instant(self.since))
+        return usages.Price(Decimal(self.amount), self.version, parse_optional_instant(self.since))
 
 
 class CountedUsage(msgspec.Struct, frozen=True):
@@ -118,7 +83,7 @@ class CountedUsage(msgspec.Struct, frozen=True):
     def from_domain(cls, span: Span) -> "CountedUsage | UnsetType":
         """UNSET if `token_usage` has the same tokens."""
         counted = span.usage
-        if counted is None or counted == Usage.from_token_usage(span.token_usage):
+        if counted is None or counted == usages.Usage.from_token_usage(span.token_usage):
             return UNSET
         return cls(
             counted.prompt_tokens,
@@ -127,8 +92,8 @@ class CountedUsage(msgspec.Struct, frozen=True):
             counted.cache_write_tokens,
         )
 
-    def to_domain(self) -> Usage:
-        return Usage(
+    def to_domain(self) -> usages.Usage:
+        return usages.Usage(
             self.prompt_tokens,
             self.completion_tokens,
             is_known=True,
@@ -137,7 +102,7 @@ class CountedUsage(msgspec.Struct, frozen=True):
         )
 
 
-class ExportedSpan(SpanResponse, frozen=True, kw_only=True):
+class ExportedSpan(traces.SpanResponse, frozen=True, kw_only=True):
     # Both are left out if the other fields say the same.
     price: Annotated[ExactPrice | UnsetType, Source("charge", ExactPrice.from_domain)] = UNSET
     usage: Annotated[CountedUsage | UnsetType, Source(WHOLE, CountedUsage.from_domain)] = UNSET
@@ -161,7 +126,7 @@ def _exported_spans(trace: Trace) -> list[ExportedSpan]:
     return [ExportedSpan.from_domain(span, trace_id=trace.id) for span in trace.spans]
 
 
-class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
+class ExportedTrace(traces.TraceResponse, frozen=True, kw_only=True):
     """A trace with its scores. The last line of an export has `export`, which completes it.
 
     The first line of a session has the scores of the session, if any, in `session_scores`.
@@ -201,19 +166,21 @@ class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     environment: str | None = None
     release: str | None = None
     status: TraceStatus | None = None
-    tags: Tags | None = None
+    tags: traces.Tags | None = None
     name: str | None = None
-    started_after: Instant | None = None
-    started_before: Instant | None = None
+    started_after: wire.Instant | None = None
+    started_before: wire.Instant | None = None
     model: str | None = None
     min_latency_ms: float | None = None
     max_latency_ms: float | None = None
     has_error: bool | None = None
-    metadata: Annotated[dict[str, MetadataValues], Meta(max_length=METADATA_KEYS_MAX)] | None = None
+    metadata: (
+        Annotated[dict[str, MetadataValues], Meta(max_length=traces.METADATA_KEYS_MAX)] | None
+    ) = None
 
     def to_domain(self) -> TraceFilter:
         """Raises ValueError for an invalid instant."""
-        return trace_filter(
+        return traces.trace_filter(
             self,
             self.tags,
             self.metadata or {},
@@ -241,8 +208,8 @@ def _given_filters(matching: TraceFilter) -> dict[str, Any]:
     filters = {name: getattr(matching, name) for name in ExportFilters.__struct_fields__}
     filters["tags"] = list(matching.tags)
     filters["metadata"] = {key: list(values) for key, values in matching.metadata}
-    filters["started_after"] = format_optional_instant(matching.started_after)
-    filters["started_before"] = format_optional_instant(matching.started_before)
+    filters["started_after"] = wire.format_optional_instant(matching.started_after)
+    filters["started_before"] = wire.format_optional_instant(matching.started_before)
     return {
         name: value
         for name, value in filters.items()
@@ -270,19 +237,19 @@ class ExportResponse(ResponseStruct[Export], frozen=True, kw_only=True):
     size: int
     sha256: str | None
     error_message: Annotated[str | None, Source("error")]
-    created_at: ResponseInstant
-    completed_at: ResponseInstant | None
-    expires_at: ResponseInstant
+    created_at: wire.ResponseInstant
+    completed_at: wire.ResponseInstant | None
+    expires_at: wire.ResponseInstant
 
 
 # --- traces to import: lines of an export ------------------------------------------------------
 
 
-class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
+class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
     """A span of an export. Without `cost_source` its cost is computed again."""
 
     span_id: UUID
-    cost_source: CostSource | None = None
+    cost_source: usages.CostSource | None = None
     price: ExactPrice | None = None
     usage: CountedUsage | None = None
 
@@ -297,15 +264,20 @@ class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
         price = None if self.price is None else self.price.to_domain()
         cost, charge = span.cost, None
         match self.cost_source:
-            case CostSource.TABLE if self.price is not None:
-                charge, cost = SpanCost(Decimal(self.price.amount), CostSource.TABLE, price), None
-            case CostSource.TABLE:
+            case usages.CostSource.TABLE if self.price is not None:
+                charge, cost = (
+                    usages.SpanCost(Decimal(self.price.amount), usages.CostSource.TABLE, price),
+                    None,
+                )
+            case usages.CostSource.TABLE:
                 cost = None  # the exported cost was computed, and not sent by a client
-            case CostSource.CLIENT if cost:
-                by_client = span_cost(cost, None, NO_USAGE, span.started_at, lambda *_: None)
+            case usages.CostSource.CLIENT if cost:
+                by_client = usages.span_cost(
+                    cost, None, usages.NO_USAGE, span.started_at, lambda *_: None
+                )
                 charge = replace(by_client, price=price)
-            case CostSource.UNPRICED if not cost:
-                charge = UNPRICED
+            case usages.CostSource.UNPRICED if not cost:
+                charge = usages.UNPRICED
         if charge is None:
             return replace(span, cost=cost)
         return replace(
@@ -313,7 +285,7 @@ class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
             kind=span.kind or SpanKind.OTHER,
             status=span.status or SpanStatus.UNSET,
             cost=cost,
-            usage=span.usage or Usage.from_token_usage(span.token_usage),
+            usage=span.usage or usages.Usage.from_token_usage(span.token_usage),
             charge=charge,
         )
 
@@ -325,55 +297,57 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
     project_id: ProjectId
     name: ScoreName
     value: Value | None = None
-    data_type: DataType = DataType.NUMERIC
-    source: ScoreSource
-    outcome: ScoreOutcome
+    data_type: scores.DataType = scores.DataType.NUMERIC
+    source: scores.ScoreSource
+    outcome: scores.ScoreOutcome
     author_user_id: UserId | None = None
     reason: str | None = None
-    metadata: PlainObject = msgspec.field(default_factory=empty_object)
-    environment: Label | None = None
-    created_at: Instant
-    updated_at: Instant
+    metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
+    environment: traces.Label | None = None
+    created_at: wire.Instant
+    updated_at: wire.Instant
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """A score has an outcome, and a value of its data type if and only if it is scored."""
         value, data_type, outcome = (fields.get(key) for key in ("value", "data_type", "outcome"))
-        if outcome is ScoreOutcome.PENDING:
+        if outcome is scores.ScoreOutcome.PENDING:
             yield "outcome", "must not be pending: no run would ever complete it"
-        elif isinstance(outcome, ScoreOutcome) and "value" in fields:
-            if (value is not None) is not (outcome is ScoreOutcome.SCORED):
+        elif isinstance(outcome, scores.ScoreOutcome) and "value" in fields:
+            if (value is not None) is not (outcome is scores.ScoreOutcome.SCORED):
                 yield (
                     "value",
                     f"is {'missing' if value is None else 'present'}, but the outcome is {outcome}",
                 )
-            elif isinstance(value, str) and isinstance(data_type, DataType):
+            elif isinstance(value, str) and isinstance(data_type, scores.DataType):
                 try:
-                    validate_value(value, data_type)
+                    scores.validate_value(value, data_type)
                 except Invalid as invalid:
                     yield "value", invalid.errors[0].message
 
-    def to_trace_score(self, trace: TraceId) -> TraceScore:
-        return TraceScore(**self._domain_fields, trace_id=trace, environment=self.environment)
+    def to_trace_score(self, trace: TraceId) -> scores.TraceScore:
+        return scores.TraceScore(
+            **self._domain_fields, trace_id=trace, environment=self.environment
+        )
 
-    def to_session_score(self, session: str) -> SessionScore:
-        return SessionScore(**self._domain_fields, session_id=session)
+    def to_session_score(self, session: str) -> scores.SessionScore:
+        return scores.SessionScore(**self._domain_fields, session_id=session)
 
     @property
     def _domain_fields(self) -> dict[str, Any]:
-        fields = shared_fields(self, Score)
+        fields = wire.shared_fields(self, scores.Score)
         fields["author_id"] = self.author_user_id
-        fields["metadata"] = require_object(self.metadata)
+        fields["metadata"] = wire.require_object(self.metadata)
         fields["created_at"] = parse_instant(self.created_at)
         fields["updated_at"] = parse_instant(self.updated_at)
         return fields
 
 
-class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
+class ImportedTrace(traces.TraceCreate, frozen=True, kw_only=True):
     """A trace of an export. Keys of an export that aren't listed here are computed again."""
 
     trace_id: UUID
-    tags: list[Label] = msgspec.field(default_factory=list)
+    tags: list[traces.Label] = msgspec.field(default_factory=list)
     spans: list[ImportedSpan] = msgspec.field(default_factory=list)  # type: ignore[assignment]  # instances are never assigned to
     scores: list[ImportedScore] = msgspec.field(default_factory=list)
     session_scores: list[ImportedScore] = msgspec.field(default_factory=list)

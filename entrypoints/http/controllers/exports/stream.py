@@ -20,7 +20,7 @@ from entrypoints.http.config import http_context
 from entrypoints.http.controllers.exports import examples
 from entrypoints.http.controllers.exports.ndjson import encode_batches
 from entrypoints.http.controllers.exports.schemas import ExportedTrace, ImportedTrace
-from entrypoints.http.controllers.traces.query import TraceConditions
+from entrypoints.http.controllers.traces.schemas import TraceConditions
 from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
 from entrypoints.http.endpoint import get, post
 from entrypoints.http.middleware.rate_limits import RouteClass

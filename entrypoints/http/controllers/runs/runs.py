@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from types import GenericAlias
 from typing import Any, Final
 
 from litestar import Router
@@ -45,12 +46,10 @@ class RunKind:
     """The differences between runs over traces and runs over sessions."""
 
     target_type: TargetType
-    path: str
     route_class: RouteClass
     matching: type[Any]  # the body of a run over the matches of filters
     batch: type[Any]  # the body of a run over given ids
     score: type[TraceScoreResponse | SessionScoreResponse]
-    scores: Any  # the type of a list of `score`
     scores_of_run: Callable[[EvaluationUseCases], Callable[..., Awaitable[Sequence[Any]]]]
     start_description: str
     scores_description: str
@@ -66,12 +65,10 @@ class RunKind:
 
 TRACE_RUNS: Final = RunKind(
     target_type=TargetType.TRACE,
-    path="/evaluations/trace-runs",
     route_class=RouteClass.TRACE_RUNS,
     matching=CreateEvalRunRequest,
     batch=CreateBatchEvalRunRequest,
     score=TraceScoreResponse,
-    scores=list[TraceScoreResponse],
     scores_of_run=lambda use_cases: use_cases.trace_scores.of_run,
     start_description=(
         "Evaluates the matching traces, or a share of them; the same share always selects the same "
@@ -89,12 +86,10 @@ TRACE_RUNS: Final = RunKind(
 
 SESSION_RUNS: Final = RunKind(
     target_type=TargetType.SESSION,
-    path="/evaluations/session-runs",
     route_class=RouteClass.SESSION_RUNS,
     matching=CreateSessionEvalRunRequest,
     batch=CreateBatchSessionEvalRunRequest,
     score=SessionScoreResponse,
-    scores=list[SessionScoreResponse],
     scores_of_run=lambda use_cases: use_cases.session_scores.of_run,
     start_description=(
         "Evaluates the matching sessions, or a share of them, each as a whole. Filters select "
@@ -113,7 +108,7 @@ SESSION_RUNS: Final = RunKind(
 
 def run_router(kind: RunKind) -> Router:
     return Router(
-        kind.path,
+        f"/evaluations/{kind.name}-runs",
         route_handlers=[
             *_start(kind),
             _estimate(kind, "run", kind.matching, kind.matching_example),
@@ -316,7 +311,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         description=kind.scores_description,
         operation_id=f"{kind.name}_scores_of_run",
         example=[kind.score_example],
-        response_type=kind.scores,
+        response_type=GenericAlias(list, kind.score),
     )
     async def read_scores(caller: Caller, path: RunPath, use_cases: UseCases) -> list[Any]:
         list_scores = kind.scores_of_run(use_cases.evaluation)

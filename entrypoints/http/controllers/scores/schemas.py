@@ -28,19 +28,8 @@ from domain.ids import RunId, ScoreId, TraceId, UserId
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces.schemas import Label
+from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.cursors import PageQuery
-from entrypoints.http.requests.wire_types import (
-    JsonObject,
-    OptionalPlainObject,
-    PlainObject,
-    QueryInstant,
-    ResponseInstant,
-    empty_object,
-    null,
-    optional_object,
-    require_object,
-    shared_fields,
-)
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
 type ScoreName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
@@ -68,7 +57,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     data_type: DataType = DataType.NUMERIC
     source: ScoreSource = ScoreSource.ANNOTATION
     reason: str | None = None
-    metadata: PlainObject = msgspec.field(default_factory=empty_object)
+    metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -81,12 +70,12 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
                 yield "value", invalid.errors[0].message
 
     def to_domain(self, author: UserId | None) -> GivenScore:
-        fields = shared_fields(self, GivenScore) | {"metadata": bytes(self.metadata)}
+        fields = wire.shared_fields(self, GivenScore) | {"metadata": bytes(self.metadata)}
         return GivenScore(**fields, author_id=author)
 
     def with_checked_metadata(self, _: HttpConfig) -> Self:
         """Itself. Raises ValueError for metadata that can't be parsed later."""
-        require_object(self.metadata)
+        wire.require_object(self.metadata)
         return self
 
 
@@ -108,12 +97,12 @@ class UpdateTraceScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     value: Value | None = None
     reason: str | None = None
-    metadata: OptionalPlainObject = msgspec.field(default_factory=null)
+    metadata: wire.OptionalPlainObject = msgspec.field(default_factory=wire.null)
 
     def to_domain(self, _: HttpConfig) -> ScoreChange:
         """Raises ValueError for metadata that can't be parsed later."""
         return ScoreChange(
-            value=self.value, reason=self.reason, metadata=optional_object(self.metadata)
+            value=self.value, reason=self.reason, metadata=wire.optional_object(self.metadata)
         )
 
 
@@ -131,9 +120,9 @@ class ScoreResponse[S: scores.Score](ResponseStruct[S], frozen=True, kw_only=Tru
     eval_run_id: Annotated[UUID | None, Source("run_id")]
     author_user_id: Annotated[str | None, Source("author_id", str)]
     reason: str | None
-    metadata: JsonObject
-    created_at: ResponseInstant
-    updated_at: ResponseInstant
+    metadata: wire.JsonObject
+    created_at: wire.ResponseInstant
+    updated_at: wire.ResponseInstant
 
 
 class TraceScoreResponse(ScoreResponse[scores.TraceScore], frozen=True, kw_only=True):
@@ -162,12 +151,12 @@ class ScoreQuery(PageQuery, frozen=True, kw_only=True):
     ) = None
     data_type: Annotated[DataType, Meta(description="Exactly this data type")] | None = None
     eval_run_id: Annotated[RunId, Meta(description="Created by this run")] | None = None
-    date_from: Annotated[QueryInstant, Meta(description="Created then or later")] | None = None
-    date_to: Annotated[QueryInstant, Meta(description="Created earlier")] | None = None
+    date_from: Annotated[wire.QueryInstant, Meta(description="Created then or later")] | None = None
+    date_to: Annotated[wire.QueryInstant, Meta(description="Created earlier")] | None = None
 
     def to_domain(self) -> ScoreFilter:
         return ScoreFilter(
-            **shared_fields(self, ScoreFilter),
+            **wire.shared_fields(self, ScoreFilter),
             run_id=self.eval_run_id,
             created_after=self.date_from,
             created_before=self.date_to,

@@ -13,20 +13,14 @@ from domain.tracing import session as sessions
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.controllers.traces import examples
-from entrypoints.http.controllers.traces.query import sorted_unique
-from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
-from entrypoints.http.endpoint import delete, get
-from entrypoints.http.requests.cursors import (
-    AMOUNT,
-    INSTANT,
-    INTEGER,
-    SORT_ORDER_DESCRIPTION,
-    SUM,
-    TEXT,
-    PagedList,
-    PageQuery,
-    nullable,
+from entrypoints.http.controllers.traces.schemas import (
+    TRACE_RESPONSE,
+    Tags,
+    TraceResponse,
+    sorted_unique,
 )
+from entrypoints.http.endpoint import delete, get
+from entrypoints.http.requests import cursors
 from entrypoints.http.requests.wire_types import (
     PaginatedResponse,
     QueryEnd,
@@ -38,7 +32,7 @@ from entrypoints.http.requests.wire_types import (
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 
-class SessionQuery(PageQuery, frozen=True, kw_only=True):
+class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
     user_id: Annotated[str, Meta(description="Only traces of exactly this user")] | None = None
     has_error: (
         Annotated[bool, Meta(description="Whether one of the session's traces failed")] | None
@@ -56,7 +50,9 @@ class SessionQuery(PageQuery, frozen=True, kw_only=True):
     sort_by: Annotated[SessionSort, Meta(description="The sort key; ties are sorted by id")] = (
         SessionSort.RECENT
     )
-    sort_order: Annotated[SortOrder, Meta(description=SORT_ORDER_DESCRIPTION)] = SortOrder.DESC
+    sort_order: Annotated[SortOrder, Meta(description=cursors.SORT_ORDER_DESCRIPTION)] = (
+        SortOrder.DESC
+    )
 
     def to_domain(self) -> SessionFilter:
         fields = shared_fields(self, SessionFilter) | {"tags": sorted_unique(self.tags)}
@@ -108,15 +104,15 @@ class SessionDeleteResponse(msgspec.Struct, frozen=True):
     deleted: int
 
 
-SESSIONS: Final = PagedList(
+SESSIONS: Final = cursors.PagedList(
     "sessions",
     {
-        SessionSort.RECENT: INSTANT,
-        SessionSort.TRACE_COUNT: INTEGER,
-        SessionSort.LATENCY: nullable(SUM),
-        SessionSort.COST: AMOUNT,
+        SessionSort.RECENT: cursors.INSTANT,
+        SessionSort.TRACE_COUNT: cursors.INTEGER,
+        SessionSort.LATENCY: cursors.nullable(cursors.SUM),
+        SessionSort.COST: cursors.AMOUNT,
     },
-    TEXT,
+    cursors.TEXT,
 )
 
 

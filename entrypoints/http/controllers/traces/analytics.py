@@ -10,7 +10,6 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.ids import ProjectId
 from domain.tracing.analytics import (
     BUCKETS_MAX,
     MODELS_MAX,
@@ -124,7 +123,21 @@ class AnalyticsController(Controller):
         self, caller: Caller, params: AnalyticsQuery, use_cases: UseCases
     ) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
         """Analyze traces."""
-        return await _rows(use_cases, caller.project_id, params)
+        project, period = caller.project_id, params.period
+        match params.metric:
+            case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
+                volume = await use_cases.tracing.analytics.volume(
+                    project, period, params.granularity
+                )
+                return [AnalyticsBucket.from_domain(row) for row in volume]
+            case AnalyticsMetric.COST | AnalyticsMetric.TOKENS:
+                usage = await use_cases.tracing.analytics.usage(project, period, params.granularity)
+                return [TokenCostBucket.from_domain(row) for row in usage]
+            case AnalyticsMetric.MODELS:
+                return [
+                    TopModel.from_domain(row)
+                    for row in await use_cases.tracing.analytics.models(project, period)
+                ]
 
     @get(
         "/sessions/analytics",
@@ -150,21 +163,3 @@ class AnalyticsController(Controller):
             caller.project_id, params.period, params.granularity
         )
         return [SessionAnalyticsBucket.from_domain(row) for row in rows]
-
-
-async def _rows(
-    use_cases: UseCases, project: ProjectId, query: AnalyticsQuery
-) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
-    period = query.period
-    match query.metric:
-        case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
-            volume = await use_cases.tracing.analytics.volume(project, period, query.granularity)
-            return [AnalyticsBucket.from_domain(row) for row in volume]
-        case AnalyticsMetric.COST | AnalyticsMetric.TOKENS:
-            usage = await use_cases.tracing.analytics.usage(project, period, query.granularity)
-            return [TokenCostBucket.from_domain(row) for row in usage]
-        case AnalyticsMetric.MODELS:
-            return [
-                TopModel.from_domain(row)
-                for row in await use_cases.tracing.analytics.models(project, period)
-            ]

@@ -1,10 +1,10 @@
-"""Wire schemas of traces and spans: creation, changes and responses.
+"""Wire schemas of traces and spans: creation, changes, responses and queries.
 
 In a change, a key that is left out changes nothing. Null clears optional fields, and changes
 nothing elsewhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -13,37 +13,26 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.tracing.edit import EDITED_TRACES_MAX
 from domain.ids import ProjectId, SpanId, TraceId
+from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing import analytics
 from domain.tracing.change import UNCHANGED, Clearable
 from domain.tracing.payload import EMPTY_OBJECT
+from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, as_float
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
+from entrypoints.http.requests import cursors
+from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.scalar_types import parse_instant
-from entrypoints.http.requests.wire_types import (
-    AnyJson,
-    Instant,
-    JsonObject,
-    OptionalObject,
-    OptionalPlainObject,
-    PlainObject,
-    ResponseInstant,
-    Usd,
-    empty_object,
-    max_items_from,
-    null,
-    optional_json,
-    optional_object,
-    require_object,
-    unset_to_none,
-)
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 512
 LABEL_CHARS_MAX: Final = 255  # of ids, labels and tags: they fit into an index entry
 TAGS_MAX: Final = 100
+METADATA_KEYS_MAX: Final = 20  # in one query: each is a condition of its own
+METADATA_VALUES_MAX: Final = 100  # for one key
 TOO_MANY_SPANS: Final = "too many spans"
 
 type Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
@@ -67,16 +56,16 @@ class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
     kind: SpanKind | UnsetType = UNSET
     status: SpanStatus | UnsetType = UNSET
-    input: AnyJson = msgspec.field(default_factory=null)
-    output: AnyJson = msgspec.field(default_factory=null)
+    input: wire.AnyJson = msgspec.field(default_factory=wire.null)
+    output: wire.AnyJson = msgspec.field(default_factory=wire.null)
     model: Label | None = None
-    token_usage: OptionalObject = msgspec.field(default_factory=null)
-    metadata: PlainObject = msgspec.field(default_factory=empty_object)
-    started_at: Instant
-    ended_at: Instant | None = None
+    token_usage: wire.OptionalObject = msgspec.field(default_factory=wire.null)
+    metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
+    started_at: wire.Instant
+    ended_at: wire.Instant | None = None
     error: str | None = None
-    completion_start_time: Instant | None = None
-    model_parameters: OptionalObject = msgspec.field(default_factory=null)
+    completion_start_time: wire.Instant | None = None
+    model_parameters: wire.OptionalObject = msgspec.field(default_factory=wire.null)
     cost: Cost | None = None
 
     def to_domain(self) -> Span:
@@ -87,17 +76,17 @@ class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             started_at=parse_instant(self.started_at),
             parent_id=None if self.parent_span_id is None else SpanId(self.parent_span_id),
-            kind=unset_to_none(self.kind),
-            status=unset_to_none(self.status),
+            kind=wire.unset_to_none(self.kind),
+            status=wire.unset_to_none(self.status),
             ended_at=None if ended is None else parse_instant(ended),
             completion_started_at=None if completion is None else parse_instant(completion),
             error=self.error,
             model=self.model,
-            input=optional_json(self.input),
-            output=optional_json(self.output),
-            metadata=require_object(self.metadata),
-            token_usage=optional_object(self.token_usage),
-            model_parameters=optional_object(self.model_parameters),
+            input=wire.optional_json(self.input),
+            output=wire.optional_json(self.output),
+            metadata=wire.require_object(self.metadata),
+            token_usage=wire.optional_object(self.token_usage),
+            model_parameters=wire.optional_object(self.model_parameters),
             cost=self.cost,
         )
 
@@ -108,17 +97,17 @@ class TraceCreate(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: UUID | UnsetType = UNSET
     name: Name
     status: TraceStatus | UnsetType = UNSET
-    input: AnyJson = msgspec.field(default_factory=null)
-    output: AnyJson = msgspec.field(default_factory=null)
-    metadata: PlainObject = msgspec.field(default_factory=empty_object)
-    started_at: Instant
-    ended_at: Instant | None = None
+    input: wire.AnyJson = msgspec.field(default_factory=wire.null)
+    output: wire.AnyJson = msgspec.field(default_factory=wire.null)
+    metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
+    started_at: wire.Instant
+    ended_at: wire.Instant | None = None
     session_id: Label | None = None
     user_id: Label | None = None
     tags: Tags = []
     environment: Label | None = None
     release: Label | None = None
-    spans: Annotated[list[SpanCreate], max_items_from("max_spans")] = []
+    spans: Annotated[list[SpanCreate], wire.max_items_from("max_spans")] = []
 
     def to_domain(self, config: HttpConfig) -> Trace:
         """Raises ValueError for values that the types alone can't refuse."""
@@ -127,15 +116,15 @@ class TraceCreate(msgspec.Struct, frozen=True, kw_only=True):
             id=TraceId(uuid4() if self.trace_id is UNSET else self.trace_id),
             name=self.name,
             started_at=parse_instant(self.started_at),
-            status=unset_to_none(self.status),
+            status=wire.unset_to_none(self.status),
             ended_at=None if ended is None else parse_instant(ended),
             session_id=self.session_id,
             user_id=self.user_id,
             environment=self.environment,
             release=self.release,
-            input=optional_json(self.input),
-            output=optional_json(self.output),
-            metadata=require_object(self.metadata),
+            input=wire.optional_json(self.input),
+            output=wire.optional_json(self.output),
+            metadata=wire.require_object(self.metadata),
             tags=tuple(self.tags),
             spans=spans_to_domain(self.spans, config),
         )
@@ -179,13 +168,13 @@ class SpanResponse(ResponseStruct[Span], frozen=True, kw_only=True):
     input: Raw
     output: Raw
     model: str | None
-    token_usage: OptionalObject
-    metadata: JsonObject
-    started_at: ResponseInstant
-    ended_at: ResponseInstant | None
+    token_usage: wire.OptionalObject
+    metadata: wire.JsonObject
+    started_at: wire.ResponseInstant
+    ended_at: wire.ResponseInstant | None
     error: str | None
-    completion_start_time: Annotated[ResponseInstant | None, Source("completion_started_at")]
-    model_parameters: OptionalObject
+    completion_start_time: Annotated[wire.ResponseInstant | None, Source("completion_started_at")]
+    model_parameters: wire.OptionalObject
     cost: Annotated[Cost | None, Source(WHOLE, _shown_cost)]
     latency_ms: float | None
     time_to_first_token_ms: float | None
@@ -203,9 +192,9 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
     status: Annotated[TraceStatus, Source("status", is_set=True)]
     input: Raw
     output: Raw
-    metadata: JsonObject
-    started_at: ResponseInstant
-    ended_at: ResponseInstant | None
+    metadata: wire.JsonObject
+    started_at: wire.ResponseInstant
+    ended_at: wire.ResponseInstant | None
     session_id: str | None
     user_id: str | None
     tags: list[str]
@@ -229,8 +218,8 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     trace_id: Annotated[UUID, Source("id")]
     name: str
     status: TraceStatus
-    started_at: ResponseInstant
-    ended_at: ResponseInstant | None
+    started_at: wire.ResponseInstant
+    ended_at: wire.ResponseInstant | None
     session_id: str | None
     user_id: str | None
     tags: list[str]
@@ -239,7 +228,7 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     latency_ms: float | None
     span_count: Annotated[int, Source("totals.spans")]
     total_tokens: Annotated[int, Source("totals.tokens")]
-    total_cost: Annotated[Usd, Source("totals.cost")]
+    total_cost: Annotated[wire.Usd, Source("totals.cost")]
 
 
 class UserSummary(ResponseStruct[analytics.UserSummary], frozen=True):
@@ -247,8 +236,8 @@ class UserSummary(ResponseStruct[analytics.UserSummary], frozen=True):
 
     user_id: Annotated[str, Source("id")]
     trace_count: int
-    first_seen: ResponseInstant
-    last_seen: ResponseInstant
+    first_seen: wire.ResponseInstant
+    last_seen: wire.ResponseInstant
     error_count: int
 
 
@@ -257,10 +246,10 @@ class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Name | None = None
     status: TraceStatus | None = None
-    input: AnyJson | UnsetType = UNSET
-    output: AnyJson | UnsetType = UNSET
-    metadata: OptionalPlainObject = msgspec.field(default_factory=empty_object)
-    ended_at: Instant | UnsetType | None = UNSET
+    input: wire.AnyJson | UnsetType = UNSET
+    output: wire.AnyJson | UnsetType = UNSET
+    metadata: wire.OptionalPlainObject = msgspec.field(default_factory=wire.empty_object)
+    ended_at: wire.Instant | UnsetType | None = UNSET
     session_id: Label | UnsetType | None = UNSET
     user_id: Label | UnsetType | None = UNSET
     tags: Tags | None = None
@@ -273,9 +262,9 @@ class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             status=self.status,
             tags=None if self.tags is None else tuple(self.tags),
-            metadata=optional_object(self.metadata) or EMPTY_OBJECT,
-            input=_clearable(self.input, optional_json),
-            output=_clearable(self.output, optional_json),
+            metadata=wire.optional_object(self.metadata) or EMPTY_OBJECT,
+            input=_clearable(self.input, wire.optional_json),
+            output=_clearable(self.output, wire.optional_json),
             ended_at=_clearable(self.ended_at, parse_instant),
             session_id=_clearable(self.session_id),
             user_id=_clearable(self.user_id),
@@ -290,15 +279,15 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
     name: Name | None = None
     kind: SpanKind | None = None
     status: SpanStatus | None = None
-    input: AnyJson | UnsetType = UNSET
-    output: AnyJson | UnsetType = UNSET
+    input: wire.AnyJson | UnsetType = UNSET
+    output: wire.AnyJson | UnsetType = UNSET
     model: Label | UnsetType | None = UNSET
-    token_usage: OptionalObject | UnsetType = UNSET
-    metadata: OptionalPlainObject = msgspec.field(default_factory=empty_object)
-    ended_at: Instant | UnsetType | None = UNSET
+    token_usage: wire.OptionalObject | UnsetType = UNSET
+    metadata: wire.OptionalPlainObject = msgspec.field(default_factory=wire.empty_object)
+    ended_at: wire.Instant | UnsetType | None = UNSET
     error: str | UnsetType | None = UNSET
-    completion_start_time: Instant | UnsetType | None = UNSET
-    model_parameters: OptionalObject | UnsetType = UNSET
+    completion_start_time: wire.Instant | UnsetType | None = UNSET
+    model_parameters: wire.OptionalObject | UnsetType = UNSET
     cost: Cost | UnsetType | None = UNSET
 
     def to_domain(self, _: HttpConfig) -> SpanChange:
@@ -307,15 +296,15 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             kind=self.kind,
             status=self.status,
-            metadata=optional_object(self.metadata) or EMPTY_OBJECT,
-            input=_clearable(self.input, optional_json),
-            output=_clearable(self.output, optional_json),
+            metadata=wire.optional_object(self.metadata) or EMPTY_OBJECT,
+            input=_clearable(self.input, wire.optional_json),
+            output=_clearable(self.output, wire.optional_json),
             model=_clearable(self.model),
-            token_usage=_clearable(self.token_usage, optional_object),
+            token_usage=_clearable(self.token_usage, wire.optional_object),
             ended_at=_clearable(self.ended_at, parse_instant),
             error=_clearable(self.error),
             completion_started_at=_clearable(self.completion_start_time, parse_instant),
-            model_parameters=_clearable(self.model_parameters, optional_object),
+            model_parameters=_clearable(self.model_parameters, wire.optional_object),
             cost=_clearable(self.cost),
         )
 
@@ -355,6 +344,101 @@ class BatchTagsResponse(msgspec.Struct, frozen=True):
     """How many of the traces exist, changed or not."""
 
     updated: int
+
+
+# --- queries ------------------------------------------------------------------------------------
+
+type MetadataConditions = Annotated[
+    dict[str, Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]],
+    Meta(
+        max_length=METADATA_KEYS_MAX,
+        extra_json_schema={
+            "patternProperties": {r"^metadata\.": {"type": "string"}},
+            "additionalProperties": False,
+        },
+        description=(
+            "`metadata.<key>=<value>`: the top-level key of the metadata, which is everything "
+            "after the first dot, equals this string, or the number, boolean or null with this "
+            "JSON text. A key that is given several times may equal any of the values. At most "
+            f"{METADATA_KEYS_MAX} keys"
+        ),
+    ),
+]
+
+
+class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which traces, and in which order."""
+
+    session_id: Annotated[str, Meta(description="Exactly this session")] | None = None
+    user_id: Annotated[str, Meta(description="Exactly this user")] | None = None
+    environment: Annotated[str, Meta(description="Exactly this environment")] | None = None
+    release: Annotated[str, Meta(description="Exactly this release")] | None = None
+    status: Annotated[TraceStatus, Meta(description="Exactly this status")] | None = None
+    tags: Annotated[Tags, Meta(description="Has any of these tags")] | None = None
+    name: Annotated[str, Meta(description="The name contains this text, in any case")] | None = None
+    started_after: (
+        Annotated[wire.QueryInstant, Meta(description="Started then or later")] | None
+    ) = None
+    started_before: Annotated[wire.QueryEnd, Meta(description="Started earlier")] | None = None
+    model: Annotated[str, Meta(description="Has a span with exactly this model")] | None = None
+    min_latency_ms: (
+        Annotated[float, Meta(description="Has ended, and took at least this long")] | None
+    ) = None
+    max_latency_ms: (
+        Annotated[float, Meta(description="Has ended, and took at most this long")] | None
+    ) = None
+    has_error: (
+        Annotated[bool, Meta(description="Whether the trace or one of its spans failed")] | None
+    ) = None
+    metadata: MetadataConditions = msgspec.field(default_factory=dict)
+    sort_by: Annotated[TraceSort, Meta(description="The sort key; ties are sorted by id")] = (
+        TraceSort.STARTED_AT
+    )
+    sort_order: Annotated[SortOrder, Meta(description=cursors.SORT_ORDER_DESCRIPTION)] = (
+        SortOrder.DESC
+    )
+
+    def to_domain(self) -> TraceFilter:
+        return trace_filter(self, self.tags, self.metadata)
+
+
+class TraceQuery(TraceConditions, frozen=True, kw_only=True):
+    """A page of traces, with the fields of `PageQuery`."""
+
+    limit: cursors.PageLimit = LIMIT_DEFAULT
+    offset: cursors.PageOffset = 0
+    cursor: cursors.Cursor | None = None
+
+
+def sorted_unique(values: list[str] | None) -> tuple[str, ...]:
+    """A canonical order, so that equal queries have equal cursors."""
+    return tuple(sorted(set(values))) if values else ()
+
+
+def trace_filter(
+    conditions: msgspec.Struct,
+    tags: list[str] | None,
+    metadata: Mapping[str, list[str]],
+    **fields: Any,
+) -> TraceFilter:
+    """The filter with the other fields of `conditions`, unless `fields` replace them."""
+    shared = wire.shared_fields(conditions, TraceFilter)
+    canonical = tuple((key, sorted_unique(metadata[key])) for key in sorted(metadata))
+    return TraceFilter(**shared | fields | {"tags": sorted_unique(tags), "metadata": canonical})
+
+
+TRACES: Final = cursors.PagedList(
+    "traces",
+    {
+        TraceSort.STARTED_AT: cursors.INSTANT,
+        TraceSort.ENDED_AT: cursors.nullable(cursors.INSTANT),
+        TraceSort.NAME: cursors.TEXT,
+        TraceSort.LATENCY: cursors.nullable(cursors.INTEGER),
+        TraceSort.STATUS: cursors.enum_position(TraceStatus),
+    },
+    cursors.ID,
+)
+USERS: Final = cursors.PagedList("users", {None: cursors.INSTANT}, cursors.TEXT)
 
 
 # --- examples of responses ----------------------------------------------------------------------

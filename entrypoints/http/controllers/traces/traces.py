@@ -20,7 +20,7 @@ from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import CAN_INGEST, CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, schemas
-from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery
+from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
 from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.error_responses import FieldProblem
 from entrypoints.http.middleware.rate_limits import RouteClass
