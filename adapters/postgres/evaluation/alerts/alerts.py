@@ -27,12 +27,12 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     delivery_row,
     webhook_from_row,
 )
-from adapters.postgres.evaluation.monitors.alert_deletes import delete_changes
 from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS, monitor_from_row
 from adapters.postgres.evaluation.monitors.monitors import (
     LOCK_MONITOR,
     MONITOR_NOT_FOUND,
     SELECT_MONITOR,
+    delete_changes,
 )
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from application.evaluation.ports.alerts import (

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
+from uuid import UUID
 
+from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.monitors.alert_deletes import delete_alerts
 from adapters.postgres.evaluation.monitors.monitor_rows import (
     MONITORS,
     monitor_from_row,
@@ -55,6 +56,11 @@ SELECT_DUE_MONITORS_AFTER: Final = f"""
 {_SELECT_DUE} AND (next_run_at, project_id, id) > ($2, $3, $4)
 ORDER BY next_run_at, project_id, id LIMIT {DUE_MAX}
 """
+CHANGES_PER_DELETE: Final = 5_000  # rows of one statement
+DELETE_ALERTS: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2"
+DELETE_CHANGES: Final = delete_some(
+    "alert_changes", f"{OF_PROJECT} AND {{of}} = $2", CHANGES_PER_DELETE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,8 @@ class PostgresMonitors(PoolReader):
             await connection.execute(LOCK_MONITOR, project, monitor)
             while await _detach_some_runs(connection, project, monitor):
                 pass
-            await delete_alerts(connection, project, monitor)
+            await delete_changes(connection, project, "monitor_id", monitor)
+            await connection.execute(DELETE_ALERTS, project, monitor)
             return await connection.execute(DELETE_MONITOR, project, monitor) == "DELETE 1"
 
     async def runs(
@@ -149,3 +156,11 @@ async def _detach_some_runs(connection: Connection, project: ProjectId, monitor:
     """Detaches some runs of the monitor; returns whether there were any."""
     status = await connection.execute(DETACH_RUNS, project, monitor, ROWS_PER_TRANSACTION)
     return status != "UPDATE 0"
+
+
+async def delete_changes(
+    connection: Connection, project: ProjectId, of: Literal["monitor_id", "alert_id"], value: UUID
+) -> None:
+    """Deletes changes of a monitor or an alert, which must be locked."""
+    while await connection.execute(DELETE_CHANGES.format(of=of), project, value) != "DELETE 0":
+        pass
