@@ -1,7 +1,6 @@
-"""The PostgreSQL adapters, with each SQL statement beside the code that runs it.
+"""The PostgreSQL adapters, with each SQL statement next to the code that runs it.
 
-Piccolo runs the migrations and a few plain queries; everything else runs on asyncpg, over the same
-pool.
+Piccolo runs the migrations; everything else runs on asyncpg, over the same pool.
 """
 
 import os

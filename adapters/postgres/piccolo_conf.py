@@ -1,4 +1,4 @@
-"""What Piccolo asks for: one engine a process. It connects when its pool is opened, not before."""
+"""The engine of Piccolo, one per process. It connects when its pool is opened, not before."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ from adapters.postgres.tracing.trace_rows import TRACES
 from domain.ids import ProjectId, TraceId
 from domain.tracing.usage import EXACT
 
-# What one transaction deletes if it selects the traces itself. A single trace may have more spans.
+# Limits of one transaction that selects the traces itself. A single trace may have more spans.
 TRACES_PER_TRANSACTION: Final = 1_000
 SPANS_PER_TRANSACTION: Final = 50_000
 

@@ -135,8 +135,7 @@ TRACES: Final = """
 CREATE TABLE IF NOT EXISTS traces (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
     name text COLLATE "C" NOT NULL, search_name text COLLATE "C" NOT NULL,
-    status text COLLATE "C" NOT NULL
-        CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'ERROR')),
+    status text COLLATE "C" NOT NULL CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'ERROR')),
     started_at timestamptz NOT NULL, ended_at timestamptz,
     session_id text COLLATE "C",
     user_id text COLLATE "C",
@@ -300,13 +299,10 @@ CREATE INDEX IF NOT EXISTS trace_users_seen ON trace_users (project_id, last_see
 # and metadata. As columns they can be averaged, compared and searched.
 _SCORE_COLUMNS: Final = """
     name text COLLATE "C" NOT NULL,
-    outcome text COLLATE "C" NOT NULL
-        CHECK (outcome IN ('pending', 'scored', 'failed', 'skipped')),
+    outcome text COLLATE "C" NOT NULL CHECK (outcome IN ('pending', 'scored', 'failed', 'skipped')),
     value text COLLATE "C", number double precision,
-    data_type text COLLATE "C" NOT NULL
-        CHECK (data_type IN ('NUMERIC', 'BOOLEAN', 'CATEGORICAL')),
-    source text COLLATE "C" NOT NULL
-        CHECK (source IN ('AUTOMATED', 'ANNOTATION', 'PROGRAMMATIC')),
+    data_type text COLLATE "C" NOT NULL CHECK (data_type IN ('NUMERIC', 'BOOLEAN', 'CATEGORICAL')),
+    source text COLLATE "C" NOT NULL CHECK (source IN ('AUTOMATED', 'ANNOTATION', 'PROGRAMMATIC')),
     run_id uuid, author_id uuid,
     reason text COLLATE "C", metadata json NOT NULL,
     judge_kind text COLLATE "C", fingerprint text COLLATE "C", code text COLLATE "C",
@@ -392,8 +388,7 @@ CREATE TABLE IF NOT EXISTS eval_runs (
     definitions json NOT NULL DEFAULT '[]',
     PRIMARY KEY (project_id, id)
 );
-CREATE INDEX IF NOT EXISTS eval_runs_created
-    ON eval_runs (project_id, target_type, created_at, id);
+CREATE INDEX IF NOT EXISTS eval_runs_created ON eval_runs (project_id, target_type, created_at, id);
 CREATE INDEX IF NOT EXISTS eval_runs_monitor
     ON eval_runs (project_id, monitor_id, created_at, id) WHERE monitor_id IS NOT NULL;
 -- Running runs, of one project and of all: one of them gets the next target dispatched.
@@ -559,8 +554,7 @@ CREATE TABLE IF NOT EXISTS alert_changes (
     value double precision, at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
-CREATE INDEX IF NOT EXISTS alert_changes_monitor
-    ON alert_changes (project_id, monitor_id, at, id);
+CREATE INDEX IF NOT EXISTS alert_changes_monitor ON alert_changes (project_id, monitor_id, at, id);
 CREATE INDEX IF NOT EXISTS alert_changes_alert ON alert_changes (project_id, alert_id);
 -- Across projects, to delete old changes.
 CREATE INDEX IF NOT EXISTS alert_changes_age ON alert_changes (at);
@@ -621,8 +615,7 @@ CREATE TABLE IF NOT EXISTS exports (
     CHECK ((due_at IS NULL) = (status IN ('COMPLETED', 'FAILED')))
 );
 -- Both across projects, for workers.
-CREATE INDEX IF NOT EXISTS exports_due ON exports (due_at, project_id, id)
-    WHERE due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS exports_due ON exports (due_at, project_id, id) WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS exports_expiry ON exports (expires_at, project_id, id);
 
 -- The pieces of a file. PostgreSQL compresses a piece if that makes it smaller.
@@ -762,19 +755,8 @@ CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
 """
 
 FORWARDS: Final = (
-    IDENTITY,
-    TRACES,
-    ROLLUPS,
-    SCORES,
-    RUNS,
-    JUDGE_COSTS,
-    CUSTOM_METRICS,
-    MONITORS,
-    WORKERS,
-    EXPORTS,
-    PRICING,
-    ERASURES,
-    HIDING,
+    *(IDENTITY, TRACES, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS, MONITORS, WORKERS),
+    *(EXPORTS, PRICING, ERASURES, HIDING),
 )
 BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS veil(uuid)",
