@@ -106,8 +106,8 @@ class KeysetQuery:
         p = Parameters([self.project])
         walk = self._walk(p, [], self.window.offset + self.rows)
         total_sql = f"CASE WHEN {HAS_ACTIVE_ERASURE} THEN -1 ELSE {p.sql(total)} END"
-        found = await self.fetch_keys(connection, p, self.keys(p, walk), total_sql)
-        return None if found.total < 0 else found
+        page = await self.fetch_keys(connection, p, self.keys(p, walk), total_sql)
+        return None if page.total < 0 else page
 
     async def fetch_page(self, connection: Connection, where: PageConditions) -> KeysetPage:
         """Fetches any page. The connection must be in the snapshot in which `where` was counted."""
@@ -120,9 +120,9 @@ class KeysetQuery:
             return await self._fetch_by_index(connection, where, total)
         expected = (offset + self.rows) * where.among // total
         if 2 * expected <= total:
-            found = await self._fetch_by_walk(connection, where, total, expected)
-            if len(found.rows) == min(self.rows, total - offset):
-                return found
+            page = await self._fetch_by_walk(connection, where, total, expected)
+            if len(page.rows) == min(self.rows, total - offset):
+                return page
         return await self._fetch_sorted(connection, where)
 
     async def _fetch_by_index(

@@ -72,7 +72,7 @@ async def fetch_next_spans(
 async def update_costs(
     connection: Connection,
     project: ProjectId,
-    found: Sequence[SpanWithCost],
+    new_costs: Sequence[SpanWithCost],
     pricing: Pricing,
     deltas: ProjectDeltas,
 ) -> list[SpanWithCost]:
@@ -80,7 +80,7 @@ async def update_costs(
 
     A span whose cost does not change stays as it is, and its trace is not locked.
     """
-    keys = [(project, one.trace_id, one.span_id) for one, after in found if after != one.charge]
+    keys = [(project, one.trace_id, one.span_id) for one, after in new_costs if after != one.charge]
     known = await lock_traces(connection, sorted({key[:2] for key in keys}))
     again = await connection.fetch(SELECT_SPANS_BY_KEY, *arrays(keys)) if keys else []
     spans = [_priced_span_from_row(row) for row in again if (project, row["trace_id"]) in known]
@@ -103,7 +103,7 @@ async def update_costs(
             deltas[project].change_trace(before, after_it)
             costs.append((project, trace, after_it.totals.cost))
         await connection.execute(UPDATE_TRACE_COSTS, *arrays(costs))
-    return [*((one, after) for one, after in found if after == one.charge), *charged]
+    return [*((one, after) for one, after in new_costs if after == one.charge), *charged]
 
 
 def _priced_span_from_row(row: Record) -> PricedSpan:

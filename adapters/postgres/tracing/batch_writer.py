@@ -188,17 +188,17 @@ def _merge_by_key(items: Sequence[Item]) -> tuple[dict[TraceKey, Trace], list[Pr
     # merged. Sorted, so that all writers lock in the same order. Also returns the subjects between
     # which a trace moved within the batch: if one of them is being erased, each report has to be
     # handled separately.
-    found: dict[TraceKey, Trace] = {}
+    merged_traces: dict[TraceKey, Trace] = {}
     changed_hands: list[ProjectSubject] = []
     for project, trace in items:
         merged = trace
-        if (known := found.get((project, trace.id))) is not None:
+        if (known := merged_traces.get((project, trace.id))) is not None:
             merged = known.merged(trace)
             before, after = data_subjects_of(known), data_subjects_of(merged)
             if before - after:
                 changed_hands += [(project, owner) for owner in before ^ after]
-        found[project, trace.id] = merged
-    return dict(sorted(found.items())), changed_hands
+        merged_traces[project, trace.id] = merged
+    return dict(sorted(merged_traces.items())), changed_hands
 
 
 def deep_json_values(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:

@@ -87,22 +87,22 @@ class CountedTrace:
 
     def facets(self) -> set[FacetKey]:
         trace = self.trace
-        found = {(Facet.ALL, ""), (Facet.NAME, trace.name), (Facet.STATUS, str(trace.status))}
+        facets = {(Facet.ALL, ""), (Facet.NAME, trace.name), (Facet.STATUS, str(trace.status))}
         if self.is_failed or self.totals.errors:
-            found.add((Facet.FAILED, ""))
+            facets.add((Facet.FAILED, ""))
         for kind, name in LABELS.items():
             if (label := getattr(trace, name)) is not None:
-                found.add((kind, label))
-        found.update((Facet.TAG, tag) for tag in trace.tags)
-        found.update((Facet.MODEL, model) for model in self.models)
+                facets.add((kind, label))
+        facets.update((Facet.TAG, tag) for tag in trace.tags)
+        facets.update((Facet.MODEL, model) for model in self.models)
         if (latency := trace.latency_us) is not None and latency >= 0:
-            found.add((Facet.LATENCY, str(bin_start(latency))))
+            facets.add((Facet.LATENCY, str(bin_start(latency))))
         if self.has_many_members:
-            found.add((Facet.MANY_MEMBERS, ""))
+            facets.add((Facet.MANY_MEMBERS, ""))
         else:
             values = (member_value(key, text) for key, text in self.members.items())
-            found.update((Facet.METADATA, value) for value in values if value is not None)
-        return found
+            facets.update((Facet.METADATA, value) for value in values if value is not None)
+        return facets
 
     def timing(self) -> tuple[datetime, bool, int | None]:
         return (self.trace.started_at, self.is_failed, self.trace.latency_us)
@@ -147,12 +147,12 @@ def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[i
 def trace_terms(counted: CountedTrace) -> list[int]:
     """All terms of a trace."""
     project = counted.project
-    found = [_label_term(project, Facet.TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
-    found += [_label_term(project, Facet.MODEL, model) for model in counted.models]
+    terms = [_label_term(project, Facet.TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
+    terms += [_label_term(project, Facet.MODEL, model) for model in counted.models]
     if counted.has_many_members:
-        found.append(search_term(project, Facet.METADATA, MANY_MEMBERS))
+        terms.append(search_term(project, Facet.METADATA, MANY_MEMBERS))
     else:
-        found += [
+        terms += [
             search_term(project, Facet.METADATA, key, text) for key, text in counted.members.items()
         ]
-    return found
+    return terms

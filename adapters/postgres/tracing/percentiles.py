@@ -78,16 +78,16 @@ class VolumeReader:
 
     async def read(self, connection: Connection, period: Period) -> Sequence[TraceBucket]:
         """Reads the buckets in ascending order; in a snapshot. Raises Invalid."""
-        found = split_period((period.after, period.before), self.granularity)
+        split = split_period((period.after, period.before), self.granularity)
         step = BUCKET_WIDTHS[self.granularity]
         whole: Sequence[Record] = []
-        if found.whole is not None:
+        if split.whole is not None:
             whole = await connection.fetch(
-                SELECT_BUCKETS, self.project, self.granularity, *found.whole, step
+                SELECT_BUCKETS, self.project, self.granularity, *split.whole, step
             )
         due = {row["bucket"]: row for row in check_bucket_count(whole) if row["is_due"]}
-        since = [*due, *(cut[0] for cut in found.cuts)]
-        until = [*(None for _ in due), *(cut[1] for cut in found.cuts)]
+        since = [*due, *(cut[0] for cut in split.cuts)]
+        until = [*(None for _ in due), *(cut[1] for cut in split.cuts)]
         computed: Sequence[Record] = []
         if since:
             computed = await connection.fetch(

@@ -135,12 +135,12 @@ async def fetch_spans(
     connection: Connection, mentioned: Sequence[tuple[ProjectId, TraceId, SpanId]]
 ) -> dict[TraceKey, dict[SpanId, Span]]:
     """The spans that exist, by trace."""
-    found: dict[TraceKey, dict[SpanId, Span]] = {}
+    by_trace: dict[TraceKey, dict[SpanId, Span]] = {}
     if mentioned:
         for row in await connection.fetch(SELECT_SPANS_BY_KEY, *arrays(mentioned)):
             key = (row["project_id"], row["trace_id"])
-            found.setdefault(key, {})[row["span_id"]] = span_from_row(row)
-    return found
+            by_trace.setdefault(key, {})[row["span_id"]] = span_from_row(row)
+    return by_trace
 
 
 async def copy_spans(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:

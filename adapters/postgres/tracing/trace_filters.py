@@ -173,14 +173,14 @@ def _count_latency(bounds: tuple[int, int]) -> Sql:
 
     Partial bins are counted by index.
     """
-    found = split_range(*bounds)
+    split = split_range(*bounds)
     # Only bins are numbers, and PostgreSQL may evaluate the value before the kind.
     least = f"(CASE WHEN kind = '{Facet.LATENCY}' THEN value::bigint END)"
     where = f"{OF_PROJECT} AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
     sums = [f"coalesce((SELECT sum(trace_count) FROM trace_facets WHERE {where}), 0)"]
     cut = f"(SELECT count(*) FROM traces WHERE {OF_PROJECT} AND latency_us BETWEEN {{}} AND {{}})"
-    sums += [cut] * len(found.cuts)
-    values = [*found.whole, *(end for cut in found.cuts for end in cut)]
+    sums += [cut] * len(split.cuts)
+    values = [*split.whole, *(end for cut in split.cuts for end in cut)]
     return Sql(f"({' + '.join(sums)})", tuple(values))
 
 
@@ -189,7 +189,7 @@ def _count_started(bounds: Bounds) -> Sql:
 
     Partial hours are counted by index.
     """
-    found = split_period(bounds, Granularity.HOUR)
+    split = split_period(bounds, Granularity.HOUR)
     sums, values = list[str](), list[object]()
 
     def bounded(column: str, bounds: Bounds) -> str:
@@ -200,10 +200,10 @@ def _count_started(bounds: Bounds) -> Sql:
                 values.append(bound)
         return " AND ".join(conditions)
 
-    if found.whole is not None:
-        where = bounded("hour", found.whole)
+    if split.whole is not None:
+        where = bounded("hour", split.whole)
         sums.append(f"coalesce((SELECT sum(trace_count) FROM trace_hours WHERE {where}), 0)")
-    for cut in found.cuts:
+    for cut in split.cuts:
         sums.append(f"(SELECT count(*) FROM traces WHERE {bounded('started_at', cut)})")
     return Sql(f"({' + '.join(sums) or '0'})", tuple(values))
 

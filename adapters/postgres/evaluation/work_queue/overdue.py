@@ -77,8 +77,8 @@ async def announce_overdue_runs(connection: Connection, now: datetime) -> list[J
     rows = await connection.fetch(
         ANNOUNCE_OVERDUE_RUNS, now, now - ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX
     )
-    found = sorted((row["announced_at"], row["project_id"], row["id"]) for row in rows)
-    return [PlanRunJob(ProjectId(project), RunId(run)) for _, project, run in found]
+    announced = sorted((row["announced_at"], row["project_id"], row["id"]) for row in rows)
+    return [PlanRunJob(ProjectId(project), RunId(run)) for _, project, run in announced]
 
 
 async def requeue_overdue_targets(connection: Connection, now: datetime, most: int) -> list[Job]:
