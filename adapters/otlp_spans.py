@@ -18,6 +18,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 import requests
+from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -25,17 +26,6 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    SpanKind,
-    StatusCode,
-    get_current_span,
-    set_span_in_context,
-    use_span,
-)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 QUEUED_SPANS_MAX: Final = 8_192  # about 3 KB each: 24 MB
@@ -60,7 +50,7 @@ _given_trace_id: Final[ContextVar[int | None]] = ContextVar("given trace id", de
 class ActiveSpan:
     """A span that has not ended yet."""
 
-    span: Span
+    span: otel.Span
 
     def ended(self, name: str, attributes: Attributes, *, has_failed: bool) -> None:
         """Completes the span with what is known only at its end."""
@@ -71,7 +61,7 @@ class ActiveSpan:
 
     def fail(self) -> None:
         """Marks the span as failed, without a reason: error messages may contain payload."""
-        self.span.set_status(StatusCode.ERROR)
+        self.span.set_status(otel.StatusCode.ERROR)
 
 
 class OtlpSpans:
@@ -117,9 +107,9 @@ class OtlpSpans:
                 # Ends the wait for another try.
                 exporter.shutdown()  # type: ignore[no-untyped-call]  # its own
 
-    def current(self) -> SpanContext | None:
+    def current(self) -> otel.SpanContext | None:
         """The span that this task works for."""
-        context = get_current_span().get_span_context()
+        context = otel.get_current_span().get_span_context()
         return context if context.is_valid else None
 
     @contextmanager
@@ -129,18 +119,18 @@ class OtlpSpans:
         It is the root of a new trace where the header is missing or malformed.
         """
         parent = _PROPAGATOR.extract({"traceparent": traceparent})
-        with self._active(self._tracer.start_span("request", parent, SpanKind.SERVER)) as span:
+        with self._active(self._tracer.start_span("request", parent, otel.SpanKind.SERVER)) as span:
             yield span
 
     @contextmanager
     def root(
-        self, trace: UUID, name: str, attributes: Attributes, cause: SpanContext | None = None
+        self, trace: UUID, name: str, attributes: Attributes, cause: otel.SpanContext | None = None
     ) -> Iterator[ActiveSpan]:
         """An internal span for the block, at the top of the trace with the given id.
 
         It is linked to its cause in another trace.
         """
-        links = () if cause is None else (Link(cause),)
+        links = () if cause is None else (otel.Link(cause),)
         token = _given_trace_id.set(trace.int)
         try:
             span = self._tracer.start_span(name, Context(), attributes=attributes, links=links)
@@ -156,7 +146,7 @@ class OtlpSpans:
         seconds: float,
         attributes: Attributes,
         *,
-        above: Sequence[SpanContext] = (),
+        above: Sequence[otel.SpanContext] = (),
         has_failed: bool = False,
     ) -> None:
         """Records what has just ended after `seconds`.
@@ -164,24 +154,26 @@ class OtlpSpans:
         Its parent is the first of `above`, and it is linked to the others. Without any, its
         parent is the current span.
         """
-        parent = set_span_in_context(NonRecordingSpan(above[0]), Context()) if above else None
+        parent = (
+            otel.set_span_in_context(otel.NonRecordingSpan(above[0]), Context()) if above else None
+        )
         ended_ns = time.time_ns()
         span = self._tracer.start_span(
             name,
             parent,
-            SpanKind[kind.upper()],
+            otel.SpanKind[kind.upper()],
             attributes,
-            links=[Link(one) for one in above[1 : LINKS_MAX + 1]],
+            links=[otel.Link(one) for one in above[1 : LINKS_MAX + 1]],
             start_time=ended_ns - int(seconds * 1e9),
         )
         if has_failed:
-            span.set_status(StatusCode.ERROR)
+            span.set_status(otel.StatusCode.ERROR)
         span.end(ended_ns)
 
     @contextmanager
-    def _active(self, span: Span) -> Iterator[ActiveSpan]:
+    def _active(self, span: otel.Span) -> Iterator[ActiveSpan]:
         # The SDK would record the exception with its message, which may contain payload.
-        with use_span(
+        with otel.use_span(
             span, end_on_exit=True, record_exception=False, set_status_on_exception=False
         ):
             active = ActiveSpan(span)

@@ -11,13 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.identity.ports import (
-    Administration,
-    ApiKeys,
-    KeyOrigin,
-    LockedOrganization,
-    Projects,
-)
+from application.identity import ports
 from application.ports import Clock
 from domain.identity.api_key import ApiKey
 from domain.identity.organization import Project
@@ -30,7 +24,7 @@ ENTRIES_MAX: Final = 4_096  # about 1 KB each
 class CachedApiKeys:
     """Caches the keys of `inner` for `ttl_s` seconds; 0 disables it. Unknown keys aren't cached."""
 
-    def __init__(self, inner: ApiKeys, clock: Clock, ttl_s: float) -> None:
+    def __init__(self, inner: ports.ApiKeys, clock: Clock, ttl_s: float) -> None:
         self._inner = inner
         self._cache: _TtlCache[bytes, ApiKey] = _TtlCache(clock, ttl_s)
 
@@ -41,7 +35,7 @@ class CachedApiKeys:
         await self._inner.mark_used(uses)
         self._cache.update(lambda key: _with_last_use(key, uses.get(key.id)))
 
-    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
+    async def record_origins(self, meetings: Sequence[ports.KeyOrigin]) -> None:
         await self._inner.record_origins(meetings)
 
     def invalidate_organization(self, organization: OrganizationId) -> None:
@@ -57,7 +51,7 @@ def _with_last_use(key: ApiKey, at: datetime | None) -> ApiKey:
 class CachedProjects:
     """Caches the project of each name of `inner` for `ttl_s` seconds; 0 disables it."""
 
-    def __init__(self, inner: Projects, clock: Clock, ttl_s: float) -> None:
+    def __init__(self, inner: ports.Projects, clock: Clock, ttl_s: float) -> None:
         self._inner = inner
         self._cache: _TtlCache[tuple[OrganizationId, str], Project] = _TtlCache(clock, ttl_s)
 
@@ -84,14 +78,14 @@ class CacheInvalidatingAdministration:
     """Wraps `inner`, and drops the cached entries of an organization after each edit of it."""
 
     def __init__(
-        self, inner: Administration, keys: CachedApiKeys, projects: CachedProjects
+        self, inner: ports.Administration, keys: CachedApiKeys, projects: CachedProjects
     ) -> None:
         self._inner = inner
         self._keys = keys
         self._projects = projects
 
     @asynccontextmanager
-    async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
+    async def lock(self, organization: OrganizationId) -> AsyncIterator[ports.LockedOrganization]:
         try:
             async with self._inner.lock(organization) as opened:
                 yield opened

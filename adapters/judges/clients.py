@@ -11,29 +11,13 @@ from typing import Final, cast
 
 import httpx2
 from pydantic_ai import exceptions as raised
+from pydantic_ai import messages
 from pydantic_ai.direct import model_request
-from pydantic_ai.messages import (
-    ModelMessage,
-    ModelRequest,
-    ModelResponse,
-    SystemPromptPart,
-    TextPart,
-    UserPromptPart,
-)
 from pydantic_ai.models import Model, ModelRequestParameters, create_async_httpx2_client
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 
-from adapters.judges.wire import (
-    ATTEMPT_MAX_S,
-    CONNECT_S,
-    TEMPERATURE,
-    THOUGHT_TOKENS,
-    Endpoint,
-    ProviderError,
-    Reply,
-    Request,
-)
+from adapters.judges import wire
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import FailCode
 
@@ -109,16 +93,18 @@ type ModelFactory = Callable[[str], Model]
 class ModelClient:
     """Asks any model of one provider. One for each endpoint and process, closed at its end."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: wire.Endpoint) -> None:
         for name in VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
-        timeout = httpx2.Timeout(ATTEMPT_MAX_S, connect=CONNECT_S)
+        timeout = httpx2.Timeout(wire.ATTEMPT_MAX_S, connect=wire.CONNECT_S)
         self._http = create_async_httpx2_client(timeout=timeout)  # it follows no redirect
         self._http.headers["accept-encoding"] = "identity"
         self._http.event_hooks["response"].append(_bound_body)
         self._create_model = _model_factory(endpoint, self._http)
 
-    async def ask(self, name: str, request: Request, seconds: float) -> Reply | ProviderError:
+    async def ask(
+        self, name: str, request: wire.Request, seconds: float
+    ) -> wire.Reply | wire.ProviderError:
         """Sends the request once, and waits at most so long. Raises only CancelledError."""
         try:
             # The client's own timeout is for each read: an answer may come byte by byte.
@@ -139,37 +125,36 @@ class ModelClient:
         await self._http.aclose()
 
 
-def _messages(request: Request) -> Sequence[ModelMessage]:
-    messages: list[ModelMessage] = [
-        ModelRequest(parts=[SystemPromptPart(request.system), UserPromptPart(request.user)])
-    ]
+def _messages(request: wire.Request) -> Sequence[messages.ModelMessage]:
+    system, user = messages.SystemPromptPart(request.system), messages.UserPromptPart(request.user)
+    conversation: list[messages.ModelMessage] = [messages.ModelRequest(parts=[system, user])]
     if request.repaired is not None:
         answer, complaint = request.repaired
-        messages += [
-            ModelResponse(parts=[TextPart(answer)]),
-            ModelRequest(parts=[UserPromptPart(complaint)]),
+        conversation += [
+            messages.ModelResponse(parts=[messages.TextPart(answer)]),
+            messages.ModelRequest(parts=[messages.UserPromptPart(complaint)]),
         ]
-    return messages
+    return conversation
 
 
-def _settings(model: Model, request: Request, seconds: float) -> ModelSettings:
+def _settings(model: Model, request: wire.Request, seconds: float) -> ModelSettings:
     profile = model.profile
     thinks = bool(
         profile.get("thinking_always_enabled") or profile.get("thinking_enabled_by_default")
     )
     may_think = request.may_think or thinks or bool(profile.get("supports_thinking"))
     settings = ModelSettings(
-        max_tokens=request.max_tokens + (THOUGHT_TOKENS if may_think else 0),
+        max_tokens=request.max_tokens + (wire.THOUGHT_TOKENS if may_think else 0),
         timeout=seconds,
         request_timeout=seconds,
         max_retries=0,
     )
     if not thinks and not profile.get("anthropic_disallows_sampling_settings"):
-        settings["temperature"] = TEMPERATURE
+        settings["temperature"] = wire.TEMPERATURE
     return settings
 
 
-def _parameters(model: Model, request: Request) -> ModelRequestParameters:
+def _parameters(model: Model, request: wire.Request) -> ModelRequestParameters:
     has_schemas = model.profile.get("supports_json_schema_output")
     return ModelRequestParameters(
         output_mode="native" if has_schemas else "prompted",
@@ -180,7 +165,7 @@ def _parameters(model: Model, request: Request) -> ModelRequestParameters:
     )
 
 
-def _reply(response: ModelResponse) -> Reply | ProviderError:
+def _reply(response: messages.ModelResponse) -> wire.Reply | wire.ProviderError:
     usage = response.usage
     use = TokenUse(
         requests=1,
@@ -191,8 +176,8 @@ def _reply(response: ModelResponse) -> Reply | ProviderError:
         reasoning=usage.output_reasoning_tokens,
     )
     if response.finish_reason == "content_filter":
-        return ProviderError(code=FailCode.CONTENT_FILTERED, use=use, kind="content_filter")
-    return Reply(
+        return wire.ProviderError(code=FailCode.CONTENT_FILTERED, use=use, kind="content_filter")
+    return wire.Reply(
         text=response.text or "",
         model=response.model_name or "",
         use=use,
@@ -200,13 +185,13 @@ def _reply(response: ModelResponse) -> Reply | ProviderError:
     )
 
 
-def provider_error(error: Exception) -> ProviderError:
+def provider_error(error: Exception) -> wire.ProviderError:
     """The code of a client's exception; BAD_VERDICT for an unforeseen one.
 
     It keeps no text of the exception: providers quote keys and prompts.
     """
     status = error.status_code if isinstance(error, raised.ModelHTTPError) else None
-    return ProviderError(
+    return wire.ProviderError(
         code=_code(error, status),
         was_sent=_was_sent(error),
         retry_after_s=_retry_after_s(error),
@@ -258,7 +243,7 @@ def _retry_after_s(error: Exception) -> int:
 # ruff: noqa: PLC0415
 
 
-def _model_factory(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
+def _model_factory(endpoint: wire.Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
     """Imports only the client of this provider: each takes tens of megabytes."""
     key, url = endpoint.api_key, endpoint.base_url
     match endpoint.provider:

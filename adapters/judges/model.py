@@ -11,19 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from adapters.judges.wire import (
-    ANSWER_TOKENS,
-    ATTEMPT_S,
-    CHECK_TOKENS,
-    TEMPERATURE,
-    THOUGHT_TOKENS,
-    Endpoint,
-    ProviderError,
-    Reply,
-    Request,
-    repair_request,
-)
+from adapters.judges import wire
 from domain.evaluation.evidence.evidence import BUILDER_VERSION
+from domain.evaluation.judging import prompt
 from domain.evaluation.judging.judge import (
     Answer,
     JudgeCall,
@@ -32,12 +22,6 @@ from domain.evaluation.judging.judge import (
     Question,
 )
 from domain.evaluation.judging.models import provider_of
-from domain.evaluation.judging.prompt import (
-    answer_schema,
-    judge_fingerprint,
-    judged_calls,
-    prompt_text,
-)
 from domain.evaluation.judging.verdict import InvalidVerdict, parse_verdict
 from domain.evaluation.metrics.metric import JudgeKind, Metric
 from domain.evaluation.metrics.rubrics import PROTOCOL, AnswerFormat, Rubric
@@ -53,10 +37,10 @@ COMPLAINT: Final = (
 )
 # What is sent in addition to the texts. The model's name decides which of these it gets.
 PARAMETERS: Final = {
-    "answer_tokens": ANSWER_TOKENS,
-    "check_tokens": CHECK_TOKENS,
-    "thought_tokens": THOUGHT_TOKENS,
-    "temperature": TEMPERATURE,
+    "answer_tokens": wire.ANSWER_TOKENS,
+    "check_tokens": wire.CHECK_TOKENS,
+    "thought_tokens": wire.THOUGHT_TOKENS,
+    "temperature": wire.TEMPERATURE,
 }
 _MODEL_NAME: Final = re.compile(r"[\x21-\x7e]{1,200}")  # a provider may report any name
 
@@ -73,7 +57,10 @@ class ModelJudge:
     """
 
     def __init__(
-        self, endpoint: Endpoint, clock: Seconds = time.monotonic, attempt_s: float = ATTEMPT_S
+        self,
+        endpoint: wire.Endpoint,
+        clock: Seconds = time.monotonic,
+        attempt_s: float = wire.ATTEMPT_S,
     ) -> None:
         self._endpoint = endpoint
         self._attempt_s = attempt_s
@@ -84,7 +71,7 @@ class ModelJudge:
     def fingerprint(self, metric: Metric, model: str) -> str:
         self._name(model)
         _rubric(metric)
-        return judge_fingerprint(
+        return prompt.judge_fingerprint(
             metric,
             model=model,
             base_url=self._endpoint.base_url,
@@ -95,7 +82,7 @@ class ModelJudge:
     async def ask(self, question: Question) -> Answer:
         until = self._clock() + question.deadline_s
         name, rubric = self._name(question.model), _rubric(question.metric)
-        calls, is_cut = judged_calls([step.label for step in question.evidence.calls])
+        calls, is_cut = prompt.judged_calls([step.label for step in question.evidence.calls])
         if (
             rubric.answer_format is AnswerFormat.CHECKLIST and not calls
         ):  # the evidence had no room for any of them
@@ -110,7 +97,7 @@ class ModelJudge:
                 raise JudgeUnavailable(FailCode.JUDGE_TIMEOUT, retry_after_s=0, calls=tuple(made))
             reply = await client.ask(name, request, seconds)
             call = self._call(question, reply, (self._clock() - began) * 1_000)
-            if isinstance(reply, ProviderError):
+            if isinstance(reply, wire.ProviderError):
                 made += [call] if reply.was_sent else []
                 self._log_error(reply)
                 if reply.code is not FailCode.BAD_VERDICT:
@@ -120,7 +107,7 @@ class ModelJudge:
                 verdict = parse_verdict(reply.text, rubric.answer_format, calls)
             except InvalidVerdict as bad:
                 made.append(replace(call, code=FailCode.BAD_VERDICT))
-                request = repair_request(request, reply, COMPLAINT.format(fault=bad))
+                request = wire.repair_request(request, reply, COMPLAINT.format(fault=bad))
                 continue
             made.append(call)
             outcome = verdict.outcome(question.evidence.labels)
@@ -157,17 +144,17 @@ class ModelJudge:
         return name
 
     def _call(
-        self, question: Question, reply: Reply | ProviderError, latency_ms: float
+        self, question: Question, reply: wire.Reply | wire.ProviderError, latency_ms: float
     ) -> JudgeCall:
         model = self._name(question.model)
-        if isinstance(reply, Reply) and _MODEL_NAME.fullmatch(reply.model):
+        if isinstance(reply, wire.Reply) and _MODEL_NAME.fullmatch(reply.model):
             model = reply.model
         return JudgeCall(
             provider=self._endpoint.provider,
             model=model,
             use=reply.use,
             latency_ms=latency_ms,
-            code=reply.code if isinstance(reply, ProviderError) else None,
+            code=reply.code if isinstance(reply, wire.ProviderError) else None,
         )
 
     def _marks(self, question: Question, model: str, *, is_cut: bool) -> dict[str, object]:
@@ -181,7 +168,7 @@ class ModelJudge:
             "fingerprint": self.fingerprint(question.metric, question.model),
         }
 
-    def _log_error(self, error: ProviderError) -> None:
+    def _log_error(self, error: wire.ProviderError) -> None:
         level = logging.INFO if error.code.is_transient else logging.WARNING
         extra = {
             "provider": self._endpoint.provider,
@@ -192,7 +179,9 @@ class ModelJudge:
         _log.log(level, "a request to a model failed", extra=extra)
 
 
-def _failure(error: ProviderError, calls: tuple[JudgeCall, ...]) -> JudgeRefused | JudgeUnavailable:
+def _failure(
+    error: wire.ProviderError, calls: tuple[JudgeCall, ...]
+) -> JudgeRefused | JudgeUnavailable:
     if not error.code.is_transient:
         return JudgeRefused(error.code, calls=calls)
     return JudgeUnavailable(error.code, retry_after_s=error.retry_after_s, calls=calls)
@@ -204,20 +193,20 @@ def _rubric(metric: Metric) -> Rubric:
     return metric.rubric
 
 
-def _request(question: Question, rubric: Rubric, calls: Sequence[str]) -> Request:
+def _request(question: Question, rubric: Rubric, calls: Sequence[str]) -> wire.Request:
     fenced = question.evidence.within_boundary(
         question.boundary, reasoning=question.metric.sees_reasoning, output=question.is_output_shown
     )
-    return Request(
+    return wire.Request(
         system=PROTOCOL,
-        user=prompt_text(rubric, fenced, calls),
-        schema=answer_schema(rubric.answer_format),
-        max_tokens=ANSWER_TOKENS
-        + (CHECK_TOKENS * len(calls) if rubric.answer_format is AnswerFormat.CHECKLIST else 0),
+        user=prompt.prompt_text(rubric, fenced, calls),
+        schema=prompt.answer_schema(rubric.answer_format),
+        max_tokens=wire.ANSWER_TOKENS
+        + (wire.CHECK_TOKENS * len(calls) if rubric.answer_format is AnswerFormat.CHECKLIST else 0),
     )
 
 
-def _load_client(endpoint: Endpoint) -> "ModelClient":
+def _load_client(endpoint: wire.Endpoint) -> "ModelClient":
     from adapters.judges.clients import ModelClient  # noqa: PLC0415 - loads a hundred megabytes
 
     return ModelClient(endpoint)

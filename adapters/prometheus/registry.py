@@ -6,16 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Metric,
-    disable_created_metrics,
-    generate_latest,
-    values,
-)
+import prometheus_client as prometheus
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from adapters.prometheus.definitions import BUILD_INFO, PROCESS_METRICS, MetricDefinition
@@ -26,7 +17,7 @@ FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # where the library reads t
 type Samples = Mapping[tuple[str, ...], float]
 """Values by the values of their labels, in the order of the labels."""
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # otherwise one more series for each
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # otherwise one more series for each
 
 
 class MetricsRegistry:
@@ -39,7 +30,7 @@ class MetricsRegistry:
 
     def __init__(self, version: str, folder: Path | None = None) -> None:
         self._slot = None if folder is None else _use_folder(folder)
-        self._registry = CollectorRegistry()
+        self._registry = prometheus.CollectorRegistry()
         self._metrics = {one: _create_metric(one, self._registry) for one in PROCESS_METRICS}
         self.set(BUILD_INFO, 1, version)
 
@@ -63,13 +54,14 @@ class MetricsRegistry:
         metrics = [*self._collect(), *(_metric(*item) for item in (others or {}).items())]
         metrics.sort(key=lambda metric: metric.name)
         # The library renders what a registry collects; these are collected already.
-        return generate_latest(cast("CollectorRegistry", SimpleNamespace(collect=lambda: metrics)))
+        collected = SimpleNamespace(collect=lambda: metrics)
+        return prometheus.generate_latest(cast("prometheus.CollectorRegistry", collected))
 
-    def _collect(self) -> Iterable[Metric]:
+    def _collect(self) -> Iterable[prometheus.Metric]:
         if self._slot is None:
             return self._registry.collect()
         files = self._slot.files()
-        metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # its own
+        metrics: Iterable[prometheus.Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # its own
         return metrics
 
     def _series(self, definition: MetricDefinition, labels: tuple[str, ...]) -> Any:
@@ -77,28 +69,28 @@ class MetricsRegistry:
         return metric.labels(*labels) if labels else metric
 
 
-def _create_metric(definition: MetricDefinition, registry: CollectorRegistry) -> Any:
+def _create_metric(definition: MetricDefinition, registry: prometheus.CollectorRegistry) -> Any:
     arguments = (definition.name, definition.help, definition.labels)
     match definition.kind:
         case "counter":
-            return Counter(*arguments, registry=registry)
+            return prometheus.Counter(*arguments, registry=registry)
         case "gauge":
             mode: Any = definition.multiprocess_mode  # one of the library's words
-            return Gauge(*arguments, registry=registry, multiprocess_mode=mode)
+            return prometheus.Gauge(*arguments, registry=registry, multiprocess_mode=mode)
         case "histogram":
-            return Histogram(*arguments, registry=registry, buckets=definition.buckets)
+            return prometheus.Histogram(*arguments, registry=registry, buckets=definition.buckets)
 
 
 def _use_folder(folder: Path) -> ProcessSlot:
     """Acquires a slot of `folder`, and makes the library write to the slot's files."""
     slot = acquire_slot(folder)
     os.environ[FOLDER_VARIABLE] = str(folder)
-    values.ValueClass = values.MultiProcessValue(lambda: slot.number)  # type: ignore[no-untyped-call]  # its own
+    prometheus.values.ValueClass = prometheus.values.MultiProcessValue(lambda: slot.number)  # type: ignore[no-untyped-call]  # its own
     return slot
 
 
-def _metric(definition: MetricDefinition, samples: Samples) -> Metric:
-    metric = Metric(definition.name, definition.help, definition.kind)
+def _metric(definition: MetricDefinition, samples: Samples) -> prometheus.Metric:
+    metric = prometheus.Metric(definition.name, definition.help, definition.kind)
     for labels, value in samples.items():
         metric.add_sample(definition.name, dict(zip(definition.labels, labels, strict=True)), value)
     return metric

@@ -7,15 +7,9 @@ from typing import Final
 
 from joserfc.jwk import KeySet
 
+from adapters.oidc import tokens as oidc
 from adapters.oidc.issuer_keys import IssuerKeys
 from adapters.oidc.jwks import JwksClient, JwksError
-from adapters.oidc.tokens import (
-    DevelopmentIssuer,
-    JwtTokens,
-    KeySource,
-    TokensByIssuer,
-    static_keys,
-)
 from application.identity.ports import Tokens
 from application.ports import HealthStatus
 from application.use_cases import utc_now
@@ -30,9 +24,9 @@ DEVELOPER_NAME: Final = "Developer"
 PAGE_TOKEN_LIFETIME_S: Final = 600  # of the CLI login page: enough to choose a project
 
 
-def development_issuer(settings: Settings) -> DevelopmentIssuer:
+def development_issuer(settings: Settings) -> oidc.DevelopmentIssuer:
     """The issuer of development tokens, with its key in the data folder."""
-    return DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
+    return oidc.DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
 
 
 @asynccontextmanager
@@ -45,7 +39,7 @@ async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
     async with AsyncExitStack() as stack:
         if (provider := identity_provider(settings)) is not None:
             keys = await stack.enter_async_context(_keys(provider))
-            by_issuer[provider.issuer] = JwtTokens(
+            by_issuer[provider.issuer] = oidc.JwtTokens(
                 keys,
                 issuer=provider.issuer,
                 audiences=provider.audiences,
@@ -54,24 +48,24 @@ async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
                 secret=provider.secret,
             )
         if settings.auth_dev_issuer:
-            if DevelopmentIssuer.ISSUER in by_issuer:
+            if oidc.DevelopmentIssuer.ISSUER in by_issuer:
                 raise SettingsError(
                     f"{variable('auth_issuer')} must differ from the issuer of development tokens"
                 )
-            by_issuer[DevelopmentIssuer.ISSUER] = JwtTokens(
-                static_keys(development_issuer(settings).keys()),
-                issuer=DevelopmentIssuer.ISSUER,
-                audiences=[DevelopmentIssuer.AUDIENCE],
+            by_issuer[oidc.DevelopmentIssuer.ISSUER] = oidc.JwtTokens(
+                oidc.static_keys(development_issuer(settings).keys()),
+                issuer=oidc.DevelopmentIssuer.ISSUER,
+                audiences=[oidc.DevelopmentIssuer.AUDIENCE],
                 clock=utc_now,
                 leeway_s=settings.auth_leeway_seconds,
             )
-        yield TokensByIssuer(by_issuer)
+        yield oidc.TokensByIssuer(by_issuer)
 
 
 @asynccontextmanager
-async def _keys(provider: IdentityProvider) -> AsyncIterator[KeySource]:
+async def _keys(provider: IdentityProvider) -> AsyncIterator[oidc.KeySource]:
     if not provider.publishes_keys:
-        yield static_keys(KeySet([]))
+        yield oidc.static_keys(KeySet([]))
         return
     keys = IssuerKeys(JwksClient(provider.issuer, provider.jwks_url), issuer=provider.issuer)
     async with aclosing(keys):

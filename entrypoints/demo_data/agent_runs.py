@@ -12,16 +12,7 @@ from domain.ids import SpanId, TraceId
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
-from entrypoints.demo_data.scenarios import (
-    CHANNELS,
-    EMBEDDER,
-    ERRORS,
-    RATES,
-    REGIONS,
-    SMALL_MODEL,
-    Script,
-    Step,
-)
+from entrypoints.demo_data import scenarios
 
 SPANS_MIN: Final = 3
 SPANS_MAX: Final = 30
@@ -63,7 +54,7 @@ _STATUS: Final = {
 class Conversation:
     """The agent, user and environment of related runs. `session` is None for a single run."""
 
-    script: Script
+    script: scenarios.Script
     session: str | None
     user: str | None
     customer: str
@@ -75,7 +66,7 @@ class Conversation:
 class Frame:
     """The draft of a span, with times in seconds from the start of its trace."""
 
-    step: Step
+    step: scenarios.Step
     id: SpanId
     parent: SpanId | None
     start: float
@@ -135,7 +126,9 @@ class Run:
         share = (random() ** 3 + random() ** 3) / 2
         count = SPANS_MIN + int((SPANS_MAX - SPANS_MIN + 1) * share)
         finishes = self.outcome in {Outcome.COMPLETED, Outcome.RECOVERED}
-        root = Frame(Step(SpanKind.AGENT, agent.name, 0), SpanId(self._uuid()), None, 0, 0)
+        root = Frame(
+            scenarios.Step(SpanKind.AGENT, agent.name, 0), SpanId(self._uuid()), None, 0, 0
+        )
         frames, parent, clock = [root], root, 0.01 + 0.05 * random()
         for number in range(count - 1):
             is_last = finishes and number == count - 2
@@ -160,7 +153,7 @@ class Run:
         elif self.outcome is Outcome.FAILED:
             last.error = parent.error = frames[0].error = self._error(last)
         elif self.outcome is Outcome.RECOVERED:
-            candidates = [frame for frame in frames[1:-1] if frame.step.kind in ERRORS]
+            candidates = [frame for frame in frames[1:-1] if frame.step.kind in scenarios.ERRORS]
             failed = self._pick(candidates or [last])
             failed.error = self._error(failed)
 
@@ -204,7 +197,7 @@ class Run:
             cost=cost,
         )
 
-    def _payloads(self, step: Step) -> tuple[JsonText, JsonText]:
+    def _payloads(self, step: scenarios.Step) -> tuple[JsonText, JsonText]:
         """The input and the output of a step, a few kB together."""
         script, question = self.conversation.script, self.question
 
@@ -245,27 +238,27 @@ class Run:
 
     def _model(self, kind: SpanKind) -> str:
         if kind is SpanKind.EMBEDDING:
-            return EMBEDDER
-        return SMALL_MODEL if self.random.random() < _SMALL else self.model
+            return scenarios.EMBEDDER
+        return scenarios.SMALL_MODEL if self.random.random() < _SMALL else self.model
 
     def _cost(self, model: str, prompt: int, completion: int) -> dict[str, float] | None:
         if not self.conversation.script.agent.tells_cost:
             return None
-        per_million = RATES[model]
+        per_million = scenarios.RATES[model]
         parts = (prompt * per_million[0] / 1e6, completion * per_million[1] / 1e6)
         if prompt % 2:
             return {"total": round(sum(parts), 8)}
         return {"input": round(parts[0], 8), "output": round(parts[1], 8)}
 
     def _error(self, frame: Frame) -> str:
-        return self._pick(ERRORS.get(frame.step.kind, ERRORS[SpanKind.TOOL]))
+        return self._pick(scenarios.ERRORS.get(frame.step.kind, scenarios.ERRORS[SpanKind.TOOL]))
 
     def _metadata(self) -> JsonText:
         attempt = 1 + int(3 * self.random.random() ** 8)
         return b'{"customer":"%b","region":"%b","channel":"%b","attempt":%d,"cached":%b}' % (
             self.conversation.customer.encode(),
-            self._pick(REGIONS).encode(),
-            self._pick(CHANNELS).encode(),
+            self._pick(scenarios.REGIONS).encode(),
+            self._pick(scenarios.CHANNELS).encode(),
             attempt,
             b"true" if self.random.random() < 0.1 else b"false",  # noqa: PLR2004 - one of ten
         )

@@ -1,15 +1,9 @@
 """Records the metrics of a process, and spans of this server if they are exported."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-)
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -128,7 +122,7 @@ class Observer:
 
     # --- workers: entrypoints/worker/worker.py ---
 
-    @contextmanager
+    @contextlib.contextmanager
     def observe_job(self, job: Job) -> Iterator["JobOutcome"]:
         """Observes the job that runs in the block, which sets the outcome."""
         outcome, began, lane = JobOutcome(), time.perf_counter(), queue_of(job).value
@@ -144,10 +138,10 @@ class Observer:
     def count_task_run(self, name: str, outcome: str) -> None:
         self.metrics.count(definitions.WORKER_ROUNDS, name, outcome)
 
-    def _job_span(self, job: Job) -> "AbstractContextManager[ActiveSpan | None]":
+    def _job_span(self, job: Job) -> "contextlib.AbstractContextManager[ActiveSpan | None]":
         """A span in the trace of the run. The trace has the run's id, so no message carries it."""
         if self.spans is None:
-            return nullcontext()
+            return contextlib.nullcontext()
         name = "plan run" if isinstance(job, PlanRunJob) else "evaluate target"
         attributes = {**_ids_of(job), "pandaprobe.lane": queue_of(job).value}
         return self.spans.root(job.run, name, attributes)
@@ -195,13 +189,13 @@ def create_registry(settings: Settings, version: str) -> MetricsRegistry:
         raise SettingsError(f"{variable('metrics_dir')}: {error}") from error
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def observe_process(
     settings: Settings, metrics: MetricsRegistry, process: str
 ) -> AsyncIterator[Observer]:
     """An observer of this process, `serve` or `worker`. The last spans are exported at the end."""
     endpoint = settings.otel_exporter_otlp_endpoint
-    async with AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(
             _sampling(lambda: metrics.set(definitions.HEARTBEAT, time.time(), process))
         )
@@ -228,7 +222,7 @@ async def observe_process(
         yield Observer(metrics, spans)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def sample_gauges(
     metrics: MetricsRegistry, pool: Pool, queue: GroupCommit[Item]
 ) -> AsyncIterator[None]:
@@ -247,7 +241,7 @@ async def sample_gauges(
         yield
 
 
-@contextmanager
+@contextlib.contextmanager
 def _sampling(sample: Callable[[], None]) -> Iterator[None]:
     """Calls `sample` every SAMPLE_EVERY_S while the block runs."""
 

@@ -25,13 +25,7 @@ import msgspec
 from adapters.embedded import servers
 from adapters.embedded.process import Child, StartError
 from domain.identity.organization import FIRST_PROJECT
-from entrypoints.processes.child_processes import (
-    StopFlag,
-    describe_exit,
-    find_exited,
-    start,
-    stop_all,
-)
+from entrypoints.processes import child_processes
 from entrypoints.settings import PREFIX, Settings, variable
 from entrypoints.startup import CommandError, base_url, listen, print_line
 
@@ -56,7 +50,7 @@ def run(settings: Settings) -> int:
             f"`dev` starts its own servers, but {' and '.join(own_servers)} is set: unset it, "
             "or run `migrate`, `serve` and `worker` on your servers"
         )
-    stop = StopFlag()
+    stop = child_processes.StopFlag()
     _on_signals(_exit)  # while the servers start, which may take long after a crash
     try:
         return _supervise(settings, Path(settings.data_dir).absolute(), stop)
@@ -80,7 +74,7 @@ def running_servers(data_dir: str) -> Mapping[str, str]:
     return read_env(folder / SERVERS_ENV) if servers.is_locked(folder) else {}
 
 
-def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
+def _supervise(settings: Settings, data: Path, stop: child_processes.StopFlag) -> int:
     with ExitStack() as stack:
         print_line(f"Starting PostgreSQL and Valkey in {data}")
         own = stack.enter_context(servers.run_servers(data))
@@ -94,12 +88,12 @@ def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
         stack.callback((data / SERVERS_ENV).unlink, missing_ok=True)
         key = _prepare(settings, data)
         ours: list[Child] = []
-        stack.callback(stop_all, ours, STOP_TIMEOUT_S)
+        stack.callback(child_processes.stop_all, ours, STOP_TIMEOUT_S)
         if not stop.is_set():
             print_line("Starting the API and a worker")
             # SIGKILL: without their servers they can't finish anything.
             ours += (
-                start(command, environ=environ, orphaned=signal.SIGKILL)
+                child_processes.start(command, environ=environ, orphaned=signal.SIGKILL)
                 for command in ("serve", "worker")
             )
         children = (*own.children, *ours)
@@ -108,7 +102,7 @@ def _supervise(settings: Settings, data: Path, stop: StopFlag) -> int:
             print_line(_welcome(settings, data, key))
             exited = _watch(children, stop)
         if exited is not None:
-            how = describe_exit(exited)
+            how = child_processes.describe_exit(exited)
             log_hint = "" if exited.log is None else f"; see {exited.log}"
             print_line(f"{exited.name} exited ({how}){log_hint}. Stopping the others.")
         else:
@@ -162,7 +156,7 @@ def _environ(settings: Settings) -> dict[str, str]:
     }
 
 
-def _await_port(settings: Settings, stop: StopFlag) -> None:
+def _await_port(settings: Settings, stop: child_processes.StopFlag) -> None:
     deadline = time.monotonic() + PORT_TIMEOUT_S
     while True:
         try:
@@ -174,12 +168,14 @@ def _await_port(settings: Settings, stop: StopFlag) -> None:
             return
 
 
-def _await_ready(settings: Settings, children: Sequence[Child], stop: StopFlag) -> Child | None:
+def _await_ready(
+    settings: Settings, children: Sequence[Child], stop: child_processes.StopFlag
+) -> Child | None:
     """Waits until the API is ready. Returns the child that exited instead, if one did."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     answer = "no answer"
     while not stop.is_set():
-        if (exited := find_exited(children)) is not None:
+        if (exited := child_processes.find_exited(children)) is not None:
             return exited
         try:
             with DIRECT_OPENER.open(f"{base_url(settings)}/health/ready", timeout=2):
@@ -194,10 +190,10 @@ def _await_ready(settings: Settings, children: Sequence[Child], stop: StopFlag) 
     return None
 
 
-def _watch(children: Sequence[Child], stop: StopFlag) -> Child | None:
+def _watch(children: Sequence[Child], stop: child_processes.StopFlag) -> Child | None:
     """Waits until `stop` is set. Returns the child that exited by itself, if one did."""
     while not stop.wait(WATCH_INTERVAL_S):
-        if (exited := find_exited(children)) is not None:
+        if (exited := child_processes.find_exited(children)) is not None:
             return exited
     return None
 

@@ -5,19 +5,13 @@ so that no fork inherits a connection of the loop. Several processes share nothi
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    ExitStack,
-    nullcontext,
-    suppress,
-)
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,15 +27,7 @@ from domain.evaluation.runs.run import Target
 from domain.ids import ProjectId, RunId
 from entrypoints.composition import root
 from entrypoints.observability import logs
-from entrypoints.observability.observer import (
-    BROKEN,
-    DONE,
-    PUT_OFF,
-    JobOutcome,
-    Observer,
-    create_registry,
-    observe_process,
-)
+from entrypoints.observability import observer as observing
 from entrypoints.processes import child_processes
 from entrypoints.processes.child_processes import StopFlag
 from entrypoints.settings import Settings, variable
@@ -57,7 +43,9 @@ STOP_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 5  # of one process among several
 WATCH_INTERVAL_S: Final = 0.2  # between two checks of the processes
 
 
-type OpenPorts = Callable[[Settings, Jobs, Observer], AbstractAsyncContextManager[Ports]]
+type OpenPorts = Callable[
+    [Settings, Jobs, observing.Observer], contextlib.AbstractAsyncContextManager[Ports]
+]
 """Fills every port. Jobs that can't be sent to Redis go to the given Jobs."""
 
 
@@ -72,7 +60,7 @@ def work(
     if settings.eval_worker_processes > 1:
         return _supervise(settings)
     gc.freeze()  # imported objects are never garbage, so that collections are faster
-    metrics = create_registry(settings, root.product_version())
+    metrics = observing.create_registry(settings, root.product_version())
     with serve_status(settings, metrics):
         asyncio.run(_work(settings, metrics, open_ports, requeue_every_s))
     return 0
@@ -84,13 +72,13 @@ def _supervise(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     options = ("--processes", "1", "--concurrency", str(settings.eval_worker_concurrency))
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         environ = {}
         if settings.worker_port is not None:  # this process serves the shared metrics of all
             folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory())
             settings = structs.replace(settings, metrics_dir=folder)
             environ = {variable("metrics_dir"): folder, variable("worker_port"): ""}
-            metrics = create_registry(settings, root.product_version())
+            metrics = observing.create_registry(settings, root.product_version())
             stack.enter_context(serve_status(settings, metrics))
         return _watch(settings, options, environ, stop)
 
@@ -126,7 +114,7 @@ async def _work(
     concurrency = {JobQueue.PLAN: 1, JobQueue.MEASURE: targets, JobQueue.JUDGE: targets}
     own_jobs = root.own_jobs()
     async with (
-        observe_process(settings, metrics, "worker") as observer,
+        observing.observe_process(settings, metrics, "worker") as observer,
         open_ports(settings, own_jobs, observer) as ports,
     ):
         for name in REQUIRED_CHECKS:
@@ -176,7 +164,7 @@ class Heartbeat:
 
     async def leave(self) -> None:
         """Reports the stop. If the database doesn't answer, the heartbeat just expires."""
-        with suppress(Failure, TimeoutError):
+        with contextlib.suppress(Failure, TimeoutError):
             async with asyncio.timeout(LEAVE_TIMEOUT_S):
                 await self.workers.remove(self.worker)
 
@@ -195,8 +183,8 @@ class JobRunner:
     plan: Callable[[ProjectId, RunId], Awaitable[None]]
     evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
     slots: Mapping[JobQueue, asyncio.Semaphore]
-    observe: Callable[[Job], AbstractContextManager[JobOutcome]] = lambda _: nullcontext(
-        JobOutcome()
+    observe: Callable[[Job], contextlib.AbstractContextManager[observing.JobOutcome]] = lambda _: (
+        contextlib.nullcontext(observing.JobOutcome())
     )
 
     async def __call__(self, job: Job) -> None:
@@ -208,10 +196,10 @@ class JobRunner:
                 except Failure as failure:
                     LOG.warning("postponed: %s", failure.message, extra=_log_fields(job))
                 except Exception:  # a bug in one job must not stop the others
-                    outcome.value = BROKEN
+                    outcome.value = observing.BROKEN
                     LOG.exception("postponed", extra=_log_fields(job))
                 else:
-                    outcome.value = DONE
+                    outcome.value = observing.DONE
                     took_s = round(time.perf_counter() - began, 3)
                     LOG.debug("done", extra={**_log_fields(job), "seconds": took_s})
 
@@ -269,15 +257,15 @@ async def run_periodically(
     task: PeriodicTask, on_run: Callable[[str, str], None] = lambda _name, _outcome: None
 ) -> None:
     while True:
-        outcome = DONE
+        outcome = observing.DONE
         try:
             if count := await task.call():
                 LOG.info(task.message, count)
         except Failure as failure:
-            outcome = PUT_OFF
+            outcome = observing.PUT_OFF
             LOG.warning("%s is postponed: %s", task.name, failure.message)
         except Exception:  # a bug in one run must not end all later ones
-            outcome = BROKEN
+            outcome = observing.BROKEN
             LOG.exception("%s failed; it runs again later", task.name)
         on_run(task.name, outcome)
         await asyncio.sleep(task.every_s)
