@@ -53,7 +53,12 @@ class KeyUsageBuffer:
         finally:
             flushing.cancel()
             await asyncio.wait([flushing])
-            await buffer._flush_finally()
+            try:
+                async with asyncio.timeout(FINAL_FLUSH_TIMEOUT_S):
+                    await buffer._flush()
+            except TimeoutError:
+                lost = len(buffer._pending_uses)
+                _log.warning("the last uses of %d API keys were not written", lost)
 
     def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         last = self._last_noted.get((key, origin))
@@ -81,13 +86,6 @@ class KeyUsageBuffer:
         while True:
             await asyncio.sleep(self._every_s)
             await self._flush()
-
-    async def _flush_finally(self) -> None:
-        try:
-            async with asyncio.timeout(FINAL_FLUSH_TIMEOUT_S):
-                await self._flush()
-        except TimeoutError:
-            _log.warning("the last uses of %d API keys were not written", len(self._pending_uses))
 
     async def _flush(self) -> None:
         if not self._pending_uses:

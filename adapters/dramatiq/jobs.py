@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import batched
 from typing import Final
 
@@ -20,6 +21,7 @@ RETRY_AFTER_US: Final = 1_000_000  # after a failure, no command is sent for thi
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class DramatiqJobs:
     """Sends jobs as messages that Dramatiq's workers consume.
 
@@ -28,25 +30,18 @@ class DramatiqJobs:
     each job, and must not raise.
     """
 
-    def __init__(
-        self,
-        client: Redis,
-        ticks: MonotonicClock,
-        fallback: Jobs | None = None,
-        on_job: Callable[[Job], None] | None = None,
-    ) -> None:
-        self.sent = 0
-        self.lost = 0
-        self._client = client
-        self._ticks = ticks
-        self._fallback = fallback
-        self._on_job = on_job
-        self._retry_at_us: int | None = None  # None while Redis answers
+    client: Redis
+    ticks: MonotonicClock
+    fallback: Jobs | None = None
+    on_job: Callable[[Job], None] | None = None
+    sent: int = field(default=0, init=False)
+    lost: int = field(default=0, init=False)
+    _retry_at_us: int | None = field(default=None, init=False)  # None while Redis answers
 
     async def send(self, *jobs: Job) -> None:
-        if self._on_job is not None:
+        if self.on_job is not None:
             for job in jobs:
-                self._on_job(job)
+                self.on_job(job)
         sent = 0
         if jobs and self._may_send():
             try:
@@ -61,8 +56,8 @@ class DramatiqJobs:
         self.sent += sent
         if left := jobs[sent:]:
             self.lost += len(left)
-            if self._fallback is not None:
-                await self._fallback.send(*left)
+            if self.fallback is not None:
+                await self.fallback.send(*left)
 
     async def _send_batch(self, jobs: Sequence[Job]) -> None:
         """Sends all or none: two commands per queue. Raises whatever the client raises."""
@@ -70,7 +65,7 @@ class DramatiqJobs:
         for job in jobs:
             message = build_message(job)
             queues[message.queue_name] += message.message_id, message.encode()
-        async with self._client.pipeline(transaction=True) as pipeline:
+        async with self.client.pipeline(transaction=True) as pipeline:
             for queue, items in queues.items():
                 name = f"{NAMESPACE}:{queue}"
                 pipeline.hset(f"{name}.msgs", items=items)
@@ -81,7 +76,7 @@ class DramatiqJobs:
         """Whether to try Redis now: during an outage, one call per RETRY_AFTER_US does."""
         if self._retry_at_us is None:
             return True
-        now_us = self._ticks()
+        now_us = self.ticks()
         if now_us < self._retry_at_us:
             return False
         self._retry_at_us = now_us + RETRY_AFTER_US
@@ -93,7 +88,7 @@ class DramatiqJobs:
                 "jobs can't be sent to Redis (%s): workers find them in the database later",
                 type(error).__name__,
             )
-        self._retry_at_us = self._ticks() + RETRY_AFTER_US
+        self._retry_at_us = self.ticks() + RETRY_AFTER_US
 
     def _note_success(self) -> None:
         if self._retry_at_us is not None:

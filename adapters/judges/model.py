@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from adapters.judges import wire
@@ -50,23 +50,18 @@ type Seconds = Callable[[], float]
 """A monotonic clock."""
 
 
+@dataclass(slots=True, eq=False)
 class ModelJudge:
     """Answers for the models of one provider: one request, and a second one to repair an answer.
 
     A request takes at most `attempt_s`, even if the question has more time left.
     """
 
-    def __init__(
-        self,
-        endpoint: wire.Endpoint,
-        clock: Seconds = time.monotonic,
-        attempt_s: float = wire.ATTEMPT_S,
-    ) -> None:
-        self._endpoint = endpoint
-        self._attempt_s = attempt_s
-        self._clock = clock
-        self._client: ModelClient | None = None
-        self._opening = asyncio.Lock()
+    endpoint: wire.Endpoint
+    clock: Seconds = time.monotonic
+    attempt_s: float = wire.ATTEMPT_S
+    _client: "ModelClient | None" = None
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         self._name(model)
@@ -74,13 +69,13 @@ class ModelJudge:
         return prompt.judge_fingerprint(
             metric,
             model=model,
-            base_url=self._endpoint.base_url,
+            base_url=self.endpoint.base_url,
             parameters=PARAMETERS,
             evidence_version=BUILDER_VERSION,
         )
 
     async def ask(self, question: Question) -> Answer:
-        until = self._clock() + question.deadline_s
+        until = self.clock() + question.deadline_s
         name, rubric = self._name(question.model), _rubric(question.metric)
         calls, is_cut = prompt.judged_calls([step.label for step in question.evidence.calls])
         if (
@@ -91,12 +86,12 @@ class ModelJudge:
         client = await self._open_client()
         made: list[JudgeCall] = []
         for _ in range(REQUESTS_MAX):
-            began = self._clock()
-            seconds = min(self._attempt_s, until - began)
+            began = self.clock()
+            seconds = min(self.attempt_s, until - began)
             if seconds <= 0:
                 raise JudgeUnavailable(FailCode.JUDGE_TIMEOUT, retry_after_s=0, calls=tuple(made))
             reply = await client.ask(name, request, seconds)
-            call = self._call(question, reply, (self._clock() - began) * 1_000)
+            call = self._call(question, reply, (self.clock() - began) * 1_000)
             if isinstance(reply, wire.ProviderError):
                 made += [call] if reply.was_sent else []
                 self._log_error(reply)
@@ -115,7 +110,7 @@ class ModelJudge:
             marks = self._marks(question, model, is_cut=is_cut)
             marked = replace(outcome, metadata={**outcome.metadata, **marks})
             return Answer(outcome=marked, model=model, calls=tuple(made))
-        _log.warning("a model gave no verdict", extra={"provider": self._endpoint.provider})
+        _log.warning("a model gave no verdict", extra={"provider": self.endpoint.provider})
         raise JudgeRefused(FailCode.BAD_VERDICT, calls=tuple(made))
 
     async def close(self) -> None:
@@ -129,9 +124,9 @@ class ModelJudge:
             if self._client is None:
                 # In a thread: loading takes seconds, for which it would block the event loop.
                 try:
-                    self._client = await asyncio.to_thread(_load_client, self._endpoint)
+                    self._client = await asyncio.to_thread(_load_client, self.endpoint)
                 except Exception as fault:  # noqa: BLE001 - whatever it is, no question can be asked
-                    extra = {"provider": self._endpoint.provider, "kind": type(fault).__name__}
+                    extra = {"provider": self.endpoint.provider, "kind": type(fault).__name__}
                     _log.warning("can't open a client of this provider", extra=extra)
                     raise JudgeRefused(FailCode.MISCONFIGURED) from None  # it may quote a password
         return self._client
@@ -139,7 +134,7 @@ class ModelJudge:
     def _name(self, model: str) -> str:
         """The name without the provider. Raises JudgeRefused for models of other providers."""
         name = model.partition("/")[2] if "/" in model else model
-        if provider_of(model) != self._endpoint.provider or not name:
+        if provider_of(model) != self.endpoint.provider or not name:
             raise JudgeRefused(FailCode.UNKNOWN_MODEL)
         return name
 
@@ -150,7 +145,7 @@ class ModelJudge:
         if isinstance(reply, wire.Reply) and _MODEL_NAME.fullmatch(reply.model):
             model = reply.model
         return JudgeCall(
-            provider=self._endpoint.provider,
+            provider=self.endpoint.provider,
             model=model,
             use=reply.use,
             latency_ms=latency_ms,
@@ -171,7 +166,7 @@ class ModelJudge:
     def _log_error(self, error: wire.ProviderError) -> None:
         level = logging.INFO if error.code.is_transient else logging.WARNING
         extra = {
-            "provider": self._endpoint.provider,
+            "provider": self.endpoint.provider,
             "code": error.code.value,
             "status": error.status,
             "kind": error.kind,

@@ -106,6 +106,7 @@ class LocalLimiter(Protocol):
     def take_back(self, admission: Admission) -> None: ...
 
 
+@dataclass(slots=True)
 class RedisRateLimiter:
     """Redis decides for all processes, and this process counts its own requests as well.
 
@@ -116,25 +117,22 @@ class RedisRateLimiter:
     `fallbacks` counts the requests decided without Redis; `on_fallback` is called for each.
     """
 
-    def __init__(
-        self, windows: RedisSlidingWindows, local: LocalLimiter, ticks: MonotonicClock
-    ) -> None:
-        self.fallbacks = 0
-        self.on_fallback: Callable[[], None] = lambda: None
-        self._windows = windows
-        self._local = local
-        self._ticks = ticks
-        self._retry_at_us: int | None = None  # None while Redis answers
+    windows: RedisSlidingWindows
+    local: LocalLimiter
+    ticks: MonotonicClock
+    fallbacks: int = 0
+    on_fallback: Callable[[], None] = lambda: None
+    _retry_at_us: int | None = None  # None while Redis answers
 
     async def admit(self, buckets: Mapping[str, Limit]) -> Decision:
         # Counted before the command to Redis. So concurrent requests are all in the local window,
         # and they leave it no later than the one in Redis.
-        local, admission = self._local.admit_at_once(buckets)
+        local, admission = self.local.admit_at_once(buckets)
         shared = await self._decide_in_redis(buckets, counts=local.admitted)
         if shared is None:
             return local
         if local.admitted and not shared.admitted:
-            self._local.take_back(admission)
+            self.local.take_back(admission)
         return min(shared, local, key=Decision.strictness)
 
     async def _decide_in_redis(
@@ -147,7 +145,7 @@ class RedisRateLimiter:
             return None
         try:
             async with asyncio.timeout(ADMIT_MAX_S):
-                decision = await self._windows.decide(buckets, counts=counts)
+                decision = await self.windows.decide(buckets, counts=counts)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the limit holds
             self._fall_back()
             self._note_failure(error)
@@ -162,7 +160,7 @@ class RedisRateLimiter:
 
     def _may_retry(self) -> bool:
         """Whether to try Redis now. Returns True once per RETRY_AFTER_S."""
-        now_us = self._ticks()
+        now_us = self.ticks()
         if self._retry_at_us is not None and now_us < self._retry_at_us:
             return False
         self._retry_at_us = now_us + RETRY_AFTER_S * SECOND_US
@@ -173,7 +171,7 @@ class RedisRateLimiter:
             _log.warning(
                 "Redis doesn't answer (%s): each process limits on its own", type(error).__name__
             )
-        self._retry_at_us = self._ticks() + RETRY_AFTER_S * SECOND_US
+        self._retry_at_us = self.ticks() + RETRY_AFTER_S * SECOND_US
 
     def _note_success(self) -> None:
         if self._retry_at_us is not None:

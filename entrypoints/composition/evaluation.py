@@ -7,26 +7,16 @@ from datetime import timedelta
 from typing import Final
 
 from adapters.hash_embedder import HashEmbedder
-from adapters.judges.by_provider import JudgeByProvider
-from adapters.judges.heuristic import HeuristicJudge
-from adapters.judges.model import ModelJudge
-from adapters.judges.wire import Endpoint
+from adapters.judges import by_provider, heuristic, model, wire
 from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.evaluation.alerts.alerts import PostgresAlerts
-from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
-from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
-from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
-from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
-from adapters.postgres.evaluation.judging.verdict_cache import PostgresVerdictCache
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
-from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
-from adapters.postgres.evaluation.runs.runs import PostgresRuns
-from adapters.postgres.evaluation.runs.targets import PostgresTargets
-from adapters.postgres.evaluation.scores.agreement import PostgresHumanLabels
-from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
-from adapters.postgres.evaluation.scores.scores import PostgresSessionScores, PostgresTraceScores
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
+from adapters.postgres.evaluation.alerts import alerts, webhooks
+from adapters.postgres.evaluation.custom_metrics import custom_metrics
+from adapters.postgres.evaluation.judging import budgets, judge_ledger, verdict_cache
+from adapters.postgres.evaluation.monitors import change_feed, monitors
+from adapters.postgres.evaluation.runs import runs, targets
+from adapters.postgres.evaluation.scores import agreement, score_analytics, scores
+from adapters.postgres.evaluation.work_queue import work_queue
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.re2_patterns import Re2Engine
 from adapters.webhook_sender import HttpWebhookSender, SystemResolver
@@ -67,18 +57,18 @@ def evaluation_ports(
     settings: Settings, pool: Pool, jobs: Jobs, book: PriceBook, judge: Judge
 ) -> EvaluationPorts:
     return EvaluationPorts(
-        trace_scores=PostgresTraceScores(pool),
-        session_scores=PostgresSessionScores(pool),
-        score_analytics=PostgresScoreAnalytics(pool),
-        labels=PostgresHumanLabels(pool),
-        runs=PostgresRuns(pool),
-        work_queue=PostgresWorkQueue(pool),
-        targets=PostgresTargets(pool),
-        monitors=PostgresMonitors(pool),
-        changed=PostgresChangeFeed(pool),
+        trace_scores=scores.PostgresTraceScores(pool),
+        session_scores=scores.PostgresSessionScores(pool),
+        score_analytics=score_analytics.PostgresScoreAnalytics(pool),
+        labels=agreement.PostgresHumanLabels(pool),
+        runs=runs.PostgresRuns(pool),
+        work_queue=work_queue.PostgresWorkQueue(pool),
+        targets=targets.PostgresTargets(pool),
+        monitors=monitors.PostgresMonitors(pool),
+        changed=change_feed.PostgresChangeFeed(pool),
         leader_election=PostgresLeaderElection(settings.database_url or ""),
         alerting=_alert_ports(settings, pool),
-        custom_metrics=PostgresCustomMetrics(pool),
+        custom_metrics=custom_metrics.PostgresCustomMetrics(pool),
         regex=Re2Engine(),
         jobs=jobs,
         judge=judge,
@@ -103,7 +93,8 @@ def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:
     """Every provider, with what it lacks. A key is only mentioned by the name of its variable."""
     states = []
     for provider in PROVIDERS:
-        field = _required_setting(provider.prefix.rstrip("/"))
+        needed = ENDPOINT_SETTINGS.get(provider.prefix.rstrip("/"), {})
+        field = next(iter(needed.values()), None)
         if field is None or getattr(settings, field):
             notes = (READY, UNCHECKED.get(provider.key))
             states.append(ProviderState(provider, True, "; ".join(filter(None, notes))))
@@ -117,22 +108,22 @@ def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:
 async def open_judge(settings: Settings) -> AsyncIterator[Judge]:
     """One judge for the models of every provider. Clients are loaded with the first question."""
     judges: dict[str, Judge | None] = {provider.prefix.rstrip("/"): None for provider in PROVIDERS}
-    judges["heuristic"] = HeuristicJudge()
+    judges["heuristic"] = heuristic.HeuristicJudge()
     async with AsyncExitStack() as stack:
         for endpoint in _endpoints(settings):
             attempt_s = ATTEMPT_SHARE * settings.eval_judge_timeout_seconds
-            judge = ModelJudge(endpoint, attempt_s=attempt_s)
+            judge = model.ModelJudge(endpoint, attempt_s=attempt_s)
             stack.push_async_callback(judge.close)
             judges[endpoint.provider] = judge
-        yield JudgeByProvider(judges)
+        yield by_provider.JudgeByProvider(judges)
 
 
 def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPorts:
     """What is stored about judging."""
     return JudgingPorts(
-        verdicts=PostgresVerdictCache(pool),
-        ledger=PostgresLedger(pool),
-        budgets=PostgresBudgets(pool),
+        verdicts=verdict_cache.PostgresVerdictCache(pool),
+        ledger=judge_ledger.PostgresLedger(pool),
+        budgets=budgets.PostgresBudgets(pool),
         prices=Pricings(PostgresModelPrices(pool), book),
         verdict_retention=timedelta(days=settings.eval_cache_ttl_days),
         ledger_retention=timedelta(days=settings.eval_ledger_days),
@@ -151,22 +142,18 @@ def evaluation_policy(settings: Settings) -> EvaluationPolicy:
     )
 
 
-def _endpoints(settings: Settings) -> Iterator[Endpoint]:
+def _endpoints(settings: Settings) -> Iterator[wire.Endpoint]:
     """The endpoint of every provider that has the setting it needs."""
     for provider, fields in ENDPOINT_SETTINGS.items():
         given = {name: getattr(settings, field) for name, field in fields.items()}
         if next(iter(given.values())):
-            yield Endpoint(provider=provider, **given)
-
-
-def _required_setting(provider: str) -> str | None:
-    return next(iter(ENDPOINT_SETTINGS.get(provider, {}).values()), None)
+            yield wire.Endpoint(provider=provider, **given)
 
 
 def _alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
     return AlertPorts(
-        alerts=PostgresAlerts(pool),
-        webhooks=PostgresWebhooks(pool),
+        alerts=alerts.PostgresAlerts(pool),
+        webhooks=webhooks.PostgresWebhooks(pool),
         webhook_sender=webhook_sender(settings),
         on_fault=_log_alert_error,
         allow_private=settings.alert_allow_private_targets,

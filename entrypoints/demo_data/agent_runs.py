@@ -161,6 +161,7 @@ class Run:
         kind = frame.step.kind
         asked, out = self._payloads(frame.step)
         answered = None if frame.open or frame.error is not None else out
+        status = SpanStatus.OK if frame.error is None else SpanStatus.ERROR
         model = cost = usage = parameters = first = None
         if kind is SpanKind.LLM or kind is SpanKind.EMBEDDING:
             model = self._model(kind)
@@ -184,7 +185,7 @@ class Run:
             started_at=self._at(frame.start),
             parent_id=frame.parent,
             kind=kind,
-            status=_status(frame),
+            status=SpanStatus.UNSET if frame.open else status,
             ended_at=None if frame.open else self._at(frame.end),
             completion_started_at=first,
             error=frame.error,
@@ -279,9 +280,3 @@ class Run:
 
     def _pick[T](self, options: Sequence[T]) -> T:
         return options[int(self.random.random() * len(options))]
-
-
-def _status(frame: Frame) -> SpanStatus:
-    if frame.open:
-        return SpanStatus.UNSET
-    return SpanStatus.OK if frame.error is None else SpanStatus.ERROR

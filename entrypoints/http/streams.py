@@ -59,7 +59,9 @@ class StreamingResponse(Response[bytes]):
             async with self._open_chunks() as chunks:
                 chunk = await anext(chunks, None)
                 has_started = True
-                await send(_start_message(self.status_code or HTTPStatus.OK, headers))
+                status = self.status_code or HTTPStatus.OK
+                raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+                await send({"type": "http.response.start", "status": status, "headers": raw})
                 while chunk is not None and not disconnected.done():
                     await send(_body_message(await compressor.compress(chunk)))
                     chunk = await anext(chunks, None)
@@ -77,11 +79,6 @@ class StreamingResponse(Response[bytes]):
 async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _start_message(status: int, headers: Mapping[str, str]) -> Message:
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": status, "headers": raw}
 
 
 def _body_message(chunk: bytes, *, is_last: bool = False) -> Message:

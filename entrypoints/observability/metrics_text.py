@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.prometheus import definitions
@@ -18,31 +19,29 @@ _DATABASE_DOWN: Final[Mapping[MetricDefinition, Samples]] = {definitions.DATABAS
 _log: Final = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class MetricsText:
     """Renders the text. All scrapes within CACHE_TTL_S share one query of the database."""
 
-    def __init__(
-        self, metrics: MetricsRegistry, ports: Ports, cache_ttl_s: float = CACHE_TTL_S
-    ) -> None:
-        self._metrics = metrics
-        self._ports = ports
-        self._cache_ttl_s = cache_ttl_s
-        self._lock = asyncio.Lock()
-        self._cached: Mapping[MetricDefinition, Samples] = _DATABASE_DOWN
-        self._cached_at: float | None = None
+    metrics: MetricsRegistry
+    ports: Ports
+    cache_ttl_s: float = CACHE_TTL_S
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _cached: Mapping[MetricDefinition, Samples] = field(default_factory=lambda: _DATABASE_DOWN)
+    _cached_at: float | None = None
 
     async def __call__(self) -> bytes:
         async with self._lock:
-            if self._cached_at is None or time.monotonic() - self._cached_at > self._cache_ttl_s:
+            if self._cached_at is None or time.monotonic() - self._cached_at > self.cache_ttl_s:
                 self._cached = await self._read()
                 self._cached_at = time.monotonic()
-        return await asyncio.to_thread(self._metrics.text, self._cached)
+        return await asyncio.to_thread(self.metrics.text, self._cached)
 
     async def _read(self) -> Mapping[MetricDefinition, Samples]:
         """The database's metrics, or only that it is down."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await read_database_metrics(self._ports)
+                return await read_database_metrics(self.ports)
         except (Failure, TimeoutError):
             return _DATABASE_DOWN
         except Exception:  # noqa: BLE001 - the metrics of the processes are served anyway

@@ -102,7 +102,10 @@ class AccessLog:
             method = method_label(scope)
             if self.observer is not None:
                 self.observer.request_ended(method, entry.route, entry.status, entry.kind, seconds)
-            level = _level(entry.status, entry.route)
+            is_routine = entry.status == HTTPStatus.ACCEPTED or entry.route in EXEMPT_PATHS
+            level = logging.DEBUG if is_routine else logging.INFO
+            if entry.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                level = logging.WARNING
             if _log.isEnabledFor(level):
                 extra = {
                     "request_id": request_id_of(scope),
@@ -113,10 +116,3 @@ class AccessLog:
                     **entry.caller_ids,
                 }
                 _log.log(level, "request", extra=extra)
-
-
-def _level(status: int, route: str) -> int:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return logging.WARNING
-    is_routine = status == HTTPStatus.ACCEPTED or route in EXEMPT_PATHS
-    return logging.DEBUG if is_routine else logging.INFO
