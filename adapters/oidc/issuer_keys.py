@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from joserfc.jwk import KeySet
@@ -21,6 +22,7 @@ UNAVAILABLE: Final = "The identity provider's keys are not available; try again"
 _log: Final = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class IssuerKeys:
     """A KeySource over `fetch`. Concurrent callers share one fetch.
 
@@ -34,36 +36,29 @@ class IssuerKeys:
     `elapsed` returns monotonic seconds from any origin.
     """
 
-    def __init__(
-        self,
-        fetch: Callable[[], Awaitable[KeySet]],
-        *,
-        issuer: str,
-        elapsed: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._fetch = fetch
-        self._issuer = issuer
-        self._elapsed = elapsed
-        self._keys: KeySet | None = None
-        self._fetched_s = -math.inf
-        self._next_fetch_s = -math.inf  # no fetch begins earlier
-        self._failures = 0  # since the last success
-        self._cause: Exception | None = None
-        self._fetching: asyncio.Task[None] | None = None
+    fetch: Callable[[], Awaitable[KeySet]]
+    issuer: str = field(kw_only=True)
+    elapsed: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    _keys: KeySet | None = None
+    _fetched_s: float = -math.inf
+    _next_fetch_s: float = -math.inf  # no fetch begins earlier
+    _failures: int = 0  # since the last success
+    _cause: Exception | None = None
+    _fetching: asyncio.Task[None] | None = None
 
     async def __call__(self, kid: str | None) -> KeySet:
         """The issuer's keys, even if `kid` isn't among them. Raises Unavailable."""
         known = self._usable()
         if known is None or not (kid is None or any(key.kid == kid for key in known)):
             await self._await_fetch()
-        elif self._elapsed() - self._fetched_s >= REFRESH_AFTER_S:
+        elif self.elapsed() - self._fetched_s >= REFRESH_AFTER_S:
             if self._failures:
                 self._start_fetch()
             else:
                 await self._await_fetch()
         usable = self._usable()
         if usable is None:
-            wait_s = max(1, math.ceil(self._next_fetch_s - self._elapsed()))
+            wait_s = max(1, math.ceil(self._next_fetch_s - self.elapsed()))
             raise Unavailable(UNAVAILABLE, retry_after_s=wait_s) from self._cause
         return usable
 
@@ -75,7 +70,7 @@ class IssuerKeys:
             self._fetching = None  # a task cancelled before it began doesn't reset it
 
     def _usable(self) -> KeySet | None:
-        return self._keys if self._elapsed() - self._fetched_s < STALE_MAX_S else None
+        return self._keys if self.elapsed() - self._fetched_s < STALE_MAX_S else None
 
     async def _await_fetch(self) -> None:
         if (fetching := self._start_fetch()) is not None:
@@ -84,17 +79,17 @@ class IssuerKeys:
 
     def _start_fetch(self) -> asyncio.Task[None] | None:
         """The fetch under way, or a new one if one may begin, else None."""
-        if self._fetching is None and self._elapsed() >= self._next_fetch_s:
+        if self._fetching is None and self.elapsed() >= self._next_fetch_s:
             self._fetching = asyncio.create_task(self._renew())
         return self._fetching
 
     async def _renew(self) -> None:
         pause_s: float = FETCH_INTERVAL_MIN_S
         try:
-            self._keys = await self._fetch()
-            self._fetched_s = self._elapsed()
+            self._keys = await self.fetch()
+            self._fetched_s = self.elapsed()
             if self._failures:
-                _log.info("the keys of %s can be fetched again", self._issuer)
+                _log.info("the keys of %s can be fetched again", self.issuer)
             self._failures, self._cause = 0, None
         except Exception as error:  # noqa: BLE001 - whatever the cause, the cached keys are still used
             self._failures, self._cause = self._failures + 1, error
@@ -104,10 +99,10 @@ class IssuerKeys:
                 pause_s = min(FETCH_INTERVAL_MIN_S, pause_s)
             _log.warning(
                 "the keys of %s cannot be fetched (%s); %s",
-                self._issuer,
+                self.issuer,
                 error,
                 "using the cached keys" if has_keys else "users can't sign in with its tokens",
             )
         finally:
-            self._next_fetch_s = self._elapsed() + pause_s
+            self._next_fetch_s = self.elapsed() + pause_s
             self._fetching = None

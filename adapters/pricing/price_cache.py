@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from application.tracing.ports import PriceBook
@@ -15,27 +16,21 @@ PROJECTS_MAX: Final = 4_096
 ROWS_MAX: Final = 20_000  # prices of all projects together: 20 MB
 
 
+@dataclass(slots=True)
 class ProjectPriceCache:
     """The prices of a project, and those of `book` for models without one.
 
     `load` reads the prices of projects. Cached ones are at most PRICE_TTL_S old.
     """
 
-    def __init__(
-        self,
-        load: Callable[
-            [Collection[ProjectId]], Awaitable[Mapping[ProjectId, Sequence[ModelPrice]]]
-        ],
-        book: PriceBook,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._load = load
-        self._book = book
-        self._is_book_loaded = False
-        self._clock = clock
-        self._entries: dict[ProjectId, tuple[float, int, Pricing]] = {}  # time, rows, pricing
-        self._rows = 0
-        self._invalidations = 0
+    load: Callable[[Collection[ProjectId]], Awaitable[Mapping[ProjectId, Sequence[ModelPrice]]]]
+    book: PriceBook
+    clock: Callable[[], float] = time.monotonic
+    _is_book_loaded: bool = False
+    # By project: when they were read, their number of rows, and the pricing.
+    _entries: dict[ProjectId, tuple[float, int, Pricing]] = field(default_factory=dict)
+    _rows: int = 0
+    _invalidations: int = 0
 
     async def get(
         self, projects: Collection[ProjectId], spans: Iterable[Span] = ()
@@ -45,9 +40,9 @@ class ProjectPriceCache:
         Loads the book first if one of `spans` may need it.
         """
         if not self._is_book_loaded and any(map(_may_be_priced, spans)):
-            await self._book.load()
+            await self.book.load()
             self._is_book_loaded = True
-        now = self._clock()
+        now = self.clock()
         result: dict[ProjectId, Pricing] = {}
         for project in projects:
             entry = self._entries.get(project)
@@ -55,9 +50,9 @@ class ProjectPriceCache:
                 result[project] = entry[2]
         if missing := [project for project in projects if project not in result]:
             invalidations = self._invalidations
-            loaded = await self._load(missing)
+            loaded = await self.load(missing)
             for project in missing:
-                pricing = pricing_of(loaded[project], self._book.price)
+                pricing = pricing_of(loaded[project], self.book.price)
                 result[project] = pricing
                 # After an invalidation during the load, the loaded prices may be outdated.
                 if invalidations == self._invalidations:

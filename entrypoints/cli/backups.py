@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
-from adapters.embedded import dumps, servers
-from adapters.embedded.postgres import MAJOR, start_postgres
+from adapters.embedded import servers
+from adapters.embedded.postgres import MAJOR, dump, load, start_postgres
 from adapters.embedded.process import StartError
 from adapters.postgres.database.backup_manifest import TableState, open_snapshot
 from adapters.postgres.schema.pending import known_migrations
@@ -108,7 +108,7 @@ async def _write(url: str, draft: Path) -> Manifest:
     file = draft / DUMP
     async with open_snapshot(url) as snapshot:
         # In a thread, because the snapshot ends with its connection, which belongs to this loop.
-        await asyncio.to_thread(dumps.dump, url, snapshot.id, file)
+        await asyncio.to_thread(dump, url, snapshot.id, file)
     manifest = Manifest(
         format=FORMAT,
         version=root.product_version(),
@@ -141,7 +141,7 @@ def _fill(data: Path, folder: Path, manifest: Manifest) -> None:
     """Creates a database in `data`, fills, compares and migrates it, and stops its server."""
     postgres, url = start_postgres(data)
     try:
-        dumps.load(url, folder / DUMP)
+        load(url, folder / DUMP)
         if differing := asyncio.run(_differing_tables(url, manifest)):
             raise CommandError(f"{folder} is incomplete: different rows in {', '.join(differing)}")
         migrated = asyncio.run(root.migrate(Settings(database_url=url)))

@@ -11,7 +11,7 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,26 +80,16 @@ def _supervise(settings: Settings) -> int:
             environ = {variable("metrics_dir"): folder, variable("worker_port"): ""}
             metrics = observing.create_registry(settings, root.product_version())
             stack.enter_context(serve_status(settings, metrics))
-        return _watch(settings, options, environ, stop)
-
-
-def _watch(
-    settings: Settings, options: Sequence[str], environ: Mapping[str, str], stop: StopFlag
-) -> int:
-    processes = [
-        child_processes.start("worker", *options, environ=environ, orphaned=signal.SIGTERM)
-        for _ in range(settings.eval_worker_processes)
-    ]
-    try:
+        processes = [
+            child_processes.start("worker", *options, environ=environ, orphaned=signal.SIGTERM)
+            for _ in range(settings.eval_worker_processes)
+        ]
+        stack.callback(child_processes.stop_all, processes, STOP_TIMEOUT_S)
         while not stop.wait(WATCH_INTERVAL_S):
             if (exited := child_processes.find_exited(processes)) is not None:
-                LOG.error(
-                    "a process exited (%s): stopping the others",
-                    child_processes.describe_exit(exited),
-                )
+                how = child_processes.describe_exit(exited)
+                LOG.error("a process exited (%s): stopping the others", how)
                 return 1
-    finally:
-        child_processes.stop_all(processes, STOP_TIMEOUT_S)
     return 0
 
 
