@@ -46,29 +46,24 @@ class JwksClient:
         """The current keys that we can use, possibly none. Raises JwksError."""
         import httpx2  # noqa: PLC0415 - slow to import, and not needed at start-up
 
-        try:
-            async with asyncio.timeout(self.timeout_s), self._client() as client:
-                return parse_keys(await _read(client, self.url or await self._discover(client)))
-        except TimeoutError as error:
-            raise JwksError(f"{self._first_url} did not answer in {self.timeout_s:g} s") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise JwksError(f"{self._first_url}: {str(error) or type(error).__name__}") from error
-
-    @property
-    def _first_url(self) -> str:
-        return self.url or discovery_url(self.issuer)
-
-    def _client(self) -> "httpx2.AsyncClient":
-        import httpx2  # noqa: PLC0415
-
+        source = self.url or discovery_url(self.issuer)
         # The environment's proxy leads out of our network, which plain http must not leave.
-        may_use_proxy = self._first_url.startswith("https:")
-        return httpx2.AsyncClient(
-            follow_redirects=False, trust_env=may_use_proxy, timeout=self.timeout_s
-        )
+        may_use_proxy = source.startswith("https:")
+        try:
+            async with (
+                asyncio.timeout(self.timeout_s),
+                httpx2.AsyncClient(
+                    follow_redirects=False, trust_env=may_use_proxy, timeout=self.timeout_s
+                ) as client,
+            ):
+                url = self.url or await self._discover(client, source)
+                return parse_keys(await _read(client, url))
+        except TimeoutError as error:
+            raise JwksError(f"{source} did not answer in {self.timeout_s:g} s") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise JwksError(f"{source}: {str(error) or type(error).__name__}") from error
 
-    async def _discover(self, client: "httpx2.AsyncClient") -> str:
-        source = self._first_url
+    async def _discover(self, client: "httpx2.AsyncClient", source: str) -> str:
         document = await _read(client, source)
         # Otherwise one issuer could provide its own keys for the tokens of another.
         if document.get("issuer") != self.issuer:

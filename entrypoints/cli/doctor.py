@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -75,16 +76,9 @@ class Finding:
         return f"{self.level:<5} {self.name}{detail}{f' — {self.advice}' if self.advice else ''}"
 
 
-def ok(name: str, detail: str | None = None) -> Finding:
-    return Finding(Level.OK, name, detail)
-
-
-def warn(name: str, detail: str, advice: str | None = None) -> Finding:
-    return Finding(Level.WARN, name, detail, advice)
-
-
-def fail(name: str, detail: str, advice: str | None = None) -> Finding:
-    return Finding(Level.FAIL, name, detail, advice)
+ok: Final = partial(Finding, Level.OK)
+warn: Final = partial(Finding, Level.WARN)
+fail: Final = partial(Finding, Level.FAIL)
 
 
 def examine(
