@@ -1,1 +1,1 @@
-"""The outside, translated: one folder a technology. Adapters fill the ports of `application`."""
+"""Adapters implement the ports of `application`: one folder for each technology."""

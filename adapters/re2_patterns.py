@@ -1,4 +1,4 @@
-"""Patterns in RE2: in time that grows with the text alone, so that anybody may write them."""
+"""Patterns by RE2. Its time is linear in the text, so patterns of any user are safe to run."""
 
 from functools import lru_cache
 from typing import Any, Final
@@ -9,7 +9,7 @@ from domain.errors import Invalid
 from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX
 
 MEMORY_MAX: Final = 1 << 20  # bytes of one compiled pattern
-COMPILED_MAX: Final = 256  # of those used most recently, in one process
+COMPILED_MAX: Final = 256  # patterns that a process keeps, the most recently used ones
 
 
 class Re2Engine:
@@ -19,14 +19,14 @@ class Re2Engine:
         try:
             _compiled(pattern)
         except re2.error as error:
-            raise Invalid(f"is not a pattern of RE2: {_said(error)}") from error
+            raise Invalid(f"is not a pattern of RE2: {_reason(error)}") from error
 
     def search(self, pattern: str, text: str) -> bool:
         try:
             compiled = _compiled(pattern)
         except re2.error:
             return False
-        # As bytes, of which nothing has to be counted back into characters.
+        # As bytes, so that RE2 needn't convert positions into characters.
         return compiled.search(text[:TEXT_MAX].encode(errors="replace")) is not None
 
 
@@ -38,6 +38,6 @@ def _compiled(pattern: str) -> Any:
     return re2.compile(pattern.encode(errors="replace"), options)
 
 
-def _said(error: Exception) -> str:
-    [told] = error.args[:1] or [""]
-    return told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+def _reason(error: Exception) -> str:
+    [text] = error.args[:1] or [""]
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)

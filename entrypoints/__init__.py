@@ -1,1 +1,1 @@
-"""Ways in: parse, call one use case, answer."""
+"""Entry points: they parse input, call one use case, and send the answer."""

@@ -1,1 +1,1 @@
-"""Redis, or Valkey: what may be lost. Nothing that was accepted lives only here."""
+"""Redis or Valkey. It stores only what may be lost, never the only copy of accepted data."""

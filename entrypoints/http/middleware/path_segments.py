@@ -10,8 +10,6 @@ from urllib.parse import unquote_to_bytes
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-_PERCENT: Final = b"%"
-_EMPTY_SEGMENT: Final = b"//"
 UNROUTABLE_PATH: Final = "/%/%/%/%/%/%"  # no route has as many segments
 
 
@@ -24,9 +22,9 @@ class PathSegments:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw_path = scope["raw_path"]
         # The scope is copied, since servers log the path of theirs later.
-        if _EMPTY_SEGMENT in raw_path:  # Litestar would skip an empty segment, proxies don't
+        if b"//" in raw_path:  # Litestar would skip an empty segment, proxies don't
             scope = cast("Scope", {**scope, "path": UNROUTABLE_PATH})
-        elif _PERCENT in raw_path:
+        elif b"%" in raw_path:
             scope = cast("Scope", {**scope, "path": decode_path(raw_path)})
         await self.app(scope, receive, send)
 

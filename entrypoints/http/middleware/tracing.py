@@ -14,8 +14,6 @@ from entrypoints.http.middleware.load_shedding import EXEMPT_PATHS
 from entrypoints.http.middleware.observer_ports import Tracer
 from entrypoints.http.middleware.request_ids import request_id_of
 
-TRACEPARENT: Final = b"traceparent"
-_USER_AGENT: Final = b"user-agent"
 # Exports of our own spans get no span: if they are sent to this service, they would never end.
 OWN_EXPORTER: Final = b"pandaprobe-server-spans/"
 
@@ -29,11 +27,11 @@ class RequestTracing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        is_own_export = headers.get(_USER_AGENT, b"").startswith(OWN_EXPORTER)
+        is_own_export = headers.get(b"user-agent", b"").startswith(OWN_EXPORTER)
         if self.tracer is None or scope["path"] in EXEMPT_PATHS or is_own_export:
             await self.app(scope, receive, send)
             return
-        with self.tracer.request(headers.get(TRACEPARENT, b"").decode("latin-1")) as span:
+        with self.tracer.request(headers.get(b"traceparent", b"").decode("latin-1")) as span:
             try:
                 await self.app(scope, receive, send)
             finally:
