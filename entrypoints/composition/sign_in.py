@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from adapters.oidc.jwks import JwksClient, JwksError
 from application.identity.ports import Tokens
 from application.ports import HealthStatus
 from application.use_cases import utc_now
-from entrypoints.composition.identity_provider import IdentityProvider, identity_provider
+from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
 
 ISSUER_FOLDER: Final = "issuer"
@@ -36,40 +37,28 @@ async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
     Raises SettingsError.
     """
     by_issuer: dict[str, Tokens] = {}
+    verifier = partial(oidc.JwtTokens, clock=utc_now, leeway_s=settings.auth_leeway_seconds)
     async with AsyncExitStack() as stack:
         if (provider := identity_provider(settings)) is not None:
-            keys = await stack.enter_async_context(_keys(provider))
-            by_issuer[provider.issuer] = oidc.JwtTokens(
-                keys,
-                issuer=provider.issuer,
-                audiences=provider.audiences,
-                clock=utc_now,
-                leeway_s=settings.auth_leeway_seconds,
-                secret=provider.secret,
+            keys = oidc.static_keys(KeySet([]))
+            if provider.publishes_keys:
+                fetch = JwksClient(provider.issuer, provider.jwks_url)
+                published = IssuerKeys(fetch, issuer=provider.issuer)
+                keys = await stack.enter_async_context(aclosing(published))
+            by_issuer[provider.issuer] = verifier(
+                keys, issuer=provider.issuer, audiences=provider.audiences, secret=provider.secret
             )
         if settings.auth_dev_issuer:
             if oidc.DevelopmentIssuer.ISSUER in by_issuer:
                 raise SettingsError(
                     f"{variable('auth_issuer')} must differ from the issuer of development tokens"
                 )
-            by_issuer[oidc.DevelopmentIssuer.ISSUER] = oidc.JwtTokens(
+            by_issuer[oidc.DevelopmentIssuer.ISSUER] = verifier(
                 oidc.static_keys(development_issuer(settings).keys()),
                 issuer=oidc.DevelopmentIssuer.ISSUER,
                 audiences=[oidc.DevelopmentIssuer.AUDIENCE],
-                clock=utc_now,
-                leeway_s=settings.auth_leeway_seconds,
             )
         yield oidc.TokensByIssuer(by_issuer)
-
-
-@asynccontextmanager
-async def _keys(provider: IdentityProvider) -> AsyncIterator[oidc.KeySource]:
-    if not provider.publishes_keys:
-        yield oidc.static_keys(KeySet([]))
-        return
-    keys = IssuerKeys(JwksClient(provider.issuer, provider.jwks_url), issuer=provider.issuer)
-    async with aclosing(keys):
-        yield keys
 
 
 async def sign_in_state(settings: Settings) -> HealthStatus:
