@@ -30,6 +30,11 @@ EDITED_TABLES: Final = (
 )
 
 
+class _Owned(Protocol):
+    @property
+    def organization_id(self) -> OrganizationId: ...
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryAdministration:
     store: MemoryStore
@@ -104,8 +109,7 @@ class _LockedOrganization:
         return [key.id for key in keys]
 
     async def invitation(self, invitation: InvitationId) -> Invitation | None:
-        found = self.store.invitations.get(invitation)
-        return found if found and found.organization_id == self.organization.id else None
+        return self._own(self.store.invitations.get(invitation))
 
     async def invitations_to(self, email: str) -> Sequence[Invitation]:
         return [
@@ -136,8 +140,7 @@ class _LockedOrganization:
         store.organizations.pop(ours, None)
 
     async def project(self, project: ProjectId) -> Project | None:
-        found = self.store.projects.get(project)
-        return found if found and found.organization_id == self.organization.id else None
+        return self._own(self.store.projects.get(project))
 
     async def put_project(self, project: Project) -> None:
         for other in self.store.projects.values():
@@ -161,8 +164,7 @@ class _LockedOrganization:
             store_budget(self.store, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
-        found = self.store.keys.get(key)
-        return found if found and found.organization_id == self.organization.id else None
+        return self._own(self.store.keys.get(key))
 
     async def put_key(self, key: ApiKey) -> None:
         if key.created_by is not None and key.created_by not in self.store.users:
@@ -181,18 +183,18 @@ class _LockedOrganization:
         self.store.login_codes[code.digest] = code
 
     async def use_login_code(self, digest: bytes) -> bool:
-        known = self.store.login_codes.get(digest)
-        if known is None or known.organization_id != self.organization.id:
-            return False
-        self.store.login_codes.pop(digest, None)
-        return True
+        known = self._own(self.store.login_codes.get(digest))
+        return known is not None and self.store.login_codes.pop(digest) is known
 
     async def record(self, entry: AuditEntry) -> None:
         self.store.audit_log[entry.id] = entry
 
     def _memberships(self) -> list[Membership]:
-        memberships = self.store.memberships.values()
-        return [one for one in memberships if one.organization_id == self.organization.id]
+        return _owned_by(self.organization.id, self.store.memberships.values())
+
+    def _own[T: _Owned](self, row: T | None) -> T | None:
+        """The row, if it is of this organization."""
+        return row if row is not None and row.organization_id == self.organization.id else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +207,6 @@ class MemoryRemovedProjects:
         traces = store.traces.purge(ROWS_PER_PURGE)
         scores = store.trace_scores.purge(ROWS_PER_PURGE)
         return len(codes) + traces + scores + store.session_scores.purge(ROWS_PER_PURGE)
-
-
-class _Owned(Protocol):
-    @property
-    def organization_id(self) -> OrganizationId: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,14 @@ class MatchOperator(StrEnum):
     MATCHES = "matches"
 
 
+_MATCHERS: Final[Mapping[MatchOperator, Callable[[str, str], bool]]] = {
+    MatchOperator.EQUALS: str.__eq__,
+    MatchOperator.CONTAINS: str.__contains__,
+    MatchOperator.STARTS_WITH: str.startswith,
+    MatchOperator.ENDS_WITH: str.endswith,
+}
+
+
 class Pii(StrEnum):
     EMAIL = "email"
     PHONE = "phone"
@@ -273,24 +281,11 @@ def text_match(reader: ObjectReader) -> CheckFunction:
         found = next(iter(_texts_at(place, subject)), "")
         if not found and place.text == ANSWER:
             return Skipped(SkipCode.EMPTY_OUTPUT)
-        is_match = found != "" and _matches(op, found, value, regex_search)
+        matches = _MATCHERS.get(op) or (lambda text, pattern: regex_search(pattern, text))
+        is_match = found != "" and matches(found, value)
         return Scored(float(is_match), f"the text {'matches' if is_match else 'does not match'}")
 
     return check
-
-
-def _matches(op: MatchOperator, found: str, value: str, regex_search: RegexSearch) -> bool:
-    match op:
-        case MatchOperator.EQUALS:
-            return found == value
-        case MatchOperator.CONTAINS:
-            return value in found
-        case MatchOperator.STARTS_WITH:
-            return found.startswith(value)
-        case MatchOperator.ENDS_WITH:
-            return found.endswith(value)
-        case MatchOperator.MATCHES:
-            return regex_search(value, found)
 
 
 def levenshtein(reader: ObjectReader) -> CheckFunction:

@@ -56,15 +56,15 @@ class ObjectReader:
         self._asked.add(name)
         return self._members.get(name)
 
-    def text(self, name: str, most: int, *, default: str | None = None, least: int = 1) -> str:
-        """A text of `least` to `most` characters; required without a default."""
+    def text(self, name: str, most: int, *, default: str | None = None) -> str:
+        """A text of 1 to `most` characters; required without a default."""
         found = self.value(name)
         if found is None:
             return self._absent(name) if default is None else default
         if not isinstance(found, str):
             self.refuse(name, "must be text")
-        elif not least <= len(found) <= most:
-            self.refuse(name, f"must have {least} to {most} characters")
+        elif not 1 <= len(found) <= most:
+            self.refuse(name, f"must have 1 to {most} characters")
         else:
             return found
         return default or ""

@@ -31,11 +31,6 @@ _SPANS: Final = re.compile(rf"spans(?:\[((?:[^\]\"]|{_QUOTED})*)\])?")
 _FILTER: Final = re.compile(rf"\s*(\w+)=([^\s,\"\]=]+|{_QUOTED})\s*(?:,|\Z)")
 
 
-def _text(word: str) -> str:
-    found: object = json.loads(word) if word.startswith('"') else word
-    return str(found)
-
-
 _OF_TRACE: Final[Mapping[str, Callable[[Trace], object]]] = {
     "name": lambda it: it.name,
     "status": lambda it: it.status and it.status.value,
@@ -180,10 +175,7 @@ def _steps(text: str, start: int) -> tuple[str | int, ...]:
         step = _STEP.match(text, start)
         if step is None:
             raise InvalidTracePath(f"is invalid from {text[start : start + 20]!r} on")
-        try:
-            found.append(int(step[3]) if step[3] else _text(step[1] or step[2]))
-        except ValueError as error:
-            raise InvalidTracePath("holds a string that is not valid JSON") from error
+        found.append(int(step[3]) if step[3] else _text(step[1] or step[2]))
         start = step.end()
     if len(found) > STEPS_MAX:
         raise InvalidTracePath(f"must have at most {STEPS_MAX} steps")
@@ -208,14 +200,18 @@ def _filters(text: str | None) -> tuple[tuple[str, str], ...]:
         one = _FILTER.match(text, start)
         if one is None or one[1] not in _FILTERED:
             raise InvalidTracePath(f"can filter spans by field=value of: {', '.join(_FILTERED)}")
-        try:
-            found.append((one[1], _text(one[2])))
-        except ValueError as error:
-            raise InvalidTracePath("holds a string that is not valid JSON") from error
+        found.append((one[1], _text(one[2])))
         start = one.end()
     if len(found) > FILTERS_MAX:
         raise InvalidTracePath(f"must have at most {FILTERS_MAX} filters")
     return tuple(found)
+
+
+def _text(word: str) -> str:
+    try:
+        return str(json.loads(word)) if word.startswith('"') else word
+    except ValueError as error:
+        raise InvalidTracePath("holds a string that is not valid JSON") from error
 
 
 def _into(value: object, steps: Sequence[str | int]) -> object:

@@ -255,12 +255,10 @@ def _share(claims: Iterable[bool]) -> float:
 
 
 HEURISTICS: Final[Mapping[str, Callable[[Evidence], Outcome]]] = {
-    "argument_correctness": argument_correctness,
-    "confidence": confidence,
-    "plan_adherence": plan_adherence,
-    "plan_quality": plan_quality,
-    "step_efficiency": step_efficiency,
-    "task_completion": task_completion,
-    "tool_correctness": tool_correctness,
+    rules.__name__: rules
+    for rules in (
+        *(argument_correctness, confidence, plan_adherence, plan_quality),
+        *(step_efficiency, task_completion, tool_correctness),
+    )
 }
 """The rules by metric, one entry for each judged metric."""

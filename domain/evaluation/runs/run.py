@@ -239,16 +239,11 @@ def pending_scores(
 
     `environment` is that of the trace; None for a session.
     """
-    if run.target_type is TargetType.TRACE:
-        trace = TraceId(UUID(work.target))
-        return [
-            TraceScore(**_waiting(run, work, metric, now), trace_id=trace, environment=environment)
-            for metric in work.metrics
-        ]
-    return [
-        SessionScore(**_waiting(run, work, metric, now), session_id=work.target)
-        for metric in work.metrics
-    ]
+    rows = [_waiting(run, work, metric, now) for metric in work.metrics]
+    if run.target_type is TargetType.SESSION:
+        return [SessionScore(**row, session_id=work.target) for row in rows]
+    trace = TraceId(UUID(work.target))
+    return [TraceScore(**row, trace_id=trace, environment=environment) for row in rows]
 
 
 def signal_score(
