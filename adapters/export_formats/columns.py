@@ -11,8 +11,7 @@ from typing import Any, Final, get_args, get_type_hints
 import msgspec
 
 from domain.evaluation.scores.score import TraceScore
-from domain.exporting.export import RowKind
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import RowKind, TraceWithScores
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, as_float

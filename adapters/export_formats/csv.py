@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
-from domain.exporting.export import RowKind
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import RowKind, TraceWithScores
 
 # A spreadsheet evaluates text with such a prefix. JSON has none, except for a negative number.
 FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")

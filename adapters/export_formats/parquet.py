@@ -11,8 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # no hints
 from pyarrow.parquet import ParquetWriter  # type: ignore[import-untyped]  # no hints
 
 from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
-from domain.exporting.export import RowKind
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import RowKind, TraceWithScores
 
 # A row group is written at the first of these limits: they bound the rows that are held in memory.
 GROUP_BYTES: Final = 8 << 20  # approximate size of the values

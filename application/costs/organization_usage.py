@@ -21,8 +21,7 @@ from domain.evaluation.costs.judge_costs import (
 from domain.evaluation.scores.score import CreatedWithin
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
-from domain.identity.organization import Membership
-from domain.identity.rights import Action
+from domain.identity.organization import Action, Membership
 from domain.ids import OrganizationId, ProjectId
 
 

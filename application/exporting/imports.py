@@ -12,7 +12,7 @@ from application.exporting.ports import BATCH_TRACES_MAX, TraceArchive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
-from domain.exporting.exported_trace import TraceWithScores, has_nothing_new
+from domain.exporting.export import TraceWithScores, has_nothing_new
 from domain.ids import ProjectId, TraceId
 
 CHUNK_TRACES: Final = 50  # loaded together, then written concurrently

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from domain.exporting.export import Export, FileFormat, RowKind
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import Export, FileFormat, RowKind, TraceWithScores
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort

@@ -18,8 +18,7 @@ from domain.identity.invitation import (
     normalize_email,
     validate_email,
 )
-from domain.identity.organization import Membership, Organization, Role
-from domain.identity.rights import TO_INVITE, Action
+from domain.identity.organization import TO_INVITE, Action, Membership, Organization, Role
 from domain.ids import InvitationId, MembershipId, OrganizationId
 
 INVITATION_NOT_FOUND: Final = "Invitation not found"

@@ -20,7 +20,7 @@ from domain.identity.api_key import (
 )
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.caller import Person
-from domain.identity.rights import Action
+from domain.identity.organization import Action
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
 KEY_NOT_FOUND: Final = "API key not found"

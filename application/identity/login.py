@@ -26,8 +26,7 @@ from domain.identity.login_code import (
     format_code,
     key_name,
 )
-from domain.identity.organization import Member, Project
-from domain.identity.rights import Action
+from domain.identity.organization import Action, Member, Project
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
 
 NOT_A_MEMBER_ANY_MORE: Final = "The user of this code is no longer a member, or its project is gone"

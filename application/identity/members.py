@@ -7,8 +7,14 @@ from application.identity.organization_edit import OrganizationEditor, require
 from domain.errors import Forbidden
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
-from domain.identity.organization import Member, Role, check_owner_remains
-from domain.identity.rights import TO_REMOVE, Action, check_right
+from domain.identity.organization import (
+    TO_REMOVE,
+    Action,
+    Member,
+    Role,
+    check_owner_remains,
+    check_right,
+)
 from domain.ids import OrganizationId, UserId
 
 MEMBER_NOT_FOUND: Final = "Member not found"

@@ -10,8 +10,7 @@ from application.ports import Clock, NewId
 from domain.errors import Failure, Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Person
-from domain.identity.organization import Membership
-from domain.identity.rights import Action, check_right
+from domain.identity.organization import Action, Membership, check_right
 from domain.ids import AuditEntryId, OrganizationId
 
 

@@ -9,8 +9,14 @@ from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Person
-from domain.identity.organization import Membership, NewOrganization, Organization, validate_name
-from domain.identity.rights import Action, check_right
+from domain.identity.organization import (
+    Action,
+    Membership,
+    NewOrganization,
+    Organization,
+    check_right,
+    validate_name,
+)
 from domain.ids import OrganizationId
 from domain.page import Page, PageRequest
 

@@ -12,11 +12,11 @@ from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.organization import (
     RETENTION_MAX_DAYS,
+    Action,
     Project,
     validate_description,
     validate_name,
 )
-from domain.identity.rights import Action
 from domain.ids import OrganizationId, ProjectId
 
 PROJECT_NOT_FOUND: Final = "Project not found"

@@ -12,8 +12,7 @@ from adapters.memory.store import MemoryStore, by_creation
 from application.exporting.ports import BATCH_TRACES_MAX, EXPORTS_MAX, Batches
 from domain.errors import Conflict, NotFound
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore
-from domain.exporting.export import Export, ExportStatus
-from domain.exporting.exported_trace import TraceWithScores, in_order_of_time
+from domain.exporting.export import Export, ExportStatus, TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, Position, SortOrder, paginate
 from domain.tracing.query import TraceFilter, TraceSort

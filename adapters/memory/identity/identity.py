@@ -1,19 +1,41 @@
-"""Identity in memory."""
+"""Identity and organizations in memory, and the purge of removed projects."""
 
+import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Protocol
 
-from adapters.memory.store import MemoryStore
-from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
+from adapters.memory.evaluation.judge_costs import store_budget
+from adapters.memory.store import MemoryStore, by_creation, delete_rows
+from application.identity.ports import (
+    ORIGINS_MAX,
+    OWNED_LIMIT_MESSAGE,
+    KeyOrigin,
+    LockedOrganization,
+)
 from application.ports import NewId
-from domain.errors import Forbidden, NotFound, Unauthenticated
+from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.caller import Claims, User
-from domain.identity.organization import Membership, NewOrganization, Project, Role
-from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
+from domain.identity.invitation import Invitation, InvitationStatus, SentInvitation, normalize_email
+from domain.identity.login_code import LoginCode
+from domain.identity.organization import (
+    Member,
+    Membership,
+    NewOrganization,
+    Organization,
+    Project,
+    Role,
+)
+from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +165,267 @@ class MemoryOrganizations:
         self.store.memberships[organization.id, founding.owner.user_id] = founding.owner
         self.store.projects[project.id] = project
         self.store.audit_log[founding.entry.id] = founding.entry
+
+
+ROWS_PER_PURGE: Final = 1_000  # rows that one call deletes
+# The tables that a locked block may change.
+EDITED_TABLES: Final = (
+    *("organizations", "projects", "memberships", "keys", "invitations", "login_codes"),
+    *("audit_log", "removed", "budgets", "spending"),
+)
+
+
+class _Owned(Protocol):
+    @property
+    def organization_id(self) -> OrganizationId: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAdministration:
+    store: MemoryStore
+    turns: dict[OrganizationId, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+
+    @asynccontextmanager
+    async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
+        async with self.turns[organization]:
+            known = self.store.organizations.get(organization)
+            if known is None:
+                raise NotFound("Organization not found")
+            before, draft = _copy_tables(self.store), _copy_tables(self.store)
+            yield _LockedOrganization(draft, known)
+            for name in EDITED_TABLES:
+                _apply_changes(
+                    getattr(before, name), getattr(draft, name), getattr(self.store, name)
+                )
+
+
+def _copy_tables(store: MemoryStore) -> MemoryStore:
+    draft = copy(store)
+    for name in EDITED_TABLES:
+        setattr(draft, name, dict(getattr(store, name)))
+    return draft
+
+
+def _apply_changes(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[Any, Any]) -> None:
+    """Applies the changes of a draft to the stored table."""
+    for key in before.keys() - draft.keys():
+        stored.pop(key, None)
+    stored.update({key: one for key, one in draft.items() if before.get(key) is not one})
+
+
+@dataclass(frozen=True, slots=True)
+class _LockedOrganization:
+    """Works on a draft that is invisible to others."""
+
+    store: MemoryStore
+    organization: Organization
+
+    async def member(self, user: UserId) -> Member | None:
+        membership = self.store.memberships.get((self.organization.id, user))
+        return None if membership is None else make_member(self.store, membership)
+
+    async def owners(self) -> Sequence[UserId]:
+        return [one.user_id for one in self._memberships() if one.role is Role.OWNER]
+
+    async def has_member(self, email: str) -> bool:
+        users = (self.store.users[one.user_id] for one in self._memberships())
+        return any(normalize_email(user.email) == email for user in users)
+
+    async def put_membership(self, membership: Membership) -> None:
+        if membership.user_id not in self.store.users:
+            raise NotFound("User not found")
+        known = self.store.memberships.get((self.organization.id, membership.user_id))
+        put = membership if known is None else replace(known, role=membership.role)
+        self.store.memberships[self.organization.id, membership.user_id] = put
+
+    async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
+        self.store.memberships.pop((self.organization.id, user), None)
+        keys = [
+            key
+            for key in self.store.keys.values()
+            if key.organization_id == self.organization.id
+            and key.created_by == user
+            and key.revoked_at is None
+        ]
+        for key in keys:
+            self.store.keys[key.id] = replace(key, revoked_at=at)
+        return [key.id for key in keys]
+
+    async def invitation(self, invitation: InvitationId) -> Invitation | None:
+        return self._own(self.store.invitations.get(invitation))
+
+    async def invitations_to(self, email: str) -> Sequence[Invitation]:
+        return [
+            one
+            for one in self.store.invitations.values()
+            if one.organization_id == self.organization.id
+            and one.email == email
+            and one.status is InvitationStatus.PENDING
+        ]
+
+    async def put_invitation(self, invitation: Invitation) -> None:
+        known = self.store.invitations.get(invitation.id)
+        put = invitation if known is None else replace(known, status=invitation.status)
+        self.store.invitations[invitation.id] = put
+
+    async def rename(self, name: str) -> None:
+        renamed = replace(self.organization, name=name)
+        self.store.organizations[self.organization.id] = renamed
+
+    async def remove(self, at: datetime) -> None:
+        ours, store = self.organization.id, self.store
+        for project in [one for one in store.projects.values() if one.organization_id == ours]:
+            await self.remove_project(project.id, at)
+        delete_rows(store.memberships, lambda _, one: one.organization_id == ours)
+        delete_rows(store.keys, lambda _, one: one.organization_id == ours)
+        delete_rows(store.invitations, lambda _, one: one.organization_id == ours)
+        delete_rows(store.login_codes, lambda _, one: one.organization_id == ours)
+        store.organizations.pop(ours, None)
+
+    async def project(self, project: ProjectId) -> Project | None:
+        return self._own(self.store.projects.get(project))
+
+    async def put_project(self, project: Project) -> None:
+        for other in self.store.projects.values():
+            same_name = (other.organization_id, other.name) == (self.organization.id, project.name)
+            if same_name and other.id != project.id:
+                raise Conflict("A project of this name exists already")
+        self.store.projects[project.id] = project
+
+    async def remove_project(self, project: ProjectId, at: datetime) -> None:
+        if await self.project(project) is None:
+            return
+        del self.store.projects[project]
+        self.store.removed[project] = at
+        delete_rows(self.store.login_codes, lambda _, one: one.project_id == project)
+
+    async def budget(self, project: ProjectId) -> Decimal | None:
+        return None if await self.project(project) is None else self.store.budgets.get(project)
+
+    async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
+        if await self.project(project) is not None:
+            store_budget(self.store, project, usd, at)
+
+    async def key(self, key: ApiKeyId) -> ApiKey | None:
+        return self._own(self.store.keys.get(key))
+
+    async def put_key(self, key: ApiKey) -> None:
+        if key.created_by is not None and key.created_by not in self.store.users:
+            raise NotFound("User not found")
+        if any(key.digest == one.digest and key.id != one.id for one in self.store.keys.values()):
+            raise Conflict("already exists")
+        known = self.store.keys.get(key.id)
+        put = key if known is None else replace(known, revoked_at=key.revoked_at)
+        self.store.keys[key.id] = put
+
+    async def remove_key(self, key: ApiKeyId) -> None:
+        if await self.key(key) is not None:
+            del self.store.keys[key]
+
+    async def add_login_code(self, code: LoginCode) -> None:
+        self.store.login_codes[code.digest] = code
+
+    async def use_login_code(self, digest: bytes) -> bool:
+        known = self._own(self.store.login_codes.get(digest))
+        return known is not None and self.store.login_codes.pop(digest) is known
+
+    async def record(self, entry: AuditEntry) -> None:
+        self.store.audit_log[entry.id] = entry
+
+    def _memberships(self) -> list[Membership]:
+        return _owned_by(self.organization.id, self.store.memberships.values())
+
+    def _own[T: _Owned](self, row: T | None) -> T | None:
+        """The row, if it is of this organization."""
+        return row if row is not None and row.organization_id == self.organization.id else None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRemovedProjects:
+    store: MemoryStore
+
+    async def purge(self, now: datetime) -> int:
+        store = self.store
+        codes = delete_rows(store.login_codes, lambda _, one: one.expires_at <= now)
+        traces = store.traces.purge(ROWS_PER_PURGE)
+        scores = store.trace_scores.purge(ROWS_PER_PURGE)
+        return len(codes) + traces + scores + store.session_scores.purge(ROWS_PER_PURGE)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryDirectory:
+    store: MemoryStore
+
+    async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
+        ours = [one for one in self.store.memberships.values() if one.user_id == user]
+        return [
+            (self.store.organizations[one.organization_id], one.role)
+            for one in by_creation(ours, newest_first=True)
+        ]
+
+    async def organization(self, organization: OrganizationId) -> Organization:
+        found = self.store.organizations.get(organization)
+        if found is None:
+            raise NotFound("Organization not found")
+        return found
+
+    async def members(self, organization: OrganizationId) -> Sequence[Member]:
+        ours = _owned_by(organization, self.store.memberships.values())
+        return [make_member(self.store, one) for one in by_creation(ours)]
+
+    async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
+        ours = _owned_by(organization, self.store.invitations.values())
+        return [self._sent(one) for one in by_creation(ours, newest_first=True)]
+
+    async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
+        invitations = self.store.invitations.values()
+        ours = [one for one in invitations if one.email == email and one.is_pending(now)]
+        return [self._sent(one) for one in by_creation(ours, newest_first=True)]
+
+    async def invitation(self, invitation: InvitationId) -> SentInvitation:
+        found = self.store.invitations.get(invitation)
+        if found is None:
+            raise NotFound("Invitation not found")
+        return self._sent(found)
+
+    async def projects(self, organization: OrganizationId) -> Sequence[Project]:
+        ours = _owned_by(organization, self.store.projects.values())
+        return by_creation(ours, newest_first=True)
+
+    async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
+        return by_creation(_owned_by(organization, self.store.keys.values()), newest_first=True)
+
+    async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
+        found = self.store.keys.get(key)
+        if found is None or found.organization_id != organization:
+            raise NotFound("API key not found")
+        return found
+
+    async def login_code(self, digest: bytes) -> LoginCode | None:
+        return self.store.login_codes.get(digest)
+
+    async def audit_log(
+        self, organization: OrganizationId, window: PageRequest
+    ) -> Page[AuditEntry]:
+        ours = _owned_by(organization, self.store.audit_log.values())
+        return paginate(ours, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
+
+    def _sent(self, invitation: Invitation) -> SentInvitation:
+        inviter = self.store.users[invitation.invited_by]
+        return SentInvitation(
+            invitation=invitation,
+            organization_name=self.store.organizations[invitation.organization_id].name,
+            inviter_display_name=inviter.display_name,
+            inviter_email=inviter.email,
+        )
+
+
+def make_member(store: MemoryStore, membership: Membership) -> Member:
+    user = store.users[membership.user_id]
+    return Member(membership=membership, display_name=user.display_name, email=user.email)
+
+
+def _owned_by[T: _Owned](organization: OrganizationId, rows: Iterable[T]) -> list[T]:
+    return [one for one in rows if one.organization_id == organization]

@@ -16,7 +16,7 @@ from adapters.postgres.tracing.trace_lists import SORT_COLUMNS
 from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, fetch_whole_traces, read_bytes
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore, TraceScore
-from domain.exporting.exported_trace import TraceWithScores, in_order_of_time
+from domain.exporting.export import TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort

@@ -17,7 +17,7 @@ from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, usage_of
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
 from domain.evaluation.custom_metrics.parser import build_metric
-from domain.evaluation.evidence.truncation import estimate_tokens
+from domain.evaluation.evidence.redaction import estimate_tokens
 from domain.evaluation.judging.judge import Question, TokenUse
 from domain.evaluation.judging.prompt import Stage, judged_calls, prompt_text
 from domain.evaluation.metrics.metric import Definition, EvaluationMethod, Metric

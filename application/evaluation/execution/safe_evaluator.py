@@ -17,8 +17,8 @@ from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Skipped
 from domain.evaluation.sessions.metrics import TRACE_SUCCESS
+from domain.evaluation.sessions.signals import UserRequest
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
-from domain.evaluation.trace_content.user_request import UserRequest
 from domain.ids import TraceId
 
 _FENCE_BYTES: Final = 8

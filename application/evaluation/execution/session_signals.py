@@ -20,8 +20,12 @@ from domain.evaluation.runs.run import signal_score
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.scores.score import TraceScore
 from domain.evaluation.sessions.metrics import needs_requests, required_signals
-from domain.evaluation.sessions.signals import JUDGED_SIGNALS, SESSION_TRACES_MAX, TraceSignals
-from domain.evaluation.trace_content.user_request import UserRequest
+from domain.evaluation.sessions.signals import (
+    JUDGED_SIGNALS,
+    SESSION_TRACES_MAX,
+    TraceSignals,
+    UserRequest,
+)
 from domain.ids import TraceId
 
 UNANSWERED_MAX: Final = 3  # questions in a row without an answer: then a session asks no more

@@ -33,7 +33,7 @@ from domain.evaluation.costs.judge_costs import (
     reservation_amount,
     usage_of,
 )
-from domain.evaluation.evidence.truncation import estimate_tokens
+from domain.evaluation.evidence.redaction import estimate_tokens
 from domain.evaluation.judging.judge import (
     JudgeCall,
     JudgeRefused,

@@ -8,11 +8,12 @@ from typing import Final
 
 from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, RunFacts, Step, Tool
 from domain.evaluation.evidence.features import content_order, extract_features
-from domain.evaluation.evidence.redaction import RedactionMode, Redactor
-from domain.evaluation.evidence.truncation import (
+from domain.evaluation.evidence.redaction import (
     BYTES_PER_TOKEN,
     EMPTY_TEXT,
     RedactedText,
+    RedactionMode,
+    Redactor,
     one_line,
     prepare_text,
 )

@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import Final
 
 from domain.evaluation.evidence.features import TraceFeatures
+from domain.evaluation.evidence.redaction import estimate_tokens, quote_lines
 from domain.evaluation.evidence.template import render_template, shows_steps
-from domain.evaluation.evidence.truncation import estimate_tokens, quote_lines
 from domain.evaluation.trace_content.messages import canonical_json, decode_embedded_json
 
 OUTCOME_MAX: Final = 500  # characters of the final output in the details of a score

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Self
 
-from domain.evaluation.evidence.redaction import RedactionMode, Redactor
-from domain.evaluation.evidence.truncation import BYTES_PER_TOKEN, prepare_text
+from domain.evaluation.evidence.redaction import (
+    BYTES_PER_TOKEN,
+    RedactionMode,
+    Redactor,
+    prepare_text,
+)
 from domain.evaluation.metrics.metric import EvaluationMethod, Metric
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
 from domain.evaluation.trace_content.evaluated_trace import RECENT_OUTPUTS_MAX, EvaluatedTrace

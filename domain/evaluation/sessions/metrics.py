@@ -27,6 +27,7 @@ from domain.evaluation.sessions.signals import (
     COMPUTED_SIGNALS,
     CONFIDENCE,
     DEFAULT_WEIGHTS,
+    RequestFingerprint,
     TraceSignals,
     default_and_given_weights,
     insufficient_signals,
@@ -34,7 +35,6 @@ from domain.evaluation.sessions.signals import (
     rounded,
     signal_metadata,
 )
-from domain.evaluation.trace_content.user_request import RequestFingerprint
 
 FLAGGED_ABOVE: Final = 0.5
 TAIL_PERCENT: Final = 15

@@ -12,7 +12,7 @@ from adapters.caching.identity_cache import (
     CachedProjects,
     CacheInvalidatingAdministration,
 )
-from adapters.memory.identity.administration import MemoryAdministration
+from adapters.memory.identity.identity import MemoryAdministration
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.ids import OrganizationId
 from tests.support.builders.values import NOON, at

@@ -20,8 +20,14 @@ from application.exporting.streams import (
 from application.exporting.write_export import EXPORT_LEASE, RETRY_DELAY
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
-from domain.exporting.export import ATTEMPTS_MAX, Export, ExportStatus, FileFormat, RowKind
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import (
+    ATTEMPTS_MAX,
+    Export,
+    ExportStatus,
+    FileFormat,
+    RowKind,
+    TraceWithScores,
+)
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 from tests.contracts.exporting.test_trace_archive import a_score

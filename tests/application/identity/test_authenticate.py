@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from adapters.memory.identity.administration import MemoryAdministration
 from adapters.memory.identity.identity import (
+    MemoryAdministration,
     MemoryApiKeys,
     MemoryKeyUsage,
     MemoryOrganizations,

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from adapters.memory.pricing.repricings import MemoryRepricings
+from adapters.memory.pricing.pricing import MemoryRepricings
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryPriceBook
 from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE

@@ -18,8 +18,7 @@ from adapters.export_formats.columns import COLUMNS, ColumnType, build_rows
 from adapters.export_formats.csv import FORMULA_ESCAPE, FORMULA_PREFIXES
 from application.exporting.ports import Encoder
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
-from domain.exporting.export import FileFormat, RowKind
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import FileFormat, RowKind, TraceWithScores
 from domain.ids import ScoreId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace

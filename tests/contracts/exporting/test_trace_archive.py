@@ -11,7 +11,7 @@ import pytest
 
 from application.exporting.ports import BATCH_TRACES_MAX
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import TraceWithScores
 from domain.ids import ProjectId, RunId, ScoreId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort

@@ -5,8 +5,7 @@ from itertools import product
 import pytest
 
 from domain.errors import Forbidden
-from domain.identity.organization import Role
-from domain.identity.rights import RIGHTS, TO_INVITE, TO_REMOVE, Action, check_right
+from domain.identity.organization import RIGHTS, TO_INVITE, TO_REMOVE, Action, Role, check_right
 
 OWNER, ADMIN, MEMBER = Role.OWNER, Role.ADMIN, Role.MEMBER
 TABLE = {

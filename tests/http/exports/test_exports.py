@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from application.exporting.streams import STREAMS_PER_PROJECT_MAX
 from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace

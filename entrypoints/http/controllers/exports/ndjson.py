@@ -6,7 +6,7 @@ from hashlib import sha256
 import msgspec
 
 from application.exporting.ports import Batches
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import TraceWithScores
 from domain.ids import ProjectId
 from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
 

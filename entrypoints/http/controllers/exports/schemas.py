@@ -11,8 +11,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from domain.errors import Invalid
 from domain.evaluation.scores import score as scores
-from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
-from domain.exporting.exported_trace import TraceWithScores, on_one_line
+from domain.exporting.export import (
+    Export,
+    ExportStatus,
+    FileFormat,
+    RowKind,
+    TraceWithScores,
+    on_one_line,
+)
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
 from domain.tracing import usage as usages
 from domain.tracing.query import TraceFilter

@@ -12,7 +12,7 @@ from application.exporting.imports import ImportOutcome
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import Invalid
-from domain.exporting.exported_trace import TraceWithScores
+from domain.exporting.export import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import CAN_READ, DataPlane

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.memory.evaluation.alerts import MemoryAlerts
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
+from adapters.memory.evaluation.monitors import MemoryAlerts
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.alerts import CreateAlert, EvaluateAlerts
 from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun

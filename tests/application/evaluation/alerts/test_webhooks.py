@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from adapters.memory.evaluation.alerts import MemoryWebhooks, MemoryWebhookSender
+from adapters.memory.evaluation.monitors import MemoryWebhooks, MemoryWebhookSender
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.webhooks import CreateWebhook, DeliverMessages, SendTestMessage
 from application.evaluation.ports.alerts import DELIVERY_LEASE, DeliveryResult, Webhooks

@@ -16,7 +16,7 @@ from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX
-from domain.evaluation.evidence.truncation import estimate_tokens
+from domain.evaluation.evidence.redaction import estimate_tokens
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.monitors.alert import AlertFigure, AlertRule

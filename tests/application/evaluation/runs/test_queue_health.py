@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from adapters.memory.evaluation.work_queue import MemoryWorkers
+from adapters.memory.evaluation.runs import MemoryWorkers
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX
 from application.evaluation.runs.queue_health import QueueHealthCheck
 from application.ports import HealthStatus

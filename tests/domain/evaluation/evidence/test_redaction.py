@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.evidence.redaction import RedactionMode, Redactor
-from domain.evaluation.evidence.truncation import (
+from domain.evaluation.evidence.redaction import (
     BYTES_PER_TOKEN,
     QUOTE,
     RedactedText,
+    RedactionMode,
+    Redactor,
     estimate_tokens,
     prepare_text,
     quote_lines,

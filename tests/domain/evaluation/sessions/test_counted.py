@@ -14,8 +14,7 @@ from domain.evaluation.sessions.metrics import (
     session_error_rate,
     user_repetition,
 )
-from domain.evaluation.sessions.signals import SESSION_TRACES_MAX, TraceSignals
-from domain.evaluation.trace_content.user_request import UserRequest
+from domain.evaluation.sessions.signals import SESSION_TRACES_MAX, TraceSignals, UserRequest
 
 METRICS = (session_error_rate, user_repetition, outcome_consistency)
 GOOD, BAD = Scored(1.0, ""), Scored(0.0, "")

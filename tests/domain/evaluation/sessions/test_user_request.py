@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.trace_content.text import has_words
-from domain.evaluation.trace_content.user_request import (
+from domain.evaluation.sessions.signals import (
     READ_MAX,
     WORDS_CHARS_MAX,
     RequestFingerprint,
     UserRequest,
 )
+from domain.evaluation.trace_content.text import has_words
 
 ORDER = "How do I cancel my order?"
 
