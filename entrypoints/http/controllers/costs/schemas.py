@@ -1,4 +1,4 @@
-"""Wire schemas of judge costs, estimates and budgets. Amounts are numbers, in USD."""
+"""Wire schemas of judge costs, estimates, votes and budgets. Amounts are numbers, in USD."""
 
 from decimal import Decimal
 from typing import Annotated, Final
@@ -9,16 +9,69 @@ from msgspec import Meta
 
 from application.costs.organization_usage import MonthlyBudget, OrganizationUsage
 from domain.evaluation.costs.judge_costs import (
+    BUDGET_MAX,
+    BUDGET_PLACES,
     PERIOD_MAX,
     CostEstimate,
     Range,
     Spending,
     SpendingBy,
+    validate_budget,
 )
+from domain.evaluation.runs.voting import VOTE_COUNTS, validate_votes
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.costs.money import MonthlyUsd, optional_usd
+from entrypoints.http.requests.scalar_types import domain_check
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
+
+DECIMALS: Final = f"at most {BUDGET_PLACES} decimal places"
+
+
+def _usd_of(number: float) -> Decimal:
+    """The amount with the digits that were sent."""
+    return Decimal(repr(number))
+
+
+def optional_usd(number: float | None) -> Decimal | None:
+    return None if number is None else _usd_of(number)
+
+
+def _validate_usd(number: float) -> None:
+    validate_budget(_usd_of(number), "")
+
+
+type Votes = Annotated[
+    int,
+    Meta(
+        description=(
+            "How often a model may be called for one score. It is called again only if its "
+            "verdicts so far are near the metric's threshold, or on both sides of it"
+        ),
+        extra={"check": domain_check(validate_votes)},
+        extra_json_schema={"enum": list(VOTE_COUNTS)},
+    ),
+]
+type RunBudget = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=float(BUDGET_MAX),
+        description=(
+            "The budget for its judge calls in USD. A call that might exceed it isn't made, and "
+            f"its score is skipped. {DECIMALS.capitalize()}. 422 if the model has no price"
+        ),
+        extra={"check": domain_check(_validate_usd)},
+    ),
+]
+type MonthlyUsd = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=float(BUDGET_MAX),
+        description=f"USD per calendar month in UTC; {DECIMALS}. Null: no limit",
+        extra={"check": domain_check(_validate_usd)},
+    ),
+]
 
 
 class CountRange(ResponseStruct[Range], frozen=True):

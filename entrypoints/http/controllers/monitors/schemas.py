@@ -30,7 +30,7 @@ from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, filters_as_g
 from domain.ids import MonitorId
 from domain.tracing.change import UNCHANGED
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.costs.money import RunBudget, Votes, optional_usd
+from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.monitors.examples import MONITOR_ID
 from entrypoints.http.controllers.runs.schemas import (
     EvalRunFilters,

@@ -20,7 +20,7 @@ from domain.evaluation.runs.selection import (
 from domain.ids import RunId
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.costs.money import RunBudget, Votes, optional_usd
+from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.runs.examples import RUN_ID
 from entrypoints.http.controllers.traces.schemas import Label, Tags
 from entrypoints.http.requests.cursors import PageQuery
