@@ -120,8 +120,3 @@ def shared_fields(wire: msgspec.Struct, domain: type[Any]) -> dict[str, Any]:
     """The fields of `wire` that the dataclass `domain` has by the same names."""
     known = domain.__dataclass_fields__
     return {name: getattr(wire, name) for name in wire.__struct_fields__ if name in known}
-
-
-def unset_to_none[T](value: T | msgspec.UnsetType) -> T | None:
-    """None for a field that was left out."""
-    return None if value is msgspec.UNSET else value

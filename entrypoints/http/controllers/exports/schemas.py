@@ -19,7 +19,7 @@ from domain.exporting.export import (
     TraceWithScores,
     on_one_line,
 )
-from domain.ids import ProjectId, ScoreId, TraceId, UserId
+from domain.ids import ProjectId, ScoreId, SpanId, TraceId, UserId
 from domain.tracing import usage as usages
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus
@@ -254,7 +254,7 @@ class ExportResponse(ResponseStruct[Export], frozen=True, kw_only=True):
 class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
     """A span of an export. Without `cost_source` its cost is computed again."""
 
-    span_id: UUID
+    span_id: SpanId
     cost_source: usages.CostSource | None = None
     price: ExactPrice | None = None
     usage: CountedUsage | None = None
@@ -352,7 +352,7 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
 class ImportedTrace(traces.TraceCreate, frozen=True, kw_only=True):
     """A trace of an export. Keys of an export that aren't listed here are computed again."""
 
-    trace_id: UUID
+    trace_id: TraceId
     tags: list[traces.Label] = msgspec.field(default_factory=list)
     spans: list[ImportedSpan] = msgspec.field(default_factory=list)  # type: ignore[assignment]  # instances are never assigned to
     scores: list[ImportedScore] = msgspec.field(default_factory=list)

@@ -51,8 +51,8 @@ class TracePath(msgspec.Struct, frozen=True):
 class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
     """A span as clients send it. Unknown keys are ignored."""
 
-    span_id: UUID | UnsetType = UNSET
-    parent_span_id: UUID | None = None
+    span_id: SpanId | UnsetType = UNSET
+    parent_span_id: SpanId | None = None
     name: Name
     kind: SpanKind | UnsetType = UNSET
     status: SpanStatus | UnsetType = UNSET
@@ -72,12 +72,12 @@ class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
         """Raises ValueError for values that the types alone can't refuse."""
         ended, completion = self.ended_at, self.completion_start_time
         return Span(
-            id=SpanId(uuid4() if self.span_id is UNSET else self.span_id),
+            id=SpanId(uuid4()) if self.span_id is UNSET else self.span_id,
             name=self.name,
             started_at=parse_instant(self.started_at),
-            parent_id=None if self.parent_span_id is None else SpanId(self.parent_span_id),
-            kind=wire.unset_to_none(self.kind),
-            status=wire.unset_to_none(self.status),
+            parent_id=self.parent_span_id,
+            kind=None if self.kind is UNSET else self.kind,
+            status=None if self.status is UNSET else self.status,
             ended_at=None if ended is None else parse_instant(ended),
             completion_started_at=None if completion is None else parse_instant(completion),
             error=self.error,
@@ -94,7 +94,7 @@ class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
 class TraceCreate(msgspec.Struct, frozen=True, kw_only=True):
     """A trace as clients send it. Unknown keys are ignored."""
 
-    trace_id: UUID | UnsetType = UNSET
+    trace_id: TraceId | UnsetType = UNSET
     name: Name
     status: TraceStatus | UnsetType = UNSET
     input: wire.AnyJson = msgspec.field(default_factory=wire.null)
@@ -113,10 +113,10 @@ class TraceCreate(msgspec.Struct, frozen=True, kw_only=True):
         """Raises ValueError for values that the types alone can't refuse."""
         ended = self.ended_at
         return Trace(
-            id=TraceId(uuid4() if self.trace_id is UNSET else self.trace_id),
+            id=TraceId(uuid4()) if self.trace_id is UNSET else self.trace_id,
             name=self.name,
             started_at=parse_instant(self.started_at),
-            status=wire.unset_to_none(self.status),
+            status=None if self.status is UNSET else self.status,
             ended_at=None if ended is None else parse_instant(ended),
             session_id=self.session_id,
             user_id=self.user_id,
