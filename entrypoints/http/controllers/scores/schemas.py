@@ -4,7 +4,7 @@ A value is text in requests and responses; its data type says whether it is a nu
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -45,6 +45,9 @@ type Value = Annotated[
 ]
 
 
+type Metadata = Annotated[wire.PlainObject, Meta(extra={"check": wire.require_object})]
+
+
 class ScorePath(msgspec.Struct, frozen=True):
     score_id: Annotated[ScoreId, Meta(description="The score's id", examples=[SCORE_ID])]
 
@@ -57,7 +60,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     data_type: DataType = DataType.NUMERIC
     source: ScoreSource = ScoreSource.ANNOTATION
     reason: str | None = None
-    metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
+    metadata: Metadata = msgspec.field(default_factory=wire.empty_object)
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -72,11 +75,6 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     def to_domain(self, author: UserId | None) -> GivenScore:
         fields = wire.shared_fields(self, GivenScore) | {"metadata": bytes(self.metadata)}
         return GivenScore(**fields, author_id=author)
-
-    def with_checked_metadata(self, _: HttpConfig) -> Self:
-        """Itself. Raises ValueError for metadata that can't be parsed later."""
-        wire.require_object(self.metadata)
-        return self
 
 
 class CreateTraceScoreRequest(ScoreCreate, frozen=True, kw_only=True):

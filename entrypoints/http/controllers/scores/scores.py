@@ -32,14 +32,6 @@ from entrypoints.http.requests.wire_types import PaginatedResponse
 TRACE_SCORES: Final = PagedList("trace scores", {None: INSTANT}, ID)
 SESSION_SCORES: Final = PagedList("session scores", {None: INSTANT}, ID)
 
-NewTraceScore = Annotated[
-    CreateTraceScoreRequest,
-    Body(CreateTraceScoreRequest, CreateTraceScoreRequest.with_checked_metadata),
-]
-NewSessionScore = Annotated[
-    CreateSessionScoreRequest,
-    Body(CreateSessionScoreRequest, CreateSessionScoreRequest.with_checked_metadata),
-]
 ChangedScore = Annotated[
     ScoreChange, Body(UpdateTraceScoreRequest, UpdateTraceScoreRequest.to_domain)
 ]
@@ -56,7 +48,7 @@ class TraceScoreController(Controller):
         body_example=examples.GIVEN_TO_TRACE,
     )
     async def record_trace_score(
-        self, caller: Caller, content: NewTraceScore, new_id: ScoreId, use_cases: UseCases
+        self, caller: Caller, content: CreateTraceScoreRequest, new_id: ScoreId, use_cases: UseCases
     ) -> TraceScoreResponse:
         """Score a trace.
 
@@ -140,7 +132,11 @@ class SessionScoreController(Controller):
         body_example=examples.GIVEN_TO_SESSION,
     )
     async def record_session_score(
-        self, caller: Caller, content: NewSessionScore, new_id: ScoreId, use_cases: UseCases
+        self,
+        caller: Caller,
+        content: CreateSessionScoreRequest,
+        new_id: ScoreId,
+        use_cases: UseCases,
     ) -> SessionScoreResponse:
         """Score a session.
 
