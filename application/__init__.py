@@ -1,8 +1,8 @@
 """What the product does: use cases, over ports. Imports the standard library and `domain` only.
 
 A use case is a frozen dataclass whose fields are its ports and whose call is its one verb. It
-checks, computes, combines ports, or writes to the audit log. What is only a call of a port needs
-no use case: the registry (`use_cases.py`) holds the port, and an HTTP handler calls it, as in
+checks, computes, combines ports, or writes to the audit log. An operation that only calls a port
+needs no use case: the registry (`use_cases.py`) holds the port, and an HTTP handler calls it, as in
 `use_cases.tracing.traces.get(project, trace)`.
 
 No use case calls another. Logic that several use cases share is in services: objects that a use

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from application.batches import delete_in_batches
+from application.deletion import delete_in_batches
 from application.ports import (
     Clock,
     IdempotencyLock,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from application.deletion import DeleteOne
 from application.evaluation.alerts import alerts, webhooks
 from application.evaluation.alerts.alerts import OnAlertFault
 from application.evaluation.custom_metrics import catalogue, custom_metrics
@@ -104,12 +105,12 @@ class AlertUseCases:
     ) -> None:
         self.alerts, self.webhooks = ports.alerts, ports.webhooks
         self.create_alert = alerts.CreateAlert(ports.alerts, monitors, clock)
-        self.delete_alert = alerts.DeleteAlert(ports.alerts)
+        self.delete_alert = DeleteOne(ports.alerts.delete, "Alert not found")
         self.evaluate_runs = alerts.EvaluateAlerts(ports.alerts, custom, ports.on_fault, clock)
         self.create_webhook = webhooks.CreateWebhook(
             ports.webhooks, ports.allow_private, random, clock
         )
-        self.delete_webhook = webhooks.DeleteWebhook(ports.webhooks)
+        self.delete_webhook = DeleteOne(ports.webhooks.delete, "Webhook not found")
         self.send_test_message = webhooks.SendTestMessage(ports.webhooks, clock)
         self.deliver_messages = webhooks.DeliverMessages(
             ports.webhooks, ports.webhook_sender, random, clock
@@ -141,7 +142,7 @@ class EvaluationUseCases:
         self.providers = ports.providers
         self.record_trace_score = scores.RecordTraceScore(ports.trace_scores, clock)
         self.change_trace_score = scores.ChangeTraceScore(ports.trace_scores, clock)
-        self.delete_trace_score = scores.DeleteTraceScore(ports.trace_scores)
+        self.delete_trace_score = DeleteOne(ports.trace_scores.delete, "Score not found")
         self.record_session_score = scores.RecordSessionScore(ports.session_scores, clock)
         self.read_agreement = agreement.ReadAgreement(ports.labels)
         self.read_annotation_queue = agreement.ReadAnnotationQueue(ports.labels, clock)
@@ -162,7 +163,7 @@ class EvaluationUseCases:
         self.change_monitor = monitors.ChangeMonitor(ports.monitors, rules, clock)
         self.pause_monitor = monitors.PauseMonitor(ports.monitors, clock)
         self.resume_monitor = monitors.ResumeMonitor(ports.monitors, clock)
-        self.delete_monitor = monitors.DeleteMonitor(ports.monitors)
+        self.delete_monitor = DeleteOne(ports.monitors.delete, "Monitor not found")
         self.trigger_monitor = scheduler.TriggerMonitor(monitor_runs, ports.runs)
         self.run_due_monitors = scheduler.RunDueMonitors(
             monitor_runs, ports.leader_election, ports.on_monitor_fault

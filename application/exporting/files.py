@@ -1,4 +1,4 @@
-"""Exports as files: requesting and deleting them, and reading the file."""
+"""Exports as files: requesting them, and reading the file."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from application.exporting.ports import PIECE_BYTES, Exports, MissingFormats
 from application.ports import Clock
-from domain.errors import Conflict, Invalid, NotFound
+from domain.errors import Conflict, Invalid
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
@@ -48,18 +48,6 @@ class RequestExport:
                 expires_at=now + self.retention,
             )
         )
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteExport:
-    """Deletes an export with its file; a running one is abandoned."""
-
-    exports: Exports
-
-    async def __call__(self, project: ProjectId, export: UUID) -> None:
-        """Raises NotFound, also the second time; Unavailable."""
-        if not await self.exports.delete(project, export):
-            raise NotFound("Export not found")
 
 
 @dataclass(frozen=True, slots=True)

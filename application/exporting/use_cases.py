@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from application.deletion import DeleteOne
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting import files, imports, streams, write_export
 from application.exporting.ports import Encoders, Exports, MissingFormats, TraceArchive
@@ -38,7 +39,7 @@ class ExportUseCases:
             exports, ports.missing_formats, ports.retention, clock
         )
         self.read_export_file = files.ReadExportFile(exports)
-        self.delete_export = files.DeleteExport(exports)
+        self.delete_export = DeleteOne(exports.delete, "Export not found")
         self.delete_expired_exports = files.DeleteExpiredExports(exports, clock)
         self.write_export = write_export.WriteExport(
             archive=archive,

@@ -15,7 +15,7 @@ from domain.ids import AuditEntryId, OrganizationId
 
 
 def require[T](found: T | None, message: str) -> T:
-    """What was found. Raises NotFound with the message if nothing was."""
+    """Returns what was found. Raises NotFound with the message if it is None."""
     if found is None:
         raise NotFound(message)
     return found

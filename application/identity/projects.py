@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.batches import delete_in_batches
+from application.deletion import delete_in_batches
 from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import RemovedProjects
 from application.ports import Clock

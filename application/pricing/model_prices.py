@@ -8,7 +8,6 @@ from uuid import UUID
 
 from application.ports import Clock
 from application.pricing.ports import ModelPrices
-from domain.errors import NotFound
 from domain.ids import ProjectId
 from domain.tracing.model_price import ModelPrice, UnpricedModel
 
@@ -48,18 +47,6 @@ class ListModelPrices:
     async def __call__(self, project: ProjectId) -> Sequence[ModelPrice]:
         """All prices of the project, in the order of precedence. Raises Unavailable."""
         return (await self.prices.for_projects([project]))[project]
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteModelPrice:
-    """Deletes a price. Spans that were priced with it keep their cost until a repricing."""
-
-    prices: ModelPrices
-
-    async def __call__(self, project: ProjectId, price: UUID) -> None:
-        """Raises NotFound, also the second time; Unavailable."""
-        if not await self.prices.delete(project, price):
-            raise NotFound("Price not found")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class ModelPrices(Protocol):
         ...
 
     async def delete(self, project: ProjectId, price: UUID) -> bool:
-        """Whether it existed."""
+        """Deletes it; whether it existed. Spans keep their cost until a repricing."""
         ...
 
     async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from application.deletion import DeleteOne
 from application.ports import Clock
 from application.pricing import model_prices, repricing
 from application.pricing.ports import ModelPrices, Repricings
@@ -25,7 +26,7 @@ class PricingUseCases:
         self.repricings = repricings
         self.create_price = model_prices.CreateModelPrice(prices, clock)
         self.list_prices = model_prices.ListModelPrices(prices)
-        self.delete_price = model_prices.DeleteModelPrice(prices)
+        self.delete_price = DeleteOne(prices.delete, "Price not found")
         self.list_unpriced_models = model_prices.ListUnpricedModels(prices, clock)
         self.start_repricing = repricing.StartRepricing(repricings, book, clock)
         self.reprice_spans = repricing.RepriceSpans(repricings, prices, book, clock)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.batches import delete_in_batches
+from application.deletion import delete_in_batches
 from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
 from application.privacy.ports import Erasures

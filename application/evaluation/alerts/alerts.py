@@ -1,4 +1,4 @@
-"""Alerts: creating, deleting and evaluating them, and deleting their history."""
+"""Alerts: creating and evaluating them, and deleting their history."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid5
 
-from application.batches import delete_in_batches
+from application.deletion import delete_in_batches
 from application.evaluation.ports.alerts import (
     FINISHED_RUNS_MAX,
     AlertEvaluation,
@@ -70,16 +70,6 @@ class CreateAlert:
                 created_at=now,
             )
         )
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteAlert:
-    alerts: Alerts
-
-    async def __call__(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> None:
-        """Deletes the alert and its changes. Raises NotFound."""
-        if not await self.alerts.delete(project, monitor, alert):
-            raise NotFound("Alert not found")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Webhooks: creating and deleting them, and sending their messages."""
+"""Webhooks: creating them, and sending their messages."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from uuid import UUID
 from application.evaluation.alerts.alerts import message
 from application.evaluation.ports.alerts import CONCURRENT_DELIVERIES_MAX, Webhooks, WebhookSender
 from application.ports import Clock, RandomBytes
-from domain.errors import Failure, NotFound
+from domain.errors import Failure
 from domain.evaluation.monitors.webhook import (
     SECRET_BYTES,
     Delivery,
@@ -46,16 +46,6 @@ class CreateWebhook:
                 created_at=self.clock(),
             )
         )
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteWebhook:
-    webhooks: Webhooks
-
-    async def __call__(self, project: ProjectId, webhook: UUID) -> None:
-        """Deletes the webhook and its deliveries; pending ones aren't result. Raises NotFound."""
-        if not await self.webhooks.delete(project, webhook):
-            raise NotFound("Webhook not found")
 
 
 @dataclass(frozen=True, slots=True)

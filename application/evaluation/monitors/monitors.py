@@ -1,4 +1,4 @@
-"""Monitors: creating, changing, pausing, resuming and deleting them."""
+"""Monitors: creating, changing, pausing and resuming them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 from application.evaluation.ports.monitors import Monitors
 from application.evaluation.runs.run_rules import CATEGORIES, RunRequest, RunRules
 from application.ports import Clock
-from domain.errors import Invalid, NotFound
+from domain.errors import Invalid
 from domain.evaluation.custom_metrics.custom_metric import (
     CustomMetric,
     SelectedMetrics,
@@ -153,13 +153,3 @@ class ResumeMonitor:
         """Raises NotFound."""
         now = self.clock()
         return await self.monitors.edit(project, monitor, lambda monitor: monitor.resumed(now))
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteMonitor:
-    monitors: Monitors
-
-    async def __call__(self, project: ProjectId, monitor: MonitorId) -> None:
-        """Deletes the monitor; its runs stay, without a monitor. Raises NotFound."""
-        if not await self.monitors.delete(project, monitor):
-            raise NotFound("Monitor not found")

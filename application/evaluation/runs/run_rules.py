@@ -88,6 +88,6 @@ class ReadRunUsage:
     ledger: Ledger
 
     async def __call__(self, project: ProjectId, run: RunId) -> Spending:
-        """What its judges have used so far. Raises NotFound, Unavailable."""
+        """The requests and cost of its judges so far. Raises NotFound, Unavailable."""
         await self.runs.get(project, run)
         return await self.ledger.of_run(project, run)

@@ -1,4 +1,4 @@
-"""Scores: recording those of people and programs, changing and deleting them."""
+"""Scores: recording those of people and programs, and changing them."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -6,7 +6,6 @@ from typing import Any
 
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.ports import Clock
-from domain.errors import NotFound
 from domain.evaluation.scores.score import (
     DataType,
     ScoreChange,
@@ -100,13 +99,3 @@ class ChangeTraceScore:
     ) -> TraceScore:
         """The score after the change. Raises NotFound, Invalid."""
         return await self.scores.change(project, score, change, self.clock(), author)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteTraceScore:
-    scores: TraceScores
-
-    async def __call__(self, project: ProjectId, score: ScoreId) -> None:
-        """Raises NotFound."""
-        if not await self.scores.delete(project, score):
-            raise NotFound("Score not found")

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from application.batches import BATCHES_MAX
+from application.deletion import BATCHES_MAX
 from application.identity.projects import PurgeRemovedProjects
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON, trace
