@@ -283,10 +283,7 @@ class _Walk:
                 self.errors.add(f"{path}.{name}" if path else name, message)
         if len(self.errors.found) > errors_before:
             return _INVALID
-        try:
-            return wire_type.cls(**values)
-        except ValueError as error:  # raised by `__post_init__`
-            return self.refuse(path, str(error))
+        return wire_type.cls(**values)
 
     def _refuse_unknown_keys(
         self, members: dict[str, Raw], wire_type: mi.StructType, path: str
