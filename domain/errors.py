@@ -69,13 +69,15 @@ class Conflict(Failure):
     pass
 
 
-class LimitExceeded(Failure):
+class _Temporary(Failure):
     def __init__(self, message: str, *, retry_after_s: int = RETRY_AFTER_S) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
-class Unavailable(Failure):
-    def __init__(self, message: str, *, retry_after_s: int = RETRY_AFTER_S) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+class LimitExceeded(_Temporary):
+    pass
+
+
+class Unavailable(_Temporary):
+    pass

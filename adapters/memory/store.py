@@ -291,6 +291,11 @@ class MemoryStore:
         )
         return len(ours)
 
+    def delete_score(self, project: ids.ProjectId, score: ids.ScoreId) -> bool:
+        return self.trace_scores.discard(project, score) or self.session_scores.discard(
+            project, score
+        )
+
     def visible_trace_scores(self, project: ids.ProjectId) -> list[TraceScore]:
         hidden = {one.id for one in self.traces.of(project)}
         hidden -= {one.id for one in self.visible_traces(project)}

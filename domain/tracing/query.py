@@ -1,5 +1,6 @@
 """Filters and sort orders of trace lists."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -23,20 +24,16 @@ class TraceSort(StrEnum):
     STATUS = "status"
 
     def position(self, trace: TraceSummary) -> Position:
-        return Position(self._value(trace), trace.id)
+        return Position(_SORT_VALUES[self](trace), trace.id)
 
-    def _value(self, trace: TraceSummary) -> SortValue:
-        match self:
-            case TraceSort.STARTED_AT:
-                return trace.started_at
-            case TraceSort.ENDED_AT:
-                return trace.ended_at
-            case TraceSort.NAME:
-                return trace.name
-            case TraceSort.LATENCY:
-                return trace.latency_us
-            case TraceSort.STATUS:
-                return trace.status.value
+
+_SORT_VALUES: Final[Mapping[TraceSort, Callable[[TraceSummary], SortValue]]] = {
+    TraceSort.STARTED_AT: lambda trace: trace.started_at,
+    TraceSort.ENDED_AT: lambda trace: trace.ended_at,
+    TraceSort.NAME: lambda trace: trace.name,
+    TraceSort.LATENCY: lambda trace: trace.latency_us,
+    TraceSort.STATUS: lambda trace: trace.status.value,
+}
 
 
 def fold_case(text: str) -> str:

@@ -1,6 +1,6 @@
 """A session: the traces of one conversation, and their summary."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -76,18 +76,15 @@ class SessionSort(StrEnum):
     COST = "cost"
 
     def position(self, session: SessionSummary) -> Position:
-        return Position(self._value(session), session.id)
+        return Position(_SORT_VALUES[self](session), session.id)
 
-    def _value(self, session: SessionSummary) -> SortValue:
-        match self:
-            case SessionSort.RECENT:
-                return session.last_activity_at
-            case SessionSort.TRACE_COUNT:
-                return session.trace_count
-            case SessionSort.LATENCY:
-                return session.latency_us
-            case SessionSort.COST:
-                return session.totals.cost
+
+_SORT_VALUES: Final[Mapping[SessionSort, Callable[[SessionSummary], SortValue]]] = {
+    SessionSort.RECENT: lambda session: session.last_activity_at,
+    SessionSort.TRACE_COUNT: lambda session: session.trace_count,
+    SessionSort.LATENCY: lambda session: session.latency_us,
+    SessionSort.COST: lambda session: session.totals.cost,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,8 +116,7 @@ class MemoryRuns:
             await self.cancel(project, run, now)
         for score in self.store.scores_of_run(project, run):
             if with_scores:
-                self.store.trace_scores.pop((project, score.id), None)
-                self.store.session_scores.pop((project, score.id), None)
+                self.store.delete_score(project, score.id)
             else:
                 self.store.put_score(replace(score, run_id=None))
         delete_rows(self.store.work_queue, lambda key, _: key[:2] == (project, run))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from adapters.memory.store import MemoryStore
+from adapters.memory.store import MemoryStore, newest_page
 from domain.errors import NotFound
 from domain.evaluation.agreement import calibration
 from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores, QueueItem
@@ -18,19 +18,39 @@ from domain.evaluation.scores.score import (
     SessionScore,
     TraceScore,
     latest_by_name,
-    list_position,
     newest_first,
     storable_text,
 )
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
-from domain.page import Page, PageRequest, SortOrder, paginate
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 from domain.tracing.payload import scalar_members
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryTraceScores:
+class _Scores[S: Score]:
+    """What scores of traces and of sessions have in common."""
+
     store: MemoryStore
+
+    def _visible(self, project: ProjectId) -> list[S]:
+        raise NotImplementedError
+
+    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
+        is_visible = any(one.id == score for one in self._visible(project))
+        return is_visible and self.store.delete_score(project, score)
+
+    async def page(self, project: ProjectId, matching: ScoreFilter, window: PageRequest) -> Page[S]:
+        return newest_page([one for one in self._visible(project) if matching.matches(one)], window)
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
+        return newest_first(one for one in self._visible(project) if one.run_id == run)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTraceScores(_Scores[TraceScore]):
+    def _visible(self, project: ProjectId) -> list[TraceScore]:
+        return self.store.visible_trace_scores(project)
 
     async def add(self, score: TraceScore) -> TraceScore:
         if self.store.visible_trace(score.project_id, score.trace_id) is None:
@@ -50,35 +70,22 @@ class MemoryTraceScores:
         now: datetime,
         author: UserId | None,
     ) -> TraceScore:
-        known = {one.id: one for one in self.store.visible_trace_scores(project)}.get(score)
+        known = {one.id: one for one in self._visible(project)}.get(score)
         if known is None:
             raise NotFound("Score not found")
         changed = known.patched(change, now, author)
         self.store.trace_scores[project, score] = changed
         return changed
 
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        known = any(one.id == score for one in self.store.visible_trace_scores(project))
-        return known and self.store.trace_scores.pop((project, score)) is not None
-
-    async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
-    ) -> Page[TraceScore]:
-        return _page(self.store.visible_trace_scores(project), matching, window)
-
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        known = self.store.visible_trace_scores(project)
+        known = self._visible(project)
         return latest_by_name(one for one in known if one.trace_id == trace)
-
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        return newest_first(
-            one for one in self.store.visible_trace_scores(project) if one.run_id == run
-        )
 
 
 @dataclass(frozen=True, slots=True)
-class MemorySessionScores:
-    store: MemoryStore
+class MemorySessionScores(_Scores[SessionScore]):
+    def _visible(self, project: ProjectId) -> list[SessionScore]:
+        return self.store.visible_session_scores(project)
 
     async def add(self, score: SessionScore) -> SessionScore:
         project = score.project_id
@@ -87,27 +94,9 @@ class MemorySessionScores:
             raise NotFound("Session not found")
         return self.store.session_scores.setdefault((score.project_id, score.id), score)
 
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        known = any(one.id == score for one in self.store.visible_session_scores(project))
-        return known and self.store.session_scores.pop((project, score)) is not None
-
-    async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
-    ) -> Page[SessionScore]:
-        return _page(self.store.visible_session_scores(project), matching, window)
-
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         known = self.store.visible_session_scores(project)
         return newest_first(one for one in known if one.session_id == session)
-
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
-        known = self.store.visible_session_scores(project)
-        return newest_first(one for one in known if one.run_id == run)
-
-
-def _page[S: Score](scores: Sequence[S], matching: ScoreFilter, window: PageRequest) -> Page[S]:
-    found = [one for one in scores if matching.matches(one)]
-    return paginate(found, list_position, SortOrder.DESC, window)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,13 +100,11 @@ def _limited(
 
 
 def latency_slo(reader: ObjectReader) -> CheckFunction:
-    return _limited(
-        reader,
-        "target_ms",
-        MS_MAX,
-        "ms",
-        lambda it: SkipCode.TRACE_RUNNING if it.trace.latency_ms is None else it.trace.latency_ms,
-    )
+    def lasted(subject: EvaluatedTrace) -> float | SkipCode:
+        latency = subject.trace.latency_ms
+        return SkipCode.TRACE_RUNNING if latency is None else latency
+
+    return _limited(reader, "target_ms", MS_MAX, "ms", lasted)
 
 
 def ttft_slo(reader: ObjectReader) -> CheckFunction:
@@ -215,12 +213,20 @@ def _texts_at(place: TracePath, subject: EvaluatedTrace) -> list[str]:
 # --- JSON ------------------------------------------------------------------------------------
 
 
-def _read(text: str) -> tuple[bool, object]:
-    """Whether a text is JSON, and its value."""
-    try:
-        return True, json.loads(text, parse_constant=_refused)
-    except (ValueError, RecursionError):
-        return False, None
+def _json_check(judge: Callable[[object], Scored]) -> CheckFunction:
+    """Judges the value of the answer, which must be JSON as a whole, without a Markdown fence."""
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        text = subject.answer.text.strip()
+        if not text:
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        try:
+            value: object = json.loads(text, parse_constant=_refused)
+        except (ValueError, RecursionError):
+            return Scored(0.0, "the answer is not JSON")
+        return judge(value)
+
+    return check
 
 
 def _refused(word: str) -> object:
@@ -228,17 +234,9 @@ def _refused(word: str) -> object:
 
 
 def json_valid(reader: ObjectReader) -> CheckFunction:
-    """Whether the whole answer is JSON. JSON in a Markdown fence doesn't count."""
+    """Whether the whole answer is JSON."""
     del reader
-
-    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
-        text = subject.answer.text.strip()
-        if not text:
-            return Skipped(SkipCode.EMPTY_OUTPUT)
-        is_json, _value = _read(text)
-        return Scored(float(is_json), f"the answer is {'' if is_json else 'not '}JSON")
-
-    return check
+    return _json_check(lambda _: Scored(1.0, "the answer is JSON"))
 
 
 def json_schema(reader: ObjectReader) -> CheckFunction:
@@ -253,19 +251,12 @@ def json_schema(reader: ObjectReader) -> CheckFunction:
             "minLength, maxLength, minimum, maximum",
         )
 
-    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
-        text = subject.answer.text.strip()
-        if not text:
-            return Skipped(SkipCode.EMPTY_OUTPUT)
-        is_json, value = _read(text)
-        if not is_json:
-            return Scored(0.0, "the answer is not JSON")
+    def judge(value: object) -> Scored:
         is_fit = matches_schema(value, schema)
-        return Scored(
-            float(is_fit), f"the answer {'fits' if is_fit else 'does not fit'} the schema"
-        )
+        word = "fits" if is_fit else "does not fit"
+        return Scored(float(is_fit), f"the answer {word} the schema")
 
-    return check
+    return _json_check(judge)
 
 
 # --- wording ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from domain.evaluation.custom_metrics.checks import (
     MatchOperator,
 )
 from domain.evaluation.custom_metrics.regex import RegexSearch
-from domain.evaluation.custom_metrics.rules import RuleNode, evaluate_rule, parse_rule, patterns_in
+from domain.evaluation.custom_metrics.rules import evaluate_rule, parse_rule, patterns_in
 from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectReader
 from domain.evaluation.evidence import template
 from domain.evaluation.judging.models import NAME_MAX as MODEL_MAX
@@ -148,15 +148,11 @@ def _rule(_: str, body: object, errors: ErrorCollector) -> ParsedDefinition:
     if node is None:
         return ParsedDefinition()
     return ParsedDefinition(
-        check=partial(_ruled, node),
+        check=partial(evaluate_rule, node),
         judge_kind=JudgeKind.RULE,
         fingerprint_prefix=JudgeKind.RULE.value,
         patterns=tuple(patterns_in(node, DEFINITION)),
     )
-
-
-def _ruled(node: RuleNode, subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
-    return evaluate_rule(node, subject, regex_search)
 
 
 def _measured(_: str, body: object, errors: ErrorCollector) -> ParsedDefinition:

@@ -37,11 +37,25 @@ class Operator(StrEnum):
     EXISTS = "exists"
 
 
+def _contains(found: object, value: object) -> bool:
+    if isinstance(found, str):
+        return isinstance(value, str) and value in found
+    return isinstance(found, list) and any(json_equal(one, value) for one in found)
+
+
 _COMPARISONS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
     Operator.LT: operator.lt,
     Operator.LE: operator.le,
     Operator.GT: operator.gt,
     Operator.GE: operator.ge,
+}
+# Whether a value that was found satisfies an operator with the value of the condition.
+_TESTS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
+    **_COMPARISONS,
+    Operator.EQ: json_equal,
+    Operator.NE: lambda found, value: not json_equal(found, value),
+    Operator.IN: lambda found, values: any(json_equal(found, one) for one in values),
+    Operator.CONTAINS: _contains,
 }
 
 
@@ -69,26 +83,16 @@ class Condition:
         held = [self._holds_of(one, resolver, regex_search) for one in self.place.resolve(resolver)]
         return any(held) if self.over is Quantifier.ANY else bool(held) and all(held)
 
-    def _holds_of(self, found: object, resolver: PathResolver, regex_search: RegexSearch) -> bool:  # noqa: PLR0911 - one for each operator
+    def _holds_of(self, found: object, resolver: PathResolver, regex_search: RegexSearch) -> bool:
         if self.op is Operator.EXISTS:
             return (found is not None) is self.value
         if found is None:
             return False
-        match self.op:
-            case Operator.EQ:
-                return json_equal(found, self.value)
-            case Operator.NE:
-                return not json_equal(found, self.value)
-            case Operator.IN:
-                assert isinstance(self.value, list)
-                return any(json_equal(found, one) for one in self.value)
-            case Operator.CONTAINS:
-                return _contains(found, self.value)
-            case Operator.MATCHES:
-                return regex_search(str(self.value), resolver.text(found))
-            case _:
-                are_numbers = is_number(found) and is_number(self.value)
-                return are_numbers and _COMPARISONS[self.op](found, self.value)
+        if self.op is Operator.MATCHES:
+            return regex_search(str(self.value), resolver.text(found))
+        if self.op in _COMPARISONS and not (is_number(found) and is_number(self.value)):
+            return False
+        return _TESTS[self.op](found, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +104,6 @@ class RuleGroup:
 
 
 type RuleNode = Condition | RuleGroup
-
-
-def _contains(found: object, value: object) -> bool:
-    if isinstance(found, str):
-        return isinstance(value, str) and value in found
-    return isinstance(found, list) and any(json_equal(one, value) for one in found)
 
 
 # --- reading ---------------------------------------------------------------------------------

@@ -216,7 +216,8 @@ def answer_grounding(subject: EvaluatedTrace) -> float | None:
     for call in subject.tool_calls:
         known |= _payload(call.span.output)
     answered = set(_SPECIFIC.findall(_folded(subject.answer.text)))
-    return _share([one for one in answered if _is_exact(one)], known)
+    exact = [one for one in answered if sum(map(str.isdigit, one)) >= ANSWER_DIGITS_MIN]
+    return _share(exact, known)
 
 
 def _share(asked: Sequence[str], known: set[str]) -> float | None:
@@ -239,10 +240,6 @@ def _terms(text: str) -> set[str]:
 
 def _folded(text: str) -> str:
     return _THOUSANDS.sub("", text[:SOURCE_MAX].casefold())
-
-
-def _is_exact(term: str) -> bool:
-    return sum(map(str.isdigit, term)) >= ANSWER_DIGITS_MIN
 
 
 def _specific(arguments: object) -> Sequence[str]:

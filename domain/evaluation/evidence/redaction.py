@@ -208,7 +208,8 @@ class RedactedText:
 
     def fits(self, tokens: int) -> bool:
         """Whether `cut` keeps the whole text."""
-        return not self.left_out and _cost(self.head) <= max(tokens, 0) * BYTES_PER_TOKEN
+        quoted = len(self.head.encode()) + len(QUOTE) * (self.head.count("\n") + 1)
+        return not self.left_out and quoted <= max(tokens, 0) * BYTES_PER_TOKEN
 
     def cut(self, tokens: int) -> str:
         """At most `tokens` tokens of the text, including line prefixes; "" for 0 tokens.
@@ -227,10 +228,6 @@ class RedactedText:
 
 
 EMPTY_TEXT: Final = RedactedText("")
-
-
-def _cost(text: str) -> int:
-    return len(text.encode()) + len(QUOTE) * (text.count("\n") + 1)
 
 
 def _head(text: str, room: int) -> str:

@@ -209,7 +209,8 @@ def plan_adherence(evidence: Evidence) -> Outcome:
     items = [known for item in evidence.plan if (known := content_words(item))]
     if not items:
         return Skipped(SkipCode.CANNOT_JUDGE, "no item of the plan has words to look for")
-    steps = [_words_of(step) for step in _later(evidence.steps)]
+    later = _later(evidence.steps)
+    steps = [content_words(f"{one.name} {one.arguments} {one.text}") for one in later]
     matches = [
         [len(item & step) >= MATCH_SHARE_MIN * len(item) for step in steps] for item in items
     ]
@@ -230,10 +231,6 @@ def _later(steps: Sequence[Step | OmittedSteps]) -> list[Step]:
 def _states_plans(step: Step) -> bool:
     name = step.name.lower()
     return step.kind == "LLM" or (step.kind == "TOOL" and ("plan" in name or "todo" in name))
-
-
-def _words_of(step: Step) -> frozenset[str]:
-    return content_words(f"{step.name} {step.arguments} {step.text}")
 
 
 def plan_quality(evidence: Evidence) -> Outcome:

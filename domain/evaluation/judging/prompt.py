@@ -69,7 +69,8 @@ def answer_schema(form: AnswerFormat) -> Schema:
     reason = {"type": "string", "description": "at most 60 words"}
     cannot_judge = {"type": "boolean", "description": "whether the evidence allows no grade"}
     if form is AnswerFormat.SCALE:
-        label = {"anyOf": [_whole_numbers(LABEL_MAX), {"type": "null"}]}
+        whole_number = {"type": "integer", "enum": list(range(LABEL_MAX + 1))}
+        label = {"anyOf": [whole_number, {"type": "null"}]}
         return _strict(evidence=cited, reason=reason, cannot_judge=cannot_judge, label=label)
     check = _strict(
         call={"type": "string", "description": "the label of the call"},
@@ -79,10 +80,6 @@ def answer_schema(form: AnswerFormat) -> Schema:
     return _strict(
         evidence=cited, verdicts={"type": "array", "items": check}, cannot_judge=cannot_judge
     )
-
-
-def _whole_numbers(most: int) -> Schema:
-    return {"type": "integer", "enum": list(range(most + 1))}
 
 
 def _strict(**properties: object) -> Schema:

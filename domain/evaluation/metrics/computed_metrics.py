@@ -1,11 +1,11 @@
 """Metrics that are computed from the trace alone: of tool calls, the final output, and the run."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
-from domain.evaluation.metrics.metric import Direction, EvaluationMethod, Metric
+from domain.evaluation.metrics.metric import Direction, EvaluationMethod, Metric, MetricFunction
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
@@ -293,9 +293,7 @@ def trace_hygiene(subject: EvaluatedTrace) -> Outcome:
 
 
 def _metric(
-    compute: Callable[[EvaluatedTrace], Outcome],
-    description: str,
-    direction: Direction = Direction.HIGHER_IS_BETTER,
+    compute: MetricFunction, description: str, direction: Direction = Direction.HIGHER_IS_BETTER
 ) -> Metric:
     """The metric that has the name of its function."""
     return Metric(

@@ -1,11 +1,11 @@
 """A metric: what is evaluated of a trace or a session, and what its number means."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 from domain.evaluation.metrics.rubrics import Rubric
 from domain.evaluation.scores.outcome import Outcome
@@ -47,19 +47,10 @@ class Direction(StrEnum):
     NEUTRAL = "neutral"  # neither end is better
 
 
-class Precheck(Protocol):
-    """Decides an outcome without a judge; None if a judge is needed.
-
-    Pure; never raises.
-    """
-
-    def __call__(self, subject: EvaluatedTrace, /) -> Outcome | None: ...
-
-
-class MetricFunction(Protocol):
-    """Computes the outcome of a trace. Pure; never raises."""
-
-    def __call__(self, subject: EvaluatedTrace, /) -> Outcome: ...
+type MetricFunction = Callable[[EvaluatedTrace], Outcome]
+"""Computes the outcome of a trace. Pure; never raises."""
+type Precheck = Callable[[EvaluatedTrace], Outcome | None]
+"""Decides an outcome without a judge; None if a judge is needed. Pure; never raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

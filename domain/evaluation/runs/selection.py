@@ -97,7 +97,11 @@ def filters_as_given(
 ) -> JsonText:
     """The filters as a run shows them: the given values without nulls, then any weights."""
     given = {one.name: getattr(selection, one.name) for one in fields(selection)}
-    echo = {key: _as_given(value) for key, value in given.items() if value is not None}
+    echo = {
+        key: value.given if isinstance(value, GivenInstant) else value
+        for key, value in given.items()
+        if value is not None
+    }
     if signal_weights:
         echo["signal_weights"] = dict(signal_weights)
     return _json(echo)
@@ -109,10 +113,6 @@ def batch_as_given(target_type: TargetType, targets: Sequence[Target]) -> JsonTe
 
 def _instant(bound: GivenInstant | None) -> datetime | None:
     return None if bound is None else bound.instant
-
-
-def _as_given(value: object) -> object:
-    return value.given if isinstance(value, GivenInstant) else value
 
 
 def _json(value: object) -> JsonText:

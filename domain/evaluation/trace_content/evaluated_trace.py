@@ -13,7 +13,6 @@ from domain.evaluation.trace_content.messages import (
     last_message_text,
 )
 from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, declared_tools
-from domain.ids import SpanId
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
 
@@ -36,7 +35,8 @@ class SpanTree:
     @classmethod
     def from_spans(cls, spans: Sequence[Span]) -> Self:
         at = {span.id: index for index, span in enumerate(spans)}
-        parents = _uncycled([_known(at, span) for span in spans])
+        named = (span.parent_id for span in spans)
+        parents = _uncycled([None if one is None else at.get(one) for one in named])
         children: dict[int, list[int]] = {}
         for index, parent in enumerate(parents):
             if parent is not None:
@@ -60,10 +60,6 @@ class SpanTree:
             below, deeper = (label, level + 1) if level + 1 < LEVELS_MAX else (above, level)
             left.extend((child, below, deeper) for child in reversed(self.children.get(index, ())))
         return found
-
-
-def _known(at: Mapping[SpanId, int], span: Span) -> int | None:
-    return None if span.parent_id is None else at.get(span.parent_id)
 
 
 def _uncycled(parents: Sequence[int | None]) -> list[int | None]:
