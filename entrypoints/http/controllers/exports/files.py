@@ -15,12 +15,7 @@ from domain.exporting.export import FileFormat
 from domain.identity.caller import Caller
 from domain.tracing.query import TraceFilter
 from entrypoints.http.authentication import CAN_READ
-from entrypoints.http.controllers.exports import examples
-from entrypoints.http.controllers.exports.schemas import (
-    CreateExportRequest,
-    ExportPath,
-    ExportResponse,
-)
+from entrypoints.http.controllers.exports import examples, schemas
 from entrypoints.http.controllers.exports.stream import NDJSON
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.error_responses import ErrorResponse
@@ -38,8 +33,8 @@ MEDIA_TYPES: Final = {
 type Binary = Annotated[Raw, Meta(extra_json_schema={"type": "string", "format": "binary"})]
 
 NewExport = Annotated[
-    tuple[CreateExportRequest, TraceFilter],
-    Body(CreateExportRequest, CreateExportRequest.with_filter),
+    tuple[schemas.CreateExportRequest, TraceFilter],
+    Body(schemas.CreateExportRequest, schemas.CreateExportRequest.with_filter),
 ]
 
 
@@ -63,36 +58,40 @@ class ExportFileController(Controller):
     )
     async def create_export(
         self, caller: Caller, content: NewExport, new_id: UUID, use_cases: UseCases
-    ) -> ExportResponse:
+    ) -> schemas.ExportResponse:
         """Export traces to a file."""
         wanted, matching = content
         export = await use_cases.exporting.request_export(
             caller.project_id, new_id, wanted.format, wanted.rows, matching
         )
-        return ExportResponse.from_domain(export)
+        return schemas.ExportResponse.from_domain(export)
 
     @get("/", CAN_READ, example=[examples.EXPORT])
-    async def list_exports(self, caller: Caller, use_cases: UseCases) -> list[ExportResponse]:
+    async def list_exports(
+        self, caller: Caller, use_cases: UseCases
+    ) -> list[schemas.ExportResponse]:
         """List exports.
 
         All export files of the project, the newest first, pending ones included.
         """
         exports = await use_cases.exporting.exports.all(caller.project_id)
-        return [ExportResponse.from_domain(export) for export in exports]
+        return [schemas.ExportResponse.from_domain(export) for export in exports]
 
     @get("/{export_id:str}", CAN_READ, example=examples.EXPORT)
     async def read_export(
-        self, caller: Caller, path: ExportPath, use_cases: UseCases
-    ) -> ExportResponse:
+        self, caller: Caller, path: schemas.ExportPath, use_cases: UseCases
+    ) -> schemas.ExportResponse:
         """Read an export.
 
         Its progress; once it is completed, the rows, bytes and SHA-256 of the file.
         """
         export = await use_cases.exporting.exports.get(caller.project_id, path.export_id)
-        return ExportResponse.from_domain(export)
+        return schemas.ExportResponse.from_domain(export)
 
     @delete("/{export_id:str}", CAN_READ)
-    async def delete_export(self, caller: Caller, path: ExportPath, use_cases: UseCases) -> None:
+    async def delete_export(
+        self, caller: Caller, path: schemas.ExportPath, use_cases: UseCases
+    ) -> None:
         """Delete an export.
 
         Deletes the export with its file. An export in progress is cancelled.
@@ -108,7 +107,7 @@ class ExportFileController(Controller):
         response_type=Binary,
     )
     async def download_export(
-        self, request: HttpRequest, caller: Caller, path: ExportPath, use_cases: UseCases
+        self, request: HttpRequest, caller: Caller, path: schemas.ExportPath, use_cases: UseCases
     ) -> Response[bytes]:
         """Download an export.
 

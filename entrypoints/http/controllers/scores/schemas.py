@@ -10,20 +10,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-import domain.evaluation.scores.score as scores
 from application.evaluation.scores.scores import GivenScore
 from domain.errors import Invalid
-from domain.evaluation.scores.score import (
-    NAME_MAX,
-    VALUE_MAX,
-    DataType,
-    ScoreChange,
-    ScoreFilter,
-    ScoreOutcome,
-    ScoreSource,
-    ScoreStatus,
-    validate_value,
-)
+from domain.evaluation.scores import score as scores
 from domain.ids import RunId, ScoreId, TraceId, UserId
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
@@ -32,11 +21,11 @@ from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
-type ScoreName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+type ScoreName = Annotated[str, Meta(min_length=1, max_length=scores.NAME_MAX)]
 type Value = Annotated[
     str,
     Meta(
-        max_length=VALUE_MAX,
+        max_length=scores.VALUE_MAX,
         description=(
             "Always a string. NUMERIC: a decimal number from 0 to 1; BOOLEAN: `true` or `false`; "
             "CATEGORICAL: any text"
@@ -57,8 +46,8 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ScoreName
     value: Value
-    data_type: DataType = DataType.NUMERIC
-    source: ScoreSource = ScoreSource.ANNOTATION
+    data_type: scores.DataType = scores.DataType.NUMERIC
+    source: scores.ScoreSource = scores.ScoreSource.ANNOTATION
     reason: str | None = None
     metadata: Metadata = msgspec.field(default_factory=wire.empty_object)
 
@@ -66,9 +55,9 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """The value has to match its data type."""
         value, data_type = fields.get("value"), fields.get("data_type")
-        if isinstance(value, str) and isinstance(data_type, DataType):
+        if isinstance(value, str) and isinstance(data_type, scores.DataType):
             try:
-                validate_value(value, data_type)
+                scores.validate_value(value, data_type)
             except Invalid as invalid:
                 yield "value", invalid.errors[0].message
 
@@ -97,9 +86,9 @@ class UpdateTraceScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     metadata: wire.OptionalPlainObject = msgspec.field(default_factory=wire.null)
 
-    def to_domain(self, _: HttpConfig) -> ScoreChange:
+    def to_domain(self, _: HttpConfig) -> scores.ScoreChange:
         """Raises ValueError for metadata that can't be parsed later."""
-        return ScoreChange(
+        return scores.ScoreChange(
             value=self.value, reason=self.reason, metadata=wire.optional_object(self.metadata)
         )
 
@@ -111,10 +100,10 @@ class ScoreResponse[S: scores.Score](ResponseStruct[S], frozen=True, kw_only=Tru
     project_id: UUID
     name: str
     value: str | None
-    data_type: DataType
-    source: ScoreSource
-    status: ScoreStatus
-    outcome: ScoreOutcome
+    data_type: scores.DataType
+    source: scores.ScoreSource
+    status: scores.ScoreStatus
+    outcome: scores.ScoreOutcome
     eval_run_id: Annotated[UUID | None, Source("run_id")]
     author_user_id: Annotated[str | None, Source("author_id", str)]
     reason: str | None
@@ -139,22 +128,23 @@ class SessionScoreResponse(ScoreResponse[scores.SessionScore], frozen=True, kw_o
 
 class ScoreQuery(PageQuery, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="Exactly this name")] | None = None
-    source: Annotated[ScoreSource, Meta(description="The source of the score")] | None = None
-    status: Annotated[ScoreStatus, Meta(description="Exactly this status")] | None = None
+    source: Annotated[scores.ScoreSource, Meta(description="The source of the score")] | None = None
+    status: Annotated[scores.ScoreStatus, Meta(description="Exactly this status")] | None = None
     outcome: (
         Annotated[
-            ScoreOutcome, Meta(description="As `status`, but skipped and failed are distinct")
+            scores.ScoreOutcome,
+            Meta(description="As `status`, but skipped and failed are distinct"),
         ]
         | None
     ) = None
-    data_type: Annotated[DataType, Meta(description="Exactly this data type")] | None = None
+    data_type: Annotated[scores.DataType, Meta(description="Exactly this data type")] | None = None
     eval_run_id: Annotated[RunId, Meta(description="Created by this run")] | None = None
     date_from: Annotated[wire.QueryInstant, Meta(description="Created then or later")] | None = None
     date_to: Annotated[wire.QueryInstant, Meta(description="Created earlier")] | None = None
 
-    def to_domain(self) -> ScoreFilter:
-        return ScoreFilter(
-            **wire.shared_fields(self, ScoreFilter),
+    def to_domain(self) -> scores.ScoreFilter:
+        return scores.ScoreFilter(
+            **wire.shared_fields(self, scores.ScoreFilter),
             run_id=self.eval_run_id,
             created_after=self.date_from,
             created_before=self.date_to,

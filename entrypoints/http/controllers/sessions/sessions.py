@@ -13,22 +13,10 @@ from domain.tracing import session as sessions
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.controllers.traces import examples
-from entrypoints.http.controllers.traces.schemas import (
-    TRACE_RESPONSE,
-    Tags,
-    TraceResponse,
-    sorted_unique,
-)
+from entrypoints.http.controllers.traces import schemas as trace_schemas
 from entrypoints.http.endpoint import delete, get
 from entrypoints.http.requests import cursors
-from entrypoints.http.requests.wire_types import (
-    PaginatedResponse,
-    QueryEnd,
-    QueryInstant,
-    ResponseInstant,
-    Usd,
-    shared_fields,
-)
+from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 
@@ -38,12 +26,15 @@ class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
         Annotated[bool, Meta(description="Whether one of the session's traces failed")] | None
     ) = None
     started_after: (
-        Annotated[QueryInstant, Meta(description="Only traces that started then or later")] | None
+        Annotated[wire.QueryInstant, Meta(description="Only traces that started then or later")]
+        | None
     ) = None
     started_before: (
-        Annotated[QueryEnd, Meta(description="Only traces that started earlier")] | None
+        Annotated[wire.QueryEnd, Meta(description="Only traces that started earlier")] | None
     ) = None
-    tags: Annotated[Tags, Meta(description="Only traces with any of these tags")] | None = None
+    tags: (
+        Annotated[trace_schemas.Tags, Meta(description="Only traces with any of these tags")] | None
+    ) = None
     query: (
         Annotated[str, Meta(description="The session's id contains this text, in any case")] | None
     ) = None
@@ -55,7 +46,9 @@ class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
     )
 
     def to_domain(self) -> SessionFilter:
-        fields = shared_fields(self, SessionFilter) | {"tags": sorted_unique(self.tags)}
+        fields = wire.shared_fields(self, SessionFilter) | {
+            "tags": trace_schemas.sorted_unique(self.tags)
+        }
         return SessionFilter(**fields)
 
 
@@ -81,21 +74,21 @@ class SessionSummary(ResponseStruct[sessions.SessionSummary], frozen=True, kw_on
 
     session_id: Annotated[str, Source("id")]
     trace_count: int
-    first_trace_at: ResponseInstant
-    last_trace_at: ResponseInstant | None
+    first_trace_at: wire.ResponseInstant
+    last_trace_at: wire.ResponseInstant | None
     total_latency_ms: Annotated[float | None, Source("latency_ms")]
     has_error: bool
     user_id: str | None
     tags: list[str]
     total_span_count: Annotated[int, Source("totals.spans")]
     total_tokens: Annotated[int, Source("totals.tokens")]
-    total_cost: Annotated[Usd, Source("totals.cost")]
+    total_cost: Annotated[wire.Usd, Source("totals.cost")]
 
 
 class SessionDetail(SessionSummary, frozen=True, kw_only=True):
     """The totals of a whole session, and a page of its traces, sorted by start."""
 
-    traces: Annotated[list[TraceResponse], GIVEN]
+    traces: Annotated[list[trace_schemas.TraceResponse], GIVEN]
 
 
 class SessionDeleteResponse(msgspec.Struct, frozen=True):
@@ -122,7 +115,7 @@ class SessionController(Controller):
     @get("/", CAN_READ, example=examples.page_of(examples.SESSION))
     async def list_sessions(
         self, caller: Caller, params: SessionQuery, use_cases: UseCases
-    ) -> PaginatedResponse[SessionSummary]:
+    ) -> wire.PaginatedResponse[SessionSummary]:
         """List sessions.
 
         A page of the project's sessions. `query` and `has_error` filter sessions; the other filters
@@ -137,7 +130,11 @@ class SessionController(Controller):
         )
         return requested.respond(page, SessionSummary.from_domain)
 
-    @get("/{session_id:str}", CAN_READ, example=examples.SESSION | {"traces": [TRACE_RESPONSE]})
+    @get(
+        "/{session_id:str}",
+        CAN_READ,
+        example=examples.SESSION | {"traces": [trace_schemas.TRACE_RESPONSE]},
+    )
     async def read_session(
         self, caller: Caller, path: SessionPath, params: SessionTracesQuery, use_cases: UseCases
     ) -> SessionDetail:
@@ -149,8 +146,8 @@ class SessionController(Controller):
         session = await use_cases.tracing.sessions.get(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
-        traces = [TraceResponse.from_trace(project, trace) for trace in session.traces]
-        return SessionDetail.from_domain(session.summary, traces=traces)
+        shown = [trace_schemas.TraceResponse.from_trace(project, trace) for trace in session.traces]
+        return SessionDetail.from_domain(session.summary, traces=shown)
 
     @delete("/{session_id:str}", CAN_INGEST_AND_READ, status_code=200, example={"deleted": 1})
     async def delete_session(
