@@ -265,6 +265,7 @@ class TestHealth:
             checks = {
                 "postgres": {"ok": ok, "detail": "d"},
                 "redis": {"ok": True, "detail": None},
+                "load": {"ok": True, "detail": None},
             }
             assert answer.json()["checks"] == checks
             assert alive.status_code == 200
