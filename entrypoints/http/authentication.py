@@ -9,7 +9,6 @@ from domain.errors import Unauthenticated
 from domain.identity.api_key import Scope
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Origin
 from domain.identity.caller import Caller, Person
-from domain.identity.organization import Membership
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.middleware.client_address import Network, client_address
@@ -153,7 +152,7 @@ class OrganizationAccess:
             organization = OrganizationId(parse_uuid(request.path["org_id"]))
         except InvalidValue:
             # Parsing the path refuses the request before a handler sees this caller.
-            return OrganizationCaller(person, cast("Membership", None))
+            return cast("OrganizationCaller", person)
         membership = await use_cases.identity.resolve_membership(person, organization)
         return OrganizationCaller(person, membership)
 

@@ -48,9 +48,7 @@ class AccessLogEntry:
             case Person() as person:
                 ids = {"user_id": person.user.id}
             case OrganizationCaller() as member:
-                if member.membership is not None:  # else the id in the path was malformed
-                    ids["organization_id"] = member.organization
-                ids["user_id"] = member.person.user.id
+                ids = {"organization_id": member.organization, "user_id": member.person.user.id}
         return {name: str(value) for name, value in ids.items() if value is not None}
 
 
