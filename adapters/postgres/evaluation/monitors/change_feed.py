@@ -23,10 +23,11 @@ from domain.ids import ProjectId
 
 # A transaction that has written nothing for this long will not write a trace: batches are cancelled
 # after WRITE_TIMEOUT_S. Otherwise long reads, such as backups, would hold up every monitor.
+# Autovacuum, which isn't a client, writes none either.
 SILENT_TRANSACTION_MAX: Final = timedelta(seconds=60)
 SELECT_OLDEST_TRANSACTION: Final = f"""
 SELECT least(now() - $1::interval, min(xact_start)) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
   AND application_name <> '{LEADER_APPLICATION_NAME}'
   AND (backend_xid IS NOT NULL OR xact_start > now() - $2::interval)
 """
