@@ -1,10 +1,17 @@
-"""Whether the service is ready."""
+"""Whether the service is ready, and its health check `queue`: whether waiting work is done."""
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
-from application.ports import HealthCheck, HealthStatus
+from application.evaluation.ports.work_queue import WorkQueue
+from application.ports import Clock, HealthCheck, HealthStatus
+from application.workers import Workers
+from domain.errors import Failure
+
+CHECK_MAX_S: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +24,40 @@ class CheckReadiness:
         """The status of each check by its name."""
         states = await asyncio.gather(*(check.check() for check in self.checks.values()))
         return dict(zip(self.checks, states, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class QueueHealthCheck:
+    """Ok while no ready work has waited for longer than `age_max`.
+
+    The detail also counts dead targets; retrying their runs evaluates them again.
+    """
+
+    work_queue: WorkQueue
+    workers: Workers
+    clock: Clock
+    age_max: timedelta
+
+    async def check(self) -> HealthStatus:
+        try:
+            async with asyncio.timeout(CHECK_MAX_S):
+                now = self.clock()
+                age = await self.work_queue.oldest_wait(now)
+                dead = await self.work_queue.count_dead()
+                status = await self.workers.status(now)
+        except TimeoutError:
+            return HealthStatus(ok=False, detail=f"no answer within {CHECK_MAX_S} s")
+        except Exception as error:  # noqa: BLE001 - any error is a status
+            reason = error.message if isinstance(error, Failure) else type(error).__name__
+            return HealthStatus(ok=False, detail=reason)
+        is_late = age is not None and age > self.age_max
+        words = []
+        if age is not None:
+            words.append(f"the oldest job has waited {age.total_seconds():.0f} s")
+            if problem := status.problem(now):
+                words.append(problem)
+            elif is_late:
+                words.append(f"workers don't get to it: {status.alive}")
+        if dead:
+            words.append(f"{dead} targets were given up: see the log, then retry their runs")
+        return HealthStatus(ok=not is_late, detail="; ".join(words) or None)

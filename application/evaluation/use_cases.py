@@ -176,7 +176,7 @@ class EvaluationUseCases:
         self.restore_custom_metric = custom_metrics.RestoreCustomMetric(own)
         self.list_custom_metrics = custom_metrics.ListCustomMetrics(own)
         self.try_custom_metric = DryRunCustomMetric(
-            own, regex, targets, run_factory, judging.prices, ports.policy, random
+            own, regex, targets, run_factory, ports.policy, random
         )
         self.alerting = AlertUseCases(ports.alerting, ports.monitors, own, clock, random)
 

@@ -25,7 +25,7 @@ from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import opened, read_server_info
-from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.health import QueueHealthCheck
 from application.ports import HealthStatus
 from application.use_cases import utc_now
 from application.workers import WORKER_TIMEOUT

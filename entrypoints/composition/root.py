@@ -44,7 +44,7 @@ from adapters.postgres.tracing.traces import PostgresTraces
 from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
-from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.health import QueueHealthCheck
 from application.identity.ports import KeyUsage, Tokens
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs

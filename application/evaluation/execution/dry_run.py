@@ -9,7 +9,6 @@ from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
-from application.evaluation.ports.judging import Pricings
 from application.evaluation.runs.requests import RunFactory
 from application.evaluation.runs.run_rules import RunRequest
 from application.ports import RandomBytes
@@ -60,7 +59,6 @@ class DryRunCustomMetric:
     regex: RegexEngine
     targets: Targets
     run_factory: RunFactory
-    prices: Pricings
     policy: EvaluationPolicy
     random: RandomBytes
 
@@ -111,7 +109,7 @@ class DryRunCustomMetric:
         question = await context.compute(lambda it: it.question(metric))
         text = await context.compute(lambda _: _prompt(question))
         use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
-        pricing = await self.prices.for_project(known.project_id)
+        pricing = await self.run_factory.rules.prices.for_project(known.project_id)
         price = pricing(question.model, usage_of(use), self.run_factory.clock())
         return DryRun(
             definition=known.newest,

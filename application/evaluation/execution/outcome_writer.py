@@ -16,7 +16,7 @@ class OutcomeWriter:
     def __init__(
         self, work_queue: WorkQueue, claim: Claim, clock: Clock, on_fault: OnFault
     ) -> None:
-        self._assignments = work_queue
+        self._work_queue = work_queue
         self._claim = claim
         self._clock = clock
         self._on_fault = on_fault
@@ -40,7 +40,7 @@ class OutcomeWriter:
         Raises Unavailable.
         """
         try:
-            await self._assignments.record_all(self._claim, outcomes, self._clock())
+            await self._work_queue.record_all(self._claim, outcomes, self._clock())
         except Unavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - an outcome that can't be stored affects no other
@@ -51,4 +51,4 @@ class OutcomeWriter:
             [name] = outcomes
             self._on_fault(self._claim.run.score_id(self._claim.target, name), fault)
             failed = Failed(FailCode.INTERNAL)
-            await self._assignments.record(self._claim, name, failed, self._clock())
+            await self._work_queue.record(self._claim, name, failed, self._clock())

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.memory.evaluation.runs import MemoryWorkers
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX
-from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.health import QueueHealthCheck
 from application.ports import HealthStatus
 from application.workers import Worker
 from domain.errors import Unavailable
