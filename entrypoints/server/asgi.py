@@ -7,10 +7,8 @@ from typing import Any, Final
 
 from application.use_cases import UseCases
 from domain.limits import Limit
+from entrypoints.composition import pricing, root, sign_in
 from entrypoints.composition.identity_provider import identity_provider
-from entrypoints.composition.pricing import price_book
-from entrypoints.composition.root import ports, product_version
-from entrypoints.composition.sign_in import NO_SIGN_IN, development_token_factory
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.client_address import parse_network
@@ -43,17 +41,17 @@ class App:
         """Raises SettingsError."""
         self._settings = settings
         if identity_provider(settings) is None and not settings.auth_dev_issuer:
-            _log.warning(NO_SIGN_IN)
-        self._prices = price_book(settings)
-        self._metrics = create_registry(settings, product_version())
+            _log.warning(sign_in.NO_SIGN_IN)
+        self._prices = pricing.price_book(settings)
+        self._metrics = create_registry(settings, root.product_version())
         self._config = HttpConfig(
-            version=product_version(),
+            version=root.product_version(),
             environment=settings.app_env,
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
             max_spans=settings.max_spans_per_request,
             trusted_proxies=tuple(map(parse_network, settings.trusted_proxies)),
-            development_token=development_token_factory(settings),
+            development_token=sign_in.development_token_factory(settings),
             metrics_token=settings.metrics_token,
         )
         self._http: Any = None
@@ -68,7 +66,7 @@ class App:
         await receive()  # lifespan.startup
         async with (
             observe_process(self._settings, self._metrics, "serve") as observer,
-            ports(self._settings, observer=observer, prices=self._prices) as open_ports,
+            root.ports(self._settings, observer=observer, prices=self._prices) as open_ports,
         ):
             metrics_text = MetricsText(self._metrics, open_ports)
             config = replace(
