@@ -26,11 +26,11 @@ class RequestTracing:
     tracer: Tracer | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.tracer is None or scope["path"] in EXEMPT_PATHS:
+            return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
-        is_own_export = headers.get(b"user-agent", b"").startswith(OWN_EXPORTER)
-        if self.tracer is None or scope["path"] in EXEMPT_PATHS or is_own_export:
-            await self.app(scope, receive, send)
-            return
+        if headers.get(b"user-agent", b"").startswith(OWN_EXPORTER):
+            return await self.app(scope, receive, send)
         with self.tracer.request(headers.get(b"traceparent", b"").decode("latin-1")) as span:
             try:
                 await self.app(scope, receive, send)
