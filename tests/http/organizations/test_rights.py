@@ -36,18 +36,6 @@ class World:
     def caller(self) -> PersonClient:
         return self.tenants.people[self.role]
 
-    @property
-    def ours(self) -> Mapping[str, str]:
-        return self.tenants.ours
-
-    @property
-    def theirs(self) -> Mapping[str, str]:
-        return self.tenants.theirs
-
-    @property
-    def nowhere(self) -> Mapping[str, str]:
-        return self.tenants.nobody
-
     async def send(
         self, spec: EndpointSpec, whose: Mapping[str, str], **headers: str
     ) -> httpx.Response:
@@ -56,7 +44,7 @@ class World:
         return await self.tenants.request(spec, self.caller.bearer | headers, words)
 
     async def send_to(self, path: str, spec: EndpointSpec) -> httpx.Response:
-        body = filled(spec.body, spec.own_words(self.tenants.words(self.ours, self.role)))
+        body = filled(spec.body, spec.own_words(self.tenants.words(self.tenants.ours, self.role)))
         return await self.caller(spec.method, path, body)
 
     def state(self) -> Any:
@@ -72,7 +60,7 @@ def world(tenants: TwoTenants, request: pytest.FixtureRequest) -> World:
 async def test_each_role_has_its_rights(world: World, spec: EndpointSpec) -> None:
     assert isinstance(spec.access, MemberRoles)
     before = world.state()
-    answer = await world.send(spec, world.ours)
+    answer = await world.send(spec, world.tenants.ours)
     expected = spec.status if world.role in spec.access.roles else 403
     assert answer.status_code == expected, answer.text
     assert (world.state() != before) is (answer.is_success and spec.method != "GET")
@@ -83,9 +71,11 @@ async def test_foreign_organization_responds_like_an_unknown_one(
     world: World, spec: EndpointSpec
 ) -> None:
     before = world.state()
-    theirs = await world.send(spec, world.theirs)
-    unknown = await world.send(spec, world.nowhere)
-    ours_inside = await world.send(spec, {**world.ours, "org_id": world.theirs["org_id"]})
+    theirs = await world.send(spec, world.tenants.theirs)
+    unknown = await world.send(spec, world.tenants.nobody)
+    ours_inside = await world.send(
+        spec, {**world.tenants.ours, "org_id": world.tenants.theirs["org_id"]}
+    )
     assert [one.status_code for one in (theirs, unknown, ours_inside)] == [403] * 3
     assert theirs.json() == unknown.json() == ours_inside.json()
     assert world.state() == before
@@ -95,9 +85,9 @@ async def test_foreign_organization_responds_like_an_unknown_one(
 async def test_foreign_objects_respond_like_unknown_ones(world: World, spec: EndpointSpec) -> None:
     assert isinstance(spec.access, MemberRoles)
     before = world.state()
-    at_home = {"org_id": world.ours["org_id"]}
-    theirs = await world.send(spec, {**world.theirs, **at_home})
-    unknown = await world.send(spec, {**world.nowhere, **at_home})
+    at_home = {"org_id": world.tenants.ours["org_id"]}
+    theirs = await world.send(spec, {**world.tenants.theirs, **at_home})
+    unknown = await world.send(spec, {**world.tenants.nobody, **at_home})
     # Whether a member may be removed depends on their role, so they are looked up first.
     looks_first = spec.method == "DELETE" and "/members/" in spec.path
     may = world.role in spec.access.roles
@@ -108,7 +98,7 @@ async def test_foreign_objects_respond_like_unknown_ones(world: World, spec: End
 
 @pytest.mark.parametrize("spec", SIGNED_IN_REQUESTS, ids=operation_of)
 async def test_every_person_may_use_own_routes(world: World, spec: EndpointSpec) -> None:
-    answer = await world.send(spec, world.ours)
+    answer = await world.send(spec, world.tenants.ours)
     assert answer.status_code == spec.status, answer.text
 
 
@@ -117,7 +107,9 @@ async def test_foreign_invitation_is_403_and_unknown_one_404(
     world: World, spec: EndpointSpec
 ) -> None:
     before = world.state()
-    paths = [filled_path(spec.path, whose) for whose in (world.theirs, world.nowhere)]
+    paths = [
+        filled_path(spec.path, whose) for whose in (world.tenants.theirs, world.tenants.nobody)
+    ]
     others, unknown = [await world.send_to(path, spec) for path in paths]
     assert [others.status_code, unknown.status_code] == [403, 404]
     assert world.state() == before
@@ -128,8 +120,8 @@ async def test_foreign_organization_header_responds_like_an_unknown_one(
     world: World, spec: EndpointSpec
 ) -> None:
     name = "x-organization-id"
-    theirs = await world.send(spec, world.ours, **{name: world.theirs["org_id"]})
-    unknown = await world.send(spec, world.ours, **{name: world.nowhere["org_id"]})
+    theirs = await world.send(spec, world.tenants.ours, **{name: world.tenants.theirs["org_id"]})
+    unknown = await world.send(spec, world.tenants.ours, **{name: world.tenants.nobody["org_id"]})
     assert [theirs.status_code, unknown.status_code] == [403, 403]
     assert theirs.json() == unknown.json()
 
@@ -167,7 +159,7 @@ async def test_malformed_path_ids_are_named(tenants: TwoTenants, spec: EndpointS
     assert set(field_errors(refused)) == {f"path.{word}" for word in words}
     for word in words - {"org_id"}:
         template = spec.path.replace(f"{{{word}}}", "no-id")
-        ours = await world.send_to(filled_path(template, world.ours), spec)
+        ours = await world.send_to(filled_path(template, world.tenants.ours), spec)
         assert set(field_errors(ours)) == {f"path.{word}"}
-        foreign = await world.send_to(filled_path(template, world.theirs), spec)
+        foreign = await world.send_to(filled_path(template, world.tenants.theirs), spec)
         assert foreign.status_code == (403 if "org_id" in words else 422)

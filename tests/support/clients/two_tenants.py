@@ -36,6 +36,7 @@ from tests.support.clients.scored_project import (
     store_run,
     store_score,
 )
+from tests.support.endpoints.registry import DATA_PLANE
 from tests.support.endpoints.spec import (
     Anonymous,
     EndpointSpec,
@@ -46,7 +47,7 @@ from tests.support.endpoints.spec import (
 from tests.support.endpoints.templates import Words, filled, filled_path
 from tests.support.fixtures.in_memory_app import replace_ports
 
-CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # of equal length
+CANARY, NOBODY = "canary7f3c", "canobody7f"  # of equal length, and neighbours in any order
 RANDOM = (
     re.compile(r"pp_[0-9a-f]{7,64}"),
     re.compile(r"whsec_[\w+/]{43}="),
@@ -239,20 +240,9 @@ class TwoTenants:
 
     async def other_tenant_reads(self) -> list[Any]:
         """The other tenant's reads of its own data."""
-        paths = (
-            *(f"/traces/{self.theirs['trace_id']}", "/traces", "/sessions", "/traces/users"),
-            *("/evaluations/trace-scores", "/evaluations/session-scores"),
-            *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
-            f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
-            f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
-            f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            *("/evaluations/webhooks", "/evaluations/custom-metrics", "/evaluations/trace-metrics"),
-            f"/evaluations/custom-metrics/{self.theirs['metric_name']}/revisions",
-            *("/traces/exports", "/erasures", f"/erasures/{self.theirs['erasure_id']}"),
-            *("/model-prices", "/model-prices/unpriced"),
-            f"/model-prices/reprice/{self.theirs['repricing_id']}",
-        )
-        return [(await self.send("GET", path, self.their_key)).json() for path in paths]
+        paths = [filled_path(one.path, self.theirs) for one in DATA_PLANE if one.method == "GET"]
+        answers = [await self.send("GET", path, self.their_key) for path in paths]
+        return [answer.content for answer in answers]
 
     def rows_of_other_tenant(self, state: State) -> list[tuple[str, str, str]]:
         owning = [self.theirs[word] for word in OWNING]

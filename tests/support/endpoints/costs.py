@@ -1,20 +1,17 @@
 """Budgets, and the usage of an organization."""
 
-from tests.support.endpoints.spec import ADMINS, ALL_ROLES, Audit, EndpointSpec
+from tests.support.endpoints.spec import ADMINS, ALL_ROLES, Audit, EndpointSpec, beyond_contract
 
 BUDGET = "/organizations/{org_id}/projects/{project_id}/budget"
-ENDPOINTS = (
-    EndpointSpec(
-        "GET /organizations/{org_id}/usage", ALL_ROLES, 200, query="by=metric", in_contract=False
-    ),
-    EndpointSpec(f"GET {BUDGET}", ALL_ROLES, 200, in_contract=False),
+ENDPOINTS = beyond_contract(
+    EndpointSpec("GET /organizations/{org_id}/usage", ALL_ROLES, 200, query="by=metric"),
+    EndpointSpec(f"GET {BUDGET}", ALL_ROLES, 200),
     EndpointSpec(
         f"PUT {BUDGET}",
         ADMINS,
         200,
         body={"monthly_usd": 9},
         constrained=("monthly_usd",),
-        in_contract=False,
         audit=Audit("project.budget_changed", "project_id"),
     ),
 )

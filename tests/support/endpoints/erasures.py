@@ -1,8 +1,15 @@
 """Erasures of users and sessions."""
 
-from tests.support.endpoints.spec import DELETE_DATA, PAGE, READ, Audit, EndpointSpec
+from tests.support.endpoints.spec import (
+    DELETE_DATA,
+    PAGE,
+    READ,
+    Audit,
+    EndpointSpec,
+    beyond_contract,
+)
 
-ENDPOINTS = (
+ENDPOINTS = beyond_contract(
     EndpointSpec(
         "POST /erasures",
         DELETE_DATA,
@@ -11,11 +18,10 @@ ENDPOINTS = (
         constrained=("user_id",),
         excluded=("session_id",),
         other_statuses={409},
-        in_contract=False,
         audit=Audit("erasure.requested"),
     ),
-    EndpointSpec("GET /erasures", READ, 200, query=PAGE, in_contract=False),
-    EndpointSpec("GET /erasures/{erasure_id}", READ, 200, in_contract=False),
+    EndpointSpec("GET /erasures", READ, 200, query=PAGE),
+    EndpointSpec("GET /erasures/{erasure_id}", READ, 200),
     EndpointSpec(
         "POST /erasures/{erasure_id}/check",
         READ,
@@ -23,6 +29,5 @@ ENDPOINTS = (
         body={"user_id": "{erased}"},
         constrained=("user_id",),
         excluded=("session_id",),
-        in_contract=False,
     ),
 )

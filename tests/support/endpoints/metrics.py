@@ -1,7 +1,7 @@
 """The catalogue of metrics, and custom metrics."""
 
 from entrypoints.http.middleware.rate_limits import RouteClass
-from tests.support.endpoints.spec import EVALUATE, READ, EndpointSpec
+from tests.support.endpoints.spec import EVALUATE, READ, EndpointSpec, beyond_contract
 
 CUSTOM = "/evaluations/custom-metrics"
 ONE = f"{CUSTOM}/{{metric_name}}"
@@ -20,37 +20,36 @@ ENDPOINTS = (
         query="metric={metric_name}",
         words={"metric_name": "coherence"},
     ),
-    EndpointSpec(
-        f"POST {CUSTOM}",
-        EVALUATE,
-        201,
-        body={"name": "{metric_name}", "kind": "rule", **DEFINED},
-        words={"metric_name": "another_metric"},
-        constrained=("name", "kind", "definition"),
-        takes_key=True,
-        in_contract=False,
-    ),
-    EndpointSpec(f"GET {CUSTOM}", READ, 200, query="archived=false", in_contract=False),
-    EndpointSpec(f"GET {ONE}", READ, 200, in_contract=False),
-    EndpointSpec(
-        f"PUT {ONE}",
-        EVALUATE,
-        200,
-        body=DEFINED,
-        constrained=("definition",),
-        other_statuses={409},
-        in_contract=False,
-    ),
-    EndpointSpec(f"GET {ONE}/revisions", READ, 200, in_contract=False),
-    EndpointSpec(f"POST {ONE}/archive", EVALUATE, 200, in_contract=False),
-    EndpointSpec(f"POST {ONE}/restore", EVALUATE, 200, in_contract=False),
-    EndpointSpec(
-        f"POST {ONE}/dry-run",
-        EVALUATE,
-        200,
-        body={"trace_id": "{trace_id}", "ask": True},
-        takes_key=True,
-        route_class=RouteClass.TRACE_RUNS,
-        in_contract=False,
+    *beyond_contract(
+        EndpointSpec(
+            f"POST {CUSTOM}",
+            EVALUATE,
+            201,
+            body={"name": "{metric_name}", "kind": "rule", **DEFINED},
+            words={"metric_name": "another_metric"},
+            constrained=("name", "kind", "definition"),
+            takes_key=True,
+        ),
+        EndpointSpec(f"GET {CUSTOM}", READ, 200, query="archived=false"),
+        EndpointSpec(f"GET {ONE}", READ, 200),
+        EndpointSpec(
+            f"PUT {ONE}",
+            EVALUATE,
+            200,
+            body=DEFINED,
+            constrained=("definition",),
+            other_statuses={409},
+        ),
+        EndpointSpec(f"GET {ONE}/revisions", READ, 200),
+        EndpointSpec(f"POST {ONE}/archive", EVALUATE, 200),
+        EndpointSpec(f"POST {ONE}/restore", EVALUATE, 200),
+        EndpointSpec(
+            f"POST {ONE}/dry-run",
+            EVALUATE,
+            200,
+            body={"trace_id": "{trace_id}", "ask": True},
+            takes_key=True,
+            route_class=RouteClass.TRACE_RUNS,
+        ),
     ),
 )

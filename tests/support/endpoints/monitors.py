@@ -1,7 +1,7 @@
 """Monitors, their alerts, and webhooks."""
 
 from entrypoints.http.middleware.rate_limits import RouteClass
-from tests.support.endpoints.spec import EVALUATE, PAGE, READ, EndpointSpec
+from tests.support.endpoints.spec import EVALUATE, PAGE, READ, EndpointSpec, beyond_contract
 
 MONITORS = "/evaluations/monitors"
 ONE = f"{MONITORS}/{{monitor_id}}"
@@ -36,36 +36,32 @@ ENDPOINTS = (
     EndpointSpec(f"POST {ONE}/pause", EVALUATE, 200),
     EndpointSpec(f"POST {ONE}/resume", EVALUATE, 200),
     EndpointSpec(
-        f"POST {ONE}/trigger",
-        EVALUATE,
-        202,
-        takes_key=True,
-        route_class=RouteClass.MONITOR_TRIGGER,
+        f"POST {ONE}/trigger", EVALUATE, 202, takes_key=True, route_class=RouteClass.MONITOR_TRIGGER
     ),
-    EndpointSpec(
-        f"POST {ONE}/alerts",
-        EVALUATE,
-        201,
-        body={"metric": "{metric_name}", "figure": "score_mean", "threshold": 0.5},
-        words={"metric_name": "coherence"},  # a metric of the stored monitor
-        constrained=("metric", "figure", "threshold"),
-        takes_key=True,
-        in_contract=False,
+    *beyond_contract(
+        EndpointSpec(
+            f"POST {ONE}/alerts",
+            EVALUATE,
+            201,
+            body={"metric": "{metric_name}", "figure": "score_mean", "threshold": 0.5},
+            words={"metric_name": "coherence"},  # a metric of the stored monitor
+            constrained=("metric", "figure", "threshold"),
+            takes_key=True,
+        ),
+        EndpointSpec(f"GET {ONE}/alerts", READ, 200),
+        EndpointSpec(f"DELETE {ONE}/alerts/{{alert_id}}", EVALUATE, 204),
+        EndpointSpec(f"GET {ONE}/alert-changes", READ, 200, query=PAGE),
+        EndpointSpec(
+            f"POST {WEBHOOKS}",
+            EVALUATE,
+            201,
+            body={"url": "https://hooks.example.com/{text}"},
+            constrained=("url",),
+            takes_key=True,
+        ),
+        EndpointSpec(f"GET {WEBHOOKS}", READ, 200),
+        EndpointSpec(f"DELETE {WEBHOOK}", EVALUATE, 204),
+        EndpointSpec(f"POST {WEBHOOK}/test", EVALUATE, 202, takes_key=True),
+        EndpointSpec(f"GET {WEBHOOK}/deliveries", READ, 200, query=PAGE),
     ),
-    EndpointSpec(f"GET {ONE}/alerts", READ, 200, in_contract=False),
-    EndpointSpec(f"DELETE {ONE}/alerts/{{alert_id}}", EVALUATE, 204, in_contract=False),
-    EndpointSpec(f"GET {ONE}/alert-changes", READ, 200, query=PAGE, in_contract=False),
-    EndpointSpec(
-        f"POST {WEBHOOKS}",
-        EVALUATE,
-        201,
-        body={"url": "https://hooks.example.com/{text}"},
-        constrained=("url",),
-        takes_key=True,
-        in_contract=False,
-    ),
-    EndpointSpec(f"GET {WEBHOOKS}", READ, 200, in_contract=False),
-    EndpointSpec(f"DELETE {WEBHOOK}", EVALUATE, 204, in_contract=False),
-    EndpointSpec(f"POST {WEBHOOK}/test", EVALUATE, 202, takes_key=True, in_contract=False),
-    EndpointSpec(f"GET {WEBHOOK}/deliveries", READ, 200, query=PAGE, in_contract=False),
 )

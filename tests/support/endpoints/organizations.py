@@ -4,7 +4,7 @@ The roles are those of the contract's table. `{owner}`, `{admin}` and `{member}`
 these roles, `{me}` is the caller.
 """
 
-from dataclasses import replace
+from typing import Any
 
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.support.endpoints.spec import (
@@ -20,51 +20,15 @@ from tests.support.endpoints.spec import (
 
 NAMED = {"name": "{text}"}
 ORG = "/organizations/{org_id}"
-MEMBER = f"{ORG}/members/{{user_id}}"
 PROJECT = f"{ORG}/projects/{{project_id}}"
 KEY = f"{ORG}/api-keys/{{key_id}}"
 TO_ME = {"invitation_id": "{invitation_to_me}"}
 
-_CHANGE_ROLE = EndpointSpec(
-    f"PATCH {MEMBER}",
-    OWNERS,
-    200,
-    body={"role": "ADMIN"},
-    words={"user_id": "{member}"},
-    other_statuses={409},
-    audit=Audit("member.role_changed", "user_id", {"from": "MEMBER", "to": "ADMIN"}),
-)
-_REMOVE_MEMBER = EndpointSpec(
-    f"DELETE {MEMBER}",
-    ADMINS,
-    204,
-    words={"user_id": "{member}"},
-    other_statuses={409},
-    audit=Audit("member.removed", "user_id", {"revoked_keys": "0"}),
-)
-_INVITE = EndpointSpec(
-    f"POST {ORG}/invitations",
-    ADMINS,
-    201,
-    body={"email": "{email}"},
-    words={"email": "New@X.Example"},
-    other_statuses={409},
-    route_class=RouteClass.INVITATIONS,
-    audit=Audit("invitation.created", detail={"email": "new@x.example"}),
-)
-_DELETE_KEY = EndpointSpec(
-    f"DELETE {KEY}",
-    ADMINS,
-    204,
-    query="permanent=true",
-    audit=Audit("api_key.deleted", "key_id", {"name": "{text}"}),
-)
 
-
-def _role_change(person: str, before: str, role: str) -> EndpointSpec:
-    audit = Audit("member.role_changed", "user_id", {"from": before, "to": role})
-    body, words = {"role": role}, {"user_id": person}
-    return replace(_CHANGE_ROLE, body=body, words=words, audit=audit)
+def _role_change(person: str, before: str, role: str) -> dict[str, Any]:
+    detail = {"from": before, "to": role}
+    audit = Audit("member.role_changed", "user_id", detail)
+    return {"body": {"role": role}, "words": {"user_id": person}, "audit": audit}
 
 
 ENDPOINTS = (
@@ -107,40 +71,52 @@ ENDPOINTS = (
     ),
     EndpointSpec(f"DELETE {ORG}", OWNERS, 204, audit=Audit("organization.deleted", "org_id")),
     EndpointSpec(f"GET {ORG}/members", ALL_ROLES, 200),
-    replace(
-        _CHANGE_ROLE,
+    EndpointSpec(
+        f"PATCH {ORG}/members/{{user_id}}",
+        OWNERS,
+        200,
+        **_role_change("{member}", "MEMBER", "ADMIN"),
+        other_statuses={409},
         variants=(
             _role_change("{member}", "MEMBER", "OWNER"),
             _role_change("{admin}", "ADMIN", "MEMBER"),
             _role_change("{owner}", "OWNER", "MEMBER"),
-            replace(_role_change("{me}", "", "MEMBER"), access=NO_ROLE, audit=None),
+            _role_change("{me}", "", "MEMBER") | {"access": NO_ROLE, "audit": None},
         ),
     ),
-    replace(
-        _REMOVE_MEMBER,
+    EndpointSpec(
+        f"DELETE {ORG}/members/{{user_id}}",
+        ADMINS,
+        204,
+        words={"user_id": "{member}"},
+        other_statuses={409},
+        audit=Audit("member.removed", "user_id", {"revoked_keys": "0"}),
         variants=(
-            replace(_REMOVE_MEMBER, access=OWNERS, words={"user_id": "{admin}"}),
-            replace(
-                _REMOVE_MEMBER,
-                access=OWNERS,
-                words={"user_id": "{owner}"},
-                audit=Audit("member.removed", "user_id", {"revoked_keys": "1"}),
-            ),
-            replace(
-                _REMOVE_MEMBER,
-                access=ALL_ROLES,
-                words={"user_id": "{me}"},
-                audit=Audit("member.left", "user_id"),
-            ),
+            {"access": OWNERS, "words": {"user_id": "{admin}"}},
+            {
+                "access": OWNERS,
+                "words": {"user_id": "{owner}"},
+                "audit": Audit("member.removed", "user_id", {"revoked_keys": "1"}),
+            },
+            {
+                "access": ALL_ROLES,
+                "words": {"user_id": "{me}"},
+                "audit": Audit("member.left", "user_id"),
+            },
         ),
     ),
-    replace(
-        _INVITE,
+    EndpointSpec(
+        f"POST {ORG}/invitations",
+        ADMINS,
+        201,
+        body={"email": "{email}"},
+        words={"email": "New@X.Example"},
+        other_statuses={409},
+        route_class=RouteClass.INVITATIONS,
+        audit=Audit("invitation.created", detail={"email": "new@x.example"}),
         variants=(
-            replace(_INVITE, access=OWNERS, body={"email": "{email}", "role": "ADMIN"}),
-            replace(
-                _INVITE, access=NO_ROLE, body={"email": "{email}", "role": "OWNER"}, audit=None
-            ),
+            {"access": OWNERS, "body": {"email": "{email}", "role": "ADMIN"}},
+            {"access": NO_ROLE, "body": {"email": "{email}", "role": "OWNER"}, "audit": None},
         ),
     ),
     EndpointSpec(f"GET {ORG}/invitations", ALL_ROLES, 200),
@@ -156,10 +132,10 @@ ENDPOINTS = (
         ADMINS,
         201,
         body={"name": "{project}"},
-        words={"project": "another project"},
+        words={"project": "another one"},
         constrained=("name",),
         other_statuses={409},
-        audit=Audit("project.created", detail={"name": "another project"}),
+        audit=Audit("project.created", detail={"name": "another one"}),
     ),
     EndpointSpec(f"GET {ORG}/projects", ALL_ROLES, 200),
     EndpointSpec(f"GET {PROJECT}", ALL_ROLES, 200),
@@ -168,12 +144,10 @@ ENDPOINTS = (
         ADMINS,
         200,
         body={"name": "{project}", "description": "{text}"},
-        words={"project": "another project"},
+        words={"project": "another one"},
         constrained=("name",),
         other_statuses={409},
-        audit=Audit(
-            "project.changed", "project_id", {"from": "{project}", "to": "another project"}
-        ),
+        audit=Audit("project.changed", "project_id", {"from": "{project}", "to": "another one"}),
     ),
     EndpointSpec(
         f"PUT {PROJECT}/retention",
@@ -205,15 +179,13 @@ ENDPOINTS = (
         201,
         audit=Audit("api_key.rotated", "key_id", {"name": "{text}"}),
     ),
-    replace(
-        _DELETE_KEY,
-        variants=(
-            replace(
-                _DELETE_KEY,
-                query="",
-                audit=Audit("api_key.revoked", "key_id", {"name": "{text}"}),
-            ),
-        ),
+    EndpointSpec(
+        f"DELETE {KEY}",
+        ADMINS,
+        204,
+        query="permanent=true",
+        audit=Audit("api_key.deleted", "key_id", {"name": "{text}"}),
+        variants=({"query": "", "audit": Audit("api_key.revoked", "key_id", {"name": "{text}"})},),
     ),
     EndpointSpec(f"GET {ORG}/audit-log", ADMINS, 200, query=PAGE, in_contract=False),
 )

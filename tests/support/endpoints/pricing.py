@@ -1,28 +1,26 @@
 """Prices of models, and repricing of stored traces."""
 
-from tests.support.endpoints.spec import EVALUATE, READ, EndpointSpec
+from tests.support.endpoints.spec import EVALUATE, READ, EndpointSpec, beyond_contract
 
 PRICES = "/model-prices"
-ENDPOINTS = (
+ENDPOINTS = beyond_contract(
     EndpointSpec(
         f"POST {PRICES}",
         EVALUATE,
         201,
         body={"match": "{text}", "input": "1", "output": "2"},
         takes_key=True,
-        in_contract=False,
     ),
-    EndpointSpec(f"GET {PRICES}", READ, 200, in_contract=False),
-    EndpointSpec(f"DELETE {PRICES}/{{price_id}}", EVALUATE, 204, in_contract=False),
-    EndpointSpec(f"GET {PRICES}/unpriced", READ, 200, query="days=90", in_contract=False),
+    EndpointSpec(f"GET {PRICES}", READ, 200),
+    EndpointSpec(f"DELETE {PRICES}/{{price_id}}", EVALUATE, 204),
+    EndpointSpec(f"GET {PRICES}/unpriced", READ, 200, query="days=90"),
     EndpointSpec(
         f"POST {PRICES}/reprice",
         EVALUATE,
         202,
         body={"models": ["{text}"], "dry_run": False},
         takes_key=True,
-        in_contract=False,
     ),
-    EndpointSpec(f"GET {PRICES}/reprice/{{repricing_id}}", READ, 200, in_contract=False),
-    EndpointSpec("GET /traces/{trace_id}/prices", READ, 200, in_contract=False),
+    EndpointSpec(f"GET {PRICES}/reprice/{{repricing_id}}", READ, 200),
+    EndpointSpec("GET /traces/{trace_id}/prices", READ, 200),
 )

@@ -7,11 +7,7 @@ TRACES = "/evaluations/trace-scores"
 SESSIONS = "/evaluations/session-scores"
 ANALYTICS = "/evaluations/analytics"
 LIST = f"{PAGE}&eval_run_id={{eval_run_id}}&name={{text}}"
-FIGURES = {
-    "summary": "",
-    "trend": "metric_name={text}",
-    "distribution": "metric_name={text}",
-}
+FIGURES = {"summary": "", "trend": "metric_name={text}", "distribution": "metric_name={text}"}
 ENDPOINTS = (
     EndpointSpec(
         f"POST {TRACES}",

@@ -6,7 +6,7 @@ module per chapter, as the controllers are.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from domain.identity.api_key import Scope
@@ -93,7 +93,7 @@ class EndpointSpec:
     # Documented statuses besides those that follow from access, path, body and rate limit.
     other_statuses: frozenset[int] | set[int] = frozenset()
     takes_key: bool = False  # an Idempotency-Key
-    in_contract: bool = True  # in the published OpenAPI document of the contract
+    in_contract: bool = True  # see `beyond_contract`
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: not limited
     audit: Audit | None = None
     # Fields of the body whose schema allows more than the service accepts: generated bodies get
@@ -101,8 +101,8 @@ class EndpointSpec:
     constrained: tuple[str, ...] = ()
     # Fields of the body that can't be combined with the fields of this request.
     excluded: tuple[str, ...] = ()
-    # Requests of the same operation that other roles may send, or that have other audit entries.
-    variants: tuple["EndpointSpec", ...] = ()
+    # Changes of this spec: requests that other roles may send, or that have other audit entries.
+    variants: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -140,4 +140,9 @@ class EndpointSpec:
     def requests(self) -> Iterator["EndpointSpec"]:
         """This request and its variants."""
         yield self
-        yield from self.variants
+        yield from (replace(self, variants=(), **changes) for changes in self.variants)
+
+
+def beyond_contract(*specs: EndpointSpec) -> tuple[EndpointSpec, ...]:
+    """Operations that the published OpenAPI document of the contract doesn't have."""
+    return tuple(replace(spec, in_contract=False) for spec in specs)
