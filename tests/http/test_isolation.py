@@ -15,7 +15,13 @@ import pytest
 from tests.http.conftest import Site, a_trace
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.two_tenants import TwoTenants
-from tests.support.endpoints.registry import BY_OPERATION, DATA_PLANE, ENDPOINTS, operation_of
+from tests.support.endpoints.registry import (
+    BY_OPERATION,
+    DATA_PLANE,
+    ENDPOINTS,
+    READS,
+    operation_of,
+)
 from tests.support.endpoints.spec import (
     Anonymous,
     EndpointSpec,
@@ -35,8 +41,6 @@ IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
 # In the contract, foreign invitations (403) differ from unknown ones (404): a person with the link
 # learns that it is for another address.
 TOLD_APART = [one for one in BY_OPERATION if one.startswith("POST /me/invitations/")]
-# Reads of the caller's own data after a write: without a query, which would name foreign values.
-READS = [one.path for one in DATA_PLANE if one.method == "GET"]
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
 THEIR_PROJECT = {"x-project-id": "{project_id}"}
 OURS, THEIRS = {"x-organization-id": "{ours.org_id}"}, {"x-organization-id": "{org_id}"}
@@ -118,7 +122,7 @@ class Attempt:
             assert projects[0].items() <= projects[1].items()
         seen = [world.normalized(answer, sent)]
         if has_changed and spec.is_data_plane and spec.method != "GET":
-            for read in READS:
+            for read in READS:  # without a query, which would name foreign values
                 again = await world.send("GET", filled_path(read, words), head)
                 seen.append(world.normalized(again, sent))
         return seen

@@ -36,7 +36,7 @@ from tests.support.clients.scored_project import (
     store_run,
     store_score,
 )
-from tests.support.endpoints.registry import DATA_PLANE
+from tests.support.endpoints.registry import READS
 from tests.support.endpoints.spec import (
     Anonymous,
     EndpointSpec,
@@ -240,7 +240,7 @@ class TwoTenants:
 
     async def other_tenant_reads(self) -> list[Any]:
         """The other tenant's reads of its own data."""
-        paths = [filled_path(one.path, self.theirs) for one in DATA_PLANE if one.method == "GET"]
+        paths = [filled_path(path, self.theirs) for path in READS]
         answers = [await self.send("GET", path, self.their_key) for path in paths]
         return [answer.content for answer in answers]
 

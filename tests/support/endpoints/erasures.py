@@ -21,7 +21,7 @@ ENDPOINTS = beyond_contract(
         audit=Audit("erasure.requested"),
     ),
     EndpointSpec("GET /erasures", READ, 200, query=PAGE),
-    EndpointSpec("GET /erasures/{erasure_id}", READ, 200),
+    EndpointSpec("GET /erasures/{erasure_id}", READ, 200, shows_more=True),
     EndpointSpec(
         "POST /erasures/{erasure_id}/check",
         READ,

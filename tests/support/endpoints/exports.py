@@ -18,7 +18,7 @@ ENDPOINTS = beyond_contract(
         body={"format": "csv", "filters": FILTERS},
         takes_key=True,
     ),
-    EndpointSpec("GET /traces/exports", READ, 200),
+    EndpointSpec("GET /traces/exports", READ, 200, shows_more=True),
     EndpointSpec(f"GET {FILE}", READ, 200),
     EndpointSpec(f"GET {FILE}/download", READ, 200, other_statuses={409, 416}),
     EndpointSpec(f"DELETE {FILE}", READ, 204),

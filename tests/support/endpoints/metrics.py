@@ -10,7 +10,7 @@ DEFINED = {
     "definition": {"path": "trace.name", "op": "eq", "value": "{text}"},
 }
 ENDPOINTS = (
-    EndpointSpec("GET /evaluations/trace-metrics", READ, 200),
+    EndpointSpec("GET /evaluations/trace-metrics", READ, 200, shows_more=True),
     EndpointSpec("GET /evaluations/session-metrics", READ, 200),
     EndpointSpec("GET /evaluations/providers", READ, 200),
     EndpointSpec(
@@ -30,8 +30,8 @@ ENDPOINTS = (
             constrained=("name", "kind", "definition"),
             takes_key=True,
         ),
-        EndpointSpec(f"GET {CUSTOM}", READ, 200, query="archived=false"),
-        EndpointSpec(f"GET {ONE}", READ, 200),
+        EndpointSpec(f"GET {CUSTOM}", READ, 200, query="archived=false", shows_more=True),
+        EndpointSpec(f"GET {ONE}", READ, 200, shows_more=True),
         EndpointSpec(
             f"PUT {ONE}",
             EVALUATE,
@@ -40,7 +40,7 @@ ENDPOINTS = (
             constrained=("definition",),
             other_statuses={409},
         ),
-        EndpointSpec(f"GET {ONE}/revisions", READ, 200),
+        EndpointSpec(f"GET {ONE}/revisions", READ, 200, shows_more=True),
         EndpointSpec(f"POST {ONE}/archive", EVALUATE, 200),
         EndpointSpec(f"POST {ONE}/restore", EVALUATE, 200),
         EndpointSpec(

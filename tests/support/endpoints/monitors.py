@@ -48,7 +48,7 @@ ENDPOINTS = (
             constrained=("metric", "figure", "threshold"),
             takes_key=True,
         ),
-        EndpointSpec(f"GET {ONE}/alerts", READ, 200),
+        EndpointSpec(f"GET {ONE}/alerts", READ, 200, shows_more=True),
         EndpointSpec(f"DELETE {ONE}/alerts/{{alert_id}}", EVALUATE, 204),
         EndpointSpec(f"GET {ONE}/alert-changes", READ, 200, query=PAGE),
         EndpointSpec(
@@ -59,7 +59,7 @@ ENDPOINTS = (
             constrained=("url",),
             takes_key=True,
         ),
-        EndpointSpec(f"GET {WEBHOOKS}", READ, 200),
+        EndpointSpec(f"GET {WEBHOOKS}", READ, 200, shows_more=True),
         EndpointSpec(f"DELETE {WEBHOOK}", EVALUATE, 204),
         EndpointSpec(f"POST {WEBHOOK}/test", EVALUATE, 202, takes_key=True),
         EndpointSpec(f"GET {WEBHOOK}/deliveries", READ, 200, query=PAGE),

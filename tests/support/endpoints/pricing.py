@@ -11,9 +11,9 @@ ENDPOINTS = beyond_contract(
         body={"match": "{text}", "input": "1", "output": "2"},
         takes_key=True,
     ),
-    EndpointSpec(f"GET {PRICES}", READ, 200),
+    EndpointSpec(f"GET {PRICES}", READ, 200, shows_more=True),
     EndpointSpec(f"DELETE {PRICES}/{{price_id}}", EVALUATE, 204),
-    EndpointSpec(f"GET {PRICES}/unpriced", READ, 200, query="days=90"),
+    EndpointSpec(f"GET {PRICES}/unpriced", READ, 200, query="days=90", shows_more=True),
     EndpointSpec(
         f"POST {PRICES}/reprice",
         EVALUATE,
@@ -21,6 +21,6 @@ ENDPOINTS = beyond_contract(
         body={"models": ["{text}"], "dry_run": False},
         takes_key=True,
     ),
-    EndpointSpec(f"GET {PRICES}/reprice/{{repricing_id}}", READ, 200),
+    EndpointSpec(f"GET {PRICES}/reprice/{{repricing_id}}", READ, 200, shows_more=True),
     EndpointSpec("GET /traces/{trace_id}/prices", READ, 200),
 )

@@ -32,6 +32,8 @@ REQUESTS: Final = tuple(request for spec in ENDPOINTS for request in spec.reques
 """Every spec, followed by its variants."""
 
 DATA_PLANE: Final = tuple(spec for spec in ENDPOINTS if spec.is_data_plane)
+READS: Final = tuple(spec.path for spec in DATA_PLANE if spec.shows_state)
+"""Paths that together show what a project has stored."""
 MEMBER_REQUESTS: Final = tuple(one for one in REQUESTS if isinstance(one.access, MemberRoles))
 SIGNED_IN_REQUESTS: Final = tuple(one for one in REQUESTS if isinstance(one.access, SignedIn))
 

@@ -96,6 +96,8 @@ class EndpointSpec:
     in_contract: bool = True  # see `beyond_contract`
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: not limited
     audit: Audit | None = None
+    # A read that shows what no list with pages shows.
+    shows_more: bool = False
     # Fields of the body whose schema allows more than the service accepts: generated bodies get
     # the values of this request.
     constrained: tuple[str, ...] = ()
@@ -115,6 +117,11 @@ class EndpointSpec:
     @property
     def is_data_plane(self) -> bool:
         return isinstance(self.access, ProjectScopes)
+
+    @property
+    def shows_state(self) -> bool:
+        """Whether it is read after writes, to see what they have changed."""
+        return self.method == "GET" and (self.shows_more or PAGE in self.query)
 
     @property
     def placeholders(self) -> set[str]:

@@ -63,7 +63,7 @@ ENDPOINTS = (
         200,
         body={"trace_ids": ["{trace_id}"], "add_tags": ["new"]},
     ),
-    EndpointSpec("GET /traces/{trace_id}", READ, 200),
+    EndpointSpec("GET /traces/{trace_id}", READ, 200, shows_more=True),
     EndpointSpec(
         "PATCH /traces/{trace_id}",
         INGEST,
