@@ -27,6 +27,12 @@ async def served(site: Site) -> dict[str, Any]:
     return by_operation((await site.http.get("/openapi.json")).json())
 
 
+@pytest.fixture
+def specified(served: dict[str, Any]) -> dict[str, Any]:
+    """Those with a spec: one test fails for the others."""
+    return {name: one for name, one in served.items() if name in BY_OPERATION}
+
+
 def by_operation(document: Any) -> dict[str, Any]:
     found = operations(document)
     return {f"{method.upper()} {path}": one for (method, path), one in found.items()}
@@ -45,9 +51,9 @@ def test_contract_has_the_specified_operations() -> None:
     assert {one.operation for one in ENDPOINTS if one.in_contract} == promised
 
 
-def test_documented_statuses_are_the_specified_ones(served: dict[str, Any]) -> None:
-    documented = {name: {*map(int, one["responses"])} for name, one in served.items()}
-    assert documented == {one.operation: one.documented_statuses for one in ENDPOINTS}
+def test_documented_statuses_are_the_specified_ones(specified: dict[str, Any]) -> None:
+    documented = {name: {*map(int, one["responses"])} for name, one in specified.items()}
+    assert documented == {name: BY_OPERATION[name].documented_statuses for name in specified}
 
 
 @pytest.mark.parametrize("spec", SUCCEEDING, ids=operation_of)
@@ -92,10 +98,10 @@ async def test_repeated_request_has_one_effect(tenants: TwoTenants, spec: Endpoi
     assert tenants.site.state() == after
 
 
-def test_idempotency_key_is_documented_where_it_is_taken(served: dict[str, Any]) -> None:
+def test_idempotency_key_is_documented_where_it_is_taken(specified: dict[str, Any]) -> None:
     documented = {
         name
-        for name, one in served.items()
+        for name, one in specified.items()
         if any(parameter["name"] == "Idempotency-Key" for parameter in one["parameters"])
     }
-    assert documented == {one.operation for one in ENDPOINTS if one.takes_key}
+    assert documented == {name for name in specified if BY_OPERATION[name].takes_key}
