@@ -154,18 +154,17 @@ def _check(source: Source, wire: Any, domain_type: Any) -> None:
     Attributes whose types are unknown are not checked.
     """
     found = domain_type
-    if source.is_set:
-        return
     for name in source.path.split(".") if source.path else ():
-        options = _options(found)
-        if NoneType in options:
+        if NoneType in _options(found) and not source.is_set:
             raise TypeError(f"{name} is an attribute of a value that may be None")
+        options = [option for option in _options(found) if option is not NoneType]
         owner = getattr(options[0], "__supertype__", options[0])
         if not isinstance(owner, type) or len(options) > 1:
             return
         found = _attribute_type(owner, name)
-    may_be_none = NoneType in _options(wire) or _bare(wire) is msgspec.Raw
-    if source.convert is None and NoneType in _options(found) and not may_be_none:
+    may_be_null = NoneType in _options(wire) or _bare(wire) is msgspec.Raw
+    is_checked = not source.is_set and source.convert is None
+    if is_checked and NoneType in _options(found) and not may_be_null:
         raise TypeError(f"{source.path} may be None")
 
 
