@@ -19,17 +19,7 @@ from domain.page import SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.costs import examples as cost_examples
 from entrypoints.http.controllers.costs.schemas import EvalRunEstimate, JudgeUsage
-from entrypoints.http.controllers.runs import examples
-from entrypoints.http.controllers.runs.schemas import (
-    CreateBatchEvalRunRequest,
-    CreateBatchSessionEvalRunRequest,
-    CreateEvalRunRequest,
-    CreateSessionEvalRunRequest,
-    DeleteRunQuery,
-    EvalRunResponse,
-    RunPath,
-    RunQuery,
-)
+from entrypoints.http.controllers.runs import examples, schemas
 from entrypoints.http.controllers.scores.examples import SESSION_SCORE, TRACE_SCORE
 from entrypoints.http.controllers.scores.schemas import SessionScoreResponse, TraceScoreResponse
 from entrypoints.http.controllers.traces.examples import page_of
@@ -66,8 +56,8 @@ class RunKind:
 TRACE_RUNS: Final = RunKind(
     target_type=TargetType.TRACE,
     route_class=RouteClass.TRACE_RUNS,
-    matching=CreateEvalRunRequest,
-    batch=CreateBatchEvalRunRequest,
+    matching=schemas.CreateEvalRunRequest,
+    batch=schemas.CreateBatchEvalRunRequest,
     score=TraceScoreResponse,
     scores_of_run=lambda use_cases: use_cases.trace_scores.of_run,
     start_description=(
@@ -87,8 +77,8 @@ TRACE_RUNS: Final = RunKind(
 SESSION_RUNS: Final = RunKind(
     target_type=TargetType.SESSION,
     route_class=RouteClass.SESSION_RUNS,
-    matching=CreateSessionEvalRunRequest,
-    batch=CreateBatchSessionEvalRunRequest,
+    matching=schemas.CreateSessionEvalRunRequest,
+    batch=schemas.CreateBatchSessionEvalRunRequest,
     score=SessionScoreResponse,
     scores_of_run=lambda use_cases: use_cases.session_scores.of_run,
     start_description=(
@@ -139,9 +129,9 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
     )
     async def start_run(
         caller: Caller, content: tuple[RunRequest, Any], new_id: RunId, use_cases: UseCases
-    ) -> EvalRunResponse:
+    ) -> schemas.EvalRunResponse:
         start = use_cases.evaluation.start_run
-        return EvalRunResponse.from_domain(await start(caller.project_id, new_id, *content))
+        return schemas.EvalRunResponse.from_domain(await start(caller.project_id, new_id, *content))
 
     @post(
         "/batch",
@@ -158,11 +148,11 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
     )
     async def start_batch(
         caller: Caller, content: tuple[RunRequest, list[str]], new_id: RunId, use_cases: UseCases
-    ) -> EvalRunResponse:
+    ) -> schemas.EvalRunResponse:
         run = await use_cases.evaluation.start_batch(
             caller.project_id, new_id, kind.target_type, *content
         )
-        return EvalRunResponse.from_domain(run)
+        return schemas.EvalRunResponse.from_domain(run)
 
     return [start_run, start_batch]
 
@@ -211,15 +201,15 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         route_class=kind.route_class,
     )
     async def retry_run(
-        caller: Caller, path: RunPath, new_id: RunId, use_cases: UseCases
-    ) -> EvalRunResponse:
+        caller: Caller, path: schemas.RunPath, new_id: RunId, use_cases: UseCases
+    ) -> schemas.EvalRunResponse:
         """Retry a run.
 
         Starts a new run over exactly the scores that failed in this run, with the same model.
         Skipped scores are not retried. 422 if nothing failed. This run stays as it is.
         """
         run = await use_cases.evaluation.retry_run(caller.project_id, path.run_id, new_id)
-        return EvalRunResponse.from_domain(run)
+        return schemas.EvalRunResponse.from_domain(run)
 
     @post(
         "/{run_id:str}/cancel",
@@ -229,20 +219,22 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         example=kind.example | cancelled,
         error_types={409: ErrorResponse},
     )
-    async def cancel_run(caller: Caller, path: RunPath, use_cases: UseCases) -> EvalRunResponse:
+    async def cancel_run(
+        caller: Caller, path: schemas.RunPath, use_cases: UseCases
+    ) -> schemas.EvalRunResponse:
         """Cancel a run.
 
         Starts no further evaluations. Existing scores stay; pending ones are skipped. 409 if the
         run has completed or failed.
         """
         run = await use_cases.evaluation.cancel_run(caller.project_id, path.run_id)
-        return EvalRunResponse.from_domain(run)
+        return schemas.EvalRunResponse.from_domain(run)
 
     @delete(
         "/{run_id:str}", CAN_EVALUATE, status_code=204, operation_id=(f"delete_{kind.name}_run")
     )
     async def delete_run(
-        caller: Caller, path: RunPath, params: DeleteRunQuery, use_cases: UseCases
+        caller: Caller, path: schemas.RunPath, params: schemas.DeleteRunQuery, use_cases: UseCases
     ) -> None:
         """Delete a run.
 
@@ -268,22 +260,24 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
         example=page_of(kind.example),
     )
     async def list_runs(
-        caller: Caller, params: RunQuery, use_cases: UseCases
-    ) -> PaginatedResponse[EvalRunResponse]:
+        caller: Caller, params: schemas.RunQuery, use_cases: UseCases
+    ) -> PaginatedResponse[schemas.EvalRunResponse]:
         project, status = caller.project_id, params.status
         requested = runs.parse_page(params, project, status, None, SortOrder.DESC)
         list_runs = use_cases.evaluation.runs.page
         page = await list_runs(project, kind.target_type, status, requested.page)
-        return requested.respond(page, EvalRunResponse.from_domain)
+        return requested.respond(page, schemas.EvalRunResponse.from_domain)
 
     @get("/{run_id:str}", CAN_READ, operation_id=f"read_{kind.name}_run", example=kind.example)
-    async def read_run(caller: Caller, path: RunPath, use_cases: UseCases) -> EvalRunResponse:
+    async def read_run(
+        caller: Caller, path: schemas.RunPath, use_cases: UseCases
+    ) -> schemas.EvalRunResponse:
         """Read a run.
 
         A run of either type, with its progress.
         """
         run = await use_cases.evaluation.runs.get(caller.project_id, path.run_id)
-        return EvalRunResponse.from_domain(run)
+        return schemas.EvalRunResponse.from_domain(run)
 
     return [list_runs, read_run, *_read_results(kind)]
 
@@ -295,7 +289,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         operation_id=f"usage_of_{kind.name}_run",
         example=cost_examples.USAGE,
     )
-    async def read_usage(caller: Caller, path: RunPath, use_cases: UseCases) -> JudgeUsage:
+    async def read_usage(caller: Caller, path: schemas.RunPath, use_cases: UseCases) -> JudgeUsage:
         """Read the judge usage of a run.
 
         The requests that were sent to providers for a run of either type so far, and their cost.
@@ -313,7 +307,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         example=[kind.score_example],
         response_type=GenericAlias(list, kind.score),
     )
-    async def read_scores(caller: Caller, path: RunPath, use_cases: UseCases) -> list[Any]:
+    async def read_scores(caller: Caller, path: schemas.RunPath, use_cases: UseCases) -> list[Any]:
         list_scores = kind.scores_of_run(use_cases.evaluation)
         scores = await list_scores(caller.project_id, path.run_id)
         return [kind.score.from_domain(score) for score in scores]

@@ -9,17 +9,6 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.evaluation.agreement import calibration as calibrations
-from domain.evaluation.agreement.calibration import (
-    CALIBRATED_FROM,
-    CANDIDATES_MAX,
-    JUDGED_MAX,
-    JUDGES_MAX,
-    LABELS_MAX,
-    QUEUE_LENGTH_DEFAULT,
-    QUEUE_LENGTH_MAX,
-    QueueItem,
-    SelectionReason,
-)
 from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.score import TraceScore
@@ -47,8 +36,8 @@ class AnnotationQueueQuery(msgspec.Struct, frozen=True, kw_only=True):
     name: MetricName
     threshold: Threshold = THRESHOLD
     limit: Annotated[
-        int, Meta(ge=1, le=QUEUE_LENGTH_MAX, description="How many scores to return")
-    ] = QUEUE_LENGTH_DEFAULT
+        int, Meta(ge=1, le=calibrations.QUEUE_LENGTH_MAX, description="How many scores to return")
+    ] = calibrations.QUEUE_LENGTH_DEFAULT
 
 
 class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +101,7 @@ def _fingerprint(score: TraceScore) -> str | None:
     return scalar_members(score.metadata).get("fingerprint")
 
 
-class AnnotationQueueItem(ResponseStruct[QueueItem], frozen=True, kw_only=True):
+class AnnotationQueueItem(ResponseStruct[calibrations.QueueItem], frozen=True, kw_only=True):
     """A judge's score of a trace without a human label, and the reason for its selection."""
 
     trace_id: Annotated[UUID, Source("score.trace_id")]
@@ -122,7 +111,7 @@ class AnnotationQueueItem(ResponseStruct[QueueItem], frozen=True, kw_only=True):
     fingerprint: Annotated[str | None, Source("score", _fingerprint)]
     judge_kind: Annotated[str | None, Source("score.judge_kind")]
     created_at: Annotated[ResponseInstant, Source("score.created_at")]
-    why: SelectionReason
+    why: calibrations.SelectionReason
 
 
 _FINGERPRINT: Final = "5f0c1e7a9b3d4f62"
@@ -141,12 +130,13 @@ class AgreementController(Controller):
         description=(
             "Compares the scores that each judge gave traces under a name with the human labels of "
             "the same traces. A judge is identified by its fingerprint; judges with the most "
-            f"labels come first, at most {JUDGES_MAX}. A label is a NUMERIC ANNOTATION, or a value "
-            f"with which a person replaced a run's score. The newest {LABELS_MAX:,} labels in the "
-            "period count; of several labels of one trace, the one that was written last. With "
-            f"fewer than {CALIBRATED_FROM} labels, `calibrated` is false. The pass rates use the "
-            f"judge's newest scores in the period, at most {JUDGED_MAX:,} of all judges together. "
-            "A statistic that isn't defined is null, with a reason."
+            f"labels come first, at most {calibrations.JUDGES_MAX}. A label is a NUMERIC "
+            "ANNOTATION, or a value with which a person replaced a run's score. The newest "
+            f"{calibrations.LABELS_MAX:,} labels in the period count; of several labels of one "
+            f"trace, the one that was written last. With fewer than {calibrations.CALIBRATED_FROM} "
+            "labels, `calibrated` is false. The pass rates use the judge's newest scores in the "
+            f"period, at most {calibrations.JUDGED_MAX:,} of all judges together. A statistic that "
+            "isn't defined is null, with a reason."
         ),
         example=[
             {
@@ -189,7 +179,7 @@ class AgreementController(Controller):
             "Automated scores of traces that have no human label under this name. The scores "
             "nearest to the threshold come first; every fifth score is drawn at random. The order "
             "stays the same for a day (UTC). The scores are selected from the newest "
-            f"{CANDIDATES_MAX:,}, with the newest one of each trace."
+            f"{calibrations.CANDIDATES_MAX:,}, with the newest one of each trace."
         ),
         example=[
             {

@@ -10,13 +10,6 @@ from msgspec import Meta
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics as figures
-from domain.evaluation.scores.analytics import (
-    BINS_DEFAULT,
-    BINS_MAX,
-    COMPARED_SESSIONS_DEFAULT,
-    COMPARED_SESSIONS_MAX,
-    HISTORY_DEFAULT,
-)
 from domain.evaluation.scores.score import CreatedWithin, ScoreStatus
 from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder
@@ -53,16 +46,16 @@ class TrendQuery(CreatedQuery, frozen=True, kw_only=True):
 
 class DistributionQuery(CreatedQuery, frozen=True, kw_only=True):
     metric_name: MetricName
-    buckets: Annotated[int, Meta(ge=1, le=BINS_MAX, description="The number of equal buckets")] = (
-        BINS_DEFAULT
-    )
+    buckets: Annotated[
+        int, Meta(ge=1, le=figures.BINS_MAX, description="The number of equal buckets")
+    ] = figures.BINS_DEFAULT
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     metric_name: Annotated[str, Meta(description="Only scores of this name")] | None = None
     limit: Annotated[
         int, Meta(ge=1, le=LIMIT_MAX, description="How many of the newest scores to return")
-    ] = HISTORY_DEFAULT
+    ] = figures.HISTORY_DEFAULT
 
 
 class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
@@ -71,8 +64,8 @@ class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
         SortOrder.ASC
     )
     limit: Annotated[
-        int, Meta(ge=1, le=COMPARED_SESSIONS_MAX, description="How many sessions to return")
-    ] = COMPARED_SESSIONS_DEFAULT
+        int, Meta(ge=1, le=figures.COMPARED_SESSIONS_MAX, description="How many sessions to return")
+    ] = figures.COMPARED_SESSIONS_DEFAULT
 
 
 class ScoreSummaryItem(ResponseStruct[figures.ScoreSummary], frozen=True, kw_only=True):

@@ -10,17 +10,7 @@ from domain.identity.caller import Caller
 from domain.ids import ScoreId
 from domain.page import SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_INGEST, CAN_READ
-from entrypoints.http.controllers.scores import examples
-from entrypoints.http.controllers.scores.schemas import (
-    CreateSessionScoreRequest,
-    CreateTraceScoreRequest,
-    ScorePath,
-    SessionScoreQuery,
-    SessionScoreResponse,
-    TraceScoreQuery,
-    TraceScoreResponse,
-    UpdateTraceScoreRequest,
-)
+from entrypoints.http.controllers.scores import examples, schemas
 from entrypoints.http.controllers.sessions.sessions import SessionPath
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.controllers.traces.schemas import TracePath
@@ -33,7 +23,7 @@ TRACE_SCORES: Final = PagedList("trace scores", {None: INSTANT}, ID)
 SESSION_SCORES: Final = PagedList("session scores", {None: INSTANT}, ID)
 
 ChangedScore = Annotated[
-    ScoreChange, Body(UpdateTraceScoreRequest, UpdateTraceScoreRequest.to_domain)
+    ScoreChange, Body(schemas.UpdateTraceScoreRequest, schemas.UpdateTraceScoreRequest.to_domain)
 ]
 
 
@@ -48,8 +38,12 @@ class TraceScoreController(Controller):
         body_example=examples.GIVEN_TO_TRACE,
     )
     async def record_trace_score(
-        self, caller: Caller, content: CreateTraceScoreRequest, new_id: ScoreId, use_cases: UseCases
-    ) -> TraceScoreResponse:
+        self,
+        caller: Caller,
+        content: schemas.CreateTraceScoreRequest,
+        new_id: ScoreId,
+        use_cases: UseCases,
+    ) -> schemas.TraceScoreResponse:
         """Score a trace.
 
         Adds a score to a trace. A trace may have several scores of the same name. 404 if the
@@ -62,12 +56,12 @@ class TraceScoreController(Controller):
             content.to_domain(caller.user_id),
             content.environment,
         )
-        return TraceScoreResponse.from_domain(score)
+        return schemas.TraceScoreResponse.from_domain(score)
 
     @get("/", CAN_READ, example=page_of(examples.TRACE_SCORE))
     async def list_trace_scores(
-        self, caller: Caller, params: TraceScoreQuery, use_cases: UseCases
-    ) -> PaginatedResponse[TraceScoreResponse]:
+        self, caller: Caller, params: schemas.TraceScoreQuery, use_cases: UseCases
+    ) -> PaginatedResponse[schemas.TraceScoreResponse]:
         """List scores of traces.
 
         A page of the project's scores of traces, the newest first. A score has to match all
@@ -76,19 +70,19 @@ class TraceScoreController(Controller):
         project, matching = caller.project_id, params.to_domain()
         requested = TRACE_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.trace_scores.page(project, matching, requested.page)
-        return requested.respond(page, TraceScoreResponse.from_domain)
+        return requested.respond(page, schemas.TraceScoreResponse.from_domain)
 
     @get("/{trace_id:str}", CAN_READ, example=[examples.TRACE_SCORE])
     async def latest_trace_scores(
         self, caller: Caller, path: TracePath, use_cases: UseCases
-    ) -> list[TraceScoreResponse]:
+    ) -> list[schemas.TraceScoreResponse]:
         """Read the latest scores of a trace.
 
         The newest score of each name, sorted by name, without pending scores. Empty for an unknown
         trace.
         """
         scores = await use_cases.evaluation.trace_scores.latest(caller.project_id, path.trace_id)
-        return [TraceScoreResponse.from_domain(score) for score in scores]
+        return [schemas.TraceScoreResponse.from_domain(score) for score in scores]
 
     @patch(
         "/{score_id:str}",
@@ -97,8 +91,8 @@ class TraceScoreController(Controller):
         body_example={"value": "0.9", "reason": "thumbs up"},
     )
     async def change_trace_score(
-        self, caller: Caller, content: ChangedScore, path: ScorePath, use_cases: UseCases
-    ) -> TraceScoreResponse:
+        self, caller: Caller, content: ChangedScore, path: schemas.ScorePath, use_cases: UseCases
+    ) -> schemas.TraceScoreResponse:
         """Change a score of a trace.
 
         Fields that are null or left out stay as they are. If any field is given, the source of the
@@ -108,11 +102,11 @@ class TraceScoreController(Controller):
         score = await use_cases.evaluation.change_trace_score(
             caller.project_id, path.score_id, content, caller.user_id
         )
-        return TraceScoreResponse.from_domain(score)
+        return schemas.TraceScoreResponse.from_domain(score)
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
     async def delete_trace_score(
-        self, caller: Caller, path: ScorePath, use_cases: UseCases
+        self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
     ) -> None:
         """Delete a score of a trace.
 
@@ -134,10 +128,10 @@ class SessionScoreController(Controller):
     async def record_session_score(
         self,
         caller: Caller,
-        content: CreateSessionScoreRequest,
+        content: schemas.CreateSessionScoreRequest,
         new_id: ScoreId,
         use_cases: UseCases,
-    ) -> SessionScoreResponse:
+    ) -> schemas.SessionScoreResponse:
         """Score a session.
 
         Adds a score to a session. A session may have several scores of the same name. 404 if no
@@ -146,12 +140,12 @@ class SessionScoreController(Controller):
         score = await use_cases.evaluation.record_session_score(
             caller.project_id, new_id, content.session_id, content.to_domain(caller.user_id)
         )
-        return SessionScoreResponse.from_domain(score)
+        return schemas.SessionScoreResponse.from_domain(score)
 
     @get("/", CAN_READ, example=page_of(examples.SESSION_SCORE))
     async def list_session_scores(
-        self, caller: Caller, params: SessionScoreQuery, use_cases: UseCases
-    ) -> PaginatedResponse[SessionScoreResponse]:
+        self, caller: Caller, params: schemas.SessionScoreQuery, use_cases: UseCases
+    ) -> PaginatedResponse[schemas.SessionScoreResponse]:
         """List scores of sessions.
 
         A page of the project's scores of sessions, the newest first. A score has to match all
@@ -160,12 +154,12 @@ class SessionScoreController(Controller):
         project, matching = caller.project_id, params.to_domain()
         requested = SESSION_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.session_scores.page(project, matching, requested.page)
-        return requested.respond(page, SessionScoreResponse.from_domain)
+        return requested.respond(page, schemas.SessionScoreResponse.from_domain)
 
     @get("/{session_id:str}", CAN_READ, example=[examples.SESSION_SCORE])
     async def scores_of_session(
         self, caller: Caller, path: SessionPath, use_cases: UseCases
-    ) -> list[SessionScoreResponse]:
+    ) -> list[schemas.SessionScoreResponse]:
         """Read the scores of a session.
 
         Every score of the session, the newest first. Empty for an unknown session.
@@ -173,11 +167,11 @@ class SessionScoreController(Controller):
         scores = await use_cases.evaluation.session_scores.of_session(
             caller.project_id, path.session_id
         )
-        return [SessionScoreResponse.from_domain(score) for score in scores]
+        return [schemas.SessionScoreResponse.from_domain(score) for score in scores]
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
     async def delete_session_score(
-        self, caller: Caller, path: ScorePath, use_cases: UseCases
+        self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
     ) -> None:
         """Delete a score of a session.
 

@@ -10,16 +10,7 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.tracing.analytics import (
-    BUCKETS_MAX,
-    MODELS_MAX,
-    Granularity,
-    ModelUsage,
-    Period,
-    SessionBucket,
-    TraceBucket,
-    UsageBucket,
-)
+from domain.tracing import analytics
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.endpoint import get
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
@@ -27,7 +18,7 @@ from entrypoints.http.response_structs import ResponseStruct, Source
 
 GRANULARITY_DESCRIPTION: Final = (
     "The length of a time bucket, in UTC; weeks start on Mondays. Empty buckets are omitted; more "
-    f"than {BUCKETS_MAX} buckets are refused"
+    f"than {analytics.BUCKETS_MAX} buckets are refused"
 )
 
 
@@ -41,13 +32,15 @@ class AnalyticsMetric(StrEnum):
 
 
 class PeriodQuery(msgspec.Struct, frozen=True, kw_only=True):
-    granularity: Annotated[Granularity, Meta(description=GRANULARITY_DESCRIPTION)] = Granularity.DAY
+    granularity: Annotated[analytics.Granularity, Meta(description=GRANULARITY_DESCRIPTION)] = (
+        analytics.Granularity.DAY
+    )
     started_after: Annotated[QueryInstant, Meta(description="Started then or later")]
     started_before: Annotated[QueryEnd, Meta(description="Started earlier")]
 
     @property
-    def period(self) -> Period:
-        return Period(self.started_after, self.started_before)
+    def period(self) -> analytics.Period:
+        return analytics.Period(self.started_after, self.started_before)
 
 
 class AnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
@@ -56,7 +49,7 @@ class AnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
     )
 
 
-class AnalyticsBucket(ResponseStruct[TraceBucket], frozen=True, kw_only=True):
+class AnalyticsBucket(ResponseStruct[analytics.TraceBucket], frozen=True, kw_only=True):
     """Traces by start. The latencies are null if no trace of the bucket has ended."""
 
     bucket: ResponseInstant
@@ -68,7 +61,7 @@ class AnalyticsBucket(ResponseStruct[TraceBucket], frozen=True, kw_only=True):
     p99_latency_ms: Annotated[float | None, Source("latencies", attrgetter("p99"))]
 
 
-class TokenCostBucket(ResponseStruct[UsageBucket], frozen=True, kw_only=True):
+class TokenCostBucket(ResponseStruct[analytics.UsageBucket], frozen=True, kw_only=True):
     """Tokens and costs of spans, by start."""
 
     bucket: ResponseInstant
@@ -78,7 +71,7 @@ class TokenCostBucket(ResponseStruct[UsageBucket], frozen=True, kw_only=True):
     total_cost: Annotated[Usd, Source("cost")]
 
 
-class TopModel(ResponseStruct[ModelUsage], frozen=True, kw_only=True):
+class TopModel(ResponseStruct[analytics.ModelUsage], frozen=True, kw_only=True):
     """Tokens and costs of the spans of one model."""
 
     model: str
@@ -87,7 +80,7 @@ class TopModel(ResponseStruct[ModelUsage], frozen=True, kw_only=True):
     total_cost: Annotated[Usd, Source("cost")]
 
 
-class SessionAnalyticsBucket(ResponseStruct[SessionBucket], frozen=True, kw_only=True):
+class SessionAnalyticsBucket(ResponseStruct[analytics.SessionBucket], frozen=True, kw_only=True):
     """Sessions by the start of their first trace in the period."""
 
     bucket: ResponseInstant
@@ -104,8 +97,8 @@ class AnalyticsController(Controller):
         CAN_READ,
         description=(
             "`volume`, `errors` and `latency` return the same rows over traces; `cost` and "
-            f"`tokens` the same rows over spans; `models` the {MODELS_MAX} most frequently called "
-            "models."
+            f"`tokens` the same rows over spans; `models` the {analytics.MODELS_MAX} most "
+            "frequently called models."
         ),
         example=[
             {
