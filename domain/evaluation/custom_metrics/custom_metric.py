@@ -38,17 +38,12 @@ DEFINITION_BYTES_PER_RUN_MAX: Final = 32_768  # of all their definitions togethe
 _NAME: Final = re.compile(rf"[a-z][a-z0-9_]{{1,{NAME_MAX - 1}}}")
 
 
-def is_custom_metric_name(name: str) -> bool:
-    """Whether the name is valid for a custom metric: no built-in metric has it."""
-    return name not in METRIC_REGISTRY and _NAME.fullmatch(name) is not None
-
-
 def check_metric_name(name: str, category: Category) -> None:
     """Raises Invalid if no project can have a metric of this name. Doesn't look up projects."""
     known = METRIC_REGISTRY.get(name)
     if known is not None and known.is_listed and known.category is category:
         return
-    if category is not Category.TRACE or not is_custom_metric_name(name):
+    if category is not Category.TRACE or known is not None or _NAME.fullmatch(name) is None:
         raise Invalid.field("metric", unknown_metric_message(name, category))
 
 
