@@ -138,7 +138,9 @@ class ProjectTable[*K, V](dict[tuple[ids.ProjectId, *K], V]):
         return len(delete_rows(self, lambda key, _: key[0] in self._removed, most))
 
     def of(self, project: ids.ProjectId) -> list[V]:
-        return [row for key, row in self.live() if key[0] == project]
+        if project in self._removed:
+            return []
+        return [row for key, row in self.items() if key[0] == project]
 
     def live(self) -> list[tuple[tuple[ids.ProjectId, *K], V]]:
         return [(key, row) for key, row in self.items() if key[0] not in self._removed]
