@@ -108,10 +108,10 @@ class TwoTenants:
     first_reading: list[Any] = field(default_factory=list)
 
     async def begin(self) -> None:
-        """Both tenants as they are at first.
+        """Resets both tenants.
 
-        What is in memory is put back, since to make it takes a hundred times as long; what is
-        kept elsewhere is made again after a write.
+        The memory store is restored from a copy, which takes a hundredth of the time of filling it.
+        Another store is filled again after a write.
         """
         if not self.first_state or (self.keeps_elsewhere and self.has_written):
             self.has_written = False

@@ -96,7 +96,8 @@ class EndpointSpec:
     in_contract: bool = True  # see `beyond_contract`
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: not limited
     audit: Audit | None = None
-    # A read that shows what no list with pages shows.
+    # The tests of isolation read all lists with pages after each write, and this read as well: it
+    # shows stored values that those lists don't show.
     shows_more: bool = False
     # Fields of the body whose schema allows more than the service accepts: generated bodies get
     # the values of this request.
