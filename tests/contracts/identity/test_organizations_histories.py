@@ -32,7 +32,7 @@ from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import PageRequest
 from tests.support.fixtures.data_plane import over_memory
 from tests.support.fixtures.identities import postgres_ports
-from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.fixtures.in_memory_app import World, memory_ports, replace_ports
 from tests.support.hypothesis_scale import scaled
 
 pytestmark = pytest.mark.service
@@ -331,9 +331,8 @@ class Histories(RuleBasedStateMachine):
 
 def _ports(ports: Ports, seed: int) -> Ports:
     """Uses repeatable randomness, and discards key uses, which another suite tests."""
-    return replace(
-        ports, random=random.Random(seed).randbytes, key_usage=MemoryKeyUsage(MemoryStore())
-    )
+    repeatable = replace(ports, random=random.Random(seed).randbytes)
+    return replace_ports(repeatable, {"key_usage": MemoryKeyUsage(MemoryStore())})
 
 
 def test_random_histories_of_administration_agree(pool, postgres_url):
