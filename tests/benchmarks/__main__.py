@@ -2,7 +2,16 @@
 
 import sys
 
-from tests.benchmarks import evaluation, exports, ingest, limiter, neighbours, reads, scores
+from tests.benchmarks import (
+    attacks,
+    evaluation,
+    exports,
+    ingest,
+    limiter,
+    neighbours,
+    reads,
+    scores,
+)
 
 if __name__ == "__main__":
     ingest.main()
@@ -10,6 +19,8 @@ if __name__ == "__main__":
     limiter.main()
     print()
     neighbours.main()
+    print()
+    attacks.main([])
     print()
     scores.main()
     print()
