@@ -74,13 +74,15 @@ IDEMPOTENCY_LOCK_TTL: Final = timedelta(seconds=10)  # then a write's process co
 class IdempotentRequest:
     """A write with an idempotency key: identified by project, operation and key.
 
-    `request_hash` is a hash of everything that distinguishes the request from others.
+    `request_hash` is a hash of everything that distinguishes the request from others. `target` is
+    the trace or session that the request names: its response may quote it.
     """
 
     project: ProjectId
     operation: str
     key: str
     request_hash: bytes
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,10 @@ class IdempotencyLock:
 
 class IdempotencyStore(Protocol):
     """The stored responses to writes with an idempotency key.
+
+    A response is deleted with its target: when the trace or session is deleted, or expires. An
+    erasure deletes all responses of the project; while it runs, none from before it is given out.
+    The key stays with the request: a retry does the write again, with the same object id.
 
     Contract of IdempotencyStore: tests/contracts/test_idempotency.py. Writes are durable on
     return. All raise Unavailable.

@@ -1,7 +1,7 @@
 """Replies to repeated writes in memory."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from adapters.memory.store import KnownAttempt, MemoryStore, delete_rows
@@ -28,22 +28,40 @@ class MemoryIdempotencyStore:
         if known is not None and known.expires_at <= now:
             known = None
         is_same = known is not None and known.request_hash == request.request_hash
-        if known is not None and (known.response is not None or known.lock.locked_until > now):
+        if known is not None and is_same and known.response is not None:
+            if not self._is_erasing(request.project, known.begun_at):
+                return known.response
+            known = known.erased()
+            known = replace(known, lock=replace(known.lock, locked_until=now))
+        if known is not None and (
+            known.response is not None or known.lock.locked_until > now or known.is_erased
+        ):
             if not is_same:
                 raise Conflict("This key was sent with another request")
-            return known.response
+            if known.lock.locked_until > now:
+                return known.response
         object_id = known.lock.object_id if known is not None and is_same else new
         lock = IdempotencyLock(object_id, now + IDEMPOTENCY_LOCK_TTL)
+        is_erased = known is not None and is_same and known.is_erased
         self.store.replies[_request_key(request)] = KnownAttempt(
-            request.request_hash, lock, None, expires_at
+            request.request_hash, lock, None, expires_at, now, request.target, is_erased
         )
         return lock
+
+    def _is_erasing(self, project: ProjectId, begun_at: datetime) -> bool:
+        """Whether an erasure is active that was requested after `begun_at`."""
+        active = [self.store.erasures[key] for key, _ in self.store.erasing.live()]
+        return any(one.project_id == project and one.requested_at >= begun_at for one in active)
 
     async def complete(
         self, request: IdempotentRequest, lock: IdempotencyLock, response: StoredResponse
     ) -> StoredResponse:
         known = self.store.replies.get(_request_key(request))
         if known is None or known.lock.object_id != lock.object_id:
+            return response
+        if known.is_erased:
+            ended = replace(known.lock, locked_until=datetime.min.replace(tzinfo=UTC))
+            self.store.replies[_request_key(request)] = replace(known, lock=ended)
             return response
         kept = known.response or response
         self.store.replies[_request_key(request)] = replace(known, response=kept)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -96,6 +96,12 @@ class KnownAttempt:
     lock: IdempotencyLock
     response: StoredResponse | None
     expires_at: datetime
+    begun_at: datetime
+    target: str | None = None
+    is_erased: bool = False
+
+    def erased(self) -> "KnownAttempt":
+        return replace(self, response=None, is_erased=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +282,26 @@ class MemoryStore:
         return not lost.isdisjoint(self.erasing.of(project))
 
     def delete_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> None:
-        """Deletes an existing trace with its scores and verdicts."""
+        """Deletes an existing trace with its scores, its verdicts and the responses about it."""
+        self.erase_replies(project, {str(trace)})
         del self.traces[project, trace]
         delete_rows(self.verdicts, lambda key, one: key[0] == project and one.trace == trace)
         delete_rows(self.trace_scores, lambda key, one: key[0] == project and one.trace_id == trace)
+
+    def erase_replies(
+        self, project: ids.ProjectId, targets: Container[str | None] | None = None
+    ) -> int:
+        """Deletes the responses about the targets, or all of the project; how many rows changed."""
+        ours = [
+            (key, one)
+            for key, one in self.replies.items()
+            if key[0] == project
+            and not one.is_erased
+            and (targets is None or (one.target is not None and one.target in targets))
+        ]
+        for key, one in ours:
+            self.replies[key] = one.erased()
+        return len(ours)
 
     def sessions_of(self, project: ids.ProjectId) -> set[str | None]:
         return {trace.session_id for trace in self.traces.of(project)}
@@ -287,7 +309,8 @@ class MemoryStore:
     # --- scores ---
 
     def delete_session_scores(self, project: ids.ProjectId, sessions: Container[str | None]) -> int:
-        """Deletes all scores of the sessions and returns how many."""
+        """Deletes the scores of the sessions and the responses about them; how many scores."""
+        self.erase_replies(project, sessions)
         ours = delete_rows(
             self.session_scores, lambda key, one: key[0] == project and one.session_id in sessions
         )

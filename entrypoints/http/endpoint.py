@@ -390,7 +390,7 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
         path = signature.path.parse(given, errors)
     if signature.params is not None:
         params = signature.params.parse(parse_query(scope["query_string"], errors), errors)
-    key = parse_idempotency_key(scope, data, errors) if signature.takes_key else None
+    key = parse_idempotency_key(scope, data, content, errors) if signature.takes_key else None
     errors.check()
     await _acquire_slot(scope, called)
     return RequestParts(content, path, params, key)

@@ -53,6 +53,7 @@ class MemoryErasures:
             known = known.with_rows(self._delete_traces(known, some, now))
         else:
             rows = self._anonymize_session(known, owner) + self._delete_files(project)
+            rows["replies"] = self.store.erase_replies(project)
             known = known.with_rows(rows).finished(now)
             del self.store.erasing[project, erasure]
             entry = make_entry(known)
@@ -86,6 +87,12 @@ class MemoryErasures:
         rows["exports"] = sum(
             of == project and (over is None or one.created_at <= over)
             for (of, _), one in self.store.exports.items()
+        )
+        rows["replies"] = sum(
+            key[0] == project
+            and one.response is not None
+            and (over is None or one.begun_at <= over)
+            for key, one in self.store.replies.items()
         )
         if owner.kind is DataSubjectKind.SESSION:
             scores = self.store.session_scores.of(project)
@@ -132,10 +139,11 @@ class MemoryErasures:
             one.input is not None or one.output is not None for one in some
         )
         rows += self._count_rows(project, ids)
+        sessions = {one.session_id for one in some}
+        rows["replies"] = self.store.erase_replies(project, {str(id_) for id_ in ids} | sessions)
         for one in some:
             self.store.delete_trace(project, one.id)
             self.store.erased[project, one.id] = (known.id, now)
-        sessions = {one.session_id for one in some}
         rows["session_scores"] = self.store.delete_session_scores(project, sessions)
         return rows
 

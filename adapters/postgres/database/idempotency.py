@@ -1,12 +1,19 @@
 """Idempotency keys: one row for each attempted write, with its response once there is one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.bounded_delete import delete_some
-from adapters.postgres.database.pool import OF_PROJECT, Pool, affected_rows, translate_errors
+from adapters.postgres.database.pool import (
+    OF_PROJECT,
+    Connection,
+    Pool,
+    affected_rows,
+    translate_errors,
+)
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
     IdempotencyLock,
@@ -14,37 +21,69 @@ from application.ports import (
     StoredResponse,
 )
 from domain.errors import Conflict, NotFound
+from domain.ids import ProjectId
 
 DELETED_REPLIES_MAX: Final = 2_000  # rows of one statement
+ERASED_REPLIES_MAX: Final = 1_000  # rows of one statement, with their responses
 
-# Claims the lock if the row is missing or expired, or if its lock has run out.
-CLAIM_REPLY: Final = """
+_IS_SAME: Final = "known.request_hash = excluded.request_hash AND known.expires_at > $6"
+_IS_ERASING: Final = """
+EXISTS (
+    SELECT FROM erasures AS e
+    WHERE e.project_id = $1 AND e.owner IS NOT NULL AND e.requested_at >= known.begun_at
+)
+"""
+# Claims the lock if the row is missing or expired, if its lock has run out, or if its response was
+# erased. While an erasure is active, every response from before it counts as erased.
+CLAIM_REPLY: Final = f"""
 INSERT INTO replies AS known
-  (project_id, operation, key, request_hash, object_id, held_until, expires_at)
-VALUES ($1, $2, $3, $4, $5, $7, $8)
+  (project_id, operation, key, request_hash, object_id, held_until, expires_at, target, begun_at)
+VALUES ($1, $2, $3, $4, $5, $7, $8, $9, $6)
 ON CONFLICT (project_id, operation, key) DO UPDATE SET
   request_hash = excluded.request_hash,
-  object_id = CASE
-    WHEN known.request_hash = excluded.request_hash AND known.expires_at > $6
-    THEN known.object_id ELSE excluded.object_id END,
+  object_id = CASE WHEN {_IS_SAME} THEN known.object_id ELSE excluded.object_id END,
+  erased_at = CASE WHEN {_IS_SAME} THEN
+    coalesce(known.erased_at, CASE WHEN known.status IS NOT NULL THEN now() END) END,
+  target = excluded.target,
   status = NULL,
   body = NULL,
   held_until = excluded.held_until,
-  expires_at = excluded.expires_at
-WHERE known.expires_at <= $6 OR (known.status IS NULL AND known.held_until <= $6)
+  expires_at = excluded.expires_at,
+  begun_at = excluded.begun_at
+WHERE known.expires_at <= $6
+  OR (known.status IS NULL AND known.held_until <= $6
+      AND (known.erased_at IS NULL OR known.request_hash = excluded.request_hash))
+  OR (known.status IS NOT NULL AND known.request_hash = excluded.request_hash AND {_IS_ERASING})
 RETURNING object_id
 """
 _OF_KEY: Final = f"{OF_PROJECT} AND operation = $2 AND key = $3"
 SELECT_REPLY: Final = f"SELECT request_hash, status, body FROM replies WHERE {_OF_KEY}"
 IS_PROJECT_REMOVED: Final = "SELECT EXISTS (SELECT FROM removals WHERE project_id = $1)"
+# If the response was erased meanwhile, stores nothing and ends the lock.
 STORE_REPLY: Final = f"""
-UPDATE replies SET status = coalesce(status, $5), body = coalesce(body, $6)
+UPDATE replies SET
+  status = CASE WHEN erased_at IS NULL THEN coalesce(status, $5) END,
+  body = CASE WHEN erased_at IS NULL THEN coalesce(body, $6) END,
+  held_until = CASE WHEN erased_at IS NULL THEN held_until ELSE '-infinity' END
 WHERE {_OF_KEY} AND object_id = $4 RETURNING status, body
 """
 RELEASE_REPLY: Final = f"""
 UPDATE replies SET held_until = $6
 WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 """
+# Both also mark the rows of requests that are being served: these store no response later.
+_ERASE_REPLIES: Final = f"""
+UPDATE replies SET status = NULL, body = NULL, erased_at = now()
+FROM (
+  SELECT operation, key FROM replies WHERE {OF_PROJECT} AND erased_at IS NULL {{which}}
+  ORDER BY operation, key {{limit}} FOR UPDATE
+) AS locked
+WHERE replies.{OF_PROJECT} AND replies.operation = locked.operation AND replies.key = locked.key
+"""
+ERASE_REPLIES_OF_TARGETS: Final = _ERASE_REPLIES.format(
+    which="AND target = ANY($2::text[])", limit=""
+)
+ERASE_SOME_REPLIES: Final = _ERASE_REPLIES.format(which="", limit=f"LIMIT {ERASED_REPLIES_MAX}")
 # Across projects.
 DELETE_EXPIRED_REPLIES: Final = delete_some(
     "replies", "expires_at <= $1", DELETED_REPLIES_MAX, skip_locked=True
@@ -59,7 +98,7 @@ class PostgresIdempotencyStore:
         self, request: IdempotentRequest, new: UUID, now: datetime, expires_at: datetime
     ) -> IdempotencyLock | StoredResponse | None:
         place, locked_until = _reply_key(request), now + IDEMPOTENCY_LOCK_TTL
-        asked = (*place, request.request_hash, new, now, locked_until, expires_at)
+        asked = (*place, request.request_hash, new, now, locked_until, expires_at, request.target)
         async with translate_errors():
             object_id = await self.pool.fetchval(CLAIM_REPLY, *asked)
             if object_id is not None:
@@ -79,7 +118,9 @@ class PostgresIdempotencyStore:
         place = (*_reply_key(request), lock.object_id)
         async with translate_errors():
             kept = await self.pool.fetchrow(STORE_REPLY, *place, response.status, response.body)
-        return response if kept is None else StoredResponse(kept["status"], kept["body"])
+        if kept is None or kept["status"] is None:
+            return response
+        return StoredResponse(kept["status"], kept["body"])
 
     async def release(
         self, request: IdempotentRequest, lock: IdempotencyLock, now: datetime
@@ -91,6 +132,18 @@ class PostgresIdempotencyStore:
     async def delete_expired(self, now: datetime) -> int:
         async with translate_errors():
             return affected_rows(await self.pool.execute(DELETE_EXPIRED_REPLIES, now))
+
+
+async def erase_replies(connection: Connection, project: ProjectId, targets: Sequence[str]) -> int:
+    """Deletes the responses about these traces or sessions; returns how many rows changed."""
+    sql = ERASE_REPLIES_OF_TARGETS
+    return affected_rows(await connection.execute(sql, project, targets))
+
+
+async def erase_some_replies(connection: Connection, project: ProjectId) -> tuple[int, bool]:
+    """Deletes responses of the project; returns how many rows changed, and whether any are left."""
+    gone = affected_rows(await connection.execute(ERASE_SOME_REPLIES, project))
+    return gone, gone == ERASED_REPLIES_MAX
 
 
 def _reply_key(request: IdempotentRequest) -> tuple[UUID, str, str]:

@@ -11,6 +11,7 @@ import msgspec
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.columns import Column, Table, columns, object_text
+from adapters.postgres.database.idempotency import erase_replies, erase_some_replies
 from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_connection, read_snapshot
@@ -114,6 +115,10 @@ COUNT_EXPORTS: Final = f"""
 SELECT count(*) FROM exports
 WHERE {OF_PROJECT} AND ($2::timestamptz IS NULL OR created_at <= $2)
 """
+COUNT_REPLIES: Final = f"""
+SELECT count(*) FROM replies
+WHERE {OF_PROJECT} AND status IS NOT NULL AND ($2::timestamptz IS NULL OR begun_at <= $2)
+"""
 DELETE_OLD_ERASED_TRACES: Final = delete_some(
     "erased_traces", "erased_at < $1", IDS_PER_DELETE, skip_locked=True
 )
@@ -177,8 +182,8 @@ class PostgresErasures:
             sql = SELECT_NEXT_TRACES.format(owner=SUBJECT_COLUMNS[known.kind])
             some = [TraceId(one[0]) for one in await connection.fetch(sql, project, row["owner"])]
             if not some:
-                files, is_more = await _delete_files(connection, project)
-                known = known.with_rows(files)
+                copies, is_more = await _delete_copies(connection, project)
+                known = known.with_rows(copies)
                 if is_more:
                     rows = object_text(known.rows)
                     await connection.execute(UPDATE_ERASED_ROWS, project, erasure, rows)
@@ -193,6 +198,7 @@ class PostgresErasures:
             gone = await delete_traces(connection, deltas[project], project, some)
             if gone.sessions:
                 sessions = sorted(gone.sessions)
+                gone.rows["replies"] += await erase_replies(connection, project, sessions)
                 scores = await delete_session_scores(connection, project, sessions)
                 gone.rows["session_scores"] = scores
             known = known.with_rows(gone.rows)
@@ -223,6 +229,7 @@ class PostgresErasures:
             [traces] = await connection.fetch(sql, project, owner.id, over)
             rows = {"traces": traces["before"]}
             rows["exports"] = await connection.fetchval(COUNT_EXPORTS, project, over)
+            rows["replies"] = await connection.fetchval(COUNT_REPLIES, project, over)
             for table, counting in COUNT_REMAINING_TRACE_ROWS.items():
                 rows[table] = await connection.fetchval(counting, project, erasure.id)
             if owner.kind is DataSubjectKind.SESSION:
@@ -243,14 +250,16 @@ async def _fetch_erasure(connection: Connection, project: ProjectId, erasure: Er
     return _erasure_from_row(require_row(row, "Erasure not found"))
 
 
-async def _delete_files(connection: Connection, project: ProjectId) -> tuple[Counter[str], bool]:
-    """Deletes all exports and some of their files; returns whether files may be left.
+async def _delete_copies(connection: Connection, project: ProjectId) -> tuple[Counter[str], bool]:
+    """Deletes all exports, some of their files and some responses; whether any may be left.
 
     A worker that writes a file cannot add to it without the row of the export.
     """
+    replies, is_more = await erase_some_replies(connection, project)
     exports = affected_rows(await connection.execute(DELETE_EXPORTS, project))
     pieces = affected_rows(await connection.execute(DELETE_ORPHANED_PIECES, project))
-    return Counter(exports=exports, export_pieces=pieces), pieces == PIECES_PER_DELETE
+    rows = Counter(exports=exports, export_pieces=pieces, replies=replies)
+    return rows, is_more or pieces == PIECES_PER_DELETE
 
 
 async def _anonymize_session(connection: Connection, known: Erasure, owner: str) -> Counter[str]:

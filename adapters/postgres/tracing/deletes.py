@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from adapters.postgres.database.idempotency import erase_replies
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.tracing.rollup_deltas import Deltas
 from adapters.postgres.tracing.row_updates import counted_from_row
@@ -124,13 +125,15 @@ async def delete_traces(
         ("judge_verdicts", DELETE_VERDICTS),
     ):
         gone.rows[table] = affected_rows(await connection.execute(sql, project, ids))
+    gone.rows["replies"] = await erase_replies(connection, project, [str(id_) for id_ in ids])
     return gone
 
 
 async def delete_session_scores(
     connection: Connection, project: ProjectId, sessions: Sequence[str]
 ) -> int:
-    """Deletes all scores of the sessions and returns how many."""
+    """Deletes all scores of the sessions, and the responses about them; returns how many scores."""
+    await erase_replies(connection, project, sessions)
     return affected_rows(await connection.execute(DELETE_SESSION_SCORES, project, sessions))
 
 

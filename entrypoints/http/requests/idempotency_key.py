@@ -35,15 +35,22 @@ class IdempotencyKey:
     operation: str
     key: str
     request_hash: bytes
+    target: str | None = None  # the trace or session in the body
 
     def in_project(self, project: ProjectId) -> IdempotentRequest:
         return IdempotentRequest(
-            project=project, operation=self.operation, key=self.key, request_hash=self.request_hash
+            project=project,
+            operation=self.operation,
+            key=self.key,
+            request_hash=self.request_hash,
+            target=self.target,
         )
 
 
-def parse_idempotency_key(scope: Any, body: bytes, errors: FieldErrors) -> IdempotencyKey | None:
-    """None without a key. `body` is the body as sent, decompressed."""
+def parse_idempotency_key(
+    scope: Any, body: bytes, content: object, errors: FieldErrors
+) -> IdempotencyKey | None:
+    """None without a key. `body` is the body as sent, decompressed; `content` is what it means."""
     given = next((value.strip() for name, value in scope["headers"] if name == _HEADER), b"")
     if given and _FORM.fullmatch(given) is None:
         message = f"must contain 1 to {KEY_CHARS_MAX} visible ASCII characters"
@@ -57,4 +64,13 @@ def parse_idempotency_key(scope: Any, body: bytes, errors: FieldErrors) -> Idemp
         operation=f"{scope['method']} {scope['path_template'].rstrip('/')}",
         key=key,
         request_hash=sha256(path + b"\0" + body).digest(),
+        target=_target_of(content),
     )
+
+
+def _target_of(content: object) -> str | None:
+    """The trace or session that the response is about, and may quote."""
+    for field in ("trace_id", "session_id"):
+        if (target := getattr(content, field, None)) is not None:
+            return str(target)
+    return None

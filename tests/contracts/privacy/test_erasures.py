@@ -9,6 +9,12 @@ from typing import Any
 
 import pytest
 
+from application.ports import (
+    IDEMPOTENCY_LOCK_TTL,
+    IdempotencyLock,
+    IdempotentRequest,
+    StoredResponse,
+)
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
@@ -356,3 +362,117 @@ async def test_erasures_of_removed_project_are_not_found(fixture):
         await fixture.port.get(gone, erasure.id)
     with pytest.raises(Unavailable):
         await fixture.request(gone)
+
+
+# --- responses to writes -----------------------------------------------------------------------
+
+
+DONE = StoredResponse(201, b'{"reason":"grace said so"}')
+
+
+def a_write(of: ProjectId, target: str | None = None) -> IdempotentRequest:
+    return IdempotentRequest(
+        project=of, operation="POST /x", key=str(uuid.uuid4()), request_hash=b"h", target=target
+    )
+
+
+async def begin_write(
+    fixture: ErasureFixture, one: IdempotentRequest
+) -> IdempotencyLock | StoredResponse | None:
+    """Long after the first attempt, so that its lock has expired."""
+    later = NOON + IDEMPOTENCY_LOCK_TTL
+    return await fixture.world.ports.idempotency.begin(
+        one, uuid.uuid4(), later, later + timedelta(hours=24)
+    )
+
+
+async def locked_write(
+    fixture: ErasureFixture, of: ProjectId, target: str | None = None
+) -> tuple[IdempotentRequest, IdempotencyLock]:
+    one = a_write(of, target)
+    found = await fixture.world.ports.idempotency.begin(
+        one, uuid.uuid4(), NOON, NOON + timedelta(hours=24)
+    )
+    assert isinstance(found, IdempotencyLock)
+    return one, found
+
+
+async def answered_write(
+    fixture: ErasureFixture, of: ProjectId, target: str | None = None
+) -> tuple[IdempotentRequest, IdempotencyLock]:
+    one, lock = await locked_write(fixture, of, target)
+    await fixture.world.ports.idempotency.complete(one, lock, DONE)
+    return one, lock
+
+
+async def test_erases_all_stored_responses_of_project(fixture):
+    ours = project()
+    one, lock = await answered_write(fixture, ours)
+    other, _ = await answered_write(fixture, project())
+    erasure = await fixture.erase(ours)
+    assert erasure.rows["replies"] == 1
+    again = await begin_write(fixture, one)
+    assert isinstance(again, IdempotencyLock)
+    assert again.object_id == lock.object_id  # the write finds what it made
+    assert await begin_write(fixture, other) == DONE
+    assert await fixture.found(erasure, GRACE) == ({}, 0)
+
+
+async def test_response_is_not_given_out_while_erasure_runs(fixture):
+    ours = project()
+    one, lock = await answered_write(fixture, ours)
+    await fill(fixture.plane, ours, a_trace())
+    erasure = await fixture.request(ours)
+    assert await fixture.found(erasure, GRACE) == ({"traces": 1, "replies": 1}, 0)
+    with pytest.raises(Conflict):
+        await begin_write(fixture, replace(one, request_hash=b"another"))
+    again = await begin_write(fixture, one)
+    assert isinstance(again, IdempotencyLock)
+    assert again.object_id == lock.object_id
+    assert await begin_write(fixture, one) is None  # one retry at a time
+    await fixture.step(await fixture.step(erasure))
+
+
+async def test_response_that_is_late_is_not_stored(fixture):
+    ours = project()
+    one, lock = await locked_write(fixture, ours)
+    await fixture.erase(ours)
+    assert await fixture.world.ports.idempotency.complete(one, lock, DONE) == DONE
+    again = await begin_write(fixture, one)
+    assert isinstance(again, IdempotencyLock)
+    assert again.object_id == lock.object_id
+
+
+async def test_erased_key_stays_with_its_request(fixture):
+    ours = project()
+    one, _ = await answered_write(fixture, ours)
+    await fixture.erase(ours)
+    with pytest.raises(Conflict):
+        await begin_write(fixture, replace(one, request_hash=b"another"))
+
+
+@pytest.mark.parametrize("way", ["delete", "delete session", "expire"])
+async def test_deleting_a_trace_deletes_responses_about_it(fixture, way):
+    world, plane = fixture.world, fixture.plane
+    ada = await world.person("ada")
+    home = (await world.do.identity.create_organization(ada, "Ours")).id
+    ours, one, other = await world.project(home), a_trace(session_id=TALK.id), a_trace()
+    await fill(plane, ours, one, other)
+    quoting = [await answered_write(fixture, ours, target) for target in (str(one.id), TALK.id)]
+    late, lock = await locked_write(fixture, ours, str(one.id))
+    kept = [await answered_write(fixture, ours, target) for target in (str(uuid.uuid4()), None)]
+    match way:
+        case "delete":
+            await plane.traces.delete(ours, [one.id])
+            [kept_too] = quoting[1:]  # the scores of a session outlive its traces
+            quoting, kept = quoting[:1], [*kept, kept_too]
+        case "delete session":
+            await plane.sessions.delete(ours, TALK.id)
+        case "expire":
+            await world.do.identity.change_retention(ada, home, ours, 1)
+            await plane.privacy.expired.delete(ours, datetime.now(UTC) + timedelta(days=2))
+    assert await world.ports.idempotency.complete(late, lock, DONE) == DONE
+    for write, _ in [*quoting, (late, lock)]:
+        assert isinstance(await begin_write(fixture, write), IdempotencyLock)
+    for write, _ in kept:
+        assert await begin_write(fixture, write) == DONE

@@ -428,14 +428,21 @@ CREATE INDEX IF NOT EXISTS eval_jobs_dead ON eval_jobs (project_id, run_id, targ
     WHERE state = 'dead';
 
 -- Idempotency keys. `status` and `body` are set when the write is done; until then the row holds
--- the key for the request that is being served.
+-- the key for the request that is being served. `target` is the trace or session in the request:
+-- the response may quote it. `erased_at` is when the target, or other data of the project, was
+-- erased: from then on no response is stored in the row.
 CREATE TABLE IF NOT EXISTS replies (
     project_id uuid NOT NULL, operation text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL,
     request_hash bytea NOT NULL, object_id uuid NOT NULL,
+    target text COLLATE "C",
     status integer, body bytea,
     held_until timestamptz NOT NULL, expires_at timestamptz NOT NULL,
-    PRIMARY KEY (project_id, operation, key)
+    begun_at timestamptz NOT NULL, erased_at timestamptz,
+    PRIMARY KEY (project_id, operation, key),
+    CHECK (erased_at IS NULL OR (status IS NULL AND body IS NULL))
 );
+-- Deleting a trace or a session deletes the responses that may quote it.
+CREATE INDEX IF NOT EXISTS replies_target ON replies (project_id, target) WHERE target IS NOT NULL;
 CREATE INDEX IF NOT EXISTS replies_expiry ON replies (expires_at);
 """
 
