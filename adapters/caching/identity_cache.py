@@ -14,6 +14,7 @@ from typing import Final
 from application.identity import ports
 from application.ports import Clock
 from domain.identity.api_key import ApiKey
+from domain.identity.audit import AuditEntry
 from domain.identity.organization import Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 
@@ -55,12 +56,23 @@ class CachedProjects:
         self._inner = inner
         self._cache: _TtlCache[tuple[OrganizationId, str], Project] = _TtlCache(clock, ttl_s)
 
-    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
-        existing = await self._cache.get(
-            (organization, project.name), lambda: self._inner.ensure(organization, project)
+    async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
+        return await self._cache.get(
+            (organization, name), lambda: self._inner.by_name(organization, name)
         )
-        assert existing is not None  # `ensure` returns a project or raises
-        return existing
+
+    async def ensure(
+        self,
+        organization: OrganizationId,
+        project: Project,
+        entry: AuditEntry | None = None,
+        projects_max: int | None = None,
+    ) -> Project:
+        async def load() -> Project:
+            return await self._inner.ensure(organization, project, entry, projects_max)
+
+        # None: it shared the load of a `by_name` that found no project.
+        return await self._cache.get((organization, project.name), load) or await load()
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
         return await self._inner.get(organization, project)

@@ -1,22 +1,24 @@
 """Authentication: from credentials to a caller with a project and scopes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from application.identity.ports import ApiKeys, KeyUsage, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, key_digest
-from domain.identity.audit import Origin
+from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, ApiKey, key_digest
+from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.caller import Caller, Person
 from domain.identity.organization import (
     FIRST_ORGANIZATION,
     Membership,
     NewOrganization,
+    NewProject,
     Project,
     validate_name,
 )
-from domain.ids import OrganizationId, ProjectId, UserId
+from domain.ids import AuditEntryId, OrganizationId, ProjectId, UserId
 
 PROJECT_NAME_HEADER: Final = "header.X-Project-Name"
 PROJECT_NOT_FOUND: Final = "Project not found or not in your organization"
@@ -27,7 +29,8 @@ NOT_A_MEMBER: Final = "You are not a member of this organization"
 class AuthenticateKey:
     """Authenticates a program by its API key, for the project that it names.
 
-    Creates the project if it doesn't exist; concurrent requests create it once.
+    If there is no such project, the caller has a `new_project`. `CreateMissingProject` stores it
+    once the whole request is known to be valid, so that no refused request creates a project.
     """
 
     keys: ApiKeys
@@ -45,23 +48,62 @@ class AuthenticateKey:
         key.check_active(now)
         if project_name is None:
             raise Invalid.field(PROJECT_NAME_HEADER, "is required")
-        wanted = Project(
-            id=ProjectId(self.new_id()),
-            organization_id=key.organization_id,
-            name=validate_name(project_name, PROJECT_NAME_HEADER),
-            created_at=now,
-        )
-        try:
-            project = await self.projects.ensure(key.organization_id, wanted)
-        except NotFound as gone:  # the organization was removed, and the key is still cached
-            raise Unauthenticated(UNKNOWN_KEY) from gone
+        name = validate_name(project_name, PROJECT_NAME_HEADER)
+        project, new = await self.projects.by_name(key.organization_id, name), None
+        if project is None:
+            new = self._new_project(key, name, now, origin)
+            project = new.project
         self.key_usage.record(key.id, now, origin)
         return Caller(
             organization_id=key.organization_id,
             project_id=project.id,
             scopes=key.scopes,
             key_id=key.id,
+            new_project=new,
         )
+
+    def _new_project(self, key: ApiKey, name: str, at: datetime, origin: Origin) -> NewProject:
+        project = Project(
+            id=ProjectId(self.new_id()),
+            organization_id=key.organization_id,
+            name=name,
+            created_at=at,
+        )
+        entry = AuditEntry(
+            id=AuditEntryId(self.new_id()),
+            organization_id=key.organization_id,
+            at=at,
+            actor=Actor(key_id=key.id, name=key.prefix, origin=origin),
+            action=AuditAction.PROJECT_CREATED,
+            resource_id=str(project.id),
+            detail={"name": name},
+        )
+        return NewProject(project, entry)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMissingProject:
+    """Stores the new project of a caller; concurrent requests create it once."""
+
+    projects: Projects
+    projects_max: int | None
+
+    async def __call__(self, caller: Caller) -> Caller:
+        """The caller in the stored project.
+
+        Raises Invalid if the organization has too many projects, Unauthenticated if it is gone,
+        Unavailable.
+        """
+        new = caller.new_project
+        if new is None:
+            return caller
+        try:
+            stored = await self.projects.ensure(
+                caller.organization_id, new.project, new.entry, self.projects_max
+            )
+        except NotFound as gone:  # the organization was removed, and the key is still cached
+            raise Unauthenticated(UNKNOWN_KEY) from gone
+        return replace(caller, project_id=stored.id, new_project=None)
 
 
 @dataclass(frozen=True, slots=True)

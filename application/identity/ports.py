@@ -99,11 +99,25 @@ class Projects(Protocol):
     Contract of Projects: tests/contracts/identity/test_projects.py.
     """
 
-    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
+    async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
+        """The organization's project of this name. None without one, or without the organization.
+
+        It may be some seconds old.
+        """
+        ...
+
+    async def ensure(
+        self,
+        organization: OrganizationId,
+        project: Project,
+        entry: AuditEntry | None = None,
+        projects_max: int | None = None,
+    ) -> Project:
         """The organization's project of this name; stores and returns `project` if there is none.
 
-        Concurrent calls for one name, in any number of processes, get the same project. Raises
-        NotFound if the organization is gone.
+        If it is stored, `entry` is written to the audit log with it. Concurrent calls for one name,
+        in any number of processes, get the same project. Raises Invalid if the organization has
+        `projects_max` others already, NotFound if it is gone.
         """
         ...
 
@@ -255,6 +269,10 @@ class LockedOrganization(Protocol):
         ...
 
     async def project(self, project: ProjectId) -> Project | None: ...
+
+    async def count_projects(self) -> int:
+        """Until the edit ends, `Projects.ensure` stores no project."""
+        ...
 
     async def put_project(self, project: Project) -> None:
         """Adds it, or updates name, description and retention.

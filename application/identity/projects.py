@@ -14,6 +14,7 @@ from domain.identity.organization import (
     RETENTION_MAX_DAYS,
     Action,
     Project,
+    check_project_count,
     validate_description,
     validate_name,
 )
@@ -25,6 +26,7 @@ PROJECT_NOT_FOUND: Final = "Project not found"
 @dataclass(frozen=True, slots=True)
 class CreateProject:
     editor: OrganizationEditor
+    projects_max: int | None
 
     async def __call__(
         self, person: Person, organization: OrganizationId, name: str, description: str
@@ -39,6 +41,8 @@ class CreateProject:
         )
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CREATE_PROJECT)
+            if self.projects_max is not None:
+                check_project_count(await edit.locked.count_projects(), self.projects_max)
             await edit.locked.put_project(project)
             await edit.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
         return project

@@ -28,7 +28,7 @@ from application.ports import RandomBytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityPorts:
-    """Every port of identity, filled; how many organizations a user may own."""
+    """Every port of identity, and the limits: None stands for none."""
 
     keys: ApiKeys
     key_usage: KeyUsage
@@ -39,7 +39,8 @@ class IdentityPorts:
     directory: Directory
     administration: Administration
     removed_projects: RemovedProjects
-    owned_organizations_max: int | None = None
+    owned_organizations_max: int | None = None  # of one user
+    projects_max: int | None = None  # of one organization
 
 
 class IdentityUseCases:
@@ -55,6 +56,9 @@ class IdentityUseCases:
         self.projects = ports.projects
         self.authenticate_key = authenticate.AuthenticateKey(
             ports.keys, ports.projects, ports.key_usage, clock, new_id
+        )
+        self.create_missing_project = authenticate.CreateMissingProject(
+            ports.projects, ports.projects_max
         )
         self.authenticate_token = authenticate.AuthenticateToken(
             ports.tokens, ports.users, clock, new_id
@@ -76,7 +80,7 @@ class IdentityUseCases:
         self.list_my_invitations = invitations.ListMyInvitations(directory, clock)
         self.accept_invitation = invitations.AcceptInvitation(directory, editor)
         self.decline_invitation = invitations.DeclineInvitation(directory, editor)
-        self.create_project = projects.CreateProject(editor)
+        self.create_project = projects.CreateProject(editor, ports.projects_max)
         self.change_project = projects.ChangeProject(editor)
         self.change_retention = projects.ChangeRetention(editor)
         self.delete_project = projects.DeleteProject(editor)

@@ -1,12 +1,13 @@
 """The sender of a request: a caller of the data plane, or a person on the management plane."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Self
 
 from domain.errors import Forbidden
 from domain.identity.api_key import Scope
 from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
+from domain.identity.organization import NewProject
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 # `last_sign_in_at` is updated at most this often, to avoid a write with every request.
@@ -65,13 +66,17 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A key or a user, resolved to the one project of the request."""
+    """A key or a user, resolved to the one project of the request.
+
+    `new_project` is set while that project isn't stored: only a call that is allowed creates it.
+    """
 
     organization_id: OrganizationId
     project_id: ProjectId
     scopes: frozenset[Scope]
     key_id: ApiKeyId | None = None
     user_id: UserId | None = None
+    new_project: NewProject | None = field(default=None, compare=False)
 
     def require(self, *scopes: Scope) -> None:
         """Raises Forbidden unless the caller has all `scopes`."""

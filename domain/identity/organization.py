@@ -50,6 +50,23 @@ class Project:
     retention_days: int | None = None  # after which stored traces are deleted; None: never
 
 
+@dataclass(frozen=True, slots=True)
+class NewProject:
+    """A project that isn't stored yet, and the entry for the audit log."""
+
+    project: Project
+    entry: AuditEntry
+
+
+def check_project_count(count: int, most: int) -> None:
+    """Raises Invalid if an organization with `count` projects may have no further one."""
+    if count >= most:
+        raise Invalid(
+            f"The organization has {count} projects, and the most is {most}: send the name of one "
+            "of them, or delete those that you don't need"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """A user's membership in an organization."""

@@ -192,6 +192,7 @@ def identity_ports(
         ),
         removed_projects=PostgresRemovedProjects(pool),
         owned_organizations_max=settings.max_owned_organizations or None,
+        projects_max=settings.max_projects_per_organization,
     )
 
 

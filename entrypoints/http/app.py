@@ -37,6 +37,7 @@ from entrypoints.http.middleware.access_log import AccessLog
 from entrypoints.http.middleware.cors import Cors
 from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.path_segments import PathSegments
+from entrypoints.http.middleware.project_created import ProjectCreatedHeader
 from entrypoints.http.middleware.rate_limits import RateLimitHeaders, RateLimits
 from entrypoints.http.middleware.request_ids import RequestIds
 from entrypoints.http.middleware.security_headers import SecurityHeaders
@@ -99,7 +100,7 @@ def create_app(use_cases: UseCases, config: HttpConfig, rate_limits: RateLimits)
         *prometheus.metrics_pages(config),
     ):
         app.register(route)
-    layers: ASGIApp = PathSegments(RateLimitHeaders(app))
+    layers: ASGIApp = PathSegments(RateLimitHeaders(ProjectCreatedHeader(app)))
     layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
     layers = SecurityHeaders(Cors(layers, config.allowed_origins))
     layers = AccessLog(layers, config.observer)

@@ -53,6 +53,7 @@ from litestar.params import SkipValidation
 
 from application.use_cases import UseCases
 from domain.errors import Unauthenticated, Unavailable
+from domain.identity.caller import Caller
 from entrypoints.http.authentication import (
     AccessPolicy,
     AuthContext,
@@ -65,6 +66,7 @@ from entrypoints.http.middleware.access_log import annotate
 from entrypoints.http.middleware.load_shedding import admission_ticket
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.http.middleware.path_segments import decode_segment
+from entrypoints.http.middleware.project_created import note_created_project
 from entrypoints.http.middleware.rate_limits import (
     RouteClass,
     address_principal,
@@ -206,6 +208,7 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         await admission_ticket(scope).enter_queue()
     if not signature.reads_parts:
         await _acquire_slot(scope, called)
+        await _create_missing_project(request)
 
 
 async def _authenticate(
@@ -225,6 +228,19 @@ async def _authenticate(
     await context.rate_limits.admit(scope, called.route_class, principal, organization_of(caller))
     admission_ticket(scope).identify(shares_of(caller, auth.origin))
     return caller
+
+
+async def _create_missing_project(request: HttpRequest) -> None:
+    """Stores the project that the request names, now that nothing refuses the request."""
+    scope = cast("dict[str, Any]", request.scope)
+    caller = scope["user"]
+    if not isinstance(caller, Caller) or caller.new_project is None:
+        return
+    stored = await http_context(request).use_cases.identity.create_missing_project(caller)
+    scope["user"] = stored
+    annotate(scope, caller=stored)
+    if stored.project_id == caller.project_id:
+        note_created_project(scope)
 
 
 async def _acquire_slot(scope: Mapping[str, Any], called: Endpoint) -> None:
@@ -251,17 +267,20 @@ async def provide_caller(
     request: HttpRequest,
     use_cases: Injected[UseCases],  # noqa: ARG001 - a link of the chain, see above
 ) -> Injected[Any]:
-    return request.scope["user"]
+    """Reads the parts first: a caller may get a new project if they are valid."""
+    scope = cast("dict[str, Any]", request.scope)
+    called = cast("Endpoint", endpoint_of(request.route_handler))
+    if called.signature(request.route_handler).reads_parts:
+        scope[_PARTS] = await _read_parts(request)
+        await _create_missing_project(request)
+    return scope["user"]
 
 
 async def provide_content(
     request: HttpRequest,
     caller: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
 ) -> Injected[Any]:
-    """The body. As the first of the parts in the chain, it reads all of them."""
-    parts = await _read_parts(request)
-    cast("dict[str, Any]", request.scope)[_PARTS] = parts
-    return parts.content
+    return _parts_of(request).content
 
 
 async def provide_path(

@@ -33,6 +33,7 @@ from domain.identity.organization import (
     Organization,
     Project,
     Role,
+    check_project_count,
 )
 from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
@@ -105,13 +106,28 @@ def _used(store: MemoryStore, key: ApiKeyId, at: datetime) -> None:
 class MemoryProjects:
     store: MemoryStore
 
-    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
+    async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
+        ours = _owned_by(organization, self.store.projects.values())
+        return next((project for project in ours if project.name == name), None)
+
+    async def ensure(
+        self,
+        organization: OrganizationId,
+        project: Project,
+        entry: AuditEntry | None = None,
+        projects_max: int | None = None,
+    ) -> Project:
         if organization not in self.store.organizations:
             raise NotFound("Organization not found")
-        for known in self.store.projects.values():
-            if (known.organization_id, known.name) == (organization, project.name):
-                return known
+        known = await self.by_name(organization, project.name)
+        if known is not None:
+            return known
+        if projects_max is not None:
+            ours = _owned_by(organization, self.store.projects.values())
+            check_project_count(len(ours), projects_max)
         self.store.projects[project.id] = project
+        if entry is not None:
+            self.store.audit_log[entry.id] = entry
         return project
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
@@ -286,6 +302,9 @@ class _LockedOrganization:
 
     async def project(self, project: ProjectId) -> Project | None:
         return self._own(self.store.projects.get(project))
+
+    async def count_projects(self) -> int:
+        return len(_owned_by(self.organization.id, self.store.projects.values()))
 
     async def put_project(self, project: Project) -> None:
         for other in self.store.projects.values():

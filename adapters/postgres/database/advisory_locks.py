@@ -5,7 +5,7 @@ from enum import IntEnum, unique
 from typing import Final
 
 from adapters.postgres.database.pool import Connection
-from domain.ids import ProjectId
+from domain.ids import OrganizationId, ProjectId
 
 
 @unique
@@ -13,8 +13,8 @@ class AdvisoryLock(IntEnum):
     """The number of each lock, and what the lock serialises.
 
     PostgreSQL keeps two spaces of keys apart: a key of two 32-bit numbers, and of one 64-bit
-    number. The locks of a project are of the first kind: the number of the lock and a hash of the
-    project's id. The locks of the installation are of the second kind; their numbers are large
+    number. The locks of a project or organization are of the first kind: the number of the lock and
+    a hash of the id. The locks of the installation are of the second kind; their numbers are large
     because other applications on the same database may use small ones.
     """
 
@@ -27,12 +27,15 @@ class AdvisoryLock(IntEnum):
     TRACE_OWNERS = 76  # starting an erasure (exclusive), and taking traces from an owner (shared)
     MODEL_PRICES = 77  # creating model prices: each request counts those made before it
 
+    # Held for one organization until the transaction ends.
+    PROJECTS = 78  # creating projects: each request counts those made before it
+
     # Held for the whole installation.
     MIGRATIONS = 5_071_840_223  # running migrations; a session lock
     SCHEDULER_LEADER = 5_071_840_224  # scheduling monitors; held by a transaction that stays open
 
 
-LOCK_PROJECT: Final = "SELECT pg_advisory_xact_lock($1, hashtext($2::uuid::text))"
+LOCK_TENANT: Final = "SELECT pg_advisory_xact_lock($1, hashtext($2::uuid::text))"
 # Sorted, so that two transactions never wait for each other.
 LOCK_PROJECTS_SHARED: Final = """
 SELECT pg_advisory_xact_lock_shared($1, key)
@@ -42,7 +45,14 @@ FROM (SELECT DISTINCT hashtext(p::text) AS key FROM unnest($2::uuid[]) AS p ORDE
 
 async def lock_project(connection: Connection, lock: AdvisoryLock, project: ProjectId) -> None:
     """Waits for the lock of the project, and holds it until the transaction ends."""
-    await connection.execute(LOCK_PROJECT, lock, project)
+    await connection.execute(LOCK_TENANT, lock, project)
+
+
+async def lock_organization(
+    connection: Connection, lock: AdvisoryLock, organization: OrganizationId
+) -> None:
+    """As `lock_project` for an organization. Its row stays unlocked."""
+    await connection.execute(LOCK_TENANT, lock, organization)
 
 
 async def lock_projects_shared(

@@ -12,6 +12,7 @@ from typing import Final
 
 import asyncpg
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organization
 from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_budget, store_budget
@@ -150,6 +151,11 @@ class _OpenOrganization:
     async def project(self, project: ProjectId) -> Project | None:
         row = await self.connection.fetchrow(rows.SELECT_PROJECT, self.organization.id, project)
         return None if row is None else rows.project_from_row(row)
+
+    async def count_projects(self) -> int:
+        await lock_organization(self.connection, AdvisoryLock.PROJECTS, self.organization.id)
+        count: int = await self.connection.fetchval(rows.COUNT_PROJECTS, self.organization.id)
+        return count
 
     async def put_project(self, project: Project) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organization
 from adapters.postgres.database.pool import (
     Connection,
     Pool,
@@ -19,9 +20,15 @@ from adapters.postgres.identity import identity_rows as rows
 from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import AuditAction
+from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import SIGN_IN_STEP, Claims, User
-from domain.identity.organization import Membership, NewOrganization, Project, Role
+from domain.identity.organization import (
+    Membership,
+    NewOrganization,
+    Project,
+    Role,
+    check_project_count,
+)
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 ENSURE_ATTEMPTS: Final = 3  # another attempt is needed only if the project is deleted in between
@@ -113,19 +120,51 @@ class PostgresApiKeys:
 class PostgresProjects:
     pool: Pool
 
-    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
-        new = rows.project_row(organization, project)
+    async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
+        async with identity_lookup():
+            row = await self.pool.fetchrow(SELECT_PROJECT_BY_NAME, organization, name)
+        return None if row is None else rows.project_from_row(row)
+
+    async def ensure(
+        self,
+        organization: OrganizationId,
+        project: Project,
+        entry: AuditEntry | None = None,
+        projects_max: int | None = None,
+    ) -> Project:
         try:
             async with identity_lookup():
                 for _ in range(ENSURE_ATTEMPTS):
-                    key = (organization, project.name)
-                    row = await self.pool.fetchrow(SELECT_PROJECT_BY_NAME, *key)
-                    row = row or await self.pool.fetchrow(INSERT_PROJECT, *new)
-                    if row is not None:
-                        return rows.project_from_row(row)
+                    found = await self.by_name(organization, project.name)
+                    found = found or await self._create(organization, project, entry, projects_max)
+                    if found is not None:
+                        return found
         except asyncpg.ForeignKeyViolationError as error:
             raise NotFound("Organization not found") from error
         raise Unavailable("The project is being made and deleted at the same time; try again")
+
+    async def _create(
+        self,
+        organization: OrganizationId,
+        project: Project,
+        entry: AuditEntry | None,
+        projects_max: int | None,
+    ) -> Project | None:
+        """None if another transaction has inserted the name."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await lock_organization(connection, AdvisoryLock.PROJECTS, organization)
+            key = (organization, project.name)
+            row = await connection.fetchrow(SELECT_PROJECT_BY_NAME, *key)
+            if row is not None:
+                return rows.project_from_row(row)
+            if projects_max is not None:
+                count = await connection.fetchval(rows.COUNT_PROJECTS, organization)
+                check_project_count(count, projects_max)
+            new = rows.project_row(organization, project)
+            row = await connection.fetchrow(INSERT_PROJECT, *new)
+            if row is not None and entry is not None:
+                await connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(entry))
+        return None if row is None else rows.project_from_row(row)
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
         async with translate_errors():

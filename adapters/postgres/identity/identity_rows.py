@@ -125,6 +125,7 @@ UPSERT_MEMBERSHIP: Final = f"""
 SELECT_PROJECT: Final = f"""
 SELECT {PROJECTS.select()} FROM projects WHERE organization_id = $1 AND id = $2
 """
+COUNT_PROJECTS: Final = "SELECT count(*) FROM projects WHERE organization_id = $1"
 SELECT_KEY: Final = f"""
 SELECT {API_KEYS.select()} FROM api_keys WHERE organization_id = $1 AND id = $2
 """

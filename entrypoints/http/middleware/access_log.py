@@ -41,7 +41,7 @@ class AccessLogEntry:
             case Caller() as caller:
                 ids = {
                     "organization_id": caller.organization_id,
-                    "project_id": caller.project_id,
+                    "project_id": None if caller.new_project else caller.project_id,
                     "key_id": caller.key_id,
                     "user_id": caller.user_id,
                 }

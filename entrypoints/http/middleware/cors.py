@@ -18,7 +18,8 @@ ALLOWED_HEADERS: Final = (
     "X-API-Key, X-Organization-ID, X-Project-ID, X-Project-Name, X-Request-ID"
 )
 EXPOSED_HEADERS: Final = (
-    "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+    "X-Request-ID, X-Project-Created, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
+    "RateLimit-Reset"
 )
 PREFLIGHT_MAX_AGE_S: Final = 600
 

@@ -246,6 +246,32 @@ async def test_project_is_loaded_once_per_ttl(projects, inner, clock):
     assert inner.asked == 2
 
 
+async def test_project_is_looked_up_once_per_ttl(projects, inner, clock):
+    ours = inner.organization()
+    assert await projects.by_name(ours, "bot") is None
+    bot = await projects.ensure(ours, new_project(ours))
+    before = inner.asked
+    assert await projects.by_name(ours, "bot") == bot
+    assert inner.asked == before
+    clock.forward(SECONDS)
+    assert await projects.by_name(ours, "bot") == bot
+    assert await projects.by_name(ours, "bot") == bot
+    assert inner.asked == before + 1
+
+
+async def test_missing_project_is_made_during_a_lookup_of_its_name(projects, inner):
+    ours = inner.organization()
+    gate = inner.gate = asyncio.Event()
+    looking = asyncio.create_task(projects.by_name(ours, "bot"))
+    await turns()
+    wanted = new_project(ours)
+    making = asyncio.create_task(projects.ensure(ours, wanted))
+    await turns()
+    gate.set()
+    assert await making == wanted
+    assert await looking is None
+
+
 async def test_projects_are_cached_by_organization_and_name(projects, inner):
     ours, theirs = inner.organization(), inner.organization()
     wanted = [new_project(ours), new_project(ours, "Bot"), new_project(theirs)]

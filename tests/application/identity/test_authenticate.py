@@ -21,6 +21,7 @@ from adapters.memory.store import MemoryStore
 from application.identity.authenticate import (
     AuthenticateKey,
     AuthenticateToken,
+    CreateMissingProject,
     ResolveMembership,
     ResolveProject,
 )
@@ -54,6 +55,7 @@ class World:
         self.authenticate_key = AuthenticateKey(
             keys, projects, MemoryKeyUsage(self.store), clock, uuid.uuid4
         )
+        self.create_missing_project = CreateMissingProject(projects, projects_max=3)
         self.authenticate_token = AuthenticateToken(
             MemoryTokens({"ada's": ADA, "eve's": EVE}), MemoryUsers(self.store), clock, uuid.uuid4
         )
@@ -79,7 +81,7 @@ class World:
         return organization
 
     async def enter(self, secret: str, project: str | None):
-        return await self.authenticate_key(secret, project, HOME)
+        return await self.create_missing_project(await self.authenticate_key(secret, project, HOME))
 
     async def ada(self) -> Person:
         return await self.authenticate_token("ada's", HOME)
@@ -123,6 +125,33 @@ async def test_key_authenticates_for_the_named_project(world):
     assert (project.name, project.description, project.created_at) == ("bot", "", NOON)
     assert await world.enter(secret, "bot") == caller
     assert world.project_names(ours) == ["bot"]
+
+
+async def test_authentication_alone_creates_no_project(world):
+    ours = world.organization()
+    key, secret = await world.key(ours)
+    caller = await world.authenticate_key(secret, "bot", HOME)
+    assert world.project_names(ours) == []
+    assert caller.new_project.project.id == caller.project_id
+    stored = await world.create_missing_project(caller)
+    assert (stored.project_id, stored.new_project) == (caller.project_id, None)
+    [made] = [
+        one for one in world.store.audit_log.values() if one.action is AuditAction.PROJECT_CREATED
+    ]
+    assert made.actor == Actor(key_id=key.id, name=key.prefix, origin=HOME)
+    assert (made.resource_id, made.detail) == (str(stored.project_id), {"name": "bot"})
+    assert await world.create_missing_project(stored) is stored
+
+
+async def test_an_organization_has_a_maximum_of_projects(world):
+    ours = world.organization()
+    _, secret = await world.key(ours)
+    for name in ("a", "b", "c"):
+        await world.enter(secret, name)
+    with pytest.raises(Invalid, match="3 projects"):
+        await world.enter(secret, "d")
+    assert (await world.enter(secret, "b")).new_project is None
+    assert world.project_names(ours) == ["a", "b", "c"]
 
 
 async def test_concurrent_first_requests_create_one_project(world):

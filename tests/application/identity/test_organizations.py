@@ -135,7 +135,7 @@ async def test_deleting_an_organization_hides_everything_in_it(world, ada, ours)
     do = world.do
     bob, cid = await world.member(ours, "bob"), await world.person("cid")
     _, secret = await do.identity.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    caller = await world.enter(secret, "bot")
     await world.ports.tracing.traces.put(caller.project_id, sent := trace())
     await do.identity.invite(ada, ours, cid.user.email, Role.MEMBER)
     code = await do.identity.issue_login_code(bob, ours, caller.project_id, "c", "laptop")
@@ -147,7 +147,7 @@ async def test_deleting_an_organization_hides_everything_in_it(world, ada, ours)
         with pytest.raises(Forbidden):
             await do.identity.delete_organization(who, ours)
     with pytest.raises(Unauthenticated):
-        await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+        await world.enter(secret, "bot")
     with pytest.raises(Unauthenticated):
         await do.identity.exchange_login_code(code, "v", UNKNOWN_ORIGIN)
     with pytest.raises(NotFound):
@@ -159,11 +159,11 @@ async def test_other_organizations_are_unaffected_by_a_deletion(world, ada, ours
     do = world.do
     second = await do.identity.create_organization(ada, "Second")
     _, secret = await do.identity.create_key(ada, second.id, "k", Expiration.NEVER, ALL_SCOPES)
-    caller = await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    caller = await world.enter(secret, "bot")
     await world.ports.tracing.traces.put(caller.project_id, sent := trace())
     await do.identity.delete_organization(ada, ours)
     assert await do.identity.directory.organizations(ada.user.id) == [(second, Role.OWNER)]
-    assert await do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN) == caller
+    assert await world.enter(secret, "bot") == caller
     assert (await world.ports.tracing.traces.get(caller.project_id, sent.id)).id == sent.id
 
 

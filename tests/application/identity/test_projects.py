@@ -6,7 +6,6 @@ import pytest
 
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from domain.identity.api_key import ALL_SCOPES, Expiration
-from domain.identity.audit import UNKNOWN_ORIGIN
 from domain.identity.organization import Role
 from domain.ids import ProjectId
 from tests.support.builders.values import trace
@@ -116,16 +115,16 @@ async def test_change_to_a_taken_name_changes_nothing(world, ours, ada, bot):
 async def test_a_project_is_found_by_its_new_name_and_not_by_the_old(world, ours, ada, bot):
     _, secret = await world.do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
     await world.do.identity.change_project(ada, ours, bot.id, "new", None)
-    found = await world.do.identity.authenticate_key(secret, "new", UNKNOWN_ORIGIN)
+    found = await world.enter(secret, "new")
     assert found.project_id == bot.id
-    other = await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    other = await world.enter(secret, "bot")
     assert other.project_id != bot.id
 
 
 async def test_deleted_projects_name_creates_a_new_project(world, ours, ada, bot):
     do, traces = world.do, world.ports.tracing.traces
     _, secret = await do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    kept = await do.identity.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
+    kept = await world.enter(secret, "onboarding")
     sent = trace()
     for project in (bot.id, kept.project_id):
         await traces.put(project, sent)
@@ -136,9 +135,7 @@ async def test_deleted_projects_name_creates_a_new_project(world, ours, ada, bot
     with pytest.raises(Unavailable):
         await traces.put(bot.id, sent)
     assert (await traces.get(kept.project_id, sent.id)).id == sent.id
-    again = await do.identity.authenticate_key(
-        secret, "bot", UNKNOWN_ORIGIN
-    )  # keys aren't affected
+    again = await world.enter(secret, "bot")  # keys aren't affected
     assert again.project_id != bot.id
     await traces.put(again.project_id, sent)
     assert (await traces.get(again.project_id, sent.id)).id == sent.id

@@ -242,9 +242,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=indexes, name=names)
     def use_key(self, which: int, name: str) -> None:
         secret = self.secrets[which % len(self.secrets)]
-        caller = self.run_on_both(
-            lambda w: w.do.identity.authenticate_key(secret, name, UNKNOWN_ORIGIN)
-        )
+        caller = self.run_on_both(lambda w: w.enter(secret, name))
         if not isinstance(caller, type) and caller.project_id not in self.projects:
             self.projects.append(caller.project_id)
 

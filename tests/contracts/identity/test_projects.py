@@ -5,11 +5,15 @@ import uuid
 
 import pytest
 
+from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.identity.identity import PostgresProjects
-from domain.errors import NotFound
+from domain.errors import Invalid, NotFound
+from domain.identity.audit import AuditAction
 from domain.ids import OrganizationId, ProjectId
-from tests.support.fixtures.identities import new_project, over_postgres
+from domain.page import PageRequest
+from tests.support.builders.values import at
+from tests.support.fixtures.identities import new_entry, new_project, over_postgres
 
 AT_ONCE = 50
 
@@ -28,6 +32,59 @@ async def test_ensure_returns_existing_project_unchanged(identity):
     assert await identity.projects.ensure(ours, second) == first
     with pytest.raises(NotFound):
         await identity.projects.get(ours, second.id)
+
+
+async def test_project_is_found_by_its_name(identity):
+    ours, theirs = await identity.organization(), await identity.organization()
+    bot = await identity.projects.ensure(ours, new_project("bot", ours))
+    assert await identity.projects.by_name(ours, "bot") == bot
+    for organization, name in ((ours, "Bot"), (theirs, "bot"), (OrganizationId(bot.id), "bot")):
+        assert await identity.projects.by_name(organization, name) is None
+
+
+async def test_project_and_its_audit_entry_are_stored_together(identity):
+    ours = await identity.organization()
+    before = await identity.directory.audit_log(ours, PageRequest(limit=10))
+    for _ in range(2):
+        bot = new_project("bot", ours)
+        entry = new_entry(
+            ours, action=AuditAction.PROJECT_CREATED, resource_id=str(bot.id), at=at(5)
+        )
+        await identity.projects.ensure(ours, bot, entry)
+    log = await identity.directory.audit_log(ours, PageRequest(limit=10))
+    assert log.total == before.total + 1
+    stored = await identity.projects.by_name(ours, "bot")
+    assert log.items[0].resource_id == str(stored.id)
+
+
+async def test_concurrent_calls_keep_to_the_maximum(identity):
+    await identity.warm()
+    ours = await identity.organization()  # with one project
+    calls = (
+        identity.projects.ensure(ours, new_project(f"bot {n}", ours), projects_max=5)
+        for n in range(12)
+    )
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(one, Invalid) for one in results) == 8
+    assert len(await identity.directory.projects(ours)) == 5
+
+
+async def test_edits_and_calls_keep_to_one_maximum(identity):
+    """An edit that has counted the projects makes `ensure` wait for its end."""
+    await identity.warm()
+    ours = await identity.organization()
+    bot = new_project("by hand", ours)
+    async with identity.administration.lock(ours) as opened:
+        assert await opened.count_projects() == 1
+        await opened.put_project(bot)
+        if isinstance(identity.backend, MemoryStore):
+            return
+        late = identity.projects.ensure(ours, new_project("late", ours), projects_max=2)
+        waiting = asyncio.create_task(late)
+        await asyncio.wait([waiting], timeout=0.2)
+        assert not waiting.done()
+    with pytest.raises(Invalid):
+        await waiting
 
 
 async def test_names_differ_by_case_and_by_every_character(identity):

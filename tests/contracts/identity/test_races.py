@@ -264,7 +264,7 @@ async def test_key_rotated_twice_has_two_successors(world, ours, ada, turn):
     assert keys == {one.id: one for one in (old, *new)}
     assert len(keys) == 3
     for key, secret in outcomes:
-        caller = await world.do.identity.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
+        caller = await world.enter(secret, "onboarding")
         assert caller.key_id == key.id
     assert await count_entries(world, ours, AuditAction.API_KEY_ROTATED) == 2
 

@@ -11,6 +11,7 @@ from adapters.memory.identity.identity import MemoryApiKeys, MemoryProjects
 from adapters.memory.store import MemoryStore
 from application.identity.ports import KeyOrigin
 from domain.identity.api_key import ApiKey
+from domain.identity.audit import AuditEntry
 from domain.identity.organization import Organization, Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from tests.support.builders.values import NOON
@@ -62,9 +63,19 @@ class Counted:
             self.meetings.append(tuple(meetings))
         await MemoryApiKeys(self.store).record_origins(meetings)
 
-    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
+    async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
         await self._count_query()
-        return await MemoryProjects(self.store).ensure(organization, project)
+        return await MemoryProjects(self.store).by_name(organization, name)
+
+    async def ensure(
+        self,
+        organization: OrganizationId,
+        project: Project,
+        entry: AuditEntry | None = None,
+        projects_max: int | None = None,
+    ) -> Project:
+        await self._count_query()
+        return await MemoryProjects(self.store).ensure(organization, project, entry, projects_max)
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
         await self._count_query()

@@ -1,0 +1,113 @@
+"""Projects that the first allowed call makes, by their name in X-Project-Name."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from domain.identity.api_key import Scope
+from domain.identity.audit import AuditAction
+from tests.http.conftest import ORIGIN, TOKEN, Site, a_trace
+from tests.support.clients.rate_limited_app import LimitedSite
+
+CREATED = "x-project-created"
+
+
+def project_names(site: Site) -> list[str]:
+    return sorted(one.name for one in site.store.projects.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "said", "status"),
+    [
+        ("POST", "/traces", {"json": a_trace()}, 403),  # the key has no scope `ingest`
+        ("GET", "/traces?limit=no", {}, 422),
+        ("GET", "/traces/no-uuid", {}, 422),
+        ("GET", "/nowhere", {}, 404),
+        ("PUT", "/traces", {}, 405),
+        ("POST", "/evaluations/trace-runs", {"content": b"{"}, 400),
+        ("POST", "/evaluations/trace-runs", {"json": {}}, 422),
+        (
+            "POST",
+            "/evaluations/trace-runs",
+            {"content": b"x", "headers": {"content-type": "text/plain"}},
+            415,
+        ),
+        ("POST", "/evaluations/trace-runs", {"content": b" " * (1 << 20) + b"{}"}, 413),
+    ],
+)
+async def test_refused_calls_make_no_project(
+    site: Site, method: str, path: str, said: dict[str, Any], status: int
+) -> None:
+    head = site.headers(Scope.READ, Scope.EVALUATE, project="mistyped") | said.pop("headers", {})
+    answer = await site.http.request(method, path, headers=head, **said)
+    assert answer.status_code == status, answer.text
+    assert CREATED not in answer.headers
+    assert project_names(site) == []
+
+
+async def test_calls_beyond_the_rate_limit_make_no_project(limited: LimitedSite) -> None:
+    site = limited.site
+    head = site.headers(project="first")
+    for n in range(101):
+        answer = await site.http.get("/traces", headers=head | {"x-project-name": f"bot {n}"})
+    assert answer.status_code == 429
+    assert len(project_names(site)) == 100
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "said"),
+    [
+        ("POST", "/traces", {"json": a_trace()}),
+        ("GET", "/traces", {}),
+        ("GET", f"/traces/{uuid.UUID(int=1)}", {}),  # allowed, although there is no such trace
+        ("GET", "/evaluations/trace-metrics", {}),
+    ],
+)
+async def test_first_allowed_call_makes_the_project_and_says_so(
+    site: Site, method: str, path: str, said: dict[str, Any]
+) -> None:
+    head = site.headers(project="new") | {"origin": ORIGIN}
+    first, second = [await site.http.request(method, path, headers=head, **said) for _ in range(2)]
+    assert project_names(site) == ["new"]
+    assert first.headers[CREATED] == "true"
+    assert CREATED not in second.headers
+    assert "X-Project-Created" in first.headers["access-control-expose-headers"]
+    [project] = site.store.projects.values()
+    [entry] = [
+        one for one in site.store.audit_log.values() if one.action is AuditAction.PROJECT_CREATED
+    ]
+    assert (entry.resource_id, entry.detail) == (str(project.id), {"name": "new"})
+    assert entry.actor.key_id in site.store.keys
+
+
+async def test_one_of_many_first_calls_is_told_of_the_new_project(site: Site) -> None:
+    head = site.headers(project="new")
+    answers = await asyncio.gather(
+        *(site.http.post("/traces", headers=head, json=a_trace()) for _ in range(20))
+    )
+    assert sum(CREATED in one.headers for one in answers) == 1
+
+
+async def test_an_organization_has_a_maximum_of_projects() -> None:
+    site = Site(swapped={"projects_max": 2})
+    async with site.http:
+        head = site.headers()
+        for name, status in (("a", 200), ("b", 200), ("c", 422), ("a", 200)):
+            answer = await site.http.get("/traces", headers=head | {"x-project-name": name})
+            assert answer.status_code == status
+            if status == 422:
+                assert "2 projects" in answer.json()["detail"]
+        assert project_names(site) == ["a", "b"]
+
+
+async def test_people_keep_to_the_same_maximum() -> None:
+    site = Site(swapped={"projects_max": 2})
+    async with site.http:
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        [ours] = (await site.http.get("/organizations", headers=bearer)).json()
+        path = f"/organizations/{ours['id']}/projects"
+        for name, status in (("a", 201), ("b", 422)):
+            answer = await site.http.post(path, headers=bearer, json={"name": name})
+            assert answer.status_code == status, answer.text
