@@ -26,6 +26,7 @@ from application.evaluation.ports.alerts import (
 )
 from application.evaluation.ports.monitors import DUE_MAX
 from domain.errors import Conflict
+from domain.evaluation.agreement.calibration import judge_score
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
     Alert,
@@ -303,11 +304,7 @@ class MemoryAlerts:
             one for one in self.store.scores_of_run(run.project_id, run.id) if one.name == metric
         ]
         outcomes = Counter(one.outcome for one in scores)
-        numbers = [
-            one.number
-            for one in scores
-            if one.outcome is ScoreOutcome.SCORED and one.number is not None
-        ]
+        numbers = [number for one in scores if (number := judge_score(one)) is not None]
         return RunMetricStats.from_scores(
             numbers,
             failed=outcomes[ScoreOutcome.FAILED],

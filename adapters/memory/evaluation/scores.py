@@ -15,6 +15,7 @@ from domain.evaluation.scores.score import (
     Score,
     ScoreChange,
     ScoreFilter,
+    ScoreSource,
     SessionScore,
     TraceScore,
     latest_by_name,
@@ -104,9 +105,14 @@ class MemoryScoreAnalytics:
     store: MemoryStore
 
     async def summaries(
-        self, project: ProjectId, of: TargetType, within: CreatedWithin
+        self,
+        project: ProjectId,
+        of: TargetType,
+        within: CreatedWithin,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[analytics.ScoreSummary]:
-        return analytics.summaries(self._within(project, of, within))
+        return analytics.summaries(self._within(project, of, within), source=source)
 
     async def trend(
         self,
@@ -115,23 +121,46 @@ class MemoryScoreAnalytics:
         name: str,
         granularity: Granularity,
         within: CreatedWithin,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[analytics.TrendPoint]:
-        return analytics.trend(self._within(project, of, within), name, granularity)
+        return analytics.trend(self._within(project, of, within), name, granularity, source=source)
 
     async def distribution(
-        self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
+        self,
+        project: ProjectId,
+        of: TargetType,
+        name: str,
+        parts: int,
+        within: CreatedWithin,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[analytics.HistogramBin]:
-        return analytics.distribution(self._within(project, of, within), name, parts)
+        return analytics.distribution(self._within(project, of, within), name, parts, source=source)
 
     async def history(
-        self, project: ProjectId, session: str, name: str | None, limit: int
+        self,
+        project: ProjectId,
+        session: str,
+        name: str | None,
+        limit: int,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[analytics.HistoryPoint]:
-        return analytics.history(self.store.visible_session_scores(project), session, name, limit)
+        scores = self.store.visible_session_scores(project)
+        return analytics.history(scores, session, name, limit, source=source)
 
     async def comparison(
-        self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
+        self,
+        project: ProjectId,
+        name: str,
+        order: SortOrder,
+        window: PageRequest,
+        *,
+        source: ScoreSource | None = None,
     ) -> Page[analytics.RankedSession]:
-        return analytics.comparison(self.store.visible_session_scores(project), name, order, window)
+        scores = self.store.visible_session_scores(project)
+        return analytics.comparison(scores, name, order, window, source=source)
 
     def _within(self, project: ProjectId, of: TargetType, within: CreatedWithin) -> list[Score]:
         known: Sequence[Score] = (

@@ -29,6 +29,7 @@ from domain.evaluation.scores.score import (
     CreatedWithin,
     ScoreChange,
     ScoreFilter,
+    ScoreSource,
     SessionScore,
     TraceScore,
 )
@@ -112,12 +113,18 @@ class SessionScores(Protocol):
 class ScoreAnalytics(Protocol):
     """Analytics over scores, as the functions of `domain.evaluation.scores.analytics`.
 
-    Over the scores of one kind of target, created within bounds. Contract of ScoreAnalytics:
+    Over the scores of one kind of target, created within bounds; of one `source`, or those that
+    `scores_of_source` chooses. Contract of ScoreAnalytics:
     tests/contracts/evaluation/scores/test_score_analytics.py. All raise Unavailable.
     """
 
     async def summaries(
-        self, project: ProjectId, of: TargetType, within: CreatedWithin
+        self,
+        project: ProjectId,
+        of: TargetType,
+        within: CreatedWithin,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[ScoreSummary]: ...
 
     async def trend(
@@ -127,20 +134,41 @@ class ScoreAnalytics(Protocol):
         name: str,
         granularity: Granularity,
         within: CreatedWithin,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[TrendPoint]:
         """Raises Invalid for more than BUCKETS_MAX buckets."""
         ...
 
     async def distribution(
-        self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
+        self,
+        project: ProjectId,
+        of: TargetType,
+        name: str,
+        parts: int,
+        within: CreatedWithin,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[HistogramBin]: ...
 
     async def history(
-        self, project: ProjectId, session: str, name: str | None, limit: int
+        self,
+        project: ProjectId,
+        session: str,
+        name: str | None,
+        limit: int,
+        *,
+        source: ScoreSource | None = None,
     ) -> Sequence[HistoryPoint]: ...
 
     async def comparison(
-        self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
+        self,
+        project: ProjectId,
+        name: str,
+        order: SortOrder,
+        window: PageRequest,
+        *,
+        source: ScoreSource | None = None,
     ) -> Page[RankedSession]:
         """Raises Invalid for a position of another list."""
         ...

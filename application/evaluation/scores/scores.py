@@ -21,7 +21,10 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenScore:
-    """A score from a caller. `author_id`: the user; None for an API key."""
+    """A score from a caller. `author_id`: the user; None for an API key.
+
+    Only runs give AUTOMATED scores: as `source` it means PROGRAMMATIC.
+    """
 
     name: str
     value: str
@@ -38,7 +41,11 @@ class GivenScore:
         """
         checked = {"value": validate_value(self.value, self.data_type)}
         times = {"created_at": now, "updated_at": now}
-        return asdict(self) | checked | times | {"outcome": ScoreOutcome.SCORED}
+        source = self.source
+        if source is ScoreSource.AUTOMATED:
+            source = ScoreSource.PROGRAMMATIC
+        own = {"outcome": ScoreOutcome.SCORED, "source": source}
+        return asdict(self) | checked | times | own
 
 
 @dataclass(frozen=True, slots=True)

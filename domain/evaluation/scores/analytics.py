@@ -1,8 +1,9 @@
 """Score analytics: summaries, trends, distributions, histories and comparisons.
 
 All functions take scores that are already filtered, in any order. Only scored NUMERIC values are
-numbers; pending, failed and skipped scores are at most counted. Values of the heuristic judge and
-of model judges are never mixed: see `comparable_scores`.
+numbers; pending, failed and skipped scores are at most counted. Scores of runs and other ones are
+never combined: see `scores_of_source`. Neither are values of the heuristic judge and of model
+judges: see `comparable_scores`.
 """
 
 import math
@@ -17,9 +18,11 @@ from domain.evaluation.scores.score import (
     DataType,
     Score,
     ScoreOutcome,
+    ScoreSource,
     ScoreStatus,
     SessionScore,
     newest_first,
+    scores_of_source,
 )
 from domain.ids import RunId
 from domain.page import Page, PageRequest, Position, SortOrder
@@ -39,9 +42,11 @@ MODEL: Final = "model"
 class ScoreSummary:
     """The summary of the scores of one name.
 
-    The statistics cover the comparable numbers and are None without any. `scored` counts values of
-    every data type, `failed` excludes skipped scores, `latest_at` covers every status. `judge_kind`
-    is the kind of judge that gave the numbers, if that kind can't be mixed with another.
+    It covers the scores of one source, or `from_runs`. The statistics cover the comparable numbers,
+    `counted` in all, and are None without any; `left_out` counts the other numbers of the name.
+    `scored` counts values of every data type, `failed` excludes skipped scores, `latest_at` covers
+    every status. `judge_kind` is the kind of judge that gave the numbers, if that kind can't be
+    mixed with another.
     """
 
     name: str
@@ -53,6 +58,9 @@ class ScoreSummary:
     failed: int
     latest_at: datetime
     judge_kind: str | None
+    from_runs: bool
+    counted: int
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class HistoryPoint:
     run_id: RunId | None
     created_at: datetime
     status: ScoreStatus
+    source: ScoreSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,7 @@ class RankedSession:
     number: float
     evaluated_at: datetime
     run_id: RunId | None
+    source: ScoreSource
 
     @property
     def position(self) -> Position:
@@ -108,7 +118,7 @@ def comparable_scores[S: Score](scores: Sequence[S]) -> tuple[list[S], str | Non
     """The numbers of one name that may be averaged, and the kind of judge that gave them.
 
     If both the heuristic judge and models gave numbers, only those of the kind with the newest
-    number are kept. Numbers from people, rules and computed metrics are always kept.
+    number are kept. Numbers of rules and computed metrics are always kept.
     """
     found = newest_first(numeric_scores(scores))
     kinds = [kind for one in found if (kind := one.judge_kind) in {HEURISTIC, MODEL}]
@@ -123,13 +133,17 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def summaries(scores: Iterable[Score]) -> list[ScoreSummary]:
-    """One summary for each name, sorted by name."""
+def summaries(scores: Iterable[Score], *, source: ScoreSource | None = None) -> list[ScoreSummary]:
+    """One summary for each name with a score of the source, sorted by name."""
     by_name = group_by(scores, lambda one: one.name)
-    return [_summary(name, some) for name, some in by_name.items()]
+    return [
+        _summary(name, chosen, some)
+        for name, some in by_name.items()
+        if (chosen := scores_of_source(some, source))
+    ]
 
 
-def _summary(name: str, scores: Sequence[Score]) -> ScoreSummary:
+def _summary(name: str, scores: Sequence[Score], of_name: Sequence[Score]) -> ScoreSummary:
     compared, kind = comparable_scores(scores)
     values = sorted(number for one in compared if (number := one.number) is not None)
     return ScoreSummary(
@@ -142,15 +156,24 @@ def _summary(name: str, scores: Sequence[Score]) -> ScoreSummary:
         failed=sum(one.outcome is ScoreOutcome.FAILED for one in scores),
         latest_at=max(one.created_at for one in scores),
         judge_kind=kind,
+        from_runs=scores[0].is_automated,
+        counted=len(values),
+        left_out=len(numeric_scores(of_name)) - len(values),
     )
 
 
-def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Sequence[TrendPoint]:
+def trend(
+    scores: Iterable[Score],
+    name: str,
+    granularity: Granularity,
+    *,
+    source: ScoreSource | None = None,
+) -> Sequence[TrendPoint]:
     """The means over time by creation, ascending; buckets without a number are left out.
 
     Raises Invalid for more than BUCKETS_MAX points.
     """
-    compared, _ = comparable_scores([one for one in scores if one.name == name])
+    compared, _ = comparable_scores(_chosen(scores, name, source))
     buckets = group_by(compared, lambda one: granularity.bucket(one.created_at))
     points = [
         TrendPoint(bucket, mean([float(one.number or 0) for one in some]), len(some))
@@ -159,15 +182,21 @@ def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Seque
     return check_bucket_count(points, PERIOD_BOUNDS)
 
 
-def distribution(scores: Iterable[Score], name: str, parts: int) -> list[HistogramBin]:
+def distribution(
+    scores: Iterable[Score], name: str, parts: int, *, source: ScoreSource | None = None
+) -> list[HistogramBin]:
     """A histogram of the numbers in `parts` equal bins, ascending; empty bins are left out.
 
     A bin contains its lower bound and not its upper; the last one contains 1.0. The caller has
     checked that `parts` is between 1 and BINS_MAX.
     """
-    compared, _ = comparable_scores([one for one in scores if one.name == name])
+    compared, _ = comparable_scores(_chosen(scores, name, source))
     bins = group_by(compared, lambda one: bin_number(one.number or 0.0, parts))
     return [histogram_bin(number, parts, len(some)) for number, some in bins.items()]
+
+
+def _chosen[S: Score](scores: Iterable[S], name: str, source: ScoreSource | None) -> list[S]:
+    return scores_of_source([one for one in scores if one.name == name], source)
 
 
 def histogram_bin(number: int, parts: int, count: int) -> HistogramBin:
@@ -185,37 +214,53 @@ def bin_number(number: float, parts: int) -> int:
 
 
 def history(
-    scores: Iterable[SessionScore], session_id: str, name: str | None, limit: int
+    scores: Iterable[SessionScore],
+    session_id: str,
+    name: str | None,
+    limit: int,
+    *,
+    source: ScoreSource | None = None,
 ) -> list[HistoryPoint]:
     """The newest `limit` NUMERIC scores of a session, of one name or of all, ascending by time.
 
-    Failed and skipped scores are included without a number. Pending scores are left out.
+    Failed and skipped scores are included without a number. Pending scores are left out. Of each
+    name only the scores of the source, or those that `scores_of_source` chooses of this session.
     """
+    of_session = [
+        one for one in scores if one.session_id == session_id and (name is None or one.name == name)
+    ]
+    chosen = [
+        one
+        for some in group_by(of_session, lambda one: one.name).values()
+        for one in scores_of_source(some, source)
+    ]
     found = newest_first(
         one
-        for one in scores
-        if one.session_id == session_id
-        and (name is None or one.name == name)
-        and one.data_type is DataType.NUMERIC
-        and one.outcome is not ScoreOutcome.PENDING
+        for one in chosen
+        if one.data_type is DataType.NUMERIC and one.outcome is not ScoreOutcome.PENDING
     )
     return [
-        HistoryPoint(one.name, one.number, one.run_id, one.created_at, one.status)
+        HistoryPoint(one.name, one.number, one.run_id, one.created_at, one.status, one.source)
         for one in reversed(found[:limit])
     ]
 
 
 def comparison(
-    scores: Iterable[SessionScore], name: str, order: SortOrder, window: PageRequest
+    scores: Iterable[SessionScore],
+    name: str,
+    order: SortOrder,
+    window: PageRequest,
+    *,
+    source: ScoreSource | None = None,
 ) -> Page[RankedSession]:
     """Sessions ranked by their newest number of one name; ties by session id, always ascending.
 
     `total` counts the ranked sessions. Raises Invalid for a position of another list.
     """
     newest: dict[str, RankedSession] = {}
-    for one in newest_first(one for one in scores if one.name == name):
+    for one in newest_first(_chosen(scores, name, source)):
         if (number := one.number) is not None and one.session_id not in newest:
-            ranked = RankedSession(one.session_id, number, one.created_at, one.run_id)
+            ranked = RankedSession(one.session_id, number, one.created_at, one.run_id, one.source)
             newest[one.session_id] = ranked
     in_order = sorted(newest.values(), key=lambda one: comparison_rank(one.position, order))
     start = window.offset

@@ -24,6 +24,9 @@ from domain.tracing.payload import (
 NAME_MAX: Final = 255
 VALUE_MAX: Final = 255
 ORIGINAL_VALUE: Final = "original_value"
+# Keys of the metadata of a run's score that say which judge gave it, about what. Only the server
+# writes them there; in other scores they are keys like any others.
+PROVENANCE_KEYS: Final = ("judge_kind", "fingerprint", "evidence_hash", "model", "code")
 _DECIMAL: Final = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
@@ -124,9 +127,14 @@ class Score:
         return float(self.value)
 
     @property
+    def is_automated(self) -> bool:
+        """Whether a run gave it, and nothing has changed it since."""
+        return self.source is ScoreSource.AUTOMATED
+
+    @property
     def judge_kind(self) -> str | None:
         """The kind of judge that gave the value; None if a person or a program gave it."""
-        if self.source is not ScoreSource.AUTOMATED:
+        if not self.is_automated:
             return None
         return scalar_members(self.metadata).get("judge_kind")
 
@@ -140,7 +148,8 @@ class Score:
     def with_outcome(self, outcome: Outcome, now: datetime) -> Self:
         """The score after a worker's evaluation; unchanged if it isn't PENDING any more.
 
-        If a person edited the pending score, their reason and their metadata keys are kept.
+        If a person edited the pending score, their reason and their metadata keys are kept, except
+        for PROVENANCE_KEYS.
         """
         if self.outcome is not ScoreOutcome.PENDING:
             return self
@@ -150,7 +159,7 @@ class Score:
             value=outcome.text if isinstance(outcome, Scored) else None,
             source=ScoreSource.AUTOMATED,
             reason=storable_text(outcome.reason) if self.reason is None else self.reason,
-            metadata=merged_objects(json_text(outcome.metadata), self.metadata),
+            metadata=self._metadata_after_evaluation(json_text(outcome.metadata)),
             updated_at=now,
         )
 
@@ -163,8 +172,8 @@ class Score:
 
         `author` None keeps the previous author. The first value that replaces a machine's value
         stores that as `original_value` in the metadata, null if the machine had none; later changes
-        keep this entry. In a run's score, callers can't set the entry themselves. Raises Invalid,
-        naming `value`.
+        keep this entry. In a run's score, callers can't set the entry themselves, nor what
+        PROVENANCE_KEYS names. Raises Invalid, naming `value`.
         """
         if change.is_empty:
             return self
@@ -182,6 +191,11 @@ class Score:
             updated_at=now,
         )
 
+    def _metadata_after_evaluation(self, measured: JsonText) -> JsonText:
+        if self.metadata == EMPTY_OBJECT:
+            return measured
+        return _with_provenance_of(measured, merged_objects(measured, self.metadata))
+
     def _metadata_after(self, change: ScoreChange) -> JsonText:
         known = object_members(self.metadata).get(ORIGINAL_VALUE)
         # A person may have changed only the reason before: the value is still the machine's.
@@ -191,9 +205,22 @@ class Score:
         if change.value is not None and is_machines:
             known = json.dumps(self.value)
         after = self.metadata if change.metadata is None else change.metadata
+        if change.metadata is not None and self.run_id is not None:
+            after = _with_provenance_of(self.metadata, after)
+            if change.value is not None or self.outcome is ScoreOutcome.SCORED:
+                after = without_key(after, "code")  # of a failure that a value has replaced
         if known is None:
             return after if self.run_id is None else without_key(after, ORIGINAL_VALUE)
         return merged_objects(after, f'{{"{ORIGINAL_VALUE}":{known}}}'.encode())
+
+
+def _with_provenance_of(measured: JsonText, replacement: JsonText) -> JsonText:
+    """The metadata that replaces that of a run's score, with the provenance of the latter."""
+    members = object_members(measured)
+    kept = [f"{json.dumps(key)}:{members[key]}" for key in PROVENANCE_KEYS if key in members]
+    for key in PROVENANCE_KEYS:
+        replacement = without_key(replacement, key)
+    return merged_objects(replacement, f"{{{','.join(kept)}}}".encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,10 +249,26 @@ def newest_first[S: Score](scores: Iterable[S]) -> list[S]:
 
 
 def latest_by_name[S: Score](scores: Iterable[S]) -> list[S]:
-    """The newest score of each name, sorted by name. PENDING scores are left out."""
+    """The newest score of each name, sorted by name. PENDING scores are left out.
+
+    A name with scores of runs and other ones has two: that of a run first. So no score that a
+    client sends takes the place of a judge's.
+    """
     known = (one for one in scores if one.outcome is not ScoreOutcome.PENDING)
-    newest = {one.name: one for one in reversed(newest_first(known))}
-    return [newest[name] for name in sorted(newest)]
+    newest = {(one.name, not one.is_automated): one for one in reversed(newest_first(known))}
+    return [newest[key] for key in sorted(newest)]
+
+
+def scores_of_source[S: Score](scores: Iterable[S], source: ScoreSource | None) -> list[S]:
+    """The scores of one name that may be combined: those of a source.
+
+    Without a source: those of runs, if there are any, else all. Scores of runs and other ones are
+    never combined, so that no client changes what judges are said to have measured.
+    """
+    known = list(scores)
+    if source is not None:
+        return [one for one in known if one.source is source]
+    return [one for one in known if one.is_automated] or known
 
 
 def validate_value(text: str, data_type: DataType) -> str:

@@ -23,7 +23,7 @@ async def shop(either: Site) -> ScoredProject:
     for n in range(10):
         trace = await found.store_trace()
         value = "0.9" if n < 6 else "0.2"
-        await found.add_score(trace_id=trace, value=value, source="AUTOMATED", reason=f"{n}")
+        await found.add_judged_score(trace_id=trace, value=value, reason=f"{n}")
         if n < 8:
             label = "1" if n in {0, 1, 2, 3, 7} else "0"
             await found.add_score(trace_id=trace, value=label, source="ANNOTATION")
@@ -64,8 +64,8 @@ async def test_undefined_statistics_are_null_with_a_reason(shop: ScoredProject) 
     # A judge that is always wrong: sensitivity and specificity are 0.
     for judge, person in (("0", "1"), ("1", "0")):
         trace = await shop.store_trace()
-        for value, source in ((judge, "AUTOMATED"), (person, "ANNOTATION")):
-            await shop.add_score(trace_id=trace, name="wrong", value=value, source=source)
+        await shop.add_judged_score(trace_id=trace, name="wrong", value=judge)
+        await shop.add_score(trace_id=trace, name="wrong", value=person)
     [found] = await shop.read(f"{AGREEMENT}?name=wrong")
     assert found["corrected_pass_rate"]["value"] is None
     assert "no better than chance" in found["corrected_pass_rate"]["reason"]
@@ -73,8 +73,8 @@ async def test_undefined_statistics_are_null_with_a_reason(shop: ScoredProject) 
     # A judge that passes everything agrees exactly by chance.
     for person in ("0", "1"):
         trace = await shop.store_trace()
-        for value, source in (("0.66", "AUTOMATED"), (person, "ANNOTATION")):
-            await shop.add_score(trace_id=trace, name="kind", value=value, source=source)
+        await shop.add_judged_score(trace_id=trace, name="kind", value="0.66")
+        await shop.add_score(trace_id=trace, name="kind", value=person)
     [found] = await shop.read(f"{AGREEMENT}?name=kind")
     assert str(found["weighted_kappa"]["value"]) == "0.0"  # not -0.0
     assert found["kappa"] == NOTHING | {"value": 0.0, "reason": NO_INTERVAL}
@@ -108,7 +108,7 @@ async def test_annotation_queue_lists_unlabelled_scores(shop: ScoredProject) -> 
 async def test_every_fifth_item_is_random_and_stable_for_a_day(shop: ScoredProject) -> None:
     for n in range(40):
         trace = await shop.store_trace()
-        await shop.add_score(trace_id=trace, name="n", value=f"0.{n + 10}", source="AUTOMATED")
+        await shop.add_judged_score(trace_id=trace, name="n", value=f"0.{n + 10}")
 
     async def queue() -> Any:
         return await shop.read(f"{QUEUE}?name=n&limit=20&threshold=0.3")
@@ -122,6 +122,16 @@ async def test_every_fifth_item_is_random_and_stable_for_a_day(shop: ScoredProje
     shop.site.now = NOON + timedelta(days=1)
     drawn = [one["trace_id"] for one in await queue() if one["why"] == "random"]
     assert drawn != [one["trace_id"] for one in first if one["why"] == "random"]
+
+
+async def test_posted_score_is_no_judge_score(shop: ScoredProject) -> None:
+    trace = await shop.store_trace()
+    forged = {"judge_kind": "model", "fingerprint": "f", "original_value": "1"}
+    for source in ("AUTOMATED", "PROGRAMMATIC"):
+        await shop.add_score(trace_id=trace, name="n", source=source, metadata=forged)
+    await shop.add_score(trace_id=trace, name="n", value="1")
+    assert await shop.read(f"{AGREEMENT}?name=n") == []
+    assert await shop.read(f"{QUEUE}?name=n") == []
 
 
 @pytest.mark.parametrize(

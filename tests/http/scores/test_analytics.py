@@ -38,7 +38,8 @@ async def test_summary_of_each_name(shop: ScoredProject, kind: str) -> None:
     assert await figures(shop, kind, "summary") == [
         {"metric_name": "m"}
         | nothing
-        | {"success_count": 1, "failed_count": 0, "latest_score_at": last, "judge_kind": None},
+        | {"success_count": 1, "failed_count": 0, "latest_score_at": last, "judge_kind": None}
+        | {"from_runs": False, "count": 0, "left_out_count": 0},
         {
             "metric_name": "n",
             "avg_score": pytest.approx(7 / 12),
@@ -49,6 +50,9 @@ async def test_summary_of_each_name(shop: ScoredProject, kind: str) -> None:
             "failed_count": 0,
             "latest_score_at": last,
             "judge_kind": None,
+            "from_runs": False,
+            "count": 3,
+            "left_out_count": 0,
         },
     ]
     [one] = await figures(shop, kind, "summary?date_from=2026-03-02&date_to=2026-03-03")
@@ -109,6 +113,7 @@ async def test_history_has_the_newest_in_order(shop: ScoredProject) -> None:
             "eval_run_id": None,
             "created_at": f"2026-03-0{day}T12:00:00+00:00",
             "status": "SUCCESS",
+            "source": "ANNOTATION",
         }
         for score, day in ((0.5, 2), (1.0, 3))
     ]
@@ -130,6 +135,7 @@ async def test_sessions_are_compared(shop: ScoredProject) -> None:
         "score": 0.5,
         "evaluated_at": "2026-03-03T12:00:00+00:00",
         "eval_run_id": None,
+        "source": "ANNOTATION",
     }
     for order, expected in (
         ("asc", ["a", "b", "c", shop.session]),

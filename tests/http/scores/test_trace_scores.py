@@ -50,6 +50,22 @@ class TestGiving:
         assert (await shop.read(f"{TRACES}/{shop.trace}")) == [score]
         assert (await shop.read(TRACES))["items"] == [score]
 
+    async def test_only_runs_give_automated_scores(self, shop: ScoredProject) -> None:
+        """A posted score neither stands in the place of a judge's, nor enters its mean."""
+        shop.site.now = NOON
+        judged = await shop.add_judged_score(value="0.8", metadata={"judge_kind": "heuristic"})
+        shop.site.now = NOON + timedelta(minutes=1)
+        forged = {"judge_kind": "model", "model": "best", "fingerprint": "f"}
+        posted = await shop.add_score(value="1.0", source="AUTOMATED", metadata=forged)
+        assert (posted["source"], posted["metadata"]) == ("PROGRAMMATIC", forged)
+        of_session = await shop.add_session_score(source="AUTOMATED")
+        assert of_session["source"] == "PROGRAMMATIC"
+        latest = await shop.read(f"{TRACES}/{shop.trace}")
+        assert [one["id"] for one in latest] == [judged, posted["id"]]
+        [found] = await shop.read("/evaluations/analytics/trace-scores/summary")
+        assert (found["avg_score"], found["judge_kind"]) == (0.8, "heuristic")
+        assert (found["count"], found["left_out_count"]) == (1, 1)
+
     async def test_missing_fields_have_defaults(self, shop: ScoredProject) -> None:
         score = await shop.add_score(reason=None, environment=None)
         assert (score["data_type"], score["source"]) == ("NUMERIC", "ANNOTATION")
@@ -248,8 +264,7 @@ class TestChanging:
         assert (same.status_code, same.json()) == (200, score)
 
     async def test_original_value_is_kept(self, shop: ScoredProject) -> None:
-        score = await shop.add_score(source="AUTOMATED", metadata={"a": 1})
-        path = f"{TRACES}/{score['id']}"
+        path = f"{TRACES}/{await shop.add_judged_score(metadata={'a': 1})}"
         first = (await shop("PATCH", path, {"value": "0.75"})).json()
         assert first["metadata"] == {"a": 1, "original_value": "0.5"}
         second = (await shop("PATCH", path, {"value": "1", "metadata": {"b": 2}})).json()

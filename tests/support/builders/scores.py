@@ -4,6 +4,7 @@ import json
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -206,8 +207,8 @@ async def figures(
 ) -> list[Any]:
     """All analytics of a project; means are rounded, as the last digits may differ."""
     found: list[Any] = []
-    for target in TargetType:
-        summaries = await of_scores.summaries(of, target, bounds)
+    for target, source in product(TargetType, (None, *ScoreSource)):
+        summaries = await of_scores.summaries(of, target, bounds, source=source)
         found += [
             replace(
                 one,
@@ -218,14 +219,14 @@ async def figures(
         ]
         for name in ("m", "ß"):
             for granularity in Granularity:
-                points = await of_scores.trend(of, target, name, granularity, bounds)
+                points = await of_scores.trend(of, target, name, granularity, bounds, source=source)
                 found += [replace(one, mean=round(one.mean, 9)) for one in points]
-            found += await of_scores.distribution(of, target, name, parts, bounds)
-    for order in SortOrder:
-        found.append(await of_scores.comparison(of, "m", order, PageRequest()))
-    for session in ("s", ""):
-        found += await of_scores.history(of, session, None, 3)
-        found += await of_scores.history(of, session, "m", 200)
+            found += await of_scores.distribution(of, target, name, parts, bounds, source=source)
+    for order, source in product(SortOrder, (None, *ScoreSource)):
+        found.append(await of_scores.comparison(of, "m", order, PageRequest(), source=source))
+    for session, source in product(("s", ""), (None, *ScoreSource)):
+        found += await of_scores.history(of, session, None, 3, source=source)
+        found += await of_scores.history(of, session, "m", 200, source=source)
     return found
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Self
 
 import httpx
+import msgspec
 
 from application.evaluation.alerts.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
@@ -36,6 +37,7 @@ from tests.support.builders.custom_metric_definitions import RULE, a_metric
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import PersonClient, new_member
 from tests.support.fixtures.alerts import a_delivery, a_rule, a_webhook, an_alert
+from tests.support.fixtures.in_memory_app import replace_ports
 
 TRACES = "/evaluations/trace-scores"
 SESSIONS = "/evaluations/session-scores"
@@ -95,15 +97,41 @@ class ScoredProject:
         assert given.status_code == 201, given.text
         return given.json()
 
-    def person(self) -> tuple[PersonClient, dict[str, str]]:
-        """A new member of the organization, and their headers for this project."""
-        new_person = new_member(self.site, self.site.organization, "ada@example.com", Role.MEMBER)
-        [project] = [
+    async def add_judged_score(self, **overrides: Any) -> str:
+        """The id of a score of a run, without a run: stored past the API, which refuses it."""
+        given = {"trace_id": self.trace, "name": "quality", "value": "0.5"} | overrides
+        new, now = ScoreId(uuid.uuid4()), self.site.now or NOON
+        ports = replace_ports(self.site.ports, self.site.swapped)
+        await ports.evaluation.trace_scores.add(
+            TraceScore(
+                id=new,
+                project_id=self.project_id,
+                trace_id=TraceId(uuid.UUID(given["trace_id"])),
+                name=given["name"],
+                outcome=ScoreOutcome.SCORED,
+                value=given["value"],
+                source=ScoreSource.AUTOMATED,
+                reason=given.get("reason"),
+                metadata=msgspec.json.encode(given.get("metadata", {})),
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        return str(new)
+
+    @property
+    def project_id(self) -> ProjectId:
+        [found] = [
             one.id
             for one in self.site.store.projects.values()
             if one.name == self.head["x-project-name"]
         ]
-        return new_person, new_person.bearer | {"x-project-id": str(project)}
+        return found
+
+    def person(self) -> tuple[PersonClient, dict[str, str]]:
+        """A new member of the organization, and their headers for this project."""
+        new_person = new_member(self.site, self.site.organization, "ada@example.com", Role.MEMBER)
+        return new_person, new_person.bearer | {"x-project-id": str(self.project_id)}
 
 
 async def store_score(

@@ -57,7 +57,7 @@ from domain.evaluation.monitors.alert import (
 )
 from domain.evaluation.monitors.webhook import Webhook
 from domain.evaluation.runs.run import RunStatus, TargetType
-from domain.evaluation.scores.score import ScoreOutcome
+from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position
 
@@ -125,15 +125,25 @@ SELECT id FROM (
   ORDER BY created_at DESC, id DESC LIMIT {BASELINE_RUNS + 1}
 ) AS lately ORDER BY created_at DESC, id DESC
 """
-AGGREGATE_RUN_METRIC: Final = f"""
-SELECT
-  count(number) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
-  coalesce(avg(number) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}'), 0) AS mean,
-  count(*) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}' AND number >= $4) AS passed,
-  count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
-  count(*) FILTER (WHERE outcome = '{ScoreOutcome.SKIPPED}') AS skipped
-FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
-"""
+# `judge_score` of the domain in SQL: what the run measured, also if it was changed since. Scores of
+# sessions can't be changed.
+_MEASURED: Final = {
+    TargetType.TRACE: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number ELSE original END",
+    TargetType.SESSION: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number END",
+}
+AGGREGATE_RUN_METRIC: Final = {
+    target_type: f"""
+    SELECT count(measured) AS scored, coalesce(avg(measured), 0) AS mean,
+      count(*) FILTER (WHERE measured >= $4) AS passed,
+      count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
+      count(*) FILTER (WHERE outcome = '{ScoreOutcome.SKIPPED}') AS skipped
+    FROM (
+      SELECT outcome, {measured} AS measured FROM {SCORE_TABLES[target_type].name}
+      WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
+    ) AS of_run
+    """
+    for target_type, measured in _MEASURED.items()
+}
 LOCK_WEBHOOKS: Final = f"""
 SELECT {WEBHOOKS.select()} FROM webhooks WHERE {OF_PROJECT} ORDER BY project_id, id FOR SHARE
 """
@@ -202,7 +212,7 @@ class PostgresAlerts(PoolReader):
     async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
-        sql = AGGREGATE_RUN_METRIC.format(table=SCORE_TABLES[ended.of].name)
+        sql = AGGREGATE_RUN_METRIC[ended.of]
         async with self._snapshot(ASK_FOR_FEWER) as connection:
             runs = await connection.fetch(
                 SELECT_RUN_AND_EARLIER, ended.project, ended.monitor, ended.run

@@ -36,6 +36,7 @@ from domain.evaluation.scores.score import (
     ScoreChange,
     ScoreFilter,
     ScoreOutcome,
+    ScoreSource,
     SessionScore,
     TraceScore,
     list_position,
@@ -58,11 +59,12 @@ ASK_FOR_A_PAGE: Final = "ask for a page of the list instead"
 # range of it. The first one in the filter is used, since it selects the fewest rows.
 INDEX_PREFIX_COLUMNS: Final = ("run_id", "name")
 SELECTIVE_COLUMNS: Final = ("trace_id", "session_id")  # few rows match: they are sorted
-# An index keeps the scores of a trace together, ordered by name, the newest of a name last.
+# An index keeps the scores of a trace together, ordered by name. In reverse order of the result.
 SELECT_LATEST_SCORES: Final = f"""
-SELECT DISTINCT ON (name) {TRACE_SCORES.select()} FROM veiled.trace_scores
+SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {TRACE_SCORES.select()}
+FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND trace_id = $2 AND outcome <> '{ScoreOutcome.PENDING}'
-ORDER BY name DESC, created_at DESC, id DESC
+ORDER BY name DESC, source = '{ScoreSource.AUTOMATED}', created_at DESC, id DESC
 """
 LOCK_SCORE: Final = f"""
 SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores

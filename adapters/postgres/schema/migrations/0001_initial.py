@@ -361,7 +361,8 @@ CREATE TABLE IF NOT EXISTS session_scores (
 {_score_indexes("session_scores", "session_id", "outcome, source, data_type")}
 -- Sessions ranked by their newest number: the last entry of each session.
 CREATE INDEX IF NOT EXISTS session_scores_ranked
-    ON session_scores (project_id, name, session_id, created_at, id) INCLUDE (number, run_id)
+    ON session_scores (project_id, name, session_id, created_at, id)
+    INCLUDE (number, run_id, source)
     WHERE number IS NOT NULL;
 """
 

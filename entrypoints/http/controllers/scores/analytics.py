@@ -10,7 +10,7 @@ from msgspec import Meta
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics as figures
-from domain.evaluation.scores.score import CreatedWithin, ScoreStatus
+from domain.evaluation.scores.score import CreatedWithin, ScoreSource, ScoreStatus
 from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder
 from domain.tracing.analytics import Granularity
@@ -30,6 +30,17 @@ type MetricName = Annotated[
 ]
 
 
+type NumberSource = Annotated[
+    ScoreSource,
+    Meta(
+        description=(
+            "Only scores of this source; by default those of runs (AUTOMATED), or all others if no "
+            "run has scored the name"
+        )
+    ),
+]
+
+
 class CreatedQuery(msgspec.Struct, frozen=True, kw_only=True):
     date_from: Annotated[QueryInstant, Meta(description="Created then or later")] | None = None
     date_to: Annotated[QueryInstant, Meta(description="Created earlier")] | None = None
@@ -39,12 +50,16 @@ class CreatedQuery(msgspec.Struct, frozen=True, kw_only=True):
         return CreatedWithin(self.date_from, self.date_to)
 
 
-class TrendQuery(CreatedQuery, frozen=True, kw_only=True):
+class SummaryQuery(CreatedQuery, frozen=True, kw_only=True):
+    source: NumberSource | None = None
+
+
+class TrendQuery(SummaryQuery, frozen=True, kw_only=True):
     metric_name: MetricName
     granularity: Annotated[Granularity, Meta(description=GRANULARITY_DESCRIPTION)] = Granularity.DAY
 
 
-class DistributionQuery(CreatedQuery, frozen=True, kw_only=True):
+class DistributionQuery(SummaryQuery, frozen=True, kw_only=True):
     metric_name: MetricName
     buckets: Annotated[
         int, Meta(ge=1, le=figures.BINS_MAX, description="The number of equal buckets")
@@ -53,6 +68,7 @@ class DistributionQuery(CreatedQuery, frozen=True, kw_only=True):
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     metric_name: Annotated[str, Meta(description="Only scores of this name")] | None = None
+    source: NumberSource | None = None
     limit: Annotated[
         int, Meta(ge=1, le=LIMIT_MAX, description="How many of the newest scores to return")
     ] = figures.HISTORY_DEFAULT
@@ -60,6 +76,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
     metric_name: MetricName
+    source: NumberSource | None = None
     sort_order: Annotated[SortOrder, Meta(description="`asc`: the lowest score first")] = (
         SortOrder.ASC
     )
@@ -71,8 +88,11 @@ class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
 class ScoreSummaryItem(ResponseStruct[figures.ScoreSummary], frozen=True, kw_only=True):
     """Statistics of the scores of one name.
 
-    The statistics are null if there is no number. Numbers of different kinds of judges are not
-    averaged: `judge_kind` is the kind that these are from, if a judge gave them.
+    `count` numbers are in the statistics, which are null if there is none. Numbers of runs and
+    others are not averaged together, nor are those of different kinds of judges: `from_runs` says
+    whether runs gave these, `judge_kind` which kind of judge, if one did. `left_out_count` is how
+    many other numbers the name has. `success_count` and `failed_count` count scores of the same
+    source.
     """
 
     metric_name: Annotated[str, Source("name")]
@@ -84,6 +104,9 @@ class ScoreSummaryItem(ResponseStruct[figures.ScoreSummary], frozen=True, kw_onl
     failed_count: Annotated[int, Source("failed")]
     latest_score_at: Annotated[ResponseInstant | None, Source("latest_at")]
     judge_kind: str | None
+    from_runs: bool
+    count: Annotated[int, Source("counted")]
+    left_out_count: Annotated[int, Source("left_out")]
 
 
 class ScoreTrendItem(ResponseStruct[figures.TrendPoint], frozen=True, kw_only=True):
@@ -112,6 +135,7 @@ class SessionScoreHistoryItem(ResponseStruct[figures.HistoryPoint], frozen=True,
     eval_run_id: Annotated[str | None, Source("run_id", str)]
     created_at: ResponseInstant | None
     status: ScoreStatus
+    source: ScoreSource
 
 
 class SessionComparisonItem(ResponseStruct[figures.RankedSession], frozen=True, kw_only=True):
@@ -121,11 +145,14 @@ class SessionComparisonItem(ResponseStruct[figures.RankedSession], frozen=True, 
     score: Annotated[float | None, Source("number")]
     evaluated_at: ResponseInstant | None
     eval_run_id: Annotated[str | None, Source("run_id", str)]
+    source: ScoreSource
 
 
 NUMBERS: Final = (
-    "Numbers are the values of NUMERIC scores with status SUCCESS. Numbers of the built-in "
-    "heuristics and of models are never combined: the kind of the newest score counts."
+    "Numbers are the values of NUMERIC scores with status SUCCESS. Numbers of runs and others are "
+    "never combined: if runs have scored the name in the period, theirs count, otherwise the "
+    "others; `source` selects those of one source. Numbers of the built-in heuristics and of "
+    "models are never combined either: the kind of the newest score counts."
 )
 
 COMPARISONS: Final = PagedList("sessions compared", {None: NUMBER}, TEXT)
@@ -144,6 +171,7 @@ class SessionScoreAnalyticsController(Controller):
                 "eval_run_id": None,
                 "created_at": AT,
                 "status": "SUCCESS",
+                "source": "AUTOMATED",
             }
         ],
     )
@@ -153,10 +181,15 @@ class SessionScoreAnalyticsController(Controller):
         """History of a session's scores.
 
         The newest NUMERIC scores of a session, sorted by time, ascending; failed and skipped ones
-        have no number.
+        have no number. If runs have scored a name, only their scores of it are included; `source`
+        selects those of one source.
         """
         points = await use_cases.evaluation.score_analytics.history(
-            caller.project_id, path.session_id, params.metric_name, params.limit
+            caller.project_id,
+            path.session_id,
+            params.metric_name,
+            params.limit,
+            source=params.source,
         )
         return [SessionScoreHistoryItem.from_domain(point) for point in points]
 
@@ -164,7 +197,14 @@ class SessionScoreAnalyticsController(Controller):
         "/session-scores/comparison",
         CAN_READ,
         example=page_of(
-            {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
+            {
+                "session_id": "conv-42",
+                "score": 0.8,
+                "evaluated_at": AT,
+                "eval_run_id": None,
+                "source": "AUTOMATED",
+            },
+            20,
         ),
     )
     async def compare_sessions(
@@ -173,12 +213,13 @@ class SessionScoreAnalyticsController(Controller):
         """Compare sessions.
 
         A page of the sessions that have a number of this name, each with its newest number; ties
-        are sorted by the session's id, ascending.
+        are sorted by the session's id, ascending. If runs have scored the name, only their numbers
+        count; `source` selects those of one source.
         """
         project, name, order = caller.project_id, params.metric_name, params.sort_order
-        requested = COMPARISONS.parse_page(params, project, name, None, order)
+        requested = COMPARISONS.parse_page(params, project, (name, params.source), None, order)
         page = await use_cases.evaluation.score_analytics.comparison(
-            project, name, order, requested.page
+            project, name, order, requested.page, source=params.source
         )
         return requested.respond(page, SessionComparisonItem.from_domain)
 
@@ -201,10 +242,10 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
         example=[examples.SUMMARY],
     )
     async def summarize_scores(
-        caller: Caller, params: CreatedQuery, use_cases: UseCases
+        caller: Caller, params: SummaryQuery, use_cases: UseCases
     ) -> list[ScoreSummaryItem]:
         summaries = await use_cases.evaluation.score_analytics.summaries(
-            caller.project_id, target_type, params.within
+            caller.project_id, target_type, params.within, source=params.source
         )
         return [ScoreSummaryItem.from_domain(summary) for summary in summaries]
 
@@ -220,7 +261,12 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
         caller: Caller, params: TrendQuery, use_cases: UseCases
     ) -> list[ScoreTrendItem]:
         points = await use_cases.evaluation.score_analytics.trend(
-            caller.project_id, target_type, params.metric_name, params.granularity, params.within
+            caller.project_id,
+            target_type,
+            params.metric_name,
+            params.granularity,
+            params.within,
+            source=params.source,
         )
         return [
             ScoreTrendItem.from_domain(point, metric_name=params.metric_name) for point in points
@@ -241,7 +287,12 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
         caller: Caller, params: DistributionQuery, use_cases: UseCases
     ) -> list[ScoreDistributionItem]:
         bins = await use_cases.evaluation.score_analytics.distribution(
-            caller.project_id, target_type, params.metric_name, params.buckets, params.within
+            caller.project_id,
+            target_type,
+            params.metric_name,
+            params.buckets,
+            params.within,
+            source=params.source,
         )
         return [ScoreDistributionItem.from_domain(part) for part in bins]
 

@@ -44,6 +44,9 @@ SUMMARY: Final[dict[str, Any]] = {
     "failed_count": 0,
     "latest_score_at": AT,
     "judge_kind": "heuristic",
+    "from_runs": True,
+    "count": 3,
+    "left_out_count": 0,
 }
 TREND: Final[dict[str, Any]] = {
     "bucket": "2026-03-01T00:00:00+00:00",

@@ -47,7 +47,10 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     name: ScoreName
     value: Value
     data_type: scores.DataType = scores.DataType.NUMERIC
-    source: scores.ScoreSource = scores.ScoreSource.ANNOTATION
+    source: Annotated[
+        scores.ScoreSource,
+        Meta(description="AUTOMATED is stored as PROGRAMMATIC: only runs give automated scores"),
+    ] = scores.ScoreSource.ANNOTATION
     reason: str | None = None
     metadata: Metadata = msgspec.field(default_factory=wire.empty_object)
 

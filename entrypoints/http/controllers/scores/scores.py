@@ -78,8 +78,9 @@ class TraceScoreController(Controller):
     ) -> list[schemas.TraceScoreResponse]:
         """Read the latest scores of a trace.
 
-        The newest score of each name, sorted by name, without pending scores. Empty for an unknown
-        trace.
+        The newest score of each name, sorted by name, without pending scores. A name that runs and
+        others have scored has two: the newest score of a run, then the newest other one. Empty for
+        an unknown trace.
         """
         scores = await use_cases.evaluation.trace_scores.latest(caller.project_id, path.trace_id)
         return [schemas.TraceScoreResponse.from_domain(score) for score in scores]

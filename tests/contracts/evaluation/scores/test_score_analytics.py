@@ -19,10 +19,12 @@ from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreStatus
 from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 from tests.support.builders.scores import (
+    ANNOTATION,
     AUTOMATED,
     EVER,
     FAILED,
     PENDING,
+    PROGRAMMATIC,
     RUNS,
     SKIPPED,
     by,
@@ -94,21 +96,22 @@ async def test_summary_aggregates_scores_by_name(figures, ours, add, of):
         {"value": None, "outcome": PENDING, "name": "z", "created_at": at(7)},
     )  # fmt: skip
     assert await figures.summaries(ours, of, EVER) == [
-        summary("M", (0.5, 0.25, 0.75, 0.5), 2, 0, at(9)),
-        summary("m", (pytest.approx(1.75 / 3), 0.25, 1.0, 0.5), 3, 1, at(6)),
-        summary("z", (None,) * 4, 0, 0, at(7)),
-        summary("é", (None,) * 4, 1, 1, NOON),
+        summary("M", (0.5, 0.25, 0.75, 0.5), 2, 0, at(9), counted=2),
+        summary("m", (pytest.approx(1.75 / 3), 0.25, 1.0, 0.5), 3, 1, at(6), counted=3),
+        summary("z", (None,) * 4, 0, 0, at(7), counted=0),
+        summary("é", (None,) * 4, 1, 1, NOON, counted=0),
     ]
     other = SESSION if of is TRACE else TRACE
     assert await figures.summaries(ours, other, EVER) == []
     assert await figures.summaries(project(), of, EVER) == []
 
 
-def summary(name, numbers, scored, failed, latest_at, kind=None):
+def summary(name, numbers, scored, failed, latest_at, *, counted):
     mean, least, most, median = numbers
     return ScoreSummary(
         name=name, mean=mean, minimum=least, maximum=most, median=median, scored=scored,
-        failed=failed, latest_at=latest_at, judge_kind=kind,
+        failed=failed, latest_at=latest_at, judge_kind=None, from_runs=False, counted=counted,
+        left_out=0,
     )  # fmt: skip
 
 
@@ -171,8 +174,8 @@ async def test_period_includes_start_and_excludes_end(figures, ours, add, of):
             "heuristic",
         ),
         (
-            [judge_score("model", "0.2"), judge_score("heuristic", "0.8", 1, source="ANNOTATION")],
-            [0.2, 0.8],
+            [judge_score("model", "0.2"), judge_score("heuristic", "0.8", 1, source=ANNOTATION)],
+            [0.2],
             "model",
         ),
         (
@@ -186,7 +189,7 @@ async def test_period_includes_start_and_excludes_end(figures, ours, add, of):
                 judge_score("model", "true", 9, data_type=DataType.BOOLEAN),
                 {"value": "0.4"},
             ],
-            [0.2, 0.4],
+            [0.2],
             "heuristic",
         ),
         (
@@ -223,6 +226,58 @@ async def test_newest_judge_kind_is_chosen_within_period(figures, ours, add, of)
     assert (found.mean, found.judge_kind) == (0.8, "heuristic")
     [point] = await figures.trend(ours, of, "m", DAY, CreatedWithin(before=at(2)))
     assert point.mean == 0.8
+
+
+# --- sources ---------------------------------------------------------------------------------
+
+
+@BOTH_TARGET_TYPES
+async def test_scores_of_runs_and_others_are_not_combined(figures, ours, add, of):
+    forged = by("model", fingerprint="f")
+    await add(
+        of,
+        judge_score("heuristic", "0.8"),
+        {"value": "1", "source": PROGRAMMATIC, "metadata": forged, "created_at": at(3)},
+        {"value": "0.4", "created_at": at(4)},
+        judge_score("model", None, 5, outcome=FAILED),
+        judge_score("model", None, 6, outcome=FAILED, name="broken"),
+        {"value": "1", "source": PROGRAMMATIC, "name": "broken"},
+    )
+    broken, found = await figures.summaries(ours, of, EVER)
+    assert (found.mean, found.judge_kind, found.from_runs) == (0.8, "heuristic", True)
+    assert (found.counted, found.left_out, found.scored, found.failed) == (1, 2, 1, 1)
+    assert found.latest_at == at(5)
+    assert (broken.mean, broken.from_runs, broken.left_out) == (None, True, 1)
+    for source, number in ((None, 0.8), (AUTOMATED, 0.8), (PROGRAMMATIC, 1.0), (ANNOTATION, 0.4)):
+        [point] = await figures.trend(ours, of, "m", DAY, EVER, source=source)
+        assert (point.mean, point.count) == (number, 1)
+        [part] = await figures.distribution(ours, of, "m", 1, EVER, source=source)
+        assert part.count == 1
+        [found] = [
+            one for one in await figures.summaries(ours, of, EVER, source=source) if one.name == "m"
+        ]
+        assert (found.mean, found.from_runs) == (number, number == 0.8)
+        assert found.judge_kind == ("heuristic" if number == 0.8 else None)
+    # Without a score of a run in the period, the others count.
+    [found] = await figures.summaries(ours, of, CreatedWithin(at(3), at(5)))
+    assert (found.mean, found.from_runs, found.counted) == (pytest.approx(0.7), False, 2)
+
+
+async def test_posted_score_of_a_session_replaces_none_of_a_run(figures, ours, add):
+    await add(
+        SESSION,
+        judge_score("heuristic", "0.8"),
+        {"value": "1", "source": PROGRAMMATIC, "created_at": at(3)},
+        {"value": "0.5", "source": PROGRAMMATIC, "name": "posted", "created_at": at(4)},
+    )
+    ranked = await figures.comparison(ours, "m", DESC, PageRequest())
+    assert [(one.number, one.source) for one in ranked.items] == [(0.8, AUTOMATED)]
+    posted = await figures.comparison(ours, "m", DESC, PageRequest(), source=PROGRAMMATIC)
+    assert [(one.number, one.source) for one in posted.items] == [(1.0, PROGRAMMATIC)]
+    shown = [(one.number, one.source) for one in await figures.history(ours, "s", None, 9)]
+    assert shown == [(0.8, AUTOMATED), (0.5, PROGRAMMATIC)]
+    posted = await figures.history(ours, "s", "m", 9, source=PROGRAMMATIC)
+    assert [one.number for one in posted] == [1.0]
 
 
 # --- trends and distributions ----------------------------------------------------------------
@@ -316,10 +371,10 @@ async def test_history_lists_newest_ascending_with_failures(figures, ours, add):
         {"value": "0.2", "created_at": at(5)},
     )
     expected = [
-        HistoryPoint("m", 0.1, RUNS[0], NOON, ScoreStatus.SUCCESS),
-        HistoryPoint("m", None, None, at(1), ScoreStatus.FAILED),
-        HistoryPoint("M", None, None, at(2), ScoreStatus.FAILED),
-        HistoryPoint("m", 0.2, None, at(5), ScoreStatus.SUCCESS),
+        HistoryPoint("m", 0.1, RUNS[0], NOON, ScoreStatus.SUCCESS, ANNOTATION),
+        HistoryPoint("m", None, None, at(1), ScoreStatus.FAILED, ANNOTATION),
+        HistoryPoint("M", None, None, at(2), ScoreStatus.FAILED, ANNOTATION),
+        HistoryPoint("m", 0.2, None, at(5), ScoreStatus.SUCCESS, ANNOTATION),
     ]
     assert await figures.history(ours, "s", None, 50) == expected
     for limit in (1, 2, 3):
@@ -344,7 +399,9 @@ async def test_sessions_are_ranked_by_newest_number_then_id(plane, figures, ours
         session_score(ours, "S", value="good", data_type=DataType.CATEGORICAL, created_at=at(99)),
     ]
     await asyncio.gather(*map(plane.evaluation.session_scores.add, [*hidden, *scores]))
-    ranked = [RankedSession(s.session_id, s.number, s.created_at, s.run_id) for s in scores]
+    ranked = [
+        RankedSession(s.session_id, s.number, s.created_at, s.run_id, s.source) for s in scores
+    ]
     ranked.sort(key=lambda one: one.session_id)
     ranked.sort(key=lambda one: one.number, reverse=order is DESC)
     by_position, by_offset = await read_all_pages(

@@ -74,7 +74,7 @@ def test_summary_counts_all_scores_and_averages_numbers():
         score("0.2", 1),
         score("1.0", 2),
         score("0.3", 3),
-        score("0.4", 0, source=ScoreSource.ANNOTATION),
+        score("0.4", 0),
         score("1", 4, **CATEGORY),
         score(None, 5),
         score(None, 6, outcome=ScoreOutcome.SKIPPED),
@@ -97,7 +97,7 @@ def test_summary_counts_all_scores_and_averages_numbers():
     ("last", "mean", "kind"), [("model", 0.8, "model"), ("heuristic", 0.25, "heuristic")]
 )
 def test_heuristic_and_model_scores_of_one_name_are_not_averaged(last, mean, kind):
-    """The kind that scored last counts; scores of people and rules always count."""
+    """The kind that scored last counts; scores of rules always count."""
     some = [
         score("0.9", 1, kind="model"),
         score("0.9", 2, kind="model"),
@@ -105,7 +105,7 @@ def test_heuristic_and_model_scores_of_one_name_are_not_averaged(last, mean, kin
         score("0.1", 2, kind="heuristic"),
         score("0.6" if last == "model" else "0.7", 3, kind="rule"),
         score("0.8" if last == "model" else "0.1", 4, kind=last),
-        score("0.8" if last == "model" else "0.25", 0, source=ScoreSource.ANNOTATION, kind="model"),
+        score("0.8" if last == "model" else "0.25", 0, kind="measured"),
         score(None, 9, kind="model"),
         score("0.4", 9, name="other", kind="heuristic"),
     ]
@@ -117,6 +117,49 @@ def test_heuristic_and_model_scores_of_one_name_are_not_averaged(last, mean, kin
     assert sum(one.count for one in distribution(some, "m", 10)) == (
         sum(one.judge_kind not in {"model", "heuristic"} - {kind} for one in some[:7])
     )
+
+
+def test_scores_of_runs_and_others_are_not_averaged():
+    posted = {"source": ScoreSource.PROGRAMMATIC, "kind": "model"}
+    some = [
+        score("0.8", 1, kind="heuristic"),
+        score(None, 2),
+        score("1", 3, **posted),
+        score("0.4", 4, source=ScoreSource.ANNOTATION),
+        score("0.2", 5, name="posted", **posted),
+        score("0.6", 6, name="posted", source=ScoreSource.ANNOTATION),
+        score(None, 7, name="broken"),
+        score("1", 8, name="broken", **posted),
+    ]
+
+    def shown(source: ScoreSource | None) -> dict[str, Any]:
+        return {
+            one.name: (one.mean, one.judge_kind, one.from_runs, one.counted, one.left_out)
+            for one in summaries(some, source=source)
+        }
+
+    assert shown(None) == {
+        "m": (0.8, "heuristic", True, 1, 2),
+        "posted": (pytest.approx(0.4), None, False, 2, 0),
+        "broken": (None, None, True, 0, 1),
+    }
+    assert shown(ScoreSource.PROGRAMMATIC) == {
+        "m": (1.0, None, False, 1, 2),
+        "posted": (0.2, None, False, 1, 1),
+        "broken": (1.0, None, False, 1, 0),
+    }
+    [of_m] = [one for one in summaries(some) if one.name == "m"]
+    assert (of_m.scored, of_m.failed, of_m.latest_at) == (1, 1, at(2))
+    for source, numbers in ((None, [0.8]), (ScoreSource.ANNOTATION, [0.4])):
+        [point] = trend(some, "m", Granularity.DAY, source=source)
+        assert (point.mean, point.count) == (numbers[0], 1)
+        assert sum(one.count for one in distribution(some, "m", 10, source=source)) == 1
+        ranked = comparison(some, "m", SortOrder.DESC, PageRequest(), source=source)
+        assert [one.number for one in ranked.items] == numbers
+    assert [one.number for one in history(some, "s", None, 9)] == [0.8, None, 0.2, 0.6, None]
+    assert [one.number for one in history(some, "s", None, 9, source=ScoreSource.ANNOTATION)] == [
+        *(0.4, 0.6)
+    ]
 
 
 @given(st.lists(st.integers(0, 10_000).map(lambda n: str(n / 10_000)), min_size=1))

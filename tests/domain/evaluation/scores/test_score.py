@@ -209,6 +209,26 @@ def test_edits_of_a_pending_score_are_kept():
     assert found.source is ScoreSource.AUTOMATED
 
 
+FORGED = {"judge_kind": "model", "model": "best", "fingerprint": "f", "evidence_hash": "e"}
+
+
+def test_client_cannot_write_the_provenance_of_a_score_of_a_run():
+    change = ScoreChange(metadata=json.dumps(FORGED | {"seen": 1}).encode())
+    noted = waiting().patched(change, at(1), ANA)
+    judged = noted.with_outcome(Scored(0.85, "", {"judge_kind": "heuristic"}), at(2))
+    assert metadata(judged) == {"seen": 1, "judge_kind": "heuristic"}
+    marks = {"judge_kind": "heuristic", "model": "m", "fingerprint": "g", "evidence_hash": "h"}
+    measured = waiting().with_outcome(Scored(0.85, "", marks | {"label": 4}), at(1))
+    assert metadata(measured.patched(change, at(2), ANA)) == marks | {"seen": 1}
+    failed = waiting().with_outcome(Failed(FailCode.AUTH), at(1))
+    forged = ScoreChange(metadata=b'{"code":"budget"}')
+    assert failed.patched(forged, at(2), ANA).code == "auth"
+    # In a score that a client gave, they are metadata like any other.
+    given = score(source=ScoreSource.PROGRAMMATIC, metadata=json.dumps(FORGED).encode())
+    assert metadata(given.patched(change, at(2), ANA)) == FORGED | {"seen": 1}
+    assert given.judge_kind is None
+
+
 def test_cancelling_skips_pending_scores():
     found = waiting().cancelled(at(1))
     assert (found.outcome, found.code) == (ScoreOutcome.SKIPPED, "cancelled")
