@@ -137,6 +137,7 @@ async def _post(
 
 def _headers(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str, str]:
     message, timestamp = str(delivery.id), int(now.timestamp())
+    assert webhook.secret is not None, "a webhook that is sent to has its secret"
     return {
         "connection": "close",
         "user-agent": USER_AGENT,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
+from domain.errors import Unavailable
 from domain.ids import ProjectId
 from domain.limits import Decision, Limit
 
@@ -38,6 +39,40 @@ class HealthCheck(Protocol):
 
     async def check(self) -> HealthStatus:
         """The present status, within two seconds. Never raises: a failure is a status."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedSecret:
+    """A secret as it is stored. `key_id` names the key that encrypted it."""
+
+    key_id: str
+    ciphertext: bytes
+
+
+class UnreadableSecret(Unavailable):
+    """A stored secret can't be decrypted: its key isn't configured, or it was altered."""
+
+
+class SecretCipher(Protocol):
+    """Encrypts secrets that have to be read again, for example those of webhooks.
+
+    The first key encrypts, every key decrypts, so that keys can be replaced while secrets are in
+    use. `context` is the place of the secret, for example its table and row: at another place it
+    can't be decrypted. Contract: tests/contracts/test_secret_cipher.py.
+    """
+
+    @property
+    def key_ids(self) -> Sequence[str]:
+        """The ids of the keys, that of the key that encrypts first."""
+        ...
+
+    def encrypt(self, secret: bytes, context: bytes) -> EncryptedSecret:
+        """Equal secrets give different ciphertexts. Raises Conflict without a key."""
+        ...
+
+    def decrypt(self, stored: EncryptedSecret, context: bytes) -> bytes:
+        """Raises UnreadableSecret. The message names the key if that isn't configured."""
         ...
 
 

@@ -1,8 +1,10 @@
 """All settings of the service, read once from the environment."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
@@ -67,6 +69,7 @@ CloudLocation = Annotated[
 ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\x21-\x7e]{1,255}$")]
 Issuer = Annotated[str, Meta(description="the `iss` of tokens", min_length=1)]
 Audience = Annotated[str, Meta(min_length=1)]
+SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}:[A-Za-z0-9+/_-]{43}=?$")]
 HeaderPair = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=[\x20-\x7e]*$")]
 
 
@@ -77,8 +80,8 @@ class SettingsError(Exception):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is read from the variable PREFIX + its name in capitals; see docs/settings.md.
 
-    The fields in UNPREFIXED are also read from the variable without PREFIX, which other programs
-    use.
+    The fields in SECRET are also read from the file that the variable with FILE_SUFFIX names. The
+    fields in UNPREFIXED are also read from the variable without PREFIX, which other programs use.
     """
 
     app_env: Environment = "production"
@@ -106,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     firebase_project_id: FirebaseProject | None = None
     auth_dev_issuer: bool = False
     auth_leeway_seconds: Annotated[int, _range(0, 300, "whole seconds")] = 30
+
+    secret_keys: Annotated[
+        tuple[SecretKey, ...],
+        Meta(description="id:key, the key being 32 bytes in Base64, separated by commas"),
+    ] = ()
 
     trusted_proxies: Annotated[tuple[str, ...], _list_of("addresses or networks")] = ()
     rate_limit_enabled: bool = True
@@ -172,15 +180,36 @@ UNPREFIXED: Final = frozenset(
     {"openai_api_key", "anthropic_api_key", "gemini_api_key", "google_cloud_project"}
 )
 SECRET: Final = SERVER_URLS | {
-    *("auth_hs256_secret", "openai_api_key", "anthropic_api_key", "gemini_api_key"),
+    *("secret_keys", "auth_hs256_secret", "openai_api_key", "anthropic_api_key", "gemini_api_key"),
     *("metrics_token", "otel_exporter_otlp_headers"),
     *("openai_compatible_api_key", "openai_base_url", "openai_compatible_base_url"),
 }
 
 
+FILE_SUFFIX: Final = "_FILE"
+SECRET_FILE_MAX: Final = 65_536  # bytes; the longest secrets are lists of keys or headers
+
+
 def variable(field: str) -> str:
     """The name of the environment variable of a field."""
     return f"{PREFIX}{field.upper()}"
+
+
+def file_variable(field: str) -> str:
+    """The name of the variable with the path of a file that contains the field, a secret."""
+    return f"{variable(field)}{FILE_SUFFIX}"
+
+
+def with_defaults(environ: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with `defaults` for the fields that it doesn't give, also not in a file."""
+    return {
+        **{
+            name: value
+            for name, value in defaults.items()
+            if not environ.get(f"{name}{FILE_SUFFIX}", "").strip()
+        },
+        **environ,
+    }
 
 
 type Check = Callable[[Settings, frozenset[str]], Iterable[str]]
@@ -196,11 +225,12 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
     problems: list[str] = []
     wrong: set[str] = set()
     for field, kind in get_type_hints(Settings, include_extras=True).items():
-        name = variable(field)
-        text = environ.get(name, "").strip()
-        if not text and field in UNPREFIXED:
-            name = field.upper()
-            text = environ.get(name, "").strip()
+        try:
+            name, text = _read_variable(environ, field)
+        except ValueError as error:
+            problems.append(str(error))
+            wrong.add(field)
+            continue
         if not text:
             continue
         try:
@@ -209,7 +239,8 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
             values[field] = msgspec.convert(_to_convertible(text, kind), kind, strict=False)
         except (msgspec.ValidationError, ValueError):
             actual = "" if field in SECRET else f", not {text!r}"
-            problems.append(f"{name} must be {_expected(kind)}{actual}")
+            verb = "contain" if name.endswith(FILE_SUFFIX) else "be"
+            problems.append(f"{name} must {verb} {_expected(kind)}{actual}")
             wrong.add(field)
     settings = Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type
     if settings.auth_dev_issuer and settings.app_env in DEPLOYED:
@@ -218,11 +249,46 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
             f"{settings.app_env}: anyone with the development key could sign in as any user"
         )
     problems += _invalid_networks(settings.trusted_proxies)
+    key_ids = [key.partition(":")[0] for key in settings.secret_keys]
+    if len(set(key_ids)) < len(key_ids):
+        problems.append(f"{variable('secret_keys')} must have a different id for each key")
     for check in checks:
         problems += check(settings, frozenset(wrong))
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
+
+
+def _read_variable(environ: Mapping[str, str], field: str) -> tuple[str, str]:
+    """The variable that gives a field, and its text. Raises ValueError with the problem."""
+    name, file_name = variable(field), file_variable(field)
+    text = environ.get(name, "").strip()
+    path = environ.get(file_name, "").strip() if field in SECRET else ""
+    if text and path:
+        raise ValueError(f"{name} and {file_name} must not both be set: unset one of them")
+    if path:
+        return file_name, _read_secret_file(file_name, path)
+    if not text and field in UNPREFIXED:
+        name = field.upper()
+        text = environ.get(name, "").strip()
+    return name, text
+
+
+def _read_secret_file(name: str, path: str) -> str:
+    """The content of a file without the line break at its end. Raises ValueError."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(SECRET_FILE_MAX + 1)
+        text = content.decode().strip()
+    except OSError as error:
+        raise ValueError(f"{name}: {path!r} can't be read: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, or a path that can't exist
+        raise ValueError(f"{name} must be the path of a text file in UTF-8") from error
+    if not text or len(content) > SECRET_FILE_MAX:
+        raise ValueError(
+            f"{name}: {path!r} must contain the secret, in at most {SECRET_FILE_MAX} bytes"
+        )
+    return text
 
 
 def _invalid_networks(proxies: Sequence[str]) -> Iterator[str]:
@@ -241,7 +307,7 @@ def _to_convertible(text: str, kind: object) -> object:
     if get_origin(inner) is tuple:
         if text.startswith("["):
             return json.loads(text)
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return [part.strip() for part in re.split("[,\n]", text) if part.strip()]
     return text
 
 

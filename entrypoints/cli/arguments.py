@@ -91,6 +91,13 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def key_id(text: str) -> str:
+    """Checks the id of a key that encrypts secrets."""
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an id of a key, e.g. 2027-01")
+    return text
+
+
 def instant(text: str) -> datetime:
     """Parses an instant in ISO 8601; without an offset it is in UTC."""
     try:

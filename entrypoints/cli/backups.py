@@ -94,13 +94,19 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
         shutil.rmtree(draft, ignore_errors=True)  # left by a restore that was killed
         draft.mkdir(mode=0o755)
         try:
-            _fill(draft, folder, manifest)
+            key_ids = _fill(draft, folder, manifest)
             (draft / DATABASE).rename(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     print_line(
         f"Restored into {data}; every table has the same rows. `dev` uses it at its next start."
     )
+    if missing := key_ids - dev_supervisor.secret_key_ids(settings, data):
+        print_line(
+            f"Secrets of webhooks in it are encrypted with {', '.join(sorted(missing))}: copy the "
+            f"file {dev_supervisor.SECRET_KEY} of the old data folder to {data} before the next "
+            "start, or no message of these webhooks can be sent."
+        )
     return 0
 
 
@@ -137,18 +143,23 @@ def _read(folder: Path) -> Manifest:
     return manifest
 
 
-def _fill(data: Path, folder: Path, manifest: Manifest) -> None:
-    """Creates a database in `data`, fills, compares and migrates it, and stops its server."""
+def _fill(data: Path, folder: Path, manifest: Manifest) -> set[str]:
+    """Creates a database in `data`, fills, compares and migrates it, and stops its server.
+
+    Returns the ids of the keys that its secrets are encrypted with.
+    """
     postgres, url = start_postgres(data)
     try:
         load(url, folder / DUMP)
         if differing := asyncio.run(_differing_tables(url, manifest)):
             raise CommandError(f"{folder} is incomplete: different rows in {', '.join(differing)}")
         migrated = asyncio.run(root.migrate(Settings(database_url=url)))
+        key_ids = set(asyncio.run(root.count_secrets_by_key(Settings(database_url=url))))
     finally:
         postgres.stop()
     if migrated:
         print_line(f"Migrated: {', '.join(migrated)}")
+    return key_ids
 
 
 async def _differing_tables(url: str, manifest: Manifest) -> list[str]:

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from adapters.oidc.issuer_urls import is_private
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.secret_rotation import count_secrets_by_key
 from adapters.postgres.database.server_info import ServerInfo, fetch_server_info
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
@@ -32,7 +33,14 @@ from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure
 from entrypoints.composition import root
 from entrypoints.composition.sign_in import sign_in_state
-from entrypoints.settings import DEPLOYED, PREFIX, Settings, variable
+from entrypoints.settings import (
+    DEPLOYED,
+    PREFIX,
+    SECRET,
+    Settings,
+    file_variable,
+    variable,
+)
 from entrypoints.startup import base_url, print_line
 
 SETTINGS: Final = "settings"
@@ -175,6 +183,7 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     settings = {variable(field) for field in Settings.__struct_fields__}
+    settings |= set(map(file_variable, SECRET))
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in settings | CLIENT_VARIABLES | OTHER_VARIABLES:
             similar = difflib.get_close_matches(name, settings, 1, cutoff=0.8)
@@ -253,12 +262,30 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
             if state.ok:  # otherwise the tables of these checks may be missing
                 for finding in await check_workers(settings, pool):
                     yield finding
+                yield check_secrets(settings, await count_secrets_by_key(pool))
     except Failure as failure:
         yield fail(
             "postgres",
             f"{failure.message} ({address.hostname or 'localhost'}:{address.port or 5432})",
             f"is it running, and is {variable('database_url')} correct?",
         )
+
+
+def check_secrets(settings: Settings, counts: Mapping[str, int]) -> Finding:
+    """Checks the keys of stored secrets. `counts` says how many secrets each key encrypts."""
+    key_ids = [key.partition(":")[0] for key in settings.secret_keys]
+    missing = sorted(counts.keys() - set(key_ids))
+    if missing:
+        detail = f"{variable('secret_keys')} lacks {', '.join(missing)}"
+        number = sum(counts[key_id] for key_id in missing)
+        return fail("secrets", f"{detail}, which encrypted {number}", "add it from your key store")
+    if not key_ids:
+        detail = f"{variable('secret_keys')} isn't set, so webhooks can't be created"
+        return warn("secrets", detail, "`pandaprobe-server secrets generate-key` prints a key")
+    if counts.keys() - {key_ids[0]}:
+        detail = f"not all are encrypted with the first key, {key_ids[0]}"
+        return warn("secrets", detail, "run `pandaprobe-server secrets rotate`")
+    return ok("secrets", f"{sum(counts.values())} stored, encrypted with {key_ids[0]}")
 
 
 def check_postgres_server(server: ServerInfo, host: str | None) -> Iterator[Finding]:

@@ -19,12 +19,13 @@ from entrypoints.cli.arguments import (
     command,
     duration,
     instant,
+    key_id,
     option,
     whole_number,
 )
 from entrypoints.composition.identity_provider import provider_problems
 from entrypoints.setting_checks import default_password_problems, missing_extras
-from entrypoints.settings import PREFIX, Settings, SettingsError, read_settings
+from entrypoints.settings import PREFIX, Settings, SettingsError, read_settings, with_defaults
 from entrypoints.startup import CommandError, check_layout, check_servers
 
 PROGRAM: Final = "pandaprobe-server"
@@ -83,7 +84,7 @@ def _add_dev_servers(environ: Mapping[str, str]) -> dict[str, str]:
     from entrypoints.processes import dev_supervisor  # noqa: PLC0415
 
     data_dir = read_settings(environ, provider_problems).data_dir
-    return {**dev_supervisor.running_servers(data_dir), **environ}
+    return with_defaults(environ, dev_supervisor.running_servers(data_dir))
 
 
 def _organization(of: str) -> Option:
@@ -357,6 +358,51 @@ def _create_key(arguments: argparse.Namespace, settings: Settings) -> int:
     print(asyncio.run(created))
     print("Store it now: it can't be shown again.", file=sys.stderr)
     return 0
+
+
+_SECRETS: Final = "keys that encrypt stored secrets, such as those of webhooks"
+_secret_commands: Final = _commands.add_parser(
+    "secrets", help=_SECRETS, description=f"Manages the {_SECRETS}."
+).add_subparsers(title="commands", metavar="<command>", required=True)
+
+
+@command(
+    _secret_commands,
+    "generate-key",
+    option(
+        "--id",
+        type=key_id,
+        default=None,
+        metavar="ID",
+        help="names the key, up to 64 letters, digits, `.`, `_` and `-`; default: a random one",
+    ),
+    summary="print a new key for PANDAPROBE_SECRET_KEYS",
+    description="Prints a random key in the form `id:key`. Store it where the backups of the "
+    "database aren't: without it, the secrets in the database can't be read.",
+    example="pandaprobe-server secrets generate-key --id 2027-01",
+)
+def _generate_secret_key(arguments: argparse.Namespace, _settings: Settings) -> int:
+    from entrypoints.cli import secret_keys  # noqa: PLC0415
+
+    return secret_keys.generate(arguments.id)
+
+
+@command(
+    _secret_commands,
+    "rotate",
+    summary="encrypt all stored secrets with the first of PANDAPROBE_SECRET_KEYS",
+    description="Reads each stored secret that another key has encrypted, and encrypts it with "
+    "the first key. The service keeps running. Stopped, it continues where it was when it is run "
+    "again. Exits with 1 if secrets with other keys remain. Without the addresses of servers it "
+    "uses those of a running `dev`.",
+    example="pandaprobe-server secrets rotate",
+    uses_dev_servers=True,
+)
+def _rotate_secrets(_arguments: argparse.Namespace, settings: Settings) -> int:
+    check_servers(settings, "database_url")
+    from entrypoints.cli import secret_keys  # noqa: PLC0415
+
+    return secret_keys.rotate(settings)
 
 
 @command(

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+from adapters.aes_gcm import AesGcmCipher
 from adapters.hash_embedder import HashEmbedder
 from adapters.judges import by_provider, heuristic, model, wire
 from adapters.postgres.database.leader_election import PostgresLeaderElection
@@ -153,7 +154,7 @@ def _endpoints(settings: Settings) -> Iterator[wire.Endpoint]:
 def _alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
     return AlertPorts(
         alerts=alerts.PostgresAlerts(pool),
-        webhooks=webhooks.PostgresWebhooks(pool),
+        webhooks=webhooks.PostgresWebhooks(pool, AesGcmCipher.parse(settings.secret_keys)),
         webhook_sender=webhook_sender(settings),
         on_fault=_log_alert_error,
         allow_private=settings.alert_allow_private_targets,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
 
+from adapters.aes_gcm import AesGcmCipher
 from adapters.caching.identity_cache import (
     CachedApiKeys,
     CachedProjects,
@@ -20,6 +21,7 @@ from adapters.caching.key_usage_buffer import KeyUsageBuffer
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
+from adapters.postgres.database import secret_rotation
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
@@ -102,6 +104,19 @@ async def pending(settings: Settings) -> list[str]:
     """The migrations that have not run on the database, in order."""
     async with database(settings) as pool:
         return await schema_pending(pool)
+
+
+async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:
+    """Encrypts stored secrets again, with the first key. Returns the counts by key afterwards."""
+    cipher = AesGcmCipher.parse(settings.secret_keys)
+    async with database(structs.replace(settings, database_pool_size=1)) as pool:
+        return await secret_rotation.rotate_secrets(pool, cipher, on_batch)
+
+
+async def count_secrets_by_key(settings: Settings) -> dict[str, int]:
+    """How many stored secrets are encrypted with each key, by its id."""
+    async with database(structs.replace(settings, database_pool_size=1)) as pool:
+        return await secret_rotation.count_secrets_by_key(pool)
 
 
 @asynccontextmanager

@@ -22,11 +22,12 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from adapters.aes_gcm import generate_key
 from adapters.embedded import servers
 from adapters.embedded.process import Child, StartError
 from domain.identity.organization import FIRST_PROJECT
 from entrypoints.processes import child_processes
-from entrypoints.settings import PREFIX, Settings, variable
+from entrypoints.settings import PREFIX, Settings, file_variable, variable
 from entrypoints.startup import CommandError, base_url, listen, print_line
 
 READY_TIMEOUT_S: Final = 30
@@ -35,6 +36,7 @@ STOP_TIMEOUT_S: Final = 4  # of the API and the worker; with the servers below t
 WATCH_INTERVAL_S: Final = 0.1  # between two checks of the children
 TOKEN_LASTS_S: Final = 30 * 86_400
 DEV_ENV: Final = "dev.env"
+SECRET_KEY: Final = "secret.key"  # noqa: S105 - the name of a file
 # Requests to our own address don't use the environment's proxy.
 DIRECT_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 SERVERS_ENV: Final = "servers.env"
@@ -81,7 +83,11 @@ def _supervise(settings: Settings, data: Path, stop: child_processes.StopFlag) -
         _on_signals(lambda *_: stop.set())
         _await_port(settings, stop)
         settings = msgspec.structs.replace(
-            settings, data_dir=str(data), database_url=own.database_url, redis_url=own.redis_url
+            settings,
+            data_dir=str(data),
+            database_url=own.database_url,
+            redis_url=own.redis_url,
+            secret_keys=settings.secret_keys or (_ensure_secret_key(data),),
         )
         environ = _environ(settings)
         write_env(data / SERVERS_ENV, environ)
@@ -153,7 +159,27 @@ def _environ(settings: Settings) -> dict[str, str]:
         variable("metrics_dir"): settings.metrics_dir or str(Path(settings.data_dir) / "metrics"),
         variable("database_url"): settings.database_url or "",
         variable("redis_url"): settings.redis_url or "",
+        variable("secret_keys"): ",".join(settings.secret_keys),
+        file_variable("secret_keys"): "",  # its content is in the line above
     }
+
+
+def _ensure_secret_key(data: Path) -> str:
+    """The key that encrypts secrets in the database of this folder; the first start makes it."""
+    file = data / SECRET_KEY
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        key = generate_key(f"dev-{secrets.token_hex(4)}")
+        _write_private(file, f"{key}\n")
+        return key
+
+
+def secret_key_ids(settings: Settings, data: Path) -> set[str]:
+    """The ids of the keys that the next start on this folder has."""
+    file = data / SECRET_KEY
+    keys = settings.secret_keys or ((file.read_text(),) if file.exists() else ())
+    return {key.partition(":")[0] for key in keys}
 
 
 def _await_port(settings: Settings, stop: child_processes.StopFlag) -> None:
@@ -226,10 +252,18 @@ Ctrl-C stops everything.
 
 def write_env(file: Path, values: Mapping[str, str]) -> None:
     """Writes a file that a shell can source, readable by its owner only, atomically."""
+    _write_private(
+        file, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    )
+
+
+def _write_private(file: Path, content: str) -> None:
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as out:
-        out.writelines(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
     draft.replace(file)
 
 

@@ -79,7 +79,11 @@ class TestCompose:
         named = [line for line in text.splitlines() if "PASSWORD" in line]
         assert len(named) > 4
         assert [line for line in named if not SECRET.search(line)] == []
-        assert set(SECRET.findall(text)) == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+        assert set(SECRET.findall(text)) == {
+            "POSTGRES_PASSWORD",
+            "VALKEY_PASSWORD",
+            "PANDAPROBE_SECRET_KEYS",
+        }
 
     def test_servers_are_healthy_and_the_schema_is_there_before_anything_starts(self):
         assert set(SERVICES) == {*OURS, "postgres", "valkey"}

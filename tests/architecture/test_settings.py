@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from entrypoints.settings import Settings, read_settings, variable
+from entrypoints.settings import SECRET, Settings, read_settings, variable
 from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
@@ -53,3 +53,8 @@ def test_the_page_tells_the_default(field):
 
 def test_no_setting_takes_a_name_of_the_sdk():
     assert not VARIABLES & FOREIGN
+
+
+def test_the_page_lists_the_settings_that_can_come_from_a_file():
+    [told] = re.findall(r"These settings are: (.*?)\.\n\n", PAGE, re.DOTALL)
+    assert re.findall(r"`(\w+)`", told) == [field.upper() for field in sorted(SECRET)]

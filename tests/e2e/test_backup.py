@@ -128,6 +128,8 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
         with server.client() as http:
             for n in range(TRACES):
                 assert http.post("/traces", json=a_trace(n)).status_code == 202
+            url = f"http://127.0.0.1:{free_port()}/"
+            assert http.post("/evaluations/webhooks", json={"url": url}).status_code == 201
         writer = threading.Thread(target=write)
         writer.start()
         made = asyncio.run(backup_while_erasing(server, data, backup))
@@ -147,6 +149,12 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
     assert not (base_folder / "nowhere").exists()
     restored = command(copy, "restore", backup)
     assert restored.returncode == 0, restored.stderr
+    # The key of the webhook's secret isn't in the backup.
+    secret_key = (data / "secret.key").read_text()
+    assert (data / "secret.key").stat().st_mode & 0o077 == 0
+    assert secret_key.partition(":")[0] in restored.stdout
+    assert "copy the file secret.key" in restored.stdout
+    shutil.copy(data / "secret.key", copy)
     again = command(copy, "restore", backup)
     assert again.returncode == 1
     assert "exists already: move that database away" in again.stderr
@@ -154,6 +162,9 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
     other = start(copy)
     try:
         with other.client(**server.headers) as http:  # the key from before the backup
+            report = json.loads(command(copy, "doctor", "--json").stdout)
+            [found] = [one for one in report["findings"] if one["name"] == "secrets"]
+            assert (found["level"], "1 stored" in found["detail"]) == ("ok", True)
             page = http.get("/traces", params={"limit": 1}).json()
             erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
             assert page["total"] == manifest["tables"]["traces"]["rows"] - erased

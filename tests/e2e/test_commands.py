@@ -12,12 +12,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import asyncpg
 import httpx
 import pytest
 
+from adapters.aes_gcm import AesGcmCipher
 from adapters.embedded.process import free_port
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
+from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
+from domain.ids import ProjectId
+from tests.support.fixtures.alerts import a_webhook
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 pytestmark = pytest.mark.e2e
@@ -245,6 +251,30 @@ async def test_invalid_http_is_answered_as_json_error(migrated):
     lines_of_requests = [line for line in err.decode().splitlines() if '"request"' in line]
     assert len(lines_of_requests) == 3
     assert canary not in err.decode()
+
+
+async def test_keys_of_secrets_are_generated_rotated_and_removed(environ, tmp_path):
+    _, old, _ = await command(environ, "secrets", "generate-key", "--id", "old")
+    _, new, _ = await command(environ, "secrets", "generate-key")
+    old, new = old.strip(), new.strip()
+    new_id = new.partition(":")[0]
+    assert (await command(environ, "migrate"))[0] == 0
+    status, _, err = await command(environ, "secrets", "rotate")
+    assert (status, "PANDAPROBE_SECRET_KEYS must be set" in err) == (1, True)
+    url = environ["PANDAPROBE_DATABASE_URL"]
+    async with open_pool(Engine(config={}), PoolSettings(url=url, size=2)) as pool:
+        of_old = PostgresWebhooks(pool, AesGcmCipher.parse([old]))
+        made = [await of_old.create(a_webhook(ProjectId(uuid4()))) for _ in range(3)]
+        file = tmp_path / "keys"
+        file.write_text(f"{new}\n{old}\n")
+        both = {**environ, "PANDAPROBE_SECRET_KEYS_FILE": str(file)}
+        only_new = {**environ, "PANDAPROBE_SECRET_KEYS": new}
+        status, out, _ = await command(only_new, "secrets", "rotate")
+        assert (status, "The key old still encrypts 3" in out) == (1, True)
+        status, out, _ = await command(both, "secrets", "rotate")
+        assert (status, out) == (0, f"3 secrets encrypted again; the key {new_id} encrypts 3\n")
+        of_new = PostgresWebhooks(pool, AesGcmCipher.parse([new]))
+        assert [await of_new.create(one) for one in made] == made
 
 
 @pytest.mark.parametrize(

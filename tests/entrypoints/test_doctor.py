@@ -32,6 +32,7 @@ from entrypoints.cli.doctor import (
     check_disk,
     check_postgres_server,
     check_redis,
+    check_secrets,
     check_settings,
     check_workers,
 )
@@ -72,6 +73,31 @@ def test_json_has_the_same_findings(capsys, tmp_path):
     assert set(output["findings"][0]) == {"level", "name", "detail", "advice"}
     wrong = [finding["name"] for finding in output["findings"] if finding["level"] == "fail"]
     assert wrong == ["postgres", "redis"]
+
+
+KEYS = tuple(f"{name}:{'A' * 43}" for name in ("new", "old"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "counts", "level", "said"),
+    [
+        (KEYS, {}, "ok", "0 stored"),
+        (KEYS, {"new": 3}, "ok", "3 stored, encrypted with new"),
+        (KEYS, {"new": 3, "old": 1}, "warn", "new"),
+        (KEYS, {"lost": 2, "new": 1}, "fail", "PANDAPROBE_SECRET_KEYS lacks lost"),
+        ((), {}, "warn", "PANDAPROBE_SECRET_KEYS isn't set"),
+        ((), {"new": 1}, "fail", "PANDAPROBE_SECRET_KEYS lacks new"),
+    ],
+)
+def test_keys_of_stored_secrets_are_checked(keys, counts, level, said):
+    found = check_secrets(Settings(secret_keys=keys), counts)
+    assert (found.level.value, said in (found.detail or "")) == (level, True)
+    assert found.advice or level == "ok"
+
+
+def test_variables_of_files_with_secrets_are_known():
+    [found] = check_settings(Settings(), {"PANDAPROBE_REDIS_URL_FILE": "/run/secrets/redis"})
+    assert found.level is Level.OK
 
 
 def test_safe_settings_pass():

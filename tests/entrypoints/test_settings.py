@@ -8,7 +8,7 @@ from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
 from domain.evaluation.evidence.redaction import RedactionMode
 from entrypoints import settings
-from entrypoints.settings import Settings, SettingsError, read_settings
+from entrypoints.settings import SECRET, Settings, SettingsError, read_settings, with_defaults
 
 
 def test_allowed_settings_are_valid_for_evaluation():
@@ -144,6 +144,84 @@ def test_repr_contains_no_secrets():
     )
     assert "hidden" not in f"{settings!r} {settings}"
     assert "port=8000" in repr(settings)
+
+
+# --- secrets from files ----------------------------------------------------------------------
+
+KEY = f"main:{'A' * 43}="
+# A valid text for each setting that holds a secret.
+SECRET_TEXTS = {
+    "database_url": "postgresql://u:p@h/d",
+    "redis_url": "redis://:p@h/0",
+    "secret_keys": KEY,
+    "otel_exporter_otlp_headers": "authorization=Bearer x",
+    "openai_base_url": "https://user:p@gateway.example.com",
+    "openai_compatible_base_url": "https://user:p@gateway.example.com",
+}
+
+
+@pytest.mark.parametrize("field", sorted(SECRET))
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_is_read_from_a_file_without_its_last_line_break(tmp_path, field, end):
+    text = SECRET_TEXTS.get(field, "s" * 40)
+    file = tmp_path / "secret"
+    file.write_bytes(f"{text}{end}".encode())
+    given = read_settings({f"PANDAPROBE_{field.upper()}_FILE": str(file)})
+    assert given == read_settings({f"PANDAPROBE_{field.upper()}": text}) != Settings()
+
+
+@pytest.mark.parametrize("field", sorted(SECRET))
+def test_a_secret_and_its_file_are_not_both_given(tmp_path, field):
+    name = f"PANDAPROBE_{field.upper()}"
+    given = {name: SECRET_TEXTS.get(field, "s" * 40), f"{name}_FILE": str(tmp_path / "secret")}
+    with pytest.raises(SettingsError, match=f"^{name} and {name}_FILE must not both be set"):
+        read_settings(given)
+    assert read_settings(given | {f"{name}_FILE": " "}) == read_settings({name: given[name]})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff" * 40, b"s" * 70_000, b"mysql://x"])
+def test_a_file_without_a_usable_secret_is_a_problem_that_names_its_variable(tmp_path, content):
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"^PANDAPROBE_DATABASE_URL_FILE") as told:
+        read_settings({"PANDAPROBE_DATABASE_URL_FILE": str(file)})
+    assert "mysql" not in str(told.value)
+
+
+def test_other_settings_are_not_read_from_files(tmp_path):
+    (tmp_path / "port").write_text("9000")
+    assert read_settings({"PANDAPROBE_PORT_FILE": str(tmp_path / "port")}) == Settings()
+
+
+def test_a_key_in_a_file_goes_before_the_variable_of_other_programs(tmp_path):
+    (tmp_path / "key").write_text("ours\n")
+    given = {"PANDAPROBE_OPENAI_API_KEY_FILE": str(tmp_path / "key"), "OPENAI_API_KEY": "theirs"}
+    assert read_settings(given).openai_api_key == "ours"
+
+
+def test_defaults_of_dev_yield_to_a_secret_in_a_file():
+    defaults = {"PANDAPROBE_SECRET_KEYS": KEY, "PANDAPROBE_HOST": "h"}
+    given = {"PANDAPROBE_SECRET_KEYS_FILE": "/f", "PANDAPROBE_PORT": "1"}
+    assert with_defaults(given, defaults) == given | {"PANDAPROBE_HOST": "h"}
+    assert with_defaults({"PANDAPROBE_HOST": "ours"}, defaults) == defaults | {
+        "PANDAPROBE_HOST": "ours"
+    }
+
+
+def test_keys_are_one_on_each_line_of_a_file_or_separated_by_commas(tmp_path):
+    other = f"2027-01:{'B' * 43}"
+    (tmp_path / "keys").write_text(f"{KEY}\n{other}\n")
+    given = read_settings({"PANDAPROBE_SECRET_KEYS_FILE": str(tmp_path / "keys")})
+    assert given.secret_keys == (KEY, other)
+    assert read_settings({"PANDAPROBE_SECRET_KEYS": f"{KEY}, {other}"}) == given
+
+
+@pytest.mark.parametrize("text", ["hidden", f"a b:{'A' * 43}", f"a:{'A' * 42}", f"{KEY},{KEY}"])
+def test_unusable_keys_are_a_problem_and_not_shown(text):
+    with pytest.raises(SettingsError, match=r"^PANDAPROBE_SECRET_KEYS must ") as told:
+        read_settings({"PANDAPROBE_SECRET_KEYS": text})
+    assert text not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "PROJECT_NAME", "ENVIRONMENT", "TIMEOUT"])

@@ -334,7 +334,7 @@ class MemoryWebhooks:
         return self.store.webhooks.setdefault(key, webhook)
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        return by_creation(self.store.webhooks.of(project))
+        return [replace(one, secret=None) for one in by_creation(self.store.webhooks.of(project))]
 
     async def delete(self, project: ProjectId, webhook: UUID) -> bool:
         if self.store.webhooks.find(project, webhook) is None:

@@ -172,12 +172,12 @@ class Webhooks(Protocol):
     async def create(self, webhook: Webhook) -> Webhook:
         """Stores it; if its id exists, returns the stored one unchanged.
 
-        Raises Conflict beyond WEBHOOKS_MAX of one project.
+        Raises Conflict beyond WEBHOOKS_MAX of one project, or if secrets can't be encrypted.
         """
         ...
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        """By creation, at most WEBHOOKS_MAX."""
+        """By creation, at most WEBHOOKS_MAX, without their secrets."""
         ...
 
     async def delete(self, project: ProjectId, webhook: UUID) -> bool:
@@ -198,7 +198,8 @@ class Webhooks(Protocol):
         """Claims due deliveries for DELIVERY_LEASE, of all projects, the longest due first.
 
         At most `limit`, and so many that at most DELIVERIES_PER_WEBHOOK_MAX of a webhook are
-        claimed at a time.
+        claimed at a time. The webhooks have their secrets. A delivery whose secret can't be
+        decrypted is claimed, logged and left out, so that it is due again after its lease.
         """
         ...
 

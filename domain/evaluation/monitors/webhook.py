@@ -133,12 +133,15 @@ def retry_delay(attempts: int, chance: float) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """A URL that gets every alert change of a project. `secret` signs messages; shown once."""
+    """A URL that gets every alert change of a project.
+
+    `secret` signs messages; shown once. None where nothing is signed, as in lists.
+    """
 
     id: UUID
     project_id: ProjectId
     url: str
-    secret: bytes = field(repr=False)
+    secret: bytes | None = field(default=None, repr=False)
     created_at: datetime
 
 

@@ -35,7 +35,9 @@ CHANGES: Final = Table(
     ),
 )
 WEBHOOKS: Final = Table(
-    "webhooks", columns("project_id uuid, id uuid, url text, secret bytea, created_at timestamptz")
+    "webhooks",
+    columns("project_id uuid, id uuid, url text, created_at timestamptz"),
+    given=columns("secret_key_id text, encrypted_secret bytea"),
 )
 DELIVERIES: Final = Table(
     "alert_deliveries",

@@ -1,10 +1,13 @@
 """Webhooks and their deliveries."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
+
+from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.bounded_delete import delete_some
@@ -12,6 +15,7 @@ from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, affected_rows, require_row
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.secret_rotation import secret_context
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
@@ -27,10 +31,13 @@ from application.evaluation.ports.alerts import (
     DELIVERY_LEASE,
     WEBHOOKS_MAX,
 )
+from application.ports import EncryptedSecret, SecretCipher, UnreadableSecret
 from domain.errors import Conflict
 from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position
+
+_log: Final = logging.getLogger(__name__)
 
 WEBHOOK_NOT_FOUND: Final = "Webhook not found"
 DELIVERIES_PER_DELETE: Final = 2_000  # deliveries that one transaction deletes
@@ -73,8 +80,8 @@ WITH waiting AS MATERIALIZED (
   WHERE d.project_id = free.project_id AND d.id = free.id
   RETURNING {DELIVERIES.select("d")}
 )
-SELECT held.*, w.url AS webhook_url, w.secret AS webhook_secret,
-  w.created_at AS webhook_created_at
+SELECT held.*, w.url AS webhook_url, w.created_at AS webhook_created_at,
+  w.secret_key_id, w.encrypted_secret
 FROM held CROSS JOIN LATERAL (
   SELECT * FROM webhooks WHERE project_id = held.project_id AND id = held.webhook_id
 ) AS w
@@ -96,18 +103,28 @@ DELETE_OLD_DELIVERIES: Final = delete_some(
 
 @dataclass(frozen=True, slots=True)
 class PostgresWebhooks(PoolReader):
-    """Each list is read from one snapshot."""
+    """Each list is read from one snapshot. `cipher` encrypts the secrets."""
+
+    cipher: SecretCipher
 
     async def create(self, webhook: Webhook) -> Webhook:
         project = webhook.project_id
         async with project_transaction(self.pool, AdvisoryLock.WEBHOOKS, project) as connection:
             known = await connection.fetchrow(SELECT_WEBHOOK, project, webhook.id)
             if known is not None:
-                return webhook_from_row(known)
+                return self._with_secret(webhook_from_row(known), known)
             if len(await connection.fetch(SELECT_WEBHOOKS, project)) >= WEBHOOKS_MAX:
                 raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
-            await connection.execute(INSERT_WEBHOOK, *webhook_row(webhook))
+            assert webhook.secret is not None, "a new webhook has a secret"
+            secret = self.cipher.encrypt(webhook.secret, _secret_context(webhook))
+            row = webhook_row(secret.key_id, secret.ciphertext, webhook)
+            await connection.execute(INSERT_WEBHOOK, *row)
             return webhook
+
+    def _with_secret(self, webhook: Webhook, row: Record) -> Webhook:
+        """Raises UnreadableSecret."""
+        stored = EncryptedSecret(row["secret_key_id"], row["encrypted_secret"])
+        return replace(webhook, secret=self.cipher.decrypt(stored, _secret_context(webhook)))
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
         rows = await self._fetch(ASK_FOR_FEWER, SELECT_WEBHOOKS, project)
@@ -142,19 +159,20 @@ class PostgresWebhooks(PoolReader):
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         async with transaction(self.pool) as connection:
             rows = await connection.fetch(CLAIM_DUE_DELIVERIES, now, now + DELIVERY_LEASE, most)
-        return [
-            (
-                delivery_from_row(row),
-                Webhook(
-                    id=row["webhook_id"],
-                    project_id=ProjectId(row["project_id"]),
-                    url=row["webhook_url"],
-                    secret=row["webhook_secret"],
-                    created_at=row["webhook_created_at"],
-                ),
+        claimed = []
+        for row in rows:
+            webhook = Webhook(
+                id=row["webhook_id"],
+                project_id=ProjectId(row["project_id"]),
+                url=row["webhook_url"],
+                created_at=row["webhook_created_at"],
             )
-            for row in rows
-        ]
+            try:
+                claimed.append((delivery_from_row(row), self._with_secret(webhook, row)))
+            except UnreadableSecret as error:
+                ids = {"project_id": str(webhook.project_id), "webhook_id": str(webhook.id)}
+                _log.error("a webhook message waits: %s", error.message, extra=ids)
+        return claimed
 
     async def record_attempt(self, delivery: Delivery) -> None:
         key = (delivery.project_id, delivery.id)
@@ -166,3 +184,7 @@ class PostgresWebhooks(PoolReader):
     async def delete_deliveries(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:
             return affected_rows(await connection.execute(DELETE_OLD_DELIVERIES, before))
+
+
+def _secret_context(webhook: Webhook) -> bytes:
+    return secret_context("webhooks", webhook.project_id, webhook.id)
