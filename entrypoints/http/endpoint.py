@@ -154,6 +154,8 @@ class Endpoint:
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: no rate limit, and no guard
     media_types: Sequence[str] = (JSON,)  # of a success
     response_type: Any = None  # of a streamed response, which the signature doesn't say
+    request_id_is_key: bool = False  # if it has no Idempotency-Key, for published SDKs
+    has_secret: bool = False  # in its response, which is therefore not stored for a repeat
     body: Body[Any] | None = None  # for a handler that is made for several types of bodies
     referenced_types: tuple[Any, ...] = ()  # types that only the schema of the body names
     _signature: HandlerSignature | None = field(default=None, init=False)
@@ -331,7 +333,7 @@ def _route[**P](
 
         def decorate(fn: Callable[..., Any]) -> HTTPRouteHandler:
             if "new_id" in fn.__annotations__:
-                fn = _with_key(fn, route)
+                fn = _with_key(fn, route, endpoint)
             injected: Any = Injected
             for name in DEPENDENCIES.keys() & fn.__annotations__:
                 fn.__annotations__[name] = injected[fn.__annotations__[name]]
@@ -342,7 +344,9 @@ def _route[**P](
     return at
 
 
-def _with_key(fn: Callable[..., Any], route: HTTPRouteHandler) -> Callable[..., Any]:
+def _with_key(
+    fn: Callable[..., Any], route: HTTPRouteHandler, endpoint: Endpoint
+) -> Callable[..., Any]:
     """`fn` with the parameters `request` and `key`, which decide on `new_id`."""
 
     @wraps(fn)
@@ -352,7 +356,14 @@ def _with_key(fn: Callable[..., Any], route: HTTPRouteHandler) -> Callable[..., 
         async def write(new_id: UUID) -> Any:
             return await fn(*args, new_id=new_id, **parts)
 
-        return await respond_idempotently(request, parts["caller"], key, route.status_code, write)
+        return await respond_idempotently(
+            request,
+            parts["caller"],
+            key,
+            route.status_code,
+            write,
+            has_secret=endpoint.has_secret,
+        )
 
     added = {"request": HttpRequest, "key": IdempotencyKey | None}
     handle.__annotations__ = {**fn.__annotations__, **added}
@@ -409,7 +420,11 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
         path = signature.path.parse(given, errors)
     if signature.params is not None:
         params = signature.params.parse(parse_query(scope["query_string"], errors), errors)
-    key = parse_idempotency_key(scope, data, content, errors) if signature.takes_key else None
+    key = None
+    if signature.takes_key:
+        key = parse_idempotency_key(
+            scope, data, content, errors, accepts_request_id=called.request_id_is_key
+        )
     errors.check()
     await _acquire_slot(scope, called)
     return RequestParts(content, path, params, key)

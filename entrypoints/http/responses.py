@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, cast
 from uuid import UUID
 
@@ -59,11 +60,15 @@ async def respond_idempotently[T](
     key: IdempotencyKey | None,
     status: int,
     write: Callable[[UUID], Awaitable[T]],
+    *,
+    has_secret: bool = False,
 ) -> JsonResponse[T]:
     """What `write` returns, or the stored response of the first request with this key.
 
-    `write` creates the object with the id that it is called with, or returns it if it exists.
+    `write` creates the object with the id that it is called with, or returns it if it exists. A
+    response that `has_secret` is not stored: a repeat gets 409.
     """
+    fresh: StoredResponse | None = None
     use_cases, ticket = http_context(request).use_cases, admission_ticket(request.scope)
 
     async def wait(seconds: float) -> None:
@@ -71,12 +76,25 @@ async def respond_idempotently[T](
         await asyncio.sleep(seconds)
 
     async def write_once(object_id: UUID) -> StoredResponse:
+        nonlocal fresh
         await ticket.acquire_slot()
-        return StoredResponse(status, msgspec.json.encode(await write(object_id)))
+        fresh = StoredResponse(status, msgspec.json.encode(await write(object_id)))
+        return _without_secret(object_id) if has_secret else fresh
 
     if key is None:
         reply = await write_once(use_cases.run_idempotently.new_id())
     else:
-        attempt = key.in_project(caller.project_id)
-        reply = await use_cases.run_idempotently(attempt, write_once, wait)
+        reply = await use_cases.run_idempotently(key.of_caller(caller), write_once, wait)
+    if has_secret and fresh is not None:
+        reply = fresh
     return JsonResponse(reply.body, status_code=reply.status)
+
+
+def _without_secret(object_id: UUID) -> StoredResponse:
+    """What is stored in place of a response with a secret."""
+    detail = (
+        f"The first request with this Idempotency-Key created {object_id}. Its response contained "
+        "a secret, which is not sent again: if you don't have it, delete the object and create "
+        "another one with a new Idempotency-Key"
+    )
+    return StoredResponse(HTTPStatus.CONFLICT, msgspec.json.encode({"detail": detail}))

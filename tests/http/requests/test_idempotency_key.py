@@ -25,6 +25,7 @@ from tests.support.fixtures.in_memory_app import memory_evaluation
 from tests.support.waiting import in_time
 
 KEY = "idempotency-key"
+WEBHOOKS = "/evaluations/webhooks"
 
 
 @pytest.fixture
@@ -96,11 +97,54 @@ async def test_keys_are_scoped_to_project_and_operation(shop: ScoredProject) -> 
     assert [await total(shop), await total(other), await total(shop, SESSIONS)] == [1, 1, 1]
 
 
-async def test_keys_are_shared_by_callers_of_a_project(shop: ScoredProject) -> None:
+@pytest.mark.parametrize("header", [KEY, "x-request-id"])
+async def test_keys_are_of_one_credential(shop: ScoredProject, header: str) -> None:
     _, person = shop.person()
-    first = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
-    again = await shop.site.http.post(TRACES, headers=person | {KEY: "k"}, json=shop.score())
-    assert again.content == first.content
+    other_key = shop.head | {"x-api-key": shop.site.key()}
+    answers = [
+        await shop.site.http.post(TRACES, headers=head | {header: "k"}, json=shop.score())
+        for head in (shop.head, person, other_key, shop.head, person, other_key)
+    ]
+    assert {one.status_code for one in answers} == {201}
+    assert [one.content for one in answers[:3]] == [one.content for one in answers[3:]]
+    assert await total(shop) == 3
+
+
+async def test_scores_with_one_request_id_and_different_bodies_are_distinct(
+    shop: ScoredProject,
+) -> None:
+    head = {"x-request-id": "correlation"}
+    for value in ("1", "0", "1", "0"):
+        answer = await shop("POST", TRACES, shop.score(value=value), **head)
+        assert (answer.status_code, answer.json()["value"]) == (201, value)
+    assert await total(shop) == 2
+
+
+async def test_request_id_repeats_nothing_but_a_score(shop: ScoredProject) -> None:
+    body = {"url": "https://example.com/hook"}
+    answers = [await shop("POST", WEBHOOKS, body, **{"x-request-id": "r"}) for _ in range(2)]
+    assert [one.status_code for one in answers] == [201, 201]
+    assert answers[0].json()["id"] != answers[1].json()["id"]
+
+
+async def test_response_with_a_secret_is_not_stored(shop: ScoredProject) -> None:
+    body = {"url": "https://example.com/hook"}
+    first = await shop("POST", WEBHOOKS, body, **{KEY: "k"})
+    again = await shop("POST", WEBHOOKS, body, **{KEY: "k"})
+    assert (first.status_code, again.status_code) == (201, 409)
+    created = first.json()
+    assert created["secret"].startswith("whsec_")
+    assert created["id"] in again.json()["detail"]
+    assert "secret" not in again.json()
+    if shop.site.store.replies:  # in memory
+        [kept] = shop.site.store.replies.values()
+        assert kept.response is not None
+        assert created["secret"].encode() not in kept.response.body
+    other = await shop.site.http.post(
+        WEBHOOKS, headers=shop.head | {"x-api-key": shop.site.key(), KEY: "k"}, json=body
+    )
+    assert other.json()["id"] != created["id"]
+    assert len(await shop.read(WEBHOOKS)) == 2
 
 
 async def test_refused_requests_are_not_stored(shop: ScoredProject) -> None:

@@ -152,7 +152,7 @@ async def test_repeated_request_starts_one_run(shop: RunningProject) -> None:
     await shop.run_jobs()
     for path in ("", "/batch", f"/{gone['id']}/retry"):
         first, again = [
-            await shop("POST", f"{SESSION_RUNS}{path}", body, **{"x-request-id": "r"})
+            await shop("POST", f"{SESSION_RUNS}{path}", body, **{"idempotency-key": "r"})
             for _ in range(2)
         ]
         assert (first.status_code, again.content) == (202, first.content)

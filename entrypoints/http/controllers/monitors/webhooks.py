@@ -87,7 +87,11 @@ class WebhookController(Controller):
     path = "/evaluations/webhooks"
 
     @post(
-        "/", CAN_EVALUATE, example=examples.WEBHOOK_CREATED, body_example=examples.WEBHOOK_REQUEST
+        "/",
+        CAN_EVALUATE,
+        example=examples.WEBHOOK_CREATED,
+        body_example=examples.WEBHOOK_REQUEST,
+        has_secret=True,
     )
     async def create_webhook(
         self, caller: Caller, content: CreateWebhookRequest, new_id: UUID, use_cases: UseCases
@@ -96,7 +100,8 @@ class WebhookController(Controller):
 
         Every state change of an alert in the project is sent to the URL by POST, with the headers
         and the signature of Standard Webhooks. The response contains the secret; no other response
-        does. The URL must be an https URL of a public address.
+        does, so a repeat with the same Idempotency-Key is answered with 409. The URL must be an
+        https URL of a public address.
         """
         return WebhookCreatedResponse.from_domain(
             await use_cases.evaluation.alerting.create_webhook(

@@ -36,6 +36,7 @@ class TraceScoreController(Controller):
         status_code=201,
         example=examples.TRACE_SCORE,
         body_example=examples.GIVEN_TO_TRACE,
+        request_id_is_key=True,
     )
     async def record_trace_score(
         self,
@@ -125,6 +126,7 @@ class SessionScoreController(Controller):
         status_code=201,
         example=examples.SESSION_SCORE,
         body_example=examples.GIVEN_TO_SESSION,
+        request_id_is_key=True,
     )
     async def record_session_score(
         self,
