@@ -43,8 +43,9 @@ class MemoryIdempotencyStore:
         object_id = known.lock.object_id if known is not None and is_same else new
         lock = IdempotencyLock(object_id, now + IDEMPOTENCY_LOCK_TTL)
         is_erased = known is not None and is_same and known.is_erased
+        target = None if is_erased else request.target
         self.store.replies[_request_key(request)] = KnownAttempt(
-            request.request_hash, lock, None, expires_at, now, request.target, is_erased
+            request.request_hash, lock, None, expires_at, now, target, is_erased
         )
         return lock
 

@@ -101,7 +101,7 @@ class KnownAttempt:
     is_erased: bool = False
 
     def erased(self) -> "KnownAttempt":
-        return replace(self, response=None, is_erased=True)
+        return replace(self, response=None, target=None, is_erased=True)
 
 
 @dataclass(frozen=True, slots=True)

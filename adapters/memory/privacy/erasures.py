@@ -14,6 +14,7 @@ from application.privacy.ports import (
     MakeAuditEntry,
     too_many_erasures,
 )
+from domain.evaluation.runs.selection import rename_session
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
@@ -153,6 +154,14 @@ class MemoryErasures:
         if owner.kind is DataSubjectKind.USER:
             return rows
         project, new_name = known.project_id, pseudonym(known)
+        runs = {key[1] for key in self.store.work_queue if (key[0], key[2]) == (project, owner.id)}
+        for run in runs:
+            stored = self.store.runs[project, run]
+            filters = rename_session(stored.run.filters, owner.id, new_name)
+            if filters != stored.run.filters:
+                changed = replace(stored, run=replace(stored.run, filters=filters))
+                self.store.runs[project, run] = changed
+                rows["eval_runs"] += 1
         for key in [*self.store.work_queue]:
             if key[0] == project and key[2] == owner.id:
                 work = self.store.work_queue.pop(key)

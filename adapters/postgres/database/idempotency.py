@@ -44,7 +44,8 @@ ON CONFLICT (project_id, operation, key) DO UPDATE SET
   object_id = CASE WHEN {_IS_SAME} THEN known.object_id ELSE excluded.object_id END,
   erased_at = CASE WHEN {_IS_SAME} THEN
     coalesce(known.erased_at, CASE WHEN known.status IS NOT NULL THEN now() END) END,
-  target = excluded.target,
+  target = CASE WHEN NOT ({_IS_SAME}) OR (known.erased_at IS NULL AND known.status IS NULL)
+    THEN excluded.target END,
   status = NULL,
   body = NULL,
   held_until = excluded.held_until,
@@ -73,7 +74,7 @@ WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 """
 # Both also mark the rows of requests that are being served: these store no response later.
 _ERASE_REPLIES: Final = f"""
-UPDATE replies SET status = NULL, body = NULL, erased_at = now()
+UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now()
 FROM (
   SELECT operation, key FROM replies WHERE {OF_PROJECT} AND erased_at IS NULL {{which}}
   ORDER BY operation, key {{limit}} FOR UPDATE

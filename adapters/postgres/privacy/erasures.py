@@ -30,6 +30,7 @@ from application.privacy.ports import (
     MakeAuditEntry,
     too_many_erasures,
 )
+from domain.evaluation.runs.selection import rename_session
 from domain.identity.audit import Actor, AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position
@@ -100,6 +101,13 @@ ANONYMIZE_SESSION: Final = {
     "eval_jobs": f"UPDATE eval_jobs SET target = $3 WHERE {OF_PROJECT} AND target = $2",
     "judge_calls": f"UPDATE judge_calls SET target = $3 WHERE {OF_PROJECT} AND target = $2",
 }
+# Runs that evaluated the session: a run over given sessions has their ids in its filters.
+SELECT_RUNS_OF_SESSION: Final = f"""
+SELECT id, filters FROM eval_runs
+WHERE {OF_PROJECT} AND id IN (SELECT run_id FROM eval_jobs WHERE {OF_PROJECT} AND target = $2)
+ORDER BY id FOR NO KEY UPDATE
+"""
+UPDATE_RUN_FILTERS: Final = f"UPDATE eval_runs SET filters = $3 WHERE {OF_PROJECT} AND id = $2"
 # Files may contain data of any user. They are deleted at once, and again at the end those that were
 # requested at the moment of the erasure request. An export requested while earlier ones are deleted
 # keeps its pieces: by then the erased data is gone.
@@ -267,6 +275,10 @@ async def _anonymize_session(connection: Connection, known: Erasure, owner: str)
     rows = Counter[str]()
     if known.kind is DataSubjectKind.SESSION:
         project, pseudonym = known.project_id, f"erased:{known.id}"
+        for run, filters in await connection.fetch(SELECT_RUNS_OF_SESSION, project, owner):
+            if (anonymous := rename_session(filters, owner, pseudonym)) != filters:
+                await connection.execute(UPDATE_RUN_FILTERS, project, run, anonymous)
+                rows["eval_runs"] += 1
         for table, sql in ANONYMIZE_SESSION.items():
             rows[table] = affected_rows(await connection.execute(sql, project, owner, pseudonym))
         rows["session_scores"] = await delete_session_scores(connection, project, [owner])

@@ -111,6 +111,14 @@ def batch_as_given(target_type: TargetType, targets: Sequence[Target]) -> JsonTe
     return _json({target_type.ids_key: list(targets)})
 
 
+def rename_session(given: JsonText, old: Target, new: Target) -> JsonText:
+    """The filters of a run over given sessions, with `new` in place of the session `old`."""
+    filters, key = json.loads(given), TargetType.SESSION.ids_key
+    if old not in filters.get(key, ()):
+        return given
+    return _json(filters | {key: [new if one == old else one for one in filters[key]]})
+
+
 def _instant(bound: GivenInstant | None) -> datetime | None:
     return None if bound is None else bound.instant
 

@@ -18,6 +18,7 @@ from application.ports import (
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
+from domain.evaluation.runs.selection import batch_as_given
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
 from domain.page import PageRequest
@@ -160,7 +161,8 @@ async def test_erases_exports_that_may_contain_the_subject(fixture):
 
 async def test_erases_scores_and_names_of_session_without_traces(fixture):
     ours, evaluation, one = project(), fixture.plane.evaluation, a_trace(session_id=TALK.id)
-    run = a_run(ours, 1, target_type=TargetType.SESSION)
+    named = batch_as_given(TargetType.SESSION, [TALK.id, "other"])
+    run = a_run(ours, 1, target_type=TargetType.SESSION, filters=named)
     [work] = work_of(run)
     await evaluation.runs.create(run, [replace(work, target=TALK.id)])
     entry = an_entry(project_id=ours, target=TALK.id)
@@ -172,9 +174,10 @@ async def test_erases_scores_and_names_of_session_without_traces(fixture):
     other_rows = {"eval_jobs": 1, "judge_calls": 1, "session_scores": 1}
     assert await fixture.found(erasure, TALK) == (other_rows, 0)
     erasure = await fixture.step(erasure)
-    assert (erasure.state, erasure.rows) == (ErasureState.REMOVED, other_rows)
+    assert (erasure.state, erasure.rows) == (ErasureState.REMOVED, other_rows | {"eval_runs": 1})
     assert await fixture.found(erasure, TALK) == ({}, 0)
-    assert (await evaluation.runs.get(ours, run.id)).run.id == run.id
+    renamed = batch_as_given(TargetType.SESSION, [f"erased:{erasure.id}", "other"])
+    assert (await evaluation.runs.get(ours, run.id)).run.filters == renamed
 
 
 async def test_erasure_without_data_is_removed_at_once(fixture):

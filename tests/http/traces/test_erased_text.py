@@ -1,0 +1,271 @@
+"""No text of a trace rests anywhere after its erasure, in any table or any key.
+
+The tests plant a marker in everything that a trace, its scores and their evaluation may hold. They
+list the tables and the keys from the servers, so that a new table is searched without a change.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+import pytest
+from redis.asyncio import Redis
+
+from adapters.dramatiq.broker import QueueBroker
+from adapters.dramatiq.jobs import DramatiqJobs
+from adapters.dramatiq.messages import NAMESPACE
+from adapters.memory.rate_limiter import monotonic_us
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.identity.project_purge import PROJECT_TABLES, PostgresRemovedProjects
+from adapters.redis.client import opened
+from application.jobs import EvaluateTargetJob, queue_of
+from domain.evaluation.runs.run import TargetType, WorkItem
+from domain.evaluation.runs.selection import batch_as_given
+from domain.evaluation.scores.outcome import Scored
+from domain.ids import ProjectId, RunId, TraceId
+from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
+from tests.contracts.evaluation.judging.test_verdict_cache import a_verdict
+from tests.http.conftest import Site, a_span, a_trace
+from tests.support.builders.values import NOON
+from tests.support.clients.scored_project import store_export
+from tests.support.fixtures.evaluation import a_run
+from tests.support.fixtures.in_memory_app import replace_ports
+
+pytestmark = pytest.mark.service
+
+MARKER: Final = "mk7f3c90d1"
+USER, SESSION = f"{MARKER}-user", f"{MARKER}-session"
+# Every table that may hold text of a trace; each must have been planted.
+PLANTED: Final = {
+    *("traces", "trace_payloads", "spans", "trace_facets", "usage_hours", "sessions"),
+    *("trace_users", "trace_scores", "session_scores", "judge_verdicts", "judge_calls"),
+    *("eval_runs", "eval_jobs", "replies", "exports", "export_pieces"),
+}
+# What deleting the traces leaves, and docs/retention.md tells for how long.
+LEFT_BY_DELETION: Final = {
+    *("exports", "export_pieces"),  # until the file expires
+    *("eval_runs", "eval_jobs", "judge_calls"),  # the id of the session
+    "replies",  # of other writes that name the session, for a day
+}
+# Tables with rows of a project that hold no text of a trace, and what they hold instead. A new
+# table belongs here or to PLANTED.
+WITHOUT_TEXT: Final = {
+    "trace_hours": "counts",
+    "trace_percentiles": "numbers",
+    "model_prices": "prices that a member set",
+    "repricings": "names of models that a member gave, and of spans without a price",
+    "monitors": "filters that a member set",
+    "alerts": "thresholds",
+    "alert_changes": "states and figures",
+    "webhooks": "addresses",
+    "alert_deliveries": "names of monitors and metrics, and figures",
+    "custom_metrics": "names that a member gave",
+    "custom_metric_revisions": "definitions that a member gave",
+    "judge_budgets": "amounts",
+    "judge_spending": "amounts",
+    "erasures": "a salted hash",
+    "erased_traces": "ids",
+}
+SELECT_TABLES: Final = """
+SELECT format('%I.%I', n.nspname, c.relname) AS qualified, c.relname AS name
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname NOT LIKE 'pg_toast%'
+ORDER BY 1
+"""
+INSERT_PROJECT: Final = """
+WITH home AS (INSERT INTO organizations VALUES ($1, 'Ours', now()))
+INSERT INTO projects VALUES ($2, $1, 'shop', '', now(), 1)
+"""
+
+
+async def tables_with(pool: Pool, text: str) -> Counter[str]:
+    """How many rows of each table contain the text, also in bytes."""
+    found = Counter[str]()
+    for table in await pool.fetch(SELECT_TABLES):
+        sql = f"""
+        SELECT count(*) FROM {table["qualified"]} AS one
+        WHERE strpos(one::text, $1) > 0 OR strpos(one::text, $2) > 0
+        """
+        found[table["name"]] = await pool.fetchval(sql, text, text.encode().hex())
+    return +found
+
+
+async def keys_with(client: Redis, text: str) -> set[str]:
+    """The keys of Redis whose name or value contains the text."""
+    found, of_server = set[str](), cast("Any", client)
+    readers = {
+        b"string": of_server.get,
+        b"hash": of_server.hgetall,
+        b"list": lambda key: of_server.lrange(key, 0, -1),
+        b"set": of_server.smembers,
+        b"zset": lambda key: of_server.zrange(key, 0, -1),
+        b"stream": of_server.xrange,
+    }
+    async for key in client.scan_iter():
+        if text in f"{key} {await readers[await client.type(key)](key)}":
+            found.add(key.decode())
+    return found
+
+
+@dataclass(frozen=True)
+class MarkedProject:
+    """A project whose traces of one user and session hold the marker wherever text may be."""
+
+    site: Site
+    head: dict[str, str]
+    id: ProjectId
+    run: RunId
+    trace: str
+
+    async def send(self, method: str, path: str, body: Any = None, **more: str) -> Any:
+        answer = await self.site.http.request(method, path, headers=self.head | more, json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+
+def a_marked_trace(session: str) -> dict[str, Any]:
+    nested = {MARKER: [MARKER, {"deep": MARKER}]}
+    filled = {"name": MARKER, "input": nested, "output": nested, "metadata": nested}
+    span = a_span(**filled, model=MARKER, error=MARKER, model_parameters=nested)
+    span |= {"token_usage": {"prompt_tokens": 3, MARKER: 1}, "cost": {"total": 1}}
+    trace = a_trace(**filled, trace_id=str(uuid.uuid4()), spans=[span], tags=[MARKER])
+    return trace | {
+        "environment": MARKER,
+        "release": MARKER,
+        "user_id": USER,
+        "session_id": session,
+    }
+
+
+async def plant(site: Site, session: str) -> MarkedProject:
+    """Stores the marker by requests, and what workers would store by the ports."""
+    head = site.headers(project=f"p-{uuid.uuid4()}")
+    trace = a_marked_trace(session)
+    stored = await site.http.post("/traces", headers=head, json=trace)
+    assert stored.status_code == 202
+    [project] = [
+        id_ for id_, one in site.store.projects.items() if one.name == head["x-project-name"]
+    ]
+    run = a_run(
+        project,
+        1,
+        target_type=TargetType.SESSION,
+        filters=batch_as_given(TargetType.SESSION, [session]),
+    )
+    marked = MarkedProject(site, head, project, run.id, trace["trace_id"])
+    score = {"name": MARKER, "value": "0.5", "reason": MARKER, "metadata": {MARKER: MARKER}}
+    of_trace = {"trace_id": marked.trace, **score, "environment": MARKER}
+    await marked.send("POST", "/evaluations/trace-scores", of_trace, **key())
+    of_session = {"session_id": session, **score}
+    await marked.send("POST", "/evaluations/session-scores", of_session, **key())
+    rule = {"path": "trace.name", "op": "eq", "value": "x"}
+    metric = {"name": "named_x", "kind": "rule", "description": "d", "definition": rule}
+    await marked.send("POST", "/evaluations/custom-metrics", metric, **key())
+    tried = {"trace_id": marked.trace}
+    await marked.send("POST", "/evaluations/custom-metrics/named_x/dry-run", tried, **key())
+    batch = {"session_ids": [session], "metrics": ["agent_reliability"]}
+    await marked.send("POST", "/evaluations/session-runs/batch", batch, **key())
+    await plant_by_workers(marked, run, session)
+    return marked
+
+
+async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> None:
+    ports = replace_ports(marked.site.ports, marked.site.swapped)
+    await ports.evaluation.runs.create(run, [WorkItem(session, run.metrics)])
+    judging = ports.evaluation.judging
+    outcome = Scored(0.5, MARKER, {"evidence": [MARKER]})
+    trace = TraceId(uuid.UUID(marked.trace))
+    await judging.verdicts.save(marked.id, b"k", trace, a_verdict(outcome=outcome), NOON)
+    await judging.ledger.append([an_entry(project_id=marked.id, target=session)])
+    await store_export(ports.exporting, marked.id, str(uuid.uuid4()), text=MARKER)
+
+
+def key() -> dict[str, str]:
+    return {"idempotency-key": str(uuid.uuid4())}
+
+
+@pytest.fixture
+async def site(postgres_site: Site) -> AsyncIterator[Site]:
+    postgres_site.begin()
+    async with postgres_site.http:
+        yield postgres_site
+
+
+@pytest.mark.parametrize(
+    ("subject", "session"),
+    [({"user_id": USER}, "s"), ({"session_id": SESSION}, SESSION)],
+    ids=["user", "session"],
+)
+async def test_erasure_leaves_no_text_in_any_table(
+    site: Site, pool: Pool, subject: Mapping[str, str], session: str
+) -> None:
+    marked = await plant(site, session)
+    named = PLANTED if session == SESSION else PLANTED - {"eval_runs", "eval_jobs", "judge_calls"}
+    assert (await tables_with(pool, MARKER)).keys() == named
+    receipt = await marked.send("POST", "/erasures", subject)
+    assert receipt["state"] == "REMOVED"
+    assert await tables_with(pool, MARKER) == {}
+    assert receipt["rows"]["replies"] == 5
+    checked = await marked.send("POST", f"/erasures/{receipt['id']}/check", subject)
+    assert (checked["is_erased"], checked["found"]) == (True, {})
+
+
+def test_every_table_of_a_project_is_planted_or_holds_no_text() -> None:
+    assert PLANTED | WITHOUT_TEXT.keys() == {*PROJECT_TABLES}
+    assert PLANTED.isdisjoint(WITHOUT_TEXT)
+
+
+@pytest.mark.parametrize("way", ["trace", "batch", "session", "retention"])
+async def test_deletion_leaves_only_what_is_documented(site: Site, pool: Pool, way: str) -> None:
+    marked = await plant(site, SESSION)
+    left = {*LEFT_BY_DELETION}
+    match way:
+        case "trace":
+            await marked.send("DELETE", f"/traces/{marked.trace}")
+            left |= {"session_scores"}
+        case "batch":
+            await marked.send("POST", "/traces/batch/delete", {"trace_ids": [marked.trace]})
+            left |= {"session_scores"}
+        case "session":
+            await marked.send("DELETE", f"/sessions/{SESSION}")
+        case "retention":
+            await expire(marked, pool)
+    assert (await tables_with(pool, MARKER)).keys() == left
+    await marked.send("POST", "/erasures", {"session_id": SESSION})
+    assert await tables_with(pool, MARKER) == {}
+
+
+async def expire(marked: MarkedProject, pool: Pool) -> None:
+    ports = replace_ports(marked.site.ports, marked.site.swapped)
+    await pool.execute(INSERT_PROJECT, marked.site.organization, marked.id)
+    await ports.privacy.expired.delete(marked.id, datetime.now(UTC) + timedelta(days=2))
+
+
+async def test_deleting_a_project_leaves_no_text_in_any_table(site: Site, pool: Pool) -> None:
+    marked = await plant(site, SESSION)
+    await pool.execute("INSERT INTO removals VALUES ($1, $2, $2)", marked.id, NOON)
+    while await PostgresRemovedProjects(pool).purge(NOON + timedelta(days=1)):
+        pass
+    assert await tables_with(pool, MARKER) == {}
+
+
+async def test_redis_holds_an_erased_session_only_until_its_job_is_taken(redis_url: str) -> None:
+    """Jobs have ids alone, and one of a session run has the id of the session."""
+    job = EvaluateTargetJob(ProjectId(uuid.uuid4()), RunId(uuid.uuid4()), SESSION, asks_judge=False)
+    queue = queue_of(job)
+    async with opened(redis_url) as client:
+        await DramatiqJobs(client, monotonic_us).send(job)
+        assert await keys_with(client, MARKER) == {f"{NAMESPACE}:{queue}.msgs"}
+        broker = QueueBroker(redis_url, queue)
+        broker.declare_queue(queue)
+        consumer = broker.consume(queue)
+        while (message := next(consumer)) is None or message.args[-1] != SESSION:
+            pass
+        consumer.ack(message)
+        consumer.close()
+        broker.close()
+        assert await keys_with(client, MARKER) == set()
