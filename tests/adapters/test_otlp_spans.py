@@ -117,7 +117,7 @@ def context(number: int, *, is_sampled: bool = True) -> SpanContext:
     return SpanContext(number, number, is_remote=True, trace_flags=TraceFlags(is_sampled))
 
 
-async def test_what_is_left_is_exported_at_the_end(collector):
+async def test_queued_spans_are_exported_at_shutdown(collector):
     resource = {"service.name": "ours"}
     headers = {"x-token": "secret"}
     async with OtlpSpans.exporting(
@@ -147,7 +147,7 @@ async def test_what_is_left_is_exported_at_the_end(collector):
     assert f"user-agent: {USER_AGENT}" in head
 
 
-async def test_a_span_whose_work_fails_says_so_and_no_more(collector):
+async def test_failed_span_has_error_status_without_message(collector):
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
         with pytest.raises(KeyError), spans.request(""):
             raise KeyError("a secret")
@@ -157,7 +157,7 @@ async def test_a_span_whose_work_fails_says_so_and_no_more(collector):
     assert span.parent_span_id == b""
 
 
-async def test_a_caller_that_does_not_sample_gets_no_spans(collector):
+async def test_unsampled_caller_gets_no_spans(collector):
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
         with spans.request(f"00-{TRACE}-{SPAN}-00"):
             current = spans.current()
@@ -165,7 +165,7 @@ async def test_a_caller_that_does_not_sample_gets_no_spans(collector):
     assert collector.bodies == []
 
 
-async def test_what_many_share_is_below_the_first_and_linked_to_a_bounded_number(collector):
+async def test_span_shared_by_callers_has_first_as_parent_and_limited_links(collector):
     many = [context(n) for n in range(1, LINKS_MAX + 9)]
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
         spans.record("group commit", "internal", 1.5, {"n": 3}, above=many)
@@ -175,7 +175,7 @@ async def test_what_many_share_is_below_the_first_and_linked_to_a_bounded_number
     assert span.end_time_unix_nano - span.start_time_unix_nano == 1_500_000_000
 
 
-async def test_the_trace_of_a_given_id_holds_what_is_done_for_it(collector):
+async def test_spans_of_a_run_share_its_trace_id(collector):
     run = UUID("0192f1c0-0000-7000-8000-000000000007")
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
         with spans.request(OF_CALLER):
@@ -192,7 +192,7 @@ async def test_the_trace_of_a_given_id_holds_what_is_done_for_it(collector):
     assert request.trace_id.hex() == TRACE
 
 
-async def test_each_task_is_in_its_own_span(collector):
+async def test_concurrent_tasks_have_separate_spans(collector):
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
 
         async def work(name: str) -> None:
@@ -209,7 +209,7 @@ async def test_each_task_is_in_its_own_span(collector):
     assert known["a"].trace_id != known["b"].trace_id
 
 
-async def test_too_many_are_dropped_and_counted_and_exported_in_batches(collector, fates):
+async def test_spans_beyond_queue_are_dropped_and_rest_is_exported_in_batches(collector, fates):
     collector.is_open.clear()
     async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates)) as spans:
         for _ in range(QUEUED_SPANS_MAX + 3):
@@ -220,7 +220,7 @@ async def test_too_many_are_dropped_and_counted_and_exported_in_batches(collecto
     assert len(collector.bodies) == QUEUED_SPANS_MAX // BATCH_SPANS_MAX
 
 
-async def test_failures_in_a_row_are_logged_once(collector, fates, caplog):
+async def test_consecutive_failures_are_logged_once(collector, fates, caplog):
     collector.status = 400
     async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates), every_s=0.01) as spans:
         for number in (1, 2):
@@ -236,7 +236,7 @@ async def test_failures_in_a_row_are_logged_once(collector, fates, caplog):
     assert len(caplog.records) == 2
 
 
-async def test_a_collector_that_is_away_costs_spans_and_nothing_else(fates):
+async def test_unreachable_collector_only_loses_spans(fates):
     away = f"http://127.0.0.1:{free_port()}"
     async with OtlpSpans.exporting(away, {}, {}, count_in(fates), every_s=0.01) as spans:
         spans.record("x", "internal", 0.0, {})
@@ -244,7 +244,7 @@ async def test_a_collector_that_is_away_costs_spans_and_nothing_else(fates):
     assert fates.total() == 1
 
 
-async def test_a_collector_that_does_not_answer_delays_the_end_by_a_bound(collector, caplog):
+async def test_silent_collector_delays_shutdown_only_briefly(collector, caplog):
     collector.is_open.clear()
     async with in_time(), OtlpSpans.exporting(collector.url, {}, {}, every_s=0.01) as spans:
         spans.record("x", "internal", 0.0, {})
@@ -252,7 +252,7 @@ async def test_a_collector_that_does_not_answer_delays_the_end_by_a_bound(collec
     assert "1 spans of this server were not exported" in caplog.messages
 
 
-async def test_what_waits_behind_a_batch_at_the_end_is_exported_too(collector):
+async def test_spans_queued_behind_batch_are_exported_at_shutdown(collector):
     collector.is_open.clear()
     async with OtlpSpans.exporting(collector.url, {}, {}, every_s=0.01) as spans:
         spans.record("a", "internal", 0.0, {})
@@ -262,14 +262,14 @@ async def test_what_waits_behind_a_batch_at_the_end_is_exported_too(collector):
     assert [one.name for one in collector.spans] == ["a", "b"]
 
 
-async def test_they_are_exported_by_themselves(collector, fates):
+async def test_spans_are_exported_periodically(collector, fates):
     async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates), every_s=0.01) as spans:
         spans.record("x", "internal", 0.0, {})
         await until(fates, {"sent": 1})
     assert len(collector.spans) == 1
 
 
-async def test_libraries_of_this_process_make_no_spans(collector):
+async def test_libraries_of_this_process_create_no_spans(collector):
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
         with spans.request(""):
             assert not isinstance(opentelemetry_trace.get_tracer_provider(), TracerProvider)
@@ -278,7 +278,7 @@ async def test_libraries_of_this_process_make_no_spans(collector):
     assert [one.name for one in collector.spans] == ["request"]
 
 
-def test_our_own_exporter_is_known_where_its_requests_come_in():
+def test_requests_of_own_exporter_are_recognized():
     assert USER_AGENT.encode().startswith(OWN_EXPORTER)
 
 
@@ -305,21 +305,21 @@ def trace_of_request(traceparent: str) -> SpanContext:
         f"{OF_CALLER}-more",
     ],
 )
-def test_a_malformed_traceparent_is_passed_over(header):
+def test_malformed_traceparent_is_ignored(header):
     found = trace_of_request(header)
     assert (f"{found.trace_id:032x}" != TRACE, found.trace_flags.sampled) == (True, True)
 
 
 @pytest.mark.parametrize("header", [OF_CALLER, f"01-{TRACE}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-01-x"])
-def test_a_traceparent_of_a_later_version_is_read_as_far_as_it_is_known(header):
+def test_traceparent_of_later_version_is_read(header):
     assert f"{trace_of_request(header).trace_id:032x}" == TRACE
 
 
 @given(st.text(st.characters(max_codepoint=255)))
-def test_no_header_breaks_anything(text):
+def test_arbitrary_traceparent_gives_valid_context(text):
     assert trace_of_request(text).is_valid
 
 
 @pytest.mark.parametrize(("flags", "is_sampled"), [("00", False), ("01", True), ("03", True)])
-def test_the_flag_of_a_traceparent_decides(flags, is_sampled):
+def test_sampled_flag_of_traceparent_is_respected(flags, is_sampled):
     assert trace_of_request(f"00-{TRACE}-{SPAN}-{flags}").trace_flags.sampled == is_sampled

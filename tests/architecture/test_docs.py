@@ -54,7 +54,7 @@ def section(text: str, title: str) -> str:
 
 
 @for_each(PAGES, relative)
-def test_what_a_page_names_exists(path):
+def test_paths_that_pages_name_exist(path):
     text = path.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert [link for link in links if not (path.parent / link).exists()] == []
@@ -63,7 +63,7 @@ def test_what_a_page_names_exists(path):
 
 
 @for_each(DECISIONS, relative)
-def test_a_decision_has_its_sections_and_names_its_tests(path):
+def test_decision_has_all_sections_and_names_its_tests(path):
     text = path.read_text()
     assert text.startswith(f"# {path.name[:4]}: ")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
@@ -84,21 +84,21 @@ def test_decisions_that_the_code_names_exist():
     assert named <= {path.name[:4] for path in DECISIONS}
 
 
-def test_the_licence_is_the_one_that_the_package_declares():
+def test_licence_matches_package_metadata():
     assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text()
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_every_metric_is_explained():
+def test_every_metric_is_documented():
     page = (ROOT / "docs/metrics.md").read_text()
     rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     listed = {one.name for one in METRIC_REGISTRY.values() if one.is_listed}
     assert rows - set(JudgeKind) == listed
 
 
-def test_all_that_metrics_of_ones_own_may_say_is_explained():
+def test_custom_metric_definitions_are_documented_completely():
     page = (ROOT / "docs/custom-metrics.md").read_text()
     types = re.findall(r"^\| `(\w+)` \|", section(page, "A measure: `measured`"), re.MULTILINE)
     assert types == [*dict.fromkeys(types)]
@@ -120,20 +120,20 @@ def test_all_that_metrics_of_ones_own_may_say_is_explained():
     assert [int(one.replace(",", "")) for one in numbers] == [*bounds, PATTERN_MAX, TEXT_MAX]
 
 
-def test_every_provider_and_every_failure_of_a_judge_is_explained():
+def test_every_provider_and_judge_failure_is_documented():
     page = (ROOT / "docs/judges.md").read_text()
     assert {one.prefix for one in PROVIDERS} <= set(re.findall(r"`(\w+/)", page))
     rows = set(re.findall(r"^\| `(\w+)` \|", section(page, "What errors mean"), re.MULTILINE))
     assert rows == set(FailCode) - {FailCode.TARGET_GONE, FailCode.INTERNAL}
 
 
-def test_the_bounds_of_evaluation_are_those_of_the_code():
+def test_documented_bounds_of_evaluation_match_code():
     page = section((ROOT / "docs/metrics.md").read_text(), "Bounds")
     bounds = (SPANS_MAX, SESSION_TRACES_MAX, TARGETS_MAX, BATCH_MAX)
     assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{3}\b", page)] == [*bounds]
 
 
-def test_the_bounds_of_agreement_are_those_of_the_code():
+def test_documented_bounds_of_agreement_match_code():
     page = section((ROOT / "docs/agreement.md").read_text(), "Bounds")
     bounds = (
         LABELS_MAX,

@@ -91,11 +91,11 @@ def in_each(paths: Iterable[Path]) -> Callable[[Check], Check]:
 @pytest.mark.parametrize(
     ("folder", "own"), [("domain", {"domain"}), ("application", {"application", "domain"})]
 )
-def test_the_hexagon_imports_the_standard_library_and_itself(folder, own):
+def test_hexagon_imports_only_standard_library_and_itself(folder, own):
     assert imported(folder) - own <= sys.stdlib_module_names
 
 
-def test_nothing_in_the_domain_awaits():
+def test_domain_is_synchronous():
     waiting = [
         f"{relative(path)}: {node.name}"
         for path in modules("domain")
@@ -123,7 +123,7 @@ def classes_with_call() -> dict[str, tuple[Path, ast.ClassDef]]:
     }
 
 
-def test_no_use_case_calls_another():
+def test_use_cases_do_not_call_each_other():
     use_cases = classes_with_call()
     assert len(use_cases) > 5
     for name, (_, node) in use_cases.items():
@@ -169,12 +169,12 @@ def test_every_port_has_a_contract(port):
 
 
 @pytest.mark.parametrize("port", ["Traces", "Sessions", "TraceAnalytics"])
-def test_no_method_of_a_port_of_traces_lacks_a_project(port):
+def test_methods_of_trace_ports_take_project(port):
     methods = [node for node in ports()[port].body if isinstance(node, Function.__value__)]
     assert {dotted(one.args.args[1].annotation) for one in methods} == {"ProjectId"}
 
 
-def test_the_pages_that_ports_name_exist():
+def test_pages_that_ports_name_exist():
     named = {
         name
         for path in CODE
@@ -187,13 +187,13 @@ def test_the_pages_that_ports_name_exist():
 
 
 @in_each([path for path in CODE + TESTS if "migrations" not in path.parts])
-def test_a_function_is_a_screen(path):
+def test_functions_fit_on_one_screen(path):
     for node in functions(path):
         assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
 
 
 @in_each([path for path in CODE if path.name != "__init__.py"])
-def test_a_module_says_what_it_is_for(path):
+def test_modules_have_docstrings(path):
     assert "migrations" in path.parts or ast.get_docstring(tree(path))
 
 
@@ -206,7 +206,7 @@ def reason(line: str, before: str, mark: str) -> str:
 
 
 @in_each([p for p in CODE + TESTS if p != Path(__file__)])
-def test_an_exception_to_a_check_names_its_code_and_says_why(path):
+def test_suppressed_checks_have_code_and_reason(path):
     lines = ["", *text(path).splitlines()]
     for number, line in enumerate(lines[1:], 1):
         for mark, code in (
@@ -283,7 +283,7 @@ def files() -> Iterator[Path]:
                 yield path
 
 
-def test_nothing_depends_on_the_machine_it_was_written_on():
+def test_files_contain_no_paths_of_one_machine():
     place = re.compile(r"(?<![\w.$}])/" + r"(?:work|tmp|home|root)/.*")
     found = [
         f"{relative(path)}: {found[:80]}"

@@ -87,17 +87,17 @@ def loaded(program: str, *arguments: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_the_api_loads_no_client_of_models_and_nothing_of_workers():
+def test_api_loads_neither_model_clients_nor_worker_modules():
     heavy = (*HEAVY, *EXPORTER, *PRICES, *OF_MIGRATIONS, "dramatiq")
     assert loaded(PROGRAM, *heavy, "litestar") == "['litestar']"
 
 
-def test_a_worker_that_asks_no_model_loads_none_either():
+def test_worker_without_questions_loads_no_model_client():
     light = (*HEAVY, *OF_MIGRATIONS, "litestar", "adapters.judges.model")
     assert loaded(WORKER, *light) == "['adapters.judges.model']"
 
 
-def test_the_api_and_other_formats_work_without_the_library_of_parquet():
+def test_api_and_other_formats_work_without_pyarrow():
     assert loaded(WITHOUT_PARQUET) == "['parquet']"
     assert missing_formats() == {}  # here it is installed, for the tests
 
@@ -112,5 +112,5 @@ def test_the_api_and_other_formats_work_without_the_library_of_parquet():
         pytest.param("vertex_ai", "google.genai", marks=pytest.mark.exhaustive),
     ],
 )
-def test_one_that_does_loads_the_client_of_that_provider(provider, client):
+def test_client_of_provider_loads_no_other_client(provider, client):
     assert loaded(ASKING, provider, *HEAVY) == f"['pydantic_ai', '{client}']"

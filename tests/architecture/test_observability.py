@@ -69,7 +69,7 @@ def in_prometheus(text: str) -> str:
 
 
 @for_each(EXPRESSIONS)
-def test_an_expression_asks_for_what_there_is(where, text):
+def test_expressions_use_existing_metrics_and_labels(where, text):
     found = list(selectors(promql_parser.parse(in_prometheus(text))))
     assert found, where
     may_group = set(OF_ANY)
@@ -86,7 +86,7 @@ def test_an_expression_asks_for_what_there_is(where, text):
 
 
 @for_each(EXPRESSIONS)
-def test_counters_are_asked_for_their_rate_and_gauges_are_not(where, text):
+def test_expressions_use_rate_for_counters_only(where, text):
     for one in selectors(promql_parser.parse(in_prometheus(text))):
         if one.name in OF_PROMETHEUS:
             continue
@@ -96,12 +96,12 @@ def test_counters_are_asked_for_their_rate_and_gauges_are_not(where, text):
 
 
 @for_each(EXPRESSIONS)
-def test_what_every_serve_tells_is_not_summed_up(where, text):
+def test_database_metrics_are_not_summed_over_processes(where, text):
     for one in DATABASE_METRICS:
         assert not re.search(rf"sum[^(]*\([^)]*\)?\s*\(?{one.name}\b", text), where
 
 
-def test_the_words_that_expressions_compare_with_exist():
+def test_label_values_in_expressions_exist():
     said = " ".join(text for _, text in EXPRESSIONS)
     words = {
         "outcome": {outcome_of(status) for status in (0, 200, 400, 429, 500, 503)}
@@ -116,7 +116,7 @@ def test_the_words_that_expressions_compare_with_exist():
             assert set(value.split("|")) <= known, (label, value)
 
 
-def test_an_alert_says_what_it_is_and_how_bad():
+def test_alert_has_name_severity_and_summary():
     assert len({rule["alert"] for rule in RULES}) == len(RULES) > 10
     for rule in RULES:
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
@@ -128,7 +128,7 @@ def test_an_alert_says_what_it_is_and_how_bad():
             assert label in groupings(rule["expr"]) or rule["expr"].startswith("up")
 
 
-def test_the_dashboard_is_one_that_can_be_imported():
+def test_dashboard_can_be_imported():
     assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= set(DASHBOARD)
     ids = [one["id"] for one in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
@@ -141,7 +141,7 @@ def test_the_dashboard_is_one_that_can_be_imported():
         assert len(set(refs)) == len(refs) > 0
 
 
-def test_no_two_panels_are_in_one_place():
+def test_panels_do_not_overlap():
     taken = set()
     for panel in DASHBOARD["panels"]:
         at = panel["gridPos"]
@@ -151,7 +151,7 @@ def test_no_two_panels_are_in_one_place():
         taken |= cells
 
 
-def test_the_dashboard_shows_everything_that_is_served():
+def test_dashboard_shows_every_served_metric():
     shown = {
         one.name
         for panel in PANELS
@@ -162,14 +162,14 @@ def test_the_dashboard_shows_everything_that_is_served():
     assert bare == set(SERVED)
 
 
-def test_the_page_has_a_row_for_each_figure_and_no_other():
+def test_page_has_one_row_per_metric():
     rows = re.findall(r"^\| `(pandaprobe_\w+)` \| (\w+) \|([^|]*)\| ([^|]+) \|$", PAGE, re.M)
     told = {name: (kind, re.findall(r"`(\w+)`", labels)) for name, kind, labels, _ in rows}
     assert told == {name: (one.kind, list(one.labels)) for name, one in SERVED.items()}
     assert len(rows) == len(SERVED)
 
 
-def test_the_page_tells_every_word_of_a_label():
+def test_page_explains_every_label_value():
     for word in (
         *(outcome_of(status) for status in (0, 200, 400, 429, 500, 503)),
         *(DONE, PUT_OFF, BROKEN, *RequestKind, *AGE_BANDS),
@@ -177,7 +177,7 @@ def test_the_page_tells_every_word_of_a_label():
         assert f"`{word}`" in PAGE, word
 
 
-def test_the_bounds_of_the_page_are_those_of_the_code():
+def test_documented_bounds_match_code():
     assert f"Up to {QUEUED_SPANS_MAX:,} wait" in PAGE
     assert f"at most {BATCH_SPANS_MAX} at once" in PAGE
     assert f"at most {QUEUE_ITEMS_MAX:,} of a process" in PAGE
@@ -185,7 +185,7 @@ def test_the_bounds_of_the_page_are_those_of_the_code():
 
 
 @for_each(SERVED.values(), lambda one: one.name)
-def test_a_name_is_as_prometheus_wants_it(named):
+def test_metric_name_follows_prometheus_conventions(named):
     assert re.fullmatch(r"pandaprobe_[a-z]+(_[a-z]+)*", named.name)
     assert named.name.endswith("_total") == (named.kind == "counter")
     assert not {"project", "organization", "key", "user", "trace", "model"} & set(named.labels)

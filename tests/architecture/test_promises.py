@@ -22,14 +22,14 @@ PROMISES: Final = {
         "domain/evaluation/runs/test_run.py::test_score_id_derives_from_run_target_and_metric",
     ),
     "signals that all failed or were skipped are no score, nor is a judge that stays away": (
-        "domain/evaluation/sessions/test_reliability_v1.py::test_no_score_without_scored_signals",
+        "domain/evaluation/sessions/test_reliability_v1.py::test_score_is_absent_without_scored_signals",
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_without_a_single_signal_the_session_gets_no_number"
+            "::test_session_without_signals_gets_no_score"
         ),
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_an_unavailable_judge_leaves_the_session_without_a_number"
+            "::test_unavailable_judge_leaves_session_without_score"
         ),
     ),
     "where there is nothing to measure, the code says what is missing": (
@@ -55,7 +55,7 @@ PROMISES: Final = {
         ),
     ),
     "a person's score is no signal": (
-        "application/evaluation/execution/test_evaluate_sessions.py::test_a_score_by_a_person_is_not_used_as_a_signal",
+        "application/evaluation/execution/test_evaluate_sessions.py::test_score_by_person_is_not_used_as_signal",
         "contracts/evaluation/work_queue/test_work_queue.py::test_scores_without_run_or_key_are_not_signals",
     ),
     "a score of another project, fingerprint or evidence, or one that failed, is not used again": (
@@ -63,47 +63,45 @@ PROMISES: Final = {
             "contracts/evaluation/work_queue/test_work_queue.py"
             "::test_newest_signal_of_each_name_with_same_key_is_reused"
         ),
-        "application/evaluation/execution/test_evaluate_sessions.py::test_signals_of_another_project_are_not_used",
+        "application/evaluation/execution/test_evaluate_sessions.py::test_signals_of_another_project_are_not_reused",
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_signals_with_another_fingerprint_are_evaluated_again"
+            "::test_signals_with_other_fingerprint_are_evaluated_again"
         ),
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_only_a_changed_trace_is_evaluated_again"
+            "::test_only_changed_trace_is_evaluated_again"
         ),
     ),
     "a threshold of 0 is one": (
         "domain/evaluation/metrics/test_registry.py::test_threshold_is_inclusive_and_may_be_0",
     ),
     "the same trace again asks nobody, changed content asks once": (
-        "application/evaluation/judging/test_judge_client.py::test_the_same_content_in_another_trace_is_answered_from_the_cache",
-        "application/evaluation/judging/test_judge_client.py::test_changed_content_is_asked_about_once",
+        "application/evaluation/judging/test_judge_client.py::test_same_content_in_another_trace_is_answered_from_cache",
+        "application/evaluation/judging/test_judge_client.py::test_changed_content_is_judged_once",
     ),
     "a key that is refused costs one request of a provider and a run": (
         (
-            "adapters/test_model_judge_in_runs.py"
-            "::test_a_terminal_refusal_is_the_only_request_of_a_run_to_a_provider"
+            "adapters/judges/test_model_judge_in_runs.py::test_terminal_refusal_costs_one_request_per_run"
         ),
     ),
     "who asks for patience gets it, and who is down for a moment is asked again": (
-        "application/evaluation/judging/test_retry.py::test_429_with_retry_after_7_is_asked_again_no_sooner",
+        "application/evaluation/judging/test_retry.py::test_429_with_retry_after_7_is_retried_after_7_seconds",
         (
             "application/evaluation/judging/test_retry.py"
-            "::test_503_twice_and_then_an_answer_is_an_answer_after_three_attempts"
+            "::test_answer_after_two_503_takes_three_attempts"
         ),
     ),
     "an answer that is no verdict is repaired once": (
-        "adapters/test_model_judge.py::test_an_answer_that_is_no_verdict_may_be_repaired_once",
+        "adapters/judges/test_model_judge.py::test_invalid_verdict_is_repaired_once",
     ),
     "what a tool says gives the judge no orders": (
         "domain/evaluation/judging/test_prompt.py::test_trace_text_cannot_change_the_prompt",
         "domain/evaluation/judging/test_verdict.py::test_label_elsewhere_is_ignored",
         "domain/evaluation/evidence/test_evidence.py::test_boundary_changes_only_two_lines",
-        "contracts/evaluation/judging/test_judge.py::test_the_output_of_a_tool_cannot_set_the_grade",
+        "contracts/evaluation/judging/test_judge.py::test_tool_output_cannot_set_grade",
         (
-            "adapters/test_model_judge.py"
-            "::test_what_a_tool_says_stays_within_the_fence_and_gives_no_label"
+            "adapters/judges/test_model_judge.py::test_tool_output_stays_within_boundary_and_gives_no_label"
         ),
     ),
     "every property of an answer is required, and no object is open": (
@@ -111,8 +109,8 @@ PROMISES: Final = {
     ),
     "no secret, no address and no user is in a prompt": (
         "domain/evaluation/judging/test_prompt.py::test_prompt_contains_no_sensitive_data",
-        "domain/evaluation/evidence/test_redaction.py::test_no_secret_remains_in_any_text",
-        "application/evaluation/execution/test_evaluate_traces.py::test_no_secret_reaches_judge_embedder_or_score",
+        "domain/evaluation/evidence/test_redaction.py::test_secrets_are_redacted_in_every_text",
+        "application/evaluation/execution/test_evaluate_traces.py::test_secrets_are_redacted_for_judge_embedder_and_score",
     ),
     "evidence keeps to its budget, and its hash to its content": (
         "domain/evaluation/evidence/test_evidence.py::test_evidence_of_any_trace_fits_its_budget",
@@ -129,12 +127,12 @@ PROMISES: Final = {
         "domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time",
         (
             "application/evaluation/execution/test_evaluate_traces.py"
-            "::test_a_trace_that_is_too_large_is_refused_and_not_read"
+            "::test_too_large_trace_is_refused_without_reading"
         ),
     ),
     "a killed worker's run is finished, each pair judged once": (
         "e2e/test_workers.py::test_another_worker_resumes_after_kill",
-        "application/evaluation/execution/test_evaluate_traces.py::test_a_killed_worker_leaves_what_it_finished_and_another_does_the_rest",
+        "application/evaluation/execution/test_evaluate_traces.py::test_another_worker_completes_work_of_killed_worker",
     ),
     "Redis that is emptied loses no work": (
         "e2e/test_workers.py::test_flushed_redis_only_delays_the_run",
@@ -162,8 +160,8 @@ PROMISES: Final = {
         "contracts/evaluation/runs/test_runs.py::test_ended_run_cannot_be_cancelled",
         "contracts/evaluation/runs/test_runs.py::test_run_is_deleted_in_any_state",
         "adapters/postgres/test_work_cancel.py::test_claimed_target_cannot_be_written_after_cancellation",
-        "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
-        "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_deleted",
+        "application/evaluation/execution/test_evaluate_traces.py::test_cancelled_run_starts_no_further_execution",
+        "application/evaluation/execution/test_evaluate_traces.py::test_deleted_run_starts_no_further_execution",
     ),
     "a run fails only if every execution failed": (
         "domain/evaluation/runs/test_run.py::test_run_fails_only_if_every_execution_failed",
@@ -192,21 +190,21 @@ PROMISES: Final = {
         "contracts/evaluation/judging/test_embedder.py::test_vector_is_same_in_every_process",
     ),
     "the API loads no client of models, nor does a worker that asks none": (
-        "architecture/test_light.py::test_the_api_loads_no_client_of_models_and_nothing_of_workers",
-        "architecture/test_light.py::test_a_worker_that_asks_no_model_loads_none_either",
+        "architecture/test_light.py::test_api_loads_neither_model_clients_nor_worker_modules",
+        "architecture/test_light.py::test_worker_without_questions_loads_no_model_client",
     ),
     "keys and prompts are told to nobody": (
-        "adapters/test_model_judge_secrets.py::test_no_answer_error_or_log_holds_key_or_prompt",
-        "adapters/test_model_judge_secrets.py::test_no_score_holds_the_key",
+        "adapters/judges/test_model_judge_secrets.py::test_answers_errors_and_logs_contain_neither_key_nor_prompt",
+        "adapters/judges/test_model_judge_secrets.py::test_scores_do_not_contain_key",
         "e2e/test_model_judge.py::test_run_is_judged_by_model_and_logs_hold_no_key_or_prompt",
     ),
     "heuristic, scripted and model judges keep one contract": (
-        "contracts/evaluation/judging/test_judge.py::test_a_score_is_marked_with_the_judge_that_gave_it",
-        "contracts/evaluation/judging/test_judge.py::test_an_answer_does_not_depend_on_an_earlier_question",
+        "contracts/evaluation/judging/test_judge.py::test_score_names_its_judge",
+        "contracts/evaluation/judging/test_judge.py::test_answer_does_not_depend_on_earlier_questions",
         "contracts/evaluation/judging/test_judge.py::test_concurrent_questions_are_answered_independently",
         "contracts/evaluation/judging/test_judge.py::test_evidence_of_any_size_is_judged",
-        "contracts/evaluation/judging/test_judge.py::test_a_model_of_another_provider_is_refused",
-        "contracts/evaluation/judging/test_judge.py::test_a_judge_that_misses_the_deadline_is_unavailable",
+        "contracts/evaluation/judging/test_judge.py::test_model_of_another_provider_is_refused",
+        "contracts/evaluation/judging/test_judge.py::test_judge_that_misses_deadline_is_unavailable",
     ),
 }
 
@@ -214,7 +212,7 @@ NUMBERED: Final = re.compile(r'^(?:async )?def (\w+)\([^"]*"""No\. (\d+)', re.MU
 
 
 @for_each(PROMISES)
-def test_a_promise_has_its_tests(promise):
+def test_tests_of_promise_exist(promise):
     for place in PROMISES[promise]:
         path, _, name = place.partition("::")
         assert re.search(rf"^(async )?def {name}\(", (TESTS / path).read_text(), re.MULTILINE), (
@@ -222,7 +220,7 @@ def test_a_promise_has_its_tests(promise):
         )
 
 
-def test_a_number_in_a_test_is_that_of_its_promise():
+def test_promise_numbers_in_tests_are_correct():
     found = [
         (int(number), f"{path.relative_to(TESTS).as_posix()}::{name}")
         for path in TESTS.rglob("test_*.py")

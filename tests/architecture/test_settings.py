@@ -27,22 +27,22 @@ def test_every_setting_is_a_row_of_the_page(field):
     assert re.search(rf"^\| `{variable(field)}` \|[^|]+\|[^|]{{10,}}\|$", PAGE, re.MULTILINE)
 
 
-def test_the_page_has_no_row_without_a_setting():
+def test_every_row_of_page_is_a_setting():
     assert set(re.findall(r"^\| `(PANDAPROBE_\w+)`", PAGE, re.MULTILINE)) == VARIABLES
 
 
-def test_the_example_holds_every_setting_and_no_other():
+def test_example_has_exactly_all_settings():
     assert len(re.findall(r"PANDAPROBE_\w+=", EXAMPLE)) == len(FIELDS)
     assert set(re.findall(r"^#(PANDAPROBE_\w+)=", EXAMPLE, re.MULTILINE)) == VARIABLES
 
 
-def test_the_values_of_the_example_are_the_defaults():
+def test_values_of_example_are_defaults():
     example = dict(re.findall(r"^#(PANDAPROBE_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
     assert read_settings(example) == Settings()
 
 
 @for_each(FIELDS)
-def test_the_page_tells_the_default(field):
+def test_page_states_default(field):
     default = getattr(Settings(), field)
     spelled = {None: "none", (): "none", "True": "on", "False": "off"}
     text = spelled.get(default if default in {None, ()} else str(default), str(default))
@@ -51,7 +51,7 @@ def test_the_page_tells_the_default(field):
     assert row[1].strip().replace("`", "").split(";")[0] == text
 
 
-def test_no_setting_takes_a_name_of_the_sdk():
+def test_settings_do_not_use_names_of_sdk():
     assert not VARIABLES & FOREIGN
 
 

@@ -52,7 +52,7 @@ def test_malformed_limits_are_rejected(text):
 
 
 @pytest.mark.parametrize(("count", "unit"), [(0, "day"), (COUNT_MAX + 1, "day"), (1, "week")])
-def test_an_impossible_limit_cannot_be_built(count, unit):
+def test_invalid_limit_is_refused(count, unit):
     with pytest.raises(ValueError, match="limit"):
         Limit(count, unit)
 
@@ -61,7 +61,7 @@ def test_an_impossible_limit_cannot_be_built(count, unit):
 
 
 @given(st.data(), limits)
-def test_no_window_admits_more_than_the_limit(data, limit):
+def test_window_never_admits_more_than_limit(data, limit):
     history, now_us, admitted = SlidingWindow(), START_US, []
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         now_us += step_us

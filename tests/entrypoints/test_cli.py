@@ -28,7 +28,7 @@ def claims(token: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
 
 
-def test_the_installed_command_is_main():
+def test_installed_command_is_main():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     [(name, target)] = project["scripts"].items()
     assert EntryPoint(name, target, "console_scripts").load() is main

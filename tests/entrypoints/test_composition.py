@@ -17,7 +17,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PAGE = (Path(__file__).parents[2] / "docs/settings.md").read_text()
 
 
-def test_a_price_table_replaces_the_built_in_prices(tmp_path):
+def test_price_table_replaces_built_in_prices(tmp_path):
     file = tmp_path / "prices.json"
     file.write_text(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
     book = price_book(Settings(price_table=str(file)))

@@ -83,11 +83,11 @@ def test_without_settings_there_is_no_provider():
         ),
     ],
 )
-def test_a_provider_is_read(said, expected):
+def test_provider_is_read(said, expected):
     assert provider(**said) == expected
 
 
-def test_a_secret_alone_publishes_no_keys():
+def test_secret_alone_publishes_no_keys():
     said = {"issuer": ISSUER, "audiences": ("a",)}
     assert IdentityProvider(**said).publishes_keys
     assert IdentityProvider(**said, jwks_url=ISSUER, secret=SECRET).publishes_keys

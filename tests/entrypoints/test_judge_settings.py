@@ -32,18 +32,18 @@ def test_without_a_key_the_heuristics_are_left() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "PANDAPROBE_"])
 @pytest.mark.parametrize("name", KEYS)
-def test_a_key_makes_its_provider_available(prefix: str, name: str) -> None:
+def test_key_makes_its_provider_available(prefix: str, name: str) -> None:
     assert available({prefix + name: "k"}) == {"heuristic", KEYS[name]}
 
 
-def test_an_endpoint_needs_an_address_and_no_key() -> None:
+def test_endpoint_needs_url_and_no_key() -> None:
     assert available({"PANDAPROBE_OPENAI_COMPATIBLE_API_KEY": "k"}) == {"heuristic"}
     given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": "http://localhost:11434/v1"}
     assert available(given) == {"heuristic", "openai_compatible"}
     assert available({"OPENAI_COMPATIBLE_BASE_URL": "http://localhost"}) == {"heuristic"}
 
 
-def test_a_message_names_what_is_missing() -> None:
+def test_message_names_missing_setting() -> None:
     told = {one.provider.key: one.message for one in judge_providers(Settings())}
     assert told["heuristic"] == "Ready"
     assert told["openai"] == "PANDAPROBE_OPENAI_API_KEY or OPENAI_API_KEY must be set"

@@ -154,7 +154,7 @@ def test_judge_tokens_count_once(figures):
 
 
 @pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])
-def test_a_job_counts_by_lane_and_outcome(figures, outcome):
+def test_job_counts_by_lane_and_outcome(figures, outcome):
     spans = Recorded()
     with Observer(figures, spans).observe_job(
         EvaluateTargetJob(PROJECT, RUN, "t", True)

@@ -47,7 +47,7 @@ def many() -> list[Trace]:
 
 
 @pytest.mark.slow
-def test_the_same_recipe_gives_the_same_traces_in_every_process():
+def test_same_recipe_gives_same_traces_in_every_process():
     program = (
         "import hashlib; from tests.entrypoints.test_seed import recipe, synthetic_traces;"
         "print(hashlib.sha256(repr(list(synthetic_traces(recipe(40)))).encode()).hexdigest())"
@@ -90,7 +90,7 @@ def test_ids_are_unique(many):
     assert len(set(spans)) == len(spans)
 
 
-def test_a_trace_has_one_root_and_every_other_span_lies_within_its_parent(many):
+def test_trace_has_one_root_and_spans_lie_within_their_parents(many):
     for trace in many:
         known = {span.id: span for span in trace.spans}
         roots = [span for span in trace.spans if span.parent_id is None]
@@ -206,7 +206,7 @@ def test_without_a_running_dev_it_needs_servers(tmp_path, capsys):
     assert "PANDAPROBE_DATABASE_URL" in capsys.readouterr().err
 
 
-def test_a_project_s_name_is_checked_before_anything_is_opened(capsys):
+def test_project_name_is_checked_before_connecting(capsys):
     environ = {
         "PANDAPROBE_DATABASE_URL": "postgresql://127.0.0.1:1/d",
         "PANDAPROBE_REDIS_URL": "redis://127.0.0.1:1",
@@ -223,7 +223,7 @@ def test_a_project_s_name_is_checked_before_anything_is_opened(capsys):
         ("2026-03-01T09:00+02:00", datetime(2026, 3, 1, 7, tzinfo=UTC)),
     ],
 )
-def test_an_instant_without_an_offset_is_in_utc(text, meant):
+def test_instant_without_offset_is_utc(text, meant):
     assert instant(text) == meant
     assert instant(text).tzinfo is UTC
 
@@ -346,7 +346,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_log_gets_a_line_every_few_seconds(wide):
+def test_log_gets_line_every_few_seconds(wide):
     now = [0.0]
     stream = io.StringIO()
     with Progress(10_000, stream, clock=lambda: now[0]) as progress:
@@ -360,7 +360,7 @@ def test_a_log_gets_a_line_every_few_seconds(wide):
     ]
 
 
-def test_a_log_without_a_total_has_no_percentage(wide):
+def test_log_without_total_has_no_percentage(wide):
     stream = io.StringIO()
     with Progress(None, stream, clock=lambda: 0.0) as progress:
         progress.advance(7)

@@ -22,11 +22,11 @@ def test_allowed_settings_are_valid_for_evaluation():
     assert least.eval_evidence_tokens == EVIDENCE_TOKENS_MIN
 
 
-def test_an_empty_environment_gives_the_defaults():
+def test_empty_environment_gives_defaults():
     assert read_settings({}) == Settings()
 
 
-def test_a_variable_that_is_empty_or_blank_counts_as_absent():
+def test_empty_or_blank_variable_counts_as_absent():
     assert read_settings({"PANDAPROBE_PORT": "", "PANDAPROBE_DATABASE_URL": "  "}) == Settings()
 
 
@@ -53,18 +53,18 @@ def test_a_variable_that_is_empty_or_blank_counts_as_absent():
         ("EVAL_WORKER_CONCURRENCY", "256", "eval_worker_concurrency", 256),
     ],
 )
-def test_a_value_is_read(name, text, field, value):
+def test_value_is_parsed(name, text, field, value):
     assert getattr(read_settings({f"PANDAPROBE_{name}": text}), field) == value
 
 
 @pytest.mark.parametrize("text", ["on", "ON", "true", "1", "yes"])
-def test_a_switch_can_be_on(text):
+def test_switch_on(text):
     given = {"PANDAPROBE_AUTH_DEV_ISSUER": text, "PANDAPROBE_APP_ENV": "test"}
     assert read_settings(given).auth_dev_issuer
 
 
 @pytest.mark.parametrize("text", ["off", "false", "0", "no", ""])
-def test_a_switch_can_be_off(text):
+def test_switch_off(text):
     assert not read_settings({"PANDAPROBE_AUTH_DEV_ISSUER": text}).auth_dev_issuer
 
 

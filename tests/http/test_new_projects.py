@@ -90,7 +90,7 @@ async def test_one_of_many_first_calls_is_told_of_the_new_project(site: Site) ->
     assert sum(CREATED in one.headers for one in answers) == 1
 
 
-async def test_an_organization_has_a_maximum_of_projects() -> None:
+async def test_projects_per_organization_are_limited() -> None:
     site = Site(swapped={"projects_max": 2})
     async with site.http:
         head = site.headers()

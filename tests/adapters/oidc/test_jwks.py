@@ -49,7 +49,7 @@ def test_public_keys_of_accepted_algorithms_are_used(key, use):
 @pytest.mark.parametrize(
     ("key", "alg"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")]
 )
-def test_the_algorithm_may_be_named(key, alg):
+def test_key_with_accepted_algorithm_is_used(key, alg):
     assert names(parse_keys(document(said(key, alg=alg)))) == [key.kid]
 
 
@@ -120,7 +120,7 @@ def test_key_set_without_usable_keys_is_empty():
     assert names(parse_keys({"keys": []})) == []
 
 
-def test_the_number_of_keys_is_bounded():
+def test_number_of_keys_is_limited():
     assert len(parse_keys(document(*[EC] * KEYS_MAX)).keys) == KEYS_MAX
     with pytest.raises(JwksError, match="more than"):
         parse_keys(document(*[EC] * (KEYS_MAX + 1)))

@@ -97,21 +97,21 @@ async def refused(token: str, tokens: JwtTokens | None = None, match: str = INVA
 
 
 @pytest.mark.parametrize("alg", SIGNERS)
-async def test_the_algorithms_of_the_contract_pass(alg):
+async def test_algorithms_of_contract_are_accepted(alg):
     found = await checker().verify(signed(alg=alg))
     assert found == Claims(issuer=ISSUER, subject="ada", email="ada@example.com")
 
 
 @pytest.mark.parametrize("designed", ["EdDSA", "Ed25519"])
 @pytest.mark.parametrize("named", ["EdDSA", "Ed25519"])
-async def test_both_names_of_ed25519_mean_the_same_in_token_and_key(named, designed):
+async def test_eddsa_and_ed25519_are_equivalent_in_token_and_key(named, designed):
     described = ED.as_dict(private=False) | {"alg": designed, "use": "sig"}
     tokens = checker(parse_keys({"keys": [described]}))
     assert (await tokens.verify(signed(alg=named))).subject == "ada"
 
 
 @pytest.mark.parametrize("kid", [None, "as the issuer calls it"])
-async def test_a_shared_secret_passes_where_one_is_configured(kid):
+async def test_hs256_token_is_accepted_only_with_configured_secret(kid):
     token = signed(alg="HS256", key=SHARED, kid=kid)
     assert (await checker(secret=SECRET).verify(token)).subject == "ada"
     assert (await checker(secret=SECRET).verify(signed(alg="RS256"))).subject == "ada"
@@ -122,19 +122,19 @@ async def test_a_shared_secret_passes_where_one_is_configured(kid):
 @pytest.mark.parametrize(
     "audience", [AUDIENCE, [AUDIENCE], ["another", AUDIENCE], "second", ["x", "second"]]
 )
-async def test_one_of_the_audiences_is_enough(audience):
+async def test_token_with_one_of_the_audiences_is_accepted(audience):
     tokens = checker(audiences=[AUDIENCE, "second"])
     assert (await tokens.verify(signed(claims(aud=audience)))).subject == "ada"
 
 
-async def test_a_token_that_names_no_key_passes_where_one_key_fits():
+async def test_token_without_kid_is_accepted_if_one_key_fits():
     token = signed(alg="RS256", kid=None)
     assert (await checker().verify(token)).subject == "ada"
     second = RSAKey.generate_key(2048, {"kid": "second"})
     await refused(token, checker(public(RSA, second)))
 
 
-async def test_header_parameters_that_we_do_not_know_are_left_alone():
+async def test_unknown_header_parameters_are_ignored():
     assert (await checker().verify(signed(cat="cl_1", typ="at+jwt"))).subject == "ada"
 
 
@@ -149,7 +149,7 @@ async def test_header_parameters_that_we_do_not_know_are_left_alone():
         {"sub": " ünïcode ", "more": {"deep": [[[1]]]}},
     ],
 )
-async def test_what_lies_within_the_bounds_passes(said):
+async def test_claims_at_their_bounds_are_accepted(said):
     found = await checker().verify(signed(claims(**said)))
     assert (found.subject, found.email) == (
         said.get("sub", "ada"),
@@ -171,14 +171,14 @@ async def test_what_lies_within_the_bounds_passes(said):
         ({"name": "x" * 1000}, "x" * 255),
     ],
 )
-async def test_the_display_name_is_the_first_that_says_something(said, name):
+async def test_display_name_is_first_non_empty_name(said, name):
     assert (await checker().verify(signed(claims(**said)))).display_name == name
 
 
 @pytest.mark.parametrize(
     ("said", "verified"), [(None, True), (True, True), (False, False), ("false", False)]
 )
-async def test_an_unverified_email_is_told(said, verified):
+async def test_email_verified_claim_is_read(said, verified):
     token = signed(claims(email_verified=said))
     assert (await checker().verify(token)).email_verified is verified
 
@@ -196,14 +196,14 @@ async def test_unsigned_tokens_are_refused(alg, signature):
 @pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512"])
 @pytest.mark.parametrize("configured", [None, SECRET])
 @pytest.mark.parametrize("form", ["PEM", "DER"])
-async def test_a_public_key_is_no_shared_secret(alg, configured, form):
+async def test_public_key_is_not_accepted_as_shared_secret(alg, configured, form):
     tokens = checker(secret=configured)
     for key in (RSA, EC, ED):
         for secret in (key.as_bytes(form), key.as_bytes(form).strip(), b""):
             await refused(by_hand({"alg": alg, "kid": key.kid}, claims(), secret), tokens)
 
 
-async def test_a_symmetric_key_in_the_key_set_is_not_used():
+async def test_symmetric_key_in_key_set_is_not_used():
     published = OctKey.import_key(SECRET, {"kid": "oct"})
     token = signed(alg="HS256", key=published)
     await refused(token, checker(KeySet([published])))
@@ -211,7 +211,7 @@ async def test_a_symmetric_key_in_the_key_set_is_not_used():
 
 
 @pytest.mark.parametrize("alg", ["RS384", "RS512", "PS256"])
-async def test_other_algorithms_of_a_good_key_are_refused(alg):
+async def test_other_algorithms_of_known_key_are_refused(alg):
     await refused(signed(alg=alg, key=RSA))
     await refused(signed(alg=alg, key=RSA), checker(secret=SECRET))
 
@@ -227,14 +227,14 @@ async def test_other_algorithms_of_a_good_key_are_refused(alg):
         ("HS384", OctKey.import_key(SECRET, {"kid": "k"})),
     ],
 )
-async def test_other_curves_and_lengths_are_refused(alg, key):
+async def test_other_curves_and_key_lengths_are_refused(alg, key):
     keys = public(key) if alg != "HS384" else KeySet([key])
     await refused(signed(alg=alg, key=key), checker(keys, secret=SECRET))
 
 
 @pytest.mark.parametrize("alg", SIGNERS)
 @pytest.mark.parametrize("other", SIGNERS)
-async def test_a_key_of_another_type_is_refused(alg, other):
+async def test_key_of_another_type_is_refused(alg, other):
     key, kid = SIGNERS[alg], SIGNERS[other].kid
     if kid != key.kid:
         await refused(signed(alg=alg, key=key, kid=kid))
@@ -249,7 +249,7 @@ async def test_a_key_of_another_type_is_refused(alg, other):
         ("EdDSA", OKPKey.generate_key("Ed25519", {"kid": "ed"})),
     ],
 )
-async def test_a_stranger_with_the_right_name_is_refused(alg, stranger):
+async def test_unknown_key_with_known_kid_is_refused(alg, stranger):
     await refused(signed(alg=alg, key=stranger))
     # Nor does a key that the token brings along count.
     await refused(signed(alg=alg, key=stranger, jwk=stranger.as_dict(private=False)))
@@ -257,7 +257,7 @@ async def test_a_stranger_with_the_right_name_is_refused(alg, stranger):
 
 @pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "x5t", "x5t#S256"])
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
-async def test_what_a_token_says_of_its_key_is_left_alone(alg, name):
+async def test_key_parameters_in_header_are_ignored(alg, name):
     """But for the key's name: neither a certificate nor an address makes it another key."""
     elsewhere = {"jwk": SIGNERS["ES256"].as_dict(private=False), "x5c": ["MIIB"]}
     told = {name: elsewhere.get(name, "https://127.0.0.1:9/keys")}
@@ -274,20 +274,20 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 31, "ü" * 15])
-def test_a_weak_shared_secret_is_not_taken(secret):
+def test_short_shared_secret_is_refused(secret):
     with pytest.raises(ValueError, match="at least 32 bytes"):
         checker(secret=secret)
 
 
 @pytest.mark.parametrize("said", [{"use": "enc"}, {"alg": "HS256"}, {"key_ops": ["encrypt"]}])
 @pytest.mark.parametrize("alg", SIGNERS)
-async def test_a_key_that_is_for_something_else_is_refused(alg, said):
+async def test_key_for_another_use_is_refused(alg, said):
     signer = SIGNERS[alg]
     key = type(signer).import_key(signer.as_dict(private=False) | said)
     await refused(signed(alg=alg), checker(KeySet([key])))
 
 
-async def test_an_unknown_key_is_refused_and_asked_for_by_name():
+async def test_unknown_key_is_refused_and_requested_by_kid():
     asked = []
 
     async def source(kid):
@@ -302,7 +302,7 @@ async def test_an_unknown_key_is_refused_and_asked_for_by_name():
     assert asked == ["ec", "rsa"]  # for what can't pass anyway the issuer isn't troubled
 
 
-async def test_no_keys_to_be_had_is_not_the_callers_fault():
+async def test_unavailable_keys_raise_unavailable():
     async def source(_kid):
         raise Unavailable("The identity provider's keys are not available; try again")
 
@@ -318,7 +318,7 @@ async def test_no_keys_to_be_had_is_not_the_callers_fault():
 @pytest.mark.parametrize(
     "value", [None, "", " ", [], {}, True, "\0", "a\0b", "\ud800", [7], "x" * 999]
 )
-async def test_a_required_claim_that_says_nothing_is_refused(name, value):
+async def test_missing_or_empty_required_claim_is_refused(name, value):
     await refused(signed(claims(**{name: value})))
 
 
@@ -345,22 +345,22 @@ async def test_a_required_claim_that_says_nothing_is_refused(name, value):
         {"email": "e" * (EMAIL_MAX + 1)},
     ],
 )
-async def test_a_claim_that_is_wrong_is_refused(said):
+async def test_invalid_claim_is_refused(said):
     await refused(signed(claims(**said)))
 
 
 @pytest.mark.parametrize("exp", [NOW - LEEWAY, NOW - LEEWAY - 0.5, NOW - 86_400, 0, -1, -(10**30)])
-async def test_an_expired_token_is_told_so(exp):
+async def test_expired_token_is_refused_with_its_own_message(exp):
     await refused(signed(claims(exp=exp)), match=EXPIRED)
 
 
-async def test_a_stranger_is_not_told_that_a_token_has_expired():
+async def test_expired_token_with_bad_signature_gets_general_message():
     stranger = ECKey.generate_key("P-256", {"kid": "ec"})
     await refused(signed(claims(exp=0), key=stranger))
 
 
 @pytest.mark.parametrize("leeway_s", [0, 300])
-async def test_the_leeway_is_as_configured(leeway_s):
+async def test_leeway_is_configurable(leeway_s):
     tokens = checker(leeway_s=leeway_s)
     inside = signed(claims(exp=NOW - leeway_s + 1, nbf=NOW + leeway_s))
     assert (await tokens.verify(inside)).subject == "ada"
@@ -372,11 +372,11 @@ async def test_the_leeway_is_as_configured(leeway_s):
     "body",
     [b"", b"null", b"[]", b'"text"', b"7", b"{", b"\xff\xfe", b'{"a":' * 4000, b"[" * 9000],
 )
-async def test_a_signed_body_that_is_no_object_of_claims_is_refused(body):
+async def test_signed_body_that_is_not_an_object_is_refused(body):
     await refused(signed(body))
 
 
-async def test_a_number_of_many_digits_is_refused():
+async def test_number_with_many_digits_is_refused():
     await refused(signed(json.dumps(claims()).replace(str(NOW + 60), "9" * 5000).encode()))
 
 
@@ -404,12 +404,12 @@ HEAD, BODY, SIGNATURE = GOOD.split(".")
         "é" + GOOD, "\0", "\ud800", GOOD.replace(".", "。"), "💥.💥.💥",
     ],
 )  # fmt: skip
-async def test_a_token_out_of_form_is_refused(token):
+async def test_malformed_token_is_refused(token):
     await refused(token)
     await refused(token, checker(secret=SECRET))
 
 
-async def test_a_token_beyond_the_bound_is_refused_though_its_signature_is_good():
+async def test_too_long_token_with_good_signature_is_refused():
     bare = len(signed(claims(more="")))
     fits = signed(claims(more="x" * ((TOKEN_MAX - bare) * 3 // 4 - 8)))
     assert TOKEN_MAX - 64 < len(fits) <= TOKEN_MAX
@@ -423,7 +423,7 @@ async def test_a_token_beyond_the_bound_is_refused_though_its_signature_is_good(
     | st.tuples(st.binary(), st.binary(), st.binary()).map(lambda t: ".".join(map(part, t)))
 )
 @example(token=GOOD + "x")
-async def test_any_text_is_refused_and_nothing_else_is_raised(token):
+async def test_arbitrary_text_raises_only_unauthenticated(token):
     await refused(token)
 
 
@@ -437,7 +437,7 @@ json_values = st.recursive(
 @given(
     head=st.dictionaries(st.sampled_from(["alg", "kid", "crit", "b64", "jwk", "typ"]), json_values)
 )
-async def test_any_header_is_refused_and_nothing_else_is_raised(head):
+async def test_arbitrary_header_raises_only_unauthenticated(head):
     await refused(f"{part(head)}.{BODY}.{SIGNATURE}")
     await refused(f"{part({'alg': 'ES256', 'kid': 'ec'} | head)}.{BODY}.{SIGNATURE[::-1]}")
 
@@ -446,7 +446,7 @@ NAMES = ["iss", "aud", "exp", "nbf", "iat", "sub", "email", "name", "user_metada
 
 
 @given(said=st.dictionaries(st.sampled_from(NAMES), json_values))
-async def test_any_signed_claims_make_a_user_that_can_be_stored_or_none(said):
+async def test_arbitrary_signed_claims_give_storable_user_or_are_refused(said):
     try:
         found = await checker().verify(signed(claims(**said)))
     except Unauthenticated:
@@ -457,7 +457,7 @@ async def test_any_signed_claims_make_a_user_that_can_be_stored_or_none(said):
     assert 0 < len(found.email) <= EMAIL_MAX
 
 
-async def test_a_refusal_keeps_its_cause_for_the_log_only():
+async def test_cause_of_refusal_is_kept_for_log_only():
     with pytest.raises(Unauthenticated) as refusal:
         await checker().verify(signed(claims(iss="https://evil.example.com")))
     assert "iss" in str(refusal.value.__cause__)
@@ -482,7 +482,7 @@ def token_of(issuer: DevelopmentIssuer, expires_in_s: int = 60) -> str:
     )
 
 
-async def test_a_development_token_passes_the_same_checks(tmp_path):
+async def test_development_token_passes_same_checks(tmp_path):
     issuer = DevelopmentIssuer.load_or_create(tmp_path / "new" / "folder")
     assert await development(issuer).verify(token_of(issuer)) == Claims(
         issuer="pandaprobe-development",
@@ -495,7 +495,7 @@ async def test_a_development_token_passes_the_same_checks(tmp_path):
     await refused(signed(), development(issuer))
 
 
-async def test_the_key_outlives_the_process_and_is_private(tmp_path):
+async def test_key_of_development_issuer_is_persistent_and_private(tmp_path):
     folder = tmp_path / "issuer"
     before, after = (DevelopmentIssuer.load_or_create(folder) for _ in range(2))
     assert (await development(after).verify(token_of(before))).subject == "dev"
@@ -506,13 +506,13 @@ async def test_the_key_outlives_the_process_and_is_private(tmp_path):
     assert [key.is_private for key in published] == [False]
 
 
-async def test_another_folder_has_another_key(tmp_path):
+async def test_each_folder_has_its_own_key(tmp_path):
     ours, theirs = (DevelopmentIssuer.load_or_create(tmp_path / name) for name in "ab")
     await refused(token_of(theirs), development(ours))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"kty":"EC"}', "-----BEGIN"])
-def test_a_file_that_holds_no_key_is_told_by_name(tmp_path, text):
+def test_invalid_key_file_is_named_and_not_overwritten(tmp_path, text):
     path = tmp_path / DevelopmentIssuer.FILE
     path.write_text(text)
     with pytest.raises(ValueError, match=str(path)):
@@ -526,7 +526,7 @@ def thumbprint(folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_processes_that_start_at_once_share_one_key(tmp_path):
+def test_processes_that_start_concurrently_share_one_key(tmp_path):
     folder = tmp_path / "issuer"
     with multiprocessing.get_context("spawn").Pool(4) as processes:
         seen = processes.map(thumbprint, [folder] * 16, chunksize=1)
@@ -534,7 +534,7 @@ def test_processes_that_start_at_once_share_one_key(tmp_path):
     assert [file.name for file in folder.iterdir()] == [DevelopmentIssuer.FILE]
 
 
-def test_a_key_that_came_too_late_replaces_none(tmp_path):
+def test_concurrent_key_creation_keeps_first_key(tmp_path):
     path = tmp_path / DevelopmentIssuer.FILE
     for text in ("first", "second"):
         _publish(path, text)

@@ -194,7 +194,7 @@ async def test_unreachable_server_raises_unavailable(database):
         await migrating.migrate(database)
 
 
-async def test_the_rows_of_a_removed_project_are_deleted_from_every_table(database):
+async def test_rows_of_removed_project_are_deleted_from_every_table(database):
     await migrating.migrate(database)
     columns = await database.fetch(COLUMNS)
     of_projects = {row["relname"] for row in columns if row["attname"] == "project_id"}

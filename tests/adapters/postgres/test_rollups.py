@@ -20,9 +20,9 @@ from domain.tracing.change import UNCHANGED
 from domain.tracing.span import Span, SpanChange, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Price
-from tests.adapters.recount import RECOUNT
 from tests.support.builders.values import NOON, prices, span, span_id, trace, trace_id
 from tests.support.fixtures.pricing import a_repricing
+from tests.support.fixtures.rollup_recount import RECOUNT
 
 pytestmark = pytest.mark.service
 

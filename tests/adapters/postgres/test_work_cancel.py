@@ -63,7 +63,7 @@ async def run(pool, evaluating):
     return run
 
 
-async def test_no_target_is_claimed_after_cancellation_begins(evaluating, run):
+async def test_targets_are_not_claimed_after_cancellation_begins(evaluating, run):
     ours, work_queue = run.project_id, evaluating.work_queue
     assert (await evaluating.run(run)).status is RunStatus.RUNNING
     assert await work_queue.dispatch(ours, NOON) == []

@@ -148,7 +148,7 @@ async def test_book_is_loaded_before_the_first_priced_span(spans: list[Span], lo
 
 
 @pytest.mark.service
-async def test_what_is_stored_loads_the_book_only_once_a_span_is_priced(pool: Pool) -> None:
+async def test_price_book_is_loaded_only_when_a_span_is_priced(pool: Pool) -> None:
     book = CountedBook()
     async with PostgresTraces.open(pool, book) as traces:
         project = ProjectId(uuid.uuid4())

@@ -204,7 +204,7 @@ async def test_longer_wait_is_returned(limiter, windows, ticks, redis_s, wait_s)
 
 
 @given(st.data(), limits)
-async def test_no_window_exceeds_the_limit_in_any_outage(data, limit):
+async def test_window_never_exceeds_limit_during_outage(data, limit):
     """In one process, through any history of outages, and of what Redis forgets."""
     ticks = Hands()
     windows = Windows(ticks)

@@ -124,6 +124,6 @@ async def test_unpriced_models_are_listed_most_frequent_first(pricing, ours):
     assert [one.model for one in later] == ["b"]
 
 
-async def test_no_unpriced_models_when_all_have_prices(pricing, ours):
+async def test_unpriced_models_are_empty_when_all_have_prices(pricing, ours):
     await pricing.traces.put(ours, trace(span(model="gpt-4o", token_usage=USED)))
     assert list(await pricing.prices.list_unpriced(ours, at(-9))) == []

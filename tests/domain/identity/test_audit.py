@@ -28,7 +28,7 @@ def test_audit_actions():
 
 
 @pytest.mark.parametrize("action", AuditAction)
-def test_an_action_names_its_resource(action):
+def test_action_names_its_resource(action):
     assert action.resource in ACTIONS
     assert action.removeprefix(f"{action.resource}.") in ACTIONS[action.resource]
 
@@ -43,7 +43,7 @@ def test_actor_name_is_the_current_email():
     assert Person(user).actor.origin == UNKNOWN_ORIGIN == Origin(None, None)
 
 
-def test_an_operator_has_no_id():
+def test_operator_has_no_id():
     assert (OPERATOR.user_id, OPERATOR.key_id, OPERATOR.origin) == (None, None, UNKNOWN_ORIGIN)
 
 

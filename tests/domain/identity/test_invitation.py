@@ -148,6 +148,6 @@ def test_second_answer_is_a_conflict(status, again):
         SENT.settled(status, NOON).settled(again, NOON)
 
 
-def test_no_other_character_normalizes_to_an_ascii_letter():
+def test_only_ascii_characters_normalize_to_ascii_letters():
     for code in range(0x80, 0x110000):
         assert not normalize_email(f"a{chr(code)}a").isascii()

@@ -109,7 +109,7 @@ def test_rejection_does_not_reveal_the_reason():
 
 
 @given(st.binary(min_size=CODE_BYTES, max_size=CODE_BYTES))
-def test_a_code_is_thirty_two_bytes_in_base64url_without_padding(random):
+def test_code_is_32_bytes_in_base64url_without_padding(random):
     text = format_code(random)
     assert len(text) == 43
     assert set(text) <= BASE64URL
@@ -122,7 +122,7 @@ def test_any_text_has_a_code_digest(text):
     assert len(code_digest(text)) == 32
 
 
-def test_a_key_is_named_after_its_label_and_day():
+def test_key_is_named_after_label_and_day():
     assert key_name("Ada's laptop", NOON) == "PandaProbe CLI Ada's laptop 2026-03-01"
 
 

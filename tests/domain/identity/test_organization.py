@@ -26,7 +26,7 @@ USERS = st.sampled_from([ADA, BOB, CID])
 KEPT = "\t\n\r"
 
 
-def test_the_roles_are_the_published_ones():
+def test_roles_match_contract():
     assert [str(role) for role in Role] == ["OWNER", "ADMIN", "MEMBER"]
 
 

@@ -41,13 +41,13 @@ TABLE = {
 }
 
 
-def test_the_table_is_complete():
+def test_table_of_rights_is_complete():
     assert set(TABLE) == set(Action)
     assert set(RIGHTS) == set(Role)
 
 
 @pytest.mark.parametrize(("role", "action"), list(product(Role, Action)))
-def test_a_role_may_do_what_the_table_says_and_nothing_else(role, action):
+def test_role_has_exactly_the_rights_of_the_table(role, action):
     if role in TABLE[action]:
         assert check_right(role, action) is None
         return

@@ -187,7 +187,7 @@ def test_models_add_up_to_the_spans_that_have_one(spans, period):
 # --- sessions and users ----------------------------------------------------------------------
 
 
-def test_a_session_lies_in_the_bucket_of_its_first_trace_in_the_period():
+def test_session_belongs_to_bucket_of_its_first_trace_in_period():
     traces = [
         stored(session_id="s", started_at=at(-3600), ended_at=at(0)),
         stored(session_id="s", started_at=at(10), ended_at=at(12)),

@@ -49,7 +49,7 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
         (WEEK, LAST, datetime(9999, 12, 27, tzinfo=UTC)),
     ],
 )
-def test_a_bucket_starts_on_the_hour_at_midnight_or_on_monday(granularity, instant, bucket):
+def test_bucket_starts_on_hour_midnight_or_monday(granularity, instant, bucket):
     assert granularity.bucket(instant) == bucket
 
 
@@ -97,7 +97,7 @@ def test_bucket_count_is_limited():
         ([-5.0, 5.0], 0.5, 0.0),
     ],
 )
-def test_a_percentile_lies_between_the_two_nearest_ranks(values, share, found):
+def test_percentile_lies_between_two_nearest_ranks(values, share, found):
     assert percentile(values, share) == pytest.approx(found)
 
 

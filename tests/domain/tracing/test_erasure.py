@@ -34,7 +34,7 @@ def an_erasure(**said) -> Erasure:
     return Erasure(**known | said)
 
 
-def test_a_digest_is_scrypt_of_kind_and_id():
+def test_digest_is_scrypt_of_kind_and_id():
     expected = hashlib.scrypt(b"user:grace@example.com", salt=SALT, n=4_096, r=8, p=1, dklen=32)
     assert GRACE.digest(SALT) == expected
 

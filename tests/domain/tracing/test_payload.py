@@ -55,7 +55,7 @@ def test_members_are_what_a_json_reader_sees(text):
 
 
 @given(strategies.objects | strategies.hard_objects, strategies.objects | strategies.hard_objects)
-def test_a_merge_is_that_of_two_dicts(old, new):
+def test_merge_equals_dict_update(old, new):
     assert read(merged_objects(old, new)) == read(old) | read(new)
 
 

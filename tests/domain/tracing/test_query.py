@@ -173,7 +173,7 @@ def test_trace_without_latency_matches_no_bounds(bounds):
     assert not TraceFilter(**bounds).matches(stored())
 
 
-def test_a_trace_may_end_before_it_starts():
+def test_trace_may_end_before_it_starts():
     backwards = stored(ended_at=at(-2))
     assert TraceFilter(max_latency_ms=-2000).matches(backwards)
     assert not TraceFilter(min_latency_ms=-1999.999).matches(backwards)
@@ -263,7 +263,7 @@ def _digits(digits: str) -> str:
         (TraceSort.STATUS, "ERROR", "ERROR"),
     ],
 )
-def test_a_trace_stands_where_its_value_and_its_id_say(sort, value, bare):
+def test_traces_are_ordered_by_value_and_id(sort, value, bare):
     sent = trace(name="run", status=TraceStatus.ERROR, started_at=NOON)
     ended = TraceSummary.of(replace(sent, ended_at=at(1.5)))
     assert sort.position(ended) == Position(value, ended.id)

@@ -65,7 +65,7 @@ def test_traces_are_counted_and_summed():
     assert not found.has_error
 
 
-def test_the_last_activity_is_a_start_where_the_newest_trace_still_runs():
+def test_last_activity_is_start_of_newest_running_trace():
     found = summary(stored(ended_at=at(3)), stored(started_at=at(9)))
     assert (found.last_trace_at, found.last_activity_at) == (at(3), at(9))
 
@@ -92,7 +92,7 @@ def test_has_error_ignores_failed_spans(status):
         ([(HIGH, 0, None)], None),
     ],
 )
-def test_the_user_is_that_of_the_earliest_trace_that_has_one(traces, user):
+def test_user_of_session_is_from_earliest_trace_with_user(traces, user):
     some = [stored(id=one, started_at=at(start), user_id=name) for one, start, name in traces]
     assert summary(*some).user_id == summary(*reversed(some)).user_id == user
 
@@ -154,7 +154,7 @@ def test_every_aggregate_covers_the_selected_traces_only():
         *(({name: value}, True) for name, value in [("tags", ("",)), ("started_before", NOON)]),
     ],
 )
-def test_a_filter_tells_whether_it_selects_traces(conditions, selects):
+def test_filter_reports_whether_it_selects_traces(conditions, selects):
     assert SessionFilter(**conditions).selects_traces is selects
 
 

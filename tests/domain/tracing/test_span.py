@@ -79,7 +79,7 @@ def test_settling_keeps_whatever_was_said(one):
 
 
 @given(strategies.spans())
-def test_a_span_sent_again_changes_nothing(one):
+def test_resent_span_changes_nothing(one):
     assert one.merged(one) == one
     stored = one.settled(PRICE)
     assert stored.merged(one).settled(PRICE) == stored
@@ -174,7 +174,7 @@ def test_without_an_end_there_is_no_latency():
     assert span().time_to_first_token_ms is None
 
 
-def test_a_latency_may_span_all_time():
+def test_latency_may_span_all_time():
     first, last = datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     assert elapsed_ms(first, last) == pytest.approx(9999 * 365.2425 * 86_400_000, rel=1e-6)
     assert elapsed_ms(NOON, None) is None

@@ -123,7 +123,7 @@ def test_batch_merge_equals_sequential_merges(one, two, three):
 
 
 @given(strategies.traces(spans_max=6))
-def test_what_is_stored_has_each_span_once_in_order_and_is_settled(sent):
+def test_stored_trace_is_settled_with_unique_ordered_spans(sent):
     stored = sent.settled(PRICE)
     keys = [(one.started_at, one.id) for one in stored.spans]
     assert keys == sorted(keys)

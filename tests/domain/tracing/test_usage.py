@@ -78,7 +78,7 @@ def test_other_keys_are_ignored(said):
     assert Usage.from_token_usage(said) == NONE
 
 
-def test_both_counts_are_read_independently():
+def test_prompt_and_completion_counts_are_read_independently():
     found = Usage.from_token_usage(
         b'{"total_tokens":99,"prompt_tokens":12,"completion_tokens":"x"}'
     )

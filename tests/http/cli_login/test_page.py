@@ -110,7 +110,7 @@ class TestPage:
 
 
 class TestDevelopmentToken:
-    async def test_no_route_without_the_development_issuer(self, site: Site) -> None:
+    async def test_page_is_absent_without_development_issuer(self, site: Site) -> None:
         assert (await token(site)).status_code == 404
 
     @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])

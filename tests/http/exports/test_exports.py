@@ -95,7 +95,7 @@ async def test_last_line_has_totals_and_hash(either):
     assert end["sha256"] == sha256(before).hexdigest()
 
 
-async def test_no_match_is_an_empty_body(either):
+async def test_filter_without_matches_gives_empty_body(either):
     assert await export(either, either.headers(project=f"p-{uuid.uuid4()}")) == b""
 
 

@@ -76,7 +76,7 @@ async def test_request_after_retry_after_is_admitted(
     await limited_site.site.http.aclose()
 
 
-async def test_no_burst_across_the_window_boundary(limited: LimitedSite) -> None:
+async def test_window_boundary_allows_no_burst(limited: LimitedSite) -> None:
     limited.set_limit(RouteClass.DEFAULT, 5)
     head = limited.site.headers()
     limited.clock.us = -(-limited.clock.us // (60 * SECOND_US)) * 60 * SECOND_US - 1

@@ -61,7 +61,7 @@ async def test_health_is_never_limited(limited: LimitedSite) -> None:
             assert not set(HEADERS) & set(answer.headers)
 
 
-async def test_no_headers_without_limits(site: Site) -> None:
+async def test_headers_are_absent_without_limits(site: Site) -> None:
     answer = await site.http.get("/traces", headers=site.headers())
     refused = await site.http.get("/traces")
     assert [answer.status_code, refused.status_code] == [200, 401]

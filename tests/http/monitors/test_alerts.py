@@ -69,7 +69,9 @@ class TestAlerts:
         }
         assert await shop.read(alerts) == [alert]
 
-    async def test_no_data_needs_no_threshold(self, shop: RunningProject, alerts: str) -> None:
+    async def test_missing_data_alert_needs_no_threshold(
+        self, shop: RunningProject, alerts: str
+    ) -> None:
         alert = await made(shop, alerts, {"metric": "trace_success", "figure": "no_data"})
         assert (alert["threshold"], alert["clear_at"], alert["samples_min"]) == (0.0, 0.0, 5)
 

@@ -399,7 +399,9 @@ HOOKED: Body[Hooked] = Body(Hooked, lambda wire, _: wire)
         ({"inner": [{}, {"low": 5, "high": 4}]}, "inner.1.low"),
     ],
 )
-def test_both_passes_call_the_hooks_of_inner_types(body: dict[str, Any], field: str) -> None:
+def test_parser_and_error_collector_call_hooks_of_inner_types(
+    body: dict[str, Any], field: str
+) -> None:
     data = json.dumps(body).encode()
     with pytest.raises(ValueError, match="must not be"):
         HOOKED.parse_fast(data, CONFIG)
@@ -408,7 +410,7 @@ def test_both_passes_call_the_hooks_of_inner_types(body: dict[str, Any], field: 
     assert [one.field for one in errors.found] == [field]
 
 
-def test_both_passes_accept_what_the_hooks_accept() -> None:
+def test_parser_and_error_collector_accept_values_that_hooks_accept() -> None:
     body = {"optional": None, "items": ["a"], "by_key": {"x": "a"}, "inner": [{"low": 9}]}
     data = json.dumps(body).encode()
     assert HOOKED.parse_fast(data, CONFIG) == HOOKED.walk(data, CONFIG, FieldErrors())

@@ -112,7 +112,7 @@ class TestStarting:
         "filters",
         [{"date_from": "2026-03-06"}, {"session_id": ""}, {"tags": ["A"]}, {"name": "_"}],
     )
-    async def test_no_match_is_422(self, shop: RunningProject, filters: Any) -> None:
+    async def test_filter_without_matches_is_422(self, shop: RunningProject, filters: Any) -> None:
         refused = await shop("POST", RUNS, {"metrics": PAIR, "filters": filters})
         assert refused.status_code == 422
         assert refused.json()["errors"][0]["field"] == ""

@@ -80,7 +80,7 @@ async def test_filters_select_sessions_by_their_traces(
 @pytest.mark.parametrize(
     "filters", [{"min_trace_count": 3}, {"user_id": "u", "min_trace_count": 2}, {"tags": ["A"]}]
 )
-async def test_no_match_is_422(shop: RunningProject, filters: Any) -> None:
+async def test_filter_without_matches_is_422(shop: RunningProject, filters: Any) -> None:
     refused = await shop("POST", SESSION_RUNS, {"metrics": METRICS, "filters": filters})
     assert refused.status_code == 422
     assert (await shop.read(SESSION_RUNS))["total"] == 0

@@ -41,14 +41,14 @@ async def test_changes_and_deliveries_have_their_own_retention():
     assert webhooks.asked == [NOON - MONTH] * 3
 
 
-async def test_a_round_is_bounded_for_each_table():
+async def test_pruning_round_is_bounded_per_table():
     alerts, webhooks = Steps([1]), Steps([1] * (BATCHES_MAX + 5))
     prune = pruning(alerts, webhooks)
     assert await prune() == BATCHES_MAX + 1
     assert await prune() == 5
 
 
-async def test_the_round_after_a_failure_deletes_the_rest():
+async def test_next_round_deletes_rest_after_failure():
     prune = pruning(Steps([2]), Steps([1, Unavailable("down"), 4]))
     with pytest.raises(Unavailable):
         await prune()

@@ -64,7 +64,7 @@ def everything(store: MemoryStore) -> list[Any]:
     return [dict(one) for one in (store.runs, store.work_queue, store.ledger, store.trace_scores)]
 
 
-async def test_an_estimate_of_few_traces_is_exact():
+async def test_estimate_of_few_traces_is_exact():
     lab = Laboratory()
     traces = [lab.put(output=f"Flight {n}") for n in range(3)]
     before = everything(lab.store)
@@ -93,14 +93,14 @@ async def test_estimated_tokens_are_those_of_the_question():
     assert (await estimate(other)).input_tokens.low == prompt_tokens(lab.judge.asked[0])
 
 
-async def test_a_checklist_has_longer_answers():
+async def test_checklist_answer_has_more_output_tokens():
     lab = Laboratory()
     lab.put()  # with one call
     found = await estimate(lab, metrics=["argument_correctness"])
     assert found.output_tokens.high == ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX
 
 
-async def test_an_estimate_of_many_traces_looks_at_a_sample():
+async def test_estimate_of_many_traces_uses_sample():
     lab = Laboratory()
     for n in range(3 * SAMPLED_TRACES_MAX):
         # Which are looked at goes by their ids; a range of 20 holds the whole mostly, not always.
@@ -129,7 +129,7 @@ async def test_rules_and_computed_metrics_need_no_question():
     assert (found.questions, found.usd, found.looked_at) == (NOTHING, NOTHING, 0)
 
 
-async def test_the_heuristic_judge_costs_nothing():
+async def test_heuristic_judge_costs_nothing():
     lab = Laboratory()
     lab.put()
     found = await estimate(lab, model="heuristic/1", votes=5)
@@ -150,7 +150,7 @@ async def test_cached_verdicts_need_no_question():
     assert counts((await estimate(lab)).questions) == (2, 2)
 
 
-async def test_another_judge_or_an_unknown_model_has_no_cached_verdicts():
+async def test_new_judge_revision_or_unknown_model_has_no_cached_verdicts():
     lab = Laboratory()
     trace = lab.put()
     await asked(lab, trace)
@@ -164,7 +164,7 @@ async def test_another_judge_or_an_unknown_model_has_no_cached_verdicts():
     ("first", "votes", "due"),
     [(0.6, 1, (0, 0)), (0.6, 3, (2, 2)), (0.6, 5, (2, 4)), (1.0, 5, (0, 0)), (None, 5, (1, 5))],
 )
-async def test_further_votes_count_in_the_upper_bound(
+async def test_further_votes_count_in_upper_bound(
     first: float | None, votes: int, due: tuple[int, int]
 ):
     lab = Laboratory(judge=ScriptedJudge({NAME: [Scored(first or 1.0, "")]}))
@@ -177,14 +177,14 @@ async def test_further_votes_count_in_the_upper_bound(
     assert low <= await asked(lab, trace, votes=votes) <= high
 
 
-async def test_without_a_price_the_cost_is_unknown():
+async def test_cost_of_unpriced_model_is_unknown():
     lab = Laboratory()
     lab.put()
     found = await estimate(lab, model="openai/nobody-knows")
     assert (counts(found.questions), found.usd) == ((1, 1), None)
 
 
-async def test_a_price_of_the_project_comes_before_the_price_book():
+async def test_project_price_takes_precedence_over_price_book():
     lab = Laboratory()
     lab.put()
     before = await estimate(lab)
@@ -194,7 +194,7 @@ async def test_a_price_of_the_project_comes_before_the_price_book():
     assert (await estimate(lab)).usd == NOTHING
 
 
-async def test_a_model_that_only_the_project_has_a_price_for_may_have_a_budget():
+async def test_model_with_project_price_only_may_have_budget():
     lab = Laboratory()
     lab.put()
     said = {"model": "openai_compatible/our-llama", "max_cost_usd": Decimal(1)}
@@ -208,7 +208,7 @@ async def test_a_model_that_only_the_project_has_a_price_for_may_have_a_budget()
         await estimate(replace(lab, project=THEIRS), **said)
 
 
-async def test_an_unknown_trace_needs_no_question():
+async def test_unknown_trace_needs_no_question():
     lab = Laboratory()
     trace = lab.put()
     found = await estimate(lab, [str(uuid.uuid4()), *ids_of(trace, trace)])
@@ -216,7 +216,7 @@ async def test_an_unknown_trace_needs_no_question():
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-async def test_an_estimate_covers_the_sample_that_the_run_would_take(rate: float):
+async def test_estimate_covers_sample_of_run(rate: float):
     lab = Laboratory()
     for n in range(10):
         lab.put(output=f"Flight {n}")
@@ -235,7 +235,7 @@ async def test_an_estimate_covers_the_sample_that_the_run_would_take(rate: float
         ({"signal_weights": {"confidence": -1.0}}, "signal_weights.confidence"),
     ],
 )
-async def test_an_invalid_run_is_refused_with_its_field(said: dict[str, Any], field: str):
+async def test_invalid_run_is_refused_with_field(said: dict[str, Any], field: str):
     lab = Laboratory()
     lab.put()
     with pytest.raises(Invalid) as refused:
@@ -243,7 +243,7 @@ async def test_an_invalid_run_is_refused_with_its_field(said: dict[str, Any], fi
     assert refused.value.errors[0].field == field
 
 
-async def test_a_selection_without_traces_is_refused():
+async def test_selection_without_traces_is_refused():
     with pytest.raises(Invalid):
         await estimate(Laboratory())
 
@@ -254,7 +254,7 @@ SESSION = TargetType.SESSION
 RELIABILITY = ["agent_reliability"]
 
 
-async def test_a_session_is_estimated_trace_by_trace():
+async def test_session_estimate_adds_up_its_traces():
     lab = Laboratory()
     lab.session(3)
     found = await estimate(lab, of=SESSION, metrics=RELIABILITY)
@@ -265,7 +265,7 @@ async def test_a_session_is_estimated_trace_by_trace():
     assert (counts(again.questions), again.remembered_share) == ((0, 0), 1.0)
 
 
-async def test_a_known_signal_needs_no_question_without_a_cached_verdict():
+async def test_stored_signal_needs_no_question_even_without_cached_verdict():
     lab = Laboratory()
     lab.session(2)
     await asked(lab, "chat", metrics=RELIABILITY)
@@ -274,7 +274,7 @@ async def test_a_known_signal_needs_no_question_without_a_cached_verdict():
     assert counts(found.questions) == (0, 0)
 
 
-async def test_an_estimate_of_many_sessions_looks_at_a_sample_of_traces():
+async def test_estimate_of_many_sessions_uses_sample_of_traces():
     lab = Laboratory()
     for n in range(40):
         lab.session(1 + n % 3, name=f"chat-{n}")
@@ -285,7 +285,7 @@ async def test_an_estimate_of_many_sessions_looks_at_a_sample_of_traces():
     assert high < 2 * low
 
 
-async def test_a_session_that_is_too_large_needs_no_question():
+async def test_too_large_session_needs_no_question():
     lab = Laboratory()
     lab.session(SESSION_TRACES_MAX + 1)
     found = await estimate(lab, of=SESSION, metrics=RELIABILITY)

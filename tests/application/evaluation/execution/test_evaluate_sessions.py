@@ -47,7 +47,7 @@ def session_score(told: dict[str, str]) -> list[str]:
 # --- what is stored --------------------------------------------------------------------------
 
 
-async def test_signals_are_stored_as_scores_of_their_traces_and_aggregated():
+async def test_signals_are_stored_as_trace_scores_and_aggregated():
     lab = Laboratory(judge=judged(Scored(0.6, "so so")))
     traces = lab.session(2, environment="production")
     run = await lab.run(BOTH, "chat")
@@ -82,7 +82,7 @@ async def test_signals_are_stored_as_scores_of_their_traces_and_aggregated():
     assert (progress.tally.scored, progress.tally.failed, progress.tally.skipped) == (2, 0, 0)
 
 
-async def test_the_heuristic_judge_scores_a_whole_session():
+async def test_heuristic_judge_scores_session():
     lab = Laboratory()
     lab.session(3)
     run = await lab.run(BOTH, "chat", model="heuristic/1")
@@ -92,7 +92,7 @@ async def test_the_heuristic_judge_scores_a_whole_session():
     assert metadata(score)["judge_kind"] == '"heuristic"'
 
 
-async def test_sessions_with_the_same_judge_and_weights_have_the_same_fingerprint():
+async def test_sessions_with_same_judge_and_weights_have_same_fingerprint():
     lab = Laboratory()
     lab.session(2, "one")
     lab.session(3, "two")
@@ -115,7 +115,7 @@ async def test_sessions_with_the_same_judge_and_weights_have_the_same_fingerprin
         assert metadata(score)["fingerprint"] not in prints.values()
 
 
-async def test_weights_of_a_run_override_the_default():
+async def test_weights_of_run_override_defaults():
     lab = Laboratory(judge=judged(Scored(0.5, "")))
     lab.put(session_id="chat", output="book a flight to Oslo")
     usual = await lab.run("agent_reliability", "chat")
@@ -128,7 +128,7 @@ async def test_weights_of_a_run_override_the_default():
 # --- known signals ---------------------------------------------------------------------------
 
 
-async def test_known_signals_are_used_again_without_a_question():
+async def test_stored_signals_are_reused_without_question():
     lab = Laboratory()
     traces = lab.session(3)
     first = await lab.run(BOTH, "chat")
@@ -142,7 +142,7 @@ async def test_known_signals_are_used_again_without_a_question():
     assert await lab.told(second, traces[1]) == {}
 
 
-async def test_scores_of_a_trace_run_are_used_as_signals():
+async def test_scores_of_trace_run_are_used_as_signals():
     lab = Laboratory()
     [trace] = lab.session(1)
     await lab.run("confidence coherence tool_correctness", trace)
@@ -155,7 +155,7 @@ async def test_scores_of_a_trace_run_are_used_as_signals():
     assert (await lab.of_run(run))["chat", "agent_consistency"].outcome is ScoreOutcome.SCORED
 
 
-async def test_signals_with_another_fingerprint_are_evaluated_again():
+async def test_signals_with_other_fingerprint_are_evaluated_again():
     lab = Laboratory()
     traces = lab.session(2)
     await lab.run(BOTH, "chat")
@@ -170,7 +170,7 @@ async def test_signals_with_another_fingerprint_are_evaluated_again():
     assert set(await lab.told(run, traces[1])) == {"coherence", "loop_detection"}
 
 
-async def test_only_a_changed_trace_is_evaluated_again():
+async def test_only_changed_trace_is_evaluated_again():
     lab = Laboratory()
     traces = lab.session(5)
     await lab.run(BOTH, "chat")
@@ -187,7 +187,7 @@ async def test_only_a_changed_trace_is_evaluated_again():
     ]
 
 
-async def test_ids_and_names_of_a_trace_do_not_change_its_evidence():
+async def test_ids_and_names_do_not_change_evidence():
     lab = Laboratory()
     [trace] = lab.session(1)
     await lab.run(BOTH, "chat")
@@ -224,7 +224,7 @@ async def _annotated(lab: Laboratory, trace: Trace, **said: Any) -> None:
     ],
     ids=["boolean", "categorical", "numeric", "a program's"],
 )
-async def test_a_score_by_a_person_is_not_used_as_a_signal(said):
+async def test_score_by_person_is_not_used_as_signal(said):
     """Even if everything else about it looks like a signal."""
     lab = Laboratory(judge=judged(Scored(0.9, "")))
     [trace] = lab.session(1)
@@ -241,7 +241,7 @@ async def test_a_score_by_a_person_is_not_used_as_a_signal(said):
     assert await lab.told(run, "chat") == await lab.told(first, "chat")
 
 
-async def test_a_signal_that_a_person_changed_stays_and_is_not_used_again():
+async def test_signal_corrected_by_person_is_kept_and_not_reused():
     lab = Laboratory(judge=judged(Scored(0.9, "")))
     [trace] = lab.session(1)
     first = await lab.run("agent_consistency", "chat")
@@ -254,7 +254,7 @@ async def test_a_signal_that_a_person_changed_stays_and_is_not_used_again():
     assert (await lab.told(second, trace))["confidence"] == "0.9"
 
 
-async def test_signals_of_another_project_are_not_used():
+async def test_signals_of_another_project_are_not_reused():
     lab = Laboratory()
     [trace] = lab.session(1)
     await lab.run(BOTH, "chat")
@@ -271,7 +271,7 @@ async def test_signals_of_another_project_are_not_used():
 # --- missing signals -------------------------------------------------------------------------
 
 
-async def test_a_failed_signal_is_left_out_and_evaluated_by_the_next_run():
+async def test_failed_signal_is_left_out_and_evaluated_by_next_run():
     bad = JudgeRefused(FailCode.BAD_VERDICT)
     lab = Laboratory(judge=ScriptedJudge({"confidence": [bad, Scored(0.9, "")]}))
     traces = lab.session(1)
@@ -289,7 +289,7 @@ async def test_a_failed_signal_is_left_out_and_evaluated_by_the_next_run():
     assert float((await lab.told(second, "chat"))["agent_consistency"]) > 0
 
 
-async def test_without_a_single_signal_the_session_gets_no_number():
+async def test_session_without_signals_gets_no_score():
     lab = Laboratory(judge=judged(JudgeRefused(FailCode.REJECTED)))
     lab.put(model("hi"), session_id="chat", output="", started_at=at(0))
     lab.put(session_id="chat", output="", started_at=at(1))
@@ -303,7 +303,7 @@ async def test_without_a_single_signal_the_session_gets_no_number():
     assert "2 signals failed and 6 were skipped" in skipped.reason
 
 
-async def test_refused_credentials_cost_a_session_one_question_and_its_score():
+async def test_refused_credentials_cost_one_question_and_session_score():
     lab = Laboratory(judge=judged(AUTH))
     traces = lab.session(4)
     run = await lab.run(BOTH, "chat")
@@ -314,7 +314,7 @@ async def test_refused_credentials_cost_a_session_one_question_and_its_score():
     assert sorted(codes) == ["auth", *["circuit_open"] * 7]
 
 
-async def test_a_session_without_traces_fails_with_target_gone():
+async def test_session_without_traces_fails_with_target_gone():
     lab = Laboratory()
     run = await lab.run(BOTH, "nobody's")
     await lab.work()
@@ -322,7 +322,7 @@ async def test_a_session_without_traces_fails_with_target_gone():
     assert (await lab.progress(run)).run.status is RunStatus.FAILED
 
 
-async def test_a_session_that_is_too_large_is_refused_and_not_read():
+async def test_too_large_session_is_refused_without_reading():
     lab = Laboratory()
     lab.session(SESSION_TRACES_MAX + 1)
     run = await lab.run(BOTH, "chat")
@@ -332,7 +332,7 @@ async def test_a_session_that_is_too_large_is_refused_and_not_read():
     assert len(await lab.of_run(run)) == 2
 
 
-async def test_a_trace_that_is_too_large_counts_as_one_without_signals():
+async def test_too_large_trace_counts_as_trace_without_signals():
     lab = Laboratory()
     small, large = lab.session(1)[0], lab.put(model("a"), model("b"), session_id="chat")
     run = await lab.run(BOTH, "chat")
@@ -359,7 +359,7 @@ class OddTargets(MemoryTargets):
         return self.told
 
 
-async def test_a_trace_deleted_meanwhile_is_not_counted():
+async def test_concurrently_deleted_trace_is_not_counted():
     lab = Laboratory()
     traces = lab.session(3)
     run = await lab.run(BOTH, "chat")
@@ -371,7 +371,7 @@ async def test_a_trace_deleted_meanwhile_is_not_counted():
     assert marks["total_traces_in_session"] == "2"
 
 
-async def test_a_trace_that_cannot_be_read_counts_as_one_without_signals():
+async def test_unreadable_trace_counts_as_trace_without_signals():
     lab = Laboratory()
     traces = lab.session(3)
     run = await lab.run(BOTH, "chat")
@@ -384,7 +384,7 @@ async def test_a_trace_that_cannot_be_read_counts_as_one_without_signals():
     assert metadata((await lab.of_run(run))["chat", "agent_reliability"])["coverage"] == "0.6667"
 
 
-async def test_a_fault_fails_only_its_signal():
+async def test_exception_fails_only_its_signal():
     lab = Laboratory(judge=ScriptedJudge({"tool_correctness": [RuntimeError("odd")]}))
     [trace] = lab.session(1)
     run = await lab.run(BOTH, "chat")
@@ -397,7 +397,7 @@ async def test_a_fault_fails_only_its_signal():
 # --- an unavailable judge --------------------------------------------------------------------
 
 
-async def test_a_signal_without_an_answer_is_not_stored_and_asked_for_again():
+async def test_unanswered_signal_is_not_stored_and_retried():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN, Scored(0.9, "")]}))
     [trace] = lab.session(1)
     run = await lab.run(BOTH, "chat")
@@ -410,7 +410,7 @@ async def test_a_signal_without_an_answer_is_not_stored_and_asked_for_again():
     assert float((await lab.told(run, "chat"))["agent_consistency"]) > 0
 
 
-async def test_a_failed_signal_is_stored_only_when_nothing_is_tried_again():
+async def test_failed_signal_is_stored_only_after_last_attempt():
     """Otherwise its score would stand in the way of the next attempt."""
     script = {
         "confidence": [DOWN, Scored(0.9, "")],
@@ -425,7 +425,7 @@ async def test_a_failed_signal_is_stored_only_when_nothing_is_tried_again():
     assert (await lab.told(run, trace))["tool_correctness"] == "0.7"
 
 
-async def test_an_unavailable_judge_leaves_the_session_without_a_number():
+async def test_unavailable_judge_leaves_session_without_score():
     lab = Laboratory(judge=judged(DOWN))
     traces = lab.session(3)
     run = await lab.run(BOTH, "chat")
@@ -440,7 +440,7 @@ async def test_an_unavailable_judge_leaves_the_session_without_a_number():
     assert progress.run.error_message == "judge_unreachable: 2 of 2 failed executions"
 
 
-async def test_after_the_last_attempt_judged_signals_count_and_the_others_are_left_out():
+async def test_answered_signals_count_and_others_are_left_out_after_last_attempt():
     lab = Laboratory(
         judge=ScriptedJudge({"confidence": [DOWN], "tool_correctness": [Scored(0.5, "")]})
     )
@@ -455,7 +455,7 @@ async def test_after_the_last_attempt_judged_signals_count_and_the_others_are_le
     assert asked_of(lab).count("tool_correctness") == 2, "what was answered is not asked again"
 
 
-async def test_an_unavailable_judge_is_not_asked_about_every_trace():
+async def test_unavailable_judge_is_not_asked_about_every_trace():
     lab = Laboratory(judge=judged(DOWN), policy=replace(Laboratory().policy, concurrent_traces=1))
     lab.session(20)
     run = await lab.run(BOTH, "chat")
@@ -468,7 +468,7 @@ async def test_an_unavailable_judge_is_not_asked_about_every_trace():
     assert len(await lab.of_run(run)) == 2 + 20 * len(SIGNALS)
 
 
-async def test_an_answer_resets_the_count_of_unanswered_questions():
+async def test_answer_resets_count_of_unanswered_questions():
     now_and_then = [DOWN, DOWN, Scored(0.9, "")] * 10
     lab = Laboratory(
         judge=ScriptedJudge({"confidence": now_and_then}),
@@ -482,7 +482,7 @@ async def test_an_answer_resets_the_count_of_unanswered_questions():
     assert len([key for key in await lab.of_run(run) if key[1] == "confidence"]) == 3
 
 
-async def test_an_unavailable_embedder_fails_only_its_signals():
+async def test_unavailable_embedder_fails_only_its_signals():
     lab = Laboratory(embedder=ScriptedEmbedder(script=[JudgeUnavailable(FailCode.RATE_LIMITED)]))
     traces = lab.session(2)
     run = await lab.run(BOTH, "chat")
@@ -496,7 +496,7 @@ async def test_an_unavailable_embedder_fails_only_its_signals():
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_the_concurrent_traces_of_a_session_are_limited(limit):
+async def test_concurrent_traces_of_session_are_limited(limit):
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_traces=limit))
     lab.session(8)
     await lab.run(BOTH, "chat")
@@ -505,7 +505,7 @@ async def test_the_concurrent_traces_of_a_session_are_limited(limit):
     assert len(lab.judge.asked) == 8 * len(JUDGED)
 
 
-async def test_a_session_of_a_cancelled_run_asks_no_further_question():
+async def test_session_of_cancelled_run_causes_no_further_question():
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_traces=1))
     traces = lab.session(5)
     run = await lab.run(BOTH, "chat")
@@ -535,7 +535,7 @@ class SlowTargets(MemoryTargets):
         return await super(SlowTargets, self).load_trace(project, trace)
 
 
-async def test_known_signals_renew_the_lease():
+async def test_stored_signals_renew_lease():
     """A session whose signals are all known stores nothing, but takes its time."""
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_traces=1))
     lab.session(5)
@@ -563,7 +563,7 @@ class WithdrawnSignals(MemoryWorkQueue):
         return found
 
 
-async def test_a_signal_deleted_while_it_is_used_stays_deleted():
+async def test_signal_deleted_during_use_stays_deleted():
     lab = Laboratory()
     traces = lab.session(2)
     await lab.run(BOTH, "chat")

@@ -63,7 +63,7 @@ async def test_every_metric_of_the_catalogue_replaces_its_pending_score():
     assert lab.faults == []
 
 
-async def test_a_judged_score_has_all_its_metadata():
+async def test_judged_score_has_all_its_metadata():
     good = Scored(1.0, "All of it is done", {"evidence": ["s2"], "label": 5})
     lab = Laboratory(judge=ScriptedJudge({"task_completion": [good]}))
     trace = lab.put(*SPANS)
@@ -90,7 +90,7 @@ async def test_a_judged_score_has_all_its_metadata():
     }
 
 
-async def test_an_embedded_score_has_all_its_metadata():
+async def test_embedded_score_has_all_its_metadata():
     lab = Laboratory()
     trace = lab.put(*SPANS, output="I book a flight to Oslo")
     run = await lab.run("coherence task_completion", trace)
@@ -105,7 +105,7 @@ async def test_an_embedded_score_has_all_its_metadata():
     assert lab.embedder.asked == [["book a flight to Oslo", "I book a flight to Oslo"]]
 
 
-async def test_questions_about_one_trace_share_evidence_and_fence():
+async def test_questions_about_one_trace_share_evidence_and_boundary():
     lab = Laboratory()
     traces = [lab.put(*SPANS, output=said) for said in ("It is booked", "I booked it")]
     await lab.run(JUDGED, *traces)
@@ -118,7 +118,7 @@ async def test_questions_about_one_trace_share_evidence_and_fence():
     assert {question.deadline_s for question in lab.judge.asked} == {60.0}
 
 
-async def test_no_secret_reaches_judge_embedder_or_score():
+async def test_secrets_are_redacted_for_judge_embedder_and_score():
     key = "sk-" + "a1B2" * 8
     lab = Laboratory()
     trace = lab.put(tool("search", {"key": key}, key), input=f"use {key}", output=f"used {key}")
@@ -130,7 +130,7 @@ async def test_no_secret_reaches_judge_embedder_or_score():
     assert not [one for one in (await lab.of_run(run)).values() if key in repr(one)]
 
 
-async def test_a_large_trace_evaluated_in_a_thread_gets_the_same_scores():
+async def test_large_trace_evaluated_in_thread_gets_same_scores():
     lab = Laboratory()
     small, large = (
         lab.put(*SPANS),
@@ -159,9 +159,7 @@ async def test_a_large_trace_evaluated_in_a_thread_gets_the_same_scores():
         ("coherence", (), {"output": " "}, "empty_input_or_output"),
     ],
 )
-async def test_a_trace_with_nothing_to_judge_is_answered_without_a_question(
-    metric, spans, said, told
-):
+async def test_trace_without_data_is_scored_without_judge(metric, spans, said, told):
     lab = Laboratory()
     trace = lab.put(*spans, **said)
     run = await lab.run(metric, trace)
@@ -171,7 +169,7 @@ async def test_a_trace_with_nothing_to_judge_is_answered_without_a_question(
     assert lab.embedder.asked == []
 
 
-async def test_a_wordless_output_is_scored_by_rule():
+async def test_output_without_words_is_scored_by_rule():
     lab = Laboratory()
     trace = lab.put(model(), output=":")
     run = await lab.run("task_completion", trace)
@@ -184,7 +182,7 @@ async def test_a_wordless_output_is_scored_by_rule():
 
 
 @pytest.mark.parametrize(("output", "is_shown"), [("", False), ("…", False), ("Done", True)])
-async def test_with_tool_calls_the_steps_are_judged_without_a_wordless_output(output, is_shown):
+async def test_output_without_words_is_hidden_when_tool_calls_are_judged(output, is_shown):
     lab = Laboratory()
     await lab.run("task_completion step_efficiency", lab.put(*SPANS, output=output))
     await lab.work()
@@ -198,7 +196,7 @@ PAIR_CODES = [code for code in FailCode if not code.is_transient and not code.op
 
 
 @pytest.mark.parametrize("code", PAIR_CODES)
-async def test_a_refused_question_fails_only_its_metric(code):
+async def test_refused_question_fails_only_its_metric(code):
     lab = Laboratory(judge=ScriptedJudge({"plan_quality": [JudgeRefused(code)]}))
     trace = lab.put(*SPANS)
     run = await lab.run("plan_quality step_efficiency", trace)
@@ -208,7 +206,7 @@ async def test_a_refused_question_fails_only_its_metric(code):
 
 
 @pytest.mark.parametrize("code", [code for code in FailCode if code.opens_circuit])
-async def test_a_refusal_of_every_question_is_found_by_one_question(code):
+async def test_refusal_that_opens_circuit_costs_one_question(code):
     lab = Laboratory(judge=ScriptedJudge(dict.fromkeys(JUDGED, (JudgeRefused(code),))))
     traces = [lab.put(*SPANS) for _ in range(3)]
     run = await lab.run([*JUDGED, "coherence", "tool_success_rate"], *traces)
@@ -222,7 +220,7 @@ async def test_a_refusal_of_every_question_is_found_by_one_question(code):
     assert (await lab.progress(run)).tally.failed == 3 * len(JUDGED)
 
 
-async def test_an_open_circuit_does_not_stop_another_run():
+async def test_open_circuit_does_not_affect_another_run():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [AUTH, Scored(0.6, "")]}))
     trace = lab.put(*SPANS)
     do = lab.over()
@@ -239,7 +237,7 @@ async def test_an_open_circuit_does_not_stop_another_run():
     )
 
 
-async def test_an_unknown_model_fails_only_judged_metrics():
+async def test_unknown_model_fails_only_judged_metrics():
     lab = Laboratory(judge=ScriptedJudge(unknown=frozenset({"mystery"})))
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace, model="mystery")
@@ -247,7 +245,7 @@ async def test_an_unknown_model_fails_only_judged_metrics():
     assert await lab.told(run, trace) == {"confidence": "unknown_model", "tool_success_rate": "1.0"}
 
 
-async def test_a_refused_embedder_does_not_stop_the_judge():
+async def test_refusing_embedder_does_not_affect_judge():
     lab = Laboratory(embedder=ScriptedEmbedder(script=[AUTH]))
     traces = [lab.put(*SPANS), lab.put(*SPANS)]
     run = await lab.run("coherence confidence", *traces)
@@ -262,7 +260,7 @@ async def test_a_refused_embedder_does_not_stop_the_judge():
 # --- unavailable judges ----------------------------------------------------------------------
 
 
-async def test_with_the_judge_unavailable_other_metrics_go_on_and_the_target_is_postponed():
+async def test_unavailable_judge_postpones_target_and_leaves_other_metrics_scored():
     good = Scored(0.6, "")
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN, good]}))
     trace = lab.put(*SPANS)
@@ -289,7 +287,7 @@ async def test_with_the_judge_unavailable_other_metrics_go_on_and_the_target_is_
 @pytest.mark.parametrize(
     ("code", "after"), [(FailCode.RATE_LIMITED, 7), (FailCode.PROVIDER_ERROR, 90)]
 )
-async def test_a_target_waits_as_long_as_the_provider_asks_for(code, after):
+async def test_target_waits_for_retry_after_of_provider(code, after):
     busy = JudgeUnavailable(code, retry_after_s=after)
     lab = Laboratory(judge=ScriptedJudge({"confidence": [busy, Scored(0.6, "")]}))
     trace = lab.put(*SPANS)
@@ -302,7 +300,7 @@ async def test_a_target_waits_as_long_as_the_provider_asks_for(code, after):
         assert await lab.told(run, trace) == {"confidence": told}
 
 
-async def test_after_the_last_attempt_the_open_metrics_fail_with_the_last_code():
+async def test_pending_metrics_fail_with_last_code_after_last_attempt():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN]}))
     first = await lab.run("confidence tool_success_rate", lab.put(*SPANS))
     await lab.attempts(ATTEMPTS_MAX - 1)
@@ -317,7 +315,7 @@ async def test_after_the_last_attempt_the_open_metrics_fail_with_the_last_code()
     assert (await lab.progress(first)).run.status is RunStatus.COMPLETED
 
 
-async def test_a_buried_target_makes_room_for_the_next():
+async def test_next_target_starts_after_target_failed_its_last_attempt():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN]}))
     traces = [lab.put(*SPANS) for _ in range(IN_FLIGHT_TARGETS_MAX + 1)]
     run = await lab.run("confidence", *traces)
@@ -331,7 +329,7 @@ async def test_a_buried_target_makes_room_for_the_next():
 # --- faults ----------------------------------------------------------------------------------
 
 
-async def test_a_fault_fails_one_metric_and_is_reported_with_the_id_of_its_score():
+async def test_exception_fails_one_metric_and_is_reported_with_score_id():
     broken = RuntimeError("postgres://user:password@host")
     lab = Laboratory(judge=ScriptedJudge({"confidence": [broken]}))
     trace = lab.put(*SPANS)
@@ -353,7 +351,7 @@ class PoisonedTargets(MemoryTargets):
         return await super(PoisonedTargets, self).load_trace(project, trace)
 
 
-async def test_a_trace_that_cannot_be_read_fails_alone():
+async def test_unreadable_trace_fails_alone():
     lab = Laboratory()
     poison, good = lab.put(*SPANS), lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", poison, good)
@@ -366,7 +364,7 @@ async def test_a_trace_that_cannot_be_read_fails_alone():
     }
 
 
-async def test_an_outcome_that_cannot_be_stored_fails_alone():
+async def test_outcome_that_cannot_be_stored_fails_alone():
     odd = Scored(0.5, "", {"label": float("nan")})
     lab = Laboratory(judge=ScriptedJudge({"confidence": [odd]}))
     trace = lab.put(*SPANS)
@@ -376,7 +374,7 @@ async def test_an_outcome_that_cannot_be_stored_fails_alone():
     assert [score for score, _ in lab.faults] == [run.score_id(str(trace.id), "confidence")]
 
 
-async def test_a_metric_that_no_longer_exists_fails_alone():
+async def test_deleted_metric_fails_alone():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("withdrawn confidence", trace)
@@ -408,7 +406,7 @@ class FailingAssignments(MemoryWorkQueue):
 
 
 @pytest.mark.parametrize("broken", ["record_all", "is_live", "close"])
-async def test_without_a_database_the_target_is_left_for_a_later_attempt(broken):
+async def test_unavailable_database_leaves_target_for_later_attempt(broken):
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace)
@@ -425,7 +423,7 @@ async def test_without_a_database_the_target_is_left_for_a_later_attempt(broken)
 # --- targets that change ---------------------------------------------------------------------
 
 
-async def test_a_deleted_trace_fails_every_metric_with_target_gone():
+async def test_deleted_trace_fails_every_metric_with_target_gone():
     lab = Laboratory()
     gone, there = lab.put(*SPANS), lab.put(*SPANS)
     run = await lab.run("confidence coherence tool_success_rate", gone, there)
@@ -437,7 +435,7 @@ async def test_a_deleted_trace_fails_every_metric_with_target_gone():
     assert (await lab.progress(run)).tally.evaluated == 2
 
 
-async def test_a_trace_that_is_too_large_is_refused_and_not_read():
+async def test_too_large_trace_is_refused_without_reading():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace)
@@ -446,7 +444,7 @@ async def test_a_trace_that_is_too_large_is_refused_and_not_read():
     assert await lab.told(run, trace) == dict.fromkeys(run.metrics, "trace_too_large")
 
 
-async def test_a_trace_is_evaluated_as_it_is_when_the_worker_reads_it():
+async def test_trace_is_evaluated_as_stored_when_worker_reads_it():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace)
@@ -475,7 +473,7 @@ async def while_asked(
     lab.judge.gate = None
 
 
-async def test_a_value_that_a_person_wrote_meanwhile_stays():
+async def test_concurrent_correction_by_person_is_kept():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace)
@@ -486,7 +484,7 @@ async def test_a_value_that_a_person_wrote_meanwhile_stays():
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
 
 
-async def test_no_execution_begins_once_a_run_is_cancelled():
+async def test_cancelled_run_starts_no_further_execution():
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace, later = lab.put(*SPANS), lab.put(*SPANS)
     run = await lab.run("tool_success_rate confidence plan_quality", trace, later)
@@ -501,7 +499,7 @@ async def test_no_execution_begins_once_a_run_is_cancelled():
     assert (await lab.progress(run)).run.status is RunStatus.CANCELLED
 
 
-async def test_no_judge_is_asked_about_a_deleted_trace():
+async def test_deleted_trace_causes_no_further_question():
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace = lab.put(*SPANS)
     run = await lab.run("confidence coherence plan_quality tool_success_rate", trace)
@@ -517,7 +515,7 @@ async def test_no_judge_is_asked_about_a_deleted_trace():
 
 
 @pytest.mark.parametrize("with_scores", [True, False])
-async def test_no_execution_begins_once_a_run_is_deleted(with_scores):
+async def test_deleted_run_starts_no_further_execution(with_scores):
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace = lab.put(*SPANS)
     run = await lab.run("tool_success_rate confidence plan_quality", trace)
@@ -532,7 +530,7 @@ async def test_no_execution_begins_once_a_run_is_deleted(with_scores):
     assert left == ({} if with_scores else kept)
 
 
-async def test_a_target_of_a_cancelled_run_is_not_evaluated():
+async def test_target_of_cancelled_run_is_not_evaluated():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence", trace)
@@ -542,7 +540,7 @@ async def test_a_target_of_a_cancelled_run_is_not_evaluated():
     assert await lab.told(run, trace) == {"confidence": "cancelled"}
 
 
-async def test_two_workers_with_one_message_ask_once():
+async def test_two_workers_with_same_message_ask_once():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence plan_quality", trace)
@@ -554,7 +552,7 @@ async def test_two_workers_with_one_message_ask_once():
     assert len(await lab.scores_of(trace)) == 2
 
 
-async def test_a_worker_that_lost_its_lease_writes_nothing():
+async def test_worker_that_lost_its_lease_writes_nothing():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence plan_quality", trace)
@@ -570,7 +568,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing():
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
 
 
-async def test_a_killed_worker_leaves_what_it_finished_and_another_does_the_rest():
+async def test_another_worker_completes_work_of_killed_worker():
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace = lab.put(*SPANS)
     run = await lab.run("tool_success_rate confidence plan_quality", trace)
@@ -592,7 +590,7 @@ async def test_a_killed_worker_leaves_what_it_finished_and_another_does_the_rest
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
-async def test_the_concurrent_questions_of_a_target_are_limited(limit):
+async def test_concurrent_questions_of_target_are_limited(limit):
     lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=limit))
     await lab.run(JUDGED, lab.put(*SPANS))
     await lab.work()
@@ -600,7 +598,7 @@ async def test_the_concurrent_questions_of_a_target_are_limited(limit):
     assert lab.judge.most_at_once == limit
 
 
-async def test_declared_tools_are_judged_without_any_call():
+async def test_declared_tools_are_judged_without_tool_calls():
     lab = Laboratory()
     trace = lab.put(offering({"name": "search", "description": "finds flights"}))
     run = await lab.run("tool_correctness", trace)

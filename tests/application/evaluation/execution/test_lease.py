@@ -37,7 +37,7 @@ class Counting(MemoryWorkQueue):
 
 
 @pytest.mark.parametrize("broken", [0, 3])
-async def test_the_lease_is_renewed_until_the_block_ends_even_after_failures(broken):
+async def test_lease_is_renewed_until_block_ends_even_after_failures(broken):
     lab = Laboratory()
     trace = lab.put()
     run = await lab.run("task_completion", trace)
@@ -56,7 +56,7 @@ async def test_the_lease_is_renewed_until_the_block_ends_even_after_failures(bro
     assert len(work_queue.renewed) == count, "it ends with the block"
 
 
-async def test_a_target_whose_question_waits_cannot_be_claimed_by_another_worker():
+async def test_target_with_waiting_question_cannot_be_claimed_by_another_worker():
     judge = ScriptedJudge(gate=asyncio.Event())
     lab = Laboratory(judge=judge, policy=replace(ONE_ATTEMPT, renew_every=SOON))
     work_queue = Counting(lab.store)
@@ -78,7 +78,7 @@ async def test_a_target_whose_question_waits_cannot_be_claimed_by_another_worker
     assert len(judge.asked) == 1
 
 
-async def test_an_exception_in_the_block_ends_the_renewals():
+async def test_exception_in_block_stops_renewals():
     lab = Laboratory()
     run = await lab.run("task_completion", trace := lab.put())
     work_queue = Counting(lab.store)
@@ -91,5 +91,5 @@ async def test_an_exception_in_the_block_ends_the_renewals():
     assert asyncio.all_tasks() == before
 
 
-def test_a_failed_renewal_leaves_time_for_another():
+def test_lease_allows_for_one_failed_renewal():
     assert 2 * RENEW_EVERY < LEASE

@@ -55,7 +55,7 @@ def scored(value: float) -> Outcome:
     return Scored(value, "")
 
 
-async def test_outcomes_that_come_during_a_write_are_written_together():
+async def test_outcomes_arriving_during_write_are_batched():
     lab = Laboratory()
     store = GatedAssignments(lab.store)
     writer, _, _ = await writer_over(store, lab)
@@ -67,7 +67,7 @@ async def test_outcomes_that_come_during_a_write_are_written_together():
     assert store.written == [{"a": scored(0)}, {"b": scored(0.1), "c": scored(0.2)}]
 
 
-async def test_outcomes_that_come_one_after_the_other_are_written_alone():
+async def test_sequential_outcomes_are_written_separately():
     lab = Laboratory()
     store = GatedAssignments(lab.store)
     store.gate.set()
@@ -77,7 +77,7 @@ async def test_outcomes_that_come_one_after_the_other_are_written_alone():
     assert store.written == [{"a": scored(1)}, {"b": scored(1)}]
 
 
-async def test_without_a_database_unavailable_is_raised_to_the_call_that_writes():
+async def test_unavailable_database_raises_in_writing_call():
     lab = Laboratory()
     store = GatedAssignments(lab.store, broken=("a",), failure=Unavailable("no database"))
     store.gate.set()
@@ -87,7 +87,7 @@ async def test_without_a_database_unavailable_is_raised_to_the_call_that_writes(
     assert (store.written, faults) == ([], [])
 
 
-async def test_an_outcome_that_cannot_be_stored_fails_alone_and_is_reported():
+async def test_outcome_that_cannot_be_stored_fails_alone_and_is_reported():
     lab = Laboratory()
     store = GatedAssignments(lab.store, broken=("b",))
     store.gate.set()

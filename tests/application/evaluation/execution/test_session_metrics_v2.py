@@ -46,7 +46,7 @@ async def test_unavailable_judge_delays_no_computed_metric():
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
 
 
-async def test_both_versions_are_stored():
+async def test_scores_of_versions_1_and_2_are_stored():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [Scored(0.4, "")]}))
     traces = lab.session(2)
     both = f"agent_consistency agent_reliability agent_consistency_v2 {RELIABILITY}"

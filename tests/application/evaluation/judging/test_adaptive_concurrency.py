@@ -62,13 +62,13 @@ class LimitedJudge:
             await asyncio.gather(self.ask(QUESTION), return_exceptions=True)
 
 
-async def test_no_more_questions_than_the_limit_reach_the_judge_at_once():
+async def test_concurrent_questions_are_limited():
     limited = LimitedJudge(limit_max=3)
     assert await limited.ask_together(10) == 3
     assert len(limited.judge.asked) == 10
 
 
-async def test_a_429_halves_the_limit_and_every_20_successes_raise_it_by_one():
+async def test_limit_halves_on_429_and_rises_after_20_successes():
     limited = LimitedJudge(LIMITED, DEFAULT_OUTCOME, limit_max=8)
     await limited.ask_in_turn(1)
     assert limited.limiter.limit == 4
@@ -79,13 +79,13 @@ async def test_a_429_halves_the_limit_and_every_20_successes_raise_it_by_one():
     assert limited.limiter.limit == 5
 
 
-async def test_a_burst_of_429_halves_the_limit_once():
+async def test_burst_of_429_halves_limit_once():
     limited = LimitedJudge(LIMITED, limit_max=8)
     assert await limited.ask_together(4) == 4
     assert limited.limiter.limit == 4
 
 
-async def test_the_limit_stays_between_one_and_the_maximum():
+async def test_limit_stays_between_one_and_maximum():
     limited = LimitedJudge(*[LIMITED] * 5, DEFAULT_OUTCOME, limit_max=2)
     await limited.ask_in_turn(5)
     assert limited.limiter.limit == 1
@@ -93,13 +93,13 @@ async def test_the_limit_stays_between_one_and_the_maximum():
     assert limited.limiter.limit == 2
 
 
-async def test_only_a_429_lowers_the_limit():
+async def test_only_429_lowers_limit():
     limited = LimitedJudge(failure(FailCode.PROVIDER_ERROR), DEFAULT_OUTCOME, limit_max=8)
     await limited.ask_in_turn(2)
     assert limited.limiter.limit == 8
 
 
-async def test_a_failed_question_frees_its_slot():
+async def test_failed_question_releases_its_slot():
     limiter = AdaptiveLimiter(1)
     for _ in range(10):
         with pytest.raises(KeyError):
@@ -109,7 +109,7 @@ async def test_a_failed_question_frees_its_slot():
         assert limiter.limit == 1
 
 
-async def test_a_cancelled_question_frees_its_slot_and_its_place_in_the_queue():
+async def test_cancelled_question_releases_its_slot_and_queue_position():
     limited = LimitedJudge(limit_max=1)
     limited.judge.gate = asyncio.Event()
     first, waiting, last = (asyncio.create_task(limited.ask(QUESTION)) for _ in range(3))
@@ -132,7 +132,7 @@ STEPS = st.lists(
 
 
 @given(limit_max=st.integers(1, 5), steps=STEPS)
-def test_every_question_gets_a_slot_and_the_limit_is_never_exceeded(
+def test_every_question_gets_slot_and_limit_is_never_exceeded(
     limit_max: int, steps: Sequence[Step]
 ):
     asyncio.run(_check_slots(limit_max, steps))

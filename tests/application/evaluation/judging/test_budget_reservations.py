@@ -52,7 +52,7 @@ def questions_within(limit: Decimal | None = LIMIT) -> Questions:
     return Questions(a_run(OURS, max_cost_usd=limit))
 
 
-async def test_a_question_that_does_not_fit_waits_until_another_settles_for_less():
+async def test_question_over_budget_waits_until_another_settles_for_less():
     ours = questions_within()
     tasks = ours.begin([(6, 1)] * 3)
     await run_loop()
@@ -62,14 +62,14 @@ async def test_a_question_that_does_not_fit_waits_until_another_settles_for_less
     assert await asyncio.gather(*tasks) == [True] * 3
 
 
-async def test_a_question_that_never_fits_gets_no_reservation():
+async def test_question_that_never_fits_gets_no_reservation():
     ours = questions_within()
     ours.may_end.set()
     assert await asyncio.gather(*ours.begin([(6, 6)] * 3)) == [True, False, False]
     assert await ours.question(11, 0) is False
 
 
-async def test_a_question_does_not_wait_for_another_run():
+async def test_question_does_not_wait_for_other_runs():
     ours = questions_within()
     [busy] = ours.begin([(6, 1)])
     await run_loop()
@@ -81,7 +81,7 @@ async def test_a_question_does_not_wait_for_another_run():
     assert await busy is True
 
 
-async def test_without_a_budget_no_question_waits():
+async def test_questions_of_run_without_budget_do_not_wait():
     ours = questions_within(None)
     tasks = ours.begin([(1_000, 1)] * 5)
     await run_loop()
@@ -90,7 +90,7 @@ async def test_without_a_budget_no_question_waits():
     assert all(await asyncio.gather(*tasks))
 
 
-async def test_a_cancelled_question_lets_the_next_go_and_counts_as_spent():
+async def test_cancelled_question_counts_as_spent_and_unblocks_next():
     ours = questions_within()
     first, second, third = ours.begin([(4, 1), (4, 1), (4, 1)])
     await run_loop()
@@ -104,7 +104,7 @@ async def test_a_cancelled_question_lets_the_next_go_and_counts_as_spent():
         await first
 
 
-async def test_a_run_without_questions_is_forgotten():
+async def test_run_without_questions_is_removed():
     ours = questions_within()
     ours.may_end.set()
     await asyncio.gather(*ours.begin([(1, 1)] * 3))
@@ -115,7 +115,7 @@ QUESTION = st.tuples(st.integers(1, 12), st.integers(0, 12)).filter(lambda one: 
 
 
 @given(questions=st.lists(QUESTION, max_size=12))
-def test_every_question_ends_and_none_is_refused_that_would_have_fitted(questions):
+def test_every_question_ends_and_only_unaffordable_ones_are_refused(questions):
     asyncio.run(_check_every_question_ends(questions))
 
 

@@ -48,7 +48,7 @@ def codes(answers: list[object]) -> list[str]:
     return [getattr(one, "code", one) for one in answers]
 
 
-async def test_the_first_question_goes_alone_and_the_others_follow_its_answer():
+async def test_other_questions_wait_for_answer_to_first():
     breaker, provider = CircuitBreaker(), Provider()
     asking = asyncio.create_task(ask_together(breaker, provider, 5))
     await run_loop()
@@ -59,7 +59,7 @@ async def test_the_first_question_goes_alone_and_the_others_follow_its_answer():
 
 
 @pytest.mark.parametrize("code", list(FailCode))
-async def test_only_a_refusal_of_every_question_opens_the_circuit(code):
+async def test_only_codes_that_affect_every_question_open_circuit(code):
     breaker, provider = CircuitBreaker(), opened(JudgeRefused(code))
     answers = await ask_together(breaker, provider, 3)
     if code.opens_circuit:
@@ -69,7 +69,7 @@ async def test_only_a_refusal_of_every_question_opens_the_circuit(code):
 
 
 @pytest.mark.parametrize("code", [FailCode.AUTH, FailCode.REJECTED])
-async def test_check_raises_only_once_the_circuit_is_open(code):
+async def test_check_raises_only_after_circuit_opens(code):
     breaker = CircuitBreaker()
     breaker.check(RUN, "p")
     await ask_together(breaker, opened(JudgeRefused(code)), 1)
@@ -81,12 +81,12 @@ async def test_check_raises_only_once_the_circuit_is_open(code):
     assert refused.value.code is FailCode.CIRCUIT_OPEN
 
 
-async def test_an_unavailable_answer_to_the_first_question_leaves_the_circuit_closed():
+async def test_unavailable_judge_leaves_circuit_closed():
     breaker, provider = CircuitBreaker(), opened(JudgeUnavailable(FailCode.JUDGE_TIMEOUT))
     assert codes(await ask_together(breaker, provider, 3)) == [FailCode.JUDGE_TIMEOUT] * 3
 
 
-async def test_after_the_head_start_the_others_dont_wait_for_the_first_question():
+async def test_other_questions_proceed_after_head_start():
     breaker, provider = CircuitBreaker(head_start_s=0), Provider()
     asking = asyncio.create_task(ask_together(breaker, provider, 3))
     await until(lambda: provider.asked == 3)
@@ -94,7 +94,7 @@ async def test_after_the_head_start_the_others_dont_wait_for_the_first_question(
     assert await asking == ["an answer"] * 3
 
 
-async def test_a_cancelled_first_question_lets_the_others_go():
+async def test_other_questions_proceed_after_first_is_cancelled():
     breaker, provider = CircuitBreaker(), Provider()
     first = asyncio.create_task(breaker.call(RUN, "p", provider))
     await until(lambda: provider.asked == 1)
@@ -107,7 +107,7 @@ async def test_a_cancelled_first_question_lets_the_others_go():
         await first
 
 
-async def test_an_open_circuit_stops_neither_other_runs_nor_other_providers():
+async def test_open_circuit_affects_only_its_run_and_provider():
     breaker, good = CircuitBreaker(), opened()
     await ask_together(breaker, opened(JudgeRefused(FailCode.QUOTA)), 1)
     assert await breaker.call(OTHER, "p", good) == "an answer"
@@ -117,7 +117,7 @@ async def test_an_open_circuit_stops_neither_other_runs_nor_other_providers():
     assert refused.value.code is FailCode.CIRCUIT_OPEN
 
 
-async def test_beyond_the_maximum_the_least_recently_used_circuit_is_dropped():
+async def test_least_recently_used_circuit_is_evicted_beyond_maximum():
     breaker, good = CircuitBreaker(), opened()
     await ask_together(breaker, opened(JudgeRefused(FailCode.QUOTA)), 1)
     for n in range(CIRCUITS_MAX - 1):

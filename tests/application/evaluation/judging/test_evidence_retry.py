@@ -37,7 +37,7 @@ async def ask(judge: ScriptedJudge, trace: TraceContext) -> JudgeResponse:
     return await chain([EvidenceRetry()], ask_judge)(request)
 
 
-async def test_after_too_long_it_asks_once_more_with_half_of_the_evidence():
+async def test_too_long_evidence_is_halved_and_retried_once():
     judge, whole = ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}), trace_context(*LONG)
     answer = await ask(judge, whole)
     assert answer.outcome.value == DEFAULT_OUTCOME.value
@@ -48,7 +48,7 @@ async def test_after_too_long_it_asks_once_more_with_half_of_the_evidence():
     assert second.boundary == first.boundary
 
 
-async def test_half_of_the_evidence_keeps_the_hash_of_the_whole():
+async def test_halved_evidence_keeps_hash_of_full_evidence():
     whole = trace_context(*LONG)
     half = whole.halved()
     assert half is not None
@@ -64,7 +64,7 @@ async def test_half_of_the_evidence_keeps_the_hash_of_the_whole():
         JudgeUnavailable(FailCode.RATE_LIMITED, retry_after_s=7),
     ],
 )
-async def test_a_failure_of_the_second_question_is_raised(then):
+async def test_failure_of_second_question_is_raised(then):
     judge = ScriptedJudge({NAME: [TOO_LONG, then]})
     with pytest.raises(type(then)) as failure:
         await ask(judge, trace_context(*LONG))
@@ -72,14 +72,14 @@ async def test_a_failure_of_the_second_question_is_raised(then):
     assert len(judge.asked) == 2
 
 
-async def test_another_refusal_is_raised_without_a_second_question():
+async def test_other_refusals_are_not_retried():
     judge = ScriptedJudge({NAME: [JudgeRefused(FailCode.REJECTED)]})
     with pytest.raises(JudgeRefused):
         await ask(judge, trace_context(*LONG))
     assert len(judge.asked) == 1
 
 
-async def test_minimal_evidence_is_not_asked_about_again():
+async def test_minimal_evidence_is_not_retried():
     judge, small = ScriptedJudge({NAME: [TOO_LONG]}), trace_context(tool())
     assert small.evidence.tokens <= EVIDENCE_TOKENS_MIN
     with pytest.raises(JudgeRefused) as refused:
@@ -88,7 +88,7 @@ async def test_minimal_evidence_is_not_asked_about_again():
     assert len(judge.asked) == 1
 
 
-async def test_evidence_is_never_cut_below_the_minimum():
+async def test_evidence_is_never_cut_below_minimum():
     """A model with a tiny window: evidence below twice the minimum is cut to the minimum."""
     little = trace_context(*LONG[:2])
     assert EVIDENCE_TOKENS_MIN < little.evidence.tokens < 2 * EVIDENCE_TOKENS_MIN
@@ -98,7 +98,7 @@ async def test_evidence_is_never_cut_below_the_minimum():
     assert half.halved() is None
 
 
-async def test_a_verdict_on_half_is_cached_for_the_whole():
+async def test_verdict_on_halved_evidence_is_cached_for_full_evidence():
     """The next run asks nothing, although it begins with the whole. The ledger has both."""
     lab = Laboratory(judge=ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}))
     trace = lab.put(*LONG)

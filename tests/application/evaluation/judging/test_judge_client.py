@@ -56,7 +56,7 @@ def mark(score: TraceScore, key: str) -> object:
 # --- the verdict cache ---
 
 
-async def test_the_same_content_in_another_trace_is_answered_from_the_cache():
+async def test_same_content_in_another_trace_is_answered_from_cache():
     lab = lab_of()
     _, [first] = await judge_traces(lab, lab.put())
     lab.forward(days=1)
@@ -77,7 +77,7 @@ async def test_the_same_content_in_another_trace_is_answered_from_the_cache():
     [{"output": "I booked nothing."}, {"input": "book a flight to Rome"}],
     ids=["output", "input"],
 )
-async def test_changed_content_is_asked_about_once(changed: dict[str, str]):
+async def test_changed_content_is_judged_once(changed: dict[str, str]):
     lab = lab_of()
     trace = lab.put()
     await judge_traces(lab, trace)
@@ -86,7 +86,7 @@ async def test_changed_content_is_asked_about_once(changed: dict[str, str]):
     assert len(lab.judge.asked) == 2
 
 
-async def test_another_judge_is_asked_again():
+async def test_new_judge_revision_does_not_use_cache():
     lab = lab_of()
     trace = lab.put()
     await judge_traces(lab, trace)
@@ -95,7 +95,7 @@ async def test_another_judge_is_asked_again():
     assert len(lab.judge.asked) == 2
 
 
-async def test_another_project_has_its_own_cache():
+async def test_each_project_has_its_own_cache():
     lab = lab_of()
     await judge_traces(lab, lab.put())
     other = replace(lab, project=THEIRS)
@@ -103,7 +103,7 @@ async def test_another_project_has_its_own_cache():
     assert len(lab.judge.asked) == 2
 
 
-async def test_a_verdict_is_cached_until_it_is_too_old():
+async def test_cached_verdict_expires():
     lab = lab_of()
     trace = lab.put()
     await judge_traces(lab, trace)
@@ -120,7 +120,7 @@ async def test_a_verdict_is_cached_until_it_is_too_old():
     [Skipped(SkipCode.CANNOT_JUDGE), JudgeRefused(FailCode.BAD_VERDICT)],
     ids=["cannot judge", "refused"],
 )
-async def test_an_answer_without_a_score_is_not_cached(first: Told):
+async def test_answer_without_score_is_not_cached(first: Told):
     lab = lab_of(first, Scored(1.0, "Yes"))
     trace = lab.put()
     await judge_traces(lab, trace)
@@ -128,7 +128,7 @@ async def test_an_answer_without_a_score_is_not_cached(first: Told):
     assert score.outcome is ScoreOutcome.SCORED
 
 
-async def test_a_rule_and_the_heuristic_judge_are_neither_in_the_ledger_nor_cached():
+async def test_rules_and_heuristic_judge_are_neither_in_ledger_nor_cached():
     lab = lab_of()
     run, [score] = await judge_traces(lab, lab.put(input=None))
     assert score.outcome is ScoreOutcome.SKIPPED
@@ -142,7 +142,7 @@ async def test_a_rule_and_the_heuristic_judge_are_neither_in_the_ledger_nor_cach
 # --- the ledger ---
 
 
-async def test_every_request_is_in_the_ledger_failed_ones_too():
+async def test_ledger_has_every_request_including_failed_ones():
     calls = (
         make_judge_call(GPT, FailCode.PROVIDER_ERROR),
         make_judge_call(GPT, FailCode.RATE_LIMITED),
@@ -166,7 +166,7 @@ class UnavailableLedger(MemoryLedger):
         raise Unavailable("the database is away")
 
 
-async def test_an_entry_is_reported_although_it_cannot_be_stored():
+async def test_ledger_entry_is_reported_even_if_it_cannot_be_stored():
     lab, reported = lab_of(), list[LedgerEntry]()
     run = await lab.run(NAME, trace := lab.put(), model=GPT)
     judging = replace(
@@ -179,7 +179,7 @@ async def test_an_entry_is_reported_although_it_cannot_be_stored():
     assert lab.store.ledger == {}
 
 
-async def test_a_model_without_a_price_costs_null_and_not_0():
+async def test_cost_of_unpriced_model_is_null():
     lab = lab_of()
     run, [score] = await judge_traces(lab, lab.put(), model="openai/unpriced")
     spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
@@ -190,7 +190,7 @@ async def test_a_model_without_a_price_costs_null_and_not_0():
 # --- budgets ---
 
 
-async def test_questions_beyond_the_budget_of_a_run_are_skipped():
+async def test_questions_beyond_budget_of_run_are_skipped():
     lab = lab_of()
     traces = [lab.put(output=f"Flight {n}") for n in range(7)]
     probe, _ = await judge_traces(lab, traces[0])
@@ -206,7 +206,7 @@ async def test_questions_beyond_the_budget_of_a_run_are_skipped():
     assert probe.max_cost_usd is None
 
 
-async def test_a_run_with_a_budget_of_0_uses_cached_verdicts():
+async def test_run_with_budget_of_0_uses_cached_verdicts():
     lab = lab_of()
     trace = lab.put()
     await judge_traces(lab, trace)
@@ -214,7 +214,7 @@ async def test_a_run_with_a_budget_of_0_uses_cached_verdicts():
     assert score.outcome is ScoreOutcome.SCORED
 
 
-async def test_a_monthly_budget_of_0_skips_every_question():
+async def test_monthly_budget_of_0_skips_every_question():
     lab = lab_of()
     store_budget(lab.store, lab.project, Decimal(0), NOON)
     _, [score] = await judge_traces(lab, lab.put())
@@ -225,7 +225,7 @@ async def test_a_monthly_budget_of_0_skips_every_question():
 @pytest.mark.parametrize(
     "first", [Scored(1.0, "Yes"), JudgeRefused(FailCode.BAD_VERDICT, calls=(make_judge_call(GPT),))]
 )
-async def test_a_reservation_is_settled_with_the_actual_cost(first: Told):
+async def test_reservation_is_settled_with_actual_cost(first: Told):
     lab = lab_of(first)
     store_budget(lab.store, lab.project, Decimal(10), NOON)
     await judge_traces(lab, lab.put(), max_cost_usd=Decimal(1))
@@ -233,7 +233,7 @@ async def test_a_reservation_is_settled_with_the_actual_cost(first: Told):
     assert len(lab.store.spending) == 2
 
 
-async def test_a_run_with_a_budget_skips_a_model_whose_price_was_deleted():
+async def test_model_whose_price_was_deleted_is_skipped_under_budget():
     lab = lab_of()
     run, [score] = await judge_traces(
         lab, lab.put(), model="openai/unpriced", max_cost_usd=Decimal(5)
@@ -243,7 +243,7 @@ async def test_a_run_with_a_budget_skips_a_model_whose_price_was_deleted():
     assert await lab.ports.judging.ledger.of_run(lab.project, run.id) == Spending()
 
 
-async def test_an_answer_of_an_unpriced_model_costs_the_price_of_the_one_that_was_asked():
+async def test_answer_of_unpriced_model_costs_price_of_requested_model():
     other = JudgeRefused(FailCode.BAD_VERDICT, calls=(make_judge_call("openai/snapshot-of-it"),))
     lab = lab_of(other)
     run, _ = await judge_traces(lab, lab.put(), max_cost_usd=Decimal(1))
@@ -255,7 +255,7 @@ async def test_an_answer_of_an_unpriced_model_costs_the_price_of_the_one_that_wa
 # --- prices of the project ---
 
 
-async def test_a_price_of_the_project_comes_before_the_price_book():
+async def test_project_price_takes_precedence_over_price_book():
     lab = lab_of()
     price = await lab.prices("gpt-4o", 1_000)
     _, [score] = await judge_traces(lab, lab.put(), max_cost_usd=Decimal(100))
@@ -269,7 +269,7 @@ async def test_a_price_of_the_project_comes_before_the_price_book():
     assert [one.price_version for one in lab.store.ledger.values()] == [price.version, "memory"]
 
 
-async def test_a_budget_holds_for_a_model_that_only_the_project_has_a_price_for():
+async def test_budget_applies_to_model_with_project_price_only():
     lab = lab_of()
     traces = [lab.put(output=f"Flight {n}") for n in range(3)]
     await lab.prices("llama*", 100)
@@ -279,7 +279,7 @@ async def test_a_budget_holds_for_a_model_that_only_the_project_has_a_price_for(
     assert [one.code for one in scores] == [None, None, "budget"]
 
 
-async def test_a_ledger_entry_without_a_price_has_no_price_version():
+async def test_unpriced_ledger_entry_has_no_price_version():
     lab = lab_of()
     await judge_traces(lab, lab.put(), model="openai/unpriced")
     [entry] = lab.store.ledger.values()
@@ -317,7 +317,7 @@ async def answer(lab: Laboratory, tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_questions_that_wait_for_a_slot_are_not_asked_once_the_run_is_cancelled():
+async def test_questions_waiting_for_slot_are_dropped_when_run_is_cancelled():
     lab = lab_with_one_slot()
     run = await lab.run(NAME, *(lab.put(output=f"{n}") for n in range(4)), model=GPT)
     tasks = await start_targets(lab)
@@ -327,7 +327,7 @@ async def test_questions_that_wait_for_a_slot_are_not_asked_once_the_run_is_canc
     assert {one.code for one in (await lab.of_run(run)).values()} == {"cancelled"}
 
 
-async def test_questions_that_wait_for_a_slot_are_not_asked_once_the_circuit_is_open():
+async def test_questions_waiting_for_slot_are_dropped_when_circuit_opens():
     lab = lab_with_one_slot(JudgeRefused(FailCode.QUOTA))
     run = await lab.run(NAME, *(lab.put(output=f"{n}") for n in range(4)), model=GPT)
     tasks = await start_targets(lab)
@@ -337,7 +337,7 @@ async def test_questions_that_wait_for_a_slot_are_not_asked_once_the_circuit_is_
     assert codes == ["circuit_open"] * 3 + ["quota"]
 
 
-async def test_questions_that_wait_for_a_slot_reserve_no_budget():
+async def test_questions_waiting_for_slot_reserve_no_budget():
     """So a budget that suffices one after the other suffices for all together."""
     lab = lab_with_one_slot()
     traces = [lab.put(output=f"{n}") for n in range(6)]
@@ -350,7 +350,7 @@ async def test_questions_that_wait_for_a_slot_reserve_no_budget():
     assert {*lab.store.spending.values()} == {6 * COST}
 
 
-async def test_each_provider_has_slots_of_its_own():
+async def test_each_provider_has_its_own_slots():
     lab = lab_with_one_slot()
     for model in (GPT, "anthropic/claude"):
         await lab.run(NAME, lab.put(output=model), lab.put(output=f"{model}!"), model=model)
@@ -376,7 +376,7 @@ class BrokenOnce(MemoryVerdicts):
         return await MemoryVerdicts.find(self, project, key, since)
 
 
-async def test_a_question_under_way_gets_its_answer_when_the_database_fails_for_another():
+async def test_running_question_is_answered_when_database_fails_for_another():
     lab = lab_of()
     trace = lab.put()
     run = await lab.run(f"{NAME} confidence", trace, model=GPT)
@@ -406,7 +406,7 @@ async def test_a_question_under_way_gets_its_answer_when_the_database_fails_for_
         ([0.6, 0.4, 1.0, 1.0, 0.0], 3, 3, 2.0 / 3),
     ],
 )
-async def test_near_the_threshold_more_votes_are_asked_for(
+async def test_score_near_threshold_gets_more_votes(
     values: Sequence[float], votes: int, asked: int, mean: float
 ):
     lab = lab_of(*(Scored(value, f"{value}") for value in values))
@@ -417,7 +417,7 @@ async def test_near_the_threshold_more_votes_are_asked_for(
     assert f'"input_tokens":{asked * DEFAULT_TOKEN_USE.input},' in str(mark(score, "usage"))
 
 
-async def test_each_vote_is_cached_on_its_own():
+async def test_each_vote_is_cached_separately():
     lab = lab_of(Scored(0.6, ""), Scored(1.0, ""), Scored(0.8, ""))
     trace = lab.put()
     _, [first] = await judge_traces(lab, trace, votes=3)
@@ -433,7 +433,7 @@ async def test_each_vote_is_cached_on_its_own():
     [JudgeUnavailable(FailCode.JUDGE_TIMEOUT), Skipped(SkipCode.CANNOT_JUDGE)],
     ids=["no answer", "cannot judge"],
 )
-async def test_a_vote_that_fails_is_left_out(later: Told):
+async def test_failed_vote_is_left_out(later: Told):
     lab = lab_of(Scored(0.6, "fair"), later)
     _, [score] = await judge_traces(lab, lab.put(), votes=3)
     assert score.number == 0.6
@@ -441,7 +441,7 @@ async def test_a_vote_that_fails_is_left_out(later: Told):
     assert len(lab.judge.asked) == 3
 
 
-async def test_a_skipped_first_vote_needs_no_others():
+async def test_skipped_first_vote_is_final():
     lab = lab_of(Skipped(SkipCode.CANNOT_JUDGE))
     _, [score] = await judge_traces(lab, lab.put(), votes=5)
     assert score.outcome is ScoreOutcome.SKIPPED
@@ -456,21 +456,21 @@ LONG_TEXT = "word " * 300
 LONG = [tool(f"t{n}", given=LONG_TEXT, got=LONG_TEXT) for n in range(60)]
 
 
-async def test_after_too_long_every_vote_gets_half_of_the_evidence():
+async def test_every_vote_gets_halved_evidence_after_too_long():
     lab = lab_of(TOO_LONG, Scored(0.6, ""), Scored(0.8, ""))
     await judge_traces(lab, lab.put(*LONG), votes=3)
     whole, *votes = [one.evidence.tokens for one in lab.judge.asked]
     assert [tokens <= whole // 2 for tokens in votes] == [True] * 3
 
 
-async def test_a_further_vote_that_is_too_long_is_left_out():
+async def test_further_vote_with_too_long_evidence_is_left_out():
     lab = lab_of(Scored(0.6, ""), TOO_LONG, Scored(0.8, ""))
     _, [score] = await judge_traces(lab, lab.put(*LONG), votes=3)
     assert mark(score, "votes_missed") == "1"
     assert len(lab.judge.asked) == 3
 
 
-async def test_a_cached_verdict_is_used_although_the_circuit_is_open():
+async def test_cached_verdict_is_used_while_circuit_is_open():
     lab = lab_of(Scored(1.0, ""), JudgeRefused(FailCode.AUTH))
     cached = lab.put()
     await judge_traces(lab, cached)
@@ -478,7 +478,7 @@ async def test_a_cached_verdict_is_used_although_the_circuit_is_open():
     assert [one.value or one.code for one in scores] == ["auth", "1.0"]
 
 
-async def test_questions_that_wait_for_the_first_of_their_run_hold_no_slot():
+async def test_questions_waiting_for_first_of_run_hold_no_slot():
     policy = replace(ONE_ATTEMPT, judge_concurrency=2)
     lab = Laboratory(judge=ScriptedJudge(gate=asyncio.Event()), policy=policy)
     for n in range(2):
@@ -489,7 +489,7 @@ async def test_questions_that_wait_for_the_first_of_their_run_hold_no_slot():
     assert len(lab.judge.asked) == 6
 
 
-async def test_an_open_circuit_is_found_before_budget_is_reserved():
+async def test_circuit_is_checked_before_budget_is_reserved():
     costly = JudgeRefused(FailCode.QUOTA, calls=(make_judge_call(GPT),) * 10)
     lab = lab_with_one_slot(costly)
     traces = [lab.put(output=f"{n}") for n in range(2)]
@@ -499,7 +499,7 @@ async def test_an_open_circuit_is_found_before_budget_is_reserved():
     assert codes == {"quota", "circuit_open"}, "and not budget, of which too little is left"
 
 
-async def test_the_attempts_of_a_question_share_one_reservation():
+async def test_attempts_of_question_share_one_reservation():
     failed = JudgeUnavailable(
         FailCode.PROVIDER_ERROR, calls=(make_judge_call(GPT, FailCode.PROVIDER_ERROR),)
     )
@@ -515,7 +515,7 @@ async def test_the_attempts_of_a_question_share_one_reservation():
     assert {*lab.store.spending.values()} == {3 * COST}
 
 
-async def test_a_429_that_a_retry_recovers_from_halves_the_concurrency():
+async def test_429_followed_by_success_halves_concurrency():
     policy = replace(THREE_ATTEMPTS, judge_concurrency=2)
     lab = replace(lab_of(JudgeUnavailable(FailCode.RATE_LIMITED), Scored(1.0, "")), policy=policy)
     do = lab.over()

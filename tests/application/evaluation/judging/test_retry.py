@@ -64,7 +64,7 @@ class Time:
         return ask_through([Retry(ATTEMPTS, self.timing)], judge), judge
 
 
-async def test_503_twice_and_then_an_answer_is_an_answer_after_three_attempts():
+async def test_answer_after_two_503_takes_three_attempts():
     """No. 11."""
     ask, judge = Time().retrying(failure(), failure(), DEFAULT_OUTCOME)
     answer = await ask(QUESTION)
@@ -76,7 +76,7 @@ async def test_503_twice_and_then_an_answer_is_an_answer_after_three_attempts():
     assert len(judge.asked) == 3
 
 
-async def test_after_three_attempts_it_raises_the_last_failure_with_all_calls():
+async def test_last_failure_is_raised_with_all_calls_after_three_attempts():
     ask, judge = Time().retrying(failure(FailCode.JUDGE_TIMEOUT), failure())
     with pytest.raises(JudgeUnavailable) as raised:
         await ask(QUESTION)
@@ -84,7 +84,7 @@ async def test_after_three_attempts_it_raises_the_last_failure_with_all_calls():
     assert len(judge.asked) == len(raised.value.calls) == ATTEMPTS == 3
 
 
-async def test_429_with_retry_after_7_is_asked_again_no_sooner():
+async def test_429_with_retry_after_7_is_retried_after_7_seconds():
     """No. 11."""
     time = Time(chance=0.0)
     ask, _ = time.retrying(rate_limited(7), DEFAULT_OUTCOME)
@@ -93,7 +93,7 @@ async def test_429_with_retry_after_7_is_asked_again_no_sooner():
 
 
 @pytest.mark.parametrize("seconds", [60, 3_600])
-async def test_retry_after_beyond_the_deadline_is_raised_at_once(seconds):
+async def test_retry_after_beyond_deadline_is_not_retried(seconds):
     time = Time()
     ask, judge = time.retrying(rate_limited(seconds), DEFAULT_OUTCOME)
     with pytest.raises(JudgeUnavailable) as raised:
@@ -102,7 +102,7 @@ async def test_retry_after_beyond_the_deadline_is_raised_at_once(seconds):
     assert (len(judge.asked), time.slept) == (1, [])
 
 
-async def test_a_refusal_is_raised_without_another_attempt():
+async def test_refusal_is_not_retried():
     refused = JudgeRefused(FailCode.REJECTED, calls=(make_judge_call(code=FailCode.REJECTED),))
     ask, judge = Time().retrying(failure(), refused)
     with pytest.raises(JudgeRefused) as raised:
@@ -114,13 +114,13 @@ async def test_a_refusal_is_raised_without_another_attempt():
     assert len(judge.asked) == 2
 
 
-async def test_each_attempt_has_what_is_left_of_the_deadline():
+async def test_each_attempt_gets_remaining_time_of_deadline():
     ask, judge = Time(chance=1.0).retrying(failure(), failure(), DEFAULT_OUTCOME)
     await ask(replace(QUESTION, deadline_s=10.0))
     assert [one.deadline_s for one in judge.asked] == [10.0, 9.0, 7.0]
 
 
-async def test_it_gives_up_if_the_next_wait_goes_beyond_the_deadline():
+async def test_retry_stops_if_next_wait_exceeds_deadline():
     time = Time(chance=1.0)
     ask, judge = time.retrying(failure())
     with pytest.raises(JudgeUnavailable):
@@ -129,9 +129,7 @@ async def test_it_gives_up_if_the_next_wait_goes_beyond_the_deadline():
 
 
 @given(chance=st.floats(0, 1, exclude_max=True), retry_after_s=st.integers(0, 40))
-def test_a_wait_is_random_below_a_doubling_bound_and_never_less_than_asked_for(
-    chance, retry_after_s
-):
+def test_backoff_has_full_jitter_and_respects_retry_after(chance, retry_after_s):
     time = Time(chance=chance)
     ask, _ = time.retrying(failure(retry_after_s=retry_after_s), failure(), DEFAULT_OUTCOME)
     asyncio.run(_answer(ask, replace(QUESTION, deadline_s=1_000.0)))
@@ -144,7 +142,7 @@ async def _answer(ask: Ask, question: Question) -> None:
     await ask(question)
 
 
-async def test_waiting_for_a_slot_costs_nothing_of_the_deadline():
+async def test_wait_for_slot_does_not_count_against_deadline():
     time, judge = Time(), ScriptedJudge(gate=asyncio.Event())
     limiters = {provider_of(QUESTION.model): AdaptiveLimiter(1)}
     assert judge.gate is not None
@@ -158,7 +156,7 @@ async def test_waiting_for_a_slot_costs_nothing_of_the_deadline():
     assert [one.deadline_s for one in judge.asked] == [QUESTION.deadline_s] * 2
 
 
-async def test_each_attempt_that_gets_a_429_halves_the_concurrency_limit():
+async def test_each_429_of_an_attempt_halves_concurrency_limit():
     limiter = AdaptiveLimiter(8)
     limiters = {provider_of(QUESTION.model): limiter}
     judge = ScriptedJudge({QUESTION.metric.name: [rate_limited(), rate_limited(), DEFAULT_OUTCOME]})
@@ -175,14 +173,14 @@ OF_OPENAI = ModelJudge(Endpoint(provider="openai", api_key="k"))
 
 
 @pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OF_OPENAI])
-async def test_a_judge_that_misses_the_deadline_is_unavailable(judge: Judge):
+async def test_judge_that_misses_deadline_is_unavailable(judge: Judge):
     ask = ask_through([Retry(ATTEMPTS, RetryTiming())], judge)
     with pytest.raises(JudgeUnavailable) as late:
         await ask(replace(QUESTION, deadline_s=0.0))
     assert late.value.code is FailCode.JUDGE_TIMEOUT
 
 
-async def test_the_question_reaches_the_judge_unchanged_but_for_its_deadline():
+async def test_retry_changes_only_deadline_of_question():
     ask, judge = Time().retrying()
     await ask(QUESTION)
     [question] = judge.asked

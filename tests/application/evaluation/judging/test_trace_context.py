@@ -34,17 +34,17 @@ def large_context() -> TraceContext:
     ],
     ids=["empty", "small", "some steps", "many steps", "answer", "payload", "window"],
 )
-async def test_only_a_large_trace_is_computed_in_a_thread(trace, is_large):
+async def test_only_large_trace_is_computed_in_thread(trace, is_large):
     assert (await trace.compute(thread_of) != threading.get_ident()) is is_large
 
 
-async def test_concurrent_computations_share_what_the_first_has_computed():
+async def test_concurrent_computations_share_one_result():
     large = large_context()
     computations = [large.compute(lambda it: it.evidence) for _ in range(5)]
     assert len({id(evidence) for evidence in await asyncio.gather(*computations)}) == 1
 
 
-async def test_an_exception_is_raised_and_the_next_computation_goes_on():
+async def test_exception_does_not_affect_next_computation():
     large = large_context()
 
     def fail(_: TraceContext) -> None:

@@ -42,7 +42,7 @@ async def test_text_without_words_embeds_as_zero_vector(embedder: Embedder, text
     assert not any(vector)
 
 
-async def test_no_texts_give_no_vectors(embedder: Embedder):
+async def test_empty_list_of_texts_gives_no_vectors(embedder: Embedder):
     assert list(await embedder.embed([])) == []
 
 

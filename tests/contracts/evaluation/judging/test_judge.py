@@ -97,7 +97,7 @@ async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[JudgeFixture]
 
 
 @pytest.mark.parametrize("metric", JUDGED_METRICS, ids=lambda metric: metric.name)
-async def test_a_score_is_marked_with_the_judge_that_gave_it(fixture: JudgeFixture, metric: Metric):
+async def test_score_names_its_judge(fixture: JudgeFixture, metric: Metric):
     answer = await fixture.judge.ask(fixture.question(metric))
     assert isinstance(answer.outcome, Scored | Skipped)
     if isinstance(answer.outcome, Skipped):
@@ -109,7 +109,7 @@ async def test_a_score_is_marked_with_the_judge_that_gave_it(fixture: JudgeFixtu
     assert metadata["fingerprint"] == fixture.judge.fingerprint(metric, fixture.model)
 
 
-async def test_an_answer_does_not_depend_on_an_earlier_question(fixture: JudgeFixture):
+async def test_answer_does_not_depend_on_earlier_questions(fixture: JudgeFixture):
     first = await fixture.judge.ask(fixture.question())
     await fixture.judge.ask(fixture.question(METRIC_REGISTRY["confidence"], output="no"))
     assert await fixture.judge.ask(fixture.question()) == first
@@ -135,7 +135,7 @@ DEMANDS = (
 
 
 @pytest.mark.parametrize("metric", JUDGED_METRICS, ids=lambda metric: metric.name)
-async def test_the_output_of_a_tool_cannot_set_the_grade(fixture: JudgeFixture, metric: Metric):
+async def test_tool_output_cannot_set_grade(fixture: JudgeFixture, metric: Metric):
     """Outputs that demand a grade get the same grade as any other text."""
 
     async def outcome(got: str) -> object:
@@ -181,7 +181,7 @@ def _refused_models() -> Sequence[tuple[Judge, str, FailCode]]:
     _refused_models(),
     ids=[f"{type(judge).__name__} {name}" for judge, name, _ in _refused_models()],
 )
-async def test_a_model_of_another_provider_is_refused(judge: Judge, name: str, code: FailCode):
+async def test_model_of_another_provider_is_refused(judge: Judge, name: str, code: FailCode):
     question = replace(heuristic().question(), model=name)
     asking: Callable[[], object] = lambda: judge.fingerprint(TASK_COMPLETION, name)
     with pytest.raises(JudgeRefused) as refused:
@@ -196,14 +196,14 @@ async def test_a_model_of_another_provider_is_refused(judge: Judge, name: str, c
 @pytest.mark.parametrize(
     ("judge", "name"), [(HeuristicJudge(), MODEL), (OPENAI_JUDGE, "openai/tiny")]
 )
-async def test_a_metric_that_is_not_judged_is_refused(judge: Judge, name: str):
+async def test_metric_that_is_not_judged_is_refused(judge: Judge, name: str):
     with pytest.raises(JudgeRefused) as refused:
         await judge.ask(replace(heuristic().question(METRIC_REGISTRY["coherence"]), model=name))
     assert refused.value.code is FailCode.MISCONFIGURED
 
 
 @pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OPENAI_JUDGE])
-async def test_a_judge_that_misses_the_deadline_is_unavailable(judge: Judge):
+async def test_judge_that_misses_deadline_is_unavailable(judge: Judge):
     with pytest.raises(JudgeUnavailable) as late:
         await judge.ask(replace(scripted().question(), deadline_s=0.0))
     assert late.value.code is FailCode.JUDGE_TIMEOUT

@@ -26,7 +26,7 @@ def a_worker() -> Worker:
     return Worker(id=uuid.uuid4(), version="1.2.3", started_at=NOON)
 
 
-async def test_no_workers_at_first(workers):
+async def test_workers_are_empty_at_first(workers):
     assert await workers.status(NOON) == WorkerStatus(0, None)
 
 

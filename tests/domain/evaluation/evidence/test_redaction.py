@@ -107,7 +107,7 @@ def test_secrets_after_known_names_are_redacted(secret, place):
 
 
 @given(st.sampled_from(SECRETS), around, around)
-def test_no_secret_remains_in_any_text(secret, before, after):
+def test_secrets_are_redacted_in_every_text(secret, before, after):
     text = before + secret + after
     assert secret not in masked(text)
     assert secret not in masked(json.dumps({"a": text}))
@@ -178,7 +178,7 @@ def test_two_thirds_come_from_the_head_and_one_from_the_tail():
 
 
 @for_each(product([*SECRETS, "a" * 5_000 + "." + R], [0, 1, 7, 20]))
-def test_no_partial_secret_remains_at_a_cut(secret, shift):
+def test_truncation_leaves_no_partial_secret(secret, shift):
     tokens, window = 100, 1_600
     for edge in (window * 2 // 3, 12_000 - (window - window * 2 // 3)):
         at = edge - len(secret) // 2 + shift

@@ -34,7 +34,7 @@ from domain.evaluation.scores.outcome import (
         (True, "1.0"),
     ],
 )
-def test_a_score_is_stored_as_text_with_four_decimals(value, text):
+def test_score_is_stored_as_text_with_four_decimals(value, text):
     assert Scored(value, "r").text == text
     assert format_score(Scored(value, "r").value) == text
 
@@ -81,7 +81,7 @@ def test_skipped_reason_has_one_prefix():
         Failed(FailCode.INTERNAL, "é" * 999),
     ],
 )
-def test_a_reason_has_at_most_500_characters(outcome):
+def test_reason_has_at_most_500_characters(outcome):
     assert len(outcome.reason) == REASON_MAX
     assert outcome.reason.endswith("…")
     assert len(Scored(1, "x" * 500).reason) == REASON_MAX

@@ -201,7 +201,7 @@ metrics = st.sampled_from(list(SESSION_METRICS.values()))
 
 
 @given(metrics, traces(nothing), weights)
-def test_no_score_without_scored_signals(metric, some, given_weights):
+def test_score_is_absent_without_scored_signals(metric, some, given_weights):
     found = metric(some, given_weights)
     assert not isinstance(found, Scored)
     assert value(found) == ("insufficient_signals" if some else "target_gone")

@@ -218,7 +218,7 @@ def traces(of: st.SearchStrategy[Outcome]) -> st.SearchStrategy[list[TraceSignal
 
 
 @given(metrics, traces(st.sampled_from([SKIPPED, DOWN])), weights)
-def test_no_score_without_scored_signals(metric, some, given_weights):
+def test_score_is_absent_without_scored_signals(metric, some, given_weights):
     expected = "insufficient_signals" if some else "target_gone"
     assert value(metric(some, given_weights)) == expected
 

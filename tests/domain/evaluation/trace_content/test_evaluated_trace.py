@@ -104,7 +104,7 @@ def test_every_span_has_one_label_for_any_parents(parents):
 
 
 @pytest.mark.parametrize("kind", ["chain", "ring", "comb"])
-def test_a_chain_of_20_000_spans_has_short_labels(kind):
+def test_chain_of_20_000_spans_has_short_labels(kind):
     count = 20_000
     ids = [span_id() for _ in range(count)]
     parents = {

@@ -75,7 +75,7 @@ def _told(error: BaseException) -> str:
     [*map(echoing, STATUSES), HANGS_UP, Says(text=f"{KEY} {WORD}"), Says(text=KEY, ended="filter")],
     ids=lambda one: str(getattr(one, "status", getattr(one, "ended", one))),
 )
-async def test_no_answer_error_or_log_holds_key_or_prompt(
+async def test_answers_errors_and_logs_contain_neither_key_nor_prompt(
     spoken: Format,
     told: Told,
     caplog: pytest.LogCaptureFixture,
@@ -100,7 +100,7 @@ async def test_no_answer_error_or_log_holds_key_or_prompt(
 
 
 @pytest.mark.parametrize("spoken", FORMATS, ids=lambda one: one.provider)
-async def test_no_score_holds_the_key(spoken: Format) -> None:
+async def test_scores_do_not_contain_key(spoken: Format) -> None:
     for told in (*map(echoing, STATUSES), Says(text=f"{KEY}")):
         async with provider(spoken, told) as there:
             asked = ModelJudge(replace(there.endpoint(), api_key=KEY))

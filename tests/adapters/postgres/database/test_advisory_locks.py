@@ -1,4 +1,4 @@
-"""Advisory locks: one number for each, and every statement takes its number from the enum."""
+"""Advisory locks: numbers are unique, and every statement takes its number from the enum."""
 
 import re
 import uuid
@@ -14,28 +14,28 @@ from adapters.postgres.database.advisory_locks import (
 from adapters.postgres.database.pool import Pool
 from domain.ids import ProjectId
 
-POSTGRES = Path(__file__).parents[2] / "adapters" / "postgres"
+POSTGRES = Path(__file__).parents[4] / "adapters" / "postgres"
 CALL = re.compile(r"\bpg_\w*advisory\w*\(\s*([^)\s]?)")
-OF_PROJECT = [lock for lock in AdvisoryLock if lock < 2**31]
+PROJECT_LOCKS = [lock for lock in AdvisoryLock if lock < 2**31]
 TRY = "SELECT pg_try_advisory_xact_lock($1, hashtext($2::uuid::text))"
 TRY_SHARED = "SELECT pg_try_advisory_xact_lock_shared($1, hashtext($2::uuid::text))"
 
 
-def test_each_lock_has_a_number_of_its_own() -> None:
+def test_lock_numbers_are_unique() -> None:
     assert len(AdvisoryLock.__members__) == len({*AdvisoryLock.__members__.values()})
     assert all(0 < lock < 2**63 for lock in AdvisoryLock)
 
 
-def calls() -> dict[str, list[str]]:
-    """The first character of each call's first argument, by file."""
+def first_arguments() -> dict[str, list[str]]:
+    """Return the first character of the first argument of each lock call, by file."""
     found = {str(path): CALL.findall(path.read_text()) for path in POSTGRES.rglob("*.py")}
     return {path: first for path, first in found.items() if first}
 
 
-def test_no_statement_has_a_number_of_its_own() -> None:
-    found = calls()
+def test_lock_numbers_are_parameters_in_all_statements() -> None:
+    found = first_arguments()
     assert len(found) > 2
-    # A parameter, or nothing where all locks of a session are released.
+    # Either a parameter, or no argument: a call that releases all locks of a session.
     assert {path: first for path, first in found.items() if {*first} - {"$", ""}} == {}
 
 
@@ -46,19 +46,19 @@ def test_every_lock_is_used() -> None:
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("lock", OF_PROJECT)
-async def test_a_lock_holds_up_nothing_but_itself(pool: Pool, lock: AdvisoryLock) -> None:
-    ours, theirs = ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())
-    async with pool.acquire() as holder, holder.transaction(), pool.acquire() as other:
-        await lock_project(holder, lock, ours)
-        free = [one for one in OF_PROJECT if await other.fetchval(TRY, one, ours)]
-        assert free == [one for one in OF_PROJECT if one is not lock]
-        assert await other.fetchval(TRY, lock, theirs)
-        assert not await other.fetchval(TRY_SHARED, lock, ours)
+@pytest.mark.parametrize("lock", PROJECT_LOCKS)
+async def test_lock_blocks_only_itself(pool: Pool, lock: AdvisoryLock) -> None:
+    project, other_project = ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())
+    async with pool.acquire() as holder, holder.transaction(), pool.acquire() as second:
+        await lock_project(holder, lock, project)
+        free = [one for one in PROJECT_LOCKS if await second.fetchval(TRY, one, project)]
+        assert free == [one for one in PROJECT_LOCKS if one is not lock]
+        assert await second.fetchval(TRY, lock, other_project)
+        assert not await second.fetchval(TRY_SHARED, lock, project)
 
 
 @pytest.mark.service
-async def test_shared_locks_hold_up_exclusive_ones_only(pool: Pool) -> None:
+async def test_shared_locks_block_only_exclusive_locks(pool: Pool) -> None:
     lock, projects = AdvisoryLock.TRACE_OWNERS, [ProjectId(uuid.uuid4()) for _ in range(3)]
     async with pool.acquire() as holder, pool.acquire() as other:
         async with holder.transaction():

@@ -40,7 +40,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
         await asked.close()
 
 
-async def test_a_model_judges_every_metric_of_a_trace(scene):
+async def test_model_judges_every_metric_of_trace(scene):
     trace = scene.lab.put(*SPANS)
     run = await scene.run(trace)
     told = await scene.lab.told(run, trace)
@@ -59,7 +59,7 @@ async def test_a_model_judges_every_metric_of_a_trace(scene):
 @pytest.mark.parametrize(
     ("status", "code"), [(401, "auth"), (402, "quota"), (404, "unknown_model")]
 )
-async def test_a_terminal_refusal_is_the_only_request_of_a_run_to_a_provider(scene, status, code):
+async def test_terminal_refusal_costs_one_request_per_run(scene, status, code):
     """No. 10."""
     traces = [scene.lab.put(*SPANS) for _ in range(3)]
     scene.there.says(Fails(status=status, body={"error": {"message": "no"}}))
@@ -74,7 +74,7 @@ async def test_a_terminal_refusal_is_the_only_request_of_a_run_to_a_provider(sce
     assert len(scene.there.got) == 1, "another run asks again, once"
 
 
-async def test_evidence_that_is_too_long_is_sent_again_by_half(scene):
+async def test_too_long_evidence_is_halved_and_sent_again(scene):
     text = "word " * 300
     large = [tool(f"t{n}", given=text, got=text) for n in range(60)]
     trace, other = scene.lab.put(*large), scene.lab.put(*large, output="Something else")
@@ -94,7 +94,7 @@ async def test_evidence_that_is_too_long_is_sent_again_by_half(scene):
     assert len(scene.there.got) == 2
 
 
-async def test_a_refusal_of_one_question_fails_only_that(scene):
+async def test_refused_question_fails_only_itself(scene):
     trace = scene.lab.put(*SPANS)
     scene.there.says(Says(text="", ended="filter"))
     run = await scene.run(trace)
@@ -102,7 +102,7 @@ async def test_a_refusal_of_one_question_fails_only_that(scene):
     assert len(scene.there.got) == len(JUDGED)
 
 
-async def test_a_target_waits_as_long_as_the_provider_asks_for(scene):
+async def test_target_waits_for_retry_after_of_provider(scene):
     trace = scene.lab.put(*SPANS)
     later = Fails(status=429, body={}, head=[("retry-after", "1800")])
     scene.there.says(later)

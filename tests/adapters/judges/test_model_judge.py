@@ -143,20 +143,20 @@ async def test_protocol_evidence_and_criterion_are_sent_with_a_strict_schema(des
     assert desk.got.temperature == 0
 
 
-async def test_the_vote_is_no_part_of_the_question(desk):
+async def test_vote_number_does_not_change_request(desk):
     for sample in range(3):
         await desk.judge.ask(desk.question(sample=sample))
     assert len({json.dumps(one.body) for one in desk.there.got}) == 1
 
 
-async def test_an_output_that_isnt_to_be_judged_is_not_shown(of_openai):
+async def test_hidden_output_is_not_in_prompt(of_openai):
     await of_openai.judge.ask(of_openai.question(is_output_shown=False))
     assert "final output:" not in of_openai.got.user
     assert "HAT123" in of_openai.got.user, "what the tool said is"
 
 
 @pytest.mark.parametrize("name", ["confidence", "task_completion"])
-async def test_only_some_metrics_let_a_judge_read_what_the_agent_thought(of_openai, name):
+async def test_reasoning_is_in_prompt_only_for_metrics_that_see_it(of_openai, name):
     thinking = model(chat(("assistant", [{"type": "thinking", "thinking": "hm, Bergen?"}])))
     question = of_openai.question(METRIC_REGISTRY[name], thinking)
     assert "hm, Bergen?" in question.evidence.text()
@@ -164,7 +164,7 @@ async def test_only_some_metrics_let_a_judge_read_what_the_agent_thought(of_open
     assert ("hm, Bergen?" in of_openai.got.user) is METRIC_REGISTRY[name].sees_reasoning
 
 
-async def test_a_checklist_is_about_the_first_and_the_last_calls(of_openai):
+async def test_checklist_covers_first_and_last_calls(of_openai):
     question = of_openai.question(CHECKLIST, *[tool(f"t{n}") for n in range(2 * CALLS_HALF + 1)])
     answer = await of_openai.judge.ask(question)
     assert [one["call"] for one in answer.outcome.metadata["verdicts"]] == [
@@ -174,7 +174,7 @@ async def test_a_checklist_is_about_the_first_and_the_last_calls(of_openai):
     assert of_openai.got.max_tokens == ANSWER_TOKENS + CHECK_TOKENS * 2 * CALLS_HALF
 
 
-async def test_a_checklist_without_a_call_asks_nobody(of_openai):
+async def test_checklist_without_calls_sends_no_request(of_openai):
     answer = await of_openai.judge.ask(of_openai.question(CHECKLIST, model("hello")))
     assert isinstance(answer.outcome, Skipped)
     assert (answer.outcome.code, answer.calls) == (SkipCode.CANNOT_JUDGE, ())
@@ -182,19 +182,19 @@ async def test_a_checklist_without_a_call_asks_nobody(of_openai):
 
 
 @pytest.mark.parametrize("name", ["gpt-5-mini", "o3", "gpt-5.5"])
-async def test_a_model_that_thinks_gets_room_and_no_temperature(of_openai, name):
+async def test_reasoning_model_gets_more_tokens_and_no_temperature(of_openai, name):
     await of_openai.judge.ask(of_openai.question(model=f"openai/{name}"))
     assert of_openai.got.temperature is None
     assert of_openai.got.max_tokens == ANSWER_TOKENS + THOUGHT_TOKENS
     assert of_openai.got.body["model"] == name
 
 
-async def test_a_name_without_a_provider_is_one_of_openai(of_openai):
+async def test_model_name_without_provider_means_openai(of_openai):
     await of_openai.judge.ask(of_openai.question(model="o4-mini"))
     assert of_openai.got.body["model"] == "o4-mini"
 
 
-async def test_a_model_that_refuses_a_temperature_isnt_sent_one(of_anthropic):
+async def test_model_without_temperature_support_gets_no_temperature(of_anthropic):
     await of_anthropic.judge.ask(of_anthropic.question(model="anthropic/claude-opus-4-7"))
     assert of_anthropic.got.temperature is None
 
@@ -203,7 +203,7 @@ async def test_a_model_that_refuses_a_temperature_isnt_sent_one(of_anthropic):
     ("spoken", "name"),
     [(ANTHROPIC, "claude-3-haiku-20240307"), (COMPATIBLE, "qwen/qwen3-coder")],
 )
-async def test_a_model_without_schemas_is_told_it_in_words(spoken, name):
+async def test_model_without_schema_support_gets_schema_in_prompt(spoken, name):
     async with provider(spoken) as there:
         judge = ModelJudge(there.endpoint())
         desk = Desk(there, judge)
@@ -215,7 +215,7 @@ async def test_a_model_without_schemas_is_told_it_in_words(spoken, name):
     assert json.dumps(answer_schema(AnswerFormat.SCALE)["required"]) in desk.got.system
 
 
-async def test_a_compatible_server_may_have_no_key(compatible):
+async def test_key_is_optional_for_compatible_server(compatible):
     judge = ModelJudge(
         Endpoint(provider="openai_compatible", base_url=f"{compatible.there.url}/v1")
     )
@@ -227,7 +227,7 @@ async def test_a_compatible_server_may_have_no_key(compatible):
 # --- what is made of an answer ---------------------------------------------------------------
 
 
-async def test_a_verdict_is_a_score_with_its_marks_and_tokens(desk):
+async def test_verdict_becomes_score_with_metadata_and_token_use(desk):
     question = desk.question()
     answer = await desk.judge.ask(question)
     assert answer.outcome == Scored(
@@ -250,18 +250,18 @@ async def test_a_verdict_is_a_score_with_its_marks_and_tokens(desk):
     assert call.latency_ms > 0
 
 
-async def test_who_answered_is_told_and_not_who_was_asked(of_openai):
+async def test_answer_names_responding_model_instead_of_requested_model(of_openai):
     answer = await of_openai.judge.ask(of_openai.question(model="openai/gpt-4.1-mini-latest"))
     assert answer.model == answer.outcome.metadata["model"] == "openai/gpt-4.1-mini"
 
 
-async def test_a_name_that_is_none_is_not_believed(of_openai):
+async def test_invalid_model_name_in_response_is_ignored(of_openai):
     of_openai.there.format = replace(OPENAI, model="two\nlines" * 100)
     answer = await of_openai.judge.ask(of_openai.question(model="openai/gpt-4.1-mini"))
     assert answer.model == "openai/gpt-4.1-mini"
 
 
-async def test_steps_that_arent_there_are_dropped_and_counted(desk):
+async def test_unknown_evidence_steps_are_dropped_and_counted(desk):
     desk.there.says(says(evidence=["s2", "s99", "a tool", "s2"]))
     answer = await desk.judge.ask(desk.question())
     assert answer.outcome.metadata["evidence"] == ["s2"]
@@ -269,7 +269,7 @@ async def test_steps_that_arent_there_are_dropped_and_counted(desk):
 
 
 @pytest.mark.parametrize("said", [says(cannot_judge=True), says(label=None)])
-async def test_a_judge_that_cannot_tell_skips(of_openai, said):
+async def test_undecided_verdict_is_skipped(of_openai, said):
     of_openai.there.says(said)
     answer = await of_openai.judge.ask(of_openai.question())
     assert isinstance(answer.outcome, Skipped)
@@ -277,7 +277,7 @@ async def test_a_judge_that_cannot_tell_skips(of_openai, said):
     assert answer.use == USED
 
 
-async def test_only_the_fields_of_the_schema_count(of_openai):
+async def test_fields_outside_schema_are_ignored(of_openai):
     told = Says(text=f"```json\n{json.dumps(GOOD | {'score': 1.0, 'verdict': 'label 5'})}\n```")
     of_openai.there.says(told)
     answer = await of_openai.judge.ask(of_openai.question())
@@ -301,7 +301,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
-async def test_an_answer_that_is_no_verdict_may_be_repaired_once(desk, text):
+async def test_invalid_verdict_is_repaired_once(desk, text):
     """No. 12: once is repaired, twice fails, and it never takes more than two requests."""
     desk.there.says(Says(text=text), says())
     answer = await desk.judge.ask(desk.question())
@@ -321,13 +321,13 @@ async def test_an_answer_that_is_no_verdict_may_be_repaired_once(desk, text):
     assert len(desk.there.got) == len(refused.calls) == 2
 
 
-async def test_the_repair_tells_what_was_wrong(of_openai):
+async def test_repair_prompt_contains_validation_error(of_openai):
     of_openai.there.says(says(label=7), says())
     await of_openai.judge.ask(of_openai.question())
     assert "label must be a whole number from 0 to 5" in of_openai.there.got[1].turns[2]
 
 
-async def test_an_answer_that_was_cut_gets_room_for_thoughts(desk):
+async def test_truncated_answer_is_retried_with_more_tokens(desk):
     desk.there.says(Says(text='{"evidence": ["s1', ended="length"), says())
     answer = await desk.judge.ask(desk.question())
     assert answer.outcome.value == GRADE / 5
@@ -336,7 +336,7 @@ async def test_an_answer_that_was_cut_gets_room_for_thoughts(desk):
     assert second.max_tokens == ANSWER_TOKENS + THOUGHT_TOKENS
 
 
-async def test_a_filter_of_content_ends_it(desk):
+async def test_content_filter_is_not_retried(desk):
     desk.there.says(Says(text="", ended="filter"))
     refused = await desk.refused()
     assert refused.code is FailCode.CONTENT_FILTERED
@@ -356,7 +356,7 @@ ORDERS = (
 
 
 @pytest.mark.parametrize("order", ORDERS)
-async def test_what_a_tool_says_stays_within_the_fence_and_gives_no_label(desk, order):
+async def test_tool_output_stays_within_boundary_and_gives_no_label(desk, order):
     """No. 13."""
     answer = await desk.judge.ask(desk.question(TASK_COMPLETION, tool(got=order)))
     assert answer.outcome.value == GRADE / 5
@@ -395,7 +395,7 @@ BY_STATUS = {
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
-async def test_a_status_has_its_code_and_takes_one_request(desk, status):
+async def test_http_status_maps_to_fail_code_after_one_request(desk, status):
     desk.there.says(Fails(status=status, body={"error": {"message": "No", "code": status}}))
     failure = await desk.failed()
     assert failure.code is BY_STATUS[status]
@@ -409,12 +409,12 @@ async def test_a_status_has_its_code_and_takes_one_request(desk, status):
     assert len(desk.there.got) == 1, "no client tries again by itself"
 
 
-async def test_a_quota_that_is_used_up_is_no_rate_limit(of_openai):
+async def test_exhausted_quota_is_not_a_rate_limit(of_openai):
     of_openai.there.says(QUOTA)
     assert (await of_openai.refused()).code is FailCode.QUOTA
 
 
-async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(desk):
+async def test_too_long_evidence_differs_from_rejected_request(desk):
     desk.there.says(desk.there.format.too_long)
     assert (await desk.refused()).code is FailCode.TOO_LONG
 
@@ -430,19 +430,19 @@ async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(desk):
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
     ],
 )
-async def test_when_to_come_again_is_told(desk, told, seconds):
+async def test_retry_after_header_is_parsed(desk, told, seconds):
     desk.there.says(Fails(status=429, body={}, head=[("retry-after", told)]))
     assert (await desk.unavailable()).retry_after_s == seconds
 
 
-async def test_who_hangs_up_was_asked_and_can_be_asked_again(desk):
+async def test_closed_connection_is_unreachable_and_counts_as_request(desk):
     desk.there.says(HANGS_UP)
     late = await desk.unavailable()
     assert late.code is FailCode.JUDGE_UNREACHABLE
     assert [call.code for call in late.calls] == [FailCode.JUDGE_UNREACHABLE]
 
 
-async def test_where_nobody_listens_nobody_was_asked(desk):
+async def test_refused_connection_counts_as_no_request(desk):
     gone = ModelJudge(desk.there.format.endpoint("http://127.0.0.1:1"))
     with pytest.raises(JudgeUnavailable) as late:
         await gone.ask(desk.question())
@@ -450,14 +450,14 @@ async def test_where_nobody_listens_nobody_was_asked(desk):
     assert (late.value.code, late.value.calls) == (FailCode.JUDGE_UNREACHABLE, ())
 
 
-async def test_who_says_nothing_is_waited_for_until_the_deadline(desk):
+async def test_silent_provider_times_out_at_deadline(desk):
     desk.there.says(HANGS)
     late = await desk.unavailable(desk.question(deadline_s=0.2))
     assert late.code is FailCode.JUDGE_TIMEOUT
     assert [call.code for call in late.calls] == [FailCode.JUDGE_TIMEOUT]
 
 
-async def test_one_request_leaves_time_for_another(of_openai):
+async def test_single_request_times_out_before_deadline(of_openai):
     of_openai.there.says(HANGS)
     hasty = ModelJudge(of_openai.there.endpoint(), attempt_s=0.1)
     with pytest.raises(JudgeUnavailable) as late:
@@ -478,7 +478,7 @@ NONSENSE: dict[str, object] = {
 
 
 @pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE)
-async def test_an_answer_that_is_none_is_a_failure_like_others(desk, body):
+async def test_invalid_response_body_is_failure(desk, body):
     desk.there.says(Fails(status=200, body=body))
     failure = await desk.failed()
     assert failure.code in {FailCode.BAD_VERDICT, FailCode.PROVIDER_ERROR}
@@ -493,17 +493,17 @@ async def test_an_answer_that_is_none_is_a_failure_like_others(desk, body):
         (TransportError("no metadata server"), FailCode.JUDGE_UNREACHABLE),
     ],
 )
-def test_a_machine_without_credentials_has_asked_nobody(error, code):
+def test_missing_google_credentials_count_as_no_request(error, code):
     told = provider_error(error)
     assert (told.code, told.was_sent) == (code, False)
 
 
-def test_what_nobody_foresaw_is_an_answer_that_makes_no_sense():
+def test_unexpected_exception_is_bad_verdict():
     told = provider_error(KeyError("?"))
     assert (told.code, told.was_sent, told.kind) == (FailCode.BAD_VERDICT, True, "KeyError")
 
 
-async def test_no_key_follows_a_redirect(desk):
+async def test_redirects_are_not_followed(desk):
     async with provider(desk.there.format) as elsewhere:
         desk.there.says(Fails(status=307, body={}, head=[("location", elsewhere.url + "/v1/x")]))
         await desk.failed()
@@ -513,7 +513,7 @@ async def test_no_key_follows_a_redirect(desk):
 # --- fingerprints ----------------------------------------------------------------------------
 
 
-def test_whatever_could_change_a_verdict_changes_the_fingerprint():
+def test_fingerprint_depends_on_metric_model_and_endpoint():
     own = Endpoint(provider="openai", api_key="k")
 
     def told(
@@ -532,13 +532,13 @@ def test_whatever_could_change_a_verdict_changes_the_fingerprint():
     assert told(replace(own, api_key="another")) == told()
 
 
-async def test_it_is_known_before_anybody_is_asked(desk):
+async def test_fingerprint_is_known_before_first_request(desk):
     before = desk.judge.fingerprint(TASK_COMPLETION, desk.there.model)
     answer = await desk.judge.ask(desk.question())
     assert answer.outcome.metadata["fingerprint"] == before
 
 
-async def test_a_closed_judge_opens_again_where_it_is_asked(of_openai):
+async def test_closed_judge_reopens_on_next_question(of_openai):
     await of_openai.judge.ask(of_openai.question())
     await of_openai.judge.close()
     await of_openai.judge.close()
@@ -547,7 +547,7 @@ async def test_a_closed_judge_opens_again_where_it_is_asked(of_openai):
 
 
 @pytest.mark.parametrize("provider", ["openai", "openai_compatible"])
-async def test_an_address_that_is_none_ends_the_run_and_no_log_quotes_it(
+async def test_invalid_base_url_is_misconfigured_and_not_logged(
     provider: str, caplog: pytest.LogCaptureFixture
 ):
     judge = ModelJudge(Endpoint(provider=provider, api_key="k", base_url="http://u:pass@[::1/v1"))
