@@ -141,8 +141,9 @@ class EvaluationUseCases:
         self.runs, self.monitors, self.custom_metrics = ports.runs, ports.monitors, own
         self.providers = ports.providers
         self.record_trace_score = scores.RecordTraceScore(ports.trace_scores, clock)
-        self.change_trace_score = scores.ChangeTraceScore(ports.trace_scores, clock)
-        self.delete_trace_score = DeleteOne(ports.trace_scores.delete, "Score not found")
+        self.change_trace_score = scores.ChangeTraceScore(ports.trace_scores, clock, new_id)
+        self.delete_trace_score = scores.DeleteScore(ports.trace_scores, clock, new_id)
+        self.delete_session_score = scores.DeleteScore(ports.session_scores, clock, new_id)
         self.record_session_score = scores.RecordSessionScore(ports.session_scores, clock)
         self.read_agreement = agreement.ReadAgreement(ports.labels)
         self.read_annotation_queue = agreement.ReadAnnotationQueue(ports.labels, clock)
@@ -150,7 +151,7 @@ class EvaluationUseCases:
         self.start_batch = requests.StartBatch(run_factory)
         self.retry_run = requests.RetryRun(run_factory)
         self.cancel_run = requests.CancelRun(ports.runs, clock)
-        self.delete_run = requests.DeleteRun(ports.runs, clock)
+        self.delete_run = requests.DeleteRun(ports.runs, ports.trace_scores, clock)
         self.read_run_usage = ReadRunUsage(ports.runs, judging.ledger)
         self.estimate_run = EstimateRun(
             run_factory, targets, queue, ports.judge, judging, ports.policy, regex, new_id

@@ -59,6 +59,8 @@ class AuthenticateKey:
             project_id=project.id,
             scopes=key.scopes,
             key_id=key.id,
+            name=key.prefix,
+            origin=origin,
             new_project=new,
         )
 
@@ -157,14 +159,18 @@ class ResolveProject:
 
     projects: Projects
 
-    async def __call__(
-        self, user: UserId, organization: OrganizationId, project: ProjectId
-    ) -> Caller:
+    async def __call__(self, person: Person, membership: Membership, project: ProjectId) -> Caller:
         """Raises NotFound, with the same text for unknown projects and others'; Unavailable."""
         try:
-            found = await self.projects.get(organization, project)
+            found = await self.projects.get(membership.organization_id, project)
         except NotFound as missing:
             raise NotFound(PROJECT_NOT_FOUND) from missing
         return Caller(
-            organization_id=organization, project_id=found.id, scopes=ALL_SCOPES, user_id=user
+            organization_id=membership.organization_id,
+            project_id=found.id,
+            scopes=ALL_SCOPES,
+            user_id=person.user.id,
+            role=membership.role,
+            name=person.user.email,
+            origin=person.origin,
         )

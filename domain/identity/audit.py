@@ -38,6 +38,8 @@ class AuditAction(StrEnum):
     API_KEY_DELETED = "api_key.deleted"
     API_KEY_USED = "api_key.used"  # first use from an address or by a client
     LOGIN_CODE_ISSUED = "login_code.issued"
+    SCORE_CHANGED = "score.changed"
+    SCORE_DELETED = "score.deleted"
 
     @property
     def resource(self) -> str:

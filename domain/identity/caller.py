@@ -7,7 +7,7 @@ from typing import Final, Self
 from domain.errors import Forbidden
 from domain.identity.api_key import Scope
 from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
-from domain.identity.organization import NewProject
+from domain.identity.organization import NewProject, Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 # `last_sign_in_at` is updated at most this often, to avoid a write with every request.
@@ -68,7 +68,9 @@ class User:
 class Caller:
     """A key or a user, resolved to the one project of the request.
 
-    `new_project` is set while that project isn't stored: only a call that is allowed creates it.
+    `role` is that of a user in the organization; a key has none. `name` is the email of the user,
+    or the prefix of the key, for the audit log. `new_project` is set while that project isn't
+    stored: only a call that is allowed creates it.
     """
 
     organization_id: OrganizationId
@@ -76,7 +78,14 @@ class Caller:
     scopes: frozenset[Scope]
     key_id: ApiKeyId | None = None
     user_id: UserId | None = None
+    role: Role | None = None
+    name: str = field(default="", compare=False)
+    origin: Origin = field(default=UNKNOWN_ORIGIN, compare=False)
     new_project: NewProject | None = field(default=None, compare=False)
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(user_id=self.user_id, key_id=self.key_id, name=self.name, origin=self.origin)
 
     def require(self, *scopes: Scope) -> None:
         """Raises Forbidden unless the caller has all `scopes`."""

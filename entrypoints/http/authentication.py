@@ -184,9 +184,7 @@ async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) ->
     errors.check()
     assert project is not None
     membership = await use_cases.identity.resolve_membership(person, organization)
-    return await use_cases.identity.resolve_project(
-        person.user.id, membership.organization_id, project
-    )
+    return await use_cases.identity.resolve_project(person, membership, project)
 
 
 def _organization_header(headers: Headers, errors: FieldErrors) -> OrganizationId | None:

@@ -10,6 +10,7 @@ from domain.evaluation.agreement import calibration
 from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores, QueueItem
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics
+from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
     CreatedWithin,
     Score,
@@ -37,9 +38,23 @@ class _Scores[S: Score]:
     def _visible(self, project: ProjectId) -> list[S]:
         raise NotImplementedError
 
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        is_visible = any(one.id == score for one in self._visible(project))
-        return is_visible and self.store.delete_score(project, score)
+    async def delete(
+        self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
+    ) -> bool:
+        known = self._find(project, score)
+        if known is None:
+            return False
+        self._record(edit, known, None)
+        return self.store.delete_score(project, score)
+
+    def _find(self, project: ProjectId, score: ScoreId) -> S | None:
+        return next((one for one in self._visible(project) if one.id == score), None)
+
+    def _record(self, edit: ScoreEdit | None, before: Score, after: Score | None) -> None:
+        if edit is not None:
+            edit.check(before)
+            entry = edit.audit_entry(before, after)
+            self.store.audit_log[entry.id] = entry
 
     async def page(self, project: ProjectId, matching: ScoreFilter, window: PageRequest) -> Page[S]:
         return newest_page([one for one in self._visible(project) if matching.matches(one)], window)
@@ -70,13 +85,27 @@ class MemoryTraceScores(_Scores[TraceScore]):
         change: ScoreChange,
         now: datetime,
         author: UserId | None,
+        *,
+        edit: ScoreEdit | None = None,
     ) -> TraceScore:
-        known = {one.id: one for one in self._visible(project)}.get(score)
-        if known is None:
-            raise NotFound("Score not found")
-        changed = known.patched(change, now, author)
+        known = await self.get(project, score)
+        changed = known.patched(change, now, author, None if edit is None else edit.actor.key_id)
+        if changed != known:
+            self._record(edit, known, changed)
         self.store.trace_scores[project, score] = changed
         return changed
+
+    async def get(self, project: ProjectId, score: ScoreId) -> TraceScore:
+        known = self._find(project, score)
+        if known is None:
+            raise NotFound("Score not found")
+        return known
+
+    async def run_has_scores_of_others(
+        self, project: ProjectId, run: RunId, user: UserId | None
+    ) -> bool:
+        of_run = [one for one in self._visible(project) if one.run_id == run]
+        return any(one.author_id not in {None, user} for one in of_run)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
         known = self._visible(project)

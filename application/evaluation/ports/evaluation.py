@@ -24,6 +24,7 @@ from domain.evaluation.scores.analytics import (
     ScoreSummary,
     TrendPoint,
 )
+from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.outcome import Failed, Skipped
 from domain.evaluation.scores.score import (
     CreatedWithin,
@@ -61,15 +62,30 @@ class TraceScores(Protocol):
         change: ScoreChange,
         now: datetime,
         author: UserId | None,
+        *,
+        edit: ScoreEdit | None = None,
     ) -> TraceScore:
         """The score after `patched`. Concurrent calls for one score lose nothing.
 
-        Raises NotFound, Invalid.
+        With `edit`, its `check` decides, and its audit entry is stored with the change. Raises
+        NotFound, Invalid, Forbidden.
         """
         ...
 
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        """Deletes it; whether it existed."""
+    async def delete(
+        self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
+    ) -> bool:
+        """Deletes it; whether it existed. `edit` and what is raised are as of `change`."""
+        ...
+
+    async def get(self, project: ProjectId, score: ScoreId) -> TraceScore:
+        """Raises NotFound."""
+        ...
+
+    async def run_has_scores_of_others(
+        self, project: ProjectId, run: RunId, user: UserId | None
+    ) -> bool:
+        """Whether a score of the run has an author who isn't `user`."""
         ...
 
     async def page(
@@ -97,7 +113,9 @@ class SessionScores(Protocol):
         """As `TraceScores.add`. A session exists while a trace has its id."""
         ...
 
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool: ...
+    async def delete(
+        self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
+    ) -> bool: ...
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: PageRequest

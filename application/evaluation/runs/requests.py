@@ -6,10 +6,11 @@ A stored run will be evaluated, even if the message to the workers is lost.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from application.evaluation.ports.evaluation import Runs, Targets
+from application.evaluation.ports.evaluation import Runs, Targets, TraceScores
 from application.evaluation.runs.run_rules import RunRequest, RunRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
+from domain.errors import Forbidden
 from domain.evaluation.runs.run import (
     TARGETS_MAX,
     EvalRun,
@@ -29,7 +30,10 @@ from domain.evaluation.runs.selection import (
     validate_batch_ids,
     validate_target_count,
 )
+from domain.evaluation.scores.edits import ONLY_THEIR_AUTHORS
 from domain.evaluation.sessions.signals import validate_weights
+from domain.identity.caller import Caller
+from domain.identity.organization import Role
 from domain.ids import ProjectId, RunId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
@@ -178,8 +182,17 @@ class CancelRun:
 @dataclass(frozen=True, slots=True)
 class DeleteRun:
     runs: Runs
+    trace_scores: TraceScores
     clock: Clock
 
-    async def __call__(self, project: ProjectId, run: RunId, *, with_scores: bool) -> None:
-        """Deletes it, in any state. Raises NotFound."""
+    async def __call__(self, caller: Caller, run: RunId, *, with_scores: bool) -> None:
+        """Deletes it, in any state.
+
+        Raises NotFound, and Forbidden if it would delete what another person wrote over a score.
+        """
+        project = caller.project_id
+        if with_scores and caller.role not in {Role.OWNER, Role.ADMIN}:
+            others = self.trace_scores.run_has_scores_of_others
+            if await others(project, run, caller.user_id):
+                raise Forbidden(ONLY_THEIR_AUTHORS)
         await self.runs.delete(project, run, self.clock(), with_scores=with_scores)

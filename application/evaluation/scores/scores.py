@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
-from application.ports import Clock
+from application.ports import Clock, NewId
+from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
     DataType,
     ScoreChange,
@@ -15,6 +16,8 @@ from domain.evaluation.scores.score import (
     TraceScore,
     validate_value,
 )
+from domain.identity.caller import Caller
+from domain.identity.organization import Role
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
@@ -101,8 +104,36 @@ class ChangeTraceScore:
     scores: TraceScores
     clock: Clock
 
-    async def __call__(
-        self, project: ProjectId, score: ScoreId, change: ScoreChange, author: UserId | None
-    ) -> TraceScore:
-        """The score after the change. Raises NotFound, Invalid."""
-        return await self.scores.change(project, score, change, self.clock(), author)
+    new_id: NewId
+
+    async def __call__(self, caller: Caller, score: ScoreId, change: ScoreChange) -> TraceScore:
+        """The score after the change. Raises NotFound, Invalid, Forbidden."""
+        now = self.clock()
+        edit = score_edit(caller, now, self.new_id)
+        return await self.scores.change(
+            caller.project_id, score, change, now, caller.user_id, edit=edit
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteScore:
+    """Deletes a score of a trace or a session."""
+
+    scores: TraceScores | SessionScores
+    clock: Clock
+    new_id: NewId
+
+    async def __call__(self, caller: Caller, score: ScoreId) -> bool:
+        """Whether it existed. Raises Forbidden, Unavailable."""
+        edit = score_edit(caller, self.clock(), self.new_id)
+        return await self.scores.delete(caller.project_id, score, edit)
+
+
+def score_edit(caller: Caller, now: datetime, new_id: NewId) -> ScoreEdit:
+    return ScoreEdit(
+        organization_id=caller.organization_id,
+        actor=caller.actor,
+        is_admin=caller.role in {Role.OWNER, Role.ADMIN},
+        at=now,
+        new_id=new_id,
+    )

@@ -9,8 +9,15 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.errors import Invalid
-from domain.evaluation.scores.outcome import Failed, Outcome, Scored, SkipCode, Skipped
-from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.evaluation.scores.outcome import (
+    Failed,
+    Outcome,
+    Scored,
+    SkipCode,
+    Skipped,
+    truncate_reason,
+)
+from domain.ids import ApiKeyId, ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.page import Position
 from domain.tracing.payload import (
     EMPTY_OBJECT,
@@ -23,6 +30,8 @@ from domain.tracing.payload import (
 
 NAME_MAX: Final = 255
 VALUE_MAX: Final = 255
+REVISIONS_MAX: Final = 20  # of one score
+REVISION_METADATA_MAX: Final = 2_000  # bytes
 ORIGINAL_VALUE: Final = "original_value"
 # Keys of the metadata of a run's score that say which judge gave it, about what. Only the server
 # writes them there; in other scores they are keys like any others.
@@ -85,6 +94,23 @@ class ScoreChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRevision:
+    """A score before a change, and who changed it when: a user or an API key.
+
+    `reason` is truncated; `metadata` is None if it has more than REVISION_METADATA_MAX bytes.
+    """
+
+    changed_at: datetime
+    user_id: UserId | None
+    key_id: ApiKeyId | None
+    value: str | None
+    source: ScoreSource
+    author_id: UserId | None
+    reason: str | None
+    metadata: JsonText | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """One named score of one target.
 
@@ -110,6 +136,7 @@ class Score:
     metadata: JsonText = EMPTY_OBJECT
     created_at: datetime
     updated_at: datetime
+    history: tuple[ScoreRevision, ...] = ()  # the first, and the newest, REVISIONS_MAX in all
 
     def __post_init__(self) -> None:
         if (self.value is not None) is not (self.outcome is ScoreOutcome.SCORED):
@@ -167,13 +194,19 @@ class Score:
         """The score after its run was cancelled: SKIPPED if it was PENDING."""
         return self.with_outcome(Skipped(SkipCode.CANCELLED), now)
 
-    def patched(self, change: ScoreChange, now: datetime, author: UserId | None) -> Self:
-        """The score after a person's change; unchanged if the change is empty.
+    def patched(
+        self,
+        change: ScoreChange,
+        now: datetime,
+        author: UserId | None,
+        key: ApiKeyId | None = None,
+    ) -> Self:
+        """The score after a change; unchanged if the change is empty. It is added to the history.
 
-        `author` None keeps the previous author. The first value that replaces a machine's value
-        stores that as `original_value` in the metadata, null if the machine had none; later changes
-        keep this entry. In a run's score, callers can't set the entry themselves, nor what
-        PROVENANCE_KEYS names. Raises Invalid, naming `value`.
+        `author` is the user, None for a key, which keeps the previous author. The first value that
+        replaces a machine's value stores that as `original_value` in the metadata, null if the
+        machine had none; later changes keep this entry. In a run's score, callers can't set the
+        entry themselves, nor what PROVENANCE_KEYS names. Raises Invalid, naming `value`.
         """
         if change.is_empty:
             return self
@@ -189,7 +222,26 @@ class Score:
             metadata=self._metadata_after(change),
             author_id=author or self.author_id,
             updated_at=now,
+            history=self._history_after(now, author, key),
         )
+
+    def _history_after(
+        self, now: datetime, user: UserId | None, key: ApiKeyId | None
+    ) -> tuple[ScoreRevision, ...]:
+        revision = ScoreRevision(
+            changed_at=now,
+            user_id=user,
+            key_id=key,
+            value=self.value,
+            source=self.source,
+            author_id=self.author_id,
+            reason=None if self.reason is None else truncate_reason(self.reason),
+            metadata=self.metadata if len(self.metadata) <= REVISION_METADATA_MAX else None,
+        )
+        known = self.history
+        if len(known) >= REVISIONS_MAX:
+            known = (known[0], *known[2:])
+        return (*known, revision)
 
     def _metadata_after_evaluation(self, measured: JsonText) -> JsonText:
         if self.metadata == EMPTY_OBJECT:

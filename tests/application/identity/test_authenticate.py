@@ -427,7 +427,10 @@ async def test_a_member_has_every_scope_on_a_project_of_theirs(world):
     ada = await world.ada()
     ours = await world.resolve(ada, None)
     [project] = world.store.projects
-    caller = await world.resolve_project(ada.user.id, ours, project)
+    membership = await world.resolve_membership(ada, ours)
+    caller = await world.resolve_project(ada, membership, project)
+    assert caller.role is Role.OWNER
+    assert caller.actor == ada.actor
     assert (caller.organization_id, caller.project_id) == (ours, project)
     assert (caller.user_id, caller.key_id, caller.scopes) == (ada.user.id, None, ALL_SCOPES)
 
@@ -437,14 +440,17 @@ async def test_other_organizations_project_is_not_found_with_the_text_for_unknow
     ours = await world.resolve(ada, None)
     _, secret = await world.key(world.organization())
     theirs = (await world.enter(secret, "bot")).project_id
+    membership = await world.resolve_membership(ada, ours)
     told = []
     for project in (theirs, ProjectId(uuid.uuid4())):
         with pytest.raises(NotFound) as missing:
-            await world.resolve_project(ada.user.id, ours, project)
+            await world.resolve_project(ada, membership, project)
         told.append(missing.value.message)
     assert told == ["Project not found or not in your organization"] * 2
 
 
 async def test_unreachable_projects_are_not_missing(world):
+    ada = await world.ada()
+    membership = await world.resolve_membership(ada, None)
     with pytest.raises(Unavailable):
-        await ResolveProject(Down())(UserId(uuid.uuid4()), world.organization(), uuid.uuid4())
+        await ResolveProject(Down())(ada, membership, uuid.uuid4())

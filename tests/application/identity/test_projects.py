@@ -150,7 +150,7 @@ async def test_a_deleted_project_is_not_found(world, ours, ada, bot):
         do.identity.change_project(ada, ours, bot.id, "new", None),
         do.identity.delete_project(ada, ours, bot.id),
         do.identity.issue_login_code(ada, ours, bot.id, "c", "laptop"),
-        do.identity.resolve_project(ada.user.id, ours, bot.id),
+        do.identity.resolve_project(ada, membership, bot.id),
         do.identity.projects.get(membership.organization_id, ProjectId(uuid.uuid4())),
     ):
         with pytest.raises(NotFound):

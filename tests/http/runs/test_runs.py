@@ -357,6 +357,24 @@ class TestRemoving:
         assert (await shop.read(TRACES))["total"] == 0
         assert (await shop.read(RUNS))["total"] == 0
 
+    async def test_what_a_person_wrote_is_not_deleted_with_a_run(
+        self, shop: RunningProject
+    ) -> None:
+        run = await shop.start_run()
+        await shop.run_jobs()
+        score = (await shop.scores(run))[0]
+        _, head = shop.person()
+        path = f"{TRACES}/{score['id']}"
+        noted = await shop.site.http.patch(path, headers=head, json={"reason": "wrong"})
+        assert noted.status_code == 200
+        with_scores = f"{RUNS}/{run['id']}?delete_scores=true"
+        refused = await shop("DELETE", with_scores)
+        assert refused.status_code == 403
+        assert "delete_scores" in refused.json()["detail"]
+        assert len(await shop.scores(run)) == 2
+        assert (await shop.site.http.delete(with_scores, headers=head)).status_code == 204
+        assert (await shop.read(TRACES))["total"] == 0
+
     async def test_running_run_is_cancelled_before_deletion(self, shop: RunningProject) -> None:
         run = await shop.start_run()
         await shop.plan_runs()

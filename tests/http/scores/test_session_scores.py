@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from domain.identity.organization import Role
 from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import SESSIONS, ScoredProject
@@ -130,3 +131,22 @@ async def test_person_becomes_the_author(shop: ScoredProject) -> None:
     body = {"session_id": shop.session, "name": "n", "value": "1"}
     given = await shop.site.http.post(SESSIONS, headers=head, json=body)
     assert given.json()["author_user_id"] == str(new_person.id)
+
+
+async def test_only_its_author_or_an_admin_deletes_what_a_person_wrote(
+    shop: ScoredProject,
+) -> None:
+    ada, head = shop.person()
+    body = {"session_id": shop.session, "name": "n", "value": "1"}
+    for deleting, expected in (
+        (shop.head, 403),
+        (shop.person("eve@example.com")[1], 403),
+        (head, 204),
+        (shop.person("admin@example.com", Role.ADMIN)[1], 204),
+    ):
+        given = (await shop.site.http.post(SESSIONS, headers=head, json=body)).json()
+        assert given["author_user_id"] == str(ada.id)
+        gone = await shop.site.http.delete(f"{SESSIONS}/{given['id']}", headers=deleting)
+        assert gone.status_code == expected, gone.text
+        left = [one["id"] for one in await shop.read(of(shop.session))]
+        assert (given["id"] in left) is (expected == 403)

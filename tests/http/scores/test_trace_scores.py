@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from domain.evaluation.scores.score import REVISION_METADATA_MAX, REVISIONS_MAX
 from domain.identity.api_key import Scope
+from domain.identity.organization import Role
 from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import TRACES, ScoredProject
@@ -270,14 +272,96 @@ class TestChanging:
         second = (await shop("PATCH", path, {"value": "1", "metadata": {"b": 2}})).json()
         assert second["metadata"] == {"b": 2, "original_value": "0.5"}
 
-    async def test_person_becomes_the_author_and_a_key_keeps_it(self, shop: ScoredProject) -> None:
+    async def test_person_becomes_the_author_and_no_key_writes_in_their_name(
+        self, shop: ScoredProject
+    ) -> None:
         score = await shop.add_score()
         path = f"{TRACES}/{score['id']}"
+        assert (await shop("PATCH", path, {"value": "0.25"})).json()["author_user_id"] is None
         new_person, head = shop.person()
         by_person = await shop.site.http.patch(path, headers=head, json={"reason": "r"})
         assert by_person.json()["author_user_id"] == str(new_person.id)
-        by_key = await shop("PATCH", path, {"value": "1"})
-        assert by_key.json()["author_user_id"] == str(new_person.id)
+        _, other = shop.person("eve@example.com")
+        for refused in (
+            await shop("PATCH", path, {"value": "1"}),
+            await shop("DELETE", path),
+            await shop.site.http.patch(path, headers=other, json={"value": "1"}),
+            await shop.site.http.delete(path, headers=other),
+        ):
+            assert refused.status_code == 403, refused.text
+            assert "OWNER or ADMIN" in refused.json()["detail"]
+        assert await shop.read(f"{TRACES}/{shop.trace}") == [by_person.json()]
+        # A change of nothing is none.
+        assert (await shop("PATCH", path, {})).status_code == 200
+        own = await shop.site.http.patch(path, headers=head, json={"value": "0.75"})
+        assert (own.json()["value"], own.json()["author_user_id"]) == ("0.75", str(new_person.id))
+        assert (await shop.site.http.delete(path, headers=head)).status_code == 204
+
+    @pytest.mark.parametrize("role", [Role.ADMIN, Role.OWNER])
+    async def test_admin_changes_and_deletes_what_a_person_wrote(
+        self, shop: ScoredProject, role: Role
+    ) -> None:
+        shop.site.now = NOON
+        ada, head = shop.person()
+        given = await shop.site.http.post(TRACES, headers=head, json=shop.score(reason="mine"))
+        path = f"{TRACES}/{given.json()['id']}"
+        admin, over = shop.person("admin@example.com", role)
+        changed = await shop.site.http.patch(path, headers=over, json={"value": "1"})
+        assert changed.json()["author_user_id"] == str(admin.id)
+        [revision] = await shop.read(f"{path}/history")
+        before = {
+            "value": "0.5",
+            "source": "ANNOTATION",
+            "author_user_id": str(ada.id),
+            "reason": "mine",
+            "metadata": {},
+        }
+        assert revision == {
+            "changed_at": "2026-03-01T12:00:00+00:00",
+            "user_id": str(admin.id),
+            "api_key_id": None,
+            "before": before,
+            "after": before | {"value": "1", "author_user_id": str(admin.id)},
+        }
+        shop.site.now = NOON + timedelta(minutes=1)
+        assert (await shop.site.http.delete(path, headers=over)).status_code == 204
+        assert (await shop("GET", f"{path}/history")).status_code == 404
+        if shop.site.swapped:  # the log is in the database
+            return
+        log = f"/organizations/{shop.site.organization}/audit-log"
+        items = (await shop.site.http.get(log, headers=admin.bearer)).json()["items"]
+        deleted, edited = [one for one in items if one["resource"]["type"] == "score"]
+        assert [one["action"] for one in (deleted, edited)] == ["score.deleted", "score.changed"]
+        assert edited["actor"] == {
+            "user_id": str(admin.id),
+            "api_key_id": None,
+            "name": "admin@example.com",
+        }
+        assert edited["resource"] == {"type": "score", "id": given.json()["id"]}
+        assert edited["detail"] == {
+            "project_id": str(shop.project_id),
+            "name": "quality",
+            "source": "ANNOTATION",
+            "author_id": str(ada.id),
+            "from": "0.5",
+            "to": "1",
+        }
+
+    async def test_history_keeps_the_first_and_the_newest_changes(
+        self, shop: ScoredProject
+    ) -> None:
+        large = {"text": "x" * REVISION_METADATA_MAX}
+        path = f"{TRACES}/{await shop.add_judged_score(value='0.8')}"
+        for n in range(REVISIONS_MAX + 3):
+            await shop("PATCH", path, {"value": f"0.{n}", "metadata": large})
+        history = await shop.read(f"{path}/history")
+        assert len(history) == REVISIONS_MAX
+        assert history[0]["before"]["value"] == "0.8"
+        assert history[0]["before"]["source"] == "AUTOMATED"
+        assert history[0]["api_key_id"] is not None
+        assert history[-1]["after"]["value"] == f"0.{REVISIONS_MAX + 2}"
+        assert history[-1]["before"]["value"] == f"0.{REVISIONS_MAX + 1}"
+        assert history[-1]["before"]["metadata"] is None
 
     @pytest.mark.parametrize(
         ("body", "fields"),
@@ -306,6 +390,8 @@ class TestChanging:
         for method, body in (("PATCH", {"value": "1"}), ("DELETE", None)):
             refused = await shop(method, f"{TRACES}/x", body)
             assert set(field_errors(refused)) == {"path.score_id"}
+        refused = await shop("GET", f"{TRACES}/x/history")
+        assert set(field_errors(refused)) == {"path.score_id"}
 
 
 async def test_scores_of_another_project_are_404(shop: ScoredProject) -> None:

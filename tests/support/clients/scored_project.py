@@ -128,9 +128,11 @@ class ScoredProject:
         ]
         return found
 
-    def person(self) -> tuple[PersonClient, dict[str, str]]:
+    def person(
+        self, email: str = "ada@example.com", role: Role = Role.MEMBER
+    ) -> tuple[PersonClient, dict[str, str]]:
         """A new member of the organization, and their headers for this project."""
-        new_person = new_member(self.site, self.site.organization, "ada@example.com", Role.MEMBER)
+        new_person = new_member(self.site, self.site.organization, email, role)
         return new_person, new_person.bearer | {"x-project-id": str(self.project_id)}
 
 

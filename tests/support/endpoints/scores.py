@@ -1,6 +1,6 @@
 """Scores of traces and sessions, their analytics, and the agreement of judges with people."""
 
-from tests.support.endpoints.spec import EVALUATE, INGEST, PAGE, READ, EndpointSpec
+from tests.support.endpoints.spec import EVALUATE, INGEST, PAGE, READ, Audit, EndpointSpec
 
 SCORE = {"name": "{text}", "value": "1"}
 TRACES = "/evaluations/trace-scores"
@@ -19,10 +19,18 @@ ENDPOINTS = (
     ),
     EndpointSpec(f"GET {TRACES}", READ, 200, query=f"{LIST}&trace_id={{trace_id}}"),
     EndpointSpec(f"GET {TRACES}/{{trace_id}}", READ, 200),
+    EndpointSpec(f"GET {TRACES}/{{score_id}}/history", READ, 200, in_contract=False),
     EndpointSpec(
-        f"PATCH {TRACES}/{{score_id}}", EVALUATE, 200, body={"value": "1"}, constrained=("value",)
+        f"PATCH {TRACES}/{{score_id}}",
+        EVALUATE,
+        200,
+        body={"value": "1"},
+        constrained=("value",),
+        audit=Audit("score.changed", "score_id"),
     ),
-    EndpointSpec(f"DELETE {TRACES}/{{score_id}}", EVALUATE, 204),
+    EndpointSpec(
+        f"DELETE {TRACES}/{{score_id}}", EVALUATE, 204, audit=Audit("score.deleted", "score_id")
+    ),
     EndpointSpec(
         f"POST {SESSIONS}",
         INGEST,
@@ -34,7 +42,9 @@ ENDPOINTS = (
     ),
     EndpointSpec(f"GET {SESSIONS}", READ, 200, query=f"{LIST}&session_id={{session_id}}"),
     EndpointSpec(f"GET {SESSIONS}/{{session_id}}", READ, 200),
-    EndpointSpec(f"DELETE {SESSIONS}/{{score_id}}", EVALUATE, 204),
+    EndpointSpec(
+        f"DELETE {SESSIONS}/{{score_id}}", EVALUATE, 204, audit=Audit("score.deleted", "score_id")
+    ),
     *(
         EndpointSpec(f"GET {ANALYTICS}/{kind}-scores/{figure}", READ, 200, query=query)
         for kind in ("trace", "session")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, columns
@@ -19,6 +20,7 @@ from domain.evaluation.scores.score import (
     DataType,
     Score,
     ScoreOutcome,
+    ScoreRevision,
     ScoreSource,
     SessionScore,
     TraceScore,
@@ -93,6 +95,12 @@ TRACE_SCORES: Final = _table(
         *columns("trace_id uuid, environment text"),
         Column("evidence_hash", "text", WHOLE, write=_evidence_hash),
         Column("original", "float8", WHOLE, write=original_score),
+        Column(
+            "history",
+            "json",
+            write=msgspec.json.encode,
+            read=msgspec.json.Decoder(tuple[ScoreRevision, ...]).decode,
+        ),
     ),
 )
 SESSION_SCORES: Final = _table(

@@ -30,7 +30,9 @@ from adapters.postgres.evaluation.scores.score_rows import (
     TRACE_SCORES,
     ScoreTable,
 )
+from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
 from domain.errors import FieldError, Invalid
+from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
     Score,
     ScoreChange,
@@ -66,10 +68,27 @@ FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND trace_id = $2 AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY name DESC, source = '{ScoreSource.AUTOMATED}', created_at DESC, id DESC
 """
-LOCK_SCORE: Final = f"""
-SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores
-WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
+SELECT_SCORE: Final = f"""
+SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores WHERE {OF_PROJECT} AND id = $2
 """
+LOCK_SCORE: Final = {
+    one.name: f"""
+    SELECT {one.select()} FROM veiled.{one.name} WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
+    """
+    for one in SCORE_TABLES.values()
+}
+DELETE_SCORE: Final = {
+    one.name: f"DELETE FROM {one.name} WHERE {OF_PROJECT} AND id = $2"
+    for one in SCORE_TABLES.values()
+}
+HAS_SCORES_OF_OTHERS: Final = f"""
+SELECT EXISTS (
+  SELECT FROM trace_scores
+  WHERE {OF_PROJECT} AND run_id = $2 AND author_id IS NOT NULL
+    AND author_id IS DISTINCT FROM $3::uuid
+)
+"""
+SCORE_NOT_FOUND: Final = "Score not found"
 
 
 def _insert_statement(table: ScoreTable[Any]) -> str:
@@ -112,10 +131,18 @@ class _Scores[S: Score](PoolReader):
             row = await connection.fetchrow(INSERT_SCORE[self.table.name], *self.table.row(score))
         return self.table.score(require_row(row, self.table.target_missing))
 
-    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        sql = f"DELETE FROM veiled.{self.table.name} WHERE {OF_PROJECT} AND id = $2 RETURNING true"
-        async with _write_connection(self.pool) as connection:
-            return await connection.fetchval(sql, project, score) is not None
+    async def delete(
+        self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
+    ) -> bool:
+        sql = LOCK_SCORE[self.table.name]
+        async with _write_connection(self.pool) as connection, connection.transaction():
+            row = await connection.fetchrow(sql, project, score)
+            if row is None:
+                return False
+            if edit is not None:
+                await _record(connection, edit, self.table.score(row), None)
+            await connection.execute(DELETE_SCORE[self.table.name], project, score)
+            return True
 
     async def page(self, project: ProjectId, matching: ScoreFilter, window: PageRequest) -> Page[S]:
         query = KeysetQuery.newest_first(project, self.table, window)
@@ -173,14 +200,31 @@ class PostgresTraceScores(_Scores[TraceScore]):
         change: ScoreChange,
         now: datetime,
         author: UserId | None,
+        *,
+        edit: ScoreEdit | None = None,
     ) -> TraceScore:
+        sql = LOCK_SCORE[TRACE_SCORES.name]
         async with _write_connection(self.pool) as connection, connection.transaction():
-            row = await connection.fetchrow(LOCK_SCORE, project, score)
-            known = TRACE_SCORES.score(require_row(row, "Score not found"))
-            changed = known.patched(change, now, author)
+            row = await connection.fetchrow(sql, project, score)
+            known = TRACE_SCORES.score(require_row(row, SCORE_NOT_FOUND))
+            changed = known.patched(
+                change, now, author, None if edit is None else edit.actor.key_id
+            )
             if changed != known:
+                if edit is not None:
+                    await _record(connection, edit, known, changed)
                 await update_scores(connection, TRACE_SCORES, [changed])
             return changed
+
+    async def get(self, project: ProjectId, score: ScoreId) -> TraceScore:
+        row = await self._fetch_row(RETRY_LATER, SELECT_SCORE, project, score)
+        return TRACE_SCORES.score(require_row(row, SCORE_NOT_FOUND))
+
+    async def run_has_scores_of_others(
+        self, project: ProjectId, run: RunId, user: UserId | None
+    ) -> bool:
+        [[found]] = await self._fetch(RETRY_LATER, HAS_SCORES_OF_OTHERS, project, run, user)
+        return bool(found)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
         rows = await self._fetch(RETRY_LATER, SELECT_LATEST_SCORES, project, trace)
@@ -212,6 +256,14 @@ def filter_conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> 
     for column in {"trace_id", "environment", "session_id"} & conditions.keys() - set(table.names):
         conditions[column] = Sql("false")  # no score of this target type has it
     return conditions
+
+
+async def _record(
+    connection: Connection, edit: ScoreEdit, before: Score, after: Score | None
+) -> None:
+    """Stores the audit entry of an edit. Raises Forbidden."""
+    edit.check(before)
+    await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(edit.audit_entry(before, after)))
 
 
 @asynccontextmanager

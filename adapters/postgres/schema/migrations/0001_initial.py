@@ -343,6 +343,7 @@ CREATE TABLE IF NOT EXISTS trace_scores (
     evidence_hash text COLLATE "C",
     {_SCORE_COLUMNS}
     original double precision, -- the number that a run measured, if a person corrected it
+    history json NOT NULL DEFAULT '[]', -- the score before each change
     PRIMARY KEY (project_id, id),
     CHECK ((value IS NOT NULL) = (outcome = 'scored'))
 ) WITH ({_SCORE_STORAGE});

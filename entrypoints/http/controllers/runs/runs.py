@@ -239,11 +239,10 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         """Delete a run.
 
         Deletes a run of either type in any state; a run in progress is cancelled first. Its scores
-        stay, with a null `eval_run_id`, unless `delete_scores` is set.
+        stay, with a null `eval_run_id`, unless `delete_scores` is set. If people have written over
+        some, only an OWNER or ADMIN, or the only such person, may delete the scores.
         """
-        await use_cases.evaluation.delete_run(
-            caller.project_id, path.run_id, with_scores=params.delete_scores
-        )
+        await use_cases.evaluation.delete_run(caller, path.run_id, with_scores=params.delete_scores)
 
     return [retry_run, cancel_run, delete_run]
 

@@ -32,6 +32,25 @@ _STORED: Final[dict[str, Any]] = {
 TRACE_SCORE: Final[dict[str, Any]] = (
     GIVEN_TO_TRACE | _STORED | {"environment": None, "config_id": None}
 )
+_CHANGED: Final[dict[str, Any]] = {
+    "value": "0.9",
+    "source": "AUTOMATED",
+    "author_user_id": None,
+    "reason": "thumbs up",
+    "metadata": {},
+}
+REVISION: Final[dict[str, Any]] = {
+    "changed_at": AT,
+    "user_id": "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d",
+    "api_key_id": None,
+    "before": _CHANGED,
+    "after": _CHANGED
+    | {
+        "value": "0.4",
+        "source": "ANNOTATION",
+        "author_user_id": "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d",
+    },
+}
 SESSION_SCORE: Final[dict[str, Any]] = GIVEN_TO_SESSION | _STORED
 
 SUMMARY: Final[dict[str, Any]] = {

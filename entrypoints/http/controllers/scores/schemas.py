@@ -4,7 +4,7 @@ A value is text in requests and responses; its data type says whether it is a nu
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import msgspec
@@ -121,6 +121,50 @@ class TraceScoreResponse(ScoreResponse[scores.TraceScore], frozen=True, kw_only=
     trace_id: UUID
     environment: str | None
     config_id: Annotated[str | None, Source(WHOLE, lambda _: None)]
+
+
+class ScoreState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change can change. `metadata` is null if it was too large to be kept."""
+
+    value: str | None
+    source: scores.ScoreSource
+    author_user_id: str | None
+    reason: str | None
+    metadata: wire.OptionalObject
+
+
+class ScoreRevisionResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a score: by a person or an API key. A long reason is truncated."""
+
+    changed_at: wire.ResponseInstant
+    user_id: UUID | None
+    api_key_id: UUID | None
+    before: ScoreState
+    after: ScoreState
+
+    @classmethod
+    def of_score(cls, score: scores.Score) -> list[Self]:
+        later = [*map(_state, score.history[1:]), _state(score)]
+        return [
+            cls(
+                changed_at=wire.format_instant(one.changed_at),
+                user_id=one.user_id,
+                api_key_id=one.key_id,
+                before=_state(one),
+                after=after,
+            )
+            for one, after in zip(score.history, later, strict=bool(score.history))
+        ]
+
+
+def _state(of: scores.Score | scores.ScoreRevision) -> ScoreState:
+    return ScoreState(
+        value=of.value,
+        source=of.source,
+        author_user_id=None if of.author_id is None else str(of.author_id),
+        reason=of.reason,
+        metadata=wire.raw_json(of.metadata),
+    )
 
 
 class SessionScoreResponse(ScoreResponse[scores.SessionScore], frozen=True, kw_only=True):

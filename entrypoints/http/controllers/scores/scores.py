@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from litestar import Controller
 
 from application.use_cases import UseCases
+from domain.errors import NotFound
 from domain.evaluation.scores.score import ScoreChange
 from domain.identity.caller import Caller
 from domain.ids import ScoreId
@@ -99,11 +100,11 @@ class TraceScoreController(Controller):
 
         Fields that are null or left out stay as they are. If any field is given, the source of the
         score becomes ANNOTATION, and its status SUCCESS once it has a value. The value that a judge
-        or program gave is kept in the metadata as `original_value`.
+        or program gave is kept in the metadata as `original_value`. What a person wrote is changed
+        by that person, or by an OWNER or ADMIN who is signed in; no API key may change it. Each
+        change is kept in the score's history and in the audit log.
         """
-        score = await use_cases.evaluation.change_trace_score(
-            caller.project_id, path.score_id, content, caller.user_id
-        )
+        score = await use_cases.evaluation.change_trace_score(caller, path.score_id, content)
         return schemas.TraceScoreResponse.from_domain(score)
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
@@ -112,9 +113,23 @@ class TraceScoreController(Controller):
     ) -> None:
         """Delete a score of a trace.
 
-        Deletes one score.
+        Deletes one score. What a person wrote is deleted by that person, or by an OWNER or ADMIN
+        who is signed in.
         """
-        await use_cases.evaluation.delete_trace_score(caller.project_id, path.score_id)
+        if not await use_cases.evaluation.delete_trace_score(caller, path.score_id):
+            raise NotFound("Score not found")
+
+    @get("/{score_id:str}/history", CAN_READ, example=[examples.REVISION])
+    async def read_trace_score_history(
+        self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
+    ) -> list[schemas.ScoreRevisionResponse]:
+        """Read the changes of a score of a trace.
+
+        Each change in order: who made it when, and the score before and after it. The first one and
+        the newest ones are kept; the audit log has all.
+        """
+        score = await use_cases.evaluation.trace_scores.get(caller.project_id, path.score_id)
+        return schemas.ScoreRevisionResponse.of_score(score)
 
 
 class SessionScoreController(Controller):
@@ -178,6 +193,7 @@ class SessionScoreController(Controller):
     ) -> None:
         """Delete a score of a session.
 
-        Deletes one score, if it exists.
+        Deletes one score, if it exists. What a person wrote is deleted by that person, or by an
+        OWNER or ADMIN who is signed in.
         """
-        await use_cases.evaluation.session_scores.delete(caller.project_id, path.score_id)
+        await use_cases.evaluation.delete_session_score(caller, path.score_id)

@@ -18,6 +18,7 @@ from domain.evaluation.scores.score import (
     DataType,
     ScoreChange,
     ScoreOutcome,
+    ScoreRevision,
     ScoreSource,
     ScoreStatus,
     TraceScore,
@@ -269,9 +270,14 @@ def test_empty_change_has_no_effect():
 def test_patch_sets_the_author_and_keeps_other_fields():
     some = score(source=ScoreSource.PROGRAMMATIC, reason="r", metadata=b'{"a":1}', author_id=ANA)
     found = some.patched(ScoreChange(value="1"), at(1), None)
+    revision = ScoreRevision(
+        changed_at=at(1), user_id=None, key_id=None, value="0.5", source=some.source,
+        author_id=ANA, reason="r", metadata=some.metadata,
+    )  # fmt: skip
     assert found == replace(
-        some, value="1", source=ScoreSource.ANNOTATION, updated_at=at(1), author_id=ANA
-    )
+        some, value="1", source=ScoreSource.ANNOTATION, updated_at=at(1), author_id=ANA,
+        history=(revision,),
+    )  # fmt: skip
     assert some.patched(ScoreChange(reason=""), at(1), BEN).author_id == BEN
     assert some.patched(ScoreChange(metadata=b"{}"), at(1), BEN).metadata == b"{}"
 
