@@ -170,7 +170,7 @@ def _column_type(type_: Any) -> ColumnType:
 
 
 COLUMNS: Final = {
-    RowKind.TRACES: _with_missing_fields(_TRACE, Trace, "trace", "id", "spans"),
+    RowKind.TRACES: _with_missing_fields(_TRACE, Trace, "trace", "id", "spans", "new_status"),
     RowKind.SPANS: _with_missing_fields(
         _SPAN, Span, "span", "id", "parent_id", "completion_started_at", "usage", "charge"
     ),

@@ -1,6 +1,6 @@
 """Changes to what is stored: what a PATCH leaves, clears or replaces, and what tags become."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import fields
 from enum import Enum
 from typing import Any, Final, Literal
@@ -32,6 +32,14 @@ def latest(known: object, later: object, names: Iterable[str]) -> dict[str, Any]
         name: getattr(known, name) if (value := getattr(later, name)) is None else value
         for name in names
     }
+
+
+def later_status[S](known: S | None, later: S | None, final: Container[S]) -> S | None:
+    """The status after a merge: `later`, unless it is None or would undo one of the final ones.
+
+    Reports may arrive late: one that says RUNNING may follow the one that says COMPLETED.
+    """
+    return known if later is None or (known in final and later not in final) else later
 
 
 def retagged(tags: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> tuple[str, ...]:

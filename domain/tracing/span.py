@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.ids import SpanId
-from domain.tracing.change import UNCHANGED, Clearable, latest, said
+from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, span_cost
 
@@ -32,14 +32,25 @@ class SpanStatus(StrEnum):
     ERROR = "ERROR"
 
 
+FINAL_SPAN_STATUSES: Final = frozenset({SpanStatus.OK, SpanStatus.ERROR})
+
+
 def elapsed_ms(start: datetime, end: datetime | None) -> float | None:
-    """Milliseconds from `start` to `end`, negative if `end` is earlier; None without an end."""
-    return None if end is None else (end - start) / _MILLISECOND
+    """Milliseconds from `start` to `end`; None without an end, or if it is earlier than `start`.
+
+    Clocks that disagree make an end earlier: the difference is no duration, and would spoil sums.
+    """
+    return None if end is None or end < start else (end - start) / _MILLISECOND
 
 
 def elapsed_us(start: datetime, end: datetime | None) -> int | None:
     """As `elapsed_ms`, in whole microseconds: their sums are exact."""
-    return None if end is None else (end - start) // _MICROSECOND
+    return None if end is None or end < start else (end - start) // _MICROSECOND
+
+
+def is_before(start: datetime, *ends: datetime | None) -> bool:
+    """Whether one of `ends` is earlier than `start`."""
+    return any(end is not None and end < start for end in ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +91,21 @@ class Span:
     def time_to_first_token_ms(self) -> float | None:
         return elapsed_ms(self.started_at, self.completion_started_at)
 
+    @property
+    def clock_skew(self) -> bool:
+        """Whether it ended, or began to answer, before it started: it has no such duration."""
+        return is_before(self.started_at, self.ended_at, self.completion_started_at)
+
     def merged(self, later: "Span") -> "Span":
         """This span with what `later` says of it: null and omitted fields keep what is known.
 
         Partial spans give the same result in any order, unless two values of one field differ: then
-        the later wins. Usage and charge are kept while the fields they derive from stay the same.
+        the later wins, except that UNSET doesn't undo OK or ERROR. Usage and charge are kept while
+        the fields they derive from stay the same.
         """
         both = Span(
             id=self.id,
+            status=later_status(self.status, later.status, FINAL_SPAN_STATUSES),
             metadata=merged_objects(self.metadata, later.metadata),
             usage=self.usage,
             charge=self.charge,
@@ -137,7 +155,9 @@ class Span:
 
 
 _REPLACED: Final = [
-    one.name for one in fields(Span) if one.name not in {"id", "metadata", "usage", "charge"}
+    one.name
+    for one in fields(Span)
+    if one.name not in {"id", "status", "metadata", "usage", "charge"}
 ]
 
 

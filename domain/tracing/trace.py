@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.ids import SpanId, TraceId
-from domain.tracing.change import UNCHANGED, Clearable, latest, said
+from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
-from domain.tracing.span import Span, SpanStatus, Totals, elapsed_ms, elapsed_us
+from domain.tracing.span import Span, SpanStatus, Totals, elapsed_ms, elapsed_us, is_before
 from domain.tracing.usage import Pricing
 
 
@@ -20,13 +20,18 @@ class TraceStatus(StrEnum):
     ERROR = "ERROR"
 
 
+FINAL_STATUSES: Final = frozenset({TraceStatus.COMPLETED, TraceStatus.ERROR})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One run of an agent, as it was sent or as it is stored.
 
     As sent, None means "not given". `settled` returns the stored form, in which the status is
     always set, and each span id occurs once, ascending by (started_at, id). Times are aware, in
-    UTC.
+    UTC. `new_status` is the status of reports that were merged before they are stored, in case
+    they create the trace, and None where it is `status`: a first report without a status would
+    have stored COMPLETED, which a later RUNNING doesn't undo.
     """
 
     id: TraceId
@@ -43,6 +48,7 @@ class Trace:
     metadata: JsonText = EMPTY_OBJECT
     tags: tuple[str, ...] = ()
     spans: tuple[Span, ...] = ()
+    new_status: TraceStatus | None = None
 
     @property
     def latency_ms(self) -> float | None:
@@ -52,6 +58,11 @@ class Trace:
     @property
     def latency_us(self) -> int | None:
         return elapsed_us(self.started_at, self.ended_at)
+
+    @property
+    def clock_skew(self) -> bool:
+        """Whether it ended before it started: then it has no latency."""
+        return is_before(self.started_at, self.ended_at)
 
     @property
     def has_error(self) -> bool:
@@ -70,27 +81,39 @@ class Trace:
 
         Spans are merged by id; spans missing in `later` are kept. Tags become the sorted union,
         even if `later` has none. Partial traces give the same result in any order, unless two
-        values of one field differ: then the later wins.
+        values of one field differ: then the later wins, except that a final status is only
+        replaced by a final one. The default of a trace without a status is final too.
         """
+        status = later_status(self.status, later.status, FINAL_STATUSES)
+        new_status = later_status(self._status_if_new, later.status, FINAL_STATUSES)
         return Trace(
             id=self.id,
+            status=status,
+            new_status=None if new_status is status else new_status,
             metadata=merged_objects(self.metadata, later.metadata),
             tags=tuple(sorted({*self.tags, *later.tags})),
             spans=merged_spans((*self.spans, *later.spans)),
             **latest(self, later, _REPLACED),
         )
 
+    @property
+    def _status_if_new(self) -> TraceStatus:
+        return self.new_status or self.status or TraceStatus.COMPLETED
+
     def settled(self, pricing: Pricing) -> Self:
         """The stored form: defaults filled in, spans unique, settled and sorted."""
         return replace(
             self,
-            status=self.status or TraceStatus.COMPLETED,
+            status=self._status_if_new,
+            new_status=None,
             spans=in_order(span.settled(pricing) for span in merged_spans(self.spans)),
         )
 
 
 _REPLACED: Final = [
-    one.name for one in fields(Trace) if one.name not in {"id", "metadata", "tags", "spans"}
+    one.name
+    for one in fields(Trace)
+    if one.name not in {"id", "status", "new_status", "metadata", "tags", "spans"}
 ]
 
 
@@ -145,6 +168,11 @@ class TraceSummary:
     @property
     def latency_us(self) -> int | None:
         return elapsed_us(self.started_at, self.ended_at)
+
+    @property
+    def clock_skew(self) -> bool:
+        """Whether it ended before it started: then it has no latency."""
+        return is_before(self.started_at, self.ended_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

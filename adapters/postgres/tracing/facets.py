@@ -95,7 +95,7 @@ class CountedTrace:
                 facets.add((kind, label))
         facets.update((Facet.TAG, tag) for tag in trace.tags)
         facets.update((Facet.MODEL, model) for model in self.models)
-        if (latency := trace.latency_us) is not None and latency >= 0:
+        if (latency := trace.latency_us) is not None:
             facets.add((Facet.LATENCY, str(bin_start(latency))))
         if self.has_many_members:
             facets.add((Facet.MANY_MEMBERS, ""))

@@ -1,7 +1,7 @@
 """Latency histogram: bins of two significant digits, so that a range has few bins.
 
 A bin is named by its smallest latency in microseconds: 0 to 99 one each, then 100, 110, 120 up to
-990, 1,000, 1,100 and so on: ninety for each power of ten. Negative latencies have no bin.
+990, 1,000, 1,100 and so on: ninety for each power of ten.
 """
 
 from dataclasses import dataclass

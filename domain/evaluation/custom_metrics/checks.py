@@ -101,6 +101,8 @@ def _limited(
 
 def latency_slo(reader: ObjectReader) -> CheckFunction:
     def lasted(subject: EvaluatedTrace) -> float | SkipCode:
+        if subject.trace.clock_skew:
+            return SkipCode.CLOCK_SKEW
         latency = subject.trace.latency_ms
         return SkipCode.TRACE_RUNNING if latency is None else latency
 

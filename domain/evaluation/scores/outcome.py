@@ -51,6 +51,7 @@ class SkipCode(Code):
     )
     NO_REPEATED_INPUTS = "no_repeated_inputs", "no input occurs in two traces that have ended"
     TRACE_RUNNING = "trace_running", "the trace has not ended"
+    CLOCK_SKEW = "clock_skew", "the trace ended before it started"
     CANCELLED = "cancelled", "the run was cancelled"
     CANNOT_JUDGE = "cannot_judge", "the evidence does not allow a verdict"
     INSUFFICIENT_SIGNALS = "insufficient_signals", "too few traces of the session have signals"

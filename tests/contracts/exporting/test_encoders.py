@@ -116,7 +116,7 @@ async def test_scores_are_in_the_row_of_their_trace(format_):
 @pytest.mark.parametrize(
     ("kind", "entity", "elsewhere"),
     [
-        (RowKind.TRACES, Trace, {"id", "spans"}),
+        (RowKind.TRACES, Trace, {"id", "spans", "new_status"}),
         (RowKind.SPANS, Span, {"id", "parent_id", "completion_started_at", "usage", "charge"}),
     ],
 )

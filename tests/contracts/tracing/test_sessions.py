@@ -46,7 +46,7 @@ async def test_summary_aggregates_traces(plane):
     )  # fmt: skip
     expected = SessionSummary(
         id="s", trace_count=3, first_trace_at=NOON, last_trace_at=at(6.5),
-        last_activity_at=at(6.5), latency_us=1_250_000, has_error=False, user_id="early",
+        last_activity_at=at(6.5), latency_us=1_500_000, has_error=False, user_id="early",
         tags=("a", "b", "c"), totals=Totals(3, 3, 4, Decimal("0.3"), 1),
     )  # fmt: skip
     assert list((await sessions_page(plane, ours)).items) == [expected]

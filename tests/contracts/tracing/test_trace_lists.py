@@ -39,7 +39,8 @@ def value(sort: TraceSort, of: Trace) -> object:
         case TraceSort.NAME:
             return of.name
         case TraceSort.LATENCY:
-            return None if of.ended_at is None else of.ended_at - of.started_at
+            no_latency = of.ended_at is None or of.ended_at < of.started_at
+            return None if no_latency else of.ended_at - of.started_at
         case TraceSort.STATUS:
             return (of.status or TraceStatus.COMPLETED).value
 

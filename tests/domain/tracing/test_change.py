@@ -77,7 +77,12 @@ def changed_span(of: Span = SPAN, **said: Any) -> Span:
 
 def test_changeable_fields_of_a_trace():
     said = {field.name for field in fields(TraceChange)}
-    assert {field.name for field in fields(Trace)} - said == {"id", "started_at", "spans"}
+    assert {field.name for field in fields(Trace)} - said == {
+        "id",
+        "started_at",
+        "spans",
+        "new_status",
+    }
     assert said == {"name", "status", "tags", "metadata", *NEW_OF_TRACE}
 
 

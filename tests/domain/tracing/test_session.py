@@ -59,7 +59,7 @@ def test_traces_are_counted_and_summed():
     )  # fmt: skip
     assert (found.trace_count, found.first_trace_at) == (3, NOON)
     assert (found.last_trace_at, found.last_activity_at) == (at(6.5), at(6.5))
-    assert (found.latency_us, found.latency_ms) == (1_250_000, 1250.0)
+    assert (found.latency_us, found.latency_ms) == (1_500_000, 1500.0)
     assert found.tags == ("a", "b", "c")
     assert found.totals == Totals(3, 3, 4, Decimal("0.3"), 1)
     assert not found.has_error
@@ -70,9 +70,10 @@ def test_last_activity_is_start_of_newest_running_trace():
     assert (found.last_trace_at, found.last_activity_at) == (at(3), at(9))
 
 
-def test_negative_latency_is_subtracted():
+def test_trace_that_ends_before_it_starts_adds_no_latency():
     found = summary(stored(ended_at=at(-2)), stored(ended_at=at(1)))
-    assert (found.latency_ms, found.last_trace_at, found.last_activity_at) == (-1000, at(1), at(1))
+    assert (found.latency_ms, found.last_trace_at, found.last_activity_at) == (1000, at(1), at(1))
+    assert summary(stored(ended_at=at(-2))).latency_ms is None
     assert summary(stored(ended_at=at(-2))).last_activity_at == NOON
 
 

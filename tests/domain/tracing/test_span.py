@@ -3,12 +3,13 @@
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.tracing.span import Span, SpanKind, SpanStatus, Totals, elapsed_ms
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals, elapsed_ms
 from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, of_table, prices, span, span_id
@@ -48,6 +49,16 @@ def test_merge_keeps_known_and_adds_new_fields(field):
     assert getattr(same("early").merged(FULL), field) == getattr(FULL, field)
 
 
+@pytest.mark.parametrize(("known", "late"), list(product(SpanStatus, [*SpanStatus, None])))
+def test_final_status_is_only_replaced_by_a_final_one(known, late):
+    is_kept = late is None or (known is not SpanStatus.UNSET and late is SpanStatus.UNSET)
+    found = span(id=FULL.id, status=known).merged(span(id=FULL.id, status=late))
+    assert found.status is (known if is_kept else late)
+    assert SpanChange(status=late).applied(found.settled(PRICE), PRICE).status is (
+        late or found.status
+    )
+
+
 def test_name_and_start_are_always_replaced():
     merged = FULL.merged(span(id=FULL.id, name="renamed", started_at=at(-1)))
     assert (merged.name, merged.started_at) == ("renamed", at(-1))
@@ -63,7 +74,7 @@ def test_name_and_start_are_always_replaced():
             for value in (b"0", b"false", b'""', b"{}")
         ),
         *((name, b"{}") for name in ("token_usage", "model_parameters")),
-        *(("kind", SpanKind.OTHER), ("status", SpanStatus.UNSET)),
+        ("kind", SpanKind.OTHER),
     ],
 )
 def test_falsy_value_replaces_on_merge(field, falsy):
@@ -162,11 +173,19 @@ def test_client_cost_takes_precedence_in_any_order():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "ms"), [(1.25, 1250.0), (0, 0.0), (-2, -2000.0), (0.000001, 0.001)]
+    ("seconds", "ms"), [(1.25, 1250.0), (0, 0.0), (-2, None), (0.000001, 0.001)]
 )
-def test_latency_is_in_milliseconds_and_may_be_negative(seconds, ms):
+def test_durations_are_in_milliseconds_and_never_negative(seconds, ms):
     found = span(ended_at=at(seconds), completion_started_at=at(seconds))
     assert found.latency_ms == found.time_to_first_token_ms == ms
+    assert found.clock_skew is (ms is None)
+
+
+def test_each_duration_is_judged_by_itself():
+    early_answer = span(ended_at=at(1), completion_started_at=at(-1))
+    assert (early_answer.latency_ms, early_answer.time_to_first_token_ms) == (1000.0, None)
+    assert early_answer.clock_skew
+    assert not span(ended_at=at(1)).clock_skew
 
 
 def test_without_an_end_there_is_no_latency():

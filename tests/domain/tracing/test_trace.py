@@ -3,14 +3,21 @@
 import json
 from dataclasses import replace
 from functools import reduce
-from itertools import permutations
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceStatus, in_order, merged_spans
+from domain.tracing.trace import (
+    Trace,
+    TraceChange,
+    TraceStatus,
+    TraceSummary,
+    in_order,
+    merged_spans,
+)
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, trace
 
@@ -66,11 +73,35 @@ def test_merge_keeps_known_and_adds_new_fields(field):
             for name in ("input", "output")
             for value in (b"0", b"false", b'""', b"[]")
         ),
-        ("status", TraceStatus.PENDING),
     ],
 )
 def test_falsy_value_replaces_on_merge(field, falsy):
     assert getattr(FULL.merged(trace(id=FULL.id, **{field: falsy})), field) == falsy
+
+
+OPEN_STATUSES = [TraceStatus.PENDING, TraceStatus.RUNNING]
+
+
+@pytest.mark.parametrize(("known", "late"), list(product(TraceStatus, [*TraceStatus, None])))
+def test_final_status_is_only_replaced_by_a_final_one(known, late):
+    is_kept = late is None or (known not in OPEN_STATUSES and late in OPEN_STATUSES)
+    first, then = trace(id=FULL.id, status=known), trace(id=FULL.id, status=late)
+    for merge in (first.merged(then).settled(PRICE), first.settled(PRICE).merged(then)):
+        assert merge.status is (known if is_kept else late)
+
+
+@pytest.mark.parametrize("late", OPEN_STATUSES)
+def test_default_status_is_final_whether_stored_or_merged_before(late):
+    bare, then = trace(id=FULL.id), trace(id=FULL.id, status=late)
+    assert bare.settled(PRICE).merged(then).status is TraceStatus.COMPLETED
+    assert bare.merged(then).settled(PRICE).status is TraceStatus.COMPLETED
+    running = trace(id=FULL.id, status=TraceStatus.RUNNING).settled(PRICE)
+    assert running.merged(bare.merged(then)).settled(PRICE).status is late
+
+
+@pytest.mark.parametrize("status", TraceStatus)
+def test_change_sets_any_status(status):
+    assert TraceChange(status=status).applied(FULL.settled(PRICE)).status is status
 
 
 def test_name_and_start_are_always_replaced():
@@ -154,4 +185,16 @@ def test_order_is_by_start_then_id(spans: list[Span]):
 
 def test_latency_comes_from_the_trace_itself():
     assert trace(span(ended_at=at(9))).latency_ms is None
-    assert trace(span(ended_at=at(9)), started_at=NOON, ended_at=at(-1)).latency_ms == -1000.0
+    assert trace(span(ended_at=at(9)), started_at=NOON, ended_at=at(1)).latency_ms == 1000.0
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "is_skewed"), [(None, False), (NOON, False), (at(-1), True), (at(1), False)]
+)
+def test_trace_that_ends_before_it_starts_has_no_latency_and_is_flagged(ended_at, is_skewed):
+    found = trace(ended_at=ended_at)
+    shown = TraceSummary.of(found.settled(PRICE))
+    assert (found.ended_at, found.clock_skew, shown.clock_skew) == (ended_at, is_skewed, is_skewed)
+    is_timed = ended_at is not None and not is_skewed
+    latencies = (found.latency_ms, found.latency_us, shown.latency_ms, shown.latency_us)
+    assert all((one is not None) is is_timed for one in latencies)

@@ -71,11 +71,11 @@ async def names(site: Site, head: dict[str, str], query: str) -> list[str]:
         ("model=gpt", []),
         ("min_latency_ms=1000", ["one", "two"]),
         ("min_latency_ms=1000.0001", ["two"]),
-        ("max_latency_ms=1000", ["one", "three"]),
+        ("max_latency_ms=1000", ["one"]),
         ("min_latency_ms=0&max_latency_ms=2000.5", ["one", "two"]),
-        ("max_latency_ms=2000.4999", ["one", "three"]),
-        ("max_latency_ms=-1000", ["three"]),
-        ("min_latency_ms=-1e3&max_latency_ms=1e300", ["one", "two", "three"]),
+        ("max_latency_ms=2000.4999", ["one"]),
+        ("max_latency_ms=-1000", []),
+        ("min_latency_ms=-1e3&max_latency_ms=1e300", ["one", "two"]),
         ("min_latency_ms=2&max_latency_ms=1", []),
         ("has_error=true", ["one", "two"]),
         ("has_error=0", ["three", "four"]),
@@ -127,7 +127,7 @@ async def test_metadata_filters_by_top_level_keys(
         ("started_at", ["one", "two", "three", "four"]),
         ("ended_at", ["one|three", "one|three", "two", "four"]),
         ("name", ["four", "one", "three", "two"]),
-        ("latency", ["three", "one", "two", "four"]),
+        ("latency", ["one", "two", "three", "four"]),
         ("status", ["one|three", "one|three", "two", "four"]),
     ],
 )
@@ -140,8 +140,10 @@ async def test_every_sort_in_both_directions(
         for one in (await site.http.get(f"/traces?sort_by={sort}", headers=filled)).json()["items"]
     ]
     assert all(name in place.split("|") for name, place in zip(up, ascending, strict=True))
-    last = up[-1:] if sort in {"ended_at", "latency"} else []  # nulls are last in both directions
-    assert down == up[: len(up) - len(last)][::-1] + last
+    nulls = {"ended_at": 1, "latency": 2}.get(sort, 0)  # last in both directions
+    with_value = len(up) - nulls
+    assert down[:with_value] == up[:with_value][::-1]
+    assert set(down[with_value:]) == set(up[with_value:]) <= {"three", "four"}
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,35 @@ async def test_repeated_trace_is_merged(site: Site, head: dict[str, str]) -> Non
     assert (read["tags"], read["metadata"]) == (["a", "b"], {"k": 1})
 
 
+async def test_late_report_does_not_undo_a_final_status(site: Site, head: dict[str, str]) -> None:
+    span = a_span(span_id=examples.SPAN_ID, status="OK")
+    for status, span_status in [("ERROR", "OK"), ("RUNNING", "UNSET"), ("PENDING", "UNSET")]:
+        body = a_trace(
+            trace_id=examples.TRACE_ID, status=status, spans=[span | {"status": span_status}]
+        )
+        assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    url = f"/traces/{examples.TRACE_ID}"
+    read = (await site.http.get(url, headers=head)).json()
+    assert (read["status"], read["spans"][0]["status"]) == ("ERROR", "OK")
+    changed = await site.http.patch(url, headers=head, json={"status": "RUNNING"})
+    assert changed.json()["status"] == "RUNNING"
+
+
+async def test_what_ends_before_it_starts_is_kept_without_latency_and_flagged(
+    site: Site, head: dict[str, str]
+) -> None:
+    span = a_span(ended_at="2020-01-01", completion_start_time="2020-01-01")
+    body = a_trace(trace_id=examples.TRACE_ID, ended_at="2020-01-01", spans=[span, a_span()])
+    assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    read = (await site.http.get(f"/traces/{examples.TRACE_ID}", headers=head)).json()
+    assert (read["ended_at"], read["clock_skew"]) == ("2020-01-01T00:00:00+00:00", True)
+    skewed = [one for one in read["spans"] if one["clock_skew"]]
+    assert [one["ended_at"] for one in skewed] == ["2020-01-01T00:00:00+00:00"]
+    assert (skewed[0]["latency_ms"], skewed[0]["time_to_first_token_ms"]) == (None, None)
+    [listed] = (await site.http.get("/traces", headers=head)).json()["items"]
+    assert (listed["latency_ms"], listed["clock_skew"]) == (None, True)
+
+
 async def test_span_may_be_its_own_parent_and_occur_twice(site: Site, head: dict[str, str]) -> None:
     span = a_span(span_id=examples.SPAN_ID, parent_span_id=examples.SPAN_ID)
     body = a_trace(spans=[span, span | {"name": "second"}], ended_at="2020-01-01")

@@ -19,7 +19,7 @@ from domain.limits import Limit
 from domain.tracing.change import UNCHANGED
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
-from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from domain.tracing.trace import FINAL_STATUSES, Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Usage
 from tests.support.builders.values import NOON, PRICES
 
@@ -208,6 +208,7 @@ def traces(
         metadata=objects,
         tags=tags.map(tuple),
         spans=st.lists(spans(), max_size=spans_max).map(tuple),
+        new_status=st.none(),
     )
 
 
@@ -263,22 +264,35 @@ def reports(draw: st.DrawFn, *, parts_max: int = 3) -> Sequence[Trace]:
     """At least two partial reports of one trace that don't contradict each other.
 
     No two give different values for a field or a metadata key, so every order must give the same
-    trace.
+    trace. Only the status may differ: if one report gives a final one, others may give any that is
+    not final. If none does, all give the same or none, since the default is final.
     """
     whole = draw(traces())
     whole = replace(whole, spans=one_of_each_id(whole.spans))
     count = draw(st.integers(2, parts_max))
-    return [
+    parts = [
         replace(
             _part(draw, whole),
             tags=tuple(tag for tag in whole.tags if draw(st.booleans())),
-            spans=tuple(_part(draw, span) for span in whole.spans if draw(st.booleans())),
+            spans=tuple(_span_part(draw, span) for span in whole.spans if draw(st.booleans())),
         )
         for _ in range(count)
     ]
+    if not any(part.status in FINAL_STATUSES for part in parts):
+        status = None if whole.status in FINAL_STATUSES else whole.status
+        return [replace(part, status=status) for part in parts]
+    early = maybe(st.sampled_from([TraceStatus.PENDING, TraceStatus.RUNNING]))
+    return [part if part.status else replace(part, status=draw(early)) for part in parts]
 
 
-_ALWAYS_SAID: Final = frozenset({"id", "name", "started_at", "tags", "spans"})
+def _span_part(draw: st.DrawFn, whole: Span) -> Span:
+    """A part of a span; if it lacks the status, it may say UNSET, which undoes no other."""
+    part = _part(draw, whole)
+    is_unset = part.status is None and draw(st.booleans())
+    return replace(part, status=SpanStatus.UNSET) if is_unset else part
+
+
+_ALWAYS_SAID: Final = frozenset({"id", "name", "started_at", "tags", "spans", "new_status"})
 
 
 def _part[T: (Span, Trace)](draw: st.DrawFn, whole: T) -> T:

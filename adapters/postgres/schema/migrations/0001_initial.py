@@ -146,7 +146,8 @@ CREATE TABLE IF NOT EXISTS traces (
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, total_cost numeric NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
     latency_us bigint GENERATED ALWAYS AS
-        ((extract(epoch FROM ended_at - started_at) * 1000000)::bigint) STORED,
+        (CASE WHEN ended_at >= started_at
+         THEN (extract(epoch FROM ended_at - started_at) * 1000000)::bigint END) STORED,
     models text[] NOT NULL,
     terms bigint[] NOT NULL,
     PRIMARY KEY (project_id, trace_id)

@@ -43,6 +43,13 @@ type Cost = Annotated[
     Meta(description="USD by part. The cost is `total`, else `total_cost`, else the sum of all."),
 ]
 
+_TRACE_SKEW: Final = Meta(description="It ended before it started: its latency is null.")
+_SPAN_SKEW: Final = Meta(
+    description=(
+        "It ended, or began to answer, before it started: the duration in question is null."
+    )
+)
+
 
 class TracePath(msgspec.Struct, frozen=True):
     trace_id: Annotated[TraceId, Meta(description="The trace's id", examples=[examples.TRACE_ID])]
@@ -178,6 +185,7 @@ class SpanResponse(ResponseStruct[Span], frozen=True, kw_only=True):
     cost: Annotated[Cost | None, Source(WHOLE, _shown_cost)]
     latency_ms: float | None
     time_to_first_token_ms: float | None
+    clock_skew: Annotated[bool, _SPAN_SKEW]
     cost_source: Annotated[CostSource, Source("charge.source", is_set=True)]
 
 
@@ -201,6 +209,7 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
     environment: str | None
     release: str | None
     spans: Annotated[list[SpanResponse], Source(WHOLE, _spans)]
+    clock_skew: Annotated[bool, _TRACE_SKEW]
     total_tokens: Annotated[int, GIVEN]
     total_cost: Annotated[float, GIVEN]
 
@@ -226,6 +235,7 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     environment: str | None
     release: str | None
     latency_ms: float | None
+    clock_skew: Annotated[bool, _TRACE_SKEW]
     span_count: Annotated[int, Source("totals.spans")]
     total_tokens: Annotated[int, Source("totals.tokens")]
     total_cost: Annotated[wire.Usd, Source("totals.cost")]
