@@ -34,8 +34,12 @@ class IngestBatch:
         outcomes: list[Invalid | None] = [None] * len(traces)
 
         async def put_all(at: Sequence[int]) -> None:
-            merged = reduce(Trace.merged, (traces[position] for position in at))
-            if (problem := await self._put(project, merged)) is None:
+            try:
+                merged = reduce(Trace.merged, (traces[position] for position in at))
+                problem = await self._put(project, merged)
+            except Invalid as invalid:
+                problem = invalid
+            if problem is None:
                 return
             if len(at) == 1:
                 outcomes[at[0]] = problem

@@ -8,6 +8,15 @@ surrogates there, since such text can't be searched for.
 import json
 from typing import Final
 
+from domain.errors import Invalid
+from domain.tracing.json_scan import TooManyValues, check_size
+
+OBJECT_VALUES_MAX: Final = 10_000  # members and items; parsing as many takes 5 ms
+MERGED_BYTES_MAX: Final = 20 << 20  # of an object that several reports made: as in one request
+TOO_MANY_VALUES: Final = f"must not contain more than {OBJECT_VALUES_MAX:,} members and items"
+
+_LEVELS_MAX: Final = 1_000  # more than a request may have
+
 type JsonText = bytes
 """One JSON value as UTF-8 text. `null` isn't stored: an absent payload is None."""
 
@@ -52,6 +61,8 @@ def merged_objects(old: JsonText, new: JsonText) -> JsonText:
 
     Associative also in its text: a merged object has no whitespace between members, in any order of
     merging, and merging an empty object, however it is written, changes nothing.
+    Raises Invalid if the result is larger than a request may make an object, so that each later
+    merge stays cheap.
     """
     if new in {EMPTY_OBJECT, old}:
         return old
@@ -61,7 +72,19 @@ def merged_objects(old: JsonText, new: JsonText) -> JsonText:
         return old
     if _is_empty(old):
         return new
-    return _text(object_members(old) | object_members(new))
+    merged = _text(object_members(old) | object_members(new))
+    _check_merged(merged)
+    return merged
+
+
+def _check_merged(merged: JsonText) -> None:
+    if len(merged) > MERGED_BYTES_MAX:
+        size_mib = MERGED_BYTES_MAX >> 20
+        raise Invalid.field("metadata", f"would exceed {size_mib} MiB after the merge")
+    try:
+        check_size(merged, _LEVELS_MAX, OBJECT_VALUES_MAX)
+    except TooManyValues as error:
+        raise Invalid.field("metadata", f"{TOO_MANY_VALUES} after the merge") from error
 
 
 def without_key(text: JsonText, key: str) -> JsonText:

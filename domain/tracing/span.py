@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
 
+from domain.errors import Invalid
 from domain.ids import SpanId
 from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
@@ -101,12 +102,17 @@ class Span:
 
         Partial spans give the same result in any order, unless two values of one field differ: then
         the later wins, except that UNSET doesn't undo OK or ERROR. Usage and charge are kept while
-        the fields they derive from stay the same.
+        the fields they derive from stay the same. Raises Invalid if the metadata becomes too large.
         """
+        try:
+            metadata = merged_objects(self.metadata, later.metadata)
+        except Invalid as invalid:
+            message = f"the metadata of {self.id} {invalid.errors[0].message}"
+            raise Invalid.field("spans", message) from invalid
         both = Span(
             id=self.id,
             status=later_status(self.status, later.status, FINAL_SPAN_STATUSES),
-            metadata=merged_objects(self.metadata, later.metadata),
+            metadata=metadata,
             usage=self.usage,
             charge=self.charge,
             **latest(self, later, _REPLACED),

@@ -83,6 +83,7 @@ class Trace:
         even if `later` has none. Partial traces give the same result in any order, unless two
         values of one field differ: then the later wins, except that a final status is only
         replaced by a final one. The default of a trace without a status is final too.
+        Raises Invalid if metadata becomes too large.
         """
         status = later_status(self.status, later.status, FINAL_STATUSES)
         new_status = later_status(self._status_if_new, later.status, FINAL_STATUSES)

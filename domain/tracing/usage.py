@@ -1,6 +1,7 @@
 """Token usage and cost of a span, and the source of the cost."""
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -8,16 +9,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from enum import StrEnum
+from itertools import repeat
 from typing import Final
 
 from domain.tracing.payload import JsonText
 
+COST_MAX_USD: Final = 1_000_000  # of each member of a span's cost: more is a mistake
 TOKENS_MAX: Final = 2**53  # exclusive: beyond it a double can't represent every integer
 # Enough digits to add any doubles without rounding: 309 before the point, 1074 after it.
 EXACT: Final = Context(prec=1_400)
 
 _DOUBLE_MAX: Final = sys.float_info.max
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+# Of a text that may contain a number beyond a double: cheap, since every span is searched.
+_MAYBE_HUGE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+_HUGE_CHARS: Final = 309
+_WINDOW_BYTES: Final = 64 << 10  # of one search, which nothing interrupts
+_DIGITS: Final = frozenset("0123456789")
+COUNTERS: Final = ("prompt_tokens", "completion_tokens")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,5})?")
 
 
@@ -66,6 +75,33 @@ class Usage:
 
 
 NO_USAGE: Final = Usage()
+
+
+def huge_counter(token_usage: JsonText) -> str | None:
+    """The counter of a `token_usage` object that is a number beyond any double; None without one.
+
+    Such a number is no count of tokens, and other readers of the stored text can't represent it.
+    """
+    if len(token_usage) <= _WINDOW_BYTES:
+        if _MAYBE_HUGE.search(token_usage) is None:
+            return None
+    else:
+        windows = range(0, len(token_usage), _WINDOW_BYTES)
+        ends = (at + _WINDOW_BYTES + _HUGE_CHARS for at in windows)
+        if not any(map(_MAYBE_HUGE.search, repeat(token_usage), windows, ends)):
+            return None
+    found = _decoder.decode(token_usage.decode())
+    return next((name for name in COUNTERS if _is_huge(found.get(name))), None)
+
+
+def _is_huge(value: object) -> bool:
+    # `Infinity` as a string is text without a number, and counts as 0.
+    if not isinstance(value, str) or value[-1:] not in _DIGITS:
+        return False
+    try:
+        return math.isinf(float(value))
+    except ValueError:
+        return False
 
 
 def _count(value: object) -> int | None:

@@ -19,7 +19,7 @@ from msgspec import UNSET, Raw
 from domain.errors import Invalid
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors, HttpProblem
-from entrypoints.http.requests.json_depth import is_deeper, path_deeper_than
+from entrypoints.http.requests.json_depth import path_deeper_than
 from entrypoints.http.requests.scalar_types import (
     DIGITS_MAX,
     NUL_MESSAGE,
@@ -28,7 +28,7 @@ from entrypoints.http.requests.scalar_types import (
     check_count,
     convert_scalar,
 )
-from entrypoints.http.requests.wire_types import NESTING_MAX, NULL, TOO_DEEP
+from entrypoints.http.requests.wire_types import NESTING_MAX, NULL, check_object_size
 
 NESTED_TOO_DEEPLY: Final = "is nested too deeply"
 UNKNOWN_KEY: Final = "is not a known key"
@@ -63,7 +63,8 @@ class Body[B]:
     Two hooks of wire types are called by both passes. `check` in the `extra` of a type is called
     with a value of that type and raises InvalidValue. `field_errors`, a class method of a struct,
     is called with the fields that have no error (NODEFAULT for a missing one) and yields name and
-    message of each error that depends on several fields.
+    message of each error that depends on several fields. `check_payload` in the `extra` of a
+    payload is called by the walk alone: `convert` checks the payload in the fast pass.
 
     Keys that a struct doesn't know are ignored, unless it forbids them.
     """
@@ -334,8 +335,9 @@ class _Walk:
             return self.refuse(path, LONE_MESSAGE)
         if allowed == "object" and not (extra.get("nullable") and sent == NULL):
             _require_bracket(text, "{")
-            if is_deeper(sent, NESTING_MAX):
-                return self.refuse(path, TOO_DEEP)
+            check_object_size(sent)
+            if (check := extra.get("check_payload")) is not None:
+                check(sent)
         if not extra.get("nul", True) and _NUL_ESCAPED in sent.replace(b"\\\\", b""):
             return self.refuse(path, NUL_MESSAGE)
         return Raw(sent)

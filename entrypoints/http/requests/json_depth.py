@@ -1,24 +1,17 @@
-"""Nesting depth of JSON, found by scanning brackets, without recursion."""
+"""The path to a value that is nested too deeply, in JSON that no parser accepts."""
 
 import re
-from itertools import accumulate, islice
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
+
+from domain.tracing.json_scan import WINDOW_BYTES, end_of_string
 
 PATH_STEPS_MAX: Final = 6  # requests are shallow, only payloads are deep
 TOKENS_MAX: Final = 40_000  # bounds the search for a path to about 20 ms
+KEY_BYTES_MAX: Final = 1_000  # of a step of a path: no known key is as long
 
-_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]')
-
-
-def is_deeper(text: bytes, levels: int) -> bool:
-    """Whether a JSON value is nested deeper than `levels`; `[[1]]` is nested two levels."""
-    if len(text) <= levels or text.count(b"[") + text.count(b"{") <= levels:
-        return False
-    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > levels
+_MARK: Final = re.compile(rb"[\[\]{},]")
 
 
 def path_deeper_than(text: bytes, levels: int) -> list[str | int]:
@@ -28,8 +21,7 @@ def path_deeper_than(text: bytes, levels: int) -> list[str | int]:
     such value among its first TOKENS_MAX tokens.
     """
     path: list[str | int | None] = []  # of the open values: a key, an index, or None before a key
-    for token in islice(_TOKEN.finditer(text), TOKENS_MAX):
-        mark = token[0]
+    for mark in islice(_tokens(text), TOKENS_MAX):
         if mark in b"[{":
             if len(path) == levels:
                 return [step for step in path[:PATH_STEPS_MAX] if step is not None]
@@ -42,5 +34,20 @@ def path_deeper_than(text: bytes, levels: int) -> list[str | int]:
             last = path[-1]
             path[-1] = last + 1 if isinstance(last, int) else None
         elif path[-1] is None:
-            path[-1] = mark[1:-1].decode(errors="replace")
+            path[-1] = mark[1:].decode(errors="replace")
     return []
+
+
+def _tokens(text: bytes) -> Iterator[bytes]:
+    """The brackets, the commas, and the beginning of each string, without its closing quote."""
+    at = 0
+    while True:
+        quote = text.find(b'"', at)
+        end = len(text) if quote < 0 else quote
+        for start in range(at, end, WINDOW_BYTES):
+            for match in _MARK.finditer(text, start, min(start + WINDOW_BYTES, end)):
+                yield match[0]
+        if quote < 0:
+            return
+        at = end_of_string(text, quote + 1)
+        yield text[quote : min(at - 1, quote + KEY_BYTES_MAX)]

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw
 
-from domain.tracing.payload import JsonText
-from entrypoints.http.requests.json_depth import is_deeper
+from domain.tracing.json_scan import TooDeep, TooManyValues, check_size
+from domain.tracing.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES, JsonText
+from domain.tracing.usage import huge_counter
+from entrypoints.http.requests.scalar_types import InvalidValue
 
 NESTING_MAX: Final = 500  # levels of an object that is parsed later: json parses about 1,000
 TOO_DEEP: Final = f"must not be nested deeper than {NESTING_MAX} levels"
-
 NULL: Final = b"null"
 
 type Instant = Annotated[
@@ -41,16 +42,31 @@ type AnyJson = Annotated[Raw, Meta(extra={"payload": "any"})]
 """JSON that is stored as it was sent."""
 
 
-def _object(*, nullable: bool = False, nul: bool = True) -> Meta:
+def check_token_usage(text: JsonText) -> None:
+    """Raises InvalidValue for a count of tokens that is no number by any measure."""
+    if (name := huge_counter(text)) is not None:
+        raise InvalidValue(f"{name} is out of range")
+
+
+def _object(*, nullable: bool = False, nul: bool = True, **extra: Any) -> Meta:
     """A JSON object that is stored as it was sent. `nul`: it may contain U+0000."""
     return Meta(
-        extra={"payload": "object", "nullable": nullable, "nul": nul},
-        extra_json_schema={"type": ["object", "null"] if nullable else "object"},
+        extra={"payload": "object", "nullable": nullable, "nul": nul} | extra,
+        extra_json_schema={
+            "type": ["object", "null"] if nullable else "object",
+            "maxProperties": OBJECT_VALUES_MAX,
+            "description": (
+                f"At most {OBJECT_VALUES_MAX:,} members and items, those of inner objects and "
+                "arrays included"
+            ),
+        },
     )
 
 
 type JsonObject = Annotated[Raw, _object()]
 type OptionalObject = Annotated[Raw, _object(nullable=True)]
+
+type TokenUsage = Annotated[Raw, _object(nullable=True, check_payload=check_token_usage)]
 
 # For columns that can't contain U+0000.
 type PlainObject = Annotated[Raw, _object(nul=False)]
@@ -90,18 +106,34 @@ def optional_json(raw: Raw) -> JsonText | None:
 
 
 def require_object(raw: Raw) -> JsonText:
-    """Raises ValueError if it isn't an object, or is nested too deeply to be parsed later."""
+    """Raises ValueError if it isn't an object, or is too deep or too large to be parsed later."""
     text = bytes(raw)
     if text[:1] != b"{":
         raise ValueError("must be an object")
-    if is_deeper(text, NESTING_MAX):
-        raise ValueError(TOO_DEEP)
+    check_object_size(text)
     return text
+
+
+def check_object_size(text: JsonText) -> None:
+    """Raises InvalidValue for an object that is too deep or too large to be parsed later."""
+    try:
+        check_size(text, NESTING_MAX, OBJECT_VALUES_MAX)
+    except TooDeep as error:
+        raise InvalidValue(TOO_DEEP) from error
+    except TooManyValues as error:
+        raise InvalidValue(TOO_MANY_VALUES) from error
 
 
 def optional_object(raw: Raw) -> JsonText | None:
     """As `require_object`; None for null."""
     return None if bytes(raw) == NULL else require_object(raw)
+
+
+def token_usage(raw: Raw) -> JsonText | None:
+    """As `optional_object`, and raises ValueError for counts out of any range."""
+    if (text := optional_object(raw)) is not None:
+        check_token_usage(text)
+    return text
 
 
 def raw_json(text: JsonText | None) -> Raw:

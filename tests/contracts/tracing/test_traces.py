@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryTraces
 from application.tracing.ports import Traces
-from domain.errors import NotFound
+from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
+from domain.tracing.payload import OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.span import SpanKind, SpanStatus, Totals
-from domain.tracing.trace import TraceStatus, TraceSummary
+from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
+from domain.tracing.trace import TraceChange, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, span_id, trace, trace_id
@@ -266,6 +267,38 @@ async def test_first_and_last_year_are_stored(traces, instant):
     assert (found.started_at, found.spans[0].started_at) == (when, when)
     expected = None if when > NOON else (NOON - when) / timedelta(milliseconds=1)
     assert (await page(traces, ours)).items[0].latency_ms == expected
+
+
+async def test_report_that_makes_metadata_too_large_is_refused_alone(traces):
+    def members(prefix: str, count: int) -> bytes:
+        values = {f"{prefix}{n}": n for n in range(count)}
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    ours, step = project(), span(metadata=members("a", OBJECT_VALUES_MAX))
+    full = trace(step, metadata=members("a", OBJECT_VALUES_MAX))
+    await traces.put(ours, full)
+    late = [
+        trace(id=full.id, metadata=b'{"b":1}'),
+        trace(span(id=step.id, metadata=b'{"b":1}'), id=full.id, name="lost"),
+        trace(name="another"),
+        trace(id=full.id, metadata=b'{"a0":0}', name="renamed"),
+    ]
+    outcomes = await asyncio.gather(
+        *(traces.put(ours, one) for one in late), return_exceptions=True
+    )
+    errors = [one.errors[0].field if one is not None else None for one in outcomes]
+    assert errors == ["metadata", "spans", None, None]
+    for refused in (
+        traces.add_spans(ours, full.id, [span(id=step.id, metadata=b'{"b":1}')]),
+        traces.change(ours, full.id, TraceChange(metadata=b'{"b":1}')),
+        traces.change_span(ours, full.id, step.id, SpanChange(metadata=b'{"b":1}')),
+    ):
+        with pytest.raises(Invalid):
+            await refused
+    found = await traces.get(ours, full.id)
+    assert (found.name, found.metadata, found.spans[0].metadata) == (
+        "renamed", full.metadata, step.metadata,
+    )  # fmt: skip
 
 
 # --- random histories ----------------------------------------------------------------------------

@@ -5,8 +5,11 @@ import json
 import pytest
 from hypothesis import given
 
+from domain.errors import Invalid
 from domain.tracing.payload import (
     EMPTY_OBJECT,
+    MERGED_BYTES_MAX,
+    OBJECT_VALUES_MAX,
     merged_objects,
     object_members,
     scalar_members,
@@ -47,6 +50,26 @@ def _float(digits: str) -> tuple[str, str]:
 )
 def test_members_are_the_texts_of_top_level_values(text, found):
     assert object_members(text) == found
+
+
+def many(prefix: str, count: int) -> bytes:
+    return json.dumps({f"{prefix}{n}": n for n in range(count)}).encode()
+
+
+def test_merged_object_has_no_more_values_than_one_that_is_sent():
+    half = OBJECT_VALUES_MAX // 2
+    full = merged_objects(many("a", half), many("b", half))
+    assert merged_objects(full, b'{"a0":"new"}') == full.replace(b'"a0":0', b'"a0":"new"')
+    with pytest.raises(Invalid) as refused:
+        merged_objects(full, b'{"c":1}')
+    assert [error.field for error in refused.value.errors] == ["metadata"]
+
+
+def test_merged_object_has_no_more_bytes_than_one_that_is_sent():
+    large = b'{"a":"' + b"x" * (MERGED_BYTES_MAX - 20) + b'"}'
+    assert len(merged_objects(large, b'{"b":1}')) <= MERGED_BYTES_MAX
+    with pytest.raises(Invalid, match="Validation"):
+        merged_objects(large, b'{"b":"0123456789012345"}')
 
 
 @given(strategies.objects | strategies.hard_objects)

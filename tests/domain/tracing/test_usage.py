@@ -19,12 +19,29 @@ from domain.tracing.usage import (
     Usage,
     as_float,
     exact_sum,
+    huge_counter,
     span_cost,
 )
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON
 
 NONE = Usage()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_huge"),
+    [
+        *((text, True) for text in ("1e400", "-1E+400", "1" + "0" * 400, "1e999999", '"1e400"')),
+        *((text, False) for text in ("1e300", "9" * 308, "1e-400", "null", "true", '"Infinity"')),
+        *((text, False) for text in ("[1e400]", '{"n":1e400}', '"x1e400"', '""')),
+    ],
+)
+def test_counter_beyond_any_double_is_found(said, is_huge):
+    found = huge_counter(f'{{"total_tokens":1e400,"completion_tokens":{said}}}'.encode())
+    assert found == ("completion_tokens" if is_huge else None)
+    blank = " " * (100 << 10)  # more than one window
+    text = f'{{"prompt_tokens":1,{blank}"completion_tokens":{blank}{said}}}'.encode()
+    assert huge_counter(text) == found
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from domain.tracing.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES
+from entrypoints.http.controllers.traces import examples
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 
 NUL, LONE = "a\\u0000b", "a\\ud800b"
@@ -212,15 +214,71 @@ async def test_too_large_numbers_are_refused(site: Site, number: str) -> None:
     assert set(found) == {"started_at", "ended_at"}
 
 
-async def test_cost_must_be_finite(site: Site, head: dict[str, str]) -> None:
-    span = raw_trace(cost='{"a":1e400,"b":"1e400","c":"NaN","d":"inf"}')
+async def test_cost_must_be_an_amount(site: Site, head: dict[str, str]) -> None:
+    absurd = ["1e400", '"1e400"', '"NaN"', '"inf"', "-0.01", '"-1"', "1000000.1", "1" + "0" * 400]
+    cost = ",".join(f'"{n}":{amount}' for n, amount in enumerate(absurd))
+    span = raw_trace(cost=f"{{{cost}}}")
     found = await refused(site, raw_trace(spans=f"[{span}]"))
-    assert set(found) == {f"spans.0.cost.{key}" for key in "abcd"}
-    large = raw_trace(cost=f'{{"total":{2**70},"part":"0.1"}}')
+    assert set(found) == {f"spans.0.cost.{n}" for n in range(len(absurd))}
+    large = raw_trace(cost='{"total":1000000,"part":"0.1"}')
     body = raw_trace(spans=f"[{large}]")
     posted = await site.http.post("/traces", headers=head, content=body)
     read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
-    assert read.json()["spans"][0]["cost"] == {"total": float(2**70), "part": 0.1}
+    assert read.json()["spans"][0]["cost"] == {"total": 1e6, "part": 0.1}
+
+
+async def test_counters_beyond_any_double_are_refused(site: Site, head: dict[str, str]) -> None:
+    for count in ("1e400", "-1e400", "1" + "0" * 400):
+        span = raw_trace(token_usage=f'{{"completion_tokens":{count}}}')
+        found = await refused(site, raw_trace(spans=f"[{span}]"))
+        assert found == {"spans.0.token_usage": "completion_tokens is out of range"}
+    held = '{"prompt_tokens":1e300,"completion_tokens":-1,"other":1e400}'
+    body = raw_trace(spans=f"[{raw_trace(token_usage=held)}]")
+    posted = await site.http.post("/traces", headers=head, content=body)
+    read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+    assert held in read.text
+    assert read.json()["total_tokens"] == 0
+
+
+@pytest.mark.parametrize("inner", ["{}", '{{"items":[{}]}}'])
+async def test_objects_have_a_bounded_number_of_values(
+    site: Site, head: dict[str, str], inner: str
+) -> None:
+    def held(values: int) -> str:
+        if inner == "{}":
+            return "{" + ",".join(f'"{n}":"[,"' for n in range(values)) + "}"
+        return inner.format(",".join(["0"] * (values - 1)))
+
+    most, more = held(OBJECT_VALUES_MAX), held(OBJECT_VALUES_MAX + 1)
+    span = raw_trace(token_usage=most, model_parameters=most, metadata=most)
+    body = raw_trace(metadata=most, spans=f"[{span}]")
+    assert (await site.http.post("/traces", headers=head, content=body)).status_code == 202
+    span = raw_trace(token_usage=more, model_parameters=more, metadata=more)
+    body = raw_trace(metadata=more, input=more, spans=f"[{span}]")
+    found = field_errors(await site.http.post("/traces", headers=head, content=body))
+    names = ("metadata", "token_usage", "model_parameters")
+    assert set(found) == {"metadata", *(f"spans.0.{name}" for name in names)}
+    assert set(found.values()) == {TOO_MANY_VALUES}
+
+
+async def test_merge_keeps_metadata_within_the_bound(site: Site, head: dict[str, str]) -> None:
+    def report(name: str, values: int) -> str:
+        text = ",".join(f'"{name}{n}":{n}' for n in range(values))
+        return raw_trace(trace_id=f'"{examples.TRACE_ID}"', metadata=f"{{{text}}}")
+
+    full = report("a", OBJECT_VALUES_MAX)
+    assert (await site.http.post("/traces", headers=head, content=full)).status_code == 202
+    late = await site.http.post("/traces", headers=head, content=report("b", 1))
+    assert set(field_errors(late)) == {"metadata"}
+    other = raw_trace(name='"other"')
+    batch = f'{{"traces":[{other},{report("b", 1)},{report("a", 2)}]}}'
+    answer = (await site.http.post("/traces/batch", headers=head, content=batch)).json()
+    assert len(answer["accepted"]) == 2
+    assert [one["index"] for one in answer["rejected"]] == [1]
+    changed = await site.http.patch(
+        f"/traces/{examples.TRACE_ID}", headers=head, json={"metadata": {"b": 1}}
+    )
+    assert changed.status_code == 422
 
 
 @pytest.mark.parametrize("levels", [128, 499])

@@ -84,7 +84,8 @@ def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
     moment = some(plain_moments, odd_moments)
     held = some(values(texts), values(odd_texts))
     objects = some(st.dictionaries(texts, values(texts), max_size=3))
-    costs = st.dictionaries(texts, some(st.floats(-1e300, 1e300) | st.integers()), max_size=3)
+    amounts = some(st.floats(0, 1e6) | st.integers(0, 10**6), st.floats() | st.integers())
+    costs = st.dictionaries(texts, amounts, max_size=3)
     common: dict[str, Any] = {
         "ended_at": moment | st.none(),
         "input": held,

@@ -127,7 +127,7 @@ async def test_metadata_filters_by_top_level_keys(
         ("started_at", ["one", "two", "three", "four"]),
         ("ended_at", ["one|three", "one|three", "two", "four"]),
         ("name", ["four", "one", "three", "two"]),
-        ("latency", ["one", "two", "three", "four"]),
+        ("latency", ["one", "two", "three|four", "three|four"]),
         ("status", ["one|three", "one|three", "two", "four"]),
     ],
 )

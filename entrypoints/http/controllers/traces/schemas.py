@@ -16,11 +16,11 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing import analytics
 from domain.tracing.change import UNCHANGED, Clearable
-from domain.tracing.payload import EMPTY_OBJECT
+from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
-from domain.tracing.usage import CostSource, as_float
+from domain.tracing.usage import COST_MAX_USD, CostSource, as_float
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.requests import cursors
@@ -38,9 +38,11 @@ TOO_MANY_SPANS: Final = "too many spans"
 type Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 type Label = Annotated[str, Meta(max_length=LABEL_CHARS_MAX)]
 type Tags = Annotated[list[Label], Meta(max_length=TAGS_MAX)]
-type Cost = Annotated[
-    dict[str, float],
-    Meta(description="USD by part. The cost is `total`, else `total_cost`, else the sum of all."),
+_COST_MEANING: Final = "USD by part. The cost is `total`, else `total_cost`, else the sum of all."
+type Cost = Annotated[dict[str, float], Meta(description=_COST_MEANING)]
+type NewCost = Annotated[
+    dict[str, Annotated[float, Meta(ge=0, le=COST_MAX_USD)]],
+    Meta(max_length=OBJECT_VALUES_MAX, description=_COST_MEANING),
 ]
 
 _TRACE_SKEW: Final = Meta(description="It ended before it started: its latency is null.")
@@ -66,14 +68,14 @@ class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
     input: wire.AnyJson = msgspec.field(default_factory=wire.null)
     output: wire.AnyJson = msgspec.field(default_factory=wire.null)
     model: Label | None = None
-    token_usage: wire.OptionalObject = msgspec.field(default_factory=wire.null)
+    token_usage: wire.TokenUsage = msgspec.field(default_factory=wire.null)
     metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
     started_at: wire.Instant
     ended_at: wire.Instant | None = None
     error: str | None = None
     completion_start_time: wire.Instant | None = None
     model_parameters: wire.OptionalObject = msgspec.field(default_factory=wire.null)
-    cost: Cost | None = None
+    cost: NewCost | None = None
 
     def to_domain(self) -> Span:
         """Raises ValueError for values that the types alone can't refuse."""
@@ -92,7 +94,7 @@ class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
             input=wire.optional_json(self.input),
             output=wire.optional_json(self.output),
             metadata=wire.require_object(self.metadata),
-            token_usage=wire.optional_object(self.token_usage),
+            token_usage=wire.token_usage(self.token_usage),
             model_parameters=wire.optional_object(self.model_parameters),
             cost=self.cost,
         )
@@ -292,13 +294,13 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
     input: wire.AnyJson | UnsetType = UNSET
     output: wire.AnyJson | UnsetType = UNSET
     model: Label | UnsetType | None = UNSET
-    token_usage: wire.OptionalObject | UnsetType = UNSET
+    token_usage: wire.TokenUsage | UnsetType = UNSET
     metadata: wire.OptionalPlainObject = msgspec.field(default_factory=wire.empty_object)
     ended_at: wire.Instant | UnsetType | None = UNSET
     error: str | UnsetType | None = UNSET
     completion_start_time: wire.Instant | UnsetType | None = UNSET
     model_parameters: wire.OptionalObject | UnsetType = UNSET
-    cost: Cost | UnsetType | None = UNSET
+    cost: NewCost | UnsetType | None = UNSET
 
     def to_domain(self, _: HttpConfig) -> SpanChange:
         """Raises ValueError for values that the types alone can't refuse."""
@@ -310,7 +312,7 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
             input=_clearable(self.input, wire.optional_json),
             output=_clearable(self.output, wire.optional_json),
             model=_clearable(self.model),
-            token_usage=_clearable(self.token_usage, wire.optional_object),
+            token_usage=_clearable(self.token_usage, wire.token_usage),
             ended_at=_clearable(self.ended_at, parse_instant),
             error=_clearable(self.error),
             completion_started_at=_clearable(self.completion_start_time, parse_instant),
