@@ -4,19 +4,25 @@ The fast pass decodes straight into the wire type. If it fails, the walk runs: i
 spelling of the contract, and reports all errors at once. Every value that the fast pass accepts,
 the walk accepts with the same result. The walk goes over raw JSON one level at a time, so that
 payloads keep every digit.
+
+Nothing interrupts a decoder, which would hold up the event loop also from a thread. Bodies of more
+than STEPWISE_BYTES are therefore walked, in steps that don't take longer with their size: a list is
+decoded up to its limit, an object only if it has few members, and the fast pass runs over parts.
 """
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 import msgspec.inspect as mi
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from domain.errors import Invalid
+from domain.tracing.json_scan import WINDOW_BYTES
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors, HttpProblem
 from entrypoints.http.requests.json_depth import path_deeper_than
@@ -30,18 +36,24 @@ from entrypoints.http.requests.scalar_types import (
 )
 from entrypoints.http.requests.wire_types import NESTING_MAX, NULL, check_object_size
 
+STEPWISE_BYTES: Final = 256 << 10  # decoding a smaller text takes 10 ms at most
+
 NESTED_TOO_DEEPLY: Final = "is nested too deeply"
 UNKNOWN_KEY: Final = "is not a known key"
 LONE_MESSAGE: Final = "must not contain a lone surrogate"
 
 # Replaces a lone surrogate, an escape that JSON allows and that no text can contain. It begins with
-# U+0000, which readers look for anyway; the rest can't be guessed.
-LONE: Final = f"\0{secrets.token_urlsafe(12)}"
+# U+0000, which readers look for anyway; the rest can't be guessed. A body may have millions of it.
+LONE: Final = f"\0{secrets.token_urlsafe(4)}"
 LONE_ESCAPED: Final = LONE.replace("\0", "\\u0000").encode()
 
 _HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE: Final = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
+_PAIR: Final = re.compile(_HIGH + _LOW)
+_ESCAPE_BYTES: Final = 6
+_WHOLE_ESCAPES: Final = re.compile(rb"(?:[^\\]|\\u[0-9a-fA-F]{4}|\\[^u])++")
+_REPLACEMENT: Final = LONE_ESCAPED.replace(b"\\", rb"\\")
 _BACKSLASH: Final = rb"\\"
 _PLACEHOLDER: Final = b"\0\0"  # can't occur in JSON, which escapes control characters
 
@@ -69,8 +81,14 @@ class Body[B]:
     Keys that a struct doesn't know are ignored, unless it forbids them.
     """
 
-    def __init__(self, wire: Any, convert: Callable[[Any, HttpConfig], B]) -> None:
+    def __init__(
+        self,
+        wire: Any,
+        convert: Callable[[Any, HttpConfig], B],
+        stepwise_bytes: int = STEPWISE_BYTES,
+    ) -> None:
         self.wire = wire
+        self._stepwise_bytes = stepwise_bytes
         self._convert = convert
         self._decoder = msgspec.json.Decoder(wire)
         self._type = mi.type_info(wire)
@@ -90,6 +108,8 @@ class Body[B]:
 
     def parse_part(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
         """As `parse`, for a part of a body that was checked to be UTF-8."""
+        if len(data) > self._stepwise_bytes:
+            return self.walk(data, config, errors)
         try:
             return self.parse_fast(data, config)
         except (msgspec.DecodeError, ValueError, RecursionError):
@@ -122,13 +142,16 @@ class Body[B]:
         except RecursionError:
             errors.add(_path_to_deep_value(self._type, data), NESTED_TOO_DEEPLY)
             return None
-        wire = _Walk(config, errors).value(memoryview(value), self._type, "")
+        wire = _Walk(config, errors, self._stepwise_bytes).value(memoryview(value), self._type, "")
         if wire is _INVALID:
             return None
         try:
             return self._convert(wire, config)
         except ValueError as error:
-            errors.add("", str(error))
+            # The fast pass over a part doesn't name such errors, but the walk does.
+            walk = _Walk(config, errors, self._stepwise_bytes, decodes_parts=False)
+            if walk.value(memoryview(value), self._type, "") is not _INVALID:
+                errors.add("", str(error))
             return None
 
 
@@ -177,8 +200,9 @@ def _parse_value(data: bytes) -> Raw:
     try:
         return _ANY.decode(data)
     except msgspec.DecodeError as error:
+        marked = mark_lone_surrogates(data)
         try:
-            return _ANY.decode(mark_lone_surrogates(data))
+            return _ANY.decode(marked)
         except msgspec.DecodeError:
             raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}") from error
 
@@ -206,10 +230,31 @@ def mark_lone_surrogates(text: bytes) -> bytes:
     """JSON with LONE in place of each lone surrogate, so that the rest of it can be parsed."""
     if b"\0" in text:
         return text  # not JSON, and the replacements below must not turn it into JSON
+    return b"".join(map(_marked, _windows(text)))
+
+
+def _marked(window: bytes) -> bytes:
     # Escaped backslashes are replaced first, so that each remaining backslash begins an escape.
-    without = text.replace(_BACKSLASH, _PLACEHOLDER)
-    marked = _LONE.sub(LONE_ESCAPED.replace(b"\\", rb"\\"), without)
-    return marked.replace(_PLACEHOLDER, _BACKSLASH)
+    without = window.replace(_BACKSLASH, _PLACEHOLDER)
+    return _LONE.sub(_REPLACEMENT, without).replace(_PLACEHOLDER, _BACKSLASH)
+
+
+def _windows(text: bytes) -> Iterator[bytes]:
+    """The text in parts that split no escape, and no pair of surrogates."""
+    start = 0
+    while start < len(text):
+        match = _WHOLE_ESCAPES.match(text, start, start + WINDOW_BYTES)
+        end = start + WINDOW_BYTES if match is None else match.end()
+        if _PAIR.match(text, end - _ESCAPE_BYTES):
+            end += _ESCAPE_BYTES
+        yield text[start:end]
+        start = end
+
+
+def _has_nul(text: bytes) -> bool:
+    if _NUL_ESCAPED not in text:
+        return False
+    return any(_NUL_ESCAPED in part.replace(_BACKSLASH, b"") for part in _windows(text))
 
 
 def _unwrap(wire_type: mi.Type) -> tuple[mi.Type, dict[str, Any]]:
@@ -221,14 +266,74 @@ def _unwrap(wire_type: mi.Type) -> tuple[mi.Type, dict[str, Any]]:
     return wire_type, extra
 
 
+@lru_cache
+def _part_decoder(wire: type[Any]) -> tuple[msgspec.json.Decoder[Any], Callable[[Any], object]]:
+    """The fast pass for a struct within a body: its decoder, and its hooks."""
+    return msgspec.json.Decoder(wire), _hooks_of(mi.type_info(wire)) or (lambda _: None)
+
+
+@lru_cache
+def _members_decoder(wire: type[Any], *, forbid_unknown: bool) -> msgspec.json.Decoder[Any]:
+    """Decodes the raw members that a struct knows, and skips the others."""
+    fields = [
+        (name, Raw | UnsetType, UNSET)
+        for name in (field.encode_name for field in msgspec.structs.fields(wire))
+    ]
+    names = {f"_{n}": name for n, (name, _, _) in enumerate(fields)}
+    return msgspec.json.Decoder(
+        msgspec.defstruct(
+            "Members",
+            [(f"_{n}", hint, default) for n, (_, hint, default) in enumerate(fields)],
+            rename=names,
+            forbid_unknown_fields=forbid_unknown,
+        )
+    )
+
+
+@lru_cache
+def _items_decoder(count: int) -> msgspec.json.Decoder[Any]:
+    """Decodes the first raw items of an array, and skips the others."""
+    fields: Any = [(f"_{n}", Raw | UnsetType, UNSET) for n in range(count)]
+    return msgspec.json.Decoder(msgspec.defstruct("Items", fields, array_like=True))
+
+
+def _first_items(text: memoryview, count: int) -> list[Raw]:
+    items = msgspec.structs.astuple(_items_decoder(count).decode(text))
+    return [item for item in items if item is not UNSET]
+
+
 class _Walk:
-    def __init__(self, config: HttpConfig, errors: FieldErrors) -> None:
+    def __init__(
+        self,
+        config: HttpConfig,
+        errors: FieldErrors,
+        stepwise_bytes: int,
+        *,
+        decodes_parts: bool = True,
+    ) -> None:
         self.config = config
         self.errors = errors
+        self._stepwise_bytes = stepwise_bytes
+        self._decodes_parts = decodes_parts
 
     def refuse(self, path: str, message: str) -> Any:
         self.errors.add(path, message)
         return _INVALID
+
+    def _item(self, text: memoryview, wire_type: mi.Type, path: str) -> Any:
+        """As `value`: by the fast pass if nothing about the item is unusual."""
+        bare, _ = _unwrap(wire_type)
+        if isinstance(bare, mi.StructType) and len(text) <= self._stepwise_bytes:
+            data = bytes(text)
+            decoder, call_hooks = _part_decoder(bare.cls)
+            try:
+                if _NUL_ESCAPED not in data:
+                    item = decoder.decode(data)
+                    call_hooks(item)
+                    return item
+            except (msgspec.DecodeError, ValueError, RecursionError):
+                pass  # the walk names the error, or accepts an unusual spelling
+        return self.value(text, wire_type, path)
 
     def value(self, text: memoryview, wire_type: mi.Type, path: str) -> Any:
         """`text`, one JSON value without blanks around it, as `wire_type`; _INVALID on an error."""
@@ -265,11 +370,9 @@ class _Walk:
                 return value
 
     def _struct(self, text: memoryview, wire_type: mi.StructType, path: str) -> Any:
-        members = _MEMBERS.decode(_require_bracket(text, "{"))
         errors_before = len(self.errors.found)
+        members = self._members(_require_bracket(text, "{"), wire_type, path)
         values: dict[str, Any] = {}
-        if wire_type.forbid_unknown_fields:
-            self._refuse_unknown_keys(members, wire_type, path)
         for field in wire_type.fields:
             at = f"{path}.{field.encode_name}" if path else field.encode_name
             member = members.get(field.encode_name)
@@ -286,8 +389,26 @@ class _Walk:
             return _INVALID
         return wire_type.cls(**values)
 
+    def _members(self, text: memoryview, wire_type: mi.StructType, path: str) -> Mapping[str, Raw]:
+        if len(text) <= self._stepwise_bytes:
+            members = _MEMBERS.decode(text)
+            if wire_type.forbid_unknown_fields:
+                self._refuse_unknown_keys(members, wire_type, path)
+            return members
+        if wire_type.forbid_unknown_fields:
+            try:
+                _members_decoder(wire_type.cls, forbid_unknown=True).decode(text)
+            except msgspec.ValidationError as error:  # names the first unknown key
+                key = str(error).partition("`")[2].partition("`")[0]
+                self._refuse_unknown_keys({key: Raw()}, wire_type, path)
+        known = msgspec.structs.astuple(
+            _members_decoder(wire_type.cls, forbid_unknown=False).decode(text)
+        )
+        names = (field.encode_name for field in wire_type.fields)
+        return {name: raw for name, raw in zip(names, known, strict=True) if raw is not UNSET}
+
     def _refuse_unknown_keys(
-        self, members: dict[str, Raw], wire_type: mi.StructType, path: str
+        self, members: Mapping[str, Raw], wire_type: mi.StructType, path: str
     ) -> None:
         for key in sorted(members.keys() - {field.encode_name for field in wire_type.fields}):
             shown = key.partition(LONE)[0][:KEY_SHOWN_CHARS]
@@ -300,13 +421,17 @@ class _Walk:
         extra: dict[str, Any],
         path: str,
     ) -> Any:
-        items = _ITEMS.decode(_require_bracket(text, "["))
+        _require_bracket(text, "[")
         setting = extra.get("max_items")
         items_max = None if setting is None else getattr(self.config, setting)
+        is_large = len(text) > self._stepwise_bytes
+        most = items_max or wire_type.max_length
+        items = _first_items(text, most + 1) if is_large and most else _ITEMS.decode(text)
         check_count(wire_type, items_max, len(items))
         prefix = f"{path}." if path else ""
+        read = self._item if is_large and self._decodes_parts else self.value
         values = [
-            self.value(memoryview(item), wire_type.item_type, f"{prefix}{index}")
+            read(memoryview(item), wire_type.item_type, f"{prefix}{index}")
             for index, item in enumerate(items)
         ]
         if any(value is _INVALID for value in values):
@@ -315,7 +440,10 @@ class _Walk:
 
     def _dict(self, text: memoryview, wire_type: mi.DictType, path: str) -> Any:
         """Keys may contain U+0000: objects with free keys are stored as text."""
-        members = _MEMBERS.decode(_require_bracket(text, "{"))
+        _require_bracket(text, "{")
+        if len(text) > self._stepwise_bytes:
+            check_object_size(bytes(text))
+        members = _MEMBERS.decode(text)
         check_count(wire_type, None, len(members))
         values: dict[str, Any] = {}
         for key, member in members.items():
@@ -338,7 +466,7 @@ class _Walk:
             check_object_size(sent)
             if (check := extra.get("check_payload")) is not None:
                 check(sent)
-        if not extra.get("nul", True) and _NUL_ESCAPED in sent.replace(b"\\\\", b""):
+        if not extra.get("nul", True) and _has_nul(sent):
             return self.refuse(path, NUL_MESSAGE)
         return Raw(sent)
 

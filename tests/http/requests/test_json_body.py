@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from random import Random
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.errors import Invalid
+from domain.ids import SpanId, TraceId
+from domain.tracing.json_scan import WINDOW_BYTES
 from domain.tracing.trace import Trace
+from entrypoints.http.controllers.traces import schemas
 from entrypoints.http.controllers.traces.traces import SPANS_BODY, TRACE_BODY
 from entrypoints.http.requests.errors import FieldErrors, HttpProblem
 from entrypoints.http.requests.json_body import LONE_ESCAPED, Body, mark_lone_surrogates
@@ -249,7 +253,7 @@ class Inner(msgspec.Struct, frozen=True):
     n: Annotated[int, Meta(ge=0, le=9)] | None = None
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     some_flag: bool = False
     some_id: UUID | None = None
     mode: Literal["a", "b"] = "a"
@@ -415,3 +419,68 @@ def test_parser_and_error_collector_accept_values_that_hooks_accept() -> None:
     body = {"optional": None, "items": ["a"], "by_key": {"x": "a"}, "inner": [{"low": 9}]}
     data = json.dumps(body).encode()
     assert HOOKED.parse_fast(data, CONFIG) == HOOKED.walk(data, CONFIG, FieldErrors())
+
+
+def test_lone_surrogates_are_found_across_windows() -> None:
+    parts = [r"\ud800", r"\udc00", r"\ud83d\ude00", r"\\", "x", r"\"", r"\u00e9", r"\\ud800"]
+    lone = (r"\ud800", r"\udc00")
+    for seed in range(40):
+        random = Random(seed)
+        chosen = random.choices(parts, k=3 * WINDOW_BYTES // 5)
+        # A high surrogate before a low one would make a pair.
+        chosen = [part + "." if part == r"\ud800" else part for part in chosen]
+        text = f'"{"".join(chosen)}"'
+        found = mark_lone_surrogates(text.encode())
+        assert found.count(LONE_ESCAPED) == sum(part.rstrip(".") in lone for part in chosen)
+        assert found.replace(LONE_ESCAPED, b"").decode() == re.sub(
+            "\0", r"\\\\", _without_lone(text)
+        )
+
+
+def _without_lone(text: str) -> str:
+    marked = text.replace(r"\\", "\0")
+    return re.sub(r"\\ud800(?!\\u[dD][c-fC-F])|(?<!\\ud83d)\\udc00", "", marked)
+
+
+@settings(deadline=None)
+@given(bodies(spoiled=True), st.sampled_from([0, 120, 300]))
+def test_stepwise_walk_finds_the_same(data: bytes, stepwise_bytes: int) -> None:
+    body = Body(schemas.TraceCreate, schemas.TraceCreate.to_domain, stepwise_bytes)
+    errors = FieldErrors()
+    expected = walk(data)
+    try:
+        found = body.parse_part(data, CONFIG, errors)
+    except HttpProblem:
+        assert expected is None
+        return
+    if isinstance(expected, Trace):
+        assert found is not None
+        assert _without_generated_ids(found) == _without_generated_ids(expected)
+    else:
+        assert [one.field for one in errors.found] == expected
+
+
+def _without_generated_ids(trace: Trace) -> Trace:
+    spans = [replace(span, id=SpanId(UUID(int=0))) for span in trace.spans]
+    return replace(trace, id=TraceId(UUID(int=0)), spans=tuple(spans))
+
+
+def test_stepwise_walk_bounds_lists_and_objects() -> None:
+    stepwise = Body(Rules, lambda rules, _: rules, 0)
+
+    def errors_of(text: str) -> dict[str, str]:
+        errors = FieldErrors()
+        assert stepwise.parse_part(text.encode(), CONFIG, errors) is None
+        return {one.field: one.message for one in errors.found}
+
+    assert errors_of('{"unknown":1,"count":0,"count":"x"}') == {
+        "count": "must be a whole number",
+        "unknown": "is not a known key",
+    }
+    many = ",".join(f'"{n}":{{}}' for n in range(20_000))
+    assert "10,000" in errors_of(f'{{"byKey":{{{many}}}}}')["byKey"]
+    tags = Body(Annotated[list[str], Meta(max_length=3)], lambda tags, _: tags, 0)
+    assert tags.parse_part(b'["a","b","c"]', CONFIG, FieldErrors()) == ["a", "b", "c"]
+    errors = FieldErrors()
+    assert tags.parse_part(b'["a","b","c","d","e"]', CONFIG, errors) is None
+    assert [one.message for one in errors.found] == ["must contain at most 3 items"]

@@ -20,7 +20,7 @@ from domain.tracing.change import UNCHANGED
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import FINAL_STATUSES, Trace, TraceChange, TraceStatus
-from domain.tracing.usage import Usage
+from domain.tracing.usage import COST_MAX_USD, Usage
 from tests.support.builders.values import NOON, PRICES
 
 TRACE_IDS: Final = tuple(TraceId(UUID(int=n << 64 | 0x7)) for n in range(1, 4))
@@ -122,8 +122,11 @@ token_usages: Final[SearchStrategy[JsonText]] = st.just(EMPTY_OBJECT) | st.dicti
 amounts: Final = st.sampled_from([0.0, -0.0, 0.1, 0.2, 1e-9, 5e-324, 1.7e308, -1.7e308]) | (
     st.floats(allow_nan=False, allow_infinity=False)
 )
+_costs_of_parts: Final = st.sampled_from([0.0, 0.1, 0.2, 1e-9, 5e-324, float(COST_MAX_USD)]) | (
+    st.floats(0, COST_MAX_USD)
+)
 costs: Final = st.dictionaries(
-    st.sampled_from(["total", "total_cost", "prompt", "completion"]), amounts, max_size=3
+    st.sampled_from(["total", "total_cost", "prompt", "completion"]), _costs_of_parts, max_size=3
 )
 models: Final = st.sampled_from([*PRICES, *(f"openai/{m}" for m in PRICES), "unlisted", ""])
 

@@ -33,7 +33,7 @@ ends: Final = starts
 usages: Final = st.sampled_from(
     [b'{"prompt_tokens":3,"completion_tokens":"4"}', b'{"prompt_tokens":1e3}', b"{}"]
 )
-costs: Final = st.sampled_from([{"total": 0.1}, {"a": 0.2, "b": 0.3}, {"total": -1.0}, {}])
+costs: Final = st.sampled_from([{"total": 0.1}, {"a": 0.2, "b": 0.3}, {"total": 1.0}, {}])
 trace_statuses: Final = st.sampled_from([TraceStatus.RUNNING, TraceStatus.ERROR])
 span_statuses: Final = st.sampled_from([SpanStatus.OK, SpanStatus.ERROR])
 

@@ -21,6 +21,7 @@ from domain.exporting.export import (
 )
 from domain.ids import ProjectId, ScoreId, SpanId, TraceId, UserId
 from domain.tracing import usage as usages
+from domain.tracing.payload import OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
@@ -251,13 +252,28 @@ class ExportResponse(ResponseStruct[Export], frozen=True, kw_only=True):
 # --- traces to import: lines of an export ------------------------------------------------------
 
 
+type ListedCost = Annotated[
+    dict[str, Annotated[float, Meta(ge=0)]], Meta(max_length=OBJECT_VALUES_MAX)
+]
+
+
 class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
     """A span of an export. Without `cost_source` its cost is computed again."""
 
     span_id: SpanId
+    cost: ListedCost | None = None
     cost_source: usages.CostSource | None = None
     price: ExactPrice | None = None
     usage: CountedUsage | None = None
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """A cost by the price table has no maximum: it follows from counted tokens."""
+        cost, source = fields.get("cost"), fields.get("cost_source")
+        if cost and source is not usages.CostSource.TABLE:
+            for name, amount in cost.items():
+                if amount > usages.COST_MAX_USD:
+                    yield f"cost.{name}", f"must be at most {usages.COST_MAX_USD}"
 
     def to_domain(self) -> Span:
         """The span with its exported cost.

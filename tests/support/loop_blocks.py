@@ -1,0 +1,47 @@
+"""How long the event loop is blocked at a stretch.
+
+A block is time in which no task gets its turn. The figure is CPU time of the process, so that other
+work on the machine doesn't count, but at most the time that went by, since threads that run in
+parallel block nothing.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+TICK_S: Final = 0.001
+
+
+@dataclass(slots=True)
+class Blocks:
+    """The longest block so far."""
+
+    longest_ms: float = 0.0
+
+
+@asynccontextmanager
+async def watched_loop() -> AsyncIterator[Blocks]:
+    """Watches the running loop until the end of the block."""
+    blocks = Blocks()
+
+    async def watch() -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        while True:
+            await asyncio.sleep(TICK_S)
+            wall_now, cpu_now = time.perf_counter(), time.process_time()
+            blocked_s = min(wall_now - wall, cpu_now - cpu)
+            blocks.longest_ms = max(blocks.longest_ms, blocked_s * 1_000)
+            wall, cpu = wall_now, cpu_now
+
+    gc.collect()  # garbage of earlier work would be collected within a block
+    task = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    try:
+        yield blocks
+        await asyncio.sleep(2 * TICK_S)
+    finally:
+        task.cancel()
