@@ -11,9 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
-
-TICK_S: Final = 0.001
 
 
 @dataclass(slots=True)
@@ -31,7 +28,7 @@ async def watched_loop() -> AsyncIterator[Blocks]:
     async def watch() -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(0.001)
             wall_now, cpu_now = time.perf_counter(), time.process_time()
             blocked_s = min(wall_now - wall, cpu_now - cpu)
             blocks.longest_ms = max(blocks.longest_ms, blocked_s * 1_000)
@@ -42,6 +39,6 @@ async def watched_loop() -> AsyncIterator[Blocks]:
     await asyncio.sleep(0)
     try:
         yield blocks
-        await asyncio.sleep(2 * TICK_S)
+        await asyncio.sleep(0.002)
     finally:
         task.cancel()
