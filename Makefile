@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-LOCK := uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \
-	--python-version 3.12 --quiet pyproject.toml
+COMPILE := uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \
+	--python-version 3.12 --quiet
+LOCK := $(COMPILE) pyproject.toml
 # uv is in .tools/bin if the bootstrap had to fetch it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Processes that the tests start use compiled product files: compiling takes as long as importing.
@@ -12,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: help dev test test-all test-faults check quick lint types imports format serve worker migrate seed bench lock vendor clean setup
+.PHONY: help dev test test-all test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,9 +70,29 @@ lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest 
 	@$(LOCK) $(UPGRADE) -o requirements.lock
 	@$(LOCK) $(UPGRADE) --all-extras -c requirements.lock -o requirements-extras.lock
 	@$(LOCK) $(UPGRADE) --group dev -o requirements-dev.lock
+	@$(COMPILE) $(UPGRADE) --group audit -o .ci/audit.lock
 
 vendor: setup ## fetch Swagger UI with npm and check its hashes; VERSION=1.2.3 for another version
 	@$(BIN)/python .ci/vendor.py $(VERSION)
+
+# Tools of a release, each package checked against its hash.
+RELEASE_TOOLS := uv run --no-project --isolated --quiet --python $(BIN)/python \
+	--with-requirements .ci/audit.lock
+
+sbom: setup ## write the software bill of materials (CycloneDX) of the image to dist/
+	@$(RELEASE_TOOLS) python .ci/sbom.py dist
+
+audit: setup ## look for known vulnerabilities in the locked packages; needs the network
+	@for lock in requirements-extras.lock requirements-dev.lock .ci/audit.lock; do \
+		$(RELEASE_TOOLS) pip-audit --require-hashes --disable-pip --progress-spinner off \
+			$(AUDIT_OPTIONS) -r $$lock || exit 1; \
+	done
+
+pins: ## set the digests of images and actions to what their tags are now; needs Docker and git
+	@python3 .ci/pins.py
+
+pins-check: ## fail if an image or an action isn't named by its digest
+	@python3 .ci/pins.py --check
 
 clean: ## delete caches and environment; the data in .local stays
 	rm -rf .venv .tools .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

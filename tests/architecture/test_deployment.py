@@ -1,6 +1,9 @@
 """What runs elsewhere, as far as it can be held here: the image, Compose, CI, what poolers need."""
 
+import importlib.util
+import json
 import re
+import subprocess
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +38,132 @@ def recipe(target: str) -> str:
 def locked(name: str) -> dict[str, str]:
     """The version of each package."""
     return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def is_confined(service: dict[str, Any]) -> bool:
+    """Whether a container can change nothing but volumes and memory, and has no capabilities."""
+    return (
+        service["read_only"] is True
+        and bool(service["tmpfs"])
+        and service["cap_drop"] == ["ALL"]
+        and service["security_opt"] == ["no-new-privileges:true"]
+    )
+
+
+def load(path: str) -> Any:
+    """Imports a script of .ci."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+WORKFLOWS = {
+    path.name: yaml.safe_load(path.read_text())
+    for path in sorted((ROOT / ".github/workflows").glob("*.yaml"))
+}
+
+
+class TestSupplyChain:
+    pins = load(".ci/pins.py")
+
+    def test_every_action_is_named_by_its_commit(self):
+        used = [
+            step["uses"]
+            for workflow in WORKFLOWS.values()
+            for job in workflow["jobs"].values()
+            for step in job["steps"]
+            if "uses" in step
+        ]
+        assert len(used) > 3
+        assert [one for one in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", one)] == []
+        assert [one for one in self.pins.unpinned(ROOT) if "workflows" in one] == []
+
+    def test_no_image_escapes_the_check_of_pins(self, tmp_path):
+        images = {
+            one["image"] for one in (SERVICES | TestReplicas.services).values() if "image" in one
+        }
+        images |= set(re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE))
+        missing = {one.partition(": ")[2] for one in self.pins.unpinned(ROOT)}
+        pinned = {one for one in images if "@sha256:" in one}
+        assert images - missing - pinned == {"pandaprobe-server"}  # built here
+        assert re.findall(r"^FROM (?!\$\{PYTHON\})", DOCKERFILE, re.MULTILINE) == []
+
+    @pytest.mark.parametrize(
+        ("file", "line", "is_pinned"),
+        [
+            ("docker/Dockerfile", "ARG PYTHON=python:3.13-slim", False),
+            ("docker/Dockerfile", f"ARG PYTHON=python:3.13-slim@sha256:{'a' * 64}", True),
+            ("docker/Dockerfile", f"ARG PYTHON=python:3.13-slim@sha256:{'a' * 63}", None),
+            ("docker/compose.other.yaml", "    image: valkey/valkey:8", False),
+            (".github/workflows/a.yaml", "      - uses: actions/checkout@v4", False),
+            (".github/workflows/a.yaml", f"      - uses: a/b@{'a' * 40} # v4.4.0", True),
+        ],
+    )
+    def test_what_has_no_digest_is_found(self, tmp_path, file, line, is_pinned):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text(f"{line}\n")
+        found = self.pins.unpinned(tmp_path)
+        assert len(found) == (0 if is_pinned or is_pinned is None else 1)
+
+    def test_pinning_keeps_the_tag_and_replaces_an_old_digest(self):
+        for old in ("", f"@sha256:{'a' * 64}"):
+            line = f"    image: postgres:17{old}\n"
+            found = self.pins.pinned(line, self.pins.IMAGE, lambda _: f"sha256:{'b' * 64}")
+            assert found == f"    image: postgres:17@sha256:{'b' * 64}\n"
+        said = f"{'c' * 40}\trefs/tags/v4\n{'d' * 40}\trefs/tags/v4^{{}}"
+        for old in ("v4", f"{'a' * 40} # v4"):
+            line = f"      - uses: a/b@{old}\n"
+            resolve = lambda _: self.pins.commit_of(said)
+            found = self.pins.pinned(line, self.pins.ACTION, resolve)
+            assert found == f"      - uses: a/b@{'d' * 40} # v4\n"
+
+    def test_a_release_checks_pins_and_vulnerabilities_and_writes_the_sbom(self):
+        [release] = WORKFLOWS["release.yaml"]["jobs"].values()
+        run = [step["run"] for step in release["steps"] if "run" in step]
+        assert run == ["make pins-check", "make audit", "make sbom"]
+        audit = WORKFLOWS["ci.yaml"]["jobs"]["audit"]
+        assert [step["run"] for step in audit["steps"] if "run" in step] == ["make audit"]
+
+    @pytest.mark.parametrize("name", sorted(WORKFLOWS))
+    def test_a_workflow_can_only_read(self, name):
+        assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
+        assert "://" not in (ROOT / ".github/workflows" / name).read_text()
+
+    def test_tools_of_a_release_are_checked_against_their_hashes(self):
+        lock = (ROOT / ".ci/audit.lock").read_text()
+        assert {"cyclonedx-bom", "pip-audit"} <= locked(".ci/audit.lock").keys()
+        assert lock.count("--hash=sha256:") >= len(locked(".ci/audit.lock"))
+        assert "--require-hashes" in recipe("audit")
+
+    @pytest.mark.exhaustive
+    def test_the_sbom_has_each_locked_package_with_its_hashes(self, tmp_path):
+        """Exhaustive, because it fetches the tool that writes the documents."""
+        before = None
+        for _ in range(2):
+            subprocess.run(["make", "sbom"], cwd=ROOT, check=True, timeout=300)
+            texts = {
+                name: (ROOT / "dist" / name).read_bytes()
+                for name in ("sbom.cdx.json", "sbom-extras.cdx.json")
+            }
+            assert before in {None, tuple(texts.values())}
+            before = tuple(texts.values())
+        for lock, name in (
+            ("requirements.lock", "sbom.cdx.json"),
+            ("requirements-extras.lock", "sbom-extras.cdx.json"),
+        ):
+            document = json.loads(texts[name])
+            assert document["bomFormat"] == "CycloneDX"
+            assert document["metadata"]["component"]["name"] == "pandaprobe-server"
+            found = {one["purl"]: one for one in document["components"]}
+            packages = {f"pkg:pypi/{name}@{version}" for name, version in locked(lock).items()}
+            assert {one for one in found if one.startswith("pkg:pypi/")} == packages
+            assert sum(one.startswith("pkg:npm/swagger-ui-dist@") for one in found) == 1
+            for one in found.values():
+                files = one.get("externalReferences", [one])
+                assert any(file.get("hashes") for file in files), one["name"]
 
 
 class TestImage:
@@ -101,11 +230,18 @@ class TestCompose:
             [volume] = SERVICES[name]["volumes"]
             assert volume.partition(":")[0] in COMPOSE["volumes"]
 
-    @pytest.mark.parametrize("name", OURS)
-    def test_our_services_run_with_least_privilege(self, name):
+    @pytest.mark.parametrize("name", [*OURS, "postgres", "valkey"])
+    def test_each_container_is_confined_and_no_user_is_root(self, name):
         one = SERVICES[name]
-        assert (one["read_only"], one["cap_drop"]) == (True, ["ALL"])
-        assert one["security_opt"] == ["no-new-privileges:true"]
+        assert is_confined(one)
+        assert "privileged" not in one
+        assert "cap_add" not in one
+        user = re.findall(r"^USER (\d+)$", DOCKERFILE, re.MULTILINE)[-1]
+        assert one["user"] == (user if name in OURS else "999:999")
+
+    def test_a_read_only_server_can_write_its_socket(self):
+        [_, sockets] = SERVICES["postgres"]["tmpfs"]
+        assert sockets.startswith("/var/run/postgresql:uid=999,")
 
 
 class Replicas(yaml.SafeLoader):
@@ -144,7 +280,8 @@ class TestReplicas:
 
     def test_proxy_runs_with_least_privilege_and_mounts_existing_file(self):
         proxy = self.services["proxy"]
-        assert (proxy["read_only"], proxy["cap_drop"], proxy["user"]) == (True, ["ALL"], "101:101")
+        assert is_confined(proxy)
+        assert proxy["user"] == "101:101"
         [file] = proxy["volumes"]
         here, there, _ = file.split(":")
         assert (ROOT / "docker" / here).is_file()
