@@ -8,11 +8,12 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.http.conftest import Site, a_trace
+from domain.identity.audit import AuditAction
+from tests.http.conftest import Site, State, a_trace
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.registry import (
@@ -114,18 +115,26 @@ class Attempt:
             assert world.rows_of_other_tenant(after) == world.rows_of_other_tenant(before)
             assert await world.other_tenant_reads() == world.first_reading
         if not answer.is_success or spec.method == "GET":
-            projects = (
-                before.pop("projects"),
-                after.pop("projects"),
-            )  # a project name may have created one
+            made = new_rows(before, after, "projects")  # a project name may have created one
+            entries = new_rows(before, after, "audit_log")
             assert after == before
-            assert projects[0].items() <= projects[1].items()
+            assert [(one.action, one.resource_id) for one in entries] == [
+                (AuditAction.PROJECT_CREATED, str(one.id)) for one in made
+            ]
         seen = [world.normalized(answer, sent)]
         if has_changed and spec.is_data_plane and spec.method != "GET":
             for read in READS:  # without a query, which would name foreign values
                 again = await world.send("GET", filled_path(read, words), head)
                 seen.append(world.normalized(again, sent))
         return seen
+
+
+def new_rows(before: State, after: State, table: str) -> list[Any]:
+    """Removes the table from both, and returns the rows that were added. No row has changed."""
+    rows = cast("dict[str, Any]", before).pop(table)
+    more = cast("dict[str, Any]", after).pop(table)
+    assert rows.items() <= more.items()
+    return [row for key, row in more.items() if key not in rows]
 
 
 async def assert_same_response(world: TwoTenants, spec: EndpointSpec, way: Way) -> None:
