@@ -69,6 +69,7 @@ CloudLocation = Annotated[
 ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\x21-\x7e]{1,255}$")]
 Issuer = Annotated[str, Meta(description="the `iss` of tokens", min_length=1)]
 Audience = Annotated[str, Meta(min_length=1)]
+EmailDomain = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
 SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}:[A-Za-z0-9+/_-]{43}=?$")]
 HeaderPair = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=[\x20-\x7e]*$")]
 
@@ -108,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     supabase_url: HttpUrl | None = None
     firebase_project_id: FirebaseProject | None = None
     auth_dev_issuer: bool = False
+    auth_trust_unverified_email: bool = False
+    auth_allowed_email_domains: Annotated[
+        tuple[EmailDomain, ...], _list_of("domains such as example.com")
+    ] = ()
+    auth_sign_up: bool = True
     auth_leeway_seconds: Annotated[int, _range(0, 300, "whole seconds")] = 30
 
     secret_keys: Annotated[

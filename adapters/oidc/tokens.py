@@ -53,6 +53,10 @@ class JwtTokens:
     The algorithm that a token names must be accepted here, and the key must be of that algorithm,
     so that a public key is never used as a shared secret. HS256 is accepted only with a `secret`
     of at least SECRET_MIN bytes.
+
+    An email is verified if `email_verified` is `true` or `"true"`. With `verifies_in_metadata` the
+    claim may be in `user_metadata` instead. With `trusts_missing_verification` an email without the
+    claim is verified too.
     """
 
     def __init__(
@@ -64,10 +68,14 @@ class JwtTokens:
         clock: Clock,
         leeway_s: int = LEEWAY_S,
         secret: str | None = None,
+        verifies_in_metadata: bool = False,
+        trusts_missing_verification: bool = False,
     ) -> None:
         if secret is not None and len(secret.encode()) < SECRET_MIN:
             raise ValueError(f"a shared secret has at least {SECRET_MIN} bytes")
         self._keys = keys
+        self._verifies_in_metadata = verifies_in_metadata
+        self._trusts_missing_verification = trusts_missing_verification
         self._secret = None if secret is None else OctKey.import_key(secret.encode())
         self._registry = _Registry(
             algorithms=ASYMMETRIC_ALGORITHMS
@@ -91,7 +99,15 @@ class JwtTokens:
                 raise Unauthenticated(INVALID)
             claims = json.loads(signed.payload)
             self._rules.validate(claims)
-            return _claims(claims)
+            return _claims(claims, is_verified=self._is_verified(claims))
+
+    def _is_verified(self, payload: Mapping[str, Any]) -> bool:
+        claim = payload.get("email_verified")
+        if claim is None and self._verifies_in_metadata:
+            claim = _profile(payload).get("email_verified")
+        if claim is None:
+            return self._trusts_missing_verification
+        return claim is True or claim == "true"  # some issuers send a string
 
     def _read(self, token: str) -> jws.CompactSignature:
         """The parts of a token. Only their form and the algorithm's name are checked."""
@@ -159,20 +175,23 @@ def hide_token_errors() -> Iterator[None]:
         raise Unauthenticated(INVALID) from error
 
 
-def _claims(payload: Mapping[str, Any]) -> Claims:
+def _profile(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = payload.get("user_metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _claims(payload: Mapping[str, Any], *, is_verified: bool) -> Claims:
     subject, email = _text(payload.get("sub")), _text(payload.get("email"))
     if not (0 < len(subject) <= SUBJECT_MAX and 0 < len(email) <= EMAIL_MAX):
         raise Unauthenticated(INVALID)
-    metadata = payload.get("user_metadata")
-    profile = metadata if isinstance(metadata, dict) else {}
+    profile = _profile(payload)
     names = (profile.get("full_name"), profile.get("name"), payload.get("name"))
     return Claims(
         issuer=payload["iss"],
         subject=subject,
         email=email,
         display_name=next(filter(None, map(_text, names)), "")[:DISPLAY_NAME_MAX],
-        # Some issuers send a string.
-        email_verified=payload.get("email_verified") not in (False, "false"),
+        email_verified=is_verified,
     )
 
 

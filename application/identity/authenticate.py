@@ -4,12 +4,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from application.identity.ports import ApiKeys, KeyUsage, Organizations, Projects, Tokens, Users
+from application.identity.ports import (
+    ApiKeys,
+    Directory,
+    KeyUsage,
+    Organizations,
+    Projects,
+    Tokens,
+    Users,
+)
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, ApiKey, key_digest
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
-from domain.identity.caller import Caller, Person
+from domain.identity.caller import SIGN_UP_IS_CLOSED, Caller, Claims, Person, SignInRules
+from domain.identity.invitation import normalize_email
 from domain.identity.organization import (
     FIRST_ORGANIZATION,
     Membership,
@@ -114,15 +123,29 @@ class AuthenticateToken:
 
     tokens: Tokens
     users: Users
+    directory: Directory
+    rules: SignInRules
     clock: Clock
     new_id: NewId
 
     async def __call__(self, token: str, origin: Origin) -> Person:
-        """Raises Unauthenticated, Unavailable."""
+        """Raises Unauthenticated, Forbidden if the rules exclude the person, Unavailable."""
         claims = await self.tokens.verify(token)
+        self.rules.check_address(claims)
+        if not self.rules.allows_sign_up and not await self._is_expected(claims):
+            raise Forbidden(SIGN_UP_IS_CLOSED)
         new = UserId(self.new_id())
         user = await self.users.record_sign_in(claims, new=new, at=self.clock())
         return Person(user, claims.email_verified, origin)
+
+    async def _is_expected(self, claims: Claims) -> bool:
+        """Whether the person signed in before, or is invited."""
+        if await self.users.has_signed_in(claims):
+            return True
+        email = normalize_email(claims.email)
+        return claims.email_verified and bool(
+            await self.directory.invitations_to(email, self.clock())
+        )
 
 
 @dataclass(frozen=True, slots=True)

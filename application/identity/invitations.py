@@ -99,7 +99,12 @@ class ListMyInvitations:
     clock: Clock
 
     async def __call__(self, person: Person) -> Sequence[SentInvitation]:
-        """The pending invitations to the person's address, newest first."""
+        """The pending invitations to the person's address, newest first.
+
+        None for an unverified address, since it may be another person's.
+        """
+        if not person.email_verified:
+            return []
         return await self.directory.invitations_to(normalize_email(person.user.email), self.clock())
 
 

@@ -129,6 +129,10 @@ class Projects(Protocol):
 class Users(Protocol):
     """People who signed in. Contract of Users: tests/contracts/identity/test_users.py."""
 
+    async def has_signed_in(self, claims: Claims) -> bool:
+        """Whether there is a user of (`issuer`, `subject`)."""
+        ...
+
     async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         """The user of (`issuer`, `subject`), created with the id `new` at the first sign-in.
 

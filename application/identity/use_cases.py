@@ -1,6 +1,6 @@
 """The use cases of identity, and the ports that they need: a part of `application.use_cases`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from application.identity import (
     authenticate,
@@ -24,6 +24,7 @@ from application.identity.ports import (
     Users,
 )
 from application.ports import RandomBytes
+from domain.identity.caller import SignInRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class IdentityPorts:
     removed_projects: RemovedProjects
     owned_organizations_max: int | None = None  # of one user
     projects_max: int | None = None  # of one organization
+    sign_in_rules: SignInRules = field(default_factory=SignInRules)
 
 
 class IdentityUseCases:
@@ -61,7 +63,7 @@ class IdentityUseCases:
             ports.projects, ports.projects_max
         )
         self.authenticate_token = authenticate.AuthenticateToken(
-            ports.tokens, ports.users, clock, new_id
+            ports.tokens, ports.users, directory, ports.sign_in_rules, clock, new_id
         )
         self.resolve_membership = authenticate.ResolveMembership(stored, clock, new_id)
         self.resolve_project = authenticate.ResolveProject(ports.projects)

@@ -25,6 +25,30 @@ class Claims:
     email_verified: bool = True
 
 
+NOT_AN_ALLOWED_ADDRESS: Final = (
+    "Only verified addresses of certain domains may sign in here; yours isn't one of them"
+)
+SIGN_UP_IS_CLOSED: Final = "New people need an invitation to their verified address to sign in here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInRules:
+    """Who may sign in, of those with a valid token.
+
+    `email_domains` are in lower case; empty: all. Without `allows_sign_up`, people who haven't
+    signed in before need an invitation.
+    """
+
+    email_domains: frozenset[str] = frozenset()
+    allows_sign_up: bool = True
+
+    def check_address(self, claims: Claims) -> None:
+        """Raises Forbidden. An unverified address could be anyone's, so it has no domain."""
+        domain = claims.email.rpartition("@")[2].lower()
+        if self.email_domains and not (claims.email_verified and domain in self.email_domains):
+            raise Forbidden(NOT_AN_ALLOWED_ADDRESS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     id: UserId

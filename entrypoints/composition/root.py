@@ -54,6 +54,7 @@ from application.privacy.use_cases import PrivacyPorts
 from application.tracing.ports import PriceBook
 from application.tracing.use_cases import TracingPorts
 from application.use_cases import Ports, utc_now
+from domain.identity.caller import SignInRules
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.pricing import price_book, pricing_ports
@@ -208,6 +209,12 @@ def identity_ports(
         removed_projects=PostgresRemovedProjects(pool),
         owned_organizations_max=settings.max_owned_organizations or None,
         projects_max=settings.max_projects_per_organization,
+        sign_in_rules=SignInRules(
+            email_domains=frozenset(
+                domain.lower() for domain in settings.auth_allowed_email_domains
+            ),
+            allows_sign_up=settings.auth_sign_up,
+        ),
     )
 
 

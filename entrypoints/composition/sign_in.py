@@ -46,7 +46,12 @@ async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
                 published = IssuerKeys(fetch, issuer=provider.issuer)
                 keys = await stack.enter_async_context(aclosing(published))
             by_issuer[provider.issuer] = verifier(
-                keys, issuer=provider.issuer, audiences=provider.audiences, secret=provider.secret
+                keys,
+                issuer=provider.issuer,
+                audiences=provider.audiences,
+                secret=provider.secret,
+                verifies_in_metadata=settings.auth_preset == "supabase",
+                trusts_missing_verification=settings.auth_trust_unverified_email,
             )
         if settings.auth_dev_issuer:
             if oidc.DevelopmentIssuer.ISSUER in by_issuer:

@@ -141,6 +141,9 @@ class MemoryProjects:
 class MemoryUsers:
     store: MemoryStore
 
+    async def has_signed_in(self, claims: Claims) -> bool:
+        return any(one.is_bearer_of(claims) for one in self.store.users.values())
+
     async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         user = next((one for one in self.store.users.values() if one.is_bearer_of(claims)), None)
         user = User.from_claims(claims, new, at) if user is None else user.updated_from(claims, at)

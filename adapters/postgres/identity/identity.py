@@ -176,6 +176,11 @@ class PostgresProjects:
 class PostgresUsers:
     pool: Pool
 
+    async def has_signed_in(self, claims: Claims) -> bool:
+        async with identity_lookup():
+            row = await self.pool.fetchrow(SELECT_USER_BY_CLAIMS, claims.issuer, claims.subject)
+        return row is not None
+
     async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         async with identity_lookup():
             row = await self.pool.fetchrow(SELECT_USER_BY_CLAIMS, claims.issuer, claims.subject)

@@ -99,7 +99,8 @@ async def refused(token: str, tokens: JwtTokens | None = None, match: str = INVA
 @pytest.mark.parametrize("alg", SIGNERS)
 async def test_algorithms_of_contract_are_accepted(alg):
     found = await checker().verify(signed(alg=alg))
-    assert found == Claims(issuer=ISSUER, subject="ada", email="ada@example.com")
+    expected = Claims(issuer=ISSUER, subject="ada", email="ada@example.com", email_verified=False)
+    assert found == expected
 
 
 @pytest.mark.parametrize("designed", ["EdDSA", "Ed25519"])
@@ -175,12 +176,38 @@ async def test_display_name_is_first_non_empty_name(said, name):
     assert (await checker().verify(signed(claims(**said)))).display_name == name
 
 
-@pytest.mark.parametrize(
-    ("said", "verified"), [(None, True), (True, True), (False, False), ("false", False)]
-)
-async def test_email_verified_claim_is_read(said, verified):
+UNVERIFIED = (False, "false", "False", "no", "", "True", "TRUE", "1", 1, 0, [], [True], {})
+
+
+@pytest.mark.parametrize("said", [True, "true"])
+async def test_email_is_verified_by_true_alone(said):
     token = signed(claims(email_verified=said))
-    assert (await checker().verify(token)).email_verified is verified
+    assert (await checker().verify(token)).email_verified is True
+
+
+@pytest.mark.parametrize("said", UNVERIFIED)
+@pytest.mark.parametrize("trusts", [False, True])
+async def test_email_is_not_verified_by_another_value(said, trusts):
+    token = signed(claims(email_verified=said, user_metadata={"email_verified": True}))
+    tokens = checker(verifies_in_metadata=True, trusts_missing_verification=trusts)
+    assert (await tokens.verify(token)).email_verified is False
+
+
+@pytest.mark.parametrize("trusts", [False, True])
+async def test_email_without_the_claim_is_verified_only_if_configured(trusts):
+    tokens = checker(trusts_missing_verification=trusts)
+    for body in (claims(), json.dumps(claims() | {"email_verified": None}).encode()):
+        assert (await tokens.verify(signed(body))).email_verified is trusts
+
+
+@pytest.mark.parametrize(
+    ("said", "verified"), [(True, True), ("true", True), *((one, False) for one in UNVERIFIED)]
+)
+async def test_email_is_verified_in_metadata_only_if_configured(said, verified):
+    token = signed(claims(user_metadata={"email_verified": said}))
+    assert (await checker().verify(token)).email_verified is False
+    supabase = checker(verifies_in_metadata=True)
+    assert (await supabase.verify(token)).email_verified is verified
 
 
 # --- algorithms and keys -------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from adapters.memory.identity.identity import (
     MemoryAdministration,
     MemoryApiKeys,
+    MemoryDirectory,
     MemoryKeyUsage,
     MemoryOrganizations,
     MemoryProjects,
@@ -29,10 +30,11 @@ from application.identity.keys import ApiKeyFactory, IssueKey
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope
 from domain.identity.audit import OPERATOR, Actor, AuditAction, Origin
-from domain.identity.caller import Claims, Person
+from domain.identity.caller import Claims, Person, SignInRules, User
 from domain.identity.organization import Membership, Organization, Role
 from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
 from tests.support.builders.values import NOON, at
+from tests.support.fixtures.identities import new_invitation
 
 ADA = Claims(issuer="https://id.example.com", subject="ada", email="ada@example.com")
 EVE = replace(ADA, subject="eve", email="eve@example.com", email_verified=False)
@@ -57,7 +59,12 @@ class World:
         )
         self.create_missing_project = CreateMissingProject(projects, projects_max=3)
         self.authenticate_token = AuthenticateToken(
-            MemoryTokens({"ada's": ADA, "eve's": EVE}), MemoryUsers(self.store), clock, uuid.uuid4
+            MemoryTokens({"ada's": ADA, "eve's": EVE}),
+            MemoryUsers(self.store),
+            MemoryDirectory(self.store),
+            SignInRules(),
+            clock,
+            uuid.uuid4,
         )
         self.resolve_membership = ResolveMembership(
             MemoryOrganizations(self.store), clock, uuid.uuid4
@@ -340,6 +347,48 @@ async def test_person_has_the_claims_and_origin(world):
     assert (eve.user.email, eve.email_verified, eve.origin) == ("eve@example.com", False, HOME)
     assert ada.actor == Actor(user_id=ada.user.id, name="ada@example.com", origin=HOME)
     assert world.store.audit_log == {}
+
+
+@pytest.mark.parametrize(
+    ("domains", "allowed"),
+    [
+        ({"example.com"}, True),
+        ({"other.org", "example.com"}, True),
+        ({"other.org"}, False),
+        ({"com"}, False),
+        ({"sub.example.com"}, False),
+    ],
+)
+async def test_addresses_can_be_limited_to_domains(world, domains, allowed):
+    rules = SignInRules(email_domains=frozenset(domains))
+    sign_in = replace(world.authenticate_token, rules=rules)
+    if allowed:
+        assert (await sign_in("ada's", HOME)).user.email == "ada@example.com"
+    else:
+        with pytest.raises(Forbidden):
+            await sign_in("ada's", HOME)
+    with pytest.raises(Forbidden):  # an unverified address may be another person's
+        await sign_in("eve's", HOME)
+    assert len(world.store.users) == allowed
+
+
+async def test_without_sign_up_strangers_need_an_invitation(world):
+    closed = replace(world.authenticate_token, rules=SignInRules(allows_sign_up=False))
+    for token in ("ada's", "eve's"):
+        with pytest.raises(Forbidden):
+            await closed(token, HOME)
+    assert world.store.users == {}
+    inviter = User.from_claims(replace(ADA, subject="inviter"), UserId(uuid.uuid4()), NOON)
+    world.store.users[inviter.id] = inviter
+    for email in ("ada@example.com", "eve@example.com"):
+        sent = new_invitation(world.organization(), inviter.id, email)
+        world.store.invitations[sent.id] = sent
+    with pytest.raises(Forbidden):  # her address isn't verified
+        await closed("eve's", HOME)
+    person = await closed("ada's", HOME)
+    world.store.invitations.clear()
+    assert (await closed("ada's", HOME)).user.id == person.user.id
+    assert list(world.store.users) == [inviter.id, person.user.id]
 
 
 async def test_refused_token_creates_no_user(world):

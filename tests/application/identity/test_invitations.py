@@ -261,6 +261,7 @@ async def test_an_address_that_isn_t_verified_is_forbidden_before_the_state_coun
     world, ours, ada, bob, sent, answer
 ):
     unverified = replace(bob, email_verified=False)
+    assert await world.do.identity.list_my_invitations(unverified) == []
     with pytest.raises(Forbidden, match="verified"):
         await answer(world.do, unverified, sent.invitation.id)
     assert await statuses(world, ours, ada) == [InvitationStatus.PENDING]

@@ -126,3 +126,12 @@ async def test_random_histories_agree_with_memory(identity, history):
         new, now = new_id(), NOON + timedelta(seconds=second)
         expected = await model.record_sign_in(changed, new=new, at=now)
         assert await identity.users.record_sign_in(changed, new=new, at=now) == expected
+
+
+async def test_only_people_who_signed_in_are_known(identity):
+    claims = new_claims()
+    assert not await identity.users.has_signed_in(claims)
+    await identity.users.record_sign_in(claims, new=new_id(), at=NOON)
+    assert await identity.users.has_signed_in(replace(claims, email="new@example.com"))
+    for other in (replace(claims, issuer="other"), replace(claims, subject="other")):
+        assert not await identity.users.has_signed_in(other)
