@@ -21,6 +21,8 @@ DEV_DEFAULTS: Final = {
     "PANDAPROBE_LOG_FORMAT": "console",
     "PANDAPROBE_AUTH_DEV_ISSUER": "on",
     "PANDAPROBE_ALERT_ALLOW_PRIVATE_TARGETS": "on",
+    # The published SDK drops what is refused for longer than its last flush waits, 10 s.
+    "PANDAPROBE_RATE_LIMIT_ENABLED": "off",
 }
 
 type Command = Callable[[argparse.Namespace, Settings], int]

@@ -156,6 +156,7 @@ def _environ(settings: Settings) -> dict[str, str]:
         variable("alert_allow_private_targets"): (
             "on" if settings.alert_allow_private_targets else "off"
         ),
+        variable("rate_limit_enabled"): "on" if settings.rate_limit_enabled else "off",
         variable("metrics_dir"): settings.metrics_dir or str(Path(settings.data_dir) / "metrics"),
         variable("database_url"): settings.database_url or "",
         variable("redis_url"): settings.redis_url or "",
