@@ -17,7 +17,7 @@ from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
 from tests.e2e.test_workers import JUDGED, a_project, put_traces, start_run
-from tests.support.fakes.model_provider import COMPATIBLE, GRADE, Fails, provider
+from tests.support.fakes.model_provider import COMPATIBLE, GRADE, HttpReply, provider
 from tests.support.fixtures.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S
 
@@ -86,18 +86,18 @@ def command_of(process: subprocess.Popen[bytes]) -> str:
 async def test_run_is_judged_by_model_and_logs_hold_no_key_or_prompt(
     installation: WorkerInstallation,
 ) -> None:
-    async with provider(COMPATIBLE) as there:
-        at = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{there.url}/v1"}
+    async with provider(COMPATIBLE) as server:
+        at = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{server.url}/v1"}
         worker = installation.worker(**at)
         try:
             async with root.ports(installation.settings(**at)) as ports:
                 targets = await put_traces(ports, project := a_project(), TRACES)
-                run = await start_run(ports, project, targets, JUDGED, there.model)
+                run = await start_run(ports, project, targets, JUDGED, server.model)
                 await run.wait_completed()
                 scores = await run.scores()
-                there.says(Fails(status=401, body={"error": {"message": f"No: {KEY}"}}))
+                server.reply_with(HttpReply(status=401, body={"error": {"message": f"No: {KEY}"}}))
                 others = await put_traces(ports, project, TRACES)  # not judged before
-                refused = await start_run(ports, project, others, JUDGED, there.model)
+                refused = await start_run(ports, project, others, JUDGED, server.model)
                 failed = await refused.until(lambda one: one.run.status.is_final)
             command = command_of(worker)
         finally:
@@ -106,10 +106,10 @@ async def test_run_is_judged_by_model_and_logs_hold_no_key_or_prompt(
     assert len(scores) == TRACES * len(JUDGED)
     assert {score.value for score in scores} == {str(GRADE / 5)}
     assert {metadata_value(score, "judge_kind") for score in scores} == {"model"}
-    assert {metadata_value(score, "model") for score in scores} == {there.model}
+    assert {metadata_value(score, "model") for score in scores} == {server.model}
     assert failed.tally.failed == TRACES * len(JUDGED)
-    assert len(there.got) == 1, "after a refused key no further request is sent"
-    assert there.got[0].key == KEY
+    assert len(server.requests) == 1, "after a refused key no further request is sent"
+    assert server.requests[0].key == KEY
     assert "a request to a model failed" in installation.log
     for secret in (KEY, targets[0] + "?", "end of evidence"):
         assert secret not in installation.log

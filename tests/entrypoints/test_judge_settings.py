@@ -26,7 +26,7 @@ def available(environ: dict[str, str]) -> set[str]:
     return {one.provider.key for one in states if one.is_available}
 
 
-def test_without_a_key_the_heuristics_are_left() -> None:
+def test_only_heuristic_judge_is_available_without_keys() -> None:
     assert available({}) == {"heuristic"}
 
 
@@ -44,20 +44,20 @@ def test_endpoint_needs_url_and_no_key() -> None:
 
 
 def test_message_names_missing_setting() -> None:
-    told = {one.provider.key: one.message for one in judge_providers(Settings())}
-    assert told["heuristic"] == "Ready"
-    assert told["openai"] == "PANDAPROBE_OPENAI_API_KEY or OPENAI_API_KEY must be set"
-    assert told["openai_compatible"] == "PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL must be set"
+    messages = {one.provider.key: one.message for one in judge_providers(Settings())}
+    assert messages["heuristic"] == "Ready"
+    assert messages["openai"] == "PANDAPROBE_OPENAI_API_KEY or OPENAI_API_KEY must be set"
+    assert messages["openai_compatible"] == "PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL must be set"
 
 
 def test_vertex_note_says_credentials_are_not_checked() -> None:
-    told = {one.provider.key: one for one in judge_providers(Settings(google_cloud_project="p"))}
-    assert told["vertex_ai"].is_available
-    assert "not checked" in told["vertex_ai"].message
+    states = {one.provider.key: one for one in judge_providers(Settings(google_cloud_project="p"))}
+    assert states["vertex_ai"].is_available
+    assert "not checked" in states["vertex_ai"].message
 
 
 @pytest.mark.parametrize("name", [name for name in KEYS if name.endswith("KEY")])
-def test_prefixed_variable_wins_and_no_key_is_shown(name: str) -> None:
+def test_prefixed_variable_wins_and_keys_are_not_shown(name: str) -> None:
     settings = read_settings({name: "hidden-1", f"PANDAPROBE_{name}": "hidden-2"})
     assert getattr(settings, name.lower()) == "hidden-2"
     assert getattr(read_settings({name: "a", f"PANDAPROBE_{name}": " "}), name.lower()) == "a"
@@ -66,12 +66,12 @@ def test_prefixed_variable_wins_and_no_key_is_shown(name: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "PANDAPROBE_"])
 def test_invalid_key_is_refused_and_not_shown(prefix: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{prefix}OPENAI_API_KEY must be a key") as told:
+    with pytest.raises(SettingsError, match=f"^{prefix}OPENAI_API_KEY must be a key") as error:
         read_settings({f"{prefix}OPENAI_API_KEY": "hidden hidden"})
-    assert "hidden" not in str(told.value)
+    assert "hidden" not in str(error.value)
 
 
-def test_models_are_those_of_the_settings() -> None:
+def test_models_come_from_settings() -> None:
     given = {"EVAL_LLM_MODEL": "gpt-5", "EVAL_ALLOWED_MODELS": "gpt-5, claude-x"}
     models = judge_models(read_settings({f"PANDAPROBE_{k}": v for k, v in given.items()}))
     assert models.default == "openai/gpt-5"
@@ -128,11 +128,11 @@ async def test_configured_base_url_is_used() -> None:
 
 
 async def test_closing_ports_closes_connections() -> None:
-    async with provider(COMPATIBLE) as there:
-        given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{there.url}/v1"}
+    async with provider(COMPATIBLE) as server:
+        given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{server.url}/v1"}
         async with open_judge(read_settings(given)) as judge:
-            question = replace(scripted().question(), model=there.model)
+            question = replace(scripted().question(), model=server.model)
             await asyncio.gather(*(judge.ask(question) for _ in range(3)))
-            assert there.connections > 0
-        await there.left.wait()
-        assert there.connections == 0
+            assert server.connections > 0
+        await server.all_disconnected.wait()
+        assert server.connections == 0

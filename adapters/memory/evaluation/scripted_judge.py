@@ -31,7 +31,7 @@ def make_judge_call(model: str = "openai/tiny", code: FailCode | None = None) ->
     )
 
 
-type Told = Scored | Skipped | Exception
+type ScriptedAnswer = Scored | Skipped | Exception
 """The answer to a question: an outcome, or an exception to raise."""
 
 
@@ -43,7 +43,7 @@ class ScriptedJudge:
     and `most_at_once` record the questions. It answers for every model but those of `unknown`.
     """
 
-    script: Mapping[str, Sequence[Told]] = field(default_factory=dict)
+    script: Mapping[str, Sequence[ScriptedAnswer]] = field(default_factory=dict)
     revision: str = "scripted/1"
     unknown: frozenset[str] = frozenset()
     gate: asyncio.Event | None = None

@@ -1,9 +1,9 @@
 """A model provider on loopback, in three formats, with scripted answers.
 
-`script` has the next replies; the last one repeats. A `Says` is an answer of the model, a `Fails`
-an HTTP error; HANGS and HANGS_UP send no answer, TRICKLES sends one that never ends. Without a
-script it judges: each question gets GRADE, or a yes for each call, and cites the first step as
-evidence.
+`script` has the next replies; the last one repeats. A `ModelReply` is a text of the model, an
+`HttpReply` any other HTTP response. NO_REPLY and CLOSE_CONNECTION send no response, SLOW_BODY sends
+one that never ends. Without a script the server judges: each question gets GRADE, or a yes for each
+call, and cites the first step as evidence.
 """
 
 import asyncio
@@ -17,40 +17,40 @@ from typing import Any, Final
 from adapters.judges.wire import Endpoint
 
 GRADE: Final = 4
-PRICED: Final = {"input": 1_000, "cached": 400, "output": 50}
-HANGS: Final = "hangs"
-HANGS_UP: Final = "hangs up"
-TRICKLES: Final = "trickles"
+TOKEN_COUNTS: Final = {"input": 1_000, "cached": 400, "output": 50}
+NO_REPLY: Final = "no reply"
+CLOSE_CONNECTION: Final = "close connection"
+SLOW_BODY: Final = "slow body"
 LISTED: Final = re.compile(r"^Tool calls, one entry each, in this order: (.*)$", re.MULTILINE)
 STEP: Final = re.compile(r"^(s\d[\d.]*) [A-Z]+ ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Says:
-    """A text of the model, and why it ended: `stop`, `length` or `filter`."""
+class ModelReply:
+    """A text of the model. `finish_reason` is `stop`, `length` or `filter`."""
 
     text: str
-    ended: str = "stop"
+    finish_reason: str = "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fails:
-    """An HTTP answer that is not the model's: a status, and a body of any kind."""
+class HttpReply:
+    """An HTTP response that holds no text of the model: a status, and a body of any kind."""
 
     status: int
     body: object = None
-    head: Sequence[tuple[str, str]] = ()
+    headers: Sequence[tuple[str, str]] = ()
 
 
-type Told = Says | Fails | str
+type Reply = ModelReply | HttpReply | str
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
-    """A request in terms of no provider; `key` is read from where the provider expects it."""
+class ProviderRequest:
+    """A request, independent of the provider's format."""
 
     path: str
-    head: Mapping[str, str]
+    headers: Mapping[str, str]
     body: Mapping[str, Any]
     system: str
     turns: Sequence[str]
@@ -64,10 +64,10 @@ class Got:
         return self.turns[0]
 
 
-def verdict_on(got: Got) -> str:
+def verdict_on(request: ProviderRequest) -> str:
     """Returns a valid verdict for any question."""
-    cited = STEP.findall(got.user)[:1]
-    listed = LISTED.search(got.user)
+    cited = STEP.findall(request.user)[:1]
+    listed = LISTED.search(request.user)
     if listed is None:
         verdict = {"evidence": cited, "reason": "Well done", "cannot_judge": False, "label": GRADE}
     else:
@@ -81,36 +81,36 @@ def verdict_on(got: Got) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How one provider's requests are read and answers written, and its error for long prompts."""
+    """Reads requests and writes responses of one provider. `too_long` is its error for that."""
 
     provider: str
     model: str
-    read: Callable[[str, Mapping[str, str], Mapping[str, Any]], Got]
-    write: Callable[[str, Says], object]
-    too_long: Fails
+    read: Callable[[str, Mapping[str, str], Mapping[str, Any]], ProviderRequest]
+    write: Callable[[str, ModelReply], object]
+    too_long: HttpReply
     root: str = ""
 
     def endpoint(self, url: str, key: str = "k") -> Endpoint:
         return Endpoint(provider=self.provider, api_key=key, base_url=url + self.root)
 
 
-def _openai_read(path: str, head: Mapping[str, str], body: Mapping[str, Any]) -> Got:
+def _openai_read(path: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> ProviderRequest:
     form = body.get("response_format", {})
-    return Got(
+    return ProviderRequest(
         path,
-        head,
+        headers,
         body,
         system="\n".join(m["content"] for m in body["messages"] if m["role"] == "system"),
         turns=[m["content"] for m in body["messages"] if m["role"] != "system"],
         schema=form.get("json_schema", {}).get("schema"),
         max_tokens=body.get("max_completion_tokens", body.get("max_tokens")),
         temperature=body.get("temperature"),
-        key=head.get("authorization", "").removeprefix("Bearer "),
+        key=headers.get("authorization", "").removeprefix("Bearer "),
     )
 
 
-def _openai_write(model: str, reply: Says) -> object:
-    ended = {"filter": "content_filter"}.get(reply.ended, reply.ended)
+def _openai_write(model: str, reply: ModelReply) -> object:
+    finish_reason = {"filter": "content_filter"}.get(reply.finish_reason, reply.finish_reason)
     return {
         "id": "c1",
         "object": "chat.completion",
@@ -119,31 +119,33 @@ def _openai_write(model: str, reply: Says) -> object:
         "choices": [
             {
                 "index": 0,
-                "finish_reason": ended,
+                "finish_reason": finish_reason,
                 "message": {"role": "assistant", "content": reply.text},
             }
         ],
         "usage": {
-            "prompt_tokens": PRICED["input"],
-            "completion_tokens": PRICED["output"],
-            "total_tokens": PRICED["input"] + PRICED["output"],
-            "prompt_tokens_details": {"cached_tokens": PRICED["cached"]},
+            "prompt_tokens": TOKEN_COUNTS["input"],
+            "completion_tokens": TOKEN_COUNTS["output"],
+            "total_tokens": TOKEN_COUNTS["input"] + TOKEN_COUNTS["output"],
+            "prompt_tokens_details": {"cached_tokens": TOKEN_COUNTS["cached"]},
         },
     }
 
 
-def _anthropic_read(path: str, head: Mapping[str, str], body: Mapping[str, Any]) -> Got:
+def _anthropic_read(
+    path: str, headers: Mapping[str, str], body: Mapping[str, Any]
+) -> ProviderRequest:
     system = body.get("system", "")
-    return Got(
+    return ProviderRequest(
         path,
-        head,
+        headers,
         body,
         system=system if isinstance(system, str) else "\n".join(p["text"] for p in system),
         turns=[_texts(m["content"]) for m in body["messages"]],
         schema=body.get("output_config", {}).get("format", {}).get("schema"),
         max_tokens=body.get("max_tokens"),
         temperature=body.get("temperature"),
-        key=head.get("x-api-key") or head.get("authorization", "").removeprefix("Bearer "),
+        key=headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer "),
     )
 
 
@@ -154,62 +156,62 @@ def _texts(content: object) -> str:
     return "".join(part.get("text", "") for part in content)
 
 
-def _anthropic_write(model: str, reply: Says) -> object:
-    ended = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}
+def _anthropic_write(model: str, reply: ModelReply) -> object:
+    finish_reason = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}
     return {
         "id": "m1",
         "type": "message",
         "role": "assistant",
         "model": model,
         "content": [{"type": "text", "text": reply.text}],
-        "stop_reason": ended[reply.ended],
+        "stop_reason": finish_reason[reply.finish_reason],
         "stop_sequence": None,
         "usage": {
-            "input_tokens": PRICED["input"] - PRICED["cached"],
-            "cache_read_input_tokens": PRICED["cached"],
+            "input_tokens": TOKEN_COUNTS["input"] - TOKEN_COUNTS["cached"],
+            "cache_read_input_tokens": TOKEN_COUNTS["cached"],
             "cache_creation_input_tokens": 0,
-            "output_tokens": PRICED["output"],
+            "output_tokens": TOKEN_COUNTS["output"],
         },
     }
 
 
-def _google_read(path: str, head: Mapping[str, str], body: Mapping[str, Any]) -> Got:
+def _google_read(path: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> ProviderRequest:
     config = body.get("generationConfig", {})
-    return Got(
+    return ProviderRequest(
         path,
-        head,
+        headers,
         body,
         system=_texts(body.get("systemInstruction", {}).get("parts", [])),
         turns=[_texts(turn["parts"]) for turn in body["contents"]],
         schema=config.get("responseJsonSchema"),
         max_tokens=config.get("maxOutputTokens"),
         temperature=config.get("temperature"),
-        key=head.get("x-goog-api-key", ""),
+        key=headers.get("x-goog-api-key", ""),
     )
 
 
-def _google_write(model: str, reply: Says) -> object:
-    ended = {"stop": "STOP", "length": "MAX_TOKENS", "filter": "SAFETY"}
+def _google_write(model: str, reply: ModelReply) -> object:
+    finish_reason = {"stop": "STOP", "length": "MAX_TOKENS", "filter": "SAFETY"}
     return {
         "candidates": [
             {
                 "index": 0,
                 "content": {"role": "model", "parts": [{"text": reply.text}]},
-                "finishReason": ended[reply.ended],
+                "finishReason": finish_reason[reply.finish_reason],
             }
         ],
         "usageMetadata": {
-            "promptTokenCount": PRICED["input"],
-            "cachedContentTokenCount": PRICED["cached"],
-            "candidatesTokenCount": PRICED["output"],
-            "totalTokenCount": PRICED["input"] + PRICED["output"],
+            "promptTokenCount": TOKEN_COUNTS["input"],
+            "cachedContentTokenCount": TOKEN_COUNTS["cached"],
+            "candidatesTokenCount": TOKEN_COUNTS["output"],
+            "totalTokenCount": TOKEN_COUNTS["input"] + TOKEN_COUNTS["output"],
         },
         "modelVersion": model,
         "responseId": "r1",
     }
 
 
-def _of_openai(code: str, message: str, kind: str = "invalid_request_error") -> object:
+def _openai_error(code: str, message: str, kind: str = "invalid_request_error") -> object:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
@@ -218,7 +220,7 @@ OPENAI: Final = Format(
     "gpt-4.1-mini",
     _openai_read,
     _openai_write,
-    Fails(status=400, body=_of_openai("context_length_exceeded", "This is too long")),
+    HttpReply(status=400, body=_openai_error("context_length_exceeded", "This is too long")),
     "/v1",
 )
 COMPATIBLE: Final = Format(
@@ -226,7 +228,9 @@ COMPATIBLE: Final = Format(
     "llama3.2",
     _openai_read,
     _openai_write,
-    Fails(status=400, body=_of_openai("", "This model's maximum context length is 4096 tokens")),
+    HttpReply(
+        status=400, body=_openai_error("", "This model's maximum context length is 4096 tokens")
+    ),
     "/v1",
 )
 ANTHROPIC: Final = Format(
@@ -234,7 +238,7 @@ ANTHROPIC: Final = Format(
     "claude-haiku-4-5",
     _anthropic_read,
     _anthropic_write,
-    Fails(
+    HttpReply(
         status=400,
         body={
             "type": "error",
@@ -250,7 +254,7 @@ GEMINI: Final = Format(
     "gemini-2.0-flash",
     _google_read,
     _google_write,
-    Fails(
+    HttpReply(
         status=400,
         body={
             "error": {
@@ -262,8 +266,8 @@ GEMINI: Final = Format(
     ),
 )
 FORMATS: Final = (OPENAI, COMPATIBLE, ANTHROPIC, GEMINI)
-QUOTA: Final = Fails(
-    status=429, body=_of_openai("insufficient_quota", "You exceeded it", "insufficient_quota")
+QUOTA: Final = HttpReply(
+    status=429, body=_openai_error("insufficient_quota", "You exceeded it", "insufficient_quota")
 )
 
 
@@ -272,19 +276,19 @@ QUOTA: Final = Fails(
 
 @dataclass(slots=True)
 class Provider:
-    """Requests received, and how many were concurrent. An answer takes `answer_s`.
+    """Records requests, and how many were concurrent. A response takes `answer_s`.
 
-    `left` is set whenever the last client has disconnected.
+    `all_disconnected` is set whenever the last client has disconnected.
     """
 
     format: Format
     url: str = ""
-    script: Sequence[Told] = ()
+    script: Sequence[Reply] = ()
     answer_s: float = 0.0
-    got: list[Got] = field(default_factory=list)
+    requests: list[ProviderRequest] = field(default_factory=list)
     most_at_once: int = 0
     connections: int = 0
-    left: asyncio.Event = field(default_factory=asyncio.Event)
+    all_disconnected: asyncio.Event = field(default_factory=asyncio.Event)
     _at_once: int = 0
 
     @property
@@ -294,42 +298,42 @@ class Provider:
     def endpoint(self, key: str = "k") -> Endpoint:
         return self.format.endpoint(self.url, key)
 
-    def says(self, *script: Told) -> None:
+    def reply_with(self, *script: Reply) -> None:
         self.script = script
-        self.got.clear()
+        self.requests.clear()
 
     async def _handle_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.connections += 1
-        self.left.clear()
+        self.all_disconnected.clear()
         try:
             await self._serve(reader, writer)
         finally:
             self.connections -= 1
             if not self.connections:
-                self.left.set()
+                self.all_disconnected.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 pairs = (line.split(": ", 1) for line in lines[1:] if line)
-                head = {name.lower(): value for name, value in pairs}
-                body = json.loads(await reader.readexactly(int(head["content-length"])))
-                got = self.format.read(lines[0].split()[1], head, body)
-                if not await self._answer(got, writer):
+                headers = {name.lower(): value for name, value in pairs}
+                body = json.loads(await reader.readexactly(int(headers["content-length"])))
+                request = self.format.read(lines[0].split()[1], headers, body)
+                if not await self._answer(request, writer):
                     break
         with suppress(ConnectionError):
             writer.close()
 
-    async def _answer(self, got: Got, writer: asyncio.StreamWriter) -> bool:
-        reply = self._next(got)
-        self.got.append(got)
+    async def _answer(self, request: ProviderRequest, writer: asyncio.StreamWriter) -> bool:
+        reply = self._next(request)
+        self.requests.append(request)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            if reply == HANGS:
+            if reply == NO_REPLY:
                 await asyncio.Event().wait()
             if self.answer_s:
                 done = asyncio.Event()
@@ -337,52 +341,54 @@ class Provider:
                 await done.wait()
         finally:
             self._at_once -= 1
-        if reply == TRICKLES:
-            await self._trickle(writer)
+        if reply == SLOW_BODY:
+            await self._send_slow_body(writer)
         if isinstance(reply, str):
             return False
-        if isinstance(reply, Says):
-            reply = Fails(status=200, body=self.format.write(self.format.model, reply))
+        if isinstance(reply, ModelReply):
+            reply = HttpReply(status=200, body=self.format.write(self.format.model, reply))
         text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
-        head = [
+        headers = [
             f"HTTP/1.1 {reply.status} Scripted",
             "content-type: application/json",
             f"content-length: {len(text.encode())}",
-            *(f"{name}: {value}" for name, value in reply.head),
+            *(f"{name}: {value}" for name, value in reply.headers),
         ]
-        writer.write("\r\n".join([*head, "", text]).encode())
+        writer.write("\r\n".join([*headers, "", text]).encode())
         await writer.drain()
         return True
 
-    async def _trickle(self, writer: asyncio.StreamWriter) -> None:
-        head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n"
-        writer.write(head.encode())
+    async def _send_slow_body(self, writer: asyncio.StreamWriter) -> None:
+        headers = (
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n"
+        )
+        writer.write(headers.encode())
         while not writer.is_closing():
             writer.write(b" ")
             await writer.drain()
             await asyncio.sleep(0.02)
 
-    def _next(self, got: Got) -> Told:
+    def _next(self, request: ProviderRequest) -> Reply:
         if not self.script:
-            return Says(text=verdict_on(got))
-        return self.script[min(len(self.got), len(self.script) - 1)]
+            return ModelReply(text=verdict_on(request))
+        return self.script[min(len(self.requests), len(self.script) - 1)]
 
 
 @asynccontextmanager
-async def provider(format: Format = OPENAI, *script: Told) -> AsyncIterator[Provider]:  # noqa: A002 - its name
-    made = Provider(format, script=script)
+async def provider(format: Format = OPENAI, *script: Reply) -> AsyncIterator[Provider]:  # noqa: A002 - its name
+    fake = Provider(format, script=script)
     served = set[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         served.add(task)
-        await made._handle_connection(reader, writer)
+        await fake._handle_connection(reader, writer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    fake.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield made
+        yield fake
     finally:
         server.close()
         for task in served:

@@ -1,4 +1,4 @@
-"""Traces in a run: each metric is evaluated on its own, and a failure affects only what it must."""
+"""Evaluation of traces in a run: metrics are independent, and failures are isolated."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, ScoreStatu
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.evaluated_traces import model, offering, tool
-from tests.support.fixtures.evaluation_harness import PLAN, Laboratory, metadata
+from tests.support.fixtures.evaluation_harness import PLAN, EvaluationHarness, metadata
 
 JUDGED = [
     name for name, metric in METRIC_REGISTRY.items() if metric.method is EvaluationMethod.JUDGED
@@ -34,44 +34,44 @@ AUTH = JudgeRefused(FailCode.AUTH)
 DOWN = JudgeUnavailable(FailCode.JUDGE_UNREACHABLE)
 
 
-# --- what is stored --------------------------------------------------------------------------
+# --- stored scores --------------------------------------------------------------------------
 
 
 async def test_every_metric_of_the_catalogue_replaces_its_pending_score():
-    lab = Laboratory()
-    trace = lab.put(*SPANS, environment="production")
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS, environment="production")
     names = [*JUDGED, *MEASURED, "coherence"]
-    run = await lab.run(names, trace)
-    before = await lab.of_run(run)
+    run = await harness.run(names, trace)
+    before = await harness.scores_of_run(run)
     assert {score.status for score in before.values()} == {ScoreStatus.PENDING}
-    assert await lab.work() == 1
-    after = await lab.of_run(run)
+    assert await harness.work() == 1
+    after = await harness.scores_of_run(run)
     assert {key: score.id for key, score in after.items()} == {
         key: score.id for key, score in before.items()
     }
     assert not [score for score in after.values() if score.outcome is ScoreOutcome.PENDING]
     assert {score.environment for score in after.values()} == {"production"}
     assert {score.source for score in after.values()} == {ScoreSource.AUTOMATED}
-    assert [question.metric.name for question in lab.judge.asked] == JUDGED
-    told = await lab.told(run, trace)
-    assert {name: told[name] for name in JUDGED} == dict.fromkeys(JUDGED, "0.8")
-    assert told["tool_success_rate"] == "1.0"
-    assert told["answer_repetition"] == "no_previous_traces"
-    progress = await lab.progress(run)
+    assert [question.metric.name for question in harness.judge.asked] == JUDGED
+    results = await harness.results(run, trace)
+    assert {name: results[name] for name in JUDGED} == dict.fromkeys(JUDGED, "0.8")
+    assert results["tool_success_rate"] == "1.0"
+    assert results["answer_repetition"] == "no_previous_traces"
+    progress = await harness.progress(run)
     assert progress.run.status is RunStatus.COMPLETED
     assert progress.tally.evaluated == 1
-    assert lab.faults == []
+    assert harness.faults == []
 
 
 async def test_judged_score_has_all_its_metadata():
     good = Scored(1.0, "All of it is done", {"evidence": ["s2"], "label": 5})
-    lab = Laboratory(judge=ScriptedJudge({"task_completion": [good]}))
-    trace = lab.put(*SPANS)
-    run = await lab.run("task_completion", trace)
-    await lab.work()
-    score = (await lab.of_run(run))[str(trace.id), "task_completion"]
+    harness = EvaluationHarness(judge=ScriptedJudge({"task_completion": [good]}))
+    trace = harness.put(*SPANS)
+    run = await harness.run("task_completion", trace)
+    await harness.work()
+    score = (await harness.scores_of_run(run))[str(trace.id), "task_completion"]
     assert (score.value, score.reason) == ("1.0", "All of it is done")
-    [question] = lab.judge.asked
+    [question] = harness.judge.asked
     assert metadata(score) == {
         "task": '"book a flight to Oslo"',
         "outcome": '"I booked HAT123."',
@@ -91,61 +91,61 @@ async def test_judged_score_has_all_its_metadata():
 
 
 async def test_embedded_score_has_all_its_metadata():
-    lab = Laboratory()
-    trace = lab.put(*SPANS, output="I book a flight to Oslo")
-    run = await lab.run("coherence task_completion", trace)
-    await lab.work()
-    scores = await lab.of_run(run)
-    marks = metadata(scores[str(trace.id), "coherence"])
-    assert marks["judge_kind"] == '"embedding"'
-    assert marks["fingerprint"] == '"scripted/embedder/1"'
-    assert marks["success"] == "true"
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS, output="I book a flight to Oslo")
+    run = await harness.run("coherence task_completion", trace)
+    await harness.work()
+    scores = await harness.scores_of_run(run)
+    fields = metadata(scores[str(trace.id), "coherence"])
+    assert fields["judge_kind"] == '"embedding"'
+    assert fields["fingerprint"] == '"scripted/embedder/1"'
+    assert fields["success"] == "true"
     judged = metadata(scores[str(trace.id), "task_completion"])
-    assert marks["evidence_hash"] == judged["evidence_hash"]
-    assert lab.embedder.asked == [["book a flight to Oslo", "I book a flight to Oslo"]]
+    assert fields["evidence_hash"] == judged["evidence_hash"]
+    assert harness.embedder.asked == [["book a flight to Oslo", "I book a flight to Oslo"]]
 
 
 async def test_questions_about_one_trace_share_evidence_and_boundary():
-    lab = Laboratory()
-    traces = [lab.put(*SPANS, output=said) for said in ("It is booked", "I booked it")]
-    await lab.run(JUDGED, *traces)
-    await lab.work()
-    assert len(lab.judge.asked) == 2 * len(JUDGED)
-    assert len({id(question.evidence) for question in lab.judge.asked}) == 2
-    fences = {question.boundary for question in lab.judge.asked}
-    assert len(fences) == 2
-    assert all(len(fence) == 16 and int(fence, 16) >= 0 for fence in fences)
-    assert {question.deadline_s for question in lab.judge.asked} == {60.0}
+    harness = EvaluationHarness()
+    traces = [harness.put(*SPANS, output=text) for text in ("It is booked", "I booked it")]
+    await harness.run(JUDGED, *traces)
+    await harness.work()
+    assert len(harness.judge.asked) == 2 * len(JUDGED)
+    assert len({id(question.evidence) for question in harness.judge.asked}) == 2
+    boundaries = {question.boundary for question in harness.judge.asked}
+    assert len(boundaries) == 2
+    assert all(len(each) == 16 and int(each, 16) >= 0 for each in boundaries)
+    assert {question.deadline_s for question in harness.judge.asked} == {60.0}
 
 
 async def test_secrets_are_redacted_for_judge_embedder_and_score():
     key = "sk-" + "a1B2" * 8
-    lab = Laboratory()
-    trace = lab.put(tool("search", {"key": key}, key), input=f"use {key}", output=f"used {key}")
-    run = await lab.run([*JUDGED, "coherence"], trace)
-    await lab.work()
-    assert lab.judge.asked
-    assert not [one for one in lab.judge.asked if key in repr(one)]
-    assert lab.embedder.asked == [["use [secret:1]", "used [secret:1]"]]
-    assert not [one for one in (await lab.of_run(run)).values() if key in repr(one)]
+    harness = EvaluationHarness()
+    trace = harness.put(tool("search", {"key": key}, key), input=f"use {key}", output=f"used {key}")
+    run = await harness.run([*JUDGED, "coherence"], trace)
+    await harness.work()
+    assert harness.judge.asked
+    assert not [one for one in harness.judge.asked if key in repr(one)]
+    assert harness.embedder.asked == [["use [secret:1]", "used [secret:1]"]]
+    assert not [one for one in (await harness.scores_of_run(run)).values() if key in repr(one)]
 
 
 async def test_large_trace_evaluated_in_thread_gets_same_scores():
-    lab = Laboratory()
+    harness = EvaluationHarness()
     small, large = (
-        lab.put(*SPANS),
-        lab.put(*SPANS, output="I booked HAT123. " * 100 * LARGE_TRACE_STEPS),
+        harness.put(*SPANS),
+        harness.put(*SPANS, output="I booked HAT123. " * 100 * LARGE_TRACE_STEPS),
     )
-    run = await lab.run([*JUDGED, "tool_success_rate"], small, large)
-    await lab.work()
-    assert await lab.told(run, large) == await lab.told(run, small)
+    run = await harness.run([*JUDGED, "tool_success_rate"], small, large)
+    await harness.work()
+    assert await harness.results(run, large) == await harness.results(run, small)
 
 
-# --- without a question ----------------------------------------------------------------------
+# --- scores without a judge ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("metric", "spans", "said", "told"),
+    ("metric", "spans", "fields", "result"),
     [
         ("argument_correctness", (model("hi"),), {}, "no_tool_calls"),
         ("tool_correctness", (model("hi"),), {}, "no_tools"),
@@ -159,34 +159,34 @@ async def test_large_trace_evaluated_in_thread_gets_same_scores():
         ("coherence", (), {"output": " "}, "empty_input_or_output"),
     ],
 )
-async def test_trace_without_data_is_scored_without_judge(metric, spans, said, told):
-    lab = Laboratory()
-    trace = lab.put(*spans, **said)
-    run = await lab.run(metric, trace)
-    await lab.work()
-    assert await lab.told(run, trace) == {metric: told}
-    assert lab.judge.asked == []
-    assert lab.embedder.asked == []
+async def test_trace_without_data_is_scored_without_judge(metric, spans, fields, result):
+    harness = EvaluationHarness()
+    trace = harness.put(*spans, **fields)
+    run = await harness.run(metric, trace)
+    await harness.work()
+    assert await harness.results(run, trace) == {metric: result}
+    assert harness.judge.asked == []
+    assert harness.embedder.asked == []
 
 
 async def test_output_without_words_is_scored_by_rule():
-    lab = Laboratory()
-    trace = lab.put(model(), output=":")
-    run = await lab.run("task_completion", trace)
-    await lab.work()
-    marks = metadata((await lab.of_run(run))[str(trace.id), "task_completion"])
-    assert marks["judge_kind"] == '"rule"'
-    assert marks["fingerprint"] == '"rule/1"'
-    assert marks["success"] == "false"
-    assert {"evidence_hash", "threshold", "task", "outcome"} <= set(marks)
+    harness = EvaluationHarness()
+    trace = harness.put(model(), output=":")
+    run = await harness.run("task_completion", trace)
+    await harness.work()
+    fields = metadata((await harness.scores_of_run(run))[str(trace.id), "task_completion"])
+    assert fields["judge_kind"] == '"rule"'
+    assert fields["fingerprint"] == '"rule/1"'
+    assert fields["success"] == "false"
+    assert {"evidence_hash", "threshold", "task", "outcome"} <= set(fields)
 
 
 @pytest.mark.parametrize(("output", "is_shown"), [("", False), ("…", False), ("Done", True)])
 async def test_output_without_words_is_hidden_when_tool_calls_are_judged(output, is_shown):
-    lab = Laboratory()
-    await lab.run("task_completion step_efficiency", lab.put(*SPANS, output=output))
-    await lab.work()
-    shown = {one.metric.name: one.is_output_shown for one in lab.judge.asked}
+    harness = EvaluationHarness()
+    await harness.run("task_completion step_efficiency", harness.put(*SPANS, output=output))
+    await harness.work()
+    shown = {one.metric.name: one.is_output_shown for one in harness.judge.asked}
     assert shown == {"task_completion": is_shown, "step_efficiency": True}
 
 
@@ -197,40 +197,43 @@ PAIR_CODES = [code for code in FailCode if not code.is_transient and not code.op
 
 @pytest.mark.parametrize("code", PAIR_CODES)
 async def test_refused_question_fails_only_its_metric(code):
-    lab = Laboratory(judge=ScriptedJudge({"plan_quality": [JudgeRefused(code)]}))
-    trace = lab.put(*SPANS)
-    run = await lab.run("plan_quality step_efficiency", trace)
-    await lab.work()
-    assert await lab.told(run, trace) == {"plan_quality": code.value, "step_efficiency": "0.8"}
-    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+    harness = EvaluationHarness(judge=ScriptedJudge({"plan_quality": [JudgeRefused(code)]}))
+    trace = harness.put(*SPANS)
+    run = await harness.run("plan_quality step_efficiency", trace)
+    await harness.work()
+    assert await harness.results(run, trace) == {
+        "plan_quality": code.value,
+        "step_efficiency": "0.8",
+    }
+    assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize("code", [code for code in FailCode if code.opens_circuit])
 async def test_refusal_that_opens_circuit_costs_one_question(code):
-    lab = Laboratory(judge=ScriptedJudge(dict.fromkeys(JUDGED, (JudgeRefused(code),))))
-    traces = [lab.put(*SPANS) for _ in range(3)]
-    run = await lab.run([*JUDGED, "coherence", "tool_success_rate"], *traces)
-    await lab.work()
-    assert len(lab.judge.asked) == 1
-    told = [await lab.told(run, trace) for trace in traces]
-    codes = [one[name] for one in told for name in JUDGED]
+    harness = EvaluationHarness(judge=ScriptedJudge(dict.fromkeys(JUDGED, (JudgeRefused(code),))))
+    traces = [harness.put(*SPANS) for _ in range(3)]
+    run = await harness.run([*JUDGED, "coherence", "tool_success_rate"], *traces)
+    await harness.work()
+    assert len(harness.judge.asked) == 1
+    results = [await harness.results(run, trace) for trace in traces]
+    codes = [one[name] for one in results for name in JUDGED]
     assert sorted(codes) == sorted([code.value, *["circuit_open"] * (3 * len(JUDGED) - 1)])
-    assert {one["tool_success_rate"] for one in told} == {"1.0"}
-    assert "circuit_open" not in {one["coherence"] for one in told}
-    assert (await lab.progress(run)).tally.failed == 3 * len(JUDGED)
+    assert {one["tool_success_rate"] for one in results} == {"1.0"}
+    assert "circuit_open" not in {one["coherence"] for one in results}
+    assert (await harness.progress(run)).tally.failed == 3 * len(JUDGED)
 
 
 async def test_open_circuit_does_not_affect_another_run():
-    lab = Laboratory(judge=ScriptedJudge({"confidence": [AUTH, Scored(0.6, "")]}))
-    trace = lab.put(*SPANS)
-    do = lab.over()
-    first = await lab.run("confidence", trace)
-    await lab.work(do)
-    second = await lab.run("confidence", trace)
-    await lab.work(do)
-    assert await lab.told(first, trace) == {"confidence": "auth"}
-    assert await lab.told(second, trace) == {"confidence": "0.6"}
-    failed = (await lab.progress(first)).run
+    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [AUTH, Scored(0.6, "")]}))
+    trace = harness.put(*SPANS)
+    worker = harness.use_cases()
+    first = await harness.run("confidence", trace)
+    await harness.work(worker)
+    second = await harness.run("confidence", trace)
+    await harness.work(worker)
+    assert await harness.results(first, trace) == {"confidence": "auth"}
+    assert await harness.results(second, trace) == {"confidence": "0.6"}
+    failed = (await harness.progress(first)).run
     assert (failed.status, failed.error_message) == (
         RunStatus.FAILED,
         "auth: 1 of 1 failed executions",
@@ -238,20 +241,23 @@ async def test_open_circuit_does_not_affect_another_run():
 
 
 async def test_unknown_model_fails_only_judged_metrics():
-    lab = Laboratory(judge=ScriptedJudge(unknown=frozenset({"mystery"})))
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence tool_success_rate", trace, model="mystery")
-    await lab.work()
-    assert await lab.told(run, trace) == {"confidence": "unknown_model", "tool_success_rate": "1.0"}
+    harness = EvaluationHarness(judge=ScriptedJudge(unknown=frozenset({"mystery"})))
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence tool_success_rate", trace, model="mystery")
+    await harness.work()
+    assert await harness.results(run, trace) == {
+        "confidence": "unknown_model",
+        "tool_success_rate": "1.0",
+    }
 
 
 async def test_refusing_embedder_does_not_affect_judge():
-    lab = Laboratory(embedder=ScriptedEmbedder(script=[AUTH]))
-    traces = [lab.put(*SPANS), lab.put(*SPANS)]
-    run = await lab.run("coherence confidence", *traces)
-    await lab.work()
-    assert len(lab.embedder.asked) == 1
-    assert [await lab.told(run, trace) for trace in traces] == [
+    harness = EvaluationHarness(embedder=ScriptedEmbedder(script=[AUTH]))
+    traces = [harness.put(*SPANS), harness.put(*SPANS)]
+    run = await harness.run("coherence confidence", *traces)
+    await harness.work()
+    assert len(harness.embedder.asked) == 1
+    assert [await harness.results(run, trace) for trace in traces] == [
         {"coherence": "auth", "confidence": "0.8"},
         {"coherence": "circuit_open", "confidence": "0.8"},
     ]
@@ -262,143 +268,145 @@ async def test_refusing_embedder_does_not_affect_judge():
 
 async def test_unavailable_judge_postpones_target_and_leaves_other_metrics_scored():
     good = Scored(0.6, "")
-    lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN, good]}))
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence plan_quality tool_success_rate", trace)
-    await lab.work()
-    assert await lab.told(run, trace) == {
+    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [DOWN, good]}))
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence plan_quality tool_success_rate", trace)
+    await harness.work()
+    assert await harness.results(run, trace) == {
         "confidence": "pending",
         "plan_quality": "0.8",
         "tool_success_rate": "1.0",
     }
-    do = lab.over()
-    lab.forward(seconds=9)
-    await do.evaluate_target(lab.project, run.id, str(trace.id))
-    assert (await lab.told(run, trace))["confidence"] == "pending"
-    lab.forward(seconds=1)
-    await do.requeue_overdue()
-    await lab.work(do)
-    assert (await lab.told(run, trace))["confidence"] == "0.6"
-    asked = [question.metric.name for question in lab.judge.asked]
+    worker = harness.use_cases()
+    harness.forward(seconds=9)
+    await worker.evaluate_target(harness.project, run.id, str(trace.id))
+    assert (await harness.results(run, trace))["confidence"] == "pending"
+    harness.forward(seconds=1)
+    await worker.requeue_overdue()
+    await harness.work(worker)
+    assert (await harness.results(run, trace))["confidence"] == "0.6"
+    asked = [question.metric.name for question in harness.judge.asked]
     assert asked == ["confidence", "plan_quality", "confidence"]
-    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+    assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize(
-    ("code", "after"), [(FailCode.RATE_LIMITED, 7), (FailCode.PROVIDER_ERROR, 90)]
+    ("code", "retry_after_s"), [(FailCode.RATE_LIMITED, 7), (FailCode.PROVIDER_ERROR, 90)]
 )
-async def test_target_waits_for_retry_after_of_provider(code, after):
-    busy = JudgeUnavailable(code, retry_after_s=after)
-    lab = Laboratory(judge=ScriptedJudge({"confidence": [busy, Scored(0.6, "")]}))
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence", trace)
-    await lab.work()
-    waits = max(after, 10)
-    for seconds, told in ((waits - 1, "pending"), (1, "0.6")):
-        lab.forward(seconds=seconds)
-        await lab.over().evaluate_target(lab.project, run.id, str(trace.id))
-        assert await lab.told(run, trace) == {"confidence": told}
+async def test_target_waits_for_retry_after_of_provider(code, retry_after_s):
+    busy = JudgeUnavailable(code, retry_after_s=retry_after_s)
+    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [busy, Scored(0.6, "")]}))
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence", trace)
+    await harness.work()
+    wait_s = max(retry_after_s, 10)
+    for seconds, result in ((wait_s - 1, "pending"), (1, "0.6")):
+        harness.forward(seconds=seconds)
+        await harness.use_cases().evaluate_target(harness.project, run.id, str(trace.id))
+        assert await harness.results(run, trace) == {"confidence": result}
 
 
 async def test_pending_metrics_fail_with_last_code_after_last_attempt():
-    lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN]}))
-    first = await lab.run("confidence tool_success_rate", lab.put(*SPANS))
-    await lab.attempts(ATTEMPTS_MAX - 1)
-    assert (await lab.progress(first)).run.status is RunStatus.RUNNING
-    await lab.attempts(2)
-    assert len(lab.judge.asked) == ATTEMPTS_MAX
-    [target] = {target for target, _ in await lab.of_run(first)}
-    assert await lab.told(first, target) == {
+    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [DOWN]}))
+    first = await harness.run("confidence tool_success_rate", harness.put(*SPANS))
+    await harness.attempts(ATTEMPTS_MAX - 1)
+    assert (await harness.progress(first)).run.status is RunStatus.RUNNING
+    await harness.attempts(2)
+    assert len(harness.judge.asked) == ATTEMPTS_MAX
+    [target] = {target for target, _ in await harness.scores_of_run(first)}
+    assert await harness.results(first, target) == {
         "confidence": "judge_unreachable",
         "tool_success_rate": "1.0",
     }
-    assert (await lab.progress(first)).run.status is RunStatus.COMPLETED
+    assert (await harness.progress(first)).run.status is RunStatus.COMPLETED
 
 
 async def test_next_target_starts_after_target_failed_its_last_attempt():
-    lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN]}))
-    traces = [lab.put(*SPANS) for _ in range(IN_FLIGHT_TARGETS_MAX + 1)]
-    run = await lab.run("confidence", *traces)
+    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [DOWN]}))
+    traces = [harness.put(*SPANS) for _ in range(IN_FLIGHT_TARGETS_MAX + 1)]
+    run = await harness.run("confidence", *traces)
     last = str(traces[-1].id)
-    await lab.attempts(ATTEMPTS_MAX)
-    assert [job.target for job in lab.jobs.sent] == []
-    assert (await lab.told(run, last)) == {"confidence": "pending"}
-    assert len(lab.judge.asked) == ATTEMPTS_MAX * IN_FLIGHT_TARGETS_MAX + 1, "the last was taken up"
+    await harness.attempts(ATTEMPTS_MAX)
+    assert [job.target for job in harness.jobs.sent] == []
+    assert (await harness.results(run, last)) == {"confidence": "pending"}
+    assert len(harness.judge.asked) == ATTEMPTS_MAX * IN_FLIGHT_TARGETS_MAX + 1, (
+        "the last target was started"
+    )
 
 
-# --- faults ----------------------------------------------------------------------------------
+# --- exceptions ----------------------------------------------------------------------------------
 
 
 async def test_exception_fails_one_metric_and_is_reported_with_score_id():
     broken = RuntimeError("postgres://user:password@host")
-    lab = Laboratory(judge=ScriptedJudge({"confidence": [broken]}))
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence plan_quality", trace)
-    await lab.work()
-    assert await lab.told(run, trace) == {"confidence": "internal", "plan_quality": "0.8"}
-    assert lab.faults == [(run.score_id(str(trace.id), "confidence"), broken)]
-    score = (await lab.of_run(run))[str(trace.id), "confidence"]
+    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [broken]}))
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence plan_quality", trace)
+    await harness.work()
+    assert await harness.results(run, trace) == {"confidence": "internal", "plan_quality": "0.8"}
+    assert harness.faults == [(run.score_id(str(trace.id), "confidence"), broken)]
+    score = (await harness.scores_of_run(run))[str(trace.id), "confidence"]
     assert "password" not in repr(score)
 
 
 @dataclass(frozen=True, slots=True)
-class PoisonedTargets(MemoryTargets):
-    poison: TraceId | None = None
+class UnreadableTarget(MemoryTargets):
+    unreadable: TraceId | None = None
 
     async def load_trace(self, project: ProjectId, trace: TraceId) -> Any:
-        if trace == self.poison:
+        if trace == self.unreadable:
             raise ValueError("not JSON")
-        return await super(PoisonedTargets, self).load_trace(project, trace)
+        return await super(UnreadableTarget, self).load_trace(project, trace)
 
 
 async def test_unreadable_trace_fails_alone():
-    lab = Laboratory()
-    poison, good = lab.put(*SPANS), lab.put(*SPANS)
-    run = await lab.run("confidence tool_success_rate", poison, good)
-    targets = PoisonedTargets(lab.store, poison=poison.id)
-    await lab.work(lab.over(replace(lab.ports, targets=targets)))
-    assert await lab.told(run, poison) == dict.fromkeys(run.metrics, "internal")
-    assert await lab.told(run, good) == {"confidence": "0.8", "tool_success_rate": "1.0"}
-    assert {score for score, _ in lab.faults} == {
-        run.score_id(str(poison.id), name) for name in run.metrics
+    harness = EvaluationHarness()
+    unreadable, good = harness.put(*SPANS), harness.put(*SPANS)
+    run = await harness.run("confidence tool_success_rate", unreadable, good)
+    targets = UnreadableTarget(harness.store, unreadable=unreadable.id)
+    await harness.work(harness.use_cases(replace(harness.ports, targets=targets)))
+    assert await harness.results(run, unreadable) == dict.fromkeys(run.metrics, "internal")
+    assert await harness.results(run, good) == {"confidence": "0.8", "tool_success_rate": "1.0"}
+    assert {score for score, _ in harness.faults} == {
+        run.score_id(str(unreadable.id), name) for name in run.metrics
     }
 
 
 async def test_outcome_that_cannot_be_stored_fails_alone():
     odd = Scored(0.5, "", {"label": float("nan")})
-    lab = Laboratory(judge=ScriptedJudge({"confidence": [odd]}))
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence plan_quality", trace)
-    await lab.work()
-    assert await lab.told(run, trace) == {"confidence": "internal", "plan_quality": "0.8"}
-    assert [score for score, _ in lab.faults] == [run.score_id(str(trace.id), "confidence")]
+    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [odd]}))
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence plan_quality", trace)
+    await harness.work()
+    assert await harness.results(run, trace) == {"confidence": "internal", "plan_quality": "0.8"}
+    assert [score for score, _ in harness.faults] == [run.score_id(str(trace.id), "confidence")]
 
 
 async def test_deleted_metric_fails_alone():
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("withdrawn confidence", trace)
-    await lab.work()
-    assert await lab.told(run, trace) == {"withdrawn": "internal", "confidence": "0.8"}
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("withdrawn confidence", trace)
+    await harness.work()
+    assert await harness.results(run, trace) == {"withdrawn": "internal", "confidence": "0.8"}
 
 
 @dataclass(frozen=True, slots=True)
-class FailingAssignments(MemoryWorkQueue):
-    """Its `broken` method raises Unavailable."""
+class FailingWorkQueue(MemoryWorkQueue):
+    """A work queue whose method `broken` raises Unavailable."""
 
     broken: str = ""
 
     async def record_all(self, *args: Any) -> int:
         await self._check("record_all")
-        return await super(FailingAssignments, self).record_all(*args)
+        return await super(FailingWorkQueue, self).record_all(*args)
 
     async def is_live(self, *args: Any) -> bool:
         await self._check("is_live")
-        return await super(FailingAssignments, self).is_live(*args)
+        return await super(FailingWorkQueue, self).is_live(*args)
 
     async def close(self, *args: Any) -> Any:
         await self._check("close")
-        return await super(FailingAssignments, self).close(*args)
+        return await super(FailingWorkQueue, self).close(*args)
 
     async def _check(self, method: str) -> None:
         if method == self.broken:
@@ -407,202 +415,204 @@ class FailingAssignments(MemoryWorkQueue):
 
 @pytest.mark.parametrize("broken", ["record_all", "is_live", "close"])
 async def test_unavailable_database_leaves_target_for_later_attempt(broken):
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence tool_success_rate", trace)
-    failing = FailingAssignments(lab.store, broken=broken)
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence tool_success_rate", trace)
+    failing = FailingWorkQueue(harness.store, broken=broken)
     with pytest.raises(Unavailable):
-        await lab.work(lab.over(replace(lab.ports, work_queue=failing)))
-    assert lab.faults == []
-    assert (await lab.progress(run)).run.status is RunStatus.RUNNING
-    await lab.attempts(2)
-    assert await lab.told(run, trace) == {"confidence": "0.8", "tool_success_rate": "1.0"}
-    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+        await harness.work(harness.use_cases(replace(harness.ports, work_queue=failing)))
+    assert harness.faults == []
+    assert (await harness.progress(run)).run.status is RunStatus.RUNNING
+    await harness.attempts(2)
+    assert await harness.results(run, trace) == {"confidence": "0.8", "tool_success_rate": "1.0"}
+    assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
 
 
 # --- targets that change ---------------------------------------------------------------------
 
 
 async def test_deleted_trace_fails_every_metric_with_target_gone():
-    lab = Laboratory()
-    gone, there = lab.put(*SPANS), lab.put(*SPANS)
-    run = await lab.run("confidence coherence tool_success_rate", gone, there)
-    await lab.ports.targets.load_trace(lab.project, gone.id)
-    del lab.store.traces[lab.project, gone.id]
-    await lab.work()
-    assert await lab.told(run, gone) == dict.fromkeys(run.metrics, "target_gone")
-    assert (await lab.told(run, there))["confidence"] == "0.8"
-    assert (await lab.progress(run)).tally.evaluated == 2
+    harness = EvaluationHarness()
+    deleted, kept = harness.put(*SPANS), harness.put(*SPANS)
+    run = await harness.run("confidence coherence tool_success_rate", deleted, kept)
+    await harness.ports.targets.load_trace(harness.project, deleted.id)
+    del harness.store.traces[harness.project, deleted.id]
+    await harness.work()
+    assert await harness.results(run, deleted) == dict.fromkeys(run.metrics, "target_gone")
+    assert (await harness.results(run, kept))["confidence"] == "0.8"
+    assert (await harness.progress(run)).tally.evaluated == 2
 
 
 async def test_too_large_trace_is_refused_without_reading():
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence tool_success_rate", trace)
-    small = replace(lab.ports, targets=MemoryTargets(lab.store, spans_max=1))
-    await lab.work(lab.over(small))
-    assert await lab.told(run, trace) == dict.fromkeys(run.metrics, "trace_too_large")
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence tool_success_rate", trace)
+    small = replace(harness.ports, targets=MemoryTargets(harness.store, spans_max=1))
+    await harness.work(harness.use_cases(small))
+    assert await harness.results(run, trace) == dict.fromkeys(run.metrics, "trace_too_large")
 
 
 async def test_trace_is_evaluated_as_stored_when_worker_reads_it():
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence tool_success_rate", trace)
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence tool_success_rate", trace)
     failed = replace(trace.spans[1], error="no such flight")
-    lab.change(replace(trace, spans=(trace.spans[0], failed)))
-    await lab.work()
-    assert (await lab.told(run, trace))["tool_success_rate"] == "0.0"
-    [question] = lab.judge.asked
+    harness.change(replace(trace, spans=(trace.spans[0], failed)))
+    await harness.work()
+    assert (await harness.results(run, trace))["tool_success_rate"] == "0.0"
+    [question] = harness.judge.asked
     assert question.evidence.facts.failed_calls == 1
 
 
 # --- concurrency -----------------------------------------------------------------------------
 
 
-async def while_asked(
-    lab: Laboratory, deed: Callable[[], Awaitable[object]], questions: int = 1
+async def run_during_question(
+    harness: EvaluationHarness, action: Callable[[], Awaitable[object]], questions: int = 1
 ) -> None:
-    """Works, and calls `deed` while so many questions wait for their answers."""
-    lab.judge.gate = asyncio.Event()
-    working = asyncio.create_task(lab.work())
-    while len(lab.judge.asked) < questions:
+    """Work, and call `action` while this many questions wait for their answers."""
+    harness.judge.gate = asyncio.Event()
+    working = asyncio.create_task(harness.work())
+    while len(harness.judge.asked) < questions:
         await asyncio.sleep(0)
-    await deed()
-    lab.judge.gate.set()
+    await action()
+    harness.judge.gate.set()
     await working
-    lab.judge.gate = None
+    harness.judge.gate = None
 
 
 async def test_concurrent_correction_by_person_is_kept():
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence tool_success_rate", trace)
-    await while_asked(lab, lambda: lab.patch(run, trace, "confidence", "0.1"))
-    score = (await lab.of_run(run))[str(trace.id), "confidence"]
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence tool_success_rate", trace)
+    await run_during_question(harness, lambda: harness.patch(run, trace, "confidence", "0.1"))
+    score = (await harness.scores_of_run(run))[str(trace.id), "confidence"]
     assert (score.value, score.source) == ("0.1", ScoreSource.ANNOTATION)
-    assert (await lab.told(run, trace))["tool_success_rate"] == "1.0"
-    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+    assert (await harness.results(run, trace))["tool_success_rate"] == "1.0"
+    assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
 
 
 async def test_cancelled_run_starts_no_further_execution():
-    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
-    trace, later = lab.put(*SPANS), lab.put(*SPANS)
-    run = await lab.run("tool_success_rate confidence plan_quality", trace, later)
-    await while_asked(lab, lambda: lab.cancel(run))
-    assert [question.metric.name for question in lab.judge.asked] == ["confidence"]
-    assert await lab.told(run, trace) == {
+    harness = EvaluationHarness(policy=replace(EvaluationHarness().policy, concurrent_metrics=1))
+    trace, later = harness.put(*SPANS), harness.put(*SPANS)
+    run = await harness.run("tool_success_rate confidence plan_quality", trace, later)
+    await run_during_question(harness, lambda: harness.cancel(run))
+    assert [question.metric.name for question in harness.judge.asked] == ["confidence"]
+    assert await harness.results(run, trace) == {
         "tool_success_rate": "1.0",
         "confidence": "cancelled",
         "plan_quality": "cancelled",
     }
-    assert set((await lab.told(run, later)).values()) == {"cancelled"}
-    assert (await lab.progress(run)).run.status is RunStatus.CANCELLED
+    assert set((await harness.results(run, later)).values()) == {"cancelled"}
+    assert (await harness.progress(run)).run.status is RunStatus.CANCELLED
 
 
 async def test_deleted_trace_causes_no_further_question():
-    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence coherence plan_quality tool_success_rate", trace)
+    harness = EvaluationHarness(policy=replace(EvaluationHarness().policy, concurrent_metrics=1))
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence coherence plan_quality tool_success_rate", trace)
 
-    async def gone() -> None:
-        lab.store.delete_trace(run.project_id, trace.id)
+    async def delete() -> None:
+        harness.store.delete_trace(run.project_id, trace.id)
 
-    await while_asked(lab, gone)
-    assert [question.metric.name for question in lab.judge.asked] == ["confidence"]
-    assert lab.embedder.asked == []
-    assert await lab.told(run, trace) == {}
-    assert (await lab.progress(run)).run.status.is_final
+    await run_during_question(harness, delete)
+    assert [question.metric.name for question in harness.judge.asked] == ["confidence"]
+    assert harness.embedder.asked == []
+    assert await harness.results(run, trace) == {}
+    assert (await harness.progress(run)).run.status.is_final
 
 
 @pytest.mark.parametrize("with_scores", [True, False])
 async def test_deleted_run_starts_no_further_execution(with_scores):
-    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
-    trace = lab.put(*SPANS)
-    run = await lab.run("tool_success_rate confidence plan_quality", trace)
+    harness = EvaluationHarness(policy=replace(EvaluationHarness().policy, concurrent_metrics=1))
+    trace = harness.put(*SPANS)
+    run = await harness.run("tool_success_rate confidence plan_quality", trace)
 
     async def delete() -> None:
-        await lab.runs.delete(lab.project, run.id, lab.now, with_scores=with_scores)
+        await harness.runs.delete(harness.project, run.id, harness.now, with_scores=with_scores)
 
-    await while_asked(lab, delete)
-    assert len(lab.judge.asked) == 1
-    left = {score.name: score.value or score.code for score in await lab.scores_of(trace)}
+    await run_during_question(harness, delete)
+    assert len(harness.judge.asked) == 1
+    stored = {score.name: score.value or score.code for score in await harness.scores_of(trace)}
     kept = {"tool_success_rate": "1.0", "confidence": "cancelled", "plan_quality": "cancelled"}
-    assert left == ({} if with_scores else kept)
+    assert stored == ({} if with_scores else kept)
 
 
 async def test_target_of_cancelled_run_is_not_evaluated():
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence", trace)
-    await lab.cancel(run)
-    await lab.work()
-    assert lab.judge.asked == []
-    assert await lab.told(run, trace) == {"confidence": "cancelled"}
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence", trace)
+    await harness.cancel(run)
+    await harness.work()
+    assert harness.judge.asked == []
+    assert await harness.results(run, trace) == {"confidence": "cancelled"}
 
 
 async def test_two_workers_with_same_message_ask_once():
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence plan_quality", trace)
-    workers = [lab.over(), lab.over()]
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence plan_quality", trace)
+    workers = [harness.use_cases(), harness.use_cases()]
     await asyncio.gather(
-        *(one.evaluate_target(lab.project, run.id, str(trace.id)) for one in workers)
+        *(worker.evaluate_target(harness.project, run.id, str(trace.id)) for worker in workers)
     )
-    assert sorted(one.metric.name for one in lab.judge.asked) == ["confidence", "plan_quality"]
-    assert len(await lab.scores_of(trace)) == 2
+    assert sorted(one.metric.name for one in harness.judge.asked) == ["confidence", "plan_quality"]
+    assert len(await harness.scores_of(trace)) == 2
 
 
 async def test_worker_that_lost_its_lease_writes_nothing():
-    lab = Laboratory()
-    trace = lab.put(*SPANS)
-    run = await lab.run("confidence plan_quality", trace)
+    harness = EvaluationHarness()
+    trace = harness.put(*SPANS)
+    run = await harness.run("confidence plan_quality", trace)
     other = ScriptedJudge(dict.fromkeys(JUDGED, (Scored(0.3, ""),)))
 
     async def take_over() -> None:
-        lab.forward(minutes=2)
-        do = lab.over(replace(lab.ports, judge=other))
-        await do.evaluate_target(lab.project, run.id, str(trace.id))
+        harness.forward(minutes=2)
+        worker = harness.use_cases(replace(harness.ports, judge=other))
+        await worker.evaluate_target(harness.project, run.id, str(trace.id))
 
-    await while_asked(lab, take_over)
-    assert set((await lab.told(run, trace)).values()) == {"0.3"}
-    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+    await run_during_question(harness, take_over)
+    assert set((await harness.results(run, trace)).values()) == {"0.3"}
+    assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
 
 
 async def test_another_worker_completes_work_of_killed_worker():
-    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
-    trace = lab.put(*SPANS)
-    run = await lab.run("tool_success_rate confidence plan_quality", trace)
-    lab.judge.gate = asyncio.Event()
-    working = asyncio.create_task(lab.work())
-    while not lab.judge.asked:
+    harness = EvaluationHarness(policy=replace(EvaluationHarness().policy, concurrent_metrics=1))
+    trace = harness.put(*SPANS)
+    run = await harness.run("tool_success_rate confidence plan_quality", trace)
+    harness.judge.gate = asyncio.Event()
+    working = asyncio.create_task(harness.work())
+    while not harness.judge.asked:
         await asyncio.sleep(0)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
-    lab.judge.gate = None
-    lab.forward(minutes=2)
-    await lab.attempts(2)
-    assert [one.metric.name for one in lab.judge.asked] == [
+    harness.judge.gate = None
+    harness.forward(minutes=2)
+    await harness.attempts(2)
+    assert [one.metric.name for one in harness.judge.asked] == [
         *("confidence", "confidence", "plan_quality")
     ]
-    assert (await lab.told(run, trace))["tool_success_rate"] == "1.0"
-    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+    assert (await harness.results(run, trace))["tool_success_rate"] == "1.0"
+    assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 async def test_concurrent_questions_of_target_are_limited(limit):
-    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=limit))
-    await lab.run(JUDGED, lab.put(*SPANS))
-    await lab.work()
-    assert len(lab.judge.asked) == len(JUDGED)
-    assert lab.judge.most_at_once == limit
+    harness = EvaluationHarness(
+        policy=replace(EvaluationHarness().policy, concurrent_metrics=limit)
+    )
+    await harness.run(JUDGED, harness.put(*SPANS))
+    await harness.work()
+    assert len(harness.judge.asked) == len(JUDGED)
+    assert harness.judge.most_at_once == limit
 
 
 async def test_declared_tools_are_judged_without_tool_calls():
-    lab = Laboratory()
-    trace = lab.put(offering({"name": "search", "description": "finds flights"}))
-    run = await lab.run("tool_correctness", trace)
-    await lab.work()
-    marks = metadata((await lab.of_run(run))[str(trace.id), "tool_correctness"])
-    assert marks["tools_called"] == "[]"
-    assert marks["available_tools"] == '[{"name":"search","description":"finds flights"}]'
+    harness = EvaluationHarness()
+    trace = harness.put(offering({"name": "search", "description": "finds flights"}))
+    run = await harness.run("tool_correctness", trace)
+    await harness.work()
+    fields = metadata((await harness.scores_of_run(run))[str(trace.id), "tool_correctness"])
+    assert fields["tools_called"] == "[]"
+    assert fields["available_tools"] == '[{"name":"search","description":"finds flights"}]'

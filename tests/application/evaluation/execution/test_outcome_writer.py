@@ -1,4 +1,4 @@
-"""The outcome writer: outcomes of one target on their way into the store."""
+"""The outcome writer: batches the outcomes of one target and isolates failures."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from application.evaluation.ports.work_queue import Claim
 from domain.errors import Unavailable
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
 from domain.ids import ScoreId
-from tests.support.fixtures.evaluation_harness import Laboratory
+from tests.support.fixtures.evaluation_harness import EvaluationHarness
 
 
 @dataclass(frozen=True)
-class GatedAssignments(MemoryWorkQueue):
-    """Writes once `gate` is open. Raises `failure` for outcomes of `broken`."""
+class GatedWorkQueue(MemoryWorkQueue):
+    """Waits for `gate` before writes. Raises `failure` for the metrics in `broken`."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     broken: tuple[str, ...] = ()
@@ -38,15 +38,17 @@ class GatedAssignments(MemoryWorkQueue):
 
 
 async def writer_over(
-    work_queue: GatedAssignments, lab: Laboratory
+    work_queue: GatedWorkQueue, harness: EvaluationHarness
 ) -> tuple[OutcomeWriter, list[tuple[ScoreId, Exception]], Claim]:
-    trace = lab.put()
-    run = await lab.run("confidence", trace)
-    claim = await MemoryWorkQueue(lab.store).claim(lab.project, run.id, str(trace.id), lab.now)
+    trace = harness.put()
+    run = await harness.run("confidence", trace)
+    claim = await MemoryWorkQueue(harness.store).claim(
+        harness.project, run.id, str(trace.id), harness.now
+    )
     assert claim is not None
     faults: list[tuple[ScoreId, Exception]] = []
     writer = OutcomeWriter(
-        work_queue, claim, lambda: lab.now, lambda score, fault: faults.append((score, fault))
+        work_queue, claim, lambda: harness.now, lambda score, fault: faults.append((score, fault))
     )
     return writer, faults, claim
 
@@ -56,9 +58,9 @@ def scored(value: float) -> Outcome:
 
 
 async def test_outcomes_arriving_during_write_are_batched():
-    lab = Laboratory()
-    store = GatedAssignments(lab.store)
-    writer, _, _ = await writer_over(store, lab)
+    harness = EvaluationHarness()
+    store = GatedWorkQueue(harness.store)
+    writer, _, _ = await writer_over(store, harness)
     puts = [asyncio.create_task(writer.put(name, scored(n / 10))) for n, name in enumerate("abc")]
     await asyncio.sleep(0)
     assert not any(put.done() for put in puts)
@@ -68,30 +70,30 @@ async def test_outcomes_arriving_during_write_are_batched():
 
 
 async def test_sequential_outcomes_are_written_separately():
-    lab = Laboratory()
-    store = GatedAssignments(lab.store)
+    harness = EvaluationHarness()
+    store = GatedWorkQueue(harness.store)
     store.gate.set()
-    writer, _, _ = await writer_over(store, lab)
+    writer, _, _ = await writer_over(store, harness)
     for name in "ab":
         await writer.put(name, scored(1))
     assert store.written == [{"a": scored(1)}, {"b": scored(1)}]
 
 
 async def test_unavailable_database_raises_in_writing_call():
-    lab = Laboratory()
-    store = GatedAssignments(lab.store, broken=("a",), failure=Unavailable("no database"))
+    harness = EvaluationHarness()
+    store = GatedWorkQueue(harness.store, broken=("a",), failure=Unavailable("no database"))
     store.gate.set()
-    writer, faults, _ = await writer_over(store, lab)
+    writer, faults, _ = await writer_over(store, harness)
     with pytest.raises(Unavailable):
         await writer.put("a", scored(1))
     assert (store.written, faults) == ([], [])
 
 
 async def test_outcome_that_cannot_be_stored_fails_alone_and_is_reported():
-    lab = Laboratory()
-    store = GatedAssignments(lab.store, broken=("b",))
+    harness = EvaluationHarness()
+    store = GatedWorkQueue(harness.store, broken=("b",))
     store.gate.set()
-    writer, faults, claim = await writer_over(store, lab)
+    writer, faults, claim = await writer_over(store, harness)
     await writer.write({name: scored(1) for name in "abc"})
     assert store.written == [{"a": scored(1)}, {"b": Failed(FailCode.INTERNAL)}, {"c": scored(1)}]
     assert faults == [(claim.run.score_id(claim.target, "b"), store.failure)]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from adapters.memory.evaluation.scripted_judge import (
     DEFAULT_OUTCOME,
+    ScriptedAnswer,
     ScriptedJudge,
-    Told,
     make_judge_call,
 )
 from application.evaluation.judging.adaptive_concurrency import (
@@ -38,7 +38,7 @@ LIMITED = failure(FailCode.RATE_LIMITED)
 class LimitedJudge:
     """A scripted judge behind a limiter that allows `limit_max` questions at most."""
 
-    def __init__(self, *script: Told, limit_max: int) -> None:
+    def __init__(self, *script: ScriptedAnswer, limit_max: int) -> None:
         self.judge = ScriptedJudge({QUESTION.metric.name: script} if script else {})
         self.limiter = AdaptiveLimiter(limit_max)
         limiters = {provider_of(QUESTION.model): self.limiter}
@@ -46,16 +46,16 @@ class LimitedJudge:
         self.ask: Ask = ask_through(policies, self.judge)
 
     async def ask_together(self, questions: int) -> int:
-        """How many of so many questions reach the judge before it answers the first."""
+        """Ask concurrently. Return how many questions reach the judge before its first answer."""
         self.judge.gate = asyncio.Event()
         self.judge.most_at_once = 0
         tasks = [asyncio.create_task(self.ask(QUESTION)) for _ in range(questions)]
         await run_loop()
-        most = self.judge.most_at_once
+        reached = self.judge.most_at_once
         self.judge.gate.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.judge.gate = None
-        return most
+        return reached
 
     async def ask_in_turn(self, questions: int) -> None:
         for _ in range(questions):
@@ -153,16 +153,16 @@ async def _check_slots(limit_max: int, steps: Sequence[Step]) -> None:
                 inside.remove(leave)
         done.append(number)
 
-    acts: dict[str, Callable[[int], object]] = {
+    actions: dict[str, Callable[[int], object]] = {
         "enter": lambda _: tasks.append(asyncio.create_task(one(len(tasks)))),
         "leave": lambda n: inside and inside[n % len(inside)].set(),
         "cancel": lambda n: tasks and tasks[n % len(tasks)].cancel(),
         "succeed": lambda _: [limiter.record_success() for _ in range(SUCCESSES_PER_SLOT)],
         "rate limit": lambda _: limiter.record_rate_limit(limiter.epoch),
     }
-    for act, number in steps:
+    for action, number in steps:
         before = len(inside)
-        acts[act](number)
+        actions[action](number)
         await run_loop(3)
         assert 1 <= limiter.limit <= limit_max
         assert len(inside) <= max(limiter.limit, before)

@@ -20,95 +20,97 @@ from tests.support.waiting import in_time
 LIMIT = Decimal(10)
 
 
-class Questions:
-    """A reserver, and questions that cost `spent` of the `held` that is reserved for each."""
+class QuestionsOfRun:
+    """Questions of a run: each reserves `held` and then spends `spent`."""
 
     def __init__(self, run: EvalRun) -> None:
         self.run = run
         self.budgets = MemoryBudgets(MemoryStore())
         self.reserver = BudgetReserver(self.budgets)
         self.may_end = asyncio.Event()
-        self.under_way = 0
+        self.running = 0
 
     async def question(self, held: int, spent: int) -> bool:
-        """Whether the budget had room for it."""
+        """Return whether the budget had room for the question."""
         async with self.reserver.reserve(self.run, Decimal(held), NOON) as reservation:
             if reservation is None:
                 return False
-            self.under_way += 1
+            self.running += 1
             try:
                 await self.may_end.wait()
                 await asyncio.sleep(0)
                 await self.budgets.settle(OURS, reservation, Decimal(spent))
             finally:
-                self.under_way -= 1
+                self.running -= 1
             return True
 
     def begin(self, questions: Sequence[tuple[int, int]]) -> list[asyncio.Task[bool]]:
         return [asyncio.create_task(self.question(*one)) for one in questions]
 
 
-def questions_within(limit: Decimal | None = LIMIT) -> Questions:
-    return Questions(a_run(OURS, max_cost_usd=limit))
+def questions_within(limit: Decimal | None = LIMIT) -> QuestionsOfRun:
+    return QuestionsOfRun(a_run(OURS, max_cost_usd=limit))
 
 
 async def test_question_over_budget_waits_until_another_settles_for_less():
-    ours = questions_within()
-    tasks = ours.begin([(6, 1)] * 3)
+    run = questions_within()
+    tasks = run.begin([(6, 1)] * 3)
     await run_loop()
-    assert ours.under_way == 1
+    assert run.running == 1
     assert not any(task.done() for task in tasks)
-    ours.may_end.set()
+    run.may_end.set()
     assert await asyncio.gather(*tasks) == [True] * 3
 
 
 async def test_question_that_never_fits_gets_no_reservation():
-    ours = questions_within()
-    ours.may_end.set()
-    assert await asyncio.gather(*ours.begin([(6, 6)] * 3)) == [True, False, False]
-    assert await ours.question(11, 0) is False
+    run = questions_within()
+    run.may_end.set()
+    assert await asyncio.gather(*run.begin([(6, 6)] * 3)) == [True, False, False]
+    assert await run.question(11, 0) is False
 
 
 async def test_question_does_not_wait_for_other_runs():
-    ours = questions_within()
-    [busy] = ours.begin([(6, 1)])
+    run = questions_within()
+    [busy] = run.begin([(6, 1)])
     await run_loop()
-    other = Questions(a_run(OURS, max_cost_usd=Decimal(1)))
-    other.reserver = ours.reserver
+    other = QuestionsOfRun(a_run(OURS, max_cost_usd=Decimal(1)))
+    other.reserver = run.reserver
     assert await other.question(2, 1) is False
     assert not busy.done()
-    ours.may_end.set()
+    run.may_end.set()
     assert await busy is True
 
 
 async def test_questions_of_run_without_budget_do_not_wait():
-    ours = questions_within(None)
-    tasks = ours.begin([(1_000, 1)] * 5)
+    run = questions_within(None)
+    tasks = run.begin([(1_000, 1)] * 5)
     await run_loop()
-    assert ours.under_way == 5
-    ours.may_end.set()
+    assert run.running == 5
+    run.may_end.set()
     assert all(await asyncio.gather(*tasks))
 
 
 async def test_cancelled_question_counts_as_spent_and_unblocks_next():
-    ours = questions_within()
-    first, second, third = ours.begin([(4, 1), (4, 1), (4, 1)])
+    run = questions_within()
+    first, second, third = run.begin([(4, 1), (4, 1), (4, 1)])
     await run_loop()
-    assert ours.under_way == 2
+    assert run.running == 2
     first.cancel()
     await run_loop()
-    assert ours.under_way == 1, "what the first had reserved counts as spent: the third waits"
-    ours.may_end.set()
+    assert run.running == 1, (
+        "the reservation of the first question counts as spent, so the third waits"
+    )
+    run.may_end.set()
     assert [await second, await third] == [True, True]
     with pytest.raises(asyncio.CancelledError):
         await first
 
 
 async def test_run_without_questions_is_removed():
-    ours = questions_within()
-    ours.may_end.set()
-    await asyncio.gather(*ours.begin([(1, 1)] * 3))
-    assert len(ours.reserver) == 0
+    run = questions_within()
+    run.may_end.set()
+    await asyncio.gather(*run.begin([(1, 1)] * 3))
+    assert len(run.reserver) == 0
 
 
 QUESTION = st.tuples(st.integers(1, 12), st.integers(0, 12)).filter(lambda one: one[1] <= one[0])
@@ -120,13 +122,19 @@ def test_every_question_ends_and_only_unaffordable_ones_are_refused(questions):
 
 
 async def _check_every_question_ends(questions: Sequence[tuple[int, int]]) -> None:
-    ours = questions_within()
-    tasks = ours.begin(questions)
-    ours.may_end.set()
+    run = questions_within()
+    tasks = run.begin(questions)
+    run.may_end.set()
     async with in_time():
-        done = await asyncio.gather(*tasks)
-    spent = sum(one[1] for one, had in zip(questions, done, strict=True) if had)
+        answered = await asyncio.gather(*tasks)
+    spent = sum(
+        one[1] for one, was_answered in zip(questions, answered, strict=True) if was_answered
+    )
     assert spent <= LIMIT
-    refused = [held for (held, _), had in zip(questions, done, strict=True) if not had]
-    # Budgets only shrink: a question that was refused then fits even less now.
+    refused = [
+        held
+        for (held, _), was_answered in zip(questions, answered, strict=True)
+        if not was_answered
+    ]
+    # The spent amount only grows: a refused question cannot fit at the end either.
     assert all(spent + held > LIMIT for held in refused)

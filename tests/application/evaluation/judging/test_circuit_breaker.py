@@ -1,4 +1,4 @@
-"""Circuit breaker: the first question goes alone, and what it finds holds for the whole run."""
+"""Circuit breaker: the first question of a run runs alone, and its failure stops the others."""
 
 import asyncio
 import uuid
@@ -19,7 +19,7 @@ OTHER = RunId(uuid.UUID(int=2))
 
 @dataclass(slots=True)
 class Provider:
-    """Answers, or raises `failure`, once `gate` is open."""
+    """Waits for `gate`, then answers or raises `failure`."""
 
     failure: Exception | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,7 +33,7 @@ class Provider:
         return "an answer"
 
 
-def opened(failure: Exception | None = None) -> Provider:
+def open_provider(failure: Exception | None = None) -> Provider:
     provider = Provider(failure)
     provider.gate.set()
     return provider
@@ -60,7 +60,7 @@ async def test_other_questions_wait_for_answer_to_first():
 
 @pytest.mark.parametrize("code", list(FailCode))
 async def test_only_codes_that_affect_every_question_open_circuit(code):
-    breaker, provider = CircuitBreaker(), opened(JudgeRefused(code))
+    breaker, provider = CircuitBreaker(), open_provider(JudgeRefused(code))
     answers = await ask_together(breaker, provider, 3)
     if code.opens_circuit:
         assert codes(answers) == [code, FailCode.CIRCUIT_OPEN, FailCode.CIRCUIT_OPEN]
@@ -72,7 +72,7 @@ async def test_only_codes_that_affect_every_question_open_circuit(code):
 async def test_check_raises_only_after_circuit_opens(code):
     breaker = CircuitBreaker()
     breaker.check(RUN, "p")
-    await ask_together(breaker, opened(JudgeRefused(code)), 1)
+    await ask_together(breaker, open_provider(JudgeRefused(code)), 1)
     if not code.opens_circuit:
         breaker.check(RUN, "p")
         return
@@ -82,7 +82,7 @@ async def test_check_raises_only_after_circuit_opens(code):
 
 
 async def test_unavailable_judge_leaves_circuit_closed():
-    breaker, provider = CircuitBreaker(), opened(JudgeUnavailable(FailCode.JUDGE_TIMEOUT))
+    breaker, provider = CircuitBreaker(), open_provider(JudgeUnavailable(FailCode.JUDGE_TIMEOUT))
     assert codes(await ask_together(breaker, provider, 3)) == [FailCode.JUDGE_TIMEOUT] * 3
 
 
@@ -108,23 +108,25 @@ async def test_other_questions_proceed_after_first_is_cancelled():
 
 
 async def test_open_circuit_affects_only_its_run_and_provider():
-    breaker, good = CircuitBreaker(), opened()
-    await ask_together(breaker, opened(JudgeRefused(FailCode.QUOTA)), 1)
-    assert await breaker.call(OTHER, "p", good) == "an answer"
-    assert await breaker.call(RUN, "q", good) == "an answer"
+    breaker, healthy = CircuitBreaker(), open_provider()
+    await ask_together(breaker, open_provider(JudgeRefused(FailCode.QUOTA)), 1)
+    assert await breaker.call(OTHER, "p", healthy) == "an answer"
+    assert await breaker.call(RUN, "q", healthy) == "an answer"
     with pytest.raises(JudgeRefused) as refused:
-        await breaker.call(RUN, "p", good)
+        await breaker.call(RUN, "p", healthy)
     assert refused.value.code is FailCode.CIRCUIT_OPEN
 
 
 async def test_least_recently_used_circuit_is_evicted_beyond_maximum():
-    breaker, good = CircuitBreaker(), opened()
-    await ask_together(breaker, opened(JudgeRefused(FailCode.QUOTA)), 1)
+    breaker, healthy = CircuitBreaker(), open_provider()
+    await ask_together(breaker, open_provider(JudgeRefused(FailCode.QUOTA)), 1)
     for n in range(CIRCUITS_MAX - 1):
-        await breaker.call(RunId(uuid.UUID(int=100 + n)), "p", good)
+        await breaker.call(RunId(uuid.UUID(int=100 + n)), "p", healthy)
     with pytest.raises(JudgeRefused):
-        await breaker.call(RUN, "p", good)
+        await breaker.call(RUN, "p", healthy)
     for n in range(CIRCUITS_MAX):
-        await breaker.call(RunId(uuid.UUID(int=10_000 + n)), "p", good)
+        await breaker.call(RunId(uuid.UUID(int=10_000 + n)), "p", healthy)
     assert len(breaker) == CIRCUITS_MAX
-    assert await breaker.call(RUN, "p", good) == "an answer", "it is forgotten"
+    assert await breaker.call(RUN, "p", healthy) == "an answer", (
+        "the evicted circuit is closed again"
+    )

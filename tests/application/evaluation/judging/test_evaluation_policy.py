@@ -1,4 +1,4 @@
-"""The bounds of evaluation."""
+"""The evaluation policy: its bounds fit together."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Evidence that is too long for the model: asked once more, with half of it and never less."""
+"""Evidence retry: a question with too long evidence is asked once more with half of it."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from domain.evaluation.scores.outcome import FailCode
 from tests.support.builders.evaluated_traces import tool
-from tests.support.fixtures.evaluation_harness import Laboratory, metadata
+from tests.support.fixtures.evaluation_harness import EvaluationHarness, metadata
 from tests.support.fixtures.judge_policies import trace_context
 
 TEXT = "word " * 300
@@ -38,37 +38,37 @@ async def ask(judge: ScriptedJudge, trace: TraceContext) -> JudgeResponse:
 
 
 async def test_too_long_evidence_is_halved_and_retried_once():
-    judge, whole = ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}), trace_context(*LONG)
-    answer = await ask(judge, whole)
+    judge, full = ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}), trace_context(*LONG)
+    answer = await ask(judge, full)
     assert answer.outcome.value == DEFAULT_OUTCOME.value
     first, second = judge.asked
-    assert first.evidence == whole.evidence
+    assert first.evidence == full.evidence
     assert second.evidence.tokens <= first.evidence.tokens // 2
     assert second.evidence.truncated
     assert second.boundary == first.boundary
 
 
 async def test_halved_evidence_keeps_hash_of_full_evidence():
-    whole = trace_context(*LONG)
-    half = whole.halved()
-    assert half is not None
-    assert half.evidence.hash != whole.evidence.hash
-    assert half.evidence_hash == whole.evidence_hash == whole.evidence.hash
+    full = trace_context(*LONG)
+    halved = full.halved()
+    assert halved is not None
+    assert halved.evidence.hash != full.evidence.hash
+    assert halved.evidence_hash == full.evidence_hash == full.evidence.hash
 
 
 @pytest.mark.parametrize(
-    "then",
+    "failure",
     [
         JudgeRefused(FailCode.TOO_LONG),
         JudgeRefused(FailCode.REJECTED),
         JudgeUnavailable(FailCode.RATE_LIMITED, retry_after_s=7),
     ],
 )
-async def test_failure_of_second_question_is_raised(then):
-    judge = ScriptedJudge({NAME: [TOO_LONG, then]})
-    with pytest.raises(type(then)) as failure:
+async def test_failure_of_second_question_is_raised(failure):
+    judge = ScriptedJudge({NAME: [TOO_LONG, failure]})
+    with pytest.raises(type(failure)) as raised:
         await ask(judge, trace_context(*LONG))
-    assert failure.value is then
+    assert raised.value is failure
     assert len(judge.asked) == 2
 
 
@@ -89,27 +89,27 @@ async def test_minimal_evidence_is_not_retried():
 
 
 async def test_evidence_is_never_cut_below_minimum():
-    """A model with a tiny window: evidence below twice the minimum is cut to the minimum."""
-    little = trace_context(*LONG[:2])
-    assert EVIDENCE_TOKENS_MIN < little.evidence.tokens < 2 * EVIDENCE_TOKENS_MIN
-    half = little.halved()
-    assert half is not None
-    assert half.policy.evidence_tokens == EVIDENCE_TOKENS_MIN
-    assert half.halved() is None
+    """Evidence below twice the minimum is cut to the minimum, not to half."""
+    short = trace_context(*LONG[:2])
+    assert EVIDENCE_TOKENS_MIN < short.evidence.tokens < 2 * EVIDENCE_TOKENS_MIN
+    halved = short.halved()
+    assert halved is not None
+    assert halved.policy.evidence_tokens == EVIDENCE_TOKENS_MIN
+    assert halved.halved() is None
 
 
 async def test_verdict_on_halved_evidence_is_cached_for_full_evidence():
-    """The next run asks nothing, although it begins with the whole. The ledger has both."""
-    lab = Laboratory(judge=ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}))
-    trace = lab.put(*LONG)
+    """The next run, which starts with full evidence, asks nothing. The ledger has both requests."""
+    harness = EvaluationHarness(judge=ScriptedJudge({NAME: [TOO_LONG, DEFAULT_OUTCOME]}))
+    trace = harness.put(*LONG)
     runs = []
     for _ in range(2):
-        runs.append(await lab.run(NAME, trace))
-        await lab.work()
-    assert len(lab.judge.asked) == 2
+        runs.append(await harness.run(NAME, trace))
+        await harness.work()
+    assert len(harness.judge.asked) == 2
     for run in runs:
-        score = (await lab.of_run(run))[str(trace.id), NAME]
+        score = (await harness.scores_of_run(run))[str(trace.id), NAME]
         assert score.value == "0.8"
-        assert metadata(score)["evidence_hash"].strip('"') == lab.judge.asked[0].evidence.hash
-    spent = await lab.ports.judging.ledger.of_run(lab.project, runs[0].id)
+        assert metadata(score)["evidence_hash"].strip('"') == harness.judge.asked[0].evidence.hash
+    spent = await harness.ports.judging.ledger.of_run(harness.project, runs[0].id)
     assert (spent.calls, spent.failed) == (2, 1)

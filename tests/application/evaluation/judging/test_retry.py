@@ -1,4 +1,4 @@
-"""Retry: attempts and the waits between them, by a clock that moves only during a wait."""
+"""Retry: attempts and the waits between them. The clock moves only during a wait."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -11,8 +11,8 @@ from adapters.judges.model import ModelJudge
 from adapters.judges.wire import Endpoint
 from adapters.memory.evaluation.scripted_judge import (
     DEFAULT_OUTCOME,
+    ScriptedAnswer,
     ScriptedJudge,
-    Told,
     make_judge_call,
 )
 from application.evaluation.judging.adaptive_concurrency import AdaptiveLimiter
@@ -44,8 +44,8 @@ def rate_limited(retry_after_s: int = 0) -> JudgeUnavailable:
 
 
 @dataclass(slots=True)
-class Time:
-    """`chance` is every random number. `slept` records the waits."""
+class FakeTime:
+    """A clock. `chance` is every random number; `slept` records the waits."""
 
     now: float = 1_000.0
     chance: float = 0.5
@@ -59,14 +59,14 @@ class Time:
         self.slept.append(seconds)
         self.now += seconds
 
-    def retrying(self, *script: Told) -> tuple[Ask, ScriptedJudge]:
+    def retrying(self, *script: ScriptedAnswer) -> tuple[Ask, ScriptedJudge]:
         judge = ScriptedJudge({QUESTION.metric.name: script} if script else {})
         return ask_through([Retry(ATTEMPTS, self.timing)], judge), judge
 
 
 async def test_answer_after_two_503_takes_three_attempts():
     """No. 11."""
-    ask, judge = Time().retrying(failure(), failure(), DEFAULT_OUTCOME)
+    ask, judge = FakeTime().retrying(failure(), failure(), DEFAULT_OUTCOME)
     answer = await ask(QUESTION)
     assert answer.outcome.value == DEFAULT_OUTCOME.value
     assert [call.code for call in answer.calls] == [
@@ -77,16 +77,16 @@ async def test_answer_after_two_503_takes_three_attempts():
 
 
 async def test_last_failure_is_raised_with_all_calls_after_three_attempts():
-    ask, judge = Time().retrying(failure(FailCode.JUDGE_TIMEOUT), failure())
+    ask, judge = FakeTime().retrying(failure(FailCode.JUDGE_TIMEOUT), failure())
     with pytest.raises(JudgeUnavailable) as raised:
         await ask(QUESTION)
-    assert raised.value.code is FailCode.PROVIDER_ERROR, "of the last attempt"
+    assert raised.value.code is FailCode.PROVIDER_ERROR, "the last failure is raised"
     assert len(judge.asked) == len(raised.value.calls) == ATTEMPTS == 3
 
 
 async def test_429_with_retry_after_7_is_retried_after_7_seconds():
     """No. 11."""
-    time = Time(chance=0.0)
+    time = FakeTime(chance=0.0)
     ask, _ = time.retrying(rate_limited(7), DEFAULT_OUTCOME)
     await ask(QUESTION)
     assert time.slept == [7]
@@ -94,7 +94,7 @@ async def test_429_with_retry_after_7_is_retried_after_7_seconds():
 
 @pytest.mark.parametrize("seconds", [60, 3_600])
 async def test_retry_after_beyond_deadline_is_not_retried(seconds):
-    time = Time()
+    time = FakeTime()
     ask, judge = time.retrying(rate_limited(seconds), DEFAULT_OUTCOME)
     with pytest.raises(JudgeUnavailable) as raised:
         await ask(QUESTION)
@@ -104,7 +104,7 @@ async def test_retry_after_beyond_deadline_is_not_retried(seconds):
 
 async def test_refusal_is_not_retried():
     refused = JudgeRefused(FailCode.REJECTED, calls=(make_judge_call(code=FailCode.REJECTED),))
-    ask, judge = Time().retrying(failure(), refused)
+    ask, judge = FakeTime().retrying(failure(), refused)
     with pytest.raises(JudgeRefused) as raised:
         await ask(QUESTION)
     assert [call.code for call in raised.value.calls] == [
@@ -115,13 +115,13 @@ async def test_refusal_is_not_retried():
 
 
 async def test_each_attempt_gets_remaining_time_of_deadline():
-    ask, judge = Time(chance=1.0).retrying(failure(), failure(), DEFAULT_OUTCOME)
+    ask, judge = FakeTime(chance=1.0).retrying(failure(), failure(), DEFAULT_OUTCOME)
     await ask(replace(QUESTION, deadline_s=10.0))
     assert [one.deadline_s for one in judge.asked] == [10.0, 9.0, 7.0]
 
 
 async def test_retry_stops_if_next_wait_exceeds_deadline():
-    time = Time(chance=1.0)
+    time = FakeTime(chance=1.0)
     ask, judge = time.retrying(failure())
     with pytest.raises(JudgeUnavailable):
         await ask(replace(QUESTION, deadline_s=1.5))
@@ -130,7 +130,7 @@ async def test_retry_stops_if_next_wait_exceeds_deadline():
 
 @given(chance=st.floats(0, 1, exclude_max=True), retry_after_s=st.integers(0, 40))
 def test_backoff_has_full_jitter_and_respects_retry_after(chance, retry_after_s):
-    time = Time(chance=chance)
+    time = FakeTime(chance=chance)
     ask, _ = time.retrying(failure(retry_after_s=retry_after_s), failure(), DEFAULT_OUTCOME)
     asyncio.run(_answer(ask, replace(QUESTION, deadline_s=1_000.0)))
     first, second = time.slept
@@ -143,7 +143,7 @@ async def _answer(ask: Ask, question: Question) -> None:
 
 
 async def test_wait_for_slot_does_not_count_against_deadline():
-    time, judge = Time(), ScriptedJudge(gate=asyncio.Event())
+    time, judge = FakeTime(), ScriptedJudge(gate=asyncio.Event())
     limiters = {provider_of(QUESTION.model): AdaptiveLimiter(1)}
     assert judge.gate is not None
     policies = [ConcurrencyLimit(limiters), Retry(ATTEMPTS, time.timing)]
@@ -162,26 +162,26 @@ async def test_each_429_of_an_attempt_halves_concurrency_limit():
     judge = ScriptedJudge({QUESTION.metric.name: [rate_limited(), rate_limited(), DEFAULT_OUTCOME]})
     policies = [
         ConcurrencyLimit(limiters),
-        Retry(ATTEMPTS, Time().timing),
+        Retry(ATTEMPTS, FakeTime().timing),
         RateLimitFeedback(limiters),
     ]
     await ask_through(policies, judge)(QUESTION)
     assert limiter.limit == 2
 
 
-OF_OPENAI = ModelJudge(Endpoint(provider="openai", api_key="k"))
+OPENAI_JUDGE = ModelJudge(Endpoint(provider="openai", api_key="k"))
 
 
-@pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OF_OPENAI])
+@pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OPENAI_JUDGE])
 async def test_judge_that_misses_deadline_is_unavailable(judge: Judge):
     ask = ask_through([Retry(ATTEMPTS, RetryTiming())], judge)
-    with pytest.raises(JudgeUnavailable) as late:
+    with pytest.raises(JudgeUnavailable) as unavailable:
         await ask(replace(QUESTION, deadline_s=0.0))
-    assert late.value.code is FailCode.JUDGE_TIMEOUT
+    assert unavailable.value.code is FailCode.JUDGE_TIMEOUT
 
 
 async def test_retry_changes_only_deadline_of_question():
-    ask, judge = Time().retrying()
+    ask, judge = FakeTime().retrying()
     await ask(QUESTION)
     [question] = judge.asked
     assert replace(question, deadline_s=QUESTION.deadline_s) == QUESTION

@@ -1,4 +1,4 @@
-"""The trace context: computes once what several metrics need, and in a thread if it is large."""
+"""The trace context: computes shared data once, in a thread if the trace is large."""
 
 import asyncio
 import threading

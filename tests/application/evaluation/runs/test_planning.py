@@ -17,47 +17,47 @@ from domain.errors import Unavailable
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
 from tests.support.builders.values import THEIRS
-from tests.support.fixtures.evaluation_harness import Laboratory
+from tests.support.fixtures.evaluation_harness import EvaluationHarness
 
 
 async def test_plans_in_batches_and_enqueues_the_first_targets():
-    lab = Laboratory()
+    harness = EvaluationHarness()
     sessions = [f"s{n}" for n in range(2 * PLANNED_TARGETS_BATCH + 1)]
-    run = await lab.run("agent_reliability", *sessions)
-    assert (await lab.progress(run)).run.status is RunStatus.RUNNING
-    scores = await lab.of_run(run)
+    run = await harness.run("agent_reliability", *sessions)
+    assert (await harness.progress(run)).run.status is RunStatus.RUNNING
+    scores = await harness.scores_of_run(run)
     assert len(scores) == len(sessions)
     assert {score.outcome for score in scores.values()} == {ScoreOutcome.PENDING}
-    assert lab.jobs.sent == [
-        EvaluateTargetJob(lab.project, run.id, session, asks_judge=True)
+    assert harness.jobs.sent == [
+        EvaluateTargetJob(harness.project, run.id, session, asks_judge=True)
         for session in sessions[:IN_FLIGHT_TARGETS_MAX]
     ]
 
 
 async def test_planning_twice_enqueues_once():
-    lab = Laboratory()
-    run = await lab.run("agent_reliability", "one", "two")
-    told = list(lab.jobs.sent)
-    await lab.over().plan_run(lab.project, run.id)
-    assert lab.jobs.sent == told
-    assert len(await lab.of_run(run)) == 2
+    harness = EvaluationHarness()
+    run = await harness.run("agent_reliability", "one", "two")
+    told = list(harness.jobs.sent)
+    await harness.use_cases().plan_run(harness.project, run.id)
+    assert harness.jobs.sent == told
+    assert len(await harness.scores_of_run(run)) == 2
 
 
 async def test_ignores_unknown_runs_and_runs_of_other_projects():
-    lab = Laboratory()
-    run = await lab.run("agent_reliability", "one", is_planned=False)
-    await lab.over().plan_run(THEIRS, run.id)
-    assert lab.jobs.sent == []
-    assert (await lab.progress(run)).run.status is RunStatus.PENDING
+    harness = EvaluationHarness()
+    run = await harness.run("agent_reliability", "one", is_planned=False)
+    await harness.use_cases().plan_run(THEIRS, run.id)
+    assert harness.jobs.sent == []
+    assert (await harness.progress(run)).run.status is RunStatus.PENDING
 
 
 async def test_cancelled_run_is_not_planned():
-    lab = Laboratory()
-    run = await lab.run("agent_reliability", "one", is_planned=False)
-    await lab.cancel(run)
-    await lab.over().plan_run(lab.project, run.id)
-    assert lab.jobs.sent == []
-    assert (await lab.progress(run)).run.status is RunStatus.CANCELLED
+    harness = EvaluationHarness()
+    run = await harness.run("agent_reliability", "one", is_planned=False)
+    await harness.cancel(run)
+    await harness.use_cases().plan_run(harness.project, run.id)
+    assert harness.jobs.sent == []
+    assert (await harness.progress(run)).run.status is RunStatus.CANCELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,12 @@ class EndlessAssignments(MemoryWorkQueue):
 
 
 async def test_planning_is_bounded():
-    lab = Laboratory()
-    endless = EndlessAssignments(lab.store)
-    run = await lab.run("agent_reliability", "one", is_planned=False)
-    await lab.over(replace(lab.ports, work_queue=endless)).plan_run(lab.project, run.id)
+    harness = EvaluationHarness()
+    endless = EndlessAssignments(harness.store)
+    run = await harness.run("agent_reliability", "one", is_planned=False)
+    await harness.use_cases(replace(harness.ports, work_queue=endless)).plan_run(
+        harness.project, run.id
+    )
     assert len(endless.planned) == BATCHES_MAX
     assert BATCHES_MAX * PLANNED_TARGETS_BATCH >= TARGETS_MAX
 
@@ -93,32 +95,34 @@ class FailingAssignments(MemoryWorkQueue):
 
 @pytest.mark.parametrize("batches", [0, 1, 2])
 async def test_interrupted_planning_resumes(batches):
-    lab = Laboratory()
+    harness = EvaluationHarness()
     sessions = [f"s{n}" for n in range(2 * PLANNED_TARGETS_BATCH + 1)]
-    run = await lab.run("agent_reliability", *sessions, is_planned=False)
-    failing = FailingAssignments(lab.store, left=[None] * batches)
+    run = await harness.run("agent_reliability", *sessions, is_planned=False)
+    failing = FailingAssignments(harness.store, left=[None] * batches)
     with pytest.raises(Unavailable):
-        await lab.over(replace(lab.ports, work_queue=failing)).plan_run(lab.project, run.id)
-    assert (await lab.progress(run)).run.status is RunStatus.PENDING
-    lab.now += ANNOUNCE_TIMEOUT
-    assert await lab.over().requeue_overdue() == 1
-    assert lab.jobs.sent == [PlanRunJob(lab.project, run.id)]
-    await lab.over().plan_run(lab.project, run.id)
-    assert (await lab.progress(run)).run.status is RunStatus.RUNNING
-    assert len(await lab.of_run(run)) == len(sessions)
+        await harness.use_cases(replace(harness.ports, work_queue=failing)).plan_run(
+            harness.project, run.id
+        )
+    assert (await harness.progress(run)).run.status is RunStatus.PENDING
+    harness.now += ANNOUNCE_TIMEOUT
+    assert await harness.use_cases().requeue_overdue() == 1
+    assert harness.jobs.sent == [PlanRunJob(harness.project, run.id)]
+    await harness.use_cases().plan_run(harness.project, run.id)
+    assert (await harness.progress(run)).run.status is RunStatus.RUNNING
+    assert len(await harness.scores_of_run(run)) == len(sessions)
 
 
 async def test_unclaimed_jobs_are_announced_again():
-    lab = Laboratory()
-    trace = lab.put()
-    run = await lab.run("confidence", trace)
-    lab.jobs.sent.clear()  # their worker is dead
-    do = lab.over()
-    assert await do.requeue_overdue() == 0
-    lab.now += ANNOUNCE_TIMEOUT
-    assert await do.requeue_overdue() == 1
-    assert await do.requeue_overdue() == 0
-    assert await lab.work() == 1
-    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
-    lab.now += ANNOUNCE_TIMEOUT
-    assert await do.requeue_overdue() == 0
+    harness = EvaluationHarness()
+    trace = harness.put()
+    run = await harness.run("confidence", trace)
+    harness.jobs.sent.clear()  # their worker is dead
+    worker = harness.use_cases()
+    assert await worker.requeue_overdue() == 0
+    harness.now += ANNOUNCE_TIMEOUT
+    assert await worker.requeue_overdue() == 1
+    assert await worker.requeue_overdue() == 0
+    assert await harness.work() == 1
+    assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
+    harness.now += ANNOUNCE_TIMEOUT
+    assert await worker.requeue_overdue() == 0

@@ -70,20 +70,22 @@ def constant_clock() -> float:
     return 0.0
 
 
-def over_provider(spoken: Format) -> Callable[[], AbstractAsyncContextManager[JudgeFixture]]:
+def over_provider(api_format: Format) -> Callable[[], AbstractAsyncContextManager[JudgeFixture]]:
     """A model behind a provider that speaks this format."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[JudgeFixture]:
-        async with provider(spoken) as there:
-            judge = ModelJudge(there.endpoint(), constant_clock)
-            yield JudgeFixture(judge, there.model, JudgeKind.MODEL)
+        async with provider(api_format) as server:
+            judge = ModelJudge(server.endpoint(), constant_clock)
+            yield JudgeFixture(judge, server.model, JudgeKind.MODEL)
             await judge.close()
 
     return opened
 
 
-PROVIDER_FIXTURES = [pytest.param(over_provider(spoken), id=spoken.provider) for spoken in FORMATS]
+PROVIDER_FIXTURES = [
+    pytest.param(over_provider(api_format), id=api_format.provider) for api_format in FORMATS
+]
 
 
 @pytest.fixture(params=[scripted, heuristic, by_provider, *PROVIDER_FIXTURES])
