@@ -1,7 +1,8 @@
-"""Concurrent steps, with a limit."""
+"""Concurrent steps with a limit, and long computations that leave the event loop its turn."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 
 async def gather_limited[T](limit: int, steps: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -32,3 +33,8 @@ async def gather_limited[T](limit: int, steps: Sequence[Callable[[], Awaitable[T
     if failures:
         raise failures[0]
     return [results[number] for number in range(len(steps))]
+
+
+async def compute[T](function: Callable[..., T], *args: Any, is_long: bool) -> T:
+    """What `function` returns. If it `is_long`, it runs in a thread, and other tasks continue."""
+    return await asyncio.to_thread(function, *args) if is_long else function(*args)

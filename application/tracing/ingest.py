@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Final
 
+from application.concurrency import compute
 from application.tracing.ports import Traces
+from application.tracing.workload import traces_take_long
 from domain.errors import Invalid
 from domain.ids import ProjectId, TraceId
-from domain.tracing.trace import Trace
+from domain.tracing.trace import Trace, merged_traces
 
 BATCH_MAX: Final = 500  # traces; bounds a body, and what a caller can queue at once
 
@@ -35,7 +36,8 @@ class IngestBatch:
 
         async def put_all(at: Sequence[int]) -> None:
             try:
-                merged = reduce(Trace.merged, (traces[position] for position in at))
+                reports = [traces[position] for position in at]
+                merged = await compute(merged_traces, reports, is_long=traces_take_long(reports))
                 problem = await self._put(project, merged)
             except Invalid as invalid:
                 problem = invalid

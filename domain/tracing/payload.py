@@ -6,10 +6,12 @@ surrogates there, since such text can't be searched for.
 """
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Final
 
 from domain.errors import Invalid
-from domain.tracing.json_scan import TooManyValues, check_size
+from domain.tracing.json_scan import WINDOW_BYTES, TooManyValues, check_size
 
 OBJECT_VALUES_MAX: Final = 10_000  # members and items; parsing as many takes 5 ms
 MERGED_BYTES_MAX: Final = 20 << 20  # of an object that several reports made: as in one request
@@ -24,55 +26,68 @@ EMPTY_OBJECT: Final[JsonText] = b"{}"
 
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 _BLANK: Final = " \t\r\n"
+_BLANKS: Final = re.compile(r"[ \t\r\n]*+")
 
 
 def object_members(text: JsonText) -> dict[str, str]:
     """The top-level keys of a JSON object with the text of each value. The last duplicate wins."""
+    return dict(_members(text))
+
+
+def _members(text: JsonText) -> Iterator[tuple[str, str]]:
     source = text.decode()
-    found: dict[str, str] = {}
     at = _skip(source, source.index("{") + 1)
     while source[at] != "}":
         key, at = _decoder.raw_decode(source, at)
         start = _skip(source, _skip(source, at) + 1)
         _, at = _decoder.raw_decode(source, start)
-        found[key] = source[start:at]
+        yield key, source[start:at]
         at = _skip(source, at)
         if source[at] == ",":
             at = _skip(source, at + 1)
-    return found
 
 
-def scalar_members(text: JsonText) -> dict[str, str]:
+def scalar_members(text: JsonText, at_most: int | None = None) -> dict[str, str]:
     """The top-level members that aren't objects or arrays, each as text.
 
     A string gives its value; a number, a boolean and null give their JSON text, as it was sent.
+    Stops after `at_most` of them.
     """
+    found: dict[str, str] = {}
     if text == EMPTY_OBJECT:
-        return {}
-    return {
-        key: json.loads(value) if value[0] == '"' else value
-        for key, value in object_members(text).items()
-        if value[0] not in "{["
-    }
+        return found
+    for key, value in _members(text):
+        if value[0] in "{[":
+            found.pop(key, None)  # a duplicate
+        else:
+            found[key] = json.loads(value) if value[0] == '"' else value
+            if len(found) == at_most:
+                break
+    return found
 
 
-def merged_objects(old: JsonText, new: JsonText) -> JsonText:
-    """A shallow merge: the top-level keys of `new` override those of `old`.
+def merged_objects(*texts: JsonText) -> JsonText:
+    """A shallow merge: the top-level keys of a text override those of the texts before it.
 
     Associative also in its text: a merged object has no whitespace between members, in any order of
     merging, and merging an empty object, however it is written, changes nothing.
     Raises Invalid if the result is larger than a request may make an object, so that each later
     merge stays cheap.
     """
-    if new in {EMPTY_OBJECT, old}:
-        return old
-    if old == EMPTY_OBJECT:
-        return new
-    if _is_empty(new):
-        return old
-    if _is_empty(old):
-        return new
-    merged = _text(object_members(old) | object_members(new))
+    merged = last = texts[0]
+    members: dict[str, str] | None = None  # once two objects have members
+    for text in texts[1:]:
+        if text in {EMPTY_OBJECT, last} or (_is_empty(text) and merged != EMPTY_OBJECT):
+            continue
+        if members is None and _is_empty(merged):
+            merged = text
+        else:
+            members = object_members(merged) if members is None else members
+            members |= _members(text)
+        last = text
+    if members is None:
+        return merged
+    merged = _text(members)
     _check_merged(merged)
     return merged
 
@@ -103,5 +118,5 @@ def _is_empty(text: JsonText) -> bool:
 
 def _skip(source: str, at: int) -> int:
     while source[at] in _BLANK:
-        at += 1
+        at = _BLANKS.match(source, at, at + WINDOW_BYTES).end()  # type: ignore[union-attr] # it matches the empty text
     return at

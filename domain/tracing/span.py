@@ -104,15 +104,10 @@ class Span:
         the later wins, except that UNSET doesn't undo OK or ERROR. Usage and charge are kept while
         the fields they derive from stay the same. Raises Invalid if the metadata becomes too large.
         """
-        try:
-            metadata = merged_objects(self.metadata, later.metadata)
-        except Invalid as invalid:
-            message = f"the metadata of {self.id} {invalid.errors[0].message}"
-            raise Invalid.field("spans", message) from invalid
         both = Span(
             id=self.id,
             status=later_status(self.status, later.status, FINAL_SPAN_STATUSES),
-            metadata=metadata,
+            metadata=merged_span_metadata(self, later),
             usage=self.usage,
             charge=self.charge,
             **latest(self, later, _REPLACED),
@@ -158,6 +153,15 @@ class Span:
             usage=usage,
             charge=span_cost(self.cost, self.model, usage, self.started_at, pricing),
         )
+
+
+def merged_span_metadata(*reports: Span) -> JsonText:
+    """Of the reports of one span, in order. Raises Invalid, which names the span."""
+    try:
+        return merged_objects(*(report.metadata for report in reports))
+    except Invalid as invalid:
+        message = f"the metadata of {reports[0].id} {invalid.errors[0].message}"
+        raise Invalid.field("spans", message) from invalid
 
 
 _REPLACED: Final = [

@@ -24,7 +24,7 @@ from adapters.postgres.database.removed_projects import ProjectRemoved, check_no
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
-from adapters.postgres.tracing.rollup_deltas import new_deltas
+from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
     INSERT_TRACES,
     TraceKey,
@@ -35,13 +35,15 @@ from adapters.postgres.tracing.row_updates import (
 )
 from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
 from adapters.pricing.price_cache import ProjectPriceCache
+from application.concurrency import compute
 from application.privacy.ports import trace_was_erased
+from application.tracing.workload import traces_take_long
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.erasure import data_subjects_of
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, Totals
-from domain.tracing.trace import Trace
+from domain.tracing.trace import Trace, merged_traces, without_content
 from domain.tracing.usage import Pricing
 
 type Item = tuple[ProjectId, Trace]
@@ -103,14 +105,18 @@ class TraceWriter:
         Usually takes one transaction. Traces that were being deleted at that moment go into another
         transaction, because a later round must not wait for a key while it holds greater ones.
         """
-        incoming, changed_hands = _merge_by_key(items)
+        is_long = traces_take_long(trace for _, trace in items)
+        incoming, changed_hands = await compute(_merge_by_key, items, is_long=is_long)
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             # Before the transaction: code that holds a connection must not wait for a second one.
             spans = (span for trace in incoming.values() for span in trace.spans)
             pricing = await self.prices.get({project for project, _ in incoming}, spans)
             for _ in range(ROUNDS_MAX):
+                ready = await compute(_settle_all, incoming, pricing, is_long=is_long)
                 async with self.pool.acquire() as connection, connection.transaction():
-                    incoming = await self._store(connection, incoming, pricing, changed_hands)
+                    incoming = await self._store(
+                        connection, incoming, ready, pricing, changed_hands, is_long=is_long
+                    )
                     if incoming:
                         await _check_storable(connection, incoming)
                 if not incoming:
@@ -121,29 +127,20 @@ class TraceWriter:
         self,
         connection: Connection,
         incoming: dict[TraceKey, Trace],
+        ready: "SettledBatch",
         pricing: Mapping[ProjectId, Pricing],
         changed_hands: Sequence[ProjectSubject],
+        *,
+        is_long: bool,
     ) -> dict[TraceKey, Trace]:
         # Returns the traces whose rows were deleted before they could be locked.
-        settled = [
-            CountedTrace(key[0], whole, Totals.from_spans(whole.spans), whole.models)
-            for key, trace in incoming.items()
-            for whole in (trace.settled(pricing[key[0]]),)
-        ]
-        rows = list(map(trace_row, settled))
-        payloads = arrays(payload_rows(incoming.items())) or NO_PAYLOADS
-        made = await connection.fetch(INSERT_NEW_TRACES, *arrays(rows), *payloads)
-        new = {(row[0], row[1]) for row in made} if len(made) < len(rows) else incoming.keys()
+        settled = ready.traces
+        made = await connection.fetch(INSERT_NEW_TRACES, *ready.rows, *ready.payloads)
+        new = {(row[0], row[1]) for row in made} if len(made) < len(settled) else incoming.keys()
         fresh = [one for one in settled if (one.project, one.trace.id) in new]
-        await copy_spans(
-            connection,
-            [span_row(one.project, one.trace.id, s) for one in fresh for s in one.trace.spans],
-        )
-        deltas, gone = new_deltas(), dict[TraceKey, Trace]()
-        for one in fresh:
-            of_project = deltas[one.project]
-            of_project.add_trace(one)
-            of_project.add_spans(one.trace.spans)
+        rows, deltas = await compute(_count_new, fresh, is_long=is_long)
+        await copy_spans(connection, rows)
+        gone = dict[TraceKey, Trace]()
         if len(fresh) < len(settled):
             known = {key: trace for key, trace in incoming.items() if key not in new}
             here = await lock_traces(connection, known)
@@ -158,6 +155,40 @@ class TraceWriter:
             await check_not_erased(connection, changed_hands)
         await rollups.write(connection, deltas)
         return gone
+
+
+@dataclass(frozen=True, slots=True)
+class SettledBatch:
+    """The stored form of a batch: the traces, and the arrays of their columns and payloads."""
+
+    traces: Sequence[CountedTrace]
+    rows: Sequence[Sequence[object]]
+    payloads: Sequence[Sequence[object]]
+
+
+def _settle_all(
+    incoming: Mapping[TraceKey, Trace], pricing: Mapping[ProjectId, Pricing]
+) -> SettledBatch:
+    settled = [
+        CountedTrace(key[0], whole, Totals.from_spans(whole.spans), whole.models)
+        for key, trace in incoming.items()
+        for whole in (trace.settled(pricing[key[0]]),)
+    ]
+    payloads = arrays(payload_rows(incoming.items())) or NO_PAYLOADS
+    return SettledBatch(settled, arrays(map(trace_row, settled)), payloads)
+
+
+def _count_new(
+    fresh: Sequence[CountedTrace],
+) -> tuple[list[tuple[object, ...]], ProjectDeltas]:
+    """The rows of the spans of new traces, and what the traces add to the roll-ups."""
+    rows = [span_row(one.project, one.trace.id, s) for one in fresh for s in one.trace.spans]
+    deltas = new_deltas()
+    for one in fresh:
+        of_project = deltas[one.project]
+        of_project.add_trace(one)
+        of_project.add_spans(one.trace.spans)
+    return rows, deltas
 
 
 async def _check_storable(connection: Connection, keys: Iterable[TraceKey]) -> None:
@@ -188,17 +219,19 @@ def _merge_by_key(items: Sequence[Item]) -> tuple[dict[TraceKey, Trace], list[Pr
     # merged. Sorted, so that all writers lock in the same order. Also returns the subjects between
     # which a trace moved within the batch: if one of them is being erased, each report has to be
     # handled separately.
-    merged_traces: dict[TraceKey, Trace] = {}
-    changed_hands: list[ProjectSubject] = []
+    by_key: dict[TraceKey, list[Trace]] = {}
     for project, trace in items:
-        merged = trace
-        if (known := merged_traces.get((project, trace.id))) is not None:
-            merged = known.merged(trace)
+        by_key.setdefault((project, trace.id), []).append(trace)
+    changed_hands: list[ProjectSubject] = []
+    for (project, _), reports in by_key.items():
+        known = without_content(reports[0]) if len(reports) > 1 else reports[0]
+        for report in reports[1:]:
+            merged = known.merged(without_content(report))
             before, after = data_subjects_of(known), data_subjects_of(merged)
             if before - after:
                 changed_hands += [(project, owner) for owner in before ^ after]
-        merged_traces[project, trace.id] = merged
-    return dict(sorted(merged_traces.items())), changed_hands
+            known = merged
+    return {key: merged_traces(by_key[key]) for key in sorted(by_key)}, changed_hands
 
 
 def deep_json_values(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:

@@ -35,6 +35,8 @@ from adapters.postgres.tracing.row_updates import (
 )
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.pricing.price_cache import ProjectPriceCache
+from application.concurrency import compute
+from application.tracing.workload import takes_long
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNCHANGED, retagged
@@ -114,7 +116,9 @@ class TraceEdits:
             locked = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
             known = require_row(locked.get((project, trace)), "Trace not found")
             is_sent = [value is not UNCHANGED for value in (change.input, change.output)]
-            changed = change.applied(known.trace)
+            metadata_bytes = len(known.trace.metadata) + len(change.metadata)
+            is_long = takes_long(0, metadata_bytes)
+            changed = await compute(change.applied, known.trace, is_long=is_long)
             if any(is_sent):
                 payloads = (changed.input, changed.output)
                 row = (project, trace, *payloads, *is_sent)
@@ -134,7 +138,9 @@ class TraceEdits:
             if (project, trace) not in known or (project, trace) not in stored:
                 raise NotFound("Span not found")
             old = stored[project, trace]
-            changed = change.applied(old[span], pricing)
+            metadata_bytes = len(old[span].metadata) + len(change.metadata)
+            is_long = takes_long(0, metadata_bytes)
+            changed = await compute(change.applied, old[span], pricing, is_long=is_long)
             before = known[project, trace]
             spans = {span: changed} if changed != old[span] else {}
             await write_back(connection, [TraceUpdate(before, before.trace, spans, old)], deltas)

@@ -8,10 +8,10 @@ compute the same terms in SQL.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from adapters.postgres.tracing.latency_bins import bin_start
@@ -61,21 +61,19 @@ SEARCHED_FACETS: Final = frozenset({Facet.NAME, Facet.SESSION})  # searched by s
 type FacetKey = tuple[Facet, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CountedTrace:
-    """A stored trace as the roll-ups count it: its own columns, and the totals of its spans.
-
-    `members` are the scalar members of its metadata.
-    """
+    """A stored trace as the roll-ups count it: its own columns, and the totals of its spans."""
 
     project: ProjectId
     trace: Trace
     totals: Totals
     models: tuple[str, ...]
-    members: Mapping[str, str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "members", scalar_members(self.trace.metadata))
+    @cached_property
+    def members(self) -> Mapping[str, str]:
+        """The scalar members of its metadata: all, or one more than are counted."""
+        return scalar_members(self.trace.metadata, COUNTED_MEMBERS_MAX + 1)
 
     @property
     def has_many_members(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from asyncpg import Record
@@ -22,6 +23,8 @@ from adapters.postgres.tracing.trace_rows import (
     trace_from_row,
     trace_row,
 )
+from application.concurrency import compute
+from application.tracing.workload import takes_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.erasure import DataSubject, data_subjects_of
 from domain.tracing.span import Span, Totals
@@ -169,6 +172,23 @@ async def merge_into_stored(
     if payloads := payload_rows(reports.items()):
         rows = await connection.fetch(UPSERT_PAYLOADS, *arrays(payloads))
         renewed = {(row[0], row[1]) for row in rows}
+    metadata_bytes = sum(len(before.trace.metadata) for before in known.values())
+    metadata_bytes += sum(len(report.metadata) for report in reports.values())
+    is_long = takes_long(sum(map(len, spans.values())), metadata_bytes)
+    merge = partial(_merged_updates, known, spans, stored, reports=reports, pricing=pricing)
+    updates = await compute(merge, renewed, is_long=is_long)
+    await write_back(connection, updates, deltas, changed_hands)
+
+
+def _merged_updates(
+    known: Mapping[TraceKey, CountedTrace],
+    spans: Mapping[TraceKey, Sequence[Span]],
+    stored: Mapping[TraceKey, Mapping[SpanId, Span]],
+    renewed: Collection[TraceKey],
+    *,
+    reports: Mapping[TraceKey, Trace],
+    pricing: Mapping[ProjectId, Pricing],
+) -> list[TraceUpdate]:
     updates = []
     for key, before in known.items():
         merged, old = before.trace, stored.get(key, {})
@@ -176,7 +196,7 @@ async def merge_into_stored(
             merged = merged.merged(replace(report, input=None, output=None, spans=()))
         changes = _changes(spans[key], old, pricing[key[0]])
         updates.append(TraceUpdate(before, merged, changes, old, key in renewed))
-    await write_back(connection, updates, deltas, changed_hands)
+    return updates
 
 
 def _changes(
@@ -212,17 +232,36 @@ async def write_back(
     Raises Invalid if a trace leaves a user or session under erasure; `changed_hands` are the
     subjects of moves within the same batch.
     """
-    changed = [
-        one for one in updates if one.spans or one.is_renewed or one.merged != one.before.trace
-    ]
+    updates = list(updates)
+    is_long = takes_long(
+        sum(len(one.spans) for one in updates),
+        sum(len(one.before.trace.metadata) + len(one.merged.metadata) for one in updates),
+    )
+    changed = await compute(_changed, updates, is_long=is_long)
     lost = [(one.key[0], owner) for one in changed for owner in one.lost]
     await check_not_erased(connection, [*changed_hands, *lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
         await connection.execute(DELETE_SPANS_BY_KEY, *arrays(replaced))
-    await copy_spans(
-        connection, [span_row(*one.key, span) for one in changed for span in one.spans.values()]
-    )
+    await copy_spans(connection, await compute(_rows_of_spans, changed, is_long=is_long))
     models = await _fetch_models(connection, [one for one in changed if one.loses_a_model])
+    if rows := await compute(_count_changes, changed, models, deltas, is_long=is_long):
+        await connection.execute(UPSERT_TRACES, *rows)
+
+
+def _changed(updates: Iterable[TraceUpdate]) -> list[TraceUpdate]:
+    return [one for one in updates if one.spans or one.is_renewed or one.merged != one.before.trace]
+
+
+def _rows_of_spans(changed: Iterable[TraceUpdate]) -> list[tuple[object, ...]]:
+    return [span_row(*one.key, span) for one in changed for span in one.spans.values()]
+
+
+def _count_changes(
+    changed: Iterable[TraceUpdate],
+    models: Mapping[TraceKey, tuple[str, ...]],
+    deltas: ProjectDeltas,
+) -> list[list[object]]:
+    """The arrays of the columns of the changed traces; adds the changes to `deltas`."""
     rows = []
     for one in changed:
         before, replaced_spans = one.before, one.replaced
@@ -241,8 +280,7 @@ async def write_back(
         of_project.add_spans(replaced_spans, -1)
         of_project.add_spans(one.spans.values())
         rows.append(trace_row(after))
-    if rows:
-        await connection.execute(UPSERT_TRACES, *arrays(rows))
+    return arrays(rows)
 
 
 async def _fetch_models(

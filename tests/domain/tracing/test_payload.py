@@ -1,9 +1,11 @@
 """JSON payloads: stored text, and merging of objects."""
 
 import json
+from functools import reduce
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.errors import Invalid
 from domain.tracing.payload import (
@@ -50,6 +52,21 @@ def _float(digits: str) -> tuple[str, str]:
 )
 def test_members_are_the_texts_of_top_level_values(text, found):
     assert object_members(text) == found
+
+
+some_objects = strategies.objects | strategies.hard_objects | st.just(b" { }")
+
+
+@given(st.lists(some_objects, min_size=1, max_size=5))
+def test_merging_all_at_once_is_merging_one_by_one(texts):
+    assert merged_objects(*texts) == reduce(merged_objects, texts)
+
+
+def test_scalar_members_stop_at_the_number_asked_for():
+    text = b'{"a":[],"b":1,"c":2,"b":3,"d":4}'
+    assert scalar_members(text, 2) == {"b": "1", "c": "2"}
+    assert scalar_members(text) == {"b": "3", "c": "2", "d": "4"}
+    assert scalar_members(b'{"a":1,"a":[]}') == {}
 
 
 def many(prefix: str, count: int) -> bytes:

@@ -17,6 +17,7 @@ from domain.tracing.trace import (
     TraceSummary,
     in_order,
     merged_spans,
+    merged_traces,
 )
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, trace
@@ -163,6 +164,11 @@ def test_stored_trace_is_settled_with_unique_ordered_spans(sent):
     assert all(one.kind and one.status and one.charge for one in stored.spans)
     assert stored.status is (sent.status or TraceStatus.COMPLETED)
     assert stored.settled(PRICE) == stored
+
+
+@given(st.lists(one_trace, min_size=1, max_size=5))
+def test_merging_all_at_once_is_merging_one_by_one(reports):
+    assert merged_traces(reports) == merged(reports)
 
 
 def test_duplicate_spans_are_merged_in_order():

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from domain.identity.api_key import Scope
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import SpanUpdate, TraceUpdate
 from tests.http.conftest import Site, a_span, a_trace, field_errors
@@ -209,6 +210,27 @@ async def test_each_field_is_validated(site: Site, head: dict[str, str]) -> None
     refused = await site.http.patch(SPAN, headers=head, json=body)
     named = {*body, "cost.total", "cost.part"} - {"cost"}
     assert set(field_errors(refused)) == named
+
+
+@pytest.mark.parametrize(("path", "field", "value"), CASES)
+async def test_caller_without_read_gets_only_what_it_sent(
+    site: Site, path: str, field: str, value: object
+) -> None:
+    writer = site.headers(Scope.INGEST)
+    ids = {"trace_id", "project_id", "span_id"}
+    for body in ({}, {field: value}, {field: value, "metadata": {"own": 1}}):
+        answer = await site.http.patch(path, headers=writer, json=body)
+        assert answer.status_code == 200
+        shown = answer.json()
+        full = (await site.http.patch(path, headers=site.headers(), json={})).json()
+        assert shown.keys() == full.keys()
+        assert all(shown[one] == full[one] for one in ids & shown.keys())
+        told = {name: one for name, one in shown.items() if one not in (None, [], {})}
+        if field in body and value not in (None, [], {}):
+            expected = full[field] if field in {"ended_at", "completion_start_time"} else value
+            assert told.pop(field) == expected
+        assert told.pop("metadata", {}) == body.get("metadata", {})
+        assert told.keys() <= ids
 
 
 async def test_body_must_be_json(site: Site, head: dict[str, str]) -> None:

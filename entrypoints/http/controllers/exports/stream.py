@@ -110,7 +110,7 @@ class TraceExportController(Controller):
     ) -> ImportResponse:
         """Import exported traces."""
         config = http_context(request).config
-        lines = [LINE_BODY.parse_item(line, config) for line in content]
+        lines = await LINE_BODY.parse_items(content, config)
         valid = [line for line in lines if isinstance(line, TraceWithScores)]
         import_traces = use_cases.exporting.import_traces
         imported = iter(await import_traces(caller.project_id, valid) if valid else ())

@@ -15,7 +15,7 @@ from application.tracing.edit import EDITED_TRACES_MAX
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing import analytics
-from domain.tracing.change import UNCHANGED, Clearable
+from domain.tracing.change import UNCHANGED, Clearable, Unchanged
 from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
@@ -223,6 +223,106 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
         return cls.from_domain(
             trace, project_id=project, total_tokens=tokens, total_cost=cost, **given
         )
+
+
+class ChangedSpanResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed span, for a caller that may not read: its ids, and what the caller wrote.
+
+    The other fields are null or empty, whatever is stored.
+    """
+
+    span_id: UUID
+    trace_id: UUID
+    parent_span_id: UUID | None = None
+    name: str | None
+    kind: SpanKind | None
+    status: SpanStatus | None
+    input: Raw
+    output: Raw
+    model: str | None
+    token_usage: wire.OptionalObject
+    metadata: wire.JsonObject
+    started_at: wire.ResponseInstant | None = None
+    ended_at: wire.ResponseInstant | None
+    error: str | None
+    completion_start_time: wire.ResponseInstant | None
+    model_parameters: wire.OptionalObject
+    cost: Cost | None
+    latency_ms: float | None = None
+    time_to_first_token_ms: float | None = None
+    clock_skew: bool | None = None
+    cost_source: CostSource | None = None
+
+    @classmethod
+    def from_change(cls, trace: TraceId, span: SpanId, change: SpanChange) -> Self:
+        cost = _written(change.cost)
+        return cls(
+            span_id=span,
+            trace_id=trace,
+            name=change.name,
+            kind=change.kind,
+            status=change.status,
+            input=wire.raw_json(_written(change.input)),
+            output=wire.raw_json(_written(change.output)),
+            model=_written(change.model),
+            token_usage=wire.raw_json(_written(change.token_usage)),
+            metadata=wire.raw_json(change.metadata),
+            ended_at=wire.format_optional_instant(_written(change.ended_at)),
+            error=_written(change.error),
+            completion_start_time=wire.format_optional_instant(
+                _written(change.completion_started_at)
+            ),
+            model_parameters=wire.raw_json(_written(change.model_parameters)),
+            cost=None if cost is None else dict(cost),
+        )
+
+
+class ChangedTraceResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed trace, for a caller that may not read: its ids, and what the caller wrote.
+
+    The other fields are null or empty, whatever is stored.
+    """
+
+    trace_id: UUID
+    project_id: UUID
+    name: str | None
+    status: TraceStatus | None
+    input: Raw
+    output: Raw
+    metadata: wire.JsonObject
+    started_at: wire.ResponseInstant | None = None
+    ended_at: wire.ResponseInstant | None
+    session_id: str | None
+    user_id: str | None
+    tags: list[str]
+    environment: str | None
+    release: str | None
+    spans: list[SpanResponse] = []
+    clock_skew: bool | None = None
+    total_tokens: int | None = None
+    total_cost: float | None = None
+
+    @classmethod
+    def from_change(cls, project: ProjectId, trace: TraceId, change: TraceChange) -> Self:
+        return cls(
+            trace_id=trace,
+            project_id=project,
+            name=change.name,
+            status=change.status,
+            input=wire.raw_json(_written(change.input)),
+            output=wire.raw_json(_written(change.output)),
+            metadata=wire.raw_json(change.metadata),
+            ended_at=wire.format_optional_instant(_written(change.ended_at)),
+            session_id=_written(change.session_id),
+            user_id=_written(change.user_id),
+            tags=list(change.tags or ()),
+            environment=_written(change.environment),
+            release=_written(change.release),
+        )
+
+
+def _written[T](value: Clearable[T]) -> T | None:
+    return None if isinstance(value, Unchanged) else value
 
 
 class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from application.tracing.edit import EDITED_TRACES_MAX
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
+from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import SpanId, TraceId
 from domain.page import SortOrder
@@ -122,7 +123,7 @@ class TraceController(Controller):
     ) -> BatchAccepted:
         """Store many traces."""
         config = http_context(request).config
-        items = [TRACE_BODY.parse_item(item, config) for item in content]
+        items = await TRACE_BODY.parse_items(content, config)
         valid = [item for item in items if isinstance(item, Trace)]
         stored = iter(
             await use_cases.tracing.ingest_batch(caller.project_id, valid) if valid else ()
@@ -210,15 +211,18 @@ class TraceController(Controller):
     )
     async def change_trace(
         self, caller: Caller, content: ChangedTrace, path: schemas.TracePath, use_cases: UseCases
-    ) -> schemas.TraceResponse:
+    ) -> schemas.TraceResponse | schemas.ChangedTraceResponse:
         """Change a trace.
 
         Keys that are left out stay as they are. Null clears `input`, `output`, `ended_at`,
         `session_id`, `user_id`, `environment` and `release`, and is ignored elsewhere. `metadata`
-        is merged by its top-level keys; `tags` replace the old ones.
+        is merged by its top-level keys; `tags` replace the old ones. A key without the scope
+        `read` gets what it sent, with null or empty values in the other fields.
         """
         project = caller.project_id
         trace = await use_cases.tracing.traces.change(project, path.trace_id, content)
+        if Scope.READ not in caller.scopes:
+            return schemas.ChangedTraceResponse.from_change(project, path.trace_id, content)
         return schemas.TraceResponse.from_trace(project, trace)
 
     @patch(
@@ -229,16 +233,19 @@ class TraceController(Controller):
     )
     async def change_span(
         self, caller: Caller, content: ChangedSpan, path: SpanPath, use_cases: UseCases
-    ) -> schemas.SpanResponse:
+    ) -> schemas.SpanResponse | schemas.ChangedSpanResponse:
         """Change a span.
 
         Keys that are left out stay as they are. Null is ignored in `name`, `kind`, `status` and
         `metadata`, and clears every other field. `metadata` is merged by its top-level keys. The
-        cost of the span is computed again if a field that it depends on changed.
+        cost of the span is computed again if a field that it depends on changed. A key without the
+        scope `read` gets what it sent, with null or empty values in the other fields.
         """
         span = await use_cases.tracing.traces.change_span(
             caller.project_id, path.trace_id, path.span_id, content
         )
+        if Scope.READ not in caller.scopes:
+            return schemas.ChangedSpanResponse.from_change(path.trace_id, path.span_id, content)
         return schemas.SpanResponse.from_domain(span, trace_id=path.trace_id)
 
     @delete("/{trace_id:str}", CAN_INGEST_AND_READ, status_code=204)
