@@ -6,7 +6,11 @@ This module imports no provider's library, so that the model judge can be loaded
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
+from domain.evaluation.costs.judge_costs import (
+    ANSWER_TOKENS_MAX,
+    CHECK_TOKENS_MAX,
+    THOUGHT_TOKENS_MAX,
+)
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.judging.prompt import Schema
 from domain.evaluation.scores.outcome import FailCode
@@ -17,7 +21,7 @@ CONNECT_S: Final = 5.0
 ANSWER_TOKENS: Final = ANSWER_TOKENS_MAX
 CHECK_TOKENS: Final = CHECK_TOKENS_MAX
 UNREPORTED_USE: Final = TokenUse(requests=1)  # of a request whose tokens were not reported
-THOUGHT_TOKENS: Final = 8_000  # in addition, if a model's thoughts count as part of the answer
+THOUGHT_TOKENS: Final = THOUGHT_TOKENS_MAX  # if a model's thoughts count as part of the answer
 TEMPERATURE: Final = 0.0  # for models that take one; nothing depends on it
 
 

@@ -30,10 +30,12 @@ from application.ports import Clock, NewId
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     answer_tokens_max,
+    budget_amount,
     reservation_amount,
     usage_of,
+    with_possible_use,
 )
-from domain.evaluation.evidence.redaction import estimate_tokens
+from domain.evaluation.evidence.redaction import BYTES_PER_TOKEN, estimate_tokens
 from domain.evaluation.judging.judge import (
     JudgeCall,
     JudgeRefused,
@@ -48,7 +50,7 @@ from domain.evaluation.metrics.rubrics import PROTOCOL, AnswerFormat
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.runs.voting import combine_votes, votes_needed
 from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
-from domain.tracing.usage import Price, Pricing, exact_sum
+from domain.tracing.usage import Price, Pricing, Usage, exact_sum
 
 JITTER_S: Final = (
     1.0  # upper bound of the wait after the first attempt; doubles with each further one
@@ -142,11 +144,13 @@ class JudgeClient:
 class JudgeCost:
     """What answers cost. `usd` is None if one of their requests has no price.
 
-    `saved_usd` is what a cached answer cost when it was asked for, None if that is unknown.
+    `is_estimated` if the tokens of one of their requests are. `saved_usd` is what a cached answer
+    cost when it was asked for, None if that is unknown.
     """
 
     use: TokenUse = TokenUse()  # noqa: RUF009 - frozen
     usd: Decimal | None = Decimal(0)
+    is_estimated: bool = False
     is_cached: bool = False
     saved_usd: Decimal | None = None
 
@@ -158,6 +162,7 @@ class JudgeCost:
         return cls(
             use=sum((one.use for one in costs), TokenUse()),
             usd=None if None in spent else exact_sum(filter(None, spent)),
+            is_estimated=any(one.is_estimated for one in costs),
             is_cached=all(one.is_cached for one in costs),
             saved_usd=None if None in saved or not saved else exact_sum(filter(None, saved)),
         )
@@ -170,6 +175,8 @@ class JudgeCost:
             "output_tokens": self.use.output,
             "usd": _number(self.usd),
         }
+        if self.is_estimated:
+            usage["estimated"] = True
         if self.is_cached:
             usage["saved_usd"] = _number(self.saved_usd)
         return {"usage": usage, "cache": "hit" if self.is_cached else "miss"}
@@ -359,9 +366,10 @@ class RecheckAfterWait(Policy):
 class CostAccounting(Policy):
     """Reserves what the question may cost; then enters each request in the ledger and settles.
 
-    Skips the question if a budget has too little left. The budget is reserved only now that the
-    question has a slot: questions that wait hold back no other, and a worker that stops loses
-    nothing for them. A reservation that is never settled counts as spent.
+    Skips the question if a budget has too little left. Budgets count `budget_amount`; the ledger
+    has the price of the project. The budget is reserved only now that the question has a slot:
+    questions that wait hold back no other, and a worker that stops loses nothing for them. A
+    reservation that is never settled counts as spent.
     """
 
     ports: JudgingPorts
@@ -372,10 +380,13 @@ class CostAccounting(Policy):
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
         run = request.run
         pricing = await self.ports.prices.for_project(run.project_id)
-        usd = self._amount_to_reserve(request.question, pricing)
-        if usd is None and run.max_cost_usd is not None:  # its price was deleted during the run
+        question, now = request.question, self.clock()
+        most = reservation_amount(prompt_tokens(question), answer_tokens(question))
+        price = pricing(question.model, usage_of(most), now)
+        if price is None and run.max_cost_usd is not None:  # it was deleted during the run
             return JudgeResponse.skipped(request, SkipCode.BUDGET)
-        async with self.reserver.reserve(run, usd or Decimal(0), self.clock()) as reservation:
+        usd = budget_amount(most, price, self._list_price(question.model, usage_of(most), now))
+        async with self.reserver.reserve(run, usd, now) as reservation:
             if reservation is None:
                 return JudgeResponse.skipped(request, SkipCode.BUDGET)
             try:
@@ -385,14 +396,16 @@ class CostAccounting(Policy):
                 raise
             entries = await self._record(request, response.calls, reservation, pricing)
         amounts = [one.usd for one in entries]
-        usd = None if None in amounts else exact_sum(filter(None, amounts))
-        use = sum((call.use for call in response.calls), TokenUse())
-        return replace(response, cost=JudgeCost(use=use, usd=usd))
+        cost = JudgeCost(
+            use=sum((one.call.use for one in entries), TokenUse()),
+            usd=None if None in amounts else exact_sum(filter(None, amounts)),
+            is_estimated=any(one.call.is_estimated for one in entries),
+        )
+        calls = tuple(one.call for one in entries)
+        return replace(response, calls=calls, cost=cost)
 
-    def _amount_to_reserve(self, question: Question, pricing: Pricing) -> Decimal | None:
-        most = reservation_amount(prompt_tokens(question), answer_tokens(question))
-        price = pricing(question.model, usage_of(most), self.clock())
-        return None if price is None else price.amount
+    def _list_price(self, model: str, usage: Usage, at: datetime) -> Price | None:
+        return self.ports.prices.book.price(model, usage, at)
 
     async def _record(
         self,
@@ -403,6 +416,7 @@ class CostAccounting(Policy):
     ) -> Sequence[LedgerEntry]:
         """Enters all calls before it settles: what is interrupted in between counts as spent."""
         run, question, now = request.run, request.question, self.clock()
+        calls = [_with_possible_use(call, question) for call in calls]
         prices = [_price_of_call(call, question, pricing, now) for call in calls]
         entries = [
             LedgerEntry(
@@ -422,8 +436,11 @@ class CostAccounting(Policy):
         for entry in entries:
             self.ports.on_entry(entry)
         await self.ports.ledger.append(entries)
-        known = exact_sum(one.usd for one in entries if one.usd is not None)
-        await self.ports.budgets.settle(run.project_id, reservation, known)
+        counted = exact_sum(
+            budget_amount(call.use, price, _price_of_call(call, question, self._list_price, now))
+            for call, price in zip(calls, prices, strict=True)
+        )
+        await self.ports.budgets.settle(run.project_id, reservation, counted)
         return entries
 
 
@@ -515,6 +532,12 @@ def answer_tokens(question: Question) -> int:
         return answer_tokens_max(0)
     calls, _ = judged_calls([step.label for step in question.evidence.calls])
     return answer_tokens_max(len(calls))
+
+
+def _with_possible_use(call: JudgeCall, question: Question) -> JudgeCall:
+    tokens = prompt_tokens(question)
+    estimate = TokenUse(requests=1, input=tokens, output=answer_tokens(question))
+    return with_possible_use(call, tokens * BYTES_PER_TOKEN, estimate)
 
 
 def _price_of_call(

@@ -1,7 +1,7 @@
 """Costs of judges: the ledger of requests, budgets, spending, and estimates before a run."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
@@ -11,9 +11,11 @@ from uuid import UUID
 from domain.errors import Invalid
 from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.runs.run import Target
+from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId
-from domain.tracing.usage import Usage, exact_sum
+from domain.tracing.model_price import Rate, Tariff
+from domain.tracing.usage import Price, Usage, exact_sum
 
 BUDGET_MAX: Final = Decimal(1_000_000)  # USD, of a run or of a month
 BUDGET_PLACES: Final = 6  # decimal places
@@ -24,6 +26,12 @@ CHECK_TOKENS_MAX: Final = 75  # additional, for each call of a checklist
 # the estimate is reserved.
 RESERVATION_FACTOR: Final = 2
 
+THOUGHT_TOKENS_MAX: Final = 8_000  # of one answer, in addition, if the model thinks
+# Tokens that a request may have beyond one for each byte of the question: the schema of the answer,
+# and an answer that has to be repaired.
+REQUEST_OVERHEAD_TOKENS: Final = 20_000
+# What a budget counts for a model that no list has: as much as the most expensive usual judge.
+UNLISTED_TARIFF: Final = Tariff(Rate(Decimal(15)), Rate(Decimal(75)))  # USD per million tokens
 ANSWER_TOKENS_MIN: Final = 60  # of a verdict in one short sentence
 STANDARD_ERRORS: Final = 2  # on each side of an estimate: an interval of about 95 %
 
@@ -55,11 +63,15 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """The sum over some requests. `unpriced` of them have no price and aren't in `usd`."""
+    """The sum over some requests.
+
+    `unpriced` of them have no price and aren't in `usd`; of `estimated` the tokens are estimates.
+    """
 
     calls: int = 0
     failed: int = 0
     unpriced: int = 0
+    estimated: int = 0
     use: TokenUse = field(default_factory=TokenUse)
     usd: Decimal = Decimal(0)
 
@@ -70,6 +82,7 @@ class Spending:
             calls=len(known),
             failed=sum(one.call.code is not None for one in known),
             unpriced=sum(one.usd is None for one in known),
+            estimated=sum(one.call.is_estimated for one in known),
             use=sum((one.call.use for one in known), TokenUse()),
             usd=exact_sum(one.usd for one in known if one.usd is not None),
         )
@@ -169,6 +182,38 @@ def reservation_amount(question_tokens: int, answer_tokens: int) -> TokenUse:
         input=RESERVATION_FACTOR * question_tokens,
         output=RESERVATION_FACTOR * answer_tokens,
     )
+
+
+def with_possible_use(call: JudgeCall, question_bytes: int, estimate: TokenUse) -> JudgeCall:
+    """The call; with the estimate, and marked, if the reported tokens can't be those of an answer.
+
+    An answer takes tokens in both directions: of the question at most one for each byte and
+    REQUEST_OVERHEAD_TOKENS, of the answer at most twice the estimate, which is the longest one,
+    and THOUGHT_TOKENS_MAX. A request without an answer may have taken none.
+    """
+    use = call.use
+    input_max = question_bytes + REQUEST_OVERHEAD_TOKENS
+    output_max = 2 * estimate.output + THOUGHT_TOKENS_MAX
+    is_answer = call.code in {None, FailCode.BAD_VERDICT}
+    least = 1 if is_answer else 0
+    is_possible = (
+        least <= use.input <= input_max
+        and least <= use.output <= output_max
+        and 0 <= use.reasoning <= use.output
+        and min(use.cache_read, use.cache_write) >= 0
+        and use.cache_read + use.cache_write <= use.input
+    )
+    return call if is_possible else replace(call, use=estimate, is_estimated=True)
+
+
+def budget_amount(use: TokenUse, own: Price | None, listed: Price | None) -> Decimal:
+    """What budgets count for these tokens: the price of the project, but no less than the list's.
+
+    For a model that isn't listed, no less than UNLISTED_TARIFF. So no price that a project sets
+    lets its judges spend more than a budget.
+    """
+    least = UNLISTED_TARIFF.cost(usage_of(use)) if listed is None else listed.amount
+    return least if own is None else max(own.amount, least)
 
 
 def group_spending(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[SpendingGroup]:

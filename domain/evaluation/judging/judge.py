@@ -48,7 +48,8 @@ class JudgeCall:
     """One request that was sent to a provider. It may cost money even if it failed.
 
     `model` is the model that answered, otherwise the requested one, without its provider. `code` is
-    None if the response was a valid verdict.
+    None if the response was a valid verdict. `is_estimated` if the provider's own count of tokens
+    was missing or impossible, and `use` is an estimate in its place.
     """
 
     provider: str
@@ -56,6 +57,7 @@ class JudgeCall:
     use: TokenUse = TokenUse(requests=1)
     latency_ms: float
     code: FailCode | None = None
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ NOTHING = {
     "calls": 0,
     "failed_calls": 0,
     "unpriced_calls": 0,
+    "estimated_calls": 0,
     "input_tokens": 0,
     "cache_read_tokens": 0,
     "cache_write_tokens": 0,

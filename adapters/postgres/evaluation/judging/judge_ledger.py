@@ -30,12 +30,14 @@ JUDGE_CALLS: Final = Table(
         Column("cache_write_tokens", "bigint", "call.use.cache_write"),
         Column("output_tokens", "bigint", "call.use.output"),
         Column("reasoning_tokens", "bigint", "call.use.reasoning"),
+        Column("estimated", "boolean", "call.is_estimated"),
     ),
 )
 _row: Final = JUDGE_CALLS.compile_row()
 INSERT_CALLS: Final = f"{JUDGE_CALLS.insert_from('calls')} ON CONFLICT (project_id, id) DO NOTHING"
 SPENDING_SUMS: Final = """
 count(*) AS calls, count(code) AS failed, count(*) - count(usd) AS unpriced,
+count(*) FILTER (WHERE estimated) AS estimated,
 coalesce(sum(input_tokens), 0) AS input, coalesce(sum(cache_read_tokens), 0) AS cache_read,
 coalesce(sum(cache_write_tokens), 0) AS cache_write, coalesce(sum(output_tokens), 0) AS output,
 coalesce(sum(reasoning_tokens), 0) AS reasoning, coalesce(sum(usd), 0) AS usd
@@ -98,6 +100,7 @@ def _spending_from_row(row: Record) -> Spending:
         calls=row["calls"],
         failed=row["failed"],
         unpriced=row["unpriced"],
+        estimated=row["estimated"],
         use=TokenUse(requests=row["calls"], **{name: int(row[name]) for name in tokens}),
         usd=row["usd"],
     )

@@ -472,6 +472,7 @@ CREATE TABLE IF NOT EXISTS judge_calls (
     output_tokens bigint NOT NULL, reasoning_tokens bigint NOT NULL,
     usd numeric, price_version text COLLATE "C",
     latency_ms double precision NOT NULL, code text COLLATE "C",
+    estimated boolean NOT NULL, -- the tokens, because the provider's count was impossible
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );

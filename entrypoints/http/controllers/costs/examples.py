@@ -19,6 +19,7 @@ USAGE: Final[dict[str, Any]] = {
     "calls": 120,
     "failed_calls": 2,
     "unpriced_calls": 0,
+    "estimated_calls": 0,
     "input_tokens": 310_000,
     "cache_read_tokens": 120_000,
     "cache_write_tokens": 0,

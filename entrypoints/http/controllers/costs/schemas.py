@@ -106,12 +106,14 @@ class JudgeUsage(ResponseStruct[Spending], frozen=True, kw_only=True):
     """Totals over requests to judges.
 
     `input_tokens` include cached tokens, `output_tokens` include reasoning tokens. `cost_usd`
-    doesn't include unpriced calls.
+    doesn't include unpriced calls. The tokens of `estimated_calls` are estimates, because the
+    provider reported none, or more than the call can have had.
     """
 
     calls: int
     failed_calls: Annotated[int, Source("failed")]
     unpriced_calls: Annotated[int, Source("unpriced")]
+    estimated_calls: Annotated[int, Source("estimated")]
     input_tokens: Annotated[int, Source("use.input")]
     cache_read_tokens: Annotated[int, Source("use.cache_read")]
     cache_write_tokens: Annotated[int, Source("use.cache_write")]

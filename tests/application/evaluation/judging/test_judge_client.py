@@ -1,6 +1,7 @@
 """The judge client: caches verdicts, keeps to budgets, and takes several votes."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,8 +19,20 @@ from adapters.memory.evaluation.scripted_judge import (
 from application.evaluation.ports.judging import VERDICT_RETENTION, Verdict
 from application.jobs import EvaluateTargetJob
 from domain.errors import Unavailable
-from domain.evaluation.costs.judge_costs import LedgerEntry, Spending
-from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
+from domain.evaluation.costs.judge_costs import (
+    ANSWER_TOKENS_MAX,
+    UNLISTED_TARIFF,
+    LedgerEntry,
+    Spending,
+    usage_of,
+)
+from domain.evaluation.judging.judge import (
+    Answer,
+    JudgeRefused,
+    JudgeUnavailable,
+    Question,
+    TokenUse,
+)
 from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
@@ -282,6 +295,72 @@ async def test_budget_applies_to_model_with_project_price_only():
         harness, *traces, model="openai_compatible/llama3", max_cost_usd=Decimal("0.6")
     )
     assert [one.code for one in scores] == [None, None, "budget"]
+
+
+@pytest.mark.parametrize(("model", "budget"), [(GPT, "0.05"), ("openai/unpriced", "0.33")])
+async def test_price_of_0_lowers_no_budget(model: str, budget: str):
+    """What is set aside and counted is at least the price of the list, or of an unlisted model."""
+    lab = lab_of()
+    await lab.prices("*", 0)
+    store_budget(lab.store, lab.project, Decimal(budget), NOON)
+    traces = [lab.put(output=f"Flight {n}") for n in range(9)]
+    _, scores = await judge_traces(lab, *traces, model=model)
+    assert {one.code for one in scores} == {None, "budget"}
+    assert {one.usd for one in lab.store.ledger.values()} == {0}  # by the project's price
+    counted = COST if model == GPT else UNLISTED_TARIFF.cost(usage_of(DEFAULT_TOKEN_USE))
+    assert {*lab.store.spending.values()} == {len(lab.store.ledger) * counted}
+
+
+async def test_model_without_a_price_uses_up_a_budget():
+    lab = lab_of()
+    store_budget(lab.store, lab.project, Decimal(10), NOON)
+    await judge_traces(lab, lab.put(), model="openai/unpriced")
+    counted = UNLISTED_TARIFF.cost(usage_of(DEFAULT_TOKEN_USE))
+    assert {*lab.store.spending.values()} == {counted}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        TokenUse(requests=1),
+        TokenUse(requests=1, input=10**18, output=10),
+        TokenUse(requests=1, input=1_000, output=10**18),
+        TokenUse(requests=1, input=1_000, output=-1),
+    ],
+    ids=["none", "more than the question", "more than the answer", "negative"],
+)
+async def test_impossible_token_counts_are_estimated(use: TokenUse):
+    call = replace(make_judge_call(GPT), use=use, code=FailCode.BAD_VERDICT)
+    lab = lab_of(JudgeRefused(FailCode.BAD_VERDICT, calls=(call,)), Scored(1.0, "Yes"))
+    store_budget(lab.store, lab.project, Decimal(10), NOON)
+    run, _ = await judge_traces(lab, lab.put())
+    [entry] = lab.store.ledger.values()
+    assert entry.call.is_estimated
+    assert 0 < entry.call.use.input < 10_000
+    assert entry.call.use.output == ANSWER_TOKENS_MAX
+    assert {*lab.store.spending.values()} == {entry.usd}
+    assert entry.usd is not None
+    assert 0 < entry.usd < 1
+    spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
+    assert (spent.calls, spent.estimated, spent.usd) == (1, 1, entry.usd)
+
+
+class UnmeteredJudge(ScriptedJudge):
+    """A judge whose provider reports no tokens."""
+
+    async def ask(self, question: Question) -> Answer:
+        answer = await super().ask(question)
+        calls = tuple(replace(one, use=TokenUse(requests=1)) for one in answer.calls)
+        return replace(answer, calls=calls)
+
+
+async def test_score_says_that_its_tokens_are_estimated():
+    lab = Laboratory(judge=UnmeteredJudge())
+    _, [score] = await judge_traces(lab, lab.put())
+    usage = json.loads(str(mark(score, "usage")))
+    assert usage["estimated"] is True
+    assert usage["output_tokens"] == ANSWER_TOKENS_MAX
+    assert usage["usd"] > 0
 
 
 async def test_unpriced_ledger_entry_has_no_price_version():
