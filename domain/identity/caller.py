@@ -7,7 +7,7 @@ from typing import Final, Self
 from domain.errors import Forbidden
 from domain.identity.api_key import Scope
 from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
-from domain.identity.organization import NewProject, Role
+from domain.identity.organization import Action, NewProject, Role, check_right
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 # `last_sign_in_at` is updated at most this often, to avoid a write with every request.
@@ -110,6 +110,12 @@ class Caller:
     @property
     def actor(self) -> Actor:
         return Actor(user_id=self.user_id, key_id=self.key_id, name=self.name, origin=self.origin)
+
+    def authorize(self, action: Action) -> None:
+        """Raises Forbidden for a key, and for a user whose role doesn't permit the action."""
+        if self.role is None:
+            raise Forbidden(f"No API key may {action}: sign in, and send a Bearer token")
+        check_right(self.role, action)
 
     def require(self, *scopes: Scope) -> None:
         """Raises Forbidden unless the caller has all `scopes`."""

@@ -177,6 +177,7 @@ class Action(StrEnum):
     CHANGE_PROJECT = "change projects", Role.ADMIN
     CHANGE_RETENTION = "change the retention of projects", Role.ADMIN
     CHANGE_BUDGET = "change budgets", Role.ADMIN
+    CHANGE_PRICES = "change prices", Role.ADMIN
     CHANGE_KEY = "rotate, revoke or delete API keys", Role.ADMIN
     REVOKE_INVITATION = "revoke invitations", Role.ADMIN
     INVITE_MEMBER = "invite members", Role.ADMIN

@@ -9,6 +9,7 @@ from domain.errors import Unauthenticated
 from domain.identity.api_key import Scope
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Origin
 from domain.identity.caller import Caller, Person
+from domain.identity.organization import Action
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.middleware.client_address import Network, client_address
@@ -112,6 +113,27 @@ CAN_INGEST: Final = DataPlane((Scope.INGEST,))
 CAN_READ: Final = DataPlane((Scope.READ,))
 CAN_INGEST_AND_READ: Final = DataPlane((Scope.INGEST, Scope.READ))
 CAN_EVALUATE: Final = DataPlane((Scope.EVALUATE,))
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectAdminAccess:
+    """A person in a project, with a token and a role that permits the action. Keys get 403."""
+
+    action: Action
+
+    security: ClassVar[Security] = [
+        {"HTTPBearer": [], "ProjectID": []},
+        {"HTTPBearer": [], "ProjectID": [], "OrganizationID": []},
+    ]
+    refusals: ClassVar = DataPlane.refusals
+
+    async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Caller:
+        caller = await CAN_EVALUATE(request, use_cases)
+        caller.authorize(self.action)
+        return caller
+
+
+CAN_CHANGE_PRICES: Final = ProjectAdminAccess(Action.CHANGE_PRICES)
 
 
 @dataclass(frozen=True, slots=True)

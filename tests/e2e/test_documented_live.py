@@ -26,7 +26,7 @@ from tests.support.builders.custom_metric_definitions import RULE
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.documented_answers import acceptable_body, response_checks
 from tests.support.endpoints.registry import BY_OPERATION
-from tests.support.endpoints.spec import EndpointSpec, MemberRoles, SignedIn
+from tests.support.endpoints.spec import EndpointSpec, MemberRoles, ProjectAdmins, SignedIn
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
@@ -128,11 +128,13 @@ class StoredObjects:
         self._post(f"{judged}/custom-metrics", metric, head)
         self._create("export_id", "/traces/exports", {"format": "csv"}, head)
         price = {"match": "m", "input": "1", "output": "2"}
-        self._create("price_id", "/model-prices", price, head)
+        self._create("price_id", "/model-prices", price, self.by_token)
         self._create("repricing_id", "/model-prices/reprice", {"models": ["m"]}, head)
 
     def credentials_for(self, spec: EndpointSpec) -> list[dict[str, str]]:
         """Returns one header set for each kind of credential that an operation accepts."""
+        if isinstance(spec.access, ProjectAdmins):
+            return [self.by_token]
         is_personal = isinstance(spec.access, SignedIn | MemberRoles)
         return [self.person] if is_personal else [self.by_key, self.by_token]
 

@@ -89,7 +89,7 @@ def test_writes_of_organizations_are_audited() -> None:
 
 @pytest.mark.parametrize("spec", [one for one in SUCCEEDING if one.takes_key], ids=operation_of)
 async def test_repeated_request_has_one_effect(tenants: TwoTenants, spec: EndpointSpec) -> None:
-    words, head = tenants.own_words(spec), tenants.key | {"idempotency-key": "k"}
+    words, head = tenants.own_words(spec), tenants.credentials(spec)[0] | {"idempotency-key": "k"}
     first = await tenants.request(spec, head, words)
     after = tenants.site.state()
     again = await tenants.request(spec, head, words)

@@ -27,6 +27,7 @@ from tests.support.endpoints.spec import (
     Anonymous,
     EndpointSpec,
     MemberRoles,
+    ProjectAdmins,
     ProjectScopes,
     SignedIn,
 )
@@ -54,6 +55,10 @@ def heads(spec: EndpointSpec) -> Iterator[tuple[str, dict[str, str]]]:
             yield from (("nothing", {}), ("key", THEIR_PROJECT), ("token", THEIR_PROJECT | THEIRS))
         case SignedIn() | MemberRoles():
             yield from (("token", {}), ("token", THEIRS), ("token", OURS | THEIR_PROJECT))
+        case ProjectAdmins():
+            yield "token", OURS_PROJECT
+            yield from (("token", THEIR_PROJECT), ("token", THEIR_PROJECT | OURS))
+            yield from (("token", THEIR_PROJECT | THEIRS), ("token", OURS_PROJECT | THEIRS))
         case ProjectScopes():
             yield "key", {"x-project-name": "{ours.project}"}
             yield "token", OURS_PROJECT

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from application.use_cases import UseCases
+from domain.identity.organization import Role
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX
 from tests.http.conftest import Site, a_span, a_trace
 from tests.support.builders.values import NOON
+from tests.support.clients.organization_members import new_member
 
 ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
 USAGE = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
@@ -47,6 +49,18 @@ async def test_prices_of_an_unknown_trace_are_404(site: Site) -> None:
 OWN = {"match": "our-*", "input": "0.20", "output": "4"}
 
 
+def admin_of(site: Site, role: Role = Role.ADMIN) -> dict[str, str]:
+    """The headers of a new member for the project of `site.headers()`, which is created."""
+    [project] = site.store.projects
+    bearer = new_member(site, site.organization, f"{role}@example.com", role).bearer
+    return bearer | {"x-project-id": str(project)}
+
+
+async def admin_head(site: Site) -> dict[str, str]:
+    await site.http.get("/model-prices", headers=site.headers())  # creates the project
+    return admin_of(site)
+
+
 async def made(site: Site, head: dict[str, str], **overrides: Any) -> Any:
     answer = await site.http.post("/model-prices", headers=head, json=OWN | overrides)
     assert answer.status_code == 201
@@ -63,7 +77,7 @@ def a_used(model: str, **overrides: Any) -> dict[str, Any]:
 
 
 async def test_created_price_is_listed_as_sent(site: Site) -> None:
-    head = site.headers()
+    head = await admin_head(site)
     period = {"effective_from": "2026-03-01", "effective_to": "2026-03-02T00:00:00+02:00"}
     one = await made(site, head, cache_read="0.000000000001", cache_write="999999", **period)
     assert (one["input"], one["output"], one["match"]) == ("0.20", "4", "our-*")
@@ -98,13 +112,28 @@ async def test_created_price_is_listed_as_sent(site: Site) -> None:
 async def test_invalid_price_is_named_by_field(
     site: Site, said: dict[str, Any], field: str
 ) -> None:
-    answer = await site.http.post("/model-prices", headers=site.headers(), json=OWN | said)
+    head = await admin_head(site)
+    answer = await site.http.post("/model-prices", headers=head, json=OWN | said)
     assert answer.status_code == 422
     assert [one["field"] for one in answer.json()["errors"]] == [field]
 
 
+async def test_price_needs_the_right_that_budgets_need(site: Site) -> None:
+    """Otherwise a price of 0 would evade the budget."""
+    admin = await admin_head(site)
+    for head in (site.headers(), admin_of(site, Role.MEMBER)):
+        refused = await site.http.post("/model-prices", headers=head, json=OWN)
+        assert refused.status_code == 403
+        assert "change prices" in refused.json()["detail"]
+    one = await made(site, admin)
+    for head in (site.headers(), admin_of(site, Role.MEMBER)):
+        path = f"/model-prices/{one['id']}"
+        assert (await site.http.delete(path, headers=head)).status_code == 403
+    await made(site, admin_of(site, Role.OWNER))
+
+
 async def test_price_limit_per_project_is_enforced(site: Site) -> None:
-    head = site.headers()
+    head = await admin_head(site)
     for _ in range(PRICES_MAX):
         await made(site, head)
     answer = await site.http.post("/model-prices", headers=head, json=OWN)
@@ -112,13 +141,13 @@ async def test_price_limit_per_project_is_enforced(site: Site) -> None:
 
 
 async def test_repeated_request_creates_one_price(site: Site) -> None:
-    head = site.headers() | {"idempotency-key": "k"}
+    head = await admin_head(site) | {"idempotency-key": "k"}
     assert await made(site, head) == await made(site, head)
     assert len((await site.http.get("/model-prices", headers=head)).json()) == 1
 
 
 async def test_price_can_be_deleted_once(site: Site) -> None:
-    head = site.headers()
+    head = await admin_head(site)
     one = await made(site, head)
     path = f"/model-prices/{one['id']}"
     assert (await site.http.delete(path, headers=head)).status_code == 204
@@ -155,7 +184,7 @@ async def repriced(site: Site, head: dict[str, str], **overrides: Any) -> Any:
 async def test_dry_run_predicts_the_difference_of_the_run(site: Site) -> None:
     head = site.headers()
     await stored(site, head, a_used("our-1"), a_used("gpt-4o"), a_used("our-1", cost={"total": 9}))
-    price = await made(site, head, input="3")
+    price = await made(site, admin_of(site), input="3")
     dry = await repriced(site, head)
     total = {"spans": 2, "changed": 1, "cost_before": 2.5, "cost_after": 5.5}
     assert {name: dry[name] for name in total} == total

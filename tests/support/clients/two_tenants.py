@@ -41,6 +41,7 @@ from tests.support.endpoints.spec import (
     Anonymous,
     EndpointSpec,
     MemberRoles,
+    ProjectAdmins,
     ProjectScopes,
     SignedIn,
 )
@@ -230,6 +231,8 @@ class TwoTenants:
             case ProjectScopes():
                 token = self.people[Role.MEMBER].bearer
                 return [self.key, token | {"x-project-id": self.ours["project_id"]}]
+            case ProjectAdmins():
+                return [self.bearer | {"x-project-id": self.ours["project_id"]}]
             case SignedIn() | MemberRoles():
                 return [self.bearer]
 

@@ -1,18 +1,24 @@
 """Prices of models, and repricing of stored traces."""
 
-from tests.support.endpoints.spec import EVALUATE, READ, EndpointSpec, beyond_contract
+from tests.support.endpoints.spec import (
+    EVALUATE,
+    PROJECT_ADMINS,
+    READ,
+    EndpointSpec,
+    beyond_contract,
+)
 
 PRICES = "/model-prices"
 ENDPOINTS = beyond_contract(
     EndpointSpec(
         f"POST {PRICES}",
-        EVALUATE,
+        PROJECT_ADMINS,
         201,
         body={"match": "{text}", "input": "1", "output": "2"},
         takes_key=True,
     ),
     EndpointSpec(f"GET {PRICES}", READ, 200, shows_more=True),
-    EndpointSpec(f"DELETE {PRICES}/{{price_id}}", EVALUATE, 204),
+    EndpointSpec(f"DELETE {PRICES}/{{price_id}}", PROJECT_ADMINS, 204),
     EndpointSpec(f"GET {PRICES}/unpriced", READ, 200, query="days=90", shows_more=True),
     EndpointSpec(
         f"POST {PRICES}/reprice",

@@ -37,13 +37,18 @@ class ProjectScopes:
 
 
 @dataclass(frozen=True)
+class ProjectAdmins:
+    """An OWNER or ADMIN of the project's organization, with a token. Keys and members get 403."""
+
+
+@dataclass(frozen=True)
 class MemberRoles:
     """A member of the organization in the path, in one of these roles. Other members get 403."""
 
     roles: frozenset[Role]
 
 
-type Access = Anonymous | SignedIn | ProjectScopes | MemberRoles
+type Access = Anonymous | SignedIn | ProjectScopes | ProjectAdmins | MemberRoles
 
 ANONYMOUS: Final = Anonymous()
 SIGNED_IN: Final = SignedIn()
@@ -51,6 +56,7 @@ READ: Final = ProjectScopes(frozenset({Scope.READ}))
 INGEST: Final = ProjectScopes(frozenset({Scope.INGEST}))
 EVALUATE: Final = ProjectScopes(frozenset({Scope.EVALUATE}))
 DELETE_DATA: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.READ}))
+PROJECT_ADMINS: Final = ProjectAdmins()
 IMPORT: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.EVALUATE}))
 ALL_ROLES: Final = MemberRoles(frozenset(Role))
 ADMINS: Final = MemberRoles(frozenset({Role.OWNER, Role.ADMIN}))
@@ -63,6 +69,7 @@ _REFUSALS: Final[Mapping[type[Any], frozenset[int]]] = {
     SignedIn: frozenset({401, 403, 422, 503}),
     MemberRoles: frozenset({401, 403, 422, 503}),
     ProjectScopes: frozenset({401, 403, 404, 422, 503}),
+    ProjectAdmins: frozenset({401, 403, 404, 422, 503}),
 }
 
 

@@ -12,7 +12,7 @@ from application.pricing.model_prices import PriceRequest
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.tracing.model_price import MATCH_MAX, PRICES_MAX, ModelPrice, UnpricedModel
-from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
+from entrypoints.http.authentication import CAN_CHANGE_PRICES, CAN_READ
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
 from entrypoints.http.endpoint import delete, get, post
@@ -106,10 +106,10 @@ class ModelPriceController(Controller):
 
     @post(
         "/",
-        CAN_EVALUATE,
+        CAN_CHANGE_PRICES,
         description=(
-            "Token prices of some models in this project, which take precedence over all other "
-            "prices. Of several prices that match a model and are effective at the start of a "
+            "For OWNER and ADMIN. Token prices of some models in this project, which take "
+            "precedence over all other prices. Of several prices that match a model and are effective at the start of a "
             "span, the newest one applies. Spans that are stored later are priced by it, after at "
             "most ten seconds. Stored spans keep their costs until they are priced again. At most "
             f"{PRICES_MAX} prices."
@@ -135,13 +135,14 @@ class ModelPriceController(Controller):
         prices = await use_cases.pricing.list_prices(caller.project_id)
         return [ModelPriceResponse.from_domain(price) for price in prices]
 
-    @delete("/{price_id:str}", CAN_EVALUATE)
+    @delete("/{price_id:str}", CAN_CHANGE_PRICES)
     async def delete_model_price(
         self, caller: Caller, path: PricePath, use_cases: UseCases
     ) -> None:
         """Delete a price.
 
-        Spans that were priced by it keep their costs until they are priced again.
+        For OWNER and ADMIN. Spans that were priced by it keep their costs until they are priced
+        again.
         """
         await use_cases.pricing.delete_price(caller.project_id, path.price_id)
 
