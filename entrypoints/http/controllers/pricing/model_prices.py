@@ -109,9 +109,10 @@ class ModelPriceController(Controller):
         CAN_CHANGE_PRICES,
         description=(
             "For OWNER and ADMIN. Token prices of some models in this project, which take "
-            "precedence over all other prices. Of several prices that match a model and are effective at the start of a "
-            "span, the newest one applies. Spans that are stored later are priced by it, after at "
-            "most ten seconds. Stored spans keep their costs until they are priced again. At most "
+            "precedence over all other prices. Of several prices that match a model and are "
+            "effective at the start of a span, the newest one applies. Spans that are stored later "
+            "are priced by it, after at most ten seconds. Stored spans keep their costs until they "
+            "are priced again. At most "
             f"{PRICES_MAX} prices."
         ),
         example=examples.PRICE,

@@ -300,23 +300,23 @@ async def test_budget_applies_to_model_with_project_price_only():
 @pytest.mark.parametrize(("model", "budget"), [(GPT, "0.05"), ("openai/unpriced", "0.33")])
 async def test_price_of_0_lowers_no_budget(model: str, budget: str):
     """What is set aside and counted is at least the price of the list, or of an unlisted model."""
-    lab = lab_of()
-    await lab.prices("*", 0)
-    store_budget(lab.store, lab.project, Decimal(budget), NOON)
-    traces = [lab.put(output=f"Flight {n}") for n in range(9)]
-    _, scores = await judge_traces(lab, *traces, model=model)
+    harness = scripted_harness()
+    await harness.prices("*", 0)
+    store_budget(harness.store, harness.project, Decimal(budget), NOON)
+    traces = [harness.put(output=f"Flight {n}") for n in range(9)]
+    _, scores = await judge_traces(harness, *traces, model=model)
     assert {one.code for one in scores} == {None, "budget"}
-    assert {one.usd for one in lab.store.ledger.values()} == {0}  # by the project's price
+    assert {one.usd for one in harness.store.ledger.values()} == {0}  # by the project's price
     counted = COST if model == GPT else UNLISTED_TARIFF.cost(usage_of(DEFAULT_TOKEN_USE))
-    assert {*lab.store.spending.values()} == {len(lab.store.ledger) * counted}
+    assert {*harness.store.spending.values()} == {len(harness.store.ledger) * counted}
 
 
 async def test_model_without_a_price_uses_up_a_budget():
-    lab = lab_of()
-    store_budget(lab.store, lab.project, Decimal(10), NOON)
-    await judge_traces(lab, lab.put(), model="openai/unpriced")
+    harness = scripted_harness()
+    store_budget(harness.store, harness.project, Decimal(10), NOON)
+    await judge_traces(harness, harness.put(), model="openai/unpriced")
     counted = UNLISTED_TARIFF.cost(usage_of(DEFAULT_TOKEN_USE))
-    assert {*lab.store.spending.values()} == {counted}
+    assert {*harness.store.spending.values()} == {counted}
 
 
 @pytest.mark.parametrize(
@@ -331,17 +331,19 @@ async def test_model_without_a_price_uses_up_a_budget():
 )
 async def test_impossible_token_counts_are_estimated(use: TokenUse):
     call = replace(make_judge_call(GPT), use=use, code=FailCode.BAD_VERDICT)
-    lab = lab_of(JudgeRefused(FailCode.BAD_VERDICT, calls=(call,)), Scored(1.0, "Yes"))
-    store_budget(lab.store, lab.project, Decimal(10), NOON)
-    run, _ = await judge_traces(lab, lab.put())
-    [entry] = lab.store.ledger.values()
+    harness = scripted_harness(
+        JudgeRefused(FailCode.BAD_VERDICT, calls=(call,)), Scored(1.0, "Yes")
+    )
+    store_budget(harness.store, harness.project, Decimal(10), NOON)
+    run, _ = await judge_traces(harness, harness.put())
+    [entry] = harness.store.ledger.values()
     assert entry.call.is_estimated
     assert 0 < entry.call.use.input < 10_000
     assert entry.call.use.output == ANSWER_TOKENS_MAX
-    assert {*lab.store.spending.values()} == {entry.usd}
+    assert {*harness.store.spending.values()} == {entry.usd}
     assert entry.usd is not None
     assert 0 < entry.usd < 1
-    spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
+    spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
     assert (spent.calls, spent.estimated, spent.usd) == (1, 1, entry.usd)
 
 
@@ -355,9 +357,9 @@ class UnmeteredJudge(ScriptedJudge):
 
 
 async def test_score_says_that_its_tokens_are_estimated():
-    lab = Laboratory(judge=UnmeteredJudge())
-    _, [score] = await judge_traces(lab, lab.put())
-    usage = json.loads(str(mark(score, "usage")))
+    harness = EvaluationHarness(judge=UnmeteredJudge())
+    _, [score] = await judge_traces(harness, harness.put())
+    usage = json.loads(str(metadata_value(score, "usage")))
     assert usage["estimated"] is True
     assert usage["output_tokens"] == ANSWER_TOKENS_MAX
     assert usage["usd"] > 0
