@@ -22,7 +22,7 @@ from domain.evaluation.runs.run import EvalRun, Tally, Target, WorkItem
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import AuditEntry, Origin
+from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead, Origin, chain_hash
 from domain.identity.caller import User
 from domain.identity.invitation import Invitation
 from domain.identity.login_code import LoginCode
@@ -152,6 +152,22 @@ class ProjectTable[*K, V](dict[tuple[ids.ProjectId, *K], V]):
         return [(key, row) for key, row in self.items() if key[0] not in self._removed]
 
 
+class AuditTable(dict[ids.AuditEntryId, AuditEntry]):
+    """The audit log of all organizations: numbers and hashes each new entry."""
+
+    def __init__(self, heads: dict[ids.OrganizationId, ChainHead]) -> None:
+        super().__init__()
+        self._heads = heads
+
+    def __setitem__(self, key: ids.AuditEntryId, entry: AuditEntry) -> None:
+        if entry.hash is None:
+            head = self._heads.get(entry.organization_id, EMPTY_CHAIN)
+            number = head.sequence + 1
+            entry = replace(entry, sequence=number, hash=chain_hash(head.hash, number, entry))
+            self._heads[entry.organization_id] = ChainHead(number, entry.hash or b"")
+        super().__setitem__(key, entry)
+
+
 class TimestampedTable[*K, V](ProjectTable[*K, V]):
     """A table that records when each key was inserted, and when its value last changed."""
 
@@ -206,7 +222,8 @@ class MemoryStore:
         self.origins: dict[ids.ApiKeyId, set[Origin]] = defaultdict(set)
         self.invitations: dict[ids.InvitationId, Invitation] = {}
         self.login_codes: dict[bytes, LoginCode] = {}
-        self.audit_log: dict[ids.AuditEntryId, AuditEntry] = {}
+        self.audit_heads: dict[ids.OrganizationId, ChainHead] = {}
+        self.audit_log = AuditTable(self.audit_heads)
         self.trace_scores = ProjectTable[ids.ScoreId, TraceScore]("Score", removed)
         self.session_scores = ProjectTable[ids.ScoreId, SessionScore]("Score", removed)
         # The run that wrote a score, also after the run was deleted.

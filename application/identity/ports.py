@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import AuditEntry, Origin
+from domain.identity.audit import AuditEntry, ChainHead, Origin
 from domain.identity.caller import Claims, User
 from domain.identity.invitation import Invitation, SentInvitation
 from domain.identity.login_code import LoginCode
@@ -220,6 +220,20 @@ class Directory(Protocol):
         self, organization: OrganizationId, window: PageRequest
     ) -> Page[AuditEntry]:
         """The audit log, newest first. Positions: instant, id of the entry."""
+        ...
+
+    async def audit_entries(
+        self, organization: OrganizationId, after: int, limit: int
+    ) -> Sequence[AuditEntry]:
+        """At most `limit` entries with numbers above `after`, in the order of their numbers.
+
+        Entries are numbered as their transactions commit, from 1 and without a gap: whoever has
+        read up to a number reads all later ones.
+        """
+        ...
+
+    async def audit_head(self, organization: OrganizationId) -> ChainHead:
+        """The number and hash of the last entry; EMPTY_CHAIN before the first one."""
         ...
 
 

@@ -1,10 +1,11 @@
 """The audit log: who did what to which resource, when, and from where."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from hashlib import sha256
+from typing import Final, Self
 
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
@@ -75,7 +76,10 @@ OPERATOR: Final = Actor(name="operator")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """`resource_id` is the id of the resource in `action`; `detail` holds further facts."""
+    """`resource_id` is the id of the resource in `action`; `detail` holds further facts.
+
+    A stored entry has a number within its organization, and its hash, see `chain_hash`.
+    """
 
     id: AuditEntryId
     organization_id: OrganizationId
@@ -84,3 +88,62 @@ class AuditEntry:
     action: AuditAction
     resource_id: str
     detail: Mapping[str, str] = field(default_factory=dict)
+    sequence: int | None = field(default=None, compare=False)
+    hash: bytes | None = field(default=None, compare=False)
+
+    def with_detail(self, **facts: object) -> Self:
+        """The entry with facts that are known only once the change is done."""
+        return replace(
+            self, detail={**self.detail, **{key: str(one) for key, one in facts.items()}}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The number and the hash of the last entry of an organization."""
+
+    sequence: int = 0
+    hash: bytes = bytes(32)
+
+
+EMPTY_CHAIN: Final = ChainHead()
+
+
+def chain_hash(previous: bytes, sequence: int, entry: AuditEntry) -> bytes:
+    """The hash of an entry: SHA-256 of the hash before it, then of the entry's fields as text.
+
+    So a changed, a removed and an inserted entry each break all hashes after it. A field is its
+    length in bytes, a colon, its UTF-8 text and a comma; `-,` if it is missing. The details come
+    last, each key with its value, in the order of the keys.
+    """
+    actor, at = entry.actor, entry.at.astimezone(UTC)
+    fields: list[object] = [sequence, entry.id, entry.organization_id]
+    fields += [at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), actor.user_id, actor.key_id, actor.name]
+    fields += [actor.origin.address, actor.origin.agent, entry.action, entry.resource_id]
+    for key in sorted(entry.detail):
+        fields += [key, entry.detail[key]]
+    return sha256(previous + b"".join(map(_hashed_field, fields))).digest()
+
+
+def _hashed_field(value: object) -> bytes:
+    if value is None:
+        return b"-,"
+    text = str(value).encode()
+    return b"%d:%b," % (len(text), text)
+
+
+class BrokenChainError(Exception):
+    """The audit log isn't what was written: an entry is missing, was changed or was added."""
+
+
+def follow_chain(before: ChainHead, entries: Iterable[AuditEntry]) -> ChainHead:
+    """The head after the entries that follow `before`. Raises BrokenChainError."""
+    for entry in entries:
+        number = before.sequence + 1
+        if entry.sequence != number:
+            raise BrokenChainError(f"entry {number} is missing")
+        expected = chain_hash(before.hash, number, entry)
+        if entry.hash != expected:
+            raise BrokenChainError(f"entry {number} was changed: it has the id {entry.id}")
+        before = ChainHead(number, expected)
+    return before

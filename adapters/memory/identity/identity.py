@@ -22,7 +22,7 @@ from application.identity.ports import (
 from application.ports import NewId
 from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
+from domain.identity.audit import EMPTY_CHAIN, Actor, AuditAction, AuditEntry, ChainHead, Origin
 from domain.identity.caller import Claims, User
 from domain.identity.invitation import Invitation, InvitationStatus, SentInvitation, normalize_email
 from domain.identity.login_code import LoginCode
@@ -231,7 +231,9 @@ def _apply_changes(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[A
     """Applies the changes of a draft to the stored table."""
     for key in before.keys() - draft.keys():
         stored.pop(key, None)
-    stored.update({key: one for key, one in draft.items() if before.get(key) is not one})
+    changed = {key: one for key, one in draft.items() if before.get(key) is not one}
+    for key, one in changed.items():  # not `update`: the audit log numbers each new entry
+        stored[key] = one  # noqa: PERF403 - see above
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +429,16 @@ class MemoryDirectory:
 
     async def login_code(self, digest: bytes) -> LoginCode | None:
         return self.store.login_codes.get(digest)
+
+    async def audit_entries(
+        self, organization: OrganizationId, after: int, limit: int
+    ) -> Sequence[AuditEntry]:
+        ours = _owned_by(organization, self.store.audit_log.values())
+        numbered = sorted((one.sequence or 0, one.id, one) for one in ours)
+        return [one for number, _, one in numbered if number > after][:limit]
+
+    async def audit_head(self, organization: OrganizationId) -> ChainHead:
+        return self.store.audit_heads.get(organization, EMPTY_CHAIN)
 
     async def audit_log(
         self, organization: OrganizationId, window: PageRequest

@@ -11,7 +11,7 @@ from adapters.postgres.database.keyset_pages import KeysetPage
 from adapters.postgres.database.pool import Pool, require_row, translate_errors
 from adapters.postgres.identity import identity_rows as rows
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import AuditEntry
+from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead
 from domain.identity.invitation import InvitationStatus, SentInvitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Organization, Project, Role
@@ -57,6 +57,11 @@ SELECT {rows.AUDIT_LOG.select()} FROM audit_log
 WHERE organization_id = $1 AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3::uuid))
 ORDER BY at DESC, id DESC LIMIT $4 OFFSET $5
 """
+SELECT_NEXT_AUDIT_ENTRIES: Final = f"""
+SELECT {rows.AUDIT_LOG.select()} FROM audit_log
+WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
+"""
+SELECT_CHAIN_HEAD: Final = "SELECT sequence, hash FROM audit_chains WHERE organization_id = $1"
 COUNT_AUDIT_ENTRIES: Final = "SELECT count(*) FROM audit_log WHERE organization_id = $1"
 
 
@@ -113,6 +118,18 @@ class PostgresDirectory:
     async def login_code(self, digest: bytes) -> LoginCode | None:
         row = await self.pool.fetchrow(SELECT_LOGIN_CODE, digest)
         return None if row is None else rows.login_code_from_row(row)
+
+    @translate_errors()
+    async def audit_entries(
+        self, organization: OrganizationId, after: int, limit: int
+    ) -> Sequence[AuditEntry]:
+        entries = await self.pool.fetch(SELECT_NEXT_AUDIT_ENTRIES, organization, after, limit)
+        return [rows.audit_entry_from_row(row) for row in entries]
+
+    @translate_errors()
+    async def audit_head(self, organization: OrganizationId) -> ChainHead:
+        row = await self.pool.fetchrow(SELECT_CHAIN_HEAD, organization)
+        return EMPTY_CHAIN if row is None else ChainHead(row["sequence"], row["hash"])
 
     async def audit_log(
         self, organization: OrganizationId, window: PageRequest

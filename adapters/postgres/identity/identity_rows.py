@@ -92,6 +92,7 @@ AUDIT_LOG: Final = Table(
         Column(
             "detail", "json", write=object_text, read=msgspec.json.Decoder(dict[str, str]).decode
         ),
+        *columns("sequence bigint, hash bytea"),  # set by a trigger when the transaction commits
     ),
     key=_BY_ID,
 )

@@ -115,9 +115,52 @@ CREATE TABLE IF NOT EXISTS audit_log (
     at timestamptz NOT NULL,
     actor_user_id uuid, actor_key_id uuid, actor_name text COLLATE "C" NOT NULL,
     address text COLLATE "C", agent text COLLATE "C",
-    action text COLLATE "C" NOT NULL, resource_id text COLLATE "C" NOT NULL, detail json NOT NULL
+    action text COLLATE "C" NOT NULL, resource_id text COLLATE "C" NOT NULL, detail json NOT NULL,
+    sequence bigint, hash bytea
 );
 CREATE INDEX IF NOT EXISTS audit_log_organization ON audit_log (organization_id, at, id);
+CREATE UNIQUE INDEX IF NOT EXISTS audit_log_sequence ON audit_log (organization_id, sequence);
+
+-- The last entry of each organization's audit log: its number and its hash.
+CREATE TABLE IF NOT EXISTS audit_chains (
+    organization_id uuid PRIMARY KEY,
+    sequence bigint NOT NULL, hash bytea NOT NULL
+);
+
+-- A field of the text that is hashed: its length in bytes and its value, or '-' for null.
+CREATE OR REPLACE FUNCTION audit_field(value text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(octet_length(convert_to(value, 'UTF8')) || ':' || value, '-') || ','
+$$;
+-- Numbers an entry and hashes it with the hash of the entry before it, as `chain_hash` of the
+-- domain does. It runs when a transaction commits: the row of the chain is locked last and for a
+-- moment, so that no other lock is waited for meanwhile, and numbers are in the order of commits.
+CREATE OR REPLACE FUNCTION chain_audit_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        chain audit_chains;
+    BEGIN
+        INSERT INTO audit_chains (organization_id, sequence, hash)
+        VALUES (NEW.organization_id, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING;
+        SELECT * INTO chain FROM audit_chains
+        WHERE organization_id = NEW.organization_id FOR UPDATE;
+        chain.sequence := chain.sequence + 1;
+        chain.hash := sha256(chain.hash || convert_to(concat(
+            audit_field(chain.sequence::text), audit_field(NEW.id::text),
+            audit_field(NEW.organization_id::text),
+            audit_field(to_char(NEW.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
+            audit_field(NEW.actor_user_id::text), audit_field(NEW.actor_key_id::text),
+            audit_field(NEW.actor_name), audit_field(NEW.address), audit_field(NEW.agent),
+            audit_field(NEW.action), audit_field(NEW.resource_id),
+            (SELECT string_agg(audit_field(key) || audit_field(value), '' ORDER BY key COLLATE "C")
+             FROM json_each_text(NEW.detail))
+        ), 'UTF8'));
+        UPDATE audit_chains SET sequence = chain.sequence, hash = chain.hash
+        WHERE organization_id = NEW.organization_id;
+        UPDATE audit_log SET sequence = chain.sequence, hash = chain.hash WHERE id = NEW.id;
+        RETURN NULL;
+    END $$;
+DROP TRIGGER IF EXISTS audit_log_chain ON audit_log;
+CREATE CONSTRAINT TRIGGER audit_log_chain AFTER INSERT ON audit_log
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chain_audit_entry();
 
 -- Deleted projects that may still have rows in other tables. No read returns those rows.
 CREATE TABLE IF NOT EXISTS removals (
@@ -773,11 +816,13 @@ FORWARDS: Final = (
 )
 BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS veil(uuid)",
+    "DROP TRIGGER IF EXISTS audit_log_chain ON audit_log",
+    "DROP FUNCTION IF EXISTS chain_audit_entry()",
     "DROP SCHEMA IF EXISTS veiled CASCADE",
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_origins, invitations,
-        login_codes, audit_log, removals,
+        login_codes, audit_log, audit_chains, removals,
         traces, trace_payloads, spans,
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,
@@ -790,6 +835,7 @@ BACKWARDS: Final = (
         model_prices, repricings,
         erasures, erased_traces
     """,
+    "DROP FUNCTION IF EXISTS audit_field(text)",
 )
 
 
