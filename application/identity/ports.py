@@ -232,6 +232,10 @@ class Directory(Protocol):
         """
         ...
 
+    async def audited_organizations(self) -> Sequence[OrganizationId]:
+        """The organizations that have an audit log, removed ones included, ascending."""
+        ...
+
     async def audit_head(self, organization: OrganizationId) -> ChainHead:
         """The number and hash of the last entry; EMPTY_CHAIN before the first one."""
         ...

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from application.identity import (
+    audit_chain,
     authenticate,
     invitations,
     keys,
@@ -74,6 +75,8 @@ class IdentityUseCases:
         self.rename_organization = organizations.RenameOrganization(editor)
         self.delete_organization = organizations.DeleteOrganization(editor)
         self.list_audit_log = organizations.ListAuditLog(directory)
+        self.export_audit_log = audit_chain.ExportAuditLog(directory)
+        self.verify_audit_log = audit_chain.VerifyAuditLog(directory)
         self.change_role = members.ChangeRole(editor)
         self.remove_member = members.RemoveMember(editor)
         self.invite = invitations.Invite(editor)

@@ -100,6 +100,14 @@ def key_id(text: str) -> str:
     return text
 
 
+def chain_head(text: str) -> tuple[int, bytes]:
+    """Parses the number and the hash of an entry of the audit log."""
+    parts = re.fullmatch(r"([1-9]\d{0,17}):([0-9a-f]{64})", text, re.ASCII)
+    if parts is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not what `audit verify` prints, NUMBER:HASH")
+    return int(parts[1]), bytes.fromhex(parts[2])
+
+
 def instant(text: str) -> datetime:
     """Parses an instant in ISO 8601; without an offset it is in UTC."""
     try:

@@ -16,6 +16,7 @@ from entrypoints.cli.arguments import (
     DEV_DEFAULTS,
     Command,
     Option,
+    chain_head,
     command,
     duration,
     instant,
@@ -358,6 +359,38 @@ def _create_key(arguments: argparse.Namespace, settings: Settings) -> int:
     print(asyncio.run(created))
     print("Store it now: it can't be shown again.", file=sys.stderr)
     return 0
+
+
+_AUDIT: Final = "the audit logs of organizations"
+_audit_commands: Final = _commands.add_parser(
+    "audit", help=_AUDIT, description=f"Checks {_AUDIT}."
+).add_subparsers(title="commands", metavar="<command>", required=True)
+
+
+@command(
+    _audit_commands,
+    "verify",
+    option("--organization", metavar="ID", help="only this one; default: all"),
+    option(
+        "--known",
+        type=chain_head,
+        default=None,
+        metavar="NUMBER:HASH",
+        help="what an earlier check of the organization printed: the log has to continue it",
+    ),
+    summary="check that no entry of the audit log is missing or was changed",
+    description="Computes the hash of each entry again, and prints the number and the hash of the "
+    "last one of each organization. Keep them outside of the database: with `--known` a log that "
+    "was written again as a whole shows, too. Exits with 1 if a log isn't what was written. "
+    "Without the addresses of servers it uses those of a running `dev`.",
+    example="pandaprobe-server audit verify",
+    uses_dev_servers=True,
+)
+def _verify_audit_log(arguments: argparse.Namespace, settings: Settings) -> int:
+    check_servers(settings)
+    from entrypoints.cli import audit_logs  # noqa: PLC0415
+
+    return audit_logs.verify(settings, arguments.organization, arguments.known)
 
 
 _SECRETS: Final = "keys that encrypt stored secrets, such as those of webhooks"

@@ -47,7 +47,8 @@ from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.health import QueueHealthCheck
-from application.identity.ports import KeyUsage, Tokens
+from application.identity.audit_chain import VerifyAuditLog
+from application.identity.ports import Directory, KeyUsage, Tokens
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
@@ -105,6 +106,14 @@ async def pending(settings: Settings) -> list[str]:
     """The migrations that have not run on the database, in order."""
     async with database(settings) as pool:
         return await schema_pending(pool)
+
+
+@asynccontextmanager
+async def audit_logs(settings: Settings) -> AsyncIterator[tuple[Directory, VerifyAuditLog]]:
+    """What reads the audit logs of all organizations, and what checks one."""
+    async with database(structs.replace(settings, database_pool_size=1)) as pool:
+        directory = PostgresDirectory(pool)
+        yield directory, VerifyAuditLog(directory)
 
 
 async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:

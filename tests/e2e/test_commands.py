@@ -342,3 +342,26 @@ async def test_logs_are_json_lines(migrated):
     line = json.loads(await asyncio.wait_for(worker.stderr.readline(), WAIT_MAX_S))
     assert await stop(worker, signal.SIGTERM) == 0
     assert {"time", "level", "logger", "message"} <= set(line)
+
+
+async def test_altered_audit_log_is_found(migrated):
+    status, out, err = await command(migrated, "audit", "verify")
+    assert (status, err) == (0, "")
+    [line] = out.splitlines()
+    organization, _, known = line.partition(" ")
+    only = ("--organization", organization, "--known", known)
+    assert await command(migrated, "audit", "verify", *only) == (0, out, "")
+    connection = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
+    await connection.execute("UPDATE audit_log SET actor_name = 'nobody' WHERE sequence = 1")
+    await connection.close()
+    for options in ((), only):
+        status, out, _ = await command(migrated, "audit", "verify", *options)
+        assert status == 1
+        assert out.startswith(f"{organization} BROKEN: entry 1 was changed")
+    for options, said in (
+        (("--known", known), "give --organization ID"),
+        (("--organization", "ours"), "is not the id of an organization"),
+    ):
+        status, _, err = await command(migrated, "audit", "verify", *options)
+        assert (status, said in err) == (1, True)
+    assert (await command(migrated, "audit", "verify", "--known", "1:2"))[0] == 2

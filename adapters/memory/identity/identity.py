@@ -437,6 +437,9 @@ class MemoryDirectory:
         numbered = sorted((one.sequence or 0, one.id, one) for one in ours)
         return [one for number, _, one in numbered if number > after][:limit]
 
+    async def audited_organizations(self) -> Sequence[OrganizationId]:
+        return sorted(self.store.audit_heads)
+
     async def audit_head(self, organization: OrganizationId) -> ChainHead:
         return self.store.audit_heads.get(organization, EMPTY_CHAIN)
 

@@ -61,6 +61,8 @@ SELECT_NEXT_AUDIT_ENTRIES: Final = f"""
 SELECT {rows.AUDIT_LOG.select()} FROM audit_log
 WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 """
+# Across organizations.
+SELECT_AUDITED: Final = "SELECT organization_id FROM audit_chains ORDER BY organization_id"
 SELECT_CHAIN_HEAD: Final = "SELECT sequence, hash FROM audit_chains WHERE organization_id = $1"
 COUNT_AUDIT_ENTRIES: Final = "SELECT count(*) FROM audit_log WHERE organization_id = $1"
 
@@ -125,6 +127,10 @@ class PostgresDirectory:
     ) -> Sequence[AuditEntry]:
         entries = await self.pool.fetch(SELECT_NEXT_AUDIT_ENTRIES, organization, after, limit)
         return [rows.audit_entry_from_row(row) for row in entries]
+
+    @translate_errors()
+    async def audited_organizations(self) -> Sequence[OrganizationId]:
+        return [OrganizationId(row[0]) for row in await self.pool.fetch(SELECT_AUDITED)]
 
     @translate_errors()
     async def audit_head(self, organization: OrganizationId) -> ChainHead:

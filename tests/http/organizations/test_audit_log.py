@@ -1,5 +1,7 @@
 """The audit log: every write has an entry."""
 
+import hashlib
+import json
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -60,6 +62,8 @@ async def test_fields_of_an_entry(
         "detail": {"from": "ours", "to": "Acme"},
         "address": "127.0.0.1",
         "user_agent": entry["user_agent"],
+        "sequence": 1,
+        "hash": entry["hash"],
     }
     assert entry["user_agent"].startswith(AGENT)
     assert "\t" not in entry["user_agent"]
@@ -214,3 +218,51 @@ async def test_member_gets_403(site: Site, ours: str, world: dict[str, str]) -> 
     for role, status in ((Role.MEMBER, 403), (Role.ADMIN, 200), (Role.OWNER, 200)):
         person = new_member(site, organization, f"{role}@x.example", role)
         assert (await person("GET", f"{ours}/audit-log")).status_code == status
+
+
+async def test_export_has_every_entry_and_its_hash_can_be_recomputed(
+    site: Site, ada: PersonClient, ours: str
+) -> None:
+    for name in ("Acme", "Acme 2", "Acme"):
+        answer = await ada("PATCH", ours, {"name": name}, user_agent="a,3:b")
+        assert answer.is_success, answer.text
+    listed = await entries(ada, ours)
+    answer = await ada("GET", f"{ours}/audit-log/export")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    *lines, end = [json.loads(line) for line in answer.text.splitlines()]
+    assert lines == listed[::-1]
+    assert [one["sequence"] for one in lines] == [1, 2, 3]
+    assert end == {"export": {"entries": 3, "hash": lines[-1]["hash"]}}
+    before = bytes(32)
+    for one in lines:
+        before = documented_hash(before, ours.rpartition("/")[2], one)
+        assert one["hash"] == before.hex()
+
+
+def documented_hash(before: bytes, organization: str, entry: dict[str, Any]) -> bytes:
+    """As docs/organizations.md tells it."""
+    at = entry["occurred_at"].replace("+00:00", "")
+    actor, detail = entry["actor"], sorted(entry["detail"].items())
+    fields = [
+        *(str(entry["sequence"]), entry["id"], organization),
+        at + ("Z" if "." in at else ".000000Z"),
+        *(actor["user_id"], actor["api_key_id"], actor["name"]),
+        *(entry["address"], entry["user_agent"], entry["action"], entry["resource"]["id"]),
+        *(text for pair in detail for text in pair),
+    ]
+    hashed = hashlib.sha256(before)
+    for field in fields:
+        text = None if field is None else field.encode()
+        hashed.update(b"-," if text is None else b"%d:%b," % (len(text), text))
+    return hashed.digest()
+
+
+async def test_export_of_an_empty_log_says_so(ada: PersonClient, ours: str) -> None:
+    answer = await ada("GET", f"{ours}/audit-log/export")
+    assert answer.json() == {"export": {"entries": 0, "hash": "0" * 64}}
+
+
+async def test_members_may_not_export(site: Site, world: dict[str, str], ours: str) -> None:
+    organization = OrganizationId(uuid.UUID(world["org_id"]))
+    member = new_member(site, organization, "m@x.example", Role.MEMBER)
+    assert (await member("GET", f"{ours}/audit-log/export")).status_code == 403

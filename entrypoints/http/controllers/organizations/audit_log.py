@@ -1,9 +1,12 @@
 """The audit log of an organization."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Final
 from uuid import UUID
 
-from litestar import Controller
+import msgspec
+from litestar import Controller, Response
 
 from application.use_cases import UseCases
 from domain.identity import audit
@@ -17,6 +20,9 @@ from entrypoints.http.endpoint import get
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
+from entrypoints.http.streams import StreamingResponse
+
+NDJSON: Final = "application/x-ndjson"
 
 
 class AuditLogQuery(PageQuery, frozen=True, kw_only=True):
@@ -42,7 +48,11 @@ class AuditResource(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=True)
 
 
 class AuditEntryResponse(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=True):
-    """One action: its actor, resource, time and origin; `detail` depends on the action."""
+    """One action: its actor, resource, time and origin; `detail` depends on the action.
+
+    `sequence` numbers the entries of the organization from 1, without a gap. `hash` is the SHA-256
+    of the hash before it and of all other fields, in lower-case hex: see docs/organizations.md.
+    """
 
     id: UUID
     occurred_at: Annotated[ResponseInstant, Source("at")]
@@ -52,6 +62,15 @@ class AuditEntryResponse(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=
     detail: dict[str, str]
     address: Annotated[str | None, Source("actor.origin.address")]
     user_agent: Annotated[str | None, Source("actor.origin.agent")]
+    sequence: Annotated[int, Source("sequence", is_set=True)]
+    hash: Annotated[str, Source("hash", bytes.hex, is_set=True)]
+
+
+class AuditLogEnd(msgspec.Struct, frozen=True):
+    """The last line of an export: the number of entries, and the hash of the last one."""
+
+    entries: int
+    hash: str
 
 
 ENTRIES: Final = PagedList("audit log", {None: INSTANT}, ID)
@@ -79,3 +98,39 @@ class AuditLogController(Controller):
         requested = ENTRIES.parse_page(params, organization, None, None, SortOrder.DESC)
         page = await use_cases.identity.list_audit_log(membership, requested.page)
         return requested.respond(page, AuditEntryResponse.from_domain)
+
+    @get(
+        "/export",
+        ORGANIZATION_MEMBER,
+        example=examples.AUDIT_ENTRY,
+        media_types=(NDJSON,),
+        response_type=AuditEntryResponse,
+    )
+    async def export_audit_log(
+        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
+    ) -> Response[bytes]:
+        """Export the audit log.
+
+        For OWNER and ADMIN. All entries, the oldest first, one per line. The export is streamed,
+        and may have any length. The last line has a single member `export` with the number of
+        entries and the hash of the last one: a file without it is incomplete. See
+        docs/organizations.md for how the hashes are checked.
+        """
+        batches = use_cases.identity.export_audit_log(caller.membership)
+
+        @asynccontextmanager
+        async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
+            yield _encode_entries(batches)
+
+        return StreamingResponse(open_chunks, NDJSON)
+
+
+async def _encode_entries(
+    batches: AsyncIterator[Sequence[audit.AuditEntry]],
+) -> AsyncIterator[bytes]:
+    entries, last = 0, audit.EMPTY_CHAIN.hash
+    async for batch in batches:
+        lines = [msgspec.json.encode(AuditEntryResponse.from_domain(one)) for one in batch]
+        yield b"\n".join([*lines, b""])
+        entries, last = entries + len(batch), batch[-1].hash or last
+    yield msgspec.json.encode({"export": AuditLogEnd(entries, last.hex())}) + b"\n"

@@ -71,4 +71,6 @@ AUDIT_ENTRY: Final[dict[str, Any]] = {
     "detail": {"name": "ci", "prefix": "pp_9a1b04e"},
     "address": "203.0.113.7",
     "user_agent": "Mozilla/5.0",
+    "sequence": 7,
+    "hash": "0e5a5ff1b8d9cbbd1f0a6f0c4a1d8e1f3a8d7f7a64dbd9d6a9f6c4a1c0b2d3e4",
 }
