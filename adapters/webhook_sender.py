@@ -149,16 +149,19 @@ def _headers(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str
 
 
 def _failure_code(error: Exception, webhook: Webhook) -> str:
-    """Why the webhook did not answer, as a code."""
+    """Why the webhook did not answer, as a code that callers see."""
     import httpx2  # noqa: PLC0415
 
     match error:
-        case _RefusedError() | Invalid():
-            return "refused_target"
+        case _RefusedError() | Invalid() | socket.gaierror() | UnicodeError():
+            # One code: it must not tell which names exist in the network of the workers.
+            reason = "no such name" if isinstance(error, (OSError, UnicodeError)) else "not allowed"
+            _log.info(
+                "a webhook has no usable target: %s", reason, extra={"webhook_id": str(webhook.id)}
+            )
+            return "no_usable_target"
         case TimeoutError() | httpx2.TimeoutException():
             return "timeout"
-        case socket.gaierror() | UnicodeError():
-            return "unknown_host"
         case httpx2.ConnectError():
             return "tls" if _is_tls_error(error) else "unreachable"
         case httpx2.HTTPError() | httpx2.InvalidURL() | OSError():

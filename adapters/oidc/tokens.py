@@ -23,6 +23,7 @@ from application.identity.ports import Tokens
 from application.ports import Clock
 from domain.errors import Failure, Unauthenticated
 from domain.identity.caller import Claims
+from domain.plain_text import is_plain, made_plain
 
 type KeySource = Callable[[str | None], Awaitable[KeySet]]
 """Returns the issuer's public keys, given the key id of a token, or None.
@@ -182,6 +183,8 @@ def _profile(payload: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _claims(payload: Mapping[str, Any], *, is_verified: bool) -> Claims:
     subject, email = _text(payload.get("sub")), _text(payload.get("email"))
+    if not is_plain(email):  # members and inviters see it
+        raise Unauthenticated(INVALID)
     if not (0 < len(subject) <= SUBJECT_MAX and 0 < len(email) <= EMAIL_MAX):
         raise Unauthenticated(INVALID)
     profile = _profile(payload)
@@ -190,7 +193,7 @@ def _claims(payload: Mapping[str, Any], *, is_verified: bool) -> Claims:
         issuer=payload["iss"],
         subject=subject,
         email=email,
-        display_name=next(filter(None, map(_text, names)), "")[:DISPLAY_NAME_MAX],
+        display_name=made_plain(next(filter(None, map(_text, names)), ""))[:DISPLAY_NAME_MAX],
         email_verified=is_verified,
     )
 

@@ -1,7 +1,8 @@
 """Access policies: which credentials an endpoint accepts, and which caller they make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, ClassVar, Final, Protocol, Self, cast
 
 from application.use_cases import UseCases
@@ -13,7 +14,7 @@ from domain.identity.organization import Action
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.middleware.client_address import Network, client_address
-from entrypoints.http.requests.errors import FieldErrors
+from entrypoints.http.requests.errors import FieldErrors, HttpProblem
 from entrypoints.http.requests.scalar_types import InvalidValue, parse_uuid
 
 type Headers = Mapping[bytes, bytes]
@@ -22,6 +23,12 @@ type Security = list[dict[str, list[str]]]
 """The OpenAPI security requirements: each entry is one alternative."""
 
 FORWARDED_FOR: Final = b"x-forwarded-for"
+SINGLE_HEADERS: Final = frozenset(
+    {
+        *(b"authorization", b"x-api-key", b"x-project-name", b"x-project-id"),
+        *(b"x-organization-id", b"idempotency-key"),
+    }
+)
 ORGANIZATION_FIELD: Final = "header.X-Organization-ID"
 PROJECT_FIELD: Final = "header.X-Project-ID"
 CREDENTIALS_REQUIRED: Final = (
@@ -40,8 +47,13 @@ class AuthContext:
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any], trusted_proxies: Sequence[Network]) -> Self:
-        """X-Forwarded-For is believed if one of `trusted_proxies` sent it."""
+        """X-Forwarded-For is believed if one of `trusted_proxies` sent it.
+
+        Raises HttpProblem if a header that identifies the caller or the project is ambiguous.
+        """
         headers: Headers = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            _check_repeated(scope["headers"])
         client, agent = scope.get("client"), header(headers, b"user-agent")
         address = None if client is None else _printable(client[0], ADDRESS_MAX)
         if trusted_proxies:
@@ -216,6 +228,22 @@ def _organization_header(headers: Headers, errors: FieldErrors) -> OrganizationI
     except InvalidValue as error:
         errors.add(ORGANIZATION_FIELD, str(error))
         return None
+
+
+def _check_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises HttpProblem if a header in SINGLE_HEADERS occurs with two values.
+
+    A proxy may read one of them, and this server the other.
+    """
+    values: dict[bytes, set[bytes]] = {}
+    for name, value in headers:
+        if name in SINGLE_HEADERS:
+            values.setdefault(name, set()).add(value.strip())
+    repeated = [name.decode() for name, found in values.items() if len(found) > 1]
+    if repeated:
+        raise HttpProblem(
+            HTTPStatus.BAD_REQUEST, f"Send one value of the header {', '.join(sorted(repeated))}"
+        )
 
 
 def _printable(text: str, length_max: int) -> str:

@@ -77,6 +77,32 @@ class TestKeys:
         assert (await asked(site, x_api_key="bad")).status_code == 401
 
 
+HEADERS_OF_ONE_VALUE = (
+    *("authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"),
+    "idempotency-key",
+)
+
+
+@pytest.mark.parametrize("name", HEADERS_OF_ONE_VALUE)
+@pytest.mark.parametrize("path", ["/traces", "/organizations", "/cli/auth/exchange"])
+async def test_two_values_of_a_credential_are_400_before_anything_else(
+    site: Site, name: str, path: str
+) -> None:
+    """A proxy may have checked the other one."""
+    known = [*site.headers().items(), ("authorization", f"Bearer {TOKEN}")]
+    known += [("x-project-id", SOME_ID), ("x-organization-id", SOME_ID), ("idempotency-key", "k")]
+    body = {"content": b"{", "headers": [*known, (name, "another"), ("content-type", "text/plain")]}
+    refused = await site.http.post(path, **body)
+    assert refused.status_code == 400, refused.text
+    assert name in refused.json()["detail"]
+    assert site.store.projects == {}
+
+
+async def test_one_value_twice_is_accepted(site: Site) -> None:
+    head = list(site.headers().items())
+    assert (await site.http.get("/traces", headers=head + head)).status_code == 200
+
+
 class TestTokens:
     async def test_member_reaches_own_projects(self, site: Site) -> None:
         first = await asked(site, authorization=f"Bearer {TOKEN}", x_project_id=SOME_ID)

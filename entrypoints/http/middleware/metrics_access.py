@@ -5,10 +5,19 @@ import ipaddress
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 # A request with one of these comes from a proxy, whose client may be on any machine.
-PROXY_HEADERS: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
+PROXY_HEADERS: Final = frozenset(
+    {
+        *(b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip"),
+        *(b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip", b"x-original-host"),
+        *(b"x-envoy-external-address", b"x-proxyuser-ip", b"x-appengine-user-ip", b"client-ip"),
+    }
+)
+PROXY_HEADER_PREFIXES: Final = (b"x-forwarded", b"x-original-forwarded", b"proxy-")
+LOCAL_NAMES: Final = ("localhost", "localhost.")
 
 
 def metrics_refusal(
@@ -32,9 +41,31 @@ def metrics_refusal(
 
 
 def _is_local(peer: str | None, headers: Mapping[bytes, bytes]) -> bool:
-    if peer is None or any(name in headers for name in PROXY_HEADERS):
+    if peer is None or any(map(_is_of_proxy, headers)):
         return False
+    host = headers.get(b"host", b"").decode("latin-1")
+    return _is_loopback(peer) and _names_this_machine(host)
+
+
+def _is_of_proxy(name: bytes) -> bool:
+    return name in PROXY_HEADERS or name.startswith(PROXY_HEADER_PREFIXES)
+
+
+def _names_this_machine(host: str) -> bool:
+    """Whether a Host header names this machine.
+
+    A page of the Internet can let its own name point to 127.0.0.1, and make a browser on this
+    machine send requests there: then the Host is that name.
+    """
     try:
-        return ipaddress.ip_address(peer).is_loopback
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name in LOCAL_NAMES or _is_loopback(name)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False

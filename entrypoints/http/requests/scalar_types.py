@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec.inspect as mi
 
 from domain.errors import Invalid
+from domain.plain_text import validate_plain
 
 type Scalar = str | int | float | bool | None
 
@@ -252,3 +253,7 @@ def _member(members: Mapping[str, object], value: Scalar) -> object:
     if text not in members:
         raise InvalidValue(f"must be one of {', '.join(members)}")
     return members[text]
+
+
+PLAIN_TEXT: Final = {"check": domain_check(lambda text: validate_plain(text, ""))}
+"""For names and labels: `Meta(extra=PLAIN_TEXT)`."""

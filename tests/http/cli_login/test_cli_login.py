@@ -146,6 +146,8 @@ class TestCodes:
             ("label", ""),
             ("label", "l" * 256),
             ("label", "a\0b"),
+            ("label", "a\nb"),
+            ("label", "a\u202eb"),
             ("expires_days", 89),
             ("expires_days", 91),
             ("expires_days", 0),

@@ -154,6 +154,8 @@ class TestMaking:
             ),
             ({"signal_weights": {"confidence": 1}}, {"signal_weights"}),
             ({"signal_weights": {"confidence": "x"}}, {"signal_weights.confidence"}),
+            ({"name": "a\r\nb"}, {"name"}),
+            ({"name": "a\u2066b"}, {"name"}),
             ({"cadence": "@daily"}, {"cadence"}),
             ({"cadence": "cron:0 0 30 2 *"}, {"cadence"}),
             ({"cadence": "cron:* * * * *"}, {"cadence"}),

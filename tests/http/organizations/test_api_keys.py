@@ -93,6 +93,9 @@ async def test_granted_scopes_are_enforced(
         ({"name": ""}, {"name"}),
         ({"name": "n" * 256}, {"name"}),
         ({"name": "a\0"}, {"name"}),
+        ({"name": "a\nb"}, {"name"}),
+        ({"name": "a\u202eb"}, {"name"}),
+        ({"name": "a\u2028b"}, {"name"}),
         ({"name": "\ud800"}, {"name"}),
         ({"name": "k", "scopes": []}, {"scopes"}),
         ({"name": "k", "scopes": ["admin"]}, {"scopes.0"}),
@@ -111,7 +114,7 @@ async def test_invalid_keys_are_refused(
     assert await ada.read(ours) == []
 
 
-@pytest.mark.parametrize("name", ["k", " ", "名前", "n" * 255, "a/b\t", "\N{SNOWMAN}"])
+@pytest.mark.parametrize("name", ["k", " ", "名前", "n" * 255, "a/b", "\N{SNOWMAN}"])
 async def test_valid_names_are_accepted(ada: PersonClient, ours: str, name: str) -> None:
     first, second = [await ada.call("POST", ours, {"name": name}) for _ in range(2)]
     assert (first["name"], second["name"]) == (name, name)

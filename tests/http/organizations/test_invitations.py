@@ -165,7 +165,7 @@ async def test_only_the_verified_address_may_answer(
     made = await invited(ada, ours)
     unverified = new_person(site, GRACE, verified=False)
     path = f"/me/invitations/{made['id']}/{answer}"
-    assert [one["id"] for one in await unverified.read("/me/invitations")] == [made["id"]]
+    assert await unverified.read("/me/invitations") == []
     for person in (ada, new_person(site, "eve@example.com"), unverified):
         assert (await person("POST", path)).status_code == 403
     assert (await unverified("POST", f"/me/invitations/{uuid.uuid4()}/{answer}")).status_code == 404

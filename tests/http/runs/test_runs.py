@@ -160,6 +160,7 @@ class TestStarting:
             ),
             ({"filters": {"status": "DONE", "tags": "a"}}, {"filters.status", "filters.tags"}),
             ({"filters": {"name": "\0"}, "name": "\0"}, {"filters.name", "name"}),
+            ({"filters": {"name": "a\nb"}, "name": "a\nb"}, {"name"}),
             ({"filters": {"tags": ["x" * 256]}}, {"filters.tags.0"}),
             ({"votes": 2, "max_cost_usd": -0.1}, {"votes", "max_cost_usd"}),
             ({"votes": None, "max_cost_usd": "much"}, {"votes", "max_cost_usd"}),

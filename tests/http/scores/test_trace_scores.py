@@ -107,6 +107,8 @@ class TestGiving:
         [
             ({"name": "", "value": "2"}, {"name", "value"}),
             ({"name": "x" * 256, "environment": "x" * 256}, {"name", "environment"}),
+            ({"name": "a\nb"}, {"name"}),
+            ({"name": "a\u202eb"}, {"name"}),
             (
                 {"name": "a\0", "reason": "a\0", "environment": "\0"},
                 {"name", "reason", "environment"},

@@ -1,5 +1,6 @@
 """/metrics: who may read it; and the calls of the request observer."""
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -73,11 +74,13 @@ def observed(observed_site: Site, observer: RecordingObserver) -> Site:
     return observed_site
 
 
-def client_at(site: Site, address: str | None = "127.0.0.1") -> httpx.AsyncClient:
+def client_at(
+    site: Site, address: str | None = "127.0.0.1", host: str = "localhost:8000"
+) -> httpx.AsyncClient:
     client = (address, 1) if address else None
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(site.app, client=client),  # type: ignore[arg-type]  # it takes None too
-        base_url="http://test",
+        base_url=f"http://{host}",
     )
 
 
@@ -98,7 +101,28 @@ async def test_other_addresses_are_403_without_a_token(observed, address):
     assert "set a metrics token" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((one, 200) for one in ("localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8000")),
+        *((one, 403) for one in ("attacker.example", "localhost.attacker.example", "test:8000")),
+        *((one, 403) for one in ("10.0.0.1", "192.0.2.7:8000", "0.0.0.0:8000")),
+    ],
+)
+async def test_name_that_points_to_this_machine_is_403(observed, host, status):
+    """A page in a browser on this machine may use it: DNS rebinding."""
+    async with client_at(observed, host=host) as http:
+        assert (await http.get("/metrics")).status_code == status
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host"),
+        *("X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "True-Client-IP"),
+        *("CF-Connecting-IP", "X-Client-IP", "X-Original-Forwarded-For"),
+    ],
+)
 async def test_proxied_request_is_403(observed, name):
     async with client_at(observed) as http:
         assert (await http.get("/metrics", headers={name: "127.0.0.1"})).status_code == 403
@@ -139,7 +163,7 @@ async def test_metrics_are_not_in_the_openapi_document(observed):
 async def test_metrics_are_exempt_from_load_shedding(observed):
     full = LoadShedding(observed.app, requests_max=0, refusal_delay_s=0)
     transport = httpx.ASGITransport(full)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         assert (await http.get("/traces")).status_code == 503
         assert (await http.get("/metrics")).status_code == 200
 
@@ -197,7 +221,7 @@ async def test_observer_is_called_for_every_response(observed, observer):
 async def test_span_has_the_fields_of_the_log_line(observed, observer):
     head = observed.headers() | {"traceparent": "00-a", "x-request-id": "r1"}
     async with observed.http as http:
-        await http.get("/traces/1", headers=head)
+        await http.get(f"/traces/{uuid.UUID(int=1)}", headers=head)
         await http.get("/health", headers=head)
         await http.get("/traces", headers=head | {"user-agent": "pandaprobe-server-spans/1"})
     [(traceparent, name, said, has_failed)] = observer.spans
@@ -207,7 +231,7 @@ async def test_span_has_the_fields_of_the_log_line(observed, observer):
     assert said == {
         "http.request.method": "GET",
         "http.route": "/traces/{trace_id}",
-        "http.response.status_code": 422,
+        "http.response.status_code": 404,
         "pandaprobe.request_id": "r1",
         "pandaprobe.organization_id": str(observed.organization),
         "pandaprobe.project_id": str(project),

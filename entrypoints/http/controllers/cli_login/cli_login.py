@@ -16,6 +16,7 @@ from entrypoints.http.authentication import SIGNED_IN, PublicAccess
 from entrypoints.http.endpoint import post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.requests.wire_types import ResponseInstant
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 from entrypoints.http.responses import JsonResponse
@@ -46,6 +47,7 @@ class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True):
             min_length=1,
             max_length=LABEL_CHARS_MAX,
             description="A label for the key, such as a host name",
+            extra=PLAIN_TEXT,
         ),
     ]
     expires_days: Annotated[int, Meta(ge=KEY_DAYS, le=KEY_DAYS)] = KEY_DAYS

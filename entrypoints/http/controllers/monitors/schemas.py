@@ -42,7 +42,7 @@ from entrypoints.http.controllers.runs.schemas import (
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.errors import FieldErrors
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.scalar_types import domain_check
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check
 from entrypoints.http.requests.wire_types import (
     NULL,
     JsonObject,
@@ -63,7 +63,7 @@ _CONFIG: Final = HttpConfig(version="", environment="")  # filters depend on no 
 _SESSIONS_ONLY: Final = "are supported by monitors over sessions only"
 
 
-type MonitorName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+type MonitorName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX, extra=PLAIN_TEXT)]
 type Metrics = Annotated[
     list[str], Meta(min_length=1, description="Metrics of traces or of sessions, by `target_type`")
 ]

@@ -23,6 +23,7 @@ from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
 from entrypoints.http.endpoint import delete, get, post
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.requests.wire_types import ResponseInstant
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
@@ -38,7 +39,7 @@ class DeleteKeyQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1, max_length=KEY_NAME_MAX)]
+    name: Annotated[str, Meta(min_length=1, max_length=KEY_NAME_MAX, extra=PLAIN_TEXT)]
     expiration: Expiration = Expiration.NEVER
     scopes: (
         Annotated[

@@ -57,7 +57,8 @@ class MeController(Controller):
     ) -> list[MyInvitationResponse]:
         """List my invitations.
 
-        All pending invitations to your email address that haven't expired, the newest first.
+        All pending invitations to your verified email address, the newest first. Expired ones are
+        left out.
         """
         invitations = await use_cases.identity.list_my_invitations(caller)
         return [MyInvitationResponse.from_domain(invitation) for invitation in invitations]

@@ -24,7 +24,7 @@ from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optiona
 from entrypoints.http.controllers.runs.examples import RUN_ID
 from entrypoints.http.controllers.traces.schemas import Label, Tags
 from entrypoints.http.requests.cursors import PageQuery
-from entrypoints.http.requests.scalar_types import domain_check, parse_instant
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check, parse_instant
 from entrypoints.http.requests.wire_types import JsonObject, ResponseInstant, Usd, shared_fields
 from entrypoints.http.response_structs import ResponseStruct, Source
 
@@ -41,7 +41,7 @@ type TraceMetrics = Annotated[
 type SessionMetrics = Annotated[
     list[Annotated[str, Meta(extra={"check": check_session_metric})]], Meta(min_length=1)
 ]
-type RunName = Annotated[str, Meta(max_length=NAME_MAX)]
+type RunName = Annotated[str, Meta(max_length=NAME_MAX, extra=PLAIN_TEXT)]
 type Model = Annotated[
     str,
     Meta(

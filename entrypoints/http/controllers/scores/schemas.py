@@ -19,9 +19,10 @@ from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces.schemas import Label
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.cursors import PageQuery
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
-type ScoreName = Annotated[str, Meta(min_length=1, max_length=scores.NAME_MAX)]
+type ScoreName = Annotated[str, Meta(min_length=1, max_length=scores.NAME_MAX, extra=PLAIN_TEXT)]
 type Value = Annotated[
     str,
     Meta(

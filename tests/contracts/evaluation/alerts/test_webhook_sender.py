@@ -160,13 +160,13 @@ async def test_unknown_host_and_slow_lookup_are_reported():
         await silence(None)
 
     for resolve, error, within_s in (
-        (unknown, "unknown_host", WAIT_MAX_S),
+        (unknown, "no_usable_target", WAIT_MAX_S),
         (slow, "timeout", SOON_S),
     ):
         webhook_sender = replace(unrestricted_sender(timeout_s=within_s), resolve=resolve)
         assert await send_to(webhook_sender, "http://x.example/") == DeliveryResult(None, error)
     assert await send_to(unrestricted_sender([]), "http://x.example/") == DeliveryResult(
-        None, "unknown_host"
+        None, "no_usable_target"
     )
 
 
@@ -199,14 +199,14 @@ async def test_private_addresses_are_refused(found):
     async with receiver() as there:
         webhook_sender = HttpWebhookSender(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
         sent = await send_to(webhook_sender, there.url(scheme="https"))
-    assert sent == DeliveryResult(None, "refused_target")
+    assert sent == DeliveryResult(None, "no_usable_target")
     assert there.got == []
 
 
 async def test_plain_http_is_refused_before_lookup():
     script = ScriptedResolver(["8.8.8.8"])
     assert await send_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
-        None, "refused_target"
+        None, "no_usable_target"
     )
     assert script.asked == []
 
@@ -221,7 +221,7 @@ async def test_changed_dns_answer_cannot_redirect_to_private_address():
         assert await send_to(webhook_sender, outside.url()) == DeliveryResult(204)
         assert script.asked == [("hooks.example", outside.port)]
         assert await send_to(webhook_sender, outside.url()) == DeliveryResult(
-            None, "refused_target"
+            None, "no_usable_target"
         )
     assert len(outside.got) == 1
     assert inside.got == []
