@@ -1,4 +1,4 @@
-"""Spans of this server: joined to their callers', exported as OTLP, and never in the way."""
+"""Spans of this server: they continue traces of callers, and export never blocks requests."""
 
 import asyncio
 from collections import Counter
@@ -31,12 +31,12 @@ from entrypoints.http.middleware.tracing import OWN_EXPORTER
 from tests.support.waiting import in_time
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-OF_CALLER = f"00-{TRACE}-{SPAN}-01"
+TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 NEVER_S = 3_600.0
 
 
-def attributes(of: Iterable[KeyValue]) -> dict[str, object]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in of}
+def attributes(pairs: Iterable[KeyValue]) -> dict[str, object]:
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in pairs}
 
 
 @dataclass
@@ -85,30 +85,30 @@ async def collecting() -> AsyncIterator[Collector]:
     async with await asyncio.start_server(collector.answer, "127.0.0.1", 0) as server:
         collector.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield collector
-        collector.is_open.set()  # or the server would wait for its requests
+        collector.is_open.set()  # the server waits for its open requests at exit
 
 
 @pytest.fixture
 async def collector() -> AsyncIterator[Collector]:
-    async with collecting() as made:
-        yield made
+    async with collecting() as collector:
+        yield collector
 
 
 @pytest.fixture
-def fates() -> Counter[str]:
-    """Of spans, as `count_in` counts them."""
+def outcomes() -> Counter[str]:
+    """The number of spans by outcome of their export, as `count_in` counts them."""
     return Counter()
 
 
-async def until(fates: Counter[str], expected: dict[str, int]) -> None:
+async def until(outcomes: Counter[str], expected: dict[str, int]) -> None:
     async with in_time():
-        while fates != expected:
+        while outcomes != expected:
             await asyncio.sleep(0.01)
 
 
-def count_in(fates: Counter[str]):
-    def count(fate: str, number: int) -> None:
-        fates[fate] += number
+def count_in(outcomes: Counter[str]):
+    def count(outcome: str, number: int) -> None:
+        outcomes[outcome] += number
 
     return count
 
@@ -123,10 +123,10 @@ async def test_queued_spans_are_exported_at_shutdown(collector):
     async with OtlpSpans.exporting(
         collector.url + "/", headers, resource, every_s=NEVER_S
     ) as spans:
-        with spans.request(OF_CALLER) as request:
+        with spans.request(TRACEPARENT) as request:
             spans.record("inside", "internal", 0.0, {"share": 0.5, "is_new": True})
-            said = {"http.response.status_code": 202, "http.route": "/traces"}
-            request.ended("POST /traces", said, has_failed=False)
+            fields = {"http.response.status_code": 202, "http.route": "/traces"}
+            request.ended("POST /traces", fields, has_failed=False)
     [body] = collector.requests
     resource = attributes(body.resource_spans[0].resource.attributes)
     assert resource["service.name"] == "ours"
@@ -135,7 +135,7 @@ async def test_queued_spans_are_exported_at_shutdown(collector):
     assert (outer.trace_id.hex(), outer.parent_span_id.hex()) == (TRACE, SPAN)
     assert (inner.trace_id.hex(), inner.parent_span_id) == (TRACE, outer.span_id)
     assert (outer.kind, inner.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_INTERNAL)
-    assert (outer.name, attributes(outer.attributes)) == ("POST /traces", said)
+    assert (outer.name, attributes(outer.attributes)) == ("POST /traces", fields)
     assert attributes(inner.attributes) == {"share": 0.5, "is_new": True}
     assert outer.start_time_unix_nano <= inner.start_time_unix_nano
     assert inner.end_time_unix_nano <= outer.end_time_unix_nano
@@ -166,9 +166,9 @@ async def test_unsampled_caller_gets_no_spans(collector):
 
 
 async def test_span_shared_by_callers_has_first_as_parent_and_limited_links(collector):
-    many = [context(n) for n in range(1, LINKS_MAX + 9)]
+    callers = [context(n) for n in range(1, LINKS_MAX + 9)]
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
-        spans.record("group commit", "internal", 1.5, {"n": 3}, above=many)
+        spans.record("group commit", "internal", 1.5, {"n": 3}, above=callers)
     [span] = collector.spans
     assert (int.from_bytes(span.trace_id), int.from_bytes(span.parent_span_id)) == (1, 1)
     assert [int.from_bytes(one.span_id) for one in span.links] == [*range(2, LINKS_MAX + 2)]
@@ -178,7 +178,7 @@ async def test_span_shared_by_callers_has_first_as_parent_and_limited_links(coll
 async def test_spans_of_a_run_share_its_trace_id(collector):
     run = UUID("0192f1c0-0000-7000-8000-000000000007")
     async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
-        with spans.request(OF_CALLER):
+        with spans.request(TRACEPARENT):
             with spans.root(run, "start", {"n": 1}, spans.current()):
                 pass
             with spans.root(run, "work", {"n": 2}):
@@ -203,45 +203,47 @@ async def test_concurrent_tasks_have_separate_spans(collector):
 
         await asyncio.gather(work("a"), work("b"))
         assert spans.current() is None
-    known = {one.name: one for one in collector.spans}
+    by_name = {one.name: one for one in collector.spans}
     for name in "ab":
-        assert known[f"{name} judge"].parent_span_id == known[name].span_id
-    assert known["a"].trace_id != known["b"].trace_id
+        assert by_name[f"{name} judge"].parent_span_id == by_name[name].span_id
+    assert by_name["a"].trace_id != by_name["b"].trace_id
 
 
-async def test_spans_beyond_queue_are_dropped_and_rest_is_exported_in_batches(collector, fates):
+async def test_spans_beyond_queue_are_dropped_and_rest_is_exported_in_batches(collector, outcomes):
     collector.is_open.clear()
-    async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates)) as spans:
+    async with OtlpSpans.exporting(collector.url, {}, {}, count_in(outcomes)) as spans:
         for _ in range(QUEUED_SPANS_MAX + 3):
             spans.record("x", "internal", 0.0, {})
-        assert fates == {"dropped": 3}
+        assert outcomes == {"dropped": 3}
         collector.is_open.set()
-        await until(fates, {"dropped": 3, "sent": QUEUED_SPANS_MAX})
+        await until(outcomes, {"dropped": 3, "sent": QUEUED_SPANS_MAX})
     assert len(collector.bodies) == QUEUED_SPANS_MAX // BATCH_SPANS_MAX
 
 
-async def test_consecutive_failures_are_logged_once(collector, fates, caplog):
+async def test_consecutive_failures_are_logged_once(collector, outcomes, caplog):
     collector.status = 400
-    async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates), every_s=0.01) as spans:
+    async with OtlpSpans.exporting(
+        collector.url, {}, {}, count_in(outcomes), every_s=0.01
+    ) as spans:
         for number in (1, 2):
             spans.record("x", "internal", 0.0, {})
-            await until(fates, {"refused": number})
+            await until(outcomes, {"refused": number})
         assert len(caplog.records) == 1
         collector.status = 200
         spans.record("x", "internal", 0.0, {})
-        await until(fates, {"refused": 2, "sent": 1})
+        await until(outcomes, {"refused": 2, "sent": 1})
         collector.status = 400
         spans.record("x", "internal", 0.0, {})
-    assert fates == {"refused": 3, "sent": 1}
+    assert outcomes == {"refused": 3, "sent": 1}
     assert len(caplog.records) == 2
 
 
-async def test_unreachable_collector_only_loses_spans(fates):
-    away = f"http://127.0.0.1:{free_port()}"
-    async with OtlpSpans.exporting(away, {}, {}, count_in(fates), every_s=0.01) as spans:
+async def test_unreachable_collector_only_loses_spans(outcomes):
+    closed_port = f"http://127.0.0.1:{free_port()}"
+    async with OtlpSpans.exporting(closed_port, {}, {}, count_in(outcomes), every_s=0.01) as spans:
         spans.record("x", "internal", 0.0, {})
-    await until(fates, {"refused": 1})
-    assert fates.total() == 1
+    await until(outcomes, {"refused": 1})
+    assert outcomes.total() == 1
 
 
 async def test_silent_collector_delays_shutdown_only_briefly(collector, caplog):
@@ -262,10 +264,12 @@ async def test_spans_queued_behind_batch_are_exported_at_shutdown(collector):
     assert [one.name for one in collector.spans] == ["a", "b"]
 
 
-async def test_spans_are_exported_periodically(collector, fates):
-    async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates), every_s=0.01) as spans:
+async def test_spans_are_exported_periodically(collector, outcomes):
+    async with OtlpSpans.exporting(
+        collector.url, {}, {}, count_in(outcomes), every_s=0.01
+    ) as spans:
         spans.record("x", "internal", 0.0, {})
-        await until(fates, {"sent": 1})
+        await until(outcomes, {"sent": 1})
     assert len(collector.spans) == 1
 
 
@@ -297,12 +301,12 @@ def trace_of_request(traceparent: str) -> SpanContext:
     [
         "",
         "00",
-        OF_CALLER[:-1],
+        TRACEPARENT[:-1],
         f"ff-{TRACE}-{SPAN}-01",
         f"00-{'0' * 32}-{SPAN}-01",
         f"00-{TRACE}-{'0' * 16}-01",
-        OF_CALLER.upper(),
-        f"{OF_CALLER}-more",
+        TRACEPARENT.upper(),
+        f"{TRACEPARENT}-more",
     ],
 )
 def test_malformed_traceparent_is_ignored(header):
@@ -310,7 +314,9 @@ def test_malformed_traceparent_is_ignored(header):
     assert (f"{found.trace_id:032x}" != TRACE, found.trace_flags.sampled) == (True, True)
 
 
-@pytest.mark.parametrize("header", [OF_CALLER, f"01-{TRACE}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-01-x"])
+@pytest.mark.parametrize(
+    "header", [TRACEPARENT, f"01-{TRACE}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-01-x"]
+)
 def test_traceparent_of_later_version_is_read(header):
     assert f"{trace_of_request(header).trace_id:032x}" == TRACE
 

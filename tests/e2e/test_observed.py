@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.embedded.process import free_port
 from adapters.otlp_spans import USER_AGENT
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS
-from tests.adapters.test_otlp_spans import OF_CALLER, attributes, collecting
+from tests.adapters.test_otlp_spans import TRACEPARENT, attributes, collecting
 from tests.e2e.test_commands import (
     Environment,
     Template,
@@ -178,7 +178,7 @@ async def test_metrics_token_grants_access(migrated):
 async def test_request_spans_join_trace_of_caller(migrated, key):
     async with collecting() as collector:
         settings = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        head = {"x-api-key": key, "x-project-name": "shop", "traceparent": OF_CALLER}
+        head = {"x-api-key": key, "x-project-name": "shop", "traceparent": TRACEPARENT}
         async with (
             serving(settings) as (_, port),
             httpx.AsyncClient(timeout=WAIT_MAX_S, headers=head) as http,
@@ -192,7 +192,7 @@ async def test_request_spans_join_trace_of_caller(migrated, key):
     assert set(served) == {"POST /traces", "group commit"}
     assert len(collector.spans) == 2
     assert served["POST /traces"].trace_id == served["group commit"].trace_id
-    assert served["POST /traces"].trace_id.hex() in OF_CALLER
+    assert served["POST /traces"].trace_id.hex() in TRACEPARENT
     assert served["group commit"].parent_span_id == served["POST /traces"].span_id
     assert attributes(served["POST /traces"].attributes)["http.response.status_code"] == 202
 
@@ -212,7 +212,7 @@ async def test_worker_spans_link_to_request_of_their_run(migrated, key):
             assert (await http.post("/traces", json=TRACE)).status_code == 202
             order = {"filters": {}, "metrics": ["tool_success_rate"]}
             path = "/evaluations/trace-runs"
-            asked = await http.post(path, json=order, headers={"traceparent": OF_CALLER})
+            asked = await http.post(path, json=order, headers={"traceparent": TRACEPARENT})
             run = asked.json()["id"]
             await until(
                 lambda: http.get(f"{path}/{run}"),
@@ -223,7 +223,7 @@ async def test_worker_spans_link_to_request_of_their_run(migrated, key):
     of_run = {one.name: one for one in collector.spans if one.trace_id == trace}
     assert set(of_run) == {"start run", "plan run", "evaluate target"}
     [request] = [one for one in collector.spans if one.name == f"POST {path}"]
-    assert request.trace_id.hex() in OF_CALLER
+    assert request.trace_id.hex() in TRACEPARENT
     [link] = of_run["start run"].links
     assert (link.trace_id, link.span_id) == (request.trace_id, request.span_id)
 

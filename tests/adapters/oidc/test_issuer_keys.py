@@ -1,4 +1,4 @@
-"""An issuer's keys over time: rotation, an issuer that is away, many who ask at once."""
+"""An issuer's keys over time: rotation, outages, and concurrent requests."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ ISSUER, AUDIENCE = "https://id.example.com", "pandaprobe"
 OLD, NEW = (ECKey.generate_key("P-256", {"kid": name}) for name in ("old", "new"))
 
 
-class Site:
+class FakeIssuer:
     """An issuer that publishes `keys`, or none while it is `down`; and a clock."""
 
     def __init__(self) -> None:
@@ -42,186 +42,186 @@ class Site:
         if self.hold is not None:
             await self.hold.wait()
         if self.down:
-            raise JwksError("nobody there")
+            raise JwksError("connection refused")
         return KeySet([ECKey.import_key(key.as_dict(private=False)) for key in self.keys])
 
     async def ask(self, kid: str | None = "old") -> list[str | None]:
         return [key.kid for key in await self.source(kid)]
 
-    async def settled(self) -> None:
-        """What was begun aside is done."""
+    async def wait_fetched(self) -> None:
+        """Wait for the end of the background fetch."""
         while self.source._fetching is not None:
             await asyncio.sleep(0)
 
 
 @pytest.fixture
-def site() -> Site:
-    return Site()
+def issuer() -> FakeIssuer:
+    return FakeIssuer()
 
 
 # --- rotation ------------------------------------------------------------------------------------
 
 
-async def test_keys_are_fetched_once_and_cached(site):
+async def test_keys_are_fetched_once_and_cached(issuer):
     for _ in range(5):
-        assert await site.ask() == ["old"]
-    assert await site.ask(None) == ["old"]
-    site.now += REFRESH_AFTER_S - 1
-    await site.ask()
-    assert site.fetched == 1
+        assert await issuer.ask() == ["old"]
+    assert await issuer.ask(None) == ["old"]
+    issuer.now += REFRESH_AFTER_S - 1
+    await issuer.ask()
+    assert issuer.fetched == 1
 
 
-async def test_unknown_key_causes_another_fetch(site):
-    await site.ask()
-    site.keys = [OLD, NEW]
-    site.now += FETCH_INTERVAL_MIN_S
-    assert await site.ask("new") == ["old", "new"]
-    assert site.fetched == 2
+async def test_unknown_key_causes_another_fetch(issuer):
+    await issuer.ask()
+    issuer.keys = [OLD, NEW]
+    issuer.now += FETCH_INTERVAL_MIN_S
+    assert await issuer.ask("new") == ["old", "new"]
+    assert issuer.fetched == 2
 
 
-async def test_keys_are_fetched_at_most_once_a_minute(site):
-    await site.ask()
+async def test_keys_are_fetched_at_most_once_a_minute(issuer):
+    await issuer.ask()
     for second in range(10 * FETCH_INTERVAL_MIN_S):
-        site.now += 1
-        assert await site.ask(f"made-up-{second}") == ["old"]
-    assert site.fetched == 1 + 10
+        issuer.now += 1
+        assert await issuer.ask(f"made-up-{second}") == ["old"]
+    assert issuer.fetched == 1 + 10
 
 
-async def test_known_keys_do_not_wait_for_the_fetch_of_an_unknown_one(site):
-    await site.ask()
-    site.now += FETCH_INTERVAL_MIN_S
-    site.hold = asyncio.Event()
-    slow = asyncio.create_task(site.ask("made-up"))
+async def test_known_keys_do_not_wait_for_the_fetch_of_an_unknown_one(issuer):
+    await issuer.ask()
+    issuer.now += FETCH_INTERVAL_MIN_S
+    issuer.hold = asyncio.Event()
+    slow = asyncio.create_task(issuer.ask("made-up"))
     await asyncio.sleep(0)
-    assert site.source._fetching is not None
-    assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
+    assert issuer.source._fetching is not None
+    assert await asyncio.wait_for(issuer.ask(), WAIT_MAX_S) == ["old"]
     assert not slow.done()
-    site.hold.set()
+    issuer.hold.set()
     await slow
 
 
-async def test_withdrawn_key_is_accepted_for_ten_minutes(site):
-    site.keys = [OLD, NEW]
-    await site.ask()
-    site.keys = [NEW]
-    site.now += REFRESH_AFTER_S - 1
-    assert await site.ask() == ["old", "new"]
-    site.now += 1
-    assert await site.ask() == ["new"]
-    assert site.fetched == 2
+async def test_withdrawn_key_is_accepted_for_ten_minutes(issuer):
+    issuer.keys = [OLD, NEW]
+    await issuer.ask()
+    issuer.keys = [NEW]
+    issuer.now += REFRESH_AFTER_S - 1
+    assert await issuer.ask() == ["old", "new"]
+    issuer.now += 1
+    assert await issuer.ask() == ["new"]
+    assert issuer.fetched == 2
 
 
-async def test_empty_key_set_replaces_the_cached_one(site):
-    await site.ask()
-    site.keys = []
-    site.now += REFRESH_AFTER_S
-    assert await site.ask() == []
+async def test_empty_key_set_replaces_the_cached_one(issuer):
+    await issuer.ask()
+    issuer.keys = []
+    issuer.now += REFRESH_AFTER_S
+    assert await issuer.ask() == []
 
 
-async def test_concurrent_callers_share_a_fetch(site):
-    site.hold = asyncio.Event()
-    asking = [asyncio.create_task(site.ask(f"kid-{n}")) for n in range(100)]
+async def test_concurrent_callers_share_a_fetch(issuer):
+    issuer.hold = asyncio.Event()
+    asking = [asyncio.create_task(issuer.ask(f"kid-{n}")) for n in range(100)]
     await asyncio.sleep(0)
     asking[0].cancel()  # one who gives up takes nothing from the others
     await asyncio.sleep(0)
-    site.hold.set()
+    issuer.hold.set()
     answers = await asyncio.gather(*asking, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
     assert answers[1:] == [["old"]] * 99
-    assert site.fetched == 1
+    assert issuer.fetched == 1
 
 
-# --- an issuer that is away ----------------------------------------------------------------------
+# --- unreachable issuer --------------------------------------------------------------------------
 
 
-async def test_without_keys_it_is_unavailable(site):
-    site.down = True
-    with pytest.raises(Unavailable) as told:
-        await site.ask()
-    assert isinstance(told.value.__cause__, JwksError)
-    assert "nobody there" not in told.value.message
-    assert told.value.retry_after_s == RETRY_FIRST_S
+async def test_without_keys_it_is_unavailable(issuer):
+    issuer.down = True
+    with pytest.raises(Unavailable) as error:
+        await issuer.ask()
+    assert isinstance(error.value.__cause__, JwksError)
+    assert "connection refused" not in error.value.message
+    assert error.value.retry_after_s == RETRY_FIRST_S
 
 
-async def test_fetches_from_a_dead_issuer_back_off(site):
-    site.down = True
-    began = site.now
-    tries = []
+async def test_fetches_from_a_dead_issuer_back_off(issuer):
+    issuer.down = True
+    began = issuer.now
+    attempts = []
     for second in range(300):
-        before = site.fetched
-        with pytest.raises(Unavailable) as told:
-            await site.ask()
-        assert 1 <= told.value.retry_after_s <= FETCH_INTERVAL_MIN_S
-        if site.fetched > before:
-            tries.append(second)
-        site.now = began + second + 1
-    assert tries == [0, 2, 6, 14, 30, 62, 122, 182, 242]
-    site.down = False
-    site.now += FETCH_INTERVAL_MIN_S
-    assert await site.ask() == ["old"]
+        before = issuer.fetched
+        with pytest.raises(Unavailable) as error:
+            await issuer.ask()
+        assert 1 <= error.value.retry_after_s <= FETCH_INTERVAL_MIN_S
+        if issuer.fetched > before:
+            attempts.append(second)
+        issuer.now = began + second + 1
+    assert attempts == [0, 2, 6, 14, 30, 62, 122, 182, 242]
+    issuer.down = False
+    issuer.now += FETCH_INTERVAL_MIN_S
+    assert await issuer.ask() == ["old"]
 
 
-async def test_cached_keys_are_used_during_an_outage(site, caplog):
-    await site.ask()
-    site.down = True
-    site.now += REFRESH_AFTER_S
+async def test_cached_keys_are_used_during_an_outage(issuer, caplog):
+    await issuer.ask()
+    issuer.down = True
+    issuer.now += REFRESH_AFTER_S
     with caplog.at_level(logging.WARNING):
-        assert await site.ask() == ["old"]
-    assert f"the keys of {ISSUER} cannot be fetched (nobody there)" in caplog.text
-    # From then on nobody waits: it is tried aside.
-    site.hold = asyncio.Event()
-    site.now += FETCH_INTERVAL_MIN_S
-    assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
-    assert await asyncio.wait_for(site.ask(), WAIT_MAX_S) == ["old"]
-    site.down, site.keys = False, [OLD, NEW]
-    site.hold.set()
-    await site.settled()
-    assert site.fetched == 3
-    assert await site.ask() == ["old", "new"]
+        assert await issuer.ask() == ["old"]
+    assert f"the keys of {ISSUER} cannot be fetched (connection refused)" in caplog.text
+    # Later requests do not wait: keys are fetched in the background.
+    issuer.hold = asyncio.Event()
+    issuer.now += FETCH_INTERVAL_MIN_S
+    assert await asyncio.wait_for(issuer.ask(), WAIT_MAX_S) == ["old"]
+    assert await asyncio.wait_for(issuer.ask(), WAIT_MAX_S) == ["old"]
+    issuer.down, issuer.keys = False, [OLD, NEW]
+    issuer.hold.set()
+    await issuer.wait_fetched()
+    assert issuer.fetched == 3
+    assert await issuer.ask() == ["old", "new"]
 
 
-async def test_cached_keys_expire_in_a_long_outage(site):
-    await site.ask()
-    site.down = True
-    site.now += STALE_MAX_S - 1
-    assert await site.ask() == ["old"]
-    site.now += 1
+async def test_cached_keys_expire_in_a_long_outage(issuer):
+    await issuer.ask()
+    issuer.down = True
+    issuer.now += STALE_MAX_S - 1
+    assert await issuer.ask() == ["old"]
+    issuer.now += 1
     with pytest.raises(Unavailable):
-        await site.ask()
-    site.down = False
-    site.now += FETCH_INTERVAL_MIN_S
-    assert await site.ask() == ["old"]
+        await issuer.ask()
+    issuer.down = False
+    issuer.now += FETCH_INTERVAL_MIN_S
+    assert await issuer.ask() == ["old"]
 
 
-async def test_close_cancels_a_running_fetch(site):
-    await site.ask()
-    await site.source.aclose()
-    site.hold = asyncio.Event()
-    site.now += FETCH_INTERVAL_MIN_S
-    waiting = asyncio.create_task(site.ask("new"))
+async def test_close_cancels_a_running_fetch(issuer):
+    await issuer.ask()
+    await issuer.source.aclose()
+    issuer.hold = asyncio.Event()
+    issuer.now += FETCH_INTERVAL_MIN_S
+    waiting = asyncio.create_task(issuer.ask("new"))
     await asyncio.sleep(0)
-    await site.source.aclose()
-    assert site.source._fetching is None
+    await issuer.source.aclose()
+    assert issuer.source._fetching is None
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
 
-async def test_failed_fetch_of_an_unknown_key_keeps_the_known_ones(site):
-    await site.ask()
-    site.down = True
-    site.now += FETCH_INTERVAL_MIN_S
-    assert await site.ask("made-up") == ["old"]
-    assert await site.ask() == ["old"]
-    assert site.fetched == 2
+async def test_failed_fetch_of_an_unknown_key_keeps_the_known_ones(issuer):
+    await issuer.ask()
+    issuer.down = True
+    issuer.now += FETCH_INTERVAL_MIN_S
+    assert await issuer.ask("made-up") == ["old"]
+    assert await issuer.ask() == ["old"]
+    assert issuer.fetched == 2
 
 
 # --- over HTTP, with tokens ----------------------------------------------------------------------
 
 
 def token(key: ECKey) -> str:
-    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com"}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com"}
     exp = int(NOON.timestamp()) + 60
-    return jwt.encode({"alg": "ES256", "kid": key.kid}, said | {"exp": exp}, key)
+    return jwt.encode({"alg": "ES256", "kid": key.kid}, claims | {"exp": exp}, key)
 
 
 def published(*keys: ECKey) -> bytes:

@@ -1,4 +1,4 @@
-"""Several issuers: each verifies only its own tokens."""
+"""Several issuers: each verifies only its development tokens."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -18,8 +18,8 @@ from domain.errors import Unauthenticated
 from tests.support.builders.values import NOON
 
 AUDIENCE = "pandaprobe"
-HERE, THERE = "https://here.example.com", "https://there.example.com"
-KEYS = {name: ECKey.generate_key("P-256", {"kid": "same"}) for name in (HERE, THERE)}
+FIRST, SECOND = "https://first.example.com", "https://second.example.com"
+KEYS = {name: ECKey.generate_key("P-256", {"kid": "same"}) for name in (FIRST, SECOND)}
 
 
 def verifier(issuer: str) -> JwtTokens:
@@ -28,15 +28,15 @@ def verifier(issuer: str) -> JwtTokens:
 
 
 def token(issuer: object, key: ECKey) -> str:
-    said = {"iss": issuer, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com"}
+    claims = {"iss": issuer, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com"}
     exp = int(NOON.timestamp()) + 60
-    return jwt.encode({"alg": "ES256", "kid": "same"}, said | {"exp": exp}, key)
+    return jwt.encode({"alg": "ES256", "kid": "same"}, claims | {"exp": exp}, key)
 
 
 BOTH = TokensByIssuer({name: verifier(name) for name in KEYS})
 
 
-async def refused(token: str, tokens: TokensByIssuer = BOTH) -> None:
+async def assert_refused(token: str, tokens: TokensByIssuer = BOTH) -> None:
     with pytest.raises(Unauthenticated, match=r"\AInvalid token\Z"):
         await tokens.verify(token)
 
@@ -47,43 +47,45 @@ async def test_token_of_each_issuer_is_verified(issuer):
     assert (found.issuer, found.subject) == (issuer, "ada")
 
 
-@pytest.mark.parametrize(("issuer", "signer"), [(HERE, THERE), (THERE, HERE)])
+@pytest.mark.parametrize(("issuer", "signer"), [(FIRST, SECOND), (SECOND, FIRST)])
 async def test_issuer_cannot_sign_for_another(issuer, signer):
-    await refused(token(issuer, KEYS[signer]))
+    await assert_refused(token(issuer, KEYS[signer]))
 
 
 @pytest.mark.parametrize(
-    "issuer", ["https://evil.example.com", HERE + "/", "", None, 7, [HERE], {HERE: 1}]
+    "issuer", ["https://evil.example.com", FIRST + "/", "", None, 7, [FIRST], {FIRST: 1}]
 )
 async def test_unknown_issuer_is_refused(issuer):
     for key in KEYS.values():
-        await refused(token(issuer, key))
+        await assert_refused(token(issuer, key))
 
 
 async def test_without_issuers_every_token_is_refused():
-    await refused(token(HERE, KEYS[HERE]), TokensByIssuer({}))
+    await assert_refused(token(FIRST, KEYS[FIRST]), TokensByIssuer({}))
 
 
 async def test_development_issuer_works_with_another_issuer(tmp_path):
-    own = DevelopmentIssuer.load_or_create(tmp_path)
+    development = DevelopmentIssuer.load_or_create(tmp_path)
     tokens = TokensByIssuer(
         {
-            HERE: verifier(HERE),
-            own.ISSUER: JwtTokens(
-                static_keys(own.keys()),
-                issuer=own.ISSUER,
-                audiences=[own.AUDIENCE],
+            FIRST: verifier(FIRST),
+            development.ISSUER: JwtTokens(
+                static_keys(development.keys()),
+                issuer=development.ISSUER,
+                audiences=[development.AUDIENCE],
                 clock=lambda: NOON,
             ),
         }
     )
-    mine = own.token(subject="d", email="d@localhost", name="", expires_in_s=60, now=NOON)
-    assert (await tokens.verify(mine)).subject == "d"
-    assert (await tokens.verify(token(HERE, KEYS[HERE]))).subject == "ada"
-    await refused(token(own.ISSUER, KEYS[HERE]), tokens)
+    development_token = development.token(
+        subject="d", email="d@localhost", name="", expires_in_s=60, now=NOON
+    )
+    assert (await tokens.verify(development_token)).subject == "d"
+    assert (await tokens.verify(token(FIRST, KEYS[FIRST]))).subject == "ada"
+    await assert_refused(token(development.ISSUER, KEYS[FIRST]), tokens)
 
 
-def part(value: bytes) -> str:
+def encoded(value: bytes) -> str:
     return urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
@@ -91,10 +93,10 @@ def part(value: bytes) -> str:
     "body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 9000, b'{"iss":' + b"9" * 5000]
 )
 async def test_token_without_issuer_is_refused(body):
-    head = part(json.dumps({"alg": "ES256", "kid": "same"}).encode())
-    await refused(f"{head}.{part(body)}.{part(b'x' * 64)}")
+    head = encoded(json.dumps({"alg": "ES256", "kid": "same"}).encode())
+    await assert_refused(f"{head}.{encoded(body)}.{encoded(b'x' * 64)}")
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a.b.c", "é", "\ud800", "x" * (TOKEN_MAX + 1)])
 async def test_any_text_is_refused(text):
-    await refused(text)
+    await assert_refused(text)

@@ -1,4 +1,4 @@
-"""Key sets over HTTP: what is taken of them, and what no issuer can do to us."""
+"""Key sets over HTTP: which keys are used, and protection against hostile issuers."""
 
 import asyncio
 import gzip
@@ -19,12 +19,12 @@ EC = ECKey.generate_key("P-256", {"kid": "ec"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 
 
-def said(key, **more) -> dict:
+def public(key, **more) -> dict:
     return key.as_dict(private=False) | more
 
 
 def document(*keys) -> dict:
-    return {"keys": [key if isinstance(key, dict) else said(key) for key in keys]}
+    return {"keys": [key if isinstance(key, dict) else public(key) for key in keys]}
 
 
 def names(found) -> list[str]:
@@ -37,25 +37,25 @@ async def issuer():
         yield publisher
 
 
-# --- which keys are taken ------------------------------------------------------------------------
+# --- accepted keys -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", [RSA, EC, ED])
 @pytest.mark.parametrize("use", [{}, {"use": "sig"}, {"key_ops": ["verify"]}])
 def test_public_keys_of_accepted_algorithms_are_used(key, use):
-    assert names(parse_keys(document(said(key, **use)))) == [key.kid]
+    assert names(parse_keys(document(public(key, **use)))) == [key.kid]
 
 
 @pytest.mark.parametrize(
     ("key", "alg"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")]
 )
 def test_key_with_accepted_algorithm_is_used(key, alg):
-    assert names(parse_keys(document(said(key, alg=alg)))) == [key.kid]
+    assert names(parse_keys(document(public(key, alg=alg)))) == [key.kid]
 
 
 def weak(bits: int) -> dict:
     with warnings.catch_warnings(action="ignore"):
-        return said(RSAKey.generate_key(bits, {"kid": "k"}))
+        return public(RSAKey.generate_key(bits, {"kid": "k"}))
 
 
 @pytest.mark.parametrize(
@@ -63,31 +63,31 @@ def weak(bits: int) -> dict:
     [
         OctKey.generate_key(256, {"kid": "k"}).as_dict(private=True),
         OctKey.generate_key(256, {"kid": "k", "use": "sig", "alg": "HS256"}).as_dict(private=True),
-        said(ECKey.generate_key("P-384", {"kid": "k"})),
-        said(ECKey.generate_key("secp256k1", {"kid": "k"})),
-        said(OKPKey.generate_key("X25519", {"kid": "k"})),
-        said(OKPKey.generate_key("Ed448", {"kid": "k"})),
+        public(ECKey.generate_key("P-384", {"kid": "k"})),
+        public(ECKey.generate_key("secp256k1", {"kid": "k"})),
+        public(OKPKey.generate_key("X25519", {"kid": "k"})),
+        public(OKPKey.generate_key("Ed448", {"kid": "k"})),
         weak(1024),
-        said(RSA, n="A" * 100_000),
-        said(RSA, n="ä" * 342),
-        said(RSA, n=7),
-        said(RSA, use="enc"),
-        said(RSA, use=None),
-        said(RSA, key_ops=["encrypt"]),
-        said(RSA, key_ops="verify"),
-        said(RSA, alg="RSA-OAEP"),
-        said(RSA, alg="HS256"),
-        said(RSA, alg="PS256"),
-        said(RSA, alg=["RS256"]),
-        said(EC, alg="RS256"),
-        said(ED, alg="ES256"),
-        said(RSA, kid=7),
-        said(RSA, kid="k" * 2000),
-        said(RSA, kty="EC"),
-        said(EC, x="AAAA"),
-        said(EC, y=said(EC)["x"]),
-        said(EC, crv=["P-256"]),
-        said(ED, x=None),
+        public(RSA, n="A" * 100_000),
+        public(RSA, n="ä" * 342),
+        public(RSA, n=7),
+        public(RSA, use="enc"),
+        public(RSA, use=None),
+        public(RSA, key_ops=["encrypt"]),
+        public(RSA, key_ops="verify"),
+        public(RSA, alg="RSA-OAEP"),
+        public(RSA, alg="HS256"),
+        public(RSA, alg="PS256"),
+        public(RSA, alg=["RS256"]),
+        public(EC, alg="RS256"),
+        public(ED, alg="ES256"),
+        public(RSA, kid=7),
+        public(RSA, kid="k" * 2000),
+        public(RSA, kty="EC"),
+        public(EC, x="AAAA"),
+        public(EC, y=public(EC)["x"]),
+        public(EC, crv=["P-256"]),
+        public(ED, x=None),
         RSA.as_dict(private=True),
         EC.as_dict(private=True),
         {"kty": "RSA"},
@@ -99,14 +99,14 @@ def test_other_keys_are_skipped(key):
     assert names(parse_keys(document(key, EC))) == ["ec"]
 
 
-@pytest.mark.parametrize("key", [None, 7, "key", [], [said(RSA)]])
+@pytest.mark.parametrize("key", [None, 7, "key", [], [public(RSA)]])
 def test_invalid_keys_are_skipped(key):
-    assert names(parse_keys({"keys": [key, said(EC)]})) == ["ec"]
+    assert names(parse_keys({"keys": [key, public(EC)]})) == ["ec"]
 
 
 def test_other_fields_of_a_key_are_dropped():
     more = {"x5u": "https://evil.example.com", "jku": "https://evil.example.com", "x5c": ["AA"]}
-    [key] = parse_keys(document(said(EC, **more)))
+    [key] = parse_keys(document(public(EC, **more)))
     assert not more.keys() & key.as_dict().keys()
 
 
@@ -126,7 +126,7 @@ def test_number_of_keys_is_limited():
         parse_keys(document(*[EC] * (KEYS_MAX + 1)))
 
 
-anything = st.recursive(
+json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=4,
@@ -134,9 +134,11 @@ anything = st.recursive(
 MEMBERS = ["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"]
 
 
-@given(key=st.sampled_from([RSA, EC, ED]), more=st.dictionaries(st.sampled_from(MEMBERS), anything))
+@given(
+    key=st.sampled_from([RSA, EC, ED]), more=st.dictionaries(st.sampled_from(MEMBERS), json_values)
+)
 def test_malformed_key_does_not_affect_others(key, more):
-    assert "sound" in names(parse_keys(document(said(key, **more), said(EC, kid="sound"))))
+    assert "valid" in names(parse_keys(document(public(key, **more), public(EC, kid="valid"))))
 
 
 # --- over HTTP -----------------------------------------------------------------------------------
@@ -155,7 +157,7 @@ async def test_keys_are_fetched_from_the_discovered_url(issuer):
     assert issuer.asked == [DISCOVERY, JWKS]
 
 
-async def refused(source: JwksClient, match: str) -> None:
+async def assert_error(source: JwksClient, match: str) -> None:
     with pytest.raises(JwksError, match=match):
         await source()
 
@@ -164,7 +166,7 @@ async def refused(source: JwksClient, match: str) -> None:
 async def test_discovery_document_of_another_issuer_is_an_error(issuer, named):
     issuer.describes_itself(issuer=named)
     issuer.says(JWKS, document(EC))
-    await refused(JwksClient(issuer.url), "has the issuer")
+    await assert_error(JwksClient(issuer.url), "has the issuer")
     assert issuer.asked == [DISCOVERY]
 
 
@@ -173,14 +175,14 @@ async def test_discovery_document_of_another_issuer_is_an_error(issuer, named):
 )
 async def test_keys_at_an_untrusted_url_are_not_fetched(issuer, url):
     issuer.describes_itself(jwks_uri=url)
-    await refused(JwksClient(issuer.url), "has a jwks_uri that is not trusted")
+    await assert_error(JwksClient(issuer.url), "has a jwks_uri that is not trusted")
 
 
 @pytest.mark.parametrize("status", [204, 206, 301, 302, 303, 307, 308, 400, 401, 404, 500, 503])
 async def test_other_statuses_and_redirects_are_errors(issuer, status):
     issuer.says("/elsewhere", document(EC))
     issuer.says(JWKS, document(EC), status=status, headers=(f"location: {issuer.url}/elsewhere",))
-    await refused(JwksClient("any", issuer.url + JWKS), f"answered {status}")
+    await assert_error(JwksClient("any", issuer.url + JWKS), f"answered {status}")
     assert issuer.asked == [JWKS]
 
 
@@ -190,22 +192,22 @@ async def test_other_statuses_and_redirects_are_errors(issuer, status):
 )
 async def test_invalid_document_is_an_error(issuer, body):
     issuer.says(JWKS, body)
-    await refused(JwksClient("any", issuer.url + JWKS), "did not answer|no list of keys")
+    await assert_error(JwksClient("any", issuer.url + JWKS), "did not answer|no list of keys")
 
 
 async def test_document_size_is_limited(issuer):
-    bare = json.dumps(document(EC)).encode()
-    issuer.says(JWKS, bare.ljust(DOCUMENT_BYTES_MAX))
+    body = json.dumps(document(EC)).encode()
+    issuer.says(JWKS, body.ljust(DOCUMENT_BYTES_MAX))
     assert names(await JwksClient("any", issuer.url + JWKS)()) == ["ec"]
-    issuer.says(JWKS, bare.ljust(DOCUMENT_BYTES_MAX + 1))
-    await refused(JwksClient("any", issuer.url + JWKS), "more than")
+    issuer.says(JWKS, body.ljust(DOCUMENT_BYTES_MAX + 1))
+    await assert_error(JwksClient("any", issuer.url + JWKS), "more than")
 
 
 async def test_compressed_document_is_not_decompressed(issuer):
-    packed = gzip.compress(b" " * 100_000_000)
-    assert len(packed) < DOCUMENT_BYTES_MAX
-    issuer.says(JWKS, packed, headers=("content-encoding: gzip",))
-    await refused(JwksClient("any", issuer.url + JWKS), "did not answer JSON")
+    compressed = gzip.compress(b" " * 100_000_000)
+    assert len(compressed) < DOCUMENT_BYTES_MAX
+    issuer.says(JWKS, compressed, headers=("content-encoding: gzip",))
+    await assert_error(JwksClient("any", issuer.url + JWKS), "did not answer JSON")
     assert "accept-encoding: identity" in issuer.heads[0].lower()
 
 
@@ -213,7 +215,7 @@ async def test_compressed_document_is_not_decompressed(issuer):
 async def test_slow_issuer_times_out(issuer, drips):
     hold = asyncio.Event()
     issuer.says(JWKS, document(EC), release=None if drips else hold, drips=drips)
-    await refused(
+    await assert_error(
         JwksClient("any", issuer.url + JWKS, timeout_s=0.2), "did not answer in|timed? ?out"
     )
     hold.set()
@@ -221,11 +223,11 @@ async def test_slow_issuer_times_out(issuer, drips):
 
 async def test_unreachable_issuer_is_an_error_with_its_url(issuer):
     issuer.pages.clear()
-    gone = "http://127.0.0.1:9/jwks.json"  # the port of `discard`, where nobody listens
-    await refused(JwksClient("any", gone), "127.0.0.1:9")
+    gone = "http://127.0.0.1:9/jwks.json"  # the port of `discard`, which is closed
+    await assert_error(JwksClient("any", gone), "127.0.0.1:9")
 
 
-# --- addresses -----------------------------------------------------------------------------------
+# --- URLs ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
