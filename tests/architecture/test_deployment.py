@@ -1,4 +1,4 @@
-"""What runs elsewhere, as far as it can be held here: the image, Compose, CI, what poolers need."""
+"""Deployment files agree with the code: image, Compose, CI, poolers, releases."""
 
 import importlib.util
 import json
@@ -21,13 +21,13 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("migrate", "api", "worker")
+OUR_SERVICES = ("migrate", "api", "worker")
 NGINX = (ROOT / "docker/nginx.conf").read_text()
 SECRET = re.compile(r"\$\{(\w+):\?[^}]+\}")
 
 
 def recipe(target: str) -> str:
-    """The commands of a target of the Makefile, and what it needs."""
+    """Return the prerequisites and commands of a Makefile target."""
     found = re.search(
         rf"^{target}:(.*\n(?:\t.*\n)*)", (ROOT / "Makefile").read_text(), re.MULTILINE
     )
@@ -36,12 +36,12 @@ def recipe(target: str) -> str:
 
 
 def locked(name: str) -> dict[str, str]:
-    """The version of each package."""
+    """Return the version of each package of a lock file."""
     return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
 def is_confined(service: dict[str, Any]) -> bool:
-    """Whether a container can change nothing but volumes and memory, and has no capabilities."""
+    """Whether a container can write only to volumes and memory, and has no capabilities."""
     return (
         service["read_only"] is True
         and bool(service["tmpfs"])
@@ -51,7 +51,7 @@ def is_confined(service: dict[str, Any]) -> bool:
 
 
 def load(path: str) -> Any:
-    """Imports a script of .ci."""
+    """Import a script of .ci."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None
     assert spec.loader is not None
@@ -69,7 +69,7 @@ WORKFLOWS = {
 class TestSupplyChain:
     pins = load(".ci/pins.py")
 
-    def test_every_action_is_named_by_its_commit(self):
+    def test_every_action_is_pinned_to_a_commit(self):
         used = [
             step["uses"]
             for workflow in WORKFLOWS.values()
@@ -81,14 +81,14 @@ class TestSupplyChain:
         assert [one for one in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", one)] == []
         assert [one for one in self.pins.unpinned(ROOT) if "workflows" in one] == []
 
-    def test_no_image_escapes_the_check_of_pins(self, tmp_path):
+    def test_check_of_pins_covers_every_image(self, tmp_path):
         images = {
             one["image"] for one in (SERVICES | TestReplicas.services).values() if "image" in one
         }
         images |= set(re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE))
         missing = {one.partition(": ")[2] for one in self.pins.unpinned(ROOT)}
         pinned = {one for one in images if "@sha256:" in one}
-        assert images - missing - pinned == {"pandaprobe-server"}  # built here
+        assert images - missing - pinned == {"pandaprobe-server"}  # built from this repository
         assert re.findall(r"^FROM (?!\$\{PYTHON\})", DOCKERFILE, re.MULTILINE) == []
 
     @pytest.mark.parametrize(
@@ -102,25 +102,25 @@ class TestSupplyChain:
             (".github/workflows/a.yaml", f"      - uses: a/b@{'a' * 40} # v4.4.0", True),
         ],
     )
-    def test_what_has_no_digest_is_found(self, tmp_path, file, line, is_pinned):
+    def test_references_without_digest_are_found(self, tmp_path, file, line, is_pinned):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text(f"{line}\n")
         found = self.pins.unpinned(tmp_path)
         assert len(found) == (0 if is_pinned or is_pinned is None else 1)
 
-    def test_pinning_keeps_the_tag_and_replaces_an_old_digest(self):
+    def test_pinning_keeps_tag_and_replaces_old_digest(self):
         for old in ("", f"@sha256:{'a' * 64}"):
             line = f"    image: postgres:17{old}\n"
             found = self.pins.pinned(line, self.pins.IMAGE, lambda _: f"sha256:{'b' * 64}")
             assert found == f"    image: postgres:17@sha256:{'b' * 64}\n"
-        said = f"{'c' * 40}\trefs/tags/v4\n{'d' * 40}\trefs/tags/v4^{{}}"
+        references = f"{'c' * 40}\trefs/tags/v4\n{'d' * 40}\trefs/tags/v4^{{}}"
         for old in ("v4", f"{'a' * 40} # v4"):
             line = f"      - uses: a/b@{old}\n"
-            resolve = lambda _: self.pins.commit_of(said)
+            resolve = lambda _: self.pins.commit_of(references)
             found = self.pins.pinned(line, self.pins.ACTION, resolve)
             assert found == f"      - uses: a/b@{'d' * 40} # v4\n"
 
-    def test_a_release_checks_pins_and_vulnerabilities_and_writes_the_sbom(self):
+    def test_release_checks_pins_and_vulnerabilities_and_writes_sbom(self):
         [release] = WORKFLOWS["release.yaml"]["jobs"].values()
         run = [step["run"] for step in release["steps"] if "run" in step]
         assert run == ["make pins-check", "make audit", "make sbom"]
@@ -128,18 +128,18 @@ class TestSupplyChain:
         assert [step["run"] for step in audit["steps"] if "run" in step] == ["make audit"]
 
     @pytest.mark.parametrize("name", sorted(WORKFLOWS))
-    def test_a_workflow_can_only_read(self, name):
+    def test_workflows_have_read_permission_only(self, name):
         assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
         assert "://" not in (ROOT / ".github/workflows" / name).read_text()
 
-    def test_tools_of_a_release_are_checked_against_their_hashes(self):
+    def test_release_tools_are_checked_against_hashes(self):
         lock = (ROOT / ".ci/audit.lock").read_text()
         assert {"cyclonedx-bom", "pip-audit"} <= locked(".ci/audit.lock").keys()
         assert lock.count("--hash=sha256:") >= len(locked(".ci/audit.lock"))
         assert "--require-hashes" in recipe("audit")
 
     @pytest.mark.exhaustive
-    def test_the_sbom_has_each_locked_package_with_its_hashes(self, tmp_path):
+    def test_sbom_has_each_locked_package_with_hashes(self, tmp_path):
         """Exhaustive, because it fetches the tool that writes the documents."""
         before = None
         for _ in range(2):
@@ -168,9 +168,9 @@ class TestSupplyChain:
 
 class TestImage:
     def test_image_copies_exactly_the_build_context(self):
-        let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+        included = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
         copied = re.findall(r"^COPY (?!--)(\S+) ", DOCKERFILE, re.MULTILINE)
-        assert sorted(copied) == sorted(let_in)
+        assert sorted(copied) == sorted(included)
         assert [name for name in copied if not (ROOT / name).exists()] == []
 
     def test_packages_are_checked_against_hashes(self):
@@ -215,7 +215,7 @@ class TestCompose:
         }
 
     def test_api_and_workers_start_after_healthy_servers_and_migration(self):
-        assert set(SERVICES) == {*OURS, "postgres", "valkey"}
+        assert set(SERVICES) == {*OUR_SERVICES, "postgres", "valkey"}
         assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
         for name in ("api", "worker"):
             waits = SERVICES[name]["depends_on"]
@@ -230,22 +230,22 @@ class TestCompose:
             [volume] = SERVICES[name]["volumes"]
             assert volume.partition(":")[0] in COMPOSE["volumes"]
 
-    @pytest.mark.parametrize("name", [*OURS, "postgres", "valkey"])
+    @pytest.mark.parametrize("name", [*OUR_SERVICES, "postgres", "valkey"])
     def test_each_container_is_confined_and_no_user_is_root(self, name):
         one = SERVICES[name]
         assert is_confined(one)
         assert "privileged" not in one
         assert "cap_add" not in one
         user = re.findall(r"^USER (\d+)$", DOCKERFILE, re.MULTILINE)[-1]
-        assert one["user"] == (user if name in OURS else "999:999")
+        assert one["user"] == (user if name in OUR_SERVICES else "999:999")
 
-    def test_a_read_only_server_can_write_its_socket(self):
+    def test_read_only_server_can_write_its_socket(self):
         [_, sockets] = SERVICES["postgres"]["tmpfs"]
         assert sockets.startswith("/var/run/postgresql:uid=999,")
 
 
 class Replicas(yaml.SafeLoader):
-    """Also takes what Compose replaces where it would add."""
+    """Also accepts the tag with which Compose replaces a list instead of extending it."""
 
 
 Replicas.add_constructor("!reset", lambda _loader, _node: None)
@@ -283,30 +283,32 @@ class TestReplicas:
         assert is_confined(proxy)
         assert proxy["user"] == "101:101"
         [file] = proxy["volumes"]
-        here, there, _ = file.split(":")
-        assert (ROOT / "docker" / here).is_file()
-        assert there in proxy["entrypoint"]
+        source, destination, _ = file.split(":")
+        assert (ROOT / "docker" / source).is_file()
+        assert destination in proxy["entrypoint"]
 
     def test_proxy_configuration_matches_operations_page(self):
         assert f"client_max_body_size {Settings().max_body_bytes >> 20}m;" in NGINX
         assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
         assert "proxy_read_timeout 60s;" in NGINX
         assert "proxy_buffering off;" in NGINX
-        for said in ("20 MiB", "wait 60 s"):
-            assert said in OPERATIONS
+        for text in ("20 MiB", "wait 60 s"):
+            assert text in OPERATIONS
 
 
 class TestOperations:
     def test_documented_role_settings_match_our_connections(self):
-        told = dict(re.findall(r"^ALTER ROLE pandaprobe SET (\w+) = '(.*)';", OPERATIONS, re.M))
-        assert told == PoolSettings(url="").of_sessions
+        documented = dict(
+            re.findall(r"^ALTER ROLE pandaprobe SET (\w+) = '(.*)';", OPERATIONS, re.M)
+        )
+        assert documented == PoolSettings(url="").of_sessions
 
     def test_documented_pooler_configuration_ignores_our_settings(self):
         [ignored] = re.findall(r"^ignore_startup_parameters = (.*)$", OPERATIONS, re.MULTILINE)
         assert ignored.split(", ") == list(PoolSettings(url="").of_sessions)
 
 
-class TestHabits:
+class TestWorkflow:
     def test_ci_runs_make_targets(self):
         workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yaml").read_text())
         job, nightly = workflow["jobs"]["test"], workflow["jobs"]["nightly"]

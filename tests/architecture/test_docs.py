@@ -58,8 +58,10 @@ def test_paths_that_pages_name_exist(path):
     text = path.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert [link for link in links if not (path.parent / link).exists()] == []
-    named = re.findall(r"`((?:\.ci|docs|tests|docker|" + "|".join(PACKAGES) + r")/[\w./-]*)`", text)
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    mentioned = re.findall(
+        r"`((?:\.ci|docs|tests|docker|" + "|".join(PACKAGES) + r")/[\w./-]*)`", text
+    )
+    assert [name for name in mentioned if not (ROOT / name).exists()] == []
 
 
 @for_each(DECISIONS, relative)
@@ -75,13 +77,13 @@ def test_decisions_are_numbered_without_a_gap():
 
 
 def test_decisions_that_the_code_names_exist():
-    named = {
+    mentioned = {
         number
         for folder in (*PACKAGES, "tests")
         for path in (ROOT / folder).rglob("*.py")
         for number in re.findall(r"(?:docs/adr/|ADR )(\d{4})", path.read_text())
     }
-    assert named <= {path.name[:4] for path in DECISIONS}
+    assert mentioned <= {path.name[:4] for path in DECISIONS}
 
 
 def test_licence_matches_package_metadata():

@@ -1,4 +1,4 @@
-"""A setting that nobody can read about doesn't exist; one that is only written about neither."""
+"""Settings, their documentation and .env.example agree."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,8 @@ EXAMPLE = (ROOT / ".env.example").read_text()
 FIELDS = Settings.__struct_fields__
 VARIABLES = {variable(field) for field in FIELDS}
 
-# What SDKs and the CLI read under our prefix (contract, section 11).
-FOREIGN = {
+# Variables with our prefix that SDKs and the CLI read (contract, section 11).
+SDK_VARIABLES = {
     f"PANDAPROBE_{name}"
     for name in (
         "API_KEY PROJECT_NAME ENDPOINT ENVIRONMENT RELEASE ENABLED DEBUG TIMEOUT BATCH_SIZE "
@@ -52,9 +52,9 @@ def test_page_states_default(field):
 
 
 def test_settings_do_not_use_names_of_sdk():
-    assert not VARIABLES & FOREIGN
+    assert not VARIABLES & SDK_VARIABLES
 
 
-def test_the_page_lists_the_settings_that_can_come_from_a_file():
-    [told] = re.findall(r"These settings are: (.*?)\.\n\n", PAGE, re.DOTALL)
-    assert re.findall(r"`(\w+)`", told) == [field.upper() for field in sorted(SECRET)]
+def test_page_lists_settings_that_can_come_from_file():
+    [names] = re.findall(r"These settings are: (.*?)\.\n\n", PAGE, re.DOTALL)
+    assert re.findall(r"`(\w+)`", names) == [field.upper() for field in sorted(SECRET)]

@@ -25,7 +25,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 @pytest.mark.parametrize("secret", [b"", b"s", b"\x00\xff" * 16, b"1:2:" * 1000])
-def test_a_secret_is_decrypted_at_its_place_only(make, secret):
+def test_secret_is_decrypted_only_with_its_own_location(make, secret):
     cipher = make("main")
     stored = cipher.encrypt(secret, HERE)
     assert (stored.key_id, cipher.decrypt(stored, HERE)) == ("main", secret)
@@ -59,7 +59,7 @@ def test_without_a_key_nothing_is_encrypted(make):
         make().encrypt(b"secret", HERE)
 
 
-def test_a_truncated_secret_is_unreadable(make):
+def test_truncated_secret_is_unreadable(make):
     cipher = make("main")
     stored = cipher.encrypt(b"", HERE)
     for length in (0, 1, 11, len(stored.ciphertext) - 1):
@@ -70,7 +70,7 @@ def test_a_truncated_secret_is_unreadable(make):
 # --- AES-GCM alone ---------------------------------------------------------------------------
 
 
-def test_an_altered_ciphertext_is_unreadable_and_shows_no_secret():
+def test_altered_ciphertext_is_unreadable_and_shows_no_secret():
     cipher = AesGcmCipher.parse([KEYS["main"]])
     stored = cipher.encrypt(b"a secret of some length", HERE)
     assert b"secret" not in stored.ciphertext
@@ -90,7 +90,7 @@ def test_another_key_of_the_same_id_does_not_decrypt():
 @pytest.mark.parametrize(
     "text", ["", "k", "k:", ":" + "A" * 44, "k:" + "A" * 42, "k k:" + "A" * 43]
 )
-def test_an_unusable_key_is_refused(text):
+def test_invalid_key_is_refused(text):
     with pytest.raises(ValueError, match=r"(?i)key|padding"):
         AesGcmCipher.parse([text])
 
@@ -100,7 +100,7 @@ def test_two_keys_of_one_id_are_refused():
         AesGcmCipher.parse([generate_key("k"), generate_key("k")])
 
 
-def test_both_alphabets_of_base64_are_read():
+def test_standard_and_url_safe_base64_are_read():
     urlsafe = "k:" + "-_" * 21 + "8="
     standard = urlsafe.replace("-", "+").replace("_", "/")
     stored = AesGcmCipher.parse([urlsafe]).encrypt(b"secret", HERE)

@@ -162,7 +162,7 @@ SECRET_TEXTS = {
 
 @pytest.mark.parametrize("field", sorted(SECRET))
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_secret_is_read_from_a_file_without_its_last_line_break(tmp_path, field, end):
+def test_secret_is_read_from_file_without_trailing_line_break(tmp_path, field, end):
     text = SECRET_TEXTS.get(field, "s" * 40)
     file = tmp_path / "secret"
     file.write_bytes(f"{text}{end}".encode())
@@ -171,7 +171,7 @@ def test_a_secret_is_read_from_a_file_without_its_last_line_break(tmp_path, fiel
 
 
 @pytest.mark.parametrize("field", sorted(SECRET))
-def test_a_secret_and_its_file_are_not_both_given(tmp_path, field):
+def test_secret_and_its_file_together_are_refused(tmp_path, field):
     name = f"PANDAPROBE_{field.upper()}"
     given = {name: SECRET_TEXTS.get(field, "s" * 40), f"{name}_FILE": str(tmp_path / "secret")}
     with pytest.raises(SettingsError, match=f"^{name} and {name}_FILE must not both be set"):
@@ -180,7 +180,7 @@ def test_a_secret_and_its_file_are_not_both_given(tmp_path, field):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff" * 40, b"s" * 70_000, b"mysql://x"])
-def test_a_file_without_a_usable_secret_is_a_problem_that_names_its_variable(tmp_path, content):
+def test_file_without_usable_secret_is_refused_with_its_variable(tmp_path, content):
     file = tmp_path / "secret"
     if content is not None:
         file.write_bytes(content)
@@ -194,7 +194,7 @@ def test_other_settings_are_not_read_from_files(tmp_path):
     assert read_settings({"PANDAPROBE_PORT_FILE": str(tmp_path / "port")}) == Settings()
 
 
-def test_a_key_in_a_file_goes_before_the_variable_of_other_programs(tmp_path):
+def test_key_in_file_takes_precedence_over_unprefixed_variable(tmp_path):
     (tmp_path / "key").write_text("ours\n")
     given = {"PANDAPROBE_OPENAI_API_KEY_FILE": str(tmp_path / "key"), "OPENAI_API_KEY": "theirs"}
     assert read_settings(given).openai_api_key == "ours"

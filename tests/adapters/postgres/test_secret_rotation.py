@@ -49,14 +49,14 @@ async def create_many(pool, number, *keys):
     return made
 
 
-async def test_the_database_contains_no_secret(pool):
+async def test_database_contains_no_plaintext_secret(pool):
     [one] = (await create_many(pool, 1, OLD)).values()
     row = await pool.fetchrow("SELECT * FROM webhooks WHERE id = $1", one.id)
     assert row["secret_key_id"] == OLD_ID
     assert not [value for value in row.values() if isinstance(value, bytes) and SECRET in value]
 
 
-async def test_a_secret_that_was_moved_to_another_row_is_not_used(pool):
+async def test_secret_moved_to_another_row_is_not_used(pool):
     ours, theirs = (await create_many(pool, 2, OLD)).values()
     await pool.execute(
         "UPDATE webhooks SET encrypted_secret = "
@@ -76,7 +76,7 @@ async def test_without_a_key_no_webhook_is_created_and_none_listed(pool):
     assert await webhooks(pool).all(ours) == []
 
 
-async def test_a_message_whose_key_is_missing_waits_and_stops_no_other(pool, caplog):
+async def test_message_with_missing_key_waits_and_delays_no_other(pool, caplog):
     [lost] = (await create_many(pool, 1, OLD)).values()
     [good] = (await create_many(pool, 1, NEW)).values()
     store = webhooks(pool, NEW)
@@ -120,7 +120,7 @@ async def test_rotation_encrypts_all_in_batches_while_webhooks_come_and_go(pool)
     assert (await count_secrets_by_key(pool))[NEW_ID] >= len(expected)
 
 
-async def test_a_rotation_that_was_stopped_continues_where_it_was(pool):
+async def test_interrupted_rotation_resumes(pool):
     first = await create_many(pool, ROWS_PER_BATCH + 10, OLD)
     before = (await count_secrets_by_key(pool))[OLD_ID]
     cipher = AesGcmCipher.parse([NEW, OLD])
@@ -145,7 +145,7 @@ async def test_a_rotation_that_was_stopped_continues_where_it_was(pool):
     assert await secrets_of(pool, projects, NEW) == {one.id: one.secret for one in first.values()}
 
 
-async def test_a_secret_whose_key_is_missing_stays_as_it_is_and_is_counted(pool):
+async def test_secret_with_missing_key_is_kept_and_counted(pool):
     [lost] = (await create_many(pool, 1, OLD)).values()
     counts = await rotate_secrets(pool, AesGcmCipher.parse([NEW]), lambda _: None)
     assert counts[OLD_ID] >= 1

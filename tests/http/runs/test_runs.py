@@ -358,7 +358,7 @@ class TestRemoving:
         assert (await shop.read(TRACES))["total"] == 0
         assert (await shop.read(RUNS))["total"] == 0
 
-    async def test_what_a_person_wrote_is_not_deleted_with_a_run(
+    async def test_score_corrected_by_person_is_not_deleted_with_run(
         self, shop: RunningProject
     ) -> None:
         run = await shop.start_run()

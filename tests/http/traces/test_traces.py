@@ -91,7 +91,7 @@ async def test_late_report_does_not_undo_a_final_status(site: Site, head: dict[s
     assert changed.json()["status"] == "RUNNING"
 
 
-async def test_what_ends_before_it_starts_is_kept_without_latency_and_flagged(
+async def test_trace_that_ends_before_its_start_is_kept_without_latency_and_flagged(
     site: Site, head: dict[str, str]
 ) -> None:
     span = a_span(ended_at="2020-01-01", completion_start_time="2020-01-01")

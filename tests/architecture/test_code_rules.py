@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can hold. Those of imports are in pyproject.toml."""
+"""Rules for code that a test can check. pyproject.toml has the import contracts."""
 
 import ast
 import re
@@ -15,8 +15,8 @@ from tests.support.problems import Check, for_each
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("domain", "application", "adapters", "entrypoints")
 FUNCTION_LINES_MAX: Final = 70  # a screen
-# An import inside a function speaks for itself: slow, or not needed by whoever calls another.
-SPEAKS_FOR_ITSELF: Final = {"PLC0415"}
+# An import inside a function needs no reason: it is slow, or only that function needs it.
+CODES_WITHOUT_REASON: Final = {"PLC0415"}
 
 type Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -29,14 +29,14 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@cache  # every rule looks at every file
+@cache  # every rule reads every file
 def tree(path: Path) -> ast.Module:
     return ast.parse(text(path), str(path))
 
 
 @cache
 def nodes(path: Path) -> list[ast.AST]:
-    """All there is in a module, parents before children."""
+    """Return all nodes of a module, parents before children."""
     return list(ast.walk(tree(path)))
 
 
@@ -52,7 +52,7 @@ def functions(path: Path) -> Iterator[Function]:
 
 
 def imported(folder: str) -> set[str]:
-    """The first names of every module that a folder imports, wherever the import stands."""
+    """Return the top-level packages that a folder imports, including imports in functions."""
     names: set[str] = set()
     for path in modules(folder):
         for node in nodes(path):
@@ -65,7 +65,7 @@ def imported(folder: str) -> set[str]:
 
 
 def dotted(node: ast.expr) -> str:
-    """`a.b.c` of a name or an attribute; of anything else nothing."""
+    """Return `a.b.c` for a name or an attribute, and an empty string for other nodes."""
     if isinstance(node, ast.Name):
         return node.id
     return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
@@ -81,7 +81,7 @@ TESTS: Final = modules("tests")
 
 
 def in_each(paths: Iterable[Path]) -> Callable[[Check], Check]:
-    """One test that goes through all the files, and names each that doesn't pass."""
+    """Make one test that checks all files and lists those that fail."""
     return for_each(paths, relative)
 
 
@@ -107,10 +107,14 @@ def test_domain_is_synchronous():
 
 @in_each(modules("domain", "application"))
 def test_time_and_chance_are_arguments(path):
-    asked = {name for name, _ in calls(path)}
-    ours = relative(path) == "application/use_cases.py"  # where the real ones are the default
-    assert not asked & {"time.time", "time.monotonic", "uuid.uuid4", "uuid4", "random.random"}
-    assert ours or not {name for name in asked if name.endswith((".now", ".utcnow", ".today"))}
+    called = {name for name, _ in calls(path)}
+    has_defaults = (
+        relative(path) == "application/use_cases.py"
+    )  # the defaults of the clock and of random values
+    assert not called & {"time.time", "time.monotonic", "uuid.uuid4", "uuid4", "random.random"}
+    assert has_defaults or not {
+        name for name in called if name.endswith((".now", ".utcnow", ".today"))
+    }
 
 
 def classes_with_call() -> dict[str, tuple[Path, ast.ClassDef]]:
@@ -157,7 +161,7 @@ def ports() -> dict[str, ast.ClassDef]:
 
 @cache
 def ports_with_a_contract() -> set[str]:
-    """Those that the suites of contracts name."""
+    """Return the ports that contract suites name."""
     suites = [path for path in TESTS if path.name.startswith("test_") and path != Path(__file__)]
     return {name for path in suites for name in re.findall(r"Contract of (\w+)", text(path))}
 
@@ -198,7 +202,7 @@ def test_modules_have_docstrings(path):
 
 
 def reason(line: str, before: str, mark: str) -> str:
-    """The words after the codes of a `noqa` or `type: ignore`, or in the comment line above."""
+    """Return the text after the codes of a `noqa` or `type: ignore`, or the comment line above."""
     _, _, rest = line.partition(mark)
     own = re.sub(r"^[:\s]*[\[\]A-Za-z0-9, -]*?(?:\]|[A-Z]+[0-9]+)\s*(?=[-#]|$)", "", rest)
     above = before.strip() if before.strip().startswith("#") else ""
@@ -213,10 +217,10 @@ def test_suppressed_checks_have_code_and_reason(path):
             ("# noqa", r"# noqa: [A-Z]+\d+"),
             ("# type: ignore", r"ignore\[[a-z-]+"),
         ):
-            if mark in line and not any(known in line for known in SPEAKS_FOR_ITSELF):
-                assert re.search(code, line), f"line {number}: which check?"
+            if mark in line and not any(known in line for known in CODES_WITHOUT_REASON):
+                assert re.search(code, line), f"line {number}: the code is missing"
                 why = reason(line, lines[number - 1], mark)
-                assert re.search(r"[A-Za-z]{3}", why), f"line {number}: why?"
+                assert re.search(r"[A-Za-z]{3}", why), f"line {number}: the reason is missing"
 
 
 # --- tests ---------------------------------------------------------------------------------
@@ -227,20 +231,22 @@ def test_tests_use_the_real_thing_and_do_not_sleep(path):
     for node in nodes(path):
         names = [alias.name for alias in getattr(node, "names", []) if isinstance(alias, ast.alias)]
         names.append(str(getattr(node, "module", "")))
-        assert not any("mock" in name for name in names), "a mock agrees with whatever it is told"
+        assert not any("mock" in name for name in names), (
+            "a mock accepts calls that the real object refuses"
+        )
     for name, call in calls(path):
         assert name not in {"monkeypatch.setattr", "mocker.patch", "mock.patch", "patch"}
         if relative(path).startswith("tests/faults/"):
-            continue  # an outage has a length, a slow network a delay, a client's retry a pause
+            continue  # outages, slow networks and pauses between retries take time
         assert name != "time.sleep"
-        if name == "asyncio.sleep":  # a step of the loop, or a moment between two looks
+        if name == "asyncio.sleep":  # one step of the event loop, or a short polling interval
             [pause] = call.args
-            assert isinstance(pause, ast.Constant), "a pause without a bound"
+            assert isinstance(pause, ast.Constant), "the pause must be a constant"
             assert pause.value <= 0.05
 
 
-def holds(node: ast.AST) -> bool:
-    """Whether something in it can fail: an assertion, `raises`, or a check by its name."""
+def can_fail(node: ast.AST) -> bool:
+    """Whether a node contains an assertion, `raises`, or a call that is named like a check."""
     for part in ast.walk(node):
         if isinstance(part, ast.Assert | ast.Raise):
             return True
@@ -260,7 +266,7 @@ def test_every_test_can_fail(path):
         if name.startswith("test_"):
             called = {dotted(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
             inside = [node, *(local[one] for one in called & local.keys())]
-            assert any(map(holds, inside)), f"{name} asserts nothing"
+            assert any(map(can_fail, inside)), f"{name} asserts nothing"
 
 
 def test_every_folder_of_tests_is_a_namespace():
@@ -274,7 +280,7 @@ BINARY: Final = {".png", ".ico", ".woff2", ".gz", ".whl", ".db"}
 
 
 def files() -> Iterator[Path]:
-    """What is written by hand: no cache, no hidden folder but CI's, no binary."""
+    """Yield files written by hand: no caches, no binaries, no hidden folders except .ci."""
     for folder, inner, names in ROOT.walk():
         hidden = {one for one in inner if one.startswith(".") and one != ".ci"}
         inner[:] = sorted({*inner} - hidden - CACHES)

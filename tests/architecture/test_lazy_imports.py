@@ -1,4 +1,4 @@
-"""What serving requests does without: libraries that take seconds and megabytes to load."""
+"""Lazy imports: processes load large libraries only if they use them."""
 
 import subprocess
 import sys
@@ -9,14 +9,14 @@ import pytest
 from entrypoints.composition.exports import missing_formats
 from tests.support.waiting import WAIT_MAX_S
 
-pytestmark = pytest.mark.slow  # processes that load much
+pytestmark = pytest.mark.slow  # starts processes that import large libraries
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
+LARGE_LIBRARIES = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
 EXPORTER = ("adapters.otlp_spans", "opentelemetry.sdk.trace", "opentelemetry.exporter")
 PRICES = ("genai_prices", "pydantic")
-OF_MIGRATIONS = ("black", "piccolo.apps.migrations")
-PROGRAM = """
+MIGRATION_LIBRARIES = ("black", "piccolo.apps.migrations")
+API_PROGRAM = """
 import sys
 from entrypoints.cli.main import main
 from entrypoints.server import asgi, serve
@@ -25,8 +25,8 @@ asgi.App(Settings())
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
 
-# With every provider there is, and a fingerprint of each, but no question.
-WORKER = """
+# Every provider is configured and fingerprinted, but gets no question.
+WORKER_PROGRAM = """
 import asyncio, sys
 from entrypoints.cli.main import main
 from entrypoints.composition import evaluation, root
@@ -35,7 +35,7 @@ from entrypoints.settings import Settings
 from domain.evaluation.judging.models import PROVIDERS
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 
-async def known():
+async def fingerprints():
     settings = Settings(
         openai_api_key="k", anthropic_api_key="k", gemini_api_key="k", google_cloud_project="p",
         openai_compatible_base_url="http://localhost:1/v1",
@@ -44,19 +44,19 @@ async def known():
         names = [one.prefix + "1" for one in PROVIDERS]
         return {judge.fingerprint(TASK_COMPLETION, name) for name in names}
 
-assert len(asyncio.run(known())) == len(PROVIDERS)
+assert len(asyncio.run(fingerprints())) == len(PROVIDERS)
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
-# Once asked, only the client of the provider that is asked.
-ASKING = """
+# A question loads only the client of its provider.
+CLIENT_PROGRAM = """
 import sys
 from adapters.judges.clients import ModelClient
 from adapters.judges.wire import Endpoint
 ModelClient(Endpoint(provider=sys.argv.pop(1), api_key="k", base_url="http://localhost:1"))
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
-# Without the extra `parquet`: None stands for a module that can't be imported.
-WITHOUT_PARQUET = """
+# Without the extra `parquet`: None in sys.modules makes the import fail.
+PROGRAM_WITHOUT_PYARROW = """
 import sys
 sys.modules["pyarrow"] = None
 from entrypoints.composition import exports
@@ -76,7 +76,7 @@ print([str(one) for one in exports.missing_formats()])
 
 
 def loaded(program: str, *arguments: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         capture_output=True,
@@ -84,22 +84,22 @@ def loaded(program: str, *arguments: str) -> str:
         timeout=WAIT_MAX_S,
         check=True,
     )
-    return done.stdout.splitlines()[-1]
+    return process.stdout.splitlines()[-1]
 
 
 def test_api_loads_neither_model_clients_nor_worker_modules():
-    heavy = (*HEAVY, *EXPORTER, *PRICES, *OF_MIGRATIONS, "dramatiq")
-    assert loaded(PROGRAM, *heavy, "litestar") == "['litestar']"
+    heavy = (*LARGE_LIBRARIES, *EXPORTER, *PRICES, *MIGRATION_LIBRARIES, "dramatiq")
+    assert loaded(API_PROGRAM, *heavy, "litestar") == "['litestar']"
 
 
 def test_worker_without_questions_loads_no_model_client():
-    light = (*HEAVY, *OF_MIGRATIONS, "litestar", "adapters.judges.model")
-    assert loaded(WORKER, *light) == "['adapters.judges.model']"
+    light = (*LARGE_LIBRARIES, *MIGRATION_LIBRARIES, "litestar", "adapters.judges.model")
+    assert loaded(WORKER_PROGRAM, *light) == "['adapters.judges.model']"
 
 
 def test_api_and_other_formats_work_without_pyarrow():
-    assert loaded(WITHOUT_PARQUET) == "['parquet']"
-    assert missing_formats() == {}  # here it is installed, for the tests
+    assert loaded(PROGRAM_WITHOUT_PYARROW) == "['parquet']"
+    assert missing_formats() == {}  # the test environment has it installed
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def test_api_and_other_formats_work_without_pyarrow():
     ],
 )
 def test_client_of_provider_loads_no_other_client(provider, client):
-    assert loaded(ASKING, provider, *HEAVY) == f"['pydantic_ai', '{client}']"
+    assert loaded(CLIENT_PROGRAM, provider, *LARGE_LIBRARIES) == f"['pydantic_ai', '{client}']"
