@@ -7,7 +7,7 @@ from typing import Final
 
 from application.concurrency import compute
 from application.tracing.ports import Traces
-from application.tracing.workload import traces_take_long
+from application.tracing.workload import SPANS_ON_LOOP_MAX, traces_take_long
 from domain.errors import Invalid
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace, merged_traces
@@ -49,7 +49,14 @@ class IngestBatch:
             for position in at:  # only one of them is invalid: store each by itself
                 outcomes[position] = await self._put(project, traces[position])
 
-        await asyncio.gather(*(put_all(at) for at in positions.values()))
+        puts, spans = [], 0
+        for at in positions.values():
+            puts.append(asyncio.ensure_future(put_all(at)))
+            spans += sum(len(traces[position].spans) for position in at)
+            if spans > SPANS_ON_LOOP_MAX:  # all puts that begin at once take their turn as one
+                spans = 0
+                await asyncio.sleep(0)
+        await asyncio.gather(*puts)
         return outcomes
 
     async def _put(self, project: ProjectId, trace: Trace) -> Invalid | None:

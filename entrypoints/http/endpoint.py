@@ -23,11 +23,10 @@ of the same signatures and docstrings (openapi/document.py): the first line of a
 summary of the operation, and the rest its description.
 """
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from http import HTTPStatus
 from types import NoneType, UnionType
 from typing import (
@@ -51,6 +50,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import SkipValidation
 
+from application.concurrency import compute
 from application.use_cases import UseCases
 from domain.errors import Unauthenticated, Unavailable
 from domain.identity.caller import Caller
@@ -411,10 +411,8 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     if signature.content is not None:
         data = await _read_body(request, scope[_PARTS], called.body_max_bytes(config))
         await admission_ticket(scope).enter_queue()
-        if len(data) < PARSE_IN_THREAD_BYTES:
-            content = signature.content.parse(data, config, errors)
-        else:
-            content = await asyncio.to_thread(signature.content.parse, data, config, errors)
+        is_long = len(data) >= PARSE_IN_THREAD_BYTES
+        content = await compute(signature.content.parse, data, config, errors, is_long=is_long)
     if signature.path is not None:
         given = {name: [decode_segment(text)] for name, text in scope["path_params"].items()}
         path = signature.path.parse(given, errors)
@@ -422,9 +420,9 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
         params = signature.params.parse(parse_query(scope["query_string"], errors), errors)
     key = None
     if signature.takes_key:
-        key = parse_idempotency_key(
-            scope, data, content, errors, accepts_request_id=called.request_id_is_key
-        )
+        parse = partial(parse_idempotency_key, accepts_request_id=called.request_id_is_key)
+        is_long = len(data) >= PARSE_IN_THREAD_BYTES  # the body is hashed
+        key = await compute(parse, scope, data, content, errors, is_long=is_long)
     errors.check()
     await _acquire_slot(scope, called)
     return RequestParts(content, path, params, key)

@@ -54,6 +54,13 @@ class JsonResponse[T](Response[T]):
         return respond
 
 
+async def respond_with[T](make: Callable[[], T], *, is_long: bool) -> T | JsonResponse[T]:
+    """The response that `make` makes. If it `is_long`, a thread makes it and writes its JSON."""
+    if not is_long:
+        return make()
+    return JsonResponse(await asyncio.to_thread(lambda: msgspec.json.encode(make())))
+
+
 async def respond_idempotently[T](
     request: HttpRequest,
     caller: Caller,

@@ -9,6 +9,7 @@ from typing import Final
 from domain.tracing.payload import OBJECT_VALUES_MAX
 
 TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
+LARGE_TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d11"
 START: Final = b'"name":"n","started_at":"2026-03-01T09:00:00Z"'
 SPANS_MAX: Final = 5_000
 BATCH_MAX: Final = 500
@@ -64,14 +65,16 @@ def members_of(name: str) -> Callable[[int], bytes]:
     return lambda size: trace(**{name: members(size // 11)})
 
 
-def span_list(size: int) -> bytes:
+def span_list(size: int, trace_id: str | None = None) -> bytes:
     """As many spans as allowed, each with what has to be computed for it."""
     held = members(max(1, min(size // SPANS_MAX // 11, OBJECT_VALUES_MAX)))
     span = trace(
         metadata=held, model=b'"gpt-4o"', cost=b'{"a":0.1,"b":0.2}',
         token_usage=b'{"prompt_tokens":12,"completion_tokens":5}', ended_at=b'"2026-03-01"',
     )  # fmt: skip
-    return trace(spans=b"[" + b",".join([span] * min(SPANS_MAX, size // len(span) + 1)) + b"]")
+    given = {} if trace_id is None else {"trace_id": b'"%b"' % trace_id.encode()}
+    spans = b",".join([span] * min(SPANS_MAX, size // len(span) + 1))
+    return trace(**given, session_id=b'"s"', spans=b"[" + spans + b"]")
 
 
 def batch_of(make: Callable[[int], bytes]) -> Callable[[int], bytes]:
@@ -196,7 +199,7 @@ SHAPES: Final = [
                 "trace_id": TRACE_ID,
                 "name": "s",
                 "value": "1",
-                "metadata": {f"{k:06}": 1 for k in range(n // 12)},
+                "metadata": {f"{k:06}": 1 for k in range(n // 14)},
             }
         ).encode(),
         "/evaluations/trace-scores",

@@ -18,6 +18,7 @@ from entrypoints.http.endpoint import delete, get
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
+from entrypoints.http.responses import JsonResponse, respond_with
 
 
 class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
@@ -137,7 +138,7 @@ class SessionController(Controller):
     )
     async def read_session(
         self, caller: Caller, path: SessionPath, params: SessionTracesQuery, use_cases: UseCases
-    ) -> SessionDetail:
+    ) -> SessionDetail | JsonResponse[SessionDetail]:
         """Read a session.
 
         The totals of a whole session, and a page of its traces with their spans.
@@ -146,8 +147,12 @@ class SessionController(Controller):
         session = await use_cases.tracing.sessions.get(
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
-        shown = [trace_schemas.TraceResponse.from_trace(project, trace) for trace in session.traces]
-        return SessionDetail.from_domain(session.summary, traces=shown)
+
+        def response() -> SessionDetail:
+            shown = [trace_schemas.TraceResponse.from_trace(project, one) for one in session.traces]
+            return SessionDetail.from_domain(session.summary, traces=shown)
+
+        return await respond_with(response, is_long=trace_schemas.shows_much(session.traces))
 
     @delete("/{session_id:str}", CAN_INGEST_AND_READ, status_code=200, example={"deleted": 1})
     async def delete_session(

@@ -14,7 +14,7 @@ from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from domain.ids import SpanId, TraceId
+from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import SortOrder
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
@@ -29,6 +29,7 @@ from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import Deferred, PaginatedResponse, max_items_from
+from entrypoints.http.responses import JsonResponse, respond_with
 
 TRACE_BODY: Final = Body(schemas.TraceCreate, schemas.TraceCreate.to_domain)
 SPANS_BODY: Final = Body(
@@ -194,14 +195,14 @@ class TraceController(Controller):
     @get("/{trace_id:str}", CAN_READ, example=schemas.TRACE_RESPONSE)
     async def read_trace(
         self, caller: Caller, path: schemas.TracePath, use_cases: UseCases
-    ) -> schemas.TraceResponse:
+    ) -> schemas.TraceResponse | JsonResponse[schemas.TraceResponse]:
         """Read a trace.
 
         One trace with all its spans, sorted by start.
         """
         project = caller.project_id
         trace = await use_cases.tracing.traces.get(project, path.trace_id)
-        return schemas.TraceResponse.from_trace(project, trace)
+        return await _respond_trace(project, trace)
 
     @patch(
         "/{trace_id:str}",
@@ -211,7 +212,7 @@ class TraceController(Controller):
     )
     async def change_trace(
         self, caller: Caller, content: ChangedTrace, path: schemas.TracePath, use_cases: UseCases
-    ) -> schemas.TraceResponse | schemas.ChangedTraceResponse:
+    ) -> schemas.TraceResponse | schemas.ChangedTraceResponse | JsonResponse[schemas.TraceResponse]:
         """Change a trace.
 
         Keys that are left out stay as they are. Null clears `input`, `output`, `ended_at`,
@@ -223,7 +224,7 @@ class TraceController(Controller):
         trace = await use_cases.tracing.traces.change(project, path.trace_id, content)
         if Scope.READ not in caller.scopes:
             return schemas.ChangedTraceResponse.from_change(project, path.trace_id, content)
-        return schemas.TraceResponse.from_trace(project, trace)
+        return await _respond_trace(project, trace)
 
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
@@ -300,6 +301,15 @@ class TraceController(Controller):
             caller.project_id, content.trace_ids, content.add_tags, content.remove_tags
         )
         return schemas.BatchTagsResponse(updated)
+
+
+async def _respond_trace(
+    project: ProjectId, trace: Trace
+) -> schemas.TraceResponse | JsonResponse[schemas.TraceResponse]:
+    return await respond_with(
+        lambda: schemas.TraceResponse.from_trace(project, trace),
+        is_long=schemas.shows_much([trace]),
+    )
 
 
 def rejected(index: int, invalid: Invalid) -> BatchRejected:
