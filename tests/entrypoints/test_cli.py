@@ -1,4 +1,4 @@
-"""The command line, as far as it goes without servers."""
+"""The command line, without servers."""
 
 import base64
 import json
@@ -38,17 +38,17 @@ def test_installed_command_is_main():
 def test_help_of_each_command_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"], {})
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert end.value.code == 0
-    assert re.search(r"^example:\n.*pandaprobe-server ", said, re.MULTILINE | re.DOTALL)
-    assert max(map(len, said.splitlines())) <= 100
+    assert re.search(r"^example:\n.*pandaprobe-server ", output, re.MULTILINE | re.DOTALL)
+    assert max(map(len, output.splitlines())) <= 100
 
 
 def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"], {})
-    said = capsys.readouterr().out
-    assert all(f"    {command.split()[0]} " in said for command in COMMANDS)
+    output = capsys.readouterr().out
+    assert all(f"    {command.split()[0]} " in output for command in COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["key"], ["token", "--expires", "1y"]])
@@ -62,17 +62,17 @@ def test_invalid_command_line_exits_with_2(arguments, capsys):
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate"])
 def test_missing_server_error_names_the_setting_and_dev(command, capsys):
     assert main([command], {}) == 1
-    said = capsys.readouterr().err
-    assert "PANDAPROBE_DATABASE_URL" in said
-    assert ("PANDAPROBE_REDIS_URL" in said) == (command != "migrate")
-    assert "`pandaprobe-server dev`" in said
+    output = capsys.readouterr().err
+    assert "PANDAPROBE_DATABASE_URL" in output
+    assert ("PANDAPROBE_REDIS_URL" in output) == (command != "migrate")
+    assert "`pandaprobe-server dev`" in output
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "dev", "token"])
 def test_invalid_setting_exits_with_2(command, capsys):
     assert main([command], {"PANDAPROBE_PORT": "many", "PANDAPROBE_LOG_FORMAT": "xml"}) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in said] == ["PANDAPROBE_PORT", "PANDAPROBE_LOG_FORMAT"]
+    output = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in output] == ["PANDAPROBE_PORT", "PANDAPROBE_LOG_FORMAT"]
 
 
 def test_dev_is_refused_in_deployments(capsys):
@@ -84,18 +84,18 @@ def test_token_has_the_given_user_and_lifetime(tmp_path, capsys):
     environ = {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}
     arguments = ["token", "--email", "ada@example.com", "--name", "Ada", "--expires", "90m"]
     assert main(arguments, environ) == 0
-    said = claims(capsys.readouterr().out.strip())
-    assert (said["email"], said["sub"], said["name"]) == ("ada@example.com",) * 2 + ("Ada",)
-    assert said["exp"] - said["iat"] == 90 * 60
-    assert abs(said["iat"] - time.time()) < 60
+    token = claims(capsys.readouterr().out.strip())
+    assert (token["email"], token["sub"], token["name"]) == ("ada@example.com",) * 2 + ("Ada",)
+    assert token["exp"] - token["iat"] == 90 * 60
+    assert abs(token["iat"] - time.time()) < 60
 
 
 def test_token_needs_a_usable_data_folder(tmp_path, capsys):
     (tmp_path / "data").write_text("")
     assert main(["token"], {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}) == 1
-    said = capsys.readouterr()
-    assert "no usable development key" in said.err
-    assert not said.out
+    output = capsys.readouterr()
+    assert "no usable development key" in output.err
+    assert not output.out
 
 
 def test_packages_from_different_folders_are_refused():
@@ -162,18 +162,18 @@ def test_servers_of_a_killed_dev_are_not_used(tmp_path):
 
 
 async def test_unknown_scope_is_refused_before_connecting():
-    wanted = {"organization": None, "name": "ci", "lasts_s": None}
+    options = {"organization": None, "name": "ci", "lasts_s": None}
     with pytest.raises(CommandError, match="--scopes: 'admin'"):
-        await provisioning.create_key(Settings(), scopes=("read", "admin"), **wanted)
+        await provisioning.create_key(Settings(), scopes=("read", "admin"), **options)
     assert "admin" not in set(Scope)
 
 
 def record(**extra) -> logging.LogRecord:
-    made = logging.makeLogRecord({"name": "pandaprobe", "levelname": "INFO", "msg": "%s ü"})
-    made.args = ("said",)
-    made.created, made.msecs = 1_700_000_000.25, 250.0
-    vars(made).update(extra)
-    return made
+    entry = logging.makeLogRecord({"name": "pandaprobe", "levelname": "INFO", "msg": "%s ü"})
+    entry.args = ("text",)
+    entry.created, entry.msecs = 1_700_000_000.25, 250.0
+    vars(entry).update(extra)
+    return entry
 
 
 def test_json_log_line_has_utc_time_and_extra_fields():
@@ -182,14 +182,14 @@ def test_json_log_line_has_utc_time_and_extra_fields():
         "time": "2023-11-14T22:13:20.250+00:00",
         "level": "INFO",
         "logger": "pandaprobe",
-        "message": "said ü",
+        "message": "text ü",
         "request_id": "r1",
     }
 
 
 def test_console_log_line_has_the_same_fields():
     line = logs.ConsoleLines().format(record(request_id="r1"))
-    assert line == "22:13:20 INFO    pandaprobe: said ü request_id=r1"
+    assert line == "22:13:20 INFO    pandaprobe: text ü request_id=r1"
 
 
 @pytest.mark.parametrize("form", [logs.JsonLines, logs.ConsoleLines])
@@ -197,7 +197,7 @@ def test_exception_is_logged_with_traceback_but_without_message(form):
     try:
         int("broken")
     except ValueError as error:
-        told = form().format(record(exc_info=(type(error), error, error.__traceback__)))
-    assert "ValueError" in told
-    assert "Traceback" in told
-    assert "invalid literal" not in told  # it may hold what a client sent
+        line = form().format(record(exc_info=(type(error), error, error.__traceback__)))
+    assert "ValueError" in line
+    assert "Traceback" in line
+    assert "invalid literal" not in line  # it can contain data of a client

@@ -1,4 +1,4 @@
-"""Which adapter stands behind a port, where a setting decides it."""
+"""Composition: adapters that depend on settings."""
 
 import json
 import re

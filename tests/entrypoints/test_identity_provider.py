@@ -1,4 +1,4 @@
-"""Whose tokens are believed, by the settings."""
+"""Settings of the identity provider: whose tokens are accepted."""
 
 import logging
 import subprocess
@@ -24,9 +24,9 @@ SECRET = "a secret that both sides know, of 32 bytes and more"
 ISSUER = "https://id.example.com"
 
 
-def provider(**said: str) -> IdentityProvider | None:
+def provider(**environ: str) -> IdentityProvider | None:
     return identity_provider(
-        read_settings({f"PANDAPROBE_{name}": text for name, text in said.items()})
+        read_settings({f"PANDAPROBE_{name}": text for name, text in environ.items()})
     )
 
 
@@ -36,7 +36,7 @@ def test_without_settings_there_is_no_provider():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("environ", "expected"),
     [
         (
             {"AUTH_ISSUER": ISSUER, "AUTH_AUDIENCE": "a, b"},
@@ -83,20 +83,20 @@ def test_without_settings_there_is_no_provider():
         ),
     ],
 )
-def test_provider_is_read(said, expected):
-    assert provider(**said) == expected
+def test_provider_is_read(environ, expected):
+    assert provider(**environ) == expected
 
 
 def test_secret_alone_publishes_no_keys():
-    said = {"issuer": ISSUER, "audiences": ("a",)}
-    assert IdentityProvider(**said).publishes_keys
-    assert IdentityProvider(**said, jwks_url=ISSUER, secret=SECRET).publishes_keys
-    assert not IdentityProvider(**said, secret=SECRET).publishes_keys
-    assert SECRET not in repr(IdentityProvider(**said, secret=SECRET))
+    options = {"issuer": ISSUER, "audiences": ("a",)}
+    assert IdentityProvider(**options).publishes_keys
+    assert IdentityProvider(**options, jwks_url=ISSUER, secret=SECRET).publishes_keys
+    assert not IdentityProvider(**options, secret=SECRET).publishes_keys
+    assert SECRET not in repr(IdentityProvider(**options, secret=SECRET))
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("environ", "expected"),
     [
         ({"AUTH_ISSUER": ISSUER}, ["AUTH_AUDIENCE must be set if PANDAPROBE_AUTH_ISSUER is"]),
         ({"AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be set if PANDAPROBE_AUTH_AUDIENCE is"]),
@@ -126,20 +126,20 @@ def test_secret_alone_publishes_no_keys():
         ),
     ],
 )
-def test_incomplete_provider_error_names_the_variables(said, expected, capsys):
-    with pytest.raises(SettingsError) as told:
-        provider(**said)
-    lines = str(told.value).splitlines()
+def test_incomplete_provider_error_names_the_variables(environ, expected, capsys):
+    with pytest.raises(SettingsError) as error:
+        provider(**environ)
+    lines = str(error.value).splitlines()
     assert len(lines) == len(expected)
     for line, start in zip(lines, expected, strict=True):
         assert line.startswith(f"PANDAPROBE_{start}")
-    assert "hidden" not in str(told.value)
-    assert SECRET not in str(told.value)
-    assert main(["serve"], {f"PANDAPROBE_{name}": text for name, text in said.items()}) == 2
+    assert "hidden" not in str(error.value)
+    assert SECRET not in str(error.value)
+    assert main(["serve"], {f"PANDAPROBE_{name}": text for name, text in environ.items()}) == 2
     assert lines[0] in capsys.readouterr().err
 
 
-# --- what follows --------------------------------------------------------------------------------
+# --- effects of the settings ---------------------------------------------------------------------
 
 
 def test_missing_provider_is_logged(caplog):
@@ -157,19 +157,21 @@ def test_configured_provider_logs_nothing(caplog):
 
 @pytest.mark.slow
 def test_http_client_of_the_provider_is_loaded_lazily():
-    look = "import sys, entrypoints.server.asgi; print('httpx2' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "False"
+    program = "import sys, entrypoints.server.asgi; print('httpx2' in sys.modules)"
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "False"
 
 
 async def test_without_a_provider_tokens_are_refused():
-    async with tokens(Settings()) as believed:
+    async with tokens(Settings()) as verifier:
         with pytest.raises(Unauthenticated):
-            await believed.verify("a.b.c")
+            await verifier.verify("a.b.c")
 
 
 async def test_provider_must_differ_from_the_development_issuer(tmp_path):
-    given = Settings(
+    settings = Settings(
         auth_dev_issuer=True,
         auth_issuer=DevelopmentIssuer.ISSUER,
         auth_audience=("a",),
@@ -177,18 +179,18 @@ async def test_provider_must_differ_from_the_development_issuer(tmp_path):
         data_dir=str(tmp_path),
     )
     with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must differ"):
-        async with tokens(given):
+        async with tokens(settings):
             pass
 
 
 async def test_doctor_fetches_the_keys_of_the_provider():
     async with publishing() as issuer:
-        given = Settings(auth_issuer=issuer.url, auth_audience=("a",))
-        state = await sign_in_state(given)
+        settings = Settings(auth_issuer=issuer.url, auth_audience=("a",))
+        state = await sign_in_state(settings)
         assert (state.ok, "answered 404" in state.detail) == (False, True)
         issuer.describes_itself()
         issuer.says(JWKS, {"keys": []})
-        state = await sign_in_state(given)
+        state = await sign_in_state(settings)
         assert (state.ok, state.detail) == (False, f"{issuer.url} has no usable key")
 
 
@@ -208,13 +210,13 @@ def test_provider_problems_are_reported_with_all_others(command, capsys):
         "PANDAPROBE_SUPABASE_URL": "https://p.supabase.co",
     }
     assert main(command.split(), environ) == 2
-    told = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    names_in_errors = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
     names = ("PORT", "TRUSTED_PROXIES", "AUTH_PRESET", "AUTH_AUDIENCE")
-    assert told == [f"PANDAPROBE_{name}" for name in names]
+    assert names_in_errors == [f"PANDAPROBE_{name}" for name in names]
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("environ", "names"),
     [
         (
             {"AUTH_JWKS_URL": "ftp://x", "AUTH_ISSUER": "any", "AUTH_AUDIENCE": "a"},
@@ -225,7 +227,7 @@ def test_provider_problems_are_reported_with_all_others(command, capsys):
         ({"AUTH_PRESET": "supabase", "SUPABASE_URL": "x"}, ["SUPABASE_URL"]),
     ],
 )
-def test_invalid_value_does_not_count_as_missing(more, told, capsys):
-    assert main(["serve"], {f"PANDAPROBE_{name}": text for name, text in more.items()}) == 2
+def test_invalid_value_does_not_count_as_missing(environ, names, capsys):
+    assert main(["serve"], {f"PANDAPROBE_{name}": text for name, text in environ.items()}) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in lines] == [f"PANDAPROBE_{name}" for name in told]
+    assert [line.split()[1] for line in lines] == [f"PANDAPROBE_{name}" for name in names]

@@ -1,4 +1,4 @@
-"""Who may judge, by the environment."""
+"""Settings of judges: which providers are available."""
 
 import asyncio
 from dataclasses import replace
@@ -38,8 +38,8 @@ def test_key_makes_its_provider_available(prefix: str, name: str) -> None:
 
 def test_endpoint_needs_url_and_no_key() -> None:
     assert available({"PANDAPROBE_OPENAI_COMPATIBLE_API_KEY": "k"}) == {"heuristic"}
-    given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": "http://localhost:11434/v1"}
-    assert available(given) == {"heuristic", "openai_compatible"}
+    environ = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": "http://localhost:11434/v1"}
+    assert available(environ) == {"heuristic", "openai_compatible"}
     assert available({"OPENAI_COMPATIBLE_BASE_URL": "http://localhost"}) == {"heuristic"}
 
 
@@ -72,15 +72,15 @@ def test_invalid_key_is_refused_and_not_shown(prefix: str) -> None:
 
 
 def test_models_come_from_settings() -> None:
-    given = {"EVAL_LLM_MODEL": "gpt-5", "EVAL_ALLOWED_MODELS": "gpt-5, claude-x"}
-    models = judge_models(read_settings({f"PANDAPROBE_{k}": v for k, v in given.items()}))
+    environ = {"EVAL_LLM_MODEL": "gpt-5", "EVAL_ALLOWED_MODELS": "gpt-5, claude-x"}
+    models = judge_models(read_settings({f"PANDAPROBE_{k}": v for k, v in environ.items()}))
     assert models.default == "openai/gpt-5"
     assert models.select("claude-x") == "anthropic/claude-x"
     assert judge_models(Settings()).default == "heuristic/1"
 
 
 @pytest.mark.parametrize(
-    ("given", "default"),
+    ("environ", "default"),
     [
         ({}, "heuristic/1"),
         ({"GEMINI_API_KEY": "k"}, "gemini/gemini-3.5-flash-lite"),
@@ -92,9 +92,9 @@ def test_models_come_from_settings() -> None:
     ],
 )
 def test_default_model_is_the_small_one_of_the_first_available_provider(
-    given: dict[str, str], default: str
+    environ: dict[str, str], default: str
 ) -> None:
-    assert judge_models(read_settings(given)).default == default
+    assert judge_models(read_settings(environ)).default == default
 
 
 EVERY = {
@@ -121,16 +121,16 @@ async def test_only_available_providers_judge(environ: dict[str, str]) -> None:
 async def test_configured_base_url_is_used() -> None:
     prints = set()
     for url in ("", "http://proxy/v1"):
-        given = {"OPENAI_API_KEY": "k", "PANDAPROBE_OPENAI_BASE_URL": url}
-        async with open_judge(read_settings(given)) as judge:
+        environ = {"OPENAI_API_KEY": "k", "PANDAPROBE_OPENAI_BASE_URL": url}
+        async with open_judge(read_settings(environ)) as judge:
             prints.add(judge.fingerprint(TASK_COMPLETION, "openai/1"))
     assert len(prints) == 2
 
 
 async def test_closing_ports_closes_connections() -> None:
     async with provider(COMPATIBLE) as server:
-        given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{server.url}/v1"}
-        async with open_judge(read_settings(given)) as judge:
+        environ = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{server.url}/v1"}
+        async with open_judge(read_settings(environ)) as judge:
             question = replace(scripted().question(), model=server.model)
             await asyncio.gather(*(judge.ask(question) for _ in range(3)))
             assert server.connections > 0

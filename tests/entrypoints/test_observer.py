@@ -1,4 +1,4 @@
-"""What an observer makes of what it sees, and what of it is told."""
+"""The observer: metrics and spans of requests, jobs and batches, and the metrics text."""
 
 import uuid
 from asyncio import CancelledError
@@ -43,12 +43,12 @@ from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World, memory_ports
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
-OF_CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def told(figures: MetricsRegistry, text: bytes | None = None) -> dict[tuple[str, ...], float]:
-    """By name and values of labels, in the order of their names, what isn't 0."""
-    families = text_string_to_metric_families((text or figures.text()).decode())
+def samples(metrics: MetricsRegistry, text: bytes | None = None) -> dict[tuple[str, ...], float]:
+    """Return samples other than 0, by name and by label values in the order of label names."""
+    families = text_string_to_metric_families((text or metrics.text()).decode())
     return {
         (one.name.removeprefix("pandaprobe_"), *one.labels.values()): one.value
         for family in families
@@ -57,8 +57,8 @@ def told(figures: MetricsRegistry, text: bytes | None = None) -> dict[tuple[str,
     }
 
 
-class Recorded(OtlpSpans):
-    """Keeps the spans that have ended, in place of exporting them."""
+class RecordedSpans(OtlpSpans):
+    """Records ended spans instead of exporting them."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -74,7 +74,7 @@ def is_below(span: ReadableSpan, parent: ReadableSpan) -> bool:
 
 
 @pytest.fixture
-def figures() -> MetricsRegistry:
+def metrics() -> MetricsRegistry:
     return MetricsRegistry("1.2.3")
 
 
@@ -91,10 +91,10 @@ def figures() -> MetricsRegistry:
         (0, "unanswered"),
     ],
 )
-def test_ingest_request_counts_by_outcome(figures, status, outcome):
+def test_ingest_request_counts_by_outcome(metrics, status, outcome):
     assert outcome_of(status) == outcome
-    Observer(figures).request_ended("POST", "/traces", status, RequestKind.INGEST, 0.25)
-    assert told(figures) == {
+    Observer(metrics).request_ended("POST", "/traces", status, RequestKind.INGEST, 0.25)
+    assert samples(metrics) == {
         ("http_requests_total", "POST", "/traces", str(status)): 1,
         ("http_request_seconds_count", "ingest"): 1,
         ("http_request_seconds_sum", "ingest"): 0.25,
@@ -102,29 +102,29 @@ def test_ingest_request_counts_by_outcome(figures, status, outcome):
     }
 
 
-def test_read_does_not_count_as_ingest(figures):
-    Observer(figures).request_ended("GET", "/traces", 200, RequestKind.READ, 0.25)
-    assert not [name for name, *_ in told(figures) if name.startswith("ingest")]
+def test_read_does_not_count_as_ingest(metrics):
+    Observer(metrics).request_ended("GET", "/traces", 200, RequestKind.READ, 0.25)
+    assert not [name for name, *_ in samples(metrics) if name.startswith("ingest")]
 
 
-def test_decisions_count_by_class(figures):
-    observer = Observer(figures)
+def test_decisions_count_by_class(metrics):
+    observer = Observer(metrics)
     observer.rate_limit_decided("ingest", admitted=True)
     observer.rate_limit_decided("ingest", admitted=False)
     observer.count_limiter_fallback()
-    assert told(figures) == {
+    assert samples(metrics) == {
         ("rate_limit_decisions_total", "ingest", "admitted"): 1,
         ("rate_limit_decisions_total", "ingest", "refused"): 1,
         ("rate_limit_fallbacks_total",): 1,
     }
 
 
-def test_only_committed_traces_count(figures):
+def test_only_committed_traces_count(metrics):
     items = [(PROJECT, trace(spans=(span(), span()))), (PROJECT, trace(spans=()))]
-    observer = Observer(figures)
+    observer = Observer(metrics)
     observer.settled(Batch(items, [None, None], 900, 0.5, None))
     observer.settled(Batch(items, [None, None], 100, 0.5, Unavailable("away")))
-    assert told(figures) == {
+    assert samples(metrics) == {
         ("ingest_batches_total", "stored"): 1,
         ("ingest_batches_total", "failed"): 1,
         ("ingest_traces_total",): 2,
@@ -138,13 +138,13 @@ def test_only_committed_traces_count(figures):
     }
 
 
-def test_judge_tokens_count_once(figures):
+def test_judge_tokens_count_once(metrics):
     use = TokenUse(requests=1, input=100, cache_read=60, cache_write=10, output=50, reasoning=20)
-    observer = Observer(figures)
+    observer = Observer(metrics)
     observer.record_judge_call(an_entry(use=use, usd=Decimal("0.25")))
     failed = {"use": TokenUse(requests=1, input=5), "code": FailCode.RATE_LIMITED}
     observer.record_judge_call(an_entry(**failed, usd=None))
-    found = told(figures)
+    found = samples(metrics)
     assert found["judge_calls_total", "answered", "openai"] == 1
     assert found["judge_calls_total", "rate_limited", "openai"] == 1
     assert found["judge_call_seconds_sum", "openai"] == pytest.approx(0.025)
@@ -154,30 +154,30 @@ def test_judge_tokens_count_once(figures):
 
 
 @pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])
-def test_job_counts_by_lane_and_outcome(figures, outcome):
-    spans = Recorded()
-    with Observer(figures, spans).observe_job(
+def test_job_counts_by_lane_and_outcome(metrics, outcome):
+    spans = RecordedSpans()
+    with Observer(metrics, spans).observe_job(
         EvaluateTargetJob(PROJECT, RUN, "t", True)
     ) as job_outcome:
         job_outcome.value = outcome
-    assert told(figures)["worker_jobs_total", "judge", outcome] == 1
-    [made] = spans.ended
-    assert made.status.is_ok == (outcome == DONE)
+    assert samples(metrics)["worker_jobs_total", "judge", outcome] == 1
+    [span] = spans.ended
+    assert span.status.is_ok == (outcome == DONE)
 
 
-def test_cancelled_job_counts_as_postponed(figures):
-    with pytest.raises(CancelledError), Observer(figures).observe_job(PlanRunJob(PROJECT, RUN)):
+def test_cancelled_job_counts_as_postponed(metrics):
+    with pytest.raises(CancelledError), Observer(metrics).observe_job(PlanRunJob(PROJECT, RUN)):
         raise CancelledError
-    assert told(figures)["worker_jobs_total", "plan", PUT_OFF] == 1
+    assert samples(metrics)["worker_jobs_total", "plan", PUT_OFF] == 1
 
 
-def test_spans_of_a_job_are_one_trace(figures):
-    spans = Recorded()
-    observer = Observer(figures, spans)
+def test_spans_of_a_job_are_one_trace(metrics):
+    spans = RecordedSpans()
+    observer = Observer(metrics, spans)
     with observer.observe_job(EvaluateTargetJob(PROJECT, RUN, "t")) as job_outcome:
         observer.record_judge_call(an_entry())
         job_outcome.value = DONE
-    with spans.request(OF_CALLER) as request:
+    with spans.request(TRACEPARENT) as request:
         mark = observer.mark()
         request.ended("POST /traces", {"http.route": "/traces"}, has_failed=False)
     observer.settled(Batch([(PROJECT, trace())], [mark], 1, 0.1, None))
@@ -188,17 +188,17 @@ def test_spans_of_a_job_are_one_trace(figures):
     assert f"{server.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
 
 
-def test_run_is_one_trace_linked_to_its_request(figures):
-    spans = Recorded()
-    observer = Observer(figures, spans)
-    with spans.request(OF_CALLER) as request:
+def test_run_is_one_trace_linked_to_its_request(metrics):
+    spans = RecordedSpans()
+    observer = Observer(metrics, spans)
+    with spans.request(TRACEPARENT) as request:
         observer.record_sent_job(PlanRunJob(PROJECT, RUN))
         request.ended("POST /evaluations/trace-runs", {}, has_failed=False)
     for job in (PlanRunJob(PROJECT, RUN), EvaluateTargetJob(PROJECT, RUN, "t")):
         with observer.observe_job(job):
             observer.record_sent_job(
                 EvaluateTargetJob(PROJECT, RunId(uuid.UUID(int=3)), "t")
-            )  # what is next
+            )  # the next job
     start, server, *work = spans.ended
     assert [one.name for one in work] == ["plan run", "evaluate target"]
     assert {one.context.trace_id for one in (start, *work)} == {RUN.int}
@@ -206,18 +206,18 @@ def test_run_is_one_trace_linked_to_its_request(figures):
     assert [one.context for one in start.links] == [server.context]
 
 
-def test_run_without_sampled_request_has_no_start_span(figures):
-    spans = Recorded()
-    Observer(figures, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
-    Observer(figures).record_sent_job(PlanRunJob(PROJECT, RUN))
-    with spans.request(OF_CALLER.removesuffix("1") + "0"):
-        Observer(figures, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
+def test_run_without_sampled_request_has_no_start_span(metrics):
+    spans = RecordedSpans()
+    Observer(metrics, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
+    Observer(metrics).record_sent_job(PlanRunJob(PROJECT, RUN))
+    with spans.request(TRACEPARENT.removesuffix("1") + "0"):
+        Observer(metrics, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
     assert spans.ended == []
 
 
-def test_untraced_batch_makes_no_span(figures):
-    spans = Recorded()
-    observer = Observer(figures, spans)
+def test_untraced_batch_makes_no_span(metrics):
+    spans = RecordedSpans()
+    observer = Observer(metrics, spans)
     assert observer.mark() is None
     observer.settled(Batch([(PROJECT, trace())], [None], 1, 0.1, None))
     assert spans.ended == []
@@ -229,12 +229,12 @@ def test_unusable_metrics_folder_is_a_settings_error(tmp_path):
         create_registry(Settings(metrics_dir=str(tmp_path / "file" / "m")), "1")
 
 
-# --- the installation ------------------------------------------------------------------------
+# --- database metrics ------------------------------------------------------------------------
 
 
-async def test_database_metrics_are_in_the_text(figures):
-    world = World(memory_ports(MemoryStore()))
-    ports = world.ports
+async def test_database_metrics_are_in_the_text(metrics):
+    app = World(memory_ports(MemoryStore()))
+    ports = app.ports
     worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
     await ports.workers.record_heartbeat(worker, NOON)
     run = a_run(PROJECT)
@@ -242,53 +242,53 @@ async def test_database_metrics_are_in_the_text(figures):
     at = {"clock": lambda: NOON + timedelta(seconds=20)}
     found = await read_database_metrics(replace(ports, **at))
     assert set(found) == set(DATABASE_METRICS)
-    text = told(figures, figures.text(found))
+    text = samples(metrics, metrics.text(found))
     assert text["database_up",] == text["workers",] == text["runs", "PENDING"] == 1
     assert text["jobs_oldest_seconds",] == 20
     assert text["worker_seen_timestamp_seconds",] == NOON.timestamp()
 
 
-class Broken:
-    """Workloads that fail once, as they are told."""
+class FailingWorkloads:
+    """Counts calls, and raises `error` on each."""
 
     def __init__(self, error: Exception) -> None:
-        self.error, self.asked = error, 0
+        self.error, self.calls = error, 0
 
     async def workload(self, _now: object) -> Any:
-        self.asked += 1
+        self.calls += 1
         raise self.error
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), TimeoutError(), KeyError("?")])
-async def test_without_database_process_metrics_are_served(figures, error):
-    ports = replace(memory_ports(MemoryStore()), workloads=Broken(error))
-    figures.count(definitions.RATE_LIMIT_FALLBACKS)
-    found = told(figures, await MetricsText(figures, ports)())
-    assert found == {("rate_limit_fallbacks_total",): 1}  # and database_up is 0
-    assert b"pandaprobe_database_up 0.0" in await MetricsText(figures, ports)()
+async def test_without_database_process_metrics_are_served(metrics, error):
+    ports = replace(memory_ports(MemoryStore()), workloads=FailingWorkloads(error))
+    metrics.count(definitions.RATE_LIMIT_FALLBACKS)
+    found = samples(metrics, await MetricsText(metrics, ports)())
+    assert found == {("rate_limit_fallbacks_total",): 1}  # database_up is 0, which `samples` omits
+    assert b"pandaprobe_database_up 0.0" in await MetricsText(metrics, ports)()
 
 
-async def test_concurrent_scrapes_share_one_query(figures):
-    broken = Broken(Unavailable("away"))
-    scrape = MetricsText(figures, replace(memory_ports(MemoryStore()), workloads=broken))
+async def test_concurrent_scrapes_share_one_query(metrics):
+    broken = FailingWorkloads(Unavailable("away"))
+    scrape = MetricsText(metrics, replace(memory_ports(MemoryStore()), workloads=broken))
     for _ in range(5):
         await scrape()
-    assert broken.asked == 1
-    eager = MetricsText(
-        figures, replace(memory_ports(MemoryStore()), workloads=broken), cache_ttl_s=-1
+    assert broken.calls == 1
+    uncached = MetricsText(
+        metrics, replace(memory_ports(MemoryStore()), workloads=broken), cache_ttl_s=-1
     )
     for _ in range(2):
-        await eager()
-    assert broken.asked == 3
+        await uncached()
+    assert broken.calls == 3
 
 
 # --- the port of a worker --------------------------------------------------------------------
 
 
-def test_worker_is_healthy_while_its_loop_runs(figures):
-    assert check_health(figures, 1_000)[0] == 503  # it hasn't begun
-    figures.set(definitions.HEARTBEAT, 1_000, "serve")
-    assert check_health(figures, 1_000)[0] == 503
-    figures.set(definitions.HEARTBEAT, 1_000, "worker")
+def test_worker_is_healthy_while_its_loop_runs(metrics):
+    assert check_health(metrics, 1_000)[0] == 503  # the loop has not started
+    metrics.set(definitions.HEARTBEAT, 1_000, "serve")
+    assert check_health(metrics, 1_000)[0] == 503
+    metrics.set(definitions.HEARTBEAT, 1_000, "worker")
     for age, status in ((0, 200), (STUCK_AFTER_S, 200), (STUCK_AFTER_S + 1, 503)):
-        assert check_health(figures, 1_000 + age)[0] == status
+        assert check_health(metrics, 1_000 + age)[0] == status

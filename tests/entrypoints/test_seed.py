@@ -1,4 +1,4 @@
-"""`seed`: synthetic traces, what the command takes, and what it does when storing fails."""
+"""`seed`: synthetic traces, options of the command, and failures of storage."""
 
 import asyncio
 import io
@@ -34,8 +34,8 @@ from tests.support.waiting import WAIT_MAX_S
 UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def recipe(traces: int, **said) -> Recipe:
-    return Recipe(**{"traces": traces, "seed": 1, "days": 30, "until": UNTIL} | said)
+def recipe(traces: int, **overrides) -> Recipe:
+    return Recipe(**{"traces": traces, "seed": 1, "days": 30, "until": UNTIL} | overrides)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_same_recipe_gives_same_traces_in_every_process():
         "import hashlib; from tests.entrypoints.test_seed import recipe, synthetic_traces;"
         "print(hashlib.sha256(repr(list(synthetic_traces(recipe(40)))).encode()).hexdigest())"
     )
-    said = {
+    digests = {
         subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | {"PYTHONHASHSEED": hash_seed},
@@ -61,7 +61,7 @@ def test_same_recipe_gives_same_traces_in_every_process():
         ).stdout
         for hash_seed in ("1", "2")
     }
-    assert len(said) == 1
+    assert len(digests) == 1
     assert list(synthetic_traces(recipe(40))) == list(synthetic_traces(recipe(40)))
 
 
@@ -92,13 +92,13 @@ def test_ids_are_unique(many):
 
 def test_trace_has_one_root_and_spans_lie_within_their_parents(many):
     for trace in many:
-        known = {span.id: span for span in trace.spans}
+        by_id = {span.id: span for span in trace.spans}
         roots = [span for span in trace.spans if span.parent_id is None]
         assert [root.kind for root in roots] == [SpanKind.AGENT] * bool(trace.spans)
         for span in trace.spans:
             assert trace.started_at <= span.started_at
             if span.parent_id is not None:
-                parent = known[span.parent_id]
+                parent = by_id[span.parent_id]
                 assert parent.started_at <= span.started_at
                 assert parent.ended_at is None or span.ended_at <= parent.ended_at
 
@@ -201,7 +201,7 @@ def test_invalid_seed_options_exit_with_2(arguments, capsys):
     assert "usage: pandaprobe-server seed" in capsys.readouterr().err
 
 
-def test_without_a_running_dev_it_needs_servers(tmp_path, capsys):
+def test_seed_without_running_dev_needs_servers(tmp_path, capsys):
     assert main(["seed", "--traces", "5"], {"PANDAPROBE_DATA_DIR": str(tmp_path)}) == 1
     assert "PANDAPROBE_DATABASE_URL" in capsys.readouterr().err
 
@@ -216,15 +216,15 @@ def test_project_name_is_checked_before_connecting(capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "expected"),
     [
         ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
         ("2026-03-01T09:00:00Z", datetime(2026, 3, 1, 9, tzinfo=UTC)),
         ("2026-03-01T09:00+02:00", datetime(2026, 3, 1, 7, tzinfo=UTC)),
     ],
 )
-def test_instant_without_offset_is_utc(text, meant):
-    assert instant(text) == meant
+def test_instant_without_offset_is_utc(text, expected):
+    assert instant(text) == expected
     assert instant(text).tzinfo is UTC
 
 
@@ -239,7 +239,7 @@ def test_default_end_is_the_current_hour():
 
 @dataclass
 class Store:
-    """A store that answers its first calls with `failures`, one each, and the rest with None."""
+    """A store whose first calls raise `failures`, one each."""
 
     failures: list[Exception] = field(default_factory=list)
     put_ids: list[uuid.UUID] = field(default_factory=list)
@@ -252,7 +252,7 @@ class Store:
         self.put_ids.append(trace.id)
 
 
-def seeding(store: Store, traces: int) -> seed.Seeder:
+def seeder(store: Store, traces: int) -> seed.Seeder:
     return seed.Seeder(
         IngestBatch(store),
         OURS,
@@ -261,26 +261,26 @@ def seeding(store: Store, traces: int) -> seed.Seeder:
     )
 
 
-def away(count: int) -> list[Exception]:
+def unavailable(count: int) -> list[Exception]:
     return [Unavailable("The database cannot be reached", retry_after_s=0) for _ in range(count)]
 
 
 async def test_everything_is_stored_and_counted(capsys):
     store = Store()
-    run = seeding(store, 300)
+    run = seeder(store, 300)
     await run.run()
-    wanted = list(synthetic_traces(recipe(300)))
+    expected = list(synthetic_traces(recipe(300)))
     assert run.report("demo") == 0
-    assert sorted(store.put_ids) == sorted(trace.id for trace in wanted)
-    said = capsys.readouterr().out
-    spans = sum(len(trace.spans) for trace in wanted)
-    assert said.startswith(f"300 traces with {spans:,} spans stored in project demo in ")
-    assert said.endswith(" traces/s\n")
+    assert sorted(store.put_ids) == sorted(trace.id for trace in expected)
+    output = capsys.readouterr().out
+    spans = sum(len(trace.spans) for trace in expected)
+    assert output.startswith(f"300 traces with {spans:,} spans stored in project demo in ")
+    assert output.endswith(" traces/s\n")
 
 
 async def test_seed_waits_for_an_unavailable_store():
-    store = Store(away(3 * seed.BATCH_TRACES))
-    run = seeding(store, 300)
+    store = Store(unavailable(3 * seed.BATCH_TRACES))
+    run = seeder(store, 300)
     await run.run()
     assert run.report("demo") == 0
     assert len(set(store.put_ids)) == 300
@@ -288,14 +288,14 @@ async def test_seed_waits_for_an_unavailable_store():
 
 @pytest.mark.slow
 async def test_seed_fails_with_a_count_if_the_store_stays_down():
-    run = seeding(Store(away(1_000_000)), 300)
+    run = seeder(Store(unavailable(1_000_000)), 300)
     await run.run()
     with pytest.raises(CommandError, match=r"cannot be reached \(0 of 300 traces are stored"):
         run.report("demo")
 
 
 async def test_refused_trace_ends_the_seed():
-    run = seeding(Store([Invalid("can't be stored")]), 300)
+    run = seeder(Store([Invalid("can't be stored")]), 300)
     await run.run()
     assert run.progress.done <= 300 - seed.BATCH_TRACES
     with pytest.raises(CommandError, match="can't be stored"):
@@ -304,25 +304,25 @@ async def test_refused_trace_ends_the_seed():
 
 async def test_stop_finishes_begun_batches_and_prints_the_count(capsys):
     store = Store()
-    run = seeding(store, 1_000)
-    going = asyncio.create_task(run.run())
+    run = seeder(store, 1_000)
+    task = asyncio.create_task(run.run())
     while not run.progress.done:
         await asyncio.sleep(0)
     run.stopping.set()
-    await going
+    await task
     assert run.report("demo") == seed.INTERRUPTED_STATUS
     assert 0 < run.progress.done == len(store.put_ids) < 1_000
     assert f"stopped: {run.progress.done:,} of 1,000 traces" in capsys.readouterr().out
 
 
 async def test_stop_does_not_wait_for_an_unavailable_store():
-    failures = [Unavailable("away", retry_after_s=3_600) for _ in range(1_000)]
-    run = seeding(Store(failures), 1_000)
-    going = asyncio.create_task(run.run())
+    failures = [Unavailable("unreachable", retry_after_s=3_600) for _ in range(1_000)]
+    run = seeder(Store(failures), 1_000)
+    task = asyncio.create_task(run.run())
     await asyncio.sleep(0.05)
-    assert not going.done()
+    assert not task.done()
     run.stopping.set()
-    await asyncio.wait_for(going, WAIT_MAX_S)
+    await asyncio.wait_for(task, WAIT_MAX_S)
     assert run.report("demo") == seed.INTERRUPTED_STATUS
 
 
@@ -330,8 +330,8 @@ async def test_stop_does_not_wait_for_an_unavailable_store():
 
 
 @pytest.fixture
-def wide(monkeypatch):
-    """A terminal of 80 columns, whatever the environment of the tests says."""
+def terminal_size(monkeypatch):
+    """Set a terminal of 80 columns, independent of the environment of the tests."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -346,7 +346,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_log_gets_line_every_few_seconds(wide):
+def test_log_gets_line_every_few_seconds(terminal_size):
     now = [0.0]
     stream = io.StringIO()
     with Progress(10_000, stream, clock=lambda: now[0]) as progress:
@@ -360,14 +360,14 @@ def test_log_gets_line_every_few_seconds(wide):
     ]
 
 
-def test_log_without_total_has_no_percentage(wide):
+def test_log_without_total_has_no_percentage(terminal_size):
     stream = io.StringIO()
     with Progress(None, stream, clock=lambda: 0.0) as progress:
         progress.advance(7)
     assert stream.getvalue().split() == ["7/?"]
 
 
-def test_terminal_shows_a_progress_bar(wide):
+def test_terminal_shows_a_progress_bar(terminal_size):
     now = [0.0]
     stream = Terminal()
     with Progress(8_000, stream, clock=lambda: now[0]) as progress:
@@ -380,8 +380,8 @@ def test_terminal_shows_a_progress_bar(wide):
     assert stream.getvalue().endswith(f"\n{SHOW_CURSOR}")
 
 
-def test_failed_command_restores_the_cursor(wide):
+def test_failed_command_restores_the_cursor(terminal_size):
     stream = Terminal()
     with pytest.raises(CommandError), Progress(10, stream):
-        raise CommandError("away")
+        raise CommandError("unreachable")
     assert stream.getvalue().endswith(SHOW_CURSOR)

@@ -1,4 +1,4 @@
-"""What the environment may say."""
+"""Settings are read from the environment and from files."""
 
 from typing import get_args
 
@@ -59,8 +59,8 @@ def test_value_is_parsed(name, text, field, value):
 
 @pytest.mark.parametrize("text", ["on", "ON", "true", "1", "yes"])
 def test_switch_on(text):
-    given = {"PANDAPROBE_AUTH_DEV_ISSUER": text, "PANDAPROBE_APP_ENV": "test"}
-    assert read_settings(given).auth_dev_issuer
+    environ = {"PANDAPROBE_AUTH_DEV_ISSUER": text, "PANDAPROBE_APP_ENV": "test"}
+    assert read_settings(environ).auth_dev_issuer
 
 
 @pytest.mark.parametrize("text", ["off", "false", "0", "no", ""])
@@ -101,16 +101,16 @@ def test_switch_off(text):
     ],
 )
 def test_invalid_value_error_says_what_is_expected(name, text, expected):
-    with pytest.raises(SettingsError, match=f"^PANDAPROBE_{name} must be ") as told:
+    with pytest.raises(SettingsError, match=f"^PANDAPROBE_{name} must be ") as error:
         read_settings({f"PANDAPROBE_{name}": text})
-    assert expected in str(told.value)
+    assert expected in str(error.value)
 
 
 def test_all_problems_are_in_one_message():
-    given = {"PANDAPROBE_PORT": "x", "PANDAPROBE_LOG_LEVEL": "loud", "PANDAPROBE_HOST": "::1"}
-    with pytest.raises(SettingsError) as told:
-        read_settings(given)
-    assert [line.split()[0] for line in str(told.value).splitlines()] == [
+    environ = {"PANDAPROBE_PORT": "x", "PANDAPROBE_LOG_LEVEL": "loud", "PANDAPROBE_HOST": "::1"}
+    with pytest.raises(SettingsError) as error:
+        read_settings(environ)
+    assert [line.split()[0] for line in str(error.value).splitlines()] == [
         "PANDAPROBE_PORT",
         "PANDAPROBE_LOG_LEVEL",
     ]
@@ -118,22 +118,22 @@ def test_all_problems_are_in_one_message():
 
 @pytest.mark.parametrize("environment", ["staging", "production", None])
 def test_development_tokens_are_refused_in_deployments(environment):
-    given = {"PANDAPROBE_AUTH_DEV_ISSUER": "on", "PANDAPROBE_APP_ENV": environment or ""}
+    environ = {"PANDAPROBE_AUTH_DEV_ISSUER": "on", "PANDAPROBE_APP_ENV": environment or ""}
     with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_DEV_ISSUER must be off"):
-        read_settings(given)
+        read_settings(environ)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
 def test_messages_contain_no_secrets(name):
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as error:
         read_settings({f"PANDAPROBE_{name}": "mysql://user:secret@host/db"})
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(error.value)
 
 
 def test_weak_shared_secret_is_not_shown():
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as error:
         read_settings({"PANDAPROBE_AUTH_HS256_SECRET": "hidden"})
-    assert "hidden" not in str(told.value)
+    assert "hidden" not in str(error.value)
 
 
 def test_repr_contains_no_secrets():
@@ -166,17 +166,17 @@ def test_secret_is_read_from_file_without_trailing_line_break(tmp_path, field, e
     text = SECRET_TEXTS.get(field, "s" * 40)
     file = tmp_path / "secret"
     file.write_bytes(f"{text}{end}".encode())
-    given = read_settings({f"PANDAPROBE_{field.upper()}_FILE": str(file)})
-    assert given == read_settings({f"PANDAPROBE_{field.upper()}": text}) != Settings()
+    from_file = read_settings({f"PANDAPROBE_{field.upper()}_FILE": str(file)})
+    assert from_file == read_settings({f"PANDAPROBE_{field.upper()}": text}) != Settings()
 
 
 @pytest.mark.parametrize("field", sorted(SECRET))
 def test_secret_and_its_file_together_are_refused(tmp_path, field):
     name = f"PANDAPROBE_{field.upper()}"
-    given = {name: SECRET_TEXTS.get(field, "s" * 40), f"{name}_FILE": str(tmp_path / "secret")}
+    environ = {name: SECRET_TEXTS.get(field, "s" * 40), f"{name}_FILE": str(tmp_path / "secret")}
     with pytest.raises(SettingsError, match=f"^{name} and {name}_FILE must not both be set"):
-        read_settings(given)
-    assert read_settings(given | {f"{name}_FILE": " "}) == read_settings({name: given[name]})
+        read_settings(environ)
+    assert read_settings(environ | {f"{name}_FILE": " "}) == read_settings({name: environ[name]})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff" * 40, b"s" * 70_000, b"mysql://x"])
@@ -184,9 +184,9 @@ def test_file_without_usable_secret_is_refused_with_its_variable(tmp_path, conte
     file = tmp_path / "secret"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"^PANDAPROBE_DATABASE_URL_FILE") as told:
+    with pytest.raises(SettingsError, match=r"^PANDAPROBE_DATABASE_URL_FILE") as error:
         read_settings({"PANDAPROBE_DATABASE_URL_FILE": str(file)})
-    assert "mysql" not in str(told.value)
+    assert "mysql" not in str(error.value)
 
 
 def test_other_settings_are_not_read_from_files(tmp_path):
@@ -195,15 +195,15 @@ def test_other_settings_are_not_read_from_files(tmp_path):
 
 
 def test_key_in_file_takes_precedence_over_unprefixed_variable(tmp_path):
-    (tmp_path / "key").write_text("ours\n")
-    given = {"PANDAPROBE_OPENAI_API_KEY_FILE": str(tmp_path / "key"), "OPENAI_API_KEY": "theirs"}
-    assert read_settings(given).openai_api_key == "ours"
+    (tmp_path / "key").write_text("own\n")
+    environ = {"PANDAPROBE_OPENAI_API_KEY_FILE": str(tmp_path / "key"), "OPENAI_API_KEY": "other"}
+    assert read_settings(environ).openai_api_key == "own"
 
 
 def test_defaults_of_dev_yield_to_a_secret_in_a_file():
     defaults = {"PANDAPROBE_SECRET_KEYS": KEY, "PANDAPROBE_HOST": "h"}
-    given = {"PANDAPROBE_SECRET_KEYS_FILE": "/f", "PANDAPROBE_PORT": "1"}
-    assert with_defaults(given, defaults) == given | {"PANDAPROBE_HOST": "h"}
+    environ = {"PANDAPROBE_SECRET_KEYS_FILE": "/f", "PANDAPROBE_PORT": "1"}
+    assert with_defaults(environ, defaults) == environ | {"PANDAPROBE_HOST": "h"}
     assert with_defaults({"PANDAPROBE_HOST": "ours"}, defaults) == defaults | {
         "PANDAPROBE_HOST": "ours"
     }
@@ -212,16 +212,16 @@ def test_defaults_of_dev_yield_to_a_secret_in_a_file():
 def test_keys_are_one_on_each_line_of_a_file_or_separated_by_commas(tmp_path):
     other = f"2027-01:{'B' * 43}"
     (tmp_path / "keys").write_text(f"{KEY}\n{other}\n")
-    given = read_settings({"PANDAPROBE_SECRET_KEYS_FILE": str(tmp_path / "keys")})
-    assert given.secret_keys == (KEY, other)
-    assert read_settings({"PANDAPROBE_SECRET_KEYS": f"{KEY}, {other}"}) == given
+    from_file = read_settings({"PANDAPROBE_SECRET_KEYS_FILE": str(tmp_path / "keys")})
+    assert from_file.secret_keys == (KEY, other)
+    assert read_settings({"PANDAPROBE_SECRET_KEYS": f"{KEY}, {other}"}) == from_file
 
 
 @pytest.mark.parametrize("text", ["hidden", f"a b:{'A' * 43}", f"a:{'A' * 42}", f"{KEY},{KEY}"])
 def test_unusable_keys_are_a_problem_and_not_shown(text):
-    with pytest.raises(SettingsError, match=r"^PANDAPROBE_SECRET_KEYS must ") as told:
+    with pytest.raises(SettingsError, match=r"^PANDAPROBE_SECRET_KEYS must ") as error:
         read_settings({"PANDAPROBE_SECRET_KEYS": text})
-    assert text not in str(told.value)
+    assert text not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "PROJECT_NAME", "ENVIRONMENT", "TIMEOUT"])

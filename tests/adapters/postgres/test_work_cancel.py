@@ -1,4 +1,4 @@
-"""Cancelling a run that is too large for one transaction, and being interrupted in it."""
+"""Cancellation of runs that are too large for one transaction, and its interruption."""
 
 from datetime import timedelta
 
@@ -27,14 +27,14 @@ from tests.support.fixtures.evaluation import (
 
 pytestmark = pytest.mark.service
 
-PIECE = 3  # scores
+BATCH_SCORES = 3
 
 
-async def piece(pool, run, now):
-    """One transaction of a cancelling that goes on in pieces; whether it was the last."""
+async def cancel_batch(pool, run, now):
+    """Run one transaction of a cancellation. Return whether it was the last one."""
     async with transaction(pool) as connection:
         row = await lock_run(connection, run.project_id, run.id)
-        return await continue_cancellation(connection, row, now, PIECE)
+        return await continue_cancellation(connection, row, now, BATCH_SCORES)
 
 
 @pytest.fixture
@@ -45,30 +45,30 @@ async def evaluating(pool):
 
 @pytest.fixture
 async def run(pool, evaluating):
-    """An interrupted run of eight targets.
+    """A run of eight targets whose cancellation was interrupted.
 
-    One is finished, one half done, one claimed, one edited.
+    One target is finished, one partly evaluated, one claimed, one corrected.
     """
     run = a_run(project(), 8)
     await evaluating.start_run(run, work_of(run))
     due = await evaluating.work_queue.dispatch(run.project_id, NOON)
     await evaluating.finish(await evaluating.claim(due[0]))
-    half = await evaluating.claim(due[1])
-    assert await evaluating.work_queue.record(half, METRICS[0], BAD, NOON)
+    partly_evaluated = await evaluating.claim(due[1])
+    assert await evaluating.work_queue.record(partly_evaluated, METRICS[0], BAD, NOON)
     await evaluating.claim(due[2])
-    edited = (await evaluating.scores(run))[-1]
-    change = ScoreChange(reason="mine")
-    await evaluating.trace_scores.change(run.project_id, edited.id, change, NOON, None)
-    assert not await piece(pool, run, later(seconds=5))
+    corrected = (await evaluating.scores(run))[-1]
+    change = ScoreChange(reason="corrected")
+    await evaluating.trace_scores.change(run.project_id, corrected.id, change, NOON, None)
+    assert not await cancel_batch(pool, run, later(seconds=5))
     return run
 
 
 async def test_targets_are_not_claimed_after_cancellation_begins(evaluating, run):
-    ours, work_queue = run.project_id, evaluating.work_queue
+    project_id, work_queue = run.project_id, evaluating.work_queue
     assert (await evaluating.run(run)).status is RunStatus.RUNNING
-    assert await work_queue.dispatch(ours, NOON) == []
+    assert await work_queue.dispatch(project_id, NOON) == []
     for n in range(8):
-        assert await work_queue.claim(ours, run.id, target(run, n), NOON + LEASE) is None
+        assert await work_queue.claim(project_id, run.id, target(run, n), NOON + LEASE) is None
     assert "pending" in (await evaluating.outcomes(run)).values()
 
 
@@ -79,36 +79,39 @@ async def test_claimed_target_cannot_be_written_after_cancellation(pool, evaluat
         await evaluating.claim(one)
         for one in await evaluating.work_queue.dispatch(run.project_id, NOON)
     ]
-    assert not await piece(pool, run, NOON)
+    assert not await cancel_batch(pool, run, NOON)
     for claim in claims:
         assert not await evaluating.work_queue.is_live(claim)
         assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
         assert await evaluating.work_queue.close(claim, NOON) == ()
-    while not await piece(pool, run, NOON):
+    while not await cancel_batch(pool, run, NOON):
         pass
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)
 
 
 async def test_second_cancel_completes_cancellation(evaluating, run):
-    over = await evaluating.runs.cancel(run.project_id, run.id, later(days=1))
-    assert (over.run.status, over.run.completed_at) == (RunStatus.CANCELLED, later(seconds=5))
+    cancelled = await evaluating.runs.cancel(run.project_id, run.id, later(days=1))
+    assert (cancelled.run.status, cancelled.run.completed_at) == (
+        RunStatus.CANCELLED,
+        later(seconds=5),
+    )
     codes = {"rate_limited": 1}
-    assert over.tally == Tally(evaluated=1, scored=2, failed=1, skipped=13, codes=codes)
+    assert cancelled.tally == Tally(evaluated=1, scored=2, failed=1, skipped=13, codes=codes)
     outcomes = list((await evaluating.outcomes(run)).values())
     assert (outcomes.count("skipped"), "pending" in outcomes) == (13, False)
 
 
 async def test_overdue_job_completes_cancellation(evaluating, run):
-    ours, now = run.project_id, later(seconds=5) + ANNOUNCE_TIMEOUT
+    project_id, now = run.project_id, later(seconds=5) + ANNOUNCE_TIMEOUT
     early = await evaluating.work_queue.requeue_overdue(now - timedelta(seconds=1))
-    assert [one for one in early if one.project == ours] == []
+    assert [one for one in early if one.project == project_id] == []
     found = await evaluating.work_queue.requeue_overdue(now)
-    assert [one for one in found if one.project == ours] == [PlanRunJob(ours, run.id)]
-    while await evaluating.work_queue.plan(ours, run.id, now):
+    assert [one for one in found if one.project == project_id] == [PlanRunJob(project_id, run.id)]
+    while await evaluating.work_queue.plan(project_id, run.id, now):
         pass
-    over = await evaluating.progress(run)
-    assert (over.run.status, over.tally.skipped) == (RunStatus.CANCELLED, 13)
-    assert not await evaluating.work_queue.plan(ours, run.id, now)
+    cancelled = await evaluating.progress(run)
+    assert (cancelled.run.status, cancelled.tally.skipped) == (RunStatus.CANCELLED, 13)
+    assert not await evaluating.work_queue.plan(project_id, run.id, now)
 
 
 async def test_run_can_be_deleted_during_cancellation(evaluating, run):
@@ -120,11 +123,11 @@ async def test_cancelled_partly_planned_run_is_not_planned_further(pool, evaluat
     run = a_run(project(), 1_002, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
     await evaluating.work_queue.plan(run.project_id, run.id, NOON)
-    assert not await piece(pool, run, NOON)
+    assert not await cancel_batch(pool, run, NOON)
     while await evaluating.work_queue.plan(run.project_id, run.id, NOON):
         pass
-    over = await evaluating.progress(run)
-    assert (over.run.status, over.tally) == (RunStatus.CANCELLED, Tally(skipped=1_000))
+    cancelled = await evaluating.progress(run)
+    assert (cancelled.run.status, cancelled.tally) == (RunStatus.CANCELLED, Tally(skipped=1_000))
 
 
 async def test_finished_run_cannot_be_cancelled(pool, evaluating):
@@ -132,4 +135,4 @@ async def test_finished_run_cannot_be_cancelled(pool, evaluating):
     await evaluating.start_run(run, work_of(run))
     await evaluating.finish_all(run.project_id)
     with pytest.raises(Conflict):
-        await piece(pool, run, NOON)
+        await cancel_batch(pool, run, NOON)

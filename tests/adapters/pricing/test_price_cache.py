@@ -1,4 +1,4 @@
-"""Prices of projects, remembered: how seldom they are asked for, how soon they are forgotten."""
+"""The cache of project prices: loading, expiry, invalidation and bounds."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -21,29 +21,29 @@ USAGE = Usage(1_000_000, 0, is_known=True)
 
 
 @dataclass
-class Stored:
-    """What is stored, and how often it was asked for."""
+class CountedPrices:
+    """Stored prices and a cache over them. `loads` records the projects of each load."""
 
     rows: int = 0
-    asked: list[set[ProjectId]] = field(default_factory=list)
+    loads: list[set[ProjectId]] = field(default_factory=list)
     now: float = 0.0
-    meanwhile: list[ProjectId] = field(default_factory=list)  # changed while they are asked for
+    meanwhile: list[ProjectId] = field(default_factory=list)  # invalidated during a load
 
     def __post_init__(self) -> None:
-        self.remembered = ProjectPriceCache(self.load, prices(), lambda: self.now)
+        self.cache = ProjectPriceCache(self.load, prices(), lambda: self.now)
 
     async def load(
         self, projects: Collection[ProjectId]
     ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
-        self.asked.append(set(projects))
+        self.loads.append(set(projects))
         found = {project: [a_price(project)] * self.rows for project in projects}
         while self.meanwhile:
-            self.remembered.invalidate(self.meanwhile.pop())
+            self.cache.invalidate(self.meanwhile.pop())
             self.rows = 1
         return found
 
     async def cost(self, project: ProjectId = OURS) -> Decimal:
-        price = (await self.remembered.get([project]))[project]("gpt-4o", USAGE, NOON)
+        price = (await self.cache.get([project]))[project]("gpt-4o", USAGE, NOON)
         assert price is not None
         return price.amount
 
@@ -60,50 +60,50 @@ def a_price(project: ProjectId) -> ModelPrice:
 
 
 async def test_prices_are_loaded_once_per_ttl() -> None:
-    stored = Stored()
+    stored = CountedPrices()
     for _ in range(5):
         assert await stored.cost() == Decimal("2.5")
-    assert stored.asked == [{OURS}]
+    assert stored.loads == [{OURS}]
     stored.rows, stored.now = 1, PRICE_TTL_S - 0.001
     assert await stored.cost() == Decimal("2.5")
     stored.now = PRICE_TTL_S
     assert await stored.cost() == 7
-    assert len(stored.asked) == 2
+    assert len(stored.loads) == 2
 
 
 async def test_missing_projects_are_loaded_together() -> None:
-    stored = Stored()
-    await stored.remembered.get([OURS])
+    stored = CountedPrices()
+    await stored.cache.get([OURS])
     other = ProjectId(uuid.uuid4())
-    assert (await stored.remembered.get([OURS, THEIRS, other])).keys() == {OURS, THEIRS, other}
-    assert stored.asked == [{OURS}, {THEIRS, other}]
+    assert (await stored.cache.get([OURS, THEIRS, other])).keys() == {OURS, THEIRS, other}
+    assert stored.loads == [{OURS}, {THEIRS, other}]
 
 
 async def test_own_change_applies_immediately() -> None:
-    stored = Stored()
+    stored = CountedPrices()
     await stored.cost()
     stored.rows = 1
-    stored.remembered.invalidate(OURS)
+    stored.cache.invalidate(OURS)
     assert await stored.cost() == 7
 
 
 async def test_prices_invalidated_during_a_load_are_not_cached() -> None:
-    stored = Stored(meanwhile=[OURS])
+    stored = CountedPrices(meanwhile=[OURS])
     assert await stored.cost() == Decimal("2.5")
     assert await stored.cost() == 7
 
 
 async def test_cache_is_bounded_in_projects_and_prices() -> None:
-    stored = Stored(rows=PRICES_MAX)
+    stored = CountedPrices(rows=PRICES_MAX)
     many = [ProjectId(uuid.uuid4()) for _ in range(ROWS_MAX // PRICES_MAX + 1)]
-    await stored.remembered.get(many)
-    assert list(stored.remembered._entries) == many[1:]
-    assert stored.remembered._rows == ROWS_MAX
+    await stored.cache.get(many)
+    assert list(stored.cache._entries) == many[1:]
+    assert stored.cache._rows == ROWS_MAX
     stored.rows = 0
     more = [ProjectId(uuid.uuid4()) for _ in range(PROJECTS_MAX)]
-    await stored.remembered.get(more)
-    assert list(stored.remembered._entries) == more
-    assert stored.remembered._rows == 0
+    await stored.cache.get(more)
+    assert list(stored.cache._entries) == more
+    assert stored.cache._rows == 0
 
 
 @dataclass
@@ -118,7 +118,7 @@ class CountedBook:
         return True
 
     def price(self, _model: str, _usage: Usage, _at: datetime) -> Price | None:
-        assert self.loads, "a price before the book was loaded holds up the event loop"
+        assert self.loads, "a lookup before loading would block the event loop"
         return Price(Decimal(3), self.version)
 
 
@@ -138,11 +138,11 @@ PRICED = span(model="gpt-4o", usage=USAGE)
 )
 async def test_book_is_loaded_before_the_first_priced_span(spans: list[Span], loads: int) -> None:
     book = CountedBook()
-    remembered = ProjectPriceCache(Stored().load, book)
-    await remembered.get([OURS], spans)
+    cache = ProjectPriceCache(CountedPrices().load, book)
+    await cache.get([OURS], spans)
     assert book.loads == loads
     for _ in range(2):
-        pricing = (await remembered.get([OURS], [PRICED]))[OURS]
+        pricing = (await cache.get([OURS], [PRICED]))[OURS]
     assert book.loads == 1
     assert pricing("gpt-4o", USAGE, NOON) == Price(Decimal(3), "counted")
 
@@ -152,11 +152,11 @@ async def test_price_book_is_loaded_only_when_a_span_is_priced(pool: Pool) -> No
     book = CountedBook()
     async with PostgresTraces.open(pool, book) as traces:
         project = ProjectId(uuid.uuid4())
-        plain, priced, late = trace(span()), trace(PRICED), trace()
-        await traces.put(project, plain)
-        await traces.put(project, late)
+        unpriced, priced, empty = trace(span()), trace(PRICED), trace()
+        await traces.put(project, unpriced)
+        await traces.put(project, empty)
         assert book.loads == 0
-        await traces.add_spans(project, late.id, [PRICED])
+        await traces.add_spans(project, empty.id, [PRICED])
         await traces.put(project, priced)
         found = await traces.get(project, priced.id)
     assert book.loads == 1

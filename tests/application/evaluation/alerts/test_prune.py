@@ -1,4 +1,4 @@
-"""Deleting old alert changes and deliveries: until none is left, in bounded rounds."""
+"""Pruning of old alert changes and deliveries, in bounded rounds."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,15 +14,15 @@ MONTH, YEAR = timedelta(days=30), timedelta(days=400)
 
 
 @dataclass
-class Steps:
-    """A port whose deletions return, or raise, what was scripted."""
+class ScriptedDeletions:
+    """A port whose deletions return or raise the scripted results, then return 0."""
 
-    left: list[int | Exception] = field(default_factory=list)
-    asked: list[datetime] = field(default_factory=list)
+    script: list[int | Exception] = field(default_factory=list)
+    cutoffs: list[datetime] = field(default_factory=list)
 
     async def delete_changes(self, before: datetime) -> int:
-        self.asked.append(before)
-        step = self.left.pop(0) if self.left else 0
+        self.cutoffs.append(before)
+        step = self.script.pop(0) if self.script else 0
         if isinstance(step, Exception):
             raise step
         return step
@@ -30,26 +30,26 @@ class Steps:
     delete_deliveries = delete_changes
 
 
-def pruning(alerts: Steps, webhooks: Steps) -> PruneAlertHistory:
+def prune_history(alerts: ScriptedDeletions, webhooks: ScriptedDeletions) -> PruneAlertHistory:
     return PruneAlertHistory(alerts, webhooks, MONTH, YEAR, lambda: NOON)
 
 
 async def test_changes_and_deliveries_have_their_own_retention():
-    alerts, webhooks = Steps([2]), Steps([3, 1])
-    assert await pruning(alerts, webhooks)() == 6
-    assert alerts.asked == [NOON - YEAR] * 2
-    assert webhooks.asked == [NOON - MONTH] * 3
+    alerts, webhooks = ScriptedDeletions([2]), ScriptedDeletions([3, 1])
+    assert await prune_history(alerts, webhooks)() == 6
+    assert alerts.cutoffs == [NOON - YEAR] * 2
+    assert webhooks.cutoffs == [NOON - MONTH] * 3
 
 
 async def test_pruning_round_is_bounded_per_table():
-    alerts, webhooks = Steps([1]), Steps([1] * (BATCHES_MAX + 5))
-    prune = pruning(alerts, webhooks)
+    alerts, webhooks = ScriptedDeletions([1]), ScriptedDeletions([1] * (BATCHES_MAX + 5))
+    prune = prune_history(alerts, webhooks)
     assert await prune() == BATCHES_MAX + 1
     assert await prune() == 5
 
 
 async def test_next_round_deletes_rest_after_failure():
-    prune = pruning(Steps([2]), Steps([1, Unavailable("down"), 4]))
+    prune = prune_history(ScriptedDeletions([2]), ScriptedDeletions([1, Unavailable("down"), 4]))
     with pytest.raises(Unavailable):
         await prune()
     assert await prune() == 6
