@@ -35,15 +35,15 @@ REQUEST = IdempotentRequest(project=SHOP, operation="POST /x", key="k", request_
 
 
 @dataclass
-class World:
-    """Counts the objects that a write creates. Its clock advances while a request waits."""
+class WriteRecorder:
+    """Records the objects that writes create. The clock advances while a request waits."""
 
     responses: IdempotencyStore = field(
         default_factory=lambda: MemoryIdempotencyStore(MemoryStore())
     )
     now: datetime = NOON
     pauses: int = 0
-    made: list[UUID] = field(default_factory=list)
+    created_ids: list[UUID] = field(default_factory=list)
 
     async def once(self, request: IdempotentRequest, write: Write) -> StoredResponse:
         once = RunIdempotently(self.responses, DAY, lambda: self.now, uuid.uuid4)
@@ -56,92 +56,92 @@ class World:
         await asyncio.sleep(0)
 
     async def write(self, object_id: UUID) -> StoredResponse:
-        self.made.append(object_id)
+        self.created_ids.append(object_id)
         return StoredResponse(201, object_id.bytes)
 
 
 async def test_retry_gets_first_response() -> None:
-    world = World()
-    first = await world.once(REQUEST, world.write)
-    assert await world.once(REQUEST, world.write) == first
-    assert [one.bytes for one in world.made] == [first.body]
-    assert world.pauses == 0
+    recorder = WriteRecorder()
+    first = await recorder.once(REQUEST, recorder.write)
+    assert await recorder.once(REQUEST, recorder.write) == first
+    assert [one.bytes for one in recorder.created_ids] == [first.body]
+    assert recorder.pauses == 0
 
 
 async def test_concurrent_retries_wait_for_the_first_response() -> None:
-    world, going_on = World(), asyncio.Event()
+    recorder, may_finish = WriteRecorder(), asyncio.Event()
 
     async def slow(object_id: UUID) -> StoredResponse:
-        await going_on.wait()
-        return await world.write(object_id)
+        await may_finish.wait()
+        return await recorder.write(object_id)
 
-    first = asyncio.create_task(world.once(REQUEST, slow))
-    others = [asyncio.create_task(world.once(REQUEST, world.write)) for _ in range(5)]
-    while world.pauses < 10:
+    first = asyncio.create_task(recorder.once(REQUEST, slow))
+    others = [asyncio.create_task(recorder.once(REQUEST, recorder.write)) for _ in range(5)]
+    while recorder.pauses < 10:
         await asyncio.sleep(0)
-    going_on.set()
+    may_finish.set()
     answers = await asyncio.gather(first, *others)
-    assert len(set(answers)) == len(world.made) == 1
+    assert len(set(answers)) == len(recorder.created_ids) == 1
 
 
 async def test_after_a_crash_the_retry_gets_the_same_object_id() -> None:
-    world = World()
+    recorder = WriteRecorder()
 
     async def killed(object_id: UUID) -> StoredResponse:
-        await world.write(object_id)
+        await recorder.write(object_id)
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await world.once(REQUEST, killed)
-    answer = await world.once(REQUEST, world.write)
-    assert world.now >= NOON + IDEMPOTENCY_LOCK_TTL
-    assert set(world.made) == {UUID(bytes=answer.body)}
+        await recorder.once(REQUEST, killed)
+    answer = await recorder.once(REQUEST, recorder.write)
+    assert recorder.now >= NOON + IDEMPOTENCY_LOCK_TTL
+    assert set(recorder.created_ids) == {UUID(bytes=answer.body)}
 
 
 @pytest.mark.parametrize("failure", [Invalid("no"), NotFound("no"), Unavailable("no"), KeyError()])
 async def test_failure_is_not_stored(failure: Exception) -> None:
-    world = World()
+    recorder = WriteRecorder()
 
     async def failing(object_id: UUID) -> StoredResponse:
-        await world.write(object_id)
+        await recorder.write(object_id)
         raise failure
 
     with pytest.raises(type(failure)):
-        await world.once(REQUEST, failing)
-    await world.once(REQUEST, world.write)
-    assert world.pauses == 0
-    assert len(set(world.made)) == 1  # whether the first one was stored or not
+        await recorder.once(REQUEST, failing)
+    await recorder.once(REQUEST, recorder.write)
+    assert recorder.pauses == 0
+    assert len(set(recorder.created_ids)) == 1  # both attempts used the same id
 
 
 async def test_waiting_for_another_attempt_is_bounded() -> None:
-    world = World(responses=BrokenStore(locks=False))
+    recorder = WriteRecorder(responses=BrokenStore(locks=False))
     with pytest.raises(Unavailable):
-        await world.once(REQUEST, world.write)
-    assert world.pauses == POLLS_MAX
-    assert world.made == []
-    assert world.now - NOON > IDEMPOTENCY_LOCK_TTL
+        await recorder.once(REQUEST, recorder.write)
+    assert recorder.pauses == POLLS_MAX
+    assert recorder.created_ids == []
+    assert recorder.now - NOON > IDEMPOTENCY_LOCK_TTL
 
 
 async def test_another_request_with_the_same_key_conflicts() -> None:
-    world = World()
-    await world.once(REQUEST, world.write)
+    recorder = WriteRecorder()
+    await recorder.once(REQUEST, recorder.write)
     other = IdempotentRequest(project=SHOP, operation="POST /x", key="k", request_hash=b"2")
     with pytest.raises(Conflict):
-        await world.once(other, world.write)
-    assert len(world.made) == 1
+        await recorder.once(other, recorder.write)
+    assert len(recorder.created_ids) == 1
 
 
 async def test_after_the_retention_the_write_is_done_again() -> None:
-    world = World()
-    first = await world.once(REQUEST, world.write)
-    world.now += DAY
-    assert await world.once(REQUEST, world.write) != first
-    assert len(set(world.made)) == 2
+    recorder = WriteRecorder()
+    first = await recorder.once(REQUEST, recorder.write)
+    recorder.now += DAY
+    assert await recorder.once(REQUEST, recorder.write) != first
+    assert len(set(recorder.created_ids)) == 2
 
 
 @dataclass
 class BrokenStore:
-    """A store whose writes fail. Without `locks`, another attempt always holds the lock."""
+    """A store whose writes fail. Without `locks`, another attempt holds the lock."""
 
     locks: bool = True
     left: list[int | Exception] = field(default_factory=list)
@@ -169,9 +169,9 @@ class BrokenStore:
 
 
 async def test_responds_even_if_the_response_cannot_be_stored() -> None:
-    world = World(responses=BrokenStore())
-    answer = await world.once(REQUEST, world.write)
-    assert [one.bytes for one in world.made] == [answer.body]
+    recorder = WriteRecorder(responses=BrokenStore())
+    answer = await recorder.once(REQUEST, recorder.write)
+    assert [one.bytes for one in recorder.created_ids] == [answer.body]
 
 
 async def test_raises_the_failure_even_if_the_lock_cannot_be_released() -> None:
@@ -179,7 +179,7 @@ async def test_raises_the_failure_even_if_the_lock_cannot_be_released() -> None:
         raise Invalid("no")
 
     with pytest.raises(Invalid):
-        await World(responses=BrokenStore()).once(REQUEST, failing)
+        await WriteRecorder(responses=BrokenStore()).once(REQUEST, failing)
 
 
 async def test_deletes_until_none_is_left_within_a_bounded_round() -> None:

@@ -9,7 +9,7 @@ from domain.evaluation.runs.run import EvalRun, RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 from domain.tracing.trace import Trace
-from tests.support.builders.evaluated_traces import said, tool
+from tests.support.builders.evaluated_traces import json_payload, tool
 from tests.support.builders.values import at, trace
 from tests.support.fixtures.in_memory_app import World
 
@@ -24,8 +24,8 @@ async def put_session(world: World, project: ProjectId, count: int) -> list[Trac
             tool(given={"to": "Oslo"}, got=f"HAT{n}00", started_at=at(n)),
             session_id="chat",
             started_at=at(n),
-            input=said("book a flight to Oslo"),
-            output=said(f"The flight HAT{n}00 to Oslo is booked"),
+            input=json_payload("book a flight to Oslo"),
+            output=json_payload(f"The flight HAT{n}00 to Oslo is booked"),
             environment="test",
         )
         for n in range(count)

@@ -18,13 +18,13 @@ NOT_LIMITS = [
 
 
 def most(instants: Iterable[int], window_us: int) -> int:
-    """The maximum number of instants in one window, by counting."""
-    kept = sorted(instants)
-    return max((sum(end - window_us < one <= end for one in kept) for end in kept), default=0)
+    """Count the maximum number of instants in one window."""
+    ordered = sorted(instants)
+    return max((sum(end - window_us < one <= end for one in ordered) for end in ordered), default=0)
 
 
 def refused(history: SlidingWindow, limit: Limit, now_us: int) -> Decision:
-    """The first refusal at an instant."""
+    """Return the first refusal at an instant."""
     for _ in range(limit.count + 1):
         decision = history.admit(limit, now_us)
         if not decision.admitted:
@@ -90,7 +90,7 @@ def test_burst_across_a_minute_boundary_is_limited():
 
 @given(st.data(), limits)
 def test_clock_set_back_admits_no_more(data, limit):
-    """Counted by real time; the clock shows less of it."""
+    """Instants are compared in real time, which the clock lags behind."""
     history, true_us, clock_us, admitted = SlidingWindow(), START_US, START_US, []
     window_us = limit.window_us
     backward = st.sampled_from([0, 0, 1, window_us - 1, window_us, window_us + 1, 50 * window_us])
@@ -142,7 +142,7 @@ def test_single_retry_after_retry_after_is_admitted(data, limit):
     decision = refused(history, limit, now_us)
     assert decision.retry_after_s >= 1
     early_us = now_us + (decision.retry_after_s - 1) * SECOND_US
-    if early_us > now_us:  # not a whole second too late
+    if early_us > now_us:  # less than a second later than necessary
         assert not history.admit(limit, early_us).admitted
     assert history.admit(limit, now_us + decision.retry_after_s * SECOND_US).admitted
 
@@ -180,8 +180,8 @@ def test_remaining_and_reset(data, limit):
 
 def test_remaining_requests_are_admitted():
     history, limit = SlidingWindow(), Limit(5, "hour")
-    told = [history.admit(limit, START_US).remaining for _ in range(7)]
-    assert told == [4, 3, 2, 1, 0, 0, 0]
+    remaining = [history.admit(limit, START_US).remaining for _ in range(7)]
+    assert remaining == [4, 3, 2, 1, 0, 0, 0]
 
 
 # --- taking back ---------------------------------------------------------------------------------
@@ -189,18 +189,18 @@ def test_remaining_requests_are_admitted():
 
 @given(limits, st.lists(st.integers(0, 3), min_size=1, max_size=20), st.data())
 def test_taken_back_request_no_longer_counts(limit, steps, data):
-    """With a limit so high that no request is refused."""
+    """The limit is so high that no request is refused."""
     limit = Limit(len(steps) + 1, limit.unit)
     instants = [START_US + sum(steps[: n + 1]) for n in range(len(steps))]
-    gone = data.draw(st.sampled_from(instants))
+    removed = data.draw(st.sampled_from(instants))
     with_it, without = SlidingWindow(), SlidingWindow()
     for one in instants:
         with_it.admit(limit, one)
-    instants.remove(gone)
+    instants.remove(removed)
     for one in instants:
         without.admit(limit, one)
-    with_it.take_back(gone)
-    with_it.take_back(START_US - 1)  # which was never admitted
+    with_it.take_back(removed)
+    with_it.take_back(START_US - 1)  # a request that was never admitted
     assert len(with_it) == len(without)
     end_us = START_US + 100
     assert with_it.admit(limit, end_us) == without.admit(limit, end_us)

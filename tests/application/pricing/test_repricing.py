@@ -28,9 +28,9 @@ from tests.support.builders.values import (
     OURS,
     THEIRS,
     at,
-    of_table,
     span,
     span_id,
+    table_cost,
     trace,
     trace_id,
 )
@@ -160,7 +160,9 @@ async def test_failing_repricing_is_retried_with_growing_delays_then_fails(
 
 def test_report_is_bounded_and_its_total_is_complete() -> None:
     spans = [
-        PricedSpan(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
+        PricedSpan(
+            trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), table_cost("1")
+        )
         for n in range(MODELS_REPORTED_MAX + 3)
     ]
     found = (

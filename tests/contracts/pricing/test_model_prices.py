@@ -20,55 +20,58 @@ USED = b'{"prompt_tokens":1000000,"completion_tokens":10}'
 
 
 @pytest.fixture
-def ours() -> ProjectId:
+def project() -> ProjectId:
     return data_plane.project()
 
 
-async def test_prices_are_listed_newest_first_per_project(pricing, ours):
+async def test_prices_are_listed_newest_first_per_project(pricing, project):
     full = a_price(
-        ours,
+        project,
         cache_read=Decimal("0.05"),
         cache_write=Decimal(0),
         effective_from=at(1),
         effective_to=at(2),
         created_at=at(1),
     )
-    plain = a_price(ours)
+    plain = a_price(project)
     for one in (full, plain):
         assert await pricing.prices.create(one) == one
-    theirs = data_plane.project()
-    found = await pricing.prices.for_projects([ours, theirs])
-    assert {of: list(some) for of, some in found.items()} == {ours: [full, plain], theirs: []}
+    other_project = data_plane.project()
+    found = await pricing.prices.for_projects([project, other_project])
+    assert {key: list(some) for key, some in found.items()} == {
+        project: [full, plain],
+        other_project: [],
+    }
 
 
-async def test_create_with_existing_id_returns_stored_price(pricing, ours):
-    one = await pricing.prices.create(a_price(ours))
+async def test_create_with_existing_id_returns_stored_price(pricing, project):
+    one = await pricing.prices.create(a_price(project))
     assert await pricing.prices.create(replace(one, match="other")) == one
-    assert list((await pricing.prices.for_projects([ours]))[ours]) == [one]
+    assert list((await pricing.prices.for_projects([project]))[project]) == [one]
 
 
-async def test_price_limit_of_project_is_prices_max(pricing, ours):
-    made = [a_price(ours) for _ in range(PRICES_MAX)]
-    for one in made:
+async def test_price_limit_of_project_is_prices_max(pricing, project):
+    created = [a_price(project) for _ in range(PRICES_MAX)]
+    for one in created:
         await pricing.prices.create(one)
     with pytest.raises(Conflict, match="delete one"):
-        await pricing.prices.create(a_price(ours))
-    assert await pricing.prices.create(made[0]) == made[0]
-    assert await pricing.prices.delete(ours, made[0].id)
-    assert await pricing.prices.create(a_price(ours))
+        await pricing.prices.create(a_price(project))
+    assert await pricing.prices.create(created[0]) == created[0]
+    assert await pricing.prices.delete(project, created[0].id)
+    assert await pricing.prices.create(a_price(project))
     assert await pricing.prices.create(a_price(data_plane.project()))
 
 
-async def test_delete_removes_price_only_in_its_project(pricing, ours):
-    one = await pricing.prices.create(a_price(ours))
+async def test_delete_removes_price_only_in_its_project(pricing, project):
+    one = await pricing.prices.create(a_price(project))
     assert not await pricing.prices.delete(data_plane.project(), one.id)
-    assert await pricing.prices.delete(ours, one.id)
-    assert not await pricing.prices.delete(ours, one.id)
-    assert list((await pricing.prices.for_projects([ours]))[ours]) == []
+    assert await pricing.prices.delete(project, one.id)
+    assert not await pricing.prices.delete(project, one.id)
+    assert list((await pricing.prices.for_projects([project]))[project]) == []
 
 
-async def test_project_price_precedes_price_book(pricing, ours):
-    one = a_price(ours, match="GPT-4*", input=Decimal(7), effective_from=at(0))
+async def test_project_price_precedes_price_book(pricing, project):
+    one = a_price(project, match="GPT-4*", input=Decimal(7), effective_from=at(0))
     await pricing.prices.create(one)
     sent = trace(
         span(model="gpt-4o", token_usage=USED, started_at=at(-1)),
@@ -76,54 +79,66 @@ async def test_project_price_precedes_price_book(pricing, ours):
         span(model="gpt-4o", token_usage=USED, started_at=at(2), cost={"total": 1.0}),
         span(model="tiny", token_usage=USED, started_at=at(3)),
     )
-    theirs = data_plane.project()
-    for of in (ours, theirs):
-        await pricing.traces.put(of, sent)
-    mine, elsewhere = [(await pricing.traces.get(of, sent.id)).spans for of in (ours, theirs)]
-    assert mine[0] == elsewhere[0]
-    assert mine[3] == elsewhere[3]
-    by_theirs = mine[1].charge.price
-    assert (by_theirs.version, by_theirs.since) == (f"project {one.id}", at(0))
-    assert mine[1].charge.amount == Decimal("7.000004")
-    assert (mine[2].charge.source, mine[2].charge.price) == (CostSource.CLIENT, by_theirs)
-    assert elsewhere[1].charge.price.version == prices().version
+    other_project = data_plane.project()
+    for each in (project, other_project):
+        await pricing.traces.put(each, sent)
+    spans, other_spans = [
+        (await pricing.traces.get(each, sent.id)).spans for each in (project, other_project)
+    ]
+    assert spans[0] == other_spans[0]
+    assert spans[3] == other_spans[3]
+    project_price = spans[1].charge.price
+    assert (project_price.version, project_price.since) == (f"project {one.id}", at(0))
+    assert spans[1].charge.amount == Decimal("7.000004")
+    assert (spans[2].charge.source, spans[2].charge.price) == (CostSource.CLIENT, project_price)
+    assert other_spans[1].charge.price.version == prices().version
 
 
-async def test_added_spans_use_project_prices(pricing, ours):
+async def test_added_spans_use_project_prices(pricing, project):
     sent = trace()
-    await pricing.traces.put(ours, sent)
-    await pricing.prices.create(a_price(ours, match="ours", input=Decimal(3)))
+    await pricing.traces.put(project, sent)
+    await pricing.prices.create(a_price(project, match="ours", input=Decimal(3)))
     added = span(model="ours", token_usage=USED)
-    await pricing.traces.add_spans(ours, sent.id, [added])
-    [stored] = (await pricing.traces.get(ours, sent.id)).spans
+    await pricing.traces.add_spans(project, sent.id, [added])
+    [stored] = (await pricing.traces.get(project, sent.id)).spans
     assert stored.charge.amount == Decimal("3.000004")
 
 
 # --- unpriced models -----------------------------------------------------------------------
 
 
-async def test_unpriced_models_are_listed_most_frequent_first(pricing, ours):
-    of: Callable[..., Any] = lambda model, seconds, **overrides: span(
+async def test_unpriced_models_are_listed_most_frequent_first(pricing, project):
+    priced_span: Callable[..., Any] = lambda model, seconds, **overrides: span(
         model=model, started_at=at(seconds), **{"token_usage": USED} | overrides
     )
     await pricing.traces.put(
-        ours,
+        project,
         trace(
-            *(of("b", 1), of("a", 2), of("rare", 3), of("b", 4), of("a", 0)),
-            *(of("gpt-4o", 1), of("a", -3600), of("paid", 1, cost={"total": 1.0})),
-            *(of("unused", 1, token_usage=None), of(None, 1), of("", 1)),
+            *(
+                priced_span("b", 1),
+                priced_span("a", 2),
+                priced_span("rare", 3),
+                priced_span("b", 4),
+                priced_span("a", 0),
+            ),
+            *(
+                priced_span("gpt-4o", 1),
+                priced_span("a", -3600),
+                priced_span("paid", 1, cost={"total": 1.0}),
+            ),
+            *(priced_span("unused", 1, token_usage=None), priced_span(None, 1), priced_span("", 1)),
         ),
     )
-    await pricing.traces.put(data_plane.project(), trace(of("theirs", 1)))
-    assert list(await pricing.prices.list_unpriced(ours, at(0))) == [
+    await pricing.traces.put(data_plane.project(), trace(priced_span("other", 1)))
+    assert list(await pricing.prices.list_unpriced(project, at(0))) == [
         UnpricedModel("a", 2, 2_000_000, 20, at(2)),
         UnpricedModel("b", 2, 2_000_000, 20, at(4)),
         UnpricedModel("rare", 1, 1_000_000, 10, at(3)),
     ]
-    later = await pricing.prices.list_unpriced(ours, at(0) + timedelta(seconds=4))
+    later = await pricing.prices.list_unpriced(project, at(0) + timedelta(seconds=4))
     assert [one.model for one in later] == ["b"]
 
 
-async def test_unpriced_models_are_empty_when_all_have_prices(pricing, ours):
-    await pricing.traces.put(ours, trace(span(model="gpt-4o", token_usage=USED)))
-    assert list(await pricing.prices.list_unpriced(ours, at(-9))) == []
+async def test_unpriced_models_are_empty_when_all_have_prices(pricing, project):
+    await pricing.traces.put(project, trace(span(model="gpt-4o", token_usage=USED)))
+    assert list(await pricing.prices.list_unpriced(project, at(-9))) == []

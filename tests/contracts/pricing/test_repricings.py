@@ -22,7 +22,7 @@ from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
 from tests.support.builders import strategies
-from tests.support.builders.values import NOON, at, of_table, prices, span, trace
+from tests.support.builders.values import NOON, at, prices, span, table_cost, trace
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import ALL, ALL_TIME
 from tests.support.fixtures.pricing import LATER, Pricing, a_repricing
@@ -144,7 +144,7 @@ async def test_cached_tokens_are_repriced_at_their_own_rates(pricing, ours):
 
     done = await pricing.reprice(ours, recording)
     assert (seen[0], done.found.total.changed) == (usage, 0)
-    assert await charges(pricing, ours, sent) == [of_table("1.875")]
+    assert await charges(pricing, ours, sent) == [table_cost("1.875")]
 
 
 async def test_another_project_is_not_repriced(pricing, ours):
@@ -152,7 +152,7 @@ async def test_another_project_is_not_repriced(pricing, ours):
     for of in (ours, theirs):
         await pricing.traces.put(of, sent)
     await pricing.reprice(ours, doubled)
-    assert await charges(pricing, theirs, sent) == [of_table("2.5")]
+    assert await charges(pricing, theirs, sent) == [table_cost("2.5")]
 
 
 async def test_equal_price_keeps_its_version(pricing, ours):
@@ -160,7 +160,7 @@ async def test_equal_price_keeps_its_version(pricing, ours):
     await pricing.traces.put(ours, sent)
     done = await pricing.reprice(ours, lambda *_: Price(Decimal("2.50"), "v2"))
     assert done.found.total.changed == 0
-    assert await charges(pricing, ours, sent) == [of_table("2.5")]
+    assert await charges(pricing, ours, sent) == [table_cost("2.5")]
 
 
 # --- totals ----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ ACTIONS = {
 
 def test_audit_actions():
     assert {str(one) for one in AuditAction} == {
-        f"{resource}.{done}" for resource, verbs in ACTIONS.items() for done in verbs
+        f"{resource}.{verb}" for resource, verbs in ACTIONS.items() for verb in verbs
     }
 
 
@@ -50,25 +50,25 @@ def test_operator_has_no_id():
 def test_new_organization_has_owner_project_and_audit_entry():
     ids = [uuid.UUID(int=n) for n in range(10)]
     owner, taken = UserId(uuid.uuid4()), iter(ids)
-    made = NewOrganization.create("Ours", owner, OPERATOR, lambda: next(taken), at(5))
-    organization = made.organization.id
-    assert made.organization == Organization(id=organization, name="Ours", created_at=at(5))
-    assert made.owner == Membership(
-        id=made.owner.id,
+    creation = NewOrganization.create("Ours", owner, OPERATOR, lambda: next(taken), at(5))
+    organization = creation.organization.id
+    assert creation.organization == Organization(id=organization, name="Ours", created_at=at(5))
+    assert creation.owner == Membership(
+        id=creation.owner.id,
         organization_id=organization,
         user_id=owner,
         role=Role.OWNER,
         created_at=at(5),
     )
-    assert made.project == Project(
-        id=made.project.id,
+    assert creation.project == Project(
+        id=creation.project.id,
         organization_id=organization,
         name="onboarding",
         description="",
         created_at=at(5),
     )
-    assert made.entry == AuditEntry(
-        id=made.entry.id,
+    assert creation.entry == AuditEntry(
+        id=creation.entry.id,
         organization_id=organization,
         at=at(5),
         actor=OPERATOR,
@@ -76,6 +76,6 @@ def test_new_organization_has_owner_project_and_audit_entry():
         resource_id=str(organization),
         detail={"name": "Ours"},
     )
-    drawn = {organization, made.owner.id, made.project.id, made.entry.id}
+    drawn = {organization, creation.owner.id, creation.project.id, creation.entry.id}
     assert len(drawn) == 4
     assert drawn <= set(ids)

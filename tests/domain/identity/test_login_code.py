@@ -59,11 +59,11 @@ def test_code_matches_rfc_7636_example():
 
 
 @given(VERIFIERS, VERIFIERS)
-def test_only_the_matching_verifier_is_accepted(mine, other):
-    assert code(challenge_of(mine)).check(mine, NOON) is None
-    if mine != other:
+def test_only_the_matching_verifier_is_accepted(verifier, other):
+    assert code(challenge_of(verifier)).check(verifier, NOON) is None
+    if verifier != other:
         with pytest.raises(Unauthenticated):
-            code(challenge_of(mine)).check(other, NOON)
+            code(challenge_of(verifier)).check(other, NOON)
 
 
 @given(st.text())
@@ -94,18 +94,18 @@ def test_malformed_verifiers_are_rejected(verifier):
 def test_code_is_valid_for_exactly_120_seconds():
     assert timedelta(seconds=120) == CODE_LIFETIME
     assert code().check(VERIFIER, at(120) - timedelta(microseconds=1)) is None
-    for late in (at(120), at(121)):
+    for expired_at in (at(120), at(121)):
         with pytest.raises(Unauthenticated):
-            code().check(VERIFIER, late)
+            code().check(VERIFIER, expired_at)
 
 
 def test_rejection_does_not_reveal_the_reason():
-    told = set()
+    messages = set()
     for verifier, now in ((VERIFIER, at(120)), ("wrong", NOON), ("wrong", at(120))):
         with pytest.raises(Unauthenticated) as refused:
             code().check(verifier, now)
-        told.add(refused.value.message)
-    assert len(told) == 1
+        messages.add(refused.value.message)
+    assert len(messages) == 1
 
 
 @given(st.binary(min_size=CODE_BYTES, max_size=CODE_BYTES))
@@ -135,5 +135,5 @@ def test_long_key_name_is_truncated():
 @pytest.mark.parametrize("hours", [-12, 0, 14])
 def test_date_in_key_name_is_utc(hours):
     midnight = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
-    there = midnight.astimezone(timezone(timedelta(hours=hours)))
-    assert key_name("x", there) == "PandaProbe CLI x 2026-03-01"
+    local_time = midnight.astimezone(timezone(timedelta(hours=hours)))
+    assert key_name("x", local_time) == "PandaProbe CLI x 2026-03-01"

@@ -59,17 +59,17 @@ def test_role_has_exactly_the_rights_of_the_table(role, action):
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "message"),
     [
         (Action.RENAME, "Only OWNER or ADMIN may rename this organization"),
         (Action.DELETE, "Only OWNER may delete this organization"),
         (Action.INVITE_OWNER, "No role may invite an OWNER"),
     ],
 )
-def test_error_names_the_permitted_roles(action, said):
+def test_error_names_the_permitted_roles(action, message):
     with pytest.raises(Forbidden) as refused:
         check_right(Role.MEMBER, action)
-    assert refused.value.message == said
+    assert refused.value.message == message
 
 
 def test_invite_and_remove_actions_depend_on_the_role():

@@ -35,12 +35,12 @@ LAST = datetime.max.replace(tzinfo=UTC)
 EVER = Period(FIRST, LAST)
 
 
-def stored(*spans, **said) -> Trace:
-    return trace(*spans, **said).settled(PRICE)
+def stored(*spans, **overrides) -> Trace:
+    return trace(*spans, **overrides).settled(PRICE)
 
 
-def priced(**said) -> Span:
-    return span(**said).settled(PRICE)
+def priced(**overrides) -> Span:
+    return span(**overrides).settled(PRICE)
 
 
 # --- traces ----------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_user_summary_has_first_and_last_start():
 @given(some_traces)
 def test_users_partition_their_traces(traces):
     found = user_summaries(traces)
-    known = [one for one in traces if one.user_id is not None]
-    assert {one.id for one in found} == {one.user_id for one in known}
-    assert sum(one.trace_count for one in found) == len(known)
+    with_user = [one for one in traces if one.user_id is not None]
+    assert {one.id for one in found} == {one.user_id for one in with_user}
+    assert sum(one.trace_count for one in found) == len(with_user)
     assert all(one.first_seen <= one.last_seen for one in found)

@@ -14,7 +14,7 @@ from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, SpanCost, Usage
 from tests.support.builders import strategies
-from tests.support.builders.values import at, of_table, prices, span, span_id, trace
+from tests.support.builders.values import at, prices, span, span_id, table_cost, trace
 
 PRICE = prices().price
 
@@ -179,7 +179,7 @@ def test_metadata_of_a_span_is_merged():
 
 
 def by_client(amount: str) -> SpanCost:
-    return SpanCost(Decimal(amount), CostSource.CLIENT, of_table("0.0025").price)
+    return SpanCost(Decimal(amount), CostSource.CLIENT, table_cost("0.0025").price)
 
 
 @pytest.mark.parametrize(
@@ -188,15 +188,15 @@ def by_client(amount: str) -> SpanCost:
         ({}, by_client("0.5")),
         ({"cost": {"total": 0.25}}, by_client("0.25")),
         ({"cost": {"total": 0.0}}, by_client("0")),
-        ({"cost": None}, of_table("0.0025")),
-        ({"cost": {}}, of_table("0.0025")),
-        ({"cost": None, "model": "openai/tiny"}, of_table("1E-9")),
+        ({"cost": None}, table_cost("0.0025")),
+        ({"cost": {}}, table_cost("0.0025")),
+        ({"cost": None, "model": "openai/tiny"}, table_cost("1E-9")),
         ({"cost": None, "model": None}, UNPRICED),
         ({"cost": None, "model": "unlisted"}, UNPRICED),
         ({"cost": None, "token_usage": None}, UNPRICED),
         (
             {"cost": None, "token_usage": b'{"completion_tokens":"10"}'},
-            of_table("1e-4"),
+            table_cost("1e-4"),
         ),
         ({"model": None}, SpanCost(Decimal("0.5"), CostSource.CLIENT)),
     ],
@@ -212,7 +212,7 @@ def test_usage_is_recounted_with_a_client_cost():
     assert changed_span(token_usage=None).usage == NO_USAGE
 
 
-STORED = replace(SPAN, cost=None, charge=of_table("99"))
+STORED = replace(SPAN, cost=None, charge=table_cost("99"))
 """A span with a table price that is no longer current."""
 
 
@@ -235,7 +235,7 @@ def test_price_is_kept_if_its_inputs_are_unchanged(said):
     "said", [{"model": "openai/gpt-4o"}, {"token_usage": b'{"prompt_tokens":1000.0}'}]
 )
 def test_price_is_recomputed_if_its_inputs_change(said):
-    assert changed_span(STORED, **said).charge == of_table("0.0025")
+    assert changed_span(STORED, **said).charge == table_cost("0.0025")
 
 
 @given(strategies.spans(), strategies.span_changes)

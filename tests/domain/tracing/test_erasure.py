@@ -20,8 +20,8 @@ GRACE = DataSubject(DataSubjectKind.USER, "grace@example.com")
 SALT = bytes(range(16))
 
 
-def an_erasure(**said) -> Erasure:
-    known = {
+def an_erasure(**overrides) -> Erasure:
+    fields = {
         "id": ErasureId(uuid.UUID(int=1)),
         "organization_id": OrganizationId(uuid.UUID(int=2)),
         "project_id": ProjectId(uuid.UUID(int=3)),
@@ -31,7 +31,7 @@ def an_erasure(**said) -> Erasure:
         "requested_at": at(0),
         "requested_by": Actor(key_id=ApiKeyId(uuid.UUID(int=4)), name="pp_9a1b04e"),
     }
-    return Erasure(**known | said)
+    return Erasure(**fields | overrides)
 
 
 def test_digest_is_scrypt_of_kind_and_id():
@@ -75,8 +75,8 @@ def test_receipt_has_a_hash_once_final():
 
 
 def test_receipt_does_not_contain_the_id():
-    said = json.dumps(an_erasure().finished(at(1)).receipt())
-    assert GRACE.id not in said
+    receipt = json.dumps(an_erasure().finished(at(1)).receipt())
+    assert GRACE.id not in receipt
 
 
 def test_remaining_data_ignores_later_traces():

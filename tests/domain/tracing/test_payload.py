@@ -21,7 +21,7 @@ from tests.support.builders import strategies
 
 
 def read(text: bytes | str) -> object:
-    """JSON with the numbers as text."""
+    """Parse JSON, with numbers as text."""
     return json.loads(text, parse_int=lambda digits: ("number", digits), parse_float=_float)
 
 
@@ -101,9 +101,9 @@ def test_merge_equals_dict_update(old, new):
 
 @given(*[strategies.objects | strategies.hard_objects] * 3)
 def test_merging_is_associative_and_idempotent(one, two, three):
-    left = merged_objects(merged_objects(one, two), three)
-    assert left == merged_objects(one, merged_objects(two, three))
-    assert read(merged_objects(left, three)) == read(left)
+    merged_left = merged_objects(merged_objects(one, two), three)
+    assert merged_left == merged_objects(one, merged_objects(two, three))
+    assert read(merged_objects(merged_left, three)) == read(merged_left)
 
 
 @given(strategies.objects)
@@ -147,17 +147,17 @@ def test_scalar_members_exclude_objects_and_arrays(text, found):
 
 @given(strategies.objects | strategies.hard_objects)
 def test_scalars_are_what_a_json_reader_sees(text):
-    told = json.loads(text, parse_int=str, parse_float=str)
+    values = json.loads(text, parse_int=str, parse_float=str)
     words = {True: "true", False: "false", None: "null"}
     assert scalar_members(text) == {
         key: value if isinstance(value, str) else words[value]
-        for key, value in told.items()
+        for key, value in values.items()
         if not isinstance(value, dict | list)
     }
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "expected"),
     [
         (b'{"a": 1, "k":"\\u0000"}', b'{"a":1}'),
         (b'{"k":{"k":1}}', b"{}"),
@@ -166,5 +166,5 @@ def test_scalars_are_what_a_json_reader_sees(text):
         (b"{}", b"{}"),
     ],
 )
-def test_without_key(text, left):
-    assert without_key(text, "k") == left
+def test_without_key(text, expected):
+    assert without_key(text, "k") == expected

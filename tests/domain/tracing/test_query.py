@@ -16,8 +16,8 @@ from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, trace
 
 
-def stored(*spans, **said) -> Trace:
-    return trace(*spans, **{"name": "answer-question"} | said).settled(prices().price)
+def stored(*spans, **overrides) -> Trace:
+    return trace(*spans, **{"name": "answer-question"} | overrides).settled(prices().price)
 
 
 OURS = stored(
@@ -237,8 +237,8 @@ def test_metadata_does_not_match_other_text(key, value):
 @given(strategies.objects)
 def test_every_scalar_member_finds_its_trace(text):
     found = stored(metadata=text)
-    told = json.loads(text, parse_int=_digits, parse_float=_digits)
-    for key, value in told.items():
+    expected = json.loads(text, parse_int=_digits, parse_float=_digits)
+    for key, value in expected.items():
         if isinstance(value, dict | list):
             continue
         shown = value if isinstance(value, str) else json.dumps(value)

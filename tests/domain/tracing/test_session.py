@@ -20,8 +20,8 @@ ALL = SessionFilter()
 LOW, HIGH = sorted((trace_id(), trace_id()))
 
 
-def stored(*spans, **said) -> Trace:
-    return trace(*spans, **{"session_id": "s"} | said).settled(PRICE)
+def stored(*spans, **overrides) -> Trace:
+    return trace(*spans, **{"session_id": "s"} | overrides).settled(PRICE)
 
 
 def summary(*traces: Trace) -> SessionSummary:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals, elapsed_ms
 from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
 from tests.support.builders import strategies
-from tests.support.builders.values import NOON, at, of_table, prices, span, span_id
+from tests.support.builders.values import NOON, at, prices, span, span_id, table_cost
 
 PRICE = prices().price
 USED = {"model": "gpt-4o", "token_usage": b'{"prompt_tokens":1000000,"completion_tokens":0}'}
@@ -49,13 +49,17 @@ def test_merge_keeps_known_and_adds_new_fields(field):
     assert getattr(same("early").merged(FULL), field) == getattr(FULL, field)
 
 
-@pytest.mark.parametrize(("known", "late"), list(product(SpanStatus, [*SpanStatus, None])))
-def test_final_status_is_only_replaced_by_a_final_one(known, late):
-    is_kept = late is None or (known is not SpanStatus.UNSET and late is SpanStatus.UNSET)
-    found = span(id=FULL.id, status=known).merged(span(id=FULL.id, status=late))
-    assert found.status is (known if is_kept else late)
-    assert SpanChange(status=late).applied(found.settled(PRICE), PRICE).status is (
-        late or found.status
+@pytest.mark.parametrize(
+    ("first_status", "second_status"), list(product(SpanStatus, [*SpanStatus, None]))
+)
+def test_final_status_is_only_replaced_by_a_final_one(first_status, second_status):
+    is_kept = second_status is None or (
+        first_status is not SpanStatus.UNSET and second_status is SpanStatus.UNSET
+    )
+    found = span(id=FULL.id, status=first_status).merged(span(id=FULL.id, status=second_status))
+    assert found.status is (first_status if is_kept else second_status)
+    assert SpanChange(status=second_status).applied(found.settled(PRICE), PRICE).status is (
+        second_status or found.status
     )
 
 
@@ -82,11 +86,11 @@ def test_falsy_value_replaces_on_merge(field, falsy):
 
 
 @given(strategies.spans())
-def test_settling_keeps_whatever_was_said(one):
+def test_settling_keeps_all_sent_fields(one):
     settled = one.settled(PRICE)
     for field in fields(Span):
-        if (said := getattr(one, field.name)) is not None:
-            assert getattr(settled, field.name) == said
+        if (sent := getattr(one, field.name)) is not None:
+            assert getattr(settled, field.name) == sent
 
 
 @given(strategies.spans())
@@ -112,13 +116,13 @@ def test_settling_sets_defaults():
 
 def test_charge_is_kept_if_its_inputs_are_unchanged():
     stored = span(**USED).settled(PRICE)
-    assert stored.charge == of_table("2.5")
+    assert stored.charge == table_cost("2.5")
     again = stored.merged(replace(FULL, cost=None, token_usage=None, model="gpt-4o"))
     assert again.settled(lambda *_: MUCH).charge == stored.charge
 
 
 @pytest.mark.parametrize(
-    "said",
+    "changes",
     [
         {"cost": {}},
         {"cost": {"total": 0.0}},
@@ -127,11 +131,11 @@ def test_charge_is_kept_if_its_inputs_are_unchanged():
         {"started_at": at(1)},
     ],
 )
-def test_charge_is_recomputed_if_its_inputs_change(said):
+def test_charge_is_recomputed_if_its_inputs_change(changes):
     stored = span(**USED).settled(PRICE)
-    changed = stored.merged(replace(stored, charge=None, **said)).settled(lambda *_: MUCH)
+    changed = stored.merged(replace(stored, charge=None, **changes)).settled(lambda *_: MUCH)
     expected = SpanCost(MUCH.amount, CostSource.TABLE, MUCH)
-    if said.get("cost"):
+    if changes.get("cost"):
         expected = SpanCost(Decimal(0), CostSource.CLIENT, MUCH)
     assert changed.charge == expected
 
@@ -143,30 +147,30 @@ READ = USED | {"usage": CACHED}
 def test_sent_usage_takes_precedence():
     stored = span(**READ).settled(PRICE)
     assert stored.usage == CACHED
-    assert stored.charge == of_table("1.875")
+    assert stored.charge == table_cost("1.875")
     moved = stored.merged(span(id=stored.id, model="openai/gpt-4o")).settled(PRICE)
     assert (moved.usage, moved.charge) == (CACHED, stored.charge)
 
 
 def test_sent_usage_is_replaced_with_its_token_usage():
     early = span(model="gpt-4o").settled(PRICE)
-    late = early.merged(span(id=early.id, **READ)).settled(PRICE)
-    assert late.usage == CACHED
-    said = span(id=early.id, token_usage=b'{"prompt_tokens":2}')
-    assert late.merged(said).settled(PRICE).usage == Usage(2, 0)
+    updated = early.merged(span(id=early.id, **READ)).settled(PRICE)
+    assert updated.usage == CACHED
+    correction = span(id=early.id, token_usage=b'{"prompt_tokens":2}')
+    assert updated.merged(correction).settled(PRICE).usage == Usage(2, 0)
 
 
 def test_cache_tokens_in_token_usage_are_ignored():
     usage = b'{"prompt_tokens":1000000,"completion_tokens":0,"cache_read_tokens":500000}'
-    assert span(model="gpt-4o", token_usage=usage).settled(PRICE).charge == of_table("2.5")
+    assert span(model="gpt-4o", token_usage=usage).settled(PRICE).charge == table_cost("2.5")
 
 
 def test_client_cost_takes_precedence_in_any_order():
     priced, paid = span(**USED), span(cost={"total": 0.5})
-    late = priced.settled(PRICE).merged(replace(paid, id=priced.id)).settled(PRICE)
-    early = paid.settled(PRICE).merged(replace(priced, id=paid.id)).settled(PRICE)
-    expected = SpanCost(Decimal("0.5"), CostSource.CLIENT, of_table("2.5").price)
-    assert late.charge == early.charge == expected
+    paid_last = priced.settled(PRICE).merged(replace(paid, id=priced.id)).settled(PRICE)
+    paid_first = paid.settled(PRICE).merged(replace(priced, id=paid.id)).settled(PRICE)
+    expected = SpanCost(Decimal("0.5"), CostSource.CLIENT, table_cost("2.5").price)
+    assert paid_last.charge == paid_first.charge == expected
 
 
 # --- durations -----------------------------------------------------------------------------

@@ -83,21 +83,25 @@ def test_falsy_value_replaces_on_merge(field, falsy):
 OPEN_STATUSES = [TraceStatus.PENDING, TraceStatus.RUNNING]
 
 
-@pytest.mark.parametrize(("known", "late"), list(product(TraceStatus, [*TraceStatus, None])))
-def test_final_status_is_only_replaced_by_a_final_one(known, late):
-    is_kept = late is None or (known not in OPEN_STATUSES and late in OPEN_STATUSES)
-    first, then = trace(id=FULL.id, status=known), trace(id=FULL.id, status=late)
+@pytest.mark.parametrize(
+    ("first_status", "second_status"), list(product(TraceStatus, [*TraceStatus, None]))
+)
+def test_final_status_is_only_replaced_by_a_final_one(first_status, second_status):
+    is_kept = second_status is None or (
+        first_status not in OPEN_STATUSES and second_status in OPEN_STATUSES
+    )
+    first, then = trace(id=FULL.id, status=first_status), trace(id=FULL.id, status=second_status)
     for merge in (first.merged(then).settled(PRICE), first.settled(PRICE).merged(then)):
-        assert merge.status is (known if is_kept else late)
+        assert merge.status is (first_status if is_kept else second_status)
 
 
-@pytest.mark.parametrize("late", OPEN_STATUSES)
-def test_default_status_is_final_whether_stored_or_merged_before(late):
-    bare, then = trace(id=FULL.id), trace(id=FULL.id, status=late)
+@pytest.mark.parametrize("second_status", OPEN_STATUSES)
+def test_default_status_is_final_whether_stored_or_merged_before(second_status):
+    bare, then = trace(id=FULL.id), trace(id=FULL.id, status=second_status)
     assert bare.settled(PRICE).merged(then).status is TraceStatus.COMPLETED
     assert bare.merged(then).settled(PRICE).status is TraceStatus.COMPLETED
     running = trace(id=FULL.id, status=TraceStatus.RUNNING).settled(PRICE)
-    assert running.merged(bare.merged(then)).settled(PRICE).status is late
+    assert running.merged(bare.merged(then)).settled(PRICE).status is second_status
 
 
 @pytest.mark.parametrize("status", TraceStatus)
@@ -106,8 +110,8 @@ def test_change_sets_any_status(status):
 
 
 def test_name_and_start_are_always_replaced():
-    late = FULL.merged(trace(id=FULL.id, name="renamed", started_at=at(-1)))
-    assert (late.name, late.started_at) == ("renamed", at(-1))
+    changed = FULL.merged(trace(id=FULL.id, name="renamed", started_at=at(-1)))
+    assert (changed.name, changed.started_at) == ("renamed", at(-1))
 
 
 def test_tags_stay_as_sent_until_a_merge_makes_them_a_sorted_union():

@@ -29,23 +29,23 @@ NONE = Usage()
 
 
 @pytest.mark.parametrize(
-    ("said", "is_huge"),
+    ("sent", "is_huge"),
     [
         *((text, True) for text in ("1e400", "-1E+400", "1" + "0" * 400, "1e999999", '"1e400"')),
         *((text, False) for text in ("1e300", "9" * 308, "1e-400", "null", "true", '"Infinity"')),
         *((text, False) for text in ("[1e400]", '{"n":1e400}', '"x1e400"', '""')),
     ],
 )
-def test_counter_beyond_any_double_is_found(said, is_huge):
-    found = huge_counter(f'{{"total_tokens":1e400,"completion_tokens":{said}}}'.encode())
+def test_counter_beyond_any_double_is_found(sent, is_huge):
+    found = huge_counter(f'{{"total_tokens":1e400,"completion_tokens":{sent}}}'.encode())
     assert found == ("completion_tokens" if is_huge else None)
     blank = " " * (100 << 10)  # more than one window
-    text = f'{{"prompt_tokens":1,{blank}"completion_tokens":{blank}{said}}}'.encode()
+    text = f'{{"prompt_tokens":1,{blank}"completion_tokens":{blank}{sent}}}'.encode()
     assert huge_counter(text) == found
 
 
 @pytest.mark.parametrize(
-    ("said", "tokens"),
+    ("sent", "tokens"),
     [
         ("12", 12),
         ("12.0", 12),
@@ -61,13 +61,13 @@ def test_counter_beyond_any_double_is_found(said, is_huge):
         ('"9007199254740991.000"', TOKENS_MAX - 1),
     ],
 )
-def test_integral_counts_are_read(said, tokens):
-    found = Usage.from_token_usage(f'{{"prompt_tokens":{said}}}'.encode())
+def test_integral_counts_are_read(sent, tokens):
+    found = Usage.from_token_usage(f'{{"prompt_tokens":{sent}}}'.encode())
     assert found == Usage(tokens, 0, is_known=True)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         *("12.5", "0.1", "1e-1", "-1", "-12.0", "9007199254740992", "1e400", "1e99999", "-1e99999"),
         *("null", "true", "false", "[]", "[12]", "{}", '{"n":12}'),
@@ -75,12 +75,12 @@ def test_integral_counts_are_read(said, tokens):
         *('"\\u0661\\u0662"', '"\\u00b2"', '"12\\n"', '".5"', '"5."', "1." + "0" * 40 + "1"),
     ],
 )
-def test_other_values_count_as_0(said):
-    assert Usage.from_token_usage(f'{{"completion_tokens":{said}}}'.encode()) == NONE
+def test_other_values_count_as_0(sent):
+    assert Usage.from_token_usage(f'{{"completion_tokens":{sent}}}'.encode()) == NONE
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         None,
         b"{}",
@@ -91,8 +91,8 @@ def test_other_values_count_as_0(said):
         b'{"usage":{"prompt_tokens":12}}',
     ],
 )
-def test_other_keys_are_ignored(said):
-    assert Usage.from_token_usage(said) == NONE
+def test_other_keys_are_ignored(sent):
+    assert Usage.from_token_usage(sent) == NONE
 
 
 def test_prompt_and_completion_counts_are_read_independently():
@@ -119,8 +119,8 @@ def test_any_integral_number_in_range_counts(number):
 
 
 @given(strategies.token_usages)
-def test_counts_are_within_bounds(said):
-    found = Usage.from_token_usage(said)
+def test_counts_are_within_bounds(sent):
+    found = Usage.from_token_usage(sent)
     assert 0 <= found.prompt_tokens < TOKENS_MAX
     assert 0 <= found.completion_tokens < TOKENS_MAX
     assert found.is_known or found == NONE
@@ -203,9 +203,9 @@ def test_unknown_cost_is_unpriced(model, usage, pricing):
 
 
 def test_price_is_looked_up_at_the_span_start():
-    asked = []
-    span_cost(None, "gpt-4o", KNOWN, NOON, lambda *what: asked.append(what))
-    assert asked == [("gpt-4o", KNOWN, NOON)]
+    lookups = []
+    span_cost(None, "gpt-4o", KNOWN, NOON, lambda *what: lookups.append(what))
+    assert lookups == [("gpt-4o", KNOWN, NOON)]
 
 
 @given(st.lists(strategies.amounts, max_size=20), st.randoms(use_true_random=False))

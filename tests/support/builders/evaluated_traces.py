@@ -12,46 +12,52 @@ from domain.tracing.span import Span, SpanKind
 from tests.support.builders.values import at, prices, span, trace
 
 
-def said(value: Any) -> bytes | None:
+def json_payload(value: Any) -> bytes | None:
+    """Return a payload as stored JSON text."""
     return None if value is None else json.dumps(value).encode()
 
 
 def payloads(fields: dict[str, Any]) -> dict[str, Any]:
     names = {"input", "output", "metadata", "model_parameters", "token_usage"}
-    return {name: said(value) if name in names else value for name, value in fields.items()}
+    return {name: json_payload(value) if name in names else value for name, value in fields.items()}
 
 
 def tool(name: str = "search", given: Any = None, got: Any = "ok", **more: Any) -> Span:
     return span(
-        **{"name": name, "kind": SpanKind.TOOL, "input": said(given), "output": said(got)}
+        **{
+            "name": name,
+            "kind": SpanKind.TOOL,
+            "input": json_payload(given),
+            "output": json_payload(got),
+        }
         | payloads(more)
     )
 
 
 def model(got: Any = None, **more: Any) -> Span:
-    known = {"name": "model", "kind": SpanKind.LLM, "output": said(got)}
-    return span(**known | payloads(more))
+    fields = {"name": "model", "kind": SpanKind.LLM, "output": json_payload(got)}
+    return span(**fields | payloads(more))
 
 
 def retrieval(got: Any = None, **more: Any) -> Span:
-    known = {"name": "retrieve", "kind": SpanKind.RETRIEVER, "output": said(got)}
-    return span(**known | payloads(more))
+    fields = {"name": "retrieve", "kind": SpanKind.RETRIEVER, "output": json_payload(got)}
+    return span(**fields | payloads(more))
 
 
-def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -> EvaluatedTrace:
-    """A settled trace of these spans, one second apart unless they have a start."""
+def subject(*spans: Span, earlier: tuple[str, ...] = (), **trace_fields: Any) -> EvaluatedTrace:
+    """Return a settled trace of these spans, one second apart unless they have a start."""
     placed = [
         Span(**{name: getattr(one, name) for name in one.__slots__} | {"started_at": at(n)})
         if one.started_at == at()
         else one
         for n, one in enumerate(spans)
     ]
-    whole = trace(*placed, **payloads(said_of_trace))
-    return EvaluatedTrace(whole.settled(prices().price), earlier)
+    built = trace(*placed, **payloads(trace_fields))
+    return EvaluatedTrace(built.settled(prices().price), earlier)
 
 
 def offering(*tools: Any, **more: Any) -> Span:
-    """A model call with these declared tools."""
+    """Return a model call with these declared tools."""
     return model(metadata={"tools": list(tools)}, **more)
 
 
@@ -60,22 +66,22 @@ def chat(*turns: tuple[str, Any]) -> dict[str, Any]:
 
 
 def assert_no_risk_raises(metric: Any, some: list[TraceSignals], weights: Any, data: Any) -> None:
-    """Asserts that lowering one score of a trace never raises the session metric."""
+    """Assert that lowering one score of a trace never raises the session metric."""
     before = metric(some, weights)
     scored = [
-        (place, name)
-        for place, each in enumerate(some)
+        (index, name)
+        for index, each in enumerate(some)
         for name, outcome in each.outcomes.items()
         if isinstance(outcome, Scored)
     ]
     if not scored:
         assert not isinstance(before, Scored)
         return
-    place, name = data.draw(st.sampled_from(scored))
-    outcomes = some[place].outcomes
+    index, name = data.draw(st.sampled_from(scored))
+    outcomes = some[index].outcomes
     lower = data.draw(st.integers(0, 10_000)) / 10_000 * outcomes[name].value
     worse = [*some]
-    worse[place] = TraceSignals(some[place].trace, {**outcomes, name: Scored(lower, "")})
+    worse[index] = TraceSignals(some[index].trace, {**outcomes, name: Scored(lower, "")})
     after = metric(worse, weights)
     assert isinstance(after, Scored) is isinstance(before, Scored)
     if isinstance(before, Scored):

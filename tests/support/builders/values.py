@@ -38,7 +38,7 @@ def project_prices() -> ProjectPriceCache:
     return ProjectPriceCache(load, prices())
 
 
-def of_table(amount: str) -> SpanCost:
+def table_cost(amount: str) -> SpanCost:
     """The charge of a span by `prices()`."""
     return SpanCost(Decimal(amount), CostSource.TABLE, Price(Decimal(amount), prices().version))
 

@@ -22,7 +22,7 @@ from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import MonitorId, ProjectId
 from domain.page import PageRequest
 from domain.tracing.trace import TraceStatus
-from tests.support.builders.evaluated_traces import said
+from tests.support.builders.evaluated_traces import json_payload
 from tests.support.builders.values import trace
 from tests.support.fakes.webhook_receivers import receiver, with_status
 from tests.support.fixtures.alerts import a_rule
@@ -159,7 +159,7 @@ async def assert_lists_match(agent: MonitoredAgent, monitor: Monitor, webhook: A
 async def test_unchanged_traces_are_not_judged_again(agent: MonitoredAgent) -> None:
     """Neither when the monitor fires again over all matching traces, nor when a trace is resent."""
     monitor = await agent.create_monitor("task_completion", "openai/gpt-4o")
-    words = {"input": said("book a flight"), "output": said("It is booked")}
+    words = {"input": json_payload("book a flight"), "output": json_payload("It is booked")}
     one = trace(started_at=EARLY, **words)
     await agent.world.ports.tracing.traces.put(agent.project, one)
     await agent.advance_six_hours()
@@ -167,7 +167,7 @@ async def test_unchanged_traces_are_not_judged_again(agent: MonitoredAgent) -> N
     await agent.world.ports.tracing.traces.put(agent.project, trace(started_at=EARLY, **words))
     await agent.advance_six_hours()
     assert len(agent.judge.asked) == 1
-    changed = replace(one, output=said("Nothing is booked"))
+    changed = replace(one, output=json_payload("Nothing is booked"))
     await agent.world.ports.tracing.traces.put(agent.project, changed)
     await agent.advance_six_hours()
     assert len(agent.judge.asked) == 2

@@ -20,10 +20,10 @@ from domain.tracing.trace import Trace
 from tests.support.builders import strategies
 from tests.support.builders.evaluated_traces import (
     chat,
+    json_payload,
     model,
     offering,
     retrieval,
-    said,
     subject,
     tool,
 )
@@ -276,12 +276,12 @@ def told(draw: st.DrawFn) -> Trace:
             parent_id=draw(st.sampled_from([None, *ids[:n], span_id()])),
             started_at=at(draw(st.integers(0, 1)) + n // 3 * 2),
             ended_at=at(9),
-            input=said(draw(values)),
-            output=said(draw(values)),
+            input=json_payload(draw(values)),
+            output=json_payload(draw(values)),
         )
         for n in range(draw(st.integers(0, 5)))
     ]
-    return trace(*spans, input=said(draw(values)), output=said(draw(values)))
+    return trace(*spans, input=json_payload(draw(values)), output=json_payload(draw(values)))
 
 
 def test_calls_of_one_instant_are_ordered_by_content():
@@ -365,14 +365,16 @@ def test_evidence_of_any_trace_fits_its_budget(one, tokens, longer, more):
             span,
             id=SpanId(UUID(int=span.id.int ^ n << 90)),
             name=(span.name * longer)[:512],
-            input=said((span.name + '\n"\\') * longer),
+            input=json_payload((span.name + '\n"\\') * longer),
             output=span.output and b"[" + b",".join([span.output] * longer) + b"]",
             error=span.error and span.error * longer,
         )
         for span in one.spans
         for n in range(more)
     )
-    held = replace(one, spans=grown, input=said(one.name * longer), output=said("é\n" * longer))
+    held = replace(
+        one, spans=grown, input=json_payload(one.name * longer), output=json_payload("é\n" * longer)
+    )
     found = build_evidence(EvaluatedTrace(held.settled(prices().price)), tokens=tokens)
     assert found.tokens <= tokens
     assert found.omitted_steps + len(found.labels) == len({span.id for span in grown})

@@ -61,8 +61,8 @@ SECRETS = [
     PEM.replace("RSA ", "OPENSSH ").replace("\n", "\\n"),
     PEM.partition("\n-----END")[0],
 ]
-# The secret part, and its context.
-SHOWN_BY_ITS_PLACE = [
+# Each secret with its context.
+SECRET_BY_CONTEXT = [
     (R, "Authorization: Bearer {}"),
     (R, "authorization: bearer {}"),
     (R[:24] + "==", "Authorization: Basic {}"),
@@ -91,19 +91,19 @@ def masked(text, masking=RedactionMode.SECRETS):
     return Redactor(masking).redact(text)
 
 
-PLACES = ["{}", "key: {}.", '{{"a":"{}"}}', "x\\n{}\\n", "\\u0022{}"]
+CONTEXTS = ["{}", "key: {}.", '{{"a":"{}"}}', "x\\n{}\\n", "\\u0022{}"]
 
 
-@for_each(product(SECRETS, PLACES))
-def test_secrets_are_redacted_anywhere_in_a_text(secret, place):
-    left = masked(place.format(secret))
-    assert re.search(r"\[secret:1\]", left)
-    assert not set(re.findall(r"\w{8,}", secret)) & set(re.findall(r"\w{8,}", left))
+@for_each(product(SECRETS, CONTEXTS))
+def test_secrets_are_redacted_anywhere_in_a_text(secret, context):
+    redacted = masked(context.format(secret))
+    assert re.search(r"\[secret:1\]", redacted)
+    assert not set(re.findall(r"\w{8,}", secret)) & set(re.findall(r"\w{8,}", redacted))
 
 
-@pytest.mark.parametrize(("secret", "place"), SHOWN_BY_ITS_PLACE)
-def test_secrets_after_known_names_are_redacted(secret, place):
-    assert masked(place.format(secret)) == place.format("[secret:1]")
+@pytest.mark.parametrize(("secret", "context"), SECRET_BY_CONTEXT)
+def test_secrets_after_known_names_are_redacted(secret, context):
+    assert masked(context.format(secret)) == context.format("[secret:1]")
 
 
 @given(st.sampled_from(SECRETS), around, around)

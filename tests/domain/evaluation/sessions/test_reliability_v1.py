@@ -22,9 +22,14 @@ from domain.evaluation.sessions.signals import (
 from tests.support.builders.evaluated_traces import assert_no_risk_raises
 
 SESSION_METRICS = {"agent_consistency": agent_consistency, "agent_reliability": agent_reliability}
-ORDER = ("confidence", "loop_detection", "tool_correctness", "coherence")  # of the golden vectors
+ORDER = (
+    "confidence",
+    "loop_detection",
+    "tool_correctness",
+    "coherence",
+)  # the order of the golden vectors
 PERFECT = (1, 1, 1, 1)
-DEAD = (0, 0, 0, 0)
+FAILED_TRACE = (0, 0, 0, 0)
 USUAL = (0.5, 0.8, 0.9, 0.7)
 NONE = (None,) * 4
 """A trace without signals."""
@@ -33,7 +38,7 @@ type Row = tuple[float | None, ...]
 
 
 def signals(row: Row, number: int = 0) -> TraceSignals:
-    """The signals of a trace: numbers for scored ones, None for skipped ones."""
+    """Return the signals of a trace: a number for a scored one, None for a skipped one."""
     return TraceSignals(
         f"t{number}",
         {
@@ -48,7 +53,7 @@ def session(*rows: Row) -> list[TraceSignals]:
 
 
 def value(outcome: Outcome) -> float | str:
-    """The score, or the code of why there is none."""
+    """Return the score, or the code without one."""
     return outcome.value if isinstance(outcome, Scored) else outcome.code.value
 
 
@@ -76,8 +81,8 @@ GOOD = (0.95, 1, 0.95, 0.8)
         ([USUAL], OTHER_WEIGHTS, [0.0, 0.0]),
         ([(0.1,) * 4], {}, [0.1, 0.0]),
         ([GOOD] * 9 + [(0.1, 0.3, 0.2, 0.4)], {}, [0.415, 0.1612]),
-        ([PERFECT] * 5 + [DEAD], {}, [0.0, 0.0]),
-        ([PERFECT] * 6 + [DEAD], {}, [0.45, 0.0]),
+        ([PERFECT] * 5 + [FAILED_TRACE], {}, [0.0, 0.0]),
+        ([PERFECT] * 6 + [FAILED_TRACE], {}, [0.45, 0.0]),
         ([(1, 0, 0, 0)] * 3, {}, [0.0, 1.0]),
         ([(0.95, 1, 0.95, 0.55)] * 10, {}, [0.55, 0.9255]),
         ([(0.7,) * 4] * 5, {}, [0.7, 0.448]),
@@ -105,15 +110,15 @@ def test_golden_values(rows, weights, scores):
 )
 def test_reliability_metadata(rows, aggregation, flagged):
     found = agent_reliability(session(*rows), {})
-    told: Any = found.metadata
-    assert told["aggregation"] == {
+    metadata: Any = found.metadata
+    assert metadata["aggregation"] == {
         "method": "max_compose_top_k",
         "top_k_percentile": 0.15,
         "ensemble_weight": 0.1,
         **aggregation,
     }
-    assert told["flagged_traces"] == flagged
-    assert told["raw_risk"] == pytest.approx(1 - found.value, abs=1e-4)
+    assert metadata["flagged_traces"] == flagged
+    assert metadata["raw_risk"] == pytest.approx(1 - found.value, abs=1e-4)
     assert found.reason == ("1 of 10 traces flagged" if flagged else "No trace flagged")
 
 
@@ -126,9 +131,9 @@ def test_reliability_metadata(rows, aggregation, flagged):
     ],
 )
 def test_consistency_metadata(rows, weights, rms):
-    told: Any = agent_consistency(session(*rows), weights).metadata
-    assert told["aggregation"] == {"method": "weighted_rms", "rms_value": rms}
-    assert told["raw_instability"] == rms
+    metadata: Any = agent_consistency(session(*rows), weights).metadata
+    assert metadata["aggregation"] == {"method": "weighted_rms", "rms_value": rms}
+    assert metadata["raw_instability"] == rms
 
 
 def test_per_trace_signals_are_unweighted():
@@ -151,11 +156,11 @@ def test_per_trace_signals_are_unweighted():
 )
 def test_coverage_is_always_reported(rows, coverage):
     for metric in SESSION_METRICS.values():
-        told = metric(session(*rows), {}).metadata
-        assert told["coverage"] == coverage
-        assert told["total_traces_in_session"] == len(rows)
-        assert told["traces_evaluated"] == rows.count(USUAL)
-        assert told["signal_weights"] == DEFAULT_WEIGHTS
+        metadata = metric(session(*rows), {}).metadata
+        assert metadata["coverage"] == coverage
+        assert metadata["total_traces_in_session"] == len(rows)
+        assert metadata["traces_evaluated"] == rows.count(USUAL)
+        assert metadata["signal_weights"] == DEFAULT_WEIGHTS
 
 
 @pytest.mark.parametrize(
@@ -175,9 +180,9 @@ def test_risk_of_exactly_one_half_is_not_flagged():
 @pytest.mark.parametrize("count", [1, 6, 7, 20, 21, 40, 60, 100, 1_000])
 def test_tail_is_15_percent_rounded_up(count):
     bad = math.ceil(count * 15 / 100)
-    assert both(*[DEAD] * bad, *[PERFECT] * (count - bad))[0] == 0.0
+    assert both(*[FAILED_TRACE] * bad, *[PERFECT] * (count - bad))[0] == 0.0
     if bad > 1:
-        assert both(*[DEAD] * (bad - 1), *[PERFECT] * (count - bad + 1))[0] > 0.0
+        assert both(*[FAILED_TRACE] * (bad - 1), *[PERFECT] * (count - bad + 1))[0] > 0.0
 
 
 # --- without signals -------------------------------------------------------------------------
@@ -287,7 +292,7 @@ def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weigh
     [(5, 0), (6, 0), (7, 0.45), (13, 0.45), (14, 0.6), (20, 0.6), (21, 0.675)],
 )
 def test_one_failed_trace_among_perfect_ones_in_version_1(count, score):
-    assert both(*[PERFECT] * (count - 1), DEAD)[0] == score
+    assert both(*[PERFECT] * (count - 1), FAILED_TRACE)[0] == score
 
 
 @given(st.lists(st.tuples(scores, scores, scores, scores), min_size=1, max_size=40))

@@ -32,25 +32,25 @@ METRICS = (agent_reliability_v2, agent_consistency_v2)
 
 
 def one(number: int = 0, /, **scores: float | Outcome) -> TraceSignals:
-    """A trace with these scored signals."""
-    told = {
+    """Return a trace with these signals; numbers become scores."""
+    results = {
         name: Scored(score, "") if isinstance(score, int | float) else score
         for name, score in scores.items()
     }
-    return TraceSignals(f"t{number}", told)
+    return TraceSignals(f"t{number}", results)
 
 
 def session(*traces: dict[str, Any]) -> list[TraceSignals]:
     return [one(number, **scores) for number, scores in enumerate(traces)]
 
 
-def ended(*goods: float) -> list[TraceSignals]:
-    """Traces with these scores."""
-    return session(*({"trace_success": good} for good in goods))
+def traces_with_success(*values: float) -> list[TraceSignals]:
+    """Return traces with these values of `trace_success`."""
+    return session(*({"trace_success": value} for value in values))
 
 
 def judged(*rows: tuple[float, float, float, float]) -> list[TraceSignals]:
-    """Confidence, loop, tool, coherence, in the order of the golden values."""
+    """Return traces with these judged signals, in the order of the golden values."""
     order = ("confidence", "loop_detection", "tool_correctness", "coherence")
     return session(*(dict(zip(order, row, strict=True)) for row in rows))
 
@@ -75,31 +75,31 @@ def value(outcome: Outcome) -> float | str:
     ],
 )
 def test_one_failed_trace_among_perfect_ones(count, first, second):
-    dead, perfect = (0.0,) * 4, (1.0,) * 4
-    assert value(agent_reliability(judged(dead, *[perfect] * (count - 1)), {})) == first
-    assert value(agent_reliability_v2(ended(0, *[1] * (count - 1)), {})) == second
+    failed, perfect = (0.0,) * 4, (1.0,) * 4
+    assert value(agent_reliability(judged(failed, *[perfect] * (count - 1)), {})) == first
+    assert value(agent_reliability_v2(traces_with_success(0, *[1] * (count - 1)), {})) == second
 
 
 def test_tail_counts_its_last_trace_partially():
     # 1.5 of ten traces: all of 0.8, half of 0.6; then 0.9 · 1.1 / 1.5 + 0.1 · 0.8 = 0.74
-    found = agent_reliability_v2(ended(1, 0.2, *[1] * 5, 0.4, 1, 0.9), {})
+    found = agent_reliability_v2(traces_with_success(1, 0.2, *[1] * 5, 0.4, 1, 0.9), {})
     assert found.value == 0.26
-    told: Any = found.metadata
-    assert told["aggregation"] == {
+    metadata: Any = found.metadata
+    assert metadata["aggregation"] == {
         "method": "max_compose_fractional_tail",
         "tail_percentile": 0.15,
         "ensemble_weight": 0.1,
         "mean_tail_risk": 0.7333,
         "max_risk": 0.8,
     }
-    assert (told["raw_risk"], told["flagged_traces"]) == (0.74, ["t1", "t7"])
+    assert (metadata["raw_risk"], metadata["flagged_traces"]) == (0.74, ["t1", "t7"])
     assert found.reason == "2 of 10 traces flagged"
 
 
 @pytest.mark.parametrize(
     ("rows", "score"),
     [
-        ([(1, 0, 0, 0)] * 3, 0.0),  # 1.0 by version 1
+        ([(1, 0, 0, 0)] * 3, 0.0),  # 1.0 in version 1
         ([(1, 1, 1, 1)] * 3, 1.0),
         # 1 - 0.5 · 0.8 · (1 - 0.08) · 0.7 = 0.7424
         ([(0.5, 0.8, 0.9, 0.7)], 0.2576),
@@ -112,10 +112,10 @@ def test_noisy_or_combines_risks(rows, score):
 
 def test_consistency_metadata():
     found = agent_consistency_v2(judged((0.5, 0.8, 0.9, 0.7)), {})
-    told: Any = found.metadata
-    assert told["aggregation"] == {"method": "noisy_or_rms", "rms_value": 0.7424}
-    assert told["raw_instability"] == 0.7424
-    assert told["per_trace_signals"] == {
+    metadata: Any = found.metadata
+    assert metadata["aggregation"] == {"method": "noisy_or_rms", "rms_value": 0.7424}
+    assert metadata["raw_instability"] == 0.7424
+    assert metadata["per_trace_signals"] == {
         "t0": {
             "confidence_risk": 0.5,
             "coherence_risk": 0.3,
@@ -124,7 +124,7 @@ def test_consistency_metadata():
             "step_risk": 0.7424,
         }
     }
-    assert (told["worst_trace"]["signal"], "uneven" in found.reason) == ("confidence", True)
+    assert (metadata["worst_trace"]["signal"], "uneven" in found.reason) == ("confidence", True)
 
 
 # --- weights ---------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ def test_judged_signal_counts_only_with_a_weight():
     assert value(agent_reliability_v2(some, {"confidence": 0.5})) == 0.55
     assert value(agent_reliability_v2(some, {"confidence": 0, "tool_loop": 0})) == 1.0
     assert value(agent_reliability_v2(some, {"confidence": 9})) == 0.0
-    told: Any = agent_reliability_v2(some, {"confidence": 0.5}).metadata
-    assert told["signal_weights"] == {**dict.fromkeys(COMPUTED_SIGNALS, 1.0), "confidence": 0.5}
-    assert told["per_trace_signals"]["t0"] == {
+    metadata: Any = agent_reliability_v2(some, {"confidence": 0.5}).metadata
+    assert metadata["signal_weights"] == {**dict.fromkeys(COMPUTED_SIGNALS, 1.0), "confidence": 0.5}
+    assert metadata["per_trace_signals"]["t0"] == {
         "tool_loop_risk": 0.2,
         "trace_success_risk": 0.0,
         "confidence_risk": 0.9,
@@ -149,16 +149,16 @@ def test_judged_signal_counts_only_with_a_weight():
 def test_failure_of_an_unweighted_judge_is_ignored():
     some = session({"trace_success": 1, "confidence": DOWN, "tool_correctness": DOWN})
     assert value(agent_reliability_v2(some, {})) == 1.0
-    asked = agent_reliability_v2(some, {"confidence": 1})
-    assert value(asked) == "insufficient_signals"
-    assert asked.reason.endswith("1 signals failed and 0 were skipped")
+    failed = agent_reliability_v2(some, {"confidence": 1})
+    assert value(failed) == "insufficient_signals"
+    assert failed.reason.endswith("1 signals failed and 0 were skipped")
 
 
 def test_weights_are_clamped_and_may_all_be_0():
     assert reliability_weights({"tool_loop": 1e308})["tool_loop"] == WEIGHT_COUNTED_MAX
     nothing = dict.fromkeys(COMPUTED_SIGNALS, 0.0)
     assert reliability_weights(nothing) == {}
-    assert value(agent_reliability_v2(ended(1), nothing)) == "insufficient_signals"
+    assert value(agent_reliability_v2(traces_with_success(1), nothing)) == "insufficient_signals"
 
 
 # --- further metadata ------------------------------------------------------------------------
@@ -170,17 +170,17 @@ def test_worst_trace_is_reported_with_its_signal():
         {"trace_success": 1, "tool_loop": 0.25},
         {"trace_success": 1, "tool_success_rate": 0.25},
     )
-    told: Any = agent_reliability_v2(some, {}).metadata
-    assert told["worst_trace"] == {"trace_id": "t1", "signal": "tool_loop", "risk": 0.75}
-    assert agent_reliability_v2(ended(1, 1), {}).metadata["worst_trace"] is None
+    metadata: Any = agent_reliability_v2(some, {}).metadata
+    assert metadata["worst_trace"] == {"trace_id": "t1", "signal": "tool_loop", "risk": 0.75}
+    assert agent_reliability_v2(traces_with_success(1, 1), {}).metadata["worst_trace"] is None
 
 
 @pytest.mark.parametrize(
-    ("goods", "slope"),
+    ("values", "slope"),
     [((0, 0.5, 1), 0.5), ((1, 0.75, 0.5), -0.25), ((0.5, 0.5), 0.0), ((1,), None)],
 )
-def test_slope(goods, slope):
-    assert agent_reliability_v2(ended(*goods), {}).metadata["slope"] == slope
+def test_slope(values, slope):
+    assert agent_reliability_v2(traces_with_success(*values), {}).metadata["slope"] == slope
 
 
 def test_slope_keeps_the_index_of_traces_without_signals():
@@ -190,8 +190,8 @@ def test_slope_keeps_the_index_of_traces_without_signals():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_interval_from_8_traces_on(metric):
-    def interval(*goods):
-        some = session(*({"trace_success": good, "confidence": good} for good in goods))
+    def interval(*values):
+        some = session(*({"trace_success": each, "confidence": each} for each in values))
         return metric(some, {}).metadata["interval"]
 
     assert interval(*[0.5] * (INTERVAL_TRACES_MIN - 1)) is None
@@ -230,19 +230,19 @@ def test_score_needs_half_of_the_traces(metric, some, given_weights):
         if metric is agent_consistency_v2
         else reliability_weights(given_weights)
     )
-    seen = sum(
+    evaluated = sum(
         any(isinstance(each.outcomes.get(name), Scored) for name in counted) for each in some
     )
     found = metric(some, given_weights)
-    assert found.metadata["traces_evaluated"] == seen
-    assert not isinstance(found, Scored) or 2 * seen >= len(some) > 0
+    assert found.metadata["traces_evaluated"] == evaluated
+    assert not isinstance(found, Scored) or 2 * evaluated >= len(some) > 0
     json.loads(json_text(found.metadata))  # finite, whatever the weights
 
 
 def test_too_large_session_is_skipped():
-    assert value(agent_reliability_v2(ended(*[1] * (SESSION_TRACES_MAX + 1)), {})) == (
-        "trace_too_large"
-    )
+    assert value(
+        agent_reliability_v2(traces_with_success(*[1] * (SESSION_TRACES_MAX + 1)), {})
+    ) == ("trace_too_large")
 
 
 # --- properties ------------------------------------------------------------------------------
@@ -274,9 +274,9 @@ def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weigh
 def test_score_and_interval_ignore_trace_order(metric, some, given_weights, chance):
     shuffled = [*some]
     chance.shuffle(shuffled)
-    here, there = metric(some, given_weights), metric(shuffled, given_weights)
-    assert value(here) == value(there)
-    assert here.metadata.get("interval") == there.metadata.get("interval")
+    original, reordered = metric(some, given_weights), metric(shuffled, given_weights)
+    assert value(original) == value(reordered)
+    assert original.metadata.get("interval") == reordered.metadata.get("interval")
 
 
 @given(metrics, traces(outcomes), weights)

@@ -12,26 +12,28 @@ from domain.evaluation.trace_content.evaluated_trace import (
 )
 from domain.evaluation.trace_content.messages import MessageText
 from domain.tracing.span import Span, SpanKind
-from tests.support.builders.evaluated_traces import chat, model, said, subject, tool
+from tests.support.builders.evaluated_traces import chat, json_payload, model, subject, tool
 from tests.support.builders.values import at, span, span_id, trace
 
 
 def run(**more):
-    return span(kind=SpanKind.AGENT, input=said("asked"), output=said("told"), **more)
+    return span(
+        kind=SpanKind.AGENT, input=json_payload("question"), output=json_payload("answer"), **more
+    )
 
 
 def test_request_and_answer_come_from_the_trace():
-    asked = chat(("user", "one"), ("assistant", "two"), ("user", "three"))
-    found = subject(run(), input=asked, output=chat(("assistant", "four")))
+    conversation = chat(("user", "one"), ("assistant", "two"), ("user", "three"))
+    found = subject(run(), input=conversation, output=chat(("assistant", "four")))
     assert (found.request, found.answer) == (MessageText("three"), MessageText("four"))
     assert final_output_text(found.trace) == "four"
 
 
 def test_single_root_span_replaces_missing_payloads():
-    whole = run()
-    below = tool(parent_id=whole.id, given="x", got="y", started_at=at(1))
-    found = subject(whole, below)
-    assert (found.request.text, found.answer.text) == ("asked", "told")
+    root = run()
+    child_span = tool(parent_id=root.id, given="x", got="y", started_at=at(1))
+    found = subject(root, child_span)
+    assert (found.request.text, found.answer.text) == ("question", "answer")
 
 
 @pytest.mark.parametrize("spans", [[tool(given="x")], [model("x")], [run(), run()], []])
@@ -56,7 +58,7 @@ def test_recent_outputs_are_the_last_three():
 
 
 def tree(parents: dict[str, str]) -> dict[str, str]:
-    """Labels by name of spans that start in this order; `?` is an unknown parent."""
+    """Return labels by name for spans that start in this order; `?` is an unknown parent."""
     ids = {name: span_id() for name in [*parents, "?"]}
     spans = [
         span(id=ids[name], name=name, started_at=at(n), parent_id=ids.get(parent))
@@ -94,11 +96,11 @@ def test_every_span_has_one_label_for_any_parents(parents):
     labelled = SpanTree.from_spans(spans).labelled()
     assert sorted(index for index, _ in labelled) == list(range(len(spans)))
     assert len({label for _, label in labelled}) == len(spans)
-    place = {index: n for n, (index, _) in enumerate(labelled)}
+    position = {index: n for n, (index, _) in enumerate(labelled)}
     label = dict(labelled)
-    for index, below in SpanTree.from_spans(spans).children.items():
-        assert all(place[index] < place[child] for child in below)
-        assert all(label[child].rpartition(".")[0] == label[index] for child in below) or (
+    for index, children in SpanTree.from_spans(spans).children.items():
+        assert all(position[index] < position[child] for child in children)
+        assert all(label[child].rpartition(".")[0] == label[index] for child in children) or (
             label[index].count(".") >= LEVELS_MAX - 2
         )
 

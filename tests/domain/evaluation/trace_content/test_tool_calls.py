@@ -11,7 +11,7 @@ from domain.evaluation.trace_content.tool_calls import (
     is_length_limited,
 )
 from domain.tracing.span import SpanStatus
-from tests.support.builders.evaluated_traces import model, offering, said, tool
+from tests.support.builders.evaluated_traces import json_payload, model, offering, tool
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}}
 
@@ -130,4 +130,4 @@ def test_length_limit_reasons(reason):
 
 
 def test_test_payloads_round_trip():
-    assert json.loads(said({"a": 1}) or b"") == {"a": 1}
+    assert json.loads(json_payload({"a": 1}) or b"") == {"a": 1}
