@@ -100,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_spans_per_request: Annotated[int, _range(1, 100_000)] = 5000
     max_owned_organizations: Annotated[int, _range(0, 1_000_000)] = 0
     max_projects_per_organization: Annotated[int, _range(1, 100_000)] = 1_000
+    max_keys_per_organization: Annotated[int, _range(1, 100_000)] = 200
     api_key_cache_seconds: Annotated[float, _range(0, 30, "seconds")] = 30
     auth_preset: Literal["oidc", "supabase", "firebase"] = "oidc"
     auth_issuer: Issuer | None = None

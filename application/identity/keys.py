@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from application.identity.organization_edit import OrganizationEditor, require
-from application.identity.ports import Administration
+from application.identity.ports import Administration, LockedOrganization
 from application.ports import Clock, NewId, RandomBytes
 from domain.identity.api_key import (
     ALL_SCOPES,
@@ -15,6 +15,7 @@ from domain.identity.api_key import (
     ApiKey,
     Expiration,
     Scope,
+    check_key_count,
     format_key,
     key_digest,
 )
@@ -33,6 +34,13 @@ class ApiKeyFactory:
     clock: Clock
     new_id: NewId
     random: RandomBytes
+    active_max: int | None = None  # keys of one organization
+
+    async def store(self, key: ApiKey, locked: LockedOrganization) -> None:
+        """Stores a new key. Raises Conflict if the organization has too many."""
+        if self.active_max is not None:
+            check_key_count(await locked.count_active_keys(key.created_at), self.active_max)
+        await locked.put_key(key)
 
     def create(
         self,
@@ -74,7 +82,10 @@ class IssueKey:
         scopes: frozenset[Scope] = ALL_SCOPES,
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises NotFound if the organization is gone, Unavailable."""
+        """The key and its secret.
+
+        Raises NotFound if the organization is gone, Conflict if it has too many keys, Unavailable.
+        """
         key, secret = self.key_factory.create(
             organization, name=name, created_by=None, scopes=scopes, expires_at=expires_at
         )
@@ -88,7 +99,7 @@ class IssueKey:
             detail=_audit_detail(key),
         )
         async with self.administration.lock(organization) as locked:
-            await locked.put_key(key)
+            await self.key_factory.store(key, locked)
             await locked.record(entry)
         return key, secret
 
@@ -106,7 +117,7 @@ class CreateKey:
         expiration: Expiration,
         scopes: frozenset[Scope],
     ) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises Forbidden, Unavailable."""
+        """The key and its secret. Raises Forbidden, Conflict for too many keys, Unavailable."""
         key, secret = self.key_factory.create(
             organization,
             name=name,
@@ -116,7 +127,7 @@ class CreateKey:
         )
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CREATE_KEY)
-            await edit.locked.put_key(key)
+            await self.key_factory.store(key, edit.locked)
             await edit.record(AuditAction.API_KEY_CREATED, key.id, _audit_detail(key))
         return key, secret
 
@@ -131,7 +142,10 @@ class RotateKey:
     async def __call__(
         self, person: Person, organization: OrganizationId, key: ApiKeyId
     ) -> tuple[ApiKey, str]:
-        """The new key and its secret. Raises Forbidden, NotFound, Invalid, Unavailable."""
+        """The new key and its secret.
+
+        Raises Forbidden, NotFound, Invalid, Conflict for too many keys, Unavailable.
+        """
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_KEY)
             known = require(await edit.locked.key(key), KEY_NOT_FOUND)
@@ -143,7 +157,7 @@ class RotateKey:
                 scopes=known.scopes,
                 expires_at=self.editor.clock() + KEY_LIFETIME,
             )
-            await edit.locked.put_key(new)
+            await self.key_factory.store(new, edit.locked)
             detail = {**_audit_detail(new), "new_id": str(new.id)}
             await edit.record(AuditAction.API_KEY_ROTATED, known.id, detail)
         return new, secret

@@ -84,7 +84,7 @@ class ExchangeLoginCode:
 
         Raises Unauthenticated for a code that is unknown, used or expired, and for a wrong
         verifier, which doesn't use up the code; Forbidden if the membership ended or the project
-        is gone; Unavailable.
+        is gone; Conflict for too many keys, which doesn't use up the code either; Unavailable.
         """
         now = self.key_factory.clock()
         known = await self.directory.login_code(code_digest(code))
@@ -105,7 +105,7 @@ class ExchangeLoginCode:
                 project = await locked.project(known.project_id)
                 member = await locked.member(known.user_id)
                 if project is not None and member is not None:
-                    await locked.put_key(key)
+                    await self.key_factory.store(key, locked)
                     await locked.record(self._audit_entry(known, key, member, origin))
         except NotFound as gone:
             raise Forbidden(NOT_A_MEMBER_ANY_MORE) from gone

@@ -323,6 +323,10 @@ class LockedOrganization(Protocol):
 
     async def key(self, key: ApiKeyId) -> ApiKey | None: ...
 
+    async def count_active_keys(self, now: datetime) -> int:
+        """The number of keys that are neither revoked nor expired."""
+        ...
+
     async def put_key(self, key: ApiKey) -> None:
         """Adds it, or updates its `revoked_at`. Raises NotFound if its creator is gone."""
         ...

@@ -43,6 +43,7 @@ class IdentityPorts:
     removed_projects: RemovedProjects
     owned_organizations_max: int | None = None  # of one user
     projects_max: int | None = None  # of one organization
+    active_keys_max: int | None = None  # of one organization
     sign_in_rules: SignInRules = field(default_factory=SignInRules)
 
 
@@ -54,7 +55,7 @@ class IdentityUseCases:
     ) -> None:
         clock, new_id, administration = editor.clock, editor.new_id, ports.administration
         stored, directory = ports.organizations, ports.directory
-        key_factory = keys.ApiKeyFactory(clock, new_id, random)
+        key_factory = keys.ApiKeyFactory(clock, new_id, random, ports.active_keys_max)
         self.directory = directory
         self.projects = ports.projects
         self.authenticate_key = authenticate.AuthenticateKey(

@@ -2,15 +2,16 @@
 
 import hashlib
 import re
+import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
 
-from domain.errors import Invalid, Unauthenticated
+from domain.errors import Conflict, Invalid, Unauthenticated
 from domain.ids import ApiKeyId, OrganizationId, UserId
 
-RANDOM_BYTES: Final = 32
+RANDOM_BYTES: Final = 28
 PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to distinguish keys
 KEY_NAME_MAX: Final = 255  # characters
 KEY_LIFETIME: Final = timedelta(days=90)  # of an expiring key
@@ -76,18 +77,33 @@ class ApiKey:
             raise Unauthenticated("API key has expired")
 
 
+def check_key_count(active: int, most: int) -> None:
+    """Raises Conflict if an organization with `active` keys may have no further one."""
+    if active >= most:
+        raise Conflict(
+            f"The organization has {active} API keys that are neither revoked nor expired, and the "
+            f"most is {most}: revoke one that isn't needed"
+        )
+
+
 UNKNOWN_KEY: Final = "Invalid API key"
 
 
 def format_key(random: bytes) -> str:
-    """The text of a key from RANDOM_BYTES random bytes: `pp_` and 64 hex digits."""
-    return f"pp_{random.hex()}"
+    """The text of a key: `pp_`, RANDOM_BYTES random bytes and a checksum, in 64 hex digits.
+
+    The checksum is the CRC-32 of the text before it: scanners of repositories find keys that leaked
+    without asking this server, and without mistaking other hex digits for a key. Keys from before
+    have random digits in its place, so the server doesn't check it.
+    """
+    text = f"pp_{random[:RANDOM_BYTES].hex()}"
+    return f"{text}{zlib.crc32(text.encode()):08x}"
 
 
 def key_digest(secret: str) -> bytes:
     """SHA-256 of the whole text. Raises Unauthenticated if it isn't the format of a key.
 
-    A plain digest is sufficient: 256 random bits can't be guessed, with or without a slow hash.
+    A plain digest is sufficient: 224 random bits can't be guessed, with or without a slow hash.
     """
     if _FORM.fullmatch(secret) is None:
         raise Unauthenticated(UNKNOWN_KEY)

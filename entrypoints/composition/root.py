@@ -218,6 +218,7 @@ def identity_ports(
         removed_projects=PostgresRemovedProjects(pool),
         owned_organizations_max=settings.max_owned_organizations or None,
         projects_max=settings.max_projects_per_organization,
+        active_keys_max=settings.max_keys_per_organization,
         sign_in_rules=SignInRules(
             email_domains=frozenset(
                 domain.lower() for domain in settings.auth_allowed_email_domains

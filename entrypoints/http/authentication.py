@@ -125,6 +125,7 @@ CAN_INGEST: Final = DataPlane((Scope.INGEST,))
 CAN_READ: Final = DataPlane((Scope.READ,))
 CAN_INGEST_AND_READ: Final = DataPlane((Scope.INGEST, Scope.READ))
 CAN_EVALUATE: Final = DataPlane((Scope.EVALUATE,))
+CAN_EVALUATE_AND_READ: Final = DataPlane((Scope.EVALUATE, Scope.READ))
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,6 +335,10 @@ class _LockedOrganization:
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         return self._own(self.store.keys.get(key))
 
+    async def count_active_keys(self, now: datetime) -> int:
+        ours = _owned_by(self.organization.id, self.store.keys.values())
+        return sum(key.is_active(now) for key in ours)
+
     async def put_key(self, key: ApiKey) -> None:
         if key.created_by is not None and key.created_by not in self.store.users:
             raise NotFound("User not found")

@@ -77,6 +77,11 @@ UPSERT_KEY: Final = f"""
 {rows.API_KEYS.insert("known")} ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at
 WHERE known.organization_id = excluded.organization_id
 """
+# The rule of `ApiKey.is_active`.
+COUNT_ACTIVE_KEYS: Final = """
+SELECT count(*) FROM api_keys
+WHERE organization_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+"""
 DELETE_KEY: Final = "DELETE FROM api_keys WHERE organization_id = $1 AND id = $2"
 INSERT_LOGIN_CODE: Final = rows.LOGIN_CODES.insert()
 CONSUME_LOGIN_CODE: Final = """
@@ -180,6 +185,10 @@ class _OpenOrganization:
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         row = await self.connection.fetchrow(rows.SELECT_KEY, self.organization.id, key)
         return None if row is None else rows.key_from_row(row)
+
+    async def count_active_keys(self, now: datetime) -> int:
+        count: int = await self.connection.fetchval(COUNT_ACTIVE_KEYS, self.organization.id, now)
+        return count
 
     async def put_key(self, key: ApiKey) -> None:
         try:

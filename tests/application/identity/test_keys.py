@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.errors import Invalid, NotFound, Unauthenticated
+from domain.errors import Conflict, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration, Scope, key_digest
 from domain.identity.audit import OPERATOR, UNKNOWN_ORIGIN, AuditAction
 from domain.identity.organization import Role
@@ -47,6 +47,29 @@ async def test_created_key_is_returned_with_its_secret(world, ours, expiration, 
     assert await world.do.identity.directory.key(ours, key.id) == key
     caller = await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert (caller.key_id, caller.scopes, caller.organization_id) == (key.id, READ, ours)
+
+
+async def test_an_organization_has_a_maximum_of_keys_in_use(world, ours, ada):
+    do = world.with_ports(active_keys_max=2)
+
+    async def create(expiration=Expiration.NEVER):
+        return (await do.identity.create_key(ada, ours, "k", expiration, ALL_SCOPES))[0]
+
+    first, second = await create(), await create(Expiration.DAYS_90)
+    for act in (
+        create(),
+        do.identity.rotate_key(ada, ours, second.id),
+        do.identity.issue_key(ours, name="by hand"),
+    ):
+        with pytest.raises(Conflict, match="2 API keys"):
+            await act
+    await do.identity.revoke_key(ada, ours, first.id)
+    await do.identity.rotate_key(ada, ours, second.id)
+    with pytest.raises(Conflict):
+        await create()
+    world.forward(days=90)
+    await create()
+    assert len(await listed(world, ours, ada)) == 4
 
 
 async def test_each_key_has_its_own_secret(world, ours, ada):

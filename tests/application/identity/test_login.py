@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from domain.errors import Forbidden, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, key_digest
+from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from domain.identity.api_key import ALL_SCOPES, Expiration, key_digest
 from domain.identity.audit import Origin
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
@@ -62,6 +62,15 @@ async def test_code_is_exchanged_for_a_key_of_its_user(world, ours, ada, bob, bo
     assert await keys(world, ours, ada) == [key]
     caller = await world.do.identity.authenticate_key(secret, "bot", TERMINAL)
     assert (caller.key_id, caller.project_id) == (key.id, bot.id)
+
+
+async def test_exchange_beyond_the_maximum_of_keys_leaves_the_code(world, ours, ada, code):
+    await world.do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
+    with pytest.raises(Conflict):
+        await world.with_ports(active_keys_max=1).identity.exchange_login_code(
+            code, VERIFIER, TERMINAL
+        )
+    await world.with_ports(active_keys_max=2).identity.exchange_login_code(code, VERIFIER, TERMINAL)
 
 
 async def test_no_key_exists_before_the_exchange(world, ours, ada, code):

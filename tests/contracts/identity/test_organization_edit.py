@@ -355,6 +355,23 @@ async def test_putting_key_again_only_revokes(identity):
     assert replace(found, last_used_at=None) == replace(key, revoked_at=at(5))
 
 
+async def test_keys_in_use_are_counted(identity):
+    ours, theirs = await identity.organization(), await identity.organization()
+    for key in (
+        new_key(ours),
+        new_key(ours, expires_at=at(10)),
+        new_key(ours, expires_at=at(5)),
+        new_key(ours, revoked_at=at(1)),
+        new_key(theirs),
+    ):
+        await identity.add_key(key)
+    async with identity.administration.lock(ours) as opened:
+        counts = [await opened.count_active_keys(at(second)) for second in (4, 5, 10)]
+        assert counts == [3, 2, 1]
+        await opened.put_key(new_key(ours))
+        assert await opened.count_active_keys(at(10)) == 2
+
+
 async def test_key_of_unknown_user_is_not_stored(fixture):
     with pytest.raises(NotFound):
         await fixture.opened.put_key(new_key(fixture.id, created_by=UserId(uuid.uuid4())))

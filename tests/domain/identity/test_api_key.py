@@ -1,6 +1,8 @@
 """API keys: format, stored digest, and validity."""
 
 import hashlib
+import re
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -35,9 +37,22 @@ KEY = ApiKey(
 
 
 def test_secret_has_the_published_format():
-    assert SECRET == "pp_000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
-    assert len(SECRET) == 67
+    body = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b"
+    assert f"pp_{body}{zlib.crc32(f'pp_{body}'.encode()):08x}" == SECRET
+    assert re.fullmatch("pp_[0-9a-f]{64}", SECRET)
     assert KEY.prefix == "pp_0001020"
+
+
+@given(st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES))
+def test_checksum_covers_every_digit(random):
+    secret = format_key(random)
+    for place in range(3, len(secret)):
+        changed = secret[:place] + ("0" if secret[place] != "0" else "1") + secret[place + 1 :]
+        assert f"{zlib.crc32(changed[:-8].encode()):08x}" != changed[-8:]
+
+
+def test_keys_from_before_the_checksum_stay_good():
+    assert len(key_digest("pp_" + "0f" * 32)) == 32
 
 
 @given(st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES))

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from schemathesis.checks import CHECKS, load_all_checks
 
+from domain.plain_text import made_plain
 from tests.support.endpoints.spec import EndpointSpec
 from tests.support.endpoints.templates import Words, filled
 
@@ -17,6 +18,8 @@ CHECKED = (
 )
 # Fields of bodies that name a stored object.
 NAMED: Final = {"trace_id", "session_id", "org_id", "project_id", "code"}
+# Fields that can't contain invisible characters; no schema can say which those are.
+PLAIN: Final = {"name", "label"}
 # Optional fields that would have to fit to other fields, and values that always fit.
 FITTING_VALUES: Final[dict[str, Any]] = {
     "data_type": "NUMERIC",
@@ -38,6 +41,12 @@ def acceptable_body(body: dict[str, Any], spec: EndpointSpec, words: Words) -> d
     accepted = {name: value for name, value in body.items() if name not in spec.excluded}
     accepted |= {name: words[name] for name in body.keys() & NAMED & words.keys()}
     accepted |= {name: value for name, value in FITTING_VALUES.items() if name in body}
+    if not spec.path.startswith("/traces"):  # which keep names as programs send them
+        accepted |= {
+            name: made_plain(body[name]) or "n"
+            for name in PLAIN & body.keys()
+            if isinstance(body[name], str)
+        }
     for name in spec.constrained:
         # A change may leave out each field, which generated bodies also try.
         if name in body or spec.method != "PATCH":

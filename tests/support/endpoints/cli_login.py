@@ -24,7 +24,7 @@ ENDPOINTS = (
         200,
         body={"code": "{code}", "code_verifier": "{ours.verifier}"},
         constrained=("code_verifier",),
-        other_statuses={401, 403},
+        other_statuses={401, 403, 409},
         route_class=RouteClass.CLI_EXCHANGE,
         audit=Audit("api_key.created"),
     ),

@@ -1,7 +1,13 @@
 """The catalogue of metrics, and custom metrics."""
 
 from entrypoints.http.middleware.rate_limits import RouteClass
-from tests.support.endpoints.spec import EVALUATE, READ, EndpointSpec, beyond_contract
+from tests.support.endpoints.spec import (
+    EVALUATE,
+    EVALUATE_AND_READ,
+    READ,
+    EndpointSpec,
+    beyond_contract,
+)
 
 CUSTOM = "/evaluations/custom-metrics"
 ONE = f"{CUSTOM}/{{metric_name}}"
@@ -45,7 +51,7 @@ ENDPOINTS = (
         EndpointSpec(f"POST {ONE}/restore", EVALUATE, 200),
         EndpointSpec(
             f"POST {ONE}/dry-run",
-            EVALUATE,
+            EVALUATE_AND_READ,
             200,
             body={"trace_id": "{trace_id}", "ask": True},
             takes_key=True,

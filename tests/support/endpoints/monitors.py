@@ -58,6 +58,7 @@ ENDPOINTS = (
             body={"url": "https://hooks.example.com/{text}"},
             constrained=("url",),
             takes_key=True,
+            has_secret=True,
         ),
         EndpointSpec(f"GET {WEBHOOKS}", READ, 200, shows_more=True),
         EndpointSpec(f"DELETE {WEBHOOK}", EVALUATE, 204),

@@ -169,6 +169,7 @@ ENDPOINTS = (
         201,
         body=NAMED,
         constrained=("name",),
+        other_statuses={409},
         audit=Audit("api_key.created", detail={"name": "{text}"}),
     ),
     EndpointSpec(f"GET {ORG}/api-keys", ALL_ROLES, 200),
@@ -177,6 +178,7 @@ ENDPOINTS = (
         f"POST {KEY}/rotate",
         ADMINS,
         201,
+        other_statuses={409},
         audit=Audit("api_key.rotated", "key_id", {"name": "{text}"}),
     ),
     EndpointSpec(

@@ -57,6 +57,7 @@ INGEST: Final = ProjectScopes(frozenset({Scope.INGEST}))
 EVALUATE: Final = ProjectScopes(frozenset({Scope.EVALUATE}))
 DELETE_DATA: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.READ}))
 PROJECT_ADMINS: Final = ProjectAdmins()
+EVALUATE_AND_READ: Final = ProjectScopes(frozenset({Scope.EVALUATE, Scope.READ}))
 IMPORT: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.EVALUATE}))
 ALL_ROLES: Final = MemberRoles(frozenset(Role))
 ADMINS: Final = MemberRoles(frozenset({Role.OWNER, Role.ADMIN}))
@@ -100,6 +101,7 @@ class EndpointSpec:
     # Documented statuses besides those that follow from access, path, body and rate limit.
     other_statuses: frozenset[int] | set[int] = frozenset()
     takes_key: bool = False  # an Idempotency-Key
+    has_secret: bool = False  # in its response: a repeat with the same key is answered with 409
     in_contract: bool = True  # see `beyond_contract`
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: not limited
     audit: Audit | None = None

@@ -129,9 +129,10 @@ class CliLoginController(Controller):
         description=(
             f"Creates a key with all scopes for {KEY_DAYS} days. 401 if the code is unknown, used "
             "or expired, or if the verifier is wrong; after a wrong verifier the code can still "
-            "be used. 403 if the person who requested the code is no longer a member. Credentials "
-            "are neither required nor read."
+            "be used. 403 if the person who requested the code is no longer a member. 409 if the "
+            "organization has too many keys. Credentials are neither required nor read."
         ),
+        error_types={409: ErrorResponse},
         example=_EXCHANGE_EXAMPLE,
         body_example={"code": _CODE, "code_verifier": _VERIFIER},
         route_class=RouteClass.CLI_EXCHANGE,

@@ -7,7 +7,7 @@ from litestar import Controller
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.ids import RunId
-from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_EVALUATE_AND_READ, CAN_READ
 from entrypoints.http.controllers.metrics import examples
 from entrypoints.http.controllers.metrics.schemas import (
     ArchivedQuery,
@@ -140,7 +140,7 @@ class CustomMetricController(Controller):
 
     @post(
         "/{metric_name:str}/dry-run",
-        CAN_EVALUATE,
+        CAN_EVALUATE_AND_READ,
         status_code=200,
         example=examples.TRIED,
         body_example=examples.TRY,
@@ -159,6 +159,7 @@ class CustomMetricController(Controller):
         Evaluates one trace without storing a score. The result of a computed metric or a rule is in
         the response. For a judge metric, the response has the prompt and its maximum cost; with
         `ask`, a run over this trace calls the judge, and its score has the verdict and the cost.
+        The key needs the scope `read` too, since prompts and reasons quote the trace.
         """
         project, name, trace = caller.project_id, path.metric_name, content.trace_id
         result = await use_cases.evaluation.try_custom_metric(

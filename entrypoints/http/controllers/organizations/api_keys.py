@@ -21,7 +21,7 @@ from domain.ids import ApiKeyId
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
-from entrypoints.http.controllers.organizations.schemas import OrganizationPath
+from entrypoints.http.controllers.organizations.schemas import CONFLICT, OrganizationPath
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.requests.wire_types import ResponseInstant
@@ -88,6 +88,7 @@ class ApiKeyController(Controller):
     @post(
         "/",
         ORGANIZATION_MEMBER,
+        error_types=CONFLICT,
         example=examples.NEW_KEY,
         body_example={"name": "ci", "expiration": "90d", "scopes": ["ingest"]},
     )
@@ -102,6 +103,7 @@ class ApiKeyController(Controller):
 
         For every member. The key gives access to the data plane of all projects of the
         organization, and to nothing else. `raw_key` is its secret; no other response contains it.
+        409 if the organization has too many keys that are neither revoked nor expired.
         """
         key, secret = await use_cases.identity.create_key(
             caller.person, caller.organization, content.name, content.expiration, content.granted
@@ -136,8 +138,9 @@ class ApiKeyController(Controller):
         description=(
             "For OWNER and ADMIN. Creates a new key with the same name and scopes, valid for "
             f"{KEY_LIFETIME.days} days. The old key stays valid until it expires. 422 for a key "
-            "that is revoked or never expires."
+            "that is revoked or never expires; 409 if the organization has too many keys."
         ),
+        error_types=CONFLICT,
         example=examples.NEW_KEY,
     )
     async def rotate_api_key(
