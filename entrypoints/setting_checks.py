@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from adapters.postgres.database.host_urls import single_host_urls
 from entrypoints.settings import DEPLOYED, Settings, variable
 
 # The signing secrets of Supabase's examples, with which anyone could sign in as any user.
@@ -35,9 +36,12 @@ def default_password_problems(
     """
     if settings.app_env not in DEPLOYED:
         return
-    for field in ("database_url", "redis_url"):
-        password = _remote_password(getattr(settings, field) or "")
-        if password.lower() in DEFAULT_PASSWORDS:
+    urls = {
+        "database_url": single_host_urls(settings.database_url or ""),
+        "redis_url": [settings.redis_url or ""],
+    }
+    for field, hosts in urls.items():
+        if any(_remote_password(url).lower() in DEFAULT_PASSWORDS for url in hosts):
             yield _problem(field, "hold another password", settings)
     if settings.auth_hs256_secret in EXAMPLE_SIGNING_SECRETS:
         yield _problem("auth_hs256_secret", "be another secret", settings)

@@ -242,7 +242,7 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
             continue
         try:
             if field in SERVER_URLS:
-                urlsplit(text).port  # noqa: B018 - raises if a password isn't percent-encoded
+                _check_ports(text, several=field == "database_url")
             values[field] = msgspec.convert(_to_convertible(text, kind), kind, strict=False)
         except (msgspec.ValidationError, ValueError):
             actual = "" if field in SECRET else f", not {text!r}"
@@ -264,6 +264,16 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
+
+
+def _check_ports(url: str, *, several: bool) -> None:
+    """Raises ValueError if the port of a host is none, as of a password that isn't encoded.
+
+    With `several`, the URL may name several hosts, separated by commas.
+    """
+    hosts = urlsplit(url).netloc.rpartition("@")[2]
+    for host in hosts.split(",") if several else [hosts]:
+        urlsplit(f"//{host}").port  # noqa: B018 - raises
 
 
 def _read_variable(environ: Mapping[str, str], field: str) -> tuple[str, str]:

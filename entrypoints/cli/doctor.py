@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from redis.exceptions import RedisError
 
 from adapters.oidc.issuer_urls import is_private
+from adapters.postgres.database.host_urls import single_host_urls
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.secret_rotation import count_secrets_by_key
 from adapters.postgres.database.server_info import ServerInfo, fetch_server_info
@@ -222,11 +223,11 @@ def _unsafe_access(settings: Settings) -> Iterator[Finding]:
 
 def _unencrypted_servers(settings: Settings) -> Iterator[Finding]:
     """Remote servers whose connections aren't encrypted, or that need no password."""
-    database = urlsplit(settings.database_url or "")
-    modes = set(parse_qs(database.query).get("sslmode", []))
-    if _is_public(database.hostname) and not modes & ENCRYPTED_SSL_MODES:
-        reason = f"the connection to {database.hostname} may be unencrypted"
-        yield _unsafe("database_url", reason, "add ?sslmode=verify-full, or require")
+    for database in map(urlsplit, single_host_urls(settings.database_url or "")):
+        modes = set(parse_qs(database.query).get("sslmode", []))
+        if _is_public(database.hostname) and not modes & ENCRYPTED_SSL_MODES:
+            reason = f"the connection to {database.hostname} may be unencrypted"
+            yield _unsafe("database_url", reason, "add ?sslmode=verify-full, or require")
     redis = urlsplit(settings.redis_url or "")
     if _is_public(redis.hostname) and redis.scheme != "rediss":
         reason = f"the connection to {redis.hostname} is unencrypted"
@@ -249,10 +250,12 @@ def _unsafe(field: str, reason: str, advice: str) -> Finding:
 
 async def check_database(settings: Settings) -> AsyncIterator[Finding]:
     """Checks PostgreSQL, the schema, the queue and the workers."""
-    address = urlsplit(settings.database_url or "")
+    addresses = list(map(urlsplit, single_host_urls(settings.database_url or "")))
+    # With several hosts, which of them answers isn't known: its disk isn't checked.
+    host = addresses[0].hostname if len(addresses) == 1 else None
     try:
         async with root.database(settings) as pool:
-            for finding in check_postgres_server(await fetch_server_info(pool), address.hostname):
+            for finding in check_postgres_server(await fetch_server_info(pool), host):
                 yield finding
             state = await PostgresHealthCheck(pool).check()
             if not state.ok:
@@ -264,9 +267,10 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
                     yield finding
                 yield check_secrets(settings, await count_secrets_by_key(pool))
     except Failure as failure:
+        where = ", ".join(f"{one.hostname or 'localhost'}:{one.port or 5432}" for one in addresses)
         yield fail(
             "postgres",
-            f"{failure.message} ({address.hostname or 'localhost'}:{address.port or 5432})",
+            f"{failure.message} ({where})",
             f"is it running, and is {variable('database_url')} correct?",
         )
 

@@ -21,6 +21,10 @@ SELECT trace_id, (SELECT count(*) FROM spans WHERE (project_id, trace_id) = (p.i
 FROM traces t JOIN projects p ON p.id = t.project_id WHERE p.name = $1
 """
 
+SELECT_TRACES: Final = """
+SELECT trace_id FROM traces WHERE project_id IN (SELECT id FROM projects WHERE name = ANY($1))
+"""
+
 
 async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> None:
     """Reads everything back through the API, and recounts the roll-ups of `recounted` projects.
@@ -37,6 +41,15 @@ async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> Non
         for name, traces in projects.items():
             await _assert_project(http, load.headers(name), traces)
     await _assert_roll_ups(settings, sorted(projects)[:: max(1, len(projects) // recounted)])
+
+
+async def lost_traces(load: Load, settings: Settings) -> set[str]:
+    """The accepted traces that aren't stored. Recounts the roll-ups of all projects."""
+    names = sorted({sent.project for sent in load.sent.values()})
+    async with open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool:
+        stored = {str(row["trace_id"]) for row in await pool.fetch(SELECT_TRACES, names)}
+    await _assert_roll_ups(settings, names)
+    return {id_ for id_, sent in load.sent.items() if sent.accepted} - stored
 
 
 async def assert_flood_kept(

@@ -29,6 +29,11 @@ class Proxy:
         for writer in list(self._open):
             writer.transport.abort()
 
+    async def refuse(self) -> None:
+        """Refuses new connections; the open ones stay."""
+        if self._server is not None:
+            self._server.close()
+
     async def close(self) -> None:
         await self.cut()
         if self._server is not None:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -58,11 +58,18 @@ def with_port(url: str, port: int) -> str:
     return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
 
 
+def with_host(url: str, port: int) -> str:
+    """Adds another server on this machine."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.netloc},127.0.0.1:{port}").geturl()
+
+
 class Stack:
     """PostgreSQL with its default durability, Valkey, `serve` and `worker`, at fixed addresses.
 
     `data` is PostgreSQL's data folder, if it differs from `folder`. `through` maps a server
-    ("postgres", "redis") and its port to the port by which it is reached.
+    ("postgres", "redis") and its port to the port by which it is reached. With a `standby_port`
+    the database URL names two hosts.
     """
 
     def __init__(
@@ -71,10 +78,13 @@ class Stack:
         data: Path | None = None,
         through: Callable[[str, int], int] | None = None,
         more: Mapping[str, str] | None = None,
+        standby_port: int | None = None,
+        postgres_options: Mapping[str, str] | None = None,
     ) -> None:
         self.folder, self.data = folder, data or folder
         self.postgres_port, self.redis_port, self.port = free_port(), free_port(), free_port()
         self._redis_options = {"port": str(self.redis_port), "requirepass": secrets.token_hex(16)}
+        self._postgres_options = {"port": str(self.postgres_port), **(postgres_options or {})}
         self.processes: dict[str, Child] = {}
         self.start_postgres()
         self.start_valkey()
@@ -82,6 +92,8 @@ class Stack:
         if through is not None:
             database_url = with_port(database_url, through("postgres", self.postgres_port))
             redis_url = with_port(redis_url, through("redis", self.redis_port))
+        if standby_port is not None:
+            database_url = with_host(database_url, standby_port)
         self.environ = own_environ(folder, self.port) | {
             "PANDAPROBE_APP_ENV": "test",
             "PANDAPROBE_DATABASE_URL": database_url,
@@ -114,8 +126,9 @@ class Stack:
     # Parts
 
     def start_postgres(self) -> None:
-        options = {"port": str(self.postgres_port)}
-        self.processes["postgres"], self.database_url = start_postgres(self.data, options)
+        self.processes["postgres"], self.database_url = start_postgres(
+            self.data, self._postgres_options
+        )
 
     def start_valkey(self) -> None:
         self.processes["valkey"], self.redis_url = start_valkey(self.folder, self._redis_options)
@@ -218,6 +231,16 @@ class Stack:
                 await connection.close()
 
         asyncio.run(execute())
+
+    def fetch_value(self, query: str) -> Any:
+        async def fetch() -> Any:
+            connection = await asyncpg.connect(self.database_url)
+            try:
+                return await connection.fetchval(query)
+            finally:
+                await connection.close()
+
+        return asyncio.run(fetch())
 
     # Its state
 

@@ -14,6 +14,7 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
+from adapters.postgres.database.hosts import HostSelector
 from adapters.postgres.database.pool import CONNECT_TIMEOUT_S
 
 LEADER_APPLICATION_NAME: Final = "pandaprobe scheduler"  # the name of the connection of the leader
@@ -42,8 +43,12 @@ class PostgresLeaderElection:
 
     url: str = field(repr=False)  # it holds a password
     key: int = AdvisoryLock.SCHEDULER_LEADER
+    _hosts: HostSelector = field(init=False, repr=False)
     _held: "asyncpg.Connection[asyncpg.Record] | None" = field(default=None, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._hosts = HostSelector(self.url)
 
     async def is_leader(self) -> bool:
         async with self._turn:
@@ -62,8 +67,7 @@ class PostgresLeaderElection:
         if self._held is not None:
             await self._held.execute(CHECK_TRANSACTION)
             return True
-        self._held = await asyncpg.connect(
-            self.url,
+        self._held = await self._hosts.connect(
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=QUERY_TIMEOUT_S,
             server_settings={"application_name": LEADER_APPLICATION_NAME},

@@ -11,6 +11,7 @@ import asyncpg
 from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
 from piccolo.engine.postgres import PostgresEngine
 
+from adapters.postgres.database.hosts import HostSelector
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -82,6 +83,16 @@ class BoundedPool(asyncpg.Pool):
             if await self._is_idle(connection):
                 return connection
         return await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
+
+    def terminate_others(self, connection: object) -> None:
+        """Terminates all connections to other servers than that of `connection`.
+
+        After a failover the old primary may hang, and would hold statements until their timeouts.
+        """
+        address = getattr(connection, "_addr", None)
+        for holder in self._holders:  # type: ignore[attr-defined]  # not in its stubs
+            if holder._con is not None and holder._con._addr != address:  # noqa: SLF001 - asyncpg's own
+                holder._con.terminate()  # noqa: SLF001 - asyncpg's own
 
     @staticmethod
     async def _is_idle(connection: Any) -> bool:
@@ -171,13 +182,14 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
     """
     before = (engine.config, engine.pool)  # nested blocks use their own database
     engine.config, engine.pool = {"dsn": settings.url}, None
+    hosts = HostSelector(settings.url)
     pool = BoundedPool(
         settings.url,
         min_size=settings.least,
         max_size=settings.size,
         max_queries=QUERIES_PER_CONNECTION_MAX,
         max_inactive_connection_lifetime=IDLE_CONNECTION_S,
-        connect=None,
+        connect=hosts.connect,  # type: ignore[arg-type]  # the stubs want asyncpg's own arguments
         setup=None,
         init=set_codecs,
         reset=_reset,
@@ -193,6 +205,7 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
             **settings.of_sessions,
         },
     )
+    hosts.on_change = pool.terminate_others
     try:
         async with translate_errors():
             await pool
