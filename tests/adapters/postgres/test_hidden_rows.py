@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from adapters.postgres.database.advisory_locks import (
-    LOCK_PROJECT,
     LOCK_PROJECTS_SHARED,
+    LOCK_TENANT,
     AdvisoryLock,
 )
 from adapters.postgres.database.pool import Pool
@@ -77,12 +77,12 @@ async def test_move_waits_for_starting_erasure_and_is_refused(pool: Pool, plane:
     ours, first, second = project(), trace(user_id="grace"), trace(user_id="grace")
     for one in (first, second):
         await plane.traces.put(ours, one)
-    held = [(LOCK_PROJECT, OWNERS, ours), (HIDE, ours)]
+    held = [(LOCK_TENANT, OWNERS, ours), (HIDE, ours)]
     moved = trace(id=first.id, user_id="ada")
     assert await after(pool, held, plane.traces.put(ours, moved)) is Invalid
     ours = project()
     await plane.traces.put(ours, second)
-    held = [(LOCK_PROJECT, OWNERS, ours), (HIDE, ours)]
+    held = [(LOCK_TENANT, OWNERS, ours), (HIDE, ours)]
     assert await after(pool, held, plane.traces.change(ours, second.id, TO_ADA)) is Invalid
 
 

@@ -18,6 +18,7 @@ ACTIONS = {
     "api_key": {"created", "rotated", "revoked", "deleted", "used"},
     "login_code": {"issued"},
     "erasure": {"requested", "finished"},
+    "score": {"changed", "deleted"},
 }
 
 
