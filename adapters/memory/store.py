@@ -26,7 +26,7 @@ from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead, Origin, ch
 from domain.identity.caller import User
 from domain.identity.invitation import Invitation
 from domain.identity.login_code import LoginCode
-from domain.identity.organization import Membership, Organization, Project
+from domain.identity.organization import Membership, Organization, OrganizationLimits, Project
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.tracing.model_price import ModelPrice
@@ -246,6 +246,8 @@ class MemoryStore:
         self.ledger = ProjectTable[UUID, LedgerEntry]("Judge call", removed)
         self.budgets: dict[ids.ProjectId, Decimal] = {}
         self.spending: dict[tuple[ids.ProjectId, str], Decimal] = {}
+        self.shared_spending: dict[str, Decimal] = {}  # of organizations and of the server
+        self.limits: dict[ids.OrganizationId, OrganizationLimits] = {}
         self.erasures = ProjectTable[ids.ErasureId, Erasure]("Erasure", removed)
         self.erasing = ProjectTable[ids.ErasureId, DataSubject]("Erasure", removed)
         # The erasure that deleted a trace, and when.

@@ -21,7 +21,12 @@ from domain.evaluation.costs.judge_costs import (
 from domain.evaluation.scores.score import CreatedWithin
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
-from domain.identity.organization import Action, Membership
+from domain.identity.organization import (
+    Action,
+    Membership,
+    OrganizationLimits,
+    validate_retention,
+)
 from domain.ids import OrganizationId, ProjectId
 
 
@@ -101,6 +106,72 @@ class SetBudget:
                 detail = {"from": _budget_text(known), "to": _budget_text(new)}
                 await edit.record(AuditAction.PROJECT_BUDGET_CHANGED, project, detail)
         return await _this_month(self.ledger, project, new, now)
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingLimits:
+    """The limits of an organization, and what all its projects spent this month."""
+
+    month: datetime
+    limits: OrganizationLimits
+    spent: Spending
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    directory: Directory
+    ledger: Ledger
+    clock: Clock
+
+    async def __call__(self, organization: OrganizationId) -> SpendingLimits:
+        """Raises NotFound, Unavailable."""
+        month = month_start(self.clock())
+        limits = await self.directory.limits(organization)
+        projects = [one.id for one in await self.directory.projects(organization)]
+        spent = await self.ledger.total(projects, CreatedWithin(month))
+        return SpendingLimits(month, limits, spent)
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimits:
+    editor: OrganizationEditor
+    read: ReadLimits
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, limits: OrganizationLimits
+    ) -> SpendingLimits:
+        """Sets them for this month, and for projects that are created from now on.
+
+        Raises Invalid, Forbidden, Unavailable.
+        """
+        new = OrganizationLimits(
+            monthly_usd=_validated(limits.monthly_usd, "monthly_usd"),
+            project_monthly_usd=_validated(limits.project_monthly_usd, "project_monthly_usd"),
+            project_retention_days=validate_retention(
+                limits.project_retention_days, "project_retention_days"
+            ),
+        )
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_BUDGET, Action.CHANGE_RETENTION)
+            known = await edit.locked.limits()
+            if new != known:
+                await edit.locked.put_limits(new, self.editor.clock())
+                detail = {"from": _limits_text(known), "to": _limits_text(new)}
+                await edit.record(AuditAction.ORGANIZATION_LIMITS_CHANGED, organization, detail)
+        return await self.read(organization)
+
+
+def _validated(usd: Decimal | None, field: str) -> Decimal | None:
+    return None if usd is None else validate_budget(usd, field)
+
+
+def _limits_text(limits: OrganizationLimits) -> str:
+    days = limits.project_retention_days
+    return (
+        f"in all: {_budget_text(limits.monthly_usd)}; new projects: "
+        f"{_budget_text(limits.project_monthly_usd)}, kept "
+        f"{'for ever' if days is None else f'{days} days'}"
+    )
 
 
 async def _this_month(

@@ -1,6 +1,12 @@
 """The use cases of costs: a part of `application.use_cases`."""
 
-from application.costs.organization_usage import ReadBudget, ReadUsage, SetBudget
+from application.costs.organization_usage import (
+    ReadBudget,
+    ReadLimits,
+    ReadUsage,
+    SetBudget,
+    SetLimits,
+)
 from application.evaluation.ports.judging import JudgingPorts
 from application.identity.organization_edit import OrganizationEditor
 from application.identity.use_cases import IdentityPorts
@@ -16,3 +22,5 @@ class CostUseCases:
         self.read_usage = ReadUsage(identity.directory, ledger, clock)
         self.read_budget = ReadBudget(identity.projects, judging.budgets, ledger, clock)
         self.set_budget = SetBudget(editor, ledger)
+        self.read_limits = ReadLimits(identity.directory, ledger, clock)
+        self.set_limits = SetLimits(editor, self.read_limits)

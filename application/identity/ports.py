@@ -17,6 +17,7 @@ from domain.identity.organization import (
     Membership,
     NewOrganization,
     Organization,
+    OrganizationLimits,
     Project,
     Role,
 )
@@ -115,8 +116,9 @@ class Projects(Protocol):
     ) -> Project:
         """The organization's project of this name; stores and returns `project` if there is none.
 
-        If it is stored, `entry` is written to the audit log with it. Concurrent calls for one name,
-        in any number of processes, get the same project. Raises Invalid if the organization has
+        It is stored with the retention and the budget that the organization's limits give a new
+        project, and `entry` is written to the audit log with it. Concurrent calls for one name, in
+        any number of processes, get the same project. Raises Invalid if the organization has
         `projects_max` others already, NotFound if it is gone.
         """
         ...
@@ -181,6 +183,10 @@ class Directory(Protocol):
         ...
 
     async def organization(self, organization: OrganizationId) -> Organization:
+        """Raises NotFound."""
+        ...
+
+    async def limits(self, organization: OrganizationId) -> OrganizationLimits:
         """Raises NotFound."""
         ...
 
@@ -282,6 +288,12 @@ class LockedOrganization(Protocol):
         ...
 
     async def rename(self, name: str) -> None: ...
+
+    async def limits(self) -> OrganizationLimits: ...
+
+    async def put_limits(self, limits: OrganizationLimits, at: datetime) -> None:
+        """Sets them from the month of `at` on; what was spent earlier in the month counts."""
+        ...
 
     async def remove(self, at: datetime) -> None:
         """Hides the organization and all that is in it from all readers, from the commit on.

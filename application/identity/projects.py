@@ -7,16 +7,15 @@ from application.deletion import delete_in_batches
 from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import RemovedProjects
 from application.ports import Clock
-from domain.errors import Invalid
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.organization import (
-    RETENTION_MAX_DAYS,
     Action,
     Project,
     check_project_count,
     validate_description,
     validate_name,
+    validate_retention,
 )
 from domain.ids import OrganizationId, ProjectId
 
@@ -43,7 +42,12 @@ class CreateProject:
             await edit.authorize(Action.CREATE_PROJECT)
             if self.projects_max is not None:
                 check_project_count(await edit.locked.count_projects(), self.projects_max)
+            limits = await edit.locked.limits()
+            project = replace(project, retention_days=limits.project_retention_days)
             await edit.locked.put_project(project)
+            if limits.project_monthly_usd is not None:
+                usd, now = limits.project_monthly_usd, project.created_at
+                await edit.locked.put_budget(project.id, usd, now)
             await edit.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
         return project
 
@@ -90,8 +94,7 @@ class ChangeRetention:
         self, person: Person, organization: OrganizationId, project: ProjectId, days: int | None
     ) -> Project:
         """Raises Invalid beyond RETENTION_MAX_DAYS, Forbidden, NotFound, Unavailable."""
-        if days is not None and not 1 <= days <= RETENTION_MAX_DAYS:
-            raise Invalid.field("days", f"must be between 1 and {RETENTION_MAX_DAYS}, or null")
+        validate_retention(days, "days")
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_RETENTION)
             known = require(await edit.locked.project(project), PROJECT_NOT_FOUND)

@@ -18,6 +18,7 @@ class AuditAction(StrEnum):
 
     ORGANIZATION_CREATED = "organization.created"
     ORGANIZATION_RENAMED = "organization.renamed"
+    ORGANIZATION_LIMITS_CHANGED = "organization.limits_changed"
     ORGANIZATION_DELETED = "organization.deleted"
     MEMBER_ROLE_CHANGED = "member.role_changed"
     MEMBER_REMOVED = "member.removed"

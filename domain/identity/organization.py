@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
 from uuid import UUID
@@ -48,6 +49,22 @@ class Project:
     description: str = ""
     created_at: datetime
     retention_days: int | None = None  # after which stored traces are deleted; None: never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationLimits:
+    """What an organization and its new projects are limited to; None: no limit.
+
+    `monthly_usd` is the budget for the judges of all its projects together. A new project starts
+    with the others: its own monthly budget, and its retention.
+    """
+
+    monthly_usd: Decimal | None = None
+    project_monthly_usd: Decimal | None = None
+    project_retention_days: int | None = None
+
+
+NO_LIMITS: Final = OrganizationLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,13 @@ def validate_name(text: str, field: str) -> str:
     if not single and (len(name) > NAME_MAX or _NAME.fullmatch(name) is None):
         raise Invalid.field(field, NAME_RULE)
     return name
+
+
+def validate_retention(days: int | None, field: str) -> int | None:
+    """Raises Invalid beyond RETENTION_MAX_DAYS, naming `field`. None: for ever."""
+    if days is not None and not 1 <= days <= RETENTION_MAX_DAYS:
+        raise Invalid.field(field, f"must be between 1 and {RETENTION_MAX_DAYS}, or null")
+    return days
 
 
 def validate_description(text: str, field: str) -> str:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from adapters.aes_gcm import AesGcmCipher
@@ -119,12 +120,17 @@ async def open_judge(settings: Settings) -> AsyncIterator[Judge]:
         yield by_provider.JudgeByProvider(judges)
 
 
+def optional_usd(number: float | None) -> Decimal | None:
+    """The amount of a setting, exactly as it was written."""
+    return None if number is None else Decimal(repr(number))
+
+
 def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPorts:
     """What is stored about judging."""
     return JudgingPorts(
         verdicts=verdict_cache.PostgresVerdictCache(pool),
         ledger=judge_ledger.PostgresLedger(pool),
-        budgets=budgets.PostgresBudgets(pool),
+        budgets=budgets.PostgresBudgets(pool, optional_usd(settings.eval_server_monthly_usd)),
         prices=Pricings(PostgresModelPrices(pool), book),
         verdict_retention=timedelta(days=settings.eval_cache_ttl_days),
         ledger_retention=timedelta(days=settings.eval_ledger_days),

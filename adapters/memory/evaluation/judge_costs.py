@@ -13,11 +13,15 @@ from domain.evaluation.costs.judge_costs import (
     SpendingBy,
     SpendingGroup,
     group_spending,
+    is_shared,
     month_scope,
     month_start,
+    organization_scope,
     run_scope,
+    server_scope,
 )
 from domain.evaluation.scores.score import CreatedWithin
+from domain.identity.organization import NO_LIMITS
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.usage import exact_sum
 
@@ -78,7 +82,10 @@ class MemoryLedger:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBudgets:
+    """`server_usd` is the monthly limit of all projects together; None: no limit."""
+
     store: MemoryStore
+    server_usd: Decimal | None = None
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         return self.store.budgets.get(project)
@@ -86,27 +93,62 @@ class MemoryBudgets:
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
     ) -> Reservation | None:
-        limits = {run_scope(run): of_run, month_scope(now): self.store.budgets.get(project)}
+        limits = {
+            run_scope(run): of_run,
+            month_scope(now): self.store.budgets.get(project),
+            server_scope(now): self.server_usd,
+        }
+        if (ours := self.store.projects.get(project)) is not None:
+            organization = ours.organization_id
+            usd_of_all = self.store.limits.get(organization, NO_LIMITS).monthly_usd
+            limits[organization_scope(organization, now)] = usd_of_all
         known = {scope: limit for scope, limit in limits.items() if limit is not None}
         for scope, limit in known.items():
             if self._spent(project, scope, now) + usd > limit:
                 return None
         for scope in known:
-            self.store.spending[project, scope] = self._spent(project, scope, now) + usd
+            spent = self._spent(project, scope, now) + usd
+            if is_shared(scope):
+                self.store.shared_spending[scope] = spent
+            else:
+                self.store.spending[project, scope] = spent
         return Reservation(tuple(known), usd)
 
     async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
         for scope in reservation.scopes:
+            if scope in self.store.shared_spending:
+                self.store.shared_spending[scope] += usd - reservation.usd
             if (project, scope) in self.store.spending:
                 self.store.spending[project, scope] += usd - reservation.usd
 
     def _spent(self, project: ProjectId, scope: str, now: datetime) -> Decimal:
+        if is_shared(scope):
+            return self._spent_together(project, scope, now)
         known = self.store.spending.get((project, scope))
         if known is not None or scope != month_scope(now):
             return known or Decimal(0)
         ours = [one for one in self.store.ledger.values() if one.project_id == project]
         return exact_sum(
             one.usd for one in ours if one.usd is not None and one.created_at >= month_start(now)
+        )
+
+    def _spent_together(self, project: ProjectId, scope: str, now: datetime) -> Decimal:
+        known = self.store.shared_spending.get(scope)
+        if known is not None:
+            return known
+        projects = self.store.projects
+        ours = projects.get(project)
+        is_ours = {
+            id_
+            for id_, one in projects.items()
+            if ours is not None and one.organization_id == ours.organization_id
+        }
+        return exact_sum(
+            one.usd
+            for one in self.store.ledger.values()
+            if one.usd is not None
+            and one.created_at >= month_start(now)
+            and (scope == server_scope(now) or one.project_id in is_ours)
         )
 
 

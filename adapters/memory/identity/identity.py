@@ -21,16 +21,19 @@ from application.identity.ports import (
 )
 from application.ports import NewId
 from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from domain.evaluation.costs.judge_costs import organization_scope
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import EMPTY_CHAIN, Actor, AuditAction, AuditEntry, ChainHead, Origin
 from domain.identity.caller import Claims, User
 from domain.identity.invitation import Invitation, InvitationStatus, SentInvitation, normalize_email
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import (
+    NO_LIMITS,
     Member,
     Membership,
     NewOrganization,
     Organization,
+    OrganizationLimits,
     Project,
     Role,
     check_project_count,
@@ -125,7 +128,10 @@ class MemoryProjects:
         if projects_max is not None:
             ours = _owned_by(organization, self.store.projects.values())
             check_project_count(len(ours), projects_max)
+        limits = self.store.limits.get(organization, NO_LIMITS)
+        project = replace(project, retention_days=limits.project_retention_days)
         self.store.projects[project.id] = project
+        store_budget(self.store, project.id, limits.project_monthly_usd, project.created_at)
         if entry is not None:
             self.store.audit_log[entry.id] = entry
         return project
@@ -190,7 +196,7 @@ ROWS_PER_PURGE: Final = 1_000  # rows that one call deletes
 # The tables that a locked block may change.
 EDITED_TABLES: Final = (
     *("organizations", "projects", "memberships", "keys", "invitations", "login_codes"),
-    *("audit_log", "removed", "budgets", "spending"),
+    *("audit_log", "removed", "budgets", "spending", "limits", "shared_spending"),
 )
 
 
@@ -295,6 +301,15 @@ class _LockedOrganization:
         renamed = replace(self.organization, name=name)
         self.store.organizations[self.organization.id] = renamed
 
+    async def limits(self) -> OrganizationLimits:
+        return self.store.limits.get(self.organization.id, NO_LIMITS)
+
+    async def put_limits(self, limits: OrganizationLimits, at: datetime) -> None:
+        known = await self.limits()
+        if limits.monthly_usd is None or known.monthly_usd is None:
+            self.store.shared_spending.pop(organization_scope(self.organization.id, at), None)
+        self.store.limits[self.organization.id] = limits
+
     async def remove(self, at: datetime) -> None:
         ours, store = self.organization.id, self.store
         for project in [one for one in store.projects.values() if one.organization_id == ours]:
@@ -303,6 +318,7 @@ class _LockedOrganization:
         delete_rows(store.keys, lambda _, one: one.organization_id == ours)
         delete_rows(store.invitations, lambda _, one: one.organization_id == ours)
         delete_rows(store.login_codes, lambda _, one: one.organization_id == ours)
+        store.limits.pop(ours, None)
         store.organizations.pop(ours, None)
 
     async def project(self, project: ProjectId) -> Project | None:
@@ -398,6 +414,10 @@ class MemoryDirectory:
         if found is None:
             raise NotFound("Organization not found")
         return found
+
+    async def limits(self, organization: OrganizationId) -> OrganizationLimits:
+        await self.organization(organization)
+        return self.store.limits.get(organization, NO_LIMITS)
 
     async def members(self, organization: OrganizationId) -> Sequence[Member]:
         ours = _owned_by(organization, self.store.memberships.values())

@@ -15,14 +15,27 @@ import asyncpg
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organization
 from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
 from adapters.postgres.identity import identity_rows as rows
-from adapters.postgres.identity.project_budgets import fetch_budget, store_budget
+from adapters.postgres.identity.project_budgets import (
+    fetch_budget,
+    fetch_limits,
+    store_budget,
+    store_limits,
+)
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
 from domain.identity.invitation import Invitation, InvitationStatus, normalize_email
 from domain.identity.login_code import LoginCode
-from domain.identity.organization import Member, Membership, Organization, Project, Role
+from domain.identity.organization import (
+    NO_LIMITS,
+    Member,
+    Membership,
+    Organization,
+    OrganizationLimits,
+    Project,
+    Role,
+)
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 
 # Weak enough for inserts of projects and keys by the data plane: their foreign keys need no
@@ -146,6 +159,12 @@ class _OpenOrganization:
 
     async def rename(self, name: str) -> None:
         await self.connection.execute(RENAME_ORGANIZATION, self.organization.id, name)
+
+    async def limits(self) -> OrganizationLimits:
+        return await fetch_limits(self.connection, self.organization.id) or NO_LIMITS
+
+    async def put_limits(self, limits: OrganizationLimits, at: datetime) -> None:
+        await store_limits(self.connection, self.organization.id, limits, at)
 
     async def remove(self, at: datetime) -> None:
         await self.connection.execute(LOCK_ORGANIZATION_EXCLUSIVELY, self.organization.id)

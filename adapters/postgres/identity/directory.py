@@ -10,11 +10,13 @@ from asyncpg import Record
 from adapters.postgres.database.keyset_pages import KeysetPage
 from adapters.postgres.database.pool import Pool, require_row, translate_errors
 from adapters.postgres.identity import identity_rows as rows
+from adapters.postgres.identity.project_budgets import fetch_limits
+from domain.errors import NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead
 from domain.identity.invitation import InvitationStatus, SentInvitation
 from domain.identity.login_code import LoginCode
-from domain.identity.organization import Member, Organization, Project, Role
+from domain.identity.organization import Member, Organization, OrganizationLimits, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
 from domain.page import Page, PageRequest, Position
 
@@ -80,6 +82,13 @@ class PostgresDirectory:
     async def organization(self, organization: OrganizationId) -> Organization:
         row = await self.pool.fetchrow(SELECT_ORGANIZATION, organization)
         return rows.organization_from_row(require_row(row, "Organization not found"))
+
+    @translate_errors()
+    async def limits(self, organization: OrganizationId) -> OrganizationLimits:
+        limits = await fetch_limits(self.pool, organization)
+        if limits is None:
+            raise NotFound("Organization not found")
+        return limits
 
     @translate_errors()
     async def members(self, organization: OrganizationId) -> Sequence[Member]:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,12 +17,14 @@ from adapters.postgres.database.pool import (
     translate_errors,
 )
 from adapters.postgres.identity import identity_rows as rows
+from adapters.postgres.identity.project_budgets import fetch_limits, store_budget
 from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import SIGN_IN_STEP, Claims, User
 from domain.identity.organization import (
+    NO_LIMITS,
     Membership,
     NewOrganization,
     Project,
@@ -160,10 +162,16 @@ class PostgresProjects:
             if projects_max is not None:
                 count = await connection.fetchval(rows.COUNT_PROJECTS, organization)
                 check_project_count(count, projects_max)
+            limits = await fetch_limits(connection, organization) or NO_LIMITS
+            project = replace(project, retention_days=limits.project_retention_days)
             new = rows.project_row(organization, project)
             row = await connection.fetchrow(INSERT_PROJECT, *new)
-            if row is not None and entry is not None:
-                await connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(entry))
+            if row is not None:
+                usd = limits.project_monthly_usd
+                if usd is not None:
+                    await store_budget(connection, project.id, usd, project.created_at)
+                if entry is not None:
+                    await connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(entry))
         return None if row is None else rows.project_from_row(row)
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:

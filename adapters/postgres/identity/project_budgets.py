@@ -4,9 +4,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
-from domain.evaluation.costs.judge_costs import month_scope
-from domain.ids import ProjectId
+from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
+from domain.evaluation.costs.judge_costs import month_scope, organization_scope
+from domain.identity.organization import OrganizationLimits
+from domain.ids import OrganizationId, ProjectId
 
 SELECT_BUDGET: Final = f"SELECT monthly_usd FROM judge_budgets WHERE {OF_PROJECT}"
 UPSERT_BUDGET: Final = """
@@ -18,6 +19,35 @@ DELETE_BUDGET: Final = f"DELETE FROM judge_budgets WHERE {OF_PROJECT}"
 # Without a budget, only the ledger records spending. A new budget starts from the sum in the
 # ledger.
 DELETE_SPENDING: Final = f"DELETE FROM judge_spending WHERE {OF_PROJECT} AND scope = $2"
+
+
+SELECT_LIMITS: Final = """
+SELECT monthly_usd, project_monthly_usd, project_retention_days FROM organizations WHERE id = $1
+"""
+UPDATE_LIMITS: Final = """
+UPDATE organizations
+SET monthly_usd = $2, project_monthly_usd = $3, project_retention_days = $4 WHERE id = $1
+"""
+DELETE_SHARED_SPENDING: Final = "DELETE FROM shared_spending WHERE scope = $1"
+
+
+async def fetch_limits(
+    connection: Connection | Pool, organization: OrganizationId
+) -> OrganizationLimits | None:
+    """None if the organization doesn't exist."""
+    row = await connection.fetchrow(SELECT_LIMITS, organization)
+    return None if row is None else OrganizationLimits(**row)
+
+
+async def store_limits(
+    connection: Connection, organization: OrganizationId, limits: OrganizationLimits, at: datetime
+) -> None:
+    """As `LockedOrganization.put_limits`, in the transaction of the connection."""
+    known = await fetch_limits(connection, organization)
+    if limits.monthly_usd is None or known is None or known.monthly_usd is None:
+        await connection.execute(DELETE_SHARED_SPENDING, organization_scope(organization, at))
+    amounts = (limits.monthly_usd, limits.project_monthly_usd)
+    await connection.execute(UPDATE_LIMITS, organization, *amounts, limits.project_retention_days)
 
 
 async def fetch_budget(connection: Connection, project: ProjectId) -> Decimal | None:

@@ -106,9 +106,10 @@ class Budgets(Protocol):
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
     ) -> Reservation | None:
-        """Reserves `usd` in the budgets of the month and of the run; None if either has less left.
+        """Reserves `usd` in every budget of the question; None if one of them has less left.
 
-        `of_run` is the limit of the run. Without any limit the reservation has no scope.
+        They are those of the run, and of the month for the project, its organization and the
+        server. `of_run` is the limit of the run. Without any limit the reservation has no scope.
         Concurrent calls never reserve more than there is.
         """
         ...

@@ -13,7 +13,7 @@ from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.runs.run import Target
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.score import CreatedWithin
-from domain.ids import ProjectId, RunId
+from domain.ids import OrganizationId, ProjectId, RunId
 from domain.tracing.model_price import Rate, Tariff
 from domain.tracing.usage import Price, Usage, exact_sum
 
@@ -140,6 +140,21 @@ def resolve_period(after: datetime | None, before: datetime | None, now: datetim
 def month_scope(instant: datetime) -> str:
     """The key of a month's spending."""
     return f"month {month_start(instant):%Y-%m}"
+
+
+def organization_scope(organization: OrganizationId, instant: datetime) -> str:
+    """The key of what all projects of an organization spend in a month."""
+    return f"organization {organization} {month_scope(instant)}"
+
+
+def server_scope(instant: datetime) -> str:
+    """The key of what all projects of the server spend in a month."""
+    return f"server {month_scope(instant)}"
+
+
+def is_shared(scope: str) -> bool:
+    """Whether the spending is of more than one project, and stays when a project is deleted."""
+    return scope.startswith(("organization ", "server "))
 
 
 def run_scope(run: RunId) -> str:

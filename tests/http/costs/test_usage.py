@@ -229,3 +229,35 @@ class TestBudgets:
             nowhere = f"{ours}/projects/{NOBODY}/budget"
             body = {"monthly_usd": 1} if method == "PUT" else None
             assert (await ada(method, nowhere, body)).status_code == 404
+
+
+class TestLimits:
+    async def test_limits_are_stored_and_inherited(
+        self, site: Site, ada: PersonClient, ours: str
+    ) -> None:
+        path = f"{ours}/limits"
+        nothing = await ada.read(path)
+        assert nothing == {
+            "org_id": ours.rpartition("/")[2],
+            "month": "2026-03",
+            "monthly_usd": None,
+            "spent_usd": 0.0,
+            "unpriced_calls": 0,
+            "project_monthly_usd": None,
+            "project_retention_days": None,
+        }
+        limits = {"monthly_usd": 100, "project_monthly_usd": 2.5, "project_retention_days": 30}
+        stored = await site.http.put(path, headers=ada.bearer, json=limits)
+        assert stored.status_code == 200, stored.text
+        assert stored.json() == nothing | limits == await ada.read(path)
+        made = await site.http.post(f"{ours}/projects", headers=ada.bearer, json={"name": "new"})
+        assert made.json()["retention_days"] == 30
+        budget = await ada.read(f"{ours}/projects/{made.json()['id']}/budget")
+        assert budget["monthly_usd"] == 2.5
+
+    async def test_invalid_limits_are_named(self, site: Site, ada: PersonClient, ours: str) -> None:
+        wrong = {"monthly_usd": -1, "project_monthly_usd": 0.1234567, "project_retention_days": 0}
+        refused = await site.http.put(f"{ours}/limits", headers=ada.bearer, json=wrong)
+        assert set(field_errors(refused)) == wrong.keys()
+        refused = await site.http.put(f"{ours}/limits", headers=ada.bearer, json={})
+        assert set(field_errors(refused)) == wrong.keys()

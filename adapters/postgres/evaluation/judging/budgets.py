@@ -9,7 +9,14 @@ from typing import Final
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translate_errors
 from adapters.postgres.identity.project_budgets import fetch_budget
 from application.evaluation.ports.judging import Reservation
-from domain.evaluation.costs.judge_costs import month_scope, month_start, run_scope
+from domain.evaluation.costs.judge_costs import (
+    is_shared,
+    month_scope,
+    month_start,
+    organization_scope,
+    run_scope,
+    server_scope,
+)
 from domain.ids import ProjectId, RunId
 
 SUM_MONTH_SPENDING: Final = f"""
@@ -31,13 +38,38 @@ UPDATE judge_spending SET usd = usd + $3 WHERE {OF_PROJECT} AND scope = $2
 """
 
 
+SELECT_ORGANIZATION_LIMIT: Final = """
+SELECT o.id, o.monthly_usd FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
+WHERE p.id = $1
+"""
+SUM_MONTH_OF_ORGANIZATION: Final = """
+SELECT coalesce(sum(usd), 0) FROM judge_calls
+WHERE created_at >= $2 AND project_id IN (
+  SELECT ours.id FROM projects JOIN projects AS ours USING (organization_id) WHERE projects.id = $1
+)
+"""
+SUM_MONTH_OF_SERVER: Final = "SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE created_at >= $1"
+HAS_SHARED_ROW: Final = "SELECT EXISTS (SELECT FROM shared_spending WHERE scope = $1)"
+INSERT_SHARED_SPENDING: Final = """
+INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
+ON CONFLICT (scope) DO NOTHING
+"""
+RESERVE_SHARED_SPENDING: Final = """
+UPDATE shared_spending SET usd = usd + $2 WHERE scope = $1 AND usd + $2 <= $3 RETURNING usd
+"""
+SETTLE_SHARED_SPENDING: Final = "UPDATE shared_spending SET usd = usd + $2 WHERE scope = $1"
+
+
 class _BudgetExceeded(Exception):  # noqa: N818 - not an error: it rolls back the reservations
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresBudgets:
+    """`server_usd` is the monthly limit of all projects together; None: no limit."""
+
     pool: Pool
+    server_usd: Decimal | None = None
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         async with translate_errors(), self.pool.acquire() as connection:
@@ -46,7 +78,10 @@ class PostgresBudgets:
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
     ) -> Reservation | None:
+        # All transactions lock in this order: run, month, organization, server.
         limits = {run_scope(run): of_run, month_scope(now): await self.monthly(project)}
+        limits |= await self._organization_limit(project, now)
+        limits[server_scope(now)] = self.server_usd
         known = {scope: limit for scope, limit in limits.items() if limit is not None}
         if not known:
             return Reservation((), usd)
@@ -56,14 +91,8 @@ class PostgresBudgets:
                 self.pool.acquire() as connection,
                 connection.transaction(),
             ):
-                # Same lock order in all transactions: the row of the run first, then that of the
-                # month.
                 for scope, limit in known.items():
-                    await _ensure_spending_row(connection, project, scope, now)
-                    if (
-                        await connection.fetchval(RESERVE_SPENDING, project, scope, usd, limit)
-                        is None
-                    ):
+                    if not await _reserve_in(connection, project, scope, usd, limit, now):
                         raise _BudgetExceeded
                 return Reservation(tuple(known), usd)
         return None
@@ -73,7 +102,47 @@ class PostgresBudgets:
             return
         async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
             for scope in reservation.scopes:
-                await connection.execute(SETTLE_SPENDING, project, scope, usd - reservation.usd)
+                if is_shared(scope):
+                    await connection.execute(SETTLE_SHARED_SPENDING, scope, usd - reservation.usd)
+                else:
+                    await connection.execute(SETTLE_SPENDING, project, scope, usd - reservation.usd)
+
+    async def _organization_limit(
+        self, project: ProjectId, now: datetime
+    ) -> dict[str, Decimal | None]:
+        async with translate_errors():
+            row = await self.pool.fetchrow(SELECT_ORGANIZATION_LIMIT, project)
+        return {} if row is None else {organization_scope(row["id"], now): row["monthly_usd"]}
+
+
+async def _reserve_in(  # noqa: PLR0917 - the columns of a row
+    connection: Connection,
+    project: ProjectId,
+    scope: str,
+    usd: Decimal,
+    limit: Decimal,
+    now: datetime,
+) -> bool:
+    if is_shared(scope):
+        await _ensure_shared_row(connection, project, scope, now)
+        found = await connection.fetchval(RESERVE_SHARED_SPENDING, scope, usd, limit)
+    else:
+        await _ensure_spending_row(connection, project, scope, now)
+        found = await connection.fetchval(RESERVE_SPENDING, project, scope, usd, limit)
+    return found is not None
+
+
+async def _ensure_shared_row(
+    connection: Connection, project: ProjectId, scope: str, now: datetime
+) -> None:
+    """Inserts the row with what the ledger has of the month, unless it exists."""
+    if await connection.fetchval(HAS_SHARED_ROW, scope):
+        return
+    if scope == server_scope(now):
+        spent = await connection.fetchval(SUM_MONTH_OF_SERVER, month_start(now))
+    else:
+        spent = await connection.fetchval(SUM_MONTH_OF_ORGANIZATION, project, month_start(now))
+    await connection.execute(INSERT_SHARED_SPENDING, scope, spent, now)
 
 
 async def _ensure_spending_row(

@@ -23,7 +23,9 @@ IDENTITY: Final = """
 CREATE TABLE IF NOT EXISTS organizations (
     id uuid PRIMARY KEY,
     name text COLLATE "C" NOT NULL,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    -- The budget of all its projects together, and what a new project starts with.
+    monthly_usd numeric, project_monthly_usd numeric, project_retention_days integer
 );
 
 CREATE TABLE IF NOT EXISTS users (
@@ -533,6 +535,12 @@ CREATE TABLE IF NOT EXISTS judge_budgets (
     PRIMARY KEY (project_id)
 );
 
+-- What a month has spent or reserved over all projects of an organization, or of the server. It
+-- stays when a project is deleted.
+CREATE TABLE IF NOT EXISTS shared_spending (
+    scope text COLLATE "C" PRIMARY KEY, usd numeric NOT NULL, created_at timestamptz NOT NULL
+);
+
 -- The amount that a month or a run has spent or reserved. Only scopes with a budget have a row.
 CREATE TABLE IF NOT EXISTS judge_spending (
     project_id uuid NOT NULL, scope text COLLATE "C" NOT NULL,
@@ -827,7 +835,7 @@ BACKWARDS: Final = (
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,
         eval_runs, eval_jobs, replies,
-        judge_verdicts, judge_calls, judge_budgets, judge_spending,
+        judge_verdicts, judge_calls, judge_budgets, judge_spending, shared_spending,
         custom_metrics, custom_metric_revisions,
         monitors, alerts, alert_changes, webhooks, alert_deliveries,
         workers,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from entrypoints.http.controllers.organizations.examples import PROJECT_ID
+from entrypoints.http.controllers.organizations.examples import ORGANIZATION_ID, PROJECT_ID
 
 ESTIMATE: Final[dict[str, Any]] = {
     "model": "openai/gpt-4o",
@@ -33,6 +33,20 @@ ORGANIZATION_USAGE: Final[dict[str, Any]] = {
     "by": "project",
     "total": USAGE,
     "parts": [{"key": PROJECT_ID} | USAGE],
+}
+LIMITS_REQUEST: Final[dict[str, Any]] = {
+    "monthly_usd": 100.0,
+    "project_monthly_usd": 25.0,
+    "project_retention_days": 90,
+}
+LIMITS: Final[dict[str, Any]] = {
+    "org_id": ORGANIZATION_ID,
+    "month": "2026-03",
+    "monthly_usd": 100.0,
+    "spent_usd": 0.765,
+    "unpriced_calls": 0,
+    "project_monthly_usd": 25.0,
+    "project_retention_days": 90,
 }
 BUDGET: Final[dict[str, Any]] = {
     "project_id": PROJECT_ID,

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.costs.organization_usage import MonthlyBudget, OrganizationUsage
+from application.costs.organization_usage import MonthlyBudget, OrganizationUsage, SpendingLimits
 from domain.evaluation.costs.judge_costs import (
     BUDGET_MAX,
     BUDGET_PLACES,
@@ -19,6 +19,7 @@ from domain.evaluation.costs.judge_costs import (
     validate_budget,
 )
 from domain.evaluation.runs.voting import VOTE_COUNTS, validate_votes
+from domain.identity.organization import RETENTION_MAX_DAYS, OrganizationLimits
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.scalar_types import domain_check
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
@@ -156,6 +157,41 @@ class OrganizationUsageResponse(ResponseStruct[OrganizationUsage], frozen=True, 
     by: Annotated[SpendingBy, GIVEN]
     total: JudgeUsage
     parts: Annotated[list[JudgeUsagePart], Source(WHOLE, _usage_parts)]
+
+
+type RetentionDays = Annotated[int, Meta(ge=1, le=RETENTION_MAX_DAYS)]
+
+
+class LimitsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Each of them is set; null: no limit."""
+
+    monthly_usd: MonthlyUsd | None
+    project_monthly_usd: MonthlyUsd | None
+    project_retention_days: RetentionDays | None
+
+    def to_domain(self, _: HttpConfig) -> OrganizationLimits:
+        return OrganizationLimits(
+            monthly_usd=optional_usd(self.monthly_usd),
+            project_monthly_usd=optional_usd(self.project_monthly_usd),
+            project_retention_days=self.project_retention_days,
+        )
+
+
+class LimitsResponse(ResponseStruct[SpendingLimits], frozen=True, kw_only=True):
+    """The limits of an organization; null: no limit.
+
+    `monthly_usd` is the budget for the judges of all its projects together, `spent_usd` what they
+    cost in `month`, without unpriced calls. A new project starts with `project_monthly_usd` and
+    `project_retention_days`.
+    """
+
+    org_id: Annotated[UUID, GIVEN]
+    month: Annotated[str, Source("month", "{:%Y-%m}".format)]
+    monthly_usd: Annotated[Usd | None, Source("limits.monthly_usd")]
+    spent_usd: Annotated[Usd, Source("spent.usd")]
+    unpriced_calls: Annotated[int, Source("spent.unpriced")]
+    project_monthly_usd: Annotated[Usd | None, Source("limits.project_monthly_usd")]
+    project_retention_days: Annotated[int | None, Source("limits.project_retention_days")]
 
 
 class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,12 +6,15 @@ from typing import Annotated
 from litestar import Controller
 
 from application.use_cases import UseCases
+from domain.identity.organization import OrganizationLimits
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.costs import examples
 from entrypoints.http.controllers.costs.schemas import (
     BudgetRequest,
     BudgetResponse,
+    LimitsRequest,
+    LimitsResponse,
     OrganizationUsageResponse,
     UsageQuery,
 )
@@ -20,6 +23,7 @@ from entrypoints.http.controllers.organizations.schemas import OrganizationPath
 from entrypoints.http.endpoint import get, put
 from entrypoints.http.requests.json_body import Body
 
+NewLimits = Annotated[OrganizationLimits, Body(LimitsRequest, LimitsRequest.to_domain)]
 NewBudget = Annotated[Decimal | None, Body(BudgetRequest, BudgetRequest.to_domain)]
 
 
@@ -77,3 +81,38 @@ class UsageController(Controller):
             caller.person, caller.organization, project, content
         )
         return BudgetResponse.from_domain(budget, project_id=project)
+
+    @get("/limits", ORGANIZATION_MEMBER, example=examples.LIMITS)
+    async def read_limits(
+        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
+    ) -> LimitsResponse:
+        """Read an organization's limits.
+
+        The monthly budget for the judges of all its projects together, and what a new project
+        starts with.
+        """
+        limits = await use_cases.costs.read_limits(caller.organization)
+        return LimitsResponse.from_domain(limits, org_id=caller.organization)
+
+    @put(
+        "/limits",
+        ORGANIZATION_MEMBER,
+        example=examples.LIMITS,
+        body_example=examples.LIMITS_REQUEST,
+    )
+    async def set_limits(
+        self,
+        caller: OrganizationCaller,
+        content: NewLimits,
+        path: OrganizationPath,
+        use_cases: UseCases,
+    ) -> LimitsResponse:
+        """Set an organization's limits.
+
+        For OWNER and ADMIN. A judge call that might exceed the budget of the organization isn't
+        made; the cost so far in this month counts, and that of a deleted project stays counted.
+        Each project that is created from now on, also by the first request that names it, starts
+        with the other two. Existing projects stay as they are.
+        """
+        limits = await use_cases.costs.set_limits(caller.person, caller.organization, content)
+        return LimitsResponse.from_domain(limits, org_id=caller.organization)
