@@ -37,10 +37,11 @@ SEED: Final = (
     """
     INSERT INTO judge_calls (project_id, id, run_id, target, metric, attempt, provider, model,
                              input_tokens, cache_read_tokens, cache_write_tokens, output_tokens,
-                             reasoning_tokens, usd, price_version, latency_ms, code, created_at)
+                             reasoning_tokens, usd, price_version, latency_ms, code, estimated,
+                             created_at)
     SELECT $1::uuid, gen_random_uuid(), md5($1::uuid::text || i / $4::int)::uuid, 'target',
            'metric ' || i % 7, 1, 'openai', 'model ' || i % 5, 3000, 0, 0, 90, 0, 0.0084, 'test',
-           900, NULL,
+           900, NULL, false,
            $2::timestamptz + i * interval '1 day' / $5::int
     FROM generate_series(0, $3::int - 1) AS i
     """,
