@@ -125,17 +125,15 @@ class ReadLimits:
 
     async def __call__(self, organization: OrganizationId) -> SpendingLimits:
         """Raises NotFound, Unavailable."""
-        month = month_start(self.clock())
         limits = await self.directory.limits(organization)
-        projects = [one.id for one in await self.directory.projects(organization)]
-        spent = await self.ledger.total(projects, CreatedWithin(month))
-        return SpendingLimits(month, limits, spent)
+        return await _with_spending(limits, organization, self.directory, self.ledger, self.clock())
 
 
 @dataclass(frozen=True, slots=True)
 class SetLimits:
     editor: OrganizationEditor
-    read: ReadLimits
+    directory: Directory
+    ledger: Ledger
 
     async def __call__(
         self, person: Person, organization: OrganizationId, limits: OrganizationLimits
@@ -158,7 +156,20 @@ class SetLimits:
                 await edit.locked.put_limits(new, self.editor.clock())
                 detail = {"from": _limits_text(known), "to": _limits_text(new)}
                 await edit.record(AuditAction.ORGANIZATION_LIMITS_CHANGED, organization, detail)
-        return await self.read(organization)
+        now = self.editor.clock()
+        return await _with_spending(new, organization, self.directory, self.ledger, now)
+
+
+async def _with_spending(
+    limits: OrganizationLimits,
+    organization: OrganizationId,
+    directory: Directory,
+    ledger: Ledger,
+    now: datetime,
+) -> SpendingLimits:
+    month = month_start(now)
+    projects = [one.id for one in await directory.projects(organization)]
+    return SpendingLimits(month, limits, await ledger.total(projects, CreatedWithin(month)))
 
 
 def _validated(usd: Decimal | None, field: str) -> Decimal | None:

@@ -23,4 +23,4 @@ class CostUseCases:
         self.read_budget = ReadBudget(identity.projects, judging.budgets, ledger, clock)
         self.set_budget = SetBudget(editor, ledger)
         self.read_limits = ReadLimits(identity.directory, ledger, clock)
-        self.set_limits = SetLimits(editor, self.read_limits)
+        self.set_limits = SetLimits(editor, identity.directory, ledger)
