@@ -49,16 +49,21 @@ class AuthenticateKey:
     new_id: NewId
 
     async def __call__(self, secret: str, project_name: str | None, origin: Origin) -> Caller:
-        """Raises Unauthenticated, Invalid for a wrong or missing project name, Unavailable."""
+        """Raises Unauthenticated, Invalid for a wrong or missing project name, Unavailable.
+
+        Raises Unauthenticated and Forbidden also by the limits of the key.
+        """
         now = self.clock()
         key = await self.keys.by_digest(key_digest(secret))
         if key is None:
             raise Unauthenticated(UNKNOWN_KEY)
         key.check_active(now)
+        key.limits.check_address(origin.address)
         if project_name is None:
             raise Invalid.field(PROJECT_NAME_HEADER, "is required")
         name = validate_name(project_name, PROJECT_NAME_HEADER)
         project, new = await self.projects.by_name(key.organization_id, name), None
+        key.limits.check_project(None if project is None else project.id)
         if project is None:
             new = self._new_project(key, name, now, origin)
             project = new.project

@@ -7,13 +7,16 @@ from typing import Final
 from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import Administration, LockedOrganization
 from application.ports import Clock, NewId, RandomBytes
+from domain.errors import Invalid
 from domain.identity.api_key import (
     ALL_SCOPES,
     KEY_LIFETIME,
+    NO_LIMITS,
     PREFIX_LENGTH,
     RANDOM_BYTES,
     ApiKey,
     Expiration,
+    KeyLimits,
     Scope,
     check_key_count,
     format_key,
@@ -50,6 +53,7 @@ class ApiKeyFactory:
         created_by: UserId | None,
         scopes: frozenset[Scope],
         expires_at: datetime | None,
+        limits: KeyLimits = NO_LIMITS,
     ) -> tuple[ApiKey, str]:
         """A key that isn't stored yet, and its secret."""
         secret = format_key(self.random(RANDOM_BYTES))
@@ -61,6 +65,7 @@ class ApiKeyFactory:
             prefix=secret[:PREFIX_LENGTH],
             digest=key_digest(secret),
             scopes=scopes,
+            limits=limits,
             created_at=self.clock(),
             expires_at=expires_at,
         )
@@ -116,17 +121,26 @@ class CreateKey:
         name: str,
         expiration: Expiration,
         scopes: frozenset[Scope],
+        *,
+        limits: KeyLimits = NO_LIMITS,
     ) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises Forbidden, Conflict for too many keys, Unavailable."""
+        """The key and its secret.
+
+        Raises Forbidden, Invalid for unknown projects, Conflict for too many keys, Unavailable.
+        """
         key, secret = self.key_factory.create(
             organization,
             name=name,
             created_by=person.user.id,
             scopes=scopes,
             expires_at=expiration.after(self.editor.clock()),
+            limits=limits,
         )
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CREATE_KEY)
+            for project in limits.project_ids or ():
+                if await edit.locked.project(project) is None:
+                    raise Invalid.field("project_ids", f"{project} isn't a project of yours")
             await self.key_factory.store(key, edit.locked)
             await edit.record(AuditAction.API_KEY_CREATED, key.id, _audit_detail(key))
         return key, secret
@@ -156,6 +170,7 @@ class RotateKey:
                 created_by=person.user.id,
                 scopes=known.scopes,
                 expires_at=self.editor.clock() + KEY_LIFETIME,
+                limits=known.limits,
             )
             await self.key_factory.store(new, edit.locked)
             detail = {**_audit_detail(new), "new_id": str(new.id)}

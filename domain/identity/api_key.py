@@ -6,14 +6,17 @@ import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Self
 
-from domain.errors import Conflict, Invalid, Unauthenticated
-from domain.ids import ApiKeyId, OrganizationId, UserId
+from domain.errors import Conflict, Forbidden, Invalid, Unauthenticated
+from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 RANDOM_BYTES: Final = 28
 PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to distinguish keys
 KEY_NAME_MAX: Final = 255  # characters
+KEY_PROJECTS_MAX: Final = 100
+KEY_NETWORKS_MAX: Final = 50
 KEY_LIFETIME: Final = timedelta(days=90)  # of an expiring key
 
 _FORM: Final = re.compile(r"pp_[0-9a-f]{64}")
@@ -39,6 +42,51 @@ class Expiration(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """Where a key may be used: in which projects, and from which networks. None: anywhere.
+
+    `networks` are texts as `validate_network` returns them.
+    """
+
+    project_ids: frozenset[ProjectId] | None = None
+    networks: tuple[str, ...] | None = None
+
+    def check_project(self, project: ProjectId | None) -> None:
+        """Raises Forbidden, with one text for known and unknown projects. None: a new project."""
+        if self.project_ids is not None and project not in self.project_ids:
+            raise Forbidden("This API key may not use this project")
+
+    def check_address(self, address: str | None) -> None:
+        """Raises Unauthenticated. None is the address of an unknown client."""
+        if self.networks is None:
+            return
+        client = _parse_address(address)
+        if client is None or all(client not in ip_network(one) for one in self.networks):
+            raise Unauthenticated("This API key can't be used from this address")
+
+
+NO_LIMITS: Final = KeyLimits()
+
+
+def validate_network(text: str) -> str:
+    """An address or a network, as `192.0.2.0/24`. Raises Invalid."""
+    try:
+        return str(ip_network(text.strip(), strict=False))
+    except ValueError as error:
+        message = "must be an address or a network, such as 192.0.2.7 or 2001:db8::/48"
+        raise Invalid(message) from error
+
+
+def _parse_address(text: str | None) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address((text or "").partition("%")[0])
+    except ValueError:
+        return None
+    # A server with an IPv6 socket sees an IPv4 client as a mapped address.
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """A key as it is stored: only the digest of its secret is known."""
 
@@ -49,6 +97,7 @@ class ApiKey:
     prefix: str
     digest: bytes
     scopes: frozenset[Scope] = ALL_SCOPES
+    limits: KeyLimits = NO_LIMITS
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None

@@ -1,22 +1,37 @@
 """Column specs of users, organizations, keys and the audit log."""
 
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.columns import Column, Table, columns, object_text
-from domain.identity.api_key import ApiKey, Scope
+from domain.identity.api_key import ApiKey, KeyLimits, Scope
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.caller import User
 from domain.identity.invitation import Invitation, InvitationStatus
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
+from domain.ids import ProjectId
 
 
 def _known_scopes(names: list[str]) -> frozenset[Scope]:
     """Scopes that this version does not know are dropped."""
     return frozenset(scope for scope in Scope if scope in names)
+
+
+def _sorted(values: Collection[Any] | None) -> list[Any] | None:
+    return None if values is None else sorted(values)
+
+
+def _project_ids(ids: list[UUID] | None) -> frozenset[ProjectId] | None:
+    return None if ids is None else frozenset(map(ProjectId, ids))
+
+
+def _networks(texts: list[str] | None) -> tuple[str, ...] | None:
+    return None if texts is None else tuple(texts)
 
 
 _BY_ID: Final = ("id",)
@@ -55,6 +70,8 @@ API_KEYS: Final = Table(
         Column("scopes", "text[]", write=sorted, read=_known_scopes),
         *columns("created_at timestamptz, expires_at timestamptz, revoked_at timestamptz"),
         *columns("last_used_at timestamptz"),
+        Column("project_ids", "uuid[]", "limits.project_ids", write=_sorted, read=_project_ids),
+        Column("networks", "text[]", "limits.networks", write=_sorted, read=_networks),
     ),
     key=_BY_ID,
     given=_LOCKED_ORGANIZATION,
@@ -106,7 +123,9 @@ membership_from_row: Final = MEMBERSHIPS.compile_reader(Membership)
 project_row: Final = PROJECTS.compile_row()
 project_from_row: Final = PROJECTS.compile_reader(Project)
 key_row: Final = API_KEYS.compile_row()
-key_from_row: Final = API_KEYS.compile_reader(ApiKey)
+key_from_row: Final = API_KEYS.compile_reader(
+    ApiKey, limits=API_KEYS.compile_reader(KeyLimits, at="limits")
+)
 invitation_row: Final = INVITATIONS.compile_row()
 invitation_from_row: Final = INVITATIONS.compile_reader(Invitation)
 login_code_row: Final = LOGIN_CODES.compile_row()

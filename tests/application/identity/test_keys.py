@@ -1,14 +1,16 @@
 """API keys, as members manage them."""
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from domain.errors import Conflict, Invalid, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, Expiration, Scope, key_digest
-from domain.identity.audit import OPERATOR, UNKNOWN_ORIGIN, AuditAction
+from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from domain.identity.api_key import ALL_SCOPES, Expiration, KeyLimits, Scope, key_digest
+from domain.identity.audit import OPERATOR, UNKNOWN_ORIGIN, AuditAction, Origin
 from domain.identity.organization import Role
+from domain.ids import ProjectId
 
 DAYS_90 = timedelta(days=90)
 MOMENT = timedelta(microseconds=1)
@@ -47,6 +49,56 @@ async def test_created_key_is_returned_with_its_secret(world, ours, expiration, 
     assert await world.do.identity.directory.key(ours, key.id) == key
     caller = await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert (caller.key_id, caller.scopes, caller.organization_id) == (key.id, READ, ours)
+
+
+async def test_key_can_be_limited_to_projects(world, ours, ada):
+    do = world.do
+    known = await do.identity.create_project(ada, ours, "known", "")
+    limits = KeyLimits(project_ids=frozenset({known.id}))
+    key, secret = await do.identity.create_key(
+        ada, ours, "k", Expiration.DAYS_90, ALL_SCOPES, limits=limits
+    )
+    assert (await world.enter(secret, "known")).project_id == known.id
+    messages = set()
+    for other in ("onboarding", "new", "Known"):
+        with pytest.raises(Forbidden) as refused:
+            await world.enter(secret, other)
+        messages.add(refused.value.message)
+    assert len(messages) == 1
+    rotated, secret = await do.identity.rotate_key(ada, ours, key.id)
+    assert rotated.limits == limits
+    with pytest.raises(Forbidden):
+        await world.enter(secret, "onboarding")
+    names = [one.name for one in await do.identity.directory.projects(ours)]
+    assert sorted(names) == ["known", "onboarding"]
+
+
+async def test_key_is_limited_to_projects_of_its_organization_only(world, ours, ada):
+    theirs = (await world.do.identity.create_organization(ada, "Theirs")).id
+    for project in (await world.project(theirs), ProjectId(uuid.uuid4())):
+        limits = KeyLimits(project_ids=frozenset({project}))
+        with pytest.raises(Invalid) as refused:
+            await world.do.identity.create_key(
+                ada, ours, "k", Expiration.NEVER, ALL_SCOPES, limits=limits
+            )
+        assert [one.field for one in refused.value.errors] == ["project_ids"]
+    assert await listed(world, ours, ada) == []
+
+
+async def test_key_can_be_limited_to_networks(world, ours, ada):
+    limits = KeyLimits(networks=("192.0.2.0/24", "2001:db8::/48"))
+    key, secret = await world.do.identity.create_key(
+        ada, ours, "k", Expiration.NEVER, ALL_SCOPES, limits=limits
+    )
+    enter = world.do.identity.authenticate_key
+    for address in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1"):
+        assert (await enter(secret, "bot", Origin(address))).key_id == key.id
+    used = world.ports.identity.directory.store.keys[key.id].last_used_at
+    world.forward(seconds=60)
+    for address in ("192.0.3.7", "2001:db8:1::1", "::1", "nonsense", "", None):
+        with pytest.raises(Unauthenticated):
+            await enter(secret, "bot", Origin(address))
+    assert world.ports.identity.directory.store.keys[key.id].last_used_at == used
 
 
 async def test_an_organization_has_a_maximum_of_keys_in_use(world, ours, ada):

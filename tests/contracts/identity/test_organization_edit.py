@@ -9,7 +9,7 @@ import pytest
 
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
-from domain.identity.api_key import Scope
+from domain.identity.api_key import KeyLimits, Scope
 from domain.identity.audit import Actor, AuditAction, Origin
 from domain.identity.invitation import InvitationStatus
 from domain.identity.organization import Member, NewOrganization, Role
@@ -329,6 +329,10 @@ async def test_key_is_read_in_full_and_authenticates(identity):
         created_by=ours.owner.user_id,
         name="Ünïcode 🔑",
         scopes=frozenset({Scope.READ, Scope.EVALUATE}),
+        limits=KeyLimits(
+            project_ids=frozenset({ours.project.id, ProjectId(uuid.uuid4())}),
+            networks=("192.0.2.0/24", "2001:db8::/48"),
+        ),
         created_at=at(0.000_001),
         expires_at=at(90),
     )

@@ -5,6 +5,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from domain.identity.api_key import KEY_LIFETIME
@@ -54,6 +55,8 @@ async def test_fields_of_a_key(site: Site, ada: PersonClient, ours: str) -> None
         "expires_at": "2026-05-30T12:00:00+00:00",
         "raw_key": secret,
         "scopes": ["read"],
+        "project_ids": None,
+        "networks": None,
         "created_by": (await ada.read("/me"))["id"],
         "last_used_at": None,
     }
@@ -98,6 +101,14 @@ async def test_granted_scopes_are_enforced(
         ({"name": "a\u2028b"}, {"name"}),
         ({"name": "\ud800"}, {"name"}),
         ({"name": "k", "scopes": []}, {"scopes"}),
+        ({"name": "k", "project_ids": [], "networks": []}, {"project_ids", "networks"}),
+        ({"name": "k", "project_ids": ["x"]}, {"project_ids.0"}),
+        ({"name": "k", "project_ids": [str(uuid.UUID(int=1))]}, {"project_ids"}),
+        (
+            {"name": "k", "networks": ["10.0.0.0/8", "x", "1.2.3.4/33"]},
+            {"networks.1", "networks.2"},
+        ),
+        ({"name": "k", "networks": ["10.0.0.1"] * 51}, {"networks"}),
         ({"name": "k", "scopes": ["admin"]}, {"scopes.0"}),
         ({"name": "k", "scopes": ["read", "READ"]}, {"scopes.1"}),
         ({"name": "k", "scopes": "read"}, {"scopes"}),
@@ -119,6 +130,21 @@ async def test_valid_names_are_accepted(ada: PersonClient, ours: str, name: str)
     first, second = [await ada.call("POST", ours, {"name": name}) for _ in range(2)]
     assert (first["name"], second["name"]) == (name, name)
     assert first["raw_key"] != second["raw_key"]
+
+
+async def test_limited_key_is_refused_elsewhere(site: Site, ada: PersonClient, ours: str) -> None:
+    [project] = await ada.read(ours.replace("api-keys", "projects"))
+    limits = {"project_ids": [project["id"]], "networks": ["127.0.0.1/8", "127.0.0.0/8"]}
+    made = await ada.call("POST", ours, {"name": "k"} | limits)
+    assert (made["project_ids"], made["networks"]) == ([project["id"]], ["127.0.0.0/8"])
+    head = {"x-api-key": made["raw_key"], "x-project-name": project["name"]}
+    assert (await site.http.get("/traces", headers=head)).status_code == 200
+    other = await site.http.get("/traces", headers=head | {"x-project-name": "other"})
+    assert other.status_code == 403
+    transport = httpx.ASGITransport(site.app, client=("192.0.2.7", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as elsewhere:
+        assert (await elsewhere.get("/traces", headers=head)).status_code == 401
+    assert len(await ada.read(ours.replace("api-keys", "projects"))) == 1
 
 
 async def test_list_is_sorted_newest_first(site: Site, ada: PersonClient, ours: str) -> None:

@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS projects (
 );
 CREATE INDEX IF NOT EXISTS projects_retention ON projects (id) WHERE retention_days IS NOT NULL;
 
+-- Without `project_ids` and `networks` a key may be used in every project and from everywhere.
 CREATE TABLE IF NOT EXISTS api_keys (
     id uuid PRIMARY KEY,
     organization_id uuid NOT NULL REFERENCES organizations ON DELETE CASCADE,
@@ -67,7 +68,8 @@ CREATE TABLE IF NOT EXISTS api_keys (
     prefix text COLLATE "C" NOT NULL, digest bytea NOT NULL UNIQUE, scopes text[] NOT NULL,
     created_at timestamptz NOT NULL, expires_at timestamptz,
     revoked_at timestamptz,
-    last_used_at timestamptz
+    last_used_at timestamptz,
+    project_ids uuid[], networks text[]
 );
 CREATE INDEX IF NOT EXISTS api_keys_organization ON api_keys (organization_id, created_at, id);
 -- Deleting a membership revokes the keys that this user created.

@@ -13,17 +13,21 @@ from domain.identity.api_key import (
     ALL_SCOPES,
     KEY_LIFETIME,
     KEY_NAME_MAX,
+    KEY_NETWORKS_MAX,
+    KEY_PROJECTS_MAX,
     ApiKey,
     Expiration,
+    KeyLimits,
     Scope,
+    validate_network,
 )
-from domain.ids import ApiKeyId
+from domain.ids import ApiKeyId, ProjectId
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import CONFLICT, OrganizationPath
 from entrypoints.http.endpoint import delete, get, post
-from entrypoints.http.requests.scalar_types import PLAIN_TEXT
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check
 from entrypoints.http.requests.wire_types import ResponseInstant
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
@@ -49,6 +53,40 @@ class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
 
+    project_ids: (
+        Annotated[
+            list[ProjectId],
+            Meta(
+                min_length=1,
+                max_length=KEY_PROJECTS_MAX,
+                description="The projects that the key may use; all, and new ones, if null",
+            ),
+        ]
+        | None
+    ) = None
+    networks: (
+        Annotated[
+            list[Annotated[str, Meta(extra={"check": domain_check(validate_network)})]],
+            Meta(
+                min_length=1,
+                max_length=KEY_NETWORKS_MAX,
+                description="Addresses and networks that may use the key; all if null",
+                examples=[["192.0.2.0/24", "2001:db8::7"]],
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def limits(self) -> KeyLimits:
+        projects, networks = self.project_ids, self.networks
+        return KeyLimits(
+            project_ids=None if projects is None else frozenset(projects),
+            networks=None
+            if networks is None
+            else tuple(sorted({*map(validate_network, networks)})),
+        )
+
     @property
     def granted(self) -> frozenset[Scope]:
         return ALL_SCOPES if self.scopes is None else frozenset(self.scopes)
@@ -56,6 +94,14 @@ class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def _sorted_scopes(scopes: frozenset[Scope]) -> list[Scope]:
     return [scope for scope in Scope if scope in scopes]
+
+
+def _sorted_ids(ids: frozenset[ProjectId] | None) -> list[UUID] | None:
+    return None if ids is None else sorted(ids)
+
+
+def _as_list(texts: tuple[str, ...] | None) -> list[str] | None:
+    return None if texts is None else list(texts)
 
 
 class APIKeyResponse(ResponseStruct[ApiKey], frozen=True, kw_only=True):
@@ -74,6 +120,8 @@ class APIKeyResponse(ResponseStruct[ApiKey], frozen=True, kw_only=True):
     expires_at: ResponseInstant | None
     raw_key: Annotated[str | None, GIVEN]
     scopes: Annotated[list[Scope], Source("scopes", _sorted_scopes)]
+    project_ids: Annotated[list[UUID] | None, Source("limits.project_ids", _sorted_ids)]
+    networks: Annotated[list[str] | None, Source("limits.networks", _as_list)]
     created_by: UUID | None
     last_used_at: ResponseInstant | None
 
@@ -103,10 +151,16 @@ class ApiKeyController(Controller):
 
         For every member. The key gives access to the data plane of all projects of the
         organization, and to nothing else. `raw_key` is its secret; no other response contains it.
-        409 if the organization has too many keys that are neither revoked nor expired.
+        `project_ids` and `networks` limit it further: 403 in other projects, 401 from other
+        addresses. 409 if the organization has too many keys that are neither revoked nor expired.
         """
         key, secret = await use_cases.identity.create_key(
-            caller.person, caller.organization, content.name, content.expiration, content.granted
+            caller.person,
+            caller.organization,
+            content.name,
+            content.expiration,
+            content.granted,
+            limits=content.limits,
         )
         return _key_response(key, use_cases.clock(), secret)
 
@@ -136,9 +190,9 @@ class ApiKeyController(Controller):
         "/{key_id:str}/rotate",
         ORGANIZATION_MEMBER,
         description=(
-            "For OWNER and ADMIN. Creates a new key with the same name and scopes, valid for "
-            f"{KEY_LIFETIME.days} days. The old key stays valid until it expires. 422 for a key "
-            "that is revoked or never expires; 409 if the organization has too many keys."
+            "For OWNER and ADMIN. Creates a new key with the same name, scopes and limits, valid "
+            f"for {KEY_LIFETIME.days} days. The old key stays valid until it expires. 422 for a "
+            "key that is revoked or never expires; 409 if the organization has too many keys."
         ),
         error_types=CONFLICT,
         example=examples.NEW_KEY,

@@ -58,6 +58,8 @@ KEY: Final[dict[str, Any]] = {
     "expires_at": "2026-05-30T08:00:00.000100+00:00",
     "raw_key": None,
     "scopes": ["ingest"],
+    "project_ids": [PROJECT_ID],
+    "networks": ["192.0.2.0/24"],
     "created_by": USER_ID,
     "last_used_at": None,
 }
