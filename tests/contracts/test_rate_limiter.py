@@ -296,7 +296,7 @@ async def test_full_bucket_of_one_limit_takes_no_room_of_another():
     assert (await limiter.admit({"key": Limit(1, "hour")})).admitted
 
 
-async def test_bucket_stays_where_it_is_counted():
+async def test_shared_bucket_keeps_its_count_until_its_window_ends():
     ticks, limit = ManualClock(), Limit(1, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=1)
     assert (await limiter.admit({"first": limit})).admitted

@@ -167,7 +167,7 @@ def test_releases_follow_each_other(many):
     assert first_seen == [f"2.{minor}.0" for minor in range(12)]
 
 
-def test_some_costs_are_sent_and_the_price_table_knows_the_models_of_the_rest(many):
+def test_some_spans_have_costs_and_price_table_covers_the_others(many):
     calls = [span for trace in many for span in trace.spans if span.token_usage is not None]
     models = {span.model for span in calls}
     assert 0.2 < sum(span.cost is not None for span in calls) / len(calls) < 0.8
@@ -302,7 +302,7 @@ async def test_refused_trace_ends_the_seed():
         run.report("demo")
 
 
-async def test_stop_finishes_begun_batches_and_prints_the_count(capsys):
+async def test_stop_finishes_started_batches_and_prints_count(capsys):
     store = Store()
     run = seeder(store, 1_000)
     task = asyncio.create_task(run.run())

@@ -135,7 +135,7 @@ def test_synchronous_standby_takes_over_without_loss(
 
 
 @pytest.mark.parametrize("lag_s", [0.0, LAG_S])
-def test_asynchronous_standby_loses_at_most_what_it_had_not_received(
+def test_asynchronous_standby_loses_at_most_unreceived_writes(
     pair: Pair, background_loop: Background, lag_s: float
 ) -> None:
     stack = pair.stack
@@ -161,7 +161,7 @@ def test_asynchronous_standby_loses_at_most_what_it_had_not_received(
     )
 
 
-def test_with_synchronous_standby_away_nothing_is_acknowledged_and_nothing_lost(
+def test_unavailable_synchronous_standby_blocks_acknowledgement_and_loses_nothing(
     pair: Pair, background_loop: Background
 ) -> None:
     stack = pair.stack

@@ -65,7 +65,7 @@ async def test_calls_beyond_the_rate_limit_make_no_project(limited: LimitedSite)
         ("GET", "/evaluations/trace-metrics", {}),
     ],
 )
-async def test_first_allowed_call_makes_the_project_and_says_so(
+async def test_first_allowed_call_creates_project_and_reports_it(
     site: Site, method: str, path: str, said: dict[str, Any]
 ) -> None:
     head = site.headers(project="new") | {"origin": ORIGIN}
@@ -82,7 +82,7 @@ async def test_first_allowed_call_makes_the_project_and_says_so(
     assert entry.actor.key_id in site.store.keys
 
 
-async def test_one_of_many_first_calls_is_told_of_the_new_project(site: Site) -> None:
+async def test_one_of_many_first_calls_reports_the_new_project(site: Site) -> None:
     head = site.headers(project="new")
     answers = await asyncio.gather(
         *(site.http.post("/traces", headers=head, json=a_trace()) for _ in range(20))

@@ -182,7 +182,7 @@ UNVERIFIED = (False, "false", "False", "no", "", "True", "TRUE", "1", 1, 0, [], 
 
 
 @pytest.mark.parametrize("value", [True, "true"])
-async def test_email_is_verified_by_true_alone(value):
+async def test_email_is_verified_only_by_true(value):
     token = signed(claims(email_verified=value))
     assert (await verifier().verify(token)).email_verified is True
 

@@ -293,7 +293,7 @@ async def test_removed_organization_is_not_found(identity, fixture):
         await identity.administration.lock(fixture.id).__aenter__()
 
 
-async def test_waiting_block_finds_removed_organization_gone(identity, fixture):
+async def test_waiting_block_does_not_find_removed_organization(identity, fixture):
     await identity.warm()
     other = await identity.organization()
     async with identity.administration.lock(fixture.id) as opened:

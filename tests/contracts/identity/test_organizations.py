@@ -45,7 +45,7 @@ async def assert_nothing_made(identity, unwanted):
     assert (await identity.directory.audit_log(organization, PageRequest())).total == 0
 
 
-async def test_member_of_own_organization_founds_no_other(identity):
+async def test_member_of_own_organization_creates_no_second_one(identity):
     owner = await identity.person()
     first, second = founding(owner.id), founding(owner.id, "Second")
     assert await identity.organizations.create_first(first) == first.owner
@@ -54,7 +54,7 @@ async def test_member_of_own_organization_founds_no_other(identity):
     await assert_nothing_made(identity, second)
 
 
-async def test_member_of_another_organization_founds_none(identity):
+async def test_member_of_another_organization_creates_none(identity):
     guest = await identity.person()
     host = await identity.join(guest.id, NOON)
     own = founding(guest.id)

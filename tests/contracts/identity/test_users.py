@@ -128,7 +128,7 @@ async def test_random_histories_agree_with_memory(identity, history):
         assert await identity.users.record_sign_in(changed, new=new, at=now) == expected
 
 
-async def test_only_people_who_signed_in_are_known(identity):
+async def test_has_signed_in_compares_issuer_and_subject(identity):
     claims = new_claims()
     assert not await identity.users.has_signed_in(claims)
     await identity.users.record_sign_in(claims, new=new_id(), at=NOON)

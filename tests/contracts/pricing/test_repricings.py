@@ -251,7 +251,7 @@ async def put_many_spans(pricing: Pricing, of: ProjectId) -> int:
     return count
 
 
-async def test_another_worker_continues_where_the_last_stopped(pricing, ours):
+async def test_another_worker_resumes_repricing(pricing, ours):
     count = await put_many_spans(pricing, ours)
     asked = await pricing.repricings.create(a_repricing(ours, is_dry=False))
     assert asked.status is RepricingStatus.PENDING

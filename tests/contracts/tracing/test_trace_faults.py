@@ -28,7 +28,7 @@ DEEP = b"[" * 50_000 + b"]" * 50_000
     ],
     ids=["a payload", "metadata", "another object"],
 )
-async def test_invalid_trace_fails_alone_and_names_its_field(pool, bad, field):
+async def test_invalid_trace_names_its_field_and_does_not_affect_others(pool, bad, field):
     ours = project()
     good = [trace(span(), input=b"1") for _ in range(40)]
     invalid = trace(span(), span(**bad))
@@ -100,7 +100,7 @@ async def count(traces, of) -> int:
 
 
 @pytest.mark.slow
-async def test_locked_trace_fails_alone(pool):
+async def test_locked_trace_does_not_affect_others(pool):
     ours, locked = project(), trace()
     others = [trace() for _ in range(10)]
     async with PostgresTraces.open(pool, prices()) as traces, pool.acquire() as holder:

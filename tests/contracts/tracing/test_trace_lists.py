@@ -112,7 +112,7 @@ async def test_page_holds_part_and_total_counts_all(plane):
 
 @pytest.mark.parametrize("offset", [9, 10, 2**63 - 1])
 @pytest.mark.parametrize("conditions", [{}, {"tags": ("t",)}, {"name": "ru"}])
-async def test_offset_past_end_returns_nothing_but_total(plane, offset, conditions):
+async def test_offset_past_end_returns_total_without_items(plane, offset, conditions):
     ours = project()
     await fill(plane, ours, *(trace(tags=("t",)) for _ in range(9)))
     beyond = await traces_page(plane, ours, window=PageRequest(offset=offset), **conditions)

@@ -269,7 +269,7 @@ async def test_first_and_last_year_are_stored(traces, instant):
     assert (await page(traces, ours)).items[0].latency_ms == expected
 
 
-async def test_report_that_makes_metadata_too_large_is_refused_alone(traces):
+async def test_report_that_makes_metadata_too_large_is_the_only_one_refused(traces):
     def members(prefix: str, count: int) -> bytes:
         values = {f"{prefix}{n}": n for n in range(count)}
         return json.dumps(values, separators=(",", ":")).encode()

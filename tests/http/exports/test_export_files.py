@@ -100,7 +100,7 @@ async def test_every_format_supports_its_rows(files):
     assert set(field_errors(refused)) == {"rows"}
 
 
-async def test_parquet_without_its_library_is_refused_with_what_to_install():
+async def test_parquet_without_pyarrow_is_refused_with_extra_to_install():
     store = MemoryStore()
     missing = {FileFormat.PARQUET: INSTALL_PARQUET}
     exporting = replace(memory_exporting(store), missing_formats=missing)

@@ -257,7 +257,7 @@ def documented_hash(before: bytes, organization: str, entry: dict[str, Any]) -> 
     return hashed.digest()
 
 
-async def test_export_of_an_empty_log_says_so(ada: PersonClient, ours: str) -> None:
+async def test_export_of_empty_log_is_empty(ada: PersonClient, ours: str) -> None:
     answer = await ada("GET", f"{ours}/audit-log/export")
     assert answer.json() == {"export": {"entries": 0, "hash": "0" * 64}}
 

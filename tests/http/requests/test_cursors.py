@@ -179,7 +179,7 @@ async def test_pages_by_cursor_equal_pages_by_offset(
     assert by_cursor == whole["items"]
 
 
-async def test_items_added_meanwhile_cause_no_duplicates(
+async def test_concurrently_added_items_cause_no_duplicates(
     site: Site, filled: dict[str, str]
 ) -> None:
     first = (await site.http.get("/traces?limit=5", headers=filled)).json()

@@ -120,7 +120,7 @@ async def test_scores_with_one_request_id_and_different_bodies_are_distinct(
     assert await total(shop) == 2
 
 
-async def test_request_id_repeats_nothing_but_a_score(shop: ScoredProject) -> None:
+async def test_request_id_is_idempotency_key_only_for_scores(shop: ScoredProject) -> None:
     body = {"url": "https://example.com/hook"}
     answers = [await shop("POST", WEBHOOKS, body, **{"x-request-id": "r"}) for _ in range(2)]
     assert [one.status_code for one in answers] == [201, 201]

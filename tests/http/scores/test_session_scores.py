@@ -133,7 +133,7 @@ async def test_person_becomes_the_author(shop: ScoredProject) -> None:
     assert given.json()["author_user_id"] == str(new_person.id)
 
 
-async def test_only_its_author_or_an_admin_deletes_what_a_person_wrote(
+async def test_score_by_person_is_deleted_only_by_its_author_or_an_admin(
     shop: ScoredProject,
 ) -> None:
     ada, head = shop.person()

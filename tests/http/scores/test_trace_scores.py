@@ -300,7 +300,7 @@ class TestChanging:
         assert (await shop.site.http.delete(path, headers=head)).status_code == 204
 
     @pytest.mark.parametrize("role", [Role.ADMIN, Role.OWNER])
-    async def test_admin_changes_and_deletes_what_a_person_wrote(
+    async def test_admin_changes_and_deletes_score_by_person(
         self, shop: ScoredProject, role: Role
     ) -> None:
         shop.site.now = NOON

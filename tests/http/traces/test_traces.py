@@ -168,7 +168,9 @@ async def test_path_and_body_errors_are_reported_together(site: Site, head: dict
 
 
 class TestBatch:
-    async def test_invalid_item_is_rejected_alone(self, site: Site, head: dict[str, str]) -> None:
+    async def test_invalid_item_does_not_affect_others(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
         twice = a_trace(trace_id=examples.TRACE_ID)
         items = [twice, {"name": 1}, a_trace(), a_trace(spans=[{}]), twice | {"name": "last"}]
         done = await site.http.post("/traces/batch", headers=head, json={"traces": items})
@@ -204,7 +206,7 @@ class TestBatch:
         refused = await site.http.post("/traces/batch", headers=head, json=body)
         assert set(field_errors(refused)) == {"traces"}
 
-    async def test_lone_surrogate_rejects_its_item_alone(
+    async def test_lone_surrogate_rejects_only_its_item(
         self, site: Site, head: dict[str, str]
     ) -> None:
         good = '{"name":"n","started_at":0}'

@@ -176,7 +176,7 @@ class OneIsBroken(MemoryAlerts):
         return await super().metric_stats(ended, metric, threshold)
 
 
-async def test_failing_run_delays_no_other_monitor_and_its_own_only_for_a_limit():
+async def test_failing_run_delays_only_its_monitor_and_for_limited_time():
     harness = AlertHarness()
     monitor, other = [await harness.monitoring.create_monitor(project()) for _ in range(2)]
     await harness.alert(monitor)

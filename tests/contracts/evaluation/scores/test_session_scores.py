@@ -149,7 +149,7 @@ async def test_pages_are_newest_first_at_every_size(scores, ours, limit):
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_filters_narrow_alone_and_combined(scores, ours, number):
+async def test_filters_work_separately_and_combined(scores, ours, number):
     sent = await store_varied(scores, ours)
     matched = 0
     for some in combinations(CONDITIONS, number):

@@ -236,7 +236,7 @@ async def test_pages_are_newest_first_at_every_size(scores, ours, limit):
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_filters_narrow_alone_and_combined(scores, ours, number):
+async def test_filters_work_separately_and_combined(scores, ours, number):
     sent = await store_varied(scores, ours)
     matched = 0
     for some in combinations(CONDITIONS, number):
@@ -271,7 +271,7 @@ async def test_each_value_is_found_by_its_filter_only(scores, ours):
     assert await all_of(scores, project()) == []
 
 
-async def test_offset_past_end_returns_no_scores_but_total(scores, ours):
+async def test_offset_past_end_returns_total_without_scores(scores, ours):
     sent = await store_varied(scores, ours)
     for matching in (ScoreFilter(), ScoreFilter(name="m"), ScoreFilter(source=AUTOMATED)):
         page = await scores.page(ours, matching, PageRequest(offset=OFFSET_MAX))
