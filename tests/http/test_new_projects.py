@@ -1,4 +1,4 @@
-"""Projects that the first allowed call makes, by their name in X-Project-Name."""
+"""The first allowed call with an unknown X-Project-Name creates the project."""
 
 import asyncio
 import uuid
@@ -19,7 +19,7 @@ def project_names(site: Site) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "said", "status"),
+    ("method", "path", "options", "status"),
     [
         ("POST", "/traces", {"json": a_trace()}, 403),  # the key has no scope `ingest`
         ("GET", "/traces?limit=no", {}, 422),
@@ -38,10 +38,10 @@ def project_names(site: Site) -> list[str]:
     ],
 )
 async def test_refused_calls_make_no_project(
-    site: Site, method: str, path: str, said: dict[str, Any], status: int
+    site: Site, method: str, path: str, options: dict[str, Any], status: int
 ) -> None:
-    head = site.headers(Scope.READ, Scope.EVALUATE, project="mistyped") | said.pop("headers", {})
-    answer = await site.http.request(method, path, headers=head, **said)
+    head = site.headers(Scope.READ, Scope.EVALUATE, project="mistyped") | options.pop("headers", {})
+    answer = await site.http.request(method, path, headers=head, **options)
     assert answer.status_code == status, answer.text
     assert CREATED not in answer.headers
     assert project_names(site) == []
@@ -57,7 +57,7 @@ async def test_calls_beyond_the_rate_limit_make_no_project(limited: LimitedSite)
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "said"),
+    ("method", "path", "options"),
     [
         ("POST", "/traces", {"json": a_trace()}),
         ("GET", "/traces", {}),
@@ -66,10 +66,12 @@ async def test_calls_beyond_the_rate_limit_make_no_project(limited: LimitedSite)
     ],
 )
 async def test_first_allowed_call_creates_project_and_reports_it(
-    site: Site, method: str, path: str, said: dict[str, Any]
+    site: Site, method: str, path: str, options: dict[str, Any]
 ) -> None:
     head = site.headers(project="new") | {"origin": ORIGIN}
-    first, second = [await site.http.request(method, path, headers=head, **said) for _ in range(2)]
+    first, second = [
+        await site.http.request(method, path, headers=head, **options) for _ in range(2)
+    ]
     assert project_names(site) == ["new"]
     assert first.headers[CREATED] == "true"
     assert CREATED not in second.headers

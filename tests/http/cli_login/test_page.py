@@ -13,7 +13,7 @@ from tests.http.conftest import CONFIG, ORIGIN, TOKEN, Site
 from tests.http.openapi.test_openapi import Tags
 
 HERE = "http://127.0.0.1:8000"
-OURS = {"host": "127.0.0.1:8000", "origin": HERE, "sec-fetch-site": "same-origin"}
+PAGE_HEADERS = {"host": "127.0.0.1:8000", "origin": HERE, "sec-fetch-site": "same-origin"}
 LINK = "/cli-login?port=1&state=s&code_challenge=c&code_challenge_method=S256&label=l"
 
 
@@ -34,11 +34,11 @@ async def developers(with_development_issuer: Site) -> AsyncIterator[Site]:
 
 
 async def token(site: Site, peer: str = "127.0.0.1", **headers: str | None) -> httpx.Response:
-    """The response to a token request of our page, with these headers replaced."""
-    said = OURS | {name.replace("_", "-"): value for name, value in headers.items()}
+    """Send a token request like our page, with these headers replaced."""
+    replaced = PAGE_HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
     transport = httpx.ASGITransport(site.app, client=(peer, 40_000))
     async with httpx.AsyncClient(transport=transport) as http:
-        sent = {name: value for name, value in said.items() if value is not None}
+        sent = {name: value for name, value in replaced.items() if value is not None}
         return await http.post(f"{HERE}/cli-login/token", headers=sent)
 
 
@@ -122,8 +122,8 @@ class TestDevelopmentToken:
 
     @pytest.mark.parametrize("host", ["localhost:8000", "[::1]:8000", "localhost", "127.0.0.1:1"])
     async def test_loopback_names_are_accepted(self, developers: Site, host: str) -> None:
-        said = await token(developers, host=host, origin=f"http://{host}", sec_fetch_site=None)
-        assert said.status_code == 200
+        answer = await token(developers, host=host, origin=f"http://{host}", sec_fetch_site=None)
+        assert answer.status_code == 200
 
     @pytest.mark.parametrize("peer", ["10.0.0.1", "192.168.1.5", "2001:db8::1", "::", "", "sock"])
     async def test_other_machines_are_refused(self, developers: Site, peer: str) -> None:
@@ -172,12 +172,12 @@ class TestDevelopmentToken:
 
     async def test_repeated_host_or_origin_headers_are_refused(self, developers: Site) -> None:
         for twice in ("host", "origin"):
-            headers = [*OURS.items(), (twice, OURS[twice])]
+            headers = [*PAGE_HEADERS.items(), (twice, PAGE_HEADERS[twice])]
             answer = await developers.http.post("/cli-login/token", headers=headers)
             assert answer.status_code == 403
 
     async def test_get_is_not_allowed(self, developers: Site) -> None:
-        answer = await developers.http.get("/cli-login/token", headers=OURS)
+        answer = await developers.http.get("/cli-login/token", headers=PAGE_HEADERS)
         assert answer.status_code == 405
 
     async def test_token_route_is_not_in_the_openapi_document(self, developers: Site) -> None:

@@ -1,4 +1,4 @@
-"""Streaming exports and imports: an imported export is exported again without a difference."""
+"""Streaming exports and imports: exporting an imported export gives the same bytes."""
 
 import asyncio
 import gzip
@@ -42,7 +42,7 @@ def lines_of(text: bytes) -> list[Any]:
 
 
 def parts_of(text: bytes) -> tuple[bytes, Any]:
-    """An export without the totals of its last line, and the totals."""
+    """Return an export without its last line, and the totals of that line."""
     at = text.rindex(b',"export":{')
     return text[:at] + b"}\n", json.loads(text[at + len(b',"export":') : -2])
 
@@ -63,8 +63,8 @@ async def put_back(site: Site, head: dict[str, str], text: bytes) -> Any:
 
 async def delete_all(site: Site, head: dict[str, str], text: bytes) -> None:
     ids = [line["trace_id"] for line in lines_of(text)]
-    gone = await site.http.post("/traces/batch/delete", headers=head, json={"trace_ids": ids})
-    assert gone.json() == {"deleted": len(ids)}
+    deleted = await site.http.post("/traces/batch/delete", headers=head, json={"trace_ids": ids})
+    assert deleted.json() == {"deleted": len(ids)}
 
 
 @pytest.fixture
@@ -140,30 +140,30 @@ async def test_import_restores_deleted_traces_exactly(scored):
     text = await export(scored.site, scored.head)
     await delete_all(scored.site, scored.head, text)
     assert await export(scored.site, scored.head) == b""
-    told = await put_back(scored.site, scored.head, text)
-    assert told == {"stored": 1, "unchanged": 0, "rejected": []}
+    result = await put_back(scored.site, scored.head, text)
+    assert result == {"stored": 1, "unchanged": 0, "rejected": []}
     assert await export(scored.site, scored.head) == text
 
 
 async def test_session_scores_are_exported_and_imported(scored):
     await scored.store_trace(session_id=scored.session, started_at="2026-03-01T10:00:00Z")
-    said = [
+    sent = [
         await scored.add_session_score(reason="calm", metadata={"a": 1.0}),
         await scored.add_session_score(name="tone", value="warm", data_type="CATEGORICAL"),
     ]
     text = await export(scored.site, scored.head)
     first, second = lines_of(text)
-    assert sorted(first["session_scores"], key=said.index) == said
+    assert sorted(first["session_scores"], key=sent.index) == sent
     assert "session_scores" not in second
     end = second["export"]
     assert (end["traces"], end["scores"], end["session_scores"]) == (2, 0, 2)
     assert parts_of(text)[1]["sha256"] == sha256(parts_of(text)[0]).hexdigest()
     await delete_all(scored.site, scored.head, text)
-    told = await put_back(scored.site, scored.head, text)
-    assert told == {"stored": 2, "unchanged": 0, "rejected": []}
+    result = await put_back(scored.site, scored.head, text)
+    assert result == {"stored": 2, "unchanged": 0, "rejected": []}
     assert await export(scored.site, scored.head) == text
-    gone = f"/evaluations/session-scores/{said[0]['id']}"
-    assert (await scored("DELETE", gone)).status_code == 204
+    path = f"/evaluations/session-scores/{sent[0]['id']}"
+    assert (await scored("DELETE", path)).status_code == 204
     assert (await put_back(scored.site, scored.head, text))["stored"] == 1
     assert (await put_back(scored.site, scored.head, text))["unchanged"] == 2
     assert await export(scored.site, scored.head) == text
@@ -175,11 +175,11 @@ async def test_session_scores_belong_to_their_own_session(scored):
     other = line | {"trace_id": str(uuid.uuid4()), "session_id": "another"}
     none = line | {"trace_id": str(uuid.uuid4()), "session_id": None}
     wrong = line | {"session_scores": [line["session_scores"][0] | {"value": "2"}]}
-    told = [
+    result = [
         (await put_back(scored.site, scored.head, json.dumps(one).encode()))["rejected"]
         for one in (other, none, wrong)
     ]
-    fields = [{error["field"] for error in one["errors"]} for [one] in told]
+    fields = [{error["field"] for error in one["errors"]} for [one] in result]
     assert fields == [{"session_scores"}, {""}, {"session_scores.0.value"}]
     listed = await scored.read("/evaluations/session-scores")
     assert [one["session_id"] for one in listed["items"]] == [scored.session]
@@ -190,8 +190,8 @@ async def test_repeated_import_changes_nothing(scored):
     await scored.add_score()
     await scored.add_session_score()
     text = await export(scored.site, scored.head)
-    told = await put_back(scored.site, scored.head, text)
-    assert told == {"stored": 0, "unchanged": 2, "rejected": []}
+    result = await put_back(scored.site, scored.head, text)
+    assert result == {"stored": 0, "unchanged": 2, "rejected": []}
     assert await export(scored.site, scored.head) == text
 
 
@@ -200,13 +200,13 @@ async def test_import_into_another_project_changes_only_the_project_id(scored):
     await scored.add_score()
     await scored.add_session_score()
     text = await export(scored.site, scored.head)
-    elsewhere = scored.site.headers(project=f"p-{uuid.uuid4()}")
-    assert (await put_back(scored.site, elsewhere, text))["stored"] == 2
-    theirs = await export(scored.site, elsewhere)
-    [ours] = {line["project_id"] for line in lines_of(text)}
-    [other] = {line["project_id"] for line in lines_of(theirs)}
-    assert ours != other
-    assert parts_of(theirs)[0].replace(other.encode(), ours.encode()) == parts_of(text)[0]
+    other_headers = scored.site.headers(project=f"p-{uuid.uuid4()}")
+    assert (await put_back(scored.site, other_headers, text))["stored"] == 2
+    other_text = await export(scored.site, other_headers)
+    [project_id] = {line["project_id"] for line in lines_of(text)}
+    [other] = {line["project_id"] for line in lines_of(other_text)}
+    assert project_id != other
+    assert parts_of(other_text)[0].replace(other.encode(), project_id.encode()) == parts_of(text)[0]
     assert await export(scored.site, scored.head) == text
 
 
@@ -221,8 +221,8 @@ async def test_import_keeps_costs_after_price_changes(scored):
     text = json.dumps(line | {"spans": spans}).encode()
     assert (await put_back(scored.site, scored.head, text))["rejected"] == []
     shown = (await scored.read(f"/traces/{line['trace_id']}"))["spans"]
-    told = {one["span_id"]: (one["cost_source"], one["cost"]) for one in shown}
-    assert [told[one["span_id"]] for one in spans] == [
+    result = {one["span_id"]: (one["cost_source"], one["cost"]) for one in shown}
+    assert [result[one["span_id"]] for one in spans] == [
         ("table", {"total": 12.5}),
         ("unpriced", None),
         ("table", {"total": 0.0000475}),
@@ -256,10 +256,10 @@ async def test_import_does_not_overwrite_existing_scores(scored):
 
 
 async def test_invalid_lines_are_rejected_and_others_imported(scored):
-    [good] = lines_of(await export(scored.site, scored.head))
+    [valid] = lines_of(await export(scored.site, scored.head))
     score = {
         "id": str(uuid.uuid4()),
-        "project_id": good["project_id"],
+        "project_id": valid["project_id"],
         "name": "n",
         "source": "ANNOTATION",
         "outcome": "scored",
@@ -267,16 +267,16 @@ async def test_invalid_lines_are_rejected_and_others_imported(scored):
         "updated_at": "2026-03-01",
     }
     bad = [
-        good | {"name": ""},
+        valid | {"name": ""},
         {"name": "no id", "started_at": "2026-03-01"},
-        good | {"spans": [a_span(span_id=str(uuid.uuid4()), price={"amount": "a lot"})]},
-        good | {"scores": [score | {"outcome": "pending"}, score, score | {"value": "2"}]},
+        valid | {"spans": [a_span(span_id=str(uuid.uuid4()), price={"amount": "a lot"})]},
+        valid | {"scores": [score | {"outcome": "pending"}, score, score | {"value": "2"}]},
         7,
     ]
-    text = b"\n".join(json.dumps(one).encode() for one in [*bad, good])
-    told = await put_back(scored.site, scored.head, text)
-    assert (told["stored"], told["unchanged"]) == (0, 1)
-    assert [[one["index"], {e["field"] for e in one["errors"]}] for one in told["rejected"]] == [
+    text = b"\n".join(json.dumps(one).encode() for one in [*bad, valid])
+    result = await put_back(scored.site, scored.head, text)
+    assert (result["stored"], result["unchanged"]) == (0, 1)
+    assert [[one["index"], {e["field"] for e in one["errors"]}] for one in result["rejected"]] == [
         [0, {"name"}],
         [1, {"trace_id"}],
         [2, {"spans.0.price.amount"}],
@@ -310,7 +310,7 @@ async def test_import_accepts_more_tags_and_spans_than_ingest(site, head):
 
 
 def _is_acceptable(trace: Trace) -> bool:
-    """Whether the API would have accepted it: it refuses lone surrogates."""
+    """Whether the API accepts a value: it refuses lone surrogates."""
     payloads = [trace.input, trace.output]
     for span in trace.spans:
         payloads += [span.input, span.output]

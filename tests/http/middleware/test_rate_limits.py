@@ -1,4 +1,4 @@
-"""The bucket in which a request counts: by its class of routes and its principal."""
+"""Each request counts in a bucket of its route class and its principal."""
 
 from uuid import UUID
 
@@ -18,21 +18,21 @@ PAGES = ("/docs", "/openapi.json", "/cli-login")
 
 
 async def test_every_operation_counts_in_its_class(limited: LimitedSite) -> None:
-    of_count = {}
+    class_by_count = {}
     for count, route_class in enumerate(RouteClass, 1000):
         limited.set_limit(route_class, count)
-        of_count[count] = route_class
+        class_by_count[count] = route_class
     site = limited.site
     ours = new_organization(site, "ours")
     person = new_member(site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER)
     document = (await limited.request("GET", "/openapi.json")).json()
     for spec in ENDPOINTS:
         # The limiter counts the request before its other checks.
-        place = spec.path.replace("{org_id}", ours["org_id"]).replace("{", "").replace("}", "")
+        path = spec.path.replace("{org_id}", ours["org_id"]).replace("{", "").replace("}", "")
         heads = person.bearer, {"x-project-id": ours["project_id"]}
-        answer = await limited.request(spec.method, place, *heads)
+        answer = await limited.request(spec.method, path, *heads)
         count = answer.headers.get("ratelimit-limit")
-        found = count and of_count[int(count)]
+        found = count and class_by_count[int(count)]
         assert found == spec.route_class, (spec.operation, answer.text)
         responses = document["paths"][spec.path][spec.method.lower()]["responses"]
         assert ("429" in responses) is (spec.route_class is not None)
@@ -129,7 +129,9 @@ async def test_exchange_counts_by_address_even_with_a_token(limited: LimitedSite
     assert statuses == [401, 401, 429]
     other = await limited.request("POST", "/cli/auth/exchange", at="192.0.2.2", json=body)
     assert other.status_code == 401
-    assert await limited.remaining(path="/") == 99  # a wrong code isn't a failed authentication
+    assert (
+        await limited.remaining(path="/") == 99
+    )  # a wrong code does not count as a failed authentication
 
 
 # --- failed authentication ------------------------------------------------------------------------
@@ -144,7 +146,10 @@ GUESSES: list[dict[str, str]] = [
 
 async def test_failed_credentials_count_by_address(limited: LimitedSite) -> None:
     limited.set_limit(RouteClass.DEFAULT, len(GUESSES))
-    good, ways = limited.site.headers(), [("POST", "/traces"), ("GET", "/traces"), ("GET", "/me")]
+    headers, ways = (
+        limited.site.headers(),
+        [("POST", "/traces"), ("GET", "/traces"), ("GET", "/me")],
+    )
     for number, guess in enumerate(GUESSES):
         answer = await limited.request(*ways[number % 3], guess)
         assert answer.status_code == 401
@@ -156,9 +161,9 @@ async def test_failed_credentials_count_by_address(limited: LimitedSite) -> None
             assert answer.status_code == 429
             assert "www-authenticate" not in answer.headers
     assert (await limited.request("GET", "/docs")).status_code == 429  # the same bucket
-    # Authenticated callers are not limited by failures of others behind the same address.
-    assert (await limited.request("GET", "/traces", good)).status_code == 200
-    assert (await limited.request("POST", "/traces", good, json=a_trace())).status_code == 202
+    # Failures of others at the same address do not limit authenticated callers.
+    assert (await limited.request("GET", "/traces", headers)).status_code == 200
+    assert (await limited.request("POST", "/traces", headers, json=a_trace())).status_code == 202
     assert (await limited.request("GET", "/me", BEARER)).status_code == 200
     assert (await limited.request("GET", "/me", at="192.0.2.2")).status_code == 401
 
@@ -206,13 +211,13 @@ async def test_forwarded_address_counts_only_from_a_trusted_proxy(limited: Limit
 
 async def test_other_proxy_headers_are_ignored(limited: LimitedSite) -> None:
     for count in range(3):
-        said = {
+        headers = {
             "x-real-ip": f"203.0.113.{count}",
             "forwarded": f"for=203.0.113.{count}",
             "cf-connecting-ip": f"203.0.113.{count}",
             "x-client-ip": f"203.0.113.{count}",
         }
-        assert await limited.remaining(said, path="/", at="10.0.0.1") == 99 - count
+        assert await limited.remaining(headers, path="/", at="10.0.0.1") == 99 - count
 
 
 async def test_ipv6_network_shares_a_bucket(limited: LimitedSite) -> None:

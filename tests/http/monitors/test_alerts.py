@@ -76,7 +76,7 @@ class TestAlerts:
         assert (alert["threshold"], alert["clear_at"], alert["samples_min"]) == (0.0, 0.0, 5)
 
     @pytest.mark.parametrize(
-        ("said", "fields"),
+        ("overrides", "fields"),
         [
             ({"metric": "coherence"}, {"metric"}),
             ({"metric": "", "figure": "median"}, {"metric", "figure"}),
@@ -92,9 +92,9 @@ class TestAlerts:
         ids=["other", "words", "none", "beyond", "low", "high", "counts"],
     )
     async def test_invalid_rules_are_refused(
-        self, shop: RunningProject, alerts: str, said: Any, fields: set[str]
+        self, shop: RunningProject, alerts: str, overrides: Any, fields: set[str]
     ) -> None:
-        answer = await shop("POST", alerts, RULE | said)
+        answer = await shop("POST", alerts, RULE | overrides)
         assert answer.status_code == 422
         assert {one.removeprefix("body.") for one in field_errors(answer)} == fields
         assert await shop.read(alerts) == []
@@ -113,19 +113,19 @@ class TestAlerts:
 
     async def test_deleted_one_is_gone(self, shop: RunningProject, alerts: str) -> None:
         alert = await made(shop, alerts, RULE)
-        place = f"{alerts}/{alert['id']}"
-        assert (await shop("DELETE", place)).status_code == 204
-        assert (await shop("DELETE", place)).status_code == 404
+        path = f"{alerts}/{alert['id']}"
+        assert (await shop("DELETE", path)).status_code == 204
+        assert (await shop("DELETE", path)).status_code == 404
         assert await shop.read(alerts) == []
 
     async def test_unknown_monitor_is_404(self, shop: RunningProject) -> None:
-        for method, place, body in (
+        for method, path, body in (
             ("POST", "alerts", RULE),
             ("GET", "alerts", None),
             ("GET", "alert-changes", None),
             ("DELETE", f"alerts/{NOBODY}", None),
         ):
-            answer = await shop(method, f"{MONITORS}/{NOBODY}/{place}", body)
+            answer = await shop(method, f"{MONITORS}/{NOBODY}/{path}", body)
             assert answer.status_code == 404, method
 
     async def test_state_change_is_listed_and_sent(self, shop: RunningProject, alerts: str) -> None:
@@ -205,22 +205,22 @@ class TestWebhooks:
 
     async def test_test_message_is_delivered(self, shop: RunningProject) -> None:
         hook = await made(shop, WEBHOOKS, {"url": URL})
-        place = f"{WEBHOOKS}/{hook['id']}"
-        told = await shop("POST", f"{place}/test", **REPEAT)
-        again = await shop("POST", f"{place}/test", **REPEAT)
-        assert (told.status_code, again.content) == (202, told.content)
-        assert told.json()["message"]["type"] == "webhook.test"
-        page = await shop.read(f"{place}/deliveries")
-        assert page["items"] == [told.json()]
+        path = f"{WEBHOOKS}/{hook['id']}"
+        first = await shop("POST", f"{path}/test", **REPEAT)
+        again = await shop("POST", f"{path}/test", **REPEAT)
+        assert (first.status_code, again.content) == (202, first.content)
+        assert first.json()["message"]["type"] == "webhook.test"
+        page = await shop.read(f"{path}/deliveries")
+        assert page["items"] == [first.json()]
 
     async def test_deleted_one_is_gone(self, shop: RunningProject) -> None:
         hook = await made(shop, WEBHOOKS, {"url": URL})
-        place = f"{WEBHOOKS}/{hook['id']}"
-        assert (await shop("DELETE", place)).status_code == 204
+        webhook = f"{WEBHOOKS}/{hook['id']}"
+        assert (await shop("DELETE", webhook)).status_code == 204
         for method, path in (
-            ("DELETE", place),
-            ("POST", f"{place}/test"),
-            ("GET", f"{place}/deliveries"),
+            ("DELETE", webhook),
+            ("POST", f"{webhook}/test"),
+            ("GET", f"{webhook}/deliveries"),
         ):
             assert (await shop(method, path)).status_code == 404
         assert await shop.read(WEBHOOKS) == []

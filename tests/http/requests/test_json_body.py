@@ -1,4 +1,4 @@
-"""JSON bodies: the fast pass and the walk agree, and the walk finds every error."""
+"""JSON bodies: the parser and the error collector agree, and the latter finds every error."""
 
 import json
 import re
@@ -56,7 +56,7 @@ odd_moments = st.one_of(
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.just("é" * 255)
 odd_texts = st.text(max_size=6) | st.sampled_from(["a" * 256, "\0", "\ud800"])
-odd = st.sampled_from([None, True, 0, 1.5, "", "text", [], {}, [None], {"a": None}])
+json_values = st.sampled_from([None, True, 0, 1.5, "", "text", [], {}, [None], {"a": None}])
 
 
 def values(of: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -71,16 +71,16 @@ def values(of: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     )
 
 
-def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
-    """A trace as JSON: valid, or possibly with invalid parts (`spoiled`)."""
+def bodies(*, may_be_invalid: bool) -> st.SearchStrategy[bytes]:
+    """A trace as JSON: valid, or possibly with invalid parts (`may_be_invalid`)."""
 
     def some(
-        good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any] = odd
+        valid: st.SearchStrategy[Any], invalid: st.SearchStrategy[Any] = json_values
     ) -> st.SearchStrategy[Any]:
         return (
-            st.integers(0, 13).flatmap(lambda n: {12: bad, 13: odd}.get(n, good))
-            if spoiled
-            else good
+            st.integers(0, 13).flatmap(lambda n: {12: invalid, 13: json_values}.get(n, valid))
+            if may_be_invalid
+            else valid
         )
 
     word = some(texts, odd_texts)
@@ -134,7 +134,7 @@ def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
 
 
 def walk(data: bytes) -> Trace | list[str] | None:
-    """The result of the walk: a trace, the fields with errors, or None if it isn't JSON."""
+    """Return a trace, the fields with errors, or None if the body is not JSON."""
     errors = FieldErrors()
     try:
         found = TRACE_BODY.walk(data, CONFIG, errors)
@@ -154,10 +154,10 @@ def parse_fast(data: bytes) -> Trace | None:
 
 
 @settings(deadline=None)
-@given(bodies(spoiled=False))
+@given(bodies(may_be_invalid=False))
 def test_valid_bodies_are_parsed_equally_by_both_passes(data: bytes) -> None:
     found = walk(data)
-    if b"\\u0000" in data:  # allowed in some places only
+    if b"\\u0000" in data:  # allowed in some fields only
         assert isinstance(found, Trace | list)
         return
     assert isinstance(found, Trace)
@@ -168,7 +168,7 @@ def test_valid_bodies_are_parsed_equally_by_both_passes(data: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(bodies(spoiled=True))
+@given(bodies(may_be_invalid=True))
 def test_walk_accepts_what_the_fast_pass_accepts(data: bytes) -> None:
     fast = parse_fast(data)
     if fast is not None:
@@ -176,7 +176,7 @@ def test_walk_accepts_what_the_fast_pass_accepts(data: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(bodies(spoiled=True), st.data())
+@given(bodies(may_be_invalid=True), st.data())
 def test_any_input_is_a_trace_or_errors_or_not_json(data: bytes, draw: st.DataObject) -> None:
     if draw.draw(st.booleans()):
         at = draw.draw(st.integers(0, len(data)))
@@ -186,7 +186,7 @@ def test_any_input_is_a_trace_or_errors_or_not_json(data: bytes, draw: st.DataOb
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return  # refused before either pass
+        return  # refused before parsing
     found = walk(data)
     try:
         json.loads(text, parse_constant=_refuse)
@@ -224,10 +224,10 @@ def test_exactly_the_planted_errors_are_found(chosen: set[int]) -> None:
     for index in chosen:
         path, value = PLANTED[index]
         *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-        place = body
+        container = body
         for step in steps:
-            place = place[step]
-        place[last] = value
+            container = container[step]
+        container[last] = value
     found = walk(json.dumps(body).encode())
     fields = {PLANTED[index][0] for index in chosen}
     if chosen:
@@ -427,7 +427,7 @@ def test_lone_surrogates_are_found_across_windows() -> None:
     for seed in range(40):
         random = Random(seed)
         chosen = random.choices(parts, k=3 * WINDOW_BYTES // 5)
-        # A high surrogate before a low one would make a pair.
+        # A high surrogate before a low one forms a valid pair.
         chosen = [part + "." if part == r"\ud800" else part for part in chosen]
         text = f'"{"".join(chosen)}"'
         found = mark_lone_surrogates(text.encode())
@@ -443,7 +443,7 @@ def _without_lone(text: str) -> str:
 
 
 @settings(deadline=None)
-@given(bodies(spoiled=True), st.sampled_from([0, 120, 300]))
+@given(bodies(may_be_invalid=True), st.sampled_from([0, 120, 300]))
 def test_stepwise_walk_finds_the_same(data: bytes, stepwise_bytes: int) -> None:
     body = Body(schemas.TraceCreate, schemas.TraceCreate.to_domain, stepwise_bytes)
     errors = FieldErrors()

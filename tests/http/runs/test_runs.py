@@ -142,7 +142,7 @@ class TestStarting:
         assert run["metric_names"] == ["trace_success", "coherence"]
 
     @pytest.mark.parametrize(
-        ("said", "fields"),
+        ("overrides", "fields"),
         [
             ({"metrics": []}, {"metrics"}),
             ({"metrics": None}, {"metrics"}),
@@ -170,9 +170,9 @@ class TestStarting:
         ],
     )
     async def test_all_field_errors_are_reported_together(
-        self, shop: RunningProject, said: dict[str, Any], fields: set[str]
+        self, shop: RunningProject, overrides: dict[str, Any], fields: set[str]
     ) -> None:
-        refused = await shop("POST", RUNS, {"metrics": PAIR} | said)
+        refused = await shop("POST", RUNS, {"metrics": PAIR} | overrides)
         assert set(field_errors(refused)) == fields
 
     async def test_model_is_stored_with_its_provider(self, shop: RunningProject) -> None:
@@ -183,8 +183,8 @@ class TestStarting:
     @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
     async def test_votes_and_budget_are_returned(self, shop: RunningProject, path: str) -> None:
         ids = {"trace_ids": [shop.trace], "session_ids": [shop.session]}
-        said = {"votes": 5, "max_cost_usd": 12.5, "model": "gpt-4o"}
-        run = await shop.start_run(path, **(ids if path.endswith("batch") else {}), **said)
+        overrides = {"votes": 5, "max_cost_usd": 12.5, "model": "gpt-4o"}
+        run = await shop.start_run(path, **(ids if path.endswith("batch") else {}), **overrides)
         assert (run["votes"], run["max_cost_usd"]) == (5, 12.5)
         assert await shop.run(run) == run
 
@@ -201,8 +201,8 @@ class TestStarting:
 class TestBatches:
     async def test_duplicate_ids_are_one_target(self, shop: RunningProject) -> None:
         other = await shop.store_trace()
-        asked = [other.upper(), shop.trace, other]
-        run = await shop.start_run(f"{RUNS}/batch", trace_ids=asked, name=None)
+        trace_ids = [other.upper(), shop.trace, other]
+        run = await shop.start_run(f"{RUNS}/batch", trace_ids=trace_ids, name=None)
         assert (run["total_targets"], run["sampling_rate"]) == (2, 1.0)
         assert run["filters"] == {"trace_ids": [other, shop.trace]}
         await shop.run_jobs()
@@ -216,9 +216,9 @@ class TestBatches:
         over = await shop.run(run)
         counts = (over["evaluated_count"], over["failed_count"], over["skipped_count"])
         assert (over["status"], *counts) == ("COMPLETED", 2, 2, 1)
-        gone = [one for one in await shop.scores(run) if one["trace_id"] == NOBODY]
-        assert {(one["outcome"], one["value"]) for one in gone} == {("failed", None)}
-        assert all(one["reason"] for one in gone)
+        unknown = [one for one in await shop.scores(run) if one["trace_id"] == NOBODY]
+        assert {(one["outcome"], one["value"]) for one in unknown} == {("failed", None)}
+        assert all(one["reason"] for one in unknown)
 
     async def test_run_with_only_failures_is_failed(self, shop: RunningProject) -> None:
         run = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])
@@ -235,7 +235,7 @@ class TestBatches:
         assert await other.read(f"{TRACES}/{other.trace}") == []
 
     @pytest.mark.parametrize(
-        ("said", "fields"),
+        ("overrides", "fields"),
         [
             ({"trace_ids": []}, {"trace_ids"}),
             ({"trace_ids": None, "metrics": ["x"]}, {"trace_ids", "metrics.0"}),
@@ -244,9 +244,9 @@ class TestBatches:
         ],
     )
     async def test_ids_must_be_1_to_10000_uuids(
-        self, shop: RunningProject, said: dict[str, Any], fields: set[str]
+        self, shop: RunningProject, overrides: dict[str, Any], fields: set[str]
     ) -> None:
-        refused = await shop("POST", f"{RUNS}/batch", {"metrics": PAIR} | said)
+        refused = await shop("POST", f"{RUNS}/batch", {"metrics": PAIR} | overrides)
         assert set(field_errors(refused)) == fields
 
     async def test_ten_thousand_ids_are_accepted(self, shop: RunningProject) -> None:
@@ -257,10 +257,10 @@ class TestBatches:
 
 
 class TestCancelling:
-    @pytest.mark.parametrize("begun", [False, True])
-    async def test_running_run_is_cancelled(self, shop: RunningProject, begun: bool) -> None:
+    @pytest.mark.parametrize("is_started", [False, True])
+    async def test_running_run_is_cancelled(self, shop: RunningProject, is_started: bool) -> None:
         run = await shop.start_run()
-        if begun:
+        if is_started:
             await shop.plan_runs()
         for path in (RUNS, SESSION_RUNS):  # either state, and a second time
             answer = await shop("POST", f"{path}/{run['id']}/cancel")
@@ -269,15 +269,15 @@ class TestCancelling:
             assert (over["status"], over["completed_at"] is None) == ("CANCELLED", False)
             assert over == await shop.run(run)
         found = await shop.scores(run)
-        assert {one["outcome"] for one in found} == ({"skipped"} if begun else set())
+        assert {one["outcome"] for one in found} == ({"skipped"} if is_started else set())
         await shop.run_jobs()
         assert await shop.scores(run) == found
 
     async def test_ended_run_cannot_be_cancelled(self, shop: RunningProject) -> None:
-        done = await shop.start_run()
+        completed = await shop.start_run()
         failed = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])
         await shop.run_jobs()
-        for run in (done, failed):
+        for run in (completed, failed):
             before = await shop.run(run)
             answer = await shop("POST", f"{RUNS}/{run['id']}/cancel")
             assert answer.status_code == 409
@@ -292,8 +292,8 @@ class TestRetrying:
     async def test_retry_evaluates_exactly_the_failed_scores(self, shop: RunningProject) -> None:
         ids = [shop.trace, NOBODY]
         bounds = {"votes": 3, "max_cost_usd": 0.000001}
-        said = {"trace_ids": ids, "name": "first", "model": "gpt-4o"} | bounds
-        run = await shop.start_run(f"{RUNS}/batch", **said)
+        overrides = {"trace_ids": ids, "name": "first", "model": "gpt-4o"} | bounds
+        run = await shop.start_run(f"{RUNS}/batch", **overrides)
         await shop.run_jobs()
         before = await shop.run(run)
         await shop.store_trace(trace_id=NOBODY)
@@ -339,21 +339,23 @@ class TestRemoving:
     async def test_scores_stay_without_a_run(self, shop: RunningProject, path: str) -> None:
         run = await shop.start_run()
         await shop.run_jobs()
-        gone = await shop("DELETE", f"{path}/{run['id']}")
-        assert (gone.status_code, gone.content) == (204, b"")
+        deleted = await shop("DELETE", f"{path}/{run['id']}")
+        assert (deleted.status_code, deleted.content) == (204, b"")
         assert (await shop("GET", f"{RUNS}/{run['id']}")).status_code == 404
         assert (await shop("DELETE", f"{path}/{run['id']}")).status_code == 404
         assert await shop.scores(run) == []
-        left = await shop.read(f"{TRACES}/{shop.trace}")
-        assert [one["eval_run_id"] for one in left] == [None, None]
+        remaining = await shop.read(f"{TRACES}/{shop.trace}")
+        assert [one["eval_run_id"] for one in remaining] == [None, None]
 
-    @pytest.mark.parametrize("begun", [False, True])
-    async def test_scores_are_deleted_on_request(self, shop: RunningProject, begun: bool) -> None:
+    @pytest.mark.parametrize("is_started", [False, True])
+    async def test_scores_are_deleted_on_request(
+        self, shop: RunningProject, is_started: bool
+    ) -> None:
         run = await shop.start_run()
-        if begun:
+        if is_started:
             await shop.plan_runs()
-        gone = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
-        assert gone.status_code == 204
+        deleted = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
+        assert deleted.status_code == 204
         await shop.run_jobs()
         assert (await shop.read(TRACES))["total"] == 0
         assert (await shop.read(RUNS))["total"] == 0
@@ -381,8 +383,8 @@ class TestRemoving:
         await shop.plan_runs()
         assert (await shop("DELETE", f"{RUNS}/{run['id']}")).status_code == 204
         await shop.run_jobs()
-        left = await shop.read(f"{TRACES}/{shop.trace}")
-        assert {one["outcome"] for one in left} == {"skipped"}
+        remaining = await shop.read(f"{TRACES}/{shop.trace}")
+        assert {one["outcome"] for one in remaining} == {"skipped"}
 
     async def test_unknown_run_cannot_be_deleted(self, shop: RunningProject) -> None:
         assert (await shop("DELETE", f"{RUNS}/{NOBODY}")).status_code == 404
@@ -412,10 +414,14 @@ class TestReading:
         assert (await shop.read(f"{RUNS}?offset=2"))["items"] == made[:1]
 
     async def test_list_is_filtered_by_status(self, shop: RunningProject) -> None:
-        done = await shop.start_run()
+        completed = await shop.start_run()
         await shop.run_jobs()
         waiting = await shop.start_run()
-        for status, expected in (("COMPLETED", [done]), ("PENDING", [waiting]), ("RUNNING", [])):
+        for status, expected in (
+            ("COMPLETED", [completed]),
+            ("PENDING", [waiting]),
+            ("RUNNING", []),
+        ):
             found = (await shop.read(f"{RUNS}?status={status}"))["items"]
             assert [one["id"] for one in found] == [one["id"] for one in expected]
         wrong = await shop("GET", f"{RUNS}?status=done&limit=0&cursor=x")

@@ -1,4 +1,4 @@
-"""Runs over sessions; test_runs.py has what they share with runs over traces."""
+"""Runs over sessions. test_runs.py tests what they share with runs over traces."""
 
 import uuid
 from typing import Any
@@ -17,11 +17,13 @@ async def shop(either: Site) -> RunningProject:
     """A project with two sessions; one has two traces, of which one failed."""
     made = await RunningProject.over(either)
     call = a_span(name="search", kind="TOOL", status="OK", input={"q": "a"}, output="found")
-    said = {"input": "find a", "output": "found it", "spans": [call]}
+    overrides = {"input": "find a", "output": "found it", "spans": [call]}
     for status, day in (("COMPLETED", 2), ("ERROR", 3)):
         started = f"2026-03-0{day}T00:00:00Z"
         user = {"user_id": "u", "tags": ["a"]} if day == 3 else {}
-        await made.store_trace(session_id="talk", status=status, started_at=started, **said, **user)
+        await made.store_trace(
+            session_id="talk", status=status, started_at=started, **overrides, **user
+        )
     return made
 
 
@@ -51,8 +53,8 @@ async def test_completed_run_has_scores_and_signals(shop: RunningProject) -> Non
         *("confidence", "loop_detection", "tool_correctness", "coherence")
     }
     assert len(signals) > 2
-    gone = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
-    assert gone.status_code == 204
+    deleted = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
+    assert deleted.status_code == 204
     assert (await shop.read(SESSIONS))["total"] == (await shop.read(TRACES))["total"] == 0
 
 
@@ -88,8 +90,8 @@ async def test_filter_without_matches_is_422(shop: RunningProject, filters: Any)
 
 async def test_weights_are_returned_within_the_filters(shop: RunningProject) -> None:
     weights = {"confidence": 0.5, "nothing": 2.0}
-    said = {"filters": {"user_id": "u", "tags": None}, "signal_weights": weights}
-    run = await shop.start_run(SESSION_RUNS, **said)
+    overrides = {"filters": {"user_id": "u", "tags": None}, "signal_weights": weights}
+    run = await shop.start_run(SESSION_RUNS, **overrides)
     assert run["filters"] == {"user_id": "u", "signal_weights": weights}
     batch = await shop.start_run(
         f"{SESSION_RUNS}/batch", session_ids=["talk"], signal_weights=weights
@@ -111,7 +113,7 @@ async def test_unknown_session_counts_as_failed_and_is_retried(shop: RunningProj
 
 
 @pytest.mark.parametrize(
-    ("said", "fields"),
+    ("overrides", "fields"),
     [
         ({"metrics": ["coherence", "agent_reliability"]}, {"metrics.0"}),
         ({"filters": {"min_trace_count": 0}}, {"filters.min_trace_count"}),
@@ -125,9 +127,9 @@ async def test_unknown_session_counts_as_failed_and_is_retried(shop: RunningProj
     ],
 )
 async def test_all_field_errors_are_reported_together(
-    shop: RunningProject, said: dict[str, Any], fields: set[str]
+    shop: RunningProject, overrides: dict[str, Any], fields: set[str]
 ) -> None:
-    refused = await shop("POST", SESSION_RUNS, {"metrics": METRICS} | said)
+    refused = await shop("POST", SESSION_RUNS, {"metrics": METRICS} | overrides)
     assert set(field_errors(refused)) == fields
 
 
@@ -148,9 +150,9 @@ async def test_ids_must_be_1_to_10000_texts(
 
 async def test_repeated_request_starts_one_run(shop: RunningProject) -> None:
     body = {"metrics": METRICS, "session_ids": ["nowhere"]}
-    gone = await shop.start_run(f"{SESSION_RUNS}/batch", session_ids=["nowhere"])
+    failed = await shop.start_run(f"{SESSION_RUNS}/batch", session_ids=["nowhere"])
     await shop.run_jobs()
-    for path in ("", "/batch", f"/{gone['id']}/retry"):
+    for path in ("", "/batch", f"/{failed['id']}/retry"):
         first, again = [
             await shop("POST", f"{SESSION_RUNS}{path}", body, **{"idempotency-key": "r"})
             for _ in range(2)
