@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from application.audit import AuditTrail
 from application.costs.use_cases import CostUseCases
 from application.evaluation.ports.work_queue import Workloads
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
@@ -60,6 +61,7 @@ class UseCases:
         clock, new_id, random = ports.clock, ports.new_id, ports.random
         tracing, identity, evaluation = ports.tracing, ports.identity, ports.evaluation
         editor = OrganizationEditor(identity.administration, clock, new_id)
+        self.audit = AuditTrail(identity.administration, clock, new_id, random)
         self.tracing = TracingUseCases(tracing)
         self.identity = IdentityUseCases(identity, editor, random)
         self.evaluation = EvaluationUseCases(evaluation, clock, new_id, random)

@@ -257,6 +257,11 @@ class MemoryStore:
         self.repricings = ProjectTable[UUID, Repricing]("Repricing", removed)
         self.repricings_held: dict[tuple[ids.ProjectId, UUID], datetime] = {}
 
+    def record(self, entry: AuditEntry | None) -> None:
+        """Writes the entry to the audit log, if there is one."""
+        if entry is not None:
+            self.audit_log[entry.id] = entry
+
     def check_exists(self, project: ids.ProjectId) -> None:
         """Raises Unavailable if the project was removed, before a row of it is written."""
         if project in self.removed:

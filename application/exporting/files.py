@@ -9,6 +9,7 @@ from application.exporting.ports import PIECE_BYTES, Exports, MissingFormats
 from application.ports import Clock
 from domain.errors import Conflict, Invalid
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 
@@ -29,6 +30,8 @@ class RequestExport:
         format_: FileFormat,
         row_kind: RowKind,
         matching: TraceFilter,
+        *,
+        audit: AuditEntry | None = None,
     ) -> Export:
         """The export, or the one that has the id already. Raises Invalid, Conflict, Unavailable."""
         if (advice := self.missing_formats.get(format_)) is not None:
@@ -46,7 +49,8 @@ class RequestExport:
                 created_at=now,
                 due_at=now,
                 expires_at=now + self.retention,
-            )
+            ),
+            audit=audit,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from domain.exporting.export import Export, FileFormat, RowKind, TraceWithScores
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
@@ -55,7 +56,7 @@ class Exports(Protocol):
     durable on return. All raise Unavailable.
     """
 
-    async def create(self, export: Export) -> Export:
+    async def create(self, export: Export, *, audit: AuditEntry | None = None) -> Export:
         """Stores it; if its id exists, returns the stored one unchanged.
 
         Raises Conflict if the project has EXPORTS_MAX, Unavailable if it was removed.
@@ -70,7 +71,9 @@ class Exports(Protocol):
         """Newest first, then by id."""
         ...
 
-    async def delete(self, project: ProjectId, export: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, export: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         """Deletes it with its file, also while a worker writes it; whether it existed."""
         ...
 

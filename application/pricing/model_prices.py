@@ -8,6 +8,7 @@ from uuid import UUID
 
 from application.ports import Clock
 from application.pricing.ports import ModelPrices
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.model_price import ModelPrice, UnpricedModel
 
@@ -30,13 +31,21 @@ class CreateModelPrice:
     prices: ModelPrices
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, request: PriceRequest) -> ModelPrice:
+    async def __call__(
+        self,
+        project: ProjectId,
+        new: UUID,
+        request: PriceRequest,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> ModelPrice:
         """The price, or the one that has the id `new` already.
 
         Raises Invalid, Conflict, Unavailable.
         """
         return await self.prices.create(
-            ModelPrice(id=new, project_id=project, created_at=self.clock(), **asdict(request))
+            ModelPrice(id=new, project_id=project, created_at=self.clock(), **asdict(request)),
+            audit=audit,
         )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.model_price import ModelPrice, UnpricedModel
 from domain.tracing.repricing import Repricing
@@ -27,7 +28,7 @@ class ModelPrices(Protocol):
     Contract of ModelPrices: tests/contracts/pricing/test_model_prices.py.
     """
 
-    async def create(self, price: ModelPrice) -> ModelPrice:
+    async def create(self, price: ModelPrice, *, audit: AuditEntry | None = None) -> ModelPrice:
         """Stores it; if its id exists, returns the stored one unchanged.
 
         Raises Conflict if the project has PRICES_MAX prices.
@@ -40,7 +41,9 @@ class ModelPrices(Protocol):
         """The prices of each of the projects, newest first."""
         ...
 
-    async def delete(self, project: ProjectId, price: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, price: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         """Deletes it; whether it existed. Spans keep their cost until a repricing."""
         ...
 
@@ -61,7 +64,7 @@ class Repricings(Protocol):
     Unavailable.
     """
 
-    async def create(self, repricing: Repricing) -> Repricing:
+    async def create(self, repricing: Repricing, *, audit: AuditEntry | None = None) -> Repricing:
         """Stores it; if its id exists, returns the stored one unchanged.
 
         The project keeps its newest REPRICINGS_KEPT_MAX. Raises Conflict while another one runs.

@@ -10,6 +10,7 @@ from application.ports import Clock
 from application.pricing.ports import REPRICING_LEASE, ModelPrices, Repricings
 from application.tracing.ports import PriceBook
 from domain.errors import Unavailable
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.model_price import pricing_of
 from domain.tracing.repricing import ATTEMPTS_MAX, Repricing
@@ -33,7 +34,14 @@ class StartRepricing:
     book: PriceBook
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, request: RepricingRequest) -> Repricing:
+    async def __call__(
+        self,
+        project: ProjectId,
+        new: UUID,
+        request: RepricingRequest,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> Repricing:
         """The stored repricing, for workers to do; or the one that has the id `new` already.
 
         Raises Invalid for a period that ends before it begins, Conflict while another one runs,
@@ -50,7 +58,8 @@ class StartRepricing:
                 models=tuple(dict.fromkeys(request.models)),
                 is_dry=request.is_dry,
                 created_at=self.clock(),
-            )
+            ),
+            audit=audit,
         )
 
 

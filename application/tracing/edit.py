@@ -6,6 +6,7 @@ from typing import Final
 
 from application.tracing.ports import Sessions, Traces
 from domain.errors import Invalid, NotFound
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 
 EDITED_TRACES_MAX: Final = 500  # in a request: they are locked together
@@ -40,9 +41,11 @@ class DeleteTrace:
 
     traces: Traces
 
-    async def __call__(self, project: ProjectId, trace: TraceId) -> None:
+    async def __call__(
+        self, project: ProjectId, trace: TraceId, *, audit: AuditEntry | None = None
+    ) -> None:
         """Raises NotFound, also the second time; Unavailable."""
-        if not await self.traces.delete(project, [trace]):
+        if not await self.traces.delete(project, [trace], audit=audit):
             raise NotFound("Trace not found")
 
 
@@ -52,13 +55,15 @@ class DeleteTraces:
 
     traces: Traces
 
-    async def __call__(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
+    async def __call__(
+        self, project: ProjectId, traces: Sequence[TraceId], *, audit: AuditEntry | None = None
+    ) -> int:
         """The number that existed. Idempotent.
 
         Raises Invalid for more than EDITED_TRACES_MAX, Unavailable.
         """
         _check_count(traces)
-        return await self.traces.delete(project, traces)
+        return await self.traces.delete(project, traces, audit=audit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +72,11 @@ class DeleteSession:
 
     sessions: Sessions
 
-    async def __call__(self, project: ProjectId, session: str) -> int:
+    async def __call__(
+        self, project: ProjectId, session: str, *, audit: AuditEntry | None = None
+    ) -> int:
         """The number of deleted traces. Raises NotFound, also the second time; Unavailable."""
-        if not (deleted := await self.sessions.delete(project, session)):
+        if not (deleted := await self.sessions.delete(project, session, audit=audit)):
             raise NotFound("Session not found")
         return deleted
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import (
@@ -113,8 +114,14 @@ class Traces(Protocol):
         """The traces that match, as `paginate` does it. Raises Unavailable."""
         ...
 
-    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        """Deletes traces with their spans; the number that existed. Raises Unavailable."""
+    async def delete(
+        self, project: ProjectId, traces: Sequence[TraceId], *, audit: AuditEntry | None = None
+    ) -> int:
+        """Deletes traces with their spans; the number that existed. Raises Unavailable.
+
+        As all methods of ports with `audit`, it stores this entry of the audit log with the change,
+        in one transaction, and only if there is a change. This entry gets the number.
+        """
         ...
 
 
@@ -143,7 +150,9 @@ class Sessions(Protocol):
         """
         ...
 
-    async def delete(self, project: ProjectId, session: str) -> int:
+    async def delete(
+        self, project: ProjectId, session: str, *, audit: AuditEntry | None = None
+    ) -> int:
         """Deletes the traces of a session with their spans; their number.
 
         A large session is deleted in batches, each atomic. After a failure or an interruption the

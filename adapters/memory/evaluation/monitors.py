@@ -45,6 +45,7 @@ from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import EvalRun, RunProgress, RunStatus, Target, WorkItem
 from domain.evaluation.runs.selection import TraceSelection, select_sessions
 from domain.evaluation.scores.score import ScoreOutcome
+from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.trace import Trace
@@ -58,9 +59,11 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 class MemoryMonitors:
     store: MemoryStore
 
-    async def create(self, monitor: Monitor) -> Monitor:
+    async def create(self, monitor: Monitor, *, audit: AuditEntry | None = None) -> Monitor:
         self.store.check_exists(monitor.project_id)
-        return self.store.monitors.setdefault((monitor.project_id, monitor.id), monitor)
+        key = (monitor.project_id, monitor.id)
+        self.store.record(None if key in self.store.monitors else audit)
+        return self.store.monitors.setdefault(key, monitor)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
         return self.store.monitors.require(project, monitor)
@@ -72,13 +75,22 @@ class MemoryMonitors:
         return newest_page([one for one in ours if status in {None, one.status}], window)
 
     async def edit(
-        self, project: ProjectId, monitor: MonitorId, edit: Callable[[Monitor], Monitor]
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        edit: Callable[[Monitor], Monitor],
+        *,
+        audit: AuditEntry | None = None,
     ) -> Monitor:
-        edited = edit(await self.get(project, monitor))
+        known = await self.get(project, monitor)
+        edited = edit(known)
+        self.store.record(None if edited == known else audit)
         self.store.monitors[project, monitor] = edited
         return edited
 
-    async def delete(self, project: ProjectId, monitor: MonitorId) -> bool:
+    async def delete(
+        self, project: ProjectId, monitor: MonitorId, *, audit: AuditEntry | None = None
+    ) -> bool:
         if self.store.monitors.find(project, monitor) is None:
             return False
         for stored in self.store.runs_of(project):
@@ -88,6 +100,7 @@ class MemoryMonitors:
         for alert in self.store.alerts_of(project, monitor):
             self.store.delete_alert(project, alert.id)
         del self.store.monitors[project, monitor]
+        self.store.record(audit)
         return True
 
     async def runs(
@@ -185,21 +198,30 @@ def _list_order(monitor: Monitor) -> tuple[datetime, ProjectId, MonitorId]:
 class MemoryAlerts:
     store: MemoryStore
 
-    async def create(self, alert: Alert) -> Alert:
+    async def create(self, alert: Alert, *, audit: AuditEntry | None = None) -> Alert:
         known = await self.of_monitor(alert.project_id, alert.monitor_id)
         key = (alert.project_id, alert.id)
         if key not in self.store.alerts and len(known) >= RULES_MAX:
             raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
+        self.store.record(None if key in self.store.alerts else audit)
         return self.store.alerts.setdefault(key, alert)
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
         self.store.monitors.require(project, monitor)
         return self.store.alerts_of(project, monitor)
 
-    async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
+    async def delete(
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        alert: UUID,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> bool:
         if all(one.id != alert for one in self.store.alerts_of(project, monitor)):
             return False
         self.store.delete_alert(project, alert)
+        self.store.record(audit)
         return True
 
     async def changes(
@@ -326,22 +348,26 @@ def _has_finished(run: EvalRun) -> bool:
 class MemoryWebhooks:
     store: MemoryStore
 
-    async def create(self, webhook: Webhook) -> Webhook:
+    async def create(self, webhook: Webhook, *, audit: AuditEntry | None = None) -> Webhook:
         self.store.check_exists(webhook.project_id)
         key = (webhook.project_id, webhook.id)
         if key not in self.store.webhooks and len(await self.all(key[0])) >= WEBHOOKS_MAX:
             raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
+        self.store.record(None if key in self.store.webhooks else audit)
         return self.store.webhooks.setdefault(key, webhook)
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
         return [replace(one, secret=None) for one in by_creation(self.store.webhooks.of(project))]
 
-    async def delete(self, project: ProjectId, webhook: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, webhook: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         if self.store.webhooks.find(project, webhook) is None:
             return False
         deliveries = self.store.deliveries
         delete_rows(deliveries, lambda key, one: (key[0], one.webhook_id) == (project, webhook))
         del self.store.webhooks[project, webhook]
+        self.store.record(audit)
         return True
 
     async def enqueue(self, delivery: Delivery) -> None:

@@ -55,6 +55,7 @@ from domain.evaluation.trace_content.evaluated_trace import (
     EvaluatedTrace,
     final_output_text,
 )
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.payload import scalar_members
@@ -109,7 +110,13 @@ class MemoryRuns:
         return await self.get(project, run)
 
     async def delete(
-        self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool
+        self,
+        project: ProjectId,
+        run: RunId,
+        now: datetime,
+        *,
+        with_scores: bool,
+        audit: AuditEntry | None = None,
     ) -> None:
         stored = self.store.runs.require(project, run)
         if not stored.run.status.is_final:
@@ -121,6 +128,7 @@ class MemoryRuns:
                 self.store.put_score(replace(score, run_id=None))
         delete_rows(self.store.work_queue, lambda key, _: key[:2] == (project, run))
         del self.store.runs[project, run]
+        self.store.record(audit)
 
     def _progress(self, stored: StoredRun) -> RunProgress:
         return RunProgress(stored.run, stored.final or count_run(self.store, stored.run))

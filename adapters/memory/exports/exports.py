@@ -13,6 +13,7 @@ from application.exporting.ports import BATCH_TRACES_MAX, EXPORTS_MAX, Batches
 from domain.errors import Conflict, NotFound
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore
 from domain.exporting.export import Export, ExportStatus, TraceWithScores, in_order_of_time
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, Position, SortOrder, paginate
 from domain.tracing.query import TraceFilter, TraceSort
@@ -23,7 +24,7 @@ from domain.tracing.trace import Trace, TraceSummary
 class MemoryExports:
     store: MemoryStore
 
-    async def create(self, export: Export) -> Export:
+    async def create(self, export: Export, *, audit: AuditEntry | None = None) -> Export:
         project = export.project_id
         self.store.check_exists(project)
         if (known := self.store.exports.get((project, export.id))) is not None:
@@ -31,6 +32,7 @@ class MemoryExports:
         if len(await self.all(project)) >= EXPORTS_MAX:
             raise Conflict(f"This project keeps {EXPORTS_MAX} exports already: delete one")
         self._put(export)
+        self.store.record(audit)
         return export
 
     async def get(self, project: ProjectId, export: UUID) -> Export:
@@ -39,9 +41,13 @@ class MemoryExports:
     async def all(self, project: ProjectId) -> Sequence[Export]:
         return by_creation(self.store.exports.of(project), newest_first=True)
 
-    async def delete(self, project: ProjectId, export: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, export: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         self.store.export_pieces.discard(project, export)
-        return self.store.exports.discard(project, export)
+        is_gone = self.store.exports.discard(project, export)
+        self.store.record(audit if is_gone else None)
+        return is_gone
 
     async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
         pieces = self.store.export_pieces.find(project, export) or ()

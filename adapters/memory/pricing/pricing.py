@@ -14,6 +14,7 @@ from application.pricing.ports import (
     UNPRICED_SPANS_MAX,
 )
 from domain.errors import Conflict
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel, newest_first
 from domain.tracing.repricing import PricedSpan, Repricing
@@ -26,7 +27,7 @@ from domain.tracing.usage import CostSource, Pricing, SpanCost
 class MemoryRepricings:
     store: MemoryStore
 
-    async def create(self, repricing: Repricing) -> Repricing:
+    async def create(self, repricing: Repricing, *, audit: AuditEntry | None = None) -> Repricing:
         self.store.check_exists(repricing.project_id)
         if (known := self.store.repricings.get(_repricing_key(repricing))) is not None:
             return known
@@ -38,6 +39,7 @@ class MemoryRepricings:
             self.store.repricings_held.pop(_repricing_key(one), None)
         self.store.repricings[_repricing_key(repricing)] = repricing
         self.store.repricings_held[_repricing_key(repricing)] = repricing.created_at
+        self.store.record(audit)
         return repricing
 
     async def get(self, project: ProjectId, repricing: UUID) -> Repricing:
@@ -127,13 +129,15 @@ def _is_next(repricing: Repricing, span: PricedSpan) -> bool:
 class MemoryModelPrices:
     store: MemoryStore
 
-    async def create(self, price: ModelPrice) -> ModelPrice:
+    async def create(self, price: ModelPrice, *, audit: AuditEntry | None = None) -> ModelPrice:
         project = price.project_id
         self.store.check_exists(project)
         key = (project, price.id)
         is_full = len(self.store.model_prices.of(project)) >= PRICES_MAX
         if key not in self.store.model_prices and is_full:
             raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
+        if key not in self.store.model_prices:
+            self.store.record(audit)
         return self.store.model_prices.setdefault(key, price)
 
     async def for_projects(
@@ -142,8 +146,12 @@ class MemoryModelPrices:
         prices = self.store.model_prices
         return {project: newest_first(prices.of(project)) for project in projects}
 
-    async def delete(self, project: ProjectId, price: UUID) -> bool:
-        return self.store.model_prices.discard(project, price)
+    async def delete(
+        self, project: ProjectId, price: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
+        is_gone = self.store.model_prices.discard(project, price)
+        self.store.record(audit if is_gone else None)
+        return is_gone
 
     async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
         spans = [span for trace in self.store.traces.of(project) for span in trace.spans]

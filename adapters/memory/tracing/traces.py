@@ -8,6 +8,7 @@ from adapters.memory.store import MemoryStore
 from application.privacy.ports import trace_was_erased
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing import analytics
@@ -92,10 +93,14 @@ class MemoryTraces:
         found = [TraceSummary.of(one) for one in shown if matching.matches(one)]
         return paginate(found, sort.position, order, window)
 
-    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
+    async def delete(
+        self, project: ProjectId, traces: Sequence[TraceId], *, audit: AuditEntry | None = None
+    ) -> int:
         known = {one.id for one in self.store.visible_traces(project)} & set(traces)
         for one in known:
             self.store.delete_trace(project, one)
+        if audit is not None and known:
+            self.store.record(audit.with_detail(traces=len(known)))
         return len(known)
 
 
@@ -123,11 +128,15 @@ class MemorySessions:
         cut = traces[window.offset : window.offset + window.limit]
         return Session(SessionSummary.from_traces(session, traces), cut)
 
-    async def delete(self, project: ProjectId, session: str) -> int:
+    async def delete(
+        self, project: ProjectId, session: str, *, audit: AuditEntry | None = None
+    ) -> int:
         traces = self._traces(project, session)
         for trace in traces:
             self.store.delete_trace(project, trace.id)
         self.store.delete_session_scores(project, {session} - self.store.hidden_sessions(project))
+        if audit is not None and traces:
+            self.store.record(audit.with_detail(traces=len(traces)))
         return len(traces)
 
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:

@@ -19,9 +19,11 @@ from adapters.postgres.database.pool import OF_PROJECT, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.transactions import project_transaction, transaction
+from adapters.postgres.identity.audit_log import store_audit_entry
 from application.exporting.ports import EXPORTS_MAX
 from domain.errors import Conflict
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 
@@ -81,7 +83,7 @@ DELETED_NONE: Final = "DELETE 0"
 
 @dataclass(frozen=True, slots=True)
 class PostgresExports(PoolReader):
-    async def create(self, export: Export) -> Export:
+    async def create(self, export: Export, *, audit: AuditEntry | None = None) -> Export:
         project = export.project_id
         async with project_transaction(self.pool, AdvisoryLock.EXPORTS, project) as connection:
             known = await connection.fetchrow(SELECT_EXPORT, project, export.id)
@@ -90,6 +92,7 @@ class PostgresExports(PoolReader):
             if len(await connection.fetch(SELECT_EXPORTS, project)) >= EXPORTS_MAX:
                 raise Conflict(TOO_MANY_EXPORTS)
             await connection.execute(INSERT_EXPORT, *_export_row(export))
+            await store_audit_entry(connection, audit)
         return export
 
     async def get(self, project: ProjectId, export: UUID) -> Export:
@@ -100,13 +103,16 @@ class PostgresExports(PoolReader):
         rows = await self._fetch(RETRY_LATER, SELECT_EXPORTS, project)
         return [_export_from_row(row) for row in rows]
 
-    async def delete(self, project: ProjectId, export: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, export: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         """Deletes the pieces in several transactions, the export in the last; can be resumed."""
         is_there = False
         while True:
             async with transaction(self.pool) as connection:
                 if await connection.fetchrow(LOCK_EXPORT, project, export) is None:
                     return is_there
+                await store_audit_entry(connection, None if is_there else audit)
                 is_there = True
                 if await connection.execute(DELETE_PIECES, project, export) == DELETED_NONE:
                     await connection.execute(DELETE_EXPORT, project, export)

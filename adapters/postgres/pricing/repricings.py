@@ -12,10 +12,12 @@ from adapters.postgres.database.columns import Column, Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, Pool, require_row, translate_errors
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.transactions import project_transaction
+from adapters.postgres.identity.audit_log import store_audit_entry
 from adapters.postgres.pricing.recharge import fetch_next_spans, update_costs
 from adapters.postgres.tracing.edits import TraceEdits
 from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.repricing import Repricing, RepricingReport, SpanPosition
 from domain.tracing.usage import Pricing
@@ -93,7 +95,7 @@ class PostgresRepricings:
     pool: Pool
     edits: TraceEdits
 
-    async def create(self, repricing: Repricing) -> Repricing:
+    async def create(self, repricing: Repricing, *, audit: AuditEntry | None = None) -> Repricing:
         project = repricing.project_id
         async with project_transaction(self.pool, AdvisoryLock.REPRICINGS, project) as connection:
             known = await connection.fetchrow(SELECT_REPRICING, project, repricing.id)
@@ -103,6 +105,7 @@ class PostgresRepricings:
                 raise Conflict("Another repricing of this project is under way: wait for its end")
             await connection.execute(INSERT_REPRICING, *_repricing_row(repricing))
             await connection.execute(DELETE_OLD_REPRICINGS, project)
+            await store_audit_entry(connection, audit)
         return repricing
 
     async def get(self, project: ProjectId, repricing: UUID) -> Repricing:

@@ -17,6 +17,7 @@ from adapters.postgres.database.pool import (
     require_row,
     translate_errors,
 )
+from adapters.postgres.identity.audit_log import store_audit_entry
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.batch_writer import deep_json_values, find_unstorable
 from adapters.postgres.tracing.deletes import (
@@ -38,6 +39,7 @@ from adapters.pricing.price_cache import ProjectPriceCache
 from application.concurrency import compute
 from application.tracing.workload import takes_long
 from domain.errors import NotFound
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNCHANGED, retagged
 from domain.tracing.span import Span, SpanChange
@@ -163,17 +165,25 @@ class TraceEdits:
             await write_back(connection, updates, deltas)
             return len(known)
 
-    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
+    async def delete(
+        self, project: ProjectId, traces: Sequence[TraceId], audit: AuditEntry | None = None
+    ) -> int:
         async with self.transaction() as (connection, deltas):
             rows = await connection.fetch(SELECT_VISIBLE_TRACES, project, traces)
             shown = [TraceId(row[0]) for row in rows]
-            return (await delete_traces(connection, deltas[project], project, shown)).traces
+            gone = (await delete_traces(connection, deltas[project], project, shown)).traces
+            if audit is not None and gone:
+                await store_audit_entry(connection, audit.with_detail(traces=gone))
+            return gone
 
-    async def delete_session(self, project: ProjectId, session: str) -> int:
+    async def delete_session(
+        self, project: ProjectId, session: str, audit: AuditEntry | None = None
+    ) -> int:
         """Deletes as many traces as the session has now, in small transactions.
 
         Other writers go on between them. The scores go with the last traces: until then the session
-        exists with its scores.
+        exists with its scores. The audit entry comes with the first traces: it says how many the
+        session had.
         """
         async with translate_errors():
             wanted = await self.pool.fetchval(SELECT_SESSION_TRACE_COUNT, project, session)
@@ -183,6 +193,9 @@ class TraceEdits:
                 rows = await connection.fetch(SELECT_SOME_TRACES_OF_SESSION, project, session)
                 some = [TraceId(row[0]) for row in rows]
                 deleted = await delete_traces(connection, deltas[project], project, some, session)
+                if audit is not None and deleted.traces:
+                    await store_audit_entry(connection, audit.with_detail(traces=wanted))
+                    audit = None
                 gone += deleted.traces
                 if is_over := gone >= wanted or not some:
                     await delete_session_scores(connection, project, [session])

@@ -11,9 +11,11 @@ from adapters.postgres.database.columns import Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
 from adapters.postgres.database.read_transactions import read_connection
 from adapters.postgres.database.removed_projects import not_removed
-from adapters.postgres.database.transactions import project_transaction
+from adapters.postgres.database.transactions import project_transaction, transaction
+from adapters.postgres.identity.audit_log import store_audit_entry
 from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
 from domain.errors import Conflict
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
 from domain.tracing.usage import CostSource
@@ -57,7 +59,7 @@ class PostgresModelPrices:
     pool: Pool
     on_change: Callable[[ProjectId], None] = lambda _: None
 
-    async def create(self, price: ModelPrice) -> ModelPrice:
+    async def create(self, price: ModelPrice, *, audit: AuditEntry | None = None) -> ModelPrice:
         project = price.project_id
         try:
             lock = AdvisoryLock.MODEL_PRICES
@@ -69,6 +71,7 @@ class PostgresModelPrices:
                 if len(there) >= PRICES_MAX:
                     raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
                 await connection.execute(INSERT_PRICE, *_row(price))
+                await store_audit_entry(connection, audit)
         finally:  # after a failed COMMIT too: it may have succeeded
             self.on_change(project)
         return price
@@ -82,10 +85,15 @@ class PostgresModelPrices:
                 prices[ProjectId(row["project_id"])].append(price_from_row(row))
         return prices
 
-    async def delete(self, project: ProjectId, price: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, price: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         try:
-            async with translate_errors():
-                return await self.pool.execute(DELETE_PRICE, project, price) == "DELETE 1"
+            async with transaction(self.pool) as connection:
+                done: str = await connection.execute(DELETE_PRICE, project, price)
+                is_gone = done == "DELETE 1"
+                await store_audit_entry(connection, audit if is_gone else None)
+                return is_gone
         finally:
             self.on_change(project)
 

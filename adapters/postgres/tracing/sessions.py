@@ -22,6 +22,7 @@ from adapters.postgres.tracing.facets import Facet, search_term
 from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, fetch_whole_traces, stored_bytes
 from adapters.postgres.tracing.trace_rows import totals_from_row
 from domain.errors import Invalid
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import fold_case
@@ -151,8 +152,10 @@ class PostgresSessions(PoolReader):
             traces = await fetch_whole_traces(connection, project, row["shown"])
         return Session(summary_from_row(row), traces)
 
-    async def delete(self, project: ProjectId, session: str) -> int:
-        return await self.edits.delete_session(project, session)
+    async def delete(
+        self, project: ProjectId, session: str, *, audit: AuditEntry | None = None
+    ) -> int:
+        return await self.edits.delete_session(project, session, audit)
 
 
 async def _fetch_filtered(

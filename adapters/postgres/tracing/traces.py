@@ -22,6 +22,7 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.tracing.ports import PriceBook
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
@@ -95,8 +96,10 @@ class PostgresTraces(TraceLists):
     ) -> int:
         return await self.edits.retag(project, traces, add, remove)
 
-    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        return await self.edits.delete(project, traces)
+    async def delete(
+        self, project: ProjectId, traces: Sequence[TraceId], *, audit: AuditEntry | None = None
+    ) -> int:
+        return await self.edits.delete(project, traces, audit)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         async with self._snapshot(RETRY_LATER, project) as connection:

@@ -31,6 +31,7 @@ from domain.evaluation.monitors.alert import (
     AlertRule,
     RunMetricStats,
 )
+from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 
 READS_MAX: Final = 100  # of one round, with FINISHED_RUNS_MAX runs each
@@ -48,7 +49,13 @@ class CreateAlert:
     clock: Clock
 
     async def __call__(
-        self, project: ProjectId, monitor: MonitorId, new: UUID, rule: AlertRule
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        new: UUID,
+        rule: AlertRule,
+        *,
+        audit: AuditEntry | None = None,
     ) -> Alert:
         """The alert, or the one that has the id `new` already; its first state is OK.
 
@@ -68,7 +75,8 @@ class CreateAlert:
                 rule=rule,
                 watch=AlertProgress(since=now),
                 created_at=now,
-            )
+            ),
+            audit=audit,
         )
 
 

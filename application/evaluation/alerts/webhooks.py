@@ -16,6 +16,7 @@ from domain.evaluation.monitors.webhook import (
     retry_delay,
     validate_url,
 )
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 
 TEST_EVENT: Final = "webhook.test"
@@ -32,7 +33,9 @@ class CreateWebhook:
     random: RandomBytes
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, url: str) -> Webhook:
+    async def __call__(
+        self, project: ProjectId, new: UUID, url: str, *, audit: AuditEntry | None = None
+    ) -> Webhook:
         """The webhook, or the one that has the id `new` already, with its secret.
 
         Raises Invalid for a URL that isn't allowed, Conflict if there are too many.
@@ -44,7 +47,8 @@ class CreateWebhook:
                 url=validate_url(url, allow_private=self.allow_private),
                 secret=self.random(SECRET_BYTES),
                 created_at=self.clock(),
-            )
+            ),
+            audit=audit,
         )
 
 

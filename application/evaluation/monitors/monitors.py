@@ -16,6 +16,7 @@ from domain.evaluation.custom_metrics.custom_metric import (
 from domain.evaluation.monitors.monitor import Monitor, MonitorChange, Selection
 from domain.evaluation.monitors.schedule import normalize_cadence, parse_schedule
 from domain.evaluation.runs.run import TargetType
+from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId
 from domain.tracing.change import UNCHANGED, said
 from domain.tracing.usage import Pricing
@@ -56,7 +57,12 @@ class CreateMonitor:
     clock: Clock
 
     async def __call__(
-        self, project: ProjectId, new: MonitorId, request: MonitorRequest
+        self,
+        project: ProjectId,
+        new: MonitorId,
+        request: MonitorRequest,
+        *,
+        audit: AuditEntry | None = None,
     ) -> Monitor:
         """The monitor, or the one that has the id `new` already; its first slot counts from now.
 
@@ -88,7 +94,7 @@ class CreateMonitor:
         )
         pricing = await self.rules.prices.for_project(project)
         _check_judges(self.rules, monitor, custom, pricing)
-        return await self.monitors.create(monitor)
+        return await self.monitors.create(monitor, audit=audit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,12 @@ class ChangeMonitor:
     clock: Clock
 
     async def __call__(
-        self, project: ProjectId, monitor: MonitorId, change: MonitorChange
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        change: MonitorChange,
+        *,
+        audit: AuditEntry | None = None,
     ) -> Monitor:
         """The monitor after `change`, whose cadence and metrics are as the client sent them.
 
@@ -117,7 +128,7 @@ class ChangeMonitor:
                 _check_judges(self.rules, changed, custom, pricing)
             return changed
 
-        return await self.monitors.edit(project, monitor, edit)
+        return await self.monitors.edit(project, monitor, edit, audit=audit)
 
 
 def _validate(
@@ -138,10 +149,14 @@ class PauseMonitor:
     monitors: Monitors
     clock: Clock
 
-    async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
+    async def __call__(
+        self, project: ProjectId, monitor: MonitorId, *, audit: AuditEntry | None = None
+    ) -> Monitor:
         """Raises NotFound."""
         now = self.clock()
-        return await self.monitors.edit(project, monitor, lambda monitor: monitor.paused(now))
+        return await self.monitors.edit(
+            project, monitor, lambda monitor: monitor.paused(now), audit=audit
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +164,11 @@ class ResumeMonitor:
     monitors: Monitors
     clock: Clock
 
-    async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
+    async def __call__(
+        self, project: ProjectId, monitor: MonitorId, *, audit: AuditEntry | None = None
+    ) -> Monitor:
         """Raises NotFound."""
         now = self.clock()
-        return await self.monitors.edit(project, monitor, lambda monitor: monitor.resumed(now))
+        return await self.monitors.edit(
+            project, monitor, lambda monitor: monitor.resumed(now), audit=audit
+        )

@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from domain.evaluation.monitors.alert import Alert, AlertChange, RunMetricStats
 from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import TargetType
+from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest
 
@@ -94,7 +95,7 @@ class Alerts(Protocol):
     Unavailable.
     """
 
-    async def create(self, alert: Alert) -> Alert:
+    async def create(self, alert: Alert, *, audit: AuditEntry | None = None) -> Alert:
         """Stores it; if its id exists, returns the stored one unchanged.
 
         Raises NotFound without its monitor, Conflict beyond RULES_MAX of one monitor.
@@ -105,7 +106,14 @@ class Alerts(Protocol):
         """By creation, at most RULES_MAX. Raises NotFound."""
         ...
 
-    async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
+    async def delete(
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        alert: UUID,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> bool:
         """Deletes the alert and its changes; whether it existed."""
         ...
 
@@ -169,7 +177,7 @@ class Webhooks(Protocol):
     Unavailable.
     """
 
-    async def create(self, webhook: Webhook) -> Webhook:
+    async def create(self, webhook: Webhook, *, audit: AuditEntry | None = None) -> Webhook:
         """Stores it; if its id exists, returns the stored one unchanged.
 
         Raises Conflict beyond WEBHOOKS_MAX of one project, or if secrets can't be encrypted.
@@ -180,7 +188,9 @@ class Webhooks(Protocol):
         """By creation, at most WEBHOOKS_MAX, without their secrets."""
         ...
 
-    async def delete(self, project: ProjectId, webhook: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, webhook: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         """Deletes the webhook and its deliveries, also pending ones; whether it existed."""
         ...
 

@@ -36,6 +36,7 @@ from domain.evaluation.scores.score import (
 )
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.text import Vector
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
@@ -291,7 +292,13 @@ class Runs(Protocol):
         ...
 
     async def delete(
-        self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool
+        self,
+        project: ProjectId,
+        run: RunId,
+        now: datetime,
+        *,
+        with_scores: bool,
+        audit: AuditEntry | None = None,
     ) -> None:
         """Cancels it if it is live, then deletes it and its work.
 

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
+from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest
 
@@ -21,7 +22,7 @@ class Monitors(Protocol):
     Contract of Monitors: tests/contracts/evaluation/monitors/test_monitors.py.
     """
 
-    async def create(self, monitor: Monitor) -> Monitor:
+    async def create(self, monitor: Monitor, *, audit: AuditEntry | None = None) -> Monitor:
         """Stores it; if its id exists, returns the stored one unchanged.
 
         Raises Invalid if it can't be stored, Unavailable if the project was removed.
@@ -39,7 +40,12 @@ class Monitors(Protocol):
         ...
 
     async def edit(
-        self, project: ProjectId, monitor: MonitorId, edit: Callable[[Monitor], Monitor]
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        edit: Callable[[Monitor], Monitor],
+        *,
+        audit: AuditEntry | None = None,
     ) -> Monitor:
         """The monitor after `edit`, a pure function that may be called more than once.
 
@@ -47,7 +53,9 @@ class Monitors(Protocol):
         """
         ...
 
-    async def delete(self, project: ProjectId, monitor: MonitorId) -> bool:
+    async def delete(
+        self, project: ProjectId, monitor: MonitorId, *, audit: AuditEntry | None = None
+    ) -> bool:
         """Deletes it; whether it existed. Its runs stay, without a monitor."""
         ...
 

@@ -32,6 +32,7 @@ from domain.evaluation.runs.selection import (
 )
 from domain.evaluation.scores.edits import ONLY_THEIR_AUTHORS
 from domain.evaluation.sessions.signals import validate_weights
+from domain.identity.audit import AuditEntry
 from domain.identity.caller import Caller
 from domain.identity.organization import Role
 from domain.ids import ProjectId, RunId
@@ -185,7 +186,9 @@ class DeleteRun:
     trace_scores: TraceScores
     clock: Clock
 
-    async def __call__(self, caller: Caller, run: RunId, *, with_scores: bool) -> None:
+    async def __call__(
+        self, caller: Caller, run: RunId, *, with_scores: bool, audit: AuditEntry | None = None
+    ) -> None:
         """Deletes it, in any state.
 
         Raises NotFound, and Forbidden if it would delete what another person wrote over a score.
@@ -195,4 +198,5 @@ class DeleteRun:
             others = self.trace_scores.run_has_scores_of_others
             if await others(project, run, caller.user_id):
                 raise Forbidden(ONLY_THEIR_AUTHORS)
-        await self.runs.delete(project, run, self.clock(), with_scores=with_scores)
+        now = self.clock()
+        await self.runs.delete(project, run, now, with_scores=with_scores, audit=audit)

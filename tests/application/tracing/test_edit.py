@@ -1,6 +1,5 @@
 """Tagging and deleting traces and sessions."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from application.tracing.edit import (
     TagTraces,
 )
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.ids import ProjectId, TraceId
+from domain.ids import ProjectId
 from domain.tracing.trace import Trace
 from tests.support.builders.values import OURS, THEIRS, prices, span, trace, trace_id
 
@@ -115,7 +114,7 @@ class Down:
     async def retag(self, *_: Any) -> int:
         raise Unavailable("away")
 
-    async def delete(self, project: ProjectId, of: Sequence[TraceId] | str) -> int:
+    async def delete(self, *_: Any, **__: Any) -> int:
         raise Unavailable("away")
 
 

@@ -18,6 +18,15 @@ ACTIONS = {
     "api_key": {"created", "rotated", "revoked", "deleted", "used"},
     "login_code": {"issued"},
     "erasure": {"requested", "finished"},
+    "trace": {"deleted", "batch_deleted"},
+    "session": {"deleted"},
+    "export": {"streamed", "requested", "downloaded", "deleted"},
+    "model_price": {"created", "deleted"},
+    "repricing": {"started"},
+    "monitor": {"created", "changed", "paused", "resumed", "deleted"},
+    "alert": {"created", "deleted"},
+    "webhook": {"created", "deleted"},
+    "run": {"deleted"},
     "score": {"changed", "deleted"},
 }
 

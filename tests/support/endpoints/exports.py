@@ -1,6 +1,6 @@
 """Exports of traces: a stream, and files that are made in the background."""
 
-from tests.support.endpoints.spec import READ, EndpointSpec, beyond_contract
+from tests.support.endpoints.spec import READ, Audit, EndpointSpec, beyond_contract
 
 FILE = "/traces/exports/{export_id}"
 FILTERS = {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"}
@@ -10,6 +10,7 @@ ENDPOINTS = beyond_contract(
         READ,
         200,
         query="session_id={session_id}&user_id={reader}&name={text}",
+        audit=Audit("export.streamed", "project_id"),
     ),
     EndpointSpec(
         "POST /traces/exports",
@@ -17,9 +18,16 @@ ENDPOINTS = beyond_contract(
         202,
         body={"format": "csv", "filters": FILTERS},
         takes_key=True,
+        audit=Audit("export.requested", detail={"format": "csv"}),
     ),
     EndpointSpec("GET /traces/exports", READ, 200, shows_more=True),
     EndpointSpec(f"GET {FILE}", READ, 200),
-    EndpointSpec(f"GET {FILE}/download", READ, 200, other_statuses={409, 416}),
-    EndpointSpec(f"DELETE {FILE}", READ, 204),
+    EndpointSpec(
+        f"GET {FILE}/download",
+        READ,
+        200,
+        other_statuses={409, 416},
+        audit=Audit("export.downloaded", "export_id"),
+    ),
+    EndpointSpec(f"DELETE {FILE}", READ, 204, audit=Audit("export.deleted", "export_id")),
 )

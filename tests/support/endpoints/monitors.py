@@ -1,7 +1,7 @@
 """Monitors, their alerts, and webhooks."""
 
 from entrypoints.http.middleware.rate_limits import RouteClass
-from tests.support.endpoints.spec import EVALUATE, PAGE, READ, EndpointSpec, beyond_contract
+from tests.support.endpoints.spec import EVALUATE, PAGE, READ, Audit, EndpointSpec, beyond_contract
 
 MONITORS = "/evaluations/monitors"
 ONE = f"{MONITORS}/{{monitor_id}}"
@@ -21,6 +21,7 @@ ENDPOINTS = (
         },
         constrained=("target_type", "metrics", "cadence"),
         takes_key=True,
+        audit=Audit("monitor.created", detail={"name": "{text}"}),
     ),
     EndpointSpec(f"GET {MONITORS}", READ, 200, query=f"{PAGE}&status=ACTIVE"),
     EndpointSpec(f"GET {ONE}", READ, 200),
@@ -30,10 +31,11 @@ ENDPOINTS = (
         200,
         body={"metrics": ["{metric_name}"], "filters": {"name": "{text}"}, "cadence": "daily"},
         constrained=("metrics", "cadence"),
+        audit=Audit("monitor.changed", "monitor_id"),
     ),
-    EndpointSpec(f"DELETE {ONE}", EVALUATE, 204),
+    EndpointSpec(f"DELETE {ONE}", EVALUATE, 204, audit=Audit("monitor.deleted", "monitor_id")),
     EndpointSpec(f"GET {ONE}/runs", READ, 200, query=PAGE),
-    EndpointSpec(f"POST {ONE}/pause", EVALUATE, 200),
+    EndpointSpec(f"POST {ONE}/pause", EVALUATE, 200, audit=Audit("monitor.paused", "monitor_id")),
     EndpointSpec(f"POST {ONE}/resume", EVALUATE, 200),
     EndpointSpec(
         f"POST {ONE}/trigger", EVALUATE, 202, takes_key=True, route_class=RouteClass.MONITOR_TRIGGER
@@ -47,9 +49,15 @@ ENDPOINTS = (
             words={"metric_name": "coherence"},  # a metric of the stored monitor
             constrained=("metric", "figure", "threshold"),
             takes_key=True,
+            audit=Audit("alert.created", detail={"monitor_id": "{monitor_id}"}),
         ),
         EndpointSpec(f"GET {ONE}/alerts", READ, 200, shows_more=True),
-        EndpointSpec(f"DELETE {ONE}/alerts/{{alert_id}}", EVALUATE, 204),
+        EndpointSpec(
+            f"DELETE {ONE}/alerts/{{alert_id}}",
+            EVALUATE,
+            204,
+            audit=Audit("alert.deleted", "alert_id"),
+        ),
         EndpointSpec(f"GET {ONE}/alert-changes", READ, 200, query=PAGE),
         EndpointSpec(
             f"POST {WEBHOOKS}",
@@ -59,9 +67,12 @@ ENDPOINTS = (
             constrained=("url",),
             takes_key=True,
             has_secret=True,
+            audit=Audit("webhook.created", detail={"host": "hooks.example.com"}),
         ),
         EndpointSpec(f"GET {WEBHOOKS}", READ, 200, shows_more=True),
-        EndpointSpec(f"DELETE {WEBHOOK}", EVALUATE, 204),
+        EndpointSpec(
+            f"DELETE {WEBHOOK}", EVALUATE, 204, audit=Audit("webhook.deleted", "webhook_id")
+        ),
         EndpointSpec(f"POST {WEBHOOK}/test", EVALUATE, 202, takes_key=True),
         EndpointSpec(f"GET {WEBHOOK}/deliveries", READ, 200, query=PAGE),
     ),

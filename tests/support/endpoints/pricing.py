@@ -4,6 +4,7 @@ from tests.support.endpoints.spec import (
     EVALUATE,
     PROJECT_ADMINS,
     READ,
+    Audit,
     EndpointSpec,
     beyond_contract,
 )
@@ -16,9 +17,15 @@ ENDPOINTS = beyond_contract(
         201,
         body={"match": "{text}", "input": "1", "output": "2"},
         takes_key=True,
+        audit=Audit("model_price.created", detail={"match": "{text}", "input": "1"}),
     ),
     EndpointSpec(f"GET {PRICES}", READ, 200, shows_more=True),
-    EndpointSpec(f"DELETE {PRICES}/{{price_id}}", PROJECT_ADMINS, 204),
+    EndpointSpec(
+        f"DELETE {PRICES}/{{price_id}}",
+        PROJECT_ADMINS,
+        204,
+        audit=Audit("model_price.deleted", "price_id"),
+    ),
     EndpointSpec(f"GET {PRICES}/unpriced", READ, 200, query="days=90", shows_more=True),
     EndpointSpec(
         f"POST {PRICES}/reprice",
@@ -26,6 +33,7 @@ ENDPOINTS = beyond_contract(
         202,
         body={"models": ["{text}"], "dry_run": False},
         takes_key=True,
+        audit=Audit("repricing.started", detail={"is_dry": "False"}),
     ),
     EndpointSpec(f"GET {PRICES}/reprice/{{repricing_id}}", READ, 200, shows_more=True),
     EndpointSpec("GET /traces/{trace_id}/prices", READ, 200),

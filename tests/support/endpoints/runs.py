@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from entrypoints.http.middleware.rate_limits import RouteClass
-from tests.support.endpoints.spec import EVALUATE, PAGE, READ, EndpointSpec
+from tests.support.endpoints.spec import EVALUATE, PAGE, READ, Audit, EndpointSpec
 
 FILTERS = {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"}
 
@@ -33,7 +33,13 @@ def _runs(
     yield EndpointSpec(f"GET {one}", READ, 200)
     yield EndpointSpec(f"GET {one}/scores", READ, 200)
     yield EndpointSpec(f"GET {one}/usage", READ, 200, in_contract=False)
-    yield EndpointSpec(f"DELETE {one}", EVALUATE, 204, query="delete_scores=true")
+    yield EndpointSpec(
+        f"DELETE {one}",
+        EVALUATE,
+        204,
+        query="delete_scores=true",
+        audit=Audit("run.deleted", "run_id", {"with_scores": "True"}),
+    )
     yield EndpointSpec(f"POST {one}/retry", EVALUATE, 202, takes_key=True, route_class=route_class)
     yield EndpointSpec(f"POST {one}/cancel", EVALUATE, 202, other_statuses={409}, in_contract=False)
 

@@ -1,10 +1,15 @@
 """Sessions."""
 
-from tests.support.endpoints.spec import DELETE_DATA, MARCH, PAGE, READ, EndpointSpec
+from tests.support.endpoints.spec import DELETE_DATA, MARCH, PAGE, READ, Audit, EndpointSpec
 
 ENDPOINTS = (
     EndpointSpec("GET /sessions", READ, 200, query=f"{PAGE}&user_id={{reader}}&query={{text}}"),
     EndpointSpec("GET /sessions/analytics", READ, 200, query=MARCH),
     EndpointSpec("GET /sessions/{session_id}", READ, 200, query=PAGE),
-    EndpointSpec("DELETE /sessions/{session_id}", DELETE_DATA, 200),
+    EndpointSpec(
+        "DELETE /sessions/{session_id}",
+        DELETE_DATA,
+        200,
+        audit=Audit("session.deleted", detail={"project_id": "{project_id}", "traces": "1"}),
+    ),
 )

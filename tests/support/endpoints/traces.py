@@ -10,6 +10,7 @@ from tests.support.endpoints.spec import (
     MARCH,
     PAGE,
     READ,
+    Audit,
     EndpointSpec,
 )
 
@@ -56,7 +57,15 @@ ENDPOINTS = (
     ),
     EndpointSpec("GET /traces/users", READ, 200, query=PAGE),
     EndpointSpec("GET /traces/analytics", READ, 200, query=f"{MARCH}&metric=models"),
-    EndpointSpec("POST /traces/batch/delete", DELETE_DATA, 200, body={"trace_ids": ["{trace_id}"]}),
+    EndpointSpec(
+        "POST /traces/batch/delete",
+        DELETE_DATA,
+        200,
+        body={"trace_ids": ["{trace_id}"]},
+        audit=Audit(
+            "trace.batch_deleted", "project_id", {"trace_ids": "{trace_id}", "traces": "1"}
+        ),
+    ),
     EndpointSpec(
         "POST /traces/batch/tags",
         INGEST,
@@ -70,7 +79,9 @@ ENDPOINTS = (
         200,
         body={"session_id": "{session_id}", "user_id": "{reader}"},
     ),
-    EndpointSpec("DELETE /traces/{trace_id}", DELETE_DATA, 204),
+    EndpointSpec(
+        "DELETE /traces/{trace_id}", DELETE_DATA, 204, audit=Audit("trace.deleted", "trace_id")
+    ),
     EndpointSpec("POST /traces/{trace_id}/spans", INGEST, 201, body=[SPAN]),
     EndpointSpec("PATCH /traces/{trace_id}/spans/{span_id}", INGEST, 200, body={"name": "new"}),
 )

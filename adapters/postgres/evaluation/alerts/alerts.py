@@ -35,6 +35,7 @@ from adapters.postgres.evaluation.monitors.monitors import (
     delete_changes,
 )
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
+from adapters.postgres.identity.audit_log import store_audit_entry
 from application.evaluation.ports.alerts import (
     BASELINE_RUNS,
     FINISHED_RUNS_MAX,
@@ -58,6 +59,7 @@ from domain.evaluation.monitors.alert import (
 from domain.evaluation.monitors.webhook import Webhook
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
+from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position
 
@@ -157,7 +159,7 @@ DELETE_OLD_CHANGES: Final = delete_some(
 class PostgresAlerts(PoolReader):
     """Each list is read from one snapshot."""
 
-    async def create(self, alert: Alert) -> Alert:
+    async def create(self, alert: Alert, *, audit: AuditEntry | None = None) -> Alert:
         project, monitor = alert.project_id, alert.monitor_id
         async with transaction(self.pool) as connection:
             await _check_monitor(connection, LOCK_MONITOR, project, monitor)
@@ -168,6 +170,7 @@ class PostgresAlerts(PoolReader):
             if len(there) >= RULES_MAX:
                 raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
             await connection.execute(INSERT_ALERT, *alert_row(alert))
+            await store_audit_entry(connection, audit)
             return alert
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
@@ -176,11 +179,19 @@ class PostgresAlerts(PoolReader):
             rows = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
         return [alert_from_row(row) for row in rows]
 
-    async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
+    async def delete(
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        alert: UUID,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> bool:
         async with transaction(self.pool) as connection:
             if await connection.fetchrow(LOCK_ALERT, project, alert, monitor) is None:
                 return False
             await delete_changes(connection, project, "alert_id", alert)
+            await store_audit_entry(connection, audit)
             return await connection.execute(DELETE_ALERT, project, alert) == "DELETE 1"
 
     async def changes(

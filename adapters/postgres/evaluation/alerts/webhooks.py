@@ -26,6 +26,7 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     webhook_from_row,
     webhook_row,
 )
+from adapters.postgres.identity.audit_log import store_audit_entry
 from application.evaluation.ports.alerts import (
     DELIVERIES_PER_WEBHOOK_MAX,
     DELIVERY_LEASE,
@@ -34,6 +35,7 @@ from application.evaluation.ports.alerts import (
 from application.ports import EncryptedSecret, SecretCipher, UnreadableSecret
 from domain.errors import Conflict
 from domain.evaluation.monitors.webhook import Delivery, Webhook
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position
 
@@ -107,7 +109,7 @@ class PostgresWebhooks(PoolReader):
 
     cipher: SecretCipher
 
-    async def create(self, webhook: Webhook) -> Webhook:
+    async def create(self, webhook: Webhook, *, audit: AuditEntry | None = None) -> Webhook:
         project = webhook.project_id
         async with project_transaction(self.pool, AdvisoryLock.WEBHOOKS, project) as connection:
             known = await connection.fetchrow(SELECT_WEBHOOK, project, webhook.id)
@@ -119,6 +121,7 @@ class PostgresWebhooks(PoolReader):
             secret = self.cipher.encrypt(webhook.secret, _secret_context(webhook))
             row = webhook_row(secret.key_id, secret.ciphertext, webhook)
             await connection.execute(INSERT_WEBHOOK, *row)
+            await store_audit_entry(connection, audit)
             return webhook
 
     def _with_secret(self, webhook: Webhook, row: Record) -> Webhook:
@@ -130,12 +133,15 @@ class PostgresWebhooks(PoolReader):
         rows = await self._fetch(ASK_FOR_FEWER, SELECT_WEBHOOKS, project)
         return [webhook_from_row(row) for row in rows]
 
-    async def delete(self, project: ProjectId, webhook: UUID) -> bool:
+    async def delete(
+        self, project: ProjectId, webhook: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
         async with transaction(self.pool) as connection:
             if await connection.fetchrow(LOCK_WEBHOOK, project, webhook) is None:
                 return False
             while await connection.execute(DELETE_DELIVERIES, project, webhook) != "DELETE 0":
                 pass
+            await store_audit_entry(connection, audit)
             return await connection.execute(DELETE_WEBHOOK, project, webhook) == "DELETE 1"
 
     async def enqueue(self, delivery: Delivery) -> None:

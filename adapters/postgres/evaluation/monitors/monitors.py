@@ -21,9 +21,11 @@ from adapters.postgres.evaluation.monitors.monitor_rows import (
 from adapters.postgres.evaluation.runs.runs import ROWS_PER_TRANSACTION
 from adapters.postgres.evaluation.work_queue.plan import insert_run
 from adapters.postgres.evaluation.work_queue.tally import fetch_run_page
+from adapters.postgres.identity.audit_log import store_audit_entry
 from application.evaluation.ports.monitors import DUE_MAX
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus
 from domain.evaluation.runs.run import EvalRun, RunProgress, WorkItem
+from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest, Position
 
@@ -67,10 +69,11 @@ DELETE_CHANGES: Final = delete_some(
 class PostgresMonitors(PoolReader):
     """Each list is read from one snapshot."""
 
-    async def create(self, monitor: Monitor) -> Monitor:
+    async def create(self, monitor: Monitor, *, audit: AuditEntry | None = None) -> Monitor:
         async with transaction(self.pool) as connection:
             await check_not_removed(connection, monitor.project_id)
-            await connection.execute(INSERT_MONITOR, *monitor_row(monitor))
+            done = await connection.execute(INSERT_MONITOR, *monitor_row(monitor))
+            await store_audit_entry(connection, audit if done == "INSERT 0 1" else None)
             return await _fetch_monitor(connection, SELECT_MONITOR, monitor.project_id, monitor.id)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
@@ -89,16 +92,24 @@ class PostgresMonitors(PoolReader):
         )
 
     async def edit(
-        self, project: ProjectId, monitor: MonitorId, edit: Callable[[Monitor], Monitor]
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        edit: Callable[[Monitor], Monitor],
+        *,
+        audit: AuditEntry | None = None,
     ) -> Monitor:
         async with transaction(self.pool) as connection:
             known = await _fetch_monitor(connection, LOCK_MONITOR, project, monitor)
             edited = edit(known)
             if edited != known:
                 await connection.execute(UPDATE_MONITOR, *monitor_row(edited))
+                await store_audit_entry(connection, audit)
             return edited
 
-    async def delete(self, project: ProjectId, monitor: MonitorId) -> bool:
+    async def delete(
+        self, project: ProjectId, monitor: MonitorId, *, audit: AuditEntry | None = None
+    ) -> bool:
         # Detaches most runs before it locks the monitor; the rest, and runs started meanwhile,
         # after.
         while True:
@@ -113,7 +124,9 @@ class PostgresMonitors(PoolReader):
                 pass
             await delete_changes(connection, project, "monitor_id", monitor)
             await connection.execute(DELETE_ALERTS, project, monitor)
-            return await connection.execute(DELETE_MONITOR, project, monitor) == "DELETE 1"
+            is_gone = await connection.execute(DELETE_MONITOR, project, monitor) == "DELETE 1"
+            await store_audit_entry(connection, audit if is_gone else None)
+            return is_gone
 
     async def runs(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest

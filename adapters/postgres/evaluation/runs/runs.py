@@ -17,6 +17,7 @@ from adapters.postgres.evaluation.work_queue.plan import insert_run
 from adapters.postgres.evaluation.work_queue.run_rows import run_from_row
 from adapters.postgres.evaluation.work_queue.settlement import RUN_SELECT_LIST, lock_run
 from adapters.postgres.evaluation.work_queue.tally import fetch_progress, fetch_run_page
+from adapters.postgres.identity.audit_log import store_audit_entry
 from domain.errors import Conflict
 from domain.evaluation.runs.run import (
     EvalRun,
@@ -27,6 +28,7 @@ from domain.evaluation.runs.run import (
     WorkItem,
 )
 from domain.evaluation.scores.score import ScoreOutcome
+from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId
 from domain.page import Page, PageRequest
 
@@ -99,7 +101,13 @@ class PostgresRuns(PoolReader):
         return progress
 
     async def delete(
-        self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool
+        self,
+        project: ProjectId,
+        run: RunId,
+        now: datetime,
+        *,
+        with_scores: bool,
+        audit: AuditEntry | None = None,
     ) -> None:
         if not (await self.get(project, run)).run.status.is_final:
             with suppress(Conflict):  # it has ended meanwhile
@@ -107,6 +115,8 @@ class PostgresRuns(PoolReader):
         pieces = DELETE_SCORES if with_scores else DETACH_SCORES
         while True:
             async with transaction(self.pool) as connection:
+                await store_audit_entry(connection, audit)  # with the first rows that are deleted
+                audit = None
                 if not await _delete_some_rows(connection, project, run, pieces):
                     break
         async with transaction(self.pool) as connection:

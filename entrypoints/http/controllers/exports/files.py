@@ -12,6 +12,7 @@ from msgspec import Meta, Raw
 from application.exporting.ports import EXPORTS_MAX
 from application.use_cases import UseCases
 from domain.exporting.export import FileFormat
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.tracing.query import TraceFilter
 from entrypoints.http.authentication import CAN_READ
@@ -61,8 +62,10 @@ class ExportFileController(Controller):
     ) -> schemas.ExportResponse:
         """Export traces to a file."""
         wanted, matching = content
+        facts = {"format": wanted.format, "rows": wanted.rows}
+        audit = use_cases.audit.entry(caller, AuditAction.EXPORT_REQUESTED, new_id, **facts)
         export = await use_cases.exporting.request_export(
-            caller.project_id, new_id, wanted.format, wanted.rows, matching
+            caller.project_id, new_id, wanted.format, wanted.rows, matching, audit=audit
         )
         return schemas.ExportResponse.from_domain(export)
 
@@ -96,7 +99,8 @@ class ExportFileController(Controller):
 
         Deletes the export with its file. An export in progress is cancelled.
         """
-        await use_cases.exporting.delete_export(caller.project_id, path.export_id)
+        audit = use_cases.audit.entry(caller, AuditAction.EXPORT_DELETED, path.export_id)
+        await use_cases.exporting.delete_export(caller.project_id, path.export_id, audit=audit)
 
     @get(
         "/{export_id:str}/download",
@@ -134,6 +138,8 @@ class ExportFileController(Controller):
         if not byte_range.is_whole:
             headers["content-range"] = byte_range.content_range
             status = HTTPStatus.PARTIAL_CONTENT
+        if byte_range.start == 0:  # not again for each further part
+            await use_cases.audit.record(caller, AuditAction.EXPORT_DOWNLOADED, export.id)
 
         @asynccontextmanager
         async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:

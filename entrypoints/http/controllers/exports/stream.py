@@ -14,6 +14,7 @@ from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.exporting.export import TraceWithScores
 from domain.identity.api_key import Scope
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import CAN_READ, DataPlane
 from entrypoints.http.config import http_context
@@ -86,6 +87,7 @@ class TraceExportController(Controller):
         async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
             matching = params.to_domain()
             async with stream(project, matching, params.sort_by, params.sort_order) as batches:
+                await use_cases.audit.record(caller, AuditAction.EXPORT_STREAMED, project)
                 yield encode_batches(project, batches)
 
         return StreamingResponse(open_chunks, NDJSON)

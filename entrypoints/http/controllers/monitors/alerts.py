@@ -19,6 +19,7 @@ from domain.evaluation.monitors.alert import (
     AlertRule,
     AlertState,
 )
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
@@ -121,7 +122,10 @@ class AlertController(Controller):
         """
         project, monitor = caller.project_id, path.monitor_id
         rule, create = content.to_domain(), use_cases.evaluation.alerting.create_alert
-        return AlertResponse.from_domain(await create(project, monitor, new_id, rule))
+        audit = use_cases.audit.entry(
+            caller, AuditAction.ALERT_CREATED, new_id, monitor_id=monitor, metric=rule.metric
+        )
+        return AlertResponse.from_domain(await create(project, monitor, new_id, rule, audit=audit))
 
     @get("/alerts", CAN_READ, example=[examples.ALERT])
     async def list_alerts(
@@ -142,7 +146,12 @@ class AlertController(Controller):
         Deletes the alert with its changes. Pending webhook deliveries are still sent.
         """
         project, monitor = caller.project_id, path.monitor_id
-        await use_cases.evaluation.alerting.delete_alert(project, monitor, path.alert_id)
+        audit = use_cases.audit.entry(
+            caller, AuditAction.ALERT_DELETED, path.alert_id, monitor_id=monitor
+        )
+        await use_cases.evaluation.alerting.delete_alert(
+            project, monitor, path.alert_id, audit=audit
+        )
 
     @get("/alert-changes", CAN_READ, example=page_of(examples.ALERT_CHANGE))
     async def list_changes(

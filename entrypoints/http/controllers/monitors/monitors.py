@@ -6,9 +6,11 @@ from litestar import Controller
 
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.use_cases import UseCases
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import MonitorId, RunId
 from domain.page import SortOrder
+from domain.tracing.change import said
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import (
@@ -48,7 +50,12 @@ class MonitorController(Controller):
         evaluates what is new or has changed since the last one, and is omitted if nothing has. Only
         monitors over sessions take `signal_weights`.
         """
-        monitor = await use_cases.evaluation.create_monitor(caller.project_id, new_id, content)
+        audit = use_cases.audit.entry(
+            caller, AuditAction.MONITOR_CREATED, new_id, name=content.name
+        )
+        monitor = await use_cases.evaluation.create_monitor(
+            caller.project_id, new_id, content, audit=audit
+        )
         return MonitorResponse.from_domain(monitor)
 
     @get("/", CAN_READ, example=page_of(examples.MONITOR))
@@ -94,7 +101,10 @@ class MonitorController(Controller):
         project, monitor = caller.project_id, path.monitor_id
         current = await use_cases.evaluation.monitors.get(project, monitor)
         change = content.to_domain(current.target_type)  # a monitor never changes its target type
-        changed = await use_cases.evaluation.change_monitor(project, monitor, change)
+        audit = use_cases.audit.entry(
+            caller, AuditAction.MONITOR_CHANGED, monitor, fields=" ".join(said(change))
+        )
+        changed = await use_cases.evaluation.change_monitor(project, monitor, change, audit=audit)
         return MonitorResponse.from_domain(changed)
 
     @delete("/{monitor_id:str}", CAN_EVALUATE)
@@ -103,7 +113,8 @@ class MonitorController(Controller):
 
         Deletes the monitor. Its runs and scores stay; the runs have a null `monitor_id`.
         """
-        await use_cases.evaluation.delete_monitor(caller.project_id, path.monitor_id)
+        audit = use_cases.audit.entry(caller, AuditAction.MONITOR_DELETED, path.monitor_id)
+        await use_cases.evaluation.delete_monitor(caller.project_id, path.monitor_id, audit=audit)
 
     @post("/{monitor_id:str}/pause", CAN_EVALUATE, status_code=200, example=PAUSED)
     async def pause_monitor(
@@ -113,7 +124,10 @@ class MonitorController(Controller):
 
         No run starts until it is resumed. A paused monitor stays as it is.
         """
-        monitor = await use_cases.evaluation.pause_monitor(caller.project_id, path.monitor_id)
+        audit = use_cases.audit.entry(caller, AuditAction.MONITOR_PAUSED, path.monitor_id)
+        monitor = await use_cases.evaluation.pause_monitor(
+            caller.project_id, path.monitor_id, audit=audit
+        )
         return MonitorResponse.from_domain(monitor)
 
     @post("/{monitor_id:str}/resume", CAN_EVALUATE, status_code=200, example=examples.MONITOR)
@@ -124,7 +138,10 @@ class MonitorController(Controller):
 
         Its next run is scheduled from now on. A monitor in use stays as it is.
         """
-        monitor = await use_cases.evaluation.resume_monitor(caller.project_id, path.monitor_id)
+        audit = use_cases.audit.entry(caller, AuditAction.MONITOR_RESUMED, path.monitor_id)
+        monitor = await use_cases.evaluation.resume_monitor(
+            caller.project_id, path.monitor_id, audit=audit
+        )
         return MonitorResponse.from_domain(monitor)
 
     @post(

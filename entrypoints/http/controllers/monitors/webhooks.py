@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.evaluation.monitors.webhook import URL_MAX, Delivery, Webhook, format_secret
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
@@ -103,9 +105,12 @@ class WebhookController(Controller):
         does, so a repeat with the same Idempotency-Key is answered with 409. The URL must be an
         https URL of a public address.
         """
+        audit = use_cases.audit.entry(
+            caller, AuditAction.WEBHOOK_CREATED, new_id, host=urlsplit(content.url).hostname or ""
+        )
         return WebhookCreatedResponse.from_domain(
             await use_cases.evaluation.alerting.create_webhook(
-                caller.project_id, new_id, content.url
+                caller.project_id, new_id, content.url, audit=audit
             )
         )
 
@@ -124,7 +129,10 @@ class WebhookController(Controller):
 
         Deletes the webhook and its deliveries. Pending deliveries are not sent.
         """
-        await use_cases.evaluation.alerting.delete_webhook(caller.project_id, path.webhook_id)
+        audit = use_cases.audit.entry(caller, AuditAction.WEBHOOK_DELETED, path.webhook_id)
+        await use_cases.evaluation.alerting.delete_webhook(
+            caller.project_id, path.webhook_id, audit=audit
+        )
 
     @post("/{webhook_id:str}/test", CAN_EVALUATE, status_code=202, example=examples.TEST_DELIVERY)
     async def test_webhook(

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from application.pricing.model_prices import PriceRequest
 from application.use_cases import UseCases
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.tracing.model_price import MATCH_MAX, PRICES_MAX, ModelPrice, UnpricedModel
 from entrypoints.http.authentication import CAN_CHANGE_PRICES, CAN_READ
@@ -122,7 +123,17 @@ class ModelPriceController(Controller):
         self, caller: Caller, content: NewPrice, new_id: UUID, use_cases: UseCases
     ) -> ModelPriceResponse:
         """Create a price."""
-        price = await use_cases.pricing.create_price(caller.project_id, new_id, content)
+        audit = use_cases.audit.entry(
+            caller,
+            AuditAction.MODEL_PRICE_CREATED,
+            new_id,
+            match=content.match,
+            input=content.input,
+            output=content.output,
+        )
+        price = await use_cases.pricing.create_price(
+            caller.project_id, new_id, content, audit=audit
+        )
         return ModelPriceResponse.from_domain(price)
 
     @get("/", CAN_READ, example=[examples.PRICE])
@@ -145,7 +156,8 @@ class ModelPriceController(Controller):
         For OWNER and ADMIN. Spans that were priced by it keep their costs until they are priced
         again.
         """
-        await use_cases.pricing.delete_price(caller.project_id, path.price_id)
+        audit = use_cases.audit.entry(caller, AuditAction.MODEL_PRICE_DELETED, path.price_id)
+        await use_cases.pricing.delete_price(caller.project_id, path.price_id, audit=audit)
 
     @get("/unpriced", CAN_READ, example=[examples.UNPRICED])
     async def list_unpriced_models(

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from application.pricing.repricing import RepricingRequest
 from application.use_cases import UseCases
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.tracing.model_price import MATCH_MAX
 from domain.tracing.repricing import MODELS_MAX, CostChange, CostDelta, Repricing, RepricingStatus
@@ -134,7 +135,12 @@ class RepricingController(Controller):
         Workers do this; poll the repricing for its progress. Costs that clients sent are never
         changed. A project can have one repricing at a time.
         """
-        repricing = await use_cases.pricing.start_repricing(caller.project_id, new_id, content)
+        audit = use_cases.audit.entry(
+            caller, AuditAction.REPRICING_STARTED, new_id, is_dry=content.is_dry
+        )
+        repricing = await use_cases.pricing.start_repricing(
+            caller.project_id, new_id, content, audit=audit
+        )
         return RepricingResponse.from_domain(repricing)
 
     @get("/{repricing_id:str}", CAN_READ, example=examples.REPRICING)

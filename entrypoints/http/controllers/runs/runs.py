@@ -13,6 +13,7 @@ from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import RunId
 from domain.page import SortOrder
@@ -242,7 +243,13 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         stay, with a null `eval_run_id`, unless `delete_scores` is set. If people have written over
         some, only an OWNER or ADMIN, or the only such person, may delete the scores.
         """
-        await use_cases.evaluation.delete_run(caller, path.run_id, with_scores=params.delete_scores)
+        with_scores = params.delete_scores
+        audit = use_cases.audit.entry(
+            caller, AuditAction.RUN_DELETED, path.run_id, with_scores=with_scores
+        )
+        await use_cases.evaluation.delete_run(
+            caller, path.run_id, with_scores=with_scores, audit=audit
+        )
 
     return [retry_run, cancel_run, delete_run]
 

@@ -162,5 +162,8 @@ class SessionController(Controller):
 
         Deletes all traces of a session with their spans and scores.
         """
-        deleted = await use_cases.tracing.delete_session(caller.project_id, path.session_id)
+        audit = await use_cases.audit.session_entry(caller, path.session_id)
+        deleted = await use_cases.tracing.delete_session(
+            caller.project_id, path.session_id, audit=audit
+        )
         return SessionDeleteResponse(deleted)

@@ -13,6 +13,7 @@ from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
 from domain.identity.api_key import Scope
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import SortOrder
@@ -257,7 +258,8 @@ class TraceController(Controller):
 
         Deletes a trace with its spans and scores.
         """
-        await use_cases.tracing.delete_trace(caller.project_id, path.trace_id)
+        audit = use_cases.audit.entry(caller, AuditAction.TRACE_DELETED, path.trace_id)
+        await use_cases.tracing.delete_trace(caller.project_id, path.trace_id, audit=audit)
 
     @post(
         "/batch/delete",
@@ -274,7 +276,14 @@ class TraceController(Controller):
         self, caller: Caller, content: schemas.BatchDeleteRequest, use_cases: UseCases
     ) -> schemas.BatchDeleteResponse:
         """Delete many traces."""
-        deleted = await use_cases.tracing.delete_traces(caller.project_id, content.trace_ids)
+        traces = content.trace_ids
+        audit = use_cases.audit.entry(
+            caller,
+            AuditAction.TRACES_DELETED,
+            caller.project_id,
+            trace_ids=" ".join(map(str, traces)),
+        )
+        deleted = await use_cases.tracing.delete_traces(caller.project_id, traces, audit=audit)
         return schemas.BatchDeleteResponse(deleted)
 
     @post(
