@@ -122,6 +122,11 @@ class Attempt:
         if not answer.is_success or spec.method == "GET":
             made = new_rows(before, after, "projects")  # a project name may have created one
             entries = new_rows(before, after, "audit_log")
+            if spec.audit is not None and answer.is_success:  # our own log has our own read
+                entries = [one for one in entries if one.action != spec.audit.action]
+            before, after = dict(before), dict(after)
+            for state in (before, after):  # the hashes of the entries above
+                state.pop("audit_heads")
             assert after == before
             assert [(one.action, one.resource_id) for one in entries] == [
                 (AuditAction.PROJECT_CREATED, str(one.id)) for one in made
