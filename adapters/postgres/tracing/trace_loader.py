@@ -1,9 +1,11 @@
 """Fetches traces with payloads and spans, and estimates their sizes before."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
+
+from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.tracing.trace_rows import (
@@ -13,6 +15,8 @@ from adapters.postgres.tracing.trace_rows import (
     span_from_row,
     whole_trace_from_row,
 )
+from application.concurrency import compute
+from application.tracing.workload import takes_long
 from domain.ids import ProjectId, TraceId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
@@ -54,7 +58,8 @@ async def fetch_trace(connection: Connection, project: ProjectId, trace: TraceId
     row = await connection.fetchrow(SELECT_TRACE, project, trace)
     row = require_row(row, "Trace not found")
     spans = await connection.fetch(SELECT_SPANS_OF_TRACE, project, trace)
-    return replace(whole_trace_from_row(row), spans=in_order(map(span_from_row, spans)))
+    [whole] = await compute(_with_spans, [row], spans, is_long=takes_long(len(spans), 0))
+    return whole
 
 
 async def fetch_whole_traces(
@@ -62,8 +67,13 @@ async def fetch_whole_traces(
 ) -> list[Trace]:
     """The traces that exist, ordered by (started_at, id); in a snapshot."""
     rows = await connection.fetch(SELECT_TRACES, project, traces)
+    spans = await connection.fetch(SELECT_SPANS, project, traces)
+    return await compute(_with_spans, rows, spans, is_long=takes_long(len(spans), 0))
+
+
+def _with_spans(rows: Iterable[Record], spans: Iterable[Record]) -> list[Trace]:
     by_trace: dict[TraceId, list[Span]] = defaultdict(list)
-    for span in await connection.fetch(SELECT_SPANS, project, traces):
+    for span in spans:
         by_trace[TraceId(span["trace_id"])].append(span_from_row(span))
-    traces_read = map(whole_trace_from_row, rows)
-    return [replace(trace, spans=in_order(by_trace[trace.id])) for trace in traces_read]
+    traces = map(whole_trace_from_row, rows)
+    return [replace(trace, spans=in_order(by_trace[trace.id])) for trace in traces]

@@ -184,3 +184,23 @@ async def test_invalid_parameters_are_named(
     site: Site, head: dict[str, str], path: str, fields: set[str]
 ) -> None:
     assert set(field_errors(await site.http.get(path, headers=head))) == fields
+
+
+async def test_large_traces_read_like_small_ones(site: Site, head: dict[str, str]) -> None:
+    """Their responses are made in a thread."""
+    spans = [a_span(input={"n": n}) for n in range(schemas.RESPONSE_SPANS_ON_LOOP_MAX)]
+    body = a_trace(trace_id=examples.TRACE_ID, session_id="large", spans=spans)
+    assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    url = f"/traces/{examples.TRACE_ID}"
+    small = (await site.http.get(url, headers=head)).json()
+    [within] = (await site.http.get("/sessions/large", headers=head)).json()["traces"]
+    assert within == small
+    added = await site.http.post(f"{url}/spans", headers=head, json=[a_span(name="one more")])
+    large = await site.http.patch(url, headers=head, json={})
+    assert large.headers["content-type"] == "application/json"
+    assert large.json() == (await site.http.get(url, headers=head)).json()
+    [within] = (await site.http.get("/sessions/large", headers=head)).json()["traces"]
+    assert within == large.json()
+    shown = {span["span_id"]: span for span in large.json()["spans"]}
+    assert shown.pop(added.json()["span_ids"][0])["name"] == "one more"
+    assert list(shown.values()) == small["spans"]

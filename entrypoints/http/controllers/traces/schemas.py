@@ -232,10 +232,12 @@ def shows_much(traces: Iterable[Trace]) -> bool:
     payload_bytes = spans = 0
     for trace in traces:
         spans += len(trace.spans)
+        if spans > RESPONSE_SPANS_ON_LOOP_MAX:
+            return True
         owners: list[Trace | Span] = [trace, *trace.spans]
         for one in owners:
             payload_bytes += len(one.input or b"") + len(one.output or b"") + len(one.metadata)
-    return spans > RESPONSE_SPANS_ON_LOOP_MAX or payload_bytes > RESPONSE_BYTES_ON_LOOP_MAX
+    return payload_bytes > RESPONSE_BYTES_ON_LOOP_MAX
 
 
 class ChangedSpanResponse(msgspec.Struct, frozen=True, kw_only=True):
