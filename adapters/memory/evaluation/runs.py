@@ -33,6 +33,7 @@ from domain.evaluation.runs.run import (
     Execution,
     RunProgress,
     RunStatus,
+    RunWait,
     Tally,
     Target,
     TargetType,
@@ -131,7 +132,20 @@ class MemoryRuns:
         self.store.record(audit)
 
     def _progress(self, stored: StoredRun) -> RunProgress:
-        return RunProgress(stored.run, stored.final or count_run(self.store, stored.run))
+        waiting_for = None if stored.final else _wait(self.store, stored.run)
+        return RunProgress(
+            stored.run, stored.final or count_run(self.store, stored.run), waiting_for
+        )
+
+
+def _wait(store: MemoryStore, run: EvalRun) -> RunWait | None:
+    return RunWait.from_targets(
+        (row.run_after, row.last_code)
+        for (project, of, _), row in store.work_queue.items()
+        if (project, of) == (run.project_id, run.id)
+        and row.state is WorkState.QUEUED
+        and row.last_code is not None
+    )
 
 
 def count_run(store: MemoryStore, run: EvalRun) -> Tally:

@@ -225,11 +225,30 @@ class EvalRun:
 
 
 @dataclass(frozen=True, slots=True)
+class RunWait:
+    """Why targets of a run were put back: `code` is that of the one that is due next, `until` when.
+
+    `targets` is how many there are.
+    """
+
+    code: FailCode
+    until: datetime
+    targets: int
+
+    @classmethod
+    def from_targets(cls, put_back: Iterable[tuple[datetime, str]]) -> Self | None:
+        """From the times when the targets are due, and the codes; None without any."""
+        known = sorted(put_back)
+        return cls(FailCode(known[0][1]), known[0][0], len(known)) if known else None
+
+
+@dataclass(frozen=True, slots=True)
 class RunProgress:
-    """A run with its counts at one moment."""
+    """A run with its counts at one moment, and what its targets wait for, if they do."""
 
     run: EvalRun
     tally: Tally
+    waiting_for: RunWait | None = None
 
 
 def pending_scores(

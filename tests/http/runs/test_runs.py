@@ -18,7 +18,7 @@ FIELDS = [
     *("id", "name", "status", "metric_names", "total_targets", "evaluated_count"),
     *("failed_count", "skipped_count", "created_at", "completed_at", "project_id"),
     *("target_type", "filters", "sampling_rate", "model", "votes", "max_cost_usd"),
-    *("monitor_id", "error_message"),
+    *("monitor_id", "error_message", "waiting_for"),
 ]
 
 
@@ -55,6 +55,7 @@ class TestStarting:
             "max_cost_usd": None,
             "monitor_id": None,
             "error_message": None,
+            "waiting_for": None,
         }
         assert await shop.run(run) == run
         assert shop.take_jobs() == [PlanRunJob(ProjectId(project), RunId(uuid.UUID(run["id"])))]

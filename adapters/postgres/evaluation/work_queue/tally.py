@@ -15,7 +15,14 @@ from adapters.postgres.evaluation.work_queue.run_rows import (
     final_tally,
     run_from_row,
 )
-from domain.evaluation.runs.run import EvalRun, Execution, RunProgress, Tally, WorkItem
+from domain.evaluation.runs.run import (
+    EvalRun,
+    Execution,
+    RunProgress,
+    RunWait,
+    Tally,
+    WorkItem,
+)
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
 from domain.page import Page, PageRequest, Position
@@ -31,7 +38,7 @@ SELECT run_id, codes, count(*) AS targets, count(scored) AS evaluated,
 FROM eval_jobs WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id, codes
 """
 SELECT_TARGETS_IN_FLIGHT: Final = f"""
-SELECT run_id, target, metrics FROM eval_jobs
+SELECT run_id, target, metrics, state, run_after, last_code FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND due_at IS NOT NULL
 """
 
@@ -63,13 +70,14 @@ async def fetch_progress(
     """Runs of one target type with their tallies, in the order of the rows."""
     runs = [(run_from_row(row), final_tally(row)) for row in rows]
     live = [run for run, tally in runs if tally is None]
-    tallies = await _count_runs(connection, project, live) if live else {}
-    return [RunProgress(run, tally or tallies[run.id]) for run, tally in runs]
+    tallies, waits = await _count_runs(connection, project, live) if live else ({}, {})
+    return [RunProgress(run, tally or tallies[run.id], waits.get(run.id)) for run, tally in runs]
 
 
 async def count_run(connection: Connection, run: EvalRun) -> Tally:
     """The current tally of a run."""
-    return (await _count_runs(connection, run.project_id, [run]))[run.id]
+    tallies, _ = await _count_runs(connection, run.project_id, [run])
+    return tallies[run.id]
 
 
 async def count_target(connection: Connection, run: EvalRun, work: WorkItem) -> Tally:
@@ -80,7 +88,7 @@ async def count_target(connection: Connection, run: EvalRun, work: WorkItem) -> 
 
 async def _count_runs(
     connection: Connection, project: ProjectId, runs: Sequence[EvalRun]
-) -> Mapping[RunId, Tally]:
+) -> tuple[Mapping[RunId, Tally], Mapping[RunId, RunWait | None]]:
     ids, tallies = [run.id for run in runs], {run.id: Tally() for run in runs}
     by_id = {run.id: run for run in runs}
     for row in await connection.fetch(SUM_TARGETS_OF_RUNS, project, ids):
@@ -90,7 +98,15 @@ async def _count_runs(
         going[RunId(row["run_id"])].append(row)
     for run, rows in going.items():
         tallies[run] += await _count_in_flight(connection, by_id[run], rows)
-    return tallies
+    return tallies, {run: _wait_from_rows(rows) for run, rows in going.items()}
+
+
+def _wait_from_rows(rows: Sequence[Record]) -> RunWait | None:
+    return RunWait.from_targets(
+        (row["run_after"], row["last_code"])
+        for row in rows
+        if row["state"] == "queued" and row["last_code"] is not None
+    )
 
 
 def _tally_from_row(run: EvalRun, row: Record) -> Tally:

@@ -37,6 +37,7 @@ TRACE_RUN: Final[dict[str, Any]] = {
     "max_cost_usd": None,
     "monitor_id": None,
     "error_message": None,
+    "waiting_for": None,
 }
 SESSION_RUN: Final[dict[str, Any]] = TRACE_RUN | {
     "metric_names": ["agent_reliability"],

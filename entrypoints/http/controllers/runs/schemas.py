@@ -9,7 +9,14 @@ from msgspec import Meta
 from application.evaluation.runs.run_rules import RunRequest
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
-from domain.evaluation.runs.run import MODEL_MAX, NAME_MAX, RunProgress, RunStatus, TargetType
+from domain.evaluation.runs.run import (
+    MODEL_MAX,
+    NAME_MAX,
+    RunProgress,
+    RunStatus,
+    RunWait,
+    TargetType,
+)
 from domain.evaluation.runs.selection import (
     BATCH_MAX,
     SAMPLING_RATE_DEFAULT,
@@ -198,11 +205,23 @@ class CreateBatchSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=Tr
         return request, self.session_ids
 
 
+class RunWaitResponse(ResponseStruct[RunWait], frozen=True, kw_only=True):
+    """What targets that were put back wait for, because a provider limits or fails.
+
+    `until` is when the next one is tried again.
+    """
+
+    code: Annotated[str, Source("code", str)]
+    reason: Annotated[str, Source("code.reason")]
+    until: ResponseInstant
+    targets: int
+
+
 class EvalRunResponse(ResponseStruct[RunProgress], frozen=True, kw_only=True):
     """A run and its progress.
 
     `evaluated_count` counts targets; `failed_count` and `skipped_count` count single scores, one
-    for each target and each of `metric_names`.
+    for each target and each of `metric_names`. `waiting_for` is null unless targets were put back.
     """
 
     id: Annotated[UUID, Source("run.id")]
@@ -224,3 +243,4 @@ class EvalRunResponse(ResponseStruct[RunProgress], frozen=True, kw_only=True):
     max_cost_usd: Annotated[Usd | None, Source("run.max_cost_usd")]
     monitor_id: Annotated[UUID | None, Source("run.monitor_id")]
     error_message: Annotated[str | None, Source("run.error_message")]
+    waiting_for: RunWaitResponse | None

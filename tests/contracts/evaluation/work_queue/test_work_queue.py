@@ -15,7 +15,7 @@ from application.evaluation.ports.work_queue import (
     SignalKey,
 )
 from application.jobs import EvaluateTargetJob, PlanRunJob
-from domain.evaluation.runs.run import RunStatus, Tally, TargetType, WorkItem
+from domain.evaluation.runs.run import RunStatus, RunWait, Tally, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import (
     DataType,
@@ -25,6 +25,7 @@ from domain.evaluation.scores.score import (
     TraceScore,
 )
 from domain.ids import RunId, ScoreId
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
 from tests.support.fixtures.data_plane import fill, project
 from tests.support.fixtures.evaluation import (
@@ -521,6 +522,26 @@ async def test_postponed_target_is_announced_when_due(evaluating):
     await evaluating.work_queue.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
     assert await overdue(evaluating, run.project_id, until - timedelta(seconds=1)) == []
     assert await overdue(evaluating, run.project_id, until) == [due]
+
+
+async def test_run_says_what_postponed_targets_wait_for(evaluating):
+    run = a_run(project(), 3)
+    await evaluating.start_run(run, work_of(run))
+    runs, of = evaluating.runs, (run.project_id, run.id)
+    assert (await runs.get(*of)).waiting_for is None
+    due = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    assert (await runs.get(*of)).waiting_for is None
+    codes = (FailCode.RATE_LIMITED, FailCode.PROVIDER_ERROR)
+    for one, minutes, code in zip(due, (20, 10), codes, strict=False):
+        claim = await evaluating.claim(one)
+        await evaluating.work_queue.postpone(claim, later(minutes=minutes), code, NOON)
+    expected = RunWait(FailCode.PROVIDER_ERROR, later(minutes=10), 2)
+    assert (await runs.get(*of)).waiting_for == expected
+    page = await runs.page(run.project_id, run.target_type, None, PageRequest())
+    assert [one.waiting_for for one in page.items] == [expected]
+    await evaluating.claim(due[1], later(minutes=10))
+    assert (await runs.get(*of)).waiting_for == RunWait(codes[0], later(minutes=20), 1)
+    assert (await runs.cancel(*of, later(minutes=11))).waiting_for is None
 
 
 async def test_unfilled_window_is_filled(evaluating):
