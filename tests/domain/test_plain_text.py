@@ -9,7 +9,7 @@ from domain.plain_text import is_plain, made_plain, validate_plain
 
 
 @pytest.mark.parametrize("text", ["", "ci", "Ünï 🔑 日本", "a\u00a0b", "a\u3000b", "e\u0301"])
-def test_what_can_be_seen_is_accepted(text):
+def test_visible_characters_are_accepted(text):
     assert validate_plain(text, "name") == text
     assert made_plain(text) == text
 
@@ -22,7 +22,7 @@ def test_what_can_be_seen_is_accepted(text):
         *("\u200b", "\u200d", "\u200e", "\u200f", "\u061c", "\u00ad", "\ufeff", "\U000e0041"),
     ],
 )
-def test_what_cannot_be_seen_is_refused_wherever_it_stands(character):
+def test_invisible_characters_are_refused_at_every_position(character):
     for text in (character, f"{character}ab", f"a{character}b", f"ab{character}"):
         with pytest.raises(Invalid) as refused:
             validate_plain(text, "label")

@@ -85,7 +85,7 @@ def test_each_host_has_a_url(url, expected):
 
 
 @pytest.mark.service
-async def test_a_host_that_refuses_is_passed_over(postgres_url):
+async def test_refusing_host_is_skipped(postgres_url):
     url = with_hosts(postgres_url, f"127.0.0.1:{free_port()}", host_of(postgres_url))
     async with open_pool(Engine(config={}), PoolSettings(url=url, size=1)) as pool:
         assert await pool.fetchval("SELECT 1") == 1
@@ -96,7 +96,7 @@ async def test_a_host_that_refuses_is_passed_over(postgres_url):
 
 @pytest.mark.service
 @pytest.mark.slow
-async def test_a_silent_host_delays_only_the_first_connection(postgres_url):
+async def test_silent_host_delays_only_first_connection(postgres_url):
     async with silent_server() as (silent, opened):
         hosts = HostSelector(with_hosts(postgres_url, silent, host_of(postgres_url)))
         took = []
@@ -112,7 +112,7 @@ async def test_a_silent_host_delays_only_the_first_connection(postgres_url):
 
 
 @pytest.mark.service
-async def test_a_server_without_writes_is_passed_over_unless_the_url_takes_it(postgres_url):
+async def test_read_only_server_is_skipped_unless_url_accepts_it(postgres_url):
     name = "hosts_read_only"
     owner = await asyncpg.connect(postgres_url)
     try:
@@ -161,5 +161,5 @@ async def test_after_a_change_of_the_primary_connections_to_the_old_one_end(post
                 assert await again.fetchval("SELECT 1") == 1
 
 
-def test_no_password_is_shown():
+def test_password_is_not_shown():
     assert "hidden" not in repr(HostSelector("postgresql://u:hidden@a,b/d"))
