@@ -30,6 +30,18 @@ TIGHTER = {
         )
         for rule in (": maxItems", ".[]: maxLength")
     ),
+    # Costs are bounded.
+    *(
+        f"{place}.cost.*: {rule}"
+        for place in (
+            *("POST /traces body.spans.[]", "POST /traces/{trace_id}/spans body.[]"),
+            "PATCH /traces/{trace_id}/spans/{span_id} body",
+        )
+        for rule in ("minimum", "maximum")
+    ),
+    # A key that may not read gets back only what it sent.
+    "PATCH /traces/{trace_id} 200: 1 types",
+    "PATCH /traces/{trace_id}/spans/{span_id} 200: 1 types",
     # Negative weights are refused.
     "POST /evaluations/session-runs body.signal_weights.*: minimum",
     "POST /evaluations/session-runs/batch body.signal_weights.*: minimum",

@@ -12,7 +12,9 @@ from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection, sampling_rank
-from domain.ids import ProjectId, RunId, TraceId
+from domain.identity.api_key import ALL_SCOPES
+from domain.identity.caller import Caller
+from domain.ids import OrganizationId, ProjectId, RunId, TraceId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
 
@@ -184,6 +186,9 @@ async def test_run_that_could_not_be_stored_is_not_enqueued(world, told, ours):
 
 
 async def test_unknown_runs_are_not_found(do, ours):
+    caller = Caller(
+        organization_id=OrganizationId(uuid.uuid4()), project_id=ours, scopes=ALL_SCOPES
+    )
     with pytest.raises(NotFound):
         await do.runs.get(ours, an_id())
     with pytest.raises(NotFound):
@@ -191,7 +196,7 @@ async def test_unknown_runs_are_not_found(do, ours):
     with pytest.raises(NotFound):
         await do.retry_run(ours, an_id(), an_id())
     with pytest.raises(NotFound):
-        await do.delete_run(ours, an_id(), with_scores=True)
+        await do.delete_run(caller, an_id(), with_scores=True)
     assert await do.trace_scores.of_run(ours, an_id()) == []
     assert await do.session_scores.of_run(ours, an_id()) == []
 
