@@ -10,6 +10,7 @@ from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import Directory, Projects
 from application.identity.projects import PROJECT_NOT_FOUND
 from application.ports import Clock
+from domain.errors import Invalid
 from domain.evaluation.costs.judge_costs import (
     Spending,
     SpendingBy,
@@ -22,6 +23,7 @@ from domain.evaluation.scores.score import CreatedWithin
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.organization import (
+    KEY_DAYS_MAX,
     Action,
     Membership,
     OrganizationLimits,
@@ -148,6 +150,7 @@ class SetLimits:
             project_retention_days=validate_retention(
                 limits.project_retention_days, "project_retention_days"
             ),
+            key_days=_validated_days(limits.key_days),
         )
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_BUDGET, Action.CHANGE_RETENTION)
@@ -176,12 +179,19 @@ def _validated(usd: Decimal | None, field: str) -> Decimal | None:
     return None if usd is None else validate_budget(usd, field)
 
 
+def _validated_days(days: int | None) -> int | None:
+    if days is not None and not 1 <= days <= KEY_DAYS_MAX:
+        raise Invalid.field("key_days", f"must be between 1 and {KEY_DAYS_MAX}, or null")
+    return days
+
+
 def _limits_text(limits: OrganizationLimits) -> str:
     days = limits.project_retention_days
     return (
         f"in all: {_budget_text(limits.monthly_usd)}; new projects: "
         f"{_budget_text(limits.project_monthly_usd)}, kept "
-        f"{'for ever' if days is None else f'{days} days'}"
+        f"{'for ever' if days is None else f'{days} days'}; new keys expire "
+        f"{'never' if limits.key_days is None else f'after {limits.key_days} days'}"
     )
 
 

@@ -1,6 +1,6 @@
 """API keys: creating, rotating, revoking and deleting them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -119,12 +119,12 @@ class CreateKey:
         person: Person,
         organization: OrganizationId,
         name: str,
-        expiration: Expiration,
+        expiration: Expiration | None,
         scopes: frozenset[Scope],
         *,
         limits: KeyLimits = NO_LIMITS,
     ) -> tuple[ApiKey, str]:
-        """The key and its secret.
+        """The key and its secret. Without `expiration` the limits of the organization apply.
 
         Raises Forbidden, Invalid for unknown projects, Conflict for too many keys, Unavailable.
         """
@@ -133,11 +133,14 @@ class CreateKey:
             name=name,
             created_by=person.user.id,
             scopes=scopes,
-            expires_at=expiration.after(self.editor.clock()),
+            expires_at=None if expiration is None else expiration.after(self.editor.clock()),
             limits=limits,
         )
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CREATE_KEY)
+            if expiration is None:
+                default = (await edit.locked.limits()).key_expires_at(key.created_at)
+                key = replace(key, expires_at=default)
             for project in limits.project_ids or ():
                 if await edit.locked.project(project) is None:
                     raise Invalid.field("project_ids", f"{project} isn't a project of yours")

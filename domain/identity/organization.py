@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
@@ -16,6 +16,7 @@ from domain.ids import AuditEntryId, MembershipId, OrganizationId, ProjectId, Us
 NAME_MAX: Final = 255
 DESCRIPTION_MAX: Final = 2_000  # characters
 RETENTION_MAX_DAYS: Final = 3_650
+KEY_DAYS_MAX: Final = 3_650
 FIRST_ORGANIZATION: Final = "My Organization"
 FIRST_PROJECT: Final = "onboarding"
 
@@ -56,12 +57,17 @@ class OrganizationLimits:
     """What an organization and its new projects are limited to; None: no limit.
 
     `monthly_usd` is the budget for the judges of all its projects together. A new project starts
-    with the others: its own monthly budget, and its retention.
+    with its own monthly budget, and its retention. A new key expires after `key_days` unless its
+    creator says something else.
     """
 
     monthly_usd: Decimal | None = None
     project_monthly_usd: Decimal | None = None
     project_retention_days: int | None = None
+    key_days: int | None = None
+
+    def key_expires_at(self, now: datetime) -> datetime | None:
+        return None if self.key_days is None else now + timedelta(days=self.key_days)
 
 
 NO_LIMITS: Final = OrganizationLimits()

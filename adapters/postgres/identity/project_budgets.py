@@ -22,11 +22,13 @@ DELETE_SPENDING: Final = f"DELETE FROM judge_spending WHERE {OF_PROJECT} AND sco
 
 
 SELECT_LIMITS: Final = """
-SELECT monthly_usd, project_monthly_usd, project_retention_days FROM organizations WHERE id = $1
+SELECT monthly_usd, project_monthly_usd, project_retention_days, key_days
+FROM organizations WHERE id = $1
 """
 UPDATE_LIMITS: Final = """
 UPDATE organizations
-SET monthly_usd = $2, project_monthly_usd = $3, project_retention_days = $4 WHERE id = $1
+SET monthly_usd = $2, project_monthly_usd = $3, project_retention_days = $4, key_days = $5
+WHERE id = $1
 """
 DELETE_SHARED_SPENDING: Final = "DELETE FROM shared_spending WHERE scope = $1"
 
@@ -47,7 +49,8 @@ async def store_limits(
     if limits.monthly_usd is None or known is None or known.monthly_usd is None:
         await connection.execute(DELETE_SHARED_SPENDING, organization_scope(organization, at))
     amounts = (limits.monthly_usd, limits.project_monthly_usd)
-    await connection.execute(UPDATE_LIMITS, organization, *amounts, limits.project_retention_days)
+    days = (limits.project_retention_days, limits.key_days)
+    await connection.execute(UPDATE_LIMITS, organization, *amounts, *days)
 
 
 async def fetch_budget(connection: Connection, project: ProjectId) -> Decimal | None:

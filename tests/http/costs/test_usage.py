@@ -245,8 +245,10 @@ class TestLimits:
             "unpriced_calls": 0,
             "project_monthly_usd": None,
             "project_retention_days": None,
+            "key_days": None,
         }
-        limits = {"monthly_usd": 100, "project_monthly_usd": 2.5, "project_retention_days": 30}
+        limits = {"monthly_usd": 100, "project_monthly_usd": 2.5}
+        limits |= {"project_retention_days": 30, "key_days": 7}
         stored = await site.http.put(path, headers=ada.bearer, json=limits)
         assert stored.status_code == 200, stored.text
         assert stored.json() == nothing | limits == await ada.read(path)
@@ -256,7 +258,8 @@ class TestLimits:
         assert budget["monthly_usd"] == 2.5
 
     async def test_invalid_limits_are_named(self, site: Site, ada: PersonClient, ours: str) -> None:
-        wrong = {"monthly_usd": -1, "project_monthly_usd": 0.1234567, "project_retention_days": 0}
+        wrong = {"monthly_usd": -1, "project_monthly_usd": 0.1234567}
+        wrong |= {"project_retention_days": 0, "key_days": 3_651}
         refused = await site.http.put(f"{ours}/limits", headers=ada.bearer, json=wrong)
         assert set(field_errors(refused)) == wrong.keys()
         refused = await site.http.put(f"{ours}/limits", headers=ada.bearer, json={})

@@ -132,6 +132,19 @@ async def test_valid_names_are_accepted(ada: PersonClient, ours: str, name: str)
     assert first["raw_key"] != second["raw_key"]
 
 
+async def test_keys_expire_by_the_limits_of_the_organization(ada: PersonClient, ours: str) -> None:
+    path = ours.replace("api-keys", "limits")
+    known = {"monthly_usd": None, "project_monthly_usd": None, "project_retention_days": None}
+    assert (await ada.call("POST", ours, {"name": "k"}))["expires_at"] is None
+    await ada.call("PUT", path, known | {"key_days": 7})
+    for said, expires_at in (
+        ({}, "2026-03-08T12:00:00+00:00"),
+        ({"expiration": "never"}, None),
+        ({"expiration": "90d"}, "2026-05-30T12:00:00+00:00"),
+    ):
+        assert (await ada.call("POST", ours, {"name": "k"} | said))["expires_at"] == expires_at
+
+
 async def test_limited_key_is_refused_elsewhere(site: Site, ada: PersonClient, ours: str) -> None:
     [project] = await ada.read(ours.replace("api-keys", "projects"))
     limits = {"project_ids": [project["id"]], "networks": ["127.0.0.1/8", "127.0.0.0/8"]}

@@ -11,7 +11,12 @@ ENDPOINTS = beyond_contract(
         f"PUT {LIMITS}",
         ADMINS,
         200,
-        body={"monthly_usd": 9, "project_monthly_usd": 3, "project_retention_days": 30},
+        body={
+            "monthly_usd": 9,
+            "project_monthly_usd": 3,
+            "project_retention_days": 30,
+            "key_days": 90,
+        },
         constrained=("monthly_usd", "project_monthly_usd"),
         audit=Audit("organization.limits_changed", "org_id"),
     ),

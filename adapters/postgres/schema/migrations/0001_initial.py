@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS organizations (
     name text COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
     -- The budget of all its projects together, and what a new project starts with.
-    monthly_usd numeric, project_monthly_usd numeric, project_retention_days integer
+    monthly_usd numeric, project_monthly_usd numeric, project_retention_days integer,
+    key_days integer  -- after which its new keys expire
 );
 
 CREATE TABLE IF NOT EXISTS users (

@@ -38,6 +38,7 @@ LIMITS_REQUEST: Final[dict[str, Any]] = {
     "monthly_usd": 100.0,
     "project_monthly_usd": 25.0,
     "project_retention_days": 90,
+    "key_days": 90,
 }
 LIMITS: Final[dict[str, Any]] = {
     "org_id": ORGANIZATION_ID,
@@ -47,6 +48,7 @@ LIMITS: Final[dict[str, Any]] = {
     "unpriced_calls": 0,
     "project_monthly_usd": 25.0,
     "project_retention_days": 90,
+    "key_days": 90,
 }
 BUDGET: Final[dict[str, Any]] = {
     "project_id": PROJECT_ID,

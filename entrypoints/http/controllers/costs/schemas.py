@@ -19,7 +19,7 @@ from domain.evaluation.costs.judge_costs import (
     validate_budget,
 )
 from domain.evaluation.runs.voting import VOTE_COUNTS, validate_votes
-from domain.identity.organization import RETENTION_MAX_DAYS, OrganizationLimits
+from domain.identity.organization import KEY_DAYS_MAX, RETENTION_MAX_DAYS, OrganizationLimits
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.scalar_types import domain_check
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
@@ -159,6 +159,7 @@ class OrganizationUsageResponse(ResponseStruct[OrganizationUsage], frozen=True, 
     parts: Annotated[list[JudgeUsagePart], Source(WHOLE, _usage_parts)]
 
 
+type KeyDays = Annotated[int, Meta(ge=1, le=KEY_DAYS_MAX)]
 type RetentionDays = Annotated[int, Meta(ge=1, le=RETENTION_MAX_DAYS)]
 
 
@@ -168,12 +169,14 @@ class LimitsRequest(msgspec.Struct, frozen=True, kw_only=True):
     monthly_usd: MonthlyUsd | None
     project_monthly_usd: MonthlyUsd | None
     project_retention_days: RetentionDays | None
+    key_days: KeyDays | None
 
     def to_domain(self, _: HttpConfig) -> OrganizationLimits:
         return OrganizationLimits(
             monthly_usd=optional_usd(self.monthly_usd),
             project_monthly_usd=optional_usd(self.project_monthly_usd),
             project_retention_days=self.project_retention_days,
+            key_days=self.key_days,
         )
 
 
@@ -182,7 +185,8 @@ class LimitsResponse(ResponseStruct[SpendingLimits], frozen=True, kw_only=True):
 
     `monthly_usd` is the budget for the judges of all its projects together, `spent_usd` what they
     cost in `month`, without unpriced calls. A new project starts with `project_monthly_usd` and
-    `project_retention_days`.
+    `project_retention_days`. An API key that is created without `expiration` expires after
+    `key_days`.
     """
 
     org_id: Annotated[UUID, GIVEN]
@@ -192,6 +196,7 @@ class LimitsResponse(ResponseStruct[SpendingLimits], frozen=True, kw_only=True):
     unpriced_calls: Annotated[int, Source("spent.unpriced")]
     project_monthly_usd: Annotated[Usd | None, Source("limits.project_monthly_usd")]
     project_retention_days: Annotated[int | None, Source("limits.project_retention_days")]
+    key_days: Annotated[int | None, Source("limits.key_days")]
 
 
 class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):

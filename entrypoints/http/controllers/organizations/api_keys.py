@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from application.use_cases import UseCases
 from domain.identity.api_key import (
@@ -44,7 +44,10 @@ class DeleteKeyQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=KEY_NAME_MAX, extra=PLAIN_TEXT)]
-    expiration: Expiration = Expiration.NEVER
+    expiration: Annotated[
+        Expiration | UnsetType,
+        Meta(description="If left out, the `key_days` of the organization's limits, else `never`"),
+    ] = UNSET
     scopes: (
         Annotated[
             list[Scope],
@@ -158,7 +161,7 @@ class ApiKeyController(Controller):
             caller.person,
             caller.organization,
             content.name,
-            content.expiration,
+            None if content.expiration is UNSET else content.expiration,
             content.granted,
             limits=content.limits,
         )

@@ -98,7 +98,9 @@ async def test_budget_set_within_a_month_counts_what_was_spent(world, ada, ours,
 
 
 async def test_new_projects_start_with_the_limits_of_their_organization(world, ada, ours):
-    limits = OrganizationLimits(project_monthly_usd=Decimal(7), project_retention_days=30)
+    limits = OrganizationLimits(
+        project_monthly_usd=Decimal(7), project_retention_days=30, key_days=90
+    )
     before = await new_project(world, ada, ours, "before")
     await world.do.costs.set_limits(ada, ours, limits)
     ports = world.ports
