@@ -38,6 +38,7 @@ def default_password_problems(
         return
     urls = {
         "database_url": single_host_urls(settings.database_url or ""),
+        "migration_database_url": single_host_urls(settings.migration_database_url or ""),
         "redis_url": [settings.redis_url or ""],
     }
     for field, hosts in urls.items():

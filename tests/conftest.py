@@ -6,13 +6,14 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
-from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from tests.support.hypothesis_scale import OF_PROFILES
@@ -54,6 +55,15 @@ def postgres_url(servers_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def serving_url(postgres_url: str) -> str:
+    """As `postgres_url`, by the role that serves requests and jobs, which owns nothing."""
+    parts = urlsplit(postgres_url)
+    return parts._replace(
+        netloc=f"pandaprobe_serving:serving@{parts.hostname}:{parts.port}"
+    ).geturl()
+
+
+@pytest.fixture(scope="session")
 def redis_url(servers_folder: Path) -> Iterator[str]:
     child, url = start_valkey(servers_folder)
     yield url
@@ -61,8 +71,18 @@ def redis_url(servers_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def pool(postgres_url: str) -> AsyncIterator[Pool]:
-    """A migrated database, shared by all tests: each writes under ids of its own."""
+async def pool(postgres_url: str, serving_url: str) -> AsyncIterator[Pool]:
+    """A migrated database, shared by all tests: each writes under ids of its own.
+
+    Its role is a superuser, which passes every policy: for what tests look at and arrange.
+    """
     async with open_pool(DB, PoolSettings(url=postgres_url)) as pool:
-        await migrating.migrate(pool)
+        await migrating.migrate(pool, serving_url)
         yield pool
+
+
+@pytest.fixture(scope="session")
+async def serving_pool(pool: Pool, serving_url: str) -> AsyncIterator[Pool]:
+    """The same database by the serving role, which every policy binds."""
+    async with open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving:
+        yield serving

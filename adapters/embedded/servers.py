@@ -1,24 +1,43 @@
 """Runs both servers on one folder for the duration of a block."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import Child, StartError, ensure_folder
 from adapters.embedded.valkey import start_valkey
 
+SERVING_ROLE: Final = "pandaprobe"
+
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The URLs of running servers, which contain their passwords, and their processes."""
+    """The URLs of running servers, which contain their passwords, and their processes.
+
+    `owner_url` is that of the superuser, who migrates and owns the tables. The role of
+    `database_url`, who serves, exists once `prepare_serving_role` has run.
+    """
 
     database_url: str
+    owner_url: str
     redis_url: str
     children: tuple[Child, ...]
+
+
+def serving_url(owner_url: str) -> str:
+    """The URL of the serving role, whose password follows from that of the superuser."""
+    owner = urlsplit(owner_url)
+    password = hashlib.sha256(f"{SERVING_ROLE}:{owner.password}".encode()).hexdigest()
+    return owner._replace(
+        netloc=f"{SERVING_ROLE}:{password}@{owner.hostname}:{owner.port}"
+    ).geturl()
 
 
 @contextmanager
@@ -72,8 +91,8 @@ def run_servers(data: Path, postgres_options: Mapping[str, str] | None = None) -
     """
     data = data.resolve()
     with lock_folder(data), ExitStack() as stack:
-        postgres, database_url = start_postgres(data, postgres_options)
+        postgres, owner_url = start_postgres(data, postgres_options)
         stack.callback(postgres.stop)
         valkey, redis_url = start_valkey(data)
         stack.callback(valkey.stop)
-        yield Servers(database_url, redis_url, (postgres, valkey))
+        yield Servers(serving_url(owner_url), owner_url, redis_url, (postgres, valkey))

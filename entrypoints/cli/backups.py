@@ -172,7 +172,9 @@ async def _differing_tables(url: str, manifest: Manifest) -> list[str]:
 def _database(settings: Settings) -> Iterator[str]:
     """The URL of the database in the data folder. Starts it unless a `dev` runs it."""
     data = Path(settings.data_dir).absolute()
-    if url := dev_supervisor.running_servers(settings.data_dir).get(variable("database_url")):
+    if url := dev_supervisor.running_servers(settings.data_dir).get(
+        variable("migration_database_url")
+    ):
         yield url
         return
     if not (data / DATABASE).exists():

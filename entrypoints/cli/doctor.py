@@ -298,6 +298,12 @@ def check_postgres_server(server: ServerInfo, host: str | None) -> Iterator[Find
         yield ok("postgres", detail)
     else:
         yield fail("postgres", detail, "PostgreSQL 16 or newer is needed")
+    if server.bypasses_policies:
+        yield warn(
+            "row-level security",
+            "the database's role is a superuser, or has BYPASSRLS: no policy binds it",
+            "give serve and worker a role that owns nothing: see docs/operations.md, Roles",
+        )
     yield check_clock(server.ahead, server.ahead_within)
     if server.folder is not None and host in LOCAL_HOSTS and server.folder.exists():
         yield check_disk("disk of postgres", server.folder)

@@ -94,12 +94,20 @@ async def database(settings: Settings) -> AsyncIterator[Pool]:
 
 
 async def migrate(settings: Settings) -> list[str]:
-    """Migrates the database to the newest schema. Returns the migrations that ran, in order."""
+    """Migrates the database to the newest schema. Returns the migrations that ran, in order.
+
+    Connects as the owner of the tables, and lets the role of `database_url` use them.
+    """
     from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
 
     pool_size = max(settings.database_pool_size, MIGRATION_CONNECTIONS)
-    async with database(structs.replace(settings, database_pool_size=pool_size)) as pool:
-        return await migrating.migrate(pool)
+    owner = structs.replace(
+        settings,
+        database_url=settings.migration_database_url or settings.database_url,
+        database_pool_size=pool_size,
+    )
+    async with database(owner) as pool:
+        return await migrating.migrate(pool, settings.database_url)
 
 
 async def pending(settings: Settings) -> list[str]:

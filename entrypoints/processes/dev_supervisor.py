@@ -27,7 +27,7 @@ from adapters.embedded import servers
 from adapters.embedded.process import Child, StartError
 from domain.identity.organization import FIRST_PROJECT
 from entrypoints.processes import child_processes
-from entrypoints.settings import PREFIX, Settings, file_variable, variable
+from entrypoints.settings import PREFIX, SERVER_URLS, Settings, file_variable, variable
 from entrypoints.startup import CommandError, base_url, listen, print_line
 
 READY_TIMEOUT_S: Final = 30
@@ -44,9 +44,7 @@ SERVERS_ENV: Final = "servers.env"
 
 def run(settings: Settings) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP, or until a child ends. Raises CommandError."""
-    own_servers = [
-        variable(name) for name in ("database_url", "redis_url") if getattr(settings, name)
-    ]
+    own_servers = [variable(name) for name in sorted(SERVER_URLS) if getattr(settings, name)]
     if own_servers:
         raise CommandError(
             f"`dev` starts its own servers, but {' and '.join(own_servers)} is set: unset it, "
@@ -86,11 +84,13 @@ def _supervise(settings: Settings, data: Path, stop: child_processes.StopFlag) -
             settings,
             data_dir=str(data),
             database_url=own.database_url,
+            migration_database_url=own.owner_url,
             redis_url=own.redis_url,
             secret_keys=settings.secret_keys or (_ensure_secret_key(data),),
         )
-        environ = _environ(settings)
-        write_env(data / SERVERS_ENV, environ)
+        environ = _environ(settings)  # without the owner's URL: nothing that serves needs it
+        owner = {variable("migration_database_url"): own.owner_url}
+        write_env(data / SERVERS_ENV, environ | owner)
         stack.callback((data / SERVERS_ENV).unlink, missing_ok=True)
         key = _prepare(settings, data)
         ours: list[Child] = []

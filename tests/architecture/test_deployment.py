@@ -209,10 +209,13 @@ class TestCompose:
         assert len(named) > 4
         assert [line for line in named if not SECRET.search(line)] == []
         assert set(SECRET.findall(text)) == {
-            "POSTGRES_PASSWORD",
-            "VALKEY_PASSWORD",
-            "PANDAPROBE_SECRET_KEYS",
+            *("POSTGRES_PASSWORD", "SERVING_PASSWORD", "VALKEY_PASSWORD", "PANDAPROBE_SECRET_KEYS")
         }
+
+    def test_only_migrate_connects_as_the_owner_of_the_tables(self):
+        owner = "PANDAPROBE_MIGRATION_DATABASE_URL"
+        having = {name for name, one in SERVICES.items() if owner in one.get("environment", {})}
+        assert having == {"migrate"}
 
     def test_api_and_workers_start_after_healthy_servers_and_migration(self):
         assert set(SERVICES) == {*OUR_SERVICES, "postgres", "valkey"}

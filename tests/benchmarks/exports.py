@@ -128,6 +128,7 @@ def installation() -> Iterator[Installation]:
     with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
+            migration_database_url=servers.owner_url,
             redis_url=servers.redis_url,
             data_dir=str(folder / "data"),
             app_env="development",
@@ -181,7 +182,7 @@ def measure_narrow(traces: int) -> None:
             for count in (1, traces):
                 if count > 1:
                     trace = uuid.UUID(made["trace_id"])
-                    asyncio.run(copy_trace(service.servers.database_url, trace, count - 1))
+                    asyncio.run(copy_trace(service.servers.owner_url, trace, count - 1))
                     asyncio.run(vacuum(service.servers))
                 seconds = stream(service.url, head, into)
                 with into.open("rb") as file:

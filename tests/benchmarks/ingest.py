@@ -77,7 +77,7 @@ def resident_mb(pid: int) -> float:
 async def copy_rate(servers: Servers, spans: int) -> float:
     """Measures traces per second of COPY alone: prepared rows, two connections, batches of 64."""
     made = [write_paths.rows(batch) for batch in write_paths.batches(spans, 0.0)]
-    async with open_pool(DB, PoolSettings(url=servers.database_url)) as pool:
+    async with open_pool(DB, PoolSettings(url=servers.owner_url)) as pool:
 
         async def write(rows: write_paths.Rows) -> None:
             async with pool.acquire() as c, c.transaction():
@@ -97,7 +97,7 @@ async def copy_rate(servers: Servers, spans: int) -> float:
 
 
 async def empty(servers: Servers) -> None:
-    async with open_pool(DB, PoolSettings(url=servers.database_url)) as pool:
+    async with open_pool(DB, PoolSettings(url=servers.owner_url)) as pool:
         await pool.execute(
             "TRUNCATE traces, trace_payloads, spans, trace_facets, trace_hours,"
             " trace_percentiles, usage_hours, sessions, trace_users"
@@ -116,7 +116,11 @@ def machine() -> str:
 def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
     with bench_folder() as folder, run_servers(folder) as servers:
         port = free_port()
-        settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
+        settings = Settings(
+            database_url=servers.database_url,
+            migration_database_url=servers.owner_url,
+            redis_url=servers.redis_url,
+        )
         asyncio.run(root.migrate(settings))
         headers = {"X-API-Key": asyncio.run(first_key(settings)), "X-Project-Name": "bench"}
         environ = os.environ | {
@@ -139,7 +143,7 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
                 bare = load(url + "traces", headers, spans)["per_s"]
             copy = asyncio.run(copy_rate(servers, spans))
             with process(
-                [*floor, servers.database_url, str(spans), str(COUNTS[spans])],
+                [*floor, servers.owner_url, str(spans), str(COUNTS[spans])],
                 url,
                 dict(os.environ),
             ):

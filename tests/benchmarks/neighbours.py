@@ -231,7 +231,11 @@ def fill(servers: Servers, key: str) -> None:
 def main() -> None:
     with ExitStack() as stack:
         servers = stack.enter_context(run_servers(stack.enter_context(bench_folder())))
-        settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
+        settings = Settings(
+            database_url=servers.database_url,
+            migration_database_url=servers.owner_url,
+            redis_url=servers.redis_url,
+        )
         asyncio.run(root.migrate(settings))
         keys = asyncio.run(first_key(settings)), asyncio.run(first_key(settings))
         for key in keys:

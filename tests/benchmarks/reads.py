@@ -187,7 +187,7 @@ def project(traces: int) -> str:
 
 async def vacuum(servers: Servers) -> None:
     """Does now what autovacuum would do later."""
-    connection = await asyncpg.connect(servers.database_url)
+    connection = await asyncpg.connect(servers.owner_url)
     await connection.execute("VACUUM ANALYZE", timeout=None)
     await connection.execute("CHECKPOINT")
     await connection.close()
@@ -227,6 +227,7 @@ def main(sizes: Sequence[int] = ()) -> int:
     with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
+            migration_database_url=servers.owner_url,
             redis_url=servers.redis_url,
             data_dir=str(folder / "data"),
             app_env="development",

@@ -244,6 +244,7 @@ def main(sizes: Sequence[int] = ()) -> None:
     with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
+            migration_database_url=servers.owner_url,
             redis_url=servers.redis_url,
             database_statement_timeout_ms=600_000,
         )

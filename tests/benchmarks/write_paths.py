@@ -158,4 +158,4 @@ async def main(url: str) -> None:
 
 if __name__ == "__main__":
     with bench_folder() as folder, run_servers(folder) as servers:
-        asyncio.run(main(servers.database_url))
+        asyncio.run(main(servers.owner_url))

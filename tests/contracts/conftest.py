@@ -35,16 +35,16 @@ def identity(request: pytest.FixtureRequest) -> Identity:
         case "remembered":
             return remembered(over_memory(MemoryStore()))
         case _:
-            return over_postgres(request.getfixturevalue("pool"))
+            return over_postgres(request.getfixturevalue("serving_pool"))
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
 def adapter(request: pytest.FixtureRequest) -> Pool | None:
-    """None for memory, else the pool.
+    """None for memory, else the pool of the serving role.
 
     A synchronous fixture, so that it may request another by name.
     """
-    return None if request.param == "memory" else request.getfixturevalue("pool")
+    return None if request.param == "memory" else request.getfixturevalue("serving_pool")
 
 
 @pytest.fixture

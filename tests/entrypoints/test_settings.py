@@ -155,6 +155,7 @@ KEY = f"main:{'A' * 43}="
 # A valid text for each setting that holds a secret.
 SECRET_TEXTS = {
     "database_url": "postgresql://u:p@h/d",
+    "migration_database_url": "postgresql://o:p@h/d",
     "redis_url": "redis://:p@h/0",
     "secret_keys": KEY,
     "otel_exporter_otlp_headers": "authorization=Bearer x",

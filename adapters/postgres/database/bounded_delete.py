@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from application.evaluation.ports.judging import DELETED_ROWS_MAX
 
 
@@ -27,4 +28,4 @@ async def delete_older_than(pool: Pool, table: str, before: datetime) -> int:
     """
     sql = delete_some(table, "created_at < $1 ORDER BY created_at", "$2", skip_locked=True)
     async with translate_errors():
-        return affected_rows(await pool.execute(sql, before, DELETED_ROWS_MAX))
+        return affected_rows(await within(pool, ALL_TENANTS).execute(sql, before, DELETED_ROWS_MAX))

@@ -14,6 +14,7 @@ from adapters.postgres.database.pool import (
     affected_rows,
     translate_errors,
 )
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
     IdempotencyLock,
@@ -99,13 +100,16 @@ class PostgresIdempotencyStore:
         self, request: IdempotentRequest, new: UUID, now: datetime, expires_at: datetime
     ) -> IdempotencyLock | StoredResponse | None:
         place, locked_until = _reply_key(request), now + IDEMPOTENCY_LOCK_TTL
+        ours = within(self.pool, request.project)
         asked = (*place, request.request_hash, new, now, locked_until, expires_at, request.target)
         async with translate_errors():
-            object_id = await self.pool.fetchval(CLAIM_REPLY, *asked)
+            object_id = await ours.fetchval(CLAIM_REPLY, *asked)
             if object_id is not None:
                 return IdempotencyLock(object_id, locked_until)
-            known = await self.pool.fetchrow(SELECT_REPLY, *place)
-            if known is None and await self.pool.fetchval(IS_PROJECT_REMOVED, request.project):
+            known = await within(self.pool, request.project).fetchrow(SELECT_REPLY, *place)
+            if known is None and await within(self.pool, request.project).fetchval(
+                IS_PROJECT_REMOVED, request.project
+            ):
                 raise NotFound("Project not found")
         if known is None:
             return None  # deleted just now: the next attempt claims it
@@ -118,7 +122,9 @@ class PostgresIdempotencyStore:
     ) -> StoredResponse:
         place = (*_reply_key(request), lock.object_id)
         async with translate_errors():
-            kept = await self.pool.fetchrow(STORE_REPLY, *place, response.status, response.body)
+            kept = await within(self.pool, request.project).fetchrow(
+                STORE_REPLY, *place, response.status, response.body
+            )
         if kept is None or kept["status"] is None:
             return response
         return StoredResponse(kept["status"], kept["body"])
@@ -128,11 +134,13 @@ class PostgresIdempotencyStore:
     ) -> None:
         place = (*_reply_key(request), lock.object_id, lock.locked_until)
         async with translate_errors():
-            await self.pool.execute(RELEASE_REPLY, *place, now)
+            await within(self.pool, request.project).execute(RELEASE_REPLY, *place, now)
 
     async def delete_expired(self, now: datetime) -> int:
         async with translate_errors():
-            return affected_rows(await self.pool.execute(DELETE_EXPIRED_REPLIES, now))
+            return affected_rows(
+                await within(self.pool, ALL_TENANTS).execute(DELETE_EXPIRED_REPLIES, now)
+            )
 
 
 async def erase_replies(connection: Connection, project: ProjectId, targets: Sequence[str]) -> int:

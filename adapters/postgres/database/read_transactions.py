@@ -10,6 +10,7 @@ import asyncpg
 from asyncpg import Record
 
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.tenants import BEGIN_READ_ONLY, Begin, Scope, scoped_transaction
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 
@@ -24,10 +25,10 @@ NARROW_BY_STATUS: Final = "narrow the list with status, or try again later"
 BEGIN_SNAPSHOT: Final = """
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan
 """
-# Begins a snapshot in which `veil` puts views in place of the tables, so that rows of users and
-# sessions under erasure are hidden: see `veiled` in the migration. Sent in the same message, so it
+# Puts views in place of the tables for the rest of a snapshot, so that rows of users and sessions
+# under erasure are hidden: see `veiled` in the migration. Sent in the same message as BEGIN, so it
 # costs no extra round trip.
-BEGIN_WITHOUT_ERASED: Final = f"{BEGIN_SNAPSHOT}; SELECT veil('{{}}')"
+VEIL: Final = "SELECT veil('{}')"
 # Whether an erasure is active, for single statements that do not hide its rows.
 HAS_ACTIVE_ERASURE: Final = (
     "EXISTS (SELECT FROM erasures WHERE project_id = $1 AND owner IS NOT NULL)"
@@ -36,77 +37,84 @@ HAS_ACTIVE_ERASURE: Final = (
 
 @asynccontextmanager
 async def read_connection(
-    pool: Pool, advice: str, timeout_s: float = READ_TIMEOUT_S
+    pool: Pool,
+    advice: str,
+    scope: Scope,
+    timeout_s: float = READ_TIMEOUT_S,
+    begin: Begin = BEGIN_READ_ONLY,
 ) -> AsyncIterator[Connection]:
-    """Acquires a connection for one statement.
+    """Opens a transaction that reads rows of `scope`.
 
     Raises Unavailable with `advice` if the block takes longer than `timeout_s`; the running
     statement is cancelled, on the server too.
     """
     async with translate_errors(), pool.acquire() as connection:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with (
+                asyncio.timeout(timeout_s),
+                scoped_transaction(connection, scope, begin, end="ROLLBACK"),  # it only reads
+            ):
                 yield connection
         except (TimeoutError, asyncpg.QueryCanceledError) as error:
             raise Unavailable(f"The database took longer than {timeout_s:g} s: {advice}") from error
 
 
-@asynccontextmanager
-async def read_snapshot(
+def read_snapshot(
     pool: Pool,
     advice: str,
+    scope: Scope,
     timeout_s: float = READ_TIMEOUT_S,
     *,
     hide_erased_in: ProjectId | None = None,
-) -> AsyncIterator[Connection]:
+) -> AbstractAsyncContextManager[Connection]:
     """Opens a snapshot for several statements: writes after the first statement stay invisible.
 
     Plans every statement for its own values: a generic plan is poor if some values are on nearly
     all rows and others on a few. With `hide_erased_in`, statements don't see rows of that project
     that are being erased; the roll-ups still count them. Raises Unavailable.
     """
-    async with read_connection(pool, advice, timeout_s) as connection:
-        project = hide_erased_in
-        await connection.execute(
-            BEGIN_SNAPSHOT if project is None else BEGIN_WITHOUT_ERASED.format(project)
-        )
-        try:
-            yield connection
-        finally:
-            await connection.execute("ROLLBACK")  # it only reads
+    veil = () if hide_erased_in is None else (VEIL.format(hide_erased_in),)
+    return read_connection(pool, advice, scope, timeout_s, Begin(BEGIN_SNAPSHOT, veil))
 
 
 @dataclass(frozen=True, slots=True)
 class PoolReader:
     """Reads from the pool, each time within `timeout_s`. Adapters that read inherit it.
 
-    `advice` ends the message of Unavailable, which is raised if a read takes longer.
+    `advice` ends the message of Unavailable, which is raised if a read takes longer. `scope` are
+    the tenants whose rows are read.
     """
 
     pool: Pool
     timeout_s: float = field(default=READ_TIMEOUT_S, kw_only=True)
 
-    def _connection(self, advice: str) -> AbstractAsyncContextManager[Connection]:
-        return read_connection(self.pool, advice, self.timeout_s)
+    def _connection(self, advice: str, scope: Scope) -> AbstractAsyncContextManager[Connection]:
+        return read_connection(self.pool, advice, scope, self.timeout_s)
 
-    def _snapshot(
-        self, advice: str, hide_erased_in: ProjectId | None = None
+    def _snapshot(self, advice: str, scope: Scope) -> AbstractAsyncContextManager[Connection]:
+        return read_snapshot(self.pool, advice, scope, self.timeout_s)
+
+    def _visible_snapshot(
+        self, advice: str, project: ProjectId
     ) -> AbstractAsyncContextManager[Connection]:
-        return read_snapshot(self.pool, advice, self.timeout_s, hide_erased_in=hide_erased_in)
+        """As `_snapshot`, without rows of the project that are being erased."""
+        return read_snapshot(self.pool, advice, project, self.timeout_s, hide_erased_in=project)
 
-    async def _fetch(self, advice: str, sql: str, *values: object) -> list[Record]:
+    async def _fetch(self, advice: str, scope: Scope, sql: str, *values: object) -> list[Record]:
         """The rows of one statement."""
-        async with self._connection(advice) as connection:
+        async with self._connection(advice, scope) as connection:
             return await connection.fetch(sql, *values)
 
     async def _fetch_visible(
         self, advice: str, project: ProjectId, sql: str, *values: object
     ) -> list[Record]:
         """As `_fetch`, without rows of the project that are being erased."""
-        async with self._snapshot(advice, project) as connection:
+        async with self._visible_snapshot(advice, project) as connection:
             return await connection.fetch(sql, *values)
 
-    async def _fetch_row(self, advice: str, sql: str, *values: object) -> Record | None:
+    async def _fetch_row(
+        self, advice: str, scope: Scope, sql: str, *values: object
+    ) -> Record | None:
         """The first row of one statement."""
-        async with self._connection(advice) as connection:
+        async with self._connection(advice, scope) as connection:
             return await connection.fetchrow(sql, *values)

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.pool import Pool, translate_errors
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import transaction
 from application.ports import EncryptedSecret, SecretCipher, UnreadableSecret
 
@@ -58,7 +59,8 @@ async def count_secrets_by_key(pool: Pool) -> dict[str, int]:
     counts: dict[str, int] = {}
     async with translate_errors():
         for columns in SECRETS:
-            for row in await pool.fetch(columns.count_by_key()):
+            everyone = within(pool, ALL_TENANTS)
+            for row in await everyone.fetch(columns.count_by_key()):
                 counts[row["key_id"]] = counts.get(row["key_id"], 0) + row["n"]
     return counts
 
@@ -86,7 +88,7 @@ async def _rotate_batch(
     on_batch: Callable[[int], None],
 ) -> tuple[UUID, UUID] | None:
     """Encrypts the next secrets again. Returns the key of the last one; None if it is done."""
-    async with transaction(pool) as connection:
+    async with transaction(pool, ALL_TENANTS) as connection:
         rows = await connection.fetch(columns.select_batch(), *after, cipher.key_ids[0])
         changed: list[tuple[UUID, UUID, str, bytes]] = []
         for row in rows:

@@ -13,7 +13,8 @@ SERVER_VERSION_MIN: Final = 160_000
 SELECT_SERVER_INFO: Final = """
 SELECT current_setting('server_version_num')::int AS number,
   split_part(current_setting('server_version'), ' ', 1) AS version,
-  pg_database_size(current_database()) AS bytes
+  pg_database_size(current_database()) AS bytes,
+  (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS bypasses
 """
 SELECT_SERVER_CLOCK: Final = "SELECT clock_timestamp()"
 SELECT_DATA_DIRECTORY: Final = "SELECT current_setting('data_directory')"
@@ -24,11 +25,13 @@ class ServerInfo:
     """`ahead` is how far its clock is ahead of ours, with an error of at most `ahead_within`.
 
     `folder` is its data directory on its machine, or None if the role may not read that setting.
+    `bypasses_policies` if row-level security doesn't bind the role.
     """
 
     version: str
     is_new_enough: bool
     bytes: int
+    bypasses_policies: bool
     ahead: timedelta
     ahead_within: timedelta
     folder: Path | None
@@ -49,6 +52,7 @@ async def fetch_server_info(pool: Pool) -> ServerInfo:
         version=about["version"],
         is_new_enough=about["number"] >= SERVER_VERSION_MIN,
         bytes=about["bytes"],
+        bypasses_policies=about["bypasses"],
         ahead=theirs - began - took / 2,
         ahead_within=took / 2,
         folder=folder,

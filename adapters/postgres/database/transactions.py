@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool, translate_errors
 from adapters.postgres.database.removed_projects import check_not_removed
+from adapters.postgres.database.tenants import Scope, within
 from domain.ids import ProjectId
 
 
 @asynccontextmanager
-async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+async def transaction(pool: Pool, scope: Scope) -> AsyncIterator[Connection]:
     """Opens a transaction, and rolls it back after WRITE_TIMEOUT_S.
 
     The timeout includes the wait for a connection. Raises Unavailable.
@@ -19,8 +20,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     async with (
         translate_errors(),
         asyncio.timeout(WRITE_TIMEOUT_S),
-        pool.acquire() as connection,
-        connection.transaction(),
+        within(pool, scope).transaction() as connection,
     ):
         yield connection
 
@@ -33,7 +33,7 @@ async def project_transaction(
 
     It waits for the requests before it, which hold `lock`. Raises ProjectRemoved.
     """
-    async with transaction(pool) as connection:
+    async with transaction(pool, project) as connection:
         await lock_project(connection, lock, project)
         await check_not_removed(connection, project)
         yield connection

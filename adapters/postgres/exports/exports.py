@@ -18,6 +18,7 @@ from adapters.postgres.database.columns import Column, Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.identity.audit_log import store_audit_entry
 from application.exporting.ports import EXPORTS_MAX
@@ -96,11 +97,11 @@ class PostgresExports(PoolReader):
         return export
 
     async def get(self, project: ProjectId, export: UUID) -> Export:
-        row = await self._fetch_row(RETRY_LATER, SELECT_EXPORT, project, export)
+        row = await self._fetch_row(RETRY_LATER, project, SELECT_EXPORT, project, export)
         return _export_from_row(require_row(row, EXPORT_NOT_FOUND))
 
     async def all(self, project: ProjectId) -> Sequence[Export]:
-        rows = await self._fetch(RETRY_LATER, SELECT_EXPORTS, project)
+        rows = await self._fetch(RETRY_LATER, project, SELECT_EXPORTS, project)
         return [_export_from_row(row) for row in rows]
 
     async def delete(
@@ -109,7 +110,7 @@ class PostgresExports(PoolReader):
         """Deletes the pieces in several transactions, the export in the last; can be resumed."""
         is_there = False
         while True:
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, project) as connection:
                 if await connection.fetchrow(LOCK_EXPORT, project, export) is None:
                     return is_there
                 await store_audit_entry(connection, None if is_there else audit)
@@ -118,13 +119,13 @@ class PostgresExports(PoolReader):
                     await connection.execute(DELETE_EXPORT, project, export)
 
     async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
-        row = await self._fetch_row(RETRY_LATER, SELECT_PIECE, project, export, number)
+        row = await self._fetch_row(RETRY_LATER, project, SELECT_PIECE, project, export, number)
         content: bytes = require_row(row, EXPORT_NOT_FOUND)["content"]
         return content
 
     async def claim(self, now: datetime, until: datetime) -> Export | None:
         while True:
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, ALL_TENANTS) as connection:
                 row = await connection.fetchrow(LOCK_DUE_EXPORT, now)
                 if row is None:
                     return None
@@ -135,7 +136,7 @@ class PostgresExports(PoolReader):
                     return claimed
 
     async def save(self, export: Export, *pieces: bytes) -> bool:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, export.project_id) as connection:
             row = await connection.fetchrow(LOCK_EXPORT, *_export_key(export))
             known = None if row is None else _export_from_row(row)
             if known is None or not known.is_of(export):
@@ -144,13 +145,13 @@ class PostgresExports(PoolReader):
                 await connection.execute(INSERT_PIECE, *_export_key(export), piece)
             await connection.execute(UPDATE_EXPORT, *_export_row(export))
         while export.status is ExportStatus.FAILED:
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, export.project_id) as connection:
                 if await connection.execute(DELETE_PIECES, *_export_key(export)) == DELETED_NONE:
                     break
         return True
 
     async def delete_expired(self, now: datetime) -> int:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             row = await connection.fetchrow(LOCK_EXPIRED_EXPORT, now)
             if row is None:
                 return 0

@@ -69,7 +69,7 @@ class PostgresTraceArchive:
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
         async with read_snapshot(
-            self.streams, NARROW_EXPORT, self.timeout_s, hide_erased_in=project
+            self.streams, NARROW_EXPORT, project, self.timeout_s, hide_erased_in=project
         ) as connection:
             await connection.execute(SET_STREAM_TIMEOUTS.format(round(self.timeout_s * 1_000)))
             yield self._batches(connection, project, matching, sort, order)
@@ -78,7 +78,7 @@ class PostgresTraceArchive:
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Sequence[TraceWithScores]:
         async with read_snapshot(
-            self.pool, IMPORT_FEWER_TRACES, hide_erased_in=project
+            self.pool, IMPORT_FEWER_TRACES, project, hide_erased_in=project
         ) as connection:
             return await _fetch_with_scores(connection, project, traces, {})
 

@@ -14,6 +14,7 @@ import asyncpg
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organization
 from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
+from adapters.postgres.database.tenants import set_tenants, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import (
     fetch_budget,
@@ -73,6 +74,9 @@ LOCK_ORGANIZATION_EXCLUSIVELY: Final = "SELECT FROM organizations WHERE id = $1 
 LOCK_ORGANIZATION_KEYS: Final = (
     "SELECT FROM api_keys WHERE organization_id = $1 ORDER BY id FOR UPDATE"
 )
+SELECT_PROJECT_IDS: Final = """
+SELECT id FROM projects WHERE organization_id = $1 AND ($2::uuid IS NULL OR id = $2)
+"""
 INSERT_REMOVALS: Final = """
 INSERT INTO removals (project_id, removed_at, due_at)
 SELECT id, $2, $2 FROM projects WHERE organization_id = $1 AND ($3::uuid IS NULL OR id = $3)
@@ -108,7 +112,7 @@ class PostgresAdministration:
 
     @asynccontextmanager
     async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
-        async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
+        async with translate_errors(), within(self.pool, organization).transaction() as connection:
             row = await connection.fetchrow(LOCK_ORGANIZATION, organization)
             known = rows.organization_from_row(require_row(row, "Organization not found"))
             yield _OpenOrganization(connection, known)
@@ -166,9 +170,16 @@ class _OpenOrganization:
     async def put_limits(self, limits: OrganizationLimits, at: datetime) -> None:
         await store_limits(self.connection, self.organization.id, limits, at)
 
+    async def _enter_projects(self, project: ProjectId | None = None) -> None:
+        """Adds a project, or all, to the scope if it belongs to the organization."""
+        organization = self.organization.id
+        found = await self.connection.fetch(SELECT_PROJECT_IDS, organization, project)
+        await set_tenants(self.connection, organization, *(row["id"] for row in found))
+
     async def remove(self, at: datetime) -> None:
         await self.connection.execute(LOCK_ORGANIZATION_EXCLUSIVELY, self.organization.id)
         await self.connection.execute(LOCK_ORGANIZATION_KEYS, self.organization.id)
+        await self._enter_projects()
         await self.connection.execute(INSERT_REMOVALS, self.organization.id, at, None)
         await self.connection.execute(DELETE_ORGANIZATION, self.organization.id)
 
@@ -189,16 +200,19 @@ class _OpenOrganization:
             raise Conflict("A project of this name exists already") from error
 
     async def remove_project(self, project: ProjectId, at: datetime) -> None:
+        await self._enter_projects(project)
         await self.connection.execute(INSERT_REMOVALS, self.organization.id, at, project)
         await self.connection.execute(DELETE_PROJECT, self.organization.id, project)
 
     async def budget(self, project: ProjectId) -> Decimal | None:
         if await self.project(project) is None:
             return None
+        await self._enter_projects(project)
         return await fetch_budget(self.connection, project)
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
         if await self.project(project) is not None:
+            await self._enter_projects(project)
             await store_budget(self.connection, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:

@@ -9,6 +9,8 @@ from asyncpg import Record
 
 from adapters.postgres.database.keyset_pages import KeysetPage
 from adapters.postgres.database.pool import Pool, require_row, translate_errors
+from adapters.postgres.database.read_transactions import RETRY_LATER, read_snapshot
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits
 from domain.errors import NotFound
@@ -75,75 +77,78 @@ class PostgresDirectory:
 
     @translate_errors()
     async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
-        memberships = await self.pool.fetch(SELECT_ORGANIZATIONS_OF_USER, user)
+        memberships = await within(self.pool, ALL_TENANTS).fetch(SELECT_ORGANIZATIONS_OF_USER, user)
         return [(rows.organization_from_row(row), Role(row["role"])) for row in memberships]
 
     @translate_errors()
     async def organization(self, organization: OrganizationId) -> Organization:
-        row = await self.pool.fetchrow(SELECT_ORGANIZATION, organization)
+        row = await within(self.pool, organization).fetchrow(SELECT_ORGANIZATION, organization)
         return rows.organization_from_row(require_row(row, "Organization not found"))
 
     @translate_errors()
     async def limits(self, organization: OrganizationId) -> OrganizationLimits:
-        limits = await fetch_limits(self.pool, organization)
+        async with within(self.pool, organization).transaction() as connection:
+            limits = await fetch_limits(connection, organization)
         if limits is None:
             raise NotFound("Organization not found")
         return limits
 
     @translate_errors()
     async def members(self, organization: OrganizationId) -> Sequence[Member]:
-        members = await self.pool.fetch(SELECT_MEMBERS, organization)
+        members = await within(self.pool, organization).fetch(SELECT_MEMBERS, organization)
         return [rows.member_from_row(row) for row in members]
 
     @translate_errors()
     async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
-        sent = await self.pool.fetch(SELECT_INVITATIONS, organization)
+        sent = await within(self.pool, organization).fetch(SELECT_INVITATIONS, organization)
         return [_sent_invitation_from_row(row) for row in sent]
 
     @translate_errors()
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
-        sent = await self.pool.fetch(SELECT_OPEN_INVITATIONS_TO, email, now)
+        sent = await within(self.pool, ALL_TENANTS).fetch(SELECT_OPEN_INVITATIONS_TO, email, now)
         return [_sent_invitation_from_row(row) for row in sent]
 
     @translate_errors()
     async def invitation(self, invitation: InvitationId) -> SentInvitation:
-        row = await self.pool.fetchrow(SELECT_INVITATION, invitation)
+        row = await within(self.pool, ALL_TENANTS).fetchrow(SELECT_INVITATION, invitation)
         return _sent_invitation_from_row(require_row(row, "Invitation not found"))
 
     @translate_errors()
     async def projects(self, organization: OrganizationId) -> Sequence[Project]:
-        projects = await self.pool.fetch(SELECT_PROJECTS, organization)
+        projects = await within(self.pool, organization).fetch(SELECT_PROJECTS, organization)
         return [rows.project_from_row(row) for row in projects]
 
     @translate_errors()
     async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
-        keys = await self.pool.fetch(SELECT_KEYS, organization)
+        keys = await within(self.pool, organization).fetch(SELECT_KEYS, organization)
         return [rows.key_from_row(row) for row in keys]
 
     @translate_errors()
     async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
-        row = await self.pool.fetchrow(rows.SELECT_KEY, organization, key)
+        row = await within(self.pool, organization).fetchrow(rows.SELECT_KEY, organization, key)
         return rows.key_from_row(require_row(row, "API key not found"))
 
     @translate_errors()
     async def login_code(self, digest: bytes) -> LoginCode | None:
-        row = await self.pool.fetchrow(SELECT_LOGIN_CODE, digest)
+        row = await within(self.pool, ALL_TENANTS).fetchrow(SELECT_LOGIN_CODE, digest)
         return None if row is None else rows.login_code_from_row(row)
 
     @translate_errors()
     async def audit_entries(
         self, organization: OrganizationId, after: int, limit: int
     ) -> Sequence[AuditEntry]:
-        entries = await self.pool.fetch(SELECT_NEXT_AUDIT_ENTRIES, organization, after, limit)
+        ours = within(self.pool, organization)
+        entries = await ours.fetch(SELECT_NEXT_AUDIT_ENTRIES, organization, after, limit)
         return [rows.audit_entry_from_row(row) for row in entries]
 
     @translate_errors()
     async def audited_organizations(self) -> Sequence[OrganizationId]:
-        return [OrganizationId(row[0]) for row in await self.pool.fetch(SELECT_AUDITED)]
+        audited = await within(self.pool, ALL_TENANTS).fetch(SELECT_AUDITED)
+        return [OrganizationId(row[0]) for row in audited]
 
     @translate_errors()
     async def audit_head(self, organization: OrganizationId) -> ChainHead:
-        row = await self.pool.fetchrow(SELECT_CHAIN_HEAD, organization)
+        row = await within(self.pool, organization).fetchrow(SELECT_CHAIN_HEAD, organization)
         return EMPTY_CHAIN if row is None else ChainHead(row["sequence"], row["hash"])
 
     async def audit_log(
@@ -152,11 +157,7 @@ class PostgresDirectory:
         after = window.after
         place = (None, None) if after is None else (after.value, after.id)
         limit, offset = window.limit + 1, 0 if after is not None else window.offset
-        async with (
-            translate_errors(),
-            self.pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
+        async with read_snapshot(self.pool, RETRY_LATER, organization) as connection:
             total = await connection.fetchval(COUNT_AUDIT_ENTRIES, organization)
             values = (organization, *place, limit, offset)
             page = KeysetPage(total, await connection.fetch(SELECT_AUDIT_LOG, *values))

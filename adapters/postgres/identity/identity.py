@@ -16,6 +16,7 @@ from adapters.postgres.database.pool import (
     require_row,
     translate_errors,
 )
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits, store_budget
 from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
@@ -103,19 +104,21 @@ class PostgresApiKeys:
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         async with identity_lookup():
-            row = await self.pool.fetchrow(SELECT_KEY_BY_DIGEST, digest)
+            row = await within(self.pool, ALL_TENANTS).fetchrow(SELECT_KEY_BY_DIGEST, digest)
         return None if row is None else rows.key_from_row(row)
 
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
         async with translate_errors():
-            await self.pool.execute(UPDATE_KEY_LAST_USED, list(uses.keys()), list(uses.values()))
+            await within(self.pool, ALL_TENANTS).execute(
+                UPDATE_KEY_LAST_USED, list(uses.keys()), list(uses.values())
+            )
 
     async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         async with translate_errors():
             for one in sorted(meetings, key=lambda one: one.at):
                 use = (one.key, one.origin.address, one.origin.agent, one.entry, one.at)
                 values = (*use, AuditAction.API_KEY_USED, ORIGINS_MAX)
-                await self.pool.execute(INSERT_KEY_ORIGIN, *values)
+                await within(self.pool, ALL_TENANTS).execute(INSERT_KEY_ORIGIN, *values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ class PostgresProjects:
 
     async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
         async with identity_lookup():
-            row = await self.pool.fetchrow(SELECT_PROJECT_BY_NAME, organization, name)
+            ours = within(self.pool, organization)
+            row = await ours.fetchrow(SELECT_PROJECT_BY_NAME, organization, name)
         return None if row is None else rows.project_from_row(row)
 
     async def ensure(
@@ -153,7 +157,7 @@ class PostgresProjects:
         projects_max: int | None,
     ) -> Project | None:
         """None if another transaction has inserted the name."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with within(self.pool, (organization, project.id)).transaction() as connection:
             await lock_organization(connection, AdvisoryLock.PROJECTS, organization)
             key = (organization, project.name)
             row = await connection.fetchrow(SELECT_PROJECT_BY_NAME, *key)
@@ -176,7 +180,9 @@ class PostgresProjects:
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
         async with translate_errors():
-            row = await self.pool.fetchrow(rows.SELECT_PROJECT, organization, project)
+            row = await within(self.pool, organization).fetchrow(
+                rows.SELECT_PROJECT, organization, project
+            )
         return rows.project_from_row(require_row(row, "Project not found"))
 
 
@@ -208,7 +214,7 @@ class PostgresOrganizations:
 
     async def memberships(self, user: UserId) -> Sequence[Membership]:
         async with identity_lookup():
-            memberships = await self.pool.fetch(SELECT_MEMBERSHIPS, user)
+            memberships = await within(self.pool, ALL_TENANTS).fetch(SELECT_MEMBERSHIPS, user)
         return [rows.membership_from_row(row) for row in memberships]
 
     async def create_first(self, founding: NewOrganization) -> Membership:
@@ -234,7 +240,7 @@ class PostgresOrganizations:
 
         Raises NotFound.
         """
-        async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
+        async with translate_errors(), within(self.pool, ALL_TENANTS).transaction() as connection:
             require_row(await connection.fetchrow(LOCK_USER, user), "User not found")
             yield connection
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
+from adapters.postgres.database.pool import OF_PROJECT, Connection
 from domain.evaluation.costs.judge_costs import month_scope, organization_scope
 from domain.identity.organization import OrganizationLimits
 from domain.ids import OrganizationId, ProjectId
@@ -34,7 +34,7 @@ DELETE_SHARED_SPENDING: Final = "DELETE FROM shared_spending WHERE scope = $1"
 
 
 async def fetch_limits(
-    connection: Connection | Pool, organization: OrganizationId
+    connection: Connection, organization: OrganizationId
 ) -> OrganizationLimits | None:
     """None if the organization doesn't exist."""
     row = await connection.fetchrow(SELECT_LIMITS, organization)

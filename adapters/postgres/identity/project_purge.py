@@ -6,6 +6,7 @@ from typing import Final
 
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 
 ROWS_PER_TRANSACTION: Final = 2_000  # rows of one transaction, with their payloads
 # A removal stays for longer than any transaction or cached project: rows written late under its id
@@ -48,9 +49,11 @@ class PostgresRemovedProjects:
 
     async def purge(self, now: datetime) -> int:
         async with translate_errors():
-            codes = affected_rows(await self.pool.execute(DELETE_EXPIRED_LOGIN_CODES, now))
+            codes = affected_rows(
+                await within(self.pool, ALL_TENANTS).execute(DELETE_EXPIRED_LOGIN_CODES, now)
+            )
             while codes == 0:
-                async with self.pool.acquire() as connection, connection.transaction():
+                async with within(self.pool, ALL_TENANTS).transaction() as connection:
                     removal = await connection.fetchrow(LOCK_NEXT_REMOVAL, now)
                     if removal is None:
                         return 0

@@ -11,6 +11,7 @@ from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.columns import Column, Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, Pool, require_row, translate_errors
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import project_transaction
 from adapters.postgres.identity.audit_log import store_audit_entry
 from adapters.postgres.pricing.recharge import fetch_next_spans, update_costs
@@ -110,19 +111,19 @@ class PostgresRepricings:
 
     async def get(self, project: ProjectId, repricing: UUID) -> Repricing:
         async with translate_errors():
-            row = await self.pool.fetchrow(SELECT_REPRICING, project, repricing)
+            row = await within(self.pool, project).fetchrow(SELECT_REPRICING, project, repricing)
         return _repricing_from_row(require_row(row, "Repricing not found"))
 
     async def claim(self, now: datetime, until: datetime) -> Repricing | None:
         async with translate_errors():
-            row = await self.pool.fetchrow(CLAIM_REPRICING, now, until)
+            row = await within(self.pool, ALL_TENANTS).fetchrow(CLAIM_REPRICING, now, until)
         return None if row is None else _repricing_from_row(row)
 
     async def step(
         self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
     ) -> Repricing | None:
         project = repricing.project_id
-        async with self.edits.transaction() as (connection, deltas):
+        async with self.edits.transaction(repricing.project_id) as (connection, deltas):
             row = await connection.fetchrow(LOCK_REPRICING, project, repricing.id)
             known = None if row is None else _repricing_from_row(row)
             if known != repricing or repricing.completed_at is not None:
@@ -138,9 +139,13 @@ class PostgresRepricings:
 
     async def release(self, repricing: Repricing, now: datetime) -> None:
         async with translate_errors():
-            await self.pool.execute(RELEASE_REPRICING, repricing.project_id, repricing.id, now)
+            await within(self.pool, repricing.project_id).execute(
+                RELEASE_REPRICING, repricing.project_id, repricing.id, now
+            )
 
     async def fail(self, failed: Repricing) -> None:
         end = (failed.attempts, failed.completed_at, failed.error)
         async with translate_errors():
-            await self.pool.execute(FAIL_REPRICING, failed.project_id, failed.id, *end)
+            await within(self.pool, failed.project_id).execute(
+                FAIL_REPRICING, failed.project_id, failed.id, *end
+            )

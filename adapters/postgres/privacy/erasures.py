@@ -16,6 +16,7 @@ from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_connection, read_snapshot
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.tenants import ALL_TENANTS, set_tenants
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
 from adapters.postgres.tracing.deletes import (
@@ -168,7 +169,8 @@ class PostgresErasures:
 
     async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
         project = erasure.project_id
-        async with transaction(self.edits.pool) as connection:
+        tenants = (project, erasure.organization_id)  # the audit log is the organization's
+        async with transaction(self.edits.pool, tenants) as connection:
             await check_not_removed(connection, project)
             exports = affected_rows(await connection.execute(DELETE_EXPORTS, project))
             begun = erasure.with_rows({"exports": exports})
@@ -182,7 +184,7 @@ class PostgresErasures:
     async def advance(
         self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:
-        async with self.edits.transaction() as (connection, deltas):
+        async with self.edits.transaction(project) as (connection, deltas):
             row = await connection.fetchrow(LOCK_ACTIVE_ERASURE, project, erasure)
             if row is None:
                 return await _fetch_erasure(connection, project, erasure)
@@ -199,6 +201,7 @@ class PostgresErasures:
                 changed = await _anonymize_session(connection, known, row["owner"])
                 known = known.with_rows(changed).finished(now)
                 rows = object_text(known.rows)
+                await set_tenants(connection, project, known.organization_id)
                 await connection.execute(FINISH_ERASURE, project, erasure, rows, now)
                 await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(make_entry(known)))
                 return known
@@ -214,17 +217,17 @@ class PostgresErasures:
             return known
 
     async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
-        async with read_connection(self.edits.pool, RETRY_LATER) as connection:
+        async with read_connection(self.edits.pool, RETRY_LATER, ALL_TENANTS) as connection:
             rows = await connection.fetch(SELECT_UNFINISHED_ERASURES)
         return [(ProjectId(row["project_id"]), ErasureId(row["id"])) for row in rows]
 
     async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
-        async with read_connection(self.edits.pool, RETRY_LATER) as connection:
+        async with read_connection(self.edits.pool, RETRY_LATER, project) as connection:
             return await _fetch_erasure(connection, project, erasure)
 
     async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
         query = KeysetQuery.newest_first(project, ERASURES, window, by="requested_at")
-        async with read_snapshot(self.edits.pool, RETRY_LATER) as connection:
+        async with read_snapshot(self.edits.pool, RETRY_LATER, project) as connection:
             page = await query.fetch_served(connection, [])
         return page.to_page(
             window.limit, _erasure_from_row, lambda one: Position(one.requested_at, one.id)
@@ -232,7 +235,7 @@ class PostgresErasures:
 
     async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, over = erasure.project_id, erasure.removed_at
-        async with read_snapshot(self.edits.pool, RETRY_LATER) as connection:
+        async with read_snapshot(self.edits.pool, RETRY_LATER, erasure.project_id) as connection:
             sql = COUNT_TRACES.format(owner=SUBJECT_COLUMNS[owner.kind])
             [traces] = await connection.fetch(sql, project, owner.id, over)
             rows = {"traces": traces["before"]}
@@ -249,7 +252,7 @@ class PostgresErasures:
         )
 
     async def delete_erased_ids(self, before: datetime) -> int:
-        async with transaction(self.edits.pool) as connection:
+        async with transaction(self.edits.pool, ALL_TENANTS) as connection:
             return affected_rows(await connection.execute(DELETE_OLD_ERASED_TRACES, before))
 
 

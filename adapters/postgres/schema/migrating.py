@@ -18,6 +18,7 @@ from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import Pool, translate_errors
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import MIGRATIONS_APP, pending_migrations
+from adapters.postgres.schema.serving_role import prepare_serving_role
 
 MIGRATION_LOCK_TIMEOUT_MS: Final = 600_000  # waits while another process migrates
 # A migration fails rather than blocks the service. Once it has its locks, it may take its time.
@@ -55,10 +56,11 @@ def sql_migration(
     return manager
 
 
-async def migrate(pool: Pool) -> list[str]:
+async def migrate(pool: Pool, serving_url: str | None = None) -> list[str]:
     """Migrates the database to the newest schema and returns the ids that were run.
 
-    Raises Unavailable.
+    The role of `pool` owns what is created; that of `serving_url`, by default
+    the same, may use it. Raises Unavailable.
 
     Concurrent processes wait for the one that migrates, and then find nothing to do.
     """
@@ -71,6 +73,7 @@ async def migrate(pool: Pool) -> list[str]:
             due = await pending_migrations(pool)
             if due:
                 await _run(ForwardsMigrationManager(app_name=MIGRATIONS_APP, migration_id="all"))
+            await prepare_serving_role(connection, serving_url)
             return due
         finally:
             await connection.execute("RESET lock_timeout; RESET statement_timeout")

@@ -21,6 +21,7 @@ from adapters.postgres.database.pool import (
     Pool,
 )
 from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
+from adapters.postgres.database.tenants import within
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
@@ -28,7 +29,7 @@ from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
     INSERT_TRACES,
     TraceKey,
-    copy_spans,
+    insert_spans,
     lock_traces,
     merge_into_stored,
     payload_rows,
@@ -110,10 +111,11 @@ class TraceWriter:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             # Before the transaction: code that holds a connection must not wait for a second one.
             spans = (span for trace in incoming.values() for span in trace.spans)
-            pricing = await self.prices.get({project for project, _ in incoming}, spans)
+            projects = {project for project, _ in incoming}
+            pricing = await self.prices.get(projects, spans)
             for _ in range(ROUNDS_MAX):
                 ready = await compute(_settle_all, incoming, pricing, is_long=is_long)
-                async with self.pool.acquire() as connection, connection.transaction():
+                async with within(self.pool, projects).transaction() as connection:
                     incoming = await self._store(
                         connection, incoming, ready, pricing, changed_hands, is_long=is_long
                     )
@@ -139,7 +141,7 @@ class TraceWriter:
         new = {(row[0], row[1]) for row in made} if len(made) < len(settled) else incoming.keys()
         fresh = [one for one in settled if (one.project, one.trace.id) in new]
         rows, deltas = await compute(_count_new, fresh, is_long=is_long)
-        await copy_spans(connection, rows)
+        await insert_spans(connection, rows)
         gone = dict[TraceKey, Trace]()
         if len(fresh) < len(settled):
             known = {key: trace for key, trace in incoming.items() if key not in new}

@@ -17,6 +17,7 @@ from adapters.postgres.database.pool import (
     require_row,
     translate_errors,
 )
+from adapters.postgres.database.tenants import Scope, within
 from adapters.postgres.identity.audit_log import store_audit_entry
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.batch_writer import deep_json_values, find_unstorable
@@ -77,13 +78,13 @@ class TraceEdits:
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITS_AT_ONCE))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[tuple[Connection, ProjectDeltas]]:
+    async def transaction(self, scope: Scope) -> AsyncIterator[tuple[Connection, ProjectDeltas]]:
         """Waits for a free slot and opens a transaction; writes the deltas at its end."""
         async with translate_errors(), asyncio.timeout(WRITE_TIMEOUT_S):
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
                 await self.slots.acquire()
             try:
-                async with self.pool.acquire() as connection, connection.transaction():
+                async with within(self.pool, scope).transaction() as connection:
                     deltas = new_deltas()
                     yield connection, deltas
                     await rollups.write(connection, deltas)
@@ -102,7 +103,7 @@ class TraceEdits:
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         pricing = await self.prices.get([project], spans)
-        async with self.transaction() as (connection, deltas):
+        async with self.transaction(project) as (connection, deltas):
             known = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
             if not known:
                 raise NotFound("Trace not found")
@@ -114,7 +115,10 @@ class TraceEdits:
                 raise await find_unstorable(self.pool, chain.from_iterable(texts)) from error
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
-        async with self.transaction() as (connection, deltas), self._unstorable_payload(change):
+        async with (
+            self.transaction(project) as (connection, deltas),
+            self._unstorable_payload(change),
+        ):
             locked = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
             known = require_row(locked.get((project, trace)), "Trace not found")
             is_sent = [value is not UNCHANGED for value in (change.input, change.output)]
@@ -134,7 +138,10 @@ class TraceEdits:
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
         pricing = (await self.prices.get([project]))[project]
-        async with self.transaction() as (connection, deltas), self._unstorable_payload(change):
+        async with (
+            self.transaction(project) as (connection, deltas),
+            self._unstorable_payload(change),
+        ):
             known = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
             stored = await fetch_spans(connection, [(project, trace, span)])
             if (project, trace) not in known or (project, trace) not in stored:
@@ -155,7 +162,7 @@ class TraceEdits:
         add: Sequence[str],
         remove: Sequence[str],
     ) -> int:
-        async with self.transaction() as (connection, deltas):
+        async with self.transaction(project) as (connection, deltas):
             keys = [(project, trace) for trace in dict.fromkeys(traces)]
             known = await lock_traces(connection, keys, LOCK_VISIBLE_TRACES)
             updates = [
@@ -168,7 +175,7 @@ class TraceEdits:
     async def delete(
         self, project: ProjectId, traces: Sequence[TraceId], audit: AuditEntry | None = None
     ) -> int:
-        async with self.transaction() as (connection, deltas):
+        async with self.transaction(project) as (connection, deltas):
             rows = await connection.fetch(SELECT_VISIBLE_TRACES, project, traces)
             shown = [TraceId(row[0]) for row in rows]
             gone = (await delete_traces(connection, deltas[project], project, shown)).traces
@@ -186,10 +193,12 @@ class TraceEdits:
         session had.
         """
         async with translate_errors():
-            wanted = await self.pool.fetchval(SELECT_SESSION_TRACE_COUNT, project, session)
+            wanted = await within(self.pool, project).fetchval(
+                SELECT_SESSION_TRACE_COUNT, project, session
+            )
         gone, is_over = 0, wanted < 0
         while not is_over:
-            async with self.transaction() as (connection, deltas):
+            async with self.transaction(project) as (connection, deltas):
                 rows = await connection.fetch(SELECT_SOME_TRACES_OF_SESSION, project, session)
                 some = [TraceId(row[0]) for row in rows]
                 deleted = await delete_traces(connection, deltas[project], project, some, session)

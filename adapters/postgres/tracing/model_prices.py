@@ -11,6 +11,7 @@ from adapters.postgres.database.columns import Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
 from adapters.postgres.database.read_transactions import read_connection
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.tenants import within
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.identity.audit_log import store_audit_entry
 from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
@@ -81,7 +82,7 @@ class PostgresModelPrices:
     ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         prices: dict[ProjectId, list[ModelPrice]] = {project: [] for project in projects}
         async with translate_errors():
-            for row in await self.pool.fetch(SELECT_PRICES, list(prices)):
+            for row in await within(self.pool, projects).fetch(SELECT_PRICES, list(prices)):
                 prices[ProjectId(row["project_id"])].append(price_from_row(row))
         return prices
 
@@ -89,7 +90,7 @@ class PostgresModelPrices:
         self, project: ProjectId, price: UUID, *, audit: AuditEntry | None = None
     ) -> bool:
         try:
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, project) as connection:
                 done: str = await connection.execute(DELETE_PRICE, project, price)
                 is_gone = done == "DELETE 1"
                 await store_audit_entry(connection, audit if is_gone else None)
@@ -98,7 +99,7 @@ class PostgresModelPrices:
             self.on_change(project)
 
     async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
-        async with read_connection(self.pool, ASK_FOR_FEWER_DAYS) as connection:
+        async with read_connection(self.pool, ASK_FOR_FEWER_DAYS, project) as connection:
             rows = await connection.fetch(SELECT_UNPRICED_MODELS, project, since)
         return [
             UnpricedModel(

@@ -10,6 +10,7 @@ import asyncpg
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, TRANSIENT_ERRORS, Connection, Pool
+from adapters.postgres.database.tenants import within
 from adapters.postgres.database.time_buckets import BUCKET_WIDTHS, split_period
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
@@ -108,7 +109,8 @@ class VolumeReader:
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 columns = map(list, zip(*rows, strict=True))
-                await pool.execute(UPSERT_PERCENTILES, self.project, self.granularity, *columns)
+                values = (self.project, self.granularity, *columns)
+                await within(pool, self.project).execute(UPSERT_PERCENTILES, *values)
         except (*TRANSIENT_ERRORS, asyncpg.PostgresError):
             _log.warning("percentiles were not kept", exc_info=True)
 

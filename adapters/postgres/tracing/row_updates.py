@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import batched
 from typing import Final
 
 from asyncpg import Record
@@ -51,6 +52,8 @@ FOR UPDATE OF traces
 LOCK_TRACES: Final = _LOCK_TRACES.format(traces="traces")
 # Traces under erasure are not found, as if they did not exist.
 LOCK_VISIBLE_TRACES: Final = _LOCK_TRACES.format(traces="veiled.traces")
+INSERTED_SPANS_MAX: Final = 256  # of one statement: with more, the buffers of the driver cost more
+INSERT_SPANS: Final = SPANS.insert_from("sent")
 SELECT_SPANS_BY_KEY: Final = f"""
 SELECT {SPANS.select("spans")}
 FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
@@ -146,9 +149,10 @@ async def fetch_spans(
     return by_trace
 
 
-async def copy_spans(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-    if rows:
-        await connection.copy_records_to_table("spans", records=rows, columns=SPANS.names)
+async def insert_spans(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    """Inserts new spans. PostgreSQL refuses COPY into a table with row-level security."""
+    for some in batched(rows, INSERTED_SPANS_MAX):
+        await connection.execute(INSERT_SPANS, *arrays(some))
 
 
 async def merge_into_stored(
@@ -242,7 +246,7 @@ async def write_back(
     await check_not_erased(connection, [*changed_hands, *lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
         await connection.execute(DELETE_SPANS_BY_KEY, *arrays(replaced))
-    await copy_spans(connection, await compute(_rows_of_spans, changed, is_long=is_long))
+    await insert_spans(connection, await compute(_rows_of_spans, changed, is_long=is_long))
     models = await _fetch_models(connection, [one for one in changed if one.loses_a_model])
     if rows := await compute(_count_changes, changed, models, deltas, is_long=is_long):
         await connection.execute(UPSERT_TRACES, *rows)

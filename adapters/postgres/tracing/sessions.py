@@ -135,16 +135,16 @@ class PostgresSessions(PoolReader):
         )
         page = None
         if matching == SessionFilter() and window.offset <= NEAR_OFFSET_MAX:
-            async with self._connection(NARROW_LIST) as connection:
+            async with self._connection(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, COUNT_SESSIONS)
         if page is None:
-            async with self._snapshot(NARROW_LIST, project) as connection:
+            async with self._visible_snapshot(NARROW_LIST, project) as connection:
                 page = await _fetch_filtered(connection, query, matching, sort)
         return page.to_page(window.limit, summary_from_row, sort.position)
 
     async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         values = (project, session, window.limit, window.offset)
-        async with self._snapshot(REDUCE_LIMIT, project) as connection:
+        async with self._visible_snapshot(REDUCE_LIMIT, project) as connection:
             row = await connection.fetchrow(SELECT_SESSION, *values)
             row = require_row(row, "Session not found")
             if row["bytes"] > PAGE_BYTES_MAX and window.limit > 1:

@@ -61,10 +61,10 @@ class TraceLists(PoolReader):
         clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
         page = None
         if not clauses and not part and window.offset <= NEAR_OFFSET_MAX:
-            async with self._connection(NARROW_LIST) as connection:
+            async with self._connection(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, COUNT_TRACES)
         if page is None:
-            async with self._snapshot(NARROW_LIST, project) as connection:
+            async with self._visible_snapshot(NARROW_LIST, project) as connection:
                 counted = await fetch_counts(connection, project, clauses, part)
                 total = counted.total
                 if total is None and counted.most > SORTED_TRACES_MAX:

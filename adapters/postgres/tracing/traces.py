@@ -102,7 +102,7 @@ class PostgresTraces(TraceLists):
         return await self.edits.delete(project, traces, audit)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        async with self._snapshot(RETRY_LATER, project) as connection:
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
             return await fetch_trace(connection, project, trace)
 
 

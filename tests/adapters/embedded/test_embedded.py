@@ -36,7 +36,7 @@ import sys
 from pathlib import Path
 from adapters.embedded import servers
 with servers.run_servers(Path(sys.argv[1])) as own:
-    print(own.database_url, own.redis_url, *(c.process.pid for c in own.children), flush=True)
+    print(own.owner_url, own.redis_url, *(c.process.pid for c in own.children), flush=True)
     sys.stdin.read()
 """
 
@@ -68,7 +68,7 @@ def data(folder: Path, made: Path) -> Path:
 
 
 async def write(own: servers.Servers, value: str) -> None:
-    connection = await asyncpg.connect(own.database_url)
+    connection = await asyncpg.connect(own.owner_url)
     await connection.execute("CREATE TABLE IF NOT EXISTS notes (note text)")
     await connection.execute("INSERT INTO notes VALUES ($1)", value)
     await connection.close()
@@ -79,7 +79,7 @@ async def write(own: servers.Servers, value: str) -> None:
 
 
 async def read(own: servers.Servers) -> tuple[list[str], list[bytes]]:
-    connection = await asyncpg.connect(own.database_url)
+    connection = await asyncpg.connect(own.owner_url)
     notes = [row["note"] for row in await connection.fetch("SELECT note FROM notes")]
     await connection.close()
     async with redis.asyncio.from_url(own.redis_url) as client:
@@ -138,7 +138,7 @@ async def test_killed_servers_lose_no_committed_data(data):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
 async def test_servers_end_with_their_killed_parent_and_start_again(data):
     holder, line = held(data)
-    await write(servers.Servers(line[0], line[1], ()), "committed")
+    await write(servers.Servers(line[0], line[0], line[1], ()), "committed")
     holder.kill()
     ended(holder)
     with servers.run_servers(data) as again:  # at once: the old one may still be shutting down
@@ -164,7 +164,7 @@ def test_second_start_on_a_folder_is_refused(data):
 @pytest.mark.service
 async def test_servers_require_their_password(data):
     with servers.run_servers(data) as own:
-        postgres, valkey = urlsplit(own.database_url), urlsplit(own.redis_url)
+        postgres, valkey = urlsplit(own.owner_url), urlsplit(own.redis_url)
         for password in ("", "wrong"):
             with pytest.raises(asyncpg.InvalidPasswordError):
                 await asyncpg.connect(
@@ -204,7 +204,7 @@ def owner(pid: str) -> int:
 @pytest.mark.service
 async def test_log_contains_no_rows_and_no_statements(data):
     with servers.run_servers(data) as own:
-        connection = await asyncpg.connect(own.database_url)
+        connection = await asyncpg.connect(own.owner_url)
         await connection.execute("CREATE TABLE unique_notes (note text UNIQUE)")
         for _ in range(2):
             with contextlib.suppress(asyncpg.UniqueViolationError):
@@ -263,7 +263,7 @@ async def test_data_in_a_closed_folder_of_root_works(folder):
         with servers.run_servers(home / "project" / ".local") as own:
             await write(own, "here")
     assert home.stat().st_mode & 0o777 == 0o700
-    assert own.database_url
+    assert own.owner_url
 
 
 def can_run_us(user: pwd.struct_passwd) -> bool:
@@ -296,7 +296,7 @@ async def test_other_users_run_the_servers_as_themselves(folder):
     holder, line = held(data, user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], cwd="/")
     try:
         owners = {owner(pid) for pid in line[2:]}
-        await write(servers.Servers(line[0], line[1], ()), "theirs")
+        await write(servers.Servers(line[0], line[0], line[1], ()), "theirs")
     finally:
         status = ended(holder)
     assert (owners, status) == ({nobody.pw_uid}, 0)

@@ -90,14 +90,14 @@ async def fill(seeded: Seeded, of: ProjectId) -> None:
 async def watched(seeded: Seeded) -> AsyncIterator[Seeded]:
     """To the planner UNKNOWN has nothing."""
     for table in TABLES:
-        await seeded.pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        await seeded.owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
     for of in (NOISE, OURS):
         await fill(seeded, of)
-    await seeded.pool.execute(f"ANALYZE {', '.join(TABLES)}, webhooks")
+    await seeded.owner.execute(f"ANALYZE {', '.join(TABLES)}, webhooks")
     await fill(seeded, UNKNOWN)
     yield seeded
     tables = ", ".join((*TABLES, "webhooks"))
-    await seeded.pool.execute(f"TRUNCATE {tables}")  # as others found them
+    await seeded.owner.execute(f"TRUNCATE {tables}")  # as others found them
 
 
 def of_first(read: Callable[[Seeded, ProjectId, MonitorId], Awaitable[object]]) -> Read:

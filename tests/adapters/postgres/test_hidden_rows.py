@@ -12,6 +12,7 @@ from adapters.postgres.database.advisory_locks import (
     AdvisoryLock,
 )
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import INSERT_SCORE
 from adapters.postgres.tracing.batch_writer import TraceWriter
@@ -58,7 +59,7 @@ async def after(
     meanwhile: Coroutine[Any, Any, object] | None = None,
 ) -> object:
     """Runs an action that waits for a transaction, commits that, and returns the result."""
-    async with pool.acquire() as holder, holder.transaction():
+    async with within(pool, ALL_TENANTS).transaction() as holder:
         for sql, *values in held:
             await holder.execute(str(sql), *values)
         task = asyncio.ensure_future(waiting)

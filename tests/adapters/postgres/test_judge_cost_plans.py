@@ -69,14 +69,14 @@ def key_of(project: ProjectId) -> bytes:
 async def spent(seeded: Seeded) -> AsyncIterator[JudgingPorts]:
     """To the planner UNKNOWN has spent nothing."""
     for table in TABLES:
-        await seeded.pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        await seeded.owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
     for project in (OURS, NOISE, UNKNOWN):
         if project == UNKNOWN:
-            await seeded.pool.execute(f"ANALYZE {', '.join(TABLES)}")
+            await seeded.owner.execute(f"ANALYZE {', '.join(TABLES)}")
         for sql in SEED:
             await seeded.pool.execute(sql, project, SINCE, ROWS, OF_RUN, OF_DAY)
     yield seeded.evaluation.judging
-    await seeded.pool.execute(f"TRUNCATE {', '.join(TABLES)}, judge_budgets, judge_spending")
+    await seeded.owner.execute(f"TRUNCATE {', '.join(TABLES)}, judge_budgets, judge_spending")
 
 
 READS: Final[dict[str, tuple[Act, dict[str, int]]]] = {

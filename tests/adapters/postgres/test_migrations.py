@@ -134,7 +134,8 @@ async def test_role_without_create_uses_existing_schema(database):
     await database.execute(f"CREATE ROLE {role}")
     try:
         await database.execute(f"GRANT ALL ON SCHEMA public TO {role}")
-        await database.execute(f"CREATE SCHEMA veiled AUTHORIZATION {role}")
+        for schema_name in ("searchable", "veiled"):
+            await database.execute(f"CREATE SCHEMA {schema_name} AUTHORIZATION {role}")
         await database.execute(f"ALTER DATABASE {name} SET role = {role}")
         await database.expire_connections()
         due = await pending_migrations(database)

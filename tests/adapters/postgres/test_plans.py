@@ -95,7 +95,7 @@ async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[A
     assert asked
     found = []
     for one in asked:
-        async with read_snapshot(seeded.pool, "", hide_erased_in=project) as connection:
+        async with read_snapshot(seeded.pool, "", project, hide_erased_in=project) as connection:
             sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
             text = await connection.fetchval(sql, *one.args)
         found += nodes(json.loads(text)[0]["Plan"])
@@ -431,7 +431,7 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
     await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
     await seeded.edits.change(of, one.id, TraceChange(tags=("a",), session_id="conv-new"))
     await seeded.edits.retag(of, [one.id], ["b"], ["a"])
-    async with read_snapshot(seeded.pool, "") as connection:
+    async with read_snapshot(seeded.pool, "", OURS) as connection:
         await fetch_trace(connection, of, one.id)
     evaluation, score = seeded.evaluation, trace_score(of, one.id)
     await evaluation.trace_scores.add(score)
@@ -492,7 +492,7 @@ async def test_traces_under_erasure_are_found_by_subject(seeded, of):
     for kind, column in SUBJECT_COLUMNS.items():
         owner = "user-7" if kind is DataSubjectKind.USER else "conv-7"
         sql = SELECT_NEXT_TRACES.format(owner=column), COUNT_TRACES.format(owner=column)
-        async with read_snapshot(seeded.pool, "") as connection:
+        async with read_snapshot(seeded.pool, "", OURS) as connection:
             found = []
             for one, arguments in zip(sql, ((of, owner), (of, owner, END)), strict=True):
                 explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {one}"

@@ -32,7 +32,7 @@ PERIOD = Period(START, END)
 async def test_percentiles_are_stored_unless_bucket_changed(seeded):
     await seeded.pool.execute("DELETE FROM trace_percentiles")
     volume = VolumeReader(OURS, Granularity.DAY)
-    async with read_snapshot(seeded.pool, "") as connection:
+    async with read_snapshot(seeded.pool, "", OURS) as connection:
         buckets = await volume.read(connection, Period(START, END))
     late = sorted(bucket.bucket for bucket in buckets)[3]
     await seeded.pool.execute(
@@ -40,7 +40,7 @@ async def test_percentiles_are_stored_unless_bucket_changed(seeded):
     )
     await volume.keep(seeded.pool)
     again = VolumeReader(OURS, Granularity.DAY)
-    async with read_snapshot(seeded.pool, "") as connection:
+    async with read_snapshot(seeded.pool, "", OURS) as connection:
         assert await again.read(connection, Period(START, END)) == buckets
     assert [old["bucket"] for old, _ in again.computed] == [late]
 

@@ -32,7 +32,7 @@ BATCH_SCORES = 3
 
 async def cancel_batch(pool, run, now):
     """Run one transaction of a cancellation. Return whether it was the last one."""
-    async with transaction(pool) as connection:
+    async with transaction(pool, run.project_id) as connection:
         row = await lock_run(connection, run.project_id, run.id)
         return await continue_cancellation(connection, row, now, BATCH_SCORES)
 

@@ -59,9 +59,9 @@ async def runs(seeded: Seeded) -> AsyncIterator[dict[ProjectId, list[EvalRun]]]:
     """By project. To the planner UNKNOWN has none."""
     tables = ("eval_runs", "eval_jobs")
     for table in tables:
-        await seeded.pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        await seeded.owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
     made = {of: await begin(seeded, of) for of in (NOISE, OURS)}
-    await seeded.pool.execute(f"ANALYZE {', '.join(tables)}")
+    await seeded.owner.execute(f"ANALYZE {', '.join(tables)}")
     made[UNKNOWN] = await begin(seeded, UNKNOWN)
     yield made
     for of, some in made.items():

@@ -12,6 +12,7 @@ import pytest
 from adapters.memory.exports.exports import MemoryExports
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.exports.exports import PIECES_PER_TRANSACTION, PostgresExports
 from application.exporting.ports import EXPORTS_MAX, Exports
 from application.use_cases import utc_now
@@ -43,9 +44,9 @@ async def exports(adapter: Pool | None) -> AsyncIterator[Exports]:
     if adapter is None:
         yield MemoryExports(MemoryStore())
         return
-    await adapter.execute("DELETE FROM exports")
+    await within(adapter, ALL_TENANTS).execute("DELETE FROM exports")
     yield PostgresExports(adapter)
-    await adapter.execute("DELETE FROM exports")
+    await within(adapter, ALL_TENANTS).execute("DELETE FROM exports")
 
 
 def an_export(of: ProjectId, **overrides: Any) -> Export:
@@ -234,7 +235,9 @@ async def test_exports_of_removed_project_are_not_found_or_due(world):
     if isinstance(exports, MemoryExports):
         exports.store.removed[ours] = NOON
     else:
-        await exports.pool.execute("INSERT INTO removals VALUES ($1, $2, $2)", ours, utc_now())
+        await within(exports.pool, ALL_TENANTS).execute(
+            "INSERT INTO removals VALUES ($1, $2, $2)", ours, utc_now()
+        )
     with pytest.raises(NotFound):
         await exports.get(ours, export.id)
     with pytest.raises(Unavailable):

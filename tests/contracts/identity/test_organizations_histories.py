@@ -333,12 +333,12 @@ def _ports(ports: Ports, seed: int) -> Ports:
     return replace_ports(repeatable, {"key_usage": MemoryKeyUsage(MemoryStore())})
 
 
-def test_random_histories_of_administration_agree(pool, postgres_url):
+def test_random_histories_of_administration_agree(pool, serving_url):
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         Histories.runner = runner
         # Piccolo sends its queries to the pool of this loop until the pool is closed.
-        own = open_pool(DB, PoolSettings(url=postgres_url, size=4))
+        own = open_pool(DB, PoolSettings(url=serving_url, size=4))
         Histories.pool = runner.run(stack.enter_async_context(own))
         try:
             run_machine(

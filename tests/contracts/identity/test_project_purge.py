@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.scores.score import ScoreChange, ScoreFilter, TraceScore
@@ -75,7 +76,7 @@ class PurgeFixture:
             return sum(of == project for kept in self.memory_tables for of, _ in kept)
         return sum(
             [
-                await self.pool.fetchval(
+                await within(self.pool, ALL_TENANTS).fetchval(
                     f"SELECT count(*) FROM {table} WHERE project_id = $1", project
                 )
                 for table in PROJECT_TABLES
@@ -99,7 +100,7 @@ class PurgeFixture:
             return
         for table in PROJECT_TABLES:
             columns = await self.pool.fetchval(SELECT_COLUMNS, table)
-            await self.pool.execute(
+            await within(self.pool, ALL_TENANTS).execute(
                 f"INSERT INTO {table} (project_id, {columns})"
                 f" SELECT $1, {columns} FROM {table} WHERE project_id = $2 ON CONFLICT DO NOTHING",
                 project,

@@ -224,5 +224,5 @@ async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granular
     ]
 
 
-def test_random_histories_of_traces_agree(pool, postgres_url):
-    assert_histories_agree(Histories, over_postgres, postgres_url, examples=70, steps=15)
+def test_random_histories_of_traces_agree(pool, serving_url):
+    assert_histories_agree(Histories, over_postgres, serving_url, examples=70, steps=15)

@@ -14,6 +14,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_row
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
     ALERTS,
@@ -161,7 +162,7 @@ class PostgresAlerts(PoolReader):
 
     async def create(self, alert: Alert, *, audit: AuditEntry | None = None) -> Alert:
         project, monitor = alert.project_id, alert.monitor_id
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, alert.project_id) as connection:
             await _check_monitor(connection, LOCK_MONITOR, project, monitor)
             known = await connection.fetchrow(SELECT_ALERT, project, alert.id)
             if known is not None:
@@ -174,7 +175,7 @@ class PostgresAlerts(PoolReader):
             return alert
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
-        async with self._snapshot(ASK_FOR_FEWER) as connection:
+        async with self._snapshot(ASK_FOR_FEWER, project) as connection:
             await _check_monitor(connection, SELECT_MONITOR, project, monitor)
             rows = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
         return [alert_from_row(row) for row in rows]
@@ -187,7 +188,7 @@ class PostgresAlerts(PoolReader):
         *,
         audit: AuditEntry | None = None,
     ) -> bool:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             if await connection.fetchrow(LOCK_ALERT, project, alert, monitor) is None:
                 return False
             await delete_changes(connection, project, "alert_id", alert)
@@ -198,17 +199,19 @@ class PostgresAlerts(PoolReader):
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
         query = KeysetQuery.newest_first(project, CHANGES, window, by="at")
-        async with self._snapshot(ASK_FOR_FEWER) as connection:
+        async with self._snapshot(ASK_FOR_FEWER, project) as connection:
             await _check_monitor(connection, SELECT_MONITOR, project, monitor)
             page = await query.fetch_served(connection, [Sql("monitor_id = {}", (monitor,))])
         return page.to_page(window.limit, change_from_row, lambda one: Position(one.at, one.id))
 
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         if after is None:
-            rows = await self._fetch(ASK_FOR_FEWER, SELECT_UNASSESSED_RUNS)
+            rows = await self._fetch(ASK_FOR_FEWER, ALL_TENANTS, SELECT_UNASSESSED_RUNS)
         else:
             place = (after.at, after.project, after.run)
-            rows = await self._fetch(ASK_FOR_FEWER, SELECT_UNASSESSED_RUNS_AFTER, *place)
+            rows = await self._fetch(
+                ASK_FOR_FEWER, ALL_TENANTS, SELECT_UNASSESSED_RUNS_AFTER, *place
+            )
         return [
             FinishedRun(
                 ProjectId(row["project_id"]),
@@ -224,7 +227,7 @@ class PostgresAlerts(PoolReader):
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
         sql = AGGREGATE_RUN_METRIC[ended.of]
-        async with self._snapshot(ASK_FOR_FEWER) as connection:
+        async with self._snapshot(ASK_FOR_FEWER, ended.project) as connection:
             runs = await connection.fetch(
                 SELECT_RUN_AND_EARLIER, ended.project, ended.monitor, ended.run
             )
@@ -235,7 +238,7 @@ class PostgresAlerts(PoolReader):
         return [RunMetricStats(**row) for row in rows if row is not None]
 
     async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ended.project) as connection:
             if await connection.fetchrow(LOCK_MONITOR_SHARED, ended.project, ended.monitor) is None:
                 return False
             run = (ended.project, ended.run, ended.monitor)
@@ -248,12 +251,12 @@ class PostgresAlerts(PoolReader):
             return True
 
     async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
-        rows = await self._fetch(ASK_FOR_FEWER, SELECT_MONITOR_SLOTS)
+        rows = await self._fetch(ASK_FOR_FEWER, ALL_TENANTS, SELECT_MONITOR_SLOTS)
         return [_slot_from_row(row, now) for row in rows]
 
     async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         moved = (slot.alert, slot.awaited, slot.following)
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, slot.project) as connection:
             row = await connection.fetchrow(ADVANCE_SLOT, slot.project, *moved)
             if row is not None and slot.quiet:
                 evaluations = assess([alert_from_row(row)])
@@ -261,7 +264,7 @@ class PostgresAlerts(PoolReader):
         return row is not None
 
     async def delete_changes(self, before: datetime) -> int:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             return affected_rows(await connection.execute(DELETE_OLD_CHANGES, before))
 
 

@@ -17,6 +17,7 @@ from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolRead
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.secret_rotation import secret_context
 from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
     DELIVERIES,
@@ -130,13 +131,13 @@ class PostgresWebhooks(PoolReader):
         return replace(webhook, secret=self.cipher.decrypt(stored, _secret_context(webhook)))
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        rows = await self._fetch(ASK_FOR_FEWER, SELECT_WEBHOOKS, project)
+        rows = await self._fetch(ASK_FOR_FEWER, project, SELECT_WEBHOOKS, project)
         return [webhook_from_row(row) for row in rows]
 
     async def delete(
         self, project: ProjectId, webhook: UUID, *, audit: AuditEntry | None = None
     ) -> bool:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             if await connection.fetchrow(LOCK_WEBHOOK, project, webhook) is None:
                 return False
             while await connection.execute(DELETE_DELIVERIES, project, webhook) != "DELETE 0":
@@ -145,7 +146,7 @@ class PostgresWebhooks(PoolReader):
             return await connection.execute(DELETE_WEBHOOK, project, webhook) == "DELETE 1"
 
     async def enqueue(self, delivery: Delivery) -> None:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, delivery.project_id) as connection:
             key = (delivery.project_id, delivery.webhook_id)
             require_row(await connection.fetchrow(LOCK_WEBHOOK_SHARED, *key), WEBHOOK_NOT_FOUND)
             await connection.execute(INSERT_DELIVERY, *delivery_row(delivery))
@@ -154,7 +155,7 @@ class PostgresWebhooks(PoolReader):
         self, project: ProjectId, webhook: UUID, window: PageRequest
     ) -> Page[Delivery]:
         query = KeysetQuery.newest_first(project, DELIVERIES, window)
-        async with self._snapshot(ASK_FOR_FEWER) as connection:
+        async with self._snapshot(ASK_FOR_FEWER, project) as connection:
             known = await connection.fetchrow(SELECT_WEBHOOK, project, webhook)
             require_row(known, WEBHOOK_NOT_FOUND)
             page = await query.fetch_served(connection, [Sql("webhook_id = {}", (webhook,))])
@@ -163,7 +164,7 @@ class PostgresWebhooks(PoolReader):
         )
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             rows = await connection.fetch(CLAIM_DUE_DELIVERIES, now, now + DELIVERY_LEASE, most)
         claimed = []
         for row in rows:
@@ -184,11 +185,11 @@ class PostgresWebhooks(PoolReader):
         key = (delivery.project_id, delivery.id)
         result = (delivery.attempts, delivery.status, delivery.error)
         then = (delivery.next_attempt_at, delivery.delivered_at)
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, delivery.project_id) as connection:
             await connection.execute(UPDATE_DELIVERY, *key, *result, *then)
 
     async def delete_deliveries(self, before: datetime) -> int:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             return affected_rows(await connection.execute(DELETE_OLD_DELIVERIES, before))
 
 

@@ -72,21 +72,21 @@ class PostgresCustomMetrics(PoolReader):
             return metric
 
     async def get(self, project: ProjectId, name: str) -> CustomMetric:
-        async with self._connection(RETRY_LATER) as connection:
+        async with self._connection(RETRY_LATER, project) as connection:
             return await _fetch_metric(connection, project, name)
 
     async def all(self, project: ProjectId) -> Sequence[CustomMetric]:
-        rows = await self._fetch(RETRY_LATER, SELECT_METRICS, project)
+        rows = await self._fetch(RETRY_LATER, project, SELECT_METRICS, project)
         return [metric_from_row(row) for row in rows]
 
     async def by_names(
         self, project: ProjectId, names: Sequence[str]
     ) -> Mapping[str, CustomMetric]:
-        rows = await self._fetch(RETRY_LATER, SELECT_METRICS_BY_NAME, project, list(names))
+        rows = await self._fetch(RETRY_LATER, project, SELECT_METRICS_BY_NAME, project, list(names))
         return {row["name"]: metric_from_row(row) for row in rows}
 
     async def revisions(self, project: ProjectId, name: str) -> Sequence[Revision]:
-        async with self._snapshot(RETRY_LATER) as connection:
+        async with self._snapshot(RETRY_LATER, project) as connection:
             await _fetch_metric(connection, project, name)
             rows = await connection.fetch(SELECT_REVISIONS, project, name)
         return [revision_from_row(row) for row in rows]
@@ -94,7 +94,7 @@ class PostgresCustomMetrics(PoolReader):
     async def edit(
         self, project: ProjectId, name: str, edit: Callable[[CustomMetric], CustomMetric]
     ) -> CustomMetric:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             await connection.execute(LOCK_METRIC, project, name)
             known = await _fetch_metric(connection, project, name)
             edited = edit(known)

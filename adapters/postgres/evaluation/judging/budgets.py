@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translate_errors
+from adapters.postgres.database.tenants import ALL_TENANTS, Scope, within
 from adapters.postgres.identity.project_budgets import fetch_budget
 from application.evaluation.ports.judging import Reservation
 from domain.evaluation.costs.judge_costs import (
@@ -72,7 +73,7 @@ class PostgresBudgets:
     server_usd: Decimal | None = None
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
-        async with translate_errors(), self.pool.acquire() as connection:
+        async with translate_errors(), within(self.pool, project).transaction() as connection:
             return await fetch_budget(connection, project)
 
     async def reserve(
@@ -85,14 +86,12 @@ class PostgresBudgets:
         known = {scope: limit for scope, limit in limits.items() if limit is not None}
         if not known:
             return Reservation((), usd)
+        # What is shared is summed over other projects.
+        scope: Scope = ALL_TENANTS if any(map(is_shared, known)) else project
         with suppress(_BudgetExceeded):
-            async with (
-                translate_errors(),
-                self.pool.acquire() as connection,
-                connection.transaction(),
-            ):
-                for scope, limit in known.items():
-                    if not await _reserve_in(connection, project, scope, usd, limit, now):
+            async with translate_errors(), within(self.pool, scope).transaction() as connection:
+                for counted, limit in known.items():
+                    if not await _reserve_in(connection, project, counted, usd, limit, now):
                         raise _BudgetExceeded
                 return Reservation(tuple(known), usd)
         return None
@@ -100,7 +99,7 @@ class PostgresBudgets:
     async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
         if not reservation.scopes:
             return
-        async with translate_errors(), self.pool.acquire() as connection, connection.transaction():
+        async with translate_errors(), within(self.pool, project).transaction() as connection:
             for scope in reservation.scopes:
                 if is_shared(scope):
                     await connection.execute(SETTLE_SHARED_SPENDING, scope, usd - reservation.usd)
@@ -111,7 +110,8 @@ class PostgresBudgets:
         self, project: ProjectId, now: datetime
     ) -> dict[str, Decimal | None]:
         async with translate_errors():
-            row = await self.pool.fetchrow(SELECT_ORGANIZATION_LIMIT, project)
+            everyone = within(self.pool, ALL_TENANTS)  # the organization isn't known yet
+            row = await everyone.fetchrow(SELECT_ORGANIZATION_LIMIT, project)
         return {} if row is None else {organization_scope(row["id"], now): row["monthly_usd"]}
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.database import tenants
 from adapters.postgres.database.bounded_delete import delete_older_than
 from adapters.postgres.database.columns import Column, Table, arrays, columns
 from adapters.postgres.database.pool import OF_PROJECT, translate_errors
@@ -71,14 +72,16 @@ class PostgresLedger(PoolReader):
         if not entries:
             return
         async with translate_errors():
-            await self.pool.execute(INSERT_CALLS, *arrays(map(_row, entries)))
+            await tenants.within(self.pool, {one.project_id for one in entries}).execute(
+                INSERT_CALLS, *arrays(map(_row, entries))
+            )
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
-        [row] = await self._fetch(NARROW_PERIOD, SUM_RUN_SPENDING, project, run)
+        [row] = await self._fetch(NARROW_PERIOD, project, SUM_RUN_SPENDING, project, run)
         return _spending_from_row(row)
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
-        [row] = await self._fetch(NARROW_PERIOD, SUM_SPENDING, projects, *_bounds(within))
+        [row] = await self._fetch(NARROW_PERIOD, projects, SUM_SPENDING, projects, *_bounds(within))
         return _spending_from_row(row)
 
     async def of_projects(
@@ -86,7 +89,9 @@ class PostgresLedger(PoolReader):
     ) -> Sequence[SpendingGroup]:
         order = "key DESC" if by is SpendingBy.DAY else MOST_EXPENSIVE_FIRST
         sql = SUM_SPENDING_BY_KEY.format(key=GROUP_KEYS[by], order=order)
-        rows = await self._fetch(NARROW_PERIOD, sql, projects, *_bounds(within), PARTS_MAX)
+        rows = await self._fetch(
+            NARROW_PERIOD, projects, sql, projects, *_bounds(within), PARTS_MAX
+        )
         groups = [SpendingGroup(row["key"], _spending_from_row(row)) for row in rows]
         return groups[::-1] if by is SpendingBy.DAY else groups
 

@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.postgres.database.bounded_delete import delete_older_than
 from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE_ERRORS, Pool, translate_errors
+from adapters.postgres.database.tenants import within
 from application.evaluation.ports.judging import Verdict
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
@@ -53,7 +54,7 @@ class PostgresVerdictCache:
 
     async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
         async with translate_errors():
-            row = await self.pool.fetchrow(SELECT_VERDICT, project, key, since)
+            row = await within(self.pool, project).fetchrow(SELECT_VERDICT, project, key, since)
         if row is None:
             return None
         outcome = _OUTCOME_DECODER.decode(row["outcome"])
@@ -74,7 +75,7 @@ class PostgresVerdictCache:
         row = (project, key, trace, encoded, usage, verdict.model, now)
         async with translate_errors():
             with suppress(*UNSTORABLE_ERRORS):
-                await self.pool.execute(UPSERT_VERDICT, *row)
+                await within(self.pool, project).execute(UPSERT_VERDICT, *row)
 
     async def delete_older(self, before: datetime) -> int:
         return await delete_older_than(self.pool, "judge_verdicts", before)

@@ -14,6 +14,7 @@ from uuid import UUID
 from adapters.postgres.database.leader_election import LEADER_APPLICATION_NAME
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.tenants import NO_TENANTS
 from adapters.postgres.evaluation.runs.target_selection import select_sessions, select_traces
 from adapters.postgres.evaluation.runs.targets import NARROW_FILTERS
 from domain.evaluation.monitors.monitor import SETTLE_DELAY, Selection, Watermark
@@ -43,7 +44,11 @@ class PostgresChangeFeed(PoolReader):
 
     async def readable_until(self) -> Watermark:
         [[began]] = await self._fetch(
-            RETRY_LATER, SELECT_OLDEST_TRANSACTION, self.settling, SILENT_TRANSACTION_MAX
+            RETRY_LATER,
+            NO_TENANTS,
+            SELECT_OLDEST_TRANSACTION,
+            self.settling,
+            SILENT_TRANSACTION_MAX,
         )
         return Watermark(began - _MICROSECOND, _LAST_TRACE_ID)
 
@@ -58,7 +63,7 @@ class PostgresChangeFeed(PoolReader):
         def written(p: Parameters) -> str:
             return _between(p, after, upto)
 
-        async with self._snapshot(NARROW_FILTERS, project) as connection:
+        async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
             if isinstance(selection, TraceSelection):
                 return await select_traces(connection, project, selection, most, written)
             return await select_sessions(connection, project, selection, most, written)

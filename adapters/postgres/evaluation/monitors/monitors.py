@@ -12,6 +12,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.monitors.monitor_rows import (
     MONITORS,
@@ -70,14 +71,14 @@ class PostgresMonitors(PoolReader):
     """Each list is read from one snapshot."""
 
     async def create(self, monitor: Monitor, *, audit: AuditEntry | None = None) -> Monitor:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, monitor.project_id) as connection:
             await check_not_removed(connection, monitor.project_id)
             done = await connection.execute(INSERT_MONITOR, *monitor_row(monitor))
             await store_audit_entry(connection, audit if done == "INSERT 0 1" else None)
             return await _fetch_monitor(connection, SELECT_MONITOR, monitor.project_id, monitor.id)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
-        async with self._connection(NARROW_BY_STATUS) as connection:
+        async with self._connection(NARROW_BY_STATUS, project) as connection:
             return await _fetch_monitor(connection, SELECT_MONITOR, project, monitor)
 
     async def page(
@@ -85,7 +86,7 @@ class PostgresMonitors(PoolReader):
     ) -> Page[Monitor]:
         query = KeysetQuery.newest_first(project, MONITORS, window)
         where = [] if status is None else [Sql("status = {}", (status,))]
-        async with self._snapshot(NARROW_BY_STATUS) as connection:
+        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
             page = await query.fetch_served(connection, where)
         return page.to_page(
             window.limit, monitor_from_row, lambda one: Position(one.created_at, one.id)
@@ -99,7 +100,7 @@ class PostgresMonitors(PoolReader):
         *,
         audit: AuditEntry | None = None,
     ) -> Monitor:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             known = await _fetch_monitor(connection, LOCK_MONITOR, project, monitor)
             edited = edit(known)
             if edited != known:
@@ -113,12 +114,12 @@ class PostgresMonitors(PoolReader):
         # Detaches most runs before it locks the monitor; the rest, and runs started meanwhile,
         # after.
         while True:
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, project) as connection:
                 if await connection.fetchrow(SELECT_MONITOR, project, monitor) is None:
                     return False
                 if not await _detach_some_runs(connection, project, monitor):
                     break
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             await connection.execute(LOCK_MONITOR, project, monitor)
             while await _detach_some_runs(connection, project, monitor):
                 pass
@@ -131,7 +132,7 @@ class PostgresMonitors(PoolReader):
     async def runs(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
-        async with self._snapshot(NARROW_BY_STATUS) as connection:
+        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
             await _fetch_monitor(connection, SELECT_MONITOR, project, monitor)
             return await fetch_run_page(
                 connection, project, [Sql("monitor_id = {}", (monitor,))], window
@@ -139,16 +140,18 @@ class PostgresMonitors(PoolReader):
 
     async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         if after is None:
-            rows = await self._fetch(NARROW_BY_STATUS, SELECT_DUE_MONITORS, now)
+            rows = await self._fetch(NARROW_BY_STATUS, ALL_TENANTS, SELECT_DUE_MONITORS, now)
         else:
             place = (after.next_run_at, after.project_id, after.id)
-            rows = await self._fetch(NARROW_BY_STATUS, SELECT_DUE_MONITORS_AFTER, now, *place)
+            rows = await self._fetch(
+                NARROW_BY_STATUS, ALL_TENANTS, SELECT_DUE_MONITORS_AFTER, now, *place
+            )
         return [monitor_from_row(row) for row in rows]
 
     async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, before.project_id) as connection:
             row = await connection.fetchrow(LOCK_MONITOR, before.project_id, before.id)
             if row is None or monitor_from_row(row) != before:
                 return False

@@ -63,12 +63,12 @@ class PostgresRuns(PoolReader):
     """Each read is from one snapshot."""
 
     async def create(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, run.project_id) as connection:
             await insert_run(connection, run, work)
             return await _fetch_run(connection, run.project_id, run.id)
 
     async def get(self, project: ProjectId, run: RunId) -> RunProgress:
-        async with self._snapshot(NARROW_BY_STATUS) as connection:
+        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
             return await _fetch_run(connection, project, run)
 
     async def page(
@@ -76,11 +76,11 @@ class PostgresRuns(PoolReader):
     ) -> Page[RunProgress]:
         where = [Sql("target_type = {}", (of,))]
         where += [Sql("status = {}", (status,))] if status is not None else []
-        async with self._snapshot(NARROW_BY_STATUS) as connection:
+        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
             return await fetch_run_page(connection, project, where, window)
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
-        async with self._snapshot(NARROW_BY_STATUS) as connection:
+        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
             row = require_row(await connection.fetchrow(SELECT_RUN, project, run), RUN_NOT_FOUND)
             failed = [
                 Execution(one["target"], one["name"], ScoreOutcome.FAILED, one["code"])
@@ -94,7 +94,7 @@ class PostgresRuns(PoolReader):
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
         is_over = False
         while not is_over:
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, project) as connection:
                 row = require_row(await lock_run(connection, project, run), RUN_NOT_FOUND)
                 is_over = await continue_cancellation(connection, row, now)
                 progress = await _fetch_run(connection, project, run)
@@ -114,12 +114,12 @@ class PostgresRuns(PoolReader):
                 await self.cancel(project, run, now)
         pieces = DELETE_SCORES if with_scores else DETACH_SCORES
         while True:
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, project) as connection:
                 await store_audit_entry(connection, audit)  # with the first rows that are deleted
                 audit = None
                 if not await _delete_some_rows(connection, project, run, pieces):
                     break
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             await connection.execute(LOCK_RUN_EXCLUSIVELY, project, run)
             while await _delete_some_rows(connection, project, run, pieces):
                 pass

@@ -72,19 +72,19 @@ class PostgresTargets(PoolReader):
     async def traces(
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
-        async with self._snapshot(NARROW_FILTERS, project) as connection:
+        async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
             return await select_traces(connection, project, selection, most)
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        async with self._snapshot(NARROW_FILTERS, project) as connection:
+        async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
             return await select_sessions(connection, project, selection, most)
 
     async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
-        async with self._snapshot(RETRY_LATER, project) as connection:
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
             header = await connection.fetchrow(SELECT_TRACE_HEADER, project, trace)
             if header is None:
                 return Failed(FailCode.TARGET_GONE)
@@ -97,7 +97,7 @@ class PostgresTargets(PoolReader):
             return EvaluatedTrace(read, [final_output_text(one) for one in earlier])
 
     async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
-        rows = await self._fetch(RETRY_LATER, SELECT_TRACES_OF_SESSION, project, session)
+        rows = await self._fetch(RETRY_LATER, project, SELECT_TRACES_OF_SESSION, project, session)
         return [TraceId(row["trace_id"]) for row in rows]
 
     async def _earlier_traces(

@@ -105,7 +105,7 @@ class PostgresHumanLabels(PoolReader):
             threshold=f"{q.put(threshold)}::float8",
             kinds=q.put([*JudgeKind]),
         )
-        async with self._snapshot(NARROW_BY_DATE, project) as connection:
+        async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
             of_both = await connection.fetch(pairs, *p.values)
             of_judges = await connection.fetch(rated, *q.values)
         return group_by_judge(

@@ -1,6 +1,5 @@
 """Scores of traces and sessions: writes, and lists, newest first, with exact totals."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,14 +15,14 @@ from adapters.postgres.database.keyset_pages import (
 from adapters.postgres.database.pool import (
     OF_PROJECT,
     UNSTORABLE_ERRORS,
-    WRITE_TIMEOUT_S,
     Connection,
     Pool,
     require_row,
-    translate_errors,
 )
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.tenants import Scope
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import (
     SCORE_TABLES,
     SESSION_SCORES,
@@ -127,7 +126,7 @@ class _Scores[S: Score](PoolReader):
 
     async def add(self, score: S) -> S:
         check_storable(score)
-        async with _write_connection(self.pool) as connection:
+        async with _write_connection(self.pool, score.project_id) as connection:
             row = await connection.fetchrow(INSERT_SCORE[self.table.name], *self.table.row(score))
         return self.table.score(require_row(row, self.table.target_missing))
 
@@ -135,7 +134,7 @@ class _Scores[S: Score](PoolReader):
         self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
     ) -> bool:
         sql = LOCK_SCORE[self.table.name]
-        async with _write_connection(self.pool) as connection, connection.transaction():
+        async with _write_connection(self.pool, _scope(project, edit)) as connection:
             row = await connection.fetchrow(sql, project, score)
             if row is None:
                 return False
@@ -150,10 +149,10 @@ class _Scores[S: Score](PoolReader):
         page = None
         if not where and window.offset <= NEAR_OFFSET_MAX:
             count_all = Sql(f"(SELECT count(*) FROM {self.table.name} WHERE {OF_PROJECT})")
-            async with self._connection(NARROW_LIST) as connection:
+            async with self._connection(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, count_all)
         if page is None:
-            async with self._snapshot(NARROW_LIST, project) as connection:
+            async with self._visible_snapshot(NARROW_LIST, project) as connection:
                 page = await self._fetch_narrowed(connection, query, where)
         return page.to_page(window.limit, self.table.score, list_position)
 
@@ -204,7 +203,7 @@ class PostgresTraceScores(_Scores[TraceScore]):
         edit: ScoreEdit | None = None,
     ) -> TraceScore:
         sql = LOCK_SCORE[TRACE_SCORES.name]
-        async with _write_connection(self.pool) as connection, connection.transaction():
+        async with _write_connection(self.pool, _scope(project, edit)) as connection:
             row = await connection.fetchrow(sql, project, score)
             known = TRACE_SCORES.score(require_row(row, SCORE_NOT_FOUND))
             changed = known.patched(
@@ -217,17 +216,19 @@ class PostgresTraceScores(_Scores[TraceScore]):
             return changed
 
     async def get(self, project: ProjectId, score: ScoreId) -> TraceScore:
-        row = await self._fetch_row(RETRY_LATER, SELECT_SCORE, project, score)
+        row = await self._fetch_row(RETRY_LATER, project, SELECT_SCORE, project, score)
         return TRACE_SCORES.score(require_row(row, SCORE_NOT_FOUND))
 
     async def run_has_scores_of_others(
         self, project: ProjectId, run: RunId, user: UserId | None
     ) -> bool:
-        [[found]] = await self._fetch(RETRY_LATER, HAS_SCORES_OF_OTHERS, project, run, user)
+        [[found]] = await self._fetch(
+            RETRY_LATER, project, HAS_SCORES_OF_OTHERS, project, run, user
+        )
         return bool(found)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        rows = await self._fetch(RETRY_LATER, SELECT_LATEST_SCORES, project, trace)
+        rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_SCORES, project, trace)
         return [TRACE_SCORES.score(row) for row in reversed(rows)]
 
 
@@ -258,6 +259,11 @@ def filter_conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> 
     return conditions
 
 
+def _scope(project: ProjectId, edit: ScoreEdit | None) -> Scope:
+    """The project, and with an edit the organization: its audit log gets an entry."""
+    return project if edit is None else (project, edit.organization_id)
+
+
 async def _record(
     connection: Connection, edit: ScoreEdit, before: Score, after: Score | None
 ) -> None:
@@ -267,12 +273,12 @@ async def _record(
 
 
 @asynccontextmanager
-async def _write_connection(pool: Pool) -> AsyncIterator[Connection]:
-    """Acquires a connection for at most WRITE_TIMEOUT_S.
+async def _write_connection(pool: Pool, scope: Scope) -> AsyncIterator[Connection]:
+    """Opens a transaction of at most WRITE_TIMEOUT_S.
 
     Translates errors of JSON that cannot be stored.
     """
-    async with translate_errors(), asyncio.timeout(WRITE_TIMEOUT_S), pool.acquire() as connection:
+    async with transaction(pool, scope) as connection:
         try:
             yield connection
         except (*UNSTORABLE_ERRORS, RecursionError) as error:  # the texts were checked before

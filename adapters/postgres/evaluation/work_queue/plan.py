@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.columns import array_text, arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
@@ -39,10 +39,12 @@ INSERT INTO eval_runs ({", ".join(_INSERTED_COLUMNS)})
 VALUES ({", ".join(f"${n}" for n in range(1, len(_INSERTED_COLUMNS) + 1))})
 ON CONFLICT (project_id, id) DO NOTHING RETURNING id
 """
-TARGET_COLUMNS: Final = (
-    "project_id", "run_id", "target", "place", "metrics", "state", "attempts", "run_after",
-    "updated_at",
-)  # fmt: skip
+INSERT_TARGETS: Final = """
+INSERT INTO eval_jobs (project_id, run_id, target, place, metrics, state, attempts, run_after,
+                       updated_at)
+SELECT $1, $2, sent.target, sent.place, sent.metrics::text[], 'unplanned', 0, $6, $6
+FROM unnest($3::text[], $4::int[], $5::text[]) AS sent (target, place, metrics)
+"""
 SELECT_UNPLANNED_TARGETS: Final = f"""
 SELECT target, metrics, place FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' ORDER BY place LIMIT $3
@@ -68,20 +70,14 @@ async def insert_run(connection: Connection, run: EvalRun, work: Sequence[WorkIt
     row = (*run_row(opened), *tally, None if opened.status.is_final else run.created_at)
     if await connection.fetchval(INSERT_RUN, *row) is None:
         return False
-    ids, start = (run.project_id, run.id), run.created_at
-    await connection.copy_records_to_table(
-        "eval_jobs",
-        columns=TARGET_COLUMNS,
-        records=(
-            (*ids, one.target, place, _own_metrics(run, one), "unplanned", 0, start, start)
-            for place, one in enumerate(work)
-        ),
-    )
+    targets, metrics = [one.target for one in work], [_own_metrics(run, one) for one in work]
+    ids, places = (run.project_id, run.id), range(len(work))
+    await connection.execute(INSERT_TARGETS, *ids, targets, places, metrics, run.created_at)
     return True
 
 
-def _own_metrics(run: EvalRun, work: WorkItem) -> tuple[str, ...] | None:
-    return None if work.metrics == run.metrics else work.metrics
+def _own_metrics(run: EvalRun, work: WorkItem) -> str | None:
+    return None if work.metrics == run.metrics else array_text(work.metrics)
 
 
 async def plan_run(connection: Connection, project: ProjectId, run: RunId, now: datetime) -> bool:

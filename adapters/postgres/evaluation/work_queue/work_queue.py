@@ -7,6 +7,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
+from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
@@ -66,17 +67,17 @@ class PostgresWorkQueue(PoolReader):
     window: int = IN_FLIGHT_TARGETS_MAX
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             return await plan_run(connection, project, run, now)
 
     async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[EvaluateTargetJob]:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             return await dispatch(connection, project, now, self.window, self.window)
 
     async def claim(
         self, project: ProjectId, run: RunId, target: Target, now: datetime
     ) -> Claim | None:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, project) as connection:
             if claim := await claims.claim(connection, project, run, target, now):
                 return claim
             await claims.dead_letter_exhausted(connection, project, run, target, now)
@@ -86,19 +87,19 @@ class PostgresWorkQueue(PoolReader):
         return await self.record_all(claim, {metric: outcome}, now) > 0
 
     async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, claim.run.project_id) as connection:
             return await claims.record(connection, claim, outcomes, now)
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         check_storable(score)
         run = (claim.run.project_id, claim.run.id)
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, score.project_id) as connection:
             if await connection.fetchrow(LOCK_LIVE_RUN, *run) is not None:
                 await claims.renew(connection, claim, now)
                 await connection.execute(INSERT_SIGNAL, *TRACE_SCORES.row(score))
 
     async def renew(self, claim: Claim, now: datetime) -> None:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, claim.run.project_id) as connection:
             await claims.renew(connection, claim, now)
 
     async def find_signals(
@@ -109,46 +110,46 @@ class PostgresWorkQueue(PoolReader):
             [key.fingerprint for key in wanted.values()],
             [key.evidence_hash for key in wanted.values()],
         )
-        rows = await self._fetch(RETRY_LATER, SELECT_SIGNALS, project, trace, *keys)
+        rows = await self._fetch(RETRY_LATER, project, SELECT_SIGNALS, project, trace, *keys)
         return [TRACE_SCORES.score(row) for row in rows]
 
     async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
         run = (claim.run.project_id, claim.run.id)
-        return await self._fetch_row(RETRY_LATER, SELECT_LIVE_RUN, *run, trace) is not None
+        return await self._fetch_row(RETRY_LATER, run[0], SELECT_LIVE_RUN, *run, trace) is not None
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, claim.run.project_id) as connection:
             if not await claims.finish(connection, claim, "done", FailCode.INTERNAL, now):
                 return ()
             project = claim.run.project_id
             return await dispatch(connection, project, now, self.window, self.window)
 
     async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, claim.run.project_id) as connection:
             if claim.attempt < ATTEMPTS_MAX:
                 await claims.postpone(connection, claim, until, code, now)
             else:
                 await claims.finish(connection, claim, "dead", code, now)
 
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             jobs = await overdue.announce_overdue_runs(connection, now)
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             jobs += await overdue.requeue_overdue_targets(
                 connection, now, OVERDUE_JOBS_MAX - len(jobs)
             )
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             projects = await overdue.list_projects_with_room(connection, self.window)
         for project in projects:
             if left := OVERDUE_JOBS_MAX - len(jobs):
-                async with transaction(self.pool) as connection:
+                async with transaction(self.pool, project) as connection:
                     jobs += await dispatch(connection, project, now, self.window, left)
         return jobs
 
     async def oldest_wait(self, now: datetime) -> timedelta | None:
-        [[since]] = await self._fetch(RETRY_LATER, overdue.SELECT_OLDEST_WAITING, now)
+        [[since]] = await self._fetch(RETRY_LATER, ALL_TENANTS, overdue.SELECT_OLDEST_WAITING, now)
         return None if since is None else max(now - since, timedelta())
 
     async def count_dead(self) -> int:
-        [[count]] = await self._fetch(RETRY_LATER, overdue.COUNT_DEAD_TARGETS)
+        [[count]] = await self._fetch(RETRY_LATER, ALL_TENANTS, overdue.COUNT_DEAD_TARGETS)
         return int(count)

@@ -8,6 +8,7 @@ from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import translate_errors
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.tenants import ALL_TENANTS, NO_TENANTS
 from application.evaluation.ports.work_queue import (
     AGE_BANDS,
     AGE_LIMITS,
@@ -77,14 +78,14 @@ class PostgresWorkers(PoolReader):
 
     async def status(self, now: datetime) -> WorkerStatus:
         times = (now - WORKER_TIMEOUT, now - WORKER_RETENTION)
-        [row] = await self._fetch(RETRY_LATER, SELECT_WORKER_STATUS, *times)
+        [row] = await self._fetch(RETRY_LATER, NO_TENANTS, SELECT_WORKER_STATUS, *times)
         return WorkerStatus(row["alive"], row["last"])
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresWorkloads(PoolReader):
     async def workload(self, now: datetime) -> Workload:
-        [row] = await self._fetch(RETRY_LATER, SELECT_WORKLOAD, now, COUNTED_ROWS_MAX)
+        [row] = await self._fetch(RETRY_LATER, ALL_TENANTS, SELECT_WORKLOAD, now, COUNTED_ROWS_MAX)
         ages = dict(zip(row["bands"], row["numbers"], strict=True))
         return Workload(
             pending_runs=row["pending_runs"],

@@ -794,42 +794,115 @@ NOT {_is_erased("s", "session")} AND (
     )
 )
 """
-# Views of the same names as their tables, without the data that is being erased (docs/adr/0035).
-HIDING: Final = f"""
+# Tables with rows of tenants, and the column of the tenant. Only `projects` has two: a project sees
+# its own row, and an organization those of its projects.
+_TENANT_COLUMNS: Final = {
+    "organizations": "id",
+    **dict.fromkeys(
+        (
+            *("memberships", "projects", "api_keys", "api_key_origins", "invitations"),
+            *("login_codes", "audit_log", "audit_chains"),
+        ),
+        "organization_id",
+    ),
+    **dict.fromkeys(
+        (
+            *("removals", "traces", "trace_payloads", "spans"),
+            *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions"),
+            *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
+            *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
+            *("custom_metrics", "custom_metric_revisions"),
+            *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
+            *("exports", "export_pieces", "model_prices", "repricings"),
+            *("erasures", "erased_traces"),
+        ),
+        "project_id",
+    ),
+}
+
+
+def _in_scope(*columns: str) -> str:
+    """Whether a row belongs to the scope of the transaction (docs/adr/0036).
+
+    The array is made once per statement; nearly all rows end at the first comparison. The planner
+    can't know the setting and would expect half of the rows. IS NOT NULL makes it expect nearly
+    all of them, so that the plans are those of a table without a policy.
+    """
+    array = "SELECT string_to_array(current_setting('pandaprobe.tenants', true), ',')::uuid[]"
+    conditions = [
+        *(f"{column} = ANY (({array})::uuid[])" for column in columns),
+        "current_setting('pandaprobe.scope', true) = 'all'",
+    ]
+    return f"(CASE WHEN {' OR '.join(conditions)} THEN true END) IS NOT NULL"
+
+
+def _policy(table: str, column: str) -> str:
+    columns = (column, "id") if table == "projects" else (column,)
+    return f"""
+ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+ALTER TABLE {table} FORCE ROW LEVEL SECURITY;  -- for the owner too
+DROP POLICY IF EXISTS tenant ON {table};
+CREATE POLICY tenant ON {table} USING ({_in_scope(*columns)});
+"""
+
+
+ROW_SECURITY: Final = "".join(_policy(*one) for one in _TENANT_COLUMNS.items())
+
+# With a policy, PostgreSQL uses an index only for operators that it knows to leak nothing. `&&` of
+# arrays and comparisons of numeric aren't among them. A view applies the same condition without
+# this rule, with the rights of the owner of the tables.
+_SEARCHED: Final = ("traces", "sessions")
+_SCHEMA: Final = """
 -- A role that may not create schemas uses an existing one: for it, even IF NOT EXISTS fails.
 DO $$ BEGIN
-    IF to_regnamespace('veiled') IS NULL THEN CREATE SCHEMA veiled; END IF;
+    IF to_regnamespace('{0}') IS NULL THEN CREATE SCHEMA {0}; END IF;
 END $$;
-
-CREATE OR REPLACE VIEW veiled.traces AS SELECT * FROM traces AS s
-WHERE {_USER_IS_SHOWN} AND NOT {_is_erased("s", "session")};
-CREATE OR REPLACE VIEW veiled.spans AS SELECT * FROM spans AS s WHERE {_TRACE_IS_SHOWN};
-CREATE OR REPLACE VIEW veiled.trace_scores AS SELECT * FROM trace_scores AS s
-WHERE {_TRACE_IS_SHOWN};
-CREATE OR REPLACE VIEW veiled.trace_users AS SELECT * FROM trace_users AS s WHERE {_USER_IS_SHOWN};
-CREATE OR REPLACE VIEW veiled.sessions AS SELECT * FROM sessions AS s WHERE {_SESSION_IS_SHOWN};
-CREATE OR REPLACE VIEW veiled.session_scores AS SELECT * FROM session_scores AS s
-WHERE {_SESSION_IS_SHOWN};
-
--- If data of the project is being erased, the statements of the transaction read the views in
--- place of the tables.
+"""
+SEARCHABLE: Final = _SCHEMA.format("searchable") + "".join(
+    f"CREATE OR REPLACE VIEW searchable.{table} AS"
+    f" SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')};\n"
+    for table in _SEARCHED
+)
+# Views of the same names as their tables, without the data that is being erased (docs/adr/0035).
+_VEILED: Final = {
+    "traces": f"{_USER_IS_SHOWN} AND NOT {_is_erased('s', 'session')}",
+    "spans": _TRACE_IS_SHOWN,
+    "trace_scores": _TRACE_IS_SHOWN,
+    "trace_users": _USER_IS_SHOWN,
+    "sessions": _SESSION_IS_SHOWN,
+    "session_scores": _SESSION_IS_SHOWN,
+}
+HIDING: Final = (
+    _SCHEMA.format("veiled")
+    + "".join(
+        f"CREATE OR REPLACE VIEW veiled.{table} AS SELECT * FROM {table} AS s"
+        f" WHERE {_in_scope('s.project_id')} AND {is_shown};\n"
+        for table, is_shown in _VEILED.items()
+    )
+    + """
+-- The statements of the transaction read the views in place of the tables: those that can be
+-- searched, and if data of the project is being erased, those without it.
 CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
+    DECLARE path text := 'searchable, ' || current_setting('search_path');
     BEGIN
         IF EXISTS (SELECT FROM erasures WHERE project_id = of AND owner IS NOT NULL) THEN
-            PERFORM set_config('search_path', 'veiled, ' || current_setting('search_path'), true);
+            path := 'veiled, ' || path;
         END IF;
+        PERFORM set_config('search_path', path, true);
     END $$;
 """
+)
 
 FORWARDS: Final = (
     *(IDENTITY, TRACES, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS, MONITORS, WORKERS),
-    *(EXPORTS, PRICING, ERASURES, HIDING),
+    *(EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, HIDING),
 )
 BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS veil(uuid)",
     "DROP TRIGGER IF EXISTS audit_log_chain ON audit_log",
     "DROP FUNCTION IF EXISTS chain_audit_entry()",
     "DROP SCHEMA IF EXISTS veiled CASCADE",
+    "DROP SCHEMA IF EXISTS searchable CASCADE",
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_origins, invitations,

@@ -103,5 +103,5 @@ class Histories(RuleBasedStateMachine):
             self.run_on_both(read)
 
 
-def test_random_histories_of_metrics_agree(pool, postgres_url):
-    assert_histories_agree(Histories, over_postgres, postgres_url, examples=25, steps=15)
+def test_random_histories_of_metrics_agree(pool, serving_url):
+    assert_histories_agree(Histories, over_postgres, serving_url, examples=25, steps=15)

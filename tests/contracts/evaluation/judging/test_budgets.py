@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from adapters.memory.evaluation import judge_costs as memory
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
 from adapters.postgres.identity import project_budgets
@@ -39,7 +40,7 @@ class BudgetFixture:
         if isinstance(self.at, MemoryStore):
             memory.store_budget(self.at, project, usd, now)
             return
-        async with self.at.acquire() as connection, connection.transaction():
+        async with within(self.at, ALL_TENANTS).transaction() as connection:
             await project_budgets.store_budget(connection, project, usd, now)
 
 

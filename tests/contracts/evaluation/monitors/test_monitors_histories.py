@@ -347,10 +347,10 @@ async def open_postgres(url: str, stack: AsyncExitStack) -> Monitoring:
 
 
 @pytest.mark.service
-def test_random_histories_in_postgres(pool, postgres_url):
+def test_random_histories_in_postgres(pool, serving_url):
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        postgres = runner.run(open_postgres(postgres_url, stack))
+        postgres = runner.run(open_postgres(serving_url, stack))
         try:
             run(lambda: postgres, runner, 20, 25)
         finally:

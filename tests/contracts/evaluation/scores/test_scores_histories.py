@@ -195,5 +195,5 @@ class Histories(ErasingHistories):
             self.run_on_both(read)
 
 
-def test_random_histories_of_scores_agree(pool, postgres_url):
-    assert_histories_agree(Histories, over_postgres, postgres_url, examples=50, steps=12)
+def test_random_histories_of_scores_agree(pool, serving_url):
+    assert_histories_agree(Histories, over_postgres, serving_url, examples=50, steps=12)

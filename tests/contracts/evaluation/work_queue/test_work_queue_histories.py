@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.tenants import within
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE, Claim
 from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.errors import Failure
@@ -275,7 +276,7 @@ class Histories(RuleBasedStateMachine):
             return
         self.run_on_both(read)
         for of in self.projects:
-            assert self.runner.run(self.pool.fetchval(COUNT_IN_FLIGHT, of)) <= WINDOW
+            assert self.runner.run(within(self.pool, of).fetchval(COUNT_IN_FLIGHT, of)) <= WINDOW
         dead = self.runner.run(self.postgres.work_queue.count_dead())
         assert dead - self.dead_before == self.runner.run(self.model.work_queue.count_dead())
 
@@ -320,11 +321,11 @@ async def open_postgres(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluati
     return pool, await stack.enter_async_context(over_postgres(pool))
 
 
-def test_random_histories_of_runs_and_workers_agree(pool, postgres_url):
+def test_random_histories_of_runs_and_workers_agree(pool, serving_url):
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         Histories.runner = runner
-        Histories.pool, Histories.postgres = runner.run(open_postgres(postgres_url, stack))
+        Histories.pool, Histories.postgres = runner.run(open_postgres(serving_url, stack))
         try:
             run_machine(
                 Histories,

@@ -10,6 +10,7 @@ import pytest
 from adapters.memory.evaluation.runs import MemoryWorkloads
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import (
     AGE_BANDS,
@@ -38,8 +39,8 @@ async def ports(adapter: Pool | None):
         yield evaluation.over_memory(store), MemoryWorkloads(store)
         return
     # Work of other tests would count as well, so it is deleted first.
-    await adapter.execute("DELETE FROM eval_jobs")
-    await adapter.execute("DELETE FROM eval_runs")
+    await within(adapter, ALL_TENANTS).execute("DELETE FROM eval_jobs")
+    await within(adapter, ALL_TENANTS).execute("DELETE FROM eval_runs")
     async with evaluation.over_postgres(adapter) as postgres:
         yield postgres, PostgresWorkloads(adapter)
 

@@ -1,0 +1,127 @@
+"""Scopes: the tenants whose rows the statements of a transaction see and write (docs/adr/0036).
+
+Every table with rows of a project or an organization has a policy, which compares the column with
+the scope. The scope belongs to the transaction, so that a pooler may give the next transaction
+another connection. A statement without a scope finds nothing and writes nothing.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from adapters.postgres.database.pool import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """How a transaction begins: its first statement, and what follows once the scope is set."""
+
+    statement: str
+    then: Sequence[str] = ()
+
+
+BEGIN: Final = Begin("BEGIN")
+BEGIN_READ_ONLY: Final = Begin("BEGIN READ ONLY")
+# Ids of projects and organizations, separated by commas. A project never has the id of an
+# organization, because all ids are random.
+SET_TENANTS: Final = "SET LOCAL pandaprobe.tenants = '{}'"
+ADD_TENANT: Final = """
+SELECT set_config('pandaprobe.tenants',
+  concat_ws(',', nullif(current_setting('pandaprobe.tenants', true), ''), $1::text), true)
+"""
+SET_ALL_TENANTS: Final = "SET LOCAL pandaprobe.scope = 'all'"
+
+
+class AllTenants(Enum):
+    """The scope of work across tenants.
+
+    ALL_TENANTS is for what no single tenant asks for (sweeps, schedulers, metrics) and for
+    look-ups that tell which tenant a caller belongs to.
+    """
+
+    ALL_TENANTS = 1
+
+
+ALL_TENANTS: Final = AllTenants.ALL_TENANTS
+type Scope = UUID | Collection[UUID] | AllTenants
+"""A project, an organization, several of them, or ALL_TENANTS."""
+
+NO_TENANTS: Final[Scope] = ()
+"""The scope of statements on tables without tenants."""
+
+
+def set_scope(scope: Scope) -> str:
+    """The statement that sets the scope of the open transaction. Ids are no place for SQL."""
+    if scope is ALL_TENANTS:
+        return SET_ALL_TENANTS
+    tenants = [scope] if isinstance(scope, UUID) else scope
+    return SET_TENANTS.format(",".join(str(UUID(bytes=one.bytes)) for one in tenants))
+
+
+@asynccontextmanager
+async def scoped_transaction(
+    connection: Connection, scope: Scope, begin: Begin = BEGIN, end: str = "COMMIT"
+) -> AsyncIterator[None]:
+    """Opens a transaction and sets its scope, in one round trip. `end` ends it.
+
+    asyncpg can't send anything together with BEGIN, so it doesn't know this transaction as one of
+    its own: code inside uses no `connection.transaction()`.
+    """
+    await connection.execute("; ".join([begin.statement, set_scope(scope), *begin.then]))
+    try:
+        yield
+    except BaseException:
+        await connection.execute("ROLLBACK")
+        raise
+    await connection.execute(end)
+
+
+async def add_tenant(connection: Connection, tenant: UUID) -> None:
+    """Adds a tenant to the scope of the open transaction."""
+    await connection.execute(ADD_TENANT, str(tenant))
+
+
+async def set_tenants(connection: Connection, *tenants: UUID) -> None:
+    """Replaces the scope of the open transaction by several tenants."""
+    await connection.execute(set_scope(tenants))
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPool:
+    """Runs single statements in a scope, each in a transaction of its own."""
+
+    pool: Pool
+    scope: Scope
+
+    @asynccontextmanager
+    async def transaction(self, begin: Begin = BEGIN) -> AsyncIterator[Connection]:
+        async with (
+            self.pool.acquire() as connection,
+            scoped_transaction(connection, self.scope, begin),
+        ):
+            yield connection
+
+    async def fetch(self, sql: str, *values: object) -> list[Record]:
+        async with self.transaction() as connection:
+            return await connection.fetch(sql, *values)
+
+    async def fetchrow(self, sql: str, *values: object) -> Record | None:
+        async with self.transaction() as connection:
+            return await connection.fetchrow(sql, *values)
+
+    async def fetchval(self, sql: str, *values: object) -> Any:
+        async with self.transaction() as connection:
+            return await connection.fetchval(sql, *values)
+
+    async def execute(self, sql: str, *values: object) -> str:
+        async with self.transaction() as connection:
+            return await connection.execute(sql, *values)
+
+
+def within(pool: Pool, scope: Scope) -> TenantPool:
+    return TenantPool(pool, scope)
