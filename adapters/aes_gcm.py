@@ -1,4 +1,8 @@
-"""Encrypts stored secrets with AES-256-GCM."""
+"""Encrypts stored secrets with AES-256-GCM.
+
+Unlike Fernet, it also authenticates what isn't encrypted: the place of a secret. So the secret of
+one row can't be used in another by writing to the database.
+"""
 
 import os
 import re

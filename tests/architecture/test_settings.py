@@ -55,6 +55,15 @@ def test_settings_do_not_use_names_of_sdk():
     assert not VARIABLES & SDK_VARIABLES
 
 
+# URLs that hold no secret: of public keys, and of a collector whose credentials are headers.
+PUBLIC_URLS = {"auth_jwks_url", "supabase_url", "otel_exporter_otlp_endpoint"}
+
+
+def test_every_setting_that_may_hold_a_secret_is_hidden_and_can_come_from_a_file():
+    ends = ("_url", "_key", "_keys", "_secret", "_token", "_password", "_headers", "_endpoint")
+    assert {field for field in FIELDS if field.endswith(ends)} - PUBLIC_URLS == SECRET
+
+
 def test_page_lists_settings_that_can_come_from_file():
     [names] = re.findall(r"These settings are: (.*?)\.\n\n", PAGE, re.DOTALL)
     assert re.findall(r"`(\w+)`", names) == [field.upper() for field in sorted(SECRET)]

@@ -174,6 +174,7 @@ def test_unavailable_synchronous_standby_blocks_acknowledgement_and_loses_nothin
         pause_s(3)
         assert load.accepted == accepted
         assert stack.is_alive()
+        readiness = stack.readiness()
         pair.standby.signal(signal.SIGCONT)
         begin = time.monotonic()
         wait_more_accepted(load, 100)
@@ -183,6 +184,7 @@ def test_unavailable_synchronous_standby_blocks_acknowledgement_and_loses_nothin
     assert load.slowest_s < ANSWER_MAX_S + 5
     background_loop.run(assert_kept(load, stack.settings), END_MAX_S)
     report_line(
-        f"synchronous standby away: 503 meanwhile, 100 accepted {again_s:.1f} s after it was back; "
+        f"synchronous standby away: 503 meanwhile, readiness {readiness}, 100 accepted "
+        f"{again_s:.1f} s after it was back; "
         f"slowest answer {load.slowest_s:.1f} s; {load.accepted} accepted, none lost"
     )
