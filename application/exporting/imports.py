@@ -12,7 +12,10 @@ from application.exporting.ports import BATCH_TRACES_MAX, TraceArchive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
+from domain.evaluation.scores.edits import as_stated_by
 from domain.exporting.export import TraceWithScores, has_nothing_new
+from domain.identity.caller import Caller
+from domain.identity.organization import Role
 from domain.ids import ProjectId, TraceId
 
 CHUNK_TRACES: Final = 50  # loaded together, then written concurrently
@@ -32,7 +35,8 @@ class ImportTraces:
 
     A trace without anything new isn't written, so that its tags keep their order and monitors
     don't see a change. The cost of a new span is stored as exported. Existing scores don't change.
-    Everything is imported into the given project, from whatever project it was exported.
+    Everything is imported into the caller's project, from whatever project it was exported. Who
+    gave a score is believed as `as_stated_by` says.
     """
 
     archive: TraceArchive
@@ -41,7 +45,7 @@ class ImportTraces:
     session_scores: SessionScores
 
     async def __call__(
-        self, project: ProjectId, sent: Sequence[TraceWithScores]
+        self, caller: Caller, sent: Sequence[TraceWithScores]
     ) -> list[ImportOutcome | Invalid]:
         """For each trace, in order, the outcome or what is wrong with it.
 
@@ -52,7 +56,8 @@ class ImportTraces:
             raise Invalid(f"a batch holds 1 to {BATCH_MAX} traces, not {len(sent)}")
         if len({one.trace.id for one in sent}) < len(sent):
             raise Invalid.field("traces", "must not hold a trace_id twice")
-        outcomes: list[ImportOutcome | Invalid] = []
+        project, outcomes = caller.project_id, list[ImportOutcome | Invalid]()
+        sent = [_as_stated_by(caller, one) for one in sent]
         for chunk in batched(sent, CHUNK_TRACES):
             ids = [one.trace.id for one in chunk]
             known = {one.trace.id: one for one in await self.archive.load(project, ids)}
@@ -97,3 +102,14 @@ class ImportTraces:
                 why = f"{score.id} is a score of another session"
                 raise Invalid.field("session_scores", why)
         return bool(missing)
+
+
+def _as_stated_by(caller: Caller, one: TraceWithScores) -> TraceWithScores:
+    user, is_admin = caller.user_id, caller.role in {Role.OWNER, Role.ADMIN}
+    return replace(
+        one,
+        scores=tuple(as_stated_by(score, user, is_admin=is_admin) for score in one.scores),
+        session_scores=tuple(
+            as_stated_by(score, user, is_admin=is_admin) for score in one.session_scores
+        ),
+    )

@@ -28,6 +28,7 @@ PRINTED_REFUSALS_MAX: Final = 100  # further refused lines are only counted
 TRANSIENT_STATUSES: Final = frozenset({429, 502, 503, 504})
 TOO_LARGE: Final = 413
 OK: Final = 200
+JWT_DOTS: Final = 2  # between its three parts; a key has none
 STANDARD_INPUT: Final = "-"
 
 _END: Final = re.compile(rb',"export":(\{[^{}]*\})\}\n?\Z')
@@ -239,7 +240,14 @@ def run(name: str, *, url: str | None, key: str | None, project: str | None) -> 
 async def _run(file: BinaryIO, total: int | None, url: str, key: str, project: str) -> int:
     import httpx2  # noqa: PLC0415 - slow to import, and only this command and workers need it
 
-    headers = {"x-api-key": key, "x-project-name": project, "content-type": "application/json"}
+    # A token of a person (a JWT) takes the place of a key, and the project's id that of its name.
+    is_key = key.count(".") != JWT_DOTS
+    credential = {"x-api-key": key} if is_key else {"authorization": f"Bearer {key}"}
+    headers = {
+        **credential,
+        "x-project-name" if is_key else "x-project-id": project,
+        "content-type": "application/json",
+    }
     try:
         client = httpx2.AsyncClient(base_url=url, headers=headers, timeout=60)
     except (httpx2.InvalidURL, UnicodeError) as error:

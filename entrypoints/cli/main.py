@@ -260,8 +260,8 @@ def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
     "import",
     option("file", metavar="FILE", help="plain or gzip; -: standard input"),
     option("--url", metavar="URL", help="address of the API"),
-    option("--key", metavar="KEY", help="API key; ps shows it, so prefer the environment"),
-    option("--project", metavar="NAME", help="created if it doesn't exist"),
+    option("--key", metavar="KEY", help="API key or token; ps shows it, so prefer the environment"),
+    option("--project", metavar="NAME", help="created if it doesn't exist; with a token its id"),
     summary="import an export into a project, over HTTP",
     description="Sends the lines of an export of `GET /traces/export` to a server, which "
     "stores the traces that it doesn't have. Run it again to resume an interrupted import. "

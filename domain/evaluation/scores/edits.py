@@ -5,13 +5,13 @@ or ADMIN, who is named in the record.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from domain.errors import Forbidden
-from domain.evaluation.scores.score import DataType, Score
+from domain.evaluation.scores.score import DataType, Score, ScoreSource
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.ids import AuditEntryId, OrganizationId, UserId
 
@@ -56,6 +56,21 @@ class ScoreEdit:
             resource_id=str(before.id),
             detail=_detail(before, after),
         )
+
+
+def as_stated_by[S: Score](score: S, user: UserId | None, *, is_admin: bool) -> S:
+    """A score of an export, as far as the caller who imports it is believed.
+
+    An OWNER or ADMIN may state who gave a score. From another user or a key, an automated score is
+    one of a program, and only the user themself is an author.
+    """
+    if is_admin:
+        return score
+    return replace(
+        score,
+        source=ScoreSource.PROGRAMMATIC if score.is_automated else score.source,
+        author_id=user if score.author_id == user else None,
+    )
 
 
 def _detail(before: Score, after: Score | None) -> dict[str, str]:

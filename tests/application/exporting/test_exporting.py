@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -20,6 +20,7 @@ from application.exporting.streams import (
 from application.exporting.write_export import EXPORT_LEASE, RETRY_DELAY
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
+from domain.evaluation.scores.score import ScoreSource
 from domain.exporting.export import (
     ATTEMPTS_MAX,
     Export,
@@ -28,12 +29,17 @@ from domain.exporting.export import (
     RowKind,
     TraceWithScores,
 )
-from domain.ids import ProjectId
+from domain.identity.api_key import ALL_SCOPES
+from domain.identity.caller import Caller
+from domain.identity.organization import Role
+from domain.ids import OrganizationId, ProjectId, UserId
 from domain.tracing.query import TraceFilter
 from tests.contracts.exporting.test_trace_archive import a_score
+from tests.support.builders.scores import ADA, session_score
 from tests.support.builders.values import NOON, OURS, THEIRS, at, prices, span, trace
 from tests.support.fixtures.in_memory_app import World, memory_ports
 
+EVE = UserId(uuid.UUID(int=0xE5E))
 HEAVY = 5  # traces, which come to several pieces each
 
 
@@ -211,6 +217,11 @@ def test_stream_slots_are_limited_by_project_and_in_total():
 # --- imports --------------------------------------------------------------------------------------
 
 
+IMPORTER: Final = Caller(
+    organization_id=OrganizationId(uuid.uuid4()), project_id=OURS, scopes=ALL_SCOPES
+)
+
+
 def sent(**said: Any) -> TraceWithScores:
     return TraceWithScores(trace(span(), **said).settled(prices().price))
 
@@ -219,17 +230,17 @@ async def test_import_size_is_limited(here):
     put = here.do.exporting.import_traces
     for count in (0, BATCH_MAX + 1):
         with pytest.raises(Invalid, match=f"1 to {BATCH_MAX}"):
-            await put(OURS, [sent() for _ in range(count)])
+            await put(IMPORTER, [sent() for _ in range(count)])
     one = sent()
     with pytest.raises(Invalid):
-        await put(OURS, [one, one])
+        await put(IMPORTER, [one, one])
 
 
 async def test_import_outcomes_keep_the_order(here):
     put = here.do.exporting.import_traces
     many = [sent(started_at=at(n)) for n in range(2 * CHUNK_TRACES + 1)]
-    await put(OURS, many[::2])
-    outcomes = await put(OURS, many)
+    await put(IMPORTER, many[::2])
+    outcomes = await put(IMPORTER, many)
     assert outcomes[::2] == [ImportOutcome.UNCHANGED] * (CHUNK_TRACES + 1)
     assert outcomes[1::2] == [ImportOutcome.STORED] * CHUNK_TRACES
 
@@ -237,19 +248,45 @@ async def test_import_outcomes_keep_the_order(here):
 async def test_imported_scores_belong_to_the_importing_project(here):
     one = sent()
     theirs = TraceWithScores(one.trace, (a_score(THEIRS, one.trace.id),))
-    assert await here.do.exporting.import_traces(OURS, [theirs]) == [ImportOutcome.STORED]
+    assert await here.do.exporting.import_traces(IMPORTER, [theirs]) == [ImportOutcome.STORED]
     store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]
     assert store.traces.of(THEIRS) == []
+
+
+@pytest.mark.parametrize(
+    ("user", "role", "author", "source"),
+    [
+        (None, None, None, ScoreSource.PROGRAMMATIC),
+        (ADA, Role.MEMBER, ADA, ScoreSource.PROGRAMMATIC),
+        (EVE, Role.MEMBER, None, ScoreSource.PROGRAMMATIC),
+        (EVE, Role.ADMIN, ADA, ScoreSource.AUTOMATED),
+        (EVE, Role.OWNER, ADA, ScoreSource.AUTOMATED),
+    ],
+)
+async def test_admins_alone_state_who_gave_a_score(here, user, role, author, source):
+    """Another importer would give scores in the name of a judge or of a person."""
+    one = sent(session_id="s")
+    given = {"source": ScoreSource.AUTOMATED, "author_id": ADA}
+    scored = replace(
+        one,
+        scores=(replace(a_score(OURS, one.trace.id), **given),),
+        session_scores=(session_score(OURS, "s", **given),),
+    )
+    importer = replace(IMPORTER, user_id=user, role=role)
+    assert await here.do.exporting.import_traces(importer, [scored]) == [ImportOutcome.STORED]
+    store = here.ports.exporting.archive.store
+    for stored in (*store.trace_scores.values(), *store.session_scores.values()):
+        assert (stored.source, stored.author_id) == (source, author)
 
 
 async def test_score_of_another_trace_is_rejected(here):
     one, other = sent(), sent()
     score = a_score(OURS, one.trace.id)
     put = here.do.exporting.import_traces
-    await put(OURS, [replace(one, scores=(score,))])
+    await put(IMPORTER, [replace(one, scores=(score,))])
     taken = replace(other, scores=(replace(score, trace_id=other.trace.id),))
-    [refused] = await put(OURS, [taken])
+    [refused] = await put(IMPORTER, [taken])
     assert isinstance(refused, Invalid)
     assert [(bad.field, str(score.id) in bad.message) for bad in refused.errors] == [
         ("scores", True)
@@ -260,10 +297,10 @@ async def test_score_of_another_trace_is_rejected(here):
 
 async def test_unchanged_import_is_no_change_for_monitors(here):
     one = sent(tags=("b", "a"))
-    await here.do.exporting.import_traces(OURS, [one])
+    await here.do.exporting.import_traces(IMPORTER, [one])
     store = here.ports.exporting.archive.store
     store.traces.clock = lambda: NOON.replace(year=2030)
     before = dict(store.traces.written_at)
-    assert await here.do.exporting.import_traces(OURS, [one]) == [ImportOutcome.UNCHANGED]
+    assert await here.do.exporting.import_traces(IMPORTER, [one]) == [ImportOutcome.UNCHANGED]
     assert store.traces.written_at == before
     assert store.traces[OURS, one.trace.id].tags == ("b", "a")

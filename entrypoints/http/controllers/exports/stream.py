@@ -99,7 +99,9 @@ class TraceExportController(Controller):
         description=(
             f"Imports 1 to {BATCH_MAX} lines of an export, each by itself. A trace is merged by "
             "its id, and not written if nothing in it is new. Spans keep their costs, and scores "
-            "keep their ids, authors and times. An existing score stays as it is. Safe to repeat. "
+            "keep their ids and times. Scores keep their authors and the source AUTOMATED if an "
+            "OWNER or ADMIN who is signed in imports them; otherwise they are PROGRAMMATIC and "
+            "without an author. An existing score stays as it is. Safe to repeat. "
             "`pandaprobe-server import` sends whole files."
         ),
         example={"stored": 1, "unchanged": 0, "rejected": []},
@@ -115,7 +117,7 @@ class TraceExportController(Controller):
         lines = await LINE_BODY.parse_items(content, config)
         valid = [line for line in lines if isinstance(line, TraceWithScores)]
         import_traces = use_cases.exporting.import_traces
-        imported = iter(await import_traces(caller.project_id, valid) if valid else ())
+        imported = iter(await import_traces(caller, valid) if valid else ())
         outcomes = [line if isinstance(line, Invalid) else next(imported) for line in lines]
         return ImportResponse(
             outcomes.count(ImportOutcome.STORED),
