@@ -48,8 +48,8 @@ def test_local_server_may_have_a_default_password(host: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"postgresql://postgres:{SAFE}@db/postgres",  # names are no passwords
-        "postgresql://postgres@db/postgres",  # how one is let in otherwise is the server's business
+        f"postgresql://postgres:{SAFE}@db/postgres",  # user and database names are not passwords
+        "postgresql://postgres@db/postgres",  # the server decides about other ways to log in
         "postgresql://u:postgres-9f2c1e7a4b@db/d",
     ],
 )

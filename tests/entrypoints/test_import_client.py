@@ -40,7 +40,7 @@ def ended(text: list[bytes]) -> bytes:
 
 @dataclass
 class Server:
-    """Takes everything of a name that it doesn't refuse; first it answers as it is told."""
+    """Sends the scripted `answers` first, then accepts traces whose name is not in `refuses`."""
 
     answers: list[Response] = field(default_factory=list)
     refuses: set[str] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""What a client can do to a connection, and for how long."""
+"""Limits of connections: sizes, counts and times that clients cannot exceed."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a worker answers at its port, to whom, and that nobody can keep it from others."""
+"""The status port of a worker: responses, access, and protection against blocking clients."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What logs say of faults: where and of which type, and nothing of what was being worked on."""
+"""Logged exceptions: place and type, without any data of requests."""
 
 import asyncio
 import contextlib
@@ -107,7 +107,7 @@ def test_circular_and_long_chains_are_bounded() -> None:
 
 @pytest.mark.parametrize("form", [JsonLines, ConsoleLines])
 async def test_asyncio_messages_are_left_out(form: type[logging.Formatter]) -> None:
-    """Of a task whose fault nobody asked for it logs the fault itself."""
+    """For a task whose exception was never retrieved, the exception itself is logged."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(form())

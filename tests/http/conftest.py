@@ -111,11 +111,11 @@ class Site:
         self.tokens[TOKEN] = ADA
 
     def state(self) -> State:
-        """What the store holds. Rows are frozen: where one changes, another takes its place."""
+        """Return a copy of the store. Rows are frozen, so that changes replace them."""
         return _copied(vars(self.store))
 
     def restore(self, state: State) -> None:
-        """Puts back what `state` has told: much quicker than to make it again."""
+        """Restore a result of `state`, which is much quicker than creating the data again."""
         for name, rows in _copied(state).items():
             kept = getattr(self.store, name)
             kept.clear()

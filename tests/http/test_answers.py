@@ -1,4 +1,4 @@
-"""What all responses have: a request id, one error schema, compression, CORS."""
+"""Common parts of responses: a request id, one error schema, compression, CORS."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What is remembered, for how long, and what is never remembered."""
+"""The identity cache: what it caches, for how long, and what it never caches."""
 
 import asyncio
 import contextlib

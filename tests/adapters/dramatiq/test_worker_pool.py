@@ -41,7 +41,7 @@ def some_targets(count: int, *, asks_judge: bool = False) -> list[Job]:
 
 @dataclass
 class Doing:
-    """What has been begun and done; jobs of `gates` wait for theirs."""
+    """Records started and finished jobs. A job with a gate waits for it."""
 
     begun: list[Job] = field(default_factory=list)
     done: list[Job] = field(default_factory=list)

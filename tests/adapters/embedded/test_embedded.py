@@ -43,7 +43,7 @@ with servers.run_servers(Path(sys.argv[1])) as own:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """An empty one, that `nobody` can enter."""
+    """An empty folder that the user `nobody` can enter."""
     path = Path(tempfile.mkdtemp(prefix="pandaprobe-embedded-"))
     path.chmod(0o755)
     yield path
@@ -87,7 +87,7 @@ async def read(own: servers.Servers) -> tuple[list[str], list[bytes]]:
 
 
 def is_gone(pid: int) -> bool:
-    """Ended, or ended and not yet reaped by whoever inherited it."""
+    """Return whether a process has ended, including a zombie that was not yet reaped."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -189,7 +189,7 @@ async def test_servers_require_their_password(data):
 
 
 def command_lines() -> bytes:
-    """What everybody on the machine can read of every process."""
+    """Return the command lines of all processes, which every user of the machine can read."""
     seen = b""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

@@ -213,7 +213,7 @@ def test_usage_is_recounted_with_a_client_cost():
 
 
 STORED = replace(SPAN, cost=None, charge=table_cost("99"))
-"""A span with a table price that is no longer current."""
+"""A span with an outdated table price."""
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class TestAssets:
             "identity": bytes,
         }
         for coding, read in inflate.items():
-            for _ in range(2):  # the second is not compressed anew
+            for _ in range(2):  # the second response uses the cached compressed body
                 head = {"accept-encoding": coding}
                 async with site.http.stream("GET", path, headers=head) as answer:
                     sent = b"".join([part async for part in answer.aiter_raw()])

@@ -44,7 +44,7 @@ PLANTED: Final = {
     *("trace_users", "trace_scores", "session_scores", "judge_verdicts", "judge_calls"),
     *("eval_runs", "eval_jobs", "replies", "exports", "export_pieces"),
 }
-# What deleting the traces leaves, and docs/retention.md tells for how long.
+# Tables that keep text after traces are deleted; docs/retention.md says for how long.
 LEFT_BY_DELETION: Final = {
     *("exports", "export_pieces"),  # until the file expires
     *("eval_runs", "eval_jobs", "judge_calls"),  # the id of the session

@@ -299,7 +299,7 @@ async def test_budget_applies_to_model_with_project_price_only():
 
 @pytest.mark.parametrize(("model", "budget"), [(GPT, "0.05"), ("openai/unpriced", "0.33")])
 async def test_price_of_0_lowers_no_budget(model: str, budget: str):
-    """What is set aside and counted is at least the price of the list, or of an unlisted model."""
+    """Reservations and spending use at least the list price, or the price of unlisted models."""
     harness = scripted_harness()
     await harness.prices("*", 0)
     store_budget(harness.store, harness.project, Decimal(budget), NOON)

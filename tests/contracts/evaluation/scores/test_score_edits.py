@@ -1,6 +1,6 @@
 """Edits of scores by callers: part of the contracts of TraceScores and SessionScores.
 
-Run against every adapter. Who may edit is decided in the domain; the audit log has each edit.
+Run against every adapter. The domain decides which callers may edit; the audit log has each edit.
 """
 
 import uuid
