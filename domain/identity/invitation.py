@@ -8,6 +8,7 @@ from typing import Final, Self
 from domain.errors import Conflict, Invalid
 from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId, UserId
+from domain.plain_text import validate_plain
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
 EMAIL_MIN: Final = 3
@@ -82,8 +83,11 @@ def normalize_email(text: str) -> str:
 
 
 def validate_email(text: str, field: str) -> str:
-    """The address of an invitation; its syntax isn't checked. Raises Invalid, naming `field`."""
+    """The address of an invitation. Raises Invalid, naming `field`.
+
+    Of the syntax only this is checked: people see the address, so it has no invisible characters.
+    """
     email = normalize_email(text)
     if not EMAIL_MIN <= len(email) <= EMAIL_MAX:
         raise Invalid.field(field, f"must be {EMAIL_MIN} to {EMAIL_MAX} characters")
-    return email
+    return validate_plain(email, field)

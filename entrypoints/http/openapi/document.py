@@ -57,7 +57,8 @@ _TAGS: Final = {
 _DESCRIPTION: Final = (
     "Traces, sessions and evaluations of LLM agents, and the organizations that own them. Times "
     "are in UTC. All errors have the same schema, and report all invalid fields at once. Every "
-    "response has an X-Request-ID."
+    "response has an X-Request-ID. The first valid request with a new X-Project-Name creates the "
+    "project; its response has the header `X-Project-Created: true`."
 )
 _SCHEMES: Final = {
     "HTTPBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},

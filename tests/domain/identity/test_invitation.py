@@ -125,6 +125,13 @@ def test_email_length_error_names_the_field(sent):
     assert [error.field for error in refused.value.errors] == ["email"]
 
 
+@pytest.mark.parametrize("character", ["\n", "\u202e", "\u200b", "\0"])
+def test_email_has_no_invisible_characters(character):
+    with pytest.raises(Invalid) as refused:
+        validate_email(f"ada{character}@example.com", "email")
+    assert [error.field for error in refused.value.errors] == ["email"]
+
+
 def test_email_length_limits_are_the_published_ones():
     assert validate_email("x" * 3, "email") == "x" * 3
     assert validate_email("x" * 320, "email") == "x" * 320
