@@ -34,8 +34,8 @@ usages: Final = st.sampled_from(
     [b'{"prompt_tokens":3,"completion_tokens":"4"}', b'{"prompt_tokens":1e3}', b"{}"]
 )
 costs: Final = st.sampled_from([{"total": 0.1}, {"a": 0.2, "b": 0.3}, {"total": 1.0}, {}])
-trace_statuses: Final = st.sampled_from([TraceStatus.RUNNING, TraceStatus.ERROR])
-span_statuses: Final = st.sampled_from([SpanStatus.OK, SpanStatus.ERROR])
+trace_statuses: Final = st.sampled_from(TraceStatus)
+span_statuses: Final = st.sampled_from(SpanStatus)
 
 KEYS: Final = ("k", "a.b", "")
 VALUES: Final = (*('"v"', '"1"', "1", "1.0", "true", "null", '"null"', "{}", '["v"]', r'"\u0076"'),)
