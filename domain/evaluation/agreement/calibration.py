@@ -166,11 +166,14 @@ def judge_score(score: Score) -> float | None:
 
 
 def human_label(score: Score) -> float | None:
-    """The number that a person gave. Editing only the reason of a run's score isn't a label."""
-    is_said = score.source is ScoreSource.ANNOTATION and (
-        score.run_id is None or original_score(score) is not None
-    )
-    return score.number if is_said else None
+    """The number that a person gave. Editing only the reason of a run's score isn't a label.
+
+    Neither is it once the run is deleted: otherwise the judge would be compared with itself.
+    """
+    if score.source is not ScoreSource.ANNOTATION:
+        return None
+    is_machines = score.has_machine_value if score.run_id is None else original_score(score) is None
+    return None if is_machines else score.number
 
 
 def group_by_judge(

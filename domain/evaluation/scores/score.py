@@ -159,6 +159,14 @@ class Score:
         return self.source is ScoreSource.AUTOMATED
 
     @property
+    def has_machine_value(self) -> bool:
+        """Whether a run gave the value, and changes have left it as it was."""
+        if self.is_automated or not self.history:
+            return self.is_automated
+        is_machines = self.history[0].source is ScoreSource.AUTOMATED
+        return is_machines and all(one.value == self.value for one in self.history)
+
+    @property
     def judge_kind(self) -> str | None:
         """The kind of judge that gave the value; None if a person or a program gave it."""
         if not self.is_automated:

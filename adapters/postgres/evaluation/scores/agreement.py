@@ -31,9 +31,17 @@ _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 # longer.
 _ORIGINAL_JUDGE_VALUE: Final = "CASE WHEN run_id IS NOT NULL THEN original END"
 _JUDGE_VALUE: Final = f"CASE WHEN {_IS_AUTOMATED} THEN number ELSE {_ORIGINAL_JUDGE_VALUE} END"
-_IS_LABEL: Final = (
-    f"{_IS_ANNOTATION} AND number IS NOT NULL AND (run_id IS NULL OR original IS NOT NULL)"
-)
+# `Score.has_machine_value` of an ANNOTATION in SQL.
+_HAS_MACHINE_VALUE: Final = f"""
+(history->0->>'source' IS NOT DISTINCT FROM '{ScoreSource.AUTOMATED}' AND NOT EXISTS (
+  SELECT FROM json_array_elements(history) AS revision
+  WHERE revision->>'value' IS DISTINCT FROM trace_scores.value
+))
+"""
+_IS_LABEL: Final = f"""
+{_IS_ANNOTATION} AND number IS NOT NULL
+AND CASE WHEN run_id IS NULL THEN NOT {_HAS_MACHINE_VALUE} ELSE original IS NOT NULL END
+"""
 SELECT_LABEL_PAIRS: Final = f"""
 WITH newest_labels AS MATERIALIZED (
   SELECT trace_id, number, updated_at, id FROM trace_scores

@@ -243,6 +243,29 @@ async def test_deleting_run_keeps_judge_and_drops_corrected_values(evaluating):
     assert (found.fingerprint, found.pairs, found.rated.judged) == ("f", [], 1)
 
 
+async def test_deleting_run_makes_no_labels_of_its_values(evaluating):
+    ours, ports = project(), evaluating.plane.evaluation
+    first, second = traces(ours)[:2]
+    await fill(evaluating.plane, ours, trace(id=first), trace(id=second))
+    run = a_run(ours, 1)
+    await evaluating.runs.create(run, work_of(run))
+    measured = {"value": "0.2", "source": AUTOMATED, "metadata": by("model", fingerprint="f")}
+    for one in (first, second):
+        await ports.trace_scores.add(trace_score(ours, one, run_id=run.id, **measured))
+    noted, later = await ports.trace_scores.of_run(ours, run.id)
+    seen = ScoreChange(reason="seen")
+    await ports.trace_scores.change(ours, noted.id, seen, at(1), ADA)
+    await ports.runs.delete(ours, run.id, at(2), with_scores=False)
+    await ports.trace_scores.change(ours, later.id, seen, at(3), ADA)
+    for one in (first, second):  # by another run
+        await ports.trace_scores.add(trace_score(ours, one, run_id=RUNS[1], **measured))
+    [found] = await ports.labels.compare_with_human_labels(ours, "m", 0.5, EVER)
+    assert found.pairs == []
+    await ports.trace_scores.change(ours, later.id, ScoreChange(value="0.8"), at(4), ADA)
+    [found] = await ports.labels.compare_with_human_labels(ours, "m", 0.5, EVER)
+    assert found.pairs == [ScorePair(0.2, 0.8)]
+
+
 # --- what to label next ----------------------------------------------------------------------
 
 

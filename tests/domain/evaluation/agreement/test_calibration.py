@@ -1,6 +1,7 @@
 """Which scores form pairs, and the reasons of undefined statistics."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -64,6 +65,12 @@ def test_replaced_run_score_is_judge_score_and_label():
 def test_editing_only_the_reason_is_not_a_label():
     noted = of_run().patched(ScoreChange(reason="looked at"), at(1), ADA)
     assert (judge_score(noted), human_label(noted)) == (None, None)
+    # Once the run is deleted, the judge isn't compared with itself either.
+    kept = replace(noted, run_id=None)
+    assert (judge_score(kept), human_label(kept)) == (None, None)
+    later = replace(of_run(), run_id=None).patched(ScoreChange(reason="seen"), at(1), ADA)
+    assert human_label(later) is None
+    assert human_label(later.patched(ScoreChange(value="0.9"), at(2), ADA)) == 0.9
 
 
 @pytest.mark.parametrize("forged", ['"1"', "1", '"0.5"', "null", "{}", '"x"'])
