@@ -244,7 +244,7 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
             continue
         try:
             if field in SERVER_URLS:
-                _check_ports(text, several=field == "database_url")
+                _check_ports(text, several=field != "redis_url")
             values[field] = msgspec.convert(_to_convertible(text, kind), kind, strict=False)
         except (msgspec.ValidationError, ValueError):
             actual = "" if field in SECRET else f", not {text!r}"

@@ -96,7 +96,7 @@ async def backup_while_erasing(
     server: DevServer, data: Path, backup: Path
 ) -> subprocess.CompletedProcess[str]:
     """Runs a backup while an erasure is blocked by a lock on its traces."""
-    url = running_servers(str(data))["PANDAPROBE_DATABASE_URL"]
+    url = running_servers(str(data))["PANDAPROBE_MIGRATION_DATABASE_URL"]
     holder = await asyncpg.connect(url)
     try:
         async with holder.transaction():

@@ -48,6 +48,12 @@ def test_empty_or_blank_variable_counts_as_absent():
         ("DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgres://u:p@h/d"),
         ("REDIS_URL", "rediss://:p@h/0", "redis_url", "rediss://:p@h/0"),
         ("DATABASE_URL", "postgresql://u:p@a:1,b/d", "database_url", "postgresql://u:p@a:1,b/d"),
+        (
+            "MIGRATION_DATABASE_URL",
+            "postgresql://a:1,b/d",
+            "migration_database_url",
+            "postgresql://a:1,b/d",
+        ),
         ("EVAL_MASK", "secrets,pii", "eval_mask", "secrets,pii"),
         ("EVAL_EVIDENCE_TOKENS", "1000", "eval_evidence_tokens", 1000),
         ("EVAL_JUDGE_TIMEOUT_SECONDS", "2.5", "eval_judge_timeout_seconds", 2.5),
