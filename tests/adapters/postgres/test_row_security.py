@@ -1,20 +1,37 @@
 """Row-level security: a statement finds and writes rows of its scope only (docs/adr/0036)."""
 
+import importlib
+import pkgutil
+import re
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters import postgres
+from adapters.postgres.database.pool import (
+    OF_PROJECT,
+    Connection,
+    Engine,
+    Pool,
+    PoolSettings,
+    open_pool,
+)
 from adapters.postgres.database.tenants import ALL_TENANTS, NO_TENANTS, Scope, within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.schema.serving_role import SEARCHED_TABLES
-from domain.ids import ProjectId
+from domain.ids import ProjectId, ScoreId, SpanId, TraceId
+from tests.support.builders.scores import trace_score
+from tests.support.builders.values import span, trace
+from tests.support.fixtures.data_plane import over_postgres
 
 pytestmark = pytest.mark.service
 
@@ -35,6 +52,51 @@ INSERT_BUDGET: Final = (
     "INSERT INTO judge_budgets (project_id, monthly_usd, updated_at) VALUES ($1, 1, now())"
 )
 COUNT_BUDGETS: Final = "SELECT count(*) FROM judge_budgets"
+
+
+# Values that match rows wherever a statement has no condition of its own on the tenant.
+VALUES: Final = {
+    "bool": True, "int4": 1, "int8": 1, "float8": 1.0, "numeric": Decimal(1), "text": "a",
+    "varchar": "a", "name": "a", "bytea": b"a", "json": b"{}", "interval": timedelta(days=1),
+    "timestamptz": datetime(2100, 1, 1, tzinfo=UTC),
+}  # fmt: skip
+# Errors of values that no row has; that a row is refused comes before them.
+VALUE_ERRORS: Final = (
+    *(asyncpg.DataError, asyncpg.IntegrityConstraintViolationError),
+    *(asyncpg.AmbiguousParameterError, asyncpg.IndeterminateDatatypeError),
+    *(asyncpg.InvalidColumnReferenceError, asyncpg.CardinalityViolationError),
+)
+
+
+# Statements that return the ids they were given.
+ECHOES: Final = {"SELECT_TRACE_SIZES", "SELECT_EMPTY_SESSIONS"}
+
+
+def statements() -> dict[str, str]:
+    """Every complete statement that is a constant of the adapter, by its name."""
+    found: dict[str, str] = {}
+    for module in pkgutil.walk_packages(postgres.__path__, "adapters.postgres."):
+        if ".migrations" in module.name or "piccolo" in module.name:
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            texts = value.values() if isinstance(value, dict) else [value]
+            for n, text in enumerate(text for text in texts if isinstance(text, str)):
+                if is_statement(text):
+                    found[f"{name}.{n}"] = text
+    return found
+
+
+def is_statement(text: str) -> bool:
+    is_whole = "{" not in text.replace("{}", "").replace("'{}'", "") and ";" not in text
+    return is_whole and text.lstrip().startswith(
+        ("SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE ")
+    )
+
+
+def value_of(type_: str, tenant: uuid.UUID) -> object:
+    if type_.endswith("[]"):
+        return [value_of(type_.removesuffix("[]"), tenant)]
+    return tenant if type_ == "uuid" else VALUES[type_]
 
 
 def new_project() -> ProjectId:
@@ -163,3 +225,83 @@ async def test_migrating_again_keeps_and_repairs_the_grants(pool: Pool, serving_
     project = new_project()
     async with open_pool(Engine(config={}), PoolSettings(url=serving_url, size=1)) as serving:
         await within(serving, project).execute(INSERT_BUDGET, project)
+
+
+TABLE_STATES: Final = """
+SELECT coalesce(string_agg(format(
+  '(SELECT count(*) || md5(coalesce(string_agg(t::text, %L ORDER BY t::text), %L)) FROM %I AS t)',
+  ',', '', relname), ' || ' ORDER BY relname), '') FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relrowsecurity
+"""
+
+
+async def run(connection: Connection, sql: str, tenant: uuid.UUID) -> str:
+    """Runs a statement with made-up values. A count of nothing has a row, but no value in it."""
+    try:
+        statement = await connection.prepare(sql)
+        types = [one.name for one in statement.get_parameters()]
+        rows = await statement.fetch(*(value_of(one, tenant) for one in types))
+    except asyncpg.InsufficientPrivilegeError:
+        return "refused"
+    except asyncpg.SyntaxOrAccessError:
+        return "fragment"
+    except VALUE_ERRORS as error:
+        return type(error).__name__
+    return "rows" if any(any(row.values()) for row in rows) else "nothing"
+
+
+async def test_no_statement_finds_or_changes_anything_without_a_scope(
+    pool: Pool, serving_pool: Pool, ours: ProjectId
+):
+    """Each constant: with the id of a tenant that has rows, but outside its scope."""
+    states = await pool.fetchval(TABLE_STATES)
+    before = await pool.fetchval(f"SELECT {states}")
+    tables = "|".join(row["relname"] for row in await pool.fetch(TENANT_TABLES))
+    touches = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE) (veiled\.)?({tables})\b")
+    known = {name: sql for name, sql in statements().items() if touches.search(sql)}
+    async with serving_pool.acquire() as connection:
+        outcomes = {name: await run(connection, sql, ours) for name, sql in known.items()}
+    assert await pool.fetchval(f"SELECT {states}") == before
+    by_outcome = Counter(outcomes.values())
+    assert by_outcome["nothing"] > 150, by_outcome
+    assert by_outcome["refused"] > 20, by_outcome
+    assert by_outcome["fragment"] < 20, by_outcome
+    found = {name.partition(".")[0] for name, one in outcomes.items() if one == "rows"}
+    assert found - ECHOES == set()
+    async with within(serving_pool, ours).transaction() as connection:  # its scope is what decides
+        assert await run(connection, known["SELECT_BUDGET.0"], ours) == "rows"
+
+
+async def test_statement_that_lost_its_condition_leaks_nothing(pool: Pool, serving_pool: Pool):
+    """Each statement of one project, without the condition on it, in the scope of another."""
+    theirs, ours = new_project(), new_project()
+    async with over_postgres(serving_pool) as plane:
+        one = trace(
+            span(id=SpanId(theirs)), id=TraceId(theirs), session_id="a", user_id="a", tags=("a",)
+        )
+        await plane.traces.put(theirs, one)
+        await plane.evaluation.trace_scores.add(trace_score(theirs, one.id, id=ScoreId(theirs)))
+    await within(serving_pool, theirs).execute(INSERT_BUDGET, theirs)
+    lost = {
+        name: sql.replace(OF_PROJECT, "$1::uuid IS NOT NULL")
+        for name, sql in statements().items()
+        if OF_PROJECT in sql
+    }
+    states = await pool.fetchval(TABLE_STATES)
+    before = await pool.fetchval(f"SELECT {states}")
+    leaks, finds = set(), Counter[str]()
+    for name, sql in lost.items():
+        async with within(serving_pool, ours).transaction() as connection:
+            if await run(connection, sql, theirs) == "rows":
+                leaks.add(name)
+        with suppress(_RolledBack):  # without the second wall
+            async with within(serving_pool, ALL_TENANTS).transaction() as connection:
+                finds[sql.split()[0]] += await run(connection, sql, theirs) == "rows"
+                raise _RolledBack
+    assert await pool.fetchval(f"SELECT {states}") == before
+    assert {one.partition(".")[0] for one in leaks} - ECHOES == set()
+    assert finds["SELECT"] > 10
+
+
+class _RolledBack(Exception):
+    pass
