@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.ports import Directory
+from application.identity.ports import Directory, Refusals
 from domain.identity.audit import (
     EMPTY_CHAIN,
     AuditEntry,
@@ -13,9 +13,11 @@ from domain.identity.audit import (
     follow_chain,
 )
 from domain.identity.organization import Action, Membership, check_right
+from domain.identity.refusal import CountedRefusal
 from domain.ids import OrganizationId
 
 ENTRIES_PER_BATCH: Final = 1_000
+LISTED_REFUSALS_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,18 @@ class ExportAuditLog:
         """
         check_right(membership.role, Action.READ_AUDIT_LOG)
         return read_entries(self.directory, membership.organization_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRefusals:
+    """The refused requests with credentials of an organization."""
+
+    refusals: Refusals
+
+    async def __call__(self, membership: Membership) -> Sequence[CountedRefusal]:
+        """The newest LISTED_REFUSALS_MAX, with their counts. Raises Forbidden, Unavailable."""
+        check_right(membership.role, Action.READ_AUDIT_LOG)
+        return await self.refusals.of(membership.organization_id, LISTED_REFUSALS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from domain.identity.organization import (
     Project,
     Role,
 )
+from domain.identity.refusal import CountedRefusal, Refusal
 from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import Page, PageRequest
 
@@ -370,6 +371,36 @@ class Administration(Protocol):
         Commits all changes when the block is left, and none if it raises. Entering raises NotFound
         if the organization is gone, and Unavailable.
         """
+        ...
+
+
+class Refusals(Protocol):
+    """The counts of refused requests, of every organization.
+
+    Contract of Refusals: tests/contracts/identity/test_refusals.py. All raise Unavailable.
+    """
+
+    async def add(self, counts: Mapping[Refusal, int]) -> None:
+        """Adds the counts to those that are stored, and deletes some that are too old.
+
+        An organization has REFUSALS_PER_HOUR_MAX and one for each status in an hour: what exceeds
+        it is counted as `with_others`.
+        """
+        ...
+
+    async def of(self, organization: OrganizationId | None, limit: int) -> Sequence[CountedRefusal]:
+        """The newest hours first, in an hour the most frequent; None: of no organization."""
+        ...
+
+
+class RefusalLog(Protocol):
+    """Counts refused requests, in the background.
+
+    Contract of RefusalLog: tests/contracts/identity/test_refusals.py.
+    """
+
+    def record(self, refusal: Refusal) -> None:
+        """Counts it, soon. Never waits and never raises: a count may be lost."""
         ...
 
 

@@ -20,6 +20,8 @@ from application.identity.ports import (
     KeyUsage,
     Organizations,
     Projects,
+    RefusalLog,
+    Refusals,
     RemovedProjects,
     Tokens,
     Users,
@@ -41,6 +43,8 @@ class IdentityPorts:
     directory: Directory
     administration: Administration
     removed_projects: RemovedProjects
+    refusals: Refusals
+    refusal_log: RefusalLog
     owned_organizations_max: int | None = None  # of one user
     projects_max: int | None = None  # of one organization
     active_keys_max: int | None = None  # of one organization
@@ -75,6 +79,8 @@ class IdentityUseCases:
         self.read_organization = organizations.ReadOrganization(directory)
         self.rename_organization = organizations.RenameOrganization(editor)
         self.delete_organization = organizations.DeleteOrganization(editor)
+        self.refusal_log = ports.refusal_log
+        self.list_refusals = audit_chain.ListRefusals(ports.refusals)
         self.list_audit_log = organizations.ListAuditLog(directory)
         self.export_audit_log = audit_chain.ExportAuditLog(directory)
         self.verify_audit_log = audit_chain.VerifyAuditLog(directory)

@@ -18,6 +18,7 @@ from adapters.caching.identity_cache import (
     CacheInvalidatingAdministration,
 )
 from adapters.caching.key_usage_buffer import KeyUsageBuffer
+from adapters.caching.refusal_buffer import RefusalBuffer
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
@@ -35,6 +36,7 @@ from adapters.postgres.identity.identity import (
     PostgresUsers,
 )
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
+from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
@@ -48,7 +50,7 @@ from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.health import QueueHealthCheck
 from application.identity.audit_chain import VerifyAuditLog
-from application.identity.ports import Directory, KeyUsage, Tokens
+from application.identity.ports import Directory, KeyUsage, RefusalLog, Tokens
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
@@ -161,6 +163,7 @@ async def ports(
             PostgresTraces.open(pool, book, projects.invalidate, observer)
         )
         uses = await stack.enter_async_context(KeyUsageBuffer.flushing_to(keys))
+        refused = await stack.enter_async_context(RefusalBuffer.flushing_to(PostgresRefusals(pool)))
         on_job = None if observer is None else observer.record_sent_job
         jobs = DramatiqJobs(redis, monotonic_us, fallback_jobs, on_job)
         judge = await stack.enter_async_context(open_judge(settings))
@@ -183,7 +186,13 @@ async def ports(
                 analytics=PostgresTraceAnalytics(pool),
             ),
             identity=identity_ports(
-                settings, pool, tokens=verifier, keys=keys, projects=projects, key_usage=uses
+                settings,
+                pool,
+                tokens=verifier,
+                keys=keys,
+                projects=projects,
+                key_usage=uses,
+                refusal_log=refused,
             ),
             evaluation=evaluation,
             pricing=pricing_ports(pool, book, traces.edits),
@@ -211,6 +220,7 @@ def identity_ports(
     keys: CachedApiKeys,
     projects: CachedProjects,
     key_usage: KeyUsage,
+    refusal_log: RefusalLog,
 ) -> IdentityPorts:
     return IdentityPorts(
         keys=keys,
@@ -224,6 +234,8 @@ def identity_ports(
             PostgresAdministration(pool), keys, projects
         ),
         removed_projects=PostgresRemovedProjects(pool),
+        refusals=PostgresRefusals(pool),
+        refusal_log=refusal_log,
         owned_organizations_max=settings.max_owned_organizations or None,
         projects_max=settings.max_projects_per_organization,
         active_keys_max=settings.max_keys_per_organization,

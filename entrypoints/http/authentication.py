@@ -1,7 +1,7 @@
 """Access policies: which credentials an endpoint accepts, and which caller they make."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Protocol, Self, cast
 
@@ -44,6 +44,7 @@ class AuthContext:
     headers: Headers
     path: Mapping[str, str]
     origin: Origin
+    known: list[object] = field(default_factory=list, compare=False)  # who was authenticated
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any], trusted_proxies: Sequence[Network]) -> Self:
@@ -117,6 +118,7 @@ class DataPlane:
             caller = await use_cases.identity.authenticate_key(key, project_name, request.origin)
         else:
             caller = await _authenticate_in_project(request, use_cases)
+        request.known.append(caller)
         caller.require(*self.scopes)
         return caller
 
@@ -202,7 +204,9 @@ async def _authenticate_person(
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(message_without_token)
-    return await use_cases.identity.authenticate_token(token, request.origin)
+    person = await use_cases.identity.authenticate_token(token, request.origin)
+    request.known.append(person)
+    return person
 
 
 async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) -> Caller:
@@ -219,6 +223,7 @@ async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) ->
     errors.check()
     assert project is not None
     membership = await use_cases.identity.resolve_membership(person, organization)
+    request.known.append(membership)
     return await use_cases.identity.resolve_project(person, membership, project)
 
 

@@ -75,6 +75,7 @@ from entrypoints.http.middleware.rate_limits import (
     shares_of,
 )
 from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.refusals import AUTH_CONTEXT
 from entrypoints.http.requests.body_io import (
     BODY_TOO_SLOW,
     JSON,
@@ -200,6 +201,7 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     annotate(scope, kind=_request_kind(called, scope["method"]))
     context = http_context(request)
     auth = AuthContext.from_scope(scope, context.config.trusted_proxies)
+    scope[AUTH_CONTEXT] = auth
     signature = called.signature(handler)
     coding = None
     if signature.content is not None:

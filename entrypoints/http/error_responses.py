@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from domain import errors
 from entrypoints.http.middleware.request_ids import HttpRequest, request_id_of
+from entrypoints.http.refusals import record_refusal
 from entrypoints.http.requests.body_io import JSON, compress
 from entrypoints.http.requests.errors import FIELD_ERRORS_MAX, ClientDisconnected, HttpProblem
 from entrypoints.tracebacks import name_of
@@ -78,6 +79,7 @@ def _respond_to_failure(request: HttpRequest, failure: errors.Failure) -> Respon
             _log.warning("%s: %s%s", request_id_of(request.scope), failure, suffix)
         case errors.Unauthenticated():
             headers["www-authenticate"] = "Bearer"
+    record_refusal(request, status)
     return _respond(request, status, failure.message, headers, fields=fields, error=error)
 
 

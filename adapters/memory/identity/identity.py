@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
@@ -37,6 +37,12 @@ from domain.identity.organization import (
     Project,
     Role,
     check_project_count,
+)
+from domain.identity.refusal import (
+    REFUSALS_PER_HOUR_MAX,
+    REFUSALS_RETENTION,
+    CountedRefusal,
+    Refusal,
 )
 from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
@@ -490,3 +496,35 @@ def make_member(store: MemoryStore, membership: Membership) -> Member:
 
 def _owned_by[T: _Owned](organization: OrganizationId, rows: Iterable[T]) -> list[T]:
     return [one for one in rows if one.organization_id == organization]
+
+
+class MemoryRefusals:
+    """Counts refusals at once. They aren't in the store: a refused request changes no data."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[Refusal]()
+
+    async def add(self, counts: Mapping[Refusal, int]) -> None:
+        for refusal, count in sorted(counts.items(), key=lambda one: _refusal_order(one[0])):
+            hour = [one for one in self.counts if _same_hour(one, refusal)]
+            is_full = refusal not in self.counts and len(hour) >= REFUSALS_PER_HOUR_MAX
+            self.counts[refusal.with_others if is_full else refusal] += count
+        oldest = max(one.hour for one in counts) - REFUSALS_RETENTION
+        for one in [one for one in self.counts if one.hour < oldest]:
+            del self.counts[one]
+
+    async def of(self, organization: OrganizationId | None, limit: int) -> Sequence[CountedRefusal]:
+        ours = [one for one in self.counts.items() if one[0].organization_id == organization]
+        ours.sort(key=lambda one: (-one[0].hour.timestamp(), -one[1], _refusal_order(one[0])))
+        return [CountedRefusal(*one) for one in ours[:limit]]
+
+    def record(self, refusal: Refusal) -> None:
+        self.counts[refusal] += 1
+
+
+def _same_hour(one: Refusal, other: Refusal) -> bool:
+    return (one.organization_id, one.hour) == (other.organization_id, other.hour)
+
+
+def _refusal_order(one: Refusal) -> tuple[datetime, int, str, str]:
+    return one.hour, one.status, one.address, one.credential

@@ -190,5 +190,6 @@ ENDPOINTS = (
         variants=({"query": "", "audit": Audit("api_key.revoked", "key_id", {"name": "{text}"})},),
     ),
     EndpointSpec(f"GET {ORG}/audit-log", ADMINS, 200, query=PAGE, in_contract=False),
+    EndpointSpec(f"GET {ORG}/audit-log/refusals", ADMINS, 200, in_contract=False),
     EndpointSpec(f"GET {ORG}/audit-log/export", ADMINS, 200, in_contract=False),
 )

@@ -167,6 +167,16 @@ DROP TRIGGER IF EXISTS audit_log_chain ON audit_log;
 CREATE CONSTRAINT TRIGGER audit_log_chain AFTER INSERT ON audit_log
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chain_audit_entry();
 
+-- Refused requests by hour, address and credential. '' means unknown or, beyond a limit, others;
+-- the organization of a credential that leads to none has only zeros.
+CREATE TABLE IF NOT EXISTS access_refusals (
+    organization_id uuid NOT NULL, hour timestamptz NOT NULL, status integer NOT NULL,
+    address text COLLATE "C" NOT NULL, credential text COLLATE "C" NOT NULL,
+    count bigint NOT NULL,
+    PRIMARY KEY (organization_id, hour, status, address, credential)
+);
+CREATE INDEX IF NOT EXISTS access_refusals_age ON access_refusals (hour);
+
 -- Deleted projects that may still have rows in other tables. No read returns those rows.
 CREATE TABLE IF NOT EXISTS removals (
     project_id uuid PRIMARY KEY,
@@ -906,7 +916,8 @@ BACKWARDS: Final = (
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_origins, invitations,
-        login_codes, audit_log, audit_chains, removals,
+        login_codes, audit_log, audit_chains, access_refusals,
+        removals,
         traces, trace_payloads, spans,
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,

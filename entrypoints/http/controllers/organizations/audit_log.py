@@ -10,6 +10,7 @@ from litestar import Controller, Response
 
 from application.use_cases import UseCases
 from domain.identity import audit
+from domain.identity.refusal import CountedRefusal
 from domain.page import SortOrder
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
@@ -66,6 +67,20 @@ class AuditEntryResponse(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=
     hash: Annotated[str, Source("hash", bytes.hex, is_set=True)]
 
 
+class RefusalResponse(ResponseStruct[CountedRefusal], frozen=True, kw_only=True):
+    """Refused requests of one hour with one credential from one address.
+
+    `credential` is the id of an API key or of a user. `address` and `credential` are '' if they are
+    unknown, and where more were refused in the hour than are counted separately.
+    """
+
+    hour: Annotated[ResponseInstant, Source("refusal.hour")]
+    status: Annotated[int, Source("refusal.status")]
+    address: Annotated[str, Source("refusal.address")]
+    credential: Annotated[str, Source("refusal.credential")]
+    count: int
+
+
 class AuditLogEnd(msgspec.Struct, frozen=True):
     """The last line of an export: the number of entries, and the hash of the last one."""
 
@@ -98,6 +113,19 @@ class AuditLogController(Controller):
         requested = ENTRIES.parse_page(params, organization, None, None, SortOrder.DESC)
         page = await use_cases.identity.list_audit_log(membership, requested.page)
         return requested.respond(page, AuditEntryResponse.from_domain)
+
+    @get("/refusals", ORGANIZATION_MEMBER, example=[examples.REFUSAL])
+    async def list_refusals(
+        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
+    ) -> list[RefusalResponse]:
+        """Read refused requests.
+
+        For OWNER and ADMIN. How many requests with credentials of the organization were refused
+        with 401, 403 or 404, by hour, address and credential: the newest hours first, at most
+        1,000 of them. They are kept for 90 days.
+        """
+        refusals = await use_cases.identity.list_refusals(caller.membership)
+        return [RefusalResponse.from_domain(one) for one in refusals]
 
     @get(
         "/export",

@@ -64,6 +64,13 @@ KEY: Final[dict[str, Any]] = {
     "last_used_at": None,
 }
 NEW_KEY: Final = KEY | {"raw_key": "pp_9a1b04e7" + "0123456789abcdef" * 3 + "01234567"}
+REFUSAL: Final[dict[str, Any]] = {
+    "hour": "2026-03-01T08:00:00+00:00",
+    "status": 403,
+    "address": "203.0.113.7",
+    "credential": KEY_ID,
+    "count": 12,
+}
 AUDIT_ENTRY: Final[dict[str, Any]] = {
     "id": "e5f60718-293a-4b4c-8d5e-6f708192a3b4",
     "occurred_at": _CREATED_AT,

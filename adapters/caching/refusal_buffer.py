@@ -1,0 +1,75 @@
+"""Counts refused requests in memory, and writes the counts outside of any request."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from application.identity.ports import Refusals
+from domain.identity.refusal import Refusal
+
+FLUSH_EVERY_S: Final = 5.0
+FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
+BUFFERED_REFUSALS_MAX: Final = 1_000  # distinct ones; beyond it, they are counted together
+
+_log = logging.getLogger(__name__)
+
+
+class RefusalBuffer:
+    """Counts refusals in memory and writes them every few seconds.
+
+    If the database is unavailable, they are written later. If the process is killed, the buffered
+    ones are lost.
+    """
+
+    def __init__(self, refusals: Refusals, every_s: float = FLUSH_EVERY_S) -> None:
+        self._refusals = refusals
+        self._every_s = every_s
+        self._pending = Counter[Refusal]()
+
+    @classmethod
+    @asynccontextmanager
+    async def flushing_to(
+        cls, refusals: Refusals, every_s: float = FLUSH_EVERY_S
+    ) -> AsyncIterator["RefusalBuffer"]:
+        """Writes to `refusals` periodically while the block runs, and once more at its end."""
+        buffer = cls(refusals, every_s)
+        flushing = asyncio.create_task(buffer._flush_periodically())
+        try:
+            yield buffer
+        finally:
+            flushing.cancel()
+            await asyncio.wait([flushing])
+            try:
+                async with asyncio.timeout(FINAL_FLUSH_TIMEOUT_S):
+                    await buffer._flush()
+            except TimeoutError:
+                _log.warning("the last refusals were not written")
+
+    def record(self, refusal: Refusal, count: int = 1) -> None:
+        is_new = refusal not in self._pending
+        if is_new and len(self._pending) >= BUFFERED_REFUSALS_MAX:
+            refusal = refusal.with_others
+        self._pending[refusal] += count
+
+    async def _flush_periodically(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if not self._pending:
+            return
+        counts, self._pending = self._pending, Counter()
+        is_written = False
+        try:
+            await self._refusals.add(counts)
+            is_written = True
+        except Exception:  # noqa: BLE001 - whatever the cause, the next flush tries again
+            _log.warning("refusals could not be written yet", exc_info=True)
+        finally:
+            if not is_written:
+                for refusal, count in counts.items():
+                    self.record(refusal, count)

@@ -1,0 +1,78 @@
+"""Refused requests, as OWNER and ADMIN read them."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from adapters.memory.identity.identity import MemoryRefusals
+from domain.identity.api_key import Scope
+from domain.identity.organization import Role
+from domain.ids import OrganizationId
+from tests.http.conftest import Site
+from tests.support.builders.values import NOON
+from tests.support.clients.organization_members import PersonClient, new_member
+
+HOUR = "2026-03-01T12:00:00+00:00"
+
+
+@pytest.fixture
+def ada(site: Site) -> PersonClient:
+    site.now = NOON
+    refusals(site).counts.clear()
+    return new_member(site, site.organization, "ada@x.example", Role.OWNER)
+
+
+def refusals(site: Site) -> MemoryRefusals:
+    log = site.ports.identity.refusal_log
+    assert isinstance(log, MemoryRefusals)
+    return log
+
+
+async def read(ada: PersonClient, of: OrganizationId) -> list[dict[str, Any]]:
+    return (await ada("GET", f"/organizations/{of}/audit-log/refusals")).json()
+
+
+async def test_refused_key_is_counted_by_hour(site: Site, ada: PersonClient) -> None:
+    head = site.headers(Scope.READ)
+    [key] = [one for one in site.store.keys.values() if one.prefix == head["x-api-key"][:10]]
+    for _ in range(3):
+        refused = await site.http.request("DELETE", f"/traces/{uuid.uuid4()}", headers=head)
+        assert refused.status_code == 403
+    [one] = await read(ada, site.organization)
+    assert one == {
+        "hour": HOUR,
+        "status": 403,
+        "address": "127.0.0.1",
+        "credential": str(key.id),
+        "count": 3,
+    }
+
+
+async def test_refused_person_and_hidden_project_are_counted(site: Site, ada: PersonClient) -> None:
+    member = new_member(site, site.organization, "m@x.example", Role.MEMBER)
+    assert (await member("GET", f"/organizations/{site.organization}/audit-log")).status_code == 403
+    elsewhere = {"x-project-id": str(uuid.uuid4())} | member.bearer
+    assert (await site.http.get("/traces", headers=elsewhere)).status_code == 404
+    found = {(one["status"], one["credential"]) for one in await read(ada, site.organization)}
+    assert found == {(403, str(member.id)), (404, str(member.id))}
+
+
+async def test_object_that_does_not_exist_is_no_refusal(site: Site, ada: PersonClient) -> None:
+    head = site.headers()
+    assert (await site.http.get(f"/traces/{uuid.uuid4()}", headers=head)).status_code == 404
+    assert await read(ada, site.organization) == []
+
+
+async def test_unknown_credential_belongs_to_no_organization(site: Site, ada: PersonClient) -> None:
+    head = {"x-api-key": "pp_" + "0" * 64, "x-project-name": "shop"}
+    assert (await site.http.get("/traces", headers=head)).status_code == 401
+    [(one, count)] = refusals(site).counts.items()
+    assert (one.organization_id, one.status, one.address, one.credential, count) == (
+        None,
+        401,
+        "127.0.0.1",
+        "",
+        1,
+    )
+    assert await read(ada, site.organization) == []
