@@ -10,6 +10,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import transaction
 from domain.identity.refusal import (
     REFUSALS_PER_HOUR_MAX,
@@ -49,23 +50,22 @@ class PostgresRefusals:
 
     async def add(self, counts: Mapping[Refusal, int]) -> None:
         others = Counter[Refusal]()
-        async with transaction(self.pool) as connection:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
             for refusal, count in sorted(counts.items(), key=lambda one: _key(one[0])):
                 if not await _add(connection, refusal, count):
                     others[refusal.with_others] += count
         if others:  # in a transaction of their own: all lock rows in the order of their keys
-            async with transaction(self.pool) as connection:
+            async with transaction(self.pool, ALL_TENANTS) as connection:
                 for refusal in sorted(others, key=_key):
                     await _add(connection, refusal, others[refusal])
         oldest = max(one.hour for one in counts) - REFUSALS_RETENTION
         async with translate_errors():
-            await self.pool.execute(DELETE_OLD_REFUSALS, oldest)
+            await within(self.pool, ALL_TENANTS).execute(DELETE_OLD_REFUSALS, oldest)
 
     async def of(self, organization: OrganizationId | None, limit: int) -> Sequence[CountedRefusal]:
         async with translate_errors():
-            rows = await self.pool.fetch(
-                SELECT_REFUSALS, organization or UNKNOWN_ORGANIZATION, limit
-            )
+            of = organization or UNKNOWN_ORGANIZATION
+            rows = await within(self.pool, of).fetch(SELECT_REFUSALS, of, limit)
         return [CountedRefusal(_refusal_from_row(organization, row), row["count"]) for row in rows]
 
 

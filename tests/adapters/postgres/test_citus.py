@@ -18,7 +18,9 @@ pytestmark = pytest.mark.service
 DOCS: Final = Path(__file__).parents[3] / "docs" / "scaling.md"
 COLUMN: Final = "project_id"
 # On the coordinator alone.
-LOCAL: Final = frozenset({"migration", "workers", "audit_log", "audit_chains", "access_refusals"})
+LOCAL: Final = frozenset(
+    {"migration", "workers", "audit_log", "audit_chains", "access_refusals", "shared_spending"}
+)
 
 COLUMNS: Final = """
 SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid

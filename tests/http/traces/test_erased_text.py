@@ -66,7 +66,6 @@ WITHOUT_TEXT: Final = {
     "custom_metric_revisions": "definitions that a member gave",
     "judge_budgets": "amounts",
     "judge_spending": "amounts",
-    "shared_spending": "amounts",
     "erasures": "a salted hash",
     "erased_traces": "ids",
 }

@@ -811,7 +811,7 @@ _TENANT_COLUMNS: Final = {
     **dict.fromkeys(
         (
             *("memberships", "projects", "api_keys", "api_key_origins", "invitations"),
-            *("login_codes", "audit_log", "audit_chains"),
+            *("login_codes", "audit_log", "audit_chains", "access_refusals"),
         ),
         "organization_id",
     ),
