@@ -22,7 +22,7 @@ EXACT: Final = Context(prec=1_400)
 _DOUBLE_MAX: Final = sys.float_info.max
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 # Of a text that may contain a number beyond a double: cheap, since every span is searched.
-_MAYBE_HUGE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+MAYBE_HUGE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
 _HUGE_CHARS: Final = 309
 _WINDOW_BYTES: Final = 64 << 10  # of one search, which nothing interrupts
 _DIGITS: Final = frozenset("0123456789")
@@ -83,12 +83,12 @@ def huge_counter(token_usage: JsonText) -> str | None:
     Such a number is no count of tokens, and other readers of the stored text can't represent it.
     """
     if len(token_usage) <= _WINDOW_BYTES:
-        if _MAYBE_HUGE.search(token_usage) is None:
+        if MAYBE_HUGE.search(token_usage) is None:
             return None
     else:
         windows = range(0, len(token_usage), _WINDOW_BYTES)
         ends = (at + _WINDOW_BYTES + _HUGE_CHARS for at in windows)
-        if not any(map(_MAYBE_HUGE.search, repeat(token_usage), windows, ends)):
+        if not any(map(MAYBE_HUGE.search, repeat(token_usage), windows, ends)):
             return None
     found = _decoder.decode(token_usage.decode())
     return next((name for name in COUNTERS if _is_huge(found.get(name))), None)

@@ -9,7 +9,7 @@ from msgspec import Meta, Raw
 
 from domain.tracing.json_scan import TooDeep, TooManyValues, check_size
 from domain.tracing.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES, JsonText
-from domain.tracing.usage import huge_counter
+from domain.tracing.usage import MAYBE_HUGE, huge_counter
 from entrypoints.http.requests.scalar_types import InvalidValue
 
 NESTING_MAX: Final = 500  # levels of an object that is parsed later: json parses about 1,000
@@ -110,7 +110,8 @@ def require_object(raw: Raw) -> JsonText:
     text = bytes(raw)
     if text[:1] != b"{":
         raise ValueError("must be an object")
-    check_object_size(text)
+    if len(text) > NESTING_MAX:  # a shorter one exceeds no limit, and most are shorter
+        check_object_size(text)
     return text
 
 
@@ -131,7 +132,8 @@ def optional_object(raw: Raw) -> JsonText | None:
 
 def token_usage(raw: Raw) -> JsonText | None:
     """As `optional_object`, and raises ValueError for counts out of any range."""
-    if (text := optional_object(raw)) is not None:
+    text = optional_object(raw)
+    if text is not None and (len(text) > NESTING_MAX or MAYBE_HUGE.search(text) is not None):
         check_token_usage(text)
     return text
 
