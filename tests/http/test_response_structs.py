@@ -16,6 +16,8 @@ import pytest
 
 import entrypoints.http.app  # noqa: F401 - imports all controllers
 from domain.evaluation.metrics.rubrics import TASK_COMPLETION, Rubric
+from domain.evaluation.monitors.webhook import Webhook
+from domain.identity.audit import AuditEntry
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
@@ -36,7 +38,12 @@ SAMPLES: dict[Any, Any] = {
     Rubric: TASK_COMPLETION,
 }
 # Fields that a stored value has, though a value that was just received may lack them.
-SETTLED: dict[Any, tuple[str, ...]] = {Span: ("kind", "status", "charge"), Trace: ("status",)}
+SETTLED: dict[Any, tuple[str, ...]] = {
+    AuditEntry: ("sequence", "hash"),
+    Span: ("kind", "status", "charge"),
+    Trace: ("status",),
+    Webhook: ("secret",),  # of one that was just created
+}
 
 
 def sample(hint: Any, *, is_full: bool) -> Any:  # noqa: PLR0911 - one return per kind of type
