@@ -7,6 +7,7 @@ from typing import Final
 import httpx
 
 from adapters.postgres.database.pool import PoolSettings, open_pool
+from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
 from entrypoints.settings import Settings
@@ -47,7 +48,10 @@ async def lost_traces(load: Load, settings: Settings) -> set[str]:
     """The accepted traces that aren't stored. Recounts the roll-ups of all projects."""
     names = sorted({sent.project for sent in load.sent.values()})
     async with open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool:
-        stored = {str(row["trace_id"]) for row in await pool.fetch(SELECT_TRACES, names)}
+        stored = {
+            str(row["trace_id"])
+            for row in await within(pool, ALL_TENANTS).fetch(SELECT_TRACES, names)
+        }
     await _assert_roll_ups(settings, names)
     return {id_ for id_, sent in load.sent.items() if sent.accepted} - stored
 
@@ -64,7 +68,7 @@ async def assert_flood_kept(
         stored = Counter(
             {
                 str(row["trace_id"]): row["spans"]
-                for row in await pool.fetch(SELECT_SPAN_COUNTS, name)
+                for row in await within(pool, ALL_TENANTS).fetch(SELECT_SPAN_COUNTS, name)
             }
         )
     assert len(set(accepted)) == len(accepted)
@@ -107,7 +111,9 @@ async def _assert_roll_ups(settings: Settings, names: list[str]) -> None:
         open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool,
         over_postgres(pool) as plane,
     ):
-        rows = await pool.fetch("SELECT id FROM projects WHERE name = ANY($1)", names)
+        rows = await within(pool, ALL_TENANTS).fetch(
+            "SELECT id FROM projects WHERE name = ANY($1)", names
+        )
         assert rows
         for row in rows:
             await assert_summaries_match(plane, ProjectId(row["id"]))
