@@ -11,7 +11,7 @@ from domain.ids import UserId
 from tests.support.builders.values import NOON, at
 
 ACTIONS = {
-    "organization": {"created", "renamed", "deleted"},
+    "organization": {"created", "renamed", "deleted", "limits_changed"},
     "member": {"role_changed", "removed", "left"},
     "invitation": {"created", "revoked", "accepted", "declined"},
     "project": {"created", "changed", "deleted", "retention_changed", "budget_changed"},
