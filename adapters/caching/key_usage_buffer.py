@@ -1,6 +1,5 @@
 """Buffers the uses of API keys in memory, and writes them outside of any request."""
 
-import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator
@@ -8,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+from adapters.caching.periodic_flush import flush_periodically
 from application.identity.ports import ApiKeys, KeyOrigin
 from application.ports import NewId
 from domain.identity.audit import Origin
@@ -30,11 +30,8 @@ class KeyUsageBuffer:
     uses are lost.
     """
 
-    def __init__(
-        self, keys: ApiKeys, every_s: float = FLUSH_EVERY_S, new_id: NewId = uuid.uuid4
-    ) -> None:
+    def __init__(self, keys: ApiKeys, new_id: NewId = uuid.uuid4) -> None:
         self._keys = keys
-        self._every_s = every_s
         self._new_id = new_id
         self._last_noted: dict[tuple[ApiKeyId, Origin], datetime] = {}
         self._pending_uses: dict[ApiKeyId, datetime] = {}
@@ -46,19 +43,11 @@ class KeyUsageBuffer:
         cls, keys: ApiKeys, every_s: float = FLUSH_EVERY_S
     ) -> AsyncIterator["KeyUsageBuffer"]:
         """Writes to `keys` periodically while the block runs, and once more at its end."""
-        buffer = cls(keys, every_s)
-        flushing = asyncio.create_task(buffer._flush_periodically())
-        try:
+        buffer = cls(keys)
+        async with flush_periodically(
+            buffer._flush, every_s, FINAL_FLUSH_TIMEOUT_S, buffer._warn_lost
+        ):
             yield buffer
-        finally:
-            flushing.cancel()
-            await asyncio.wait([flushing])
-            try:
-                async with asyncio.timeout(FINAL_FLUSH_TIMEOUT_S):
-                    await buffer._flush()
-            except TimeoutError:
-                lost = len(buffer._pending_uses)
-                _log.warning("the last uses of %d API keys were not written", lost)
 
     def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         last = self._last_noted.get((key, origin))
@@ -82,10 +71,8 @@ class KeyUsageBuffer:
             and sum(met == key for met, _ in self._pending_meetings) < NEW_ORIGINS_PER_KEY_MAX
         )
 
-    async def _flush_periodically(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s)
-            await self._flush()
+    def _warn_lost(self) -> None:
+        _log.warning("the last uses of %d API keys were not written", len(self._pending_uses))
 
     async def _flush(self) -> None:
         if not self._pending_uses:

@@ -1,12 +1,12 @@
 """Counts refused requests in memory, and writes the counts outside of any request."""
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from adapters.caching.periodic_flush import flush_periodically
 from application.identity.ports import Refusals
 from domain.identity.refusal import Refusal
 
@@ -24,9 +24,8 @@ class RefusalBuffer:
     ones are lost.
     """
 
-    def __init__(self, refusals: Refusals, every_s: float = FLUSH_EVERY_S) -> None:
+    def __init__(self, refusals: Refusals) -> None:
         self._refusals = refusals
-        self._every_s = every_s
         self._pending = Counter[Refusal]()
 
     @classmethod
@@ -35,18 +34,11 @@ class RefusalBuffer:
         cls, refusals: Refusals, every_s: float = FLUSH_EVERY_S
     ) -> AsyncIterator["RefusalBuffer"]:
         """Writes to `refusals` periodically while the block runs, and once more at its end."""
-        buffer = cls(refusals, every_s)
-        flushing = asyncio.create_task(buffer._flush_periodically())
-        try:
+        buffer = cls(refusals)
+        async with flush_periodically(
+            buffer._flush, every_s, FINAL_FLUSH_TIMEOUT_S, buffer._warn_lost
+        ):
             yield buffer
-        finally:
-            flushing.cancel()
-            await asyncio.wait([flushing])
-            try:
-                async with asyncio.timeout(FINAL_FLUSH_TIMEOUT_S):
-                    await buffer._flush()
-            except TimeoutError:
-                _log.warning("the last refusals were not written")
 
     def record(self, refusal: Refusal, count: int = 1) -> None:
         is_new = refusal not in self._pending
@@ -54,10 +46,8 @@ class RefusalBuffer:
             refusal = refusal.with_others
         self._pending[refusal] += count
 
-    async def _flush_periodically(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s)
-            await self._flush()
+    def _warn_lost(self) -> None:
+        _log.warning("the last refusals were not written")
 
     async def _flush(self) -> None:
         if not self._pending:

@@ -106,10 +106,8 @@ class PostgresIdempotencyStore:
             object_id = await ours.fetchval(CLAIM_REPLY, *asked)
             if object_id is not None:
                 return IdempotencyLock(object_id, locked_until)
-            known = await within(self.pool, request.project).fetchrow(SELECT_REPLY, *place)
-            if known is None and await within(self.pool, request.project).fetchval(
-                IS_PROJECT_REMOVED, request.project
-            ):
+            known = await ours.fetchrow(SELECT_REPLY, *place)
+            if known is None and await ours.fetchval(IS_PROJECT_REMOVED, request.project):
                 raise NotFound("Project not found")
         if known is None:
             return None  # deleted just now: the next attempt claims it
