@@ -150,17 +150,19 @@ class Body[B]:
         except RecursionError:
             errors.add(_path_to_deep_value(self._type, data), NESTED_TOO_DEEPLY)
             return None
-        wire = _Walk(config, errors, self._stepwise_bytes).value(memoryview(value), self._type, "")
-        if wire is _INVALID:
-            return None
-        try:
-            return self._convert(wire, config)
-        except ValueError as error:
-            # The fast pass over a part doesn't name such errors, but the walk does.
-            walk = _Walk(config, errors, self._stepwise_bytes, decodes_parts=False)
-            if walk.value(memoryview(value), self._type, "") is not _INVALID:
-                errors.add("", str(error))
-            return None
+        found = FieldErrors()
+        wire = _Walk(config, found, self._stepwise_bytes).value(memoryview(value), self._type, "")
+        message = ""
+        if wire is not _INVALID:
+            try:
+                return self._convert(wire, config)
+            except ValueError as error:
+                message = str(error)
+        # The fast pass over a part doesn't name all errors, but the walk does.
+        walk = _Walk(config, errors, self._stepwise_bytes, decodes_parts=False)
+        if walk.value(memoryview(value), self._type, "") is not _INVALID:
+            errors.add("", message)
+        return None
 
 
 def _hooks_of(wire_type: mi.Type) -> Callable[[Any], object] | None:
