@@ -111,6 +111,11 @@ class Caller:
     def actor(self) -> Actor:
         return Actor(user_id=self.user_id, key_id=self.key_id, name=self.name, origin=self.origin)
 
+    @property
+    def may_read(self) -> bool:
+        """Without this right, a caller gets back only what it wrote, and ids."""
+        return Scope.READ in self.scopes
+
     def authorize(self, action: Action) -> None:
         """Raises Forbidden for a key, and for a user whose role doesn't permit the action."""
         if self.role is None:

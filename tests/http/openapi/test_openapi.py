@@ -42,6 +42,13 @@ TIGHTER = {
     # A key that may not read gets back only what it sent.
     "PATCH /traces/{trace_id} 200: 1 types",
     "PATCH /traces/{trace_id}/spans/{span_id} 200: 1 types",
+    "PATCH /evaluations/trace-scores/{score_id} 200: 1 types",
+    "PATCH /evaluations/monitors/{monitor_id} 200: 1 types",
+    "POST /evaluations/monitors/{monitor_id}/pause 200: 1 types",
+    "POST /evaluations/monitors/{monitor_id}/resume 200: 1 types",
+    "POST /evaluations/monitors/{monitor_id}/trigger 202: 1 types",
+    "POST /evaluations/trace-runs/{run_id}/retry 202: 1 types",
+    "POST /evaluations/session-runs/{run_id}/retry 202: 1 types",
     # Negative weights are refused.
     "POST /evaluations/session-runs body.signal_weights.*: minimum",
     "POST /evaluations/session-runs/batch body.signal_weights.*: minimum",

@@ -210,6 +210,10 @@ class TwoTenants:
         """The headers of a new key of our project."""
         return self._key(self.ours, *scopes)
 
+    def their_key_with(self, *scopes: Scope) -> dict[str, str]:
+        """The headers of a new key of the other tenant's project."""
+        return self._key(self.theirs, *scopes)
+
     async def send(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
         content = None if body is None else json.dumps(body)
         return await self.site.http.request(method, path, headers=dict(head), content=content)

@@ -5,12 +5,14 @@ from uuid import UUID
 from litestar import Controller
 
 from application.use_cases import UseCases
+from domain.evaluation.custom_metrics.custom_metric import CustomMetric
 from domain.identity.caller import Caller
 from domain.ids import RunId
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_EVALUATE_AND_READ, CAN_READ
 from entrypoints.http.controllers.metrics import examples
 from entrypoints.http.controllers.metrics.schemas import (
     ArchivedQuery,
+    ChangedMetricResponse,
     CreateCustomMetricRequest,
     CustomMetricResponse,
     DryRunRequest,
@@ -116,27 +118,29 @@ class CustomMetricController(Controller):
     )
     async def archive_custom_metric(
         self, caller: Caller, path: MetricPath, use_cases: UseCases
-    ) -> CustomMetricResponse:
+    ) -> CustomMetricResponse | ChangedMetricResponse:
         """Archive a custom metric.
 
         New runs can't use an archived metric. The runs of a monitor with this metric fail with a
-        message until it is restored. Its revisions and scores stay.
+        message until it is restored. Its revisions and scores stay. A key without the scope `read`
+        gets null or empty values in the fields of the definition.
         """
         archive = use_cases.evaluation.archive_custom_metric
         metric = await archive(caller.project_id, path.metric_name)
-        return CustomMetricResponse.from_domain(metric)
+        return _respond_metric(caller, metric)
 
     @post("/{metric_name:str}/restore", CAN_EVALUATE, status_code=200, example=examples.METRIC)
     async def restore_custom_metric(
         self, caller: Caller, path: MetricPath, use_cases: UseCases
-    ) -> CustomMetricResponse:
+    ) -> CustomMetricResponse | ChangedMetricResponse:
         """Restore a custom metric.
 
-        Makes an archived metric available again. A metric in use stays as it is.
+        Makes an archived metric available again. A metric in use stays as it is. A key without the
+        scope `read` gets null or empty values in the fields of the definition.
         """
         restore = use_cases.evaluation.restore_custom_metric
         metric = await restore(caller.project_id, path.metric_name)
-        return CustomMetricResponse.from_domain(metric)
+        return _respond_metric(caller, metric)
 
     @post(
         "/{metric_name:str}/dry-run",
@@ -166,3 +170,11 @@ class CustomMetricController(Controller):
             project, name, trace, new_id, model=content.model, ask=content.ask
         )
         return DryRunResponse.from_domain(result, trace_id=trace)
+
+
+def _respond_metric(
+    caller: Caller, metric: CustomMetric
+) -> CustomMetricResponse | ChangedMetricResponse:
+    if not caller.may_read:
+        return ChangedMetricResponse.from_metric(metric)
+    return CustomMetricResponse.from_domain(metric)

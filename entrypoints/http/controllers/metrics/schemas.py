@@ -17,7 +17,14 @@ from entrypoints.http.controllers.metrics.catalogue import PromptPreview
 from entrypoints.http.controllers.metrics.examples import NAME
 from entrypoints.http.controllers.runs.schemas import Model
 from entrypoints.http.controllers.traces.examples import TRACE_ID
-from entrypoints.http.requests.wire_types import JsonObject, PlainObject, ResponseInstant, Usd
+from entrypoints.http.requests.wire_types import (
+    JsonObject,
+    PlainObject,
+    ResponseInstant,
+    Usd,
+    empty_object,
+    format_optional_instant,
+)
 from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 255
@@ -94,6 +101,34 @@ class CustomMetricResponse(ResponseStruct[CustomMetric], frozen=True, kw_only=Tr
     archived_at: ResponseInstant | None
     created_at: ResponseInstant
     updated_at: ResponseInstant
+
+
+class ChangedMetricResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """An archived or restored metric, for a caller that may not read.
+
+    The other fields are null or empty, whatever is stored.
+    """
+
+    id: UUID
+    project_id: UUID
+    name: str
+    kind: DefinitionKind | None = None
+    revision: int | None = None
+    description: str | None = None
+    threshold: float | None = None
+    definition: JsonObject = msgspec.field(default_factory=empty_object)
+    archived_at: ResponseInstant | None
+    created_at: ResponseInstant | None = None
+    updated_at: ResponseInstant | None = None
+
+    @classmethod
+    def from_metric(cls, metric: CustomMetric) -> Self:
+        return cls(
+            id=metric.id,
+            project_id=metric.project_id,
+            name=metric.name,
+            archived_at=format_optional_instant(metric.archived_at),
+        )
 
 
 class MetricRevisionResponse(ResponseStruct[Revision], frozen=True, kw_only=True):

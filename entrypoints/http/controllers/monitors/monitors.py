@@ -6,6 +6,7 @@ from litestar import Controller
 
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.use_cases import UseCases
+from domain.evaluation.monitors.monitor import Monitor
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import MonitorId, RunId
@@ -14,13 +15,18 @@ from domain.tracing.change import said
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import (
+    ChangedMonitorResponse,
     CreateMonitorRequest,
     MonitorPath,
     MonitorQuery,
     MonitorResponse,
     UpdateMonitorRequest,
 )
-from entrypoints.http.controllers.runs.schemas import EvalRunResponse
+from entrypoints.http.controllers.runs.schemas import (
+    ChangedRunResponse,
+    EvalRunResponse,
+    respond_run,
+)
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.error_responses import ErrorResponse
@@ -90,13 +96,14 @@ class MonitorController(Controller):
     )
     async def change_monitor(
         self, caller: Caller, content: UpdateMonitorRequest, path: MonitorPath, use_cases: UseCases
-    ) -> MonitorResponse:
+    ) -> MonitorResponse | ChangedMonitorResponse:
         """Change a monitor.
 
         Keys that are left out stay as they are. Null clears `filters`, `model` and
         `signal_weights`, is ignored in `metrics`, and is refused elsewhere. `filters` replace the
         old ones, but not the weights. After a change of `cadence` the next run is scheduled from
-        now on. `target_type` can't change.
+        now on. `target_type` can't change. A key without the scope `read` gets what it sent, with
+        null or empty values in the other fields.
         """
         project, monitor = caller.project_id, path.monitor_id
         current = await use_cases.evaluation.monitors.get(project, monitor)
@@ -105,6 +112,8 @@ class MonitorController(Controller):
             caller, AuditAction.MONITOR_CHANGED, monitor, fields=" ".join(said(change))
         )
         changed = await use_cases.evaluation.change_monitor(project, monitor, change, audit=audit)
+        if not caller.may_read:
+            return ChangedMonitorResponse.from_request(project, monitor, content)
         return MonitorResponse.from_domain(changed)
 
     @delete("/{monitor_id:str}", CAN_EVALUATE)
@@ -119,30 +128,32 @@ class MonitorController(Controller):
     @post("/{monitor_id:str}/pause", CAN_EVALUATE, status_code=200, example=PAUSED)
     async def pause_monitor(
         self, caller: Caller, path: MonitorPath, use_cases: UseCases
-    ) -> MonitorResponse:
+    ) -> MonitorResponse | ChangedMonitorResponse:
         """Pause a monitor.
 
-        No run starts until it is resumed. A paused monitor stays as it is.
+        No run starts until it is resumed. A paused monitor stays as it is. A key without the scope
+        `read` gets its ids and its status.
         """
         audit = use_cases.audit.entry(caller, AuditAction.MONITOR_PAUSED, path.monitor_id)
         monitor = await use_cases.evaluation.pause_monitor(
             caller.project_id, path.monitor_id, audit=audit
         )
-        return MonitorResponse.from_domain(monitor)
+        return _respond_status(caller, monitor)
 
     @post("/{monitor_id:str}/resume", CAN_EVALUATE, status_code=200, example=examples.MONITOR)
     async def resume_monitor(
         self, caller: Caller, path: MonitorPath, use_cases: UseCases
-    ) -> MonitorResponse:
+    ) -> MonitorResponse | ChangedMonitorResponse:
         """Resume a monitor.
 
-        Its next run is scheduled from now on. A monitor in use stays as it is.
+        Its next run is scheduled from now on. A monitor in use stays as it is. A key without the
+        scope `read` gets its ids and its status.
         """
         audit = use_cases.audit.entry(caller, AuditAction.MONITOR_RESUMED, path.monitor_id)
         monitor = await use_cases.evaluation.resume_monitor(
             caller.project_id, path.monitor_id, audit=audit
         )
-        return MonitorResponse.from_domain(monitor)
+        return _respond_status(caller, monitor)
 
     @post(
         "/{monitor_id:str}/trigger",
@@ -154,15 +165,16 @@ class MonitorController(Controller):
     )
     async def trigger_monitor(
         self, caller: Caller, path: MonitorPath, new_id: RunId, use_cases: UseCases
-    ) -> EvalRunResponse:
+    ) -> EvalRunResponse | ChangedRunResponse:
         """Trigger a monitor.
 
         Starts a run now over everything that matches, changed or not, even if the monitor is
         paused; its next run is scheduled from now on. 422 if nothing matches. 409 if another
-        request changes the monitor at the same time.
+        request changes the monitor at the same time. A key without the scope `read` gets the ids
+        and the status of the run.
         """
         run = await use_cases.evaluation.trigger_monitor(caller.project_id, path.monitor_id, new_id)
-        return EvalRunResponse.from_domain(run)
+        return respond_run(caller, run)
 
     @get("/{monitor_id:str}/runs", CAN_READ, example=page_of(examples.RUN))
     async def runs_of_monitor(
@@ -176,3 +188,11 @@ class MonitorController(Controller):
         requested = RUNS.parse_page(params, project, monitor, None, SortOrder.DESC)
         page = await use_cases.evaluation.monitors.runs(project, monitor, requested.page)
         return requested.respond(page, EvalRunResponse.from_domain)
+
+
+def _respond_status(caller: Caller, monitor: Monitor) -> MonitorResponse | ChangedMonitorResponse:
+    if not caller.may_read:
+        return ChangedMonitorResponse(
+            id=monitor.id, project_id=monitor.project_id, status=monitor.status
+        )
+    return MonitorResponse.from_domain(monitor)

@@ -6,7 +6,7 @@ contain it, so its fields are checked once the monitor was read.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -27,7 +27,7 @@ from domain.evaluation.monitors.monitor import (
 from domain.evaluation.monitors.schedule import CADENCE_MAX, parse_schedule
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, filters_as_given
-from domain.ids import MonitorId
+from domain.ids import MonitorId, ProjectId
 from domain.tracing.change import UNCHANGED
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optional_usd
@@ -221,3 +221,48 @@ class MonitorResponse(ResponseStruct[Monitor], frozen=True, kw_only=True):
     next_run_at: ResponseInstant | None
     created_at: ResponseInstant
     updated_at: ResponseInstant
+
+
+class ChangedMonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed monitor, for a caller that may not read: its ids, and what the caller wrote.
+
+    The other fields are null or empty, whatever is stored.
+    """
+
+    id: UUID
+    project_id: UUID
+    name: str | None = None
+    target_type: TargetType | None = None
+    metric_names: list[str] = []
+    filters: JsonObject = msgspec.field(default_factory=empty_object)
+    sampling_rate: float | None = None
+    model: str | None = None
+    votes: int | None = None
+    max_cost_usd: Usd | None = None
+    cadence: str | None = None
+    only_if_changed: bool | None = None
+    status: MonitorStatus | None = None
+    last_run_at: ResponseInstant | None = None
+    last_run_id: UUID | None = None
+    next_run_at: ResponseInstant | None = None
+    created_at: ResponseInstant | None = None
+    updated_at: ResponseInstant | None = None
+
+    @classmethod
+    def from_request(
+        cls, project: ProjectId, monitor: MonitorId, content: UpdateMonitorRequest
+    ) -> Self:
+        sent = {
+            field: value
+            for field, value in msgspec.structs.asdict(content).items()
+            if value is not UNSET
+        }
+        sent.pop("signal_weights", None)  # no field of a response
+        filters = sent.pop("filters", NULL)
+        return cls(
+            id=monitor,
+            project_id=project,
+            metric_names=sent.pop("metrics", None) or [],
+            filters=empty_object() if filters == NULL else filters,
+            **sent,
+        )

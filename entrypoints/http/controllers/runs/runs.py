@@ -203,14 +203,15 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
     )
     async def retry_run(
         caller: Caller, path: schemas.RunPath, new_id: RunId, use_cases: UseCases
-    ) -> schemas.EvalRunResponse:
+    ) -> schemas.EvalRunResponse | schemas.ChangedRunResponse:
         """Retry a run.
 
         Starts a new run over exactly the scores that failed in this run, with the same model.
-        Skipped scores are not retried. 422 if nothing failed. This run stays as it is.
+        Skipped scores are not retried. 422 if nothing failed. This run stays as it is. A key
+        without the scope `read` gets the ids and the status of the new run.
         """
         run = await use_cases.evaluation.retry_run(caller.project_id, path.run_id, new_id)
-        return schemas.EvalRunResponse.from_domain(run)
+        return schemas.respond_run(caller, run)
 
     @post(
         "/{run_id:str}/cancel",
@@ -222,14 +223,14 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
     )
     async def cancel_run(
         caller: Caller, path: schemas.RunPath, use_cases: UseCases
-    ) -> schemas.EvalRunResponse:
+    ) -> schemas.EvalRunResponse | schemas.ChangedRunResponse:
         """Cancel a run.
 
         Starts no further evaluations. Existing scores stay; pending ones are skipped. 409 if the
-        run has completed or failed.
+        run has completed or failed. A key without the scope `read` gets its ids and its status.
         """
         run = await use_cases.evaluation.cancel_run(caller.project_id, path.run_id)
-        return schemas.EvalRunResponse.from_domain(run)
+        return schemas.respond_run(caller, run)
 
     @delete(
         "/{run_id:str}", CAN_EVALUATE, status_code=204, operation_id=(f"delete_{kind.name}_run")

@@ -1,6 +1,6 @@
 """Wire schemas of runs: filters, requests and responses."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import (
     MODEL_MAX,
     NAME_MAX,
+    EvalRun,
     RunProgress,
     RunStatus,
     RunWait,
@@ -24,6 +25,7 @@ from domain.evaluation.runs.selection import (
     SessionSelection,
     TraceSelection,
 )
+from domain.identity.caller import Caller
 from domain.ids import RunId
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.config import HttpConfig
@@ -32,7 +34,13 @@ from entrypoints.http.controllers.runs.examples import RUN_ID
 from entrypoints.http.controllers.traces.schemas import Label, Tags
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check, parse_instant
-from entrypoints.http.requests.wire_types import JsonObject, ResponseInstant, Usd, shared_fields
+from entrypoints.http.requests.wire_types import (
+    JsonObject,
+    ResponseInstant,
+    Usd,
+    empty_object,
+    shared_fields,
+)
 from entrypoints.http.response_structs import ResponseStruct, Source
 
 WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones have no effect
@@ -244,3 +252,44 @@ class EvalRunResponse(ResponseStruct[RunProgress], frozen=True, kw_only=True):
     monitor_id: Annotated[UUID | None, Source("run.monitor_id")]
     error_message: Annotated[str | None, Source("run.error_message")]
     waiting_for: RunWaitResponse | None
+
+
+class ChangedRunResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was started or cancelled, for a caller that may not read: its ids and its status.
+
+    The other fields are null or empty, whatever is stored.
+    """
+
+    id: UUID
+    name: str | None = None
+    status: RunStatus
+    metric_names: list[str] = []
+    total_targets: int | None = None
+    evaluated_count: int | None = None
+    failed_count: int | None = None
+    skipped_count: int | None = None
+    created_at: ResponseInstant | None = None
+    completed_at: ResponseInstant | None = None
+    project_id: UUID
+    target_type: TargetType | None = None
+    filters: JsonObject = msgspec.field(default_factory=empty_object)
+    sampling_rate: float | None = None
+    model: str | None = None
+    votes: int | None = None
+    max_cost_usd: Usd | None = None
+    monitor_id: UUID | None
+    error_message: str | None = None
+    waiting_for: RunWaitResponse | None = None
+
+    @classmethod
+    def from_run(cls, run: EvalRun) -> Self:
+        return cls(
+            id=run.id, status=run.status, project_id=run.project_id, monitor_id=run.monitor_id
+        )
+
+
+def respond_run(caller: Caller, progress: RunProgress) -> EvalRunResponse | ChangedRunResponse:
+    """The run; to a caller that may not read only its ids, since others may have written it."""
+    if not caller.may_read:
+        return ChangedRunResponse.from_run(progress.run)
+    return EvalRunResponse.from_domain(progress)

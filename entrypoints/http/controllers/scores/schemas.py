@@ -13,7 +13,8 @@ from msgspec import Meta
 from application.evaluation.scores.scores import GivenScore
 from domain.errors import Invalid
 from domain.evaluation.scores import score as scores
-from domain.ids import RunId, ScoreId, TraceId, UserId
+from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.tracing.payload import EMPTY_OBJECT
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces.schemas import Label
@@ -122,6 +123,42 @@ class TraceScoreResponse(ScoreResponse[scores.TraceScore], frozen=True, kw_only=
     trace_id: UUID
     environment: str | None
     config_id: Annotated[str | None, Source(WHOLE, lambda _: None)]
+
+
+class ChangedScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed score, for a caller that may not read: its ids, and what the caller wrote.
+
+    The other fields are null or empty, whatever is stored.
+    """
+
+    id: UUID
+    project_id: UUID
+    name: str | None = None
+    value: str | None
+    data_type: scores.DataType | None = None
+    source: scores.ScoreSource | None
+    status: scores.ScoreStatus | None = None
+    outcome: scores.ScoreOutcome | None = None
+    eval_run_id: UUID | None = None
+    author_user_id: str | None = None
+    reason: str | None
+    metadata: wire.JsonObject
+    created_at: wire.ResponseInstant | None = None
+    updated_at: wire.ResponseInstant | None = None
+    trace_id: UUID | None = None
+    environment: str | None = None
+    config_id: str | None = None
+
+    @classmethod
+    def from_change(cls, project: ProjectId, score: ScoreId, change: scores.ScoreChange) -> Self:
+        return cls(
+            id=score,
+            project_id=project,
+            value=change.value,
+            source=None if change.is_empty else scores.ScoreSource.ANNOTATION,
+            reason=change.reason,
+            metadata=wire.raw_json(change.metadata or EMPTY_OBJECT),
+        )
 
 
 class ScoreState(msgspec.Struct, frozen=True, kw_only=True):

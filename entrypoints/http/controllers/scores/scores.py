@@ -95,16 +95,21 @@ class TraceScoreController(Controller):
     )
     async def change_trace_score(
         self, caller: Caller, content: ChangedScore, path: schemas.ScorePath, use_cases: UseCases
-    ) -> schemas.TraceScoreResponse:
+    ) -> schemas.TraceScoreResponse | schemas.ChangedScoreResponse:
         """Change a score of a trace.
 
         Fields that are null or left out stay as they are. If any field is given, the source of the
         score becomes ANNOTATION, and its status SUCCESS once it has a value. The value that a judge
         or program gave is kept in the metadata as `original_value`. What a person wrote is changed
         by that person, or by an OWNER or ADMIN who is signed in; no API key may change it. Each
-        change is kept in the score's history and in the audit log.
+        change is kept in the score's history and in the audit log. A key without the scope `read`
+        gets what it sent, with null or empty values in the other fields.
         """
         score = await use_cases.evaluation.change_trace_score(caller, path.score_id, content)
+        if not caller.may_read:
+            return schemas.ChangedScoreResponse.from_change(
+                caller.project_id, path.score_id, content
+            )
         return schemas.TraceScoreResponse.from_domain(score)
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)

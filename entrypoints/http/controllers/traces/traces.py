@@ -12,7 +12,6 @@ from application.tracing.edit import EDITED_TRACES_MAX
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
-from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, SpanId, TraceId
@@ -223,7 +222,7 @@ class TraceController(Controller):
         """
         project = caller.project_id
         trace = await use_cases.tracing.traces.change(project, path.trace_id, content)
-        if Scope.READ not in caller.scopes:
+        if not caller.may_read:
             return schemas.ChangedTraceResponse.from_change(project, path.trace_id, content)
         return await _respond_trace(project, trace)
 
@@ -246,7 +245,7 @@ class TraceController(Controller):
         span = await use_cases.tracing.traces.change_span(
             caller.project_id, path.trace_id, path.span_id, content
         )
-        if Scope.READ not in caller.scopes:
+        if not caller.may_read:
             return schemas.ChangedSpanResponse.from_change(path.trace_id, path.span_id, content)
         return schemas.SpanResponse.from_domain(span, trace_id=path.trace_id)
 
