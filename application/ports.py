@@ -110,7 +110,8 @@ class IdempotentRequest:
     """A write with an idempotency key: identified by project, operation and key.
 
     `request_hash` is a hash of everything that distinguishes the request from others. `target` is
-    the trace or session that the request names: its response may quote it.
+    the trace or session that the request names: its response may quote it. An erasure keeps the
+    response if it has no text, because doing the write again might show a secret again.
     """
 
     project: ProjectId
@@ -118,6 +119,7 @@ class IdempotentRequest:
     key: str
     request_hash: bytes
     target: str | None = None
+    has_text: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,9 @@ class IdempotencyStore(Protocol):
     """The stored responses to writes with an idempotency key.
 
     A response is deleted with its target: when the trace or session is deleted, or expires. An
-    erasure deletes all responses of the project; while it runs, none from before it is given out.
-    The key stays with the request: a retry does the write again, with the same object id.
+    erasure deletes all responses of the project that have text; while it runs, none of those from
+    before it is given out. The key stays with the request: a retry does the write again, with the
+    same object id.
 
     Contract of IdempotencyStore: tests/contracts/test_idempotency.py. Writes are durable on
     return. All raise Unavailable.

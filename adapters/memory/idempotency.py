@@ -29,7 +29,7 @@ class MemoryIdempotencyStore:
             known = None
         is_same = known is not None and known.request_hash == request.request_hash
         if known is not None and is_same and known.response is not None:
-            if not self._is_erasing(request.project, known.begun_at):
+            if not (known.has_text and self._is_erasing(request.project, known.begun_at)):
                 return known.response
             known = known.erased()
             known = replace(known, lock=replace(known.lock, locked_until=now))
@@ -45,7 +45,14 @@ class MemoryIdempotencyStore:
         is_erased = known is not None and is_same and known.is_erased
         target = None if is_erased else request.target
         self.store.replies[_request_key(request)] = KnownAttempt(
-            request.request_hash, lock, None, expires_at, now, target, is_erased
+            request.request_hash,
+            lock,
+            None,
+            expires_at,
+            now,
+            target,
+            has_text=request.has_text,
+            is_erased=is_erased,
         )
         return lock
 

@@ -98,6 +98,7 @@ class KnownAttempt:
     expires_at: datetime
     begun_at: datetime
     target: str | None = None
+    has_text: bool = True
     is_erased: bool = False
 
     def erased(self) -> "KnownAttempt":
@@ -321,6 +322,7 @@ class MemoryStore:
             for key, one in self.replies.items()
             if key[0] == project
             and not one.is_erased
+            and one.has_text
             and (targets is None or (one.target is not None and one.target in targets))
         ]
         for key, one in ours:

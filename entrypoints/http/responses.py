@@ -73,7 +73,8 @@ async def respond_idempotently[T](
     """What `write` returns, or the stored response of the first request with this key.
 
     `write` creates the object with the id that it is called with, or returns it if it exists. A
-    response that `has_secret` is not stored: a repeat gets 409.
+    response that `has_secret` is not stored: a repeat gets 409, which has no text but the id, so an
+    erasure keeps it.
     """
     fresh: StoredResponse | None = None
     use_cases, ticket = http_context(request).use_cases, admission_ticket(request.scope)
@@ -91,7 +92,8 @@ async def respond_idempotently[T](
     if key is None:
         reply = await write_once(use_cases.run_idempotently.new_id())
     else:
-        reply = await use_cases.run_idempotently(key.of_caller(caller), write_once, wait)
+        known = key.of_caller(caller, has_text=not has_secret)
+        reply = await use_cases.run_idempotently(known, write_once, wait)
     if has_secret and fresh is not None:
         reply = fresh
     return JsonResponse(reply.body, status_code=reply.status)

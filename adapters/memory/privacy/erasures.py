@@ -92,6 +92,7 @@ class MemoryErasures:
         rows["replies"] = sum(
             key[0] == project
             and one.response is not None
+            and one.has_text
             and (over is None or one.begun_at <= over)
             for key, one in self.store.replies.items()
         )

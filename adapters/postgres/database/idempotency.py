@@ -29,7 +29,7 @@ ERASED_REPLIES_MAX: Final = 1_000  # rows of one statement, with their responses
 
 _IS_SAME: Final = "known.request_hash = excluded.request_hash AND known.expires_at > $6"
 _IS_ERASING: Final = """
-EXISTS (
+known.has_text AND EXISTS (
     SELECT FROM erasures AS e
     WHERE e.project_id = $1 AND e.owner IS NOT NULL AND e.requested_at >= known.begun_at
 )
@@ -38,8 +38,9 @@ EXISTS (
 # erased. While an erasure is active, every response from before it counts as erased.
 CLAIM_REPLY: Final = f"""
 INSERT INTO replies AS known
-  (project_id, operation, key, request_hash, object_id, held_until, expires_at, target, begun_at)
-VALUES ($1, $2, $3, $4, $5, $7, $8, $9, $6)
+  (project_id, operation, key, request_hash, object_id, held_until, expires_at, target, has_text,
+   begun_at)
+VALUES ($1, $2, $3, $4, $5, $7, $8, $9, $10, $6)
 ON CONFLICT (project_id, operation, key) DO UPDATE SET
   request_hash = excluded.request_hash,
   object_id = CASE WHEN {_IS_SAME} THEN known.object_id ELSE excluded.object_id END,
@@ -49,6 +50,7 @@ ON CONFLICT (project_id, operation, key) DO UPDATE SET
     THEN excluded.target END,
   status = NULL,
   body = NULL,
+  has_text = excluded.has_text,
   held_until = excluded.held_until,
   expires_at = excluded.expires_at,
   begun_at = excluded.begun_at
@@ -77,7 +79,7 @@ WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 _ERASE_REPLIES: Final = f"""
 UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now()
 FROM (
-  SELECT operation, key FROM replies WHERE {OF_PROJECT} AND erased_at IS NULL {{which}}
+  SELECT operation, key FROM replies WHERE {OF_PROJECT} AND erased_at IS NULL AND has_text {{which}}
   ORDER BY operation, key {{limit}} FOR UPDATE
 ) AS locked
 WHERE replies.{OF_PROJECT} AND replies.operation = locked.operation AND replies.key = locked.key
@@ -101,7 +103,8 @@ class PostgresIdempotencyStore:
     ) -> IdempotencyLock | StoredResponse | None:
         place, locked_until = _reply_key(request), now + IDEMPOTENCY_LOCK_TTL
         ours = within(self.pool, request.project)
-        asked = (*place, request.request_hash, new, now, locked_until, expires_at, request.target)
+        times, about = (now, locked_until, expires_at), (request.target, request.has_text)
+        asked = (*place, request.request_hash, new, *times, *about)
         async with translate_errors():
             object_id = await ours.fetchval(CLAIM_REPLY, *asked)
             if object_id is not None:

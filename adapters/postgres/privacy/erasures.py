@@ -126,7 +126,8 @@ WHERE {OF_PROJECT} AND ($2::timestamptz IS NULL OR created_at <= $2)
 """
 COUNT_REPLIES: Final = f"""
 SELECT count(*) FROM replies
-WHERE {OF_PROJECT} AND status IS NOT NULL AND ($2::timestamptz IS NULL OR begun_at <= $2)
+WHERE {OF_PROJECT} AND status IS NOT NULL AND has_text
+  AND ($2::timestamptz IS NULL OR begun_at <= $2)
 """
 DELETE_OLD_ERASED_TRACES: Final = delete_some(
     "erased_traces", "erased_at < $1", IDS_PER_DELETE, skip_locked=True

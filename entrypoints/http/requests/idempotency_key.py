@@ -36,8 +36,10 @@ class IdempotencyKey:
     request_hash: bytes
     target: str | None = None  # the trace or session in the body
 
-    def of_caller(self, caller: Caller) -> IdempotentRequest:
+    def of_caller(self, caller: Caller, *, has_text: bool = True) -> IdempotentRequest:
         """The write of this caller. A key of another credential is another key.
+
+        `has_text`: the response may quote what is stored, so that an erasure deletes it.
 
         Otherwise a key that leaks, in a log for example, would give the response to every other
         credential of the project.
@@ -49,6 +51,7 @@ class IdempotencyKey:
             key=f"{credential} {self.key}",
             request_hash=self.request_hash,
             target=self.target,
+            has_text=has_text,
         )
 
 

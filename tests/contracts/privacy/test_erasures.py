@@ -446,6 +446,30 @@ async def test_response_that_is_late_is_not_stored(fixture):
     assert again.object_id == lock.object_id
 
 
+async def test_response_without_text_is_kept(fixture):
+    """Such as the refusal to show a secret again: doing the write again would show it."""
+    ours = project()
+    one = replace(a_write(ours), has_text=False)
+    late = replace(a_write(ours), has_text=False)
+    lock = await begin_write(fixture, one)
+    assert isinstance(lock, IdempotencyLock)
+    idempotency = fixture.world.ports.idempotency
+    await idempotency.complete(one, lock, DONE)
+    in_progress = await begin_write(fixture, late)
+    assert isinstance(in_progress, IdempotencyLock)
+    await fill(fixture.plane, ours, a_trace())
+    erasure = await fixture.request(ours)
+    assert await begin_write(fixture, one) == DONE  # while the erasure is active
+    assert await fixture.found(erasure, GRACE) == ({"traces": 1}, 0)
+    await fixture.step(await fixture.step(erasure))
+    assert await begin_write(fixture, one) == DONE
+    await idempotency.complete(late, in_progress, DONE)
+    assert await begin_write(fixture, late) == DONE
+    erased = await fixture.erase(ours)
+    assert "replies" not in erased.rows
+    assert await fixture.found(erased, GRACE) == ({}, 0)
+
+
 async def test_erased_key_stays_with_its_request(fixture):
     ours = project()
     one, _ = await answered_write(fixture, ours)

@@ -147,6 +147,18 @@ async def test_response_with_a_secret_is_not_stored(shop: ScoredProject) -> None
     assert len(await shop.read(WEBHOOKS)) == 2
 
 
+async def test_erasure_does_not_let_a_repeat_show_the_secret_again(shop: ScoredProject) -> None:
+    body = {"url": "https://example.com/hook"}
+    first = await shop("POST", WEBHOOKS, body, **{KEY: "k"})
+    assert (await shop("POST", "/erasures", {"user_id": "grace"})).status_code == 202
+    again = await shop("POST", WEBHOOKS, body, **{KEY: "k"})
+    assert (first.status_code, again.status_code) == (201, 409)
+    assert first.json()["id"] in again.json()["detail"]
+    assert (await shop("DELETE", f"{WEBHOOKS}/{first.json()['id']}")).status_code == 204
+    assert (await shop("POST", WEBHOOKS, body, **{KEY: "k"})).content == again.content
+    assert await shop.read(WEBHOOKS) == []
+
+
 async def test_refused_requests_are_not_stored(shop: ScoredProject) -> None:
     early = shop.score(trace_id="5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10")
     assert (await shop("POST", TRACES, early, **{KEY: "k"})).status_code == 404

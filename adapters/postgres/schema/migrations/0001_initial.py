@@ -498,7 +498,7 @@ CREATE TABLE IF NOT EXISTS replies (
     target text COLLATE "C",
     status integer, body bytea,
     held_until timestamptz NOT NULL, expires_at timestamptz NOT NULL,
-    begun_at timestamptz NOT NULL, erased_at timestamptz,
+    begun_at timestamptz NOT NULL, erased_at timestamptz, has_text boolean NOT NULL,
     PRIMARY KEY (project_id, operation, key),
     CHECK (erased_at IS NULL OR (status IS NULL AND body IS NULL))
 );
