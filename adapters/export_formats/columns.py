@@ -14,7 +14,7 @@ from domain.evaluation.scores.score import TraceScore
 from domain.exporting.export import RowKind, TraceWithScores
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
-from domain.tracing.usage import UNPRICED, as_float
+from domain.tracing.usage import UNPRICED, UsageRole, as_float
 
 
 class ColumnType(StrEnum):
@@ -137,6 +137,7 @@ _COLUMN_TYPES: Final = {
     int: ColumnType.WHOLE,
     float: ColumnType.REAL,
     datetime: ColumnType.INSTANT,
+    UsageRole: ColumnType.TEXT,
 }
 
 

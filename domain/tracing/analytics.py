@@ -169,8 +169,8 @@ def trace_buckets(
 def usage_buckets(
     spans: Iterable[Span], period: Period, granularity: Granularity
 ) -> list[UsageBucket]:
-    """From settled spans, ascending by bucket."""
-    within = [span for span in spans if period.includes(span.started_at)]
+    """From settled spans, ascending by bucket. Spans with a usage role aren't counted."""
+    within = [span for span in _counted(spans) if period.includes(span.started_at)]
     found = []
     for bucket, some in group_by(within, lambda span: granularity.bucket(span.started_at)).items():
         totals = Totals.from_spans(some)
@@ -180,9 +180,17 @@ def usage_buckets(
     return found
 
 
+def _counted(spans: Iterable[Span]) -> Iterable[Span]:
+    return (span for span in spans if span.usage_role is None)
+
+
 def top_models(spans: Iterable[Span], period: Period) -> list[ModelUsage]:
     """The MODELS_MAX models with the most calls, descending, ties by name; from settled spans."""
-    called = [span for span in spans if span.model is not None and period.includes(span.started_at)]
+    called = [
+        span
+        for span in _counted(spans)
+        if span.model is not None and period.includes(span.started_at)
+    ]
     found = []
     for model, some in group_by(called, lambda span: span.model or "").items():
         totals = Totals.from_spans(some)

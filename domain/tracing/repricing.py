@@ -10,7 +10,15 @@ from uuid import UUID
 
 from domain.errors import Invalid
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.usage import EXACT, UNPRICED, CostSource, Pricing, SpanCost, Usage
+from domain.tracing.usage import (
+    EXACT,
+    UNPRICED,
+    CostSource,
+    Pricing,
+    SpanCost,
+    Usage,
+    first_price_of,
+)
 
 MODELS_MAX: Final = 100  # that may be named
 MODELS_REPORTED_MAX: Final = 200  # models with a difference of their own
@@ -31,7 +39,10 @@ class RepricingStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PricedSpan:
-    """A span with token usage of a model, whose cost wasn't given by the client."""
+    """A span with counted token usage of a model, whose cost wasn't given by the client.
+
+    `models` are the names to look up, best first; none: only `model`.
+    """
 
     trace_id: TraceId
     span_id: SpanId
@@ -39,6 +50,7 @@ class PricedSpan:
     model: str
     usage: Usage
     charge: SpanCost
+    models: Sequence[str] = ()
 
     @property
     def place(self) -> SpanPosition:
@@ -47,7 +59,8 @@ class PricedSpan:
 
     def cost_under(self, pricing: Pricing) -> SpanCost:
         """The cost under `pricing` at the span's start; the stored cost if it is equal."""
-        price = pricing(self.model, self.usage, self.started_at)
+        models = self.models or (self.model,)
+        price = first_price_of(models, self.usage, self.started_at, pricing)
         new = UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
         known = self.charge
         return known if (new.amount, new.source) == (known.amount, known.source) else new

@@ -1,6 +1,6 @@
 """A span: one step of a trace."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from domain.errors import Invalid
 from domain.ids import SpanId
 from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
-from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, span_cost
+from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, UsageRole, span_cost
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -60,7 +60,9 @@ class Span:
 
     As sent, None means "not given". `settled` returns the stored form, in which kind, status, usage
     and charge are always set. A `usage` that was sent takes precedence over the one that
-    `Usage.from_token_usage` reads from `token_usage`. Times are aware, in UTC. Parents may be
+    `Usage.from_token_usage` reads from `token_usage`. `provider` and `request_model` are known of
+    OpenTelemetry spans only, as is `usage_role`, with which sums leave a span's usage and cost out.
+    Times are aware, in UTC. Parents may be
     unknown or form cycles, and a span may end before it starts: the client's values are stored as
     they are.
     """
@@ -75,6 +77,8 @@ class Span:
     completion_started_at: datetime | None = None
     error: str | None = None
     model: str | None = None
+    provider: str | None = None
+    request_model: str | None = None
     input: JsonText | None = None
     output: JsonText | None = None
     metadata: JsonText = EMPTY_OBJECT
@@ -82,6 +86,7 @@ class Span:
     model_parameters: JsonText | None = None
     cost: Mapping[str, float] | None = None
     usage: Usage | None = None
+    usage_role: UsageRole | None = None
     charge: SpanCost | None = None
 
     @property
@@ -144,6 +149,8 @@ class Span:
             completion_started_at=self.completion_started_at,
             error=self.error,
             model=self.model,
+            provider=self.provider,
+            request_model=self.request_model,
             input=self.input,
             output=self.output,
             metadata=self.metadata,
@@ -151,7 +158,14 @@ class Span:
             model_parameters=self.model_parameters,
             cost=self.cost,
             usage=usage,
-            charge=span_cost(self.cost, self.model, usage, self.started_at, pricing),
+            usage_role=self.usage_role,
+            charge=span_cost(
+                self.cost,
+                priced_models(self.model, self.provider, self.request_model),
+                usage,
+                self.started_at,
+                pricing,
+            ),
         )
 
 
@@ -171,8 +185,27 @@ _REPLACED: Final = [
 ]
 
 
+def priced_models(
+    model: str | None, provider: str | None, request_model: str | None
+) -> Sequence[str]:
+    """The names under which the model of a span may have a price, best first.
+
+    The price table may not know the provider, and may know only the model that was asked for.
+    """
+    if not model:
+        return ()
+    if provider is None and request_model is None:
+        return (model,)
+    models = [one for one in (model, request_model) if one]
+    if provider is None:
+        return models
+    return [name for one in models for name in (f"{provider}/{one}", one)]
+
+
 def _priced_by(span: Span) -> tuple[object, ...]:
-    return (span.cost, span.model, span.token_usage, span.started_at)
+    return (
+        span.cost, span.model, span.provider, span.request_model, span.token_usage, span.started_at
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +224,14 @@ class Totals:
 
     @classmethod
     def from_spans(cls, spans: Iterable[Span]) -> Self:
-        """The sums over settled spans, each counted once."""
+        """The sums over settled spans, each counted once. Usage with a role isn't counted."""
         count = prompt = completion = errors = 0
         cost = Decimal(0)
         for span in spans:
             count += 1
             errors += span.status is SpanStatus.ERROR
+            if span.usage_role is not None:
+                continue
             if span.usage is not None:
                 prompt += span.usage.prompt_tokens
                 completion += span.usage.completion_tokens

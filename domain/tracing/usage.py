@@ -4,7 +4,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
@@ -117,6 +117,13 @@ def _count(value: object) -> int | None:
     return int(number)
 
 
+class UsageRole(StrEnum):
+    """Why a span's usage isn't counted: another span reports the same call."""
+
+    DUPLICATE = "duplicate"
+    ROLLUP = "rollup"
+
+
 class CostSource(StrEnum):
     """The source of a span's cost."""
 
@@ -154,21 +161,32 @@ type Pricing = Callable[[str, Usage, datetime], Price | None]
 
 def span_cost(
     cost: Mapping[str, float] | None,
-    model: str | None,
+    models: Sequence[str],
     usage: Usage,
     at: datetime,
     pricing: Pricing,
 ) -> SpanCost:
     """The cost given by the client, else that of the price table, else unpriced.
 
-    A client's cost is its `total`, else its `total_cost`, else the sum of its members.
+    A client's cost is its `total`, else its `total_cost`, else the sum of its members. The price is
+    that of the first of `models` that has one.
     """
-    price = pricing(model, usage, at) if model and usage.is_known else None
+    price = first_price_of(models, usage, at, pricing) if usage.is_known else None
     if cost:
         total = cost.get("total", cost.get("total_cost"))
         amount = exact_sum(map(_exact, cost.values())) if total is None else _exact(total)
         return SpanCost(amount, CostSource.CLIENT, price)
     return UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
+
+
+def first_price_of(
+    models: Sequence[str], usage: Usage, at: datetime, pricing: Pricing
+) -> Price | None:
+    """The price of the first of `models` that has one."""
+    for model in models:
+        if (price := pricing(model, usage, at)) is not None:
+            return price
+    return None
 
 
 def _exact(value: float) -> Decimal:

@@ -18,7 +18,7 @@ from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel, newest_first
 from domain.tracing.repricing import PricedSpan, Repricing
-from domain.tracing.span import Span
+from domain.tracing.span import Span, priced_models
 from domain.tracing.trace import Trace
 from domain.tracing.usage import CostSource, Pricing, SpanCost
 
@@ -111,9 +111,10 @@ def _priced_span(trace: Trace, span: Span) -> PricedSpan | None:
     usage, charge = span.usage, span.charge
     if not span.model or usage is None or charge is None or charge.source is CostSource.CLIENT:
         return None
-    if usage.prompt_tokens + usage.completion_tokens == 0:
+    if usage.prompt_tokens + usage.completion_tokens == 0 or span.usage_role is not None:
         return None
-    return PricedSpan(trace.id, span.id, span.started_at, span.model, usage, charge)
+    models = priced_models(span.model, span.provider, span.request_model)
+    return PricedSpan(trace.id, span.id, span.started_at, span.model, usage, charge, models)
 
 
 def _is_next(repricing: Repricing, span: PricedSpan) -> bool:
@@ -168,7 +169,8 @@ def _is_unpriced(span: Span) -> bool:
     assert span.usage is not None
     assert span.charge is not None
     has_tokens = span.usage.prompt_tokens + span.usage.completion_tokens > 0
-    return bool(span.model) and has_tokens and span.charge.source is CostSource.UNPRICED
+    is_counted = has_tokens and span.usage_role is None
+    return bool(span.model) and is_counted and span.charge.source is CostSource.UNPRICED
 
 
 def _sum_usage(model: str, spans: Sequence[Span]) -> UnpricedModel:

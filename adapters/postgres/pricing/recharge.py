@@ -15,17 +15,18 @@ from adapters.postgres.tracing.trace_rows import SPANS, TRACES, charge_from_row,
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.analytics import Granularity
 from domain.tracing.repricing import PricedSpan, Repricing, SpanPosition
-from domain.tracing.span import Totals
+from domain.tracing.span import Totals, priced_models
 from domain.tracing.usage import EXACT, CostSource, Pricing, SpanCost
 
 _SPAN_COLUMNS: Final = """
 spans.trace_id, spans.span_id, started_at, model, prompt_tokens, completion_tokens,
 cache_read_tokens, cache_write_tokens, cost_amount, cost_source, price_version, price_since,
-listed_amount
+listed_amount, provider, request_model
 """
 # The condition of the index `spans_priced`.
 _IS_PRICED: Final = f"""
 model <> '' AND cost_source <> '{CostSource.CLIENT}' AND prompt_tokens + completion_tokens > 0
+AND usage_role IS NULL
 """
 _SELECT_PRICED_SPANS: Final = f"""
 SELECT {_SPAN_COLUMNS} FROM spans WHERE {OF_PROJECT} AND {_IS_PRICED}
@@ -107,9 +108,14 @@ async def update_costs(
 
 
 def _priced_span_from_row(row: Record) -> PricedSpan:
-    key = (TraceId(row["trace_id"]), SpanId(row["span_id"]))
     return PricedSpan(
-        *key, row["started_at"], row["model"], usage_from_row(row), charge_from_row(row)
+        TraceId(row["trace_id"]),
+        SpanId(row["span_id"]),
+        row["started_at"],
+        row["model"],
+        usage_from_row(row),
+        charge_from_row(row),
+        priced_models(row["model"], row["provider"], row["request_model"]),
     )
 
 

@@ -48,7 +48,7 @@ FROM (
   CROSS JOIN LATERAL (
     SELECT sum(prompt_tokens), sum(completion_tokens), sum(cost_amount) FROM spans
     WHERE {OF_PROJECT} AND started_at >= since
-      AND started_at < {_END}
+      AND started_at < {_END} AND usage_role IS NULL
     HAVING count(*) > 0
   ) AS summed
 ) AS counted
@@ -65,7 +65,7 @@ FROM (
     SELECT model, count(*), sum(prompt_tokens) + sum(completion_tokens), sum(cost_amount)
     FROM spans
     WHERE {OF_PROJECT} AND started_at >= since
-      AND started_at < {_END} AND model IS NOT NULL
+      AND started_at < {_END} AND model IS NOT NULL AND usage_role IS NULL
     GROUP BY model
   ) AS summed
 ) AS counted

@@ -47,6 +47,7 @@ FROM (
   SELECT model, prompt_tokens, completion_tokens, started_at FROM spans
   WHERE {OF_PROJECT} AND started_at >= $2 AND model <> ''
     AND cost_source = '{CostSource.UNPRICED}' AND prompt_tokens + completion_tokens > 0
+    AND usage_role IS NULL
   ORDER BY started_at DESC LIMIT {UNPRICED_SPANS_MAX}
 ) AS newest
 GROUP BY model ORDER BY count(*) DESC, model LIMIT {UNPRICED_MODELS_MAX}

@@ -119,8 +119,13 @@ class Deltas:
         self._change_user(before, after)
 
     def add_spans(self, spans: Iterable[Span], sign: int = 1) -> None:
-        """Adds settled spans, or subtracts them if `sign` is -1."""
+        """Adds settled spans, or subtracts them if `sign` is -1.
+
+        Spans with a usage role aren't counted.
+        """
         for span in spans:
+            if span.usage_role is not None:
+                continue
             hour = Granularity.HOUR.bucket(span.started_at)
             assert span.usage is not None
             assert span.charge is not None

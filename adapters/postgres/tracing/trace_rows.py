@@ -15,7 +15,7 @@ from adapters.postgres.tracing.facets import CountedTrace, trace_terms
 from domain.tracing.query import fold_case
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
-from domain.tracing.usage import CostSource, Price, SpanCost, Usage
+from domain.tracing.usage import CostSource, Price, SpanCost, Usage, UsageRole
 
 _COST_DECODER: Final = msgspec.json.Decoder(dict[str, float])
 _KEY: Final = ("project_id", "trace_id")
@@ -39,6 +39,10 @@ def _decode_cost(cost: bytes | None) -> dict[str, float] | None:
 
 def _null_for_0(tokens: int) -> int | None:
     return tokens or None
+
+
+def _usage_role(role: str | None) -> UsageRole | None:
+    return None if role is None else UsageRole(role)
 
 
 def _price_version(charge: SpanCost) -> str | None:
@@ -121,6 +125,9 @@ SPANS: Final = Table(
         Column("price_version", "text", "charge", write=_price_version),
         Column("price_since", "timestamptz", "charge", write=_price_since),
         Column("listed_amount", "numeric", "charge", write=_listed_amount),
+        Column("provider", "text"),
+        Column("request_model", "text"),
+        Column("usage_role", "text", read=_usage_role),
     ),
 )
 """Settled spans."""

@@ -140,7 +140,7 @@ def test_change_is_idempotent(one, change):
 
 def test_changeable_fields_of_a_span():
     said = {field.name for field in fields(SpanChange)}
-    derived = {"usage", "charge"}
+    derived = {"usage", "usage_role", "charge", "provider", "request_model"}
     assert {field.name for field in fields(Span)} - said - derived == {
         "id", "parent_id", "started_at",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals, elapsed_ms
-from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
+from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage, UsageRole
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, span_id, table_cost
 
@@ -215,6 +215,15 @@ def test_totals_add_up_tokens_money_and_errors():
     totals = Totals.from_spans(one.settled(PRICE) for one in spans)
     assert totals == Totals(3, 1_000_003, 4, Decimal("2.8"), 1)
     assert totals.tokens == 1_000_007
+
+
+@pytest.mark.parametrize("role", UsageRole)
+def test_usage_with_a_role_is_left_out_of_totals(role):
+    one = span(
+        usage=Usage(7, 5, is_known=True), cost={"total": 2.0}, status=SpanStatus.ERROR
+    ).settled(PRICE)
+    assert Totals.from_spans([one]) == Totals(1, 7, 5, Decimal(2), 1)
+    assert Totals.from_spans([replace(one, usage_role=role)]) == Totals(1, errors=1)
 
 
 some_spans = st.lists(strategies.spans().map(lambda one: one.settled(PRICE)), max_size=5)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.tracing.span import priced_models
 from domain.tracing.usage import (
     TOKENS_MAX,
     UNPRICED,
@@ -173,23 +174,23 @@ def unlisted(*_: object) -> None:
     ],
 )
 def test_client_cost_precedence(cost, charge):
-    assert span_cost(cost, "gpt-4o", KNOWN, NOON, a_cent) == charge
+    assert span_cost(cost, ["gpt-4o"], KNOWN, NOON, a_cent) == charge
 
 
 @pytest.mark.parametrize("cost", [None, {}])
 def test_price_table_is_used_without_client_cost(cost):
-    charge = span_cost(cost, "gpt-4o", KNOWN, NOON, a_cent)
+    charge = span_cost(cost, ["gpt-4o"], KNOWN, NOON, a_cent)
     assert charge == SpanCost(Decimal("0.01"), CostSource.TABLE, CENT)
 
 
 def test_zero_price_is_a_price():
     nothing = Price(Decimal(0), "v")
-    charge = span_cost(None, "free", KNOWN, NOON, lambda *_: nothing)
+    charge = span_cost(None, ["free"], KNOWN, NOON, lambda *_: nothing)
     assert charge == SpanCost(Decimal(0), CostSource.TABLE, nothing)
 
 
 def test_client_cost_without_table_price():
-    charge = span_cost({"total": 2.0}, "gpt-4o", KNOWN, NOON, unlisted)
+    charge = span_cost({"total": 2.0}, ["gpt-4o"], KNOWN, NOON, unlisted)
     assert charge == SpanCost(Decimal(2), CostSource.CLIENT)
 
 
@@ -198,13 +199,34 @@ def test_client_cost_without_table_price():
     [(None, KNOWN, a_cent), ("", KNOWN, a_cent), ("gpt-4o", NONE, a_cent), ("x", KNOWN, unlisted)],
 )
 def test_unknown_cost_is_unpriced(model, usage, pricing):
-    assert span_cost(None, model, usage, NOON, pricing) == UNPRICED
+    assert span_cost(None, priced_models(model, None, None), usage, NOON, pricing) == UNPRICED
     assert UNPRICED.amount == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "request_model", "names"),
+    [
+        ("m", None, None, ["m"]),
+        ("m", None, "r", ["m", "r"]),
+        ("m", "p", None, ["p/m", "m"]),
+        ("m", "p", "r", ["p/m", "m", "p/r", "r"]),
+        (None, "p", "r", []),
+    ],
+)
+def test_names_under_which_a_model_is_priced(model, provider, request_model, names):
+    assert list(priced_models(model, provider, request_model)) == names
+
+
+def test_first_listed_name_gives_the_price():
+    def pricing(model, *_):
+        return a_cent(model) if model == "m" else None
+
+    assert span_cost(None, ["p/m", "m", "r"], KNOWN, NOON, pricing).price == a_cent("m")
 
 
 def test_price_is_looked_up_at_the_span_start():
     lookups = []
-    span_cost(None, "gpt-4o", KNOWN, NOON, lambda *what: lookups.append(what))
+    span_cost(None, ["gpt-4o"], KNOWN, NOON, lambda *what: lookups.append(what))
     assert lookups == [("gpt-4o", KNOWN, NOON)]
 
 

@@ -264,6 +264,8 @@ CREATE TABLE IF NOT EXISTS spans (
     token_usage json, model_parameters json, cost json,
     cache_read_tokens bigint, cache_write_tokens bigint,
     price_version text COLLATE "C", price_since timestamptz, listed_amount numeric,
+    -- Of OpenTelemetry spans. Sums leave out the tokens and the cost of a span with a role.
+    provider text COLLATE "C", request_model text COLLATE "C", usage_role text COLLATE "C",
     PRIMARY KEY (project_id, trace_id, span_id)
 );
 -- Spans of partial hours, in which a period begins or ends.
@@ -271,10 +273,12 @@ CREATE INDEX IF NOT EXISTS spans_started ON spans (project_id, started_at);
 -- Models without a price. There are few such spans, and a request covers some days.
 CREATE INDEX IF NOT EXISTS spans_unpriced
     ON spans (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)
-    WHERE cost_source = 'unpriced' AND model <> '' AND prompt_tokens + completion_tokens > 0;
+    WHERE cost_source = 'unpriced' AND model <> '' AND prompt_tokens + completion_tokens > 0
+      AND usage_role IS NULL;
 -- Spans that repricing may change, in the order in which it reads them.
 CREATE INDEX IF NOT EXISTS spans_priced ON spans (project_id, started_at, trace_id, span_id)
-    WHERE model <> '' AND cost_source <> 'client' AND prompt_tokens + completion_tokens > 0;
+    WHERE model <> '' AND cost_source <> 'client' AND prompt_tokens + completion_tokens > 0
+      AND usage_role IS NULL;
 """
 
 # Every write of a trace updates these rows in place, so a part of each page stays free.

@@ -109,7 +109,17 @@ class CountedUsage(msgspec.Struct, frozen=True):
         )
 
 
+def _unset_for_none[T](value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
+
+
 class ExportedSpan(traces.SpanResponse, frozen=True, kw_only=True):
+    # Known of OpenTelemetry spans only.
+    provider: Annotated[str | UnsetType, Source("provider", _unset_for_none)] = UNSET
+    request_model: Annotated[str | UnsetType, Source("request_model", _unset_for_none)] = UNSET
+    usage_role: Annotated[usages.UsageRole | UnsetType, Source("usage_role", _unset_for_none)] = (
+        UNSET
+    )
     # Both are left out if the other fields say the same.
     price: Annotated[ExactPrice | UnsetType, Source("charge", ExactPrice.from_domain)] = UNSET
     usage: Annotated[CountedUsage | UnsetType, Source(WHOLE, CountedUsage.from_domain)] = UNSET
@@ -265,6 +275,9 @@ class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
     cost_source: usages.CostSource | None = None
     price: ExactPrice | None = None
     usage: CountedUsage | None = None
+    provider: traces.Label | None = None
+    request_model: traces.Label | None = None
+    usage_role: usages.UsageRole | None = None
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -280,7 +293,12 @@ class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
 
         Raises ValueError for values that the types alone can't refuse.
         """
-        span = super().to_domain()
+        span = replace(
+            super().to_domain(),
+            provider=self.provider,
+            request_model=self.request_model,
+            usage_role=self.usage_role,
+        )
         if self.usage is not None:
             span = replace(span, usage=self.usage.to_domain())
         price = None if self.price is None else self.price.to_domain()
@@ -295,7 +313,7 @@ class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
                 cost = None  # the exported cost was computed, and not sent by a client
             case usages.CostSource.CLIENT if cost:
                 by_client = usages.span_cost(
-                    cost, None, usages.NO_USAGE, span.started_at, lambda *_: None
+                    cost, (), usages.NO_USAGE, span.started_at, lambda *_: None
                 )
                 charge = replace(by_client, price=price)
             case usages.CostSource.UNPRICED if not cost:

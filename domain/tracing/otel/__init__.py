@@ -1,0 +1,1 @@
+"""OpenTelemetry: spans and log records as they are sent, and the traces computed from them."""

@@ -1,0 +1,65 @@
+"""Facts: what a mapped span says of its trace, kept with the span's row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from domain.tracing.payload import JsonText
+from domain.tracing.span import Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanFacts:
+    """What a trace is computed from, beyond the columns of its spans (otel/trace_state.py).
+
+    `hex_id` are the 16 hex digits of the span. `parent_is_remote`: the caller is in another
+    process. `trace_input` and `trace_output` are JSON that the sender names for the whole trace;
+    `trace_metadata` are the members it names for the trace, each as JSON text;
+    `sender_metadata` are the span's own members, each as JSON text, which become the trace's if
+    the span is its root. `has_user_message`: its input has a message of a user;
+    `has_assistant_message`: its output has a message of the assistant with content.
+    `buckets` is the number of known ones of input, output, cache read, cache write and reasoning
+    tokens. `is_setup`: it only creates an agent. `service` is `service.name`.
+    `conversation_started` marks a conversation id that the library may have made up (pydantic-ai):
+    the session is dropped if the id is a UUIDv7 of that time. `is_claude_request`: a span that
+    takes log records of Claude Code by time.
+    """
+
+    hex_id: str
+    start_ns: int
+    end_ns: int = 0
+    parent_is_remote: bool | None = None
+    is_start_only: bool = False
+    is_app_root: bool = False
+    is_setup: bool = False
+    is_claude_request: bool = False
+    trace_name: str | None = None
+    trace_input: str | None = None
+    trace_output: str | None = None
+    session_id: str | None = None
+    made_up_session: bool = False
+    user_id: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    service: str | None = None
+    tags: tuple[str, ...] = ()
+    trace_metadata: Mapping[str, str] = field(default_factory=dict)
+    sender_metadata: Mapping[str, str] = field(default_factory=dict)
+    response_id: str | None = None
+    buckets: int = 0
+    has_stated_cost: bool = False
+    has_user_message: bool = False
+    has_assistant_message: bool = False
+    mapping_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MappedSpan:
+    """A span in the form of the domain, not settled, and what it says of its trace.
+
+    The metadata of the span has the reserved key `otel`; `usage_role` isn't in it yet, because it
+    depends on the whole tree.
+    """
+
+    span: Span
+    facts: SpanFacts
+    fragments_as_sent: JsonText | None = None
