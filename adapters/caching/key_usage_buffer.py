@@ -14,9 +14,9 @@ from domain.identity.audit import Origin
 from domain.ids import ApiKeyId, AuditEntryId
 
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)  # `last_used_at` changes no more often
-BUFFERED_USES_MAX: Final = 4_096  # keys and origins; with more, some are buffered more often
-NEW_ORIGINS_MAX: Final = 256  # per flush
-NEW_ORIGINS_PER_KEY_MAX: Final = 8  # because a client may send any name as its origin
+BUFFERED_USES_MAX: Final = 4_096  # keys and networks; with more, some are buffered more often
+NEW_NETWORKS_MAX: Final = 256  # per flush
+NEW_NETWORKS_PER_KEY_MAX: Final = 8  # because a stolen key may be used from many
 FLUSH_EVERY_S: Final = 5.0
 FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
 
@@ -33,9 +33,9 @@ class KeyUsageBuffer:
     def __init__(self, keys: ApiKeys, new_id: NewId = uuid.uuid4) -> None:
         self._keys = keys
         self._new_id = new_id
-        self._last_noted: dict[tuple[ApiKeyId, Origin], datetime] = {}
+        self._last_noted: dict[tuple[ApiKeyId, str], datetime] = {}
         self._pending_uses: dict[ApiKeyId, datetime] = {}
-        self._pending_meetings: dict[tuple[ApiKeyId, Origin], KeyOrigin] = {}
+        self._pending_meetings: dict[tuple[ApiKeyId, str], KeyOrigin] = {}
 
     @classmethod
     @asynccontextmanager
@@ -50,25 +50,26 @@ class KeyUsageBuffer:
             yield buffer
 
     def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
-        last = self._last_noted.get((key, origin))
+        network = origin.network
+        last = self._last_noted.get((key, network))
         if last is not None and at - last < LAST_USED_RESOLUTION:
             return
         _put_newest(self._pending_uses, key, max(at, self._pending_uses.get(key, at)))
         if last is None and not self._has_room(key):
-            return  # without an entry in `_last_noted`, so that its next use reports the origin
-        _put_newest(self._last_noted, (key, origin), at)
+            return  # without an entry in `_last_noted`, so that its next use reports the network
+        _put_newest(self._last_noted, (key, network), at)
         if last is None:
             meeting = KeyOrigin(key, origin, at, AuditEntryId(self._new_id()))
-            self._pending_meetings[key, origin] = meeting
+            self._pending_meetings[key, network] = meeting
 
     def _has_room(self, key: ApiKeyId) -> bool:
-        """Whether another origin of the key may be buffered.
+        """Whether another network of the key may be buffered.
 
-        The limit per key keeps the names that one client sends from displacing those of others.
+        The limit per key keeps the networks of one key from displacing those of others.
         """
         return (
-            len(self._pending_meetings) < NEW_ORIGINS_MAX
-            and sum(met == key for met, _ in self._pending_meetings) < NEW_ORIGINS_PER_KEY_MAX
+            len(self._pending_meetings) < NEW_NETWORKS_MAX
+            and sum(met == key for met, _ in self._pending_meetings) < NEW_NETWORKS_PER_KEY_MAX
         )
 
     def _warn_lost(self) -> None:
@@ -90,11 +91,11 @@ class KeyUsageBuffer:
             if not written:
                 for key, at in self._pending_uses.items():
                     _put_newest(uses, key, at)
-                for origin, meeting in self._pending_meetings.items():
-                    if len(meetings) < NEW_ORIGINS_MAX:
-                        meetings[origin] = meeting
+                for network, meeting in self._pending_meetings.items():
+                    if len(meetings) < NEW_NETWORKS_MAX:
+                        meetings[network] = meeting
                     else:
-                        self._last_noted.pop(origin, None)  # its next use reports it again
+                        self._last_noted.pop(network, None)  # its next use reports it again
                 self._pending_uses, self._pending_meetings = uses, meetings
 
 

@@ -22,7 +22,7 @@ from domain.evaluation.runs.run import EvalRun, Tally, Target, WorkItem
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead, Origin, chain_hash
+from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead, chain_hash
 from domain.identity.caller import User
 from domain.identity.invitation import Invitation
 from domain.identity.login_code import LoginCode
@@ -220,7 +220,7 @@ class MemoryStore:
         self.memberships: dict[tuple[ids.OrganizationId, ids.UserId], Membership] = {}
         self.users: dict[ids.UserId, User] = {}
         self.keys: dict[ids.ApiKeyId, ApiKey] = {}
-        self.origins: dict[ids.ApiKeyId, set[Origin]] = defaultdict(set)
+        self.used_networks: dict[ids.ApiKeyId, set[str]] = defaultdict(set)
         self.invitations: dict[ids.InvitationId, Invitation] = {}
         self.login_codes: dict[bytes, LoginCode] = {}
         self.audit_heads: dict[ids.OrganizationId, ChainHead] = {}

@@ -25,7 +25,7 @@ from domain.identity.refusal import CountedRefusal, Refusal
 from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import Page, PageRequest
 
-ORIGINS_MAX: Final = 100  # of one key in the audit log: its clients may have any number
+USED_NETWORKS_MAX: Final = 100  # of one key in the audit log: a thief may use any number
 OWNED_LIMIT_MESSAGE: Final = (
     "You own {} organizations already, which is as many as this service allows"
 )
@@ -71,10 +71,10 @@ class ApiKeys(Protocol):
         ...
 
     async def record_origins(self, origins: Sequence[KeyOrigin]) -> None:
-        """Writes to the audit log each origin that was never seen with its key.
+        """Writes to the audit log, and to the key, the first use from each network.
 
-        At most ORIGINS_MAX for each key, by their instants; later ones are skipped, as are unknown
-        keys. Idempotent.
+        At most USED_NETWORKS_MAX for each key, by their instants; later ones are skipped, as are
+        unknown keys. Idempotent.
         """
         ...
 
@@ -88,9 +88,9 @@ class KeyUsage(Protocol):
     def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         """Moves `last_used_at` of the key to `at`, soon and never back.
 
-        Writes `origin` to the audit log if it is new for the key. Never waits and never raises: a
-        record may be lost, but no request is delayed. May skip a record less than a minute after
-        the last one with the same key and origin.
+        Writes `origin` to the audit log if its network is new for the key. Never waits and never
+        raises: a record may be lost, but no request is delayed. May skip a record less than a
+        minute after the last one with the same key and network.
         """
         ...
 

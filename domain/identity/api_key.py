@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Self
 
 from domain.errors import Conflict, Forbidden, Invalid, Unauthenticated
+from domain.identity.organization import RIGHTS, Action, Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 RANDOM_BYTES: Final = 28
@@ -88,7 +89,11 @@ def _parse_address(text: str | None) -> IPv4Address | IPv6Address | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key as it is stored: only the digest of its secret is known."""
+    """A key as it is stored: only the digest of its secret is known.
+
+    `newest_network` is the last network that was new for the key, and was first used at
+    `newest_network_at`.
+    """
 
     id: ApiKeyId
     organization_id: OrganizationId
@@ -102,10 +107,18 @@ class ApiKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    newest_network: str | None = None
+    newest_network_at: datetime | None = None
 
     def is_active(self, now: datetime) -> bool:
         """Neither revoked nor expired at `now`."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+    def visible_to(self, role: Role) -> Self:
+        """The key; without networks for those who may not read addresses in the audit log."""
+        if Action.READ_AUDIT_LOG in RIGHTS[role]:
+            return self
+        return replace(self, newest_network=None, newest_network_at=None)
 
     def check_rotatable(self) -> None:
         """Raises Invalid if the key is revoked or never expires."""

@@ -4,13 +4,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final, Self
 
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
 ADDRESS_MAX: Final = 64  # characters; an IPv6 address with a zone
 AGENT_MAX: Final = 255  # characters of a User-Agent; longer ones are cut
+IPV4_NETWORK_BITS: Final = 24  # the smallest network that is routed by itself
+IPV6_NETWORK_BITS: Final = 48  # what a site gets; each client in it may use any number of addresses
+NETWORKS_CACHED_MAX: Final = 4_096  # addresses: finding a network takes 5 us, for each request
 
 
 class AuditAction(StrEnum):
@@ -38,7 +43,7 @@ class AuditAction(StrEnum):
     API_KEY_ROTATED = "api_key.rotated"
     API_KEY_REVOKED = "api_key.revoked"
     API_KEY_DELETED = "api_key.deleted"
-    API_KEY_USED = "api_key.used"  # first use from an address or by a client
+    API_KEY_USED = "api_key.used"  # first use from a network
     LOGIN_CODE_ISSUED = "login_code.issued"
     SCORE_CHANGED = "score.changed"
     SCORE_DELETED = "score.deleted"
@@ -68,12 +73,33 @@ class AuditAction(StrEnum):
         return self.partition(".")[0]
 
 
+@lru_cache(maxsize=NETWORKS_CACHED_MAX)
+def network_of(address: str) -> str:
+    """The network that the address shares with its neighbours, as `192.0.2.0/24`.
+
+    A text that isn't an address is its own network.
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    # A server with an IPv6 socket sees an IPv4 client as a mapped address.
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    bits = IPV4_NETWORK_BITS if isinstance(parsed, IPv4Address) else IPV6_NETWORK_BITS
+    return str(ip_network((parsed, bits), strict=False))
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a request came from: the client's address and User-Agent. None: unknown."""
 
     address: str | None = None
     agent: str | None = None
+
+    @property
+    def network(self) -> str:
+        """The network of the address; empty if it is unknown."""
+        return "" if self.address is None else network_of(self.address)
 
 
 UNKNOWN_ORIGIN: Final = Origin()  # such as the local command line

@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 from adapters.memory.evaluation.judge_costs import store_budget
 from adapters.memory.store import MemoryStore, by_creation, delete_rows
 from application.identity.ports import (
-    ORIGINS_MAX,
     OWNED_LIMIT_MESSAGE,
+    USED_NETWORKS_MAX,
     KeyOrigin,
     LockedOrganization,
 )
@@ -90,10 +90,13 @@ class MemoryKeyUsage:
 
 
 def _met(store: MemoryStore, meeting: KeyOrigin) -> None:
-    key, origins = store.keys.get(meeting.key), store.origins[meeting.key]
-    if key is None or meeting.origin in origins or len(origins) >= ORIGINS_MAX:
+    key, networks = store.keys.get(meeting.key), store.used_networks[meeting.key]
+    network = meeting.origin.network
+    if key is None or network in networks or len(networks) >= USED_NETWORKS_MAX:
         return
-    origins.add(meeting.origin)
+    networks.add(network)
+    if key.newest_network_at is None or key.newest_network_at < meeting.at:
+        store.keys[key.id] = replace(key, newest_network=network, newest_network_at=meeting.at)
     store.audit_log[meeting.entry] = AuditEntry(
         id=meeting.entry,
         organization_id=key.organization_id,
@@ -101,7 +104,7 @@ def _met(store: MemoryStore, meeting: KeyOrigin) -> None:
         actor=Actor(key_id=key.id, name=key.prefix, origin=meeting.origin),
         action=AuditAction.API_KEY_USED,
         resource_id=str(key.id),
-        detail={"name": key.name},
+        detail={"name": key.name, "network": network},
     )
 
 

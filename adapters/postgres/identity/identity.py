@@ -19,7 +19,7 @@ from adapters.postgres.database.pool import (
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits, store_budget
-from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
+from application.identity.ports import OWNED_LIMIT_MESSAGE, USED_NETWORKS_MAX, KeyOrigin
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction, AuditEntry
@@ -79,21 +79,25 @@ COUNT_OWNED_ORGANIZATIONS: Final = (
     "SELECT count(*) FROM memberships WHERE user_id = $1 AND role = $2"
 )
 INSERT_ORGANIZATION: Final = rows.ORGANIZATIONS.insert()
-# Adds a new origin of a key and its audit entry, while fewer than $7 origins are known. The key is
-# locked, so that concurrent calls count each other's origins.
-INSERT_KEY_ORIGIN: Final = """
+# Adds a new network of a key and its audit entry, while fewer than $8 networks are known. The key
+# is locked, so that concurrent calls count each other's networks.
+INSERT_KEY_NETWORK: Final = """
 WITH key AS (
   SELECT id, organization_id, prefix, name FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
 ), new AS (
-  INSERT INTO api_key_origins (organization_id, key_id, address, agent)
-  SELECT organization_id, id, coalesce($2, ''), coalesce($3, '') FROM key
-  WHERE (SELECT count(*) FROM api_key_origins AS known
-         WHERE known.organization_id = key.organization_id AND known.key_id = key.id) < $7
+  INSERT INTO api_key_networks (organization_id, key_id, network)
+  SELECT organization_id, id, $2 FROM key
+  WHERE (SELECT count(*) FROM api_key_networks AS known
+         WHERE known.organization_id = key.organization_id AND known.key_id = key.id) < $8
   ON CONFLICT DO NOTHING RETURNING key_id
+), shown AS (
+  UPDATE api_keys AS k SET newest_network = $2, newest_network_at = $6 FROM new
+  WHERE k.id = new.key_id AND (k.newest_network_at IS NULL OR k.newest_network_at < $6)
 )
 INSERT INTO audit_log (id, organization_id, at, actor_key_id, actor_name, address, agent, action,
                        resource_id, detail)
-SELECT $4, organization_id, $5, id, prefix, $2, $3, $6, id::text, json_build_object('name', name)
+SELECT $5, organization_id, $6, id, prefix, $3, $4, $7, id::text,
+       json_build_object('name', name, 'network', $2::text)
 FROM key JOIN new ON new.key_id = key.id
 """
 
@@ -116,9 +120,10 @@ class PostgresApiKeys:
     async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         async with translate_errors():
             for one in sorted(meetings, key=lambda one: one.at):
-                use = (one.key, one.origin.address, one.origin.agent, one.entry, one.at)
-                values = (*use, AuditAction.API_KEY_USED, ORIGINS_MAX)
-                await within(self.pool, ALL_TENANTS).execute(INSERT_KEY_ORIGIN, *values)
+                origin = (one.origin.network, one.origin.address, one.origin.agent)
+                what = (one.entry, one.at, AuditAction.API_KEY_USED)
+                values = (one.key, *origin, *what, USED_NETWORKS_MAX)
+                await within(self.pool, ALL_TENANTS).execute(INSERT_KEY_NETWORK, *values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ API_KEYS: Final = Table(
         *columns("last_used_at timestamptz"),
         Column("project_ids", "uuid[]", "limits.project_ids", write=_sorted, read=_project_ids),
         Column("networks", "text[]", "limits.networks", write=_sorted, read=_networks),
+        *columns("newest_network text, newest_network_at timestamptz"),
     ),
     key=_BY_ID,
     given=_LOCKED_ORGANIZATION,

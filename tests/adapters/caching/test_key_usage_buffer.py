@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from adapters.caching.key_usage_buffer import BUFFERED_USES_MAX, NEW_ORIGINS_MAX, KeyUsageBuffer
+from adapters.caching.key_usage_buffer import BUFFERED_USES_MAX, NEW_NETWORKS_MAX, KeyUsageBuffer
 from domain.errors import Unavailable
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId
@@ -50,13 +50,22 @@ async def test_use_is_buffered_once_per_minute(inner):
     assert inner.store.keys[key.id].last_used_at == at(120)
 
 
-async def test_many_origins_of_one_key_do_not_displace_another_key(inner):
+async def test_many_networks_of_one_key_do_not_displace_another_key(inner):
     stolen, noisy = inner.key(), inner.key()
     uses = KeyUsageBuffer(inner)
     uses.record(stolen.id, at(0), AWAY)
-    for n in range(NEW_ORIGINS_MAX * 2):
-        uses.record(noisy.id, at(1), Origin("192.0.2.1", f"sdk/{n}"))
+    for n in range(NEW_NETWORKS_MAX * 2):
+        uses.record(noisy.id, at(1), Origin(f"2001:db8:{n:x}::1", "sdk/1"))
     assert any(key == stolen.id for key, _ in uses._pending_meetings)
+
+
+async def test_changed_user_agents_are_one_network(inner):
+    key = inner.key()
+    async with KeyUsageBuffer.flushing_to(inner) as uses:
+        for n in range(NEW_NETWORKS_MAX):
+            uses.record(key.id, at(n), Origin("192.0.2.1", f"sdk/{n}"))
+        uses.record(key.id, at(1), AWAY)
+    assert met(inner) == [(key.id, Origin("192.0.2.1", "sdk/0")), (key.id, AWAY)]
 
 
 async def test_uses_of_many_keys_are_flushed_together_at_the_end(inner):
@@ -155,8 +164,8 @@ async def test_failed_new_origins_are_flushed_later_unchanged(inner):
 
 
 async def test_new_origins_are_bounded_during_an_outage(inner):
-    keys = [inner.key() for _ in range(NEW_ORIGINS_MAX + 10)]
+    keys = [inner.key() for _ in range(NEW_NETWORKS_MAX + 10)]
     async with KeyUsageBuffer.flushing_to(inner) as uses:
         for n, key in enumerate(keys):
             uses.record(key.id, at(n), Origin(f"192.0.2.{n}"))
-    assert len(met(inner)) == NEW_ORIGINS_MAX
+    assert len(met(inner)) == NEW_NETWORKS_MAX

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from application.identity.keys import ApiKeyFactory, IssueKey
-from application.identity.ports import ORIGINS_MAX, KeyOrigin
+from application.identity.ports import USED_NETWORKS_MAX, KeyOrigin
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey, Scope, format_key, key_digest
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Actor, AuditAction, AuditEntry, Origin
@@ -133,7 +133,7 @@ async def list_key_uses(identity, organization: OrganizationId) -> list[AuditEnt
     return [one for one in log.items if one.action is AuditAction.API_KEY_USED]
 
 
-async def test_first_use_from_origin_is_audited_in_full(identity):
+async def test_first_use_from_network_is_audited_in_full(identity):
     ours = await identity.organization()
     key = new_key(ours, name="Ünïcode 🔑")
     await identity.add_key(key)
@@ -147,37 +147,55 @@ async def test_first_use_from_origin_is_audited_in_full(identity):
             actor=Actor(key_id=key.id, name=key.prefix, origin=HOME),
             action=AuditAction.API_KEY_USED,
             resource_id=str(key.id),
-            detail={"name": "Ünïcode 🔑"},
+            detail={"name": "Ünïcode 🔑", "network": "192.0.2.0/24"},
         )
     ]
+    stored = await identity.keys.by_digest(key.digest)
+    assert stored == replace(key, newest_network="192.0.2.0/24", newest_network_at=at(1))
+    assert await identity.directory.key(ours, key.id) == stored
+
+
+NEIGHBOURS = [
+    HOME,
+    Origin("192.0.2.255", "sdk/2"),
+    Origin("192.0.2.1", None),
+    Origin("::ffff:192.0.2.9", "語" * AGENT_MAX),
+]
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        Origin("192.0.2.2", "sdk/1"),
-        Origin("192.0.2.1", "sdk/2"),
-        Origin("192.0.2.1", "SDK/1"),
-        Origin("192.0.2.1", None),
+        Origin("192.0.3.1", "sdk/1"),
+        Origin("2001:db8::1", "sdk/1"),
         Origin(None, "sdk/1"),
-        Origin(None, None),
-        Origin("x" * ADDRESS_MAX, "語" * AGENT_MAX),
+        Origin("x" * ADDRESS_MAX, "sdk/1"),
     ],
-    ids=["address", "agent", "case", "no agent", "no address", "neither", "long"],
+    ids=["IPv4", "IPv6", "unknown", "no address"],
 )
-async def test_origin_is_address_and_client(identity, other):
+async def test_first_use_from_each_network_is_audited(identity, other):
+    """Whatever the client calls itself: a changed User-Agent is no news."""
     ours = await identity.organization()
     key = new_key(ours)
     await identity.add_key(key)
-    for second in range(2):
-        await identity.keys.record_origins(
-            [meeting(key, HOME, second), meeting(key, other, second + 10)]
-        )
-    origins = [entry.actor.origin for entry in await list_key_uses(identity, ours)]
-    assert origins == [other, HOME]
+    for second, origin in enumerate([*NEIGHBOURS, other, *NEIGHBOURS, other]):
+        await identity.keys.record_origins([meeting(key, origin, second)])
+    entries = await list_key_uses(identity, ours)
+    assert [entry.actor.origin for entry in entries] == [other, HOME]
+    assert entries[0].detail["network"] == other.network
 
 
-async def test_origins_are_audited_per_key(identity):
+async def test_newest_network_is_that_of_the_latest_first_use(identity):
+    key = new_key(await identity.organization())
+    await identity.add_key(key)
+    away, late = Origin("198.51.100.7"), Origin("203.0.113.7")
+    for origin, second in ((HOME, 1), (away, 5), (HOME, 9), (late, 3)):
+        await identity.keys.record_origins([meeting(key, origin, second)])
+    stored = await identity.keys.by_digest(key.digest)
+    assert (stored.newest_network, stored.newest_network_at) == ("198.51.100.0/24", at(5))
+
+
+async def test_networks_are_audited_per_key(identity):
     ours = await identity.organization()
     first, second = new_key(ours), new_key(ours)
     for key in (first, second):
@@ -189,7 +207,7 @@ async def test_origins_are_audited_per_key(identity):
     ]
 
 
-async def test_repeated_origin_in_one_call_is_audited_once(identity):
+async def test_repeated_network_in_one_call_is_audited_once(identity):
     ours = await identity.organization()
     key = new_key(ours)
     await identity.add_key(key)
@@ -208,30 +226,41 @@ async def test_origins_of_deleted_keys_are_ignored(identity):
     assert [entry.actor.key_id for entry in await list_key_uses(identity, ours)] == [key.id]
 
 
-async def test_audited_origins_of_a_key_are_limited(identity):
+async def test_audited_networks_of_a_key_are_limited(identity):
     ours = await identity.organization()
     key, other = new_key(ours), new_key(ours)
     for one in (key, other):
         await identity.add_key(one)
-    origins = [Origin(f"2001:db8::{n:x}", "sdk/1") for n in range(ORIGINS_MAX + 10)]
-    half = ORIGINS_MAX // 2
+    origins = [Origin(f"2001:db8:{n:x}::1", "sdk/1") for n in range(USED_NETWORKS_MAX + 10)]
+    half = USED_NETWORKS_MAX // 2
     for some in (origins[:half], origins[half:]):
         await identity.keys.record_origins([meeting(key, one) for one in some])
     await identity.keys.record_origins([meeting(key, Origin("late")), meeting(other)])
     entries = await list_key_uses(identity, ours)
     met = [entry.actor.origin for entry in entries if entry.actor.key_id == key.id]
-    assert set(met) == set(origins[:ORIGINS_MAX])
-    assert len(met) == ORIGINS_MAX
+    assert set(met) == set(origins[:USED_NETWORKS_MAX])
+    assert len(met) == USED_NETWORKS_MAX
     assert [one.actor.key_id for one in entries if one.actor.key_id != key.id] == [other.id]
 
 
-async def test_concurrent_uses_from_an_origin_are_audited_once(identity):
+async def test_changed_user_agents_use_up_no_bound(identity):
+    ours = await identity.organization()
+    key = new_key(ours)
+    await identity.add_key(key)
+    agents = [Origin("192.0.2.1", f"sdk/{n}") for n in range(USED_NETWORKS_MAX + 10)]
+    await identity.keys.record_origins([meeting(key, one) for one in agents])
+    thief = Origin("203.0.113.7", "curl/8")
+    await identity.keys.record_origins([meeting(key, thief, 1)])
+    assert [one.actor.origin for one in await list_key_uses(identity, ours)] == [thief, agents[0]]
+
+
+async def test_concurrent_uses_from_a_network_are_audited_once(identity):
     await identity.warm()
     ours = await identity.organization()
     keys = [new_key(ours) for _ in range(4)]
     for key in keys:
         await identity.add_key(key)
-    origins = [Origin(f"192.0.2.{n}") for n in range(5)]
+    origins = [Origin(f"192.0.{n}.1") for n in range(5)]
     every = [(key, origin) for key in keys for origin in origins]
     await asyncio.gather(
         *(

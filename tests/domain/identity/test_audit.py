@@ -89,3 +89,18 @@ def test_new_organization_has_owner_project_and_audit_entry():
     drawn = {organization, creation.owner.id, creation.project.id, creation.entry.id}
     assert len(drawn) == 4
     assert drawn <= set(ids)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("testclient", "testclient"),
+        (None, ""),
+    ],
+)
+def test_network_of_an_origin(address, network):
+    assert Origin(address, "any").network == network

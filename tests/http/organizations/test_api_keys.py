@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from domain.identity.api_key import KEY_LIFETIME
+from domain.identity.organization import Role
+from domain.ids import OrganizationId
 from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import PersonClient, new_person
+from tests.support.clients.organization_members import PersonClient, new_member, new_person
 
 ALL = ["ingest", "read", "evaluate"]
 
@@ -41,6 +43,10 @@ async def opened(site: Site, secret: str) -> dict[str, int]:
 OPEN, CLOSED = {"read": 200, "ingest": 202}, {"read": 401, "ingest": 401}
 
 
+def first_used(at: str) -> dict[str, str]:
+    return {"last_used_at": at, "newest_network": "127.0.0.0/24", "newest_network_at": at}
+
+
 async def test_fields_of_a_key(site: Site, ada: PersonClient, ours: str) -> None:
     made = await ada.call("POST", ours, {"name": " ci ", "expiration": "90d", "scopes": ["read"]})
     secret = made["raw_key"]
@@ -59,13 +65,15 @@ async def test_fields_of_a_key(site: Site, ada: PersonClient, ours: str) -> None
         "networks": None,
         "created_by": (await ada.read("/me"))["id"],
         "last_used_at": None,
+        "newest_network": None,
+        "newest_network_at": None,
     }
     hidden = made | {"raw_key": None}
     assert await ada.read(f"{ours}/{made['id']}") == hidden
     assert await ada.read(ours) == [hidden]
     assert await opened(site, secret) == {"read": 200, "ingest": 403}
     used = await ada.read(f"{ours}/{made['id']}")
-    assert used == hidden | {"last_used_at": "2026-03-01T12:00:00+00:00"}
+    assert used == hidden | first_used("2026-03-01T12:00:00+00:00")
     assert secret.encode() not in repr(site.store).encode()
 
 
@@ -184,10 +192,26 @@ async def test_revoked_key_is_refused_and_listed(site: Site, ada: PersonClient, 
     for query in ("", "?permanent=false", "?permanent=no"):
         await ada.call("DELETE", path + query)
         assert await opened(site, made["raw_key"]) == CLOSED
-        used = {"last_used_at": "2026-03-01T12:00:00+00:00"}
+        used = first_used("2026-03-01T12:00:00+00:00")
         assert await ada.read(path) == made | used | {"raw_key": None, "is_active": False}
     log = await ada.read(ours.replace("api-keys", "audit-log"))
     assert [one["action"] for one in log["items"]].count("api_key.revoked") == 1
+
+
+async def test_networks_are_shown_to_those_who_may_read_the_audit_log(
+    site: Site, ada: PersonClient, ours: str
+) -> None:
+    made = await ada.call("POST", ours, {"name": "k"})
+    await opened(site, made["raw_key"])
+    organization = OrganizationId(uuid.UUID(made["org_id"]))
+    shown = {}
+    for role in Role:
+        person = new_member(site, organization, f"{role.lower()}@x.example", role)
+        one, [listed] = await person.read(f"{ours}/{made['id']}"), await person.read(ours)
+        assert one == listed
+        shown[role] = (one["newest_network"], one["newest_network_at"] is not None)
+    seen = ("127.0.0.0/24", True)
+    assert shown == {Role.OWNER: seen, Role.ADMIN: seen, Role.MEMBER: (None, False)}
 
 
 @pytest.mark.parametrize("is_revoked_first", [False, True])
@@ -228,7 +252,7 @@ async def test_rotation_creates_a_new_key(site: Site, ada: PersonClient, ours: s
     assert new["expires_at"] == "2026-08-18T12:00:00+00:00"
     reading = {"read": 200, "ingest": 403}
     assert await opened(site, old["raw_key"]) == await opened(site, new["raw_key"]) == reading
-    seen = {"raw_key": None, "last_used_at": "2026-05-20T12:00:00+00:00"}
+    seen = {"raw_key": None} | first_used("2026-05-20T12:00:00+00:00")
     assert await ada.read(ours) == [new | seen, old | seen]
     site.now = NOON + KEY_LIFETIME
     assert await opened(site, old["raw_key"]) == CLOSED

@@ -70,21 +70,22 @@ CREATE TABLE IF NOT EXISTS api_keys (
     created_at timestamptz NOT NULL, expires_at timestamptz,
     revoked_at timestamptz,
     last_used_at timestamptz,
-    project_ids uuid[], networks text[]
+    project_ids uuid[], networks text[],
+    newest_network text COLLATE "C", newest_network_at timestamptz
 );
 CREATE INDEX IF NOT EXISTS api_keys_organization ON api_keys (organization_id, created_at, id);
 -- Deleting a membership revokes the keys that this user created.
 CREATE INDEX IF NOT EXISTS api_keys_created_by
     ON api_keys (organization_id, created_by) WHERE revoked_at IS NULL;
 
--- The origins of uses of a key that the audit log has an entry for. '' means unknown.
-CREATE TABLE IF NOT EXISTS api_key_origins (
+-- The networks that a key was used from and that the audit log has an entry for. '' means unknown.
+CREATE TABLE IF NOT EXISTS api_key_networks (
     organization_id uuid NOT NULL,
     key_id uuid NOT NULL REFERENCES api_keys ON DELETE CASCADE,
-    address text COLLATE "C" NOT NULL, agent text COLLATE "C" NOT NULL,
-    PRIMARY KEY (organization_id, key_id, address, agent)
+    network text COLLATE "C" NOT NULL,
+    PRIMARY KEY (organization_id, key_id, network)
 );
-CREATE INDEX IF NOT EXISTS api_key_origins_key ON api_key_origins (key_id);
+CREATE INDEX IF NOT EXISTS api_key_networks_key ON api_key_networks (key_id);
 
 CREATE TABLE IF NOT EXISTS invitations (
     id uuid PRIMARY KEY,
@@ -814,7 +815,7 @@ _TENANT_COLUMNS: Final = {
     "organizations": "id",
     **dict.fromkeys(
         (
-            *("memberships", "projects", "api_keys", "api_key_origins", "invitations"),
+            *("memberships", "projects", "api_keys", "api_key_networks", "invitations"),
             *("login_codes", "audit_log", "audit_chains", "access_refusals"),
         ),
         "organization_id",
@@ -919,7 +920,7 @@ BACKWARDS: Final = (
     "DROP SCHEMA IF EXISTS searchable CASCADE",
     """
     DROP TABLE IF EXISTS
-        organizations, users, memberships, projects, api_keys, api_key_origins, invitations,
+        organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
         login_codes, audit_log, audit_chains, access_refusals,
         removals,
         traces, trace_payloads, spans,

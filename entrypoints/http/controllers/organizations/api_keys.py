@@ -111,7 +111,8 @@ class APIKeyResponse(ResponseStruct[ApiKey], frozen=True, kw_only=True):
     """A key. Only the responses that create or rotate it contain its secret, `raw_key`.
 
     `created_by` is the user who created it, null if it was created at the command line.
-    `last_used_at` is at most a minute behind.
+    `last_used_at` is at most a minute behind. `newest_network` is the last network that was new for
+    this key, and was first used at `newest_network_at`; both are null unless for OWNER and ADMIN.
     """
 
     id: UUID
@@ -127,6 +128,8 @@ class APIKeyResponse(ResponseStruct[ApiKey], frozen=True, kw_only=True):
     networks: Annotated[list[str] | None, Source("limits.networks", _as_list)]
     created_by: UUID | None
     last_used_at: ResponseInstant | None
+    newest_network: str | None
+    newest_network_at: ResponseInstant | None
 
 
 def _key_response(key: ApiKey, now: datetime, secret: str | None = None) -> APIKeyResponse:
@@ -176,7 +179,8 @@ class ApiKeyController(Controller):
         All keys, revoked and expired ones included, the newest first.
         """
         keys, now = await use_cases.identity.directory.keys(caller.organization), use_cases.clock()
-        return [_key_response(key, now) for key in keys]
+        role = caller.membership.role
+        return [_key_response(key.visible_to(role), now) for key in keys]
 
     @get("/{key_id:str}", ORGANIZATION_MEMBER, example=examples.KEY)
     async def read_api_key(
@@ -187,7 +191,7 @@ class ApiKeyController(Controller):
         One key of the organization, without its secret.
         """
         key = await use_cases.identity.directory.key(caller.organization, path.key_id)
-        return _key_response(key, use_cases.clock())
+        return _key_response(key.visible_to(caller.membership.role), use_cases.clock())
 
     @post(
         "/{key_id:str}/rotate",

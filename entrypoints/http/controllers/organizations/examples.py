@@ -62,6 +62,8 @@ KEY: Final[dict[str, Any]] = {
     "networks": ["192.0.2.0/24"],
     "created_by": USER_ID,
     "last_used_at": None,
+    "newest_network": None,
+    "newest_network_at": None,
 }
 NEW_KEY: Final = KEY | {"raw_key": "pp_9a1b04e7" + "0123456789abcdef" * 3 + "01234567"}
 REFUSAL: Final[dict[str, Any]] = {
