@@ -8,6 +8,7 @@ import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -301,10 +302,23 @@ class TestReplicas:
 
 class TestOperations:
     def test_documented_role_settings_match_our_connections(self):
-        documented = dict(
-            re.findall(r"^ALTER ROLE pandaprobe SET (\w+) = '(.*)';", OPERATIONS, re.M)
-        )
-        assert documented == PoolSettings(url="").of_sessions
+        """The role that serves needs them: `migrate` sets limits of its own."""
+        documented = re.findall(r"^ALTER ROLE (\w+) SET (\w+) = '(.*)';", OPERATIONS, re.M)
+        assert {name: value for _, name, value in documented} == PoolSettings(url="").of_sessions
+        assert {role for role, _, _ in documented} == {self.role_in("PANDAPROBE_DATABASE_URL")}
+
+    def test_documented_roles_are_those_of_compose(self):
+        [created] = re.findall(r"^CREATE ROLE (\w+) LOGIN", OPERATIONS, re.MULTILINE)
+        [owner] = re.findall(r"CREATE SCHEMA veiled AUTHORIZATION (\w+)", OPERATIONS)
+        assert created == self.role_in("PANDAPROBE_DATABASE_URL")
+        assert owner == self.role_in("PANDAPROBE_MIGRATION_DATABASE_URL")
+        assert created != owner
+
+    @staticmethod
+    def role_in(variable: str) -> str | None:
+        """The role in a URL of the Compose file, which has no other secrets than references."""
+        url = SERVICES["migrate"]["environment"][variable]
+        return urlsplit(SECRET.sub("", url)).username
 
     def test_documented_pooler_configuration_ignores_our_settings(self):
         [ignored] = re.findall(r"^ignore_startup_parameters = (.*)$", OPERATIONS, re.MULTILINE)
