@@ -67,7 +67,9 @@ class UseCases:
         self.evaluation = EvaluationUseCases(evaluation, clock, new_id, random)
         self.costs = CostUseCases(evaluation.judging, identity, editor)
         self.pricing = PricingUseCases(ports.pricing, clock)
-        self.exporting = ExportUseCases(ports.exporting, tracing.traces, evaluation, clock)
+        self.exporting = ExportUseCases(
+            ports.exporting, tracing.traces, evaluation, self.audit, clock
+        )
         self.privacy = PrivacyUseCases(ports.privacy, identity.directory, clock, new_id, random)
         self.run_idempotently = RunIdempotently(
             ports.idempotency, ports.idempotency_ttl, clock, new_id

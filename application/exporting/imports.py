@@ -7,6 +7,7 @@ from enum import StrEnum
 from itertools import batched
 from typing import Final
 
+from application.audit import AuditTrail
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.exporting.ports import BATCH_TRACES_MAX, TraceArchive
 from application.tracing.ingest import BATCH_MAX
@@ -14,6 +15,7 @@ from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
 from domain.evaluation.scores.edits import as_stated_by
 from domain.exporting.export import TraceWithScores, has_nothing_new
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.identity.organization import Role
 from domain.ids import ProjectId, TraceId
@@ -43,20 +45,23 @@ class ImportTraces:
     traces: Traces
     scores: TraceScores
     session_scores: SessionScores
+    audit: AuditTrail
 
     async def __call__(
         self, caller: Caller, sent: Sequence[TraceWithScores]
     ) -> list[ImportOutcome | Invalid]:
         """For each trace, in order, the outcome or what is wrong with it.
 
-        STORED means committed. Idempotent. Raises Invalid unless there are 1 to BATCH_MAX traces
-        with different ids; Unavailable.
+        STORED means committed. Idempotent. The audit log has the import before any trace is
+        written: an import is many transactions. Raises Invalid unless there are 1 to BATCH_MAX
+        traces with different ids; Unavailable.
         """
         if not 0 < len(sent) <= BATCH_MAX:
             raise Invalid(f"a batch holds 1 to {BATCH_MAX} traces, not {len(sent)}")
         if len({one.trace.id for one in sent}) < len(sent):
             raise Invalid.field("traces", "must not hold a trace_id twice")
         project, outcomes = caller.project_id, list[ImportOutcome | Invalid]()
+        await self.audit.record(caller, AuditAction.TRACES_IMPORTED, project, traces=len(sent))
         sent = [_as_stated_by(caller, one) for one in sent]
         for chunk in batched(sent, CHUNK_TRACES):
             ids = [one.trace.id for one in chunk]

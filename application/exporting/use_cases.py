@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from application.audit import AuditTrail
 from application.deletion import DeleteOne
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting import files, imports, streams, write_export
@@ -27,13 +28,18 @@ class ExportUseCases:
     """Exports as streams and files, and imports."""
 
     def __init__(
-        self, ports: ExportPorts, traces: Traces, evaluation: EvaluationPorts, clock: Clock
+        self,
+        ports: ExportPorts,
+        traces: Traces,
+        evaluation: EvaluationPorts,
+        audit: AuditTrail,
+        clock: Clock,
     ) -> None:
         archive, exports = ports.archive, ports.exports
         self.exports = exports
         self.stream_traces = streams.StreamTraces(archive, streams.StreamLimiter())
         self.import_traces = imports.ImportTraces(
-            archive, traces, evaluation.trace_scores, evaluation.session_scores
+            archive, traces, evaluation.trace_scores, evaluation.session_scores, audit
         )
         self.request_export = files.RequestExport(
             exports, ports.missing_formats, ports.retention, clock

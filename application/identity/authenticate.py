@@ -1,5 +1,6 @@
 """Authentication: from credentials to a caller with a project and scopes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -34,6 +35,10 @@ PROJECT_NOT_FOUND: Final = "Project not found or not in your organization"
 NOT_A_MEMBER: Final = "You are not a member of this organization"
 
 
+def _ignore_key(_: ApiKey) -> None:
+    """For callers that count no refusals."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuthenticateKey:
     """Authenticates a program by its API key, for the project that it names.
@@ -48,15 +53,23 @@ class AuthenticateKey:
     clock: Clock
     new_id: NewId
 
-    async def __call__(self, secret: str, project_name: str | None, origin: Origin) -> Caller:
+    async def __call__(
+        self,
+        secret: str,
+        project_name: str | None,
+        origin: Origin,
+        on_known: Callable[[ApiKey], object] = _ignore_key,
+    ) -> Caller:
         """Raises Unauthenticated, Invalid for a wrong or missing project name, Unavailable.
 
-        Raises Unauthenticated and Forbidden also by the limits of the key.
+        Raises Unauthenticated and Forbidden also by the limits of the key. `on_known` gets the key
+        before it is checked: a refused key has an organization too, unless it is unknown.
         """
         now = self.clock()
         key = await self.keys.by_digest(key_digest(secret))
         if key is None:
             raise Unauthenticated(UNKNOWN_KEY)
+        on_known(key)
         key.check_active(now)
         key.limits.check_address(origin.address)
         if project_name is None:

@@ -49,6 +49,7 @@ class AuditAction(StrEnum):
     SCORE_DELETED = "score.deleted"
     TRACE_DELETED = "trace.deleted"
     TRACES_DELETED = "trace.batch_deleted"
+    TRACES_IMPORTED = "trace.imported"
     SESSION_DELETED = "session.deleted"
     EXPORT_STREAMED = "export.streamed"
     EXPORT_REQUESTED = "export.requested"

@@ -16,9 +16,9 @@ REFUSALS_RETENTION: Final = timedelta(days=90)
 class Refusal:
     """Refused requests of one hour that are counted together.
 
-    `organization_id` is None if the credential led to none. `credential` is the id of the key or of
-    the user, '' without a valid one; `address` is '' if it is unknown. Both are '' for those beyond
-    REFUSALS_PER_HOUR_MAX.
+    `organization_id` is None if the credential led to none. `credential` is the id of the key, also
+    of a revoked or expired one, or of the user. An unknown credential or address is ''; both are ''
+    for those beyond REFUSALS_PER_HOUR_MAX.
     """
 
     organization_id: OrganizationId | None

@@ -44,7 +44,7 @@ class AuthContext:
     headers: Headers
     path: Mapping[str, str]
     origin: Origin
-    known: list[object] = field(default_factory=list, compare=False)  # who was authenticated
+    known: list[object] = field(default_factory=list, compare=False)  # who was recognized, in order
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any], trusted_proxies: Sequence[Network]) -> Self:
@@ -115,7 +115,9 @@ class DataPlane:
         key = header(headers, b"x-api-key")
         if key is not None:
             project_name = header(headers, b"x-project-name")
-            caller = await use_cases.identity.authenticate_key(key, project_name, request.origin)
+            caller = await use_cases.identity.authenticate_key(
+                key, project_name, request.origin, request.known.append
+            )
         else:
             caller = await _authenticate_in_project(request, use_cases)
         request.known.append(caller)

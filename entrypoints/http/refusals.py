@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from domain.identity.api_key import ApiKey
 from domain.identity.caller import Caller, Person
 from domain.identity.organization import Membership
 from domain.identity.refusal import Refusal
@@ -35,6 +36,8 @@ def _sender(known: object) -> tuple[Any, Any]:
     match known:
         case Caller():
             return known.organization_id, known.key_id or known.user_id
+        case ApiKey():  # revoked, expired, or used where it may not be
+            return known.organization_id, known.id
         case Membership():
             return known.organization_id, known.user_id
         case OrganizationCaller():

@@ -88,7 +88,7 @@ async def test_valid_request_succeeds_and_is_audited(
 # Writes of the data plane without an entry: what programs send all the time, and what each object
 # shows by itself, such as its author, its revisions or its status.
 UNAUDITED = {
-    *("POST /traces", "POST /traces/batch", "POST /traces/import", "POST /traces/batch/tags"),
+    *("POST /traces", "POST /traces/batch", "POST /traces/batch/tags"),
     *("PATCH /traces/{trace_id}", "PATCH /traces/{trace_id}/spans/{span_id}"),
     "POST /traces/{trace_id}/spans",
     *("POST /evaluations/trace-scores", "POST /evaluations/session-scores"),

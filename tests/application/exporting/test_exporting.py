@@ -30,8 +30,9 @@ from domain.exporting.export import (
     TraceWithScores,
 )
 from domain.identity.api_key import ALL_SCOPES
+from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
-from domain.identity.organization import Role
+from domain.identity.organization import Organization, Role
 from domain.ids import OrganizationId, ProjectId, UserId
 from domain.tracing.query import TraceFilter
 from tests.contracts.exporting.test_trace_archive import a_score
@@ -41,6 +42,13 @@ from tests.support.fixtures.in_memory_app import World, memory_ports
 
 EVE = UserId(uuid.UUID(int=0xE5E))
 HEAVY = 5  # traces, which come to several pieces each
+
+
+class Down:
+    """Traces in a store that is down."""
+
+    async def put(self, *_: Any) -> None:
+        raise Unavailable("down")
 
 
 @dataclass
@@ -68,7 +76,10 @@ class Broken:
 @pytest.fixture
 async def here() -> World:
     """With traces of several pieces in OURS, and an export of them that is due."""
-    world = World(memory_ports(MemoryStore()))
+    store = MemoryStore()
+    organization = Organization(id=IMPORTER.organization_id, name="ours", created_at=NOON)
+    store.organizations[organization.id] = organization
+    world = World(memory_ports(store))
     for n in range(HEAVY):
         heavy = trace(started_at=at(n), input=b'"' + b"x" * 2 * PIECE_BYTES + b'"')
         await world.ports.tracing.traces.put(OURS, heavy)
@@ -234,6 +245,17 @@ async def test_import_size_is_limited(here):
     one = sent()
     with pytest.raises(Invalid):
         await put(IMPORTER, [one, one])
+    assert here.ports.exporting.archive.store.audit_log == {}
+
+
+async def test_import_is_audited_before_it_is_written(here):
+    """An import is many transactions: if it is interrupted, the audit log has it all the same."""
+    one = sent()
+    with pytest.raises(Unavailable):
+        await here.with_ports(traces=Down()).exporting.import_traces(IMPORTER, [one, sent()])
+    [entry] = here.ports.exporting.archive.store.audit_log.values()
+    assert (entry.action, entry.resource_id) == (AuditAction.TRACES_IMPORTED, str(OURS))
+    assert entry.detail == {"project_id": str(OURS), "traces": "2"}
 
 
 async def test_import_outcomes_keep_the_order(here):

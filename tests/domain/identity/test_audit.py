@@ -18,7 +18,7 @@ ACTIONS = {
     "api_key": {"created", "rotated", "revoked", "deleted", "used"},
     "login_code": {"issued"},
     "erasure": {"requested", "finished"},
-    "trace": {"deleted", "batch_deleted"},
+    "trace": {"deleted", "batch_deleted", "imported"},
     "session": {"deleted"},
     "export": {"streamed", "requested", "downloaded", "deleted"},
     "model_price": {"created", "deleted"},

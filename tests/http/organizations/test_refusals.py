@@ -1,12 +1,13 @@
 """Refused requests, as OWNER and ADMIN read them."""
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from adapters.memory.identity.identity import MemoryRefusals
-from domain.identity.api_key import Scope
+from domain.identity.api_key import KeyLimits, Scope
 from domain.identity.organization import Role
 from domain.ids import OrganizationId
 from tests.http.conftest import Site
@@ -62,6 +63,26 @@ async def test_object_that_does_not_exist_is_no_refusal(site: Site, ada: PersonC
     head = site.headers()
     assert (await site.http.get(f"/traces/{uuid.uuid4()}", headers=head)).status_code == 404
     assert await read(ada, site.organization) == []
+
+
+@pytest.mark.parametrize(
+    ("refused_by", "status"),
+    [
+        ({"revoked_at": NOON - timedelta(days=1)}, 401),
+        ({"expires_at": NOON - timedelta(days=1)}, 401),
+        ({"limits": KeyLimits(networks=("192.0.2.0/24",))}, 401),
+        ({"limits": KeyLimits(project_ids=frozenset())}, 403),
+    ],
+    ids=["revoked", "expired", "network", "project"],
+)
+async def test_refused_key_is_counted_for_its_organization(
+    site: Site, ada: PersonClient, refused_by: dict[str, Any], status: int
+) -> None:
+    head = site.headers(**refused_by)
+    [key] = [one for one in site.store.keys.values() if one.prefix == head["x-api-key"][:10]]
+    assert (await site.http.get("/traces", headers=head)).status_code == status
+    [one] = await read(ada, site.organization)
+    assert (one["status"], one["credential"], one["count"]) == (status, str(key.id), 1)
 
 
 async def test_unknown_credential_belongs_to_no_organization(site: Site, ada: PersonClient) -> None:

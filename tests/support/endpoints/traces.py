@@ -48,6 +48,7 @@ ENDPOINTS = (
         body={"traces": [TRACE | {"scores": [SCORE]}]},
         route_class=RouteClass.INGEST,
         in_contract=False,
+        audit=Audit("trace.imported", "project_id", {"traces": "1"}),
     ),
     EndpointSpec(
         "GET /traces",
