@@ -5,7 +5,7 @@ Each responds as if they didn't exist, reveals none of them, and changes none of
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import Any, cast
@@ -18,7 +18,6 @@ from tests.support.clients.contract_checks import operations
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.registry import (
     BY_OPERATION,
-    DATA_PLANE,
     ENDPOINTS,
     READS,
     operation_of,
@@ -32,7 +31,6 @@ from tests.support.endpoints.spec import (
     SignedIn,
 )
 from tests.support.endpoints.templates import Words, filled, filled_path, named
-from tests.support.fixtures import data_plane
 
 # Names whose value can be the other tenant's, while all others are the caller's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
@@ -172,23 +170,6 @@ async def test_foreign_objects_among_own_ones_respond_like_unknown_ones(
 ) -> None:
     for way in mixed_ways(spec):
         await assert_same_response(tenants, spec, way)
-
-
-@pytest.fixture(scope="module")
-async def over_postgres(pool: Any) -> AsyncIterator[TwoTenants]:
-    async with data_plane.over_postgres(pool) as plane:
-        world = TwoTenants(Site(swapped=plane.by_context()))
-        async with world.site.http:
-            yield world
-
-
-@pytest.mark.service
-@pytest.mark.parametrize("spec", DATA_PLANE, ids=operation_of)
-async def test_foreign_objects_respond_like_unknown_ones_on_postgres(
-    over_postgres: TwoTenants, spec: EndpointSpec
-) -> None:
-    for way in ways(spec)[:2]:
-        await assert_same_response(over_postgres, spec, way)
 
 
 async def test_cursor_of_another_tenant_reveals_nothing(tenants: TwoTenants) -> None:

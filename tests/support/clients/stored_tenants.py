@@ -1,0 +1,134 @@
+"""Two tenants of which everything is in PostgreSQL, in a database of their own."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Self, cast
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+
+from adapters.postgres.database.idempotency import PostgresIdempotencyStore
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.identity import identity_rows as rows
+from adapters.postgres.identity.administration import PostgresAdministration
+from adapters.postgres.identity.identity import INSERT_ORGANIZATION
+from adapters.postgres.identity.refusals import PostgresRefusals
+from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema import migrating
+from tests.http.conftest import Site
+from tests.support.clients.two_tenants import TwoTenants
+from tests.support.endpoints.templates import Words
+from tests.support.fakes.forgetful_pool import ForgetfulPool
+from tests.support.fixtures import data_plane, identities
+
+SERVING: Final = "pandaprobe_serving:serving"
+SELECT_OWNED_TABLES: Final = """
+SELECT c.relname AS name, a.attname AS owner
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT a.attisdropped
+  AND (a.attname IN ('project_id', 'organization_id')
+       OR (c.relname = 'organizations' AND a.attname = 'id'))
+ORDER BY 1, 2
+"""
+IDENTITY_PORTS: Final = (
+    *("keys", "projects", "users", "organizations", "directory", "administration"),
+    "removed_projects",
+)
+
+
+@dataclass
+class StoredTenants(TwoTenants):
+    """Organizations, people and keys are made in the memory store, and copied before a request."""
+
+    owner: Pool = field(kw_only=True)  # passes every policy
+    pool: ForgetfulPool = field(kw_only=True)
+    copied: set[object] = field(default_factory=set)
+    dump: str = ""
+
+    async def send(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
+        await self._copy_identity()
+        return await super().send(method, path, head, body)
+
+    async def _furnish(self) -> None:
+        with self.pool.forgetting(()):
+            await super()._furnish()
+
+    async def rows_of_theirs(self) -> str:
+        """Every row of the other tenant, as text."""
+        if not self.dump:
+            tables = await self.owner.fetch(SELECT_OWNED_TABLES)
+            self.dump = " UNION ALL ".join(
+                f"SELECT '{name}' || t::text AS row FROM {name} AS t WHERE {owner} = ANY($1)"
+                for name, owner in tables
+            )
+        ids = [uuid.UUID(self.theirs[word]) for word in ("org_id", "project_id")]
+        sql = f"SELECT string_agg(row, chr(10) ORDER BY row) FROM ({self.dump}) AS found"
+        found: str = await self.owner.fetchval(sql, ids)
+        return found
+
+    async def _copy_identity(self) -> None:
+        store = self.site.store
+        for user in self._new(store.users):
+            await self.owner.execute(rows.USERS.insert(), *rows.user_row(user))
+        for organization in self._new(store.organizations):
+            await self.owner.execute(INSERT_ORGANIZATION, *rows.organization_row(organization))
+        for table, put in (
+            (store.memberships, "put_membership"),
+            (store.projects, "put_project"),
+            (store.invitations, "put_invitation"),
+            (store.keys, "put_key"),
+            (store.login_codes, "add_login_code"),
+        ):
+            for one in self._new(cast("Mapping[Any, Any]", table)):
+                administration = PostgresAdministration(self.owner)
+                async with administration.lock(one.organization_id) as locked:
+                    await getattr(locked, put)(one)
+
+    def _new(self, table: Mapping[Any, Any]) -> list[Any]:
+        new = [key for key in table if key not in self.copied]
+        self.copied |= {*new}
+        return [table[key] for key in new]
+
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls, owner: Pool, serving: Pool) -> AsyncIterator[Self]:
+        """Requests use `serving`; what the tests arrange and look at uses `owner`."""
+        pool = ForgetfulPool(serving)
+        used = cast("Pool", pool)
+        async with AsyncExitStack() as stack:
+            plane = await stack.enter_async_context(data_plane.over_postgres(used))
+            identity = identities.over_postgres(used)
+            swapped = plane.by_context() | {
+                **{name: getattr(identity, name) for name in IDENTITY_PORTS},
+                "idempotency": PostgresIdempotencyStore(used),
+                "refusals": PostgresRefusals(used),
+            }
+            world = cls(Site(swapped=swapped), owner=owner, pool=pool)
+            await stack.enter_async_context(world.site.http)
+            yield world
+
+
+@asynccontextmanager
+async def new_database(postgres_url: str) -> AsyncIterator[tuple[Pool, Pool]]:
+    """Pools of a new database: of its owner, who is a superuser, and of the serving role."""
+    name = f"tenants_{uuid.uuid4().hex}"
+    server = await asyncpg.connect(postgres_url)
+    await server.execute(f"CREATE DATABASE {name}")
+    parts = urlsplit(postgres_url)
+    url = parts._replace(path=f"/{name}").geturl()
+    host = f"{SERVING}@{parts.hostname}:{parts.port}"
+    serving_url = parts._replace(path=f"/{name}", netloc=host).geturl()
+    before = DB.pool, DB.config
+    DB.pool = None
+    try:
+        async with open_pool(DB, PoolSettings(url=url)) as owner:
+            await migrating.migrate(owner, serving_url)
+            async with open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving:
+                yield owner, serving
+    finally:
+        DB.pool, DB.config = before
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await server.close()
