@@ -7,7 +7,7 @@ surrogates there, since such text can't be searched for.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from domain.errors import Invalid
@@ -45,6 +45,20 @@ def _members(text: JsonText) -> Iterator[tuple[str, str]]:
         at = _skip(source, at)
         if source[at] == ",":
             at = _skip(source, at + 1)
+
+
+def array_items(text: str) -> list[str]:
+    """The items of a JSON array, each with its text. Blanks before the array aren't allowed."""
+    items: list[str] = []
+    at = _skip(text, 1)
+    while text[at] != "]":
+        start = at
+        _, at = _decoder.raw_decode(text, start)
+        items.append(text[start:at])
+        at = _skip(text, at)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return items
 
 
 def scalar_members(text: JsonText, at_most: int | None = None) -> dict[str, str]:
@@ -87,12 +101,13 @@ def merged_objects(*texts: JsonText) -> JsonText:
         last = text
     if members is None:
         return merged
-    merged = _text(members)
-    _check_merged(merged)
+    merged = object_from_members(members)
+    check_merged(merged)
     return merged
 
 
-def _check_merged(merged: JsonText) -> None:
+def check_merged(merged: JsonText) -> None:
+    """Raises Invalid if an object is larger than `merged_objects` may make it."""
     if len(merged) > MERGED_BYTES_MAX:
         size_mib = MERGED_BYTES_MAX >> 20
         raise Invalid.field("metadata", f"would exceed {size_mib} MiB after the merge")
@@ -105,10 +120,11 @@ def _check_merged(merged: JsonText) -> None:
 def without_key(text: JsonText, key: str) -> JsonText:
     """The object without one of its top-level keys; the same text if it lacks the key."""
     known = object_members(text)
-    return text if known.pop(key, None) is None else _text(known)
+    return text if known.pop(key, None) is None else object_from_members(known)
 
 
-def _text(known: dict[str, str]) -> JsonText:
+def object_from_members(known: Mapping[str, str]) -> JsonText:
+    """The JSON object with these keys, each with the JSON text of its value."""
     return ("{" + ",".join(f"{json.dumps(k)}:{v}" for k, v in known.items()) + "}").encode()
 
 

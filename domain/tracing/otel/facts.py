@@ -15,13 +15,14 @@ class SpanFacts:
     process. `trace_input` and `trace_output` are JSON that the sender names for the whole trace;
     `trace_metadata` are the members it names for the trace, each as JSON text;
     `sender_metadata` are the span's own members, each as JSON text, which become the trace's if
-    the span is its root. `has_user_message`: its input has a message of a user;
-    `has_assistant_message`: its output has a message of the assistant with content.
+    the span is its root. `has_user_message` and `has_assistant_message`: it is an LLM span whose
+    input, or output, has a message that otel/last_message.py finds.
     `buckets` is the number of known ones of input, output, cache read, cache write and reasoning
     tokens. `is_setup`: it only creates an agent. `service` is `service.name`.
-    `conversation_started` marks a conversation id that the library may have made up (pydantic-ai):
-    the session is dropped if the id is a UUIDv7 of that time. `is_claude_request`: a span that
-    takes log records of Claude Code by time.
+    `made_up_session`: the session is a conversation id that the library may have made up
+    (pydantic-ai): it is ignored if it is a UUIDv7 of the time when the run began.
+    `is_claude_request`: a span that takes log records of Claude Code by time. `tool_use_id` is the
+    id of the call by which a TOOL span takes a log record of its result.
     """
 
     hex_id: str
@@ -32,6 +33,7 @@ class SpanFacts:
     is_app_root: bool = False
     is_setup: bool = False
     is_claude_request: bool = False
+    tool_use_id: str | None = None
     trace_name: str | None = None
     trace_input: str | None = None
     trace_output: str | None = None

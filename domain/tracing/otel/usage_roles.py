@@ -1,0 +1,143 @@
+"""Which spans of a trace repeat the usage of others: one model call is often reported by several.
+
+A span with a role keeps its tokens and cost, and sums leave them out.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from domain.ids import SpanId
+from domain.tracing.otel.trace_state import SpanNode, start_order
+from domain.tracing.span import SpanKind
+from domain.tracing.usage import UsageRole
+
+_MODEL_KINDS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING})
+_ACTOR_KINDS: Final = frozenset({SpanKind.TOOL, SpanKind.AGENT})
+_SEVERAL: Final = ""
+"""Stands for responses of more than one id, or of an unknown one."""
+
+
+def usage_roles(nodes: Sequence[SpanNode]) -> dict[SpanId, UsageRole]:
+    """The roles of the spans that have one, decided from the whole known tree.
+
+    Takes linear time, for any parents: missing ones, cycles, long chains.
+    """
+    duplicates = _duplicates(nodes)
+    parents = _parents(nodes)
+    # Of what is below each span: whether there is usage, and the response ids of model spans with
+    # usage that are reached without a TOOL or AGENT between.
+    usage_below = [False] * len(nodes)
+    responses_below: list[str | None] = [None] * len(nodes)
+    rollups: set[int] = set()
+    for index in _leaves_first(nodes, parents):
+        node = nodes[index]
+        has_usage = _has_usage(node)
+        below = responses_below[index]
+        if node.span.kind in _MODEL_KINDS:
+            if below is not None and _differs(below, node.facts.response_id):
+                rollups.add(index)
+            if has_usage:
+                below = _united(below, node.facts.response_id or _SEVERAL)
+        elif has_usage and usage_below[index]:
+            rollups.add(index)
+        if (parent := parents[index]) is not None:
+            usage_below[parent] |= has_usage or usage_below[index]
+            if below is not None and node.span.kind not in _ACTOR_KINDS:
+                responses_below[parent] = _united(responses_below[parent], below)
+    roles = {nodes[index].span.id: UsageRole.ROLLUP for index in rollups - duplicates}
+    return roles | {nodes[index].span.id: UsageRole.DUPLICATE for index in duplicates}
+
+
+def _has_usage(node: SpanNode) -> bool:
+    usage = node.span.usage
+    return node.facts.has_stated_cost or (
+        usage is not None and (usage.prompt_tokens > 0 or usage.completion_tokens > 0)
+    )
+
+
+def _united(known: str | None, other: str) -> str:
+    return other if known is None or known == other else _SEVERAL
+
+
+def _differs(below: str, own: str | None) -> bool:
+    """Whether one of the responses below isn't `own`. Without ids they can't be known as one."""
+    return below == _SEVERAL or below != own
+
+
+def _duplicates(nodes: Sequence[SpanNode]) -> set[int]:
+    """The model spans whose response another span reports better."""
+    by_response: dict[str, list[int]] = {}
+    for index, node in enumerate(nodes):
+        if node.facts.response_id and node.span.kind in _MODEL_KINDS:
+            by_response.setdefault(node.facts.response_id, []).append(index)
+    duplicates: set[int] = set()
+    for indexes in by_response.values():
+        if len(indexes) > 1:
+            best = max(indexes, key=lambda index: _knowledge(nodes[index]))
+            duplicates.update(index for index in indexes if index != best)
+    return duplicates
+
+
+def _knowledge(node: SpanNode) -> tuple[int, bool, bool, tuple[int, str]]:
+    facts = node.facts
+    return facts.buckets, node.has_output, facts.has_stated_cost, start_order(node)
+
+
+def _parents(nodes: Sequence[SpanNode]) -> list[int | None]:
+    """The index of each span's parent; None if it is unknown."""
+    # Hashing a UUID is slow, and a trace may have thousands of spans.
+    indexes = {node.span.id.int: index for index, node in enumerate(nodes)}
+    return [
+        None if (parent := node.span.parent_id) is None else indexes.get(parent.int)
+        for node in nodes
+    ]
+
+
+def _leaves_first(nodes: Sequence[SpanNode], parents: list[int | None]) -> Iterator[int]:
+    """Each span after all below it.
+
+    Cuts each cycle in `parents` at its first span, which is then above the others of the cycle.
+    """
+    open_children = [0] * len(nodes)
+    for parent in parents:
+        if parent is not None:
+            open_children[parent] += 1
+    ready = [index for index, count in enumerate(open_children) if count == 0]
+    passed = 0
+    while True:
+        while ready:
+            index = ready.pop()
+            yield index
+            passed += 1
+            if (parent := parents[index]) is not None:
+                open_children[parent] -= 1
+                if open_children[parent] == 0:
+                    ready.append(parent)
+        if passed == len(nodes):
+            return
+        # Only cycles are left.
+        for top in _cycle_tops(nodes, parents, open_children):
+            above = parents[top]
+            parents[top] = None
+            if above is not None:
+                open_children[above] -= 1
+                ready.append(above)
+
+
+def _cycle_tops(
+    nodes: Sequence[SpanNode], parents: Sequence[int | None], open_children: Sequence[int]
+) -> list[int]:
+    """The first span of each cycle. A span is on a cycle if it still has an open child."""
+    tops: list[int] = []
+    seen: set[int] = set()
+    for start, count in enumerate(open_children):
+        if count == 0 or start in seen:
+            continue
+        cycle: list[int] = []
+        index: int | None = start
+        while index is not None and index not in seen:
+            seen.add(index)
+            cycle.append(index)
+            index = parents[index]
+        tops.append(min(cycle, key=lambda one: start_order(nodes[one])))
+    return tops
