@@ -22,7 +22,8 @@ class SpanFacts:
     `made_up_session`: the session is a conversation id that the library may have made up
     (pydantic-ai): it is ignored if it is a UUIDv7 of the time when the run began.
     `is_claude_request`: a span that takes log records of Claude Code by time. `tool_use_id` is the
-    id of the call by which a TOOL span takes a log record of its result.
+    id of the call by which a TOOL span takes a log record of its result. `won_keys` has the
+    attribute that gave the value, per target of the mapping's rules.
     """
 
     hex_id: str
@@ -52,6 +53,7 @@ class SpanFacts:
     has_user_message: bool = False
     has_assistant_message: bool = False
     mapping_version: int = 0
+    won_keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

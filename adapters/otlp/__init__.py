@@ -1,0 +1,1 @@
+"""OpenTelemetry's protocol (OTLP): from what senders send to spans of ours."""

@@ -1,0 +1,291 @@
+"""Inputs and outputs: the transforms of their rules, and which sources a kind of span looks at.
+
+Sources that are messages by definition are always rewritten to the canonical shape. Others are
+rewritten only if they are nothing but messages, and stored digit by digit if not. Values of tools
+are never messages.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.otlp.mapping.json_values import (
+    in_order,
+    is_empty,
+    json_text,
+    parsed,
+    raw_member,
+    to_json,
+)
+from adapters.otlp.mapping.reading import Reading, Target, Transform
+from domain.tracing.indexed_attributes import indexed_items
+from domain.tracing.message_blocks import ASSISTANT, USER, Message
+from domain.tracing.messages import (
+    answer_message,
+    canonical_messages,
+    event_messages,
+    indexed_messages,
+    only_messages,
+    split_answer,
+    tool_output,
+    unwrapped,
+    with_instructions,
+)
+from domain.tracing.otel.fragments import SentEvent
+from domain.tracing.payload import JsonText
+from domain.tracing.span import SpanKind
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """An input or output as it is stored, its value, and its messages if it was rewritten."""
+
+    text: JsonText
+    value: object = None
+    messages: Sequence[Message] | None = None
+
+    @property
+    def has_user_message(self) -> bool:
+        return any(one["role"] == USER for one in self.messages or ())
+
+    @property
+    def has_assistant_message(self) -> bool:
+        """Whether a message of the assistant has content, not only calls."""
+        return any(one["role"] == ASSISTANT and one.get("content") for one in self.messages or ())
+
+
+_OTHERS_INPUT: Final = (
+    Target.OBSERVATION_INPUT,
+    Target.QUERY_IN,
+    Target.GENERIC_IN,
+    Target.VALUES_IN,
+    Target.MESSAGES_IN,
+    Target.CONVERSATION_IN,
+)
+_OTHERS_OUTPUT: Final = (
+    Target.OBSERVATION_OUTPUT,
+    Target.RESULT_OUT,
+    Target.GENERIC_OUT,
+    Target.MESSAGES_OUT,
+    Target.CONVERSATION_OUT,
+)
+_INPUTS: Final[Mapping[SpanKind, Sequence[Target]]] = {
+    SpanKind.LLM: (Target.OBSERVATION_INPUT, Target.MESSAGES_IN, Target.GENERIC_IN),
+    SpanKind.TOOL: (
+        Target.OBSERVATION_INPUT,
+        Target.TOOL_INPUT,
+        Target.GENERIC_IN,
+        Target.TOOL_EVENT_IN,
+        Target.MESSAGES_IN,
+    ),
+}
+_OUTPUTS: Final[Mapping[SpanKind, Sequence[Target]]] = {
+    SpanKind.LLM: (Target.OBSERVATION_OUTPUT, Target.MESSAGES_OUT, Target.GENERIC_OUT),
+    SpanKind.TOOL: (
+        Target.OBSERVATION_OUTPUT,
+        Target.TOOL_OUTPUT,
+        Target.GENERIC_OUT,
+        Target.TOOL_EVENT_OUT,
+        Target.MESSAGES_OUT,
+    ),
+}
+
+
+def input_of(reading: Reading) -> Payload | None:
+    return _first(reading, _INPUTS.get(reading.kind, _OTHERS_INPUT))
+
+
+def output_of(reading: Reading) -> Payload | None:
+    return _first(reading, _OUTPUTS.get(reading.kind, _OTHERS_OUTPUT))
+
+
+def payload(reading: Reading, target: Target) -> Payload | None:
+    found = reading.first(target)
+    return found if isinstance(found, Payload) else None
+
+
+def _first(reading: Reading, targets: Sequence[Target]) -> Payload | None:
+    hits = reading.hits
+    for target in targets:
+        if target in hits and (found := payload(reading, target)) is not None:
+            return found
+    return None
+
+
+# --- transforms ------------------------------------------------------------------------------
+
+
+def generic(value: object, reading: Reading) -> object:
+    """A value that may be anything."""
+    inner = parsed(value)
+    is_text = type(value) is str
+    source = value.encode() if is_text and inner is not value else None  # type: ignore[attr-defined] # text
+    wrapped = unwrapped(inner)
+    if wrapped is not inner:
+        source = None if source is None else raw_member(source, inner, wrapped)
+        inner = wrapped
+    if reading.kind is SpanKind.TOOL:
+        returned = tool_output(inner)
+        if returned is not inner:
+            inner, source = returned, None
+        messages = None
+    else:
+        messages = None if isinstance(inner, str) else only_messages(inner)
+    if messages is not None:
+        return of_messages(messages)
+    if is_empty(inner):
+        return None
+    return Payload(source or to_json(in_order(inner)), inner)
+
+
+def messages(value: object, reading: Reading) -> object:
+    """A value that is messages by definition; if they aren't recognised, the value as it is."""
+    return _as_messages(value, reading, canonical_messages)
+
+
+def messages_with_instructions(value: object, reading: Reading) -> object:
+    """Messages after the system instructions, which have an attribute of their own."""
+
+    def found(inner: object) -> list[Message] | None:
+        known = canonical_messages(inner)
+        instructions = _instructions(reading)
+        if known is None or is_empty(instructions):
+            return known
+        return with_instructions(instructions, known)
+
+    return _as_messages(value, reading, found)
+
+
+def _as_messages(
+    value: object, reading: Reading, read: Callable[[object], list[Message] | None]
+) -> object:
+    if reading.kind is SpanKind.TOOL:
+        return generic(value, reading)
+    inner = parsed(value)
+    if inner is value:
+        inner = in_order(value)
+    if (found := read(inner)) is not None:
+        return of_messages(found)
+    return None if is_empty(inner) else Payload(json_text(value).encode(), inner)
+
+
+def indexed(family: str) -> Transform:
+    """The messages of an indexed family."""
+
+    def found(value: object, reading: Reading) -> object:
+        attributes = value if isinstance(value, Mapping) else {}
+        if reading.kind is SpanKind.TOOL:
+            items = indexed_items(attributes, [family]).get(family)
+            return None if items is None else Payload(to_json(items), items)
+        known = indexed_messages(attributes, family)
+        return None if known is None else of_messages(known)
+
+    return found
+
+
+def messages_in(value: object, reading: Reading) -> object:
+    """The messages to the model in events."""
+    return _of_events(value, reading, 0)
+
+
+def messages_out(value: object, reading: Reading) -> object:
+    """The answers of the model in events."""
+    return _of_events(value, reading, 1)
+
+
+def _of_events(value: object, reading: Reading, side: int) -> object:
+    events = _events(value)
+    if reading.kind is SpanKind.TOOL:
+        sent = [in_order(one.attributes) for one in events]
+        return Payload(to_json(sent), sent)
+    found = event_messages((one.name, _ordered(one.attributes)) for one in events)[side]
+    return None if found is None else of_messages(found)
+
+
+def event_member(key: str) -> Transform:
+    """A member of the last event, as the value of a tool."""
+
+    def found(value: object, reading: Reading) -> object:
+        sent = [one.attributes.get(key) for one in _events(value)]
+        given = [one for one in sent if not is_empty(one)]
+        return generic(given[-1], reading) if given else None
+
+    return found
+
+
+def vercel_answer(_value: object, reading: Reading) -> object:
+    """The answer of Vercel's SDK, which has an attribute for each part."""
+    text, calls, structured = (
+        reading.attributes.get(f"ai.response.{part}") for part in ("text", "toolCalls", "object")
+    )
+    found = answer_message(text, calls, parsed(structured))
+    return None if found is None else of_messages(found)
+
+
+def assistant_message(value: object, _reading: Reading) -> object:
+    """Text of the assistant as its message."""
+    if not isinstance(value, str):
+        return None
+    return of_messages([{"role": ASSISTANT, "content": value}])
+
+
+def conversation_before_answer(value: object, reading: Reading) -> object:
+    """A whole conversation without its last answer, after the system instructions."""
+    found = canonical_messages(_parsed_in_order(value))
+    if found is None:
+        return None
+    before, _ = split_answer(found)
+    instructions = _instructions(reading)
+    if not is_empty(instructions):
+        before = with_instructions(instructions, before)
+    return of_messages(before) if before else None
+
+
+def last_answer(value: object, _reading: Reading) -> object:
+    found = canonical_messages(_parsed_in_order(value))
+    answer = split_answer(found)[1] if found else []
+    return of_messages(answer) if answer else None
+
+
+def values(value: object, _reading: Reading) -> object:
+    """A list whose items may be JSON in strings."""
+    inner = parsed(value)
+    if not isinstance(inner, list | tuple):
+        return Payload(json_text(value).encode(), inner)
+    given = [parsed(one) for one in inner]
+    return Payload(f"[{','.join(map(json_text, inner))}]".encode(), given)
+
+
+def items(family: str, *path: str) -> Transform:
+    """Of each item of an indexed family the value at a path."""
+
+    def found(value: object, _reading: Reading) -> object:
+        attributes = value if isinstance(value, Mapping) else {}
+        given = indexed_items(attributes, [family]).get(family, [])
+        for key in path:
+            given = [one[key] for one in given if isinstance(one, Mapping) and key in one]
+        return Payload(to_json(in_order(given)), given) if given else None
+
+    return found
+
+
+def of_messages(found: Sequence[Message]) -> Payload:
+    value = {"messages": found}
+    return Payload(to_json(value), value, found)
+
+
+def _instructions(reading: Reading) -> object:
+    return in_order(reading.attributes.get("gen_ai.system_instructions"))
+
+
+def _parsed_in_order(value: object) -> object:
+    inner = parsed(value)
+    return in_order(value) if inner is value else inner
+
+
+def _ordered(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    return {key: in_order(attributes[key]) for key in sorted(attributes)}
+
+
+def _events(value: object) -> Sequence[SentEvent]:
+    return value if isinstance(value, list) else ()
