@@ -1,0 +1,131 @@
+"""What a decoded OTLP request holds: fragments to store, and what was rejected or ignored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from domain.tracing.otel.fragments import Fragment, SentRecord
+
+REJECTIONS_LISTED_MAX: Final = 100  # of a request; the rest is counted
+NAMES_SHOWN_CHARS: Final = 200  # of a scope or service in a rejection
+
+
+class Signal(StrEnum):
+    TRACES = "traces"
+    LOGS = "logs"
+
+
+class Encoding(StrEnum):
+    """The wire type of a request, which its answer has too."""
+
+    PROTOBUF = "application/x-protobuf"
+    JSON = "application/json"
+
+
+class RejectionReason(StrEnum):
+    INVALID_ID = "invalid_id"
+    NO_START_TIME = "no_start_time"
+    INVALID_TEXT = "invalid_text"
+    UNDECODABLE = "undecodable"
+    TOO_DEEP = "too_deep"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    SPAN_NEVER_CAME = "span_never_came"
+    UNKNOWN_RESPONSE_ID = "unknown_response_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A span or record that isn't stored, or `count` of them. Ids are lower-case hex, as sent."""
+
+    reason: RejectionReason
+    message: str
+    count: int = 1
+    trace_id: str | None = None
+    span_id: str | None = None
+    scope: str | None = None
+    service: str | None = None
+
+
+class UnacceptableRequest(Exception):  # noqa: N818 - an error of the client, not of ours
+    """A request of which nothing is stored. The message is written for the sender."""
+
+    def __init__(self, reason: RejectionReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class UndecodableRequest(UnacceptableRequest):
+    """The body isn't what its content type says."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(RejectionReason.UNDECODABLE, message)
+
+
+class TooManyItems(UnacceptableRequest):
+    """The request has more spans or records than are accepted."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(RejectionReason.BODY_TOO_LARGE, message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedRequest:
+    """The spans or records of a request.
+
+    `without_trace` are evaluation results that name neither trace nor span, but the response they
+    evaluate. `rejections` lists the first REJECTIONS_LISTED_MAX; if there are more, one without ids
+    counts the rest. `rejected_by` counts all of them by reason and name of the scope, which is cut
+    to NAMES_SHOWN_CHARS. `ignored` counts log records that aren't kept.
+    """
+
+    fragments: Sequence[Fragment] = ()
+    without_trace: Sequence[SentRecord] = ()
+    rejections: Sequence[Rejection] = ()
+    rejected_by: Mapping[tuple[RejectionReason, str], int]
+    ignored: int = 0
+
+    @property
+    def rejected(self) -> int:
+        return sum(self.rejected_by.values())
+
+    @property
+    def accepted(self) -> int:
+        return len(self.fragments) + len(self.without_trace)
+
+    @property
+    def items(self) -> int:
+        """The number of spans or records that were sent."""
+        return self.accepted + self.rejected + self.ignored
+
+    @property
+    def is_all_rejected(self) -> bool:
+        """Whether the request isn't empty and nothing in it can be stored."""
+        return self.rejected > 0 and self.rejected == self.items
+
+
+class OtlpCodec(Protocol):
+    """Decodes requests and encodes their answers, in both wire types."""
+
+    def decode(
+        self, signal: Signal, encoding: Encoding, body: bytes, items_max: int
+    ) -> DecodedRequest:
+        """Decodes a body that is no longer compressed; an empty one is an empty request.
+
+        Takes milliseconds for each 100 kB, so larger bodies belong in a thread; no step of it holds
+        the interpreter for long. Raises UndecodableRequest, and TooManyItems beyond `items_max`;
+        nothing else, whatever the bytes are.
+        """
+        ...
+
+    def encode_answer(
+        self, signal: Signal, encoding: Encoding, rejections: Sequence[Rejection], rejected: int
+    ) -> bytes:
+        """The body of a success; a partial one if spans or records were rejected."""
+        ...
+
+    def encode_error(self, encoding: Encoding, http_status: int, message: str) -> bytes:
+        """The body of an answer with status 400 or above: `google.rpc.Status`."""
+        ...
