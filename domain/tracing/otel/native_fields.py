@@ -1,6 +1,6 @@
 """Traces that OpenTelemetry spans and native requests report together.
 
-What a native write changed stays when the trace is computed again from its spans.
+A field that a native write changed is kept when the trace is computed again from its spans.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -27,7 +27,7 @@ class NativeFields:
 
     @classmethod
     def from_write(cls, before: Trace | None, after: Trace) -> Self:
-        """What a native write changed of the stored trace; all that it says if it created it."""
+        """The fields that a native write changed; all that it set if it created the trace."""
         names = {
             name
             for name, default in _DEFAULTS.items()

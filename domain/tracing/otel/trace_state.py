@@ -5,11 +5,12 @@ arrived. A trace is computed again, from nothing, whenever a fragment of it is s
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
+from operator import attrgetter
 from typing import Final, Self
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from domain.tracing.trace import TraceStatus
 OTEL_KEY: Final = "otel"
 """The reserved key of the metadata of traces and spans."""
 
-_MADE_UP_WITHIN_MS: Final = 1_000
+_MADE_UP_WITHIN_NS: Final = 1_000_000_000
 _UUID_VERSION_OF_TIME: Final = 7
 _UUID_BITS_AFTER_MS: Final = 80
 _NS_PER_MS: Final = 1_000_000
@@ -63,7 +64,7 @@ def start_order(node: SpanNode) -> tuple[int, str]:
 
 
 class TraceFlag(StrEnum):
-    """What `metadata.otel.flags` of a trace says."""
+    """The values of `metadata.otel.flags` of a trace."""
 
     ROOT_MISSING = "root_missing"
     ROOT_OPEN = "root_open"
@@ -142,15 +143,14 @@ def compute_trace(trace_id: TraceId, nodes: Sequence[SpanNode]) -> ComputedTrace
     input_, output = payloads.input(), payloads.output()
     inferred = isinstance(input_, LastMessageOf) or isinstance(output, LastMessageOf)
     root_first = ordered if root is None else [root, *ordered]
-    service = _first(root_first, lambda node: node.facts.service)
+    service = _first(root_first, "service")
     metadata, is_cut = _sender_metadata(ordered, root, service)
-    is_setup = all(node.facts.is_setup for node in ordered)
+    is_setup = all(map(attrgetter("facts.is_setup"), ordered))
     flags = {
         TraceFlag.IO_INFERRED: inferred,
         TraceFlag.SETUP: is_setup,
         TraceFlag.TRUNCATED: is_cut,
     }
-    made_up = _made_up_sessions(ordered)
     ended_at = _ended_at(rank)
     return ComputedTrace(
         id=trace_id,
@@ -158,14 +158,14 @@ def compute_trace(trace_id: TraceId, nodes: Sequence[SpanNode]) -> ComputedTrace
         status=_status(rank, ended_at),
         started_at=(root or ordered[0]).span.started_at,
         ended_at=ended_at,
-        session_id=_first(root_first, lambda node: _session_id(node, made_up)),
-        user_id=_first(root_first, lambda node: node.facts.user_id),
-        environment=_first(root_first, lambda node: node.facts.environment),
-        release=_first(root_first, lambda node: node.facts.release),
+        session_id=_session_id(root_first),
+        user_id=_first(root_first, "user_id"),
+        environment=_first(root_first, "environment"),
+        release=_first(root_first, "release"),
         service=service,
         input=input_,
         output=output,
-        tags=tuple(sorted(set(chain.from_iterable(node.facts.tags for node in ordered)))),
+        tags=tuple(sorted(set(chain.from_iterable(map(attrgetter("facts.tags"), ordered))))),
         sender_metadata=metadata,
         flags=frozenset(flag for flag, is_set in flags.items() if is_set),
         root_id=None if root is None else root.span.id,
@@ -175,7 +175,7 @@ def compute_trace(trace_id: TraceId, nodes: Sequence[SpanNode]) -> ComputedTrace
 
 
 def settled_trace(computed: ComputedTrace, nodes: Sequence[SpanNode]) -> ComputedTrace:
-    """What a worker makes of a trace whose root doesn't come, or doesn't end; else `computed`.
+    """The trace as a worker settles it, if its root is missing or open; else `computed`.
 
     A fragment that comes later makes `compute_trace` undo it.
     """
@@ -243,17 +243,18 @@ def _status(rank: Sequence[SpanNode], ended_at: datetime | None) -> TraceStatus:
 # --- fields --------------------------------------------------------------------------------
 
 
-def _first(nodes: Sequence[SpanNode], value: Callable[[SpanNode], str | None]) -> str | None:
-    return next((found for node in nodes if (found := value(node))), None)
+def _first(nodes: Sequence[SpanNode], fact: str) -> str | None:
+    """The first value of a fact that isn't empty."""
+    return next(filter(None, map(attrgetter(f"facts.{fact}"), nodes)), None)
 
 
 def _app_root(ordered: Sequence[SpanNode]) -> SpanNode | None:
     """The span that the sender marks as the root of the application, even below others."""
-    return next((node for node in ordered if node.facts.is_app_root), None)
+    return next(filter(attrgetter("facts.is_app_root"), ordered), None)
 
 
 def _name(ordered: Sequence[SpanNode], root: SpanNode | None) -> str:
-    if stated := _first(ordered, lambda node: node.facts.trace_name):
+    if stated := _first(ordered, "trace_name"):
         return stated
     named = _app_root(ordered) or root
     if named is None:
@@ -263,7 +264,7 @@ def _name(ordered: Sequence[SpanNode], root: SpanNode | None) -> str:
 
 
 class _PayloadsFinder:
-    """Where input and output of a trace come from."""
+    """Finds the spans that give a trace its input and output."""
 
     __slots__ = ("_models", "_ordered", "_spans")
 
@@ -273,7 +274,7 @@ class _PayloadsFinder:
         self._models = [node for node in ordered if node.span.kind is SpanKind.LLM]
 
     def input(self) -> PayloadSource | None:
-        if stated := _first(self._ordered, lambda node: node.facts.trace_input):
+        if stated := _first(self._ordered, "trace_input"):
             return StatedPayload(stated.encode())
         for node in self._spans:
             if node.has_input:
@@ -282,7 +283,7 @@ class _PayloadsFinder:
         return next((LastMessageOf(node.span.id) for node in asked), None)
 
     def output(self) -> PayloadSource | None:
-        if stated := _first(self._ordered, lambda node: node.facts.trace_output):
+        if stated := _first(self._ordered, "trace_output"):
             return StatedPayload(stated.encode())
         for node in self._spans:
             if node.has_output:
@@ -299,26 +300,32 @@ def _end_order(node: SpanNode) -> tuple[int, int, str]:
 # --- sessions ------------------------------------------------------------------------------
 
 
-def _session_id(node: SpanNode, made_up: Mapping[str, bool]) -> str | None:
-    session_id = node.facts.session_id
-    if session_id and node.facts.made_up_session and made_up[session_id]:
-        return None
-    return session_id
+def _session_id(root_first: Sequence[SpanNode]) -> str | None:
+    carriers = [node.facts for node in root_first if node.facts.session_id]
+    made_up = _made_up_sessions(carriers)
+    kept = (
+        facts.session_id
+        for facts in carriers
+        if not (facts.made_up_session and facts.session_id in made_up)
+    )
+    return next(kept, None)
 
 
-def _made_up_sessions(ordered: Sequence[SpanNode]) -> Mapping[str, bool]:
-    """The conversation ids that a library may have made up, and whether it has.
+def _made_up_sessions(carriers: Sequence[SpanFacts]) -> Collection[str]:
+    """The conversation ids that a library made up.
 
     It makes up a UUIDv7 when a run begins. The user's own ids may be UUIDv7 too, of earlier times.
     """
-    first_start_ms: dict[str, int] = {}
-    for node in ordered:
-        if node.facts.made_up_session and node.facts.session_id:
-            first_start_ms.setdefault(node.facts.session_id, node.facts.start_ns // _NS_PER_MS)
+    first_start_ns: dict[str, int] = {}
+    for facts in carriers:
+        if facts.session_id and facts.made_up_session:
+            known = first_start_ns.get(facts.session_id, facts.start_ns)
+            first_start_ns[facts.session_id] = min(known, facts.start_ns)
     return {
-        session_id: (made_ms := _uuid7_ms(session_id)) is not None
-        and abs(made_ms - start_ms) <= _MADE_UP_WITHIN_MS
-        for session_id, start_ms in first_start_ms.items()
+        session_id
+        for session_id, start_ns in first_start_ns.items()
+        if (made_ms := _uuid7_ms(session_id)) is not None
+        and abs(made_ms * _NS_PER_MS - start_ns) <= _MADE_UP_WITHIN_NS
     }
 
 
@@ -346,10 +353,13 @@ def _with_otel(
 def _sender_metadata(
     ordered: Sequence[SpanNode], root: SpanNode | None, service: str | None
 ) -> tuple[JsonText, bool]:
-    """What the sender says of the trace, a later span first; and whether members were left out."""
+    """The members that the sender states, and whether some were left out.
+
+    A later span overrides an earlier one, and the root overrides both.
+    """
     members: dict[str, str] = {}
-    for node in ordered:
-        members |= node.facts.trace_metadata
+    for stated in filter(None, map(attrgetter("facts.trace_metadata"), ordered)):
+        members |= stated
     if root is not None:
         members |= root.facts.sender_metadata
     members.pop(OTEL_KEY, None)

@@ -24,25 +24,25 @@ def usage_roles(nodes: Sequence[SpanNode]) -> dict[SpanId, UsageRole]:
     """
     duplicates = _duplicates(nodes)
     parents = _parents(nodes)
-    # Of what is below each span: whether there is usage, and the response ids of model spans with
-    # usage that are reached without a TOOL or AGENT between.
+    # Whether a span with usage is below each span; and the response ids of the model spans with
+    # usage below it, without a TOOL or AGENT between.
     usage_below = [False] * len(nodes)
     responses_below: list[str | None] = [None] * len(nodes)
     rollups: set[int] = set()
     for index in _leaves_first(nodes, parents):
-        node = nodes[index]
-        has_usage = _has_usage(node)
+        kind, facts = nodes[index].span.kind, nodes[index].facts
+        has_usage = _has_usage(nodes[index])
         below = responses_below[index]
-        if node.span.kind in _MODEL_KINDS:
-            if below is not None and _differs(below, node.facts.response_id):
+        if kind in _MODEL_KINDS:
+            if below is not None and _differs(below, facts.response_id):
                 rollups.add(index)
             if has_usage:
-                below = _united(below, node.facts.response_id or _SEVERAL)
+                below = _united(below, facts.response_id or _SEVERAL)
         elif has_usage and usage_below[index]:
             rollups.add(index)
         if (parent := parents[index]) is not None:
             usage_below[parent] |= has_usage or usage_below[index]
-            if below is not None and node.span.kind not in _ACTOR_KINDS:
+            if below is not None and kind not in _ACTOR_KINDS:
                 responses_below[parent] = _united(responses_below[parent], below)
     roles = {nodes[index].span.id: UsageRole.ROLLUP for index in rollups - duplicates}
     return roles | {nodes[index].span.id: UsageRole.DUPLICATE for index in duplicates}
@@ -68,8 +68,9 @@ def _duplicates(nodes: Sequence[SpanNode]) -> set[int]:
     """The model spans whose response another span reports better."""
     by_response: dict[str, list[int]] = {}
     for index, node in enumerate(nodes):
-        if node.facts.response_id and node.span.kind in _MODEL_KINDS:
-            by_response.setdefault(node.facts.response_id, []).append(index)
+        response_id = node.facts.response_id
+        if response_id and node.span.kind in _MODEL_KINDS:
+            by_response.setdefault(response_id, []).append(index)
     duplicates: set[int] = set()
     for indexes in by_response.values():
         if len(indexes) > 1:
