@@ -3,7 +3,9 @@
 A span with a role keeps its tokens and cost, and sums leave them out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 from domain.ids import SpanId
@@ -14,7 +16,7 @@ from domain.tracing.usage import UsageRole
 _MODEL_KINDS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING})
 _ACTOR_KINDS: Final = frozenset({SpanKind.TOOL, SpanKind.AGENT})
 _SEVERAL: Final = ""
-"""Stands for responses of more than one id, or of an unknown one."""
+"""Stands for responses of more than one id, or of an unknown one: these differ from any other."""
 
 
 def usage_roles(nodes: Sequence[SpanNode]) -> dict[SpanId, UsageRole]:
@@ -22,7 +24,11 @@ def usage_roles(nodes: Sequence[SpanNode]) -> dict[SpanId, UsageRole]:
 
     Takes linear time, for any parents: missing ones, cycles, long chains.
     """
-    duplicates = _duplicates(nodes)
+    # Lists, since each attribute of a node that is read costs time, in traces of many spans.
+    kinds = [node.span.kind for node in nodes]
+    responses = [node.facts.response_id or _SEVERAL for node in nodes]
+    has_usage = list(map(_has_usage, nodes))
+    duplicates = _duplicates(nodes, kinds, responses)
     parents = _parents(nodes)
     # Whether a span with usage is below each span; and the response ids of the model spans with
     # usage below it, without a TOOL or AGENT between.
@@ -30,18 +36,18 @@ def usage_roles(nodes: Sequence[SpanNode]) -> dict[SpanId, UsageRole]:
     responses_below: list[str | None] = [None] * len(nodes)
     rollups: set[int] = set()
     for index in _leaves_first(nodes, parents):
-        kind, facts = nodes[index].span.kind, nodes[index].facts
-        has_usage = _has_usage(nodes[index])
-        below = responses_below[index]
+        kind, uses, below = kinds[index], has_usage[index], responses_below[index]
         if kind in _MODEL_KINDS:
-            if below is not None and _differs(below, facts.response_id):
+            response = responses[index]
+            if below is not None and (below == _SEVERAL or below != response):
                 rollups.add(index)
-            if has_usage:
-                below = _united(below, facts.response_id or _SEVERAL)
-        elif has_usage and usage_below[index]:
+            if uses:
+                below = _united(below, response)
+        elif uses and usage_below[index]:
             rollups.add(index)
         if (parent := parents[index]) is not None:
-            usage_below[parent] |= has_usage or usage_below[index]
+            if uses or usage_below[index]:
+                usage_below[parent] = True
             if below is not None and kind not in _ACTOR_KINDS:
                 responses_below[parent] = _united(responses_below[parent], below)
     roles = {nodes[index].span.id: UsageRole.ROLLUP for index in rollups - duplicates}
@@ -59,18 +65,14 @@ def _united(known: str | None, other: str) -> str:
     return other if known is None or known == other else _SEVERAL
 
 
-def _differs(below: str, own: str | None) -> bool:
-    """Whether one of the responses below isn't `own`. Without ids they can't be known as one."""
-    return below == _SEVERAL or below != own
-
-
-def _duplicates(nodes: Sequence[SpanNode]) -> set[int]:
+def _duplicates(
+    nodes: Sequence[SpanNode], kinds: Sequence[SpanKind | None], responses: Sequence[str]
+) -> set[int]:
     """The model spans whose response another span reports better."""
     by_response: dict[str, list[int]] = {}
-    for index, node in enumerate(nodes):
-        response_id = node.facts.response_id
-        if response_id and node.span.kind in _MODEL_KINDS:
-            by_response.setdefault(response_id, []).append(index)
+    for index, response in enumerate(responses):
+        if response != _SEVERAL and kinds[index] in _MODEL_KINDS:
+            by_response.setdefault(response, []).append(index)
     duplicates: set[int] = set()
     for indexes in by_response.values():
         if len(indexes) > 1:
@@ -87,14 +89,14 @@ def _knowledge(node: SpanNode) -> tuple[int, bool, bool, tuple[int, str]]:
 def _parents(nodes: Sequence[SpanNode]) -> list[int | None]:
     """The index of each span's parent; None if it is unknown."""
     # Hashing a UUID is slow, and a trace may have thousands of spans.
-    indexes = {node.span.id.int: index for index, node in enumerate(nodes)}
+    indexes = dict(zip(map(attrgetter("span.id.int"), nodes), range(len(nodes)), strict=True))
     return [
         None if (parent := node.span.parent_id) is None else indexes.get(parent.int)
         for node in nodes
     ]
 
 
-def _leaves_first(nodes: Sequence[SpanNode], parents: list[int | None]) -> Iterator[int]:
+def _leaves_first(nodes: Sequence[SpanNode], parents: list[int | None]) -> Sequence[int]:
     """Each span after all below it.
 
     Cuts each cycle in `parents` at its first span, which is then above the others of the cycle.
@@ -103,26 +105,28 @@ def _leaves_first(nodes: Sequence[SpanNode], parents: list[int | None]) -> Itera
     for parent in parents:
         if parent is not None:
             open_children[parent] += 1
-    ready = [index for index, count in enumerate(open_children) if count == 0]
-    passed = 0
-    while True:
-        while ready:
-            index = ready.pop()
-            yield index
-            passed += 1
-            if (parent := parents[index]) is not None:
-                open_children[parent] -= 1
-                if open_children[parent] == 0:
-                    ready.append(parent)
-        if passed == len(nodes):
-            return
-        # Only cycles are left.
+    passed = [index for index, count in enumerate(open_children) if count == 0]
+    _pass_upwards(passed, parents, open_children, start=0)
+    if (start := len(passed)) < len(nodes):  # only cycles are left
         for top in _cycle_tops(nodes, parents, open_children):
             above = parents[top]
             parents[top] = None
             if above is not None:
                 open_children[above] -= 1
-                ready.append(above)
+                passed.append(above)
+        _pass_upwards(passed, parents, open_children, start=start)
+    return passed
+
+
+def _pass_upwards(
+    passed: list[int], parents: Sequence[int | None], open_children: list[int], *, start: int
+) -> None:
+    """Appends each span once all below it have passed; `passed` is read as it grows."""
+    for index in islice(passed, start, None):
+        if (parent := parents[index]) is not None:
+            open_children[parent] -= 1
+            if open_children[parent] == 0:
+                passed.append(parent)
 
 
 def _cycle_tops(
