@@ -1,5 +1,6 @@
 """The columns of an export: one set for rows of traces, one for rows of spans."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -12,6 +13,7 @@ import msgspec
 
 from domain.evaluation.scores.score import TraceScore
 from domain.exporting.export import RowKind, TraceWithScores
+from domain.ids import SpanId
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, UsageRole, as_float
@@ -42,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """The source of a trace's row."""
+    """The source of a trace's row. `scores` are those of the trace, without those of its spans."""
 
     trace: Trace
     totals: Totals
@@ -51,17 +53,18 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True)
 class SpanRow:
-    """The source of a span's row."""
+    """The source of a span's row. `scores` are those of the span."""
 
     trace: Trace
     span: Span
+    scores: Sequence[TraceScore]
 
 
 def _tags(trace: Trace) -> bytes:
     return msgspec.json.encode(trace.tags)
 
 
-def _scores(row: TraceRow) -> bytes:
+def _scores(row: TraceRow | SpanRow) -> bytes:
     return msgspec.json.encode(
         [
             {
@@ -130,6 +133,7 @@ _SPAN: Final = (
     Column("metadata", ColumnType.JSON, lambda row: row.span.metadata),
     Column("input", ColumnType.JSON, lambda row: row.span.input),
     Column("output", ColumnType.JSON, lambda row: row.span.output),
+    Column("scores", ColumnType.JSON, _scores),
 )
 _COLUMN_TYPES: Final = {
     str: ColumnType.TEXT,
@@ -181,8 +185,10 @@ COLUMNS: Final = {
 def build_rows(kind: RowKind, batch: Sequence[TraceWithScores]) -> Iterator[TraceRow | SpanRow]:
     """The rows of a batch: traces in the given order, or the spans of each trace in its order."""
     for exported in batch:
-        trace = exported.trace
+        trace, scores = exported.trace, defaultdict[SpanId | None, list[TraceScore]](list)
+        for score in exported.scores:
+            scores[score.span_id].append(score)
         if kind is RowKind.TRACES:
-            yield TraceRow(trace, Totals.from_spans(trace.spans), exported.scores)
+            yield TraceRow(trace, Totals.from_spans(trace.spans), scores[None])
         else:
-            yield from (SpanRow(trace, span) for span in trace.spans)
+            yield from (SpanRow(trace, span, scores[span.id]) for span in trace.spans)

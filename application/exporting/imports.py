@@ -80,7 +80,10 @@ class ImportTraces:
             if is_new:
                 await self.traces.put(project, sent.trace)
             for score in missing:
-                stored_score = await self.scores.add(replace(score, project_id=project))
+                # A score may have been exported without its span, which was never sent.
+                stored_score = await self.scores.add(
+                    replace(score, project_id=project), checks_span=False
+                )
                 if stored_score.trace_id != sent.trace.id:
                     return Invalid.field("scores", f"{score.id} is a score of another trace")
             has_new_session_scores = await self._put_session_scores(project, sent)

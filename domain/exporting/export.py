@@ -101,8 +101,9 @@ class Export:
 class TraceWithScores:
     """A complete settled trace with its scores, oldest first, without PENDING ones.
 
-    `session_scores` are the scores of its session, in the same order. They are attached to one
-    trace of the session only, the first in the export.
+    `scores` are those of the trace and of its spans. `session_scores` are the scores of its
+    session, in the same order. They are attached to one trace of the session only, the first in the
+    export.
     """
 
     trace: Trace

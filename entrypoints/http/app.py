@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
-from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.score import ScoreTarget
 from entrypoints.http.config import CONTEXT_KEY, HttpConfig, HttpContext
 from entrypoints.http.controllers.cli_login import cli_login, page
 from entrypoints.http.controllers.costs import usage
@@ -61,8 +61,9 @@ CONTROLLERS: Final = (
     runs.run_router(runs.SESSION_RUNS),
     scores.TraceScoreController,
     scores.SessionScoreController,
-    score_analytics.score_analytics_router(TargetType.TRACE),
-    score_analytics.score_analytics_router(TargetType.SESSION),
+    score_analytics.score_analytics_router(ScoreTarget.TRACE),
+    score_analytics.score_analytics_router(ScoreTarget.SPAN),
+    score_analytics.score_analytics_router(ScoreTarget.SESSION),
     score_analytics.SessionScoreAnalyticsController,
     agreement.AgreementController,
     monitors.MonitorController,

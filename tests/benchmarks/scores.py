@@ -30,7 +30,6 @@ from adapters.postgres.database.pool import Pool
 from application.evaluation.use_cases import EvaluationPorts
 from domain.evaluation.agreement.calibration import QUEUE_LENGTH_DEFAULT
 from domain.evaluation.metrics.metric import THRESHOLD
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import HISTORY_DEFAULT
 from domain.evaluation.scores.score import (
     CreatedWithin,
@@ -38,6 +37,7 @@ from domain.evaluation.scores.score import (
     ScoreFilter,
     ScoreSource,
     ScoreStatus,
+    ScoreTarget,
 )
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest, SortOrder
@@ -116,7 +116,7 @@ WEEK: Final = CreatedWithin(UNTIL - timedelta(days=14), UNTIL - timedelta(days=7
 IN_A_WEEK: Final = {"created_after": WEEK.after, "created_before": WEEK.before}
 MONTH: Final = CreatedWithin(UNTIL - PERIOD, UNTIL)
 NAME, RELIABILITY = NAMES[3], SESSION_NAMES[0]
-OF_TRACE, OF_SESSION = TargetType.TRACE, TargetType.SESSION
+OF_TRACE, OF_SESSION = ScoreTarget.TRACE, ScoreTarget.SESSION
 DAY, HOUR = Granularity.DAY, Granularity.HOUR
 GROUPS: Final[dict[str, dict[str, Read]]] = {
     "Lists of trace scores": {

@@ -8,7 +8,6 @@ from adapters.memory.store import MemoryStore, newest_page
 from domain.errors import NotFound
 from domain.evaluation.agreement import calibration
 from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores, QueueItem
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics
 from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
@@ -17,13 +16,14 @@ from domain.evaluation.scores.score import (
     ScoreChange,
     ScoreFilter,
     ScoreSource,
+    ScoreTarget,
     SessionScore,
     TraceScore,
     latest_by_name,
     newest_first,
     storable_text,
 )
-from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 from domain.tracing.payload import scalar_members
@@ -68,9 +68,16 @@ class MemoryTraceScores(_Scores[TraceScore]):
     def _visible(self, project: ProjectId) -> list[TraceScore]:
         return self.store.visible_trace_scores(project)
 
-    async def add(self, score: TraceScore) -> TraceScore:
-        if self.store.visible_trace(score.project_id, score.trace_id) is None:
+    async def add(self, score: TraceScore, *, checks_span: bool = True) -> TraceScore:
+        trace = self.store.visible_trace(score.project_id, score.trace_id)
+        if trace is None:
             raise NotFound("Trace not found")
+        if (
+            checks_span
+            and score.is_of_span
+            and score.span_id not in {one.id for one in trace.spans}
+        ):
+            raise NotFound("Span not found")
         known = self.store.trace_scores.get((score.project_id, score.id))
         if known is None:
             # A run may have written one of this id that was deleted since.
@@ -107,9 +114,12 @@ class MemoryTraceScores(_Scores[TraceScore]):
         of_run = [one for one in self._visible(project) if one.run_id == run]
         return any(one.author_id not in {None, user} for one in of_run)
 
-    async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
+    async def latest(
+        self, project: ProjectId, trace: TraceId, span: SpanId | None = None
+    ) -> Sequence[TraceScore]:
+        wanted = (trace, span)
         known = self._visible(project)
-        return latest_by_name(one for one in known if one.trace_id == trace)
+        return latest_by_name(one for one in known if (one.trace_id, one.span_id) == wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +146,7 @@ class MemoryScoreAnalytics:
     async def summaries(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
@@ -146,7 +156,7 @@ class MemoryScoreAnalytics:
     async def trend(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         name: str,
         granularity: Granularity,
         within: CreatedWithin,
@@ -158,7 +168,7 @@ class MemoryScoreAnalytics:
     async def distribution(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         name: str,
         parts: int,
         within: CreatedWithin,
@@ -191,13 +201,13 @@ class MemoryScoreAnalytics:
         scores = self.store.visible_session_scores(project)
         return analytics.comparison(scores, name, order, window, source=source)
 
-    def _within(self, project: ProjectId, of: TargetType, within: CreatedWithin) -> list[Score]:
+    def _within(self, project: ProjectId, of: ScoreTarget, within: CreatedWithin) -> list[Score]:
         known: Sequence[Score] = (
-            self.store.visible_trace_scores(project)
-            if of is TargetType.TRACE
-            else self.store.visible_session_scores(project)
+            self.store.visible_session_scores(project)
+            if of is ScoreTarget.SESSION
+            else self.store.visible_trace_scores(project)
         )
-        return [one for one in known if within.matches(one)]
+        return [one for one in known if one.target is of and within.matches(one)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +227,8 @@ class MemoryHumanLabels:
         return calibration.build_queue(self._named(project, name), threshold, seed, limit)
 
     def _named(self, project: ProjectId, name: str) -> list[TraceScore]:
-        return [one for one in self.store.visible_trace_scores(project) if one.name == name]
+        known = self.store.visible_trace_scores(project)
+        return [one for one in known if one.name == name and not one.is_of_span]
 
     def _fingerprint(self, score: TraceScore) -> Fingerprint:
         if (score.project_id, score.id) not in self.store.written_by:

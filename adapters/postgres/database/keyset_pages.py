@@ -98,13 +98,16 @@ class KeysetQuery:
             connection, PageConditions(served=where, among=total, total=total)
         )
 
-    async def fetch_unfiltered(self, connection: Connection, total: Sql) -> KeysetPage | None:
+    async def fetch_unfiltered(
+        self, connection: Connection, total: Sql, served: Sequence[Sql] = ()
+    ) -> KeysetPage | None:
         """Fetches a page near the start of an unfiltered list, in one statement.
 
-        Returns None if an erasure is active in the project: only `read_snapshot` can hide its rows.
+        `served` are conditions that make the list; the index of the order supports them. Returns
+        None if an erasure is active in the project: only `read_snapshot` can hide its rows.
         """
         p = Parameters([self.project])
-        walk = self._walk(p, [], self.window.offset + self.rows)
+        walk = self._walk(p, p.all_of(served), self.window.offset + self.rows)
         total_sql = f"CASE WHEN {HAS_ACTIVE_ERASURE} THEN -1 ELSE {p.sql(total)} END"
         page = await self.fetch_keys(connection, p, self.keys(p, walk), total_sql)
         return None if page.total < 0 else page

@@ -31,28 +31,30 @@ from domain.evaluation.scores.score import (
     ScoreChange,
     ScoreFilter,
     ScoreSource,
+    ScoreTarget,
     SessionScore,
     TraceScore,
 )
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.text import Vector
 from domain.identity.audit import AuditEntry
-from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 
 
 class TraceScores(Protocol):
-    """The scores of traces, seen one project at a time. Writes are durable on return.
+    """The scores of traces and of spans, seen one project at a time. Writes are durable on return.
 
     Contract of TraceScores: tests/contracts/evaluation/scores/test_trace_scores.py.
     All raise Unavailable.
     """
 
-    async def add(self, score: TraceScore) -> TraceScore:
+    async def add(self, score: TraceScore, *, checks_span: bool = True) -> TraceScore:
         """Stores a score of a stored trace; if its id exists, returns the stored one unchanged.
 
-        Raises NotFound if the project has no such trace, Invalid if it can't be stored.
+        Raises NotFound if the project has no such trace, or if the trace has no such span; Invalid
+        if the score can't be stored. Without `checks_span` the span may be stored later, or never.
         """
         ...
 
@@ -95,8 +97,13 @@ class TraceScores(Protocol):
         """The scores that match, newest first, as `paginate` does it by `list_position`."""
         ...
 
-    async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        """As `latest_by_name`; empty for an unknown trace."""
+    async def latest(
+        self, project: ProjectId, trace: TraceId, span: SpanId | None = None
+    ) -> Sequence[TraceScore]:
+        """As `latest_by_name`: of the trace without its spans, or of one span of it.
+
+        Empty for an unknown trace or span.
+        """
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
@@ -132,7 +139,7 @@ class SessionScores(Protocol):
 class ScoreAnalytics(Protocol):
     """Analytics over scores, as the functions of `domain.evaluation.scores.analytics`.
 
-    Over the scores of one kind of target, created within bounds; of one `source`, or those that
+    Over the scores of one target, created within bounds; of one `source`, or those that
     `scores_of_source` chooses. Contract of ScoreAnalytics:
     tests/contracts/evaluation/scores/test_score_analytics.py. All raise Unavailable.
     """
@@ -140,7 +147,7 @@ class ScoreAnalytics(Protocol):
     async def summaries(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
@@ -149,7 +156,7 @@ class ScoreAnalytics(Protocol):
     async def trend(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         name: str,
         granularity: Granularity,
         within: CreatedWithin,
@@ -162,7 +169,7 @@ class ScoreAnalytics(Protocol):
     async def distribution(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         name: str,
         parts: int,
         within: CreatedWithin,

@@ -18,7 +18,7 @@ from domain.evaluation.scores.score import (
 )
 from domain.identity.caller import Caller
 from domain.identity.organization import Role
-from domain.ids import ProjectId, ScoreId, TraceId, UserId
+from domain.ids import ProjectId, ScoreId, SpanId, TraceId, UserId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 
@@ -38,7 +38,7 @@ class GivenScore:
     author_id: UserId | None = None
 
     def stored_fields(self, now: datetime) -> dict[str, Any]:
-        """The fields that a score of a trace and one of a session have in common.
+        """The fields that scores of traces, of spans and of sessions have in common.
 
         Raises Invalid for a value that isn't of the data type.
         """
@@ -53,7 +53,7 @@ class GivenScore:
 
 @dataclass(frozen=True, slots=True)
 class RecordTraceScore:
-    """Adds a score to a trace."""
+    """Adds a score to a trace, or to one of its spans."""
 
     scores: TraceScores
     clock: Clock
@@ -64,17 +64,26 @@ class RecordTraceScore:
         new: ScoreId,
         trace: TraceId,
         given: GivenScore,
+        *,
         environment: str | None = None,
+        span: SpanId | None = None,
+        checks_span: bool = True,
     ) -> TraceScore:
-        """The score, or the one that has the id `new` already. Raises Invalid, NotFound."""
+        """The score, or the one that has the id `new` already. Raises Invalid, NotFound.
+
+        Without `checks_span` the trace has to be stored, and the span may come later: the caller
+        has checked what there is to check, as ingestion does for a score that arrives with spans.
+        """
         return await self.scores.add(
             TraceScore(
                 id=new,
                 project_id=project,
                 trace_id=trace,
+                span_id=span,
                 environment=environment,
                 **given.stored_fields(self.clock()),
-            )
+            ),
+            checks_span=checks_span,
         )
 
 

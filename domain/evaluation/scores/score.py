@@ -1,4 +1,4 @@
-"""Scores of traces and sessions: their values, authors, and permitted changes."""
+"""Scores of traces, spans and sessions: their values, authors, and permitted changes."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from domain.evaluation.scores.outcome import (
     Skipped,
     truncate_reason,
 )
-from domain.ids import ApiKeyId, ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.ids import ApiKeyId, ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Position
 from domain.tracing.payload import (
     EMPTY_OBJECT,
@@ -45,6 +45,14 @@ class DataType(StrEnum):
     NUMERIC = "NUMERIC"
     BOOLEAN = "BOOLEAN"
     CATEGORICAL = "CATEGORICAL"
+
+
+class ScoreTarget(StrEnum):
+    """What a score is of. Scores of different targets are never combined, whatever their names."""
+
+    TRACE = "trace"
+    SPAN = "span"
+    SESSION = "session"
 
 
 class ScoreSource(StrEnum):
@@ -145,6 +153,10 @@ class Score:
     @property
     def status(self) -> ScoreStatus:
         return self.outcome.status
+
+    @property
+    def target(self) -> ScoreTarget:
+        raise NotImplementedError
 
     @property
     def number(self) -> float | None:
@@ -285,15 +297,37 @@ def _with_provenance_of(measured: JsonText, replacement: JsonText) -> JsonText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceScore(Score):
-    """A score of a trace. `environment` is copied from the trace if a run created the score."""
+    """A score of a trace, or of one of its spans if `span_id` is set.
+
+    A score of a span never stands for its trace. Runs don't score spans. `environment` is copied
+    from the trace if a run created the score.
+    """
 
     trace_id: TraceId
+    span_id: SpanId | None = None
     environment: str | None = None
+
+    def __post_init__(self) -> None:
+        Score.__post_init__(self)
+        if self.is_of_span and self.run_id is not None:
+            raise ValueError(f"a score of the span {self.span_id} by the run {self.run_id}")
+
+    @property
+    def is_of_span(self) -> bool:
+        return self.span_id is not None
+
+    @property
+    def target(self) -> ScoreTarget:
+        return ScoreTarget.SPAN if self.is_of_span else ScoreTarget.TRACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionScore(Score):
     session_id: str
+
+    @property
+    def target(self) -> ScoreTarget:
+        return ScoreTarget.SESSION
 
 
 _KINDS: Final[Mapping[type, ScoreOutcome]] = {
@@ -390,7 +424,7 @@ def _storable(value: object) -> object:
 
 # Fields of a filter that must equal those of the score.
 _EQUAL: Final = (
-    *("trace_id", "session_id", "environment", "name", "source", "status", "outcome"),
+    *("trace_id", "span_id", "session_id", "environment", "name", "source", "status", "outcome"),
     *("data_type", "run_id"),
 )
 
@@ -400,10 +434,13 @@ class ScoreFilter:
     """Conditions that must all hold; None means no condition. Texts are compared exactly.
 
     `created_after` is inclusive, `created_before` exclusive. `trace_id` and `environment` apply to
-    trace scores, `session_id` to session scores; other scores don't match them.
+    trace scores, `session_id` to session scores; other scores don't match them. Scores of spans
+    match only if `span_id` or `of_spans` is set, and then no other scores do.
     """
 
     trace_id: TraceId | None = None
+    span_id: SpanId | None = None
+    of_spans: bool = False
     session_id: str | None = None
     environment: str | None = None
     name: str | None = None
@@ -417,9 +454,15 @@ class ScoreFilter:
 
     def matches(self, score: Score) -> bool:
         within = CreatedWithin(self.created_after, self.created_before)
-        return within.matches(score) and all(
-            getattr(self, name) in {None, getattr(score, name, None)} for name in _EQUAL
+        return (
+            within.matches(score)
+            and self.selects_spans is (score.target is ScoreTarget.SPAN)
+            and all(getattr(self, name) in {None, getattr(score, name, None)} for name in _EQUAL)
         )
+
+    @property
+    def selects_spans(self) -> bool:
+        return self.of_spans or self.span_id is not None
 
 
 @dataclass(frozen=True, slots=True)

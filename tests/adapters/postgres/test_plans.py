@@ -28,15 +28,15 @@ from adapters.postgres.privacy.retention import (
 from adapters.postgres.tracing.batch_writer import HAS_ERASED_TRACE, TraceWriter
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.score import (
     CreatedWithin,
     ScoreChange,
     ScoreFilter,
     ScoreSource,
     ScoreStatus,
+    ScoreTarget,
 )
-from domain.ids import ProjectId, RunId, TraceId
+from domain.ids import ProjectId, RunId, SpanId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.erasure import DataSubjectKind
@@ -54,6 +54,7 @@ from tests.support.fixtures.seeded_database import (
     OURS,
     SCORES,
     SESSIONS,
+    SPAN_SCORES,
     START,
     TRACES,
     UNKNOWN,
@@ -161,6 +162,11 @@ def run_of(project: ProjectId) -> RunId:
 def trace_of(project: ProjectId) -> TraceId:
     """The trace of the first scores."""
     return TraceId(UUID(hashlib.md5(f"{project}0".encode()).hexdigest()))
+
+
+def span_of(project: ProjectId) -> SpanId:
+    """The span of the first scores of spans."""
+    return SpanId(UUID(hashlib.md5(str(trace_of(project)).encode()).hexdigest()))
 
 
 def score_figures(figure: str, *arguments: object) -> Read:
@@ -280,24 +286,47 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of)),
         {"trace_scores": 10},
     ),
+    "scores of spans": (scores(of_spans=True), {"trace_scores": SPAN_SCORES + SHOWN}),
+    "scores of spans of a name": (
+        scores(of_spans=True, name=NAMES[3]),
+        {"trace_scores": SPAN_SCORES // 10 + SHOWN},
+    ),
+    "scores of the spans of a trace": (
+        scores(of_spans=True, trace_id=trace_of),
+        {"trace_scores": 10 + 2 * PAGE},
+    ),
+    "scores of a span": (scores(span_id=span_of), {"trace_scores": 10 + 2 * PAGE}),
+    "the latest scores of a span": (
+        lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of), span_of(of)),
+        {"trace_scores": 10},
+    ),
+    # No run has scored spans, which is found out by reading all of a name.
+    "a summary of scores of spans": (
+        score_figures("summaries", ScoreTarget.SPAN, CreatedWithin()),
+        {"trace_scores": 2 * SPAN_SCORES + 500},
+    ),
+    "a distribution of scores of spans": (
+        score_figures("distribution", ScoreTarget.SPAN, NAMES[3], 10, CreatedWithin()),
+        {"trace_scores": 2 * SPAN_SCORES // 10 + 50},
+    ),
     "all scores of a run": (
         lambda at, of: at.evaluation.trace_scores.of_run(of, run_of(of)),
         {"trace_scores": OF_RUN},
     ),
     "a summary of scores": (
-        score_figures("summaries", TargetType.TRACE, CreatedWithin()),
+        score_figures("summaries", ScoreTarget.TRACE, CreatedWithin()),
         {"trace_scores": SCORES + 500},
     ),
     "a summary of scores of three days": (
-        score_figures("summaries", TargetType.TRACE, LAST_SCORES),
+        score_figures("summaries", ScoreTarget.TRACE, LAST_SCORES),
         {"trace_scores": SCORES // 10 + 500},
     ),
     "a trend of scores": (
-        score_figures("trend", TargetType.TRACE, NAMES[3], Granularity.DAY, LAST_SCORES),
+        score_figures("trend", ScoreTarget.TRACE, NAMES[3], Granularity.DAY, LAST_SCORES),
         {"trace_scores": OF_NAME // 10 + 50},
     ),
     "a distribution of scores": (
-        score_figures("distribution", TargetType.TRACE, NAMES[3], 10, CreatedWithin()),
+        score_figures("distribution", ScoreTarget.TRACE, NAMES[3], 10, CreatedWithin()),
         {"trace_scores": OF_NAME + 50},
     ),
     "judges held against people": (
@@ -437,6 +466,7 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
     await evaluation.trace_scores.add(score)
     await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
     await evaluation.trace_scores.delete(of, score.id)
+    await evaluation.trace_scores.add(trace_score(of, one.id, span_id=first.id))
     await evaluation.session_scores.add(score := session_score(of, "conv-new"))
     await evaluation.session_scores.delete(of, score.id)
     assert await seeded.sessions.delete(of, "conv-new") == 1

@@ -14,8 +14,7 @@ from adapters.postgres.tracing.percentiles import VolumeReader
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.trace_lists import TraceLists
 from domain.errors import Unavailable
-from domain.evaluation.runs.run import TargetType
-from domain.evaluation.scores.score import CreatedWithin, ScoreFilter
+from domain.evaluation.scores.score import CreatedWithin, ScoreFilter, ScoreTarget
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort
@@ -66,7 +65,7 @@ async def test_percentiles_are_stored_unless_bucket_changed(seeded):
             OURS, ScoreFilter(name="m"), PageRequest()
         ),
         lambda pool: PostgresScoreAnalytics(pool, timeout_s=0.1).summaries(
-            OURS, TargetType.TRACE, CreatedWithin()
+            OURS, ScoreTarget.TRACE, CreatedWithin()
         ),
     ],
     ids=["traces", "sessions", "analytics", "scores", "scores of a name", "figures of scores"],

@@ -276,6 +276,18 @@ async def test_imported_scores_belong_to_the_importing_project(here):
     assert store.traces.of(THEIRS) == []
 
 
+async def test_imported_score_of_span_needs_no_span(here):
+    """An evaluation event may have come without its span, and be exported like that."""
+    one, missing = sent(), span().id
+    score = a_score(OURS, one.trace.id, span_id=missing)
+    put = here.do.exporting.import_traces
+    scored = replace(one, scores=(score,))
+    assert await put(IMPORTER, [scored]) == [ImportOutcome.STORED]
+    assert await put(IMPORTER, [scored]) == [ImportOutcome.UNCHANGED]
+    store = here.ports.exporting.archive.store
+    assert [held.span_id for held in store.trace_scores.values()] == [missing]
+
+
 @pytest.mark.parametrize(
     ("user", "role", "author", "source"),
     [

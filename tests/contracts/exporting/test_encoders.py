@@ -5,7 +5,7 @@ import io
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pyarrow.parquet
@@ -111,6 +111,18 @@ async def test_scores_are_in_the_row_of_their_trace(format_):
         ("n0", "0.5", "scored"),
         ("n1", "1", "scored"),
     ]
+
+
+@pytest.mark.parametrize("format_", TABLES)
+async def test_scores_of_spans_are_in_the_rows_of_their_spans(format_):
+    one = with_scores(trace(span(), span()), "0.5", "1", "0")
+    of_trace, of_span, of_unknown = one.scores
+    second = replace(of_span, span_id=one.trace.spans[1].id)
+    scored = replace(one, scores=(of_trace, second, replace(of_unknown, span_id=span().id)))
+    [row] = read(format_, encode(new_encoder(format_), [scored]))
+    rows = read(format_, encode(new_encoder(format_, RowKind.SPANS), [scored]))
+    found = [json.loads(str(one["scores"])) for one in (row, *rows)]
+    assert [[score["name"] for score in scores] for scores in found] == [["n0"], [], ["n1"]]
 
 
 @pytest.mark.parametrize(

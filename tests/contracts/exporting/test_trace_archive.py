@@ -161,6 +161,19 @@ async def test_scores_come_oldest_first_without_pending(plane):
     }
 
 
+async def test_scores_of_spans_come_with_their_trace(plane):
+    step = span()
+    ours, one, other = project(), trace(step, started_at=at(0)), trace(started_at=at(1))
+    await fill(plane, ours, one, other)
+    scores = [
+        a_score(ours, one.id, span_id=step.id, created_at=at(n)) if n else a_score(ours, one.id)
+        for n in range(3)
+    ]
+    for score in scores:
+        await plane.evaluation.trace_scores.add(score)
+    assert [found.scores for found in await read(plane, ours)] == [tuple(scores), ()]
+
+
 async def test_session_scores_come_with_first_trace_of_session(plane):
     ours = project()
     first = trace(name="a", started_at=at(0), session_id="s")

@@ -19,6 +19,7 @@ from application.privacy.ports import ERASURES_IN_PROGRESS_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import batch_as_given
+from domain.evaluation.scores.score import ScoreFilter
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
 from domain.page import PageRequest
@@ -30,6 +31,7 @@ from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
+    ALL,
     DataPlane,
     assert_summaries_match,
     fill,
@@ -108,6 +110,9 @@ async def test_erases_everything_of_a_user_and_nothing_else(fixture):
     await fill(plane, ours, *mine, *others)
     for one in (mine[0], mine[0], others[0]):
         await plane.evaluation.trace_scores.add(trace_score(ours, one.id))
+    for one in (mine[1], others[1]):
+        score = trace_score(ours, one.id, span_id=one.spans[0].id)
+        await plane.evaluation.trace_scores.add(score)
     for session in ("s", "t"):
         await plane.evaluation.session_scores.add(session_score(ours, session))
     verdicts = plane.evaluation.judging.verdicts
@@ -118,12 +123,14 @@ async def test_erases_everything_of_a_user_and_nothing_else(fixture):
         "session_scores": 1,
         "spans": 6,
         "trace_payloads": 3,
-        "trace_scores": 2,
+        "trace_scores": 3,
         "traces": 3,
     }
     assert {one.id for one in await stored_traces(plane, ours)} == {one.id for one in others}
     assert len(await assert_summaries_match(plane, ours)) == 2
     assert len(await plane.evaluation.trace_scores.latest(ours, others[0].id)) == 1
+    [kept] = (await plane.evaluation.trace_scores.page(ours, ScoreFilter(of_spans=True), ALL)).items
+    assert kept.trace_id == others[1].id
     # Scores of a session that lost a trace are about that trace too, so they are erased.
     scores = plane.evaluation.session_scores
     assert [len(await scores.of_session(ours, one)) for one in "st"] == [0, 1]

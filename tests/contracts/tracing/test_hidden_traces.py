@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from domain.errors import Invalid, NotFound
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode, Failed
-from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilter
+from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilter, ScoreTarget
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.erasure import DataSubject, DataSubjectKind
@@ -89,13 +88,19 @@ def traces_of(owner: DataSubject | None, count: int = 12) -> list[Trace]:
 
 
 async def put_with_scores(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
-    """Stores traces, with scores of each trace and of each session."""
+    """Stores traces, with scores of each trace, of its spans, and of each session."""
     await fill(plane, of, *sent)
     for n, one in enumerate(sent):
         for source, name in ((AUTOMATED, "m"), (AUTOMATED, "n")):
             score = trace_score(
                 of, one.id, name=name, source=source, run_id=RUNS[0], created_at=at(n),
                 value=str(n % 5 / 4), id=uuid.uuid5(one.id, name),
+            )  # fmt: skip
+            await plane.evaluation.trace_scores.add(score)
+        for step in one.spans:
+            score = trace_score(
+                of, one.id, span_id=step.id, value=str(n % 5 / 4), created_at=at(n),
+                id=uuid.uuid5(one.id, "span"),
             )  # fmt: skip
             await plane.evaluation.trace_scores.add(score)
     for n, session in enumerate(sorted({one.session_id or "" for one in sent})):
@@ -154,7 +159,10 @@ async def _scores(plane: DataPlane, of: ProjectId) -> Any:
     traces, sessions = plane.evaluation.trace_scores, plane.evaluation.session_scores
     for port, conditions in product(
         (traces, sessions),
-        ({}, {"name": "m"}, {"session_id": "gone 0"}, {"run_id": RUNS[0]}, {"environment": "x"}),
+        (
+            *({}, {"name": "m"}, {"session_id": "gone 0"}, {"run_id": RUNS[0]}),
+            *({"environment": "x"}, {"of_spans": True}),
+        ),
     ):
         matching = ScoreFilter(**conditions)
 
@@ -171,8 +179,8 @@ async def _scores(plane: DataPlane, of: ProjectId) -> Any:
 
 async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     figures = plane.evaluation.score_analytics
-    found: list[Any] = [await figures.summaries(of, kind, EVER) for kind in TargetType]
-    found += [await figures.distribution(of, kind, "m", 4, EVER) for kind in TargetType]
+    found: list[Any] = [await figures.summaries(of, kind, EVER) for kind in ScoreTarget]
+    found += [await figures.distribution(of, kind, "m", 4, EVER) for kind in ScoreTarget]
     found += [await figures.history(of, one, None, 9) for one in ("stays 0", "gone 0")]
     found.append(await read_all_pages(lambda window: figures.comparison(of, "m", DESC, window), 2))
     labels = plane.evaluation.labels
@@ -249,6 +257,7 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
         plane.sessions.get(ours, one.session_id, ALL),
         do.trace_scores.change(ours, score.id, ScoreChange(value="1"), NOON, None),
         do.trace_scores.add(trace_score(ours, one.id)),
+        do.trace_scores.add(trace_score(ours, one.id, span_id=one.spans[0].id)),
         do.session_scores.add(session_score(ours, one.session_id)),
     ]
     for call in reads:
@@ -258,6 +267,7 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
     assert await plane.traces.delete(ours, [one.id]) == 0
     assert await plane.sessions.delete(ours, one.session_id) == 0
     assert await do.trace_scores.latest(ours, one.id) == []
+    assert await do.trace_scores.latest(ours, one.id, one.spans[0].id) == []
     assert not await do.trace_scores.delete(ours, score.id)
     assert not await do.session_scores.delete(ours, of_session.id)
     assert await do.targets.load_trace(ours, one.id) == Failed(FailCode.TARGET_GONE)

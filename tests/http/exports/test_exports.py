@@ -146,6 +146,19 @@ async def test_import_restores_deleted_traces_exactly(scored):
     assert await export(scored.site, scored.head) == text
 
 
+async def test_score_of_span_is_imported_as_one_of_that_span(scored):
+    span = str(uuid.uuid4())
+    trace = await scored.store_trace(spans=[a_span(span_id=span)])
+    of_span = await scored.add_score(trace_id=trace, span_id=span)
+    text = await export(scored.site, scored.head)
+    assert [one["scores"] for one in lines_of(text) if one["trace_id"] == trace] == [[of_span]]
+    await delete_all(scored.site, scored.head, text)
+    await put_back(scored.site, scored.head, text)
+    assert await export(scored.site, scored.head) == text
+    assert await scored.read(f"/evaluations/trace-scores/{trace}") == []
+    assert await scored.read(f"/evaluations/trace-scores/{trace}?span_id={span}") == [of_span]
+
+
 async def test_session_scores_are_exported_and_imported(scored):
     await scored.store_trace(session_id=scored.session, started_at="2026-03-01T10:00:00Z")
     sent = [

@@ -218,9 +218,9 @@ class Interrupted:
     kept: asyncio.Event = field(default_factory=asyncio.Event)
     fails: bool = True
 
-    async def add(self, score: TraceScore) -> TraceScore:
+    async def add(self, score: TraceScore, *, checks_span: bool = True) -> TraceScore:
         self.ids.append(score.id)
-        kept = await self.inner.add(score)
+        kept = await self.inner.add(score, checks_span=checks_span)
         if len(self.ids) == 1:
             self.kept.set()
             if self.fails:

@@ -1,4 +1,4 @@
-"""Scores of traces: created, listed, changed, deleted."""
+"""Scores of traces and spans: created, listed, changed, deleted."""
 
 import uuid
 from datetime import timedelta
@@ -9,7 +9,7 @@ import pytest
 from domain.evaluation.scores.score import REVISION_METADATA_MAX, REVISIONS_MAX
 from domain.identity.api_key import Scope
 from domain.identity.organization import Role
-from tests.http.conftest import Site, a_trace, field_errors
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import TRACES, ScoredProject
 
@@ -17,7 +17,7 @@ NOBODY = str(uuid.UUID(int=1))
 FIELDS = [
     *("id", "project_id", "name", "value", "data_type", "source", "status", "outcome"),
     *("eval_run_id", "author_user_id", "reason", "metadata", "created_at", "updated_at"),
-    *("trace_id", "environment", "config_id"),
+    *("trace_id", "environment", "config_id", "span_id"),
 ]
 
 
@@ -46,6 +46,7 @@ class TestGiving:
             "eval_run_id": None,
             "author_user_id": None,
             "config_id": None,
+            "span_id": None,
             "created_at": "2026-03-01T12:00:00+00:00",
             "updated_at": "2026-03-01T12:00:00+00:00",
         }
@@ -150,6 +151,97 @@ class TestGiving:
         new_person, head = shop.person()
         given = await shop.site.http.post(TRACES, headers=head, json=shop.score())
         assert given.json()["author_user_id"] == str(new_person.id)
+
+
+class TestSpans:
+    async def test_score_of_span_never_stands_for_its_trace(self, shop: ScoredProject) -> None:
+        trace, span, _ = await a_trace_with_spans(shop)
+        shop.site.now = NOON
+        of_trace = await shop.add_score(trace_id=trace, value="0.25")
+        shop.site.now = NOON + timedelta(minutes=1)
+        of_span = await shop.add_score(trace_id=trace, span_id=span, value="0.75")
+        assert (of_trace["span_id"], of_span["span_id"]) == (None, span)
+        assert await shop.read(f"{TRACES}/{trace}") == [of_trace]
+        assert await shop.read(f"{TRACES}/{trace}?span_id={span}") == [of_span]
+        assert (await shop.read(f"{TRACES}?name=quality"))["items"] == [of_trace]
+        for query in (f"span_id={span}", "of_spans=true", f"trace_id={trace}&of_spans=1"):
+            assert (await shop.read(f"{TRACES}?{query}"))["items"] == [of_span], query
+        for target, mean in (("trace", 0.25), ("span", 0.75)):
+            analytics = f"/evaluations/analytics/{target}-scores"
+            [summary] = await shop.read(f"{analytics}/summary")
+            assert (summary["avg_score"], summary["count"]) == (mean, 1)
+            [point] = await shop.read(f"{analytics}/trend?metric_name=quality")
+            assert (point["avg_score"], point["count"]) == (mean, 1)
+            [part] = await shop.read(f"{analytics}/distribution?metric_name=quality&buckets=4")
+            assert (part["bucket_min"], part["count"]) == (mean, 1)
+
+    async def test_span_of_another_trace_or_project_is_404(self, shop: ScoredProject) -> None:
+        trace, span, _ = await a_trace_with_spans(shop)
+        other = await ScoredProject.new(shop.site)
+        await other.store_trace(trace_id=trace)
+        for by, on, of_span in (
+            *((shop, shop.trace, span), (shop, trace, NOBODY), (shop, NOBODY, span)),
+            *((other, trace, span), (other, other.trace, span)),
+        ):
+            refused = await by("POST", TRACES, by.score(trace_id=on, span_id=of_span))
+            assert refused.status_code == 404, refused.text
+            missing = "Trace" if on == NOBODY else "Span"
+            assert refused.json() == {"detail": f"{missing} not found"}
+        assert (await shop.read(f"{TRACES}?of_spans=true"))["total"] == 0
+        score = await shop.add_score(trace_id=trace, span_id=span)
+        for query in (f"span_id={span}", "of_spans=true"):
+            assert (await other.read(f"{TRACES}?{query}"))["total"] == 0
+        assert await other.read(f"{TRACES}/{trace}?span_id={span}") == []
+        assert (await other("PATCH", f"{TRACES}/{score['id']}", {"value": "1"})).status_code == 404
+        assert (await other("DELETE", f"{TRACES}/{score['id']}")).status_code == 404
+
+    async def test_score_of_span_is_changed_and_deleted_by_id(self, shop: ScoredProject) -> None:
+        trace, span, other = await a_trace_with_spans(shop)
+        of_span = await shop.add_score(trace_id=trace, span_id=span)
+        kept = await shop.add_score(trace_id=trace, span_id=other)
+        path = f"{TRACES}/{of_span['id']}"
+        changed = await shop("PATCH", path, {"value": "1"})
+        assert (changed.json()["value"], changed.json()["span_id"]) == ("1", span)
+        [revision] = await shop.read(f"{path}/history")
+        assert (revision["before"]["value"], revision["after"]["value"]) == ("0.5", "1")
+        assert (await shop("DELETE", path)).status_code == 204
+        assert (await shop.read(f"{TRACES}?of_spans=true"))["items"] == [kept]
+        assert (await shop("DELETE", f"/traces/{trace}")).status_code == 204
+        assert (await shop.read(f"{TRACES}?of_spans=true"))["items"] == []
+
+    async def test_repeated_request_stores_one_score(self, shop: ScoredProject) -> None:
+        trace, span, other = await a_trace_with_spans(shop)
+        body = shop.score(trace_id=trace, span_id=span)
+        first, again = [await shop("POST", TRACES, body, idempotency_key="k") for _ in range(2)]
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.json() == again.json()
+        changed = await shop("POST", TRACES, body | {"span_id": other}, idempotency_key="k")
+        assert changed.status_code == 409
+        assert (await shop.read(f"{TRACES}?of_spans=true"))["total"] == 1
+
+    async def test_invalid_ids_and_cursors_are_named(self, shop: ScoredProject) -> None:
+        trace, span, _ = await a_trace_with_spans(shop)
+        refused = await shop("POST", TRACES, shop.score(span_id="x", value="2"))
+        assert set(field_errors(refused)) == {"span_id", "value"}
+        for query in ("span_id=x&of_spans=maybe", "of_spans=maybe&span_id="):
+            refused = await shop("GET", f"{TRACES}?{query}")
+            assert set(field_errors(refused)) == {"query.span_id", "query.of_spans"}
+        refused = await shop("GET", f"{TRACES}/{trace}?span_id=x")
+        assert set(field_errors(refused)) == {"query.span_id"}
+        for _ in range(2):
+            await shop.add_score(trace_id=trace, span_id=span)
+        cursor = (await shop.read(f"{TRACES}?limit=1&of_spans=true"))["next_cursor"]
+        next_page = await shop.read(f"{TRACES}?limit=1&of_spans=true&cursor={cursor}")
+        assert (len(next_page["items"]), next_page["next_cursor"]) == (1, None)
+        refused = await shop("GET", f"{TRACES}?limit=1&cursor={cursor}")
+        assert set(field_errors(refused)) == {"query.cursor"}
+
+
+async def a_trace_with_spans(shop: ScoredProject) -> tuple[str, str, str]:
+    """The ids of a new trace and of its two spans."""
+    spans = [a_span(span_id=str(uuid.uuid4())) for _ in range(2)]
+    trace = await shop.store_trace(spans=spans)
+    return trace, spans[0]["span_id"], spans[1]["span_id"]
 
 
 class TestLists:

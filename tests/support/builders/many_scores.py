@@ -49,11 +49,27 @@ SELECT $1::uuid, gen_random_uuid(), 'conv-' || i / 2 % ($2::int / 4),
 """
 
 
+# Of a span of the same trace, under the same names, at the same times.
+_SPAN_SCORES: Final = f"""
+INSERT INTO trace_scores (project_id, id, trace_id, span_id, name, {_COLUMNS})
+SELECT project_id, gen_random_uuid(), trace_id, md5(trace_id::text)::uuid, name, outcome, value,
+       number, data_type, 'PROGRAMMATIC', NULL, reason, metadata, judge_kind, NULL, code,
+       created_at, updated_at
+FROM trace_scores WHERE project_id = $1 AND NOT is_of_span ORDER BY created_at LIMIT $2
+"""
+
+
 def inserts(
-    project: ProjectId, traces: int, sessions: int
+    project: ProjectId, traces: int, sessions: int, spans: int = 0
 ) -> Sequence[tuple[str, tuple[Any, ...]]]:
-    """Statements, with their arguments, that create this many trace and session scores."""
+    """Statements, with their arguments, that create this many scores.
+
+    Those of spans are of the first traces.
+    """
     return [
-        (sql, (project, scores, UNTIL - PERIOD, PERIOD / scores))
-        for sql, scores in ((_TRACE_SCORES, traces), (_SESSION_SCORES, sessions))
+        *(
+            (sql, (project, scores, UNTIL - PERIOD, PERIOD / scores))
+            for sql, scores in ((_TRACE_SCORES, traces), (_SESSION_SCORES, sessions))
+        ),
+        (_SPAN_SCORES, (project, spans)),
     ]

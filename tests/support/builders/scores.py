@@ -12,7 +12,6 @@ from hypothesis.strategies import SearchStrategy
 
 from application.evaluation.ports.evaluation import ScoreAnalytics
 from application.evaluation.scores.agreement import HumanLabels
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.score import (
     CreatedWithin,
     DataType,
@@ -21,6 +20,7 @@ from domain.evaluation.scores.score import (
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,
+    ScoreTarget,
     SessionScore,
     TraceScore,
 )
@@ -124,9 +124,11 @@ def _said(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def trace_scores(draw: st.DrawFn) -> TraceScore:
-    """Scores of the few traces of `strategies`; the caller replaces the project."""
-    environment = draw(maybe(environments))
-    return trace_score(OURS, draw(strategies.trace_ids), environment=environment, **draw(_said()))
+    """Scores of the few traces and spans of `strategies`; the caller replaces the project."""
+    said = {"environment": draw(maybe(environments))} | draw(_said())
+    if said["run_id"] is None:  # runs score no spans
+        said["span_id"] = draw(maybe(strategies.span_ids))
+    return trace_score(OURS, draw(strategies.trace_ids), **said)
 
 
 @st.composite
@@ -143,6 +145,8 @@ changes: Final = st.builds(
 within: Final = st.builds(CreatedWithin, maybe(instants), maybe(instants))
 _asked: Final[dict[str, SearchStrategy[Any]]] = {
     "trace_id": strategies.trace_ids,
+    "span_id": strategies.span_ids,
+    "of_spans": st.booleans(),
     "session_id": sessions,
     "environment": environments,
     "name": names,
@@ -207,7 +211,7 @@ async def figures(
 ) -> list[Any]:
     """All analytics of a project; means are rounded, as the last digits may differ."""
     found: list[Any] = []
-    for target, source in product(TargetType, (None, *ScoreSource)):
+    for target, source in product(ScoreTarget, (None, *ScoreSource)):
         summaries = await of_scores.summaries(of, target, bounds, source=source)
         found += [
             replace(

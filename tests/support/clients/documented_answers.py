@@ -17,7 +17,7 @@ CHECKED = (
     "response_schema_conformance",
 )
 # Fields of bodies that name a stored object.
-NAMED: Final = {"trace_id", "session_id", "org_id", "project_id", "code"}
+NAMED: Final = {"trace_id", "span_id", "session_id", "org_id", "project_id", "code"}
 # Fields that can't contain invisible characters; no schema can say which those are.
 PLAIN: Final = {"name", "label"}
 # Optional fields that would have to fit to other fields, and values that always fit.

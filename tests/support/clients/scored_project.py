@@ -28,6 +28,7 @@ from domain.ids import (
     ProjectId,
     RunId,
     ScoreId,
+    SpanId,
     TraceId,
 )
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure
@@ -142,10 +143,11 @@ async def store_score(
     score: str,
     *,
     trace: str,
+    span: str | None = None,
     session: str | None = None,
     text: str = "n",
 ) -> None:
-    """Stores a score of a trace, and one with the same id for a session."""
+    """Stores a score of a trace, one of its span, and one with the same id for a session."""
     known: dict[str, Any] = {
         "id": ScoreId(uuid.UUID(score)),
         "project_id": project,
@@ -159,6 +161,10 @@ async def store_score(
     }
     of = TraceId(uuid.UUID(trace))
     await ports.trace_scores.add(TraceScore(**known, trace_id=of, environment=text))
+    if span is not None:
+        new = {"id": ScoreId(uuid.uuid5(known["id"], span))}
+        of_span = TraceScore(**known | new, trace_id=of, span_id=SpanId(uuid.UUID(span)))
+        await ports.trace_scores.add(of_span)
     if session is not None:
         await ports.session_scores.add(SessionScore(**known, session_id=session))
 

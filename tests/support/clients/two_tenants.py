@@ -192,7 +192,8 @@ class TwoTenants:
         monitor, erased = words["monitor_id"], {"user": words["erased"]}
         alert = {"monitor": monitor, "webhook": words["webhook_id"]}
         score, prices = words["score_id"], (words["price_id"], words["repricing_id"])
-        await store_score(judging, project, score, trace=trace, session=session, text=text)
+        scored = {"trace": trace, "span": words["span_id"], "session": session}
+        await store_score(judging, project, score, **scored, text=text)
         await store_run(judging, project, words["run_id"], trace=trace, text=text)
         await store_monitor(judging, project, monitor, text=text)
         await store_alert(judging, project, words["alert_id"], **alert, text=text)

@@ -1,4 +1,4 @@
-"""Scores of traces and sessions, their analytics, and the agreement of judges with people."""
+"""Scores of traces, spans and sessions, their analytics, and agreement of judges with people."""
 
 from tests.support.endpoints.spec import EVALUATE, INGEST, PAGE, READ, Audit, EndpointSpec
 
@@ -13,12 +13,28 @@ ENDPOINTS = (
         f"POST {TRACES}",
         INGEST,
         201,
-        body={"trace_id": "{trace_id}", **SCORE},
+        body={"trace_id": "{trace_id}", "span_id": "{span_id}", **SCORE},
         constrained=("trace_id", "value"),
         takes_key=True,
+        variants=({"body": {"trace_id": "{trace_id}", **SCORE}},),
     ),
-    EndpointSpec(f"GET {TRACES}", READ, 200, query=f"{LIST}&trace_id={{trace_id}}"),
-    EndpointSpec(f"GET {TRACES}/{{trace_id}}", READ, 200),
+    EndpointSpec(
+        f"GET {TRACES}",
+        READ,
+        200,
+        query=f"{LIST}&trace_id={{trace_id}}&span_id={{span_id}}",
+        variants=(
+            {"query": f"{LIST}&trace_id={{trace_id}}"},
+            {"query": f"{LIST}&trace_id={{trace_id}}&of_spans=true"},
+        ),
+    ),
+    EndpointSpec(
+        f"GET {TRACES}/{{trace_id}}",
+        READ,
+        200,
+        query="span_id={span_id}",
+        variants=({"query": ""},),
+    ),
     EndpointSpec(f"GET {TRACES}/{{score_id}}/history", READ, 200, in_contract=False),
     EndpointSpec(
         f"PATCH {TRACES}/{{score_id}}",
@@ -46,8 +62,14 @@ ENDPOINTS = (
         f"DELETE {SESSIONS}/{{score_id}}", EVALUATE, 204, audit=Audit("score.deleted", "score_id")
     ),
     *(
-        EndpointSpec(f"GET {ANALYTICS}/{kind}-scores/{figure}", READ, 200, query=query)
-        for kind in ("trace", "session")
+        EndpointSpec(
+            f"GET {ANALYTICS}/{kind}-scores/{figure}",
+            READ,
+            200,
+            query=query,
+            in_contract=kind != "span",
+        )
+        for kind in ("trace", "span", "session")
         for figure, query in FIGURES.items()
     ),
     EndpointSpec(f"GET {ANALYTICS}/session-scores/history/{{session_id}}", READ, 200),

@@ -8,7 +8,7 @@ from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_analytics import created_within
-from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
+from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
 from domain.evaluation.agreement.calibration import (
     CANDIDATES_MAX,
     JUDGE_SCORES_PER_TRACE_MAX,
@@ -45,7 +45,7 @@ AND CASE WHEN run_id IS NULL THEN NOT {_HAS_MACHINE_VALUE} ELSE original IS NOT 
 SELECT_LABEL_PAIRS: Final = f"""
 WITH newest_labels AS MATERIALIZED (
   SELECT trace_id, number, updated_at, id FROM trace_scores
-  WHERE {OF_PROJECT} AND name = $2 AND {{within}} AND {_IS_LABEL}
+  WHERE {OF_TRACES} AND name = $2 AND {{within}} AND {_IS_LABEL}
   ORDER BY created_at DESC, id DESC LIMIT {LABELS_MAX}
 ), labels AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id) trace_id, number AS person FROM newest_labels
@@ -54,7 +54,7 @@ WITH newest_labels AS MATERIALIZED (
 SELECT fingerprint, judge, person FROM labels CROSS JOIN LATERAL (
   SELECT DISTINCT ON (fingerprint) fingerprint, judge FROM (
     SELECT fingerprint, {_JUDGE_VALUE} AS judge, created_at, id FROM trace_scores
-    WHERE {OF_PROJECT} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGE_VALUE} IS NOT NULL
+    WHERE {OF_TRACES} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGE_VALUE} IS NOT NULL
     ORDER BY created_at DESC, id DESC LIMIT {JUDGE_SCORES_PER_TRACE_MAX}
   ) AS newest ORDER BY fingerprint, created_at DESC, id DESC
 ) AS judged
@@ -64,7 +64,7 @@ SELECT fingerprint, count(*) AS judged, count(*) FILTER (WHERE judge >= {{thresh
        max(judge_kind) FILTER (WHERE judge_kind = ANY({{kinds}}::text[])) AS judge_kind
 FROM (
   SELECT fingerprint, judge_kind, {_JUDGE_VALUE} AS judge FROM trace_scores
-  WHERE {OF_PROJECT} AND name = $2 AND {{within}} AND {_JUDGE_VALUE} IS NOT NULL
+  WHERE {OF_TRACES} AND name = $2 AND {{within}} AND {_JUDGE_VALUE} IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {JUDGED_MAX}
 ) AS newest GROUP BY fingerprint
 """
@@ -72,7 +72,7 @@ FROM (
 SELECT_QUEUE_ITEMS: Final = f"""
 WITH newest AS MATERIALIZED (
   SELECT id, trace_id, number, created_at FROM trace_scores
-  WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
+  WHERE {OF_TRACES} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {CANDIDATES_MAX}
 ), of_traces AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id) id, trace_id, number FROM newest
@@ -80,7 +80,8 @@ WITH newest AS MATERIALIZED (
 ), waiting AS MATERIALIZED (
   SELECT id, trace_id, number FROM of_traces WHERE NOT EXISTS (
     SELECT FROM trace_scores AS label
-    WHERE label.{OF_PROJECT} AND label.trace_id = of_traces.trace_id AND label.name = $2
+    WHERE label.{OF_PROJECT} AND NOT label.is_of_span
+      AND label.trace_id = of_traces.trace_id AND label.name = $2
       AND label.{_IS_ANNOTATION} OFFSET 0
   )
 ), chosen AS MATERIALIZED (

@@ -7,8 +7,7 @@ from typing import Final
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
-from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
-from domain.evaluation.runs.run import TargetType
+from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, SESSION_SCORES, TRACE_SCORES
 from domain.evaluation.scores.analytics import (
     HEURISTIC,
     MODEL,
@@ -21,18 +20,30 @@ from domain.evaluation.scores.analytics import (
     comparison_rank,
     histogram_bin,
 )
-from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreOutcome, ScoreSource
+from domain.evaluation.scores.score import (
+    CreatedWithin,
+    DataType,
+    ScoreOutcome,
+    ScoreSource,
+    ScoreTarget,
+)
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity, check_bucket_count
 
 REDUCE_LIMIT: Final = "ask for fewer with limit"
 
+# The table of the scores of each target, and the condition that selects them among the others.
+_TABLES: Final[dict[ScoreTarget, tuple[str, str]]] = {
+    ScoreTarget.TRACE: (TRACE_SCORES.name, OF_TRACES),
+    ScoreTarget.SPAN: (TRACE_SCORES.name, f"{OF_PROJECT} AND is_of_span"),
+    ScoreTarget.SESSION: (SESSION_SCORES.name, OF_PROJECT),
+}
 # Whether a name has scores of runs: see `scores_of_source`.
 _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 _HAS_AUTOMATED: Final = f"""
 EXISTS (
-  SELECT FROM {{table}} WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND {_IS_AUTOMATED}
+  SELECT FROM {{table}} WHERE {{among}} AND name = {{name}} AND {{within}} AND {_IS_AUTOMATED}
 )
 """
 # Whether the chosen scores are those of runs, by the source that a caller asks for.
@@ -47,7 +58,7 @@ CHOOSE_AUTOMATED: Final = f"({_IS_AUTOMATED}) = has_automated"
 # others: see `comparable_scores`. Only scores of runs have one: if there is any, those are chosen.
 _SELECT_NEWEST_JUDGE_KIND: Final = f"""
 SELECT judge_kind FROM {{table}}
-WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {{of_source}}
+WHERE {{among}} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {{of_source}}
   AND judge_kind IN ('{HEURISTIC}', '{MODEL}')
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
@@ -59,10 +70,10 @@ _IS_COMPARABLE: Final = "coalesce(judge_kind <> other, true)"
 # index.
 SELECT_SUMMARIES: Final = f"""
 WITH RECURSIVE names AS (
-  (SELECT name FROM {{table}} WHERE {OF_PROJECT} ORDER BY name LIMIT 1)
+  (SELECT name FROM {{table}} WHERE {{among}} ORDER BY name LIMIT 1)
   UNION ALL
   SELECT (
-    SELECT name FROM {{table}} WHERE {OF_PROJECT} AND name > names.name ORDER BY name LIMIT 1
+    SELECT name FROM {{table}} WHERE {{among}} AND name > names.name ORDER BY name LIMIT 1
   ) FROM names WHERE names.name IS NOT NULL
 )
 SELECT names.name, newest AS judge_kind, {{from_runs}} AS from_runs, figures.* FROM names
@@ -86,7 +97,7 @@ CROSS JOIN LATERAL (
   FROM (
     SELECT number, outcome, created_at, {{chosen}} AS is_chosen,
            {{chosen}} AND {_IS_COMPARABLE} AS is_compared
-    FROM {{table}} WHERE {OF_PROJECT} AND name = names.name AND {{within}} OFFSET 0
+    FROM {{table}} WHERE {{among}} AND name = names.name AND {{within}} OFFSET 0
   ) AS of_name
   HAVING count(*) FILTER (WHERE is_chosen) > 0
 ) AS figures
@@ -99,7 +110,7 @@ _COMPARABLE_NUMBERS: Final = f"""
     SELECT {_HAS_AUTOMATED} AS has_automated, ({_SELECT_NEWEST_JUDGE_KIND}) AS newest OFFSET 0
   ) AS judges OFFSET 0
 ) AS left_out
-WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {{chosen}}
+WHERE {{among}} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {{chosen}}
   AND {_IS_COMPARABLE}
 """
 SELECT_TREND: Final = f"""
@@ -149,14 +160,14 @@ class PostgresScoreAnalytics(PoolReader):
     async def summaries(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
     ) -> Sequence[ScoreSummary]:
         p = Parameters([project])
         sql = SELECT_SUMMARIES.format(
-            table=SCORE_TABLES[of].name,
+            **_scope(of),
             within=created_within(p, within),
             from_runs=CHOOSE_FROM_RUNS[source],
             **_chosen(p, source),
@@ -167,7 +178,7 @@ class PostgresScoreAnalytics(PoolReader):
     async def trend(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         name: str,
         granularity: Granularity,
         within: CreatedWithin,
@@ -176,7 +187,7 @@ class PostgresScoreAnalytics(PoolReader):
     ) -> Sequence[TrendPoint]:
         p = Parameters([project])
         sql = SELECT_TREND.format(
-            table=SCORE_TABLES[of].name,
+            **_scope(of),
             name=p.put(name),
             within=created_within(p, within),
             **_chosen(p, source),
@@ -188,7 +199,7 @@ class PostgresScoreAnalytics(PoolReader):
     async def distribution(
         self,
         project: ProjectId,
-        of: TargetType,
+        of: ScoreTarget,
         name: str,
         parts: int,
         within: CreatedWithin,
@@ -197,7 +208,7 @@ class PostgresScoreAnalytics(PoolReader):
     ) -> Sequence[HistogramBin]:
         p = Parameters([project])
         sql = SELECT_DISTRIBUTION.format(
-            table=SCORE_TABLES[of].name,
+            **_scope(of),
             name=p.put(name),
             within=created_within(p, within),
             **_chosen(p, source),
@@ -268,6 +279,11 @@ class PostgresScoreAnalytics(PoolReader):
         shown = items[: window.limit]
         end = shown[-1].position if len(items) > len(shown) else None
         return Page(shown, rows[0]["total"], end)
+
+
+def _scope(of: ScoreTarget) -> dict[str, str]:
+    table, among = _TABLES[of]
+    return {"table": table, "among": among}
 
 
 def _chosen(p: Parameters, source: ScoreSource | None) -> dict[str, str]:

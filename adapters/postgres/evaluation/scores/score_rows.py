@@ -14,6 +14,7 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, columns
+from adapters.postgres.database.pool import OF_PROJECT
 from domain.evaluation.agreement.calibration import original_score
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.score import (
@@ -28,6 +29,7 @@ from domain.evaluation.scores.score import (
 )
 from domain.tracing.payload import scalar_members
 
+OF_TRACES: Final = f"{OF_PROJECT} AND NOT is_of_span"  # in `trace_scores`
 JUDGE_KIND_CHARS_MAX: Final = 40  # characters; the names of judges have fewer
 
 
@@ -92,7 +94,7 @@ TRACE_SCORES: Final = _table(
     "trace_scores",
     "trace_id",
     (
-        *columns("trace_id uuid, environment text"),
+        *columns("trace_id uuid, span_id uuid, environment text"),
         Column("evidence_hash", "text", WHOLE, write=_evidence_hash),
         Column("original", "float8", WHOLE, write=original_score),
         Column(

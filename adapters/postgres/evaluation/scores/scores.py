@@ -1,4 +1,4 @@
-"""Scores of traces and sessions: writes, and lists, newest first, with exact totals."""
+"""Scores of traces, spans and sessions: writes, and lists, newest first, with exact totals."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -30,7 +30,7 @@ from adapters.postgres.evaluation.scores.score_rows import (
     ScoreTable,
 )
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
-from domain.errors import FieldError, Invalid
+from domain.errors import FieldError, Invalid, NotFound
 from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
     Score,
@@ -43,7 +43,7 @@ from domain.evaluation.scores.score import (
     list_position,
     storable_text,
 )
-from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Page, PageRequest
 
 TEXT_FIELDS: Final = ("name", "value", "reason", "environment", "session_id")
@@ -51,22 +51,30 @@ UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
 UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
 NARROW_LIST: Final = "narrow the list with date_from and date_to, or with another filter"
+IS_OF_SPAN: Final = "is_of_span"
 EQUALITY_COLUMNS: Final = (
-    *("trace_id", "session_id", "environment", "name"),
+    *("trace_id", "span_id", "session_id", "environment", "name"),
     *("source", "outcome", "data_type", "run_id"),
 )
 ASK_FOR_A_PAGE: Final = "ask for a page of the list instead"
 # Each of these has an index that continues with the order of the list, so that matches are one
 # range of it. The first one in the filter is used, since it selects the fewest rows.
 INDEX_PREFIX_COLUMNS: Final = ("run_id", "name")
-SELECTIVE_COLUMNS: Final = ("trace_id", "session_id")  # few rows match: they are sorted
+# Few rows match: they are sorted.
+SELECTIVE_COLUMNS: Final = ("trace_id", "span_id", "session_id")
 # An index keeps the scores of a trace together, ordered by name. In reverse order of the result.
-SELECT_LATEST_SCORES: Final = f"""
+_SELECT_LATEST_SCORES: Final = f"""
 SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {TRACE_SCORES.select()}
 FROM veiled.trace_scores
-WHERE {OF_PROJECT} AND trace_id = $2 AND outcome <> '{ScoreOutcome.PENDING}'
+WHERE {OF_PROJECT} AND {{target}} AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY name DESC, source = '{ScoreSource.AUTOMATED}', created_at DESC, id DESC
 """
+SELECT_LATEST_SCORES: Final = _SELECT_LATEST_SCORES.format(
+    target="trace_id = $2 AND NOT is_of_span"
+)
+SELECT_LATEST_SPAN_SCORES: Final = _SELECT_LATEST_SCORES.format(
+    target="trace_id = $2 AND span_id = $3"
+)
 SELECT_SCORE: Final = f"""
 SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores WHERE {OF_PROJECT} AND id = $2
 """
@@ -86,6 +94,10 @@ SELECT EXISTS (
   WHERE {OF_PROJECT} AND run_id = $2 AND author_id IS NOT NULL
     AND author_id IS DISTINCT FROM $3::uuid
 )
+"""
+# The score locks the trace, so that no other transaction deletes the span meanwhile.
+IS_SPAN_STORED: Final = f"""
+SELECT EXISTS (SELECT FROM spans WHERE {OF_PROJECT} AND trace_id = $2 AND span_id = $3)
 """
 SCORE_NOT_FOUND: Final = "Score not found"
 
@@ -124,12 +136,6 @@ class _Scores[S: Score](PoolReader):
 
     table: ScoreTable[S] = field(kw_only=True)
 
-    async def add(self, score: S) -> S:
-        check_storable(score)
-        async with _write_connection(self.pool, score.project_id) as connection:
-            row = await connection.fetchrow(INSERT_SCORE[self.table.name], *self.table.row(score))
-        return self.table.score(require_row(row, self.table.target_missing))
-
     async def delete(
         self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
     ) -> bool:
@@ -147,10 +153,11 @@ class _Scores[S: Score](PoolReader):
         query = KeysetQuery.newest_first(project, self.table, window)
         where = filter_conditions(self.table, matching)
         page = None
-        if not where and window.offset <= NEAR_OFFSET_MAX:
-            count_all = Sql(f"(SELECT count(*) FROM {self.table.name} WHERE {OF_PROJECT})")
+        if where.keys() <= {IS_OF_SPAN} and window.offset <= NEAR_OFFSET_MAX:
+            among = " AND ".join([OF_PROJECT, *(sql.text for sql in where.values())])
+            count_all = Sql(f"(SELECT count(*) FROM {self.table.name} WHERE {among})")
             async with self._connection(NARROW_LIST, project) as connection:
-                page = await query.fetch_unfiltered(connection, count_all)
+                page = await query.fetch_unfiltered(connection, count_all, [*where.values()])
         if page is None:
             async with self._visible_snapshot(NARROW_LIST, project) as connection:
                 page = await self._fetch_narrowed(connection, query, where)
@@ -175,7 +182,7 @@ class _Scores[S: Score](PoolReader):
             few = PageConditions(rest=list(where.values()), among=0, total=None)
             return await query.fetch_page(connection, few)
         prefix = next((one for one in INDEX_PREFIX_COLUMNS if one in where), "created_at")
-        entered = {"created_at", prefix}
+        entered = {"created_at", prefix, IS_OF_SPAN}
         served = [sql for column, sql in where.items() if column in entered]
         rest = [sql for column, sql in where.items() if column not in entered]
         p = Parameters([query.project])
@@ -191,6 +198,18 @@ class _Scores[S: Score](PoolReader):
 @dataclass(frozen=True, slots=True)
 class PostgresTraceScores(_Scores[TraceScore]):
     table: ScoreTable[TraceScore] = field(default=TRACE_SCORES, kw_only=True)
+
+    async def add(self, score: TraceScore, *, checks_span: bool = True) -> TraceScore:
+        of = (score.project_id, score.trace_id, score.span_id)
+        async with _write_connection(self.pool, score.project_id) as connection:
+            stored = await _insert_score(connection, self.table, score)
+            if (
+                checks_span
+                and score.is_of_span
+                and not await connection.fetchval(IS_SPAN_STORED, *of)
+            ):
+                raise NotFound("Span not found")
+        return stored
 
     async def change(
         self,
@@ -227,14 +246,25 @@ class PostgresTraceScores(_Scores[TraceScore]):
         )
         return bool(found)
 
-    async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_SCORES, project, trace)
+    async def latest(
+        self, project: ProjectId, trace: TraceId, span: SpanId | None = None
+    ) -> Sequence[TraceScore]:
+        if span is None:
+            rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_SCORES, project, trace)
+        else:
+            rows = await self._fetch(
+                RETRY_LATER, project, SELECT_LATEST_SPAN_SCORES, project, trace, span
+            )
         return [TRACE_SCORES.score(row) for row in reversed(rows)]
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresSessionScores(_Scores[SessionScore]):
     table: ScoreTable[SessionScore] = field(default=SESSION_SCORES, kw_only=True)
+
+    async def add(self, score: SessionScore) -> SessionScore:
+        async with _write_connection(self.pool, score.project_id) as connection:
+            return await _insert_score(connection, self.table, score)
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         return await self._all(project, "session_id", session)
@@ -254,9 +284,21 @@ def filter_conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> 
     if within := [(sign, bound) for sign, bound in bounds if bound is not None]:
         sql = " AND ".join(f"created_at {sign} {{}}" for sign, _ in within)
         conditions["created_at"] = Sql(sql, tuple(bound for _, bound in within))
-    for column in {"trace_id", "environment", "session_id"} & conditions.keys() - set(table.names):
+    own = {"trace_id", "span_id", "environment", "session_id"}
+    for column in own & conditions.keys() - set(table.names):
         conditions[column] = Sql("false")  # no score of this target type has it
-    return conditions
+    return conditions | _span_condition(table, matching)
+
+
+def _span_condition(table: ScoreTable[Any], matching: ScoreFilter) -> dict[str, Sql]:
+    """Separates scores of traces from those of spans, unless another condition does that."""
+    if "span_id" not in table.names:
+        return {IS_OF_SPAN: Sql("false")} if matching.of_spans else {}
+    if matching.of_spans:
+        return {IS_OF_SPAN: Sql("is_of_span")}
+    if matching.span_id is not None or matching.run_id is not None:  # runs score no spans
+        return {}
+    return {IS_OF_SPAN: Sql("NOT is_of_span")}
 
 
 def _scope(project: ProjectId, edit: ScoreEdit | None) -> Scope:
@@ -283,6 +325,13 @@ async def _write_connection(pool: Pool, scope: Scope) -> AsyncIterator[Connectio
             yield connection
         except (*UNSTORABLE_ERRORS, RecursionError) as error:  # the texts were checked before
             raise Invalid.field("metadata", UNSTORABLE_JSON) from error
+
+
+async def _insert_score[S: Score](connection: Connection, table: ScoreTable[S], score: S) -> S:
+    """The stored score. Raises NotFound if its target isn't stored, Invalid."""
+    check_storable(score)
+    row = await connection.fetchrow(INSERT_SCORE[table.name], *table.row(score))
+    return table.score(require_row(row, table.target_missing))
 
 
 async def update_scores[S: Score](

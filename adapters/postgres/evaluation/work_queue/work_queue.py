@@ -9,7 +9,7 @@ from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
+from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
 from adapters.postgres.evaluation.work_queue import claims, overdue
 from adapters.postgres.evaluation.work_queue.dispatch import dispatch
@@ -51,7 +51,7 @@ SELECT_SIGNALS: Final = f"""
 SELECT found.* FROM unnest($3::text[], $4::text[], $5::text[]) AS wanted (name, mark, evidence)
 CROSS JOIN LATERAL (
   SELECT {TRACE_SCORES.select()} FROM trace_scores
-  WHERE {OF_PROJECT} AND trace_id = $2 AND name = wanted.name
+  WHERE {OF_TRACES} AND trace_id = $2 AND name = wanted.name
     AND fingerprint = wanted.mark AND evidence_hash = wanted.evidence
     AND outcome = '{ScoreOutcome.SCORED}' AND data_type = '{DataType.NUMERIC}'
     AND source = '{ScoreSource.AUTOMATED}'

@@ -379,19 +379,22 @@ _SCORE_STORAGE: Final = """
 """
 
 
-def _score_indexes(table: str, target: str, filters: str) -> str:
+def _score_indexes(table: str, target: str, filters: str, part: str = "") -> str:
     """Indexes of a table of scores. `filters` are the columns by which lists are narrowed.
 
-    The indexes include them: totals are counted without reading a row.
+    The indexes include them: totals are counted without reading a row. `part` is the column, if
+    any, that separates scores that are never read together.
     """
+    of_project = ", ".join(filter(None, ("project_id", part)))
+    of_target = ", ".join(filter(None, ("project_id", target, part)))
     return f"""
-CREATE INDEX IF NOT EXISTS {table}_created ON {table} (project_id, created_at, id)
+CREATE INDEX IF NOT EXISTS {table}_created ON {table} ({of_project}, created_at, id)
     INCLUDE ({filters});
 -- A summary reads the whole index; a trend or a distribution reads one name.
-CREATE INDEX IF NOT EXISTS {table}_name ON {table} (project_id, name, created_at, id)
+CREATE INDEX IF NOT EXISTS {table}_name ON {table} ({of_project}, name, created_at, id)
     INCLUDE (number, judge_kind, {filters});
 -- The latest score of each name, the history of a session, and signals that can be reused.
-CREATE INDEX IF NOT EXISTS {table}_target ON {table} (project_id, {target}, name, created_at, id);
+CREATE INDEX IF NOT EXISTS {table}_target ON {table} ({of_target}, name, created_at, id);
 CREATE INDEX IF NOT EXISTS {table}_run ON {table} (project_id, run_id, created_at, id)
     WHERE run_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS {table}_pending ON {table} (project_id, run_id)
@@ -400,21 +403,33 @@ CREATE INDEX IF NOT EXISTS {table}_pending ON {table} (project_id, run_id)
 
 
 SCORES: Final = f"""
+-- Scores of traces, and of spans if `span_id` is set. Runs score no spans.
 CREATE TABLE IF NOT EXISTS trace_scores (
     project_id uuid NOT NULL, id uuid NOT NULL,
     trace_id uuid NOT NULL,
+    span_id uuid,
+    -- In indexes: unlike IS NULL, a condition on it keeps the order of what follows.
+    is_of_span boolean GENERATED ALWAYS AS (span_id IS NOT NULL) STORED,
     environment text COLLATE "C",
     evidence_hash text COLLATE "C",
     {_SCORE_COLUMNS}
     original double precision, -- the number that a run measured, if a person corrected it
     history json NOT NULL DEFAULT '[]', -- the score before each change
     PRIMARY KEY (project_id, id),
-    CHECK ((value IS NOT NULL) = (outcome = 'scored'))
+    CHECK ((value IS NOT NULL) = (outcome = 'scored')),
+    CHECK (span_id IS NULL OR run_id IS NULL)
 ) WITH ({_SCORE_STORAGE});
-{_score_indexes("trace_scores", "trace_id", "outcome, source, data_type, environment")}
+{
+    _score_indexes(
+        "trace_scores", "trace_id", "outcome, source, data_type, environment", "is_of_span"
+    )
+}
 -- Human labels by name: judges are compared with them.
 CREATE INDEX IF NOT EXISTS trace_scores_said ON trace_scores (project_id, name, created_at, id)
-    WHERE source = 'ANNOTATION';
+    WHERE source = 'ANNOTATION' AND NOT is_of_span;
+CREATE INDEX IF NOT EXISTS trace_scores_span
+    ON trace_scores (project_id, span_id, trace_id, name, created_at, id)
+    WHERE span_id IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS session_scores (
     project_id uuid NOT NULL, id uuid NOT NULL,

@@ -331,7 +331,10 @@ class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
 
 
 class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
-    """A score of an export. It belongs to no run: the run that made it isn't imported."""
+    """A score of an export. It belongs to no run: the run that made it isn't imported.
+
+    With `span_id`, a score in `scores` is of that span, and not of the trace.
+    """
 
     id: ScoreId
     project_id: ProjectId
@@ -344,6 +347,7 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
     environment: traces.Label | None = None
+    span_id: SpanId | None = None
     created_at: wire.Instant
     updated_at: wire.Instant
 
@@ -367,7 +371,10 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_trace_score(self, trace: TraceId) -> scores.TraceScore:
         return scores.TraceScore(
-            **self._domain_fields, trace_id=trace, environment=self.environment
+            **self._domain_fields,
+            trace_id=trace,
+            span_id=self.span_id,
+            environment=self.environment,
         )
 
     def to_session_score(self, session: str) -> scores.SessionScore:

@@ -1,4 +1,4 @@
-"""Analytics of scores: three endpoints for traces and for sessions, two more for sessions."""
+"""Analytics of scores: three endpoints for each target, two more for sessions."""
 
 from typing import Annotated, Final
 
@@ -8,9 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics as figures
-from domain.evaluation.scores.score import CreatedWithin, ScoreSource, ScoreStatus
+from domain.evaluation.scores.score import CreatedWithin, ScoreSource, ScoreStatus, ScoreTarget
 from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder
 from domain.tracing.analytics import Granularity
@@ -152,7 +151,8 @@ NUMBERS: Final = (
     "Numbers are the values of NUMERIC scores with status SUCCESS. Numbers of runs and others are "
     "never combined: if runs have scored the name in the period, theirs count, otherwise the "
     "others; `source` selects those of one source. Numbers of the built-in heuristics and of "
-    "models are never combined either: the kind of the newest score counts."
+    "models are never combined either: the kind of the newest score counts. A score of a span is "
+    "none of its trace."
 )
 
 COMPARISONS: Final = PagedList("sessions compared", {None: NUMBER}, TEXT)
@@ -224,37 +224,34 @@ class SessionScoreAnalyticsController(Controller):
         return requested.respond(page, SessionComparisonItem.from_domain)
 
 
-def score_analytics_router(target_type: TargetType) -> Router:
-    """The endpoints that scores of traces and of sessions have in common."""
-    name = target_type.lower()
-    return Router(
-        f"/evaluations/analytics/{name}-scores", route_handlers=_handlers(target_type, name)
-    )
+def score_analytics_router(of: ScoreTarget) -> Router:
+    """The endpoints that scores of traces, of spans and of sessions have in common."""
+    return Router(f"/evaluations/analytics/{of}-scores", route_handlers=_handlers(of))
 
 
-def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
+def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
     @get(
         "/summary",
         CAN_READ,
-        summary=f"Summarize scores of {name}s",
+        summary=f"Summarize scores of {of}s",
         description=f"Statistics of the scores of each name, sorted by name. {NUMBERS}",
-        operation_id=f"sum_up_{name}_scores",
+        operation_id=f"sum_up_{of}_scores",
         example=[examples.SUMMARY],
     )
     async def summarize_scores(
         caller: Caller, params: SummaryQuery, use_cases: UseCases
     ) -> list[ScoreSummaryItem]:
         summaries = await use_cases.evaluation.score_analytics.summaries(
-            caller.project_id, target_type, params.within, source=params.source
+            caller.project_id, of, params.within, source=params.source
         )
         return [ScoreSummaryItem.from_domain(summary) for summary in summaries]
 
     @get(
         "/trend",
         CAN_READ,
-        summary=f"Trend of scores of {name}s",
+        summary=f"Trend of scores of {of}s",
         description=f"Mean numbers by time of creation, ascending. {NUMBERS}",
-        operation_id=f"trend_of_{name}_scores",
+        operation_id=f"trend_of_{of}_scores",
         example=[examples.TREND],
     )
     async def read_trend(
@@ -262,7 +259,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     ) -> list[ScoreTrendItem]:
         points = await use_cases.evaluation.score_analytics.trend(
             caller.project_id,
-            target_type,
+            of,
             params.metric_name,
             params.granularity,
             params.within,
@@ -275,12 +272,12 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     @get(
         "/distribution",
         CAN_READ,
-        summary=f"Distribution of scores of {name}s",
+        summary=f"Distribution of scores of {of}s",
         description=(
             "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "
             f"buckets. A bucket includes its lower bound, the last one also 1.0. {NUMBERS}"
         ),
-        operation_id=f"distribution_of_{name}_scores",
+        operation_id=f"distribution_of_{of}_scores",
         example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
     )
     async def read_distribution(
@@ -288,7 +285,7 @@ def _handlers(target_type: TargetType, name: str) -> list[HTTPRouteHandler]:
     ) -> list[ScoreDistributionItem]:
         bins = await use_cases.evaluation.score_analytics.distribution(
             caller.project_id,
-            target_type,
+            of,
             params.metric_name,
             params.buckets,
             params.within,

@@ -30,7 +30,7 @@ _STORED: Final[dict[str, Any]] = {
     "updated_at": AT,
 }
 TRACE_SCORE: Final[dict[str, Any]] = (
-    GIVEN_TO_TRACE | _STORED | {"environment": None, "config_id": None}
+    GIVEN_TO_TRACE | _STORED | {"environment": None, "config_id": None, "span_id": None}
 )
 _CHANGED: Final[dict[str, Any]] = {
     "value": "0.9",

@@ -13,7 +13,7 @@ from msgspec import Meta
 from application.evaluation.scores.scores import GivenScore
 from domain.errors import Invalid
 from domain.evaluation.scores import score as scores
-from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.tracing.payload import EMPTY_OBJECT
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
@@ -44,7 +44,7 @@ class ScorePath(msgspec.Struct, frozen=True):
 
 
 class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields that scores of traces and of sessions have in common."""
+    """The fields that scores of traces, of spans and of sessions have in common."""
 
     name: ScoreName
     value: Value
@@ -72,9 +72,18 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateTraceScoreRequest(ScoreCreate, frozen=True, kw_only=True):
-    """A score of a trace. `environment` is an optional label to filter by."""
+    """A score of a trace, or of a span of it. `environment` is an optional label to filter by."""
 
     trace_id: TraceId
+    span_id: (
+        Annotated[
+            SpanId,
+            Meta(
+                description="A span of the trace, if the score is of that span and not of the trace"
+            ),
+        ]
+        | None
+    ) = None
     environment: Label | None = None
 
 
@@ -118,11 +127,12 @@ class ScoreResponse[S: scores.Score](ResponseStruct[S], frozen=True, kw_only=Tru
 
 
 class TraceScoreResponse(ScoreResponse[scores.TraceScore], frozen=True, kw_only=True):
-    """A score of a trace. `config_id` is always null."""
+    """A score of a trace, or of a span of it if `span_id` is set. `config_id` is always null."""
 
     trace_id: UUID
     environment: str | None
     config_id: Annotated[str | None, Source(WHOLE, lambda _: None)]
+    span_id: UUID | None
 
 
 class ChangedScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +158,7 @@ class ChangedScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: UUID | None = None
     environment: str | None = None
     config_id: str | None = None
+    span_id: UUID | None = None
 
     @classmethod
     def from_change(cls, project: ProjectId, score: ScoreId, change: scores.ScoreChange) -> Self:
@@ -238,7 +249,15 @@ class ScoreQuery(PageQuery, frozen=True, kw_only=True):
 
 class TraceScoreQuery(ScoreQuery, frozen=True, kw_only=True):
     trace_id: Annotated[TraceId, Meta(description="Exactly this trace")] | None = None
+    span_id: Annotated[SpanId, Meta(description="Exactly this span")] | None = None
+    of_spans: Annotated[
+        bool, Meta(description="Only scores of spans; by default only those of traces")
+    ] = False
     environment: Annotated[str, Meta(description="Exactly this environment")] | None = None
+
+
+class LatestScoresQuery(msgspec.Struct, frozen=True, kw_only=True):
+    span_id: Annotated[SpanId, Meta(description="Of this span of the trace")] | None = None
 
 
 class SessionScoreQuery(ScoreQuery, frozen=True, kw_only=True):

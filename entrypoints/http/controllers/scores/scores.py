@@ -1,4 +1,4 @@
-"""Scores of traces and of sessions: creating, listing, changing and deleting them."""
+"""Scores of traces, of spans and of sessions: creating, listing, changing and deleting them."""
 
 from typing import Annotated, Final
 
@@ -46,17 +46,19 @@ class TraceScoreController(Controller):
         new_id: ScoreId,
         use_cases: UseCases,
     ) -> schemas.TraceScoreResponse:
-        """Score a trace.
+        """Score a trace or a span.
 
-        Adds a score to a trace. A trace may have several scores of the same name. 404 if the
-        project has no such trace; a trace can be scored as soon as it was accepted.
+        Adds a score to a trace or, with `span_id`, to one of its spans. A trace or span may have
+        several scores of the same name. 404 if the project has no such trace, or the trace no such
+        span; both can be scored as soon as they were accepted.
         """
         score = await use_cases.evaluation.record_trace_score(
             caller.project_id,
             new_id,
             content.trace_id,
             content.to_domain(caller.user_id),
-            content.environment,
+            environment=content.environment,
+            span=content.span_id,
         )
         return schemas.TraceScoreResponse.from_domain(score)
 
@@ -64,10 +66,11 @@ class TraceScoreController(Controller):
     async def list_trace_scores(
         self, caller: Caller, params: schemas.TraceScoreQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.TraceScoreResponse]:
-        """List scores of traces.
+        """List scores of traces, or of spans.
 
         A page of the project's scores of traces, the newest first. A score has to match all
-        filters.
+        filters. Scores of spans are listed only with `span_id` or `of_spans`, and then no others
+        are.
         """
         project, matching = caller.project_id, params.to_domain()
         requested = TRACE_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
@@ -76,15 +79,22 @@ class TraceScoreController(Controller):
 
     @get("/{trace_id:str}", CAN_READ, example=[examples.TRACE_SCORE])
     async def latest_trace_scores(
-        self, caller: Caller, path: TracePath, use_cases: UseCases
+        self,
+        caller: Caller,
+        path: TracePath,
+        params: schemas.LatestScoresQuery,
+        use_cases: UseCases,
     ) -> list[schemas.TraceScoreResponse]:
-        """Read the latest scores of a trace.
+        """Read the latest scores of a trace or a span.
 
         The newest score of each name, sorted by name, without pending scores. A name that runs and
-        others have scored has two: the newest score of a run, then the newest other one. Empty for
-        an unknown trace.
+        others have scored has two: the newest score of a run, then the newest other one. Scores of
+        spans aren't among those of the trace: `span_id` selects those of one span. Empty for an
+        unknown trace or span.
         """
-        scores = await use_cases.evaluation.trace_scores.latest(caller.project_id, path.trace_id)
+        scores = await use_cases.evaluation.trace_scores.latest(
+            caller.project_id, path.trace_id, params.span_id
+        )
         return [schemas.TraceScoreResponse.from_domain(score) for score in scores]
 
     @patch(
@@ -96,7 +106,7 @@ class TraceScoreController(Controller):
     async def change_trace_score(
         self, caller: Caller, content: ChangedScore, path: schemas.ScorePath, use_cases: UseCases
     ) -> schemas.TraceScoreResponse | schemas.ChangedScoreResponse:
-        """Change a score of a trace.
+        """Change a score of a trace or a span.
 
         Fields that are null or left out stay as they are. If any field is given, the source of the
         score becomes ANNOTATION, and its status SUCCESS once it has a value. The value that a judge
@@ -116,7 +126,7 @@ class TraceScoreController(Controller):
     async def delete_trace_score(
         self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
     ) -> None:
-        """Delete a score of a trace.
+        """Delete a score of a trace or a span.
 
         Deletes one score. What a person wrote is deleted by that person, or by an OWNER or ADMIN
         who is signed in.
@@ -128,7 +138,7 @@ class TraceScoreController(Controller):
     async def read_trace_score_history(
         self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
     ) -> list[schemas.ScoreRevisionResponse]:
-        """Read the changes of a score of a trace.
+        """Read the changes of a score of a trace or a span.
 
         Each change in order: who made it when, and the score before and after it. The first one and
         the newest ones are kept; the audit log has all.

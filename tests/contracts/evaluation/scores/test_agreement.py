@@ -27,7 +27,7 @@ from tests.support.builders.scores import (
     by,
     trace_score,
 )
-from tests.support.builders.values import at, trace
+from tests.support.builders.values import at, span_id, trace
 from tests.support.fixtures.data_plane import fill, project
 from tests.support.fixtures.evaluation import a_run, work_of
 
@@ -56,7 +56,7 @@ def add(plane, ours):
 
     async def add(n, value, **overrides):
         score = trace_score(ours, traces(ours)[n], value=value, **overrides)
-        return await plane.evaluation.trace_scores.add(score)
+        return await plane.evaluation.trace_scores.add(score, checks_span=False)
 
     return add
 
@@ -111,6 +111,17 @@ def judge_scores(fingerprint, *pairs, judged, passed, kind="model"):
 
 
 # --- judges compared with people -------------------------------------------------------------
+
+
+async def test_score_of_span_is_neither_label_nor_judged(compare, list_offered, add, judge):
+    """Neither stands for the trace, whoever gave it."""
+    await judge(0, "0.2")
+    of_span = {"span_id": span_id(), "created_at": at(9)}
+    await add(0, "1", **of_span)
+    await add(0, "0.5", source=AUTOMATED, metadata=by("model", fingerprint="f"), **of_span)
+    await add(1, "0.5", source=AUTOMATED, metadata=by("model", fingerprint="f"), **of_span)
+    assert await compare() == [judge_scores("f", judged=1, passed=0)]
+    assert await list_offered() == [(0, SelectionReason.UNCERTAIN)]
 
 
 async def test_annotation_of_same_trace_and_name_makes_pair(compare, add, judge):

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.errors import Invalid
-from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import (
     BINS_MAX,
     HistogramBin,
@@ -15,7 +14,7 @@ from domain.evaluation.scores.analytics import (
     ScoreSummary,
     TrendPoint,
 )
-from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreStatus
+from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreStatus, ScoreTarget
 from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 from tests.support.builders.scores import (
@@ -31,15 +30,15 @@ from tests.support.builders.scores import (
     session_score,
     trace_score,
 )
-from tests.support.builders.values import NOON, at, trace, trace_id
+from tests.support.builders.values import NOON, at, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import fill, project, read_all_pages
 
-TRACE, SESSION = TargetType.TRACE, TargetType.SESSION
+TRACE, SPAN, SESSION = ScoreTarget
 HOUR, DAY, WEEK = Granularity
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
-BOTH_TARGET_TYPES = pytest.mark.parametrize("of", TargetType)
+BOTH_TARGET_TYPES = pytest.mark.parametrize("of", ScoreTarget)
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
-TRACE_ID = trace_id()
+TRACE_ID, SPAN_ID = trace_id(), span_id()
 SESSIONS = ("s", "S", "t", "é", "🐼", "\uffff", "")
 
 
@@ -53,7 +52,8 @@ async def ours(plane):
     """A project with some sessions, of one trace each."""
     ours = project()
     await fill(plane, ours, *(
-        trace(id=TRACE_ID if one == "s" else trace_id(), session_id=one) for one in SESSIONS
+        trace(span(id=SPAN_ID), id=TRACE_ID if one == "s" else trace_id(), session_id=one)
+        for one in SESSIONS
     ))  # fmt: skip
     return ours
 
@@ -63,8 +63,9 @@ def add(plane, ours):
     """Returns a function that stores scores of one target type, given their fields."""
 
     async def add(of, *score_fields):
-        if of is TRACE:
-            scores = [trace_score(ours, TRACE_ID, **one) for one in score_fields]
+        if of is not SESSION:
+            span = {"span_id": SPAN_ID} if of is SPAN else {}
+            scores = [trace_score(ours, TRACE_ID, **span, **one) for one in score_fields]
             await asyncio.gather(*map(plane.evaluation.trace_scores.add, scores))
         else:
             scores = [session_score(ours, **one) for one in score_fields]
@@ -101,8 +102,8 @@ async def test_summary_aggregates_scores_by_name(figures, ours, add, of):
         summary("z", (None,) * 4, 0, 0, at(7), counted=0),
         summary("é", (None,) * 4, 1, 1, NOON, counted=0),
     ]
-    other = SESSION if of is TRACE else TRACE
-    assert await figures.summaries(ours, other, EVER) == []
+    for other in set(ScoreTarget) - {of}:
+        assert await figures.summaries(ours, other, EVER) == []
     assert await figures.summaries(project(), of, EVER) == []
 
 
@@ -278,6 +279,25 @@ async def test_posted_score_of_a_session_replaces_none_of_a_run(figures, ours, a
     assert shown == [(0.8, AUTOMATED), (0.5, PROGRAMMATIC)]
     posted = await figures.history(ours, "s", "m", 9, source=PROGRAMMATIC)
     assert [one.number for one in posted] == [1.0]
+
+
+@pytest.mark.parametrize(("of", "other"), [(TRACE, SPAN), (SPAN, TRACE)])
+async def test_scores_of_spans_and_of_traces_are_not_combined(figures, ours, add, of, other):
+    await add(of, {"value": "0.25"}, {"value": "0.75", "created_at": at(1)})
+    await add(
+        other,
+        judge_score("model", "1", 2),  # it would be chosen before those that runs didn't give
+        {"value": "1", "created_at": at(3)},
+        {"value": None, "outcome": FAILED, "created_at": at(4)},
+        {"value": "1", "name": "other", "created_at": at(5)},
+    )
+    assert await figures.summaries(ours, of, EVER) == [
+        summary("m", (0.5, 0.25, 0.75, 0.5), 2, 0, at(1), counted=2)
+    ]
+    assert await figures.trend(ours, of, "m", DAY, EVER) == [TrendPoint(DAY.bucket(NOON), 0.5, 2)]
+    assert await figures.trend(ours, of, "other", DAY, EVER) == []
+    parts = await figures.distribution(ours, of, "m", 4, EVER)
+    assert [(part.number, part.count) for part in parts] == [(2, 1), (4, 1)]
 
 
 # --- trends and distributions ----------------------------------------------------------------

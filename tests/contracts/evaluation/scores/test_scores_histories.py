@@ -24,7 +24,7 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, ScoreId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from tests.support.builders import scores, strategies, trace_strategies
-from tests.support.builders.values import at, trace
+from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
 from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
 from tests.support.fixtures.histories import assert_histories_agree
@@ -78,13 +78,19 @@ class Histories(ErasingHistories):
         user=st.sampled_from([None, "u"]),
     )
     def ingest(self, of: int, one: TraceId, session: str, user: str | None = None) -> None:
-        sent = trace(id=one, session_id=session, user_id=user)
+        # Only the first span is stored: scores of others are refused, unless the span may come.
+        spans = [span(id=strategies.SPAN_IDS[0])] * (one != strategies.TRACE_IDS[2])
+        sent = trace(*spans, id=one, session_id=session, user_id=user)
         self.run_on_both(lambda plane: plane.traces.put(self.projects[of], sent))
 
-    @rule(of=which, score=scores.trace_scores() | scores.session_scores())
-    def add(self, of: int, score: TraceScore | SessionScore) -> None:
+    @rule(
+        of=which,
+        score=scores.trace_scores() | scores.session_scores(),
+        checks_span=st.booleans(),
+    )
+    def add(self, of: int, score: TraceScore | SessionScore, *, checks_span: bool = False) -> None:
         self.ids.append(score.id)
-        self._add(of, score)
+        self._add(of, score, checks_span=checks_span)
 
     @rule(
         of=which,
@@ -92,12 +98,15 @@ class Histories(ErasingHistories):
         data=st.data(),
     )
     def add_again(self, of: int, score: TraceScore | SessionScore, data: st.DataObject) -> None:
-        self._add(of, replace(score, id=data.draw(st.sampled_from(self.ids))))
+        again = replace(score, id=data.draw(st.sampled_from(self.ids)))
+        self._add(of, again, checks_span=data.draw(st.booleans()))
 
-    def _add(self, of: int, score: TraceScore | SessionScore) -> None:
+    def _add(self, of: int, score: TraceScore | SessionScore, *, checks_span: bool) -> None:
         sent = replace(score, project_id=self.projects[of])
         if isinstance(sent, TraceScore):
-            self.run_on_both(lambda plane: plane.evaluation.trace_scores.add(sent))
+            self.run_on_both(
+                lambda plane: plane.evaluation.trace_scores.add(sent, checks_span=checks_span)
+            )
         else:
             self.run_on_both(lambda plane: plane.evaluation.session_scores.add(sent))
 
@@ -176,11 +185,13 @@ class Histories(ErasingHistories):
             for project in self.projects:
                 found += [
                     await ports.trace_scores.page(project, ScoreFilter(), ALL),
+                    await ports.trace_scores.page(project, ScoreFilter(of_spans=True), ALL),
                     await ports.session_scores.page(project, ScoreFilter(), ALL),
                     *[list(await ports.trace_scores.of_run(project, run)) for run in scores.RUNS],
                     *[
-                        list(await ports.trace_scores.latest(project, one))
+                        list(await ports.trace_scores.latest(project, one, span_id))
                         for one in strategies.TRACE_IDS
+                        for span_id in (None, *strategies.SPAN_IDS[:2])
                     ],
                     list(await ports.session_scores.of_session(project, "s")),
                     await scores.figures(ports.score_analytics, project, scores.EVER, 10),

@@ -30,10 +30,11 @@ from tests.support.builders.scores import (
     RUNS,
     SKIPPED,
     by,
+    session_score,
     trace_score,
     varied,
 )
-from tests.support.builders.values import at, trace, trace_id
+from tests.support.builders.values import at, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import ALL, fill, over_postgres, project, read_all_pages
 
 AT_ONCE = 50
@@ -308,6 +309,130 @@ async def test_scores_of_run_are_newest_first(scores, ours):
     assert list(await scores.of_run(ours, uuid.uuid4())) == []
 
 
+# --- spans -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def spans(plane, ours):
+    """The ids of two spans of the first trace."""
+    first, *_ = trace_ids_of(ours)
+    spans = (span(), span())
+    await plane.traces.add_spans(ours, first, spans)
+    return tuple(one.id for one in spans)
+
+
+def of_span(of, span_id, **said):
+    """A score of a span of the first trace."""
+    return trace_score(of, trace_ids_of(of)[0], span_id=span_id, **said)
+
+
+async def test_score_of_span_is_stored_once_changed_and_deleted(scores, ours, spans):
+    one = of_span(ours, spans[0], environment="prod")
+    assert await scores.add(one) == one
+    assert await scores.add(replace(one, value="1", span_id=spans[1])) == one
+    assert await scores.get(ours, one.id) == one
+    change = ScoreChange(value="0.75")
+    changed = await scores.change(ours, one.id, change, at(1), ADA)
+    assert changed == one.patched(change, at(1), ADA)
+    assert await all_of(scores, ours, span_id=spans[0]) == [changed]
+    assert await scores.delete(ours, one.id)
+    assert await all_of(scores, ours, of_spans=True) == []
+
+
+async def test_span_has_to_be_of_the_trace_and_the_project(plane, scores, ours, spans):
+    theirs, (first, second, _) = project(), trace_ids_of(ours)
+    await fill(plane, theirs, trace(id=first))
+    known = await scores.add(of_span(ours, spans[0]))
+    for wrong in (
+        of_span(ours, span_id()),
+        trace_score(ours, second, span_id=spans[0]),
+        trace_score(theirs, first, span_id=spans[0]),
+        replace(known, span_id=span_id()),
+    ):
+        with pytest.raises(NotFound, match="Span not found"):
+            await scores.add(wrong)
+    for wrong in (
+        trace_score(ours, trace_id(), span_id=spans[0]),
+        trace_score(theirs, second, span_id=spans[0]),
+    ):
+        for checks_span in (True, False):
+            with pytest.raises(NotFound, match="Trace not found"):
+                await scores.add(wrong, checks_span=checks_span)
+    assert await all_of(scores, ours, of_spans=True) == [known]
+    assert await all_of(scores, theirs, of_spans=True) == []
+
+
+async def test_score_may_come_before_its_span(plane, scores, ours):
+    later = span()
+    one = of_span(ours, later.id)
+    for _ in range(2):
+        assert await scores.add(one, checks_span=False) == one
+    with pytest.raises(NotFound):
+        await scores.add(of_span(ours, later.id))
+    assert list(await scores.latest(ours, one.trace_id, later.id)) == [one]
+    await plane.traces.add_spans(ours, one.trace_id, [later])
+    assert await scores.add(one) == one
+    assert await all_of(scores, ours, of_spans=True) == [one]
+
+
+async def test_scores_of_spans_and_of_traces_are_listed_apart(plane, scores, ours, spans):
+    of_traces = await store_varied(scores, ours)
+    of_spans = [
+        replace(one, id=uuid.uuid4(), trace_id=trace_ids_of(ours)[0], span_id=spans[n % 5 % 2],
+                run_id=None)
+        for n, one in enumerate(of_traces)
+    ]  # fmt: skip
+    await asyncio.gather(*map(scores.add, of_spans))
+    sent = [*of_traces, *of_spans]
+    for overrides in (
+        {},
+        {"name": "m"},
+        {"trace_id": trace_ids_of(ours)[0]},
+        {"trace_id": trace_ids_of(ours)[0], "name": "M"},
+        {"source": AUTOMATED},
+        {"environment": "prod", "status": ScoreStatus.SUCCESS},
+        {"created_after": at(1), "created_before": at(3)},
+    ):
+        for part in ({}, {"of_spans": True}, {"span_id": spans[0]}, {"span_id": spans[1]}):
+            matching = ScoreFilter(**overrides, **part)
+            expected = newest_first(one for one in sent if matching.matches(one))
+            assert expected
+            assert await all_of(scores, ours, **overrides, **part) == expected
+            by_position, by_offset = await read_all_pages(
+                lambda window, matching=matching: scores.page(ours, matching, window), 5
+            )
+            assert by_position == by_offset == expected
+    for nothing in (
+        {"span_id": span_id()},
+        {"span_id": spans[0], "trace_id": trace_ids_of(ours)[1]},
+        {"of_spans": True, "run_id": RUNS[0]},
+        {"span_id": spans[0], "run_id": RUNS[0]},
+    ):
+        assert await all_of(scores, ours, **nothing) == []
+    sessions = plane.evaluation.session_scores
+    await sessions.add(session_score(ours))
+    for nothing in ({"of_spans": True}, {"span_id": spans[0]}):
+        assert await all_of(sessions, ours, **nothing) == []
+
+
+async def test_latest_scores_of_trace_leave_out_those_of_its_spans(scores, ours, spans):
+    first, second, _ = trace_ids_of(ours)
+    mine = await scores.add(trace_score(ours, first))
+    older, newer, other = [
+        await scores.add(of_span(ours, one, created_at=at(n)))
+        for n, one in enumerate((spans[0], spans[0], spans[1]), start=1)
+    ]
+    named = await scores.add(of_span(ours, spans[0], name="a", created_at=older.created_at))
+    await scores.add(of_span(ours, spans[0], name="b", value=None, outcome=PENDING))
+    assert list(await scores.latest(ours, first)) == [mine]
+    assert list(await scores.latest(ours, first, spans[0])) == [named, newer]
+    assert list(await scores.latest(ours, first, spans[1])) == [other]
+    for of, trace_, span_ in (
+        (ours, second, spans[0]), (project(), first, spans[0]), (ours, first, span_id())
+    ):  # fmt: skip
+        assert list(await scores.latest(of, trace_, span_)) == []
+
+
 # --- deleted traces --------------------------------------------------------------------------
 
 
@@ -317,6 +442,8 @@ async def test_deleting_trace_deletes_only_its_scores(plane, scores, ours, way):
     await fill(plane, theirs, trace(id=first, session_id="s"))
     other = await scores.add(trace_score(theirs, first))
     sent = await store_varied(scores, ours)
+    of_spans = [trace_score(ours, one, span_id=span_id()) for one in (first, third)]
+    await asyncio.gather(*(scores.add(one, checks_span=False) for one in of_spans))
     if way == "session":
         await plane.traces.put(ours, trace(id=third, session_id="t"))
         gone = {first, second}
@@ -330,6 +457,7 @@ async def test_deleting_trace_deletes_only_its_scores(plane, scores, ours, way):
         assert list(await scores.latest(ours, one)) == []
     await fill(plane, ours, *(trace(id=one) for one in gone))  # the same ids again are other traces
     assert await all_of(scores, ours) == left
+    assert await all_of(scores, ours, of_spans=True) == of_spans[1:]
     assert await all_of(scores, theirs) == [other]
 
 

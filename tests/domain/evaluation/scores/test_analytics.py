@@ -32,9 +32,10 @@ from domain.evaluation.scores.score import (
     list_position,
     newest_first,
 )
-from domain.ids import RunId, ScoreId, TraceId
+from domain.ids import RunId, ScoreId, SpanId, TraceId
 from domain.page import PageRequest, Position, SortOrder, paginate
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
+from tests.support.builders.scores import trace_score
 from tests.support.builders.values import NOON, OURS, at
 
 FRESH = count(1)
@@ -325,8 +326,26 @@ def test_each_condition_of_a_filter_narrows():
         assert not ScoreFilter(**{name: bad}).matches(of_trace), name
     assert ScoreFilter().matches(known)
     assert ScoreFilter(session_id="s").matches(known)
-    for elsewhere in ({"session_id": "t"}, {"trace_id": trace}, {"environment": "prod"}):
+    for elsewhere in (
+        *({"session_id": "t"}, {"trace_id": trace}, {"environment": "prod"}),
+        *({"of_spans": True}, {"span_id": SpanId(UUID(int=7))}),
+    ):
         assert not ScoreFilter(**elsewhere).matches(known)
+
+
+def test_filter_matches_scores_of_spans_only_if_it_asks_for_them():
+    trace, span, other = TraceId(UUID(int=7)), SpanId(UUID(int=7)), SpanId(UUID(int=8))
+    of_trace, of_span = (
+        trace_score(OURS, trace, span_id=one, environment="prod") for one in (None, span)
+    )
+    for matching in ({}, {"trace_id": trace}, {"environment": "prod"}):
+        assert ScoreFilter(**matching).matches(of_trace)
+        assert not ScoreFilter(**matching).matches(of_span)
+        for asked in ({"of_spans": True}, {"span_id": span}):
+            assert ScoreFilter(**matching, **asked).matches(of_span)
+            assert not ScoreFilter(**matching, **asked).matches(of_trace)
+    for matching in ({"span_id": other}, {"of_spans": True, "environment": "PROD"}):
+        assert not ScoreFilter(**matching).matches(of_span)
 
 
 def test_lists_are_sorted_from_newest_to_oldest():

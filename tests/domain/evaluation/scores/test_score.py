@@ -21,12 +21,13 @@ from domain.evaluation.scores.score import (
     ScoreRevision,
     ScoreSource,
     ScoreStatus,
+    ScoreTarget,
     TraceScore,
     latest_by_name,
     newest_first,
     validate_value,
 )
-from domain.ids import RunId, ScoreId, TraceId, UserId
+from domain.ids import RunId, ScoreId, SpanId, TraceId, UserId
 from tests.support.builders.values import NOON, OURS, at
 
 ANA, BEN = UserId(UUID(int=0xA)), UserId(UUID(int=0xB))
@@ -322,6 +323,18 @@ def test_patched_value_must_fit_the_data_type(data_type):
     with pytest.raises(Invalid) as raised:
         score(data_type=data_type).patched(ScoreChange(value="good"), at(1), ANA)
     assert [one.field for one in raised.value.errors] == ["value"]
+
+
+# --- spans -----------------------------------------------------------------------------------
+
+
+def test_runs_score_no_spans():
+    with pytest.raises(ValueError, match="of the span"):
+        replace(score(), span_id=SpanId(UUID(int=1)), run_id=RunId(UUID(int=2)))
+    with pytest.raises(ValueError, match="with the value None"):
+        replace(score(), span_id=SpanId(UUID(int=1)), value=None)
+    of_span = replace(score(), span_id=SpanId(UUID(int=1)))
+    assert [one.target for one in (score(), of_span)] == [ScoreTarget.TRACE, ScoreTarget.SPAN]
 
 
 # --- lists -----------------------------------------------------------------------------------
