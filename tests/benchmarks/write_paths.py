@@ -66,7 +66,7 @@ async def copy(connection: Connection, made: Rows) -> None:
     for table, records, columns in (
         ("traces", traces, TRACES.names),
         ("trace_payloads", payloads, PAYLOADS.names),
-        ("spans", spans, SPANS.names),
+        ("span_rows", spans, SPANS.names),
     ):
         await connection.copy_records_to_table(table, records=records, columns=columns)
 
@@ -149,7 +149,7 @@ async def main(url: str) -> None:
                 best = dict.fromkeys(paths, 0.0)
                 for _ in range(3):
                     for name, write in paths.items():
-                        await pool.execute("TRUNCATE traces, trace_payloads, spans")
+                        await pool.execute("TRUNCATE traces, trace_payloads, span_rows")
                         rate = await measure(write, batches(spans, repeated))
                         best[name] = max(best[name], rate)
                 figures = " | ".join(f"{rate:,.0f}" for rate in best.values())

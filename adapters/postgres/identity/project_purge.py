@@ -7,6 +7,7 @@ from typing import Final
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
+from adapters.postgres.tracing.trace_rows import SPANS
 
 ROWS_PER_TRANSACTION: Final = 2_000  # rows of one transaction, with their payloads
 # A removal stays for longer than any transaction or cached project: rows written late under its id
@@ -30,8 +31,17 @@ LOCK_NEXT_REMOVAL: Final = """
 SELECT project_id, removed_at FROM removals WHERE due_at <= $1
 ORDER BY due_at, project_id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
+# By key: `spans` is a view, which has no ctid.
+DELETE_PROJECT_SPANS: Final = f"""
+DELETE FROM spans USING (
+  SELECT {", ".join(SPANS.key)} FROM spans WHERE project_id = (SELECT $1::uuid)
+  LIMIT {ROWS_PER_TRANSACTION}
+) AS batch WHERE {SPANS.on_key("batch")}
+"""
 DELETE_PROJECT_ROWS: Final = [
-    delete_some(table, "project_id = (SELECT $1::uuid)", ROWS_PER_TRANSACTION)
+    DELETE_PROJECT_SPANS
+    if table == SPANS.name
+    else delete_some(table, "project_id = (SELECT $1::uuid)", ROWS_PER_TRANSACTION)
     for table in PROJECT_TABLES
 ]
 POSTPONE_REMOVAL: Final = "UPDATE removals SET due_at = $2 WHERE project_id = $1"

@@ -65,7 +65,7 @@ pytestmark = pytest.mark.service
 
 type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
-LARGE: Final = {"traces", "spans", "sessions", "trace_scores", "session_scores"}
+LARGE: Final = {"traces", "span_rows", "sessions", "trace_scores", "session_scores"}
 PAGE: Final = 51  # one more than is shown
 HIDE: Final = """
 INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
@@ -251,9 +251,9 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         sessions(SessionFilter(tags=("canary",))),
         {"traces": 200 + 8 * PAGE, "sessions": 0},
     ),
-    "usage": (figures("usage", PERIOD, Granularity.HOUR), {"spans": 2 * 3 * HOUR}),
-    "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"spans": 2 * 3 * HOUR}),
-    "models": (figures("models", PERIOD), {"spans": 2 * 3 * HOUR}),
+    "usage": (figures("usage", PERIOD, Granularity.HOUR), {"span_rows": 2 * 3 * HOUR}),
+    "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"span_rows": 2 * 3 * HOUR}),
+    "models": (figures("models", PERIOD), {"span_rows": 2 * 3 * HOUR}),
     "volume by hour": (figures("volume", PERIOD, Granularity.HOUR), {"traces": 2 * HOUR}),
     "volume by day": (figures("volume", PERIOD, Granularity.DAY), {"traces": 2 * 24 * HOUR}),
     "sessions over time": (
@@ -347,7 +347,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     ),
     "an export of a session": (
         exported("conv-7"),
-        {"traces": 2 * LONG, "spans": 2 * 3 * LONG, "session_scores": 4},  # weighed, and read
+        {"traces": 2 * LONG, "span_rows": 2 * 3 * LONG, "session_scores": 4},  # weighed, and read
     ),
     "a session's history": (
         score_figures("history", "conv-7", None, 50),
@@ -371,7 +371,7 @@ OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "u
 KEYS: Final = {
     "traces": ("trace_id", "session_id", "user_id"),
     "trace_payloads": ("trace_id",),
-    "spans": ("trace_id",),
+    "span_rows": ("trace_id",),
     "sessions": ("session_id",),
     "trace_scores": ("id", "trace_id"),
     "session_scores": ("id", "session_id"),
@@ -444,7 +444,7 @@ async def test_session_is_read_by_its_traces(seeded, of):
     found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
     rows = read_rows(found)
     assert rows["sessions"] == 1
-    assert rows["spans"] == 2 * 2 * 3
+    assert rows["span_rows"] == 2 * 2 * 3
     assert rows["traces"] <= 3 * 4
 
 

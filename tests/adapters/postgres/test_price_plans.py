@@ -21,22 +21,22 @@ pytestmark = pytest.mark.service
 
 TAKEN: Final = 3_000  # spans of each project that no client said the cost of
 SPREAD: Final = """
-UPDATE spans SET cost_source = CASE WHEN ctid = ANY(few) THEN 'unpriced' ELSE 'table' END
+UPDATE span_rows SET cost_source = CASE WHEN ctid = ANY(few) THEN 'unpriced' ELSE 'table' END
 FROM (SELECT array_agg(ctid) FILTER (WHERE n <= 100) AS few, array_agg(ctid) AS many FROM (
-  SELECT ctid, row_number() OVER (ORDER BY started_at DESC, span_id) AS n FROM spans
+  SELECT ctid, row_number() OVER (ORDER BY started_at DESC, span_id) AS n FROM span_rows
   WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2) AS newest) AS chosen
-WHERE spans.ctid = ANY(many)
+WHERE span_rows.ctid = ANY(many)
 """
-BACK: Final = "UPDATE spans SET cost_source = 'client' WHERE project_id = $1"
+BACK: Final = "UPDATE span_rows SET cost_source = 'client' WHERE project_id = $1"
 
 
 @pytest.fixture(scope="module")
 async def priced(seeded: Seeded) -> AsyncIterator[Seeded]:
     for of in (OURS, UNKNOWN):
-        await seeded.pool.execute(SPREAD, of, TAKEN)
+        await seeded.owner.execute(SPREAD, of, TAKEN)
     yield seeded
     for of in (OURS, UNKNOWN):
-        await seeded.pool.execute(BACK, of)
+        await seeded.owner.execute(BACK, of)
 
 
 type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
@@ -47,7 +47,7 @@ async def test_unpriced_models_use_their_index(priced: Seeded, of: ProjectId) ->
     read: Read = lambda at, of: PostgresModelPrices(at.pool).list_unpriced(of, START)
     found = await plans(priced, read, of)
     assert not scanned_whole(found)
-    assert read_rows(found)["spans"] == 100
+    assert read_rows(found)["span_rows"] == 100
     assert {one["Index Name"] for one in found if "Index Name" in one} >= {"spans_unpriced"}
 
 
@@ -71,7 +71,7 @@ async def test_repricing_step_reads_only_its_spans(
     for asked_for in walked:
         found = await explained(priced, asked_for)
         assert not scanned_whole(found)
-        assert read_rows(found)["spans"] <= REPRICED_SPANS_BATCH + 3  # spans of one instant
+        assert read_rows(found)["span_rows"] <= REPRICED_SPANS_BATCH + 3  # spans of one instant
         assert "spans_priced" in {one.get("Index Name") for one in found}
     for other in priced.statements:
         if other.query.lstrip().startswith(("UPDATE", "SELECT")) and other.args:

@@ -71,7 +71,7 @@ async def runs(seeded: Seeded) -> AsyncIterator[dict[ProjectId, list[EvalRun]]]:
 
 LAST_DAY: Final = GivenInstant("", END - timedelta(days=1))
 LARGE: Final = {
-    *("traces", "spans", "sessions", "trace_scores", "session_scores"),
+    *("traces", "span_rows", "sessions", "trace_scores", "session_scores"),
     *("eval_runs", "eval_jobs"),
 }
 LAPS: Final = 3 * RUNS  # looks at each row of work: for sums, codes, and what is in flight
@@ -144,7 +144,7 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         lambda _: lambda at, of: at.evaluation.targets.session_traces(of, "conv-7"),
         {"traces": 4},
     ),
-    "a trace": (lambda _: read_subject, {"traces": 30, "spans": 3 * 4}),
+    "a trace": (lambda _: read_subject, {"traces": 30, "span_rows": 3 * 4}),
     "signals": (lambda _: read_signals, {"trace_scores": 20}),
 }
 

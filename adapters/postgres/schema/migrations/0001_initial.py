@@ -250,7 +250,9 @@ CREATE TABLE IF NOT EXISTS trace_payloads (
 
 -- Read by trace, and by hour for usage and pricing. `listed_amount` is the cost by the price table
 -- if a client reported another cost. A null count of cached tokens means none.
-CREATE TABLE IF NOT EXISTS spans (
+-- Statements use the view `spans`, which shows the rows of the scope. A policy in its place would
+-- forbid COPY. The serving role may only insert here (docs/adr/0036).
+CREATE TABLE IF NOT EXISTS span_rows (
     project_id uuid NOT NULL, trace_id uuid NOT NULL, span_id uuid NOT NULL,
     parent_span_id uuid,
     name text COLLATE "C" NOT NULL,
@@ -270,14 +272,14 @@ CREATE TABLE IF NOT EXISTS spans (
     PRIMARY KEY (project_id, trace_id, span_id)
 );
 -- Spans of partial hours, in which a period begins or ends.
-CREATE INDEX IF NOT EXISTS spans_started ON spans (project_id, started_at);
+CREATE INDEX IF NOT EXISTS spans_started ON span_rows (project_id, started_at);
 -- Models without a price. There are few such spans, and a request covers some days.
 CREATE INDEX IF NOT EXISTS spans_unpriced
-    ON spans (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)
+    ON span_rows (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)
     WHERE cost_source = 'unpriced' AND model <> '' AND prompt_tokens + completion_tokens > 0
       AND usage_role IS NULL;
 -- Spans that repricing may change, in the order in which it reads them.
-CREATE INDEX IF NOT EXISTS spans_priced ON spans (project_id, started_at, trace_id, span_id)
+CREATE INDEX IF NOT EXISTS spans_priced ON span_rows (project_id, started_at, trace_id, span_id)
     WHERE model <> '' AND cost_source <> 'client' AND prompt_tokens + completion_tokens > 0
       AND usage_role IS NULL;
 """
@@ -837,7 +839,7 @@ _TENANT_COLUMNS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("removals", "traces", "trace_payloads", "spans"),
+            *("removals", "traces", "trace_payloads"),
             *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions"),
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
@@ -893,10 +895,15 @@ SEARCHABLE: Final = _SCHEMA.format("searchable") + "".join(
     f" SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')};\n"
     for table in _SEARCHED
 )
+# Statements that insert or update through it can't leave the scope either.
+SPANS_IN_SCOPE: Final = f"""
+CREATE OR REPLACE VIEW spans AS SELECT * FROM span_rows WHERE {_in_scope("project_id")}
+WITH CHECK OPTION;
+"""
 # Views of the same names as their tables, without the data that is being erased (docs/adr/0035).
 _VEILED: Final = {
     "traces": f"{_USER_IS_SHOWN} AND NOT {_is_erased('s', 'session')}",
-    "spans": _TRACE_IS_SHOWN,
+    "span_rows": _TRACE_IS_SHOWN,
     "trace_scores": _TRACE_IS_SHOWN,
     "trace_users": _USER_IS_SHOWN,
     "sessions": _SESSION_IS_SHOWN,
@@ -905,7 +912,8 @@ _VEILED: Final = {
 HIDING: Final = (
     _SCHEMA.format("veiled")
     + "".join(
-        f"CREATE OR REPLACE VIEW veiled.{table} AS SELECT * FROM {table} AS s"
+        f"CREATE OR REPLACE VIEW veiled.{'spans' if table == 'span_rows' else table} AS"
+        f" SELECT * FROM {table} AS s"
         f" WHERE {_in_scope('s.project_id')} AND {is_shown};\n"
         for table, is_shown in _VEILED.items()
     )
@@ -925,7 +933,7 @@ CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
 
 FORWARDS: Final = (
     *(IDENTITY, TRACES, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS, MONITORS, WORKERS),
-    *(EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, HIDING),
+    *(EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, SPANS_IN_SCOPE, HIDING),
 )
 BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS veil(uuid)",
@@ -933,12 +941,13 @@ BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS chain_audit_entry()",
     "DROP SCHEMA IF EXISTS veiled CASCADE",
     "DROP SCHEMA IF EXISTS searchable CASCADE",
+    "DROP VIEW IF EXISTS spans",
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
         login_codes, audit_log, audit_chains, access_refusals,
         removals,
-        traces, trace_payloads, spans,
+        traces, trace_payloads, span_rows,
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,
         eval_runs, eval_jobs, replies,
