@@ -69,7 +69,7 @@ class Installation:
         async def counted() -> int:
             connection = await asyncpg.connect(self.environ["PANDAPROBE_DATABASE_URL"])
             try:
-                sql = "SELECT count(*) FROM spans WHERE project_id = $1"
+                sql = "SELECT count(*) FROM span_rows WHERE project_id = $1"
                 return int(await connection.fetchval(sql, uuid.UUID(project)))
             finally:
                 await connection.close()

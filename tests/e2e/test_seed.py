@@ -61,7 +61,7 @@ async def count_stored(pool: Pool, project: str) -> tuple[int, int]:
     """Counts the traces and spans of the project with this name."""
     row = await pool.fetchrow(
         "SELECT count(DISTINCT (t.project_id, t.trace_id)), count(s.span_id) FROM traces t "
-        "JOIN projects p ON p.id = t.project_id LEFT JOIN spans s USING (project_id, trace_id) "
+        "JOIN projects p ON p.id = t.project_id LEFT JOIN span_rows s USING (project_id, trace_id) "
         "WHERE p.name = $1",
         project,
     )

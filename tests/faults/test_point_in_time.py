@@ -90,7 +90,7 @@ def test_traces_of_before_a_mistake_are_restored(
     with sending(stack, background_loop) as before:
         wait_more_accepted(before, 200)
     moment = stack.fetch_value("SELECT clock_timestamp()::text")
-    stack.execute_sql("DELETE FROM spans", "DELETE FROM traces")
+    stack.execute_sql("DELETE FROM span_rows", "DELETE FROM traces")
     with sending(stack, background_loop) as after:
         wait_more_accepted(after, 50)
     archived.archive_all()

@@ -36,7 +36,7 @@ COUNTED = {
 }
 SUMS = """
 SELECT trace_id, total_cost, coalesce(sum(spans.cost_amount), 0) AS cost
-FROM traces LEFT JOIN spans USING (project_id, trace_id) WHERE traces.project_id = $1
+FROM traces LEFT JOIN span_rows AS spans USING (project_id, trace_id) WHERE traces.project_id = $1
 GROUP BY traces.project_id, trace_id, total_cost
 """
 MINUTES = [-70, -1, 0, 0, 0, 1, 30, 59, 60, 61, 24 * 60, 7 * 24 * 60]

@@ -52,7 +52,7 @@ async def test_unchanged_trace_is_not_rewritten(pool):
     sent = trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"), input=b"[1]")
     async with PostgresTraces.open(pool, prices()) as traces:
         await traces.put(ours, sent)
-        written = "SELECT xmin::text FROM spans WHERE project_id = $1 UNION ALL SELECT "
+        written = "SELECT xmin::text FROM span_rows WHERE project_id = $1 UNION ALL SELECT "
         written += "xmin::text FROM traces WHERE project_id = $1"
         before = await pool.fetch(written, ours)
         await traces.put(ours, sent)
