@@ -182,6 +182,17 @@ class Endpoint:
         return self.summary or first.removesuffix("."), self.description or " ".join(rest.split())
 
 
+class EndpointHandler(HTTPRouteHandler):
+    """A handler whose guards get the handler itself.
+
+    Litestar gives them a copy, which costs every request 20 us.
+    """
+
+    async def authorize_connection(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        for guard in self.resolve_guards():
+            await guard(connection, self)  # type: ignore[misc]  # ours are asynchronous
+
+
 def endpoint_of(handler: BaseRouteHandler) -> Endpoint | None:
     """None for pages and files, which are not in the OpenAPI document."""
     return cast("Endpoint | None", handler.opt.get(_ENDPOINT))
@@ -325,7 +336,7 @@ def _route[**P](
 
     def at(path: str, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         endpoint = make(*args, **kwargs)
-        route = HTTPRouteHandler(
+        route = EndpointHandler(
             path,
             http_method=method,
             status_code=endpoint.status_code,

@@ -14,7 +14,6 @@ from piccolo.engine.postgres import PostgresEngine
 from adapters.postgres.database.hosts import HostSelector
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 
-type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = (
     asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 )
@@ -67,6 +66,9 @@ UNSTORABLE_ERRORS: Final = (
 class BoundedPool(asyncpg.Pool):
     """A pool with a bounded wait for a connection, which hands out only idle connections.
 
+    `acquire` gives a connection without a scope. The scope of a single statement stays on the
+    connection for the next statement of the same tenants: see `acquire_with_last_scope`.
+
     The last message of a server that shuts down arrives some milliseconds before the end of its
     connection. asyncpg then treats the connection as busy but hands it out all the same; after a
     COPY its state is worse, and it is still returned to the pool.
@@ -77,7 +79,25 @@ class BoundedPool(asyncpg.Pool):
     def acquire(self, *, timeout: float | None = None) -> Any:
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
 
+    @asynccontextmanager
+    async def acquire_with_last_scope(self) -> AsyncIterator[Any]:
+        """A connection that may have the scope of its last use, for callers that set a scope."""
+        connection = await self._acquire_idle(ACQUIRE_TIMEOUT_S)
+        try:
+            yield connection
+        finally:
+            await self.release(connection)
+
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
+        connection = await self._acquire_idle(timeout)
+        try:
+            await connection.use_tenants("")
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+    async def _acquire_idle(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
         for _ in range(self.get_max_size()):  # each may be broken; a new one is idle
             connection = await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
             if await self._is_idle(connection):
@@ -108,6 +128,9 @@ class BoundedPool(asyncpg.Pool):
         return True
 
 
+type Pool = BoundedPool
+
+
 class BoundedConnection(asyncpg.Connection):
     """A connection that is terminated if the server doesn't confirm a cancelled query.
 
@@ -115,8 +138,22 @@ class BoundedConnection(asyncpg.Connection):
     too: a rollback, the pool, the end of the process.
     """
 
-    __slots__ = ()
+    # Whether settings last until they are changed: not through a pooler that gives each transaction
+    # another connection. And the tenants that the session is set to; None: unknown.
+    __slots__ = ("keeps_settings", "tenants")
+    keeps_settings: bool
+    tenants: str | None
     _protocol: Any  # not in its stubs
+
+    async def use_tenants(self, tenants: str) -> None:
+        """Sets the scope of the session, in a round trip of its own unless it is set already.
+
+        `tenants` are ids, separated by commas.
+        """
+        if self.tenants != tenants:
+            self.tenants = None  # unknown, if the statement is interrupted
+            await self.execute(f"SET pandaprobe.tenants = '{tenants}'")
+            self.tenants = tenants
 
     async def check_idle(self) -> None:
         """Raises InterfaceError or InternalClientError if another statement can't begin.
@@ -191,7 +228,7 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
         max_inactive_connection_lifetime=IDLE_CONNECTION_S,
         connect=hosts.connect,  # type: ignore[arg-type]  # the stubs want asyncpg's own arguments
         setup=None,
-        init=set_codecs,
+        init=_initialize,  # type: ignore[arg-type]  # of `connection_class`
         reset=_reset,
         loop=None,
         connection_class=BoundedConnection,
@@ -225,9 +262,18 @@ async def _reset(_connection: Connection) -> None:
 
     asyncpg itself rolls back open transactions.
 
-    Nothing else needs a reset: settings are local to transactions, and code that takes a session
-    lock or changes a session setting undoes it.
+    Nothing else needs a reset: the scope of the session is set before the next use, other settings
+    are local to transactions, and code that takes a session lock undoes it.
     """
+
+
+async def _initialize(connection: BoundedConnection) -> None:
+    """Prepares a new connection."""
+    await set_codecs(connection)
+    # A pooler makes up the process id that it tells its clients.
+    own = await connection.fetchval("SELECT pg_backend_pid()")
+    connection.keeps_settings = own == connection.get_server_pid()
+    connection.tenants = ""
 
 
 async def set_codecs(connection: Connection) -> None:

@@ -10,7 +10,13 @@ import asyncpg
 from asyncpg import Record
 
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
-from adapters.postgres.database.tenants import BEGIN_READ_ONLY, Begin, Scope, scoped_transaction
+from adapters.postgres.database.tenants import (
+    BEGIN_READ_ONLY,
+    Begin,
+    Scope,
+    scoped_transaction,
+    within,
+)
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 
@@ -48,15 +54,22 @@ async def read_connection(
     Raises Unavailable with `advice` if the block takes longer than `timeout_s`; the running
     statement is cancelled, on the server too.
     """
-    async with translate_errors(), pool.acquire() as connection:
-        try:
-            async with (
-                asyncio.timeout(timeout_s),
-                scoped_transaction(connection, scope, begin, end="ROLLBACK"),  # it only reads
-            ):
-                yield connection
-        except (TimeoutError, asyncpg.QueryCanceledError) as error:
-            raise Unavailable(f"The database took longer than {timeout_s:g} s: {advice}") from error
+    async with (
+        translate_errors(),
+        pool.acquire_with_last_scope() as connection,
+        _limit_time(advice, timeout_s),
+        scoped_transaction(connection, scope, begin, end="ROLLBACK"),  # it only reads
+    ):
+        yield connection
+
+
+@asynccontextmanager
+async def _limit_time(advice: str, timeout_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except (TimeoutError, asyncpg.QueryCanceledError) as error:
+        raise Unavailable(f"The database took longer than {timeout_s:g} s: {advice}") from error
 
 
 def read_snapshot(
@@ -91,6 +104,15 @@ class PoolReader:
     def _connection(self, advice: str, scope: Scope) -> AbstractAsyncContextManager[Connection]:
         return read_connection(self.pool, advice, scope, self.timeout_s)
 
+    @asynccontextmanager
+    async def _statement(self, advice: str, scope: Scope) -> AsyncIterator[Connection]:
+        async with (
+            translate_errors(),
+            within(self.pool, scope).statement() as connection,
+            _limit_time(advice, self.timeout_s),
+        ):
+            yield connection
+
     def _snapshot(self, advice: str, scope: Scope) -> AbstractAsyncContextManager[Connection]:
         return read_snapshot(self.pool, advice, scope, self.timeout_s)
 
@@ -102,7 +124,7 @@ class PoolReader:
 
     async def _fetch(self, advice: str, scope: Scope, sql: str, *values: object) -> list[Record]:
         """The rows of one statement."""
-        async with self._connection(advice, scope) as connection:
+        async with self._statement(advice, scope) as connection:
             return await connection.fetch(sql, *values)
 
     async def _fetch_visible(
@@ -116,5 +138,5 @@ class PoolReader:
         self, advice: str, scope: Scope, sql: str, *values: object
     ) -> Record | None:
         """The first row of one statement."""
-        async with self._connection(advice, scope) as connection:
+        async with self._statement(advice, scope) as connection:
             return await connection.fetchrow(sql, *values)

@@ -1,8 +1,9 @@
 """Scopes: the tenants whose rows the statements of a transaction see and write (docs/adr/0036).
 
 Every table with rows of a project or an organization has a policy, which compares the column with
-the scope. The scope belongs to the transaction, so that a pooler may give the next transaction
-another connection. A statement without a scope finds nothing and writes nothing.
+the scope. Transactions set it for themselves, so that a pooler may give the next one another
+connection; single statements set it for the session where there is no pooler. A statement without
+a scope finds nothing and writes nothing.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -57,10 +58,12 @@ NO_TENANTS: Final[Scope] = ()
 
 def set_scope(scope: Scope) -> str:
     """The statement that sets the scope of the open transaction. Ids are no place for SQL."""
-    if scope is ALL_TENANTS:
-        return SET_ALL_TENANTS
+    return SET_ALL_TENANTS if scope is ALL_TENANTS else SET_TENANTS.format(_ids(scope))
+
+
+def _ids(scope: UUID | Collection[UUID]) -> str:
     tenants = [scope] if isinstance(scope, UUID) else scope
-    return SET_TENANTS.format(",".join(str(UUID(bytes=one.bytes)) for one in tenants))
+    return ",".join(str(UUID(bytes=one.bytes)) for one in tenants)
 
 
 @asynccontextmanager
@@ -93,7 +96,7 @@ async def set_tenants(connection: Connection, *tenants: UUID) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TenantPool:
-    """Runs single statements in a scope, each in a transaction of its own."""
+    """Runs single statements in a scope, each committed by itself."""
 
     pool: Pool
     scope: Scope
@@ -101,26 +104,42 @@ class TenantPool:
     @asynccontextmanager
     async def transaction(self, begin: Begin = BEGIN) -> AsyncIterator[Connection]:
         async with (
-            self.pool.acquire() as connection,
+            self.pool.acquire_with_last_scope() as connection,
             scoped_transaction(connection, self.scope, begin),
         ):
             yield connection
 
     async def fetch(self, sql: str, *values: object) -> list[Record]:
-        async with self.transaction() as connection:
+        async with self.statement() as connection:
             return await connection.fetch(sql, *values)
 
     async def fetchrow(self, sql: str, *values: object) -> Record | None:
-        async with self.transaction() as connection:
+        async with self.statement() as connection:
             return await connection.fetchrow(sql, *values)
 
     async def fetchval(self, sql: str, *values: object) -> Any:
-        async with self.transaction() as connection:
+        async with self.statement() as connection:
             return await connection.fetchval(sql, *values)
 
     async def execute(self, sql: str, *values: object) -> str:
-        async with self.transaction() as connection:
+        async with self.statement() as connection:
             return await connection.execute(sql, *values)
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Connection]:
+        """A connection for one statement.
+
+        Its session keeps the scope, so the next statement of the same tenants needs one round trip
+        in place of three. Through a pooler, where a session is shared, and for all tenants, the
+        statement gets a transaction.
+        """
+        async with self.pool.acquire_with_last_scope() as connection:
+            if self.scope is ALL_TENANTS or not connection.keeps_settings:
+                async with scoped_transaction(connection, self.scope):
+                    yield connection
+            else:
+                await connection.use_tenants(_ids(self.scope))
+                yield connection
 
 
 def within(pool: Pool, scope: Scope) -> TenantPool:

@@ -24,7 +24,13 @@ from adapters.postgres.database.pool import (
     PoolSettings,
     open_pool,
 )
-from adapters.postgres.database.tenants import ALL_TENANTS, NO_TENANTS, Scope, within
+from adapters.postgres.database.tenants import (
+    ALL_TENANTS,
+    NO_TENANTS,
+    Scope,
+    scoped_transaction,
+    within,
+)
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.schema.serving_role import SEARCHED_TABLES
@@ -198,6 +204,50 @@ async def test_scope_ends_with_its_transaction(serving_url: str, pool: Pool, our
         with pytest.raises(asyncpg.DivisionByZeroError):
             await within(one, ours).fetchval("SELECT 1 / 0")
         assert await one.fetchval(COUNT_BUDGETS) == 0
+
+
+READ_SCOPE: Final = "SELECT current_setting('pandaprobe.tenants', true)"
+
+
+async def test_session_keeps_the_scope_for_statements_of_the_same_tenants_only(
+    serving_url: str, ours: ProjectId
+):
+    theirs = new_project()
+    async with open_pool(Engine(config={}), PoolSettings(url=serving_url, size=1)) as one:
+        async with one.acquire() as connection:
+            assert connection.keeps_settings
+        assert await within(one, ours).fetchval(COUNT_BUDGETS) == 1
+        async with one.acquire_with_last_scope() as connection:
+            assert await connection.fetchval(READ_SCOPE) == str(ours)
+            async with scoped_transaction(connection, theirs):
+                assert await connection.fetchval(COUNT_BUDGETS) == 0
+            assert await connection.fetchval(COUNT_BUDGETS) == 1
+        assert await within(one, theirs).fetchval(COUNT_BUDGETS) == 0
+        assert await within(one, ours).fetchval(COUNT_BUDGETS) == 1
+        async with one.acquire() as connection:
+            assert await connection.fetchval(COUNT_BUDGETS) == 0
+        assert await one.fetchval(READ_SCOPE) == ""
+
+
+async def test_interrupted_change_of_the_scope_is_repeated(serving_url: str, ours: ProjectId):
+    async with open_pool(Engine(config={}), PoolSettings(url=serving_url, size=1)) as one:
+        await within(one, new_project()).fetchval(COUNT_BUDGETS)
+        async with one.acquire_with_last_scope() as connection:
+            with pytest.raises(asyncpg.PostgresError):
+                await connection.use_tenants("' nonsense")
+        assert await within(one, ours).fetchval(COUNT_BUDGETS) == 1
+        async with one.acquire() as connection:
+            assert await connection.fetchval(COUNT_BUDGETS) == 0
+
+
+async def test_shared_session_gets_its_scope_by_transaction(serving_url: str, ours: ProjectId):
+    """As through a pooler, which gives each transaction another connection of the server."""
+    async with open_pool(Engine(config={}), PoolSettings(url=serving_url, size=1)) as one:
+        async with one.acquire_with_last_scope() as connection:
+            connection._con.keeps_settings = False  # the pool's own connection, below the proxy
+        assert await within(one, ours).fetchval(COUNT_BUDGETS) == 1
+        async with one.acquire_with_last_scope() as connection:
+            assert await connection.fetchval(READ_SCOPE) in {None, ""}
 
 
 @pytest.mark.parametrize("schema", ["searchable", "veiled"])
