@@ -7,7 +7,6 @@ from typing import Final
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
-from adapters.postgres.tracing.trace_rows import SPANS
 
 ROWS_PER_TRANSACTION: Final = 2_000  # rows of one transaction, with their payloads
 # A removal stays for longer than any transaction or cached project: rows written late under its id
@@ -34,13 +33,15 @@ ORDER BY due_at, project_id LIMIT 1 FOR UPDATE SKIP LOCKED
 # By key: `spans` is a view, which has no ctid.
 DELETE_PROJECT_SPANS: Final = f"""
 DELETE FROM spans USING (
-  SELECT {", ".join(SPANS.key)} FROM spans WHERE project_id = (SELECT $1::uuid)
+  SELECT project_id, trace_id, span_id FROM spans WHERE project_id = (SELECT $1::uuid)
   LIMIT {ROWS_PER_TRANSACTION}
-) AS batch WHERE {SPANS.on_key("batch")}
+) AS batch
+WHERE (spans.project_id, spans.trace_id, spans.span_id)
+  = (batch.project_id, batch.trace_id, batch.span_id)
 """
 DELETE_PROJECT_ROWS: Final = [
     DELETE_PROJECT_SPANS
-    if table == SPANS.name
+    if table == "spans"
     else delete_some(table, "project_id = (SELECT $1::uuid)", ROWS_PER_TRANSACTION)
     for table in PROJECT_TABLES
 ]
