@@ -1,6 +1,7 @@
 """JSON values of attributes: parsed once, and stored digit by digit where nothing changed."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -32,32 +33,56 @@ def _digits(value: object) -> msgspec.Raw:
 
 _encode = msgspec.json.Encoder(enc_hook=_digits).encode
 _decode = msgspec.json.Decoder(float_hook=_float).decode
+
+
+class _WithId(msgspec.Struct):
+    id: object = None
+
+
+_with_id = msgspec.json.Decoder(_WithId).decode
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
-_NEVER_EMPTY: Final = frozenset({bool, int, float})
+STRUCTURES: Final = frozenset({dict, list, tuple})
+NEVER_EMPTY: Final = frozenset({bool, int, float})
 
 OPENS_JSON: Final = frozenset('{["')
 
 
-def parse_json(text: str) -> object:
-    """The JSON value of a text. Raises ValueError if it is none, or is nested too deep."""
+def json_of(value: object) -> tuple[object, str] | None:
+    """The value and the text of JSON in a string that begins with `{`, `[` or `"`.
+
+    None for anything else, for text that isn't JSON, and for JSON that is nested too deep.
+    """
+    if type(value) is not str or value[:1] not in OPENS_JSON:
+        return None
     try:
-        value: object = _decode(text)
-        if len(text) > LEVELS_MAX and text.count("[") + text.count("{") > LEVELS_MAX:
-            check_size(text.encode(), LEVELS_MAX, _VALUES_MAX)
-    except (msgspec.DecodeError, RecursionError, UnicodeError, TooDeep) as problem:
-        raise ValueError(str(problem)) from problem
-    return value
+        found: object = _decode(value)
+        if len(value) > LEVELS_MAX and value.count("[") + value.count("{") > LEVELS_MAX:
+            check_size(value.encode(), LEVELS_MAX, _VALUES_MAX)
+    except msgspec.DecodeError:
+        repaired = _HALF_CHARACTER.sub(_without_half, value) if "\\u" in value else value
+        return None if repaired == value else json_of(repaired)
+    except (RecursionError, UnicodeError, TooDeep):
+        return None
+    return found, value
+
+
+# JavaScript cuts characters of two units in half: half of one can't be stored as text.
+_HALF_CHARACTER: Final = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
+)
+_HALF_LENGTH: Final = 6
+
+
+def _without_half(escape: re.Match[str]) -> str:
+    return "\\ufffd" if len(escape[0]) == _HALF_LENGTH else escape[0]
 
 
 def parsed(value: object) -> object:
     """The value; a text that begins with `{`, `[` or `"` is parsed once, and kept if that fails."""
-    if type(value) is str and value[:1] in OPENS_JSON:
-        try:
-            return parse_json(value)
-        except ValueError:
-            return value
-    return value
+    found = json_of(value)
+    return value if found is None else found[0]
 
 
 def to_json(value: object) -> bytes:
@@ -70,14 +95,20 @@ def to_json(value: object) -> bytes:
 
 def json_text(value: object) -> str:
     """As `to_json`; a text that is JSON itself is returned as it is, digit by digit."""
-    if type(value) is str and value[:1] in OPENS_JSON:
+    found = json_of(value)
+    return to_json(value).decode() if found is None else found[1]
+
+
+def member_id(value: object) -> str | None:
+    """The `id` of a JSON object, which is otherwise passed over; None without one."""
+    if type(value) is not str or value[:1] != "{":
+        value = value.get("id") if isinstance(value, Mapping) else None
+    else:
         try:
-            parse_json(value)
-        except ValueError:
-            pass
-        else:
-            return value
-    return to_json(in_order(value)).decode()
+            value = _with_id(value).id
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            return None
+    return value if isinstance(value, str) else None
 
 
 def json_string(text: str) -> str:
@@ -89,6 +120,9 @@ def in_order(value: object) -> object:
 
     Stored fragments have their keys sorted: so a value gives the same text before and after.
     """
+    kind = type(value)
+    if kind is str or kind is int or kind is float:
+        return value
     if isinstance(value, Mapping):
         return {key: in_order(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
@@ -106,14 +140,12 @@ def raw_member(text: bytes, parsed_object: object, value: object) -> bytes | Non
 
 def is_empty(value: object) -> bool:
     """Whether a source gives nothing: null, empty text, array or object."""
-    return not value and type(value) not in _NEVER_EMPTY
+    return not value and type(value) not in NEVER_EMPTY
 
 
 def plain_text(text: str) -> str:
     """The text in a form that a text column stores."""
-    if NUL in text:
-        text = text.replace(NUL, REPLACEMENT)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return text.replace(NUL, REPLACEMENT) if NUL in text else text
 
 
 def without_nul(text: bytes) -> bytes:
@@ -124,10 +156,11 @@ def without_nul(text: bytes) -> bytes:
 
 
 def _storable(value: object) -> object:
+    """The value without NUL, and without halves of characters, which JSON in JSON may have."""
     if isinstance(value, str):
-        return plain_text(value)
+        return plain_text(value).encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {plain_text(key): _storable(one) for key, one in value.items()}
+        return {_storable(key): _storable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_storable(one) for one in value]
     return value

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from adapters.otlp.mapping.flags import Flag
-from adapters.otlp.mapping.json_values import plain_text
+from adapters.otlp.mapping.json_values import json_text, plain_text
 from adapters.otlp.mapping.reading import Reading, Target
+from adapters.otlp.mapping.transforms import ID_CHARS_MAX
 from domain.tracing.span import SpanKind
 
 SETUP: Final = "create_agent"
@@ -44,17 +45,21 @@ _CLAUDE_CODE_KINDS: Final[Mapping[str, SpanKind]] = {
 def kind(value: object, reading: Reading) -> object:
     """A kind in any case and with or without JSON's quotes; None if it isn't known."""
     if not isinstance(value, str):
-        reading.kind_raw = reading.kind_raw or str(value)
+        _note_unknown(json_text(value), reading)
         return None
     word = value.strip().strip('"').lower()
     found = _KINDS.get(word)
     if found is None and word.endswith(_OTHER_ENDINGS):
         found = SpanKind.OTHER
     if found is None:
-        reading.kind_raw = reading.kind_raw or plain_text(value)
+        _note_unknown(value, reading)
     if word == SETUP and found is not None:
         reading.flags.add(Flag.SETUP)
     return found
+
+
+def _note_unknown(value: str, reading: Reading) -> None:
+    reading.kind_raw = reading.kind_raw or plain_text(value)[:ID_CHARS_MAX]
 
 
 def claude_code_kind(value: object, _reading: Reading) -> object:

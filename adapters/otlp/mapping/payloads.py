@@ -12,6 +12,7 @@ from typing import Final
 from adapters.otlp.mapping.json_values import (
     in_order,
     is_empty,
+    json_of,
     json_text,
     parsed,
     raw_member,
@@ -106,9 +107,13 @@ def payload(reading: Reading, target: Target) -> Payload | None:
 
 def _first(reading: Reading, targets: Sequence[Target]) -> Payload | None:
     hits = reading.hits
+    reading.empty_payloads.clear()
     for target in targets:
         if target in hits and (found := payload(reading, target)) is not None:
             return found
+    if reading.kind is SpanKind.TOOL and reading.empty_payloads:
+        empty = reading.empty_payloads[0]  # that is what a tool without arguments takes
+        return empty if isinstance(empty, Payload) else None
     return None
 
 
@@ -117,9 +122,8 @@ def _first(reading: Reading, targets: Sequence[Target]) -> Payload | None:
 
 def generic(value: object, reading: Reading) -> object:
     """A value that may be anything."""
-    inner = parsed(value)
-    is_text = type(value) is str
-    source = value.encode() if is_text and inner is not value else None  # type: ignore[attr-defined] # text
+    found = json_of(value)
+    inner, source = (value, None) if found is None else (found[0], found[1].encode())
     wrapped = unwrapped(inner)
     if wrapped is not inner:
         source = None if source is None else raw_member(source, inner, wrapped)
@@ -128,14 +132,14 @@ def generic(value: object, reading: Reading) -> object:
         returned = tool_output(inner)
         if returned is not inner:
             inner, source = returned, None
-        messages = None
-    else:
-        messages = None if isinstance(inner, str) else only_messages(inner)
-    if messages is not None:
-        return of_messages(messages)
-    if is_empty(inner):
-        return None
-    return Payload(source or to_json(in_order(inner)), inner)
+    elif not isinstance(inner, str) and (known := only_messages(inner)) is not None:
+        return of_messages(known)
+    payload = Payload(source or to_json(inner), inner)
+    if not is_empty(inner):
+        return payload
+    if isinstance(inner, Mapping | list):
+        reading.empty_payloads.append(payload)
+    return None
 
 
 def messages(value: object, reading: Reading) -> object:
@@ -162,8 +166,6 @@ def _as_messages(
     if reading.kind is SpanKind.TOOL:
         return generic(value, reading)
     inner = parsed(value)
-    if inner is value:
-        inner = in_order(value)
     if (found := read(inner)) is not None:
         return of_messages(found)
     return None if is_empty(inner) else Payload(json_text(value).encode(), inner)
@@ -208,7 +210,7 @@ def event_member(key: str) -> Transform:
     def found(value: object, reading: Reading) -> object:
         sent = [one.attributes.get(key) for one in _events(value)]
         given = [one for one in sent if not is_empty(one)]
-        return generic(given[-1], reading) if given else None
+        return generic(in_order(given[-1]), reading) if given else None
 
     return found
 
@@ -216,7 +218,7 @@ def event_member(key: str) -> Transform:
 def vercel_answer(_value: object, reading: Reading) -> object:
     """The answer of Vercel's SDK, which has an attribute for each part."""
     text, calls, structured = (
-        reading.attributes.get(f"ai.response.{part}") for part in ("text", "toolCalls", "object")
+        reading.attribute(f"ai.response.{part}") for part in ("text", "toolCalls", "object")
     )
     found = answer_message(text, calls, parsed(structured))
     return None if found is None else of_messages(found)
@@ -231,7 +233,7 @@ def assistant_message(value: object, _reading: Reading) -> object:
 
 def conversation_before_answer(value: object, reading: Reading) -> object:
     """A whole conversation without its last answer, after the system instructions."""
-    found = canonical_messages(_parsed_in_order(value))
+    found = canonical_messages(parsed(value))
     if found is None:
         return None
     before, _ = split_answer(found)
@@ -242,7 +244,7 @@ def conversation_before_answer(value: object, reading: Reading) -> object:
 
 
 def last_answer(value: object, _reading: Reading) -> object:
-    found = canonical_messages(_parsed_in_order(value))
+    found = canonical_messages(parsed(value))
     answer = split_answer(found)[1] if found else []
     return of_messages(answer) if answer else None
 
@@ -264,7 +266,7 @@ def items(family: str, *path: str) -> Transform:
         given = indexed_items(attributes, [family]).get(family, [])
         for key in path:
             given = [one[key] for one in given if isinstance(one, Mapping) and key in one]
-        return Payload(to_json(in_order(given)), given) if given else None
+        return Payload(to_json(given), given) if given else None
 
     return found
 
@@ -275,12 +277,7 @@ def of_messages(found: Sequence[Message]) -> Payload:
 
 
 def _instructions(reading: Reading) -> object:
-    return in_order(reading.attributes.get("gen_ai.system_instructions"))
-
-
-def _parsed_in_order(value: object) -> object:
-    inner = parsed(value)
-    return in_order(value) if inner is value else inner
+    return reading.attribute("gen_ai.system_instructions")
 
 
 def _ordered(attributes: Mapping[str, object]) -> Mapping[str, object]:

@@ -11,9 +11,9 @@ from operator import itemgetter
 from typing import Final
 
 from adapters.otlp.mapping.flags import Flag
-from adapters.otlp.mapping.json_values import is_empty
+from adapters.otlp.mapping.json_values import NEVER_EMPTY, STRUCTURES, in_order
 from adapters.otlp.mapping.merging import MergedSpan
-from domain.tracing.otel.fragments import Attributes, SentEvent
+from domain.tracing.otel.fragments import SentEvent
 from domain.tracing.span import SpanKind
 
 KNOWN_KEYS_MAX: Final = 8_192  # of attributes, whose rules are remembered; senders use some hundred
@@ -179,7 +179,8 @@ class RuleTable:
 class Reading:
     """The sources of a span by target. Notes the flags that reading them raises.
 
-    `won` has the key that won per target. `kind_raw` is a kind that isn't known.
+    `won` has the key that won per target. `kind_raw` is a kind that isn't known. `empty_payloads`
+    are those that were passed over because they are empty objects or arrays.
     """
 
     span: MergedSpan
@@ -188,10 +189,11 @@ class Reading:
     won: dict[str, str] = field(default_factory=dict)
     kind: SpanKind = SpanKind.OTHER
     kind_raw: str | None = None
+    empty_payloads: list[object] = field(default_factory=list)
 
-    @property
-    def attributes(self) -> Attributes:
-        return self.span.attributes
+    def attribute(self, key: str) -> object:
+        """An attribute that has no rule of its own, because it goes with another one."""
+        return in_order(self.span.attributes.get(key))
 
     def has(self, *targets: Target) -> bool:
         """Whether any source of one of the targets was sent. It may turn out to be of no use."""
@@ -199,9 +201,9 @@ class Reading:
 
     def first(self, target: Target) -> object:
         """The value of the first source that gives one; None if none does."""
-        hits = self.hits.get(target)
-        if hits is None:
+        if target not in self.hits:
             return None
+        hits = self.hits[target]
         if len(hits) > 1:
             hits.sort(key=_order)
         for _, key, value, transform in hits:
@@ -213,6 +215,8 @@ class Reading:
 
     def text(self, target: Target) -> str | None:
         """As `first`, for targets whose transforms give text."""
+        if target not in self.hits:
+            return None
         found = self.first(target)
         return found if isinstance(found, str) else None
 
@@ -234,18 +238,19 @@ def read(span: MergedSpan, table: RuleTable) -> Reading:
     hits: dict[Target, list[tuple[int, str, object, Transform]]] = {}
     families: dict[str, dict[str, object]] = {}
     find = table.find
-    for key, value in span.attributes.items():
-        places, family = find(key)
-        if is_empty(value):
+    for key, sent in span.attributes.items():
+        if not sent and type(sent) not in NEVER_EMPTY:
             continue
+        places, family = find(key)
+        value: object = in_order(sent) if type(sent) in STRUCTURES else sent
         for order, target, place_key, transform in places:
             hits.setdefault(target, []).append((order, place_key, value, transform))
         if family is not None:
             families.setdefault(family, {})[key] = value
     for family, members in families.items():
-        in_order = {key: members[key] for key in sorted(members)}
+        found = {key: members[key] for key in sorted(members)}
         for order, target, place_key, transform in table.families[family]:
-            hits.setdefault(target, []).append((order, place_key, in_order, transform))
+            hits.setdefault(target, []).append((order, place_key, found, transform))
     if span.events:
         _read_events(span.events, table, hits)
     return Reading(span, hits)

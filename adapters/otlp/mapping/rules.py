@@ -401,7 +401,8 @@ _STATUS: Final = (
     Rule(Target.STATUS, ("claude_code.tool_result.success",), equals("false", SpanStatus.ERROR)),
     Rule(Target.STATUS_MESSAGE, ("langfuse.observation.status_message",), status_message),
     Rule(Target.ERROR_EVENT, ("event:exception",), exception),
-    Rule(Target.ERROR_TYPE, ("error.type", "claude_code.tool_result.error"), text),
+    Rule(Target.STATUS_MESSAGE, ("claude_code.tool_result.error",), text),
+    Rule(Target.ERROR_TYPE, ("error.type",), text),
 )
 
 _U: Final = "gen_ai.usage."

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from adapters.otlp.mapping.flags import Flag
-from adapters.otlp.mapping.json_values import parsed, plain_text
+from adapters.otlp.mapping.json_values import member_id, plain_text
 from adapters.otlp.mapping.kinds import kind_of
 from adapters.otlp.mapping.merging import MergedSpan, merged
 from adapters.otlp.mapping.payloads import Payload, input_of, output_of, payload
 from adapters.otlp.mapping.reading import Reading, Target, read
 from adapters.otlp.mapping.rules import MAPPING_VERSION, rule_table
 from adapters.otlp.mapping.span_metadata import merged_members, sender_metadata, span_metadata
-from adapters.otlp.mapping.tokens import Tokens, family_of, tokens_of
+from adapters.otlp.mapping.tokens import Tokens, tokens_of
 from adapters.otlp.mapping.transforms import ID_CHARS_MAX, identifier, name
 from domain.ids import TraceId
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
@@ -39,7 +39,7 @@ def map_span(trace_id: TraceId, fragments: Sequence[Sent]) -> MappedSpan:
     model, request_model = reading.text(Target.MODEL), reading.text(Target.REQUEST_MODEL)
     provider = reading.text(Target.PROVIDER)
     names = (model, request_model) if model or request_model else (provider,)
-    tokens = tokens_of(reading, family_of(*names))
+    tokens = tokens_of(reading, *names)
     cost = reading.first(Target.COST)
     kind = reading.kind = kind_of(reading, has_usage=tokens is not None or cost is not None)
     given, returned = input_of(reading), output_of(reading)
@@ -150,11 +150,8 @@ def _response_id(reading: Reading) -> str | None:
         return found
     if reading.first(Target.ANSWER_WITH_ID) is None:
         return None
-    answer = parsed(reading.attributes.get("output.value"))
-    inner = answer.get("id") if isinstance(answer, Mapping) else None
-    if not isinstance(inner, str) or not inner:
-        return None
-    given = identifier(inner, reading)
+    inner = member_id(reading.attribute("output.value"))
+    given = identifier(inner, reading) if inner else None
     return given if isinstance(given, str) else None
 
 

@@ -90,10 +90,10 @@ def family_of(*names: str | None) -> ModelFamily:
     return ModelFamily.OTHER
 
 
-def tokens_of(reading: Reading, family: ModelFamily) -> Tokens | None:
-    """The tokens of a span; None if none are known."""
+def tokens_of(reading: Reading, *names: str | None) -> Tokens | None:
+    """The tokens of a span whose model and provider have these names; None if none are known."""
     sent = _sent(reading)
-    return None if sent is None else _decided(sent, family, reading.flags)
+    return None if sent is None else _decided(sent, names, reading.flags)
 
 
 # --- what was sent ---------------------------------------------------------------------------
@@ -290,18 +290,18 @@ def _sum(figures: Mapping[str, int], parts: Iterable[str]) -> int | None:
 # --- decisions -------------------------------------------------------------------------------
 
 
-def _decided(sent: _Sent, family: ModelFamily, flags: set[Flag]) -> Tokens:
+def _decided(sent: _Sent, names: Iterable[str | None], flags: set[Flag]) -> Tokens:
     """The totals with their parts in them. Totals are never below a part."""
     read, written = sent.cache_read or 0, sent.cache_write or 0
     sent_input, sent_output = sent.input or 0, sent.output or 0
     reasoning = sent.reasoning or 0
     prompt, completion = sent_input, sent_output
     if read or written:
-        if not _contains_cache(sent, read + written, family, flags):
+        if not _contains_cache(sent, read + written, names, flags):
             prompt += read + written
         prompt = max(prompt, read + written)
     if reasoning:
-        if not _contains_reasoning(sent, prompt, family, flags):
+        if not _contains_reasoning(sent, prompt, names, flags):
             completion += reasoning
         completion = max(completion, reasoning)
     prompt = min(max(prompt, sent.audio_input or 0), TOKENS_MAX - 1)
@@ -309,14 +309,16 @@ def _decided(sent: _Sent, family: ModelFamily, flags: set[Flag]) -> Tokens:
     return _tokens(sent, prompt, completion)
 
 
-def _contains_cache(sent: _Sent, cached: int, family: ModelFamily, flags: set[Flag]) -> bool:
+def _contains_cache(
+    sent: _Sent, cached: int, names: Iterable[str | None], flags: set[Flag]
+) -> bool:
     """Whether the input contains the tokens that were read from a cache or written to one."""
     if sent.cache is _Parts.SEPARATE:
         return False
     given, output, total = sent.input or 0, sent.output or 0, sent.total
     if cached > given or total == given + output + cached:
         return False
-    if sent.cache is _Parts.INCLUDED or family is not ModelFamily.ANTHROPIC:
+    if sent.cache is _Parts.INCLUDED or family_of(*names) is not ModelFamily.ANTHROPIC:
         return True
     if total == given + output:
         flags.add(Flag.USAGE_ASSUMED)
@@ -324,7 +326,9 @@ def _contains_cache(sent: _Sent, cached: int, family: ModelFamily, flags: set[Fl
     return total is not None
 
 
-def _contains_reasoning(sent: _Sent, prompt: int, family: ModelFamily, flags: set[Flag]) -> bool:
+def _contains_reasoning(
+    sent: _Sent, prompt: int, names: Iterable[str | None], flags: set[Flag]
+) -> bool:
     """Whether the output contains the reasoning. `prompt` is the input with what was cached."""
     output, reasoning, total = sent.output or 0, sent.reasoning or 0, sent.total
     if reasoning > output or total == prompt + output + reasoning:
@@ -332,7 +336,7 @@ def _contains_reasoning(sent: _Sent, prompt: int, family: ModelFamily, flags: se
     if total == prompt + output or sent.thoughts is _Parts.INCLUDED:
         return True
     flags.add(Flag.USAGE_ASSUMED)
-    return family is not ModelFamily.GEMINI or total is not None
+    return family_of(*names) is not ModelFamily.GEMINI or total is not None
 
 
 def _tokens(sent: _Sent, prompt: int, completion: int) -> Tokens:

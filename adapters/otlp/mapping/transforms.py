@@ -163,8 +163,7 @@ def cost_of(value: object) -> float | None:
 def prompt_and_completion(_value: object, reading: Reading) -> object:
     """The cost of OpenInference in two parts."""
     parts = {
-        part: cost_of(reading.attributes.get(f"llm.cost.{part}"))
-        for part in ("prompt", "completion")
+        part: cost_of(reading.attribute(f"llm.cost.{part}")) for part in ("prompt", "completion")
     }
     return {part: cost for part, cost in parts.items() if cost is not None} or None
 
@@ -370,7 +369,7 @@ def constant(result: object) -> Transform:
 
 def status_message(value: object, reading: Reading) -> object:
     """The message of an observation, unless its level says that it isn't an error."""
-    level = reading.attributes.get("langfuse.observation.level")
+    level = reading.attribute("langfuse.observation.level")
     return text(value, reading) if level is None or str(level).upper() == "ERROR" else None
 
 

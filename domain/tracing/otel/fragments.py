@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Protocol
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from domain.ids import SpanId, TraceId
 from domain.tracing.otel.facts import MappedSpan
@@ -30,7 +30,7 @@ def otel_span_id(trace: TraceId, hex_id: str) -> SpanId:
 
     Ids of spans are unique only within their trace.
     """
-    return SpanId(uuid5(UUID(bytes=trace.bytes), hex_id))
+    return SpanId(uuid5(trace, hex_id))
 
 
 class Rank(IntEnum):
