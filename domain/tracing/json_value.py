@@ -31,15 +31,18 @@ class ExactFloat(float):
         return type(self), (self.digits,)
 
 
-def parsed(text: str) -> object:
-    """The value of a JSON text.
+def parsed(text: str, *, keeps_digits: bool = True) -> object:
+    """The value of a JSON text. With `keeps_digits`, a number may be an ExactFloat.
 
     Numbers that Python can't represent become text. Raises ValueError for invalid JSON and for a
     text of more than DEPTH_MAX levels.
     """
     try:
         value: object = json.loads(
-            text, parse_int=_integer, parse_float=_fraction, parse_constant=str
+            text,
+            parse_int=_integer,
+            parse_float=_exact_fraction if keeps_digits else _fraction,
+            parse_constant=str,
         )
     except RecursionError as error:
         raise ValueError("too deep") from error
@@ -55,9 +58,12 @@ def _integer(digits: str) -> int | str:
 
 def _fraction(digits: str) -> float | str:
     number = float(digits)
-    if repr(number) == digits:
-        return number
-    return ExactFloat(digits) if math.isfinite(number) else digits
+    return number if math.isfinite(number) else digits
+
+
+def _exact_fraction(digits: str) -> float | str:
+    number = _fraction(digits)
+    return number if isinstance(number, str) or repr(number) == digits else ExactFloat(digits)
 
 
 def _is_too_deep(value: object) -> bool:

@@ -151,9 +151,9 @@ def unwrapped(value: object) -> object:
 
 def tool_output(value: object) -> object:
     """The content of a LangChain tool message; any other output of a tool unchanged."""
-    message = value
-    if isinstance(value, dict):
-        message = _langchain_message(value) or value
+    message = unwrapped(value)
+    if isinstance(message, dict):
+        message = _langchain_message(message) or message
     if isinstance(message, dict) and "content" in message and "tool_call_id" in message:
         role = message.get("role", message.get("type"))
         if isinstance(role, str) and _ROLES.get(role.lower()) == TOOL:

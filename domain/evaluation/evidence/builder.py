@@ -18,19 +18,16 @@ from domain.evaluation.evidence.redaction import (
     prepare_text,
 )
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace, SpanTree
-from domain.evaluation.trace_content.messages import (
-    ASSISTANT,
-    decode_json,
-    is_blank,
-    last_message_text,
-)
+from domain.evaluation.trace_content.messages import decode_json, is_blank, model_output_text
 from domain.evaluation.trace_content.stated_plan import find_stated_plan
 from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import (
     count_repeated_calls,
     longest_identical_run,
     tool_arguments,
+    tool_name,
 )
+from domain.tracing.messages import tool_output
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
 EVIDENCE_TOKENS: Final = 12_000
@@ -271,14 +268,14 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
     draft = StepDraft(
         label=label,
         span=span,
-        name=redact_line(span.name, NAME_TOKENS, redactor).cut(NAME_TOKENS),
+        name=redact_line(_name(span), NAME_TOKENS, redactor).cut(NAME_TOKENS),
         error=prepare(span.error or "", FULL_BUDGET.error),
     )
     if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
         arguments = prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments)
         output = decode_json(span.output)
         if span.kind is SpanKind.TOOL:
-            shown = prepare(to_text(output), FULL_BUDGET.output)
+            shown = prepare(to_text(tool_output(output)), FULL_BUDGET.output)
             return replace(draft, arguments=arguments, output=shown)
         documents = _documents(output)
         return replace(
@@ -290,7 +287,7 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
             more_documents=len(documents) > DOCUMENTS_MAX,
         )
     if span.kind is SpanKind.LLM:
-        message = last_message_text(ASSISTANT, decode_json(span.output))
+        message = model_output_text(decode_json(span.output))
         return replace(
             draft,
             model=redact_line(span.model or "", NAME_TOKENS, redactor).cut(NAME_TOKENS),
@@ -298,6 +295,10 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
             reasoning=prepare(message.reasoning or _summary(span), FULL_BUDGET.text),
         )
     return draft
+
+
+def _name(span: Span) -> str:
+    return tool_name(span) if span.kind is SpanKind.TOOL else span.name
 
 
 def _summary(span: Span) -> str:

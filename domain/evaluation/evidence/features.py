@@ -15,13 +15,13 @@ from typing import Final
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
 from domain.evaluation.trace_content.messages import (
-    child_values,
     decode_embedded_json,
     decode_json,
     first_choice,
 )
 from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall
+from domain.tracing.json_value import child_values
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 

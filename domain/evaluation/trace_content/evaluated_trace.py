@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self
 
-from domain.evaluation.trace_content.messages import (
-    ASSISTANT,
-    USER,
-    MessageText,
-    decode_json,
-    last_message_text,
-)
+from domain.evaluation.trace_content.messages import MessageText, decode_json, last_message_text
 from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, declared_tools
+from domain.tracing.message_blocks import ASSISTANT, USER
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
 

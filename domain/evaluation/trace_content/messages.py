@@ -1,24 +1,18 @@
-"""Reads payloads: bounded JSON decoding, chat messages in their usual shapes, plain text."""
+"""Reads payloads: bounded JSON decoding, what a chat says, plain text."""
 
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from domain.evaluation.trace_content.text import to_text
+from domain.tracing.json_value import child_values, encoded, parsed
+from domain.tracing.message_blocks import ASSISTANT, SYSTEM, TOOL, USER, Message
+from domain.tracing.messages import canonical_messages
 from domain.tracing.payload import JsonText
 
-DEPTH_MAX: Final = 500  # levels; deeper values are treated as text
-DIGITS_MAX: Final = 4_000  # of an integer: Python refuses to parse more
-BLOCKS_DEPTH_MAX: Final = 8  # levels of nested content blocks of a message
-
-USER: Final = frozenset({"user", "human"})
-ASSISTANT: Final = frozenset({"assistant", "ai", "model"})
-
-_THOUGHT_TYPES: Final = frozenset({"thinking", "reasoning", "redacted_thinking"})
-_THOUGHT_KEYS: Final = ("thinking", "reasoning", "reasoning_content")
+_NAMED_ROLES: Final = frozenset({USER, ASSISTANT, SYSTEM, TOOL})
 _THOUGHT_TAG: Final = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 
 
@@ -30,12 +24,6 @@ class MessageText:
     reasoning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    role: str
-    content: MessageText
-
-
 def decode_json(text: JsonText | None) -> object:
     """Decodes a payload. A payload that is too deep or invalid is returned as text.
 
@@ -45,38 +33,9 @@ def decode_json(text: JsonText | None) -> object:
         return None
     source = text.decode(errors="replace")
     try:
-        value: object = json.loads(
-            source, parse_int=_integer, parse_float=_fraction, parse_constant=str
-        )
-    except (ValueError, RecursionError):
+        return parsed(source, keeps_digits=False)
+    except ValueError:
         return source
-    openers = text.count(b"[") + text.count(b"{")
-    return source if openers > DEPTH_MAX and _is_too_deep(value) else value
-
-
-def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) <= DIGITS_MAX else digits
-
-
-def _fraction(digits: str) -> float | str:
-    number = float(digits)
-    return number if math.isfinite(number) else digits
-
-
-def _is_too_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(DEPTH_MAX):
-        level = [inner for one in level for inner in child_values(one)]
-        if not level:
-            return False
-    return True
-
-
-def child_values(value: object) -> Iterable[object]:
-    """The values of an object or the items of an array; empty for anything else."""
-    if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def canonical_json(value: object) -> str:
@@ -110,30 +69,6 @@ def is_blank(value: object) -> bool:
 # --- chat ------------------------------------------------------------------------------------
 
 
-def chat_messages(value: object) -> Sequence[Message] | None:
-    """The chat messages of a payload; None if it isn't a chat.
-
-    Known shapes: a list of messages, `{"messages": […]}`, a single message, and responses of
-    providers, `{"choices": [{"message": …}]}` and `{"candidates": [{"content": …}]}`.
-    """
-    found: object = value
-    if isinstance(value, Mapping):
-        if isinstance(value.get("messages"), list):
-            found = value["messages"]
-        elif (answer := _first_answer(value)) is not None:
-            found = [answer]
-        else:
-            found = [value]
-    if not isinstance(found, list) or not any(map(_is_message, found)):
-        return None
-    return [_message(one) for one in found if _is_message(one)]
-
-
-def _first_answer(value: Mapping[str, object]) -> object:
-    choice = first_choice(value)
-    return None if choice is None else choice.get("message", choice.get("content"))
-
-
 def first_choice(value: Mapping[str, object]) -> Mapping[str, object] | None:
     """The first choice of a provider's response."""
     for key in ("choices", "candidates"):
@@ -143,49 +78,63 @@ def first_choice(value: Mapping[str, object]) -> Mapping[str, object] | None:
     return None
 
 
-def _role(one: Mapping[str, object]) -> str:
-    role = one.get("role", one.get("type"))
-    return role.lower() if isinstance(role, str) else ""
+def last_message_text(role: str, value: object) -> MessageText:
+    """The text of the last message by a role; the whole value as text if it isn't a chat.
+
+    If the chat has no message by this role, the last one by a role that only the program knows,
+    such as `critic`, is used instead. A chat of tool messages alone is an answer: some agents
+    return what a tool returned. Empty if the chat has none of these.
+    """
+    chat = canonical_messages(value)
+    if chat is None:
+        return split_reasoning(to_text(value))
+    message = _last_by(role, chat)
+    return MessageText("") if message is None else _text_of(message)
 
 
-def _is_message(one: object) -> bool:
-    if not isinstance(one, Mapping) or not {"content", "parts", "tool_calls"} & one.keys():
-        return False
-    return isinstance(one.get("role"), str) or _role(one) in USER | ASSISTANT
+def model_output_text(value: object) -> MessageText:
+    """The text of a model's output; the tool calls, one a line, if it consists of these alone.
+
+    Spans of the tools may be missing: many instrumentations report model calls only.
+    """
+    chat = canonical_messages(value)
+    if chat is None:
+        return split_reasoning(to_text(value))
+    message = _last_by(ASSISTANT, chat)
+    found = MessageText("") if message is None else _text_of(message)
+    if found.text:
+        return found
+    calls = [call for one in chat if one["role"] == ASSISTANT for call in _calls(one)]
+    lines = [f"call {call['name']} {to_text(call['arguments'])}".rstrip() for call in calls]
+    return MessageText("\n".join(lines), found.reasoning)
 
 
-def _message(one: Mapping[str, object]) -> Message:
-    said = _said(one.get("content", one.get("parts")))
-    thoughts = [text for key in _THOUGHT_KEYS if isinstance(text := one.get(key), str)]
-    return Message(
-        _role(one), MessageText(said.text, "\n".join(filter(None, [*thoughts, said.reasoning])))
-    )
+def _last_by(role: str, chat: Sequence[Message]) -> Message | None:
+    last = {one["role"]: one for one in chat}
+    others = [one for one in chat if one["role"] not in _NAMED_ROLES]
+    if role not in last and others:
+        return others[-1]
+    return last.get(TOOL if role == ASSISTANT and last.keys() == {TOOL} else role)
 
 
-def _said(content: object) -> MessageText:
-    texts: list[str] = []
-    thoughts: list[str] = []
-    _collect(content, texts, thoughts, BLOCKS_DEPTH_MAX)
-    whole = split_reasoning("\n".join(filter(None, texts)))
-    return MessageText(whole.text, "\n".join(filter(None, [*thoughts, whole.reasoning])))
+def _calls(message: Message) -> Sequence[Mapping[str, object]]:
+    calls = message.get("tool_calls")
+    return calls if isinstance(calls, list) else []
 
 
-def _collect(block: object, texts: list[str], thoughts: list[str], levels: int) -> None:
-    if isinstance(block, str):
-        texts.append(block)
-    elif isinstance(block, list) and levels:
-        for one in block:
-            _collect(one, texts, thoughts, levels - 1)
-    elif isinstance(block, Mapping):
-        if block.get("type") in _THOUGHT_TYPES or block.get("thought") is True:
-            keys = ("thinking", "reasoning", "text", "content", "summary")
-            inner = next((block[key] for key in keys if block.get(key)), None)
-            if levels:
-                _collect(inner, thoughts, thoughts, levels - 1)
-        elif block.get("type", "text") in {"text", "input_text", "output_text"}:
-            text = block.get("text", block.get("content"))
-            if isinstance(text, str):
-                texts.append(text)
+def _text_of(message: Message) -> MessageText:
+    content = message["content"]
+    blocks = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    said = split_reasoning(_joined(blocks, "text"))
+    reasoning = "\n".join(filter(None, [_joined(blocks, "reasoning"), said.reasoning]))
+    if said.text or reasoning or _calls(message):
+        return MessageText(said.text, reasoning)
+    # A judge can read blocks of an unknown format, but not an empty message.
+    return MessageText("\n".join(encoded(one["value"]) for one in blocks if "value" in one))
+
+
+def _joined(blocks: Sequence[Mapping[str, object]], kind: str) -> str:
+    return "\n".join(str(one["text"]) for one in blocks if one["type"] == kind)
 
 
 def split_reasoning(text: str) -> MessageText:
@@ -194,14 +143,3 @@ def split_reasoning(text: str) -> MessageText:
         return MessageText(text)
     thoughts = [match[2].strip() for match in _THOUGHT_TAG.finditer(text)]
     return MessageText(_THOUGHT_TAG.sub("", text).strip(), "\n".join(thoughts))
-
-
-def last_message_text(roles: frozenset[str], value: object) -> MessageText:
-    """The text of the last message by one of `roles`; the whole value as text if it isn't a chat.
-
-    Empty if the chat has no message by these roles.
-    """
-    chat = chat_messages(value)
-    if chat is None:
-        return split_reasoning(to_text(value))
-    return next((one.content for one in reversed(chat) if one.role in roles), MessageText(""))

@@ -6,13 +6,13 @@ from typing import Final
 
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.messages import (
-    ASSISTANT,
-    child_values,
     decode_embedded_json,
     decode_json,
     last_message_text,
 )
 from domain.evaluation.trace_content.text import to_text
+from domain.tracing.json_value import child_values
+from domain.tracing.message_blocks import ASSISTANT
 
 ITEMS_MIN: Final = 2  # a single step isn't a plan
 ITEMS_MAX: Final = 30  # only the first items of a plan are used

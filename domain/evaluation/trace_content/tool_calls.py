@@ -12,6 +12,7 @@ from domain.evaluation.trace_content.messages import (
     decode_json,
     first_choice,
 )
+from domain.tracing.messages import tool_output
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
@@ -27,27 +28,40 @@ _FINISH_KEYS: Final = ("finish_reason", "stop_reason", "finishReason")
 class ToolCall:
     """A tool call. `arguments` is None if none were recorded.
 
+    `output` is what the tool returned, without the message of a framework around it: its random ids
+    would make each output different.
+
     Calls with the same `request_key` have the same tool and arguments. Calls with the same
     `exchange_key` also have the same output.
     """
 
     span: Span
+    name: str
     arguments: object
     output: object
     has_failed: bool
     request_key: tuple[str, str]
     exchange_key: tuple[str, str, str]
 
-    @property
-    def name(self) -> str:
-        return self.span.name
-
     @classmethod
     def from_span(cls, span: Span) -> "ToolCall":
-        arguments, output = tool_arguments(span.input), decode_json(span.output)
-        asked = (span.name, canonical_json(arguments))
+        name, arguments = tool_name(span), tool_arguments(span.input)
+        returned = decode_json(span.output)
+        output = tool_output(returned)
+        asked = (name, canonical_json(arguments))
         got = sha256(canonical_json(output).encode()).hexdigest()
-        return cls(span, arguments, output, has_failed(span, output), asked, (*asked, got))
+        return cls(span, name, arguments, output, has_failed(span, returned), asked, (*asked, got))
+
+
+def tool_name(span: Span) -> str:
+    """The name of the called tool: `metadata.tool.name`, else the name of the span."""
+    if b'"tool"' in span.metadata:
+        metadata = decode_json(span.metadata)
+        tool = metadata.get("tool") if isinstance(metadata, Mapping) else None
+        name = tool.get("name") if isinstance(tool, Mapping) else None
+        if isinstance(name, str) and name.strip():
+            return name
+    return span.name
 
 
 def tool_arguments(text: JsonText | None) -> object:

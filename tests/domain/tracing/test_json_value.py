@@ -23,6 +23,7 @@ def test_digits_are_kept(digits):
 def test_only_numbers_that_need_it_keep_digits():
     assert type(parsed("1.5")) is float
     assert type(parsed("1.50")) is ExactFloat
+    assert type(parsed("1.50", keeps_digits=False)) is float
 
 
 @pytest.mark.parametrize("digits", ["1" * 5_000, "1e999", "-1e999", "NaN", "Infinity"])

@@ -127,6 +127,35 @@ def test_evidence_text_format():
     ]
 
 
+def test_evidence_of_a_trace_that_a_framework_wrote():
+    """LangChain's messages, with the name of the tool in the metadata of its span."""
+    question = {"lc": 1, "id": ["HumanMessage"], "kwargs": {"content": "Paris?", "type": "human"}}
+    call = {"name": "get_weather", "args": {"city": "Paris"}, "id": "call_1"}
+    asked = {"lc": 1, "kwargs": {"content": "", "type": "ai", "tool_calls": [call]}}
+    result = {"lc": 1, "kwargs": {"content": "sunny", "type": "tool", "tool_call_id": "call_1"}}
+    answer = {"lc": 1, "kwargs": {"content": "It is sunny.", "type": "ai"}}
+    found = build_evidence(
+        subject(
+            model({"generations": [[{"text": "", "message": asked}]]}),
+            tool(
+                "execute_tool get_weather",
+                {"city": "Paris"},
+                {"output": result},
+                metadata={"tool": {"name": "get_weather"}},
+            ),
+            model({"generations": [[{"text": "", "message": answer}]]}),
+            input={"messages": [[question]]},
+            output={"messages": [question, asked, result, answer]},
+        )
+    )
+    assert (found.task, found.final_output) == ("Paris?", "It is sunny.")
+    assert [(step.name, step.text, step.output) for step in found.steps] == [
+        ("model", 'call get_weather {"city":"Paris"}', ""),
+        ("get_weather", "", "sunny"),
+        ("model", "It is sunny.", ""),
+    ]
+
+
 def test_evidence_omits_ids_and_instants():
     one = whole_run()
     text = build_evidence(one).text()
@@ -303,7 +332,7 @@ def test_calls_of_one_instant_are_ordered_by_content():
 def test_evidence_hash_is_pinned():
     """If this fails, cached verdicts become invalid: increase BUILDER_VERSION."""
     assert build_evidence(whole_run()).hash == (
-        "486da9cd7a0f37805bd18011196de7787e6cd924f61d933142145933265ca92a"
+        "75fcb9fbdc0971bd93dc8334c455f4cb437451df4d190d648c82665a3b0145b0"
     )
 
 

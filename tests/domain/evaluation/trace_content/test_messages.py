@@ -1,24 +1,31 @@
 """Payloads: bounded JSON decoding, and chat messages in their usual formats."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 
 from domain.evaluation.trace_content.messages import (
-    ASSISTANT,
-    DEPTH_MAX,
-    USER,
     MessageText,
     canonical_json,
-    chat_messages,
     decode_embedded_json,
     decode_json,
     is_blank,
     last_message_text,
+    model_output_text,
 )
+from domain.tracing.json_value import DEPTH_MAX
+from domain.tracing.message_blocks import ASSISTANT, USER
 from tests.support.builders import strategies
 
+TESTS = Path(__file__).parents[3]
+VECTORS = json.loads((TESTS / "domain/tracing/vectors/messages.json").read_text())["payloads"]
+UNLIKE = {  # formats without a word by user or assistant
+    "GenAI tool response",
+    "GenAI tool response under role user, with result",
+    "GenAI unknown part",
+}
 CHAT = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
 
 
@@ -148,6 +155,66 @@ def test_tool_call_message_has_no_text():
     assert last_message_text(ASSISTANT, [block]) == MessageText("")
 
 
+def test_output_of_tool_calls_alone_shows_the_calls():
+    calls = [{"id": n, "function": {"name": "f", "arguments": '{"a":1}'}} for n in "12"]
+    chat = [{"role": "assistant", "content": None, "tool_calls": calls}]
+    assert model_output_text(chat) == MessageText('call f {"a":1}\ncall f {"a":1}')
+    item = {"type": "function_call", "call_id": "1", "name": "g", "arguments": ""}
+    assert model_output_text({"object": "response", "output": [item]}) == MessageText("call g")
+    assert model_output_text([{**chat[0], "content": "yes"}]) == MessageText("yes")
+    assert model_output_text(CHAT[:1]) == MessageText("")
+    assert model_output_text({"q": "x"}) == MessageText('{"q":"x"}')
+
+
+def test_tool_results_are_not_what_the_user_asked():
+    result = {"type": "tool_result", "tool_use_id": "1", "content": "three"}
+    assert last_message_text(USER, [*CHAT, {"role": "user", "content": [result]}]).text == "one"
+
+
+def test_messages_by_other_roles_are_used_if_no_other_fits():
+    critic = {"role": "Critic", "content": "three"}
+    assert last_message_text(ASSISTANT, [CHAT[0], critic]) == MessageText("three")
+    assert last_message_text(ASSISTANT, [*CHAT, critic]) == MessageText("two")
+    assert last_message_text(USER, [CHAT[0], critic]) == MessageText("one")
+    for role in ("system", "tool"):
+        assert last_message_text(ASSISTANT, [CHAT[0], {**critic, "role": role}]) == MessageText("")
+
+
+def test_tool_message_alone_is_an_answer():
+    message = {"type": "tool", "content": "three", "tool_call_id": "1"}
+    assert last_message_text(ASSISTANT, message) == MessageText("three")
+    assert last_message_text(USER, message) == MessageText("")
+
+
+def test_unknown_blocks_alone_are_shown():
+    block = {"type": "hologram", "x": 1}
+    message = {"role": "assistant", "content": [block]}
+    assert last_message_text(ASSISTANT, [message]) == MessageText('{"type":"hologram","x":1}')
+    message["content"] = [block, {"type": "text", "text": "yes"}]
+    assert last_message_text(ASSISTANT, [message]) == MessageText("yes")
+
+
+def text_of(messages, role):
+    """Return what the last message by a role says, and its reasoning."""
+    content = next((one["content"] for one in reversed(messages) if one["role"] == role), None)
+    blocks = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    texts = {"text": "", "reasoning": ""}
+    for one in blocks:
+        texts[one["type"]] = texts.get(one["type"], "") + one.get("text", "")
+    return MessageText(texts["text"], texts["reasoning"])
+
+
+@pytest.mark.parametrize("role", [USER, ASSISTANT])
+@pytest.mark.parametrize(
+    "vector",
+    [one for one in VECTORS if one["name"] not in UNLIKE and one["messages"]],
+    ids=lambda one: one["name"],
+)
+def test_every_format_is_read_as_its_canonical_messages_are(vector, role):
+    for value in (vector["sent"], vector["messages"], {"messages": vector["messages"]}):
+        assert last_message_text(role, value) == text_of(vector["messages"], role)
+
+
 @pytest.mark.parametrize("value", [CHAT[:1], {"messages": CHAT[:1]}])
 def test_chat_without_assistant_has_no_answer(value):
     assert last_message_text(ASSISTANT, value) == MessageText("")
@@ -155,5 +222,4 @@ def test_chat_without_assistant_has_no_answer(value):
 
 @pytest.mark.parametrize("value", [{"q": "x"}, ["a"], [], {}, 3, {"messages": "x"}, {"role": "x"}])
 def test_non_chat_payload_is_its_own_text(value):
-    assert chat_messages(value) is None
     assert json.loads(last_message_text(USER, value).text) == value

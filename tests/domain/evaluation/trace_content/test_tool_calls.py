@@ -65,6 +65,32 @@ def test_has_failed(more, failed):
     assert ToolCall.from_span(tool("f", {}, **more)).has_failed is failed
 
 
+def test_output_of_a_framework_message_is_its_content():
+    def call(message_id, content="ok"):
+        message = {"type": "tool", "content": content, "tool_call_id": message_id}
+        return ToolCall.from_span(tool("f", {"a": 1}, {"output": message, "kwargs": {}}))
+
+    assert call("1").output == "ok"
+    assert call("1").exchange_key == call("2").exchange_key != call("2", "no").exchange_key
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"tool": {"name": "g"}}, "g"),
+        *(
+            (one, "f")
+            for one in ({}, {"tool": "g"}, {"tool": {"name": " "}}, {"tool": {"name": 3}})
+        ),
+        ({"x": {"tool": {"name": "g"}}}, "f"),
+    ],
+)
+def test_name_of_the_tool(metadata, name):
+    call = ToolCall.from_span(tool("f", {}, metadata=metadata))
+    assert call.name == name
+    assert call.request_key == (name, "{}")
+
+
 def test_exchange_key_covers_request_and_output():
     one = ToolCall.from_span(tool("f", {"a": 1, "b": 2}, {"x": 1, "y": 2}))
     same = ToolCall.from_span(tool("f", {"b": 2, "a": 1}, {"y": 2, "x": 1}))
