@@ -14,7 +14,7 @@ WINDOW_BYTES: Final = 64 << 10  # of one step: 1 ms at most
 _NO_BLANKS: Final = b" \t\r\n"
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_IN_STRING: Final = re.compile(rb'(?:[^"\\]|\\.)*+')
+_IN_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+')
 _BACKSLASH: Final = ord("\\")
 
 

@@ -33,9 +33,9 @@ class OutlineLimit:
     items: int = 0
     steps: int = field(default=0, init=False)
 
-    def count_item(self) -> None:
+    def count_items(self, number: int) -> None:
         """Raises TooManyItems."""
-        self.items += 1
+        self.items += number
         if self.items > self.items_max:
             raise TooManyItems(f"The request has more than {self.items_max:,} spans or records")
 

@@ -52,7 +52,7 @@ class _Walk:
         by_number: dict[int, list[memoryview]] = {_SCOPE: [], _ITEMS: [], _SCHEMA_URL: []}
         for number, place in self._parts(whole):
             if number == _ITEMS:
-                self._limit.count_item()
+                self._limit.count_items(1)
             if (found := by_number.get(number)) is not None:
                 found.append(self._view[slice(*place)])
         return Group(

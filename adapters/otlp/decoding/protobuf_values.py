@@ -34,6 +34,7 @@ from adapters.otlp.decoding.limits import (
     LEVELS_MAX,
     LINKS_MAX,
     MEASURED_BYTES,
+    TooDeep,
 )
 from adapters.otlp.decoding.outline import Encoded, Group
 from adapters.otlp.decoding.protobuf_outline import protobuf_outline
@@ -145,7 +146,7 @@ def _parsed[M: Message](
         if len(data) > MEASURED_BYTES:
             data, was_cut = limits.within_limits(data, message_type)
         return message.FromString(data), was_cut
-    except (DecodeError, Malformed, limits.TooDeep) as error:
+    except (DecodeError, Malformed, TooDeep) as error:
         raise _rejection(data, message_type) from error
 
 
@@ -153,7 +154,7 @@ def _rejection(data: bytes, message_type: limits.MessageType) -> Rejected:
     """Why a message can't be decoded, which the library doesn't tell in a stable form."""
     try:
         limits.within_limits(data, message_type)
-    except limits.TooDeep:
+    except TooDeep:
         return too_deep()
     except Malformed as malformed:
         return undecodable(f"the {message_type.name} isn't valid protobuf: {malformed}")

@@ -14,6 +14,7 @@ from adapters.otlp.decoding.fragments import (
     Rejected,
 )
 from adapters.otlp.decoding.item_decoder import ItemDecoder
+from adapters.otlp.decoding.json_values import JsonDecoder
 from adapters.otlp.decoding.outline import Encoded, Group
 from domain.tracing.otel.fragments import Fragment, Scope, Sent, SentRecord
 from domain.tracing.otel.requests import (
@@ -64,7 +65,7 @@ class Codec:
 @cache
 def _decoder(encoding: Encoding) -> ItemDecoder:
     if encoding is Encoding.JSON:
-        raise NotImplementedError
+        return JsonDecoder()
     from adapters.otlp.decoding.protobuf_values import (  # noqa: PLC0415 - slow to import
         ProtobufDecoder,
     )
