@@ -3,12 +3,11 @@
 from typing import Final
 
 from litestar import Litestar
-from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
 from domain.evaluation.scores.score import ScoreTarget
-from entrypoints.http.config import CONTEXT_KEY, HttpConfig, HttpContext
+from entrypoints.http.config import HttpConfig, HttpContext, RequestContext
 from entrypoints.http.controllers.cli_login import cli_login, page
 from entrypoints.http.controllers.costs import usage
 from entrypoints.http.controllers.erasures import erasures
@@ -84,13 +83,17 @@ CONTROLLERS: Final = (
 
 def create_app(use_cases: UseCases, config: HttpConfig, rate_limits: RateLimits) -> ASGIApp:
     """The service over HTTP, for HTTP scopes only: no layer checks the type of a scope."""
+    return add_layers(create_routes(config), HttpContext(use_cases, config, rate_limits))
+
+
+def create_routes(config: HttpConfig) -> Litestar:
+    """All routes, which takes a tenth of a second. They get their HttpContext with each request."""
     app = Litestar(
         route_handlers=CONTROLLERS,
         guards=[admit],
         dependencies=DEPENDENCIES,
         response_class=JsonResponse,
         exception_handlers=exception_handlers(),
-        state=State({CONTEXT_KEY: HttpContext(use_cases, config, rate_limits)}),
         openapi_config=None,  # our document, below, includes bodies that Litestar doesn't parse
         logging_config=None,  # the process configures logging; nothing here may log a body
         request_max_body_size=None,  # `body_io` bounds bodies, also decompressed
@@ -101,7 +104,13 @@ def create_app(use_cases: UseCases, config: HttpConfig, rate_limits: RateLimits)
         *prometheus.metrics_pages(config),
     ):
         app.register(route)
-    layers: ASGIApp = PathSegments(RateLimitHeaders(ProjectCreatedHeader(app)))
+    return app
+
+
+def add_layers(routes: ASGIApp, context: HttpContext) -> ASGIApp:
+    config = context.config
+    layers: ASGIApp = ProjectCreatedHeader(RequestContext(routes, context))
+    layers = PathSegments(RateLimitHeaders(layers))
     layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
     layers = SecurityHeaders(Cors(layers, config.allowed_origins))
     layers = AccessLog(layers, config.observer)

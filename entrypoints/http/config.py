@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
+
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.use_cases import UseCases
 from entrypoints.http.middleware.client_address import Network
@@ -11,7 +13,7 @@ from entrypoints.http.middleware.observer_ports import RequestObserver, Tracer
 from entrypoints.http.middleware.rate_limits import RateLimits
 from entrypoints.http.middleware.request_ids import HttpRequest
 
-CONTEXT_KEY: Final = "http_context"  # of the HttpContext in the application's state
+_SCOPE_KEY: Final = "pandaprobe.http_context"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,4 +51,16 @@ class HttpContext:
 
 
 def http_context(request: HttpRequest) -> HttpContext:
-    return cast("HttpContext", request.app.state[CONTEXT_KEY])
+    return cast("HttpContext", cast("dict[str, Any]", request.scope)[_SCOPE_KEY])
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Adds the context to the scope of each request."""
+
+    app: ASGIApp
+    context: HttpContext
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cast("dict[str, Any]", scope)[_SCOPE_KEY] = self.context
+        await self.app(scope, receive, send)

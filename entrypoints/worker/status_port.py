@@ -23,6 +23,7 @@ from entrypoints.settings import Settings
 from entrypoints.startup import listen
 
 TIMEOUT_S: Final = 2.0
+SHUTDOWN_POLL_S: Final = 0.1  # the end of a worker waits so long for its port
 STUCK_AFTER_S: Final = 30.0  # six heartbeats of a loop
 JSON: Final = "application/json"
 
@@ -38,7 +39,9 @@ def serve_status(settings: Settings, metrics: MetricsRegistry) -> Iterator[None]
     server.socket.close()
     server.socket = bound
     server.server_activate()
-    threading.Thread(target=server.serve_forever, name="worker port", daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, args=(SHUTDOWN_POLL_S,), name="worker port", daemon=True
+    ).start()
     try:
         yield
     finally:

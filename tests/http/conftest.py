@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -25,8 +26,8 @@ from domain.identity.caller import Claims
 from domain.identity.organization import Organization, Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from domain.limits import Limit
-from entrypoints.http.app import create_app
-from entrypoints.http.config import HttpConfig
+from entrypoints.http.app import add_layers, create_routes
+from entrypoints.http.config import HttpConfig, HttpContext
 from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from tests.support.builders.values import NOON
@@ -59,6 +60,17 @@ def _copied(state: State) -> State:
     }
 
 
+_shared_routes = cache(create_routes)  # creating them takes longer than most tests
+
+
+def app_on_shared_routes(
+    use_cases: UseCases, config: HttpConfig, rate_limits: RateLimits
+) -> ASGIApp:
+    """As `create_app`. No route depends on who observes it."""
+    routes = _shared_routes(replace(config, observer=None, tracer=None))
+    return add_layers(routes, HttpContext(use_cases, config, rate_limits))
+
+
 @dataclass
 class Site:
     """An installation with one organization, and methods to create keys and send requests."""
@@ -85,7 +97,7 @@ class Site:
             "clock": lambda: self.now or utc_now(),
         }
         self.ports = replace_ports(memory_ports(self.store), own)
-        self.app: ASGIApp = create_app(
+        self.app = app_on_shared_routes(
             UseCases(replace_ports(self.ports, self.swapped)),
             self.config,
             RateLimits(self.limiter, self.limits, self.config.observer),
@@ -154,7 +166,6 @@ class Site:
 
 @pytest.fixture(scope="session")
 def memory_site() -> Site:
-    """Shared, since creating an application takes longer than most tests."""
     return Site()
 
 

@@ -24,9 +24,8 @@ from domain.identity.api_key import Scope
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
 from domain.tracing.usage import huge_counter
-from entrypoints.http.app import create_app
 from entrypoints.http.middleware.rate_limits import RateLimits
-from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
+from tests.http.conftest import CONFIG, Site, a_span, a_trace, app_on_shared_routes, field_errors
 from tests.support.builders import strategies
 from tests.support.clients.scored_project import ScoredProject
 from tests.support.fixtures.in_memory_app import replace_ports
@@ -308,7 +307,7 @@ async def test_duplicate_trace_in_a_batch_is_rejected(scored):
 
 async def test_import_accepts_more_tags_and_spans_than_ingest(site, head):
     tight = replace(CONFIG, max_spans=2)
-    app = create_app(UseCases(site.ports), tight, RateLimits(site.limiter, {}))
+    app = app_on_shared_routes(UseCases(site.ports), tight, RateLimits(site.limiter, {}))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         site.http = http
@@ -441,7 +440,7 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     archive = Paused(TraceWithScores(trace))
     exporting = replace(site.ports.exporting, archive=archive)
     use_cases = UseCases(replace(site.ports, exporting=exporting))
-    return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive
+    return app_on_shared_routes(use_cases, CONFIG, RateLimits(site.limiter, {})), archive
 
 
 async def test_aborted_export_is_never_complete(paused, head):
@@ -468,7 +467,7 @@ async def test_failure_before_the_first_line_is_an_error_response(site, head):
 
     exporting = replace(site.ports.exporting, archive=Away())
     use_cases = UseCases(replace(site.ports, exporting=exporting))
-    app = create_app(use_cases, CONFIG, RateLimits(site.limiter, {}))
+    app = app_on_shared_routes(use_cases, CONFIG, RateLimits(site.limiter, {}))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         answer = await http.get("/traces/export", headers=head)

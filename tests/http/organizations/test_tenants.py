@@ -17,10 +17,9 @@ from adapters.postgres.identity.identity import PostgresApiKeys, PostgresProject
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Claims, Person
 from domain.ids import UserId
-from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.rate_limits import RateLimits
-from tests.http.conftest import a_span, a_trace
+from tests.http.conftest import a_span, a_trace, app_on_shared_routes
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane
 from tests.support.fixtures.identities import postgres_ports
@@ -74,7 +73,7 @@ async def ports(database: Pool | None) -> AsyncIterator[Ports]:
 async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
     """Two projects of one organization, and one with the same name in another."""
     use = UseCases(ports)
-    app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
+    app = app_on_shared_routes(use, CONFIG, RateLimits(ports.limiter, {}))
 
     async def key() -> str:
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
@@ -269,7 +268,7 @@ async def test_too_deep_payload_is_named_and_not_stored(pool):
         )
         membership = await use.identity.resolve_membership(Person(user), None)
         _, secret = await use.identity.issue_key(membership.organization_id, name="k")
-        app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
+        app = app_on_shared_routes(use, CONFIG, RateLimits(ports.limiter, {}))
         head = {"x-api-key": secret, "x-project-name": "deep"}
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://test"

@@ -15,6 +15,7 @@ from flask import Flask, jsonify
 from joserfc.jwk import KeySet, RSAKey
 from werkzeug.serving import make_server
 
+SHUTDOWN_POLL_S = 0.01  # how often the server looks whether it has to stop
 CALLBACK = "https://app.example.com/callback"
 KEY = RSAKey.generate_key(2048, {"kid": "signing", "use": "sig", "alg": "RS256"})
 ADA = {"sub": "ada-1", "email": "ada@example.com", "name": "Ada Lovelace"}
@@ -176,7 +177,9 @@ def openid_provider() -> Iterator[Provider]:
     http = make_server("127.0.0.1", 0, app, threaded=True)
     provider = Provider(f"http://127.0.0.1:{http.server_port}")
     _serve(app, provider)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread = threading.Thread(
+        target=http.serve_forever, kwargs={"poll_interval": SHUTDOWN_POLL_S}, daemon=True
+    )
     thread.start()
     try:
         yield provider
