@@ -238,6 +238,7 @@ async def test_consecutive_failures_are_logged_once(collector, outcomes, caplog)
     assert len(caplog.records) == 2
 
 
+@pytest.mark.slow
 async def test_unreachable_collector_only_loses_spans(outcomes):
     closed_port = f"http://127.0.0.1:{free_port()}"
     async with OtlpSpans.exporting(closed_port, {}, {}, count_in(outcomes), every_s=0.01) as spans:
@@ -246,6 +247,7 @@ async def test_unreachable_collector_only_loses_spans(outcomes):
     assert outcomes.total() == 1
 
 
+@pytest.mark.slow
 async def test_silent_collector_delays_shutdown_only_briefly(collector, caplog):
     collector.is_open.clear()
     async with in_time(), OtlpSpans.exporting(collector.url, {}, {}, every_s=0.01) as spans:

@@ -119,6 +119,7 @@ async def test_concurrent_calls_get_exactly_the_limit(limiter):
     assert max(passed) < 50
 
 
+@pytest.mark.slow
 async def test_slot_is_free_again_after_window(limiter):
     """Uses the machine's own time, with the shortest window."""
     bucket, limit = new_bucket(), Limit(1, "second")

@@ -1,7 +1,8 @@
 """The model judge: requests in the format of each provider, and how responses are read."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,35 +94,46 @@ class JudgeSetup:
         return request
 
 
-async def opened_setup(api_format: Format) -> AsyncIterator[JudgeSetup]:
-    async with provider(api_format) as server:
-        judge = ModelJudge(server.endpoint("planted"))
-        yield JudgeSetup(server, judge)
-        await judge.close()
+type SetupByFormat = Callable[[Format], JudgeSetup]
+
+
+@pytest.fixture(scope="module")
+async def setup_of() -> AsyncIterator[SetupByFormat]:
+    """Shared by all tests, because a client takes longer to create than most of them."""
+    async with AsyncExitStack() as stack:
+        setups = dict[str, JudgeSetup]()
+        for api_format in FORMATS:
+            server = await stack.enter_async_context(provider(api_format))
+            judge = ModelJudge(server.endpoint("planted"))
+            stack.push_async_callback(judge.close)
+            setups[api_format.provider] = JudgeSetup(server, judge)
+
+        def reset(api_format: Format) -> JudgeSetup:
+            setup = setups[api_format.provider]
+            setup.server.reset(api_format)
+            return setup
+
+        yield reset
 
 
 @pytest.fixture(params=FORMATS, ids=lambda api_format: api_format.provider)
-async def setup(request: pytest.FixtureRequest) -> AsyncIterator[JudgeSetup]:
-    async for one in opened_setup(request.param):
-        yield one
+def setup(request: pytest.FixtureRequest, setup_of: SetupByFormat) -> JudgeSetup:
+    return setup_of(request.param)
 
 
 @pytest.fixture
-async def openai() -> AsyncIterator[JudgeSetup]:
-    async for one in opened_setup(OPENAI):
-        yield one
+def openai(setup_of: SetupByFormat) -> JudgeSetup:
+    return setup_of(OPENAI)
 
 
 @pytest.fixture
-async def anthropic() -> AsyncIterator[JudgeSetup]:
-    async for one in opened_setup(ANTHROPIC):
-        yield one
+def anthropic(setup_of: SetupByFormat) -> JudgeSetup:
+    return setup_of(ANTHROPIC)
 
 
 @pytest.fixture
-async def compatible() -> AsyncIterator[JudgeSetup]:
-    async for one in opened_setup(COMPATIBLE):
-        yield one
+def compatible(setup_of: SetupByFormat) -> JudgeSetup:
+    return setup_of(COMPATIBLE)
 
 
 def verdict_reply(**changes: object) -> ModelReply:

@@ -106,16 +106,17 @@ async def test_answers_errors_and_logs_contain_neither_key_nor_prompt(
 
 @pytest.mark.parametrize("api_format", FORMATS, ids=lambda one: one.provider)
 async def test_scores_do_not_contain_key(api_format: Format) -> None:
-    for reply in (*map(echo_response, STATUSES), ModelReply(text=f"{KEY}")):
-        async with provider(api_format, reply) as server:
-            judge = ModelJudge(replace(server.endpoint(), api_key=KEY))
+    async with provider(api_format) as server:
+        judge = ModelJudge(replace(server.endpoint(), api_key=KEY))
+        for reply in (*map(echo_response, STATUSES), ModelReply(text=f"{KEY}")):
+            server.reply_with(reply)
             policy = replace(DEFAULT_POLICY, judge_concurrency=1)
             harness = EvaluationHarness(judge=judge, policy=policy)
             trace = harness.put(tool(got="x"))
             run = await harness.run("task_completion", trace, model=server.model)
             await harness.attempts(5)
             [score] = (await harness.scores_of_run(run)).values()
-            await judge.close()
-        assert score.code
-        assert KEY not in repr(score)
-        assert harness.faults == []
+            assert score.code
+            assert KEY not in repr(score)
+            assert harness.faults == []
+        await judge.close()

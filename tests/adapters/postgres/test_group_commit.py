@@ -240,6 +240,7 @@ async def test_observer_gets_each_batch_with_marks():
     assert (alone.items, type(alone.error)) == ([2], Poison)
 
 
+@pytest.mark.slow
 async def test_observer_gets_cancelled_batch():
     store, watch = Store(), Watching()
     made = GroupCommit(store.write, lambda _: False, watch=watch)

@@ -54,7 +54,7 @@ async def wait_until_inside(blocked: BlockedApp, count: int) -> None:
 
 async def test_requests_beyond_the_maximum_are_refused_and_accepted_ones_finish():
     blocked = BlockedApp()
-    shedding = LoadShedding(blocked, requests_max=3)
+    shedding = LoadShedding(blocked, requests_max=3, refusal_delay_s=0)
     async with client(shedding) as http:
         inside = [asyncio.create_task(http.get("/traces")) for _ in range(3)]
         await wait_until_inside(blocked, 3)

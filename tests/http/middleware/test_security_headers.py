@@ -118,7 +118,7 @@ async def test_faults_not_ready_and_rate_limits_send_them() -> None:
 
 
 async def test_overload_refusal_sends_them(site: Site) -> None:
-    app = RequestIds(SecurityHeaders(LoadShedding(site.app, requests_max=0)))
+    app = RequestIds(SecurityHeaders(LoadShedding(site.app, requests_max=0, refusal_delay_s=0)))
     [start, _], _ = await exchange(app, "GET", "/traces", {})
     assert start["status"] == 503
     said = {name.decode(): value.decode() for name, value in start["headers"]}

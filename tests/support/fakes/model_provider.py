@@ -302,6 +302,11 @@ class Provider:
         self.script = script
         self.requests.clear()
 
+    def reset(self, api_format: Format) -> None:
+        """Forgets what an earlier test did, so that tests can share the server."""
+        self.format, self.answer_s = api_format, 0.0
+        self.reply_with()
+
     async def _handle_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:

@@ -88,7 +88,7 @@ PROVIDER_FIXTURES = [
 ]
 
 
-@pytest.fixture(params=[scripted, heuristic, by_provider, *PROVIDER_FIXTURES])
+@pytest.fixture(scope="module", params=[scripted, heuristic, by_provider, *PROVIDER_FIXTURES])
 async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[JudgeFixture]:
     made = request.param()
     if isinstance(made, JudgeFixture):
