@@ -31,6 +31,7 @@ from entrypoints.http.config import HttpConfig, HttpContext
 from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from tests.support.builders.values import NOON
+from tests.support.clients.in_process_client import InProcessClient
 from tests.support.clients.rate_limited_app import DAY_US, Clock, LimitedSite
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.in_memory_app import memory_ports, replace_ports
@@ -111,9 +112,7 @@ class Site:
         self.store.organizations[self.organization] = Organization(
             id=self.organization, name="Ours", created_at=NOON
         )
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app), base_url="http://test"
-        )
+        self.http: httpx.AsyncClient = InProcessClient(self.app)
 
     def clear(self) -> None:
         for kept in vars(self.store).values():
