@@ -43,9 +43,16 @@ def stored_objects() -> TwoTenants:
     return tenants
 
 
-def credentials(spec: EndpointSpec) -> list[dict[str, str]]:
-    """Headers for each kind of credential; operations without any ignore a key."""
-    return [head or stored_objects().key for head in stored_objects().credentials(spec)]
+def credentials(label: str) -> list[dict[str, str]]:
+    """Headers for each kind of credential; operations without any ignore a key.
+
+    The quick profile takes one kind, a key and a token by turns.
+    """
+    accepted = stored_objects().credentials(BY_OPERATION[label])
+    heads = [head or stored_objects().key for head in accepted]
+    if settings.get_current_profile_name() == "quick":
+        return [heads[list(SPECIFIED).index(label) % len(heads)]]
+    return heads
 
 
 def use_stored(case: Any, spec: EndpointSpec, mode: GenerationMode) -> None:
@@ -93,7 +100,7 @@ def statuses_of(
 
 @pytest.mark.parametrize("label", SPECIFIED)
 def test_valid_requests_get_documented_responses(label: str, checks: list[Any]) -> None:
-    for head in credentials(BY_OPERATION[label]):
+    for head in credentials(label):
         statuses = statuses_of(OPERATIONS[label], head, GenerationMode.POSITIVE, checks)
         assert BY_OPERATION[label].status in statuses
 
@@ -104,6 +111,6 @@ def test_valid_requests_get_documented_responses(label: str, checks: list[Any]) 
 )
 def test_invalid_requests_get_documented_responses(label: str, checks: list[Any]) -> None:
     spec = BY_OPERATION[label]
-    for head in credentials(spec):
+    for head in credentials(label):
         statuses = statuses_of(OPERATIONS[label], head, GenerationMode.NEGATIVE, checks)
         assert set(statuses) <= spec.documented_statuses - {413, 415, 416, 429, 500, 503}
