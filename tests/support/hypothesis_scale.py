@@ -1,5 +1,6 @@
-"""How many examples a property is tried with: all of them in `make test-all`, fewer elsewhere."""
+"""How many examples a test tries: all of them in `make test-all`, fewer elsewhere."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from hypothesis import settings
@@ -11,3 +12,10 @@ FEWEST: Final = 3
 def scaled(full: int) -> int:
     """How many examples of this run's profile stand for `full` of the full one."""
     return max(FEWEST, full * settings().max_examples // OF_PROFILES["full"])
+
+
+def sampled[T](items: Sequence[T], size: int, turn: int) -> Sequence[T]:
+    """`size` of the items in `make check`, others with each `turn`. Elsewhere all items."""
+    if settings.get_current_profile_name() != "quick" or len(items) <= size:
+        return items
+    return [items[(turn * size + place) % len(items)] for place in range(size)]

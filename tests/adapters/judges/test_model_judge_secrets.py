@@ -29,6 +29,7 @@ from tests.support.fakes.model_provider import (
 )
 from tests.support.fixtures.evaluation_harness import EvaluationHarness, no_wait
 from tests.support.fixtures.judge_policies import Ask, ask_through
+from tests.support.hypothesis_scale import sampled
 
 KEY = "planted-key-8f31b7"
 WORD = "planted-word-5c90aa"  # in a trace
@@ -108,7 +109,8 @@ async def test_answers_errors_and_logs_contain_neither_key_nor_prompt(
 async def test_scores_do_not_contain_key(api_format: Format) -> None:
     async with provider(api_format) as server:
         judge = ModelJudge(replace(server.endpoint(), api_key=KEY))
-        for reply in (*map(echo_response, STATUSES), ModelReply(text=f"{KEY}")):
+        replies = (*map(echo_response, STATUSES), ModelReply(text=f"{KEY}"))
+        for reply in sampled(replies, 4, FORMATS.index(api_format)):
             server.reply_with(reply)
             policy = replace(DEFAULT_POLICY, judge_concurrency=1)
             harness = EvaluationHarness(judge=judge, policy=policy)

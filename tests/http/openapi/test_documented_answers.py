@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.support.clients.documented_answers import acceptable_body, response_c
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.registry import BY_OPERATION
 from tests.support.endpoints.spec import EndpointSpec
+from tests.support.hypothesis_scale import sampled
 
 EXAMPLES = {"quick": 1, "usual": 1, "full": 10}  # a mode, operation and kind of credential
 CREDENTIALS = {"authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"}
@@ -43,16 +45,14 @@ def stored_objects() -> TwoTenants:
     return tenants
 
 
-def credentials(label: str) -> list[dict[str, str]]:
+def credentials(label: str) -> Sequence[dict[str, str]]:
     """Headers for each kind of credential; operations without any ignore a key.
 
-    The quick profile takes one kind, a key and a token by turns.
+    `make check` takes one kind for each operation, by turns.
     """
     accepted = stored_objects().credentials(BY_OPERATION[label])
     heads = [head or stored_objects().key for head in accepted]
-    if settings.get_current_profile_name() == "quick":
-        return [heads[list(SPECIFIED).index(label) % len(heads)]]
-    return heads
+    return sampled(heads, 1, list(SPECIFIED).index(label))
 
 
 def use_stored(case: Any, spec: EndpointSpec, mode: GenerationMode) -> None:

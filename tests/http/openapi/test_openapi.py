@@ -295,6 +295,9 @@ def put(value: Any, *path: Any) -> Callable[[Any], None]:
     return change
 
 
+CHANGED = {
+    *("/traces", "/traces/{trace_id}", "/traces/analytics", "/sessions", "/sessions/{session_id}")
+}
 LIST = ("paths", "/traces", "get")
 LIMIT = -3  # in its parameters
 SCHEMAS = ("components", "schemas")
@@ -337,9 +340,11 @@ SCHEMAS = ("components", "schemas")
 async def test_broken_contract_is_detected(
     document: Any, change: Callable[[Any], None], told: str
 ) -> None:
-    served = json.loads(json.dumps(document))
+    few = {path: told for path, told in document["paths"].items() if path in CHANGED}
+    promised = document | {"paths": few}
+    served = json.loads(json.dumps(promised))
     change(served)
-    found = list(violations(document, served))
+    found = list(violations(promised, served))
     assert any(one.endswith(told) for one in found) if told else found == []
 
 

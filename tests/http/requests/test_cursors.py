@@ -4,7 +4,7 @@ import base64
 import json
 import sys
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
+from domain.ids import OrganizationId
 from domain.page import Page, Position, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
@@ -22,7 +23,7 @@ from domain.tracing.usage import exact_sum
 from entrypoints.http.controllers.sessions.sessions import SESSIONS
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS
 from entrypoints.http.requests.cursors import CURSOR_CHARS_MAX, PagedList, PageQuery
-from tests.http.conftest import Site, a_span, a_trace, field_errors
+from tests.http.conftest import Site, State, a_span, a_trace, field_errors
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.runs import RUNS, SESSION_RUNS, RunningProject
 
@@ -124,24 +125,44 @@ def forged(cursor: str, **overrides: Any) -> str:
     return base64.urlsafe_b64encode(held.encode()).decode().rstrip("=")
 
 
-@pytest.fixture
-async def filled(site: Site, head: dict[str, str]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A site with a dozen traces. Restoring it is quicker than storing them again."""
+
+    organization: OrganizationId
+    head: dict[str, str]
+    state: State
+
+
+@pytest.fixture(scope="module")
+async def filled_once(memory_site: Site) -> Filled:
     """A dozen traces with ties and nulls in every sort key."""
-    for n in range(12):
-        start = f"2026-03-01T09:00:{n // 3:02}Z"
-        ended = None if n % 3 == 0 else f"2026-03-01T09:01:{n // 2:02}Z"
-        span = a_span(cost={"total": n // 4 / 10})
-        body = a_trace(
-            name="aéßz"[n % 4],
-            status=[*TraceStatus][n % 4],
-            started_at=start,
-            ended_at=ended,
-            session_id=f"s/{n // 2}",
-            user_id=None if n == 5 else f"u{n % 5}",
-            spans=[span] * (n % 2),
-        )
-        assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
-    return head
+    memory_site.begin()
+    head = memory_site.headers()
+    async with memory_site.http as http:
+        for n in range(12):
+            start = f"2026-03-01T09:00:{n // 3:02}Z"
+            ended = None if n % 3 == 0 else f"2026-03-01T09:01:{n // 2:02}Z"
+            span = a_span(cost={"total": n // 4 / 10})
+            body = a_trace(
+                name="aéßz"[n % 4],
+                status=[*TraceStatus][n % 4],
+                started_at=start,
+                ended_at=ended,
+                session_id=f"s/{n // 2}",
+                user_id=None if n == 5 else f"u{n % 5}",
+                spans=[span] * (n % 2),
+            )
+            assert (await http.post("/traces", headers=head, json=body)).status_code == 202
+    return Filled(memory_site.organization, head, memory_site.state())
+
+
+@pytest.fixture
+def filled(filled_once: Filled, site: Site) -> dict[str, str]:
+    """The headers of a key of the project with the dozen traces."""
+    site.organization = filled_once.organization
+    site.restore(filled_once.state)
+    return filled_once.head
 
 
 LISTS = [

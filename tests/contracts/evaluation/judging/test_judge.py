@@ -118,7 +118,7 @@ async def test_answer_does_not_depend_on_earlier_questions(fixture: JudgeFixture
 
 
 async def test_concurrent_questions_are_answered_independently(fixture: JudgeFixture):
-    questions = [fixture.question(metric) for metric in JUDGED_METRICS for _ in range(5)]
+    questions = [fixture.question(metric) for metric in JUDGED_METRICS for _ in range(2)]
     together = await asyncio.gather(*map(fixture.judge.ask, questions))
     assert together == [await fixture.judge.ask(question) for question in questions]
 

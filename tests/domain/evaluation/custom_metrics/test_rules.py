@@ -235,16 +235,16 @@ def test_totals_cover_only_spans_with_cost_and_usage():
     assert total_tokens(subject(tool()).spans) is None
 
 
-@pytest.mark.parametrize("op", Operator)
 @given(trace=strategies.traces(), value=st.sampled_from(["a", 1, True]))
-def test_rule_gives_0_or_1_for_any_trace(op, trace, value):
-    wanted = {Operator.IN: [value], Operator.MATCHES: "a", Operator.EXISTS: True}.get(op, value)
-    if op in {Operator.LT, Operator.LE, Operator.GT, Operator.GE}:
-        wanted = 1
-    paths = ["spans.input.a", "trace.output[0]", "spans[kind=TOOL].metadata", "trace.cost"]
-    each = [{"path": path, "op": op.value, "value": wanted} for path in paths]
+def test_rule_gives_0_or_1_for_any_trace(trace, value):
     settled = EvaluatedTrace(trace.settled(prices().price))
-    assert evaluate_rule({"any": each}, settled).value in {0.0, 1.0}
+    for op in Operator:
+        wanted = {Operator.IN: [value], Operator.MATCHES: "a", Operator.EXISTS: True}.get(op, value)
+        if op in {Operator.LT, Operator.LE, Operator.GT, Operator.GE}:
+            wanted = 1
+        paths = ["spans.input.a", "trace.output[0]", "spans[kind=TOOL].metadata", "trace.cost"]
+        each = [{"path": path, "op": op.value, "value": wanted} for path in paths]
+        assert evaluate_rule({"any": each}, settled).value in {0.0, 1.0}, op
 
 
 def test_resolver_cache_distinguishes_values():
