@@ -5,7 +5,7 @@ rewritten only if they are nothing but messages, and stored digit by digit if no
 are never messages.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,20 +39,25 @@ from domain.tracing.span import SpanKind
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """An input or output as it is stored, its value, and its messages if it was rewritten."""
+    """An input or output as it is stored, and its value."""
 
     text: JsonText
-    value: object = None
-    messages: Sequence[Message] | None = None
+    value: object
 
     @property
     def has_user_message(self) -> bool:
-        return any(one["role"] == USER for one in self.messages or ())
+        return any(one.get("role") == USER for one in self._messages())
 
     @property
     def has_assistant_message(self) -> bool:
         """Whether a message of the assistant has content, not only calls."""
-        return any(one["role"] == ASSISTANT and one.get("content") for one in self.messages or ())
+        return any(one.get("role") == ASSISTANT and one.get("content") for one in self._messages())
+
+    def _messages(self) -> Iterator[Mapping[str, object]]:
+        """Those in the canonical shape, also of a value with more than messages."""
+        found = self.value.get("messages") if isinstance(self.value, Mapping) else None
+        given = found if isinstance(found, list) else []
+        return (one for one in given if isinstance(one, Mapping))
 
 
 _OTHERS_INPUT: Final = (
@@ -272,8 +277,8 @@ def items(family: str, *path: str) -> Transform:
 
 
 def of_messages(found: Sequence[Message]) -> Payload:
-    value = {"messages": found}
-    return Payload(to_json(value), value, found)
+    value = {"messages": list(found)}
+    return Payload(to_json(value), value)
 
 
 def _instructions(reading: Reading) -> object:

@@ -687,6 +687,7 @@ def test_tags_are_bounded():
         (LLM, HI_JSON, YO_JSON, (True, True)),
         (LLM, YO_JSON, HI_JSON, (False, False)),
         (LLM, "Hi", "Yo", (False, False)),
+        (LLM, f'{{"model": "m", "messages": {HI_JSON}}}', '{"messages": [1]}', (True, False)),
         (CHAIN, HI_JSON, YO_JSON, (False, False)),
     ],
 )
