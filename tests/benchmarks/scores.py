@@ -23,10 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import asyncpg
+
 from adapters.embedded.servers import run_servers
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
-from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import scoped_transaction
 from application.evaluation.use_cases import EvaluationPorts
 from domain.evaluation.agreement.calibration import QUEUE_LENGTH_DEFAULT
 from domain.evaluation.metrics.metric import THRESHOLD
@@ -196,12 +198,17 @@ async def measure_read(ask: Callable[[], Awaitable[object]], server: int) -> Rea
     return ReadCost(cost, (cpu_s(server) - used) / len(cost))
 
 
-async def fill(pool: Pool, scores: int) -> ProjectId:
-    project = ProjectId(uuid.uuid4())
-    for sql, arguments in inserts(project, scores, scores // 5):
-        await pool.execute(sql, *arguments, timeout=None)
-    await pool.execute("VACUUM ANALYZE", timeout=None)
-    await pool.execute("CHECKPOINT", timeout=None)
+async def fill(owner_url: str, scores: int) -> ProjectId:
+    """As the owner of the tables, which alone may vacuum them."""
+    project, owner = ProjectId(uuid.uuid4()), await asyncpg.connect(owner_url)
+    try:
+        async with scoped_transaction(owner, project):
+            for sql, arguments in inserts(project, scores, scores // 5):
+                await owner.execute(sql, *arguments, timeout=None)
+        await owner.execute("VACUUM ANALYZE", timeout=None)
+        await owner.execute("CHECKPOINT", timeout=None)
+    finally:
+        await owner.close()
     return project
 
 
@@ -211,7 +218,7 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
     async with root.database(settings) as pool:
         ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         for scores in sizes:
-            of = await fill(pool, scores)
+            of = await fill(settings.migration_database_url or "", scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), PageRequest(limit=1))).items[
                 0
             ]
