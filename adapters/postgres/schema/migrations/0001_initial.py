@@ -381,22 +381,27 @@ _SCORE_STORAGE: Final = """
 """
 
 
-def _score_indexes(table: str, target: str, filters: str, part: str = "") -> str:
-    """Indexes of a table of scores. `filters` are the columns by which lists are narrowed.
+def _score_list_indexes(table: str, filters: str, suffix: str = "", where: str = "true") -> str:
+    """Indexes of a list of scores, and of their figures: of all in a table, or those `where`.
 
-    The indexes include them: totals are counted without reading a row. `part` is the column, if
-    any, that separates scores that are never read together.
+    They include the columns by which lists are narrowed (`filters`): totals are counted without
+    reading a row.
     """
-    of_project = ", ".join(filter(None, ("project_id", part)))
-    of_target = ", ".join(filter(None, ("project_id", target, part)))
     return f"""
-CREATE INDEX IF NOT EXISTS {table}_created ON {table} ({of_project}, created_at, id)
-    INCLUDE ({filters});
+CREATE INDEX IF NOT EXISTS {table}_created{suffix} ON {table} (project_id, created_at, id)
+    INCLUDE ({filters}) WHERE {where};
 -- A summary reads the whole index; a trend or a distribution reads one name.
-CREATE INDEX IF NOT EXISTS {table}_name ON {table} ({of_project}, name, created_at, id)
-    INCLUDE (number, judge_kind, {filters});
+CREATE INDEX IF NOT EXISTS {table}_name{suffix} ON {table} (project_id, name, created_at, id)
+    INCLUDE (number, judge_kind, {filters}) WHERE {where};
+"""
+
+
+def _score_indexes(table: str, of_target: str) -> str:
+    """`of_target` are the columns that identify a target."""
+    return f"""
 -- The latest score of each name, the history of a session, and signals that can be reused.
-CREATE INDEX IF NOT EXISTS {table}_target ON {table} ({of_target}, name, created_at, id);
+CREATE INDEX IF NOT EXISTS {table}_target
+    ON {table} (project_id, {of_target}, name, created_at, id);
 CREATE INDEX IF NOT EXISTS {table}_run ON {table} (project_id, run_id, created_at, id)
     WHERE run_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS {table}_pending ON {table} (project_id, run_id)
@@ -404,13 +409,14 @@ CREATE INDEX IF NOT EXISTS {table}_pending ON {table} (project_id, run_id)
 """
 
 
+_TRACE_SCORE_FILTERS: Final = "outcome, source, data_type, environment"
 SCORES: Final = f"""
 -- Scores of traces, and of spans if `span_id` is set. Runs score no spans.
 CREATE TABLE IF NOT EXISTS trace_scores (
     project_id uuid NOT NULL, id uuid NOT NULL,
     trace_id uuid NOT NULL,
     span_id uuid,
-    -- In indexes: unlike IS NULL, a condition on it keeps the order of what follows.
+    -- Not IS NULL: after a condition on a boolean, an index keeps the order of the next columns.
     is_of_span boolean GENERATED ALWAYS AS (span_id IS NOT NULL) STORED,
     environment text COLLATE "C",
     evidence_hash text COLLATE "C",
@@ -421,11 +427,9 @@ CREATE TABLE IF NOT EXISTS trace_scores (
     CHECK ((value IS NOT NULL) = (outcome = 'scored')),
     CHECK (span_id IS NULL OR run_id IS NULL)
 ) WITH ({_SCORE_STORAGE});
-{
-    _score_indexes(
-        "trace_scores", "trace_id", "outcome, source, data_type, environment", "is_of_span"
-    )
-}
+{_score_list_indexes("trace_scores", _TRACE_SCORE_FILTERS, where="NOT is_of_span")}
+{_score_list_indexes("trace_scores", _TRACE_SCORE_FILTERS, "_of_spans", "is_of_span")}
+{_score_indexes("trace_scores", "trace_id, is_of_span")}
 -- Human labels by name: judges are compared with them.
 CREATE INDEX IF NOT EXISTS trace_scores_said ON trace_scores (project_id, name, created_at, id)
     WHERE source = 'ANNOTATION' AND NOT is_of_span;
@@ -440,7 +444,8 @@ CREATE TABLE IF NOT EXISTS session_scores (
     PRIMARY KEY (project_id, id),
     CHECK ((value IS NOT NULL) = (outcome = 'scored'))
 ) WITH ({_SCORE_STORAGE});
-{_score_indexes("session_scores", "session_id", "outcome, source, data_type")}
+{_score_list_indexes("session_scores", "outcome, source, data_type")}
+{_score_indexes("session_scores", "session_id")}
 -- Sessions ranked by their newest number: the last entry of each session.
 CREATE INDEX IF NOT EXISTS session_scores_ranked
     ON session_scores (project_id, name, session_id, created_at, id)
