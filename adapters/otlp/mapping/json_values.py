@@ -10,7 +10,12 @@ import msgspec
 
 from domain.tracing.json_value import ExactFloat
 
-LEVELS_MAX: Final = 500  # of JSON inside a string, as in a native request; deeper stays text
+# JSON inside a string stays text if it has more than this. Parsing it would hold the interpreter
+# for long, and take many times its size: an empty array takes two bytes there and 56 in memory.
+LEVELS_MAX: Final = 500  # as in a native request
+PARSED_VALUES_MAX: Final = 200_000
+PARSED_CHARS_MAX: Final = 16 << 20
+REPAIRED_CHARS_MAX: Final = 1 << 20
 
 NUL: Final = "\x00"
 REPLACEMENT: Final = "\ufffd"  # for NUL, which text columns can't store
@@ -54,14 +59,23 @@ def json_of(value: object) -> tuple[object, str] | None:
     """
     if type(value) is not str or value[:1] not in OPENS_JSON:
         return None
+    if len(value) > 2 * PARSED_VALUES_MAX and _is_too_much(value):
+        return None
     try:
         found: object = _decode(value)
     except msgspec.DecodeError:
-        repaired = _HALF_CHARACTER.sub(_without_half, value) if "\\u" in value else value
+        if "\\u" not in value or len(value) > REPAIRED_CHARS_MAX:
+            return None
+        repaired = _HALF_CHARACTER.sub(_without_half, value)
         return None if repaired == value else json_of(repaired)
     except (RecursionError, UnicodeError):
         return None
     return None if is_deeper(value, LEVELS_MAX) else (found, value)
+
+
+def _is_too_much(text: str) -> bool:
+    """Whether it may have more values than are parsed: each has a bracket or a comma before it."""
+    return len(text) > PARSED_CHARS_MAX or sum(map(text.count, ",[{")) > PARSED_VALUES_MAX
 
 
 def is_deeper(text: str, levels: int) -> bool:

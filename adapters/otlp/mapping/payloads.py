@@ -264,7 +264,7 @@ def values(value: object, _reading: Reading) -> object:
 
 
 def items(family: str, *path: str) -> Transform:
-    """Of each item of an indexed family the value at a path."""
+    """The value at a path in each item of an indexed family."""
 
     def found(value: object, _reading: Reading) -> object:
         attributes = value if isinstance(value, Mapping) else {}

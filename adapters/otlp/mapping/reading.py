@@ -1,4 +1,4 @@
-"""The interpreter of the rules: what the attributes and events of one span give, per target.
+"""The interpreter of the rules: finds the values of one span, per target.
 
 Each attribute is looked up once. An attribute that no rule names is passed over.
 """
@@ -17,12 +17,14 @@ from domain.tracing.otel.fragments import SentEvent
 from domain.tracing.span import SpanKind
 
 KNOWN_KEYS_MAX: Final = 8_192  # of attributes, whose rules are remembered; senders use some hundred
+KNOWN_KEY_CHARS_MAX: Final = 128  # longer ones aren't remembered: they could take gigabytes
 KNOWN_SCOPES_MAX: Final = 256
+_SCOPE_CHARS: Final = 64  # of a scope's name: more than the beginnings that rules name
 EVENT: Final = "event:"  # before the name of an event, among the keys of a rule
 
 
 class Target(IntEnum):
-    """What a rule gives a value for."""
+    """The fields and facts that rules give values for."""
 
     __hash__ = int.__hash__  # that of enums isn't in C, and each attribute is put into a dict
 
@@ -93,7 +95,7 @@ class Target(IntEnum):
 
 
 type Transform = Callable[[object, Reading], object]
-"""What an attribute, a family or a list of events gives; None if that is nothing of use.
+"""Makes a value of an attribute, a family or a list of events; None if it is of no use.
 
 A family is a mapping of its attributes by their full names, in order.
 """
@@ -161,14 +163,16 @@ class RuleTable:
                 else:
                     self._exact.setdefault(key, []).append(place)
                 order += 1
-        self.find = lru_cache(maxsize=KNOWN_KEYS_MAX)(self._find)
+        self._family_chars = max(map(len, self.families), default=0)
+        self.find = lru_cache(maxsize=KNOWN_KEYS_MAX)(self.find_once)
 
-    def _find(self, key: str) -> _Found:
+    def find_once(self, key: str) -> _Found:
+        """As `find`, which remembers the result."""
         return self._exact.get(key, ()), self._family(key)
 
     def _family(self, key: str) -> str | None:
         """The longest prefix of the key that is a family."""
-        at = len(key)
+        at = self._family_chars
         while (at := key.rfind(".", 0, at)) >= 0:
             if (prefix := key[: at + 1]) in self.families:
                 return prefix
@@ -241,7 +245,7 @@ def read(span: MergedSpan, table: RuleTable) -> Reading:
     for key, sent in span.attributes.items():
         if not sent and type(sent) not in NEVER_EMPTY:
             continue
-        places, family = find(key)
+        places, family = find(key) if len(key) <= KNOWN_KEY_CHARS_MAX else table.find_once(key)
         value: object = in_order(sent) if type(sent) in STRUCTURES else sent
         for order, target, place_key, transform in places:
             hits.setdefault(target, []).append((order, place_key, value, transform))
@@ -279,10 +283,11 @@ def table_for(rules: Sequence[Rule]) -> Callable[[str], RuleTable]:
     prefixes = sorted({rule.when_scope for rule in rules if rule.when_scope})
     tables: dict[tuple[str, ...], RuleTable] = {}
 
+    @lru_cache(maxsize=KNOWN_SCOPES_MAX)
     def table(scope: str) -> RuleTable:
         held = tuple(prefix for prefix in prefixes if scope.startswith(prefix))
         if held not in tables:
             tables[held] = RuleTable(rules, scope)
         return tables[held]
 
-    return lru_cache(maxsize=KNOWN_SCOPES_MAX)(table)
+    return lambda scope: table(scope[:_SCOPE_CHARS])

@@ -1,6 +1,6 @@
 """Metadata of a span: the members that the sender gave, and the reserved ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -12,11 +12,14 @@ from adapters.otlp.mapping.reading import Reading, Target
 from adapters.otlp.mapping.transforms import object_text
 from domain.tracing.json_scan import TooDeep, TooManyValues, check_size
 from domain.tracing.otel.fragments import SentEvent, SentLink
-from domain.tracing.payload import OBJECT_VALUES_MAX, JsonText
+from domain.tracing.payload import MERGED_BYTES_MAX, OBJECT_VALUES_MAX, JsonText
 from domain.tracing.span import SpanKind
 
 RESERVED: Final = frozenset({"otel", "tool", "tools", "agent", "prompt", "finish_reasons"})
-SHOWN_EVENTS_MAX: Final = 128  # of the rest of a span's events and links; `attributes` has all
+# Of the rest of a span's events, and of its links; `attributes` has all of them.
+SHOWN_EVENTS_MAX: Final = 128
+SHOWN_BYTES_MAX: Final = 256 << 10
+STACKTRACE_CHARS_MAX: Final = 64 << 10
 _UNCHECKED_BYTES: Final = 2 * OBJECT_VALUES_MAX  # a value takes two bytes at least
 
 # The events that have a place of their own in the span.
@@ -87,17 +90,25 @@ def _bounded(text: JsonText, known: Mapping[str, str], otel: dict[str, object]) 
     }
     tool = {key: known[key] for key in ("tool", "finish_reasons") if key in known}
     for smaller in (_with_otel(known, cut), _with_otel(tool, cut), _with_otel({}, cut)):
-        try:
-            check_size(text, LEVELS_MAX, OBJECT_VALUES_MAX)
-        except (TooDeep, TooManyValues):
-            text = smaller
-        else:
+        if not _is_too_large(text):
             break
+        text = smaller
     return text
 
 
+def _is_too_large(text: JsonText) -> bool:
+    """Whether a native report of the span couldn't be merged into it."""
+    if len(text) > MERGED_BYTES_MAX // 2:
+        return True
+    try:
+        check_size(text, LEVELS_MAX, OBJECT_VALUES_MAX)
+    except (TooDeep, TooManyValues):
+        return True
+    return False
+
+
 def _tool(reading: Reading) -> Mapping[str, object]:
-    """What a TOOL span says of its tool. Its name is that of the span if nothing else has one."""
+    """The tool of a TOOL span. Without another name it has that of the span."""
     schema = reading.first(Target.TOOL_SCHEMA)
     found = {
         "name": reading.text(Target.TOOL_NAME) or reading.span.name,
@@ -133,8 +144,8 @@ def _otel(
         },
         "resource": in_order(merged.resource),
         "trace_state": sent.trace_state,
-        "links": [_link(one) for one in sent.links[:SHOWN_EVENTS_MAX]],
-        "events": [_event(one) for one in _rest(reading)[:SHOWN_EVENTS_MAX]],
+        "links": _shown(map(_link, sent.links), reading),
+        "events": _shown(map(_event, _rest(reading)), reading),
         "stacktrace": _stacktrace(reading),
         "dropped": in_order(sent.dropped),
         "request_model": request_model,
@@ -144,8 +155,22 @@ def _otel(
     return {key: value for key, value in found.items() if value not in (None, "", [], {})}
 
 
-def _rest(reading: Reading) -> list[SentEvent]:
-    return [one for one in reading.span.events if one.name not in _MAPPED_EVENTS]
+def _rest(reading: Reading) -> Iterator[SentEvent]:
+    return (one for one in reading.span.events if one.name not in _MAPPED_EVENTS)
+
+
+def _shown(values: Iterator[object], reading: Reading) -> list[msgspec.Raw]:
+    """The first values as JSON, as many as are shown."""
+    shown: list[msgspec.Raw] = []
+    size = 0
+    for one in values:
+        text = to_json(one)
+        size += len(text)
+        if len(shown) == SHOWN_EVENTS_MAX or size > SHOWN_BYTES_MAX:
+            reading.flags.add(Flag.TRUNCATED)
+            break
+        shown.append(msgspec.Raw(text))
+    return shown
 
 
 def _event(event: SentEvent) -> Mapping[str, object]:
@@ -168,5 +193,5 @@ def _stacktrace(reading: Reading) -> str | None:
     for event in reversed(reading.span.events):
         if event.name == "exception":
             found = event.attributes.get("exception.stacktrace")
-            return found if isinstance(found, str) else None
+            return found[:STACKTRACE_CHARS_MAX] if isinstance(found, str) else None
     return None

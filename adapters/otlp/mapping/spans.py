@@ -173,7 +173,7 @@ def _status(reading: Reading) -> SpanStatus:
 
 
 def _error(reading: Reading) -> str | None:
-    """What went wrong, in the words of the most explicit source."""
+    """The error in the words of the most explicit source."""
     return (
         reading.text(Target.STATUS_MESSAGE)
         or reading.text(Target.ERROR_EVENT)

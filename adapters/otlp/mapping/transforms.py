@@ -25,6 +25,7 @@ from domain.tracing.usage import COST_MAX_USD, TOKENS_MAX
 
 ID_CHARS_MAX: Final = 255  # of ids, labels and models: they fit into an index entry
 NAME_CHARS_MAX: Final = 512
+LIST_MAX: Final = 1_000  # items of a list of tags or finish reasons that are looked at
 _UUID_CHARS: Final = 36
 _UUID_VERSION_OF_TIME: Final = 7
 _INT64_MAX: Final = 2**63 - 1
@@ -102,7 +103,7 @@ def provider(value: object, reading: Reading) -> object:
 
 
 def member(key: str, transform: Transform) -> Transform:
-    """What the transform makes of a member of a JSON object."""
+    """Applies the transform to a member of a JSON object."""
 
     def of_member(value: object, reading: Reading) -> object:
         inner = parsed(value)
@@ -242,7 +243,7 @@ def json_texts_of(value: object, _reading: Reading) -> object:
 
 
 def item_texts(family: str, *path: str) -> Transform:
-    """Of each item of an indexed family the value at a path, which may be JSON in a string."""
+    """The value at a path in each item of an indexed family; it may be JSON in a string."""
 
     def found(value: object, _reading: Reading) -> object:
         given = indexed_items(_mapping(value), [family]).get(family, [])
@@ -327,11 +328,13 @@ def tags(value: object, reading: Reading) -> object:
     """Tags: an array, JSON, or a list with commas."""
     inner = parsed(value)
     if isinstance(inner, str):
-        inner = inner.split(",")
+        inner = inner.split(",", LIST_MAX)
     elif not isinstance(inner, list | tuple):
         inner = [inner]
+    if len(inner) > LIST_MAX:
+        reading.flags.add(Flag.TRUNCATED)
     found = []
-    for one in inner:
+    for one in inner[:LIST_MAX]:
         if isinstance(one, str | int | float) and not isinstance(one, bool):
             tag = label(str(one).strip(), reading)
             if isinstance(tag, str):
@@ -347,18 +350,22 @@ _FINISH_REASONS: Final = dict.fromkeys(("tool_call", "tool-calls", "tool_use"), 
 def finish_reasons(value: object, _reading: Reading) -> object:
     inner = parsed(value)
     reasons = inner if isinstance(inner, list | tuple) else [inner]
-    found = [plain_text(one) for one in reasons if isinstance(one, str) and one]
+    found = [plain_text(one) for one in reasons[:LIST_MAX] if isinstance(one, str) and one]
     return [_FINISH_REASONS.get(one, one) for one in found] or None
 
 
 # --- status ----------------------------------------------------------------------------------
 
 
+_BOOLEANS: Final = (True, False)
+
+
 def equals(expected: str, result: object) -> Transform:
     """The result, if the value is the expected text in any case."""
 
     def found(value: object, _reading: Reading) -> object:
-        return result if str(value).strip('"').lower() == expected else None
+        word = value if isinstance(value, str) else str(value) if value in _BOOLEANS else ""
+        return result if word.strip('"').lower() == expected else None
 
     return found
 

@@ -126,3 +126,31 @@ def test_an_index_bomb_is_bounded():
     attributes["llm.input_messages." + "0." * 5_000] = "x"
     one = mapped_from(sent_span({"gen_ai.operation.name": "chat"} | attributes))
     assert len(json.loads(one.span.input)["messages"]) == 10
+
+
+def test_names_of_any_length_are_looked_up_in_bounded_time():
+    attributes = {"a." * 500_000: 1, "gen_ai.request." + "b" * 1_000: 2, "langsmith.metadata.": 3}
+    one = mapped_from(sent_span(attributes)).span
+    assert json.loads(one.model_parameters) == {"b" * 1_000: 2}
+
+
+def test_lists_of_any_length_are_cut():
+    many = ",".join(f"t{at}" for at in range(100_000))
+    one = mapped_from(sent_span({"tags": many, "gen_ai.response.finish_reasons": ["stop"] * 5_000}))
+    assert len(one.facts.tags) == 100
+    assert len(json.loads(one.span.metadata)["finish_reasons"]) == 1_000
+
+
+def test_json_of_too_many_values_stays_text():
+    sent = "[" + "[]," * 200_000 + "1]"
+    one = mapped_from(sent_span({"input.value": sent, "output.value": sent[3 * 100_001 :]})).span
+    assert json.loads(one.input) == sent
+    fewer = "[" + "[]," * 50_000 + "1]"
+    assert mapped_from(sent_span({"input.value": fewer})).span.input == fewer.encode()
+
+
+def test_large_events_are_not_all_shown():
+    events = [event("e", START_NS + at, text="x" * 100_000) for at in range(10)]
+    otel = json.loads(mapped_from(sent_span(events=events)).span.metadata)["otel"]
+    assert len(otel["events"]) == 2
+    assert otel["flags"] == ["truncated"]
