@@ -33,6 +33,7 @@ RECORD_ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
     "claude_code.user_prompt": {"prompt": "user_prompt"},
     "claude_code.tool_result": {
         "tool_input": "tool_input",
+        "tool_name": "tool_name",
         "success": "claude_code.tool_result.success",
         "error": "claude_code.tool_result.error",
     },

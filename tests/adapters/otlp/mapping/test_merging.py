@@ -168,6 +168,9 @@ def test_the_result_of_a_tool_of_claude_code(success, status):
     assert one.facts.tool_use_id == "t-1"
     assert one.facts.user_id is None
     failed = same_in_any_order(span, sent_record("claude_code.tool_result", sent | {"error": "no"}))
+    bare = sent_span({"span.type": "tool", "tool_use_id": "t-1"}, scope=CLAUDE)
+    record = sent_record("claude_code.tool_result", {"tool_name": "Read", "success": True})
+    assert metadata(same_in_any_order(bare, record))["tool"]["name"] == "Read"
     assert failed.span.error == "no"
 
 
