@@ -187,7 +187,7 @@ def _number(value: Scalar, expected: str) -> Decimal:
         raise InvalidValue("must not be null")
     if isinstance(value, bool):
         raise InvalidValue(expected)
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):  # an int may be beyond any double
         raise InvalidValue(OUT_OF_RANGE)
     return Decimal(repr(value))
 

@@ -2,12 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec.inspect as mi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoints.http.requests.json_depth import TOKENS_MAX, path_deeper_than
-from entrypoints.http.requests.scalar_types import InvalidValue, parse_instant, parse_uuid
+from entrypoints.http.requests.scalar_types import (
+    InvalidValue,
+    convert_scalar,
+    parse_instant,
+    parse_uuid,
+)
 from entrypoints.http.requests.wire_types import format_instant
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -59,6 +65,12 @@ def test_valid_instants_are_parsed(value: str | float, found: datetime) -> None:
 def test_invalid_instants_are_refused(value: str | float) -> None:
     with pytest.raises(InvalidValue):
         parse_instant(value)
+
+
+@pytest.mark.parametrize("value", [10**309, -(10**399), "9" * 400, "1e309", 1e400], ids=range(5))
+def test_numbers_beyond_any_double_are_refused(value: str | float) -> None:
+    with pytest.raises(InvalidValue, match="out of range"):
+        convert_scalar(mi.FloatType(), {}, value, from_text=isinstance(value, str))
 
 
 @given(st.datetimes(), st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
