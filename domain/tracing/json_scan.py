@@ -53,6 +53,18 @@ def check_size(text: bytes, levels_max: int, values_max: int) -> None:
             raise TooManyValues
 
 
+def has_more_arrays(text: bytes, arrays_max: int) -> bool:
+    """Whether there are more arrays in a JSON value, at any level."""
+    if text.count(b"[") <= arrays_max:  # also those in strings
+        return False
+    arrays = 0
+    for stretch in _between_strings(text):
+        arrays += stretch.count(b"[")
+        if arrays > arrays_max:
+            return True
+    return False
+
+
 def _between_strings(text: bytes) -> Iterator[bytes]:
     """What is outside of the strings, without blanks, in pieces that split no empty brackets."""
     at = 0

@@ -16,6 +16,7 @@ BACKLOG: Final = 2048  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers disconnect
 # A batch lives until its COMMIT, so that a collection before it finds nothing.
 GC_THRESHOLD: Final = 50_000  # allocated containers
+GC_THRESHOLDS_OF_OLDER: Final = (20, 20)  # collections of the younger generation
 
 
 def serve(settings: Settings) -> int:
@@ -36,7 +37,7 @@ def serve(settings: Settings) -> int:
         )
 
         gc.freeze()
-        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        gc.set_threshold(GC_THRESHOLD, *GC_THRESHOLDS_OF_OLDER)
         gc.enable()
         pending = asyncio.run(root.pending(settings))
         if pending:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from entrypoints.server.serve import GC_THRESHOLD, GC_THRESHOLDS_OF_OLDER
+
 
 @dataclass(slots=True)
 class Blocks:
@@ -35,6 +37,9 @@ async def watched_loop() -> AsyncIterator[Blocks]:
             wall, cpu = wall_now, cpu_now
 
     gc.collect()  # garbage of earlier work would be collected within a block
+    thresholds = gc.get_threshold()
+    gc.freeze()  # as `serve` does: what the tests have imported is not looked at
+    gc.set_threshold(GC_THRESHOLD, *GC_THRESHOLDS_OF_OLDER)
     task = asyncio.create_task(watch())
     await asyncio.sleep(0)
     try:
@@ -42,3 +47,5 @@ async def watched_loop() -> AsyncIterator[Blocks]:
         await asyncio.sleep(0.002)
     finally:
         task.cancel()
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()

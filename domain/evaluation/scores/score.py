@@ -403,8 +403,22 @@ def _is_at_most_one(text: str) -> bool:
 
 
 def storable_text(text: str) -> str:
-    """Text that PostgreSQL can store: NUL and unpaired surrogates are replaced."""
+    """Text that PostgreSQL can store: NUL and unpaired surrogates are replaced.
+
+    A large text is nearly always storable, and searching it for a single character or encoding it
+    takes a tenth of the time of the pattern.
+    """
+    if "\0" not in text and (text.isascii() or _is_encodable(text)):
+        return text
     return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def json_text(value: Mapping[str, object]) -> JsonText:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from domain.tracing.json_scan import WINDOW_BYTES, TooDeep, TooManyValues, check_size
+from domain.tracing.json_scan import (
+    WINDOW_BYTES,
+    TooDeep,
+    TooManyValues,
+    check_size,
+    has_more_arrays,
+)
 
 MANY = 10**9
 
@@ -87,3 +93,18 @@ def test_first_limit_that_is_exceeded_is_named():
         check_size(b"[" + b"1," * 10_000 + b"1]", 500, 10_000)
     check_size(b"[" + b"1," * 9_999 + b"1]", 500, 10_000)
     check_size(b"[" + b"1," * MANY.bit_length() + b"1]", 0 + 1, MANY)
+
+
+@pytest.mark.parametrize(
+    ("text", "arrays"),
+    [
+        (b"[]", 1),
+        (b"[[],[[1]]]", 4),
+        (b'{"a":[1,{"b":[]}]}', 2),
+        (b'["[[[","]\\"[",[]]', 2),
+        (b'"[[["', 0),
+    ],
+)
+def test_arrays_are_counted_outside_of_strings(text, arrays):
+    assert not has_more_arrays(text, arrays)
+    assert arrays == 0 or has_more_arrays(text, arrays - 1)

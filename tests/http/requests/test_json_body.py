@@ -22,7 +22,13 @@ from domain.tracing.trace import Trace
 from entrypoints.http.controllers.traces import schemas
 from entrypoints.http.controllers.traces.traces import SPANS_BODY, TRACE_BODY
 from entrypoints.http.requests.errors import FieldErrors, HttpProblem
-from entrypoints.http.requests.json_body import LONE_ESCAPED, Body, mark_lone_surrogates
+from entrypoints.http.requests.json_body import (
+    ARRAYS_COUNTED_BYTES,
+    LONE_ESCAPED,
+    TOO_MANY_ARRAYS,
+    Body,
+    mark_lone_surrogates,
+)
 from entrypoints.http.requests.scalar_types import InvalidValue
 from entrypoints.http.requests.wire_types import Instant
 from tests.http.conftest import CONFIG, a_span, a_trace
@@ -485,3 +491,14 @@ def test_stepwise_walk_bounds_lists_and_objects() -> None:
     errors = FieldErrors()
     assert tags.parse_part(b'["a","b","c","d","e"]', CONFIG, errors) is None
     assert [one.message for one in errors.found] == ["must contain at most 3 items"]
+
+
+@pytest.mark.parametrize(("text", "is_allowed"), [('"%s"', True), ("[0%s]", False)])
+def test_arrays_of_a_very_large_body_are_bounded(text: str, is_allowed: bool) -> None:
+    """Nothing interrupts a decoder, and each array takes it long."""
+    arrays = ",[[[[]]]]" * (ARRAYS_COUNTED_BYTES // 9 + 1)
+    data = json.dumps(a_trace(input="INPUT")).replace('"INPUT"', text % arrays).encode()
+    errors = FieldErrors()
+    found = TRACE_BODY.parse(data, CONFIG, errors)
+    assert (found is not None) is is_allowed
+    assert [one.message for one in errors.found] == ([] if is_allowed else [TOO_MANY_ARRAYS])

@@ -106,11 +106,22 @@ SHAPES: Final = [
         "many arrays, 400 levels",
         within("metadata", b'{"a":[', b"[" * 400 + b"]" * 400 + b",", b"0]}"),
     ),
+    Hostile("many arrays in input", within("input", b"[", b"[" * 400 + b"]" * 400 + b",", b"0]")),
+    Hostile("many pairs in input", within("input", b"[", b"[1,2],", b"0]")),
+    Hostile(
+        "many objects in input",
+        within("input", b"[", b'{"":' * 99 + b"0" + b"}" * 99 + b",", b"0]"),
+    ),
     Hostile("members of metadata", members_of("metadata")),
     Hostile("members of input", members_of("input")),
     Hostile("unknown members", lambda n: b"{" + START + b"," + members(n // 11)[1:]),
     Hostile("unknown members, no name", lambda n: members(n // 11)),
     Hostile("one key repeated", lambda n: filled(b"{", b'"name":"n",', START + b"}", n)),
+    Hostile("one short key repeated", lambda n: filled(b"{", b'"name":1,', START + b"}", n)),
+    Hostile(
+        "one key of a span repeated",
+        lambda n: trace(spans=b"[" + filled(b"{", b'"name":1,', START + b"}", n) + b"]"),
+    ),
     Hostile("members of cost", lambda n: trace(spans=b"[" + trace(cost=members(n // 11)) + b"]")),
     Hostile(
         "members of token_usage",
