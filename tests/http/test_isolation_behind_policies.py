@@ -7,6 +7,7 @@ tenants apart, so that nothing else may be seen or changed than with the conditi
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from tests.support.fakes.forgetful_pool import (
 
 pytestmark = pytest.mark.service
 
+MIXED_WAYS_MAX = 20  # of one operation: with eight ids there are 508, and in memory all are tried
 SUCCEEDING = [one for one in REQUESTS if one.access != NO_ROLE]
 
 KINDS: dict[str, Sequence[Rule]] = {
@@ -93,7 +95,7 @@ async def test_foreign_objects_respond_like_unknown_ones_in_every_way(
     stored: StoredTenants, spec: EndpointSpec, kind: str
 ) -> None:
     with stored.pool.forgetting(KINDS[kind]):
-        for way in [*ways(spec), *mixed_ways(spec)]:
+        for way in [*ways(spec), *islice(mixed_ways(spec), MIXED_WAYS_MAX)]:
             await assert_same_response(stored, spec, way)
 
 
