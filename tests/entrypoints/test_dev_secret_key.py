@@ -12,7 +12,7 @@ from entrypoints.settings import Settings, read_settings, with_defaults
 OWN = f"own:{'A' * 43}"
 
 
-def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path):
+def test_development_secret_key_is_created_once_and_readable_by_owner_only(tmp_path):
     key = dev_supervisor._ensure_secret_key(tmp_path)
     assert AesGcmCipher.parse([key]).key_ids[0].startswith("dev-")
     assert dev_supervisor._ensure_secret_key(tmp_path) == key
@@ -39,7 +39,7 @@ def test_children_and_commands_use_the_keys_of_the_environment(tmp_path, name):
     assert dev_supervisor.secret_key_ids(settings, tmp_path) == {"own"}
 
 
-def test_the_keys_of_the_next_start_are_known(tmp_path):
+def test_stored_development_secret_key_is_known_to_the_next_start(tmp_path):
     assert dev_supervisor.secret_key_ids(Settings(), tmp_path) == set()
     key = dev_supervisor._ensure_secret_key(tmp_path)
     assert dev_supervisor.secret_key_ids(Settings(), tmp_path) == {key.partition(":")[0]}

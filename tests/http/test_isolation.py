@@ -122,7 +122,8 @@ class Attempt:
         has_changed = after != before or (world.keeps_elsewhere and spec.method != "GET")
         if has_changed:
             assert world.rows_of_other_tenant(after) == world.rows_of_other_tenant(before)
-            if whose == "theirs" or world.keeps_elsewhere:  # a request without foreign ids
+            # A request with unknown ids names nothing of the other tenant.
+            if whose == "theirs" or world.keeps_elsewhere:
                 assert await world.other_tenant_reads() == world.first_reading
         if not answer.is_success or spec.method == "GET":
             made = new_rows(before, after, "projects")  # a project name may have created one

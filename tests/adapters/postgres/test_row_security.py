@@ -330,7 +330,7 @@ async def run(connection: Connection, sql: str, tenant: uuid.UUID) -> str:
     return "rows" if any(any(row.values()) for row in rows) else "nothing"
 
 
-async def test_no_statement_finds_or_changes_anything_without_a_scope(
+async def test_statements_without_tenant_scope_find_and_change_nothing(
     pool: Pool, serving_pool: Pool, ours: ProjectId
 ):
     """Each constant: with the id of a tenant that has rows, but outside its scope."""

@@ -150,7 +150,7 @@ async def test_authentication_alone_creates_no_project(world):
     assert await world.create_missing_project(stored) is stored
 
 
-async def test_an_organization_has_a_maximum_of_projects(world):
+async def test_number_of_projects_is_limited_per_organization(world):
     ours = world.organization()
     _, secret = await world.key(ours)
     for name in ("a", "b", "c"):
@@ -176,7 +176,7 @@ async def test_same_project_name_in_another_organization_is_another_project(worl
     assert callers[0].project_id != callers[1].project_id
 
 
-async def test_the_scopes_are_those_of_the_key(world):
+async def test_caller_has_the_scopes_of_its_key(world):
     _, secret = await world.key(world.organization(), scopes=frozenset({Scope.READ}))
     caller = await world.enter(secret, "bot")
     assert caller.scopes == {Scope.READ}
@@ -212,7 +212,7 @@ async def test_unknown_secrets_are_refused_with_one_text(world, spoil):
     assert world.project_names(ours) == []
 
 
-async def test_a_revoked_key_is_refused_like_an_unknown_one(world):
+async def test_revoked_key_is_refused_like_unknown_key(world):
     ours = world.organization()
     key, secret = await world.key(ours)
     world.store.keys[key.id] = replace(key, revoked_at=NOON)
@@ -230,7 +230,7 @@ async def test_key_expires_to_the_microsecond_with_its_own_text(world):
         await world.enter(secret, "bot")
 
 
-async def test_a_key_whose_organization_is_gone_is_refused(world):
+async def test_key_of_deleted_organization_is_refused(world):
     ours = world.organization()
     _, secret = await world.key(ours)
     del world.store.organizations[ours]
@@ -301,7 +301,7 @@ async def test_new_origin_of_a_key_is_audited(world):
         assert entry.actor == Actor(key_id=key.id, name=key.prefix, origin=entry.actor.origin)
 
 
-async def test_a_key_without_a_project_is_refused_naming_the_header(world):
+async def test_key_without_project_header_is_refused_naming_the_header(world):
     key, secret = await world.key(world.organization())
     with pytest.raises(Invalid) as refused:
         await world.enter(secret, None)
@@ -447,7 +447,7 @@ async def test_user_who_lost_all_memberships_gets_a_new_organization(world):
     assert world.project_names(after) == ["onboarding"]
 
 
-async def test_the_oldest_membership_counts_unless_another_is_named(world):
+async def test_default_organization_is_that_of_the_oldest_membership(world):
     ada = await world.ada()
     joined = {}
     for second in (20, 10, 30):
@@ -472,7 +472,7 @@ async def test_other_organization_is_forbidden_whether_or_not_it_exists(world):
 # --- projects ------------------------------------------------------------------------------------
 
 
-async def test_a_member_has_every_scope_on_a_project_of_theirs(world):
+async def test_member_has_every_scope_in_projects_of_the_organization(world):
     ada = await world.ada()
     ours = await world.resolve(ada, None)
     [project] = world.store.projects

@@ -88,7 +88,7 @@ async def test_own_address_is_refused_in_any_case(world, ours, ada):
     assert await statuses(world, ours, ada) == []
 
 
-async def test_a_member_is_not_invited_again(world, ours, ada):
+async def test_inviting_a_member_is_a_conflict(world, ours, ada):
     await world.member(ours, "cid")
     with pytest.raises(Conflict, match="member already"):
         await world.do.identity.invite(ada, ours, "CID@example.com", Role.MEMBER)
@@ -104,7 +104,7 @@ async def test_current_address_of_a_member_counts(world, ours, ada):
         await world.do.identity.invite(ada, ours, "cid@other.example", Role.MEMBER)
 
 
-async def test_an_address_with_a_pending_invitation_is_not_invited_again(world, ours, ada, sent):
+async def test_second_pending_invitation_to_an_address_is_a_conflict(world, ours, ada, sent):
     world.now = sent.invitation.expires_at - MOMENT
     with pytest.raises(Conflict, match="pending"):
         await world.do.identity.invite(ada, ours, "BOB@example.com", Role.MEMBER)
@@ -115,7 +115,7 @@ async def test_an_address_with_a_pending_invitation_is_not_invited_again(world, 
     assert await statuses(world, ours, ada) == [pending, expired]
 
 
-async def test_the_order_of_conflicts(world, ours, ada):
+async def test_invitation_conflict_precedence_is_own_address_member_pending(world, ours, ada):
     """Own address, then member, then pending: an own address is a member's too."""
     admin = await world.member(ours, "admin", Role.ADMIN)
     pending = await world.do.identity.invite(ada, ours, "cid@example.com", Role.MEMBER)
@@ -176,7 +176,7 @@ async def test_invitations_are_listed_newest_first_with_any_status(world, ours, 
     assert await statuses(world, ours, ada) == ["EXPIRED", *kept[1:], "EXPIRED"]
 
 
-async def test_an_invitation_is_shown_to_its_address_until_it_expires(world, bob, sent):
+async def test_invitation_is_listed_for_its_address_until_it_expires(world, bob, sent):
     shouting = replace(bob, user=replace(bob.user, email="BOB@Example.com"))
     for who in (bob, shouting):
         assert await world.do.identity.list_my_invitations(who) == [sent]
@@ -198,7 +198,7 @@ async def test_invitation_of_a_deleted_organization_is_hidden(world, ours, ada, 
         await world.do.identity.accept_invitation(bob, sent.invitation.id)
 
 
-async def test_a_renamed_organization_invites_under_its_name(world, ours, ada, bob, sent):
+async def test_invitation_shows_new_name_of_renamed_organization(world, ours, ada, bob, sent):
     await world.do.identity.rename_organization(ada, ours, "Renamed")
     [told] = await world.do.identity.list_my_invitations(bob)
     assert told == replace(sent, organization_name="Renamed")
@@ -235,7 +235,7 @@ answers = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 
 
 @answers
-async def test_an_unknown_invitation_is_not_found(world, bob, answer):
+async def test_unknown_invitation_is_not_found(world, bob, answer):
     with pytest.raises(NotFound):
         await answer(world.do, replace(bob, email_verified=False), InvitationId(uuid.uuid4()))
 
@@ -257,7 +257,7 @@ async def test_invitation_to_another_address_is_forbidden_with_any_status(
 
 
 @answers
-async def test_an_address_that_isn_t_verified_is_forbidden_before_the_state_counts(
+async def test_unverified_address_is_forbidden_before_invitation_state_is_checked(
     world, ours, ada, bob, sent, answer
 ):
     unverified = replace(bob, email_verified=False)
@@ -271,14 +271,16 @@ async def test_an_address_that_isn_t_verified_is_forbidden_before_the_state_coun
 
 
 @answers
-async def test_an_address_is_the_same_in_any_case(world, ours, ada, bob, sent, answer):
+async def test_invitation_is_answered_by_its_address_in_any_case(
+    world, ours, ada, bob, sent, answer
+):
     shouting = replace(bob, user=replace(bob.user, email="BOB@EXAMPLE.COM"))
     await answer(world.do, shouting, sent.invitation.id)
     assert await statuses(world, ours, ada) != [InvitationStatus.PENDING]
 
 
 @answers
-async def test_an_invitation_expires_to_the_microsecond(world, ours, ada, bob, sent, answer):
+async def test_invitation_expires_to_the_microsecond(world, ours, ada, bob, sent, answer):
     world.now = sent.invitation.expires_at
     with pytest.raises(Conflict, match="EXPIRED"):
         await answer(world.do, bob, sent.invitation.id)

@@ -101,7 +101,7 @@ async def test_key_can_be_limited_to_networks(world, ours, ada):
     assert world.ports.identity.directory.store.keys[key.id].last_used_at == used
 
 
-async def test_an_organization_has_a_maximum_of_keys_in_use(world, ours, ada):
+async def test_number_of_keys_in_use_is_limited_per_organization(world, ours, ada):
     do = world.with_ports(active_keys_max=2)
 
     async def create(expiration=Expiration.NEVER):
@@ -213,7 +213,7 @@ async def test_revoked_key_is_refused_and_stays_listed(world, ours, ada):
     assert other.is_active(world.now)
 
 
-async def test_a_revoked_key_keeps_the_instant_of_its_revocation(world, ours, ada):
+async def test_second_revocation_keeps_the_first_revocation_time(world, ours, ada):
     key, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.NEVER, ALL_SCOPES)
     await world.do.identity.revoke_key(ada, ours, key.id)
     revoked_at = world.now
@@ -253,7 +253,7 @@ async def test_admin_can_revoke_the_key_of_any_member(world, ours, ada):
     assert not seen.is_active(world.now)
 
 
-async def test_an_operator_s_key_is_managed_like_any_other(world, ours, ada):
+async def test_key_issued_by_operator_is_listed_audited_and_revocable(world, ours, ada):
     key, secret = await world.do.identity.issue_key(ours, name="operator's")
     assert key.created_by is None
     assert await listed(world, ours, ada) == [key]

@@ -73,7 +73,7 @@ async def test_exchange_beyond_the_maximum_of_keys_leaves_the_code(world, ours, 
     await world.with_ports(active_keys_max=2).identity.exchange_login_code(code, VERIFIER, TERMINAL)
 
 
-async def test_no_key_exists_before_the_exchange(world, ours, ada, code):
+async def test_issuing_login_code_creates_no_key(world, ours, ada, code):
     assert await keys(world, ours, ada) == []
     assert len(code) == 43
 
@@ -82,7 +82,7 @@ async def test_only_the_code_s_digest_is_stored(world, code):
     assert code not in repr(world.ports.identity.directory.store)
 
 
-async def test_a_code_is_used_once(world, ours, ada, code):
+async def test_login_code_is_exchanged_only_once(world, ours, ada, code):
     await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     for verifier in (VERIFIER, "wrong"):
         with pytest.raises(Unauthenticated):
@@ -98,7 +98,7 @@ async def test_wrong_verifier_does_not_use_up_the_code(world, ours, ada, code):
     await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
 
 
-async def test_a_code_expires_to_the_microsecond(world, ours, ada, code):
+async def test_login_code_expires_to_the_microsecond(world, ours, ada, code):
     world.forward(seconds=120)
     with pytest.raises(Unauthenticated):
         await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
@@ -121,7 +121,7 @@ async def test_refusals_have_one_text(world, ours, bob, bot, code):
     assert {*told, refused.value.message} == {told[0]}
 
 
-async def test_no_key_after_the_membership_ended(world, ours, ada, bob, code):
+async def test_login_code_of_removed_member_is_refused(world, ours, ada, bob, code):
     await world.do.identity.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Forbidden):
         await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
@@ -130,14 +130,14 @@ async def test_no_key_after_the_membership_ended(world, ours, ada, bob, code):
         await world.do.identity.exchange_login_code(code, "wrong", TERMINAL)
 
 
-async def test_no_key_after_the_project_was_deleted(world, ours, ada, bot, code):
+async def test_login_code_for_deleted_project_is_refused(world, ours, ada, bot, code):
     await world.do.identity.delete_project(ada, ours, bot.id)
     with pytest.raises((Forbidden, Unauthenticated)):
         await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert await keys(world, ours, ada) == []
 
 
-async def test_a_changed_role_doesn_t_matter(world, ours, ada, bob, code):
+async def test_login_code_stays_valid_after_role_change(world, ours, ada, bob, code):
     await world.do.identity.change_role(ada, ours, bob.user.id, Role.ADMIN)
     key, _, _ = await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert key.created_by == bob.user.id
@@ -180,7 +180,7 @@ async def test_outsider_does_not_lock_the_organization(world, ours, bot):
             )
 
 
-async def test_a_project_of_another_organization_is_not_found(world, ours, bob, bot):
+async def test_login_code_for_project_of_another_organization_is_not_found(world, ours, bob, bot):
     other = await world.person("other")
     theirs = (await world.do.identity.create_organization(other, "Theirs")).id
     for who, organization, project in (

@@ -154,7 +154,7 @@ async def test_exchange_is_audited_for_its_user_with_the_programs_origin():
 
 
 @pytest.mark.parametrize("name", [*POSSIBLE, *ANSWERS, "exchange"])
-async def test_no_secret_is_audited(name):
+async def test_stored_rows_contain_no_secret(name):
     scene = await Scene.new()
     if name == "exchange":
         answer = await exchange(scene.world.do, scene)

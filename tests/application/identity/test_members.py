@@ -59,7 +59,7 @@ async def test_changed_role_applies_immediately(world, ours, ada):
     )
 
 
-async def test_a_membership_keeps_its_id_and_age_when_its_role_changes(world, ours, ada):
+async def test_role_change_keeps_membership_id_and_creation_time(world, ours, ada):
     bob = await world.member(ours, "bob")
     before = await world.membership(ours, bob)
     world.forward(days=1)

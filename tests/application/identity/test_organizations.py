@@ -122,7 +122,7 @@ async def test_renaming_without_name_still_needs_the_right(world, ada, ours):
         await world.do.identity.rename_organization(member, ours, None)
 
 
-async def test_a_bad_name_is_refused_naming_the_field(world, ada, ours):
+async def test_invalid_organization_name_error_names_the_field(world, ada, ours):
     with pytest.raises(Invalid) as refused:
         await world.do.identity.rename_organization(ada, ours, "")
     assert [error.field for error in refused.value.errors] == ["name"]

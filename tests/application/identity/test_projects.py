@@ -112,7 +112,7 @@ async def test_change_to_a_taken_name_changes_nothing(world, ours, ada, bot):
     assert await world.log(ours) == before
 
 
-async def test_a_project_is_found_by_its_new_name_and_not_by_the_old(world, ours, ada, bot):
+async def test_renamed_project_is_found_by_new_name_only(world, ours, ada, bot):
     _, secret = await world.do.identity.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
     await world.do.identity.change_project(ada, ours, bot.id, "new", None)
     found = await world.enter(secret, "new")
@@ -141,7 +141,7 @@ async def test_deleted_projects_name_creates_a_new_project(world, ours, ada, bot
     assert (await traces.get(again.project_id, sent.id)).id == sent.id
 
 
-async def test_a_deleted_project_is_not_found(world, ours, ada, bot):
+async def test_deleted_project_is_not_found(world, ours, ada, bot):
     do = world.do
     await do.identity.delete_project(ada, ours, bot.id)
     membership = await world.membership(ours, ada)
