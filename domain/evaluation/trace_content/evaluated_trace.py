@@ -10,6 +10,7 @@ from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, d
 from domain.tracing.message_blocks import ASSISTANT, USER
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
+from domain.tracing.usage import UsageRole
 
 RECENT_OUTPUTS_MAX: Final = 3  # earlier outputs of the session that an output is compared with
 _RUNS: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
@@ -101,8 +102,12 @@ class EvaluatedTrace:
 
     @cached_property
     def model_calls(self) -> Sequence[Span]:
-        """The model calls, by (started_at, span id)."""
-        return [span for span in self.spans if span.kind is SpanKind.LLM]
+        """The model calls, by (started_at, span id), without second reports of the same call."""
+        return [
+            span
+            for span in self.spans
+            if span.kind is SpanKind.LLM and span.usage_role is not UsageRole.DUPLICATE
+        ]
 
     @cached_property
     def declared_tools(self) -> Mapping[str, DeclaredTool]:

@@ -12,6 +12,7 @@ from domain.evaluation.trace_content.evaluated_trace import (
 )
 from domain.evaluation.trace_content.messages import MessageText
 from domain.tracing.span import Span, SpanKind
+from domain.tracing.usage import UsageRole
 from tests.support.builders.evaluated_traces import chat, json_payload, model, subject, tool
 from tests.support.builders.values import at, span, span_id, trace
 
@@ -47,6 +48,16 @@ def test_tool_and_model_calls_are_in_order():
     found = subject(*spans)
     assert [call.name for call in found.tool_calls] == ["a", "b"]
     assert [one.name for one in found.model_calls] == ["model"]
+
+
+def test_second_report_of_a_call_is_no_other_model_call():
+    reports = (
+        span(kind=SpanKind.LLM, name="call"),
+        span(kind=SpanKind.LLM, name="duplicate", usage_role=UsageRole.DUPLICATE),
+        span(kind=SpanKind.LLM, name="rollup", usage_role=UsageRole.ROLLUP),
+    )
+    found = subject(*reports)
+    assert {one.name for one in found.model_calls} == {"call", "rollup"}
 
 
 def test_recent_outputs_are_the_last_three():
