@@ -38,18 +38,19 @@ class CreateWebhook:
     ) -> Webhook:
         """The webhook, or the one that has the id `new` already, with its secret.
 
-        Raises Invalid for a URL that isn't allowed, Conflict if there are too many.
+        `audit` gets the host of the URL. Raises Invalid for a URL that isn't allowed, Conflict if
+        there are too many.
         """
-        return await self.webhooks.create(
-            Webhook(
-                id=new,
-                project_id=project,
-                url=validate_url(url, allow_private=self.allow_private),
-                secret=self.random(SECRET_BYTES),
-                created_at=self.clock(),
-            ),
-            audit=audit,
+        webhook = Webhook(
+            id=new,
+            project_id=project,
+            url=validate_url(url, allow_private=self.allow_private),
+            secret=self.random(SECRET_BYTES),
+            created_at=self.clock(),
         )
+        if audit is not None:
+            audit = audit.with_detail(host=webhook.host)
+        return await self.webhooks.create(webhook, audit=audit)
 
 
 @dataclass(frozen=True, slots=True)

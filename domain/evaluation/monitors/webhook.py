@@ -144,6 +144,11 @@ class Webhook:
     secret: bytes | None = field(default=None, repr=False)
     created_at: datetime
 
+    @property
+    def host(self) -> str:
+        """Of the URL, which `validate_url` has accepted."""
+        return urlsplit(self.url).hostname or ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:

@@ -2,7 +2,6 @@
 
 from enum import StrEnum
 from typing import Annotated, Final, Self
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -105,9 +104,7 @@ class WebhookController(Controller):
         does, so a repeat with the same Idempotency-Key is answered with 409. The URL must be an
         https URL of a public address.
         """
-        audit = use_cases.audit.entry(
-            caller, AuditAction.WEBHOOK_CREATED, new_id, host=urlsplit(content.url).hostname or ""
-        )
+        audit = use_cases.audit.entry(caller, AuditAction.WEBHOOK_CREATED, new_id)
         return WebhookCreatedResponse.from_domain(
             await use_cases.evaluation.alerting.create_webhook(
                 caller.project_id, new_id, content.url, audit=audit
