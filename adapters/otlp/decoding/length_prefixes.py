@@ -31,10 +31,17 @@ def fields(data: bytes, at: int, end: int) -> Iterator[Field]:
         wire_type = tag & 7
         start = at
         if wire_type == LENGTH_DELIMITED:
-            size, start = _varint(data, at, end)
+            # Most lengths are one byte; a call for each would take as long as the rest.
+            if at < end and (size := data[at]) < _MORE:
+                start = at + 1
+            else:
+                size, start = _varint(data, at, end)
             at = start + size
         elif wire_type == _VARINT:
-            _, at = _varint(data, at, end)
+            if at < end and data[at] < _MORE:
+                at += 1
+            else:
+                _, at = _varint(data, at, end)
         elif wire_type in _FIXED_BYTES:
             at += _FIXED_BYTES[wire_type]
         else:

@@ -16,7 +16,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from adapters.otlp.decoding import protobuf_limits as limits
 from adapters.otlp.decoding.fragments import (
     Context,
-    Rejected,
     checked_record,
     checked_span,
     dropped_counts,
@@ -142,23 +141,25 @@ def _parsed[M: Message](
 ) -> tuple[M, bool]:
     """The message within the limits, and whether something was cut. Raises Rejected."""
     was_cut = False
+    if len(data) > MEASURED_BYTES:
+        data, was_cut = _within_limits(data, message_type)
     try:
-        if len(data) > MEASURED_BYTES:
-            data, was_cut = limits.within_limits(data, message_type)
         return message.FromString(data), was_cut
-    except (DecodeError, Malformed, TooDeep) as error:
-        raise _rejection(data, message_type) from error
+    except DecodeError as error:
+        _within_limits(data, message_type)  # the library doesn't tell the reason in a stable form
+        raise undecodable(
+            f"the {message_type.name} isn't valid protobuf, or a text in it isn't UTF-8"
+        ) from error
 
 
-def _rejection(data: bytes, message_type: limits.MessageType) -> Rejected:
-    """Why a message can't be decoded, which the library doesn't tell in a stable form."""
+def _within_limits(data: bytes, message_type: limits.MessageType) -> tuple[bytes, bool]:
+    """Raises Rejected."""
     try:
-        limits.within_limits(data, message_type)
+        return limits.within_limits(data, message_type)
     except TooDeep:
-        return too_deep()
-    except Malformed as malformed:
-        return undecodable(f"the {message_type.name} isn't valid protobuf: {malformed}")
-    return undecodable(f"the {message_type.name} isn't valid protobuf, or a text in it isn't UTF-8")
+        raise too_deep() from None
+    except Malformed as error:
+        raise undecodable(f"the {message_type.name} isn't valid protobuf: {error}") from error
 
 
 def _attributes(pairs: Sequence[KeyValue]) -> Attributes:
