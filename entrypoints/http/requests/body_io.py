@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
 from typing import Any, Final, cast
 
 import zstandard
@@ -20,6 +21,9 @@ COMPRESSED_MIN_BYTES: Final = 1024  # smaller bodies hardly shrink
 THREAD_MIN_BYTES: Final = 128 << 10  # larger ones would delay every other request by milliseconds
 ZSTD_WINDOW_MAX_BYTES: Final = 8 << 20  # every decoder has to support it (RFC 8878)
 FRAMES_MAX: Final = 64  # a stream may contain several frames; each costs a copy of the rest
+# A decoder collects its output in blocks and joins them, which takes the memory of a body twice.
+DECOMPRESS_STEP_BYTES: Final = 256 << 10
+ZSTD_INPUT_STEP_BYTES: Final = 1 << 10  # becomes 32 MiB at most
 
 REQUEST_CODINGS: Final = ("gzip", "deflate", "zstd")
 
@@ -95,26 +99,29 @@ def _decompress_zlib(data: bytes, coding: str, size_max: int) -> bytes:
     window = 31 if coding == "gzip" else 15
     if coding == "deflate" and not _has_zlib_header(data):
         window = -15  # some clients send raw deflate
-    parts: list[bytes] = []
-    left = size_max
+    whole = BytesIO()
     for _ in range(FRAMES_MAX):
         stream = zlib.decompressobj(window)
         try:
-            part = stream.decompress(data, left + 1)
+            while not stream.eof and (part := stream.decompress(data, DECOMPRESS_STEP_BYTES)):
+                _append(whole, part, size_max)
+                data = stream.unconsumed_tail
         except zlib.error as error:
             raise InvalidCoding from error
-        left -= len(part)
-        if left < 0:
-            raise BodyTooLarge
         if not stream.eof:
             raise InvalidCoding
-        parts.append(part)
         data = stream.unused_data
         if not data:
-            return b"".join(parts)
+            return whole.getvalue()
         if coding == "deflate":
             break
     raise InvalidCoding
+
+
+def _append(whole: BytesIO, part: bytes, size_max: int) -> None:
+    if whole.tell() + len(part) > size_max:
+        raise BodyTooLarge
+    whole.write(part)
 
 
 def _has_zlib_header(data: bytes) -> bool:
@@ -123,23 +130,34 @@ def _has_zlib_header(data: bytes) -> bool:
 
 def _decompress_zstd(data: bytes, _: str, size_max: int) -> bytes:
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX_BYTES)
+    whole = BytesIO()
     try:
         # Only the reader bounds its output, and only decompressobj detects a truncated frame.
         with decompressor.stream_reader(data, read_across_frames=True) as reader:
-            whole = reader.read(size_max + 1)
-        if len(whole) > size_max:
-            raise BodyTooLarge
-        for _frame in range(FRAMES_MAX):
-            frame = decompressor.decompressobj()
-            frame.decompress(data)
-            if not frame.eof:
-                break
-            data = frame.unused_data
-            if not data:
-                return whole
+            while part := reader.read(DECOMPRESS_STEP_BYTES):
+                _append(whole, part, size_max)
+        _check_zstd_frames(decompressor, data)
     except zstandard.ZstdError as error:
         raise InvalidCoding from error
-    raise InvalidCoding
+    return whole.getvalue()
+
+
+def _check_zstd_frames(decompressor: zstandard.ZstdDecompressor, data: bytes) -> None:
+    """Raises InvalidCoding if the last frame is truncated, or if there are too many."""
+    frames = 1
+    frame = decompressor.decompressobj()
+    for start in range(0, len(data), ZSTD_INPUT_STEP_BYTES):
+        chunk = data[start : start + ZSTD_INPUT_STEP_BYTES]
+        while chunk:
+            if frame.eof:
+                frames += 1
+                frame = decompressor.decompressobj()
+            if frames > FRAMES_MAX:
+                raise InvalidCoding
+            frame.decompress(chunk)
+            chunk = frame.unused_data if frame.eof else b""
+    if not frame.eof:
+        raise InvalidCoding
 
 
 def compress(

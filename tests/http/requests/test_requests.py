@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import random
 import tracemalloc
 import zlib
 from typing import Any
@@ -10,7 +11,12 @@ from typing import Any
 import pytest
 import zstandard
 
-from entrypoints.http.requests.body_io import BodyTooLarge, decompress
+from entrypoints.http.requests.body_io import (
+    DECOMPRESS_STEP_BYTES,
+    BodyTooLarge,
+    InvalidCoding,
+    decompress,
+)
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 from tests.support.clients.asgi_client import DISCONNECT, chunk, exchange
 
@@ -36,6 +42,19 @@ def zstd_streamed(data: bytes) -> bytes:
     """A frame without its content size."""
     stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     return stream.compress(data) + stream.flush()
+
+
+EACH_CODING = pytest.mark.parametrize(
+    ("coding", "code"),
+    [
+        ("gzip", gzipped),
+        ("deflate", zlib.compress),
+        ("deflate", raw_deflate),
+        ("zstd", zstd),
+        ("zstd", zstd_streamed),
+    ],
+    ids=["gzip", "deflate", "bare deflate", "zstd", "streamed zstd"],
+)
 
 
 CODED = [
@@ -160,17 +179,7 @@ class TestSize:
         assert (sent[0]["status"], taken) == (413, 5)
         assert site.trace_count() == 0
 
-    @pytest.mark.parametrize(
-        ("coding", "code"),
-        [
-            ("gzip", gzipped),
-            ("deflate", zlib.compress),
-            ("deflate", raw_deflate),
-            ("zstd", zstd),
-            ("zstd", zstd_streamed),
-        ],
-        ids=["gzip", "deflate", "bare deflate", "zstd", "streamed zstd"],
-    )
+    @EACH_CODING
     async def test_decompression_stops_at_the_limit(self, coding: str, code: Any) -> None:
         """Memory is bounded too: these few bytes decompress to 64 MB."""
         bomb = code(bytes(64 << 20))
@@ -180,6 +189,24 @@ class TestSize:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 16 << 20
+
+    @EACH_CODING
+    async def test_large_body_takes_its_memory_once(self, coding: str, code: Any) -> None:
+        """A body of many steps, the last of them full or not, or none at all."""
+        for size in (0, 1, DECOMPRESS_STEP_BYTES, 40 * DECOMPRESS_STEP_BYTES + 1):
+            body = random.Random(size).randbytes(size // 2) + bytes(size - size // 2)
+            encoded = code(body)
+            tracemalloc.start()
+            decoded = await decompress(encoded, coding, size)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert decoded == body
+            assert peak < 1.3 * size + (4 << 20)
+            if size:
+                with pytest.raises(BodyTooLarge):
+                    await decompress(encoded, coding, size - 1)
+            with pytest.raises(InvalidCoding):
+                await decompress(encoded[:-1], coding, size)
 
     async def test_body_in_chunks_is_read(self, site: Site) -> None:
         pieces = [chunk(GOOD[:100]), chunk(b""), chunk(GOOD[100:]), chunk(b"", more=False)]
