@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 LARGE_LIBRARIES = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
 EXPORTER = ("adapters.otlp_spans", "opentelemetry.sdk.trace", "opentelemetry.exporter")
 PRICES = ("genai_prices", "pydantic")
+PROTOBUF = ("google.protobuf", "opentelemetry.proto")
 MIGRATION_LIBRARIES = ("black", "piccolo.apps.migrations")
 API_PROGRAM = """
 import sys
@@ -88,7 +89,14 @@ def loaded(program: str, *arguments: str) -> str:
 
 
 def test_api_loads_neither_model_clients_nor_worker_modules():
-    heavy = (*LARGE_LIBRARIES, *EXPORTER, *PRICES, *MIGRATION_LIBRARIES, "dramatiq")
+    heavy = (
+        *LARGE_LIBRARIES,
+        *EXPORTER,
+        *PRICES,
+        *PROTOBUF,
+        *MIGRATION_LIBRARIES,
+        "dramatiq",
+    )
     assert loaded(API_PROGRAM, *heavy, "litestar") == "['litestar']"
 
 

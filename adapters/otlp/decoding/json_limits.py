@@ -6,20 +6,16 @@ from typing import Final
 
 import msgspec
 
-from adapters.otlp.decoding.json_text import JsonWalk
+from adapters.otlp.decoding.json_text import JsonWalk, exceeds, is_dense
 from adapters.otlp.decoding.limits import LEVELS_MAX, NODES_MAX, TooDeep
 
-_WINDOW_BYTES: Final = 1 << 20
 # A key-value list within another one is four levels deeper in JSON; events have four levels more.
 _JSON_LEVELS_MAX: Final = 4 * LEVELS_MAX + 8
 
 
 def may_exceed(data: bytes) -> bool:
-    """Whether a text may have too many objects. Braces in strings are counted as well."""
-    braces = 0
-    for start in range(0, len(data), _WINDOW_BYTES):
-        braces += data.count(b"{", start, start + _WINDOW_BYTES)
-    return braces > NODES_MAX
+    """Whether a text may have too many objects, or would take long to decode."""
+    return exceeds(data, (b"{",), NODES_MAX) or is_dense(data)
 
 
 def within_limits(
@@ -57,7 +53,7 @@ class _Members:
             self.kept[key] = bytes(value)
 
     def take_value(self, key: str) -> None:
-        value = self.walk.value(is_measured=True)
+        value = self.walk.value(NODES_MAX)
         if self._fits():
             self.kept[key] = bytes(value)
 
@@ -68,7 +64,7 @@ class _Members:
                 self.was_cut = True
                 self.walk.rest_of_array()
                 break
-            item = self.walk.value(is_measured=True)
+            item = self.walk.value(NODES_MAX)
             if self._fits():
                 items.append(item)
         self.kept[key] = b"[%b]" % b",".join(items)

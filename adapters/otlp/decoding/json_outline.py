@@ -14,13 +14,17 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from adapters.otlp.decoding.json_text import JsonWalk, MalformedJson, TooManyJsonValues
+from adapters.otlp.decoding.json_text import (
+    MARKS_MAX,
+    JsonWalk,
+    MalformedJson,
+    TooManyJsonValues,
+    is_dense,
+)
 from adapters.otlp.decoding.outline import Encoded, Group, OutlineLimit
 from domain.tracing.otel.requests import Signal, TooManyItems, UndecodableRequest
 
 _COUNTED_BYTES: Final = 256 << 10  # the spans of smaller bodies aren't counted before they are kept
-_DENSE_BYTES: Final = 16 << 20  # as many marks are passed within 40 ms
-_MARKS: Final = (b'"', b",", b"{", b"[")
 _WINDOW_BYTES: Final = 1 << 20
 
 _KEYS: Final = {
@@ -30,13 +34,13 @@ _KEYS: Final = {
 
 
 def json_outline(
-    body: bytes, signal: Signal, items_max: int, dense_bytes: int = _DENSE_BYTES
+    body: bytes, signal: Signal, items_max: int, marks_max: int = MARKS_MAX
 ) -> list[Group]:
     """The groups of a request. Raises UndecodableRequest, TooManyItems."""
     if not body:
         return []
     try:
-        if _is_utf8(body) and (len(body) <= dense_bytes or not _is_dense(body, dense_bytes)):
+        if _is_utf8(body) and not is_dense(body, marks_max):
             return _decoded(body, signal, items_max)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         pass  # the walk accepts everything that is valid, and finds what costs no other span
@@ -60,15 +64,6 @@ def _is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _is_dense(body: bytes, marks_max: int) -> bool:
-    marks = 0
-    for start in range(0, len(body), _WINDOW_BYTES):
-        marks += sum(body.count(mark, start, start + _WINDOW_BYTES) for mark in _MARKS)
-        if marks > marks_max:
-            return True
-    return False
 
 
 # --- one pass ------------------------------------------------------------------------------

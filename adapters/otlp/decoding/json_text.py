@@ -5,13 +5,17 @@ nested too deeply, and never holds the interpreter for long.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from domain.tracing.json_scan import WINDOW_BYTES, end_of_string
 
+MARKS_MAX: Final = 16_000_000  # a decoder passes as many within 40 ms, in which nothing else runs
+
+_COUNT_STEP_BYTES: Final = 1 << 20
+_MARKS: Final = (b'"', b",", b"{", b"[")
 _STEPS_MAX: Final = 5_000_000  # walked in five seconds
 _PLAIN: Final = rb'[^"{}\[\]]*+'
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -33,6 +37,21 @@ class MalformedJson(ValueError):  # noqa: N818 - an error of the client, not of 
 
 class TooManyJsonValues(ValueError):  # noqa: N818 - an error of the client, not of ours
     pass
+
+
+def is_dense(text: bytes, marks_max: int = MARKS_MAX) -> bool:
+    """Whether a text has so many values that decoding it would hold up all else."""
+    return len(text) > marks_max and exceeds(text, _MARKS, marks_max)
+
+
+def exceeds(text: bytes, marks: Iterable[bytes], most: int) -> bool:
+    """Whether the marks occur in the text more often than `most`, also in strings."""
+    count = 0
+    for start in range(0, len(text), _COUNT_STEP_BYTES):
+        count += sum(text.count(mark, start, start + _COUNT_STEP_BYTES) for mark in marks)
+        if count > most:
+            return True
+    return False
 
 
 class JsonWalk:
@@ -58,22 +77,26 @@ class JsonWalk:
         """For each item of an array, with the place at it; none of `null`."""
         return self._elements(b"[", b"]")
 
-    def value(self, *, is_measured: bool = False) -> memoryview:
-        """Walks over a value; several times as fast if it isn't measured."""
+    def value(self, objects_max: int | None = None) -> memoryview:
+        """Walks over a value. It is measured until `objects` exceeds `objects_max`.
+
+        What isn't measured is walked over several times as fast.
+        """
         self._skip_blanks()
         start = self.at
         mark = self._text[start : start + 1]
         if mark == b'"':
             self._skip_string()
         elif mark and mark in _OPENING:
-            self._skip_brackets(_UNTIL_MARK if is_measured else _UNTIL_THIRD_LEVEL, 0)
+            self._skip_brackets(0, objects_max)
         else:
             self._skip_scalar()
         return memoryview(self._text)[start : self.at]
 
     def rest_of_array(self) -> None:
         """Walks over the items from here on, instead of taking each of them from `items`."""
-        self._skip_brackets(_UNTIL_THIRD_LEVEL, 1)
+        self._skip_all(_UNTIL_THIRD_LEVEL)
+        self._skip_brackets(1, None)
 
     def end(self) -> None:
         """Raises MalformedJson if something follows."""
@@ -140,12 +163,11 @@ class JsonWalk:
         self._count_step()
         self.at = end_of_string(self._text, self.at + 1)
 
-    def _skip_brackets(self, until_mark: re.Pattern[bytes], depth: int) -> None:
-        """Goes on to where `depth` levels are closed; with 0 those that are opened here."""
-        if depth:
-            self._skip_all(until_mark)
+    def _skip_brackets(self, depth: int, objects_max: int | None) -> None:
+        """Goes on to where `depth` levels are closed; with 0 the one that is opened here."""
         while True:
             mark = self._text[self.at : self.at + 1]
+            is_measured = objects_max is not None and self.objects <= objects_max
             if mark == b'"':
                 self._skip_string()
             elif not mark:
@@ -156,10 +178,10 @@ class JsonWalk:
                 depth += 1 if mark in _OPENING else -1
                 if not depth:
                     return
-                if until_mark is _UNTIL_MARK:
+                if is_measured:
                     self.objects += mark == b"{"
                     self.deepest = max(self.deepest, depth)
-            self._skip_all(until_mark)
+            self._skip_all(_UNTIL_MARK if is_measured else _UNTIL_THIRD_LEVEL)
 
     def _count_step(self) -> None:
         self._steps_left -= 1

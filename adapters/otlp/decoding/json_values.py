@@ -73,7 +73,11 @@ _IDS_IN_TEXT: Final = (
     re.compile(rb'"traceId"\s*+:\s*+"([0-9a-fA-F]{1,32}+)"'),
     re.compile(rb'"spanId"\s*+:\s*+"([0-9a-fA-F]{1,32}+)"'),
 )
+_IDS_DECODED_BYTES: Final = 1 << 20
+_IDS_SEARCHED_BYTES: Final = 64 << 10
 _SHOWN_ID: Final = re.compile("[0-9a-fA-F]{1,32}")
+# Replacing texts in larger spans would take too much memory.
+_REPLACED_BYTES: Final = 1 << 20
 # Either half of a surrogate pair without the other, which JSON can say and no text can contain.
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -299,6 +303,8 @@ class JsonDecoder:
         return trace_id, checked_record(sent)
 
     def ids(self, item: Encoded, _: Signal) -> tuple[str | None, str | None]:
+        if len(item) > _IDS_DECODED_BYTES:
+            item = item[:_IDS_SEARCHED_BYTES]  # not JSON, so it is searched
         try:
             ids = _IDS.decode(item)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -330,9 +336,12 @@ def _parsed[S: _Struct](kind: _Type[S], item: Encoded) -> tuple[S, bool]:
 
 
 def _failure(kind: _Type[Any], data: bytes, error: Exception) -> Exception:
-    marked = _ESCAPE.sub(lambda match: rb"\u0000" if match["lone"] else match[0], data)
-    if marked != data:
-        return _UnpairedSurrogate(marked)
+    if isinstance(error, UnicodeDecodeError):
+        return undecodable(f"a text of the {kind.name} isn't UTF-8")
+    if len(data) <= _REPLACED_BYTES and rb"\u" in data:
+        marked = _ESCAPE.sub(lambda match: rb"\u0000" if match["lone"] else match[0], data)
+        if marked != data:
+            return _UnpairedSurrogate(marked)
     return undecodable(f"the {kind.name} isn't valid: {error}")
 
 

@@ -102,6 +102,21 @@ def test_mutated_requests():
     assert min(outcomes.values()) > 0
 
 
+def test_mutated_spans_cost_no_other():
+    chance = random.Random(17)
+    good = span().SerializeToString()
+    parts = [one.SerializeToString() for one in REQUEST.resource_spans[0].scope_spans[0].spans]
+    outcomes = set()
+    for number in range(scaled(10_000)):
+        body = traces_of_encoded(good, mutated(parts[number % len(parts)], chance), good)
+        request = decode(Signal.TRACES, Encoding.PROTOBUF, body)
+        assert request is not None
+        assert request.items == 3
+        assert request.accepted >= 2
+        outcomes |= {rejection.reason for rejection in request.rejections}
+    assert len(outcomes) > 1
+
+
 @given(st.sampled_from(Signal), st.sampled_from(Encoding), st.binary(max_size=100))
 def test_any_bytes(signal: Signal, encoding: Encoding, body: bytes):
     decode(signal, encoding, body)

@@ -374,7 +374,7 @@ def test_walking_finds_what_one_pass_finds():
         for ascii_only in (True, False):
             sent = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode()
             one_pass = json_outline(sent, Signal.TRACES, 10)
-            walked = json_outline(sent, Signal.TRACES, 10, dense_bytes=0)
+            walked = json_outline(sent, Signal.TRACES, 10, marks_max=0)
             assert as_bytes(walked) == as_bytes(one_pass)
             assert len(walked) == 4
 
