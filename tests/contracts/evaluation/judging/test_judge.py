@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 
@@ -123,9 +124,14 @@ async def test_concurrent_questions_are_answered_independently(fixture: JudgeFix
     assert together == [await fixture.judge.ask(question) for question in questions]
 
 
-async def test_evidence_of_any_size_is_judged(fixture: JudgeFixture):
+@cache  # building the evidence takes longer than judging it
+def large_question() -> Question:
     calls = [tool(given=n, got=n) for n in range(2 * LARGE)]
-    answer = await fixture.judge.ask(fixture.question(METRIC_REGISTRY["tool_correctness"], *calls))
+    return scripted().question(METRIC_REGISTRY["tool_correctness"], *calls)
+
+
+async def test_evidence_of_any_size_is_judged(fixture: JudgeFixture):
+    answer = await fixture.judge.ask(replace(large_question(), model=fixture.model))
     assert isinstance(answer.outcome, Scored)
 
 

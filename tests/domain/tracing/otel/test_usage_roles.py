@@ -435,9 +435,16 @@ PARENTS = {
     "cycles of two": lambda number: ((number - 1) ^ 1) + 1,
     "a tree": lambda number: number // 2 or None,
 }
+QUICK = {"a chain", "a cycle"}  # in `make check`; all shapes take seconds
 
 
-@pytest.mark.parametrize("parent", PARENTS.values(), ids=PARENTS.keys())
+@pytest.mark.parametrize(
+    "parent",
+    [
+        pytest.param(parent, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, parent in PARENTS.items()
+    ],
+)
 def test_ten_thousand_spans_take_little_time(parent: Callable[[int], int | None]) -> None:
     kinds = ["LLM", "CHAIN", "LLM", "OTHER"]
     nodes = [
