@@ -236,9 +236,10 @@ def test_tests_use_the_real_thing_and_do_not_sleep(path):
         assert not any("mock" in name for name in names), (
             "a mock accepts calls that the real object refuses"
         )
+    injects_faults = relative(path).startswith("tests/faults/")
     for name, call in calls(path):
         assert name not in {"monkeypatch.setattr", "mocker.patch", "mock.patch", "patch"}
-        if relative(path).startswith("tests/faults/"):
+        if injects_faults:
             continue  # outages, slow networks and pauses between retries take time
         assert name != "time.sleep"
         if name == "asyncio.sleep":  # one step of the event loop, or a short polling interval
