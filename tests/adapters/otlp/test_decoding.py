@@ -111,7 +111,7 @@ DECODED_ATTRIBUTES = ATTRIBUTES | {
 
 
 @BOTH
-def test_a_span_is_decoded_whole(encoding: Encoding):
+def test_span_is_decoded_completely(encoding: Encoding):
     link = Span.Link(
         trace_id=TRACE_ID, span_id=OTHER_ID, trace_state="c=d", attributes=key_values({"l": 1})
     )
@@ -168,7 +168,7 @@ def test_flags_say_where_the_parent_is(encoding: Encoding, flags: int, is_remote
 
 
 @BOTH
-def test_the_last_value_of_a_key_counts(encoding: Encoding):
+def test_last_value_of_key_counts(encoding: Encoding):
     twice = span()
     twice.attributes.extend([*key_values({"k": 1}), *key_values({"k": "last"})])
     assert only_span(decode(traces_request(twice), encoding)).attributes == {"k": "last"}
@@ -198,7 +198,7 @@ def test_resource_attributes_that_tell_of_the_machine_are_dropped(encoding: Enco
 
 @BOTH
 @pytest.mark.parametrize("size", [0, 1, 7, 9, 16])
-def test_a_span_with_an_id_of_another_length_is_rejected(encoding: Encoding, size: int):
+def test_span_with_id_of_another_length_is_rejected(encoding: Encoding, size: int):
     decoded = decode(traces_request(span(span_id=b"\x01" * size), span()), encoding)
     assert reasons(decoded) == [RejectionReason.INVALID_ID]
     assert len(decoded.fragments) == 1
@@ -215,7 +215,7 @@ def test_a_span_with_an_id_of_another_length_is_rejected(encoding: Encoding, siz
         {"parent_span_id": b"\x01"},
     ],
 )
-def test_a_span_with_an_invalid_id_is_rejected(encoding: Encoding, ids: dict[str, bytes]):
+def test_span_with_invalid_id_is_rejected(encoding: Encoding, ids: dict[str, bytes]):
     decoded = decode(
         traces_request(span(**ids), resource={"service.name": "s"}, scope="l"), encoding
     )
@@ -227,7 +227,7 @@ def test_a_span_with_an_invalid_id_is_rejected(encoding: Encoding, ids: dict[str
 
 
 @BOTH
-def test_a_parent_of_zeros_is_none(encoding: Encoding):
+def test_parent_of_zeros_is_null(encoding: Encoding):
     assert (
         only_span(decode(traces_request(span(parent_span_id=bytes(8))), encoding)).parent_span_id
         is None
@@ -235,7 +235,7 @@ def test_a_parent_of_zeros_is_none(encoding: Encoding):
 
 
 @BOTH
-def test_a_rejection_names_the_ids_as_sent(encoding: Encoding):
+def test_rejection_names_ids_as_sent(encoding: Encoding):
     decoded = decode(traces_request(span(start_time_unix_nano=0)), encoding)
     [rejection] = decoded.rejections
     assert rejection.reason is RejectionReason.NO_START_TIME
@@ -252,7 +252,7 @@ def test_any_time_is_taken(encoding: Encoding, time: int):
 
 
 @BOTH
-def test_a_span_without_end_is_a_started_one(encoding: Encoding):
+def test_span_without_end_is_started(encoding: Encoding):
     sent = only_span(decode(traces_request(span(end_time_unix_nano=0)), encoding))
     assert sent.rank is Rank.STARTED_SPAN
 
@@ -274,7 +274,7 @@ def test_text_that_no_column_takes_is_rejected(encoding: Encoding, bad: Span):
 
 
 @BOTH
-def test_a_scope_with_such_text_costs_its_spans_alone(encoding: Encoding):
+def test_scope_with_unstorable_text_rejects_only_its_spans(encoding: Encoding):
     request = traces_request(span(), span(), scope="a\0b")
     request.MergeFrom(traces_request(span(), scope="other"))
     decoded = decode(request, encoding)
@@ -320,7 +320,7 @@ def test_attributes_and_events_beyond_10_000_are_dropped(encoding: Encoding):
 
 
 @BOTH
-def test_a_pending_span_starts_its_parent(encoding: Encoding):
+def test_pending_span_starts_its_parent(encoding: Encoding):
     pending = span(
         {"logfire.span_type": "pending_span", "logfire.pending_parent_id": "0" * 16, "k": 1},
         parent_span_id=OTHER_ID,
@@ -352,12 +352,12 @@ def test_a_pending_span_starts_its_parent(encoding: Encoding):
         record({"event.name": "choice"}, event_name="", body=any_value("gen_ai.choice")),
     ],
 )
-def test_a_record_has_the_first_known_name(encoding: Encoding, named):
+def test_record_has_first_known_name(encoding: Encoding, named):
     assert only_record(decode(logs_request(named), encoding)).name == "gen_ai.choice"
 
 
 @BOTH
-def test_a_record_is_decoded_whole(encoding: Encoding):
+def test_record_is_decoded_completely(encoding: Encoding):
     sent = record({"k": 1}, body=any_value({"content": "Hi"}))
     decoded = decode(logs_request(sent, resource={"service.name": "bot"}, scope="lib"), encoding)
     assert only_record(decoded) == SentRecord(
@@ -379,7 +379,7 @@ def test_other_records_are_counted_and_not_kept(encoding: Encoding):
 
 
 @BOTH
-def test_a_record_without_time_has_that_at_which_it_was_observed(encoding: Encoding):
+def test_record_without_time_has_observed_time(encoding: Encoding):
     observed = record(time_unix_nano=0, observed_time_unix_nano=5)
     assert only_record(decode(logs_request(observed), encoding)).time_ns == 5
     decoded = decode(logs_request(record(time_unix_nano=0)), encoding)
@@ -388,7 +388,7 @@ def test_a_record_without_time_has_that_at_which_it_was_observed(encoding: Encod
 
 @BOTH
 @pytest.mark.parametrize("none", [b"", bytes(8)])
-def test_a_record_needs_a_span_unless_it_is_found_by_other_facts(encoding: Encoding, none: bytes):
+def test_record_needs_span_unless_found_by_other_facts(encoding: Encoding, none: bytes):
     assert reasons(decode(logs_request(record(span_id=none)), encoding)) == ["invalid_id"]
     for name in ("gen_ai.evaluation.result", "claude_code.tool_result", "claude_code.api_request"):
         decoded = decode(logs_request(record(event_name=name, span_id=none)), encoding)
@@ -397,7 +397,7 @@ def test_a_record_needs_a_span_unless_it_is_found_by_other_facts(encoding: Encod
 
 
 @BOTH
-def test_an_evaluation_may_name_the_response_alone(encoding: Encoding):
+def test_evaluation_may_name_response_only(encoding: Encoding):
     name = "gen_ai.evaluation.result"
     by_response = record({"gen_ai.response.id": "r-1"}, event_name=name, trace_id=b"", span_id=b"")
     nowhere = record(event_name=name, trace_id=bytes(16), span_id=b"")
@@ -448,7 +448,7 @@ def test_fragments_of_a_large_request_are_decoded_again(encoding: Encoding):
 
 
 @BOTH
-def test_an_empty_request_is_decoded(encoding: Encoding):
+def test_empty_request_is_decoded(encoding: Encoding):
     assert decode(traces_request(), encoding).items == 0
     assert decode_body(b"", encoding).items == 0
 
@@ -474,7 +474,7 @@ class TestProtobuf:
         assert rejection.span_id == SPAN_ID.hex()
         assert len(decoded.fragments) == 1
 
-    def test_a_span_that_is_not_protobuf_costs_itself(self):
+    def test_span_that_is_not_protobuf_is_rejected_alone(self):
         bad = length_delimited(2, SPAN_ID) + b"\xff\xff"
         decoded = decode_body(traces_of_encoded(bad, span().SerializeToString()))
         [rejection] = decoded.rejections
@@ -482,7 +482,7 @@ class TestProtobuf:
         assert (rejection.trace_id, rejection.span_id) == (None, SPAN_ID.hex())
         assert len(decoded.fragments) == 1
 
-    def test_a_scope_that_is_not_protobuf_costs_its_spans(self):
+    def test_scope_that_is_not_protobuf_rejects_its_spans(self):
         bad = length_delimited(1, b"\xff") + length_delimited(2, span().SerializeToString())
         good = length_delimited(2, span().SerializeToString())
         body = length_delimited(1, length_delimited(2, bad), length_delimited(2, good))
@@ -502,7 +502,7 @@ class TestProtobuf:
             traces_of_encoded(span().SerializeToString())[:-1],
         ],
     )
-    def test_a_body_that_is_not_protobuf_is_refused(self, body: bytes):
+    def test_body_that_is_not_protobuf_is_refused(self, body: bytes):
         with pytest.raises(UndecodableRequest):
             decode_body(body)
 
@@ -517,7 +517,7 @@ class TestProtobuf:
         )
         assert only_span(decode_body(unknown + body)).name == "chat"
 
-    def test_the_resource_may_come_last_and_in_parts(self):
+    def test_resource_may_come_last_and_in_parts(self):
         def resource(key: str, value: str) -> bytes:
             pair = KeyValue(key=key, value=any_value(value)).SerializeToString()
             return length_delimited(1, length_delimited(1, pair))
@@ -535,7 +535,7 @@ class TestProtobuf:
         }
 
     @pytest.mark.slow
-    def test_a_million_attributes_and_levels_are_bounded(self):
+    def test_million_attributes_and_levels_are_bounded(self):
         good = span().SerializeToString()
         deep = good + length_delimited(9, encoded_pair("k", encoded_value(10_000, as_list=False)))
         wide = good + length_delimited(9, encoded_pair("k", b"\x18\x01")) * 1_000_000
@@ -550,7 +550,7 @@ class TestProtobuf:
         assert long_sent.attributes == {}
 
     @pytest.mark.slow
-    def test_a_flood_of_unknown_fields_is_undecodable(self):
+    def test_flood_of_unknown_fields_is_undecodable(self):
         flood = span().SerializeToString() + b"\x78\x00" * 2_000_001
         assert reasons(decode_body(traces_of_encoded(flood))) == [RejectionReason.UNDECODABLE]
 

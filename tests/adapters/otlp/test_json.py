@@ -77,7 +77,7 @@ def test_ids_that_are_not_hex_are_rejected(text: str):
 
 
 @pytest.mark.parametrize("parent", ["", None, "0000000000000000"])
-def test_no_parent(parent: str | None):
+def test_span_without_parent(parent: str | None):
     assert decode_span(parentSpanId=parent).parent_span_id is None
 
 
@@ -180,13 +180,13 @@ def test_members_of_a_wrong_type_cost_one_span(member: dict[str, Any]):
         "[{}]",
     ],
 )
-def test_a_malformed_span_costs_itself_alone(span: str):
+def test_malformed_span_is_rejected_alone(span: str):
     assert reasons(span) == [RejectionReason.UNDECODABLE]
     [rejection] = decode(body_of(span)).rejections
     assert rejection.span_id == (SPAN_ID if "spanId" in span else None)
 
 
-def test_a_rejection_names_the_ids_of_the_span_and_not_of_its_links():
+def test_rejection_names_ids_of_span_and_not_of_its_links():
     link = {"links": [{"traceId": "ab" * 16, "spanId": "cd" * 8}]}
     [rejection] = decode(body_of(json.dumps(link | SPAN | {"name": 7}))).rejections
     assert (rejection.trace_id, rejection.span_id) == (TRACE_ID, SPAN_ID)
@@ -316,7 +316,7 @@ def test_bodies_that_are_not_requests(body: str):
         ('"schemaUrl":7', RejectionReason.UNDECODABLE),
     ],
 )
-def test_a_bad_scope_costs_its_spans_alone(member: str, scope: RejectionReason):
+def test_invalid_scope_rejects_only_its_spans(member: str, scope: RejectionReason):
     group = f'{{"spans":[{GOOD}]}}'
     bad = f'{{"spans":[{GOOD}],{member}}}'
     body = f'{{"resourceSpans":[{{"scopeSpans":[{group},{bad},{group}]}}]}}'
@@ -325,13 +325,13 @@ def test_a_bad_scope_costs_its_spans_alone(member: str, scope: RejectionReason):
     assert request.accepted == 2
 
 
-def test_a_resource_may_be_null():
+def test_resource_may_be_null():
     body = b'{"resourceSpans":[{"resource":null,"scopeSpans":[{"scope":null,"spans":[%b]}]}]}'
     assert decode(body % GOOD.encode()).accepted == 1
 
 
 @pytest.mark.slow
-def test_a_million_attributes_are_bounded():
+def test_million_attributes_are_bounded():
     pair = '{"key":"k","value":{"intValue":1}}'
     wide = f'{GOOD[:-1]},"attributes":[{",".join([pair] * 1_000_000)}],"endTimeUnixNano":"9"}}'
     values = ",".join(["{}"] * NODES_MAX)

@@ -251,7 +251,7 @@ def test_values_without_messages(sent, read):
     assert read(sent) is None
 
 
-def test_a_prompt_alone_is_read_only_where_it_must_be_a_message():
+def test_bare_prompt_is_read_only_where_it_must_be_a_message():
     assert canonical_messages({"prompt": "Hi"}) == [HI]
     assert only_messages({"prompt": "Hi"}) is None
 
@@ -326,7 +326,7 @@ def test_instructions_are_the_first_message(instructions):
 
 
 @pytest.mark.parametrize("instructions", [None, "", [], {}])
-def test_no_instructions(instructions):
+def test_messages_without_instructions(instructions):
     assert with_instructions(instructions, [HI]) == [HI]
 
 

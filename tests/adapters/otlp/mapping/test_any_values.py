@@ -99,7 +99,7 @@ def check(span: Span) -> None:
     st.sampled_from([0, 1, 2, 99]),
     SENT,
 )
-def test_nothing_raises_and_everything_can_be_stored(attributes, events, scope, code, body):
+def test_any_value_is_mapped_and_can_be_stored(attributes, events, scope, code, body):
     span = sent_span(
         attributes,
         scope=Scope(scope),
@@ -121,7 +121,7 @@ def test_nothing_raises_and_everything_can_be_stored(attributes, events, scope, 
             assert all(json.loads(member) is not ... for member in members.values())
 
 
-def test_an_index_bomb_is_bounded():
+def test_index_bomb_is_bounded():
     attributes = {f"llm.input_messages.{at * 1_000}.message.content": "x" for at in range(1_000)}
     attributes["llm.input_messages." + "0." * 5_000] = "x"
     one = mapped_from(sent_span({"gen_ai.operation.name": "chat"} | attributes))

@@ -100,7 +100,7 @@ EXPECTED = [
 
 
 @pytest.mark.parametrize(("capture", "expected"), EXPECTED)
-def test_the_trace(capture, expected):
+def test_trace_of_corpus(capture, expected):
     read = Read(capture, expected)
     trace = read.trace
     assert (trace.name, trace.status) == (expected["name"], expected["status"])

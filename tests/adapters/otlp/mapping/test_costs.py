@@ -55,12 +55,12 @@ def test_goldens(model, provider, usage, usd, price):
     assert (found.amount, found.source) == (Decimal(usd), CostSource.TABLE)
 
 
-def test_a_model_that_no_book_knows_has_no_price(price):
+def test_unknown_model_has_no_price(price):
     found = charge({"gen_ai.request.model": "llama3.1"} | figures(1_000, 100), price)
     assert found.source is CostSource.UNPRICED
 
 
-def test_the_request_model_is_priced_if_the_response_model_has_no_price(price):
+def test_request_model_is_priced_if_response_model_has_no_price(price):
     names = {"gen_ai.response.model": "deployment-7", "gen_ai.request.model": "gpt-4o"}
     found = charge(names | {"gen_ai.provider.name": "openai"} | figures(1_000, 100), price)
     assert (found.amount, found.source) == (Decimal("0.0035"), CostSource.TABLE)
@@ -85,7 +85,7 @@ def test_the_request_model_is_priced_if_the_response_model_has_no_price(price):
         ({"gen_ai.usage.cost": "free", "operation.cost": 0.2}, "0.2"),
     ],
 )
-def test_a_stated_cost_counts_to_the_last_digit(attributes, usd, price):
+def test_stated_cost_counts_to_last_digit(attributes, usd, price):
     priced = {"gen_ai.request.model": "gpt-4o"} | figures(1_000, 100)
     found = charge(priced | attributes, price)
     assert (found.amount, found.source) == (Decimal(usd), CostSource.CLIENT)
@@ -94,7 +94,7 @@ def test_a_stated_cost_counts_to_the_last_digit(attributes, usd, price):
 
 
 @pytest.mark.parametrize("cost", ["NaN", "Infinity", -1, True, "free", [1], {}, 1_000_001, 1e300])
-def test_a_cost_that_is_none_is_dropped(cost):
+def test_null_cost_is_dropped(cost):
     one = mapped({"gen_ai.usage.cost": cost})
     assert one.span.cost is None
     assert not one.facts.has_stated_cost

@@ -30,7 +30,7 @@ def only(sent):
     return one
 
 
-def test_an_event_is_an_evaluation_of_its_span():
+def test_event_is_evaluation_of_its_span():
     given_event = event(NAME, START_NS + 5, **attributes(name="faithful", score=0.75, label="good",
                                                          explanation="because"))  # fmt: skip
     one = only(sent_span(events=[given_event]))
@@ -43,7 +43,7 @@ def test_an_event_is_an_evaluation_of_its_span():
     assert one.score_id(TRACE, one.span_id) == expected
 
 
-def test_a_record_is_an_evaluation_of_its_span_of_its_trace_or_of_a_response():
+def test_record_is_evaluation_of_span_trace_or_response():
     given = attributes(name="faithful", score=1, response="resp_1")
     of_span = only(sent_record(NAME, given))
     assert (of_span.span_id, of_span.response_id) == (HEX_ID, None)
@@ -119,7 +119,7 @@ def test_lists_of_openinference(singular, scope):
     )
 
 
-def test_a_result_of_a_session_needs_a_session():
+def test_result_of_session_needs_session():
     before = "session.annotations.0.annotation."
     assert not evaluations_of(sent_span({f"{before}name": "n", f"{before}score": 1}))
 
@@ -138,7 +138,7 @@ KEYS = st.sampled_from(
 
 
 @given(st.dictionaries(KEYS, JSON | JSON.map(json.dumps)))
-def test_no_values_are_an_error(given):
+def test_evaluation_without_values_is_an_error(given):
     sent = sent_span(given, events=[event(NAME, **given)])
     for fragment in (sent, sent_record(NAME, given, body=given)):
         for one in evaluations_of(fragment):

@@ -108,7 +108,7 @@ def test_generic_outputs(key, kind):
 
 
 @pytest.mark.parametrize("kind", [LLM, TOOL, CHAIN])
-def test_what_langfuse_says_comes_first(kind):
+def test_langfuse_attributes_come_first(kind):
     sent = {
         **MESSAGES_IN[0],
         **MESSAGES_OUT[0],
@@ -156,7 +156,7 @@ def test_results_of_tools(key):
 
 
 @pytest.mark.parametrize("sent", ["{}", "[]"])
-def test_a_tool_without_arguments_takes_an_empty_object(sent):
+def test_tool_without_arguments_has_empty_object_as_input(sent):
     assert mapped(TOOL | {"gen_ai.tool.call.arguments": sent}).span.input == sent.encode()
     others = {"gen_ai.tool.call.arguments": sent, "input.value": "x"}
     assert input_of(mapped(TOOL | others).span) == "x"
@@ -187,7 +187,7 @@ def test_messages_on_a_tool_stay_as_they_were_sent():
     assert input_of(mapped(TOOL, events=events).span) == [{"content": "Hi"}]
 
 
-def test_a_tool_message_of_langchain_is_its_content():
+def test_langchain_tool_message_is_its_content():
     sent = {"output": {"content": "sunny, 21", "type": "tool", "tool_call_id": "1", "name": "f"}}
     assert output_of(mapped(TOOL | {"gen_ai.completion": json.dumps(sent)}).span) == "sunny, 21"
     built = {"lc": 1, "type": "constructor", "id": ["langchain", "ToolMessage"],
@@ -258,7 +258,7 @@ CONVERSATION = json.dumps(
 
 
 @pytest.mark.parametrize("key", ["pydantic_ai.all_messages", "all_messages_events"])
-def test_a_whole_conversation_is_split_at_the_last_answer(key):
+def test_conversation_is_split_at_last_answer(key):
     sent = {key: CONVERSATION, "gen_ai.system_instructions": '[{"type":"text","content":"Short"}]'}
     one = mapped({"gen_ai.operation.name": "invoke_agent"} | sent).span
     assert input_of(one) == {"messages": [{"role": "system", "content": "Short"}, *HI["messages"]]}
@@ -298,7 +298,7 @@ def test_messages_in_events_by_time():
     assert output_of(one) == YO
 
 
-def test_the_answer_of_vercel_is_one_message():
+def test_vercel_answer_is_one_message():
     sent = {
         "ai.operationId": "ai.generateText.doGenerate",
         "ai.response.text": "Look",
@@ -395,7 +395,7 @@ def test_texts_of_spans(field, key):
 
 
 @pytest.mark.parametrize(("field", "first", "second"), pairs(TEXT_TARGETS))
-def test_the_first_text_of_a_span_wins(field, first, second):
+def test_first_text_of_span_wins(field, first, second):
     assert getattr(mapped({second: "b", first: "a"}).span, field) == "a"
     assert getattr(mapped({second: "b", first: ""}).span, field) == "b"
 
@@ -412,7 +412,7 @@ def test_ids(field, key):
 
 
 @pytest.mark.parametrize(("field", "first", "second"), pairs(FACT_TARGETS))
-def test_the_first_id_wins(field, first, second):
+def test_first_id_wins(field, first, second):
     assert getattr(mapped({second: "b", first: "a"}).facts, field) == "a"
     assert getattr(mapped({second: "b", first: ""}).facts, field) == "b"
 
@@ -426,27 +426,27 @@ def test_session_and_user_in_metadata(form):
     assert (first.facts.session_id, first.facts.user_id) == ("t", "v")
 
 
-def test_an_id_that_is_a_number_becomes_text():
+def test_numeric_id_becomes_text():
     one = mapped({"user.id": 42})
     assert one.facts.user_id == "42"
     assert flags(one) == ["coerced"]
 
 
 @pytest.mark.parametrize("sent", [["a"], {"a": 1}, True])
-def test_an_id_of_another_type_is_dropped(sent):
+def test_id_of_another_type_is_dropped(sent):
     one = mapped({"user.id": sent, "enduser.id": "u"})
     assert one.facts.user_id == "u"
     assert flags(one) == ["coerced"]
 
 
-def test_the_session_of_a_browser_is_a_visit():
+def test_browser_session_is_a_visit():
     sent = {"session.id": "visit", "gen_ai.conversation.id": "c"}
     browser = {"telemetry.sdk.language": "webjs"}
     assert mapped(sent, resource=browser).facts.session_id == "c"
     assert mapped(sent, resource={"telemetry.sdk.language": "nodejs"}).facts.session_id == "visit"
 
 
-def test_a_project_of_langsmith_is_no_session():
+def test_langsmith_project_is_not_session():
     assert mapped({"langsmith.trace.session_name": "default"}).facts.session_id is None
 
 
@@ -546,13 +546,13 @@ def test_times_are_cut_to_microseconds():
     assert latest.started_at.year == 2554
 
 
-def test_an_end_before_the_start_is_kept():
+def test_end_before_start_is_kept():
     one = mapped({}, end_ns=START_NS - 1_000)
     assert one.span.ended_at < one.span.started_at
     assert flags(one) == ["clock_skew"]
 
 
-def test_a_started_span_has_no_end():
+def test_started_span_has_no_end():
     one = mapped({}, end_ns=0)
     assert one.span.ended_at is None
     assert one.facts.is_start_only
@@ -613,7 +613,7 @@ def test_errors():
 # --- facts of the trace ----------------------------------------------------------------------
 
 
-def test_what_is_said_of_the_trace():
+def test_trace_attributes():
     one = mapped(
         {
             "langfuse.trace.name": "checkout",
@@ -696,12 +696,12 @@ def test_messages_of_users_and_assistants_are_known(kind, given, returned, expec
     assert (one.has_user_message, one.has_assistant_message) == expected
 
 
-def test_an_answer_of_calls_alone_has_no_content():
+def test_answer_of_calls_only_has_no_content():
     calls = '[{"role":"assistant","content":null,"tool_calls":[{"id":"1","name":"f","args":{}}]}]'
     assert not mapped(LLM | {"gen_ai.output.messages": calls}).facts.has_assistant_message
 
 
-def test_the_response_id_in_the_answer_itself():
+def test_response_id_in_answer_itself():
     sent = {"output.value": '{"id": "msg_6", "content": []}', "openinference.span.kind": "LLM"}
     assert mapped(sent).facts.response_id == "msg_6"
     assert mapped(sent | {"openinference.span.kind": "CHAIN"}).facts.response_id is None
@@ -710,7 +710,7 @@ def test_the_response_id_in_the_answer_itself():
     assert mapped(sent | {"output.value": {"id": "msg_6"}}).facts.response_id == "msg_6"
 
 
-def test_the_keys_that_won_are_known():
+def test_winning_keys_are_known():
     one = mapped(LLM | MESSAGES_IN[1] | {"llm.model_name": "m", "user.id": "u"}).facts
     assert one.won_keys["kind"] == "gen_ai.operation.name"
     assert one.won_keys["model"] == "llm.model_name"
@@ -718,12 +718,12 @@ def test_the_keys_that_won_are_known():
     assert one.won_keys["user_id"] == "user.id"
 
 
-def test_no_key_is_twice_in_the_rules_of_one_target():
+def test_rule_keys_of_a_target_are_unique():
     keys = [(rule.target, rule.when_scope, key) for rule in RULES for key in rule.keys]
     assert len(keys) == len(set(keys))
 
 
-def test_a_span_of_no_known_attributes_is_mapped():
+def test_span_without_known_attributes_is_mapped():
     one = mapped({"app.tenant": "t-9", "http.route": "/"}).span
     assert (one.input, one.output, one.model, one.cost, one.token_usage) == (None,) * 5
     assert sent_span().name == one.name

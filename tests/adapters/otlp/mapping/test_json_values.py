@@ -52,12 +52,12 @@ def test_depth_is_that_of_the_brackets_outside_of_strings(inner, more, levels):
         (12345678901234567890, "12345678901234567890"),
     ],
 )
-def test_the_text_that_is_stored(sent, stored):
+def test_text_as_stored(sent, stored):
     assert json_text(sent) == stored
 
 
 @pytest.mark.parametrize("sent", ["[1e400]", '["a" "b"]', "[NaN]", "{'a': 1}", "[1] x", '"', "["])
-def test_what_is_no_json_stays_text(sent):
+def test_text_that_is_not_json_stays_text(sent):
     found = json_of(sent)
     assert found is None or json.loads(found[1])
     json.loads(json_text(sent))

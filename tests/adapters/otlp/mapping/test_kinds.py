@@ -51,7 +51,7 @@ def test_each_attribute_knows_each_value(key, sent, kind):
 
 
 @pytest.mark.parametrize(("first", "second"), list(pairwise(KEYS)))
-def test_the_first_attribute_that_is_recognised_wins(first, second):
+def test_first_recognised_attribute_wins(first, second):
     assert mapped({second: "tool", first: "llm"}).span.kind is SpanKind.LLM
     unknown = mapped({second: "tool", first: "hologram"})
     assert unknown.span.kind is SpanKind.TOOL
@@ -99,17 +99,17 @@ def test_in_langsmith_its_own_kind_comes_first():
         ({}, SpanKind.OTHER),
     ],
 )
-def test_the_content_decides_if_no_attribute_does(attributes, kind):
+def test_content_decides_kind_if_no_attribute_does(attributes, kind):
     assert mapped(attributes).span.kind is kind
     assert "kind_unknown" not in flags(mapped(attributes))
 
 
-def test_a_model_with_messages_in_events_is_an_llm_span():
+def test_model_with_messages_in_events_is_llm_span():
     one = mapped({"gen_ai.request.model": "m"}, events=[event("gen_ai.user.message", content="Hi")])
     assert one.span.kind is SpanKind.LLM
 
 
-def test_an_unknown_kind_is_flagged_and_kept():
+def test_unknown_kind_is_flagged_and_kept():
     one = mapped({"gen_ai.operation.name": "Teleport"})
     assert one.span.kind is SpanKind.OTHER
     assert flags(one) == ["kind_unknown"]

@@ -61,12 +61,12 @@ def test_of_equal_ends_the_greater_by_bytes_comes_first():
     assert same_in_any_order(first, second).facts.user_id == "b"
 
 
-def test_a_name_that_is_missing_comes_from_another_fragment():
+def test_missing_name_is_taken_from_another_fragment():
     one = same_in_any_order(sent_span({}, name=""), sent_span({}, name="known", end_ns=0))
     assert one.span.name == "known"
 
 
-def test_a_started_span_shows_what_is_known_so_far():
+def test_started_span_shows_fields_known_so_far():
     one = same_in_any_order(
         sent_span(LLM, end_ns=0), sent_record(DETAILS, {"gen_ai.input.messages": HI})
     )
@@ -74,7 +74,7 @@ def test_a_started_span_shows_what_is_known_so_far():
     assert flags(one) == ["start_only"]
 
 
-def test_an_identical_fragment_changes_nothing():
+def test_identical_fragment_changes_nothing():
     one = sent_span(LLM | {"tags": "a"}, events=[event("e"), event("e")])
     assert mapped_from(one, one, replace(one)) == mapped_from(one)
 
@@ -87,7 +87,7 @@ def test_events_are_united_and_shown_once():
     assert [shown["name"] for shown in metadata(one)["otel"]["events"]] == ["a", "b"]
 
 
-def test_the_resource_and_the_parent_are_those_of_the_best_span():
+def test_resource_and_parent_are_those_of_best_span():
     started = sent_span({}, end_ns=0, resource={"service.name": "a", "service.version": "1"},
                         parent_span_id="2122232425262728")  # fmt: skip
     ended = sent_span({}, resource={"service.name": "b"})
@@ -138,13 +138,13 @@ def test_records_of_one_time_are_in_the_order_of_a_conversation():
     assert roles == ["system", "user", "tool"]
 
 
-def test_a_body_that_only_repeats_the_name_is_no_content():
+def test_body_that_repeats_the_name_is_not_content():
     record = sent_record("gen_ai.user.message", {"content": "Hi"}, body="gen_ai.user.message")
     one = same_in_any_order(sent_span(LLM), record)
     assert input_of(one.span)["messages"] == [{"role": "user", "content": "Hi"}]
 
 
-def test_the_prompt_of_claude_code_is_the_input_of_its_span():
+def test_claude_code_prompt_is_input_of_its_span():
     span = sent_span({"span.type": "interaction"}, scope=CLAUDE)
     one = same_in_any_order(span, sent_record("claude_code.user_prompt", {"prompt": "Fix it"}))
     assert one.span.kind is SpanKind.AGENT
@@ -154,7 +154,7 @@ def test_the_prompt_of_claude_code_is_the_input_of_its_span():
 @pytest.mark.parametrize(
     ("success", "status"), [(False, "ERROR"), ("false", "ERROR"), (True, "OK"), ("true", "OK")]
 )
-def test_the_result_of_a_tool_of_claude_code(success, status):
+def test_claude_code_tool_result(success, status):
     span = sent_span(
         {"span.type": "tool", "full_command": "ls", "tool_name": "Bash", "tool_use_id": "t-1"},
         scope=CLAUDE,
@@ -195,7 +195,7 @@ def test_cost_and_answer_of_a_request_of_claude_code():
     assert one.span.model == "claude-sonnet-4-5"
 
 
-def test_the_last_answer_of_claude_code_is_text_on_the_interaction():
+def test_last_claude_code_answer_is_text_of_interaction():
     span = sent_span({"span.type": "interaction"}, scope=CLAUDE)
     records = [
         sent_record("claude_code.assistant_response", {"response": text}, time_ns=START_NS + at)
@@ -254,7 +254,7 @@ RECORDS = st.builds(
 
 
 @given(SPANS, st.lists(SPANS | RECORDS, max_size=4), st.randoms(use_true_random=False))
-def test_no_order_and_no_repetition_matters(span, others, random):
+def test_merge_is_independent_of_order_and_repetition(span, others, random):
     fragments = [span, *others]
     shuffled = [*fragments, *random.choices(fragments, k=2)]
     random.shuffle(shuffled)
@@ -269,7 +269,7 @@ def with_sorted_keys(one):
 
 
 @given(SPANS, st.lists(SPANS | RECORDS, max_size=3))
-def test_the_order_of_keys_does_not_matter(span, others):
+def test_merge_is_independent_of_key_order(span, others):
     fragments = [span, *others]
     stored = [
         replace(

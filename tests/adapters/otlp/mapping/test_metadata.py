@@ -88,13 +88,13 @@ def test_metadata_that_is_no_object_is_passed_over(sent):
     ["gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name",
      "mlflow.spanFunctionName"],
 )  # fmt: skip
-def test_the_name_of_a_tool(key):
+def test_tool_name(key):
     assert metadata(mapped(TOOL | {key: "f"}))["tool"] == {"name": "f"}
     assert metadata(mapped(TOOL, name="own"))["tool"] == {"name": "own"}
     assert "tool" not in metadata(mapped({"gen_ai.operation.name": "chain", key: "f"}))
 
 
-def test_what_is_known_of_a_tool():
+def test_tool_metadata():
     one = mapped(
         TOOL
         | {
@@ -169,7 +169,7 @@ def test_finish_reasons(attributes, expected):
          {"node_id": "n", "node_name": "N", "parent_node_id": "p"}),
     ],
 )  # fmt: skip
-def test_the_agent(attributes, expected):
+def test_agent_metadata(attributes, expected):
     assert metadata(mapped(attributes))["agent"] == expected
 
 
@@ -184,12 +184,12 @@ def test_the_agent(attributes, expected):
          {"template": "Hi {x}", "variables": {"x": 1}}),
     ],
 )  # fmt: skip
-def test_the_prompt(attributes, expected):
+def test_prompt_metadata(attributes, expected):
     assert metadata(mapped(attributes))["prompt"] == expected
     assert mapped(attributes | {"gen_ai.operation.name": "chat"}).span.input is None
 
 
-def test_the_envelope():
+def test_envelope_metadata():
     one = mapped(
         {"gen_ai.request.model": "gpt-4o", "gen_ai.response.id": "r-1"},
         parent_span_id="2122232425262728",
@@ -240,11 +240,11 @@ def test_members_of_the_envelope_without_a_value_are_left_out():
     }
 
 
-def test_an_unknown_kind_of_the_envelope_is_its_number():
+def test_unknown_envelope_kind_is_its_number():
     assert metadata(mapped({}, kind=9))["otel"]["kind"] == 9
 
 
-def test_a_truncated_fragment_is_flagged():
+def test_truncated_fragment_is_flagged():
     assert flags(mapped({}, is_truncated=True)) == ["truncated"]
 
 

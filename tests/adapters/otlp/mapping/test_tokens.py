@@ -129,14 +129,14 @@ def test_of_two_keys_of_a_bucket_the_earlier_wins(target, first, second):
 
 
 @pytest.mark.parametrize("key", TOTALS)
-def test_a_stated_total_decides_whether_reasoning_is_contained(key):
+def test_stated_total_decides_whether_reasoning_is_contained(key):
     sent = {f"{U}input_tokens": 50, f"{U}output_tokens": 50, f"{U}reasoning_tokens": 30}
     assert usage_of(sent | {key: 130}) == (50, 80)
     assert usage_of(sent | {key: 100}) == (50, 50)
     assert "usage_assumed" in flags(mapped(sent))
 
 
-def test_a_total_alone_is_no_count_of_either_side():
+def test_total_alone_gives_no_count_of_either_side():
     one = mapped({f"{U}total_tokens": 12}).span
     assert one.usage is None
     assert value(one.token_usage) == {"total_tokens": 12}
@@ -157,7 +157,7 @@ def test_only_whole_numbers_are_counts(sent, count):
     assert ("coerced" in flags(one)) == (count is None)
 
 
-def test_a_count_of_no_use_leaves_the_next_key():
+def test_unusable_count_leaves_next_key():
     sent = {f"{U}input_tokens": "many", f"{U}prompt_tokens": 7}
     assert usage_of(sent) == (7, 0)
     assert "coerced" in flags(mapped(sent))

@@ -68,7 +68,7 @@ TIMES: dict[str, tuple[float, int | None]] = {
 
 
 @pytest.mark.parametrize(("time", "expected"), TIMES.values(), ids=TIMES.keys())
-def test_a_record_belongs_to_the_request_nearest_in_time(time: float, expected: int | None) -> None:
+def test_record_belongs_to_request_nearest_in_time(time: float, expected: int | None) -> None:
     assert nearest(time, A, B, C) == (() if expected is None else (id_of(expected),))
 
 
@@ -82,21 +82,21 @@ def test_of_requests_that_start_at_once_the_smaller_id_wins() -> None:
     assert nearest(9.5, request(3, 10, 12), request(2, 10, 13)) == (id_of(2),)
 
 
-def test_an_open_request_takes_later_records() -> None:
+def test_open_request_takes_later_records() -> None:
     assert nearest(50, request(2, 10, None)) == (id_of(2),)
     assert nearest(50, request(2, 10, None), request(3, 5, 60)) == (id_of(3),)
 
 
-def test_a_request_that_ends_before_it_starts_is_at_its_start() -> None:
+def test_request_that_ends_before_it_starts_counts_at_its_start() -> None:
     assert nearest(10.5, request(2, 10, 3)) == (id_of(2),)
     assert nearest(5, request(2, 10, 3)) == ()
 
 
-def test_a_record_without_requests_waits() -> None:
+def test_record_without_requests_waits() -> None:
     assert nearest(10) == ()
 
 
-def test_the_span_that_a_record_names_is_not_needed() -> None:
+def test_record_does_not_need_the_span_that_it_names() -> None:
     records = [record(API_REQUEST, 10, span=None), record(API_REQUEST, 10, span=77)]
     assert assigned(records, [A]) == [(id_of(2),)] * 2
 
@@ -114,7 +114,7 @@ times = st.integers(0, 30).map(lambda tenths: tenths / 10)
     st.lists(times, max_size=4),
     st.randoms(use_true_random=False),
 )
-def test_the_nearest_is_that_of_the_definition(
+def test_nearest_request_is_that_of_the_definition(
     intervals: list[tuple[float, float | None]], moments: list[float], shuffle: random.Random
 ) -> None:
     requests = [request(at + 2, start, end) for at, (start, end) in enumerate(intervals)]
@@ -138,17 +138,17 @@ def test_the_nearest_is_that_of_the_definition(
 # --- responses -----------------------------------------------------------------------------
 
 
-def test_the_last_response_of_a_trace_is_also_the_output_of_its_own_span() -> None:
+def test_last_response_of_trace_is_also_output_of_its_span() -> None:
     records = [record(ASSISTANT_RESPONSE, time) for time in (11, 20, 10)]
     found = assigned(records, [INTERACTION, A, B, C])
     assert found == [(id_of(2),), (id_of(4), id_of(1)), (id_of(2),)]
 
 
-def test_the_last_response_needs_no_request() -> None:
+def test_last_response_needs_no_request() -> None:
     assert assigned([record(ASSISTANT_RESPONSE, 50)], [INTERACTION]) == [(id_of(1),)]
 
 
-def test_the_last_response_may_name_the_request_itself_or_no_span() -> None:
+def test_last_response_may_name_request_or_no_span() -> None:
     assert assigned([record(ASSISTANT_RESPONSE, 10, span=2)], [INTERACTION, A]) == [(id_of(2),)]
     assert assigned([record(ASSISTANT_RESPONSE, 10, span=None)], [INTERACTION, A]) == [(id_of(2),)]
     assert assigned([record(ASSISTANT_RESPONSE, 10, span=77)], [INTERACTION, A]) == [(id_of(2),)]
@@ -165,14 +165,14 @@ def test_of_responses_at_one_time_the_sequence_then_the_digest_decides() -> None
     assert assigned(alike, [INTERACTION, A]) == [(id_of(2),), (id_of(2), id_of(1))]
 
 
-def test_the_cost_of_the_last_request_is_not_that_of_the_interaction() -> None:
+def test_cost_of_last_request_is_not_cost_of_interaction() -> None:
     assert assigned([record(API_REQUEST, 10)], [INTERACTION, A]) == [(id_of(2),)]
 
 
 # --- tools and others ----------------------------------------------------------------------
 
 
-def test_a_tool_result_belongs_to_the_first_tool_span_of_its_call() -> None:
+def test_tool_result_belongs_to_first_tool_span_of_its_call() -> None:
     nodes = [
         INTERACTION,
         node(2, 1, "OTHER", tool_use_id="t1"),

@@ -17,18 +17,18 @@ TALK = (
 )
 
 
-def test_the_last_message_of_the_user_keeps_its_digits() -> None:
+def test_last_user_message_keeps_its_digits() -> None:
     assert last_user_message(TALK) == (
         b'{"messages":[{"content": [{"type": "other", "value": 1.50e+400}], "role": "user"}]}'
     )
 
 
-def test_the_last_answer_has_content() -> None:
+def test_last_answer_has_content() -> None:
     assert last_answer(TALK) == b'{"messages":[{"role":"assistant","content":"Hello"}]}'
 
 
 @pytest.mark.parametrize("content", [None, "", []])
-def test_a_message_without_content_is_no_answer(content: object) -> None:
+def test_message_without_content_is_not_an_answer(content: object) -> None:
     assert not is_answer({"role": "assistant", "content": content})
     assert not is_answer({"role": "assistant"})
 
@@ -68,7 +68,7 @@ values = st.recursive(
 
 
 @given(st.lists(messages | values), st.sampled_from([None, 1]))
-def test_the_last_of_any_messages_is_found(items: list[object], indent: int | None) -> None:
+def test_last_of_any_messages_is_found(items: list[object], indent: int | None) -> None:
     payload = json.dumps({"messages": items}, indent=indent).encode()
     asked = [one for one in items if isinstance(one, dict) and one.get("role") == "user"]
     found = last_user_message(payload)

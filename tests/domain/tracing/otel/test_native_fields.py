@@ -33,7 +33,7 @@ def of(*nodes: SpanNode) -> ComputedTrace:
     return compute_trace(TRACE, nodes)
 
 
-def test_a_new_trace_is_as_computed() -> None:
+def test_new_trace_has_computed_fields() -> None:
     computed = of(ENDED)
     assert row(ENDED, input=b"1", output=b"2") == Trace(
         id=TRACE,
@@ -70,7 +70,7 @@ CHANGES: list[tuple[str, TraceChange, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "change", "value"), CHANGES)
-def test_a_field_that_a_native_write_changed_stays(
+def test_field_changed_by_native_write_is_kept(
     name: str, change: TraceChange, value: object
 ) -> None:
     before = row(OPEN)
@@ -80,7 +80,7 @@ def test_a_field_that_a_native_write_changed_stays(
     assert row(ENDED, known=after, native=native) == replace(row(ENDED), **{name: value})
 
 
-def test_a_write_that_changes_nothing_keeps_nothing() -> None:
+def test_native_write_without_change_keeps_no_field() -> None:
     before = row(OPEN)
     assert NativeFields.from_write(before, before) == NONE
 
@@ -100,7 +100,7 @@ def test_members_of_the_metadata_stay_one_by_one() -> None:
     assert b"1.50" in found.metadata
 
 
-def test_the_reserved_member_is_always_computed() -> None:
+def test_reserved_member_is_always_computed() -> None:
     before = row(OPEN)
     after = TraceChange(metadata=b'{"otel":{"flags":["setup"]}}').applied(before)
     native = NativeFields.from_write(before, after)
@@ -108,7 +108,7 @@ def test_the_reserved_member_is_always_computed() -> None:
     assert row(OPEN, known=after, native=native) == before
 
 
-def test_a_native_trace_keeps_all_that_it_was_given() -> None:
+def test_native_trace_keeps_all_given_fields() -> None:
     after = trace(id=TRACE, user_id="mine", metadata=b'{"k":"mine"}').settled(prices().price)
     native = NativeFields.from_write(None, after)
     assert native.names == {"name", "started_at", "status", "user_id"}
@@ -119,7 +119,7 @@ def test_a_native_trace_keeps_all_that_it_was_given() -> None:
     assert json.loads(found.metadata)["k"] == "mine"
 
 
-def test_what_several_writes_changed_is_kept() -> None:
+def test_fields_changed_by_several_writes_are_kept() -> None:
     one = NativeFields(frozenset({"name"}), frozenset({"k"}))
     other = NativeFields(frozenset({"tags"}), frozenset({"m"}))
     both = NativeFields(frozenset({"name", "tags"}), frozenset({"k", "m"}))

@@ -56,12 +56,12 @@ def at(after_start: float) -> object:
 # --- roots ---------------------------------------------------------------------------------
 
 
-def test_the_root_is_the_span_without_a_parent() -> None:
+def test_span_without_parent_is_root() -> None:
     trace = computed(node(2, 1, start=1), node(1, None, start=2))
     assert (trace.root_id, trace.started_at, trace.name) == (id_of(1), at(2), "span 1")
 
 
-def test_the_first_of_several_roots_is_the_root() -> None:
+def test_first_of_several_roots_is_root() -> None:
     assert computed(node(1, None, start=2), node(2, None, start=1)).root_id == id_of(2)
 
 
@@ -75,23 +75,23 @@ def test_starts_are_compared_in_nanoseconds() -> None:
     assert computed(later, earlier).root_id == id_of(2)
 
 
-def test_an_entry_span_is_the_root_if_its_caller_sends_nothing() -> None:
+def test_entry_span_is_root_if_its_caller_sends_no_spans() -> None:
     trace = computed(node(1, 99, parent_is_remote=True), node(2, 1))
     assert (trace.root_id, trace.status) == (id_of(1), COMPLETED)
 
 
-def test_an_entry_span_below_a_known_span_is_no_root() -> None:
+def test_entry_span_below_known_span_is_not_root() -> None:
     trace = computed(node(1, 99, parent_is_remote=False), node(2, 1, parent_is_remote=True))
     assert trace.root_id is None
 
 
-def test_a_span_without_a_parent_precedes_an_earlier_entry_span() -> None:
+def test_span_without_parent_precedes_earlier_entry_span() -> None:
     trace = computed(node(1, 99, start=1, parent_is_remote=True), node(2, None, start=2))
     assert trace.root_id == id_of(2)
 
 
 @pytest.mark.parametrize("is_remote", [False, None])
-def test_a_lost_parent_that_is_not_remote_leaves_the_trace_without_a_root(
+def test_missing_local_parent_leaves_trace_without_root(
     is_remote: bool | None,
 ) -> None:
     trace = computed(node(1, 99, start=3, parent_is_remote=is_remote), node(2, 1, start=2, end=11))
@@ -101,7 +101,7 @@ def test_a_lost_parent_that_is_not_remote_leaves_the_trace_without_a_root(
     assert otel(trace)["flags"] == []
 
 
-def test_the_name_without_a_root_is_of_the_first_span_whose_parent_is_unknown() -> None:
+def test_trace_without_root_is_named_by_first_span_with_unknown_parent() -> None:
     trace = computed(node(1, 2, start=1), node(2, 99, start=2), node(3, 98, start=2))
     assert trace.name == "span 2"
 
@@ -180,7 +180,7 @@ SETTLED = {
 
 
 @pytest.mark.parametrize(("nodes", "status", "ended_at", "flags"), SETTLED.values(), ids=SETTLED)
-def test_a_worker_settles_a_trace_whose_root_does_not_end(
+def test_worker_settles_trace_whose_root_does_not_end(
     nodes: list[SpanNode], status: TraceStatus, ended_at: float, flags: list[str]
 ) -> None:
     trace = settled(*nodes)
@@ -188,18 +188,18 @@ def test_a_worker_settles_a_trace_whose_root_does_not_end(
     assert otel(trace)["flags"] == flags
 
 
-def test_a_trace_whose_root_ended_has_nothing_to_settle() -> None:
+def test_trace_with_ended_root_needs_no_settling() -> None:
     nodes = [node(1, None, end=5), node(2, 1, end=None, status="ERROR")]
     assert settled(*nodes) == computed(*nodes)
 
 
-def test_a_late_root_undoes_what_a_worker_settled() -> None:
+def test_late_root_undoes_settling() -> None:
     late = [LOST, node(99, None, start=1, end=20)]
     assert otel(computed(*late))["flags"] == []
     assert (computed(*late).name, computed(*late).ended_at) == ("span 99", at(20))
 
 
-def test_a_trace_is_settled_after_a_quiet_time() -> None:
+def test_trace_is_settled_after_quiet_time() -> None:
     quiet = timedelta(seconds=30)
 
     def is_over(*, root_ended: bool, by_worker: bool = False, waited: timedelta) -> bool:
@@ -231,7 +231,7 @@ def test_name_input_and_output_stated_for_the_trace_come_first() -> None:
     assert (trace.input, trace.output) == (StatedPayload(b'"in"'), StatedPayload(b'"out"'))
 
 
-def test_the_root_of_the_application_precedes_the_root() -> None:
+def test_application_root_precedes_root() -> None:
     trace = computed(
         node(1, None, has_input=True, has_output=True),
         node(2, 1, is_app_root=True, has_input=True),
@@ -242,12 +242,12 @@ def test_the_root_of_the_application_precedes_the_root() -> None:
     assert otel(trace)["flags"] == []
 
 
-def test_the_root_of_the_application_names_a_trace_whose_root_is_missing() -> None:
+def test_application_root_names_trace_without_root() -> None:
     trace = computed(node(1, 99), node(2, 1, is_app_root=True, has_input=True))
     assert (trace.name, trace.input, trace.root_id) == ("span 2", PayloadOf(id_of(2)), None)
 
 
-def test_what_other_spans_have_is_no_input_of_the_trace() -> None:
+def test_input_of_other_spans_is_not_trace_input() -> None:
     trace = computed(node(1, None), node(2, 1, has_input=True, has_output=True))
     assert (trace.input, trace.output) == (None, None)
     assert otel(trace)["flags"] == []
@@ -289,7 +289,7 @@ def test_of_answers_that_end_at_once_the_later_start_is_the_last() -> None:
     assert computed(node(1, None), earlier, *answers).output == LastMessageOf(id_of(3))
 
 
-def test_an_open_answer_stands_in_only_if_none_has_ended() -> None:
+def test_open_answer_is_output_only_if_none_has_ended() -> None:
     still = node(3, 1, "LLM", end=None, has_assistant_message=True)
     ended = node(2, 1, "LLM", end=2, has_assistant_message=True)
     assert computed(node(1, None), still).output == LastMessageOf(id_of(3))
@@ -302,7 +302,7 @@ FIELDS = ["session_id", "user_id", "environment", "release", "service"]
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_field_is_of_the_root_else_of_the_first_span_that_has_it(name: str) -> None:
+def test_trace_field_is_taken_from_root_else_from_first_span_with_it(name: str) -> None:
     def found(*nodes: SpanNode) -> object:
         return getattr(computed(*nodes), name)
 
@@ -315,7 +315,7 @@ def test_a_field_is_of_the_root_else_of_the_first_span_that_has_it(name: str) ->
     assert found(bare) is None
 
 
-def test_the_service_stands_in_the_metadata() -> None:
+def test_service_is_in_metadata() -> None:
     assert otel(computed(node(1, None, service="shöp"))) == {"service": "shöp", "flags": []}
     assert otel(computed(node(1, None))) == {"flags": []}
 
@@ -348,7 +348,7 @@ SESSIONS = {
 
 
 @pytest.mark.parametrize(("session_id", "expected"), SESSIONS.values(), ids=SESSIONS.keys())
-def test_a_conversation_that_the_library_made_up_is_no_session(
+def test_conversation_id_generated_by_library_is_not_session(
     session_id: str, expected: str | None
 ) -> None:
     first = node(1, None, start=1, session_id=session_id, made_up_session=True)
@@ -357,7 +357,7 @@ def test_a_conversation_that_the_library_made_up_is_no_session(
     assert computed(node(3, None, start=0), first, later).session_id == expected
 
 
-def test_the_same_id_from_another_source_is_a_session() -> None:
+def test_same_id_from_another_source_is_session() -> None:
     made_up = node(1, None, start=1, session_id=uuid7(1), made_up_session=True)
     assert computed(made_up, node(2, 1, session_id=uuid7(1))).session_id == uuid7(1)
     assert computed(made_up, node(2, 1, session_id="s")).session_id == "s"
@@ -387,7 +387,7 @@ def test_without_a_root_the_metadata_of_spans_stays_with_them() -> None:
     assert trace.sender_metadata == b'{"b":2}'
 
 
-def test_the_reserved_key_is_not_the_senders() -> None:
+def test_reserved_metadata_key_of_sender_is_ignored() -> None:
     trace = computed(node(1, None, sender_metadata={"otel": '{"flags":["setup"]}'}))
     assert trace.metadata == b'{"otel":{"flags":[]}}'
 
@@ -424,13 +424,13 @@ def test_metadata_at_the_limit_leaves_room_for_flags() -> None:
 # --- setup ---------------------------------------------------------------------------------
 
 
-def test_a_trace_of_setup_spans_only_is_setup() -> None:
+def test_trace_of_setup_spans_only_is_setup() -> None:
     trace = computed(node(1, None, is_setup=True), node(2, 1, is_setup=True))
     assert trace.is_setup
     assert otel(trace)["flags"] == ["setup"]
 
 
-def test_a_trace_with_another_span_is_no_setup() -> None:
+def test_trace_with_another_span_is_not_setup() -> None:
     trace = computed(node(1, None, is_setup=True), node(2, 1))
     assert not trace.is_setup
     assert otel(trace)["flags"] == []
@@ -439,7 +439,7 @@ def test_a_trace_with_another_span_is_no_setup() -> None:
 # --- nodes ---------------------------------------------------------------------------------
 
 
-def test_a_node_of_a_mapped_span_knows_its_payloads() -> None:
+def test_node_of_mapped_span_has_its_payloads() -> None:
     one = node(1, None)
     for input_, output in [(None, b"1"), (b"1", None)]:
         mapped = MappedSpan(one.span, one.facts)
@@ -453,9 +453,7 @@ def test_a_node_of_a_mapped_span_knows_its_payloads() -> None:
 
 
 @given(forests(), st.randoms(use_true_random=False))
-def test_a_trace_depends_on_the_set_of_spans_only(
-    nodes: list[SpanNode], shuffle: random.Random
-) -> None:
+def test_trace_depends_on_set_of_spans_only(nodes: list[SpanNode], shuffle: random.Random) -> None:
     shuffled = list(nodes)
     shuffle.shuffle(shuffled)
     assert compute_trace(TRACE, shuffled) == compute_trace(TRACE, nodes)
@@ -465,7 +463,7 @@ def test_a_trace_depends_on_the_set_of_spans_only(
 
 
 @given(forests())
-def test_the_spans_known_so_far_always_make_a_trace(nodes: list[SpanNode]) -> None:
+def test_spans_known_so_far_always_make_a_trace(nodes: list[SpanNode]) -> None:
     for count in range(1, len(nodes) + 1):
         known = nodes[:count]
         trace = compute_trace(TRACE, known)
