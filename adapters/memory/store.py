@@ -1,7 +1,7 @@
 """The database in memory: tables of frozen values by their primary keys."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -30,6 +30,9 @@ from domain.identity.organization import Membership, Organization, OrganizationL
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.tracing.model_price import ModelPrice
+from domain.tracing.otel.facts import SpanFacts
+from domain.tracing.otel.fragments import Sent
+from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
 
@@ -103,6 +106,23 @@ class KnownAttempt:
 
     def erased(self) -> "KnownAttempt":
         return replace(self, response=None, target=None, is_erased=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFragment:
+    """An OpenTelemetry fragment. `is_waiting` if it is a record whose span isn't known."""
+
+    sent: Sent
+    stored_at: datetime
+    is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpTrace:
+    """What is stored of a trace with OpenTelemetry spans beyond its row, by span."""
+
+    state: OtlpState
+    facts: Mapping[ids.SpanId, SpanFacts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +235,8 @@ class MemoryStore:
     def __init__(self) -> None:
         removed = self.removed = dict[ids.ProjectId, datetime]()
         self.traces = TimestampedTable[ids.TraceId, Trace]("Trace", removed)
+        self.fragments = ProjectTable[ids.TraceId, str, bytes, StoredFragment]("Fragment", removed)
+        self.otlp = ProjectTable[ids.TraceId, OtlpTrace]("Trace", removed)
         self.organizations: dict[ids.OrganizationId, Organization] = {}
         self.projects: dict[ids.ProjectId, Project] = {}
         self.memberships: dict[tuple[ids.OrganizationId, ids.UserId], Membership] = {}
@@ -306,10 +328,26 @@ class MemoryStore:
         lost = data_subjects_of(before) - data_subjects_of(after)
         return not lost.isdisjoint(self.erasing.of(project))
 
+    def write_natively(
+        self, project: ids.ProjectId, trace: Trace, payloads: Collection[str] = ()
+    ) -> None:
+        """Stores a trace that a native write changed or created; `payloads` are those that it set.
+
+        What it changed of an OpenTelemetry trace stays when that is computed again.
+        """
+        before, known = self.traces.get((project, trace.id)), self.otlp.get((project, trace.id))
+        if before is not None and known is not None:
+            bare, after = (replace(one, input=None, output=None) for one in (before, trace))
+            state = known.state.after_native_write(bare, after, payloads)
+            self.otlp[project, trace.id] = replace(known, state=state)
+        self.traces[project, trace.id] = trace
+
     def delete_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> None:
         """Deletes an existing trace with its scores, its verdicts and the responses about it."""
         self.erase_replies(project, {str(trace)})
         del self.traces[project, trace]
+        self.otlp.discard(project, trace)
+        delete_rows(self.fragments, lambda key, _: key[:2] == (project, trace))
         delete_rows(self.verdicts, lambda key, one: key[0] == project and one.trace == trace)
         delete_rows(self.trace_scores, lambda key, one: key[0] == project and one.trace_id == trace)
 

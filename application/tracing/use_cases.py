@@ -1,24 +1,35 @@
 """The use cases of tracing, and the ports that they need: a part of `application.use_cases`."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from application.ports import Clock
 from application.tracing import edit, ingest
+from application.tracing.otlp import open_traces
+from application.tracing.otlp.ports import OtlpTraces
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracingPorts:
-    """Every port of tracing, filled."""
+    """Every port of tracing, filled.
+
+    `settle_after` is how long an OpenTelemetry trace waits for its root, `quiet` how long it has to
+    have no new fragment before it is evaluated.
+    """
 
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    otlp: OtlpTraces
+    settle_after: timedelta = timedelta(seconds=900)
+    quiet: timedelta = timedelta(seconds=30)
 
 
 class TracingUseCases:
     """Ingesting batches, tagging and deleting traces and sessions."""
 
-    def __init__(self, ports: TracingPorts) -> None:
+    def __init__(self, ports: TracingPorts, clock: Clock) -> None:
         traces, sessions = ports.traces, ports.sessions
         self.traces, self.sessions, self.analytics = traces, sessions, ports.analytics
         self.ingest_batch = ingest.IngestBatch(traces)
@@ -26,3 +37,8 @@ class TracingUseCases:
         self.delete_trace = edit.DeleteTrace(traces)
         self.delete_traces = edit.DeleteTraces(traces)
         self.delete_session = edit.DeleteSession(sessions)
+        self.otlp = ports.otlp
+        self.settle_open_traces = open_traces.SettleOpenTraces(
+            ports.otlp, ports.settle_after, clock
+        )
+        self.delete_orphaned_records = open_traces.DeleteOrphanedRecords(ports.otlp, clock)

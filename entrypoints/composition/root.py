@@ -41,9 +41,7 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
-from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
 from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
@@ -55,13 +53,13 @@ from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
 from application.tracing.ports import PriceBook
-from application.tracing.use_cases import TracingPorts
 from application.use_cases import Ports, utc_now
 from domain.identity.caller import SignInRules
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.sign_in import tokens
+from entrypoints.composition.tracing import tracing_ports
 from entrypoints.observability.observer import Observer, sample_gauges
 from entrypoints.settings import Settings
 
@@ -162,6 +160,9 @@ async def ports(
         traces = await stack.enter_async_context(
             PostgresTraces.open(pool, book, projects.invalidate, observer)
         )
+        tracing = await stack.enter_async_context(
+            tracing_ports(settings, pool, traces, projects.invalidate)
+        )
         uses = await stack.enter_async_context(KeyUsageBuffer.flushing_to(keys))
         refused = await stack.enter_async_context(RefusalBuffer.flushing_to(PostgresRefusals(pool)))
         on_job = None if observer is None else observer.record_sent_job
@@ -180,11 +181,7 @@ async def ports(
             await stack.enter_async_context(sample_gauges(observer.metrics, pool, traces.line))
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
-            tracing=TracingPorts(
-                traces=traces,
-                sessions=PostgresSessions(pool, traces.edits),
-                analytics=PostgresTraceAnalytics(pool),
-            ),
+            tracing=tracing,
             identity=identity_ports(
                 settings,
                 pool,

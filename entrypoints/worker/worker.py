@@ -223,12 +223,16 @@ def periodic_tasks(
     use_cases: UseCases, requeue_every_s: float, tick_s: float
 ) -> list[PeriodicTask]:
     identity, privacy, pricing = use_cases.identity, use_cases.privacy, use_cases.pricing
-    evaluation, exporting = use_cases.evaluation, use_cases.exporting
+    evaluation, exporting, tracing = (
+        use_cases.evaluation, use_cases.exporting, use_cases.tracing
+    )  # fmt: skip
     alerts, forget = evaluation.alerting, use_cases.delete_expired_responses
     tasks: tuple[tuple[str, float, Callable[[], Awaitable[int]], str], ...] = (
         ("sweeping", 10, identity.purge_removed_projects, "purged %d rows of removed projects"),
         ("expiring", 60, privacy.delete_expired_traces, "removed %d expired traces"),
         ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
+        ("settling", 10, tracing.settle_open_traces, "settled %d open traces"),
+        ("dropping", 600, tracing.delete_orphaned_records, "dropped %d records without a span"),
         ("forgetting", 10, forget, "deleted %d idempotent responses"),
         ("exporting", 1, exporting.write_export, "wrote %d exports"),
         ("clearing", 10, exporting.delete_expired_exports, "deleted %d rows of old exports"),

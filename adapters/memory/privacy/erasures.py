@@ -128,7 +128,9 @@ class MemoryErasures:
     def _count_rows(self, project: ProjectId, traces: Container[TraceId]) -> Counter[str]:
         """Counts the rows that refer to the traces."""
         scores, verdicts = self.store.trace_scores.of(project), self.store.verdicts.items()
+        fragments = self.store.fragments
         return Counter(
+            span_fragments=sum(key[0] == project and key[1] in traces for key in fragments),
             trace_scores=sum(one.trace_id in traces for one in scores),
             judge_verdicts=sum(of == project and one.trace in traces for (of, _), one in verdicts),
         )

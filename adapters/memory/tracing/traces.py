@@ -12,7 +12,7 @@ from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing import analytics
-from domain.tracing.change import retagged
+from domain.tracing.change import retagged, said
 from domain.tracing.model_price import Rate, Tariff, pricing_of
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
@@ -37,7 +37,8 @@ class MemoryTraces:
         merged = trace if known is None else known.merged(trace)
         if known is not None and self.store.leaves_erased_subject(project, known, merged):
             raise trace_was_erased()
-        self.store.traces[project, trace.id] = merged.settled(self._pricing(project))
+        payloads = [name for name in ("input", "output") if getattr(trace, name) is not None]
+        self.store.write_natively(project, merged.settled(self._pricing(project)), payloads)
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         known = await self.get(project, trace)
@@ -52,7 +53,8 @@ class MemoryTraces:
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
         changed = change.applied(await self.get(project, trace))
-        self.store.traces[project, trace] = changed
+        payloads = said(change).keys() & {"input", "output"}
+        self.store.write_natively(project, changed, payloads)
         return changed
 
     async def change_span(
@@ -77,8 +79,7 @@ class MemoryTraces:
         known = [self.store.visible_trace(project, one) for one in dict.fromkeys(traces)]
         found = [one for one in known if one is not None]
         for one in found:
-            changed = replace(one, tags=retagged(one.tags, add, remove))
-            self.store.traces[project, one.id] = changed
+            self.store.write_natively(project, replace(one, tags=retagged(one.tags, add, remove)))
         return len(found)
 
     async def summaries(

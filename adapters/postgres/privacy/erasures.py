@@ -147,7 +147,7 @@ SELECT count(*) FROM (
 """
 COUNT_REMAINING_TRACE_ROWS: Final = {
     table: _COUNT_TRACE_ROWS.format(table=table)
-    for table in ("spans", "trace_payloads", "trace_scores", "judge_verdicts")
+    for table in ("spans", "trace_payloads", "span_fragments", "trace_scores", "judge_verdicts")
 }
 _COUNT_SESSION_ROWS: Final = f"""
 SELECT count(*) FROM (

@@ -120,7 +120,7 @@ class TraceWriter:
                         connection, incoming, ready, pricing, changed_hands, is_long=is_long
                     )
                     if incoming:
-                        await _check_storable(connection, incoming)
+                        await check_storable(connection, incoming)
                 if not incoming:
                     return
         raise Unavailable("This trace is being deleted; try again")
@@ -193,7 +193,7 @@ def _count_new(
     return rows, deltas
 
 
-async def _check_storable(connection: Connection, keys: Iterable[TraceKey]) -> None:
+async def check_storable(connection: Connection, keys: Iterable[TraceKey]) -> None:
     """Raises ProjectRemoved if that is why rows are missing, or Invalid for erased traces."""
     projects, traces = map(list, zip(*keys, strict=True))
     await check_not_removed(connection, *projects)

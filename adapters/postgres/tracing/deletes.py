@@ -48,14 +48,19 @@ DELETE_SPANS: Final = f"""
 WITH gone AS (
   DELETE FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING date_trunc('hour', started_at) AS hour, model, prompt_tokens, completion_tokens,
-            cost_amount
+            cost_amount, usage_role
 )
-SELECT hour, model, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
-       sum(completion_tokens) AS completion_tokens, sum(cost_amount) AS cost
+SELECT hour, model, count(*) AS spans, count(*) FILTER (WHERE usage_role IS NULL) AS calls,
+       coalesce(sum(prompt_tokens) FILTER (WHERE usage_role IS NULL), 0) AS prompt_tokens,
+       coalesce(sum(completion_tokens) FILTER (WHERE usage_role IS NULL), 0) AS completion_tokens,
+       coalesce(sum(cost_amount) FILTER (WHERE usage_role IS NULL), 0) AS cost
 FROM gone GROUP BY hour, model
 """
 DELETE_PAYLOADS: Final = f"""
 DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+DELETE_FRAGMENTS: Final = f"""
+DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # Every writer locks several scores in the order of the key.
 _DELETE_SCORES: Final = f"""
@@ -118,9 +123,10 @@ async def delete_traces(
         key = (row["hour"], row["model"] is not None, row["model"] or "")
         tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
         deltas.add_usage(key, -row["calls"], *tokens, EXACT.minus(row["cost"]))
-        gone.rows["spans"] += row["calls"]
+        gone.rows["spans"] += row["spans"]
     for table, sql in (
         ("trace_payloads", DELETE_PAYLOADS),
+        ("span_fragments", DELETE_FRAGMENTS),
         ("trace_scores", DELETE_TRACE_SCORES),
         ("judge_verdicts", DELETE_VERDICTS),
     ):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, compress
 from typing import Final
 
 from adapters.postgres.database.pool import (
@@ -130,7 +130,11 @@ class TraceEdits:
                 row = (project, trace, *payloads, *is_sent)
                 await connection.execute(UPSERT_CHANGED_PAYLOADS, *row)
             merged = replace(changed, input=None, output=None)
-            update = TraceUpdate(known, merged, is_renewed=any(is_sent))
+            otlp = known.otlp
+            if otlp is not None:
+                names = list(compress(("input", "output"), is_sent))
+                otlp = otlp.after_native_write(known.trace, merged, names)
+            update = TraceUpdate(known, merged, is_renewed=any(is_sent), otlp=otlp)
             await write_back(connection, [update], deltas)
             return await fetch_trace(connection, project, trace)
 
@@ -165,10 +169,14 @@ class TraceEdits:
         async with self.transaction(project) as (connection, deltas):
             keys = [(project, trace) for trace in dict.fromkeys(traces)]
             known = await lock_traces(connection, keys, LOCK_VISIBLE_TRACES)
-            updates = [
-                TraceUpdate(one, replace(one.trace, tags=retagged(one.trace.tags, add, remove)))
-                for one in known.values()
-            ]
+            updates = []
+            for one in known.values():
+                tags = retagged(one.trace.tags, add, remove)
+                if tags != one.trace.tags:
+                    after, otlp = replace(one.trace, tags=tags), one.otlp
+                    if otlp is not None:
+                        otlp = otlp.after_native_write(one.trace, after)
+                    updates.append(TraceUpdate(one, after, otlp=otlp))
             await write_back(connection, updates, deltas)
             return len(known)
 

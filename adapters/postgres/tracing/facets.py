@@ -16,6 +16,7 @@ from typing import Final
 
 from adapters.postgres.tracing.latency_bins import bin_start
 from domain.ids import ProjectId
+from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.payload import scalar_members
 from domain.tracing.query import fold_case
 from domain.tracing.span import Totals
@@ -63,12 +64,16 @@ type FacetKey = tuple[Facet, str]
 
 @dataclass(frozen=True)
 class CountedTrace:
-    """A stored trace as the roll-ups count it: its own columns, and the totals of its spans."""
+    """A stored trace as the roll-ups count it: its own columns, and the totals of its spans.
+
+    `otlp` is the state of a trace that has OpenTelemetry fragments.
+    """
 
     project: ProjectId
     trace: Trace
     totals: Totals
     models: tuple[str, ...]
+    otlp: OtlpState | None = None
 
     @cached_property
     def members(self) -> Mapping[str, str]:

@@ -88,6 +88,7 @@ class GroupCommit[T]:
     is_transient: IsTransient
     within_s: float = PUT_TIMEOUT_S
     watch: BatchObserver[T] = field(default_factory=NoObserver)
+    batch_bytes: int = BATCH_BYTES_MAX  # a single item may be larger
     _queue: deque[QueuedItem[T]] = field(default_factory=deque)
     _bytes: int = 0
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -159,7 +160,7 @@ class GroupCommit[T]:
         total = 0
         while self._queue and len(batch) < BATCH_ITEMS_MAX:
             size = self._queue[0].size
-            if batch and total + size > BATCH_BYTES_MAX:
+            if batch and total + size > self.batch_bytes:
                 break
             total += size
             batch.append(self._queue.popleft())

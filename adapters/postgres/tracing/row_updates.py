@@ -16,6 +16,7 @@ from adapters.postgres.tracing.trace_rows import (
     PAYLOADS,
     SPANS,
     TRACES,
+    otlp_state_from_row,
     payload_row,
     span_from_row,
     span_row,
@@ -27,6 +28,8 @@ from application.concurrency import compute
 from application.tracing.workload import takes_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.erasure import DataSubject, data_subjects_of
+from domain.tracing.otel.otlp_state import OtlpState
+from domain.tracing.otel.stored_spans import without_role
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, merged_spans, models_of
 from domain.tracing.usage import Pricing
@@ -55,8 +58,19 @@ SELECT_SPANS_BY_KEY: Final = f"""
 SELECT {SPANS.select("spans")}
 FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
 """
+# Returns the facts of OpenTelemetry spans, which a native write keeps.
 DELETE_SPANS_BY_KEY: Final = f"""
-DELETE FROM spans USING {SPANS.unnest_keys("replaced")} WHERE {SPANS.on_key("replaced")}
+WITH gone AS (
+  DELETE FROM spans USING {SPANS.unnest_keys("replaced")} WHERE {SPANS.on_key("replaced")}
+  RETURNING {", ".join(f"spans.{key}" for key in SPANS.key)}, spans.facts
+)
+SELECT * FROM gone WHERE facts IS NOT NULL
+"""
+UPDATE_FACTS: Final = f"""
+UPDATE spans SET facts = known.facts
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::json[])
+  AS known ({", ".join(SPANS.key)}, facts)
+WHERE {SPANS.on_key("known")}
 """
 SELECT_MODELS_OF_TRACES: Final = f"""
 SELECT wanted.project_id, wanted.trace_id, array_agg(DISTINCT spans.model COLLATE "C")
@@ -89,7 +103,7 @@ class TraceUpdate:
     """A locked trace, and its new state.
 
     `spans` are new or changed spans; `stored` are their stored versions. `is_renewed` if its
-    payloads changed.
+    payloads changed. `otlp` is its new state as an OpenTelemetry trace, if that changes.
     """
 
     before: CountedTrace
@@ -97,6 +111,7 @@ class TraceUpdate:
     spans: Mapping[SpanId, Span] = field(default_factory=dict)
     stored: Mapping[SpanId, Span] = field(default_factory=dict)
     is_renewed: bool = False
+    otlp: OtlpState | None = None
 
     @property
     def key(self) -> TraceKey:
@@ -119,7 +134,11 @@ class TraceUpdate:
 def counted_from_row(row: Record) -> CountedTrace:
     """The values that the roll-ups count, from a row of TRACES."""
     return CountedTrace(
-        row["project_id"], trace_from_row(row), totals_from_row(row), tuple(row["models"])
+        row["project_id"],
+        trace_from_row(row),
+        totals_from_row(row),
+        tuple(row["models"]),
+        otlp_state_from_row(row),
     )
 
 
@@ -195,12 +214,19 @@ def _merged_updates(
 ) -> list[TraceUpdate]:
     updates = []
     for key, before in known.items():
-        merged, old = before.trace, stored.get(key, {})
+        merged, otlp, old = before.trace, before.otlp, stored.get(key, {})
         if (report := reports.get(key)) is not None:
             merged = merged.merged(replace(report, input=None, output=None, spans=()))
+            if otlp is not None:
+                otlp = otlp.after_native_write(before.trace, merged, _payloads_of(report))
         changes = _changes(spans[key], old, pricing[key[0]])
-        updates.append(TraceUpdate(before, merged, changes, old, key in renewed))
+        updates.append(TraceUpdate(before, merged, changes, old, key in renewed, otlp))
     return updates
+
+
+def _payloads_of(report: Trace) -> list[str]:
+    """The names of the payloads that a report has."""
+    return [name for name in _PAYLOADS if getattr(report, name) is not None]
 
 
 def _changes(
@@ -245,19 +271,36 @@ async def write_back(
     lost = [(one.key[0], owner) for one in changed for owner in one.lost]
     await check_not_erased(connection, [*changed_hands, *lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
-        await connection.execute(DELETE_SPANS_BY_KEY, *arrays(replaced))
+        facts = await connection.fetch(DELETE_SPANS_BY_KEY, *arrays(replaced))
     await insert_spans(connection, await compute(_rows_of_spans, changed, is_long=is_long))
-    models = await _fetch_models(connection, [one for one in changed if one.loses_a_model])
+    if replaced and facts:
+        await connection.execute(UPDATE_FACTS, *arrays(facts))
+    losing = [one.key for one in changed if one.loses_a_model]
+    models = await fetch_models(connection, losing)
     if rows := await compute(_count_changes, changed, models, deltas, is_long=is_long):
         await connection.execute(UPSERT_TRACES, *rows)
 
 
 def _changed(updates: Iterable[TraceUpdate]) -> list[TraceUpdate]:
-    return [one for one in updates if one.spans or one.is_renewed or one.merged != one.before.trace]
+    return [
+        one
+        for one in updates
+        if one.spans
+        or one.is_renewed
+        or one.merged != one.before.trace
+        or one.otlp not in {None, one.before.otlp}
+    ]
 
 
 def _rows_of_spans(changed: Iterable[TraceUpdate]) -> list[tuple[object, ...]]:
-    return [span_row(*one.key, span) for one in changed for span in one.spans.values()]
+    # Rows have the role of a span in its column alone.
+    return [
+        span_row(*one.key, replace(without_role(span), usage_role=span.usage_role))
+        if span.usage_role is not None
+        else span_row(*one.key, span)
+        for one in changed
+        for span in one.spans.values()
+    ]
 
 
 def _count_changes(
@@ -278,6 +321,7 @@ def _count_changes(
             models.get(one.key, ())
             if one.loses_a_model
             else tuple(sorted({*before.models, *models_of(one.spans.values())})),
+            one.otlp or before.otlp,
         )
         of_project = deltas[before.project]
         of_project.change_trace(before, after)
@@ -287,10 +331,11 @@ def _count_changes(
     return arrays(rows)
 
 
-async def _fetch_models(
-    connection: Connection, updates: Sequence[TraceUpdate]
+async def fetch_models(
+    connection: Connection, keys: Sequence[TraceKey]
 ) -> dict[TraceKey, tuple[str, ...]]:
-    if not updates:
+    """The models that the spans of traces call, sorted; traces without models are left out."""
+    if not keys:
         return {}
-    rows = await connection.fetch(SELECT_MODELS_OF_TRACES, *arrays(one.key for one in updates))
+    rows = await connection.fetch(SELECT_MODELS_OF_TRACES, *arrays(keys))
     return {(row[0], row[1]): tuple(row[2]) for row in rows}

@@ -12,6 +12,10 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
 from adapters.postgres.tracing.facets import CountedTrace, trace_terms
+from domain.tracing.otel.native_fields import NativeFields
+from domain.tracing.otel.otlp_state import OtlpPhase, OtlpState
+from domain.tracing.otel.stored_spans import metadata_with_role
+from domain.tracing.payload import JsonText
 from domain.tracing.query import fold_case
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
@@ -53,6 +57,43 @@ def _price_since(charge: SpanCost) -> datetime | None:
     return None if charge.price is None else charge.price.since
 
 
+class _OtlpDetail(msgspec.Struct, omit_defaults=True):
+    is_native: bool = False
+    input_from: str = ""
+    output_from: str = ""
+    native_fields: tuple[str, ...] = ()
+    native_metadata: tuple[str, ...] = ()
+
+
+_DETAIL_DECODER: Final = msgspec.json.Decoder(_OtlpDetail)
+
+
+def _otlp_stored_at(otlp: OtlpState | None) -> datetime | None:
+    return None if otlp is None else otlp.stored_at
+
+
+def _otlp_phase(otlp: OtlpState | None) -> str | None:
+    return None if otlp is None else otlp.phase
+
+
+def _otlp_is_setup(otlp: OtlpState | None) -> bool | None:
+    return None if otlp is None else otlp.is_setup
+
+
+def _otlp_detail(otlp: OtlpState | None) -> bytes | None:
+    if otlp is None:
+        return None
+    return msgspec.json.encode(
+        _OtlpDetail(
+            otlp.is_native,
+            otlp.input_from,
+            otlp.output_from,
+            tuple(sorted(otlp.native.names)),
+            tuple(sorted(otlp.native.metadata_keys)),
+        )
+    )
+
+
 def _listed_amount(charge: SpanCost) -> Decimal | None:
     """The price from the table, only if another amount is charged."""
     price = charge.price
@@ -83,6 +124,10 @@ TRACES: Final = Table(
         Column("total_cost", "numeric", "totals.cost"),
         Column("models", "text[]", "models", write=array_text),
         Column("terms", "bigint[]", WHOLE, write=_terms_text),
+        Column("otlp_stored_at", "timestamptz", "otlp", write=_otlp_stored_at),
+        Column("otlp_phase", "text", "otlp", write=_otlp_phase),
+        Column("otlp_is_setup", "boolean", "otlp", write=_otlp_is_setup),
+        Column("otlp_detail", "json", "otlp", write=_otlp_detail),
     ),
 )
 """The columns of `CountedTrace`: a settled trace without payloads, and the totals of its spans."""
@@ -132,6 +177,11 @@ SPANS: Final = Table(
 )
 """Settled spans."""
 
+OTLP_SPANS: Final = Table(
+    "span_rows", key=SPANS.key, given=SPANS.given, columns=(*SPANS.columns, Column("facts", "json"))
+)
+"""Spans of OpenTelemetry, with their facts; the table below the view."""
+
 
 def usage_from_row(row: Record) -> Usage:
     read, written = row["cache_read_tokens"] or 0, row["cache_write_tokens"] or 0
@@ -142,6 +192,31 @@ def usage_from_row(row: Record) -> Usage:
         cache_read_tokens=read,
         cache_write_tokens=written,
     )
+
+
+def otlp_state_from_row(row: Record) -> OtlpState | None:
+    if row["otlp_stored_at"] is None:
+        return None
+    detail = _DETAIL_DECODER.decode(row["otlp_detail"])
+    return OtlpState(
+        stored_at=row["otlp_stored_at"],
+        phase=OtlpPhase(row["otlp_phase"]),
+        is_setup=row["otlp_is_setup"],
+        is_native=detail.is_native,
+        input_from=detail.input_from,
+        output_from=detail.output_from,
+        native=NativeFields(frozenset(detail.native_fields), frozenset(detail.native_metadata)),
+    )
+
+
+def span_metadata_from_row(row: Record) -> JsonText:
+    """The metadata of a span, with its role, which only the column has.
+
+    So a role that changes rewrites no metadata.
+    """
+    metadata: JsonText = row["metadata"]
+    role = row["usage_role"]
+    return metadata if role is None else metadata_with_role(metadata, UsageRole(role))
 
 
 def charge_from_row(row: Record) -> SpanCost:
@@ -172,5 +247,9 @@ whole_trace_from_row: Final = compile_reader(Trace, _TRACE | PAYLOADS.fields_of(
 totals_from_row: Final = compile_reader(Totals, _TOTALS)
 summary_from_row: Final = compile_reader(TraceSummary, _SUMMARY, totals=totals_from_row)
 span_from_row: Final = compile_reader(
-    Span, SPANS.fields_of(Span), usage=usage_from_row, charge=charge_from_row
+    Span,
+    SPANS.fields_of(Span),
+    usage=usage_from_row,
+    charge=charge_from_row,
+    metadata=span_metadata_from_row,
 )

@@ -64,9 +64,9 @@ COUNT_BUDGETS: Final = "SELECT count(*) FROM judge_budgets"
 
 # Values that match rows wherever a statement has no condition of its own on the tenant.
 VALUES: Final = {
-    "bool": True, "int4": 1, "int8": 1, "float8": 1.0, "numeric": Decimal(1), "text": "a",
-    "varchar": "a", "name": "a", "bytea": b"a", "json": b"{}", "interval": timedelta(days=1),
-    "timestamptz": datetime(2100, 1, 1, tzinfo=UTC),
+    "bool": True, "int2": 1, "int4": 1, "int8": 1, "float8": 1.0, "numeric": Decimal(1),
+    "text": "a", "varchar": "a", "name": "a", "bytea": b"a", "json": b"{}",
+    "interval": timedelta(days=1), "timestamptz": datetime(2100, 1, 1, tzinfo=UTC),
 }  # fmt: skip
 # Errors of values that no row has; that a row is refused comes before them.
 VALUE_ERRORS: Final = (

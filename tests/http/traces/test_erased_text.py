@@ -29,6 +29,7 @@ from domain.ids import ProjectId, RunId, TraceId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import a_verdict
 from tests.http.conftest import Site, a_span, a_trace
+from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import store_export
 from tests.support.fixtures.evaluation import a_run
@@ -40,8 +41,16 @@ MARKER: Final = "mk7f3c90d1"
 USER, SESSION = f"{MARKER}-user", f"{MARKER}-session"
 # Every table that may hold text of a trace; each must have been planted.
 PLANTED: Final = {
-    *("traces", "trace_payloads", "span_rows", "trace_facets", "usage_hours", "sessions"),
-    *("trace_users", "trace_scores", "session_scores", "judge_verdicts", "judge_calls"),
+    *("traces", "trace_payloads", "span_rows", "span_fragments", "trace_facets"),
+    *(
+        "usage_hours",
+        "sessions",
+        "trace_users",
+        "trace_scores",
+        "session_scores",
+        "judge_verdicts",
+        "judge_calls",
+    ),
     *("eval_runs", "eval_jobs", "replies", "exports", "export_pieces"),
 }
 # Tables that keep text after traces are deleted; docs/retention.md says for how long.
@@ -142,7 +151,7 @@ def a_marked_trace(session: str) -> dict[str, Any]:
 
 
 async def plant(site: Site, session: str) -> MarkedProject:
-    """Stores the marker by requests, and what workers would store by the ports."""
+    """Stores the marker by requests, and by the ports what workers and OpenTelemetry would."""
     head = site.headers(project=f"p-{uuid.uuid4()}")
     trace = a_marked_trace(session)
     stored = await site.http.post("/traces", headers=head, json=trace)
@@ -182,6 +191,8 @@ async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> Non
     await judging.verdicts.save(marked.id, b"k", trace, a_verdict(outcome=outcome), NOON)
     await judging.ledger.append([an_entry(project_id=marked.id, target=session)])
     await store_export(ports.exporting, marked.id, str(uuid.uuid4()), text=MARKER)
+    sent = sent_span({"input.value": MARKER, "gen_ai.response.model": MARKER}, name=MARKER)
+    await ports.tracing.otlp.put(marked.id, trace, fragments(trace, sent))
 
 
 def key() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -64,3 +65,23 @@ def input_of(span: Span) -> Any:
 
 def output_of(span: Span) -> Any:
     return value(span.output)
+
+
+@dataclass(frozen=True, slots=True)
+class SentFragment:
+    """A fragment as a request has it."""
+
+    trace_id: TraceId
+    sent: Sent
+    size: int = 1_000
+
+    @property
+    def span_id(self) -> str | None:
+        return self.sent.span_id
+
+    def decode(self) -> Sent:
+        return self.sent
+
+
+def fragments(trace: TraceId, *sent: Sent, size: int = 1_000) -> list[SentFragment]:
+    return [SentFragment(trace, one, size) for one in sent]

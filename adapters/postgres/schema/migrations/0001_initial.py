@@ -209,6 +209,11 @@ CREATE TABLE IF NOT EXISTS traces (
          THEN (extract(epoch FROM ended_at - started_at) * 1000000)::bigint END) STORED,
     models text[] NOT NULL,
     terms bigint[] NOT NULL,
+    -- Of traces with OpenTelemetry fragments: when the last one was stored, whether the trace is
+    -- over, whether it only creates agents, and what native reports have set.
+    otlp_stored_at timestamptz,
+    otlp_phase text COLLATE "C" CHECK (otlp_phase IN ('open', 'ended', 'settled')),
+    otlp_is_setup boolean, otlp_detail json,
     PRIMARY KEY (project_id, trace_id)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
@@ -240,6 +245,9 @@ CREATE INDEX IF NOT EXISTS traces_terms
 CREATE INDEX IF NOT EXISTS traces_updated
     ON traces USING brin (updated_at) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX IF NOT EXISTS traces_age ON traces (project_id, created_at, trace_id);
+-- Across projects: traces that a worker settles if no fragment comes.
+CREATE INDEX IF NOT EXISTS traces_open ON traces (otlp_stored_at, project_id, trace_id)
+    WHERE otlp_phase = 'open';
 
 -- A separate table, so that lists and counts read no payloads.
 CREATE TABLE IF NOT EXISTS trace_payloads (
@@ -269,6 +277,7 @@ CREATE TABLE IF NOT EXISTS span_rows (
     price_version text COLLATE "C", price_since timestamptz, listed_amount numeric,
     -- Of OpenTelemetry spans. Sums leave out the tokens and the cost of a span with a role.
     provider text COLLATE "C", request_model text COLLATE "C", usage_role text COLLATE "C",
+    facts json,  -- what the trace is computed from, beyond these columns
     PRIMARY KEY (project_id, trace_id, span_id)
 );
 -- Spans of partial hours, in which a period begins or ends.
@@ -282,6 +291,24 @@ CREATE INDEX IF NOT EXISTS spans_unpriced
 CREATE INDEX IF NOT EXISTS spans_priced ON span_rows (project_id, started_at, trace_id, span_id)
     WHERE model <> '' AND cost_source <> 'client' AND prompt_tokens + completion_tokens > 0
       AND usage_role IS NULL;
+"""
+
+FRAGMENTS: Final = """
+-- OpenTelemetry spans and log records as they were sent. The row of a span is computed from its
+-- fragments, and can be computed again by later rules. `span` has the 16 hex digits of its id, and
+-- is '' for records that name only a trace. `is_waiting` if the span of a record isn't known yet.
+-- Rows are written and deleted under the lock of the trace's row, but for waiting records.
+CREATE TABLE IF NOT EXISTS span_fragments (
+    project_id uuid NOT NULL, trace_id uuid NOT NULL,
+    span text COLLATE "C" NOT NULL, digest bytea NOT NULL,
+    rank smallint NOT NULL, is_waiting boolean NOT NULL,
+    stored_at timestamptz NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (project_id, trace_id, span, digest)
+);
+-- Across projects: records whose span never comes.
+CREATE INDEX IF NOT EXISTS span_fragments_waiting
+    ON span_fragments (stored_at, project_id, trace_id) WHERE is_waiting;
 """
 
 # Every write of a trace updates these rows in place, so a part of each page stays free.
@@ -844,7 +871,7 @@ _TENANT_COLUMNS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("removals", "traces", "trace_payloads"),
+            *("removals", "traces", "trace_payloads", "span_fragments"),
             *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions"),
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
@@ -937,8 +964,9 @@ CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
 )
 
 FORWARDS: Final = (
-    *(IDENTITY, TRACES, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS, MONITORS, WORKERS),
-    *(EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, SPANS_IN_SCOPE, HIDING),
+    *(IDENTITY, TRACES, FRAGMENTS, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS),
+    *(MONITORS, WORKERS, EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, SPANS_IN_SCOPE),
+    HIDING,
 )
 BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS veil(uuid)",
@@ -952,7 +980,7 @@ BACKWARDS: Final = (
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
         login_codes, audit_log, audit_chains, access_refusals,
         removals,
-        traces, trace_payloads, span_rows,
+        traces, trace_payloads, span_rows, span_fragments,
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,
         eval_runs, eval_jobs, replies,

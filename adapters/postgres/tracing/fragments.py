@@ -1,0 +1,179 @@
+"""Rows of fragments: OpenTelemetry spans and log records as they were sent.
+
+A fragment is known by a digest of its content, so one that is sent again is skipped by the primary
+key. `data` is compressed by PostgreSQL where that makes it smaller.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.pool import Connection
+from adapters.postgres.tracing.row_updates import TraceKey
+from application.tracing.otlp.ports import FragmentRules
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.otel.fragments import Fragment, Sent, SentSpan, otel_span_id
+
+type SpanKey = tuple[ProjectId, TraceId, str]
+"""A project, a trace, and the 16 hex digits of a span; '' for records that name only a trace."""
+
+TRACE_ONLY: Final = ""
+_DIGEST_BYTES: Final = 16
+
+# A record waits if its span is in neither this request nor the database. The second part finds new
+# traces that have fragments already: records that came before any span. It doesn't see the rows of
+# the first part.
+INSERT_FRAGMENTS: Final = """
+WITH stored AS (
+  INSERT INTO span_fragments
+    (project_id, trace_id, span, digest, rank, data, stored_at, is_waiting)
+  SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data, $8,
+    sent.may_wait AND NOT EXISTS (
+      SELECT FROM spans WHERE spans.project_id = sent.project_id
+        AND spans.trace_id = sent.trace_id AND spans.span_id = sent.awaited
+    )
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bytea[],
+              $7::uuid[], $9::boolean[])
+    AS sent (project_id, trace_id, span, digest, rank, data, awaited, may_wait)
+  ON CONFLICT DO NOTHING RETURNING digest
+)
+SELECT digest, NULL::uuid AS project_id, NULL::uuid AS trace_id FROM stored
+UNION ALL
+SELECT NULL, new.project_id, new.trace_id
+FROM unnest($10::uuid[], $11::uuid[]) AS new (project_id, trace_id)
+WHERE EXISTS (
+  SELECT FROM span_fragments AS known
+  WHERE known.project_id = new.project_id AND known.trace_id = new.trace_id
+)
+"""
+SELECT_FRAGMENTS: Final = """
+SELECT known.project_id, known.trace_id, known.span, known.digest, known.is_waiting, known.data
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS wanted (project_id, trace_id, span)
+JOIN span_fragments AS known ON known.project_id = wanted.project_id
+  AND known.trace_id = wanted.trace_id AND known.span = wanted.span
+WHERE known.digest <> ALL($4::bytea[])
+"""
+END_WAITING: Final = """
+UPDATE span_fragments AS known SET is_waiting = false
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])
+  AS merged (project_id, trace_id, span, digest)
+WHERE known.project_id = merged.project_id AND known.trace_id = merged.trace_id
+  AND known.span = merged.span AND known.digest = merged.digest
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SentFragment:
+    """A fragment of a request, decoded, and in its stored form."""
+
+    hex_id: str
+    digest: bytes
+    sent: Sent
+    data: bytes
+
+
+@dataclass(slots=True)
+class TraceFragments:
+    """The fragments of one trace in a request, by span, each once."""
+
+    by_span: dict[str, dict[bytes, SentFragment]] = field(default_factory=dict)
+
+    def add(self, fragment: SentFragment) -> None:
+        self.by_span.setdefault(fragment.hex_id, {}).setdefault(fragment.digest, fragment)
+
+    @property
+    def has_span(self) -> bool:
+        return any(map(has_span, self.by_span.values()))
+
+    def has_new(self, new: Collection[bytes]) -> bool:
+        """Whether one of the fragments is among the new digests."""
+        return any(digest in new for of_span in self.by_span.values() for digest in of_span)
+
+
+def has_span(fragments: Mapping[bytes, SentFragment]) -> bool:
+    """Whether one of the fragments is a span: records alone make none."""
+    return any(isinstance(one.sent, SentSpan) for one in fragments.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFragments:
+    """What an INSERT of fragments found: the new ones, and new traces that had some before."""
+
+    new: frozenset[bytes]
+    had_some: frozenset[TraceKey]
+
+
+def read_fragment(trace: TraceId, fragment: Fragment, rules: FragmentRules) -> SentFragment:
+    """Decodes a fragment. Digests of different traces differ."""
+    sent = fragment.decode()
+    data = rules.encode(sent)
+    digest = hashlib.blake2b(trace.bytes, digest_size=_DIGEST_BYTES)
+    digest.update(data)
+    return SentFragment(fragment.span_id or TRACE_ONLY, digest.digest(), sent, data)
+
+
+async def insert_fragments(
+    connection: Connection,
+    traces: Mapping[TraceKey, TraceFragments],
+    new: Collection[TraceKey],
+    stored_at: datetime,
+) -> StoredFragments:
+    """Inserts those that aren't stored yet. `new` are the traces that this transaction created."""
+    rows = [
+        row for key, fragments in traces.items() for row in _rows(key, fragments, is_new=key in new)
+    ]
+    if not rows:
+        return StoredFragments(frozenset(), frozenset())
+    *columns, may_wait = arrays(rows)
+    keys = arrays(new) or [[], []]
+    found = await connection.fetch(INSERT_FRAGMENTS, *columns, stored_at, may_wait, *keys)
+    digests = frozenset(row["digest"] for row in found if row["digest"] is not None)
+    had_some = (row for row in found if row["digest"] is None)
+    return StoredFragments(
+        digests, frozenset((row["project_id"], row["trace_id"]) for row in had_some)
+    )
+
+
+def _rows(
+    key: TraceKey, fragments: TraceFragments, *, is_new: bool
+) -> Iterable[tuple[object, ...]]:
+    makes_no_trace = is_new and not fragments.has_span
+    for hex_id, of_span in fragments.by_span.items():
+        awaited: SpanId | None = None
+        may_wait = makes_no_trace
+        if hex_id != TRACE_ONLY and not has_span(of_span):
+            may_wait, awaited = True, otel_span_id(key[1], hex_id)
+        for one in of_span.values():
+            rank = one.sent.rank
+            yield (*key, hex_id, one.digest, rank, one.data, awaited, may_wait)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFragment:
+    """A stored fragment. `is_waiting` if it is a record whose span wasn't known."""
+
+    digest: bytes
+    is_waiting: bool
+    data: bytes
+
+
+async def fetch_fragments(
+    connection: Connection, wanted: Sequence[SpanKey], besides: Iterable[bytes]
+) -> dict[SpanKey, list[KnownFragment]]:
+    """The stored fragments of spans, but those with the digests `besides`."""
+    found: dict[SpanKey, list[KnownFragment]] = {}
+    if wanted:
+        for row in await connection.fetch(SELECT_FRAGMENTS, *arrays(wanted), list(besides)):
+            key = (row["project_id"], row["trace_id"], row["span"])
+            known = KnownFragment(row["digest"], row["is_waiting"], row["data"])
+            found.setdefault(key, []).append(known)
+    return found
+
+
+async def end_waiting(connection: Connection, merged: Iterable[tuple[SpanKey, bytes]]) -> None:
+    """The records, by span and digest, don't wait for their span any longer."""
+    if rows := [(*key, digest) for key, digest in merged]:
+        await connection.execute(END_WAITING, *arrays(rows))

@@ -1,0 +1,381 @@
+"""Merges OpenTelemetry fragments into traces that this transaction has locked or created.
+
+Fragments come in chunks. The spans of a chunk are mapped from all their fragments and written; when
+the last chunk is there, the traces are computed from the light columns of all their spans. So
+memory follows the chunk, whatever the size of the request or the trace.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.pool import Connection
+from adapters.postgres.tracing.erasure_guard import check_not_erased
+from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.fragments import (
+    TRACE_ONLY,
+    KnownFragment,
+    SpanKey,
+    TraceFragments,
+    end_waiting,
+    fetch_fragments,
+)
+from adapters.postgres.tracing.otlp_rows import (
+    SpanRowKey,
+    fetch_nodes,
+    fetch_payloads_set,
+    fetch_span_payloads,
+    insert_otlp_spans,
+    otlp_span_row,
+    update_roles,
+    without_content,
+    write_payloads,
+)
+from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
+from adapters.postgres.tracing.row_updates import UPSERT_TRACES, TraceKey, fetch_models
+from adapters.postgres.tracing.trace_rows import trace_row
+from application.concurrency import compute
+from application.tracing.otlp.ports import FragmentRules
+from domain.ids import ProjectId, SpanId
+from domain.tracing.erasure import data_subjects_of
+from domain.tracing.otel.facts import MappedSpan, SpanFacts
+from domain.tracing.otel.fragments import SentSpan
+from domain.tracing.otel.otlp_state import OtlpState, source_span, trace_input, trace_output
+from domain.tracing.otel.stored_spans import settled_span
+from domain.tracing.otel.trace_state import (
+    ComputedTrace,
+    PayloadSource,
+    SpanNode,
+    compute_trace,
+    settled_trace,
+)
+from domain.tracing.otel.usage_roles import usage_roles
+from domain.tracing.payload import JsonText
+from domain.tracing.span import Span, Totals
+from domain.tracing.trace import models_of
+from domain.tracing.usage import Pricing, UsageRole
+
+COMPUTED_ON_LOOP_MAX: Final = 50  # spans; mapping and computing as many takes 10 ms
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+PAYLOAD_BYTES_ON_LOOP_MAX: Final = 128 << 10  # parsing as many takes 5 ms
+
+type TracePayloads = dict[TraceKey, JsonText | None]
+type ChangedPayload = tuple[TraceMerge, str, PayloadSource | None]
+"""A trace, `input` or `output`, and where it comes from."""
+
+
+@dataclass(slots=True)
+class TraceMerge:
+    """One trace in the transaction.
+
+    `before` is None for a trace that the transaction created. `nodes` are its spans as they are
+    now. `stored` and `written` are the versions before and after of the spans that change.
+    `pending` are spans that aren't written yet, `flushed` those that are, without a role; `roles`
+    are the roles of spans that are written already. `is_touched` if a fragment is new.
+    """
+
+    key: TraceKey
+    before: CountedTrace | None
+    otlp: OtlpState | None = None
+    nodes: dict[SpanId, SpanNode] = field(default_factory=dict)
+    stored: dict[SpanId, Span] = field(default_factory=dict)
+    written: dict[SpanId, Span] = field(default_factory=dict)
+    pending: dict[SpanId, tuple[Span, SpanFacts]] = field(default_factory=dict)
+    flushed: set[SpanId] = field(default_factory=set)
+    roles: list[tuple[SpanId, UsageRole | None]] = field(default_factory=list)
+    is_touched: bool = False
+
+    def put_span(self, span: Span, mapped: MappedSpan) -> None:
+        """Adds a span that was mapped, or mapped again; `span` is its settled form."""
+        known = self.nodes.get(span.id)
+        if known is not None and span.id not in self.written:
+            self.stored[span.id] = known.span
+        self.nodes[span.id] = SpanNode.from_mapped(mapped, span)
+        self.written[span.id] = span
+        self.pending[span.id] = (span, mapped.facts)
+
+    def replaced(self) -> Iterator[SpanId]:
+        """The pending spans that have a row."""
+        return (one for one in self.pending if one in self.stored or one in self.flushed)
+
+    def is_mapped(self, span_id: SpanId | None) -> bool:
+        return span_id in self.pending or span_id in self.flushed
+
+    def forget_payloads(self) -> None:
+        """Pending spans were written, and others follow: keeps only what a trace depends on."""
+        self.flushed |= self.pending.keys()
+        for span_id in self.pending:
+            light = without_content(self.written[span_id])
+            self.written[span_id] = light
+            self.nodes[span_id] = replace(self.nodes[span_id], span=light)
+        self.pending = {}
+
+    def compute(self, stored_at: datetime | None) -> "TraceResult":
+        """The trace of all its spans, at least one. Sets the roles of spans.
+
+        `stored_at` is None if a worker settles the trace.
+        """
+        nodes = list(self.nodes.values())
+        roles = usage_roles(nodes)
+        for span_id, node in self.nodes.items():
+            span, role = node.span, roles.get(span_id)
+            if span.usage_role is role:
+                continue
+            if span_id not in self.written:
+                self.stored[span_id] = span
+            span = self.written[span_id] = replace(span, usage_role=role)
+            if span_id in self.pending:
+                self.pending[span_id] = (span, self.pending[span_id][1])
+            else:
+                self.roles.append((span_id, role))
+        computed = compute_trace(self.key[1], nodes)
+        if stored_at is None:
+            computed = settled_trace(computed, nodes)
+        assert self.otlp is not None
+        otlp = self.otlp.after_computing(computed, stored_at)
+        return TraceResult(self, computed, otlp)
+
+    @property
+    def lost_models(self) -> bool:
+        """Whether a span that had a model has another one now."""
+        return any(
+            old.model not in {None, self.written[span_id].model}
+            for span_id, old in self.stored.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TraceResult:
+    """A computed trace, and its new state."""
+
+    merge: TraceMerge
+    computed: ComputedTrace
+    otlp: OtlpState
+
+    def changed_payloads(self) -> list[tuple[str, PayloadSource | None]]:
+        """Which of `input` and `output` may differ from what is stored, and their sources."""
+        known, computed = self.merge.otlp, self.computed
+        assert known is not None
+        return [
+            (name, source)
+            for name, before, after, source in (
+                ("input", known.input_from, self.otlp.input_from, computed.input),
+                ("output", known.output_from, self.otlp.output_from, computed.output),
+            )
+            if name not in self.otlp.native.names
+            and (before != after or self.merge.is_mapped(source_span(source)))
+        ]
+
+    def count(self, models: Mapping[TraceKey, tuple[str, ...]]) -> CountedTrace:
+        """The trace with its totals. `models` are those of traces that may have lost one."""
+        merge, before = self.merge, self.merge.before
+        totals = Totals.from_spans(merge.written.values())
+        names = models_of(merge.written.values())
+        known = None
+        if before is not None:
+            known = before.trace
+            totals = before.totals - Totals.from_spans(merge.stored.values()) + totals
+            names = tuple(sorted({*before.models, *names}))
+            if merge.lost_models:
+                names = models.get(merge.key, ())
+        row = self.otlp.row(self.computed, known)
+        return CountedTrace(merge.key[0], row, totals, names, self.otlp)
+
+
+@dataclass(slots=True)
+class OtlpMerge:
+    """The traces that fragments are merged into, in one transaction.
+
+    `stored_at` is None for a worker that settles traces.
+    """
+
+    connection: Connection
+    rules: FragmentRules
+    pricing: Mapping[ProjectId, Pricing]
+    stored_at: datetime | None
+    traces: dict[TraceKey, TraceMerge] = field(default_factory=dict)
+
+    async def open(
+        self, known: Mapping[TraceKey, CountedTrace], new: Mapping[TraceKey, OtlpState]
+    ) -> None:
+        """Adds locked traces with their rows, and those that this transaction created."""
+        native = [key for key, row in known.items() if row.otlp is None]
+        payloads = await fetch_payloads_set(self.connection, native)
+        nodes = await fetch_nodes(self.connection, known)
+        for key, row in known.items():
+            otlp = row.otlp
+            if otlp is None:
+                said = payloads.get(key, ())
+                otlp = OtlpState.from_native(row.trace, said, self.stored_at or EPOCH)
+            self.traces[key] = TraceMerge(key, row, otlp, nodes[key])
+        self.traces |= {key: TraceMerge(key, None, otlp) for key, otlp in new.items()}
+
+    def without_spans(self) -> list[TraceKey]:
+        """The traces that this transaction created, and that no span came for."""
+        return [key for key, one in self.traces.items() if one.before is None and not one.nodes]
+
+    async def add(
+        self,
+        fragments: Mapping[TraceKey, TraceFragments],
+        new: Collection[bytes],
+        mapped: Mapping[SpanKey, MappedSpan],
+    ) -> None:
+        """Maps the spans of which a fragment is new, each from all its fragments.
+
+        `new` are the digests of new fragments; `mapped` are spans mapped from `fragments` alone.
+        """
+        wanted: list[SpanKey] = []
+        digests: list[bytes] = []
+        for key, merge in self.traces.items():
+            if merge.before is None:
+                wanted.append((*key, TRACE_ONLY))  # records that waited for the trace
+            for hex_id, of_span in fragments[key].by_span.items() if key in fragments else ():
+                if any(digest in new for digest in of_span):
+                    merge.is_touched = True
+                    if hex_id != TRACE_ONLY:
+                        wanted.append((*key, hex_id))
+                        digests += of_span
+        known = await fetch_fragments(self.connection, wanted, digests)
+        is_long = len(wanted) > COMPUTED_ON_LOOP_MAX
+        records = await compute(self._map, fragments, mapped, wanted, known, is_long=is_long)
+        await end_waiting(self.connection, records)
+
+    def _map(
+        self,
+        fragments: Mapping[TraceKey, TraceFragments],
+        mapped: Mapping[SpanKey, MappedSpan],
+        wanted: Iterable[SpanKey],
+        known: Mapping[SpanKey, Sequence[KnownFragment]],
+    ) -> list[tuple[SpanKey, bytes]]:
+        """Maps spans; returns the records that had waited for them."""
+        waited: list[tuple[SpanKey, bytes]] = []
+        for span_key in wanted:
+            project, trace, hex_id = span_key
+            merge, earlier = self.traces[project, trace], known.get(span_key, ())
+            waiting = [(span_key, one.digest) for one in earlier if one.is_waiting]
+            if hex_id == TRACE_ONLY:
+                waited += waiting
+                continue
+            span = None if earlier else mapped.get(span_key)
+            if span is None:
+                sent = [one.sent for one in fragments[project, trace].by_span[hex_id].values()]
+                sent += [self.rules.decode(one.data) for one in earlier]
+                if not any(isinstance(one, SentSpan) for one in sent):
+                    continue  # records of a span that isn't known yet
+                span = self.rules.map_span(trace, sent)
+            old = merge.nodes.get(span.span.id)
+            stored = None if old is None else old.span
+            merge.put_span(settled_span(span.span, stored, self.pricing[project]), span)
+            waited += waiting
+        return waited
+
+    async def flush(self) -> None:
+        """Writes the pending spans, without roles, before other spans follow."""
+        await self._write_spans()
+        for merge in self.traces.values():
+            merge.forget_payloads()
+
+    async def _write_spans(self) -> None:
+        merges = self.traces.values()
+        replaced = [(*merge.key, span_id) for merge in merges for span_id in merge.replaced()]
+        is_long = sum(len(merge.pending) for merge in merges) > COMPUTED_ON_LOOP_MAX
+        rows = await compute(_rows_of_spans, merges, is_long=is_long)
+        await insert_otlp_spans(self.connection, rows, replaced)
+
+    async def finish(self, deltas: ProjectDeltas) -> None:
+        """Computes the traces of which a fragment is new, writes them, and counts the changes."""
+        touched = [one for one in self.traces.values() if one.is_touched and one.nodes]
+        is_long = sum(len(one.nodes) for one in touched) > COMPUTED_ON_LOOP_MAX
+        results = await compute(_compute, touched, self.stored_at, is_long=is_long)
+        payloads = await self._payloads(results)
+        await self._write_spans()
+        await update_roles(
+            self.connection, [(*one.key, *role) for one in touched for role in one.roles]
+        )
+        losing = [one.key for one in touched if one.lost_models]
+        models = await fetch_models(self.connection, losing)
+        counted = await compute(_count, results, models, deltas, is_long=is_long)
+        lost = [
+            (before.project, subject)
+            for before, after in counted
+            if before is not None
+            for subject in data_subjects_of(before.trace) - data_subjects_of(after.trace)
+        ]
+        await check_not_erased(self.connection, lost)
+        if counted:
+            rows = arrays(trace_row(after) for _, after in counted)
+            await self.connection.execute(UPSERT_TRACES, *rows)
+        await write_payloads(self.connection, *payloads)
+
+    async def _payloads(
+        self, results: Sequence[TraceResult]
+    ) -> tuple[TracePayloads, TracePayloads]:
+        """The inputs and the outputs that are to be written."""
+        changed: list[ChangedPayload] = [
+            (one.merge, name, source) for one in results for name, source in one.changed_payloads()
+        ]
+        wanted: dict[str, set[SpanRowKey]] = {"input": set(), "output": set()}
+        for merge, name, source in changed:
+            span_id = source_span(source)
+            if span_id is not None and span_id not in merge.pending:
+                wanted[name].add((*merge.key, span_id))
+        stored = await fetch_span_payloads(self.connection, wanted["input"], wanted["output"])
+        resolve = partial(_resolve_payloads, changed, stored)
+        size = sum(len(text or b"") for texts in stored.values() for text in texts)
+        return await compute(resolve, is_long=size > PAYLOAD_BYTES_ON_LOOP_MAX)
+
+
+def _resolve_payloads(
+    changed: Iterable[ChangedPayload],
+    stored: Mapping[SpanRowKey, tuple[JsonText | None, JsonText | None]],
+) -> tuple[TracePayloads, TracePayloads]:
+    inputs: TracePayloads = {}
+    outputs: TracePayloads = {}
+    for merge, name, source in changed:
+        of_span: tuple[JsonText | None, JsonText | None] = (None, None)
+        span_id = source_span(source)
+        if span_id in merge.pending:
+            span, _ = merge.pending[span_id]
+            of_span = (span.input, span.output)
+        elif span_id is not None:
+            of_span = stored[(*merge.key, span_id)]
+        if name == "input":
+            inputs[merge.key] = trace_input(source, of_span[0])
+        else:
+            outputs[merge.key] = trace_output(source, of_span[1])
+    return inputs, outputs
+
+
+def _compute(merges: Iterable[TraceMerge], stored_at: datetime | None) -> list[TraceResult]:
+    return [merge.compute(stored_at) for merge in merges]
+
+
+def _rows_of_spans(merges: Iterable[TraceMerge]) -> list[tuple[object, ...]]:
+    return [
+        otlp_span_row(merge.key, span, facts)
+        for merge in merges
+        for span, facts in merge.pending.values()
+    ]
+
+
+def _count(
+    results: Iterable[TraceResult],
+    models: Mapping[TraceKey, tuple[str, ...]],
+    deltas: ProjectDeltas,
+) -> list[tuple[CountedTrace | None, CountedTrace]]:
+    """The traces before and after; adds the changes to `deltas`."""
+    counted = []
+    for one in results:
+        merge, before, after = one.merge, one.merge.before, one.count(models)
+        of_project = deltas[after.project]
+        if before is None:
+            of_project.add_trace(after)
+        else:
+            of_project.change_trace(before, after)
+        of_project.add_spans(merge.stored.values(), -1)
+        of_project.add_spans(merge.written.values())
+        counted.append((before, after))
+    return counted

@@ -1,0 +1,172 @@
+"""Rows of OpenTelemetry spans: the light columns from which a trace is computed, and writes."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from asyncpg import Record
+
+from adapters.postgres.database.columns import arrays, compile_reader
+from adapters.postgres.database.pool import Connection
+from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY, TraceKey
+from adapters.postgres.tracing.span_facts import decode_facts, encode_facts
+from adapters.postgres.tracing.trace_rows import (
+    OTLP_SPANS,
+    SPANS,
+    TRACES,
+    charge_from_row,
+    span_row,
+    usage_from_row,
+)
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.otel.facts import SpanFacts
+from domain.tracing.otel.trace_state import SpanNode
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.span import Span
+
+type SpanRowKey = tuple[ProjectId, TraceId, SpanId]
+
+# What a trace is computed and counted from: no payloads, and nothing that is stored out of line.
+_LIGHT: Final = (
+    *("span_id", "parent_span_id", "name", "kind", "status", "started_at", "ended_at"),
+    *("model", "provider", "request_model", "prompt_tokens", "completion_tokens"),
+    *("cache_read_tokens", "cache_write_tokens", "cost_amount", "cost_source"),
+    *("price_version", "price_since", "listed_amount", "usage_role"),
+)
+_light_span_from_row: Final = compile_reader(
+    Span,
+    {field: column for field, column in SPANS.fields_of(Span).items() if column.name in _LIGHT},
+    usage=usage_from_row,
+    charge=charge_from_row,
+)
+SELECT_NODES: Final = f"""
+SELECT spans.project_id, spans.trace_id, {", ".join(f"spans.{name}" for name in _LIGHT)},
+  spans.facts, spans.input IS NOT NULL AS has_input, spans.output IS NOT NULL AS has_output
+FROM {TRACES.unnest_keys("wanted")}
+JOIN spans ON spans.project_id = wanted.project_id AND spans.trace_id = wanted.trace_id
+WHERE spans.facts IS NOT NULL
+"""
+UPDATE_ROLES: Final = f"""
+UPDATE spans SET usage_role = found.usage_role
+FROM {SPANS.unnest("found", *SPANS.key, "usage_role")} WHERE {SPANS.on_key("found")}
+"""
+SELECT_SPAN_PAYLOADS: Final = f"""
+SELECT spans.project_id, spans.trace_id, spans.span_id,
+  CASE WHEN wanted.of_input THEN spans.input END AS input,
+  CASE WHEN wanted.of_output THEN spans.output END AS output
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::boolean[], $5::boolean[])
+  AS wanted ({", ".join(SPANS.key)}, of_input, of_output)
+JOIN spans ON {SPANS.on_key("wanted")}
+"""
+_UPSERT_PAYLOAD: Final = """
+INSERT INTO trace_payloads (project_id, trace_id, {0})
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::json[])
+ON CONFLICT (project_id, trace_id) DO UPDATE SET {0} = excluded.{0}
+"""
+UPSERT_INPUTS: Final = _UPSERT_PAYLOAD.format("input")
+UPSERT_OUTPUTS: Final = _UPSERT_PAYLOAD.format("output")
+SELECT_PAYLOADS_SET: Final = f"""
+SELECT trace_payloads.project_id, trace_payloads.trace_id, input IS NOT NULL AS input,
+  output IS NOT NULL AS output
+FROM {TRACES.unnest_keys("wanted")}
+JOIN trace_payloads ON trace_payloads.project_id = wanted.project_id
+  AND trace_payloads.trace_id = wanted.trace_id
+"""
+DELETE_PLACEHOLDERS: Final = f"""
+DELETE FROM traces USING {TRACES.unnest_keys("unused")} WHERE {TRACES.on_key("unused")}
+"""
+
+
+async def fetch_nodes(
+    connection: Connection, keys: Collection[TraceKey]
+) -> dict[TraceKey, dict[SpanId, SpanNode]]:
+    """The OpenTelemetry spans of traces, without payloads."""
+    nodes: dict[TraceKey, dict[SpanId, SpanNode]] = {key: {} for key in keys}
+    for row in await connection.fetch(SELECT_NODES, *arrays(keys)) if keys else ():
+        nodes[row["project_id"], row["trace_id"]][row["span_id"]] = _node_from_row(row)
+    return nodes
+
+
+def _node_from_row(row: Record) -> SpanNode:
+    span = _light_span_from_row(row)
+    return SpanNode(span, decode_facts(row["facts"]), row["has_input"], row["has_output"])
+
+
+def otlp_span_row(key: TraceKey, span: Span, facts: SpanFacts) -> tuple[object, ...]:
+    return (*span_row(*key, span), encode_facts(facts))
+
+
+async def insert_otlp_spans(
+    connection: Connection,
+    rows: Sequence[tuple[object, ...]],
+    replaced: Iterable[SpanRowKey] = (),
+) -> None:
+    """Inserts rows of spans; `replaced` are the keys of those that exist."""
+    if keys := list(replaced):
+        await connection.execute(DELETE_SPANS_BY_KEY, *arrays(keys))
+    if rows:
+        await connection.copy_records_to_table(
+            OTLP_SPANS.name, records=rows, columns=OTLP_SPANS.names
+        )
+
+
+async def update_roles(
+    connection: Connection, roles: Sequence[tuple[ProjectId, TraceId, SpanId, str | None]]
+) -> None:
+    if roles:
+        await connection.execute(UPDATE_ROLES, *arrays(roles))
+
+
+async def fetch_span_payloads(
+    connection: Connection, of_input: Collection[SpanRowKey], of_output: Collection[SpanRowKey]
+) -> dict[SpanRowKey, tuple[JsonText | None, JsonText | None]]:
+    """The inputs and the outputs of stored spans."""
+    wanted = {*of_input, *of_output}
+    if not wanted:
+        return {}
+    rows = await connection.fetch(
+        SELECT_SPAN_PAYLOADS, *arrays((*key, key in of_input, key in of_output) for key in wanted)
+    )
+    return {
+        (row["project_id"], row["trace_id"], row["span_id"]): (row["input"], row["output"])
+        for row in rows
+    }
+
+
+async def write_payloads(
+    connection: Connection,
+    inputs: Mapping[TraceKey, JsonText | None],
+    outputs: Mapping[TraceKey, JsonText | None],
+) -> None:
+    """Sets the inputs and the outputs of traces."""
+    for sql, payloads in ((UPSERT_INPUTS, inputs), (UPSERT_OUTPUTS, outputs)):
+        if payloads:
+            rows = ((*key, payload) for key, payload in payloads.items())
+            await connection.execute(sql, *arrays(rows))
+
+
+async def fetch_payloads_set(
+    connection: Connection, keys: Collection[TraceKey]
+) -> dict[TraceKey, list[str]]:
+    """Which of `input` and `output` traces have."""
+    if not keys:
+        return {}
+    rows = await connection.fetch(SELECT_PAYLOADS_SET, *arrays(keys))
+    return {
+        (row["project_id"], row["trace_id"]): [name for name in ("input", "output") if row[name]]
+        for row in rows
+    }
+
+
+def without_content(span: Span) -> Span:
+    """The span as far as a trace is computed and counted from it."""
+    return replace(
+        span,
+        error=None,
+        input=None,
+        output=None,
+        metadata=EMPTY_OBJECT,
+        token_usage=None,
+        model_parameters=None,
+        cost=None,
+    )

@@ -1,0 +1,308 @@
+"""Writes batches of OpenTelemetry fragments: many requests in one transaction, as `TraceWriter`.
+
+A trace that isn't known is computed before the transaction and inserted as a native one: its rows
+are those of its fragments in the request. Known traces are locked and merged, see `OtlpMerge`. A
+request that is too large for that is merged chunk by chunk into traces that are created first.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool
+from adapters.postgres.database.tenants import within
+from adapters.postgres.tracing import rollups
+from adapters.postgres.tracing.batch_writer import (
+    INSERT_NEW_TRACES,
+    NO_PAYLOADS,
+    ROUNDS_MAX,
+    check_storable,
+)
+from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.fragments import (
+    TRACE_ONLY,
+    TraceFragments,
+    has_span,
+    insert_fragments,
+    read_fragment,
+)
+from adapters.postgres.tracing.otlp_merge import EPOCH, OtlpMerge
+from adapters.postgres.tracing.otlp_rows import (
+    DELETE_PLACEHOLDERS,
+    insert_otlp_spans,
+    otlp_span_row,
+)
+from adapters.postgres.tracing.rollup_deltas import new_deltas
+from adapters.postgres.tracing.row_updates import TraceKey, lock_traces, payload_rows
+from adapters.postgres.tracing.trace_rows import trace_row
+from adapters.pricing.price_cache import ProjectPriceCache
+from application.concurrency import compute
+from application.tracing.otlp.ports import CHUNK_BYTES, FragmentRules
+from domain.errors import Unavailable
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.otel.facts import MappedSpan
+from domain.tracing.otel.fragments import Fragment
+from domain.tracing.otel.otlp_state import OtlpState, source_span, trace_input, trace_output
+from domain.tracing.otel.trace_state import SpanNode, compute_trace
+from domain.tracing.otel.usage_roles import usage_roles
+from domain.tracing.span import Span, Totals
+from domain.tracing.trace import Trace, TraceStatus, models_of
+from domain.tracing.usage import NO_USAGE, Pricing
+
+type OtlpItem = tuple[ProjectId, TraceId, Sequence[Fragment]]
+
+DECODED_ON_LOOP_MAX: Final = 64 << 10  # bytes of fragments; decoding and mapping takes 5 ms
+# Makes the price cache load the price book, which spans of a large request will need.
+_ANY_PRICED_SPAN: Final = Span(
+    id=SpanId(UUID(int=0)), name="", started_at=EPOCH, model="any", usage=NO_USAGE
+)
+
+
+@dataclass(slots=True)
+class ReadTrace:
+    """The fragments of a trace in a request, and the spans that they make by themselves."""
+
+    fragments: TraceFragments = field(default_factory=TraceFragments)
+    spans: dict[str, MappedSpan] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrace:
+    """A trace as its fragments in the request make it; a placeholder if they are records alone.
+
+    `payloads` has its input and output, and no other fields of it.
+    """
+
+    counted: CountedTrace
+    otlp: OtlpState
+    payloads: Trace
+    spans: Sequence[Span] = ()
+    span_rows: Sequence[tuple[object, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewTraces:
+    """The traces of a batch as if all were new, and the arrays of their columns and payloads."""
+
+    traces: Mapping[TraceKey, NewTrace]
+    rows: Sequence[Sequence[object]]
+    payloads: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpWriter:
+    """Stores batches of fragments."""
+
+    pool: Pool
+    prices: ProjectPriceCache
+    rules: FragmentRules
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def write(self, items: Sequence[OtlpItem]) -> None:
+        """Stores all items. If it raises, some may be stored."""
+        by_key: dict[TraceKey, list[Fragment]] = {}
+        for project, trace, fragments in items:
+            by_key.setdefault((project, trace), []).extend(fragments)
+        # All writers lock in the order of the keys.
+        by_key = {key: by_key[key] for key in sorted(by_key)}
+        size = sum(one.size for fragments in by_key.values() for one in fragments)
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            if size > CHUNK_BYTES:
+                await self._write_large(by_key)
+            else:
+                await self._write_batch(by_key, is_long=size > DECODED_ON_LOOP_MAX)
+
+    # --- ordinary batches ---
+
+    async def _write_batch(
+        self, by_key: Mapping[TraceKey, Sequence[Fragment]], *, is_long: bool
+    ) -> None:
+        left = await compute(self._read, by_key, is_long=is_long)
+        projects = {project for project, _ in left}
+        spans = (one.span for trace in left.values() for one in trace.spans.values())
+        pricing = await self.prices.get(projects, spans)
+        for _ in range(ROUNDS_MAX):
+            stored_at = self.clock()
+            new = await compute(_new_traces, left, pricing, stored_at, is_long=is_long)
+            async with within(self.pool, projects).transaction() as connection:
+                merge = OtlpMerge(connection, self.rules, pricing, stored_at)
+                left = await _store(merge, left, new)
+                if left:
+                    await check_storable(connection, left)
+            if not left:
+                return
+        raise Unavailable("This trace is being deleted; try again")
+
+    def _read(self, by_key: Mapping[TraceKey, Sequence[Fragment]]) -> dict[TraceKey, ReadTrace]:
+        """Decodes fragments, and maps the spans from the fragments at hand."""
+        read = {}
+        for key, fragments in by_key.items():
+            trace = read[key] = ReadTrace()
+            for fragment in fragments:
+                trace.fragments.add(read_fragment(key[1], fragment, self.rules))
+            for hex_id, of_span in trace.fragments.by_span.items():
+                if has_span(of_span):
+                    sent = [one.sent for one in of_span.values()]
+                    trace.spans[hex_id] = self.rules.map_span(key[1], sent)
+        return read
+
+    # --- large requests ---
+
+    async def _write_large(self, by_key: Mapping[TraceKey, Sequence[Fragment]]) -> None:
+        projects = {project for project, _ in by_key}
+        pricing = await self.prices.get(projects, [_ANY_PRICED_SPAN])
+        for _ in range(ROUNDS_MAX):
+            async with within(self.pool, projects).transaction() as connection:
+                merge = OtlpMerge(connection, self.rules, pricing, self.clock())
+                gone = await self._store_chunks(merge, by_key)
+                if gone:
+                    await check_storable(connection, gone)
+            if not gone:
+                return
+            by_key = {key: by_key[key] for key in gone}
+        raise Unavailable("This trace is being deleted; try again")
+
+    async def _store_chunks(
+        self, merge: OtlpMerge, by_key: Mapping[TraceKey, Sequence[Fragment]]
+    ) -> set[TraceKey]:
+        """Returns the traces whose rows were deleted before they could be locked."""
+        connection, deltas, stored_at = merge.connection, new_deltas(), self.clock()
+        rows = arrays(trace_row(placeholder(key, stored_at)) for key in by_key)
+        made = await connection.fetch(INSERT_NEW_TRACES, *rows, *NO_PAYLOADS)
+        new = {(row[0], row[1]) for row in made}
+        here = await lock_traces(connection, [key for key in by_key if key not in new])
+        states = {key: OtlpState(stored_at=stored_at) for key in new}
+        await merge.open(here, states)
+        for number, chunk in enumerate(chunks(by_key, {*new, *here})):
+            if number:
+                await merge.flush()
+            fragments = await compute(self._decode, chunk, is_long=True)
+            stored = await insert_fragments(connection, fragments, new, stored_at)
+            await merge.add(fragments, stored.new, {})
+        await merge.finish(deltas)
+        await _delete_placeholders(connection, merge.without_spans())
+        await rollups.write(connection, deltas)
+        return by_key.keys() - new - here.keys()
+
+    def _decode(
+        self, by_key: Mapping[TraceKey, Sequence[Fragment]]
+    ) -> dict[TraceKey, TraceFragments]:
+        read = {}
+        for key, fragments in by_key.items():
+            of_trace = read[key] = TraceFragments()
+            for fragment in fragments:
+                of_trace.add(read_fragment(key[1], fragment, self.rules))
+        return read
+
+
+async def _store(
+    merge: OtlpMerge, read: Mapping[TraceKey, ReadTrace], ready: NewTraces
+) -> dict[TraceKey, ReadTrace]:
+    """Returns the traces whose rows were deleted before they could be locked."""
+    connection, deltas = merge.connection, new_deltas()
+    assert merge.stored_at is not None
+    made = await connection.fetch(INSERT_NEW_TRACES, *ready.rows, *ready.payloads)
+    new: Collection[TraceKey] = read.keys()
+    here: Mapping[TraceKey, CountedTrace] = {}
+    if len(made) < len(read):
+        new = {(row[0], row[1]) for row in made}
+        here = await lock_traces(connection, [key for key in read if key not in new])
+    fragments = {key: one.fragments for key, one in read.items() if key in new or key in here}
+    stored = await insert_fragments(connection, fragments, new, merge.stored_at)
+    changed = {key: row for key, row in here.items() if fragments[key].has_new(stored.new)}
+    # Records came before their spans.
+    late = {key: ready.traces[key].otlp for key in stored.had_some if read[key].spans}
+    if changed or late:
+        await merge.open(changed, late)
+        mapped = {(*key, hex_id): one for key in merge.traces
+                  for hex_id, one in read[key].spans.items()}  # fmt: skip
+        await merge.add(fragments, stored.new, mapped)
+        await merge.finish(deltas)
+    fresh = [one for key, one in ready.traces.items() if key in new and key not in late]
+    await insert_otlp_spans(connection, [row for one in fresh for row in one.span_rows])
+    for one in fresh:
+        if one.spans:
+            deltas[one.counted.project].add_trace(one.counted)
+            deltas[one.counted.project].add_spans(one.spans)
+    await _delete_placeholders(connection, [key for key in new if not read[key].spans])
+    await rollups.write(connection, deltas)
+    return {key: one for key, one in read.items() if key not in fragments}
+
+
+def _new_traces(
+    read: Mapping[TraceKey, ReadTrace],
+    pricing: Mapping[ProjectId, Pricing],
+    stored_at: datetime,
+) -> NewTraces:
+    traces = {key: _new_trace(key, one, pricing[key[0]], stored_at) for key, one in read.items()}
+    rows = arrays(trace_row(one.counted) for one in traces.values())
+    payloads = payload_rows((key, one.payloads) for key, one in traces.items())
+    return NewTraces(traces, rows, arrays(payloads) or NO_PAYLOADS)
+
+
+def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: datetime) -> NewTrace:
+    counted = placeholder(key, stored_at)
+    otlp = OtlpState(stored_at=stored_at)
+    if not read.spans:
+        return NewTrace(counted, otlp, counted.trace)
+    mapped = list(read.spans.values())
+    settled = [one.span.settled(pricing) for one in mapped]
+    nodes = [SpanNode.from_mapped(*one) for one in zip(mapped, settled, strict=True)]
+    computed, roles = compute_trace(key[1], nodes), usage_roles(nodes)
+    spans = [replace(one, usage_role=roles[one.id]) if one.id in roles else one for one in settled]
+    by_id = {one.id: one for one in spans}
+    otlp = otlp.after_computing(computed, stored_at)
+    trace = otlp.row(computed, None)
+    asked, answered = source_span(computed.input), source_span(computed.output)
+    span_input = None if asked is None else by_id[asked].input
+    span_output = None if answered is None else by_id[answered].output
+    payloads = replace(
+        trace,
+        input=trace_input(computed.input, span_input),
+        output=trace_output(computed.output, span_output),
+    )
+    counted = CountedTrace(key[0], trace, Totals.from_spans(spans), models_of(spans), otlp)
+    rows = [otlp_span_row(key, *one) for one in zip(spans, (m.facts for m in mapped), strict=True)]
+    return NewTrace(counted, otlp, payloads, spans, rows)
+
+
+def placeholder(key: TraceKey, stored_at: datetime) -> CountedTrace:
+    """The row of a trace that isn't computed yet.
+
+    It makes other writers of the trace wait, as any row that isn't committed. Without spans it is
+    deleted in the same transaction.
+    """
+    trace = Trace(id=key[1], name="", started_at=EPOCH, status=TraceStatus.RUNNING)
+    return CountedTrace(key[0], trace, Totals(), (), OtlpState(stored_at=stored_at))
+
+
+async def _delete_placeholders(connection: Connection, keys: Collection[TraceKey]) -> None:
+    if keys:
+        await connection.execute(DELETE_PLACEHOLDERS, *arrays(keys))
+
+
+def chunks(
+    by_key: Mapping[TraceKey, Sequence[Fragment]], keys: Collection[TraceKey]
+) -> Iterator[dict[TraceKey, list[Fragment]]]:
+    """The fragments of `keys` in chunks of CHUNK_BYTES; the fragments of a span are neighbours."""
+    chunk: dict[TraceKey, list[Fragment]] = {}
+    size = 0
+    for key, fragments in by_key.items():
+        if key not in keys:
+            continue
+        for fragment in sorted(fragments, key=_hex_id):
+            if chunk and size + fragment.size > CHUNK_BYTES:
+                yield chunk
+                chunk, size = {}, 0
+            chunk.setdefault(key, []).append(fragment)
+            size += fragment.size
+    if chunk:
+        yield chunk
+
+
+def _hex_id(fragment: Fragment) -> str:
+    return fragment.span_id or TRACE_ONLY

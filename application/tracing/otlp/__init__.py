@@ -1,0 +1,1 @@
+"""Ingestion of OpenTelemetry spans and log records."""

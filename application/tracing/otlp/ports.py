@@ -1,0 +1,69 @@
+"""The ports of OpenTelemetry ingestion."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from domain.ids import ProjectId, TraceId
+from domain.tracing.otel.fragments import Fragment, MapSpan, Sent, SentRecord
+
+CHUNK_BYTES: Final = 4 << 20  # of fragments that are decoded and mapped at a time
+SETTLED_TRACES_MAX: Final = 200  # of one call
+DELETED_RECORDS_MAX: Final = 500  # of one call
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentRules:
+    """How fragments become spans, and how they are stored. Implemented by adapters/otlp.
+
+    `encode` gives equal bytes for equal content; `decode` is its inverse.
+    """
+
+    map_span: MapSpan
+    encode: Callable[[Sent], bytes]
+    decode: Callable[[bytes], Sent]
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanedRecord:
+    """A log record whose span never came."""
+
+    project: ProjectId
+    trace: TraceId
+    record: SentRecord
+
+
+class OtlpTraces(Protocol):
+    """The traces of each project as OpenTelemetry fragments make them.
+
+    A span's row is a function of the set of its fragments, and the row of a trace one of the
+    fragments of all its spans: order, splits and repetitions change nothing. Fields of a trace that
+    a native write has set stay, and native spans are added. The guarantees are those of `Traces`,
+    which reads what is stored here. Contract of OtlpTraces: tests/contracts/tracing/test_otlp.py.
+    """
+
+    async def put(self, project: ProjectId, trace: TraceId, fragments: Sequence[Fragment]) -> None:
+        """Stores the fragments of one trace, and computes its rows, in one transaction.
+
+        Durable on return. A fragment that is stored already changes nothing. A log record whose
+        span isn't known waits for it, and makes neither trace nor span. Decodes and maps about
+        CHUNK_BYTES of fragments at a time. Raises Invalid and Unavailable as `Traces.put`.
+        """
+        ...
+
+    async def settle_open_traces(self, before: datetime) -> int:
+        """Settles traces, of all projects, whose root doesn't come or doesn't end; how many.
+
+        These are the open ones without a new fragment since `before`, as `settled_trace` does; the
+        oldest first, at most SETTLED_TRACES_MAX. A later fragment undoes it. Several callers at
+        once settle different traces. Raises Unavailable.
+        """
+        ...
+
+    async def delete_orphaned_records(self, before: datetime) -> Sequence[OrphanedRecord]:
+        """Deletes log records, of all projects, that have waited for their span since `before`.
+
+        The oldest first, at most DELETED_RECORDS_MAX. Raises Unavailable.
+        """
+        ...

@@ -1,0 +1,41 @@
+"""The ports of tracing over PostgreSQL."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from adapters.otlp.decoding.stored import decode_sent, encode_sent
+from adapters.otlp.mapping.spans import map_span
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
+from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
+from adapters.postgres.tracing.sessions import PostgresSessions
+from adapters.postgres.tracing.traces import PostgresTraces
+from application.tracing.otlp.ports import FragmentRules
+from application.tracing.use_cases import TracingPorts
+from domain.ids import ProjectId
+from entrypoints.settings import Settings
+
+
+def fragment_rules() -> FragmentRules:
+    """How fragments of OpenTelemetry become spans, and how they are stored."""
+    return FragmentRules(map_span, encode_sent, decode_sent)
+
+
+@asynccontextmanager
+async def tracing_ports(
+    settings: Settings,
+    pool: Pool,
+    traces: PostgresTraces,
+    on_removed: Callable[[ProjectId], None],
+) -> AsyncIterator[TracingPorts]:
+    """All ports of tracing. At the end of the block, accepted fragments are written."""
+    async with PostgresOtlpTraces.open(traces.edits, fragment_rules(), on_removed) as otlp:
+        yield TracingPorts(
+            traces=traces,
+            sessions=PostgresSessions(pool, traces.edits),
+            analytics=PostgresTraceAnalytics(pool),
+            otlp=otlp,
+            settle_after=timedelta(seconds=settings.otlp_settle_seconds),
+            quiet=timedelta(seconds=settings.otlp_quiet_seconds),
+        )

@@ -1,0 +1,424 @@
+"""Contract of OtlpTraces, run against every adapter."""
+
+import asyncio
+import itertools
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from application.tracing.otlp.ports import CHUNK_BYTES
+from domain.errors import Invalid, NotFound
+from domain.ids import ProjectId, TraceId
+from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.tracing.otel.fragments import Sent, SentSpan, otel_span_id
+from domain.tracing.span import SpanChange, SpanKind, Totals
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from domain.tracing.usage import UsageRole
+from tests.support.builders.otel import END_NS, START_NS, fragments, sent_record, sent_span
+from tests.support.builders.values import span, trace, trace_id
+from tests.support.fixtures.data_plane import (
+    DataPlane,
+    assert_summaries_match,
+    project,
+    stored_traces,
+)
+from tests.support.fixtures.erasures import an_erasure, audit_entry
+
+SECOND: Final = 1_000_000_000
+ROOT, CHILD, THIRD = (f"{n:016x}" for n in (1, 2, 3))
+FAR_FUTURE: Final = datetime.now(UTC) + timedelta(days=400)
+CHAT: Final = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.response.model": "gpt-4o",
+    "gen_ai.usage.input_tokens": 1000,
+    "gen_ai.usage.output_tokens": 100,
+}
+
+
+def root(attributes: Any = None, **said: Any) -> SentSpan:
+    return sent_span(attributes, **{"span_id": ROOT, "name": "run"} | said)
+
+
+def llm(hex_id: str = CHILD, attributes: Any = None, **said: Any) -> SentSpan:
+    known = {
+        "span_id": hex_id,
+        "parent_span_id": ROOT,
+        "name": "chat",
+        "start_ns": START_NS + SECOND,
+        "end_ns": END_NS - 1,
+    }
+    return sent_span(CHAT | (attributes or {}), **known | said)
+
+
+async def put(
+    plane: DataPlane, of: ProjectId, trace: TraceId, *sent: Sent, size: int = 1_000
+) -> None:
+    await plane.otlp.put(of, trace, fragments(trace, *sent, size=size))
+
+
+async def put_each(plane: DataPlane, of: ProjectId, trace: TraceId, sent: Sequence[Sent]) -> None:
+    for one in sent:
+        await put(plane, of, trace, one)
+
+
+async def settle(plane: DataPlane) -> None:
+    while await plane.otlp.settle_open_traces(FAR_FUTURE):
+        pass
+
+
+def flags(trace: Trace) -> list[str]:
+    found = json.loads(trace.metadata)["otel"]["flags"]
+    assert isinstance(found, list)
+    return found
+
+
+def roles(trace: Trace) -> dict[str, str | None]:
+    """The roles by name. The column and the metadata agree."""
+    for one in trace.spans:
+        assert json.loads(one.metadata)["otel"].get("usage_role") == one.usage_role
+    return {one.name: one.usage_role for one in trace.spans}
+
+
+# --- what is computed ------------------------------------------------------------------------
+
+
+async def test_trace_is_computed_from_its_spans(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, llm(), root({"input.value": "hi", "output.value": "ho"}))
+    found = await plane.traces.get(ours, id_)
+    assert (found.name, found.status) == ("run", TraceStatus.COMPLETED)
+    assert (found.input, found.output) == (b'"hi"', b'"ho"')
+    assert [one.name for one in found.spans] == ["run", "chat"]
+    assert found.spans[1].kind is SpanKind.LLM
+    assert found.spans[1].parent_id == found.spans[0].id == otel_span_id(id_, ROOT)
+    assert Totals.from_spans(found.spans).prompt_tokens == 1000
+    assert await assert_summaries_match(plane, ours) == [found]
+
+
+async def test_order_and_splits_change_nothing(plane):
+    sent = [
+        root(end_ns=0),
+        root({"output.value": "ho", "session.id": "s"}),
+        llm(attributes={"user.id": "u", "gen_ai.response.id": "r"}),
+        llm(THIRD, {"gen_ai.response.id": "r", "gen_ai.usage.cache_read.input_tokens": 7}),
+        sent_record("gen_ai.client.inference.operation.details",
+                    {"gen_ai.input.messages": '[{"role":"user","content":"hi"}]'}, span_id=CHILD),
+    ]  # fmt: skip
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, *sent)
+    expected = await plane.traces.get(ours, id_)
+    for order in [*itertools.permutations(sent)][::17]:
+        other = project()
+        await put_each(plane, other, id_, order)
+        assert await plane.traces.get(other, id_) == expected
+    assert await assert_summaries_match(plane, other) == [expected]
+
+
+async def test_concurrent_requests_lose_nothing(plane):
+    ours, id_ = project(), trace_id()
+    spans = [sent_span(span_id=f"{n:016x}", parent_span_id=ROOT if n > 1 else None)
+             for n in range(1, 30)]  # fmt: skip
+    await asyncio.gather(*(put(plane, ours, id_, one) for one in spans))
+    [found] = await assert_summaries_match(plane, ours)
+    assert len(found.spans) == 29
+
+
+async def test_traces_of_one_request_are_independent(plane):
+    """The same span ids in two traces are other spans, and another project sees neither."""
+    ours, ids = project(), [trace_id() for _ in range(3)]
+    await asyncio.gather(*(put(plane, ours, id_, root(name=f"{id_}"), llm()) for id_ in ids))
+    assert {one.name for one in await assert_summaries_match(plane, ours)} == set(map(str, ids))
+    with pytest.raises(NotFound):
+        await plane.traces.get(project(), ids[0])
+
+
+async def test_request_larger_than_a_chunk_is_one_trace(plane):
+    ours, other, id_ = project(), project(), trace_id()
+    late = llm(attributes={"session.id": "s"}, start_ns=START_NS)
+    sent = [llm(), root(end_ns=0), late, llm(THIRD, parent_span_id=CHILD), root()]
+    await put(plane, ours, id_, *sent, size=CHUNK_BYTES // 2 + 1)
+    await put(plane, other, id_, *sent)
+    found = await plane.traces.get(ours, id_)
+    assert found == await plane.traces.get(other, id_)
+    assert len(found.spans) == 3
+    assert await assert_summaries_match(plane, ours) == [found]
+
+
+# --- repetition ------------------------------------------------------------------------------
+
+
+async def test_repeated_fragment_changes_nothing(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root(end_ns=0), llm())
+    await settle(plane)
+    settled = await plane.traces.get(ours, id_)
+    await put(plane, ours, id_, root(end_ns=0), llm())
+    await put(plane, ours, id_, llm(), size=2 * CHUNK_BYTES)
+    assert await plane.traces.get(ours, id_) == settled
+    assert flags(settled) == ["root_open"]
+    await assert_summaries_match(plane, ours)
+
+
+async def test_native_change_survives_a_repeated_fragment(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root())
+    await plane.traces.change_span(
+        ours, id_, otel_span_id(id_, ROOT), SpanChange(metadata=b'{"k":1}')
+    )
+    changed = await plane.traces.get(ours, id_)
+    await put(plane, ours, id_, root())
+    assert await plane.traces.get(ours, id_) == changed
+
+
+# --- log records -----------------------------------------------------------------------------
+
+DETAILS = sent_record(
+    "gen_ai.client.inference.operation.details",
+    {"gen_ai.input.messages": '[{"role":"user","content":"hi"}]'},
+    span_id=CHILD,
+)
+
+
+@pytest.mark.parametrize("size", [1_000, CHUNK_BYTES])
+async def test_record_waits_for_its_span(plane, size):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, DETAILS, size=size)
+    with pytest.raises(NotFound):
+        await plane.traces.get(ours, id_)
+    assert await stored_traces(plane, ours) == []
+    await put(plane, ours, id_, root(), size=size)
+    [before] = (await plane.traces.get(ours, id_)).spans
+    assert before.name == "run"
+    await put(plane, ours, id_, llm(), size=size)
+    found = await plane.traces.get(ours, id_)
+    assert json.loads(found.spans[1].input)["messages"][0]["content"] == "hi"
+    assert await assert_summaries_match(plane, ours) == [found]
+
+
+async def test_record_before_its_whole_trace_is_merged(plane):
+    ours, other, id_ = project(), project(), trace_id()
+    await put(plane, ours, id_, DETAILS)
+    await put(plane, ours, id_, root(), llm())
+    await put(plane, other, id_, root(), llm(), DETAILS)
+    assert await assert_summaries_match(plane, ours) == await stored_traces(plane, other)
+    assert (await plane.traces.get(ours, id_)).input is not None
+
+
+async def test_concurrent_record_and_span_meet(plane):
+    ours, ids = project(), [trace_id() for _ in range(10)]
+    puts = [put(plane, ours, id_, one) for id_ in ids for one in (llm(), DETAILS)]
+    await asyncio.gather(*puts)
+    for found in await assert_summaries_match(plane, ours):
+        assert found.spans[0].input is not None
+
+
+async def test_record_without_its_span_is_deleted(plane):
+    ours, id_, other = project(), trace_id(), trace_id()
+    await put(plane, ours, id_, DETAILS)
+    await put(plane, ours, other, llm(), DETAILS)
+    of_trace = sent_record("gen_ai.evaluation.result", span_id=None)
+    await put(plane, ours, other, of_trace)
+    await put(plane, ours, other, sent_record("gen_ai.choice", span_id=THIRD))
+    assert await orphans(plane, ours, datetime(2020, 1, 1, tzinfo=UTC)) == []
+    gone = await orphans(plane, ours, FAR_FUTURE)
+    assert sorted(gone) == sorted([(id_, CHILD), (other, THIRD)])
+    await put(plane, ours, id_, llm())
+    assert (await plane.traces.get(ours, id_)).spans[0].input is None
+    assert (await plane.traces.get(ours, other)).spans[0].input is not None
+
+
+async def orphans(
+    plane: DataPlane, of: ProjectId, before: datetime
+) -> list[tuple[TraceId, str | None]]:
+    found = []
+    while gone := await plane.otlp.delete_orphaned_records(before):
+        found += [(one.trace, one.record.span_id) for one in gone if one.project == of]
+    return found
+
+
+# --- usage roles -----------------------------------------------------------------------------
+
+
+async def test_roles_follow_the_tree(plane):
+    """A span that comes later takes the role of a known one, or gives it one."""
+    ours, id_ = project(), trace_id()
+    inner = llm(THIRD, {"gen_ai.response.id": "r"}, name="inner", parent_span_id=CHILD)
+    outer = llm(attributes={"gen_ai.response.id": "r", "gen_ai.usage.cache_read.input_tokens": 5})
+    await put(plane, ours, id_, inner)
+    assert roles(await plane.traces.get(ours, id_)) == {"inner": None}
+    await put(plane, ours, id_, outer)
+    [found] = await assert_summaries_match(plane, ours)
+    assert roles(found) == {"chat": None, "inner": UsageRole.DUPLICATE}
+    assert Totals.from_spans(found.spans).prompt_tokens == 1000
+    agent = root({"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 1000})
+    await put(plane, ours, id_, agent)
+    [found] = await assert_summaries_match(plane, ours)
+    assert roles(found) == {
+        "run": UsageRole.ROLLUP, "chat": None, "inner": UsageRole.DUPLICATE,
+    }  # fmt: skip
+    best = {"gen_ai.response.id": "r", "gen_ai.usage.cache_read.input_tokens": 5,
+            "gen_ai.usage.reasoning.output_tokens": 1}  # fmt: skip
+    await put(plane, ours, id_, llm(THIRD, best, name="inner", parent_span_id=CHILD, end_ns=END_NS))
+    [found] = await assert_summaries_match(plane, ours)
+    assert roles(found) == {
+        "run": UsageRole.ROLLUP, "chat": UsageRole.DUPLICATE, "inner": None,
+    }  # fmt: skip
+
+
+async def test_deleted_spans_with_roles_leave_no_usage(plane):
+    ours, id_ = project(), trace_id()
+    twin = llm(THIRD, {"gen_ai.response.id": "r"})
+    await put(plane, ours, id_, root(), llm(attributes={"gen_ai.response.id": "r"}), twin)
+    assert await plane.traces.delete(ours, [id_]) == 1
+    assert await assert_summaries_match(plane, ours) == []
+
+
+# --- settling --------------------------------------------------------------------------------
+
+
+async def test_trace_without_root_is_settled(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, llm(status_code=2))
+    assert (await plane.traces.get(ours, id_)).status is TraceStatus.RUNNING
+    await plane.otlp.settle_open_traces(datetime(2020, 1, 1, tzinfo=UTC))
+    assert (await plane.traces.get(ours, id_)).status is TraceStatus.RUNNING
+    await settle(plane)
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.status, flags(found)) == (TraceStatus.ERROR, ["root_missing"])
+    assert found.ended_at == found.spans[0].ended_at
+    await put(plane, ours, id_, root(end_ns=0))
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.status, found.ended_at, flags(found)) == (TraceStatus.RUNNING, None, [])
+    await settle(plane)
+    assert flags((await stored_traces(plane, ours))[0]) == ["root_open"]
+    await put(plane, ours, id_, root())
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.status, flags(found)) == (TraceStatus.COMPLETED, [])
+
+
+async def test_each_trace_is_settled_once(plane):
+    ours, ids = project(), [trace_id() for _ in range(20)]
+    await asyncio.gather(*(put(plane, ours, id_, llm()) for id_ in ids))
+    await settle(plane)
+    await put(plane, ours, ids[0], llm(THIRD))
+    settled = await asyncio.gather(*(plane.otlp.settle_open_traces(FAR_FUTURE) for _ in range(3)))
+    assert sum(settled) == 1
+
+
+async def test_traces_whose_root_ended_and_native_ones_are_not_settled(plane):
+    ours, ended, native = project(), trace_id(), trace(status=TraceStatus.RUNNING)
+    await put(plane, ours, ended, root())
+    await plane.traces.put(ours, native)
+    await put(plane, ours, native.id, llm())
+    await settle(plane)
+    found = {one.id: one.status for one in await assert_summaries_match(plane, ours)}
+    assert found == {ended: TraceStatus.COMPLETED, native.id: TraceStatus.RUNNING}
+
+
+# --- together with native writes -------------------------------------------------------------
+
+
+async def test_native_changes_of_a_trace_stay(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root({"session.id": "s", "langfuse.trace.tags": ["a"]}))
+    change = TraceChange(name="renamed", session_id=None, output=b'"o"', metadata=b'{"k":1}')
+    await plane.traces.change(ours, id_, change)
+    await plane.traces.retag(ours, [id_], ["b"], ["a"])
+    more = llm(attributes={"langfuse.trace.tags": ["c"], "user.id": "u", "session.id": "t"})
+    await put(plane, ours, id_, more)
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.name, found.session_id, found.tags) == ("renamed", None, ("b",))
+    assert (found.output, found.user_id) == (b'"o"', "u")
+    assert json.loads(found.metadata)["k"] == 1
+
+
+async def test_native_report_of_an_otlp_trace_stays(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root({"input.value": "hi"}))
+    report = trace(span(), id=id_, name="native", tags=("n",), input=b'"native"')
+    await plane.traces.put(ours, report)
+    await put(plane, ours, id_, llm())
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.name, found.tags, found.input) == ("native", ("n",), b'"native"')
+    assert len(found.spans) == 3
+
+
+async def test_fragments_of_a_native_trace_fill_what_is_null(plane):
+    ours = project()
+    step = span(model="gpt-4o", token_usage=b'{"prompt_tokens":1000}')
+    native = trace(step, name="native", tags=("n",), output=b'"out"', metadata=b'{"k":1}')
+    await plane.traces.put(ours, native)
+    said = {"input.value": "hi", "output.value": "no", "session.id": "s"}
+    await put(plane, ours, native.id, root(said), llm())
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.name, found.tags, found.session_id) == ("native", ("n",), "s")
+    assert (found.input, found.output) == (b'"hi"', b'"out"')
+    assert json.loads(found.metadata)["k"] == 1
+    assert Totals.from_spans(found.spans).prompt_tokens == 2000  # summed without exception
+
+
+async def test_native_span_of_an_otlp_trace_is_counted(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root(), llm())
+    step = span(kind=SpanKind.LLM, model="gpt-4o", token_usage=b'{"prompt_tokens":10}')
+    await plane.traces.add_spans(ours, id_, [step])
+    await put(plane, ours, id_, llm(THIRD))
+    [found] = await assert_summaries_match(plane, ours)
+    assert Totals.from_spans(found.spans).prompt_tokens == 2010
+
+
+async def test_span_stays_part_of_the_tree_after_a_native_change(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root(), llm())
+    await plane.traces.change_span(
+        ours, id_, otel_span_id(id_, ROOT), SpanChange(output=b'"fixed"')
+    )
+    await put(plane, ours, id_, llm(THIRD))
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.status, flags(found)) == (TraceStatus.COMPLETED, [])
+    assert found.spans[0].output == b'"fixed"'
+
+
+# --- deletion --------------------------------------------------------------------------------
+
+
+async def test_deletion_takes_fragments_along(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root({"session.id": "s"}), llm())
+    assert await plane.traces.delete(ours, [id_]) == 1
+    await put(plane, ours, id_, llm())
+    [found] = await assert_summaries_match(plane, ours)
+    assert [one.name for one in found.spans] == ["chat"]
+    assert found.session_id is None
+
+
+async def test_erased_trace_is_refused(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root({"user.id": "grace"}), llm())
+    owner = DataSubject(DataSubjectKind.USER, "grace")
+    erasure = an_erasure(ours, owner)
+    erasures = plane.privacy.erasures
+    await erasures.begin(erasure, owner, audit_entry(erasure))
+    with pytest.raises(Invalid):  # it would leave the user
+        await put(plane, ours, id_, root({"user.id": "ada"}, end_ns=END_NS + 1))
+    gone = await erasures.advance(ours, erasure.id, datetime.now(UTC), audit_entry)
+    assert gone.rows["span_fragments"] == 2
+    for sent in (root(), DETAILS):
+        with pytest.raises(Invalid) as refused:
+            await put(plane, ours, id_, sent)
+        assert refused.value.errors[0].field == "trace_id"
+    other = TraceId(uuid.uuid4())
+    await asyncio.gather(
+        put(plane, ours, other, root()),
+        *(pytest_raises(put(plane, ours, id_, llm())) for _ in range(3)),
+    )
+    assert [one.id for one in await stored_traces(plane, ours)] == [other]
+
+
+async def pytest_raises(refused: Any) -> None:
+    with pytest.raises(Invalid):
+        await refused
