@@ -104,7 +104,7 @@ def too_deep() -> Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the spans or records of a group share."""
+    """The scope and resource that the spans or records of a group share."""
 
     scope: Scope
     resource: Attributes
@@ -186,7 +186,7 @@ def parent_is_remote(flags: int) -> bool | None:
 
 
 def dropped_counts(attributes: int, events: int, links: int) -> Mapping[str, int]:
-    """What the sender itself dropped."""
+    """Numbers of attributes, events and links that the sender dropped, without zeros."""
     counts = {"attributes": attributes, "events": events, "links": links}
     return {name: count for name, count in counts.items() if count}
 

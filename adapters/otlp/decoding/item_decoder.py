@@ -1,4 +1,4 @@
-"""What each wire type implements."""
+"""The interface that each wire type implements."""
 
 from typing import Protocol
 

@@ -332,13 +332,13 @@ def _parsed[S: _Struct](kind: _Type[S], item: Encoded) -> tuple[S, bool]:
     except (MalformedJson, TooManyJsonValues) as error:
         raise undecodable(f"the {kind.name} isn't valid JSON: {error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _failure(kind, bytes(data), error) from error
+        raise _failure(kind, data, error) from error
 
 
-def _failure(kind: _Type[Any], data: bytes, error: Exception) -> Exception:
+def _failure(kind: _Type[Any], data: Encoded | bytes, error: Exception) -> Exception:
     if isinstance(error, UnicodeDecodeError):
         return undecodable(f"a text of the {kind.name} isn't UTF-8")
-    if len(data) <= _REPLACED_BYTES and rb"\u" in data:
+    if len(data) <= _REPLACED_BYTES:
         marked = _ESCAPE.sub(lambda match: rb"\u0000" if match["lone"] else match[0], data)
         if marked != data:
             return _UnpairedSurrogate(marked)
@@ -355,7 +355,7 @@ def _id(text: str | None) -> bytes:
         data = bytes.fromhex(text or "")
     except ValueError:
         data = None
-    if data is None or 2 * len(data) != len(text or ""):  # blanks are no part of hex
+    if data is None or 2 * len(data) != len(text or ""):  # fromhex ignores blanks
         raise Rejected(RejectionReason.INVALID_ID, "an id isn't hexadecimal")
     return data
 
@@ -382,7 +382,7 @@ def _enum(value: _Integer, names: Mapping[str, int]) -> int:
 
 
 def _attributes(pairs: Sequence[_KeyValue] | None) -> Attributes:
-    """The first ATTRIBUTES_MAX. Of several values of a key the last one counts."""
+    """The first ATTRIBUTES_MAX. If a key occurs twice, the last value counts."""
     return {pair.key: _value(pair.value, 0) for pair in islice(pairs or (), ATTRIBUTES_MAX)}
 
 

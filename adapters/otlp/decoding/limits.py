@@ -1,4 +1,4 @@
-"""What one span or record may contain, in both wire types."""
+"""Limits of a span or record, the same in both wire types."""
 
 from typing import Final
 

@@ -163,7 +163,7 @@ def _within_limits(data: bytes, message_type: limits.MessageType) -> tuple[bytes
 
 
 def _attributes(pairs: Sequence[KeyValue]) -> Attributes:
-    """The first ATTRIBUTES_MAX. Of several values of a key the last one counts."""
+    """The first ATTRIBUTES_MAX. If a key occurs twice, the last value counts."""
     return {pair.key: _value(pair.value, 0) for pair in islice(pairs, ATTRIBUTES_MAX)}
 
 

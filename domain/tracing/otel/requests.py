@@ -1,4 +1,4 @@
-"""What a decoded OTLP request holds: fragments to store, and what was rejected or ignored."""
+"""Decoded OTLP requests: the fragments to store, the rejections, and the codec as a port."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +112,7 @@ class OtlpCodec(Protocol):
     def decode(
         self, signal: Signal, encoding: Encoding, body: bytes, items_max: int
     ) -> DecodedRequest:
-        """Decodes a body that is no longer compressed; an empty one is an empty request.
+        """Decodes a body without content coding; an empty body is an empty request.
 
         Takes milliseconds for each 100 kB, so larger bodies belong in a thread; no step of it holds
         the interpreter for long. Raises UndecodableRequest, and TooManyItems beyond `items_max`;
