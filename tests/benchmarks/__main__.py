@@ -9,12 +9,15 @@ from tests.benchmarks import (
     ingest,
     limiter,
     neighbours,
+    otlp,
     reads,
     scores,
 )
 
 if __name__ == "__main__":
     ingest.main()
+    print()
+    otlp.main()
     print()
     limiter.main()
     print()
