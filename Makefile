@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: help dev test test-all test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit pins pins-check clean setup
+.PHONY: help dev test test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,8 +24,11 @@ dev: setup ## run everything on this machine: a private PostgreSQL and Valkey, t
 test: setup lint types imports ## lint, types, import rules, and all tests, on embedded servers
 	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
 
-test-all: setup lint types imports ## the same with every example and combination: half an hour or more
+test-all: otel-tests lint types imports ## the same with every example and combination: half an hour or more
 	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --hypothesis-profile=full -m "not faults"
+
+otel-tests: setup # the instrumentations that test-all runs; without them it skips their tests
+	@.ci/otel-tests.sh
 
 test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/reliability.md
 	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
@@ -71,6 +74,7 @@ lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest 
 	@$(LOCK) $(UPGRADE) --all-extras -c requirements.lock -o requirements-extras.lock
 	@$(LOCK) $(UPGRADE) --group dev -o requirements-dev.lock
 	@$(COMPILE) $(UPGRADE) --group audit -o .ci/audit.lock
+	@$(COMPILE) $(UPGRADE) --group otel-tests -o requirements-otel-tests.lock
 
 vendor: setup ## fetch Swagger UI with npm and check its hashes; VERSION=1.2.3 for another version
 	@$(BIN)/python .ci/vendor.py $(VERSION)
@@ -95,7 +99,7 @@ pins-check: ## fail if an image or an action isn't named by its digest
 	@python3 .ci/pins.py --check
 
 clean: ## delete caches and environment; the data in .local stays
-	rm -rf .venv .tools .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .venv-otel .tools .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup: # create or update the environment
