@@ -102,6 +102,23 @@ class RateLimiter(Protocol):
         ...
 
 
+class TokenBuckets(Protocol):
+    """Buckets of volumes by name. Contract: tests/contracts/test_token_buckets.py.
+
+    `domain/token_buckets.py` defines them. An adapter may share them among processes; if the shared
+    store fails, each process still keeps to its own. Both methods wait at most ADMIT_MAX_S for
+    other machines, and never raise.
+    """
+
+    async def wait_us(self, buckets: Sequence[str]) -> int:
+        """How long at least one of the buckets is empty, in microseconds; 0: none is."""
+        ...
+
+    async def charge(self, costs_us: Mapping[str, int]) -> None:
+        """Subtracts costs, as `cost_us` computes them, from the buckets; below zero if need be."""
+        ...
+
+
 IDEMPOTENCY_LOCK_TTL: Final = timedelta(seconds=10)  # then a write's process counts as dead
 
 

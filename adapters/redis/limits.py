@@ -1,22 +1,18 @@
 """The rate limiter that processes share: the sliding window of `domain.limits` as a Lua script."""
 
-import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from application.ports import ADMIT_MAX_S, Admission, MonotonicClock
-from domain.limits import SECOND_US, Decision, Limit
+from adapters.redis.fallback import RedisFallback
+from application.ports import Admission, MonotonicClock
+from domain.limits import Decision, Limit
 
-RETRY_AFTER_S: Final = 1  # after a failure, one request per second tries Redis again
 KEY_PREFIX: Final = "limit:"
-
-_log = logging.getLogger(__name__)
 
 # One list per bucket: the instants of the counted requests, oldest first. `SlidingWindow` in
 # domain/limits.py explains each step. The key expires a millisecond after its newest instant
@@ -122,7 +118,10 @@ class RedisRateLimiter:
     ticks: MonotonicClock
     fallbacks: int = 0
     on_fallback: Callable[[], None] = lambda: None
-    _retry_at_us: int | None = None  # None while Redis answers
+    _redis: RedisFallback = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._redis = RedisFallback(self.ticks, self._count_fallback)
 
     async def admit(self, buckets: Mapping[str, Limit]) -> Decision:
         # Counted before the command to Redis. So concurrent requests are all in the local window,
@@ -138,42 +137,8 @@ class RedisRateLimiter:
     async def _decide_in_redis(
         self, buckets: Mapping[str, Limit], *, counts: bool
     ) -> Decision | None:
-        """The decision of Redis; None if it doesn't answer or isn't tried."""
-        probing = self._retry_at_us is not None
-        if probing and not self._may_retry():
-            self._fall_back()
-            return None
-        try:
-            async with asyncio.timeout(ADMIT_MAX_S):
-                decision = await self.windows.decide(buckets, counts=counts)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the limit holds
-            self._fall_back()
-            self._note_failure(error)
-            return None
-        if probing:
-            self._note_success()
-        return decision
+        return await self._redis.ask(lambda: self.windows.decide(buckets, counts=counts))
 
-    def _fall_back(self) -> None:
+    def _count_fallback(self) -> None:
         self.fallbacks += 1
         self.on_fallback()
-
-    def _may_retry(self) -> bool:
-        """Whether to try Redis now. Returns True once per RETRY_AFTER_S."""
-        now_us = self.ticks()
-        if self._retry_at_us is not None and now_us < self._retry_at_us:
-            return False
-        self._retry_at_us = now_us + RETRY_AFTER_S * SECOND_US
-        return True
-
-    def _note_failure(self, error: Exception) -> None:
-        if self._retry_at_us is None:
-            _log.warning(
-                "Redis doesn't answer (%s): each process limits on its own", type(error).__name__
-            )
-        self._retry_at_us = self.ticks() + RETRY_AFTER_S * SECOND_US
-
-    def _note_success(self) -> None:
-        if self._retry_at_us is not None:
-            _log.info("Redis answers again: processes share the limits")
-        self._retry_at_us = None

@@ -19,14 +19,15 @@ from redis.exceptions import RedisError
 
 from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis.client import opened
-from adapters.redis.limits import RETRY_AFTER_S, RedisRateLimiter, RedisSlidingWindows
+from adapters.redis.fallback import RETRY_AFTER_S
+from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 from tests.support.fixtures.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 LIMIT = Limit(10, "day")
-LOG = "adapters.redis.limits"
+LOG = "adapters.redis.fallback"
 
 
 class FakeClock:

@@ -1,0 +1,60 @@
+"""Does without Redis while it doesn't answer."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from application.ports import ADMIT_MAX_S, MonotonicClock
+from domain.limits import SECOND_US
+
+RETRY_AFTER_S: Final = 1  # after a failure, one request per second tries Redis again
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RedisFallback:
+    """Asks Redis, at most for ADMIT_MAX_S. `on_fallback` is called for each missing answer."""
+
+    ticks: MonotonicClock
+    on_fallback: Callable[[], None]
+    _retry_at_us: int | None = None  # None while Redis answers
+
+    async def ask[T](self, question: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer of Redis; None if it doesn't answer or isn't tried."""
+        probing = self._retry_at_us is not None
+        if probing and not self._may_retry():
+            self.on_fallback()
+            return None
+        try:
+            async with asyncio.timeout(ADMIT_MAX_S):
+                answer = await question()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the limit holds
+            self.on_fallback()
+            self._note_failure(error)
+            return None
+        if probing:
+            self._note_success()
+        return answer
+
+    def _may_retry(self) -> bool:
+        """Whether to try Redis now. Returns True once per RETRY_AFTER_S."""
+        now_us = self.ticks()
+        if self._retry_at_us is not None and now_us < self._retry_at_us:
+            return False
+        self._retry_at_us = now_us + RETRY_AFTER_S * SECOND_US
+        return True
+
+    def _note_failure(self, error: Exception) -> None:
+        if self._retry_at_us is None:
+            _log.warning(
+                "Redis doesn't answer (%s): each process limits on its own", type(error).__name__
+            )
+        self._retry_at_us = self.ticks() + RETRY_AFTER_S * SECOND_US
+
+    def _note_success(self) -> None:
+        if self._retry_at_us is not None:
+            _log.info("Redis answers again: processes share the limits")
+        self._retry_at_us = None

@@ -1,0 +1,47 @@
+"""Token buckets: budgets of a volume that is known only after a request was admitted.
+
+A bucket refills continuously, and holds HELD_S of its rate. A request is admitted while the bucket
+isn't empty, and its cost is subtracted later, below zero if need be. A bucket is one number: the
+instant at which it is full. So it needs no rate, and costs are times: how long the bucket takes to
+refill them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from domain.limits import SECOND_US
+
+HELD_S: Final = 2
+HELD_US: Final = HELD_S * SECOND_US
+# What requests cost that were admitted together. A clock that jumps back would look like a debt
+# too, so none is remembered for longer.
+DEBT_MAX_S: Final = 600
+DEBT_MAX_US: Final = DEBT_MAX_S * SECOND_US
+
+
+def cost_us(volume: int, per_second: int) -> int:
+    """How long a bucket takes to refill `volume`, in microseconds, rounded up."""
+    return -(-volume * SECOND_US // per_second)
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """A bucket that is full at `full_at_us`, and from then on."""
+
+    full_at_us: int = 0
+
+    def is_full(self, now_us: int) -> bool:
+        return self.full_at_us <= now_us
+
+    def wait_us(self, now_us: int) -> int:
+        """How long the bucket is empty from now on; 0 if it has something."""
+        missing_us = self._missing_us(now_us)
+        return 0 if missing_us < HELD_US else missing_us - HELD_US + 1
+
+    def charge(self, cost_us: int, now_us: int) -> None:
+        if not cost_us:
+            return
+        self.full_at_us = now_us + min(self._missing_us(now_us) + cost_us, DEBT_MAX_US)
+
+    def _missing_us(self, now_us: int) -> int:
+        return min(max(0, self.full_at_us - now_us), DEBT_MAX_US)
