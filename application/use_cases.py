@@ -19,7 +19,15 @@ from application.health import CheckReadiness
 from application.idempotency import DeleteExpiredResponses, RunIdempotently
 from application.identity.organization_edit import OrganizationEditor
 from application.identity.use_cases import IdentityPorts, IdentityUseCases
-from application.ports import Clock, HealthCheck, IdempotencyStore, NewId, RandomBytes, RateLimiter
+from application.ports import (
+    Clock,
+    HealthCheck,
+    IdempotencyStore,
+    NewId,
+    RandomBytes,
+    RateLimiter,
+    TokenBuckets,
+)
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.tracing.use_cases import TracingPorts, TracingUseCases
@@ -41,6 +49,7 @@ class Ports:
     exporting: ExportPorts
     privacy: PrivacyPorts
     limiter: RateLimiter
+    token_buckets: TokenBuckets
     idempotency: IdempotencyStore
     workers: Workers
     workloads: Workloads

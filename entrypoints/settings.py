@@ -99,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: Annotated[tuple[str, ...], _list_of("origins")] = ()
     max_body_bytes: Annotated[int, _range(1_024, 1 << 30, "bytes")] = 20 << 20
     max_spans_per_request: Annotated[int, _range(1, 100_000)] = 5000
+    otlp_max_body_bytes: Annotated[int, _range(1_024, 1 << 30, "bytes")] = 64 << 20
+    otlp_max_spans: Annotated[int, _range(1, 1_000_000)] = 50_000
     max_owned_organizations: Annotated[int, _range(0, 1_000_000)] = 0
     max_projects_per_organization: Annotated[int, _range(1, 100_000)] = 1_000
     max_keys_per_organization: Annotated[int, _range(1, 100_000)] = 200
@@ -132,6 +134,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_invitations: Rate = "10/hour"
     rate_limit_cli_exchange: Rate = "20/minute"
     rate_limit_default: Rate = "600/minute"
+
+    otlp_bytes_per_second: Annotated[int, _range(1_024, 1 << 40, "bytes")] = 32 << 20
+    otlp_spans_per_second: Annotated[int, _range(1, 1 << 30)] = 20_000
 
     price_table: File | None = None
     idempotency_ttl_hours: Annotated[int, _range(1, 720, "whole hours")] = 24

@@ -6,8 +6,10 @@ from datetime import timedelta
 from application.ports import Clock
 from application.tracing import edit, ingest
 from application.tracing.otlp import open_traces
+from application.tracing.otlp.ingest import DecodeOtlpRequest, StoreOtlpRequest
 from application.tracing.otlp.ports import OtlpTraces
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from domain.tracing.otel.requests import OtlpCodec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class TracingPorts:
     sessions: Sessions
     analytics: TraceAnalytics
     otlp: OtlpTraces
+    otlp_codec: OtlpCodec
     settle_after: timedelta = timedelta(seconds=900)
     quiet: timedelta = timedelta(seconds=30)
 
@@ -32,6 +35,9 @@ class TracingUseCases:
     def __init__(self, ports: TracingPorts, clock: Clock) -> None:
         traces, sessions = ports.traces, ports.sessions
         self.traces, self.sessions, self.analytics = traces, sessions, ports.analytics
+        self.otlp, self.otlp_codec = ports.otlp, ports.otlp_codec
+        self.decode_otlp_request = DecodeOtlpRequest(ports.otlp_codec)
+        self.store_otlp_request = StoreOtlpRequest(ports.otlp)
         self.ingest_batch = ingest.IngestBatch(traces)
         self.tag_traces = edit.TagTraces(traces)
         self.delete_trace = edit.DeleteTrace(traces)

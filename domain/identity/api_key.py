@@ -20,7 +20,8 @@ KEY_PROJECTS_MAX: Final = 100
 KEY_NETWORKS_MAX: Final = 50
 KEY_LIFETIME: Final = timedelta(days=90)  # of an expiring key
 
-_FORM: Final = re.compile(r"pp_[0-9a-f]{64}")
+KEY_PREFIX: Final = "pp_"
+_FORM: Final = re.compile(KEY_PREFIX + "[0-9a-f]{64}")
 
 
 class Scope(StrEnum):
@@ -158,7 +159,7 @@ def format_key(random: bytes) -> str:
     without asking this server, and without mistaking other hex digits for a key. Keys from before
     have random digits in its place, so the server doesn't check it.
     """
-    text = f"pp_{random[:RANDOM_BYTES].hex()}"
+    text = f"{KEY_PREFIX}{random[:RANDOM_BYTES].hex()}"
     return f"{text}{zlib.crc32(text.encode()):08x}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
+from redis.asyncio import Redis
 
 from adapters.aes_gcm import AesGcmCipher
 from adapters.caching.identity_cache import (
@@ -22,6 +23,7 @@ from adapters.caching.refusal_buffer import RefusalBuffer
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
+from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.postgres.database import secret_rotation
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
@@ -46,6 +48,7 @@ from adapters.postgres.tracing.traces import PostgresTraces
 from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
+from adapters.redis.token_buckets import RedisTokenBuckets, SharedTokenBuckets
 from application.health import QueueHealthCheck
 from application.identity.audit_chain import VerifyAuditLog
 from application.identity.ports import Directory, KeyUsage, RefusalLog, Tokens
@@ -171,11 +174,8 @@ async def ports(
         evaluation = evaluation_ports(settings, pool, jobs, book, judge)
         stack.push_async_callback(evaluation.leader_election.close)
         workers = PostgresWorkers(pool)
-        limiter = RedisRateLimiter(
-            RedisSlidingWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
-        )
+        limiter, token_buckets = _limiters(redis, observer)
         if observer is not None:
-            limiter.on_fallback = observer.count_limiter_fallback
             judging = replace(evaluation.judging, on_entry=observer.record_judge_call)
             evaluation = replace(evaluation, judging=judging)
             await stack.enter_async_context(sample_gauges(observer.metrics, pool, traces.line))
@@ -196,6 +196,7 @@ async def ports(
             exporting=await stack.enter_async_context(export_ports(settings, pool)),
             privacy=privacy_ports(traces.edits),
             limiter=limiter,
+            token_buckets=token_buckets,
             idempotency=PostgresIdempotencyStore(pool),
             workers=workers,
             workloads=PostgresWorkloads(pool),
@@ -207,6 +208,20 @@ async def ports(
                 "queue": QueueHealthCheck(evaluation.work_queue, workers, utc_now, age_max),
             },
         )
+
+
+def _limiters(
+    redis: Redis, observer: Observer | None
+) -> tuple[RedisRateLimiter, RedisTokenBuckets]:
+    limiter = RedisRateLimiter(
+        RedisSlidingWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
+    )
+    token_buckets = RedisTokenBuckets(
+        SharedTokenBuckets(redis), MemoryTokenBuckets(monotonic_us), monotonic_us
+    )
+    if observer is not None:
+        limiter.on_fallback = token_buckets.on_fallback = observer.count_limiter_fallback
+    return limiter, token_buckets
 
 
 def identity_ports(

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from adapters.otlp.decoding.requests import Codec
 from adapters.otlp.decoding.stored import decode_sent, encode_sent
 from adapters.otlp.mapping.spans import map_span
 from adapters.postgres.database.pool import Pool
@@ -36,6 +37,7 @@ async def tracing_ports(
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
             otlp=otlp,
+            otlp_codec=Codec(),
             settle_after=timedelta(seconds=settings.otlp_settle_seconds),
             quiet=timedelta(seconds=settings.otlp_quiet_seconds),
         )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from litestar import Litestar
+from litestar import Controller, Litestar, Router
 from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
@@ -23,6 +23,7 @@ from entrypoints.http.controllers.organizations import (
     organizations,
     projects,
 )
+from entrypoints.http.controllers.otlp import otlp
 from entrypoints.http.controllers.pricing import model_prices, repricing, trace_prices
 from entrypoints.http.controllers.runs import runs
 from entrypoints.http.controllers.scores import agreement, scores
@@ -35,6 +36,7 @@ from entrypoints.http.error_responses import exception_handlers
 from entrypoints.http.middleware.access_log import AccessLog
 from entrypoints.http.middleware.cors import Cors
 from entrypoints.http.middleware.load_shedding import LoadShedding
+from entrypoints.http.middleware.otlp_errors import PREFIXES, OtlpErrors
 from entrypoints.http.middleware.path_segments import PathSegments
 from entrypoints.http.middleware.project_created import ProjectCreatedHeader
 from entrypoints.http.middleware.rate_limits import RateLimitHeaders, RateLimits
@@ -44,7 +46,7 @@ from entrypoints.http.middleware.tracing import RequestTracing
 from entrypoints.http.openapi.document import document
 from entrypoints.http.responses import JsonResponse
 
-CONTROLLERS: Final = (
+CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     traces.TraceController,
     stream.TraceExportController,
     files.ExportFileController,
@@ -52,6 +54,7 @@ CONTROLLERS: Final = (
     model_prices.ModelPriceController,
     repricing.RepricingController,
     analytics.AnalyticsController,
+    *(otlp.otlp_router(prefix) for prefix in PREFIXES),
     sessions.SessionController,
     erasures.ErasureController,
     catalogue.EvaluationCatalogueController,
@@ -112,6 +115,7 @@ def add_layers(routes: ASGIApp, context: HttpContext) -> ASGIApp:
     layers: ASGIApp = ProjectCreatedHeader(RequestContext(routes, context))
     layers = PathSegments(RateLimitHeaders(layers))
     layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
+    layers = OtlpErrors(layers, context.use_cases.tracing.otlp_codec.encode_error)
     layers = SecurityHeaders(Cors(layers, config.allowed_origins))
     layers = AccessLog(layers, config.observer)
     return RequestIds(RequestTracing(layers, config.tracer))

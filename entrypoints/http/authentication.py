@@ -1,13 +1,14 @@
 """Access policies: which credentials an endpoint accepts, and which caller they make."""
 
+from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Protocol, Self, cast
 
 from application.use_cases import UseCases
 from domain.errors import Unauthenticated
-from domain.identity.api_key import Scope
+from domain.identity.api_key import KEY_PREFIX, Scope
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Origin
 from domain.identity.caller import Caller, Person
 from domain.identity.organization import Action
@@ -35,6 +36,7 @@ CREDENTIALS_REQUIRED: Final = (
     "Send an X-API-Key with an X-Project-Name, or a Bearer token with an X-Project-ID"
 )
 BEARER_REQUIRED: Final = "Send a Bearer token"
+_SCHEMES: Final = (b"basic", b"bearer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,67 @@ class DataPlane:
         return caller
 
 
+@dataclass(frozen=True, slots=True)
+class OtlpSender:
+    """A program that may ingest, or a person with a token.
+
+    Exporters can set one kind of header or another: so a key is accepted as X-API-Key, as Bearer
+    token, and as the password of Basic authentication, whose user is then the project unless
+    X-Project-Name names it. Environment variables contain headers percent-encoded, and some
+    exporters send them so.
+    """
+
+    security: ClassVar[Security] = [
+        {"ApiKey": [], "ProjectName": []},
+        {"HTTPBearer": [], "ProjectName": []},
+        {"HTTPBearer": [], "ProjectID": []},
+        {"HTTPBearer": [], "ProjectID": [], "OrganizationID": []},
+    ]
+    refusals: ClassVar = DataPlane.refusals
+
+    async def __call__(self, request: AuthContext, use_cases: UseCases) -> Caller:
+        headers = _with_decoded_scheme(request.headers)
+        sent = _key_in_authorization(headers)
+        if sent is not None and header(headers, b"x-api-key") is None:
+            headers = {**headers, b"x-api-key": sent.key.encode()}
+            if sent.user and header(headers, b"x-project-name") is None:
+                headers[b"x-project-name"] = sent.user.encode()
+        return await CAN_INGEST(replace(request, headers=headers), use_cases)
+
+
+@dataclass(frozen=True, slots=True)
+class _SentKey:
+    key: str
+    user: str = ""
+
+
+def _with_decoded_scheme(headers: Headers) -> Headers:
+    """The headers, with a blank after the scheme of Authorization if it is percent-encoded."""
+    value = headers.get(b"authorization", b"").strip()
+    scheme, encoded_blank, rest = value.partition(b"%20")
+    if encoded_blank and scheme.lower() in _SCHEMES:
+        return {**headers, b"authorization": scheme + b" " + rest}
+    return headers
+
+
+def _key_in_authorization(headers: Headers) -> _SentKey | None:
+    """None for a token, and for anything else that can't contain a key."""
+    scheme, _, text = (header(headers, b"authorization") or "").partition(" ")
+    text = text.strip()
+    match scheme.lower():
+        case "bearer" if text.startswith(KEY_PREFIX):
+            return _SentKey(text)
+        case "basic":
+            try:
+                user, colon, key = b64decode(text, validate=True).decode().partition(":")
+            except ValueError:
+                return None
+            return _SentKey(key, user.strip()) if colon else None
+    return None
+
+
 CAN_INGEST: Final = DataPlane((Scope.INGEST,))
+CAN_EXPORT_OTLP: Final = OtlpSender()
 CAN_READ: Final = DataPlane((Scope.READ,))
 CAN_INGEST_AND_READ: Final = DataPlane((Scope.INGEST, Scope.READ))
 CAN_EVALUATE: Final = DataPlane((Scope.EVALUATE,))

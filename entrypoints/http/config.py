@@ -32,6 +32,8 @@ class HttpConfig:
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = 20 << 20
     max_spans: int = 5000  # of one trace as sent, and of one request that adds spans
+    otlp_max_body_bytes: int = 64 << 20
+    otlp_max_spans: int = 50_000  # spans or log records of one request
     trusted_proxies: tuple[Network, ...] = ()  # proxies whose X-Forwarded-For is believed
     refusal_delay_s: float = REFUSAL_DELAY_S  # before a refusal with 429 or 503 is sent
     development_token: Callable[[], str] | None = None

@@ -9,7 +9,8 @@ A handler is an ordinary Litestar handler. Its signature is the contract:
         "Create a monitor."
 
 caller     the authenticated caller, as the access policy of the endpoint makes it
-content    the body: a Struct, or `Annotated[value, Body(...)]` for a value converted from one
+content    the body: a Struct, or `Annotated[value, Body(...)]` for a value converted from one, or
+           `Annotated[value, RawBody(...)]` for one that isn't JSON
 path       the path parameters: a Struct
 params     the query parameters: a Struct
 new_id     the id of the object to create: the handler runs once for each Idempotency-Key, and a
@@ -84,13 +85,13 @@ from entrypoints.http.requests.body_io import (
     BodyTooLarge,
     InvalidCoding,
     decompress,
-    is_json,
     read_body,
 )
 from entrypoints.http.requests.errors import ClientDisconnected, FieldErrors, HttpProblem
 from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idempotency_key
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.parameters import Parameters, parse_query
+from entrypoints.http.requests.raw_body import RawBody
 from entrypoints.http.responses import respond_idempotently
 
 UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credentials
@@ -111,7 +112,7 @@ class HandlerSignature:
 
     path: Parameters[Any] | None
     params: Parameters[Any] | None
-    content: Body[Any] | None
+    content: Body[Any] | RawBody[Any] | None
     takes_key: bool
     response_types: tuple[Any, ...]  # of a success; several if it is one of them
 
@@ -120,7 +121,9 @@ class HandlerSignature:
         return self.takes_key or any((self.path, self.params, self.content))
 
     @classmethod
-    def from_handler(cls, fn: Any, body: Body[Any] | None, response_type: Any) -> Self:
+    def from_handler(
+        cls, fn: Any, body: Body[Any] | RawBody[Any] | None, response_type: Any
+    ) -> Self:
         """`body` and `response_type` are used if the signature can't express them."""
         hints = get_type_hints(inspect.unwrap(fn), include_extras=True)
         return cls(
@@ -152,12 +155,15 @@ class Endpoint:
     example: Any = None  # of the response
     body_example: Any = None
     error_types: Mapping[int, Any] = field(default_factory=dict)  # of other responses, by status
+    error_type: Any = None  # of all other errors, if it isn't the one of other endpoints
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: no rate limit, and no guard
+    limited_by_volume: bool = False  # by bytes and spans, not by requests
     media_types: Sequence[str] = (JSON,)  # of a success
+    binary_media_types: Sequence[str] = ()  # of every response, in place of JSON
     response_type: Any = None  # of a streamed response, which the signature doesn't say
     request_id_is_key: bool = False  # if it has no Idempotency-Key, for published SDKs
     has_secret: bool = False  # in its response, which is therefore not stored for a repeat
-    body: Body[Any] | None = None  # for a handler that is made for several types of bodies
+    body: Body[Any] | RawBody[Any] | None = None  # for a handler made for several types of bodies
     referenced_types: tuple[Any, ...] = ()  # types that only the schema of the body names
     _signature: HandlerSignature | None = field(default=None, init=False)
 
@@ -171,7 +177,9 @@ class Endpoint:
             )
         return self._signature
 
-    def body_max_bytes(self, config: HttpConfig) -> int:
+    def body_max_bytes(self, config: HttpConfig, content: Body[Any] | RawBody[Any]) -> int:
+        if isinstance(content, RawBody):
+            return content.size_max(config)
         if isinstance(self.access, PublicAccess):
             return min(UNAUTHENTICATED_BODY_MAX_BYTES, config.max_body_bytes)
         return config.max_body_bytes
@@ -214,10 +222,12 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     auth = AuthContext.from_scope(scope, context.config.trusted_proxies)
     scope[AUTH_CONTEXT] = auth
     signature = called.signature(handler)
-    coding = None
-    if signature.content is not None:
-        coding = _declared_coding(request, auth.headers, called.body_max_bytes(context.config))
+    coding, content = None, signature.content
+    if isinstance(content, Body):
+        coding = _declared_coding(request, auth.headers, called, content)
     scope["user"] = await _authenticate(request, called, auth, context)
+    if isinstance(content, RawBody):  # the project of the caller shows that it was refused
+        coding = _declared_coding(request, auth.headers, called, content)
     scope[_PARTS] = coding
     if signature.content is None:
         await admission_ticket(scope).enter_queue()
@@ -240,7 +250,11 @@ async def _authenticate(
         raise
     annotate(scope, caller=caller)
     principal = rate_limit_principal(caller)
-    await context.rate_limits.admit(scope, called.route_class, principal, organization_of(caller))
+    limits = context.rate_limits
+    if not called.limited_by_volume:
+        await limits.admit(scope, called.route_class, principal, organization_of(caller))
+    elif limits.volumes is not None:
+        await limits.volumes.admit(scope, principal)
     admission_ticket(scope).identify(shares_of(caller, auth.origin))
     return caller
 
@@ -422,10 +436,10 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     content = path = params = None
     data = b""
     if signature.content is not None:
-        data = await _read_body(request, scope[_PARTS], called.body_max_bytes(config))
+        size_max = called.body_max_bytes(config, signature.content)
+        data = await _read_body(request, scope[_PARTS], size_max)
         await admission_ticket(scope).enter_queue()
-        is_long = len(data) >= PARSE_IN_THREAD_BYTES
-        content = await compute(signature.content.parse, data, config, errors, is_long=is_long)
+        content = await _parse_content(request, signature.content, data, errors)
     if signature.path is not None:
         given = {name: [decode_segment(text)] for name, text in scope["path_params"].items()}
         path = signature.path.parse(given, errors)
@@ -441,6 +455,15 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     return RequestParts(content, path, params, key)
 
 
+async def _parse_content(
+    request: HttpRequest, content: Body[Any] | RawBody[Any], data: bytes, errors: FieldErrors
+) -> Any:
+    if isinstance(content, RawBody):
+        return await content.decode(request, data)
+    config, is_long = http_context(request).config, len(data) >= PARSE_IN_THREAD_BYTES
+    return await compute(content.parse, data, config, errors, is_long=is_long)
+
+
 async def limit_by_address(request: HttpRequest) -> None:
     """The rate limit of pages and files, which aren't endpoints. Raises LimitExceeded."""
     annotate(request.scope)
@@ -454,9 +477,9 @@ def _bare(hint: Any) -> Any:
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
 
 
-def _body_of(hint: Any) -> Body[Any]:
+def _body_of(hint: Any) -> Body[Any] | RawBody[Any]:
     metadata = getattr(hint, "__metadata__", ())
-    bodies = [annotation for annotation in metadata if isinstance(annotation, Body)]
+    bodies = [annotation for annotation in metadata if isinstance(annotation, Body | RawBody)]
     return bodies[0] if bodies else Body(_bare(hint), lambda wire, _: wire)
 
 
@@ -477,13 +500,17 @@ def _is_response(hint: Any) -> bool:
     return isinstance(bare_type, type) and issubclass(bare_type, Response)
 
 
-def _declared_coding(request: HttpRequest, headers: Headers, size_max: int) -> str | None:
+def _declared_coding(
+    request: HttpRequest, headers: Headers, called: Endpoint, content: Body[Any] | RawBody[Any]
+) -> str | None:
     """The coding of the body. Raises HttpProblem for a body that can be refused unread."""
+    size_max = called.body_max_bytes(http_context(request).config, content)
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length[:20]) > size_max:
         raise _too_large(size_max)
-    if not is_json(header(headers, b"content-type")):
-        raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}")
+    if not content.accepts(header(headers, b"content-type")):
+        accepted = " or ".join(content.media_types)
+        raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {accepted}")
     coding = (header(headers, b"content-encoding") or "identity").lower()
     codings = sum(name == b"content-encoding" for name, _ in request.scope["headers"])
     if coding == "identity" and codings < 2:  # noqa: PLR2004 - one, or none

@@ -11,6 +11,7 @@ from litestar.types import ExceptionHandlersMap
 from msgspec import UNSET, UnsetType
 
 from domain import errors
+from domain.tracing.otel.requests import TooManyItems, UnacceptableRequest
 from entrypoints.http.middleware.request_ids import HttpRequest, request_id_of
 from entrypoints.http.refusals import record_refusal
 from entrypoints.http.requests.body_io import JSON, compress
@@ -51,6 +52,8 @@ def exception_handlers() -> ExceptionHandlersMap:
         HttpProblem: lambda request, problem: _respond(
             request, problem.status, problem.detail, problem.headers
         ),
+        TooManyItems: lambda request, refused: _respond(request, 413, refused.message),
+        UnacceptableRequest: lambda request, refused: _respond(request, 400, refused.message),
         # The client is gone; the server drops what is sent.
         ClientDisconnected: lambda request, _: _respond(
             request, 400, "The request was not complete"

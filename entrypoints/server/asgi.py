@@ -1,10 +1,12 @@
 """The HTTP service as an ASGI app that opens and closes its ports with the server."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from application.ports import TokenBuckets
 from application.use_cases import UseCases
 from domain.limits import Limit
 from entrypoints.composition import pricing, root, sign_in
@@ -12,7 +14,9 @@ from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.client_address import parse_network
+from entrypoints.http.middleware.observer_ports import RequestObserver
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
+from entrypoints.http.middleware.volume_limits import VolumeLimits
 from entrypoints.observability.metrics_text import MetricsText
 from entrypoints.observability.observer import create_registry, observe_process
 from entrypoints.settings import Settings
@@ -34,6 +38,16 @@ def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:
     }
 
 
+def volume_limits(
+    settings: Settings, buckets: TokenBuckets, observer: RequestObserver
+) -> VolumeLimits | None:
+    """None if rate limits are disabled."""
+    if not settings.rate_limit_enabled:
+        return None
+    rates = settings.otlp_bytes_per_second, settings.otlp_spans_per_second
+    return VolumeLimits(buckets, *rates, observer)
+
+
 class App:
     """The HTTP service as an ASGI app, with its ports open from start-up to shutdown."""
 
@@ -50,6 +64,8 @@ class App:
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
             max_spans=settings.max_spans_per_request,
+            otlp_max_body_bytes=settings.otlp_max_body_bytes,
+            otlp_max_spans=settings.otlp_max_spans,
             trusted_proxies=tuple(map(parse_network, settings.trusted_proxies)),
             development_token=sign_in.development_token_factory(settings),
             metrics_token=settings.metrics_token,
@@ -75,8 +91,15 @@ class App:
                 observer=observer,
                 tracer=observer.spans,
             )
-            limits = RateLimits(open_ports.limiter, rate_limits(self._settings), observer)
+            limits = RateLimits(
+                open_ports.limiter,
+                rate_limits(self._settings),
+                observer,
+                volume_limits(self._settings, open_ports.token_buckets, observer),
+            )
             self._http = create_app(UseCases(open_ports), config, limits)
             await send({"type": "lifespan.startup.complete"})
+            loading = asyncio.create_task(asyncio.to_thread(open_ports.tracing.otlp_codec.load))
             await receive()  # lifespan.shutdown
+            await loading
         await send({"type": "lifespan.shutdown.complete"})

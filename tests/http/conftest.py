@@ -30,6 +30,7 @@ from entrypoints.http.app import add_layers, create_routes
 from entrypoints.http.config import HttpConfig, HttpContext
 from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
+from entrypoints.http.middleware.volume_limits import VolumeLimits
 from tests.support.builders.values import NOON
 from tests.support.clients.in_process_client import InProcessClient
 from tests.support.clients.rate_limited_app import DAY_US, Clock, LimitedSite
@@ -87,6 +88,7 @@ class Site:
     tokens: dict[str, Claims] = field(default_factory=dict)
     limits: Mapping[RouteClass, Limit] = field(default_factory=dict)  # empty: nothing is limited
     limiter: RateLimiter = field(default_factory=lambda: MemoryRateLimiter(monotonic_us))
+    volumes: VolumeLimits | None = None
     now: datetime | None = None  # the time that the clock shows; None: the real time
 
     def __post_init__(self) -> None:
@@ -101,7 +103,7 @@ class Site:
         self.app = app_on_shared_routes(
             UseCases(replace_ports(self.ports, self.swapped)),
             self.config,
-            RateLimits(self.limiter, self.limits, self.config.observer),
+            RateLimits(self.limiter, self.limits, self.config.observer, self.volumes),
         )
         self.begin()
 

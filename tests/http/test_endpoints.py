@@ -8,6 +8,7 @@ import pytest
 from tests.http.conftest import Site
 from tests.support.clients.contract_checks import CONTRACT, operations
 from tests.support.clients.two_tenants import TwoTenants
+from tests.support.endpoints import otlp
 from tests.support.endpoints.registry import (
     BY_OPERATION,
     DATA_PLANE,
@@ -91,6 +92,7 @@ UNAUDITED = {
     *("POST /traces", "POST /traces/batch", "POST /traces/batch/tags"),
     *("PATCH /traces/{trace_id}", "PATCH /traces/{trace_id}/spans/{span_id}"),
     "POST /traces/{trace_id}/spans",
+    *(one.operation for one in otlp.ENDPOINTS if one.method == "POST"),
     *("POST /evaluations/trace-scores", "POST /evaluations/session-scores"),
     "POST /erasures/{erasure_id}/check",
 }

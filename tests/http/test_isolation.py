@@ -37,7 +37,7 @@ from tests.support.hypothesis_scale import sampled
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
     *("monitor_id", "alert_id", "webhook_id", "export_id", "metric_name", "erasure_id", "erased"),
-    *("price_id", "repricing_id"),
+    *("price_id", "repricing_id", "trace_hex", "span_hex"),
 }
 # In the contract, foreign invitations (403) differ from unknown ones (404): a person with the link
 # learns that it is for another address.

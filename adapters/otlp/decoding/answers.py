@@ -8,9 +8,7 @@ import msgspec
 
 # The generated modules are slow to import, and not needed at start-up.
 # ruff: noqa: PLC0415
-from domain.tracing.otel.requests import Encoding, Rejection, Signal
-
-_REJECTIONS_SHOWN_MAX: Final = 10
+from domain.tracing.otel.requests import Encoding, Rejection, Signal, describe_rejections
 
 # google.rpc.Code, by HTTP status.
 _INVALID_ARGUMENT: Final = 3
@@ -48,7 +46,7 @@ def encode_answer(
     signal: Signal, encoding: Encoding, rejections: Sequence[Rejection], rejected: int
 ) -> bytes:
     """An empty message if everything was stored."""
-    message = _rejected_message(rejections, rejected)
+    message = describe_rejections(rejections, rejected)
     if encoding is Encoding.JSON:
         if not rejected:
             return b"{}"
@@ -80,14 +78,3 @@ def _encode_partial_success(signal: Signal, rejected: int, message: str) -> byte
     return ExportTraceServiceResponse(
         partial_success=ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
     ).SerializeToString()
-
-
-def _rejected_message(rejections: Sequence[Rejection], rejected: int) -> str:
-    """The first rejections by span id and reason."""
-    shown = [
-        f"{rejection.span_id or 'without id'}: {rejection.reason} ({rejection.message})"
-        for rejection in rejections[:_REJECTIONS_SHOWN_MAX]
-    ]
-    if rejected > len(shown):
-        shown.append(f"{rejected - len(shown):,} more")
-    return "; ".join(shown)

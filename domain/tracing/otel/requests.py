@@ -1,6 +1,7 @@
 """Decoded OTLP requests: the fragments to store, the rejections, and the codec as a port."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -8,6 +9,7 @@ from typing import Final, Protocol
 from domain.tracing.otel.fragments import Fragment, SentRecord
 
 REJECTIONS_LISTED_MAX: Final = 100  # of a request; the rest is counted
+_REJECTIONS_SHOWN_MAX: Final = 10  # in an answer
 NAMES_SHOWN_CHARS: Final = 200  # of a scope or service in a rejection
 
 
@@ -29,6 +31,7 @@ class RejectionReason(StrEnum):
     INVALID_TEXT = "invalid_text"
     UNDECODABLE = "undecodable"
     TOO_DEEP = "too_deep"
+    NOT_STORABLE = "not_storable"  # its trace was erased, for example
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_TYPE = "unsupported_type"
     SPAN_NEVER_CAME = "span_never_came"
@@ -46,6 +49,30 @@ class Rejection:
     span_id: str | None = None
     scope: str | None = None
     service: str | None = None
+
+
+def first_rejections(rejections: Sequence[Rejection]) -> Sequence[Rejection]:
+    """The first REJECTIONS_LISTED_MAX; one more, without ids, counts the others."""
+    rest = rejections[REJECTIONS_LISTED_MAX:]
+    if not rest:
+        return rejections
+    counts = Counter[RejectionReason]()
+    for rejection in rest:
+        counts[rejection.reason] += rejection.count
+    [(reason, _)] = counts.most_common(1)
+    count = counts.total()
+    others = Rejection(reason=reason, message=f"{count:,} more were rejected", count=count)
+    return [*rejections[:REJECTIONS_LISTED_MAX], others]
+
+
+def describe_rejections(rejections: Sequence[Rejection], rejected: int) -> str:
+    """The first of `rejected` rejections by span id and reason."""
+    first = rejections[:_REJECTIONS_SHOWN_MAX]
+    shown = [f"{one.span_id or 'without id'}: {one.reason} ({one.message})" for one in first]
+    rest = rejected - sum(one.count for one in first)
+    if rest > 0:
+        shown.append(f"{rest:,} more")
+    return "; ".join(shown)
 
 
 class UnacceptableRequest(Exception):  # noqa: N818 - an error of the client, not of ours
@@ -69,6 +96,20 @@ class TooManyItems(UnacceptableRequest):
 
     def __init__(self, message: str) -> None:
         super().__init__(RejectionReason.BODY_TOO_LARGE, message)
+
+
+class NothingStored(UnacceptableRequest):
+    """All spans or records of the request are rejected. The fields are those of DecodedRequest."""
+
+    def __init__(
+        self,
+        rejections: Sequence[Rejection],
+        rejected_by: Mapping[tuple[RejectionReason, str], int],
+    ) -> None:
+        shown = describe_rejections(rejections, sum(rejected_by.values()))
+        super().__init__(rejections[0].reason, f"Nothing of the request can be stored: {shown}")
+        self.rejections = rejections
+        self.rejected_by = rejected_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +147,10 @@ class DecodedRequest:
         return self.rejected > 0 and self.rejected == self.items
 
 
+type EncodeError = Callable[[Encoding, int, str], bytes]
+"""Encodes `google.rpc.Status` for an HTTP status of 400 or above, with the message."""
+
+
 class OtlpCodec(Protocol):
     """Decodes requests and encodes their answers, in both wire types."""
 
@@ -128,4 +173,8 @@ class OtlpCodec(Protocol):
 
     def encode_error(self, encoding: Encoding, http_status: int, message: str) -> bytes:
         """The body of an answer with status 400 or above: `google.rpc.Status`."""
+        ...
+
+    def load(self) -> None:
+        """Imports what it needs, which takes a tenth of a second; else the first request does."""
         ...

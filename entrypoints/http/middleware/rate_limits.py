@@ -25,6 +25,7 @@ from entrypoints.http.middleware.fair_queueing import (
 )
 from entrypoints.http.middleware.load_shedding import delay_refusal
 from entrypoints.http.middleware.observer_ports import RequestObserver
+from entrypoints.http.middleware.volume_limits import VolumeLimits
 
 IPV6_PREFIX_BITS: Final = 64  # a provider gives a customer at least as many addresses
 ORGANIZATION_FACTOR: Final = 10  # limits of an organization, in limits of one key or user
@@ -45,11 +46,12 @@ class RouteClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """The limit of each class. A class without a limit is not limited."""
+    """The limit of each class, and those of volume. What has no limit is not limited."""
 
     limiter: RateLimiter
     limits: Mapping[RouteClass, Limit]
     observer: RequestObserver | None = None
+    volumes: VolumeLimits | None = None
 
     async def admit(
         self,

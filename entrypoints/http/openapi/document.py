@@ -1,6 +1,6 @@
 """The OpenAPI document, generated from the served routes and the types that they use."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,8 +12,11 @@ from litestar.handlers import HTTPRouteHandler
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.error_responses import ErrorResponse
+from entrypoints.http.middleware.otlp_errors import PATHS, RETRY_AFTER_MAX_S
 from entrypoints.http.requests.body_io import JSON
 from entrypoints.http.requests.idempotency_key import KEY_PARAMETER
+from entrypoints.http.requests.json_body import Body
+from entrypoints.http.requests.raw_body import RawBody
 
 _REF: Final = "#/components/schemas/{name}"
 # Types that are published under another name than ours.
@@ -39,6 +42,7 @@ _NO_CONTENT: Final = 204
 # In the order in which the reference shows them.
 _TAGS: Final = {
     "traces": "Agent runs with their spans: storing, reading, changing and analyzing them",
+    "opentelemetry": "Spans and log records of OpenTelemetry, and what was rejected of them",
     "sessions": "Conversations, which consist of traces",
     "model-prices": "Token prices of a project, and repricing of stored spans",
     "erasures": "Erasure of all data of a user or a session, with a receipt",
@@ -73,6 +77,7 @@ _REQUEST_ID: Final = {
         "schema": {"type": "string"},
     }
 }
+_BINARY: Final = {"type": "string", "format": "binary"}
 _ERROR_DESCRIPTIONS: Final = {
     400: "The body is not JSON",
     401: "The credentials are missing, unknown, revoked or expired",
@@ -92,11 +97,15 @@ _ERROR_DESCRIPTIONS: Final = {
 }
 
 
-def _integer_header(description: str, minimum: int = 0) -> dict[str, Any]:
-    return {"description": description, "schema": {"type": "integer", "minimum": minimum}}
+def _integer_header(description: str, minimum: int = 0, **more: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": minimum, **more}
+    return {"description": description, "schema": schema}
 
 
 _RETRY_AFTER: Final = {"Retry-After": _integer_header("Seconds to wait", 1)}
+_SHORT_RETRY_AFTER: Final = {
+    "Retry-After": _integer_header("Seconds to wait", 1, maximum=RETRY_AFTER_MAX_S)
+}
 _RATE_LIMIT: Final = {
     "RateLimit-Limit": _integer_header("The number of requests that the window allows"),
     "RateLimit-Remaining": _integer_header("The number of requests left in the window"),
@@ -157,17 +166,23 @@ def _types(operations: Iterable[_Operation]) -> list[Any]:
     found: list[Any] = [ErrorResponse]
     for operation in operations:
         signature, endpoint = operation.signature, operation.endpoint
-        parts = [
-            part.wire for part in (signature.path, signature.params, signature.content) if part
-        ]
         wires = (
-            *parts,
+            *(part.wire for part in (signature.path, signature.params) if part),
+            *(kind for kind in _body_types(signature.content).values() if kind is not None),
             *signature.response_types,
             *endpoint.error_types.values(),
+            *([] if endpoint.error_type is None else [endpoint.error_type]),
             *endpoint.referenced_types,
         )
         found += [wire for wire in wires if wire not in found]
     return found
+
+
+def _body_types(content: Body[Any] | RawBody[Any] | None) -> Mapping[str, Any]:
+    """The type of a body by its media type; None: it is binary."""
+    if content is None:
+        return {}
+    return content.media_types if isinstance(content, RawBody) else {JSON: content.wire}
 
 
 def _parameter_types(operations: Iterable[_Operation]) -> set[str]:
@@ -242,15 +257,25 @@ def _describe(operation: _Operation, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses(operation, schemas),
     }
     if signature.content is not None:
-        media = {
-            "schema": schemas.schema_of(signature.content.wire),
-            "example": endpoint.body_example,
-        }
-        described["requestBody"] = {"required": True, "content": {JSON: media}}
+        types = _body_types(signature.content)
+        content = _content(types, schemas, example=endpoint.body_example)
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
+def _content(types: Mapping[str, Any], schemas: _Schemas, **more: Any) -> dict[str, Any]:
+    """A body by its media types; `more` describes it in those that aren't binary."""
+    return {
+        media_type: {"schema": _BINARY}
+        if kind is None
+        else {"schema": schemas.schema_of(kind), **more}
+        for media_type, kind in types.items()
+    }
+
+
 def _tag(path: str) -> str:
+    if path in PATHS or path.startswith("/ingest/"):
+        return "opentelemetry"
     first, _, rest = path.strip("/").partition("/")
     if first == "organizations" and (inner := rest.partition("/")[2]):
         return inner.partition("/")[0]
@@ -297,18 +322,37 @@ def _without_texts(schema: Any) -> Any:
 def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, Any]]:
     endpoint, signature = operation.endpoint, operation.signature
     status = operation.handler.status_code
+    binary = {media_type: {"schema": _BINARY} for media_type in endpoint.binary_media_types}
     success: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID}
     if status != _NO_CONTENT:
         content = {
             "schema": schemas.schema_of(*signature.response_types),
             "example": endpoint.example,
         }
-        success["content"] = dict.fromkeys(endpoint.media_types, content)
+        success["content"] = dict.fromkeys(endpoint.media_types, content) | binary
+    if endpoint.route_class is not None and not endpoint.limited_by_volume:
+        success["headers"] = _REQUEST_ID | _RATE_LIMIT
     found = {str(status): success}
-    errors = {*endpoint.access.refusals, 500}
+    headers = _ERROR_HEADERS
+    if endpoint.limited_by_volume:
+        headers = dict.fromkeys(_ERROR_HEADERS, _SHORT_RETRY_AFTER)
+    for code in sorted(_error_statuses(endpoint, signature)):
+        wire = endpoint.error_types.get(code, endpoint.error_type or ErrorResponse)
+        shown: dict[str, Any] = {"schema": schemas.schema_of(wire)}
+        if wire is ErrorResponse:
+            shown["example"] = _example(code)
+        found[str(code)] = {
+            "description": _ERROR_DESCRIPTIONS[code],
+            "headers": _REQUEST_ID | headers.get(code, {}),
+            "content": {JSON: shown} | binary,
+        }
+    return found
+
+
+def _error_statuses(endpoint: Endpoint, signature: HandlerSignature) -> set[int]:
+    errors = {*endpoint.access.refusals, *endpoint.error_types, 500}
     if endpoint.route_class is not None:
         errors.update((429, 503))  # rate limits, and load shedding
-        success["headers"] = _REQUEST_ID | _RATE_LIMIT
     if signature.content is not None:
         errors.update(_BODY_ERRORS)
     if signature.path is not None:
@@ -317,16 +361,7 @@ def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, 
         errors.add(422)
     if signature.takes_key:
         errors.add(409)
-    for code in sorted({*errors, *endpoint.error_types}):
-        wire = endpoint.error_types.get(code, ErrorResponse)
-        found[str(code)] = {
-            "description": _ERROR_DESCRIPTIONS[code],
-            "headers": _REQUEST_ID | _ERROR_HEADERS.get(code, {}),
-            "content": {JSON: {"schema": schemas.schema_of(wire), "example": _example(code)}}
-            if wire is ErrorResponse
-            else {JSON: {"schema": schemas.schema_of(wire)}},
-        }
-    return found
+    return errors
 
 
 def _example(code: int) -> dict[str, Any]:

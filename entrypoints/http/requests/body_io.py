@@ -23,6 +23,7 @@ ZSTD_WINDOW_MAX_BYTES: Final = 8 << 20  # every decoder has to support it (RFC 8
 FRAMES_MAX: Final = 64  # a stream may contain several frames; each costs a copy of the rest
 # A decoder collects its output in blocks and joins them, which takes the memory of a body twice.
 DECOMPRESS_STEP_BYTES: Final = 256 << 10
+INFLATE_INPUT_STEP_BYTES: Final = 64 << 10  # each step copies what is left of it
 ZSTD_INPUT_STEP_BYTES: Final = 1 << 10  # becomes 32 MiB at most
 
 REQUEST_CODINGS: Final = ("gzip", "deflate", "zstd")
@@ -44,8 +45,13 @@ def is_json(content_type: str | None) -> bool:
     """Whether a body of this Content-Type is read. Without a Content-Type it is taken for JSON."""
     if content_type is None:
         return True
-    media = content_type.partition(";")[0].strip().lower()
+    media = media_type_of(content_type)
     return media == JSON or (media.startswith("application/") and media.endswith("+json"))
+
+
+def media_type_of(content_type: str) -> str:
+    """The media type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 async def read_body(
@@ -60,7 +66,7 @@ async def read_body(
     `reserve` is called with the size of each chunk, and may raise. Raises BodyTooLarge and
     BodyTimeout.
     """
-    chunks: list[bytes] = []
+    body = _ReceivedBody()
     size = step_end = 0
     now = asyncio.get_running_loop().time
     deadline = now() + timeout_s
@@ -78,13 +84,35 @@ async def read_body(
                 if size > size_max:
                     raise BodyTooLarge
                 reserve(len(chunk))
-                chunks.append(chunk)
+                body.add(chunk)
                 if not message.get("more_body", False):
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                    return body.whole()
     except TimeoutError as error:
         if limit.expired():
             raise BodyTimeout from error
         raise
+
+
+class _ReceivedBody:
+    """The chunks of a body, in one piece: joining them at the end would hold them twice."""
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._whole: BytesIO | None = None  # grows in place, and gives its bytes without a copy
+
+    def add(self, chunk: bytes) -> None:
+        if self._whole is not None:
+            self._whole.write(chunk)
+        elif not self._first:
+            self._first = chunk
+        elif chunk:
+            self._whole = BytesIO()
+            self._whole.write(self._first)
+            self._whole.write(chunk)
+            self._first = b""
+
+    def whole(self) -> bytes:
+        return self._first if self._whole is None else self._whole.getvalue()
 
 
 async def decompress(data: bytes, coding: str, size_max: int) -> bytes:
@@ -99,23 +127,35 @@ def _decompress_zlib(data: bytes, coding: str, size_max: int) -> bytes:
     window = 31 if coding == "gzip" else 15
     if coding == "deflate" and not _has_zlib_header(data):
         window = -15  # some clients send raw deflate
-    whole = BytesIO()
+    whole, rest = BytesIO(), memoryview(data)
     for _ in range(FRAMES_MAX):
         stream = zlib.decompressobj(window)
         try:
-            while not stream.eof and (part := stream.decompress(data, DECOMPRESS_STEP_BYTES)):
-                _append(whole, part, size_max)
-                data = stream.unconsumed_tail
+            rest = _inflate(stream, rest, whole, size_max)
         except zlib.error as error:
             raise InvalidCoding from error
-        if not stream.eof:
-            raise InvalidCoding
-        data = stream.unused_data
-        if not data:
+        if not rest:
             return whole.getvalue()
         if coding == "deflate":
             break
     raise InvalidCoding
+
+
+def _inflate(stream: Any, data: memoryview, whole: BytesIO, size_max: int) -> memoryview:
+    """Adds one stream to `whole`, and returns what comes after it in `data`.
+
+    Raises BodyTooLarge, InvalidCoding, zlib.error.
+    """
+    at = 0
+    while not stream.eof and (at < len(data) or stream.unconsumed_tail):
+        source = stream.unconsumed_tail
+        if not source:
+            source = data[at : at + INFLATE_INPUT_STEP_BYTES]
+            at += len(source)
+        _append(whole, stream.decompress(source, DECOMPRESS_STEP_BYTES), size_max)
+    if not stream.eof:
+        raise InvalidCoding
+    return data[at - len(stream.unused_data) :]
 
 
 def _append(whole: BytesIO, part: bytes, size_max: int) -> None:

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import msgspec.inspect as mi
@@ -25,6 +25,7 @@ from application.concurrency import compute
 from domain.errors import Invalid
 from domain.tracing.json_scan import WINDOW_BYTES, has_more_arrays
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.requests.body_io import JSON, is_json
 from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors, HttpProblem
 from entrypoints.http.requests.json_depth import path_deeper_than
 from entrypoints.http.requests.json_members import members_one_by_one
@@ -88,6 +89,8 @@ class Body[B]:
     Keys that a struct doesn't know are ignored, unless it forbids them.
     """
 
+    media_types: ClassVar = (JSON,)
+
     def __init__(
         self,
         wire: Any,
@@ -100,6 +103,10 @@ class Body[B]:
         self._decoder = msgspec.json.Decoder(wire)
         self._type = mi.type_info(wire)
         self._call_hooks = _hooks_of(self._type)
+
+    @staticmethod
+    def accepts(content_type: str | None) -> bool:
+        return is_json(content_type)
 
     def parse(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
         """None after `errors` were added. Raises HttpProblem if it isn't JSON in UTF-8."""

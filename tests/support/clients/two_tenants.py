@@ -81,6 +81,12 @@ def texts(name: str) -> dict[str, str]:
     }
 
 
+def with_hex_ids(words: Words) -> dict[str, str]:
+    """The words with the ids of the trace and of a span as OpenTelemetry writes them."""
+    trace, span = (uuid.UUID(words[name]).hex for name in ("trace_id", "span_id"))
+    return {**words, "trace_hex": trace, "span_hex": span[:16]}
+
+
 def a_full_trace(words: Words) -> dict[str, Any]:
     """A trace with a span, whose texts are all those of the tenant."""
     name, ended = words["text"], {"ended_at": "2026-03-01T09:00:01.25Z"}
@@ -135,7 +141,7 @@ class TwoTenants:
         self.site.now = utc_now()
         self.ours, self.theirs = await self._tenant("ours"), await self._tenant(CANARY)
         ids = {word: str(uuid.uuid4()) for word in self.theirs}
-        self.nobody = ids | texts(NOBODY)
+        self.nobody = with_hex_ids(ids | texts(NOBODY))
         organization = OrganizationId(uuid.UUID(self.ours["org_id"]))
         self.people = {
             role: new_member(self.site, organization, f"me-{role.lower()}@ours.example", role)
@@ -159,7 +165,7 @@ class TwoTenants:
     async def _tenant(self, name: str) -> dict[str, str]:
         """The values of a new tenant, after storing one object of each kind."""
         words = new_organization(self.site, name) | texts(name)
-        words |= {word: str(uuid.uuid4()) for word in STORED_IDS}
+        words = with_hex_ids(words | {word: str(uuid.uuid4()) for word in STORED_IDS})
         words["eval_run_id"], words["user_id"] = words["run_id"], words["member"]
         store, project = self.site.store, ProjectId(uuid.UUID(words["project_id"]))
         key = ApiKeyId(uuid.UUID(words["key_id"]))
@@ -217,8 +223,10 @@ class TwoTenants:
         return self._key(self.theirs, *scopes)
 
     async def send(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
-        content = None if body is None else json.dumps(body)
-        return await self.site.http.request(method, path, headers=dict(head), content=content)
+        if body is None:
+            return await self.site.http.request(method, path, headers=dict(head))
+        sent = {"content-type": "application/json", **head}
+        return await self.site.http.request(method, path, headers=sent, content=json.dumps(body))
 
     def words(self, whose: Words, role: Role = Role.OWNER) -> dict[str, str]:
         """The values of all placeholders in a request of our caller with this role."""
@@ -277,6 +285,8 @@ class TwoTenants:
         for name in ("x-request-id", "content-length"):
             said.pop(name, None)
         text = answer.text
+        if "trace_hex" in sent:
+            sent = {**sent, "trace_id": str(uuid.UUID(sent["trace_hex"]))}
         for word, value in sorted({**self.ours, **sent}.items(), key=lambda pair: -len(pair[1])):
             text = text.replace(value, f"{{{word.removeprefix('ours.')}}}")
         assert CANARY not in text

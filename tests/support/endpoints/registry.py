@@ -11,6 +11,7 @@ from tests.support.endpoints import (
     metrics,
     monitors,
     organizations,
+    otlp,
     pricing,
     runs,
     scores,
@@ -22,7 +23,7 @@ from tests.support.endpoints.spec import EndpointSpec, MemberRoles, SignedIn
 
 CHAPTERS: Final = (
     *(cli_login, costs, erasures, exports, metrics, monitors, organizations),
-    *(pricing, runs, scores, service, sessions, traces),
+    *(otlp, pricing, runs, scores, service, sessions, traces),
 )
 ENDPOINTS: Final[tuple[EndpointSpec, ...]] = tuple(
     spec for chapter in CHAPTERS for spec in chapter.ENDPOINTS

@@ -104,6 +104,7 @@ class EndpointSpec:
     has_secret: bool = False  # in its response: a repeat with the same key is answered with 409
     in_contract: bool = True  # see `beyond_contract`
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: not limited
+    limited_by_volume: bool = False  # by bytes and spans, not by requests
     audit: Audit | None = None
     # The tests of isolation read all lists with pages after each write, and this read as well: it
     # shows stored values that those lists don't show.
