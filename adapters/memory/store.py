@@ -119,10 +119,14 @@ class StoredFragment:
 
 @dataclass(frozen=True, slots=True)
 class OtlpTrace:
-    """What is stored of a trace with OpenTelemetry spans beyond its row, by span."""
+    """What is stored of a trace with OpenTelemetry spans beyond its row.
+
+    `facts` are by span; `assigned` are the spans that take records which name others.
+    """
 
     state: OtlpState
     facts: Mapping[ids.SpanId, SpanFacts]
+    assigned: Mapping[bytes, tuple[ids.SpanId, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Traces of OpenTelemetry fragments in memory."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,12 @@ from application.tracing.otlp.ports import (
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.model_price import pricing_of
-from domain.tracing.otel.facts import SpanFacts
+from domain.tracing.otel.claude_code import (
+    ASSIGNED_RECORDS,
+    assign_claude_records,
+    changed_owners,
+)
+from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Fragment, Sent, SentRecord, SentSpan, otel_span_id
 from domain.tracing.otel.otlp_state import (
     OtlpPhase,
@@ -34,8 +39,13 @@ from domain.tracing.trace import Trace, in_order
 from domain.tracing.usage import Pricing
 
 TRACE_ONLY: Final = ""
+ASSIGNED: Final = "assigned"  # of records that belong to other spans than they name
+NO_SPANS: Final = frozenset({TRACE_ONLY, ASSIGNED})
 
 type FragmentKey = tuple[ProjectId, TraceId, str, bytes]
+"""A project, a trace, the hex digits of a span, and the stored form of a fragment."""
+type Assigned = Mapping[bytes, tuple[SpanId, ...]]
+"""The spans that take records which name others, by the stored form of a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +61,16 @@ class MemoryOtlpTraces:
         new: dict[FragmentKey, Sent] = {}
         for fragment in fragments:
             sent = fragment.decode()
-            key = (project, trace, fragment.span_id or TRACE_ONLY, self.rules.encode(sent))
+            key = (project, trace, _span_of(sent), self.rules.encode(sent))
             if key not in self.store.fragments:
                 new[key] = sent
         if not new:
             return
         now = self.store.traces.clock()
-        changed, facts = self._mapped(project, trace, new)
+        mapped, assigned = self._mapped(project, trace, new)
         known = self.store.traces.get((project, trace))
-        if changed or (project, trace) in self.store.otlp:
-            merged, otlp = self._computed(project, trace, changed, facts, now)
+        if mapped or (project, trace) in self.store.otlp:
+            merged, otlp = self._computed(project, trace, mapped, assigned, now)
             if known is not None and self.store.leaves_erased_subject(project, known, merged):
                 raise trace_was_erased()
             self.store.traces[project, trace] = merged
@@ -71,78 +81,112 @@ class MemoryOtlpTraces:
 
     def _mapped(
         self, project: ProjectId, trace: TraceId, new: Mapping[FragmentKey, Sent]
-    ) -> tuple[dict[SpanId, Span], dict[SpanId, SpanFacts]]:
-        """The spans of which a fragment is new, each from all its fragments."""
-        affected = {key[2] for key in new} - {TRACE_ONLY}
-        by_span = defaultdict[str, list[Sent]](list)
+    ) -> tuple[dict[SpanId, MappedSpan], Assigned]:
+        """The spans that new fragments change, settled; and the spans that take records."""
+        by_span = defaultdict[str, dict[bytes, Sent]](dict)
         for key, one in self.store.fragments.items():
-            if key[:2] == (project, trace) and key[2] in affected:
-                by_span[key[2]].append(one.sent)
+            if key[:2] == (project, trace):
+                by_span[key[2]][key[3]] = one.sent
         for key, sent in new.items():
-            by_span[key[2]].append(sent)
-        pricing, known = self._pricing(project), self._spans(project, trace)
-        changed: dict[SpanId, Span] = {}
-        facts: dict[SpanId, SpanFacts] = {}
-        for hex_id in affected:
-            sent_of_span = by_span[hex_id]
-            if any(isinstance(one, SentSpan) for one in sent_of_span):
-                mapped = self.rules.map_span(trace, sent_of_span)
-                stored = known.get(mapped.span.id)
-                changed[mapped.span.id] = settled_span(mapped.span, stored, pricing)
-                facts[mapped.span.id] = mapped.facts
-        return changed, facts
+            by_span[key[2]][key[3]] = sent
+        mapped: dict[SpanId, MappedSpan] = {}
+
+        def map_span(hex_id: str, records: Iterable[Sent] = ()) -> None:
+            sent = [*by_span[hex_id].values(), *records]
+            if any(isinstance(one, SentSpan) for one in sent):
+                span = self.rules.map_span(trace, sent)
+                stored = self._spans(project, trace).get(span.span.id)
+                settled = settled_span(span.span, stored, self._pricing(project))
+                mapped[settled.id] = replace(span, span=settled)
+
+        for hex_id in {key[2] for key in new} - NO_SPANS:
+            map_span(hex_id)
+        records = by_span[ASSIGNED]
+        known = self.store.otlp.get((project, trace))
+        before: Assigned = {} if known is None else known.assigned
+        nodes = self._nodes(project, trace, mapped)
+        after = assign_claude_records(
+            trace,
+            [(data, one) for data, one in records.items() if isinstance(one, SentRecord)],
+            list(nodes.values()),
+        )
+        owners = {span_id for spans in after.values() for span_id in spans}
+        for span_id in changed_owners(before, after) | (owners & mapped.keys()):
+            taken = [records[data] for data, spans in after.items() if span_id in spans]
+            map_span(nodes[span_id].facts.hex_id, taken)
+        return mapped, after
+
+    def _nodes(
+        self, project: ProjectId, trace: TraceId, mapped: Mapping[SpanId, MappedSpan]
+    ) -> dict[SpanId, SpanNode]:
+        """The OpenTelemetry spans of a trace, without roles; `mapped` are new ones."""
+        stored = self.store.otlp.get((project, trace))
+        facts = {} if stored is None else dict(stored.facts)
+        spans = {id_: without_role(one) for id_, one in self._spans(project, trace).items()}
+        for id_, one in mapped.items():
+            facts[id_], spans[id_] = one.facts, one.span
+        return {
+            id_: SpanNode(
+                spans[id_], facts[id_], spans[id_].input is not None, spans[id_].output is not None
+            )
+            for id_ in facts
+        }
 
     def _computed(
         self,
         project: ProjectId,
         trace: TraceId,
-        changed: Mapping[SpanId, Span],
-        new_facts: Mapping[SpanId, SpanFacts],
+        mapped: Mapping[SpanId, MappedSpan],
+        assigned: Assigned,
         stored_at: datetime | None,
     ) -> tuple[Trace, OtlpTrace]:
         """The trace with its changed spans; `stored_at` is None if a worker settles it."""
         known = self.store.traces.get((project, trace))
-        stored = self.store.otlp.get((project, trace))
-        facts = {**(stored.facts if stored is not None else {}), **new_facts}
-        spans = {**self._spans(project, trace), **changed}
-        bare = {id_: without_role(spans[id_]) for id_ in facts}
-        nodes = [
-            SpanNode(one, facts[id_], one.input is not None, one.output is not None)
-            for id_, one in bare.items()
-        ]
+        by_id = self._nodes(project, trace, mapped)
+        nodes = list(by_id.values())
         roles, computed = usage_roles(nodes), compute_trace(trace, nodes)
         if stored_at is None:
             computed = settled_trace(computed, nodes)
-        if stored is not None:
-            state = stored.state
-        elif known is not None:
-            assert stored_at is not None
-            payloads = [name for name in ("input", "output") if getattr(known, name) is not None]
-            state = OtlpState.from_native(_without_payloads(known), payloads, stored_at)
-        else:
-            assert stored_at is not None
-            state = OtlpState(stored_at=stored_at)
-        state = state.after_computing(computed, stored_at)
+        state = self._state(project, trace, stored_at).after_computing(computed, stored_at)
+        spans = self._spans(project, trace)
+        spans |= {id_: with_role(node.span, roles.get(id_)) for id_, node in by_id.items()}
         asked, answered = source_span(computed.input), source_span(computed.output)
         input_ = trace_input(computed.input, None if asked is None else spans[asked].input)
         output = trace_output(computed.output, None if answered is None else spans[answered].output)
         if known is not None:
             input_ = known.input if "input" in state.native.names else input_
             output = known.output if "output" in state.native.names else output
-        spans |= {id_: with_role(one, roles.get(id_)) for id_, one in bare.items()}
         row = state.row(computed, known)
         whole = replace(row, input=input_, output=output, spans=in_order(spans.values()))
-        return whole, OtlpTrace(state, facts)
+        facts = {id_: node.facts for id_, node in by_id.items()}
+        return whole, OtlpTrace(state, facts, assigned)
+
+    def _state(self, project: ProjectId, trace: TraceId, stored_at: datetime | None) -> OtlpState:
+        """The state of the trace before its fragments are computed."""
+        stored = self.store.otlp.get((project, trace))
+        if stored is not None:
+            return stored.state
+        assert stored_at is not None
+        known = self.store.traces.get((project, trace))
+        if known is None:
+            return OtlpState(stored_at=stored_at)
+        payloads = [name for name in ("input", "output") if getattr(known, name) is not None]
+        bare = replace(known, input=None, output=None)
+        return OtlpState.from_native(bare, payloads, stored_at)
 
     def _end_waiting(self, project: ProjectId, trace: TraceId) -> None:
         """Records don't wait any longer if their span, or trace, is known now."""
         if (project, trace) not in self.store.traces:
             return
         known = self._spans(project, trace).keys()
+        stored = self.store.otlp.get((project, trace))
         for key, one in self.store.fragments.items():
             if key[:2] != (project, trace):
                 continue
-            waits = key[2] != TRACE_ONLY and otel_span_id(trace, key[2]) not in known
+            if key[2] == ASSIGNED:
+                waits = stored is None or not stored.assigned.get(key[3])
+            else:
+                waits = key[2] != TRACE_ONLY and otel_span_id(trace, key[2]) not in known
             self.store.fragments[key] = replace(one, is_waiting=waits)
 
     def _spans(self, project: ProjectId, trace: TraceId) -> dict[SpanId, Span]:
@@ -160,7 +204,8 @@ class MemoryOtlpTraces:
         ]
         settled = sorted(found)[:SETTLED_TRACES_MAX]
         for _, project, trace in settled:
-            whole, otlp = self._computed(project, trace, {}, {}, None)
+            assigned = self.store.otlp[project, trace].assigned
+            whole, otlp = self._computed(project, trace, {}, assigned, None)
             self.store.traces[project, trace] = whole
             self.store.otlp[project, trace] = otlp
         return len(settled)
@@ -179,5 +224,7 @@ class MemoryOtlpTraces:
         ]
 
 
-def _without_payloads(trace: Trace) -> Trace:
-    return replace(trace, input=None, output=None)
+def _span_of(sent: Sent) -> str:
+    if isinstance(sent, SentRecord) and sent.name in ASSIGNED_RECORDS:
+        return ASSIGNED
+    return sent.span_id or TRACE_ONLY

@@ -15,12 +15,17 @@ from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.row_updates import TraceKey
 from application.tracing.otlp.ports import FragmentRules
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.otel.fragments import Fragment, Sent, SentSpan, otel_span_id
+from domain.tracing.otel.claude_code import ASSIGNED_RECORDS, record_outline
+from domain.tracing.otel.fragments import Fragment, Sent, SentRecord, SentSpan, otel_span_id
 
 type SpanKey = tuple[ProjectId, TraceId, str]
 """A project, a trace, and the 16 hex digits of a span; '' for records that name only a trace."""
 
 TRACE_ONLY: Final = ""
+ASSIGNED: Final = (
+    "assigned"  # in place of a span: records that belong to other spans than they name
+)
+NO_SPANS: Final = frozenset({TRACE_ONLY, ASSIGNED})
 _DIGEST_BYTES: Final = 16
 
 # A record waits if its span is in neither this request nor the database. The second part finds new
@@ -29,21 +34,21 @@ _DIGEST_BYTES: Final = 16
 INSERT_FRAGMENTS: Final = """
 WITH stored AS (
   INSERT INTO span_fragments
-    (project_id, trace_id, span, digest, rank, data, stored_at, is_waiting)
-  SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data, $8,
-    sent.may_wait AND NOT EXISTS (
+    (project_id, trace_id, span, digest, rank, data, outline, stored_at, is_waiting)
+  SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data,
+    sent.outline, $10, sent.may_wait AND NOT EXISTS (
       SELECT FROM spans WHERE spans.project_id = sent.project_id
         AND spans.trace_id = sent.trace_id AND spans.span_id = sent.awaited
     )
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bytea[],
-              $7::uuid[], $9::boolean[])
-    AS sent (project_id, trace_id, span, digest, rank, data, awaited, may_wait)
+              $7::bytea[], $8::uuid[], $9::boolean[])
+    AS sent (project_id, trace_id, span, digest, rank, data, outline, awaited, may_wait)
   ON CONFLICT DO NOTHING RETURNING digest
 )
 SELECT digest, NULL::uuid AS project_id, NULL::uuid AS trace_id FROM stored
 UNION ALL
 SELECT NULL, new.project_id, new.trace_id
-FROM unnest($10::uuid[], $11::uuid[]) AS new (project_id, trace_id)
+FROM unnest($11::uuid[], $12::uuid[]) AS new (project_id, trace_id)
 WHERE EXISTS (
   SELECT FROM span_fragments AS known
   WHERE known.project_id = new.project_id AND known.trace_id = new.trace_id
@@ -63,6 +68,28 @@ FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])
 WHERE known.project_id = merged.project_id AND known.trace_id = merged.trace_id
   AND known.span = merged.span AND known.digest = merged.digest
 """
+SELECT_OUTLINES: Final = f"""
+SELECT known.project_id, known.trace_id, known.digest, known.outline, known.assigned
+FROM unnest($1::uuid[], $2::uuid[]) AS wanted (project_id, trace_id)
+JOIN span_fragments AS known ON known.project_id = wanted.project_id
+  AND known.trace_id = wanted.trace_id AND known.span = '{ASSIGNED}'
+"""
+SELECT_ASSIGNED: Final = f"""
+SELECT known.digest, known.data
+FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS wanted (project_id, trace_id, digest)
+JOIN span_fragments AS known ON known.project_id = wanted.project_id
+  AND known.trace_id = wanted.trace_id AND known.span = '{ASSIGNED}'
+  AND known.digest = wanted.digest
+"""
+# An array of arrays can't be unnested, so the ids come as text.
+UPDATE_ASSIGNED: Final = f"""
+UPDATE span_fragments AS known
+SET assigned = found.assigned::uuid[], is_waiting = found.assigned IS NULL
+FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[])
+  AS found (project_id, trace_id, digest, assigned)
+WHERE known.project_id = found.project_id AND known.trace_id = found.trace_id
+  AND known.span = '{ASSIGNED}' AND known.digest = found.digest
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +100,7 @@ class SentFragment:
     digest: bytes
     sent: Sent
     data: bytes
+    outline: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +115,10 @@ class TraceFragments:
     @property
     def has_span(self) -> bool:
         return any(map(has_span, self.by_span.values()))
+
+    @property
+    def has_assigned(self) -> bool:
+        return ASSIGNED in self.by_span
 
     def has_new(self, new: Collection[bytes]) -> bool:
         """Whether one of the fragments is among the new digests."""
@@ -112,6 +144,9 @@ def read_fragment(trace: TraceId, fragment: Fragment, rules: FragmentRules) -> S
     data = rules.encode(sent)
     digest = hashlib.blake2b(trace.bytes, digest_size=_DIGEST_BYTES)
     digest.update(data)
+    if isinstance(sent, SentRecord) and sent.name in ASSIGNED_RECORDS:
+        outline = rules.encode(record_outline(sent))
+        return SentFragment(ASSIGNED, digest.digest(), sent, data, outline)
     return SentFragment(fragment.span_id or TRACE_ONLY, digest.digest(), sent, data)
 
 
@@ -127,9 +162,8 @@ async def insert_fragments(
     ]
     if not rows:
         return StoredFragments(frozenset(), frozenset())
-    *columns, may_wait = arrays(rows)
     keys = arrays(new) or [[], []]
-    found = await connection.fetch(INSERT_FRAGMENTS, *columns, stored_at, may_wait, *keys)
+    found = await connection.fetch(INSERT_FRAGMENTS, *arrays(rows), stored_at, *keys)
     digests = frozenset(row["digest"] for row in found if row["digest"] is not None)
     had_some = (row for row in found if row["digest"] is None)
     return StoredFragments(
@@ -143,12 +177,12 @@ def _rows(
     makes_no_trace = is_new and not fragments.has_span
     for hex_id, of_span in fragments.by_span.items():
         awaited: SpanId | None = None
-        may_wait = makes_no_trace
-        if hex_id != TRACE_ONLY and not has_span(of_span):
+        may_wait = makes_no_trace or hex_id == ASSIGNED
+        if hex_id not in NO_SPANS and not has_span(of_span):
             may_wait, awaited = True, otel_span_id(key[1], hex_id)
         for one in of_span.values():
-            rank = one.sent.rank
-            yield (*key, hex_id, one.digest, rank, one.data, awaited, may_wait)
+            row = (one.digest, one.sent.rank, one.data, one.outline)
+            yield (*key, hex_id, *row, awaited, may_wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +211,43 @@ async def end_waiting(connection: Connection, merged: Iterable[tuple[SpanKey, by
     """The records, by span and digest, don't wait for their span any longer."""
     if rows := [(*key, digest) for key, digest in merged]:
         await connection.execute(END_WAITING, *arrays(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOutline:
+    """A record that is assigned to spans, as far as that depends on it, and the spans it has."""
+
+    digest: bytes
+    outline: bytes
+    assigned: tuple[SpanId, ...]
+
+
+async def fetch_outlines(
+    connection: Connection, keys: Collection[TraceKey]
+) -> dict[TraceKey, list[RecordOutline]]:
+    """The records of traces that are assigned to spans."""
+    found: dict[TraceKey, list[RecordOutline]] = {}
+    for row in await connection.fetch(SELECT_OUTLINES, *arrays(keys)) if keys else ():
+        outline = RecordOutline(row["digest"], row["outline"], tuple(row["assigned"] or ()))
+        found.setdefault((row["project_id"], row["trace_id"]), []).append(outline)
+    return found
+
+
+async def fetch_assigned(
+    connection: Connection, records: Collection[tuple[ProjectId, TraceId, bytes]]
+) -> dict[bytes, bytes]:
+    """The data of records that are assigned to spans, by digest."""
+    rows = await connection.fetch(SELECT_ASSIGNED, *arrays(records)) if records else ()
+    return {row["digest"]: row["data"] for row in rows}
+
+
+async def update_assigned(
+    connection: Connection, changed: Sequence[tuple[TraceKey, bytes, Collection[SpanId]]]
+) -> None:
+    """Sets the spans that take records."""
+    if changed:
+        rows = [
+            (*key, digest, f"{{{','.join(map(str, spans))}}}" if spans else None)
+            for key, digest, spans in changed
+        ]
+        await connection.execute(UPDATE_ASSIGNED, *arrays(rows))

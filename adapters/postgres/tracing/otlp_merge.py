@@ -5,10 +5,12 @@ the last chunk is there, the traces are computed from the light columns of all t
 memory follows the chunk, whatever the size of the request or the trace.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import batched
 from typing import Final
 
 from adapters.postgres.database.columns import arrays
@@ -16,12 +18,18 @@ from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.erasure_guard import check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.fragments import (
+    ASSIGNED,
+    NO_SPANS,
     TRACE_ONLY,
     KnownFragment,
+    RecordOutline,
     SpanKey,
     TraceFragments,
     end_waiting,
+    fetch_assigned,
     fetch_fragments,
+    fetch_outlines,
+    update_assigned,
 )
 from adapters.postgres.tracing.otlp_rows import (
     SpanRowKey,
@@ -41,8 +49,9 @@ from application.concurrency import compute
 from application.tracing.otlp.ports import FragmentRules
 from domain.ids import ProjectId, SpanId
 from domain.tracing.erasure import data_subjects_of
+from domain.tracing.otel.claude_code import assign_claude_records, changed_owners
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
-from domain.tracing.otel.fragments import SentSpan
+from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan
 from domain.tracing.otel.otlp_state import OtlpState, source_span, trace_input, trace_output
 from domain.tracing.otel.stored_spans import settled_span
 from domain.tracing.otel.trace_state import (
@@ -62,6 +71,10 @@ COMPUTED_ON_LOOP_MAX: Final = 50  # spans; mapping and computing as many takes 1
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PAYLOAD_BYTES_ON_LOOP_MAX: Final = 128 << 10  # parsing as many takes 5 ms
 
+REMAPPED_AT_ONCE: Final = 100  # spans that are mapped again because they take other records
+
+type TakingSpan = tuple[TraceKey, SpanId, Sequence[bytes]]
+"""A span, and the digests of the records that it takes from others."""
 type TracePayloads = dict[TraceKey, JsonText | None]
 type ChangedPayload = tuple[TraceMerge, str, PayloadSource | None]
 """A trace, `input` or `output`, and where it comes from."""
@@ -79,7 +92,7 @@ class TraceMerge:
 
     key: TraceKey
     before: CountedTrace | None
-    otlp: OtlpState | None = None
+    otlp: OtlpState
     nodes: dict[SpanId, SpanNode] = field(default_factory=dict)
     stored: dict[SpanId, Span] = field(default_factory=dict)
     written: dict[SpanId, Span] = field(default_factory=dict)
@@ -134,7 +147,6 @@ class TraceMerge:
         computed = compute_trace(self.key[1], nodes)
         if stored_at is None:
             computed = settled_trace(computed, nodes)
-        assert self.otlp is not None
         otlp = self.otlp.after_computing(computed, stored_at)
         return TraceResult(self, computed, otlp)
 
@@ -158,7 +170,6 @@ class TraceResult:
     def changed_payloads(self) -> list[tuple[str, PayloadSource | None]]:
         """Which of `input` and `output` may differ from what is stored, and their sources."""
         known, computed = self.merge.otlp, self.computed
-        assert known is not None
         return [
             (name, source)
             for name, before, after, source in (
@@ -235,7 +246,9 @@ class OtlpMerge:
             for hex_id, of_span in fragments[key].by_span.items() if key in fragments else ():
                 if any(digest in new for digest in of_span):
                     merge.is_touched = True
-                    if hex_id != TRACE_ONLY:
+                    if hex_id == ASSIGNED:
+                        merge.otlp = replace(merge.otlp, takes_records=True)
+                    if hex_id not in NO_SPANS:
                         wanted.append((*key, hex_id))
                         digests += of_span
         known = await fetch_fragments(self.connection, wanted, digests)
@@ -254,23 +267,98 @@ class OtlpMerge:
         waited: list[tuple[SpanKey, bytes]] = []
         for span_key in wanted:
             project, trace, hex_id = span_key
-            merge, earlier = self.traces[project, trace], known.get(span_key, ())
+            earlier = known.get(span_key, ())
             waiting = [(span_key, one.digest) for one in earlier if one.is_waiting]
             if hex_id == TRACE_ONLY:
                 waited += waiting
                 continue
-            span = None if earlier else mapped.get(span_key)
-            if span is None:
-                sent = [one.sent for one in fragments[project, trace].by_span[hex_id].values()]
-                sent += [self.rules.decode(one.data) for one in earlier]
-                if not any(isinstance(one, SentSpan) for one in sent):
-                    continue  # records of a span that isn't known yet
-                span = self.rules.map_span(trace, sent)
-            old = merge.nodes.get(span.span.id)
-            stored = None if old is None else old.span
-            merge.put_span(settled_span(span.span, stored, self.pricing[project]), span)
-            waited += waiting
+            if not earlier and span_key in mapped:
+                self._put_mapped((project, trace), mapped[span_key])
+                continue
+            sent = [one.sent for one in fragments[project, trace].by_span[hex_id].values()]
+            sent += [self.rules.decode(one.data) for one in earlier]
+            if any(isinstance(one, SentSpan) for one in sent):  # else the span isn't known yet
+                self._map_span((project, trace), sent)
+                waited += waiting
         return waited
+
+    async def _assign_records(self) -> None:
+        """Gives records to the spans that they belong to, and maps those that take others now."""
+        taking = {
+            key: one
+            for key, one in self.traces.items()
+            if one.is_touched and one.nodes and (one.before is None or one.otlp.takes_records)
+        }
+        outlines = await fetch_outlines(self.connection, taking)
+        if not outlines:
+            return
+        is_long = sum(map(len, outlines.values())) > COMPUTED_ON_LOOP_MAX
+        records, taken = await compute(self._assignments, outlines, is_long=is_long)
+        await update_assigned(self.connection, records)
+        for number, some in enumerate(batched(taken, REMAPPED_AT_ONCE)):
+            if number:
+                await self.flush()
+            await self._map_taking(some)
+
+    def _assignments(
+        self, outlines: Mapping[TraceKey, Sequence[RecordOutline]]
+    ) -> tuple[list[tuple[TraceKey, bytes, Collection[SpanId]]], list[TakingSpan]]:
+        """The records whose spans change, and the spans to map again, with their records."""
+        records: list[tuple[TraceKey, bytes, Collection[SpanId]]] = []
+        taking: list[TakingSpan] = []
+        for key, known in outlines.items():
+            merge = self.traces[key]
+            merge.otlp = replace(merge.otlp, takes_records=True)
+            before = {one.digest: one.assigned for one in known}
+            after = assign_claude_records(
+                key[1],
+                [(one.digest, self._record(one.outline)) for one in known],
+                list(merge.nodes.values()),
+            )
+            records += [
+                (key, digest, after.get(digest, ()))
+                for digest, spans in before.items()
+                if after.get(digest, ()) != spans
+            ]
+            by_span = defaultdict[SpanId, list[bytes]](list)
+            for digest, spans in after.items():
+                for span_id in spans:
+                    by_span[span_id].append(digest)
+            changed = changed_owners(before, after)
+            changed |= {span_id for span_id in by_span if merge.is_mapped(span_id)}
+            taking += [(key, span_id, by_span[span_id]) for span_id in sorted(changed)]
+        return records, taking
+
+    def _record(self, outline: bytes) -> SentRecord:
+        record = self.rules.decode(outline)
+        assert isinstance(record, SentRecord)
+        return record
+
+    async def _map_taking(self, taking: Sequence[TakingSpan]) -> None:
+        """Maps spans from all their stored fragments and the records that they take."""
+        spans: list[tuple[TraceKey, SpanKey, Sequence[bytes]]] = []
+        for key, span_id, digests in taking:
+            hex_id = self.traces[key].nodes[span_id].facts.hex_id
+            spans.append((key, (*key, hex_id), digests))
+        known = await fetch_fragments(self.connection, [one for _, one, _ in spans], ())
+        wanted = {(*key, digest) for key, _, digests in spans for digest in digests}
+        records = await fetch_assigned(self.connection, wanted)
+
+        def map_all() -> None:
+            for key, span_key, digests in spans:
+                data = [one.data for one in known[span_key]] + [records[one] for one in digests]
+                self._map_span(key, list(map(self.rules.decode, data)))
+
+        await compute(map_all, is_long=len(spans) > COMPUTED_ON_LOOP_MAX)
+
+    def _map_span(self, key: TraceKey, sent: Sequence[Sent]) -> None:
+        self._put_mapped(key, self.rules.map_span(key[1], sent))
+
+    def _put_mapped(self, key: TraceKey, mapped: MappedSpan) -> None:
+        merge = self.traces[key]
+        old = merge.nodes.get(mapped.span.id)
+        stored = None if old is None else old.span
+        merge.put_span(settled_span(mapped.span, stored, self.pricing[key[0]]), mapped)
 
     async def flush(self) -> None:
         """Writes the pending spans, without roles, before other spans follow."""
@@ -287,6 +375,7 @@ class OtlpMerge:
 
     async def finish(self, deltas: ProjectDeltas) -> None:
         """Computes the traces of which a fragment is new, writes them, and counts the changes."""
+        await self._assign_records()
         touched = [one for one in self.traces.values() if one.is_touched and one.nodes]
         is_long = sum(len(one.nodes) for one in touched) > COMPUTED_ON_LOOP_MAX
         results = await compute(_compute, touched, self.stored_at, is_long=is_long)

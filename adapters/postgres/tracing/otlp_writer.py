@@ -121,13 +121,13 @@ class OtlpWriter:
     async def _write_batch(
         self, by_key: Mapping[TraceKey, Sequence[Fragment]], *, is_long: bool
     ) -> None:
-        left = await compute(self._read, by_key, is_long=is_long)
+        left = await compute(self.read, by_key, is_long=is_long)
         projects = {project for project, _ in left}
         spans = (one.span for trace in left.values() for one in trace.spans.values())
         pricing = await self.prices.get(projects, spans)
         for _ in range(ROUNDS_MAX):
             stored_at = self.clock()
-            new = await compute(_new_traces, left, pricing, stored_at, is_long=is_long)
+            new = await compute(new_traces, left, pricing, stored_at, is_long=is_long)
             async with within(self.pool, projects).transaction() as connection:
                 merge = OtlpMerge(connection, self.rules, pricing, stored_at)
                 left = await _store(merge, left, new)
@@ -137,7 +137,7 @@ class OtlpWriter:
                 return
         raise Unavailable("This trace is being deleted; try again")
 
-    def _read(self, by_key: Mapping[TraceKey, Sequence[Fragment]]) -> dict[TraceKey, ReadTrace]:
+    def read(self, by_key: Mapping[TraceKey, Sequence[Fragment]]) -> dict[TraceKey, ReadTrace]:
         """Decodes fragments, and maps the spans from the fragments at hand."""
         read = {}
         for key, fragments in by_key.items():
@@ -214,8 +214,12 @@ async def _store(
     fragments = {key: one.fragments for key, one in read.items() if key in new or key in here}
     stored = await insert_fragments(connection, fragments, new, merge.stored_at)
     changed = {key: row for key, row in here.items() if fragments[key].has_new(stored.new)}
-    # Records came before their spans.
-    late = {key: ready.traces[key].otlp for key in stored.had_some if read[key].spans}
+    # Those that had records before their spans, or have records that belong to other spans.
+    late = {
+        key: ready.traces[key].otlp
+        for key in new
+        if read[key].spans and (key in stored.had_some or fragments[key].has_assigned)
+    }
     if changed or late:
         await merge.open(changed, late)
         mapped = {(*key, hex_id): one for key in merge.traces
@@ -233,7 +237,7 @@ async def _store(
     return {key: one for key, one in read.items() if key not in fragments}
 
 
-def _new_traces(
+def new_traces(
     read: Mapping[TraceKey, ReadTrace],
     pricing: Mapping[ProjectId, Pricing],
     stored_at: datetime,

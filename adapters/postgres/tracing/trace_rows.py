@@ -63,6 +63,7 @@ class _OtlpDetail(msgspec.Struct, omit_defaults=True):
     output_from: str = ""
     native_fields: tuple[str, ...] = ()
     native_metadata: tuple[str, ...] = ()
+    takes_records: bool = False
 
 
 _DETAIL_DECODER: Final = msgspec.json.Decoder(_OtlpDetail)
@@ -90,6 +91,7 @@ def _otlp_detail(otlp: OtlpState | None) -> bytes | None:
             otlp.output_from,
             tuple(sorted(otlp.native.names)),
             tuple(sorted(otlp.native.metadata_keys)),
+            otlp.takes_records,
         )
     )
 
@@ -206,6 +208,7 @@ def otlp_state_from_row(row: Record) -> OtlpState | None:
         input_from=detail.input_from,
         output_from=detail.output_from,
         native=NativeFields(frozenset(detail.native_fields), frozenset(detail.native_metadata)),
+        takes_records=detail.takes_records,
     )
 
 

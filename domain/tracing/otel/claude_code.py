@@ -5,7 +5,7 @@ interaction span, so that only their time tells which request they describe.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -20,6 +20,7 @@ TOOL_RESULT: Final = "claude_code.tool_result"
 ASSIGNED_RECORDS: Final = frozenset({API_REQUEST, ASSISTANT_RESPONSE, TOOL_RESULT})
 """The names of records that belong to other spans than the one they name."""
 
+_OUTLINE_ATTRIBUTES: Final = frozenset({"tool_use_id", "event.sequence"})
 _OUTSIDE_MAX_NS: Final = 1_000_000_000
 _NO_END_NS: Final = 1 << 64  # of an open span: later than any time of OTLP
 
@@ -54,6 +55,26 @@ def assign_claude_records[Digest: (bytes, str)](
         if found := tuple(dict.fromkeys(span for span in spans if span is not None)):
             assigned[digest] = found
     return assigned
+
+
+def record_outline(record: SentRecord) -> SentRecord:
+    """The record as far as its assignment depends on it."""
+    attributes = {
+        key: value for key, value in record.attributes.items() if key in _OUTLINE_ATTRIBUTES
+    }
+    return SentRecord(
+        name=record.name, time_ns=record.time_ns, span_id=record.span_id, attributes=attributes
+    )
+
+
+def changed_owners[Digest: (bytes, str)](
+    before: Mapping[Digest, Collection[SpanId]], after: Mapping[Digest, Collection[SpanId]]
+) -> set[SpanId]:
+    """The spans that take other records than before."""
+    changed: set[SpanId] = set()
+    for digest in before.keys() | after.keys():
+        changed.update(set(before.get(digest, ())) ^ set(after.get(digest, ())))
+    return changed
 
 
 def _is_response(record: SentRecord) -> bool:

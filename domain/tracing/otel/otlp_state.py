@@ -47,6 +47,7 @@ class OtlpState:
 
     `stored_at` is when its last fragment was stored. `input_from` and `output_from` tell which
     payloads the trace has, so that those that don't change are neither read nor written again.
+    `takes_records` if it has log records that belong to other spans than they name.
     """
 
     stored_at: datetime
@@ -56,6 +57,7 @@ class OtlpState:
     input_from: str = ""
     output_from: str = ""
     native: NativeFields = NO_NATIVE_FIELDS
+    takes_records: bool = False
 
     @classmethod
     def from_native(cls, trace: Trace, payloads: Collection[str], stored_at: datetime) -> Self:

@@ -14,8 +14,8 @@ from application.tracing.otlp.ports import CHUNK_BYTES
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, TraceId
 from domain.tracing.erasure import DataSubject, DataSubjectKind
-from domain.tracing.otel.fragments import Sent, SentSpan, otel_span_id
-from domain.tracing.span import SpanChange, SpanKind, Totals
+from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_id
+from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import UsageRole
 from tests.support.builders.otel import END_NS, START_NS, fragments, sent_record, sent_span
@@ -29,7 +29,7 @@ from tests.support.fixtures.data_plane import (
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 
 SECOND: Final = 1_000_000_000
-ROOT, CHILD, THIRD = (f"{n:016x}" for n in (1, 2, 3))
+ROOT, CHILD, THIRD, FOURTH = (f"{n:016x}" for n in (1, 2, 3, 4))
 FAR_FUTURE: Final = datetime.now(UTC) + timedelta(days=400)
 CHAT: Final = {
     "gen_ai.operation.name": "chat",
@@ -237,6 +237,55 @@ async def orphans(
     found = []
     while gone := await plane.otlp.delete_orphaned_records(before):
         found += [(one.trace, one.record.span_id) for one in gone if one.project == of]
+    return found
+
+
+def claude(hex_id: str, kind: str, start: int, end: int, **said: Any) -> SentSpan:
+    scope = "com.anthropic.claude_code.tracing"
+    attributes = {"span.type": kind} | said
+    return sent_span(attributes, span_id=hex_id, parent_span_id=None if hex_id == ROOT else ROOT,
+                     start_ns=START_NS + start, end_ns=START_NS + end, name=kind,
+                     scope=scope)  # fmt: skip
+
+
+def answer(text: str, at: int) -> SentRecord:
+    said = {"response": text}
+    return sent_record("claude_code.assistant_response", said, span_id=ROOT, time_ns=START_NS + at)
+
+
+async def test_records_go_to_the_span_nearest_in_time(plane):
+    """A span that comes later takes a record from one that is farther away."""
+    ours, id_ = project(), trace_id()
+    turn = claude(ROOT, "interaction", 0, 10 * SECOND)
+    far, near = (claude(CHILD, "llm_request", SECOND, 2 * SECOND),
+                 claude(THIRD, "llm_request", 3 * SECOND, 4 * SECOND))  # fmt: skip
+    first, last = answer("first", 5 * SECOND // 2), answer("last", 7 * SECOND // 2)
+    tool = claude(FOURTH, "tool", 5 * SECOND, 6 * SECOND, tool_use_id="c")
+    said = {"tool_use_id": "c", "tool_input": '{"a":1}', "success": "false"}
+    result = sent_record("claude_code.tool_result", said, span_id=ROOT)
+    await put(plane, ours, id_, first, last, result)
+    await put(plane, ours, id_, far, turn)
+    assert await answers(plane, ours, id_) == {CHILD: "first", ROOT: "last"}
+    await put(plane, ours, id_, near, tool)
+    assert await answers(plane, ours, id_) == {CHILD: "first", THIRD: "last", ROOT: "last"}
+    [found] = await assert_summaries_match(plane, ours)
+    failed = found.spans[-1]
+    assert (failed.input, failed.status) == (b'{"a":1}', SpanStatus.ERROR)
+    await put(plane, ours, id_, answer("later", 4 * SECOND), size=2 * CHUNK_BYTES)
+    other = project()
+    sent = [answer("later", 4 * SECOND), turn, near, result, last, far, first, tool]
+    await put_each(plane, other, id_, sent)
+    assert await stored_traces(plane, other) == await assert_summaries_match(plane, ours)
+    assert await orphans(plane, ours, FAR_FUTURE) == []
+
+
+async def answers(plane: DataPlane, of: ProjectId, trace: TraceId) -> dict[str, str]:
+    found = {}
+    for one in (await plane.traces.get(of, trace)).spans:
+        if one.output is not None:
+            hex_id = json.loads(one.metadata)["otel"]["span_id"]
+            value = json.loads(one.output)
+            found[hex_id] = value if isinstance(value, str) else value["messages"][-1]["content"]
     return found
 
 

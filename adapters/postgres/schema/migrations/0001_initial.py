@@ -297,6 +297,8 @@ FRAGMENTS: Final = """
 -- OpenTelemetry spans and log records as they were sent. The row of a span is computed from its
 -- fragments, and can be computed again by later rules. `span` has the 16 hex digits of its id, and
 -- is '' for records that name only a trace. `is_waiting` if the span of a record isn't known yet.
+-- Records that belong to other spans than they name have the `span` 'assigned', in `outline` what
+-- decides, and in `assigned` the spans that take them.
 -- Rows are written and deleted under the lock of the trace's row, but for waiting records.
 CREATE TABLE IF NOT EXISTS span_fragments (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
@@ -304,6 +306,7 @@ CREATE TABLE IF NOT EXISTS span_fragments (
     rank smallint NOT NULL, is_waiting boolean NOT NULL,
     stored_at timestamptz NOT NULL,
     data bytea NOT NULL,
+    outline bytea, assigned uuid[],
     PRIMARY KEY (project_id, trace_id, span, digest)
 );
 -- Across projects: records whose span never comes.
