@@ -363,8 +363,7 @@ class OtlpMerge:
     async def flush(self) -> None:
         """Writes the pending spans, without roles, before other spans follow."""
         await self._write_spans()
-        for merge in self.traces.values():
-            merge.forget_payloads()
+        await compute(_forget_payloads, self.traces.values(), is_long=True)
 
     async def _write_spans(self) -> None:
         merges = self.traces.values()
@@ -436,6 +435,11 @@ def _resolve_payloads(
         else:
             outputs[merge.key] = trace_output(source, of_span[1])
     return inputs, outputs
+
+
+def _forget_payloads(merges: Iterable[TraceMerge]) -> None:
+    for merge in merges:
+        merge.forget_payloads()
 
 
 def _compute(merges: Iterable[TraceMerge], stored_at: datetime | None) -> list[TraceResult]:

@@ -6,7 +6,7 @@ request that is too large for that is merged chunk by chunk into traces that are
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -36,12 +36,13 @@ from adapters.postgres.tracing.otlp_rows import (
     insert_otlp_spans,
     otlp_span_row,
 )
-from adapters.postgres.tracing.rollup_deltas import new_deltas
+from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import TraceKey, lock_traces, payload_rows
 from adapters.postgres.tracing.trace_rows import trace_row
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.concurrency import compute
 from application.tracing.otlp.ports import CHUNK_BYTES, FragmentRules
+from application.tracing.workload import takes_long
 from domain.errors import Unavailable
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.otel.facts import MappedSpan
@@ -55,6 +56,7 @@ from domain.tracing.usage import NO_USAGE, Pricing
 
 type OtlpItem = tuple[ProjectId, TraceId, Sequence[Fragment]]
 
+CHUNK_FRAGMENTS: Final = 1_000  # of one chunk, which may have CHUNK_BYTES
 DECODED_ON_LOOP_MAX: Final = 64 << 10  # bytes of fragments; decoding and mapping takes 5 ms
 # Makes the price cache load the price book, which spans of a large request will need.
 _ANY_PRICED_SPAN: Final = Span(
@@ -228,10 +230,8 @@ async def _store(
         await merge.finish(deltas)
     fresh = [one for key, one in ready.traces.items() if key in new and key not in late]
     await insert_otlp_spans(connection, [row for one in fresh for row in one.span_rows])
-    for one in fresh:
-        if one.spans:
-            deltas[one.counted.project].add_trace(one.counted)
-            deltas[one.counted.project].add_spans(one.spans)
+    is_long = takes_long(sum(len(one.spans) for one in fresh), 0)
+    await compute(_count_new, fresh, deltas, is_long=is_long)
     await _delete_placeholders(connection, [key for key in new if not read[key].spans])
     await rollups.write(connection, deltas)
     return {key: one for key, one in read.items() if key not in fragments}
@@ -274,6 +274,13 @@ def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: date
     return NewTrace(counted, otlp, payloads, spans, rows)
 
 
+def _count_new(fresh: Iterable[NewTrace], deltas: ProjectDeltas) -> None:
+    for one in fresh:
+        if one.spans:
+            deltas[one.counted.project].add_trace(one.counted)
+            deltas[one.counted.project].add_spans(one.spans)
+
+
 def placeholder(key: TraceKey, stored_at: datetime) -> CountedTrace:
     """The row of a trace that isn't computed yet.
 
@@ -294,16 +301,17 @@ def chunks(
 ) -> Iterator[dict[TraceKey, list[Fragment]]]:
     """The fragments of `keys` in chunks of CHUNK_BYTES; the fragments of a span are neighbours."""
     chunk: dict[TraceKey, list[Fragment]] = {}
-    size = 0
+    size = count = 0
     for key, fragments in by_key.items():
         if key not in keys:
             continue
         for fragment in sorted(fragments, key=_hex_id):
-            if chunk and size + fragment.size > CHUNK_BYTES:
+            if chunk and (size + fragment.size > CHUNK_BYTES or count == CHUNK_FRAGMENTS):
                 yield chunk
-                chunk, size = {}, 0
+                chunk, size, count = {}, 0, 0
             chunk.setdefault(key, []).append(fragment)
             size += fragment.size
+            count += 1
     if chunk:
         yield chunk
 
