@@ -2,7 +2,8 @@
 
 The body is a `google.rpc.Status` in the wire type of the request. A 429 or 503 has a Retry-After of
 at most RETRY_AFTER_MAX_S: exporters give a request ten seconds in all, and drop it at once if they
-are told to wait longer.
+are told to wait longer. A 503 also has one of at least UNAVAILABLE_RETRY_AFTER_S: exporters try six
+times at most, so that a second each would use up half of the ten.
 """
 
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ SIGNALS: Final = ("traces", "logs", "metrics")
 PREFIXES: Final = ("", "/otel", "/api/public/otel")
 PATHS: Final = frozenset(f"{prefix}/v1/{signal}" for prefix in PREFIXES for signal in SIGNALS)
 RETRY_AFTER_MAX_S: Final = 3
+UNAVAILABLE_RETRY_AFTER_S: Final = 2
 ERROR: Final = HTTPStatus.BAD_REQUEST  # the first status of an error
 _TEMPORARY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _REPLACED: Final = frozenset({b"content-type", b"content-length", b"retry-after"})
@@ -103,5 +105,7 @@ def _headers(status: int, sent: RawHeaders, encoding: Encoding, size: int) -> Ra
             yield name, value
     yield b"content-type", encoding.encode()
     yield b"content-length", b"%d" % size
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        retry_after_s = max(retry_after_s, UNAVAILABLE_RETRY_AFTER_S)
     if status in _TEMPORARY:
         yield b"retry-after", b"%d" % retry_after_s

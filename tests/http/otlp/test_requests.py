@@ -176,14 +176,15 @@ class TestRejected:
             assert "not_storable (this trace was erased)" in message
             assert (await exporter.export(traces_request(span()))).status_code == 400
 
-    async def test_failing_store_is_503(self, encoding: Encoding) -> None:
-        store = RecordedOtlpTraces(failures={TRACE: Unavailable("Full", retry_after_s=15)})
+    @pytest.mark.parametrize(("wait_s", "sent"), [(1, "2"), (2, "2"), (15, "3")])
+    async def test_failing_store_is_503(self, encoding: Encoding, wait_s: int, sent: str) -> None:
+        store = RecordedOtlpTraces(failures={TRACE: Unavailable("Full", retry_after_s=wait_s)})
         site = Site(swapped={"otlp": store})
         async with site.http:
             exporter = OtlpExporter(site.http, site.headers(), encoding)
             answer = await exporter.export(traces_request(span()))
         assert error_of(answer).code == UNAVAILABLE
-        assert answer.headers.get_list("retry-after") == ["3"]
+        assert answer.headers.get_list("retry-after") == [sent]
 
 
 class TestTypesAndCodings:
