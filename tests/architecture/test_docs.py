@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from adapters.otlp.mapping.flags import Flag
 from domain.evaluation.agreement.calibration import (
     CANDIDATES_MAX,
     JUDGE_SCORES_PER_TRACE_MAX,
@@ -30,6 +31,9 @@ from domain.evaluation.runs.selection import BATCH_MAX
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.language import Language
+from domain.tracing.otel.trace_state import TraceFlag
+from domain.tracing.usage import UsageRole
+from entrypoints.settings import Settings, read_settings
 from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +150,28 @@ def test_documented_bounds_of_agreement_match_code():
         QUEUE_LENGTH_MAX,
     )
     assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{2}\b", page)] == [*bounds]
+
+
+def test_opentelemetry_flags_and_roles_are_documented():
+    page = (ROOT / "docs/opentelemetry.md").read_text()
+    for title, documented in (
+        ("Traces from spans", {*Flag, *TraceFlag}),
+        ("Tokens and cost", set(UsageRole)),
+    ):
+        rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section(page, title), re.MULTILINE)
+        assert {one for row in rows for one in re.findall(r"\w+", row)} == documented, title
+
+
+def test_opentelemetry_settings_are_documented_with_their_defaults():
+    page = section((ROOT / "docs/opentelemetry.md").read_text(), "Limits")
+    rows = re.findall(r"^\| `PANDAPROBE_(OTLP_\w+)` \| ([\d,]+)( MiB)? \|", page, re.MULTILINE)
+    documented = {
+        name.lower(): int(number.replace(",", "")) * (1 << 20 if unit else 1)
+        for name, number, unit in rows
+    }
+    defaults = read_settings({})
+    assert documented == {
+        field: getattr(defaults, field)
+        for field in Settings.__struct_fields__
+        if field.startswith("otlp_") and field != "otlp_quiet_seconds"
+    }

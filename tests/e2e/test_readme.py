@@ -41,7 +41,7 @@ def run(command: list[str], env: dict[str, str]) -> str:
 
 def test_shell_commands_work_in_order(dev_server):
     commands = without_make(blocks("sh"))
-    assert len(commands) == 3
+    assert len(commands) == 4
     seed = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", "200"]
     run(seed, environ() | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)})
     script = "set -e\n" + "\n".join(commands).replace(".local/", f"{dev_server.folder}/")
@@ -62,8 +62,19 @@ def test_read_back_call_works(dev_server):
     assert '"total_tokens":1100,"total_cost":0.0035}' in output
 
 
+def test_opentelemetry_program_works(dev_server):
+    first, _, connect, *_ = without_make(blocks("sh"))
+    [program, _] = blocks("python")
+    script = f'set -e\n{first}\n{connect}\nexec "$@"'.replace(".local/", f"{dev_server.folder}/")
+    run(["sh", "-c", script, "sh", sys.executable, "-c", program], environ())
+    with dev_server.client() as http:
+        [listed] = http.get("/traces", params={"name": "chat gpt-4o"}).json()["items"]
+    assert (listed["status"], listed["total_tokens"]) == ("COMPLETED", 1100)
+    assert listed["total_cost"] == 0.0035
+
+
 def test_program_works_with_dev_env(dev_server):
-    [program] = blocks("python")
+    [_, program] = blocks("python")
     run([sys.executable, "-c", program], environ() | dev_server.environ)
     with dev_server.client() as http:
         [listed] = http.get("/traces", params={"session_id": "conv-43"}).json()["items"]
