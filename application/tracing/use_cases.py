@@ -16,8 +16,7 @@ from domain.tracing.otel.requests import OtlpCodec
 class TracingPorts:
     """Every port of tracing, filled.
 
-    `settle_after` is how long an OpenTelemetry trace waits for its root, `quiet` how long it has to
-    have no new fragment before it is evaluated.
+    `settle_after` is how long an OpenTelemetry trace waits for its root.
     """
 
     traces: Traces
@@ -26,7 +25,6 @@ class TracingPorts:
     otlp: OtlpTraces
     otlp_codec: OtlpCodec
     settle_after: timedelta = timedelta(seconds=900)
-    quiet: timedelta = timedelta(seconds=30)
 
 
 class TracingUseCases:

@@ -58,6 +58,7 @@ _log: Final = logging.getLogger(__name__)
 def evaluation_ports(
     settings: Settings, pool: Pool, jobs: Jobs, book: PriceBook, judge: Judge
 ) -> EvaluationPorts:
+    quiet = timedelta(seconds=settings.otlp_quiet_seconds)
     return EvaluationPorts(
         trace_scores=scores.PostgresTraceScores(pool),
         session_scores=scores.PostgresSessionScores(pool),
@@ -65,9 +66,9 @@ def evaluation_ports(
         labels=agreement.PostgresHumanLabels(pool),
         runs=runs.PostgresRuns(pool),
         work_queue=work_queue.PostgresWorkQueue(pool),
-        targets=targets.PostgresTargets(pool),
+        targets=targets.PostgresTargets(pool, quiet=quiet),
         monitors=monitors.PostgresMonitors(pool),
-        changed=change_feed.PostgresChangeFeed(pool),
+        changed=change_feed.PostgresChangeFeed(pool, quiet=quiet),
         leader_election=PostgresLeaderElection(settings.database_url or ""),
         alerting=_alert_ports(settings, pool),
         custom_metrics=custom_metrics.PostgresCustomMetrics(pool),

@@ -39,5 +39,4 @@ async def tracing_ports(
             otlp=otlp,
             otlp_codec=Codec(),
             settle_after=timedelta(seconds=settings.otlp_settle_seconds),
-            quiet=timedelta(seconds=settings.otlp_quiet_seconds),
         )

@@ -7,6 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from adapters.memory.evaluation.eligible_traces import (
+    settled_from,
+    traces_with_content,
+    unsettled_traces,
+)
 from adapters.memory.evaluation.runs import MemoryRuns, list_position
 from adapters.memory.store import MemoryStore, StoredRun, by_creation, delete_rows, newest_page
 from application.evaluation.ports.alerts import (
@@ -43,11 +48,17 @@ from domain.evaluation.monitors.monitor import (
 )
 from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import EvalRun, RunProgress, RunStatus, Target, WorkItem
-from domain.evaluation.runs.selection import TraceSelection, select_sessions
+from domain.evaluation.runs.selection import (
+    SETTLED,
+    Eligibility,
+    TraceSelection,
+    select_sessions,
+)
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
+from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 from domain.tracing.trace import Trace
 
 RECEIVED: Final = DeliveryResult(204)
@@ -138,6 +149,7 @@ class MemoryMonitors:
 class MemoryChangeFeed:
     store: MemoryStore
     settling: timedelta = SETTLE_DELAY
+    quiet: timedelta = QUIET_DEFAULT
 
     async def readable_until(self) -> Watermark:
         last = UUID(int=2**128 - 1)
@@ -150,18 +162,29 @@ class MemoryChangeFeed:
         after: Watermark | None,
         upto: Watermark,
         most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
-        traces = self.store.visible_traces(project)
+        traces, quiet = traces_with_content(self.store, project, eligibility), self.quiet
+        unsettled: set[str | None] = set()
+        if eligibility.settled_only:
+            waiting = unsettled_traces(self.store, project, upto.written_at, quiet)
+            unsettled = {one.session_id for one in waiting}
 
         def is_meant(trace: Trace) -> bool:
-            mark = Watermark(self.store.traces.written_at[project, trace.id], trace.id)
+            changed_at: datetime | None = self.store.traces.written_at[project, trace.id]
+            if eligibility.settled_only:
+                changed_at = settled_from(self.store, project, trace, quiet)
+            if changed_at is None:
+                return False
+            mark = Watermark(changed_at, trace.id)
             return mark <= upto and (after is None or mark > after)
 
         changed = [one for one in traces if is_meant(one)]
         if isinstance(selection, TraceSelection):
             found = sorted(str(one.id) for one in changed if selection.matching.matches(one))
         else:
-            sessions = {one.session_id for one in changed}
+            sessions = {one.session_id for one in changed} - unsettled
             found = [one for one in select_sessions(traces, selection) if one in sessions]
         return found[: most + 1]
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
+from adapters.memory.evaluation.eligible_traces import traces_with_content, unsettled_traces
 from adapters.memory.store import MemoryStore, StoredRun, StoredTarget, WorkState, delete_rows
 from application.evaluation.ports.work_queue import (
     AGE_BANDS,
@@ -40,7 +41,13 @@ from domain.evaluation.runs.run import (
     WorkItem,
     pending_scores,
 )
-from domain.evaluation.runs.selection import SessionSelection, TraceSelection, select_sessions
+from domain.evaluation.runs.selection import (
+    SETTLED,
+    Eligibility,
+    SessionSelection,
+    TraceSelection,
+    select_sessions,
+)
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, SkipCode, Skipped
 from domain.evaluation.scores.score import (
     Score,
@@ -59,6 +66,7 @@ from domain.evaluation.trace_content.evaluated_trace import (
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
+from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 from domain.tracing.payload import scalar_members
 from domain.tracing.trace import Trace
 
@@ -204,18 +212,38 @@ def list_position(one: RunProgress) -> Position:
 class MemoryTargets:
     store: MemoryStore
     spans_max: int = SPANS_MAX
+    quiet: timedelta = QUIET_DEFAULT
 
     async def traces(
-        self, project: ProjectId, selection: TraceSelection, most: int
+        self,
+        project: ProjectId,
+        selection: TraceSelection,
+        most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
-        matching = selection.matching
-        found = [str(one.id) for one in self.store.visible_traces(project) if matching.matches(one)]
-        return sorted(found)[: most + 1]
+        matching, traces = selection.matching, traces_with_content(self.store, project, eligibility)
+        unsettled = {one.id for one in self._unsettled(project, eligibility)}
+        found = [one for one in traces if matching.matches(one) and one.id not in unsettled]
+        return sorted(str(one.id) for one in found)[: most + 1]
 
     async def sessions(
-        self, project: ProjectId, selection: SessionSelection, most: int
+        self,
+        project: ProjectId,
+        selection: SessionSelection,
+        most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
-        return select_sessions(self.store.visible_traces(project), selection)[: most + 1]
+        traces = traces_with_content(self.store, project, eligibility)
+        unsettled = {one.session_id for one in self._unsettled(project, eligibility)}
+        found = select_sessions(traces, selection)
+        return [one for one in found if one not in unsettled][: most + 1]
+
+    def _unsettled(self, project: ProjectId, eligibility: Eligibility) -> list[Trace]:
+        if not eligibility.settled_only:
+            return []
+        return unsettled_traces(self.store, project, self.store.traces.clock(), self.quiet)
 
     async def load_trace(
         self, project: ProjectId, trace: TraceId

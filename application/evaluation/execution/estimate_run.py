@@ -37,6 +37,7 @@ from domain.evaluation.judging.models import provider_of
 from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
 from domain.evaluation.runs.run import EvalRun, Target, TargetType
 from domain.evaluation.runs.selection import (
+    Eligibility,
     SessionSelection,
     TraceSelection,
     sampled,
@@ -77,7 +78,7 @@ class EstimateRun:
     ) -> CostEstimate:
         """Raises Invalid for whatever such a run is refused for; Unavailable."""
         run = await self.run_factory.build(project, RunId(self.new_id()), of, order)
-        targets = await self._targets(run, about)
+        targets = await self._targets(run, order, about)
         metrics = self._paid_metrics(run)
         traces, count = await self._traces(run, targets if metrics else ())
         pricing = await self.ports.prices.for_project(project)
@@ -85,10 +86,13 @@ class EstimateRun:
         seen = await gather_limited(self.policy.concurrent_traces, steps)
         return CostEstimate.from_sample(run.model, run.votes, len(targets), seen, count)
 
-    async def _targets(self, run: EvalRun, about: RunTargets) -> Sequence[Target]:
+    async def _targets(
+        self, run: EvalRun, order: RunRequest, about: RunTargets
+    ) -> Sequence[Target]:
         if not isinstance(about, TraceSelection | SessionSelection):
             return validate_batch_ids(run.target_type, about)
-        found = await find_targets(self.targets, run.project_id, about)
+        eligibility = Eligibility(settled_only=order.settled_only)
+        found = await find_targets(self.targets, run.project_id, about, eligibility)
         return sampled(validate_target_count(found), run.sampling_rate, str(run.project_id))
 
     async def _traces(

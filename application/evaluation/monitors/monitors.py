@@ -88,6 +88,7 @@ class CreateMonitor:
             max_cost_usd=request.run.max_cost_usd,
             cadence=normalize_cadence(request.cadence),
             only_if_changed=request.only_if_changed,
+            settled_only=request.run.settled_only,
             next_run_at=parse_schedule(request.cadence).next_after(now),
             created_at=now,
             updated_at=now,

@@ -57,14 +57,21 @@ class MonitorRunFactory:
 
     async def all_targets(self, monitor: Monitor) -> Sequence[Target]:
         """All targets that match, changed or not; the first TARGETS_MAX + 1."""
-        return await find_targets(self.targets, monitor.project_id, monitor.selection)
+        return await find_targets(
+            self.targets, monitor.project_id, monitor.selection, monitor.eligibility
+        )
 
     async def due_targets(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
         """The targets of a slot, up to `edge`; as many as `all_targets` at most."""
         if not monitor.only_if_changed:
             return await self.all_targets(monitor)
         return await self.changes.targets(
-            monitor.project_id, monitor.selection, monitor.watermark, edge, TARGETS_MAX
+            monitor.project_id,
+            monitor.selection,
+            monitor.watermark,
+            edge,
+            TARGETS_MAX,
+            eligibility=monitor.eligibility,
         )
 
     async def build(

@@ -16,7 +16,12 @@ from domain.evaluation.runs.run import (
     TargetType,
     WorkItem,
 )
-from domain.evaluation.runs.selection import SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import (
+    SETTLED,
+    Eligibility,
+    SessionSelection,
+    TraceSelection,
+)
 from domain.evaluation.scores.analytics import (
     HistogramBin,
     HistoryPoint,
@@ -228,15 +233,25 @@ class Targets(Protocol):
     """
 
     async def traces(
-        self, project: ProjectId, selection: TraceSelection, limit: int
+        self,
+        project: ProjectId,
+        selection: TraceSelection,
+        limit: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
-        """The ids of the traces that match a selection, ascending; the first `limit` + 1."""
+        """The ids of the eligible traces that match, ascending; the first `limit` + 1."""
         ...
 
     async def sessions(
-        self, project: ProjectId, selection: SessionSelection, limit: int
+        self,
+        project: ProjectId,
+        selection: SessionSelection,
+        limit: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
-        """As `select_sessions`; the first `limit` + 1, as `traces`."""
+        """As `select_sessions` of the eligible traces; the first `limit` + 1, as `traces`."""
         ...
 
     async def load_trace(

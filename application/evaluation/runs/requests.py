@@ -22,6 +22,7 @@ from domain.evaluation.runs.run import (
     build_retry,
 )
 from domain.evaluation.runs.selection import (
+    Eligibility,
     SessionSelection,
     TraceSelection,
     batch_as_given,
@@ -95,12 +96,15 @@ class RunFactory:
 
 
 async def find_targets(
-    targets: Targets, project: ProjectId, selection: TraceSelection | SessionSelection
+    targets: Targets,
+    project: ProjectId,
+    selection: TraceSelection | SessionSelection,
+    eligibility: Eligibility,
 ) -> Sequence[Target]:
     """The traces or sessions that match; the first TARGETS_MAX + 1."""
     if isinstance(selection, TraceSelection):
-        return await targets.traces(project, selection, TARGETS_MAX)
-    return await targets.sessions(project, selection, TARGETS_MAX)
+        return await targets.traces(project, selection, TARGETS_MAX, eligibility=eligibility)
+    return await targets.sessions(project, selection, TARGETS_MAX, eligibility=eligibility)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,9 @@ class StartRun:
         of = TargetType.TRACE if is_trace else TargetType.SESSION
         filters = filters_as_given(selection, request.signal_weights)
         run = await self.run_factory.build(project, new, of, request, filters)
-        matching = validate_target_count(await find_targets(self.targets, project, selection))
+        eligibility = Eligibility(settled_only=request.settled_only)
+        found = await find_targets(self.targets, project, selection, eligibility)
+        matching = validate_target_count(found)
         return await self.run_factory.store(
             run, sampled(matching, request.sampling_rate, str(project))
         )

@@ -27,7 +27,11 @@ CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Categ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """The options of a run. `signal_weights` are for session runs only."""
+    """The options of a run.
+
+    `signal_weights` are for session runs only; `settled_only` is for runs by filters, see
+    `Eligibility`.
+    """
 
     metrics: Sequence[str]
     name: str | None = None
@@ -36,6 +40,7 @@ class RunRequest:
     signal_weights: Mapping[str, float] = field(default_factory=dict)
     votes: int = 1
     max_cost_usd: Decimal | None = None
+    settled_only: bool = True
 
 
 @dataclass(frozen=True, slots=True)

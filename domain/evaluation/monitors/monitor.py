@@ -10,7 +10,12 @@ from uuid import UUID
 
 from domain.evaluation.monitors.schedule import parse_schedule
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import (
+    SAMPLING_RATE_DEFAULT,
+    Eligibility,
+    SessionSelection,
+    TraceSelection,
+)
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.tracing.change import UNCHANGED, Unchanged, said
 
@@ -49,6 +54,7 @@ class MonitorChange:
     model: str | Unchanged | None = UNCHANGED
     cadence: str | Unchanged = UNCHANGED
     only_if_changed: bool | Unchanged = UNCHANGED
+    settled_only: bool | Unchanged = UNCHANGED
     signal_weights: Mapping[str, float] | Unchanged = UNCHANGED
     votes: int | Unchanged = UNCHANGED
     max_cost_usd: Decimal | Unchanged | None = UNCHANGED
@@ -78,6 +84,7 @@ class Monitor:
     max_cost_usd: Decimal | None = None
     cadence: str
     only_if_changed: bool = True
+    settled_only: bool = True
     status: MonitorStatus = MonitorStatus.ACTIVE
     last_run_at: datetime | None = None
     last_run_id: RunId | None = None
@@ -92,6 +99,11 @@ class Monitor:
             raise ValueError(f"a monitor of {self.target_type} with {type(self.selection)}")
         if self.status is MonitorStatus.ACTIVE and self.next_run_at is None:
             raise ValueError("an active monitor that is never due")
+
+    @property
+    def eligibility(self) -> Eligibility:
+        """Traces that only create agents have nothing to be judged, and would be in every run."""
+        return Eligibility(settled_only=self.settled_only, includes_setup=False)
 
     @property
     def run_name(self) -> str:

@@ -28,6 +28,21 @@ class GivenInstant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """Which of the selected OpenTelemetry traces are evaluated. All native ones are.
+
+    `settled_only`: those that are over, see `OtlpState.settled_from`; of the sessions, those
+    without a trace that isn't over. `includes_setup`: also those that only create agents.
+    """
+
+    settled_only: bool = True
+    includes_setup: bool = True
+
+
+SETTLED: Final = Eligibility()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSelection:
     """The traces of a run or monitor; None means no condition. See TraceFilter.
 

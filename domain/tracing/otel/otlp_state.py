@@ -6,7 +6,7 @@ Whether it is over, which payloads it has, and which of its fields native writes
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
 
@@ -24,6 +24,7 @@ from domain.tracing.payload import JsonText
 from domain.tracing.trace import Trace
 
 NO_NATIVE_FIELDS: Final = NativeFields()
+QUIET_DEFAULT: Final = timedelta(seconds=30)
 _DIGEST_BYTES: Final = 16
 
 
@@ -94,6 +95,21 @@ class OtlpState:
             input_from=_source_text(computed.input),
             output_from=_source_text(computed.output),
         )
+
+    def settled_from(self, written_at: datetime, quiet: timedelta) -> datetime | None:
+        """Since when the trace has been over in its present form; None while it is OPEN.
+
+        An ENDED trace is over once no fragment came for `quiet`. `written_at` is when its row was
+        last written, by the clock of the store. `stored_at` may be by another clock, so it counts
+        only if it is earlier.
+        """
+        match self.phase:
+            case OtlpPhase.OPEN:
+                return None
+            case OtlpPhase.ENDED:
+                return max(written_at, min(self.stored_at, written_at) + quiet)
+            case OtlpPhase.SETTLED:
+                return written_at
 
     def row(self, computed: ComputedTrace, known: Trace | None) -> Trace:
         """The trace without payloads and spans: as computed, but for native fields of `known`."""

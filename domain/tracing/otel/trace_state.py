@@ -7,7 +7,7 @@ arrived. A trace is computed again, from nothing, whenever a fragment of it is s
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from itertools import chain
 from operator import attrgetter
@@ -190,21 +190,6 @@ def settled_trace(computed: ComputedTrace, nodes: Sequence[SpanNode]) -> Compute
         ended_at=max(ends, default=computed.started_at),
         flags=computed.flags | {flag},
     )
-
-
-def is_settled(
-    *,
-    root_ended: bool,
-    settled_by_worker: bool,
-    last_stored_at: datetime,
-    now: datetime,
-    quiet: timedelta,
-) -> bool:
-    """Whether an OpenTelemetry trace may be evaluated: nothing more of it is expected.
-
-    `last_stored_at` is when its last fragment was stored; `quiet` is OTLP_QUIET_SECONDS.
-    """
-    return settled_by_worker or (root_ended and now - last_stored_at >= quiet)
 
 
 # --- roots ---------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ FIELDS = [
         "max_cost_usd",
         "cadence",
         "only_if_changed",
+        "settled_only",
         "status",
         "last_run_at",
         "last_run_id",
@@ -91,6 +92,7 @@ class TestMaking:
             "max_cost_usd": None,
             "cadence": "cron:0 6 * * mon",
             "only_if_changed": True,
+            "settled_only": True,
             "status": "ACTIVE",
             "last_run_at": None,
             "last_run_id": None,
@@ -119,6 +121,10 @@ class TestMaking:
     async def test_optional_fields_may_be_null(self, shop: RunningProject) -> None:
         made = await monitors(shop, filters=None, model=None, signal_weights=None)
         assert (made["filters"], made["model"]) == ({}, None)
+
+    async def test_settled_only_is_stored(self, shop: RunningProject) -> None:
+        made = await monitors(shop, settled_only=False)
+        assert (made["settled_only"], await read(shop, made)) == (False, made)
 
     async def test_model_is_returned_as_given(self, shop: RunningProject) -> None:
         assert (await monitors(shop, model="gpt-5-mini"))["model"] == "gpt-5-mini"
@@ -149,8 +155,8 @@ class TestMaking:
             ({"filters": "all"}, {"filters"}),
             ({"sampling_rate": 1.5, "model": ""}, {"sampling_rate", "model"}),
             (
-                {"only_if_changed": None, "sampling_rate": None},
-                {"only_if_changed", "sampling_rate"},
+                {"only_if_changed": None, "settled_only": None, "sampling_rate": None},
+                {"only_if_changed", "settled_only", "sampling_rate"},
             ),
             ({"signal_weights": {"confidence": 1}}, {"signal_weights"}),
             ({"signal_weights": {"confidence": "x"}}, {"signal_weights.confidence"}),
@@ -262,6 +268,7 @@ class TestChanging:
             ({"sampling_rate": 0}, {"sampling_rate": 0.0}),
             ({"model": "o3-pro"}, {"model": "o3-pro"}),
             ({"only_if_changed": False}, {"only_if_changed": False}),
+            ({"settled_only": False}, {"settled_only": False}),
             ({"votes": 3}, {"votes": 3}),
             ({"model": "gpt-4o", "max_cost_usd": 0.25}, {"model": "gpt-4o", "max_cost_usd": 0.25}),
             ({"max_cost_usd": None}, {"max_cost_usd": None}),
@@ -297,8 +304,10 @@ class TestChanging:
         ("said", "fields"),
         [
             (
-                dict.fromkeys(("name", "sampling_rate", "cadence", "only_if_changed")),
-                {"name", "sampling_rate", "cadence", "only_if_changed"},
+                dict.fromkeys(
+                    ("name", "sampling_rate", "cadence", "only_if_changed", "settled_only")
+                ),
+                {"name", "sampling_rate", "cadence", "only_if_changed", "settled_only"},
             ),
             ({"metrics": []}, {"metrics"}),
             ({"name": "", "model": ""}, {"name", "model"}),

@@ -14,6 +14,7 @@ from tests.support.clients.runs import PAIR, RUNS, SESSION_RUNS, RunningProject
 from tests.support.clients.scored_project import TRACES
 
 NOBODY = str(uuid.UUID(int=1))
+ID = uuid.UUID(int=77)
 FIELDS = [
     *("id", "name", "status", "metric_names", "total_targets", "evaluated_count"),
     *("failed_count", "skipped_count", "created_at", "completed_at", "project_id"),
@@ -108,6 +109,28 @@ class TestStarting:
             assert {one["trace_id"] for one in await shop.scores(run)} == {chosen}
         assert (await shop.start_run(filters={"date_to": "2026-03-05"}))["total_targets"] == 1
         assert (await shop.start_run())["total_targets"] == 2
+
+    async def test_open_trace_is_a_target_if_asked_or_named(self, shop: RunningProject) -> None:
+        started = {"traceId": ID.hex, "spanId": "1112131415161718", "startTimeUnixNano": "1"}
+        session = {"key": "session.id", "value": {"stringValue": "open"}}
+        user = {"key": "user.id", "value": {"stringValue": "otel"}}
+        spans = [started | {"name": "run", "attributes": [session, user]}]
+        sent = await shop(
+            "POST", "/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+        )
+        assert (sent.status_code, sent.json()) == (200, {})
+        estimates = f"{RUNS}/estimate"
+        for asked, traces in (({}, 1), ({"settled_only": False}, 2)):
+            assert (await shop.start_run(**asked))["total_targets"] == traces
+            order = {"metrics": PAIR, **asked}
+            assert (await shop("POST", estimates, order)).json()["targets"] == traces
+        sessions = {"metrics": ["agent_reliability"], "filters": {"user_id": "otel"}}
+        assert (await shop("POST", SESSION_RUNS, sessions)).status_code == 422
+        started = await shop("POST", SESSION_RUNS, sessions | {"settled_only": False})
+        assert started.json()["total_targets"] == 1
+        by_id = {"metrics": PAIR, "trace_ids": [str(ID)]}
+        started = await shop("POST", f"{RUNS}/batch", by_id)
+        assert started.json()["total_targets"] == 1
 
     @pytest.mark.parametrize(
         "filters",

@@ -3,6 +3,9 @@
 `updated_at` of a trace is the start of the transaction that wrote it, and transactions that start
 later may commit earlier. So a read goes no further than the start of the oldest running
 transaction.
+
+An OpenTelemetry trace changes when it is over: its last fragment was stored a while ago. So the
+instant that is compared with watermarks may be later than the write, and never earlier.
 """
 
 from collections.abc import Sequence
@@ -13,14 +16,19 @@ from uuid import UUID
 
 from adapters.postgres.database.leader_election import LEADER_APPLICATION_NAME
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.database.tenants import NO_TENANTS
-from adapters.postgres.evaluation.runs.target_selection import select_sessions, select_traces
+from adapters.postgres.evaluation.runs.eligible_traces import WriteWindow
+from adapters.postgres.evaluation.runs.target_selection import (
+    EligibleTraces,
+    select_sessions,
+    select_traces,
+)
 from adapters.postgres.evaluation.runs.targets import NARROW_FILTERS
 from domain.evaluation.monitors.monitor import SETTLE_DELAY, Selection, Watermark
 from domain.evaluation.runs.run import Target
-from domain.evaluation.runs.selection import TraceSelection
+from domain.evaluation.runs.selection import SETTLED, Eligibility, TraceSelection
 from domain.ids import ProjectId
+from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 
 # A transaction that has written nothing for this long will not write a trace: batches are cancelled
 # after WRITE_TIMEOUT_S. Otherwise long reads, such as backups, would hold up every monitor.
@@ -41,6 +49,7 @@ class PostgresChangeFeed(PoolReader):
     """Uses the clock of the database."""
 
     settling: timedelta = SETTLE_DELAY
+    quiet: timedelta = QUIET_DEFAULT
 
     async def readable_until(self) -> Watermark:
         [[began]] = await self._fetch(
@@ -59,26 +68,11 @@ class PostgresChangeFeed(PoolReader):
         after: Watermark | None,
         upto: Watermark,
         most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
-        def written(p: Parameters) -> str:
-            return _between(p, after, upto)
-
+        eligible = EligibleTraces(eligibility, self.quiet, WriteWindow(after, upto))
         async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
             if isinstance(selection, TraceSelection):
-                return await select_traces(connection, project, selection, most, written)
-            return await select_sessions(connection, project, selection, most, written)
-
-
-def _between(p: Parameters, after: Watermark | None, upto: Watermark) -> str:
-    # Compares the timestamps separately too, because no index supports the comparison of pairs
-    # here.
-    conditions = [_compare_watermark(p, "<=", upto)]
-    if after is not None:
-        conditions.append(_compare_watermark(p, ">", after))
-    return " AND ".join(conditions)
-
-
-def _compare_watermark(p: Parameters, sign: str, mark: Watermark) -> str:
-    instant, trace = p.put(mark.written_at), p.put(mark.trace)
-    pair = f"(updated_at, trace_id) {sign} ({instant}::timestamptz, {trace}::uuid)"
-    return f"updated_at {sign[0]}= {instant}::timestamptz AND {pair}"
+                return await select_traces(connection, project, selection, most, eligible)
+            return await select_sessions(connection, project, selection, most, eligible)

@@ -65,7 +65,7 @@ MONITORS: Final = Table(
         Column("selection", "json", write=encode_selection),
         Column("signal_weights", "json", write=object_text, read=_WEIGHTS_DECODER.decode),
         *columns("sampling_rate float8, model text, votes int, max_cost_usd numeric"),
-        *columns("cadence text, only_if_changed boolean"),
+        *columns("cadence text, only_if_changed boolean, settled_only boolean"),
         Column("status", "text", read=MonitorStatus),
         *columns("last_run_at timestamptz, last_run_id uuid, next_run_at timestamptz"),
         Column("looked_at", "timestamptz", "watermark", write=lambda at: at and at.written_at),

@@ -1,19 +1,57 @@
 """Selects targets of runs: traces, and sessions by their traces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.evaluation.runs.eligible_traces import (
+    HAS_CONTENT,
+    WriteWindow,
+    settled_within,
+    unsettled,
+    written_within,
+)
 from adapters.postgres.tracing.sessions import GROUPING_WORK_MEM
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.evaluation.runs.run import Target
-from domain.evaluation.runs.selection import SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import Eligibility, SessionSelection, TraceSelection
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter, fold_case
 from domain.tracing.trace import TraceStatus
 
-type WrittenCondition = Callable[[Parameters], str]
-"""A condition on when a trace was written."""
+
+@dataclass(frozen=True, slots=True)
+class EligibleTraces:
+    """The traces that may be evaluated; with a window, those that changed in it.
+
+    `quiet` is the time without a fragment after which an OpenTelemetry trace is over.
+    """
+
+    eligibility: Eligibility
+    quiet: timedelta
+    window: WriteWindow | None = None
+
+    def content(self) -> list[str]:
+        """Conditions on what a trace has."""
+        return [] if self.eligibility.includes_setup else [HAS_CONTENT]
+
+    def changed(self, p: Parameters) -> list[str]:
+        """Conditions on when a trace changed; none without a window."""
+        if self.window is None:
+            return []
+        if self.eligibility.settled_only:
+            return [settled_within(p, self.window, self.quiet)]
+        return [written_within(p, self.window)]
+
+    def settled(self, p: Parameters, column: Literal["trace_id", "session_id"]) -> list[str]:
+        """Conditions on traces, or sessions, that are over at the end of the window."""
+        if not self.eligibility.settled_only:
+            return []
+        at: datetime | None = None if self.window is None else self.window.upto.written_at
+        return [f"{column} NOT IN ({unsettled(p, column, self.quiet, at)})"]
 
 
 async def select_traces(
@@ -21,12 +59,12 @@ async def select_traces(
     project: ProjectId,
     selection: TraceSelection,
     most: int,
-    written: WrittenCondition | None = None,
+    eligible: EligibleTraces,
 ) -> Sequence[Target]:
     """Ids in ascending order, at most `most` + 1; in a snapshot."""
-    p, where = await trace_conditions(connection, project, selection.matching)
-    if written is not None:
-        where = f"{where} AND {written(p)}"
+    p, matching = await trace_conditions(connection, project, selection.matching)
+    changed = eligible.changed(p) or eligible.settled(p, "trace_id")
+    where = " AND ".join([matching, *eligible.content(), *changed])
     # Materialized, because a walk along the key would read all rows that do not match.
     sql = f"""
     WITH found AS MATERIALIZED (SELECT trace_id FROM traces WHERE {where})
@@ -40,9 +78,9 @@ async def select_sessions(
     project: ProjectId,
     selection: SessionSelection,
     most: int,
-    written: WrittenCondition | None = None,
+    eligible: EligibleTraces,
 ) -> Sequence[Target]:
-    """Session ids in ascending order, at most `most` + 1, with a trace that matches `written`."""
+    """Session ids in ascending order, at most `most` + 1; with a window, changed sessions."""
     await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
     matching = selection.matching
     traces = TraceFilter(
@@ -56,12 +94,13 @@ async def select_sessions(
     if matching.has_error is not None:
         failed = f"bool_or(status = '{TraceStatus.ERROR}')"
         having.append(f"{failed} = {p.put(matching.has_error)}")
-    changed = ""
-    if written is not None:
-        own = f"{OF_PROJECT} AND session_id IS NOT NULL AND {written(p)}"
-        changed = f"AND session_id IN (SELECT DISTINCT session_id FROM traces WHERE {own})"
+    conditions = [where, "session_id IS NOT NULL", *eligible.content()]
+    conditions += eligible.settled(p, "session_id")
+    if changed := eligible.changed(p):
+        own = " AND ".join([OF_PROJECT, "session_id IS NOT NULL", *eligible.content(), *changed])
+        conditions.append(f"session_id IN (SELECT DISTINCT session_id FROM traces WHERE {own})")
     sql = f"""
-    SELECT session_id FROM traces WHERE {where} AND session_id IS NOT NULL {changed}
+    SELECT session_id FROM traces WHERE {" AND ".join(conditions)}
     GROUP BY session_id HAVING {" AND ".join(having)}
     ORDER BY session_id LIMIT {p.put(most + 1)}
     """

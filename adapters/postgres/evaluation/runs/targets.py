@@ -3,18 +3,28 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.evaluation.runs.target_selection import select_sessions, select_traces
+from adapters.postgres.evaluation.runs.target_selection import (
+    EligibleTraces,
+    select_sessions,
+    select_traces,
+)
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_from_row, whole_trace_from_row
 from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
-from domain.evaluation.runs.selection import SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import (
+    SETTLED,
+    Eligibility,
+    SessionSelection,
+    TraceSelection,
+)
 from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
 from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.evaluated_trace import (
@@ -23,6 +33,7 @@ from domain.evaluation.trace_content.evaluated_trace import (
     final_output_text,
 )
 from domain.ids import ProjectId, TraceId
+from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 
@@ -68,18 +79,31 @@ class PostgresTargets(PoolReader):
     """Each read is from one snapshot."""
 
     spans_max: int = SPANS_MAX
+    quiet: timedelta = QUIET_DEFAULT
 
     async def traces(
-        self, project: ProjectId, selection: TraceSelection, most: int
+        self,
+        project: ProjectId,
+        selection: TraceSelection,
+        most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
+        eligible = EligibleTraces(eligibility, self.quiet)
         async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
-            return await select_traces(connection, project, selection, most)
+            return await select_traces(connection, project, selection, most, eligible)
 
     async def sessions(
-        self, project: ProjectId, selection: SessionSelection, most: int
+        self,
+        project: ProjectId,
+        selection: SessionSelection,
+        most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
+        eligible = EligibleTraces(eligibility, self.quiet)
         async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
-            return await select_sessions(connection, project, selection, most)
+            return await select_sessions(connection, project, selection, most, eligible)
 
     async def load_trace(
         self, project: ProjectId, trace: TraceId

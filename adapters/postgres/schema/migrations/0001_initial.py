@@ -248,6 +248,9 @@ CREATE INDEX IF NOT EXISTS traces_age ON traces (project_id, created_at, trace_i
 -- Across projects: traces that a worker settles if no fragment comes.
 CREATE INDEX IF NOT EXISTS traces_open ON traces (otlp_stored_at, project_id, trace_id)
     WHERE otlp_phase = 'open';
+-- Traces whose last fragment is recent, which runs and monitors leave out.
+CREATE INDEX IF NOT EXISTS traces_quiet ON traces (project_id, otlp_stored_at, trace_id)
+    WHERE otlp_phase = 'ended';
 
 -- A separate table, so that lists and counts read no payloads.
 CREATE TABLE IF NOT EXISTS trace_payloads (
@@ -648,6 +651,7 @@ CREATE TABLE IF NOT EXISTS monitors (
     selection json NOT NULL, signal_weights json NOT NULL, sampling_rate double precision NOT NULL,
     model text COLLATE "C",
     cadence text COLLATE "C" NOT NULL, only_if_changed boolean NOT NULL,
+    settled_only boolean NOT NULL DEFAULT true,
     status text COLLATE "C" NOT NULL CHECK (status IN ('ACTIVE', 'PAUSED')),
     last_run_at timestamptz, last_run_id uuid, next_run_at timestamptz,
     looked_at timestamptz, looked_at_trace uuid,

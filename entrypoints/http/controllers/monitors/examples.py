@@ -29,6 +29,7 @@ MONITOR: Final[dict[str, Any]] = _SAID | {
     "votes": 1,
     "max_cost_usd": None,
     "only_if_changed": True,
+    "settled_only": True,
     "status": "ACTIVE",
     "last_run_at": None,
     "last_run_id": None,

@@ -37,6 +37,7 @@ from entrypoints.http.controllers.runs.schemas import (
     Model,
     Rate,
     SessionEvalRunFilters,
+    SettledOnly,
     Weights,
 )
 from entrypoints.http.requests.cursors import PageQuery
@@ -100,6 +101,7 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: Model | None = None
     cadence: Schedule
     only_if_changed: bool = True
+    settled_only: SettledOnly = True
     signal_weights: Weights | None = None
     votes: Votes = 1
     max_cost_usd: RunBudget | None = None
@@ -123,6 +125,7 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
                 signal_weights=self.signal_weights or {},
                 votes=self.votes,
                 max_cost_usd=optional_usd(self.max_cost_usd),
+                settled_only=self.settled_only,
             ),
             selection=_selection(self.target_type, self.filters, FieldErrors()),
             cadence=self.cadence,
@@ -140,6 +143,7 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: Model | UnsetType | None = UNSET
     cadence: Schedule | UnsetType = UNSET
     only_if_changed: bool | UnsetType = UNSET
+    settled_only: SettledOnly | UnsetType = UNSET
     signal_weights: Weights | UnsetType | None = UNSET
     votes: Votes | UnsetType = UNSET
     max_cost_usd: RunBudget | UnsetType | None = UNSET
@@ -160,6 +164,7 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
             model=UNCHANGED if self.model is UNSET else self.model,
             cadence=UNCHANGED if self.cadence is UNSET else self.cadence,
             only_if_changed=UNCHANGED if self.only_if_changed is UNSET else self.only_if_changed,
+            settled_only=UNCHANGED if self.settled_only is UNSET else self.settled_only,
             signal_weights=UNCHANGED if weights is UNSET else weights or {},
             votes=UNCHANGED if self.votes is UNSET else self.votes,
             max_cost_usd=UNCHANGED if budget is UNSET else optional_usd(budget),
@@ -215,6 +220,7 @@ class MonitorResponse(ResponseStruct[Monitor], frozen=True, kw_only=True):
     max_cost_usd: Usd | None
     cadence: str
     only_if_changed: bool
+    settled_only: bool
     status: MonitorStatus
     last_run_at: ResponseInstant | None
     last_run_id: UUID | None
@@ -241,6 +247,7 @@ class ChangedMonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
     max_cost_usd: Usd | None = None
     cadence: str | None = None
     only_if_changed: bool | None = None
+    settled_only: bool | None = None
     status: MonitorStatus | None = None
     last_run_at: ResponseInstant | None = None
     last_run_id: UUID | None = None

@@ -134,6 +134,17 @@ def _given_instant(text: str | float | None) -> GivenInstant | None:
     return None if text is None else GivenInstant(text, parse_instant(text))
 
 
+type SettledOnly = Annotated[
+    bool,
+    Meta(
+        description=(
+            "Whether OpenTelemetry traces wait until they are over: the root has ended and no span "
+            "came for some seconds. Other traces never wait"
+        )
+    ),
+]
+
+
 class RunPath(msgspec.Struct, frozen=True):
     run_id: Annotated[RunId, Meta(description="The run's id", examples=[RUN_ID])]
 
@@ -176,6 +187,7 @@ class CreateEvalRunRequest(TraceRunCreate, frozen=True, kw_only=True):
 
     filters: EvalRunFilters = msgspec.field(default_factory=EvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
+    settled_only: SettledOnly = True
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, TraceSelection]:
         """Raises ValueError for an invalid date."""
@@ -196,6 +208,7 @@ class CreateSessionEvalRunRequest(SessionRunCreate, frozen=True, kw_only=True):
 
     filters: SessionEvalRunFilters = msgspec.field(default_factory=SessionEvalRunFilters)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
+    settled_only: SettledOnly = True
 
     def to_domain(self, _: HttpConfig) -> tuple[RunRequest, SessionSelection]:
         """Raises ValueError for an invalid date."""

@@ -28,7 +28,8 @@ from domain.evaluation.runs.selection import (
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import PageRequest
 from domain.tracing.change import UNCHANGED
-from tests.support.builders.values import NOON, at, trace
+from tests.support.builders.otel import fragments, sent_span
+from tests.support.builders.values import NOON, at, trace, trace_id
 from tests.support.fixtures.in_memory_app import World, memory_ports
 
 ORDER = MonitorRequest(
@@ -312,6 +313,26 @@ async def test_skipped_changes_count_after_the_filter_matches_them(shop, ours):
     assert [await shop.targets(run) for run in await shop.runs(made)] == [ids]
 
 
+@pytest.mark.parametrize("only_if_changed", [True, False])
+async def test_open_trace_waits_until_it_is_settled(shop, ours, only_if_changed):
+    """Those that only create agents are never evaluated."""
+    otlp, open_trace, setup = shop.world.ports.tracing.otlp, trace_id(), trace_id()
+    creates_agent = sent_span({"gen_ai.operation.name": "create_agent"})
+    await otlp.put(ours, open_trace, fragments(open_trace, sent_span(end_ns=0)))
+    await otlp.put(ours, setup, fragments(setup, creates_agent))
+    made = await shop.monitors(only_if_changed=only_if_changed)
+    at_once = replace(ORDER.run, settled_only=False)
+    eager = await shop.monitors(only_if_changed=only_if_changed, run=at_once)
+    await shop.slot()
+    assert await shop.runs(made) == []
+    [run] = await shop.runs(eager)
+    assert await shop.targets(run) == [str(open_trace)]
+    await shop.world.do.tracing.settle_open_traces()
+    await shop.slot()
+    [run] = await shop.runs(made)
+    assert await shop.targets(run) == [str(open_trace)]
+
+
 async def test_all_targets_are_evaluated_without_only_if_changed(shop):
     ids = await shop.stores(trace(), trace())
     made = await shop.monitors(only_if_changed=False)
@@ -392,12 +413,12 @@ class Faulty:
     def __init__(self, inner, broken, error):
         self.inner, self.broken, self.error = inner, broken, error
 
-    async def traces(self, project, selection, most):
+    async def traces(self, project, selection, most, *, eligibility):
         if project == self.broken:
             if self.error is None:
                 await asyncio.Event().wait()
             raise self.error
-        return await self.inner.traces(project, selection, most)
+        return await self.inner.traces(project, selection, most, eligibility=eligibility)
 
 
 @pytest.mark.parametrize("error", [Unavailable("too long"), KeyError("?")], ids=["passing", "bug"])
@@ -443,7 +464,7 @@ async def test_lost_message_loses_no_run(world, ours):
 class Endless:
     """Targets without end."""
 
-    async def traces(self, project, selection, most):
+    async def traces(self, project, selection, most, *, eligibility):
         return [str(number) for number in range(most + 1)]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import random
-from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
@@ -18,14 +17,12 @@ from domain.tracing.otel.trace_state import (
     SpanNode,
     StatedPayload,
     compute_trace,
-    is_settled,
     settled_trace,
 )
 from domain.tracing.payload import MERGED_BYTES_MAX, OBJECT_VALUES_MAX, check_merged
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import FINAL_STATUSES, TraceStatus
 from tests.support.builders.otel_nodes import TRACE, forests, id_of, instant, node, seconds
-from tests.support.builders.values import NOON
 
 RUNNING, COMPLETED, ERROR = TraceStatus.RUNNING, TraceStatus.COMPLETED, TraceStatus.ERROR
 
@@ -197,24 +194,6 @@ def test_late_root_undoes_settling() -> None:
     late = [LOST, node(99, None, start=1, end=20)]
     assert otel(computed(*late))["flags"] == []
     assert (computed(*late).name, computed(*late).ended_at) == ("span 99", at(20))
-
-
-def test_trace_is_settled_after_quiet_time() -> None:
-    quiet = timedelta(seconds=30)
-
-    def is_over(*, root_ended: bool, by_worker: bool = False, waited: timedelta) -> bool:
-        return is_settled(
-            root_ended=root_ended,
-            settled_by_worker=by_worker,
-            last_stored_at=NOON,
-            now=NOON + waited,
-            quiet=quiet,
-        )
-
-    assert is_over(root_ended=True, waited=quiet)
-    assert not is_over(root_ended=True, waited=quiet - timedelta(microseconds=1))
-    assert not is_over(root_ended=False, waited=timedelta(days=1))
-    assert is_over(root_ended=False, by_worker=True, waited=timedelta(0))
 
 
 # --- name, input, output -------------------------------------------------------------------
