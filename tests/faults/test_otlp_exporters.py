@@ -31,7 +31,7 @@ START_S: Final = 1.5  # what starting PostgreSQL takes, about
 LIMIT: Final = 200  # spans per second: what EXPORTERS send at once, and can send many times
 OVERLOADED_LIMIT: Final = 100  # less than a third of what OVERLOADING exporters send at once
 OVERLOADING: Final = 24
-FLOODING: Final = 64
+FLOODING: Final = {python_load: 256, javascript_load: 1_100}  # the service takes 512 requests
 OVERLOAD_S: Final = 15.0
 
 type StartLoad = Callable[..., AbstractContextManager[Load]]
@@ -152,7 +152,7 @@ def test_flood_loses_nothing_acknowledged(
     whole_stack: Stack, project: str, start_load: StartLoad
 ) -> None:
     stack, headers = whole_stack, whole_stack.headers(project)
-    with start_load(stack.url, headers, FLOODING, pace_s=0) as load:
+    with start_load(stack.url, headers, FLOODING[start_load], pace_s=0) as load:
         pause_s(OVERLOAD_S)
     assert_load_kept(load, stack.url, headers)
     report_line(f"OTLP exporters, {start_load.__name__}, flood: {load}")
