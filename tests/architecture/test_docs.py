@@ -173,5 +173,5 @@ def test_opentelemetry_settings_are_documented_with_their_defaults():
     assert documented == {
         field: getattr(defaults, field)
         for field in Settings.__struct_fields__
-        if field.startswith("otlp_") and field != "otlp_quiet_seconds"
+        if field.startswith("otlp_")
     }
