@@ -324,7 +324,9 @@ async def test_created_key_belongs_to_given_organization(migrated):
     ("arguments", "message"),
     [
         ((), "give the organization: --organization ID"),
-        pytest.param(("--organization", "acme"), "'acme' is no id", marks=pytest.mark.exhaustive),
+        pytest.param(
+            ("--organization", "acme"), "'acme' is not the id", marks=pytest.mark.exhaustive
+        ),
         (("--organization", "0b8f0a52-6f0c-4df5-9b39-5f6d2f1f7a11"), "not found"),
         pytest.param(("--scopes", "admin"), "'admin'", marks=pytest.mark.exhaustive),
     ],
