@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from application.ports import Clock
 from application.tracing import edit, ingest
+from application.tracing.ingestion_warnings import ReadIngestionWarnings
 from application.tracing.otlp import open_traces
 from application.tracing.otlp.ingest import DecodeOtlpRequest, StoreOtlpRequest
 from application.tracing.otlp.ports import OtlpTraces
@@ -36,6 +37,7 @@ class TracingUseCases:
         self.otlp, self.otlp_codec = ports.otlp, ports.otlp_codec
         self.decode_otlp_request = DecodeOtlpRequest(ports.otlp_codec)
         self.store_otlp_request = StoreOtlpRequest(ports.otlp)
+        self.read_ingestion_warnings = ReadIngestionWarnings(ports.analytics, clock)
         self.ingest_batch = ingest.IngestBatch(traces)
         self.tag_traces = edit.TagTraces(traces)
         self.delete_trace = edit.DeleteTrace(traces)
