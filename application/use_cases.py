@@ -71,7 +71,7 @@ class UseCases:
         tracing, identity, evaluation = ports.tracing, ports.identity, ports.evaluation
         editor = OrganizationEditor(identity.administration, clock, new_id)
         self.audit = AuditTrail(identity.administration, clock, new_id, random)
-        self.tracing = TracingUseCases(tracing, clock)
+        self.tracing = TracingUseCases(tracing, clock, new_id)
         self.identity = IdentityUseCases(identity, editor, random)
         self.evaluation = EvaluationUseCases(evaluation, clock, new_id, random)
         self.costs = CostUseCases(evaluation.judging, identity, editor)

@@ -33,6 +33,7 @@ from domain.tracing.model_price import ModelPrice
 from domain.tracing.otel.facts import SpanFacts
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.otlp_state import OtlpState
+from domain.tracing.otel.requests import RecordedRejection
 from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
 
@@ -241,6 +242,7 @@ class MemoryStore:
         self.traces = TimestampedTable[ids.TraceId, Trace]("Trace", removed)
         self.fragments = ProjectTable[ids.TraceId, str, bytes, StoredFragment]("Fragment", removed)
         self.otlp = ProjectTable[ids.TraceId, OtlpTrace]("Trace", removed)
+        self.rejections = ProjectTable[ids.RejectionId, RecordedRejection]("Rejection", removed)
         self.organizations: dict[ids.OrganizationId, Organization] = {}
         self.projects: dict[ids.ProjectId, Project] = {}
         self.memberships: dict[tuple[ids.OrganizationId, ids.UserId], Membership] = {}
@@ -352,6 +354,10 @@ class MemoryStore:
         del self.traces[project, trace]
         self.otlp.discard(project, trace)
         delete_rows(self.fragments, lambda key, _: key[:2] == (project, trace))
+        delete_rows(
+            self.rejections,
+            lambda key, one: key[0] == project and one.rejection.trace_id == trace.hex,
+        )
         delete_rows(self.verdicts, lambda key, one: key[0] == project and one.trace == trace)
         delete_rows(self.trace_scores, lambda key, one: key[0] == project and one.trace_id == trace)
 

@@ -95,6 +95,12 @@ HEARTBEAT: Final = _gauge(
     "process",
     mode="livemin",
 )
+OTLP_RECEIVED: Final = _counter(
+    "otlp_received", "Spans and log records of OTLP requests", "signal", "outcome"
+)
+OTLP_REJECTED: Final = _counter(
+    "otlp_rejected", "Rejected spans and log records of OTLP requests", "reason", "scope"
+)
 OTLP_SPANS: Final = _counter("otlp_spans", "Spans of this server", "outcome")
 BUILD_INFO: Final = _gauge("build_info", "Always 1", "version", mode="livemax")
 

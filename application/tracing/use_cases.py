@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from application.ports import Clock
+from application.ports import Clock, NewId
 from application.tracing import edit, ingest
-from application.tracing.ingestion_warnings import ReadIngestionWarnings
 from application.tracing.otlp import open_traces
 from application.tracing.otlp.ingest import DecodeOtlpRequest, StoreOtlpRequest
 from application.tracing.otlp.ports import OtlpTraces
+from application.tracing.otlp.rejections import (
+    DeleteExpiredRejections,
+    RecordRejections,
+    RejectionLog,
+    Rejections,
+)
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from domain.tracing.otel.requests import OtlpCodec
 
@@ -25,19 +30,23 @@ class TracingPorts:
     analytics: TraceAnalytics
     otlp: OtlpTraces
     otlp_codec: OtlpCodec
+    rejections: Rejections
+    rejection_log: RejectionLog
     settle_after: timedelta = timedelta(seconds=900)
 
 
 class TracingUseCases:
     """Ingesting batches, tagging and deleting traces and sessions."""
 
-    def __init__(self, ports: TracingPorts, clock: Clock) -> None:
+    def __init__(self, ports: TracingPorts, clock: Clock, new_id: NewId) -> None:
         traces, sessions = ports.traces, ports.sessions
         self.traces, self.sessions, self.analytics = traces, sessions, ports.analytics
         self.otlp, self.otlp_codec = ports.otlp, ports.otlp_codec
         self.decode_otlp_request = DecodeOtlpRequest(ports.otlp_codec)
         self.store_otlp_request = StoreOtlpRequest(ports.otlp)
-        self.read_ingestion_warnings = ReadIngestionWarnings(ports.analytics, clock)
+        self.rejections = ports.rejections
+        self.record_rejections = RecordRejections(ports.rejection_log, clock, new_id)
+        self.delete_expired_rejections = DeleteExpiredRejections(ports.rejections, clock)
         self.ingest_batch = ingest.IngestBatch(traces)
         self.tag_traces = edit.TagTraces(traces)
         self.delete_trace = edit.DeleteTrace(traces)
@@ -47,4 +56,6 @@ class TracingUseCases:
         self.settle_open_traces = open_traces.SettleOpenTraces(
             ports.otlp, ports.settle_after, clock
         )
-        self.delete_orphaned_records = open_traces.DeleteOrphanedRecords(ports.otlp, clock)
+        self.delete_orphaned_records = open_traces.DeleteOrphanedRecords(
+            ports.otlp, clock, self.record_rejections.of_orphans
+        )

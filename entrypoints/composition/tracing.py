@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from adapters.caching.rejection_buffer import FLUSH_EVERY_S, RejectionBuffer
 from adapters.otlp.decoding.requests import Codec
 from adapters.otlp.decoding.stored import decode_sent, encode_sent
 from adapters.otlp.mapping.spans import map_span
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
+from adapters.postgres.tracing.rejections import PostgresRejections
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
 from application.tracing.otlp.ports import FragmentRules
@@ -29,14 +31,24 @@ async def tracing_ports(
     pool: Pool,
     traces: PostgresTraces,
     on_removed: Callable[[ProjectId], None],
+    flush_every_s: float = FLUSH_EVERY_S,
 ) -> AsyncIterator[TracingPorts]:
-    """All ports of tracing. At the end of the block, accepted fragments are written."""
-    async with PostgresOtlpTraces.open(traces.edits, fragment_rules(), on_removed) as otlp:
+    """All ports of tracing. At the end of the block, accepted fragments are written.
+
+    Rejections are written every `flush_every_s`.
+    """
+    rejections = PostgresRejections(pool)
+    async with (
+        PostgresOtlpTraces.open(traces.edits, fragment_rules(), on_removed) as otlp,
+        RejectionBuffer.flushing_to(rejections, flush_every_s) as rejection_log,
+    ):
         yield TracingPorts(
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
             otlp=otlp,
             otlp_codec=Codec(),
+            rejections=rejections,
+            rejection_log=rejection_log,
             settle_after=timedelta(seconds=settings.otlp_settle_seconds),
         )

@@ -23,7 +23,7 @@ from entrypoints.http.controllers.organizations import (
     organizations,
     projects,
 )
-from entrypoints.http.controllers.otlp import otlp
+from entrypoints.http.controllers.otlp import otlp, rejections
 from entrypoints.http.controllers.pricing import model_prices, repricing, trace_prices
 from entrypoints.http.controllers.runs import runs
 from entrypoints.http.controllers.scores import agreement, scores
@@ -55,6 +55,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     repricing.RepricingController,
     analytics.AnalyticsController,
     *(otlp.otlp_router(prefix) for prefix in PREFIXES),
+    rejections.RejectionController,
     sessions.SessionController,
     erasures.ErasureController,
     catalogue.EvaluationCatalogueController,

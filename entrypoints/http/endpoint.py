@@ -155,6 +155,8 @@ class Endpoint:
     example: Any = None  # of the response
     body_example: Any = None
     error_types: Mapping[int, Any] = field(default_factory=dict)  # of other responses, by status
+    # Called with a request that fails as a whole, and the status, unless that is a Failure.
+    on_refused: Callable[[HttpRequest, int, Exception], None] | None = None
     error_type: Any = None  # of all other errors, if it isn't the one of other endpoints
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: no rate limit, and no guard
     limited_by_volume: bool = False  # by bytes and spans, not by requests

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from domain import errors
 from domain.tracing.otel.requests import TooManyItems, UnacceptableRequest
+from entrypoints.http.endpoint import endpoint_of
 from entrypoints.http.middleware.request_ids import HttpRequest, request_id_of
 from entrypoints.http.refusals import record_refusal
 from entrypoints.http.requests.body_io import JSON, compress
@@ -49,11 +50,8 @@ class ErrorResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 def exception_handlers() -> ExceptionHandlersMap:
     return {
         errors.Failure: _respond_to_failure,
-        HttpProblem: lambda request, problem: _respond(
-            request, problem.status, problem.detail, problem.headers
-        ),
-        TooManyItems: lambda request, refused: _respond(request, 413, refused.message),
-        UnacceptableRequest: lambda request, refused: _respond(request, 400, refused.message),
+        HttpProblem: _respond_to_problem,
+        UnacceptableRequest: _respond_to_unacceptable,
         # The client is gone; the server drops what is sent.
         ClientDisconnected: lambda request, _: _respond(
             request, 400, "The request was not complete"
@@ -84,6 +82,25 @@ def _respond_to_failure(request: HttpRequest, failure: errors.Failure) -> Respon
             headers["www-authenticate"] = "Bearer"
     record_refusal(request, status)
     return _respond(request, status, failure.message, headers, fields=fields, error=error)
+
+
+def _respond_to_problem(request: HttpRequest, problem: HttpProblem) -> Response[bytes]:
+    _tell_endpoint(request, problem.status, problem)
+    return _respond(request, problem.status, problem.detail, problem.headers)
+
+
+def _respond_to_unacceptable(request: HttpRequest, refused: UnacceptableRequest) -> Response[bytes]:
+    status = HTTPStatus.BAD_REQUEST
+    if isinstance(refused, TooManyItems):
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    _tell_endpoint(request, status, refused)
+    return _respond(request, status, refused.message)
+
+
+def _tell_endpoint(request: HttpRequest, status: int, error: Exception) -> None:
+    called = endpoint_of(request.route_handler)
+    if called is not None and called.on_refused is not None:
+        called.on_refused(request, status, error)
 
 
 def _respond_to_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]:

@@ -48,6 +48,12 @@ class Observer:
         decision = "admitted" if admitted else "refused"
         self.metrics.count(definitions.RATE_LIMIT_DECISIONS, route_class, decision)
 
+    def otlp_received(self, signal: str, outcome: str, count: int) -> None:
+        self.metrics.count(definitions.OTLP_RECEIVED, signal, outcome, by=count)
+
+    def otlp_rejected(self, reason: str, scope: str, count: int) -> None:
+        self.metrics.count(definitions.OTLP_REJECTED, reason, scope, by=count)
+
     def count_limiter_fallback(self) -> None:
         """Counts a decision that the rate limiter made without Redis."""
         self.metrics.count(definitions.RATE_LIMIT_FALLBACKS)

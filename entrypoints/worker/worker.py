@@ -233,6 +233,7 @@ def periodic_tasks(
         ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
         ("settling", 10, tracing.settle_open_traces, "settled %d open traces"),
         ("dropping", 600, tracing.delete_orphaned_records, "dropped %d records without a span"),
+        ("trimming", 600, tracing.delete_expired_rejections, "removed %d expired rejections"),
         ("forgetting", 10, forget, "deleted %d idempotent responses"),
         ("exporting", 1, exporting.write_export, "wrote %d exports"),
         ("clearing", 10, exporting.delete_expired_exports, "deleted %d rows of old exports"),

@@ -1,7 +1,7 @@
 """Erasures, and the deletion of traces after their retention time, in memory."""
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -125,13 +125,17 @@ class MemoryErasures:
         of = "user_id" if owner.kind is DataSubjectKind.USER else "session_id"
         return [one for one in self.store.traces.of(project) if getattr(one, of) == owner.id]
 
-    def _count_rows(self, project: ProjectId, traces: Container[TraceId]) -> Counter[str]:
+    def _count_rows(self, project: ProjectId, traces: Collection[TraceId]) -> Counter[str]:
         """Counts the rows that refer to the traces."""
+        hex_ids = {trace.hex for trace in traces}
         scores, verdicts = self.store.trace_scores.of(project), self.store.verdicts.items()
         fragments = self.store.fragments
         return Counter(
             span_fragments=sum(key[0] == project and key[1] in traces for key in fragments),
             trace_scores=sum(one.trace_id in traces for one in scores),
+            otlp_rejections=sum(
+                one.rejection.trace_id in hex_ids for one in self.store.rejections.of(project)
+            ),
             judge_verdicts=sum(of == project and one.trace in traces for (of, _), one in verdicts),
         )
 

@@ -140,14 +140,18 @@ FROM traces WHERE {OF_PROJECT} AND {{owner}} = $2
 _COUNT_TRACE_ROWS: Final = f"""
 SELECT count(*) FROM (
   SELECT FROM erased_traces AS e CROSS JOIN LATERAL (
-    SELECT FROM {{table}} WHERE project_id = e.project_id AND trace_id = e.trace_id LIMIT 1
+    SELECT FROM {{table}} WHERE project_id = e.project_id AND trace_id = {{trace_id}} LIMIT 1
   ) AS left_over
   WHERE e.{OF_PROJECT} AND e.erasure_id = $2 LIMIT {REMAINING_ROWS_MAX}
 ) AS found
 """
 COUNT_REMAINING_TRACE_ROWS: Final = {
-    table: _COUNT_TRACE_ROWS.format(table=table)
+    table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id")
     for table in ("spans", "trace_payloads", "span_fragments", "trace_scores", "judge_verdicts")
+} | {
+    "otlp_rejections": _COUNT_TRACE_ROWS.format(
+        table="otlp_rejections", trace_id="translate(e.trace_id::text, '-', '')"
+    )
 }
 _COUNT_SESSION_ROWS: Final = f"""
 SELECT count(*) FROM (

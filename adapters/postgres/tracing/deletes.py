@@ -62,6 +62,11 @@ DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 DELETE_FRAGMENTS: Final = f"""
 DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
+# Ids of rejections are text, as they were sent.
+DELETE_REJECTIONS: Final = f"""
+DELETE FROM otlp_rejections WHERE {OF_PROJECT}
+  AND trace_id IN (SELECT translate(id::text, '-', '') FROM unnest($2::uuid[]) AS id)
+"""
 # Every writer locks several scores in the order of the key.
 _DELETE_SCORES: Final = f"""
 DELETE FROM {{table}} USING (
@@ -127,6 +132,7 @@ async def delete_traces(
     for table, sql in (
         ("trace_payloads", DELETE_PAYLOADS),
         ("span_fragments", DELETE_FRAGMENTS),
+        ("otlp_rejections", DELETE_REJECTIONS),
         ("trace_scores", DELETE_TRACE_SCORES),
         ("judge_verdicts", DELETE_VERDICTS),
     ):

@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
+from domain.ids import ProjectId, RejectionId
 from domain.tracing.otel.fragments import Fragment, SentRecord
 
 REJECTIONS_LISTED_MAX: Final = 100  # of a request; the rest is counted
@@ -49,6 +51,17 @@ class Rejection:
     span_id: str | None = None
     scope: str | None = None
     service: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRejection:
+    """A rejection of a project, as it is shown afterwards."""
+
+    project_id: ProjectId
+    id: RejectionId
+    rejected_at: datetime
+    signal: Signal
+    rejection: Rejection
 
 
 def first_rejections(rejections: Sequence[Rejection]) -> Sequence[Rejection]:

@@ -28,6 +28,14 @@ class RequestObserver(Protocol):
         """Called for each decision of the rate limiter."""
         ...
 
+    def otlp_received(self, signal: str, outcome: str, count: int) -> None:
+        """Spans or log records were `stored`, `rejected` or `ignored`."""
+        ...
+
+    def otlp_rejected(self, reason: str, scope: str, count: int) -> None:
+        """Spans or log records were rejected; `scope` is the family of their scope."""
+        ...
+
 
 class RequestSpan(Protocol):
     """The span of one request."""

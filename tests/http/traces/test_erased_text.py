@@ -77,6 +77,7 @@ WITHOUT_TEXT: Final = {
     "judge_spending": "amounts",
     "erasures": "a salted hash",
     "erased_traces": "ids",
+    "otlp_rejections": "ids as they were sent, and names of instrumentations and services",
 }
 SELECT_TABLES: Final = """
 SELECT format('%I.%I', n.nspname, c.relname) AS qualified, c.relname AS name

@@ -19,8 +19,15 @@ from domain.identity.login_code import (
     format_code,
 )
 from domain.identity.organization import Role
-from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, RejectionId, UserId
+from domain.tracing.otel.requests import (
+    RecordedRejection,
+    Rejection,
+    RejectionReason,
+    Signal,
+)
 from tests.http.conftest import Site, State, a_span, a_trace
+from tests.support.builders.values import NOON
 from tests.support.clients.asgi_client import chunk, exchange
 from tests.support.clients.organization_members import (
     PersonClient,
@@ -96,6 +103,20 @@ def a_full_trace(words: Words) -> dict[str, Any]:
     trace = a_trace(trace_id=words["trace_id"], name=name, input=name, output={name: name})
     trace |= ended | {"session_id": words["session_id"], "user_id": words["reader"], "tags": [name]}
     return trace | {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
+
+
+def a_rejection(project: ProjectId, words: Words) -> RecordedRejection:
+    """The rejection of a span of the stored trace."""
+    text, reason = words["text"], RejectionReason.INVALID_ID
+    return RecordedRejection(
+        project_id=project,
+        id=RejectionId(uuid.uuid4()),
+        rejected_at=NOON,
+        signal=Signal.TRACES,
+        rejection=Rejection(
+            reason=reason, message=text, scope=text, service=text, trace_id=words["trace_hex"]
+        ),
+    )
 
 
 @dataclass
@@ -209,6 +230,7 @@ class TwoTenants:
         await store_erasure(ports.privacy, project, erasure, organization=organization, **erased)
         await store_export(ports.exporting, project, words["export_id"], text=text)
         await store_prices(ports.pricing, project, *prices, text=text)
+        await ports.tracing.rejections.add([a_rejection(project, words)])
 
     def _key(self, words: Words, *scopes: Scope) -> dict[str, str]:
         organization = OrganizationId(uuid.UUID(words["org_id"]))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from entrypoints.http.middleware.rate_limits import RouteClass
-from tests.support.endpoints.spec import INGEST, EndpointSpec, beyond_contract
+from tests.support.endpoints.spec import INGEST, PAGE, READ, EndpointSpec, beyond_contract
 
 IDS = {"traceId": "{trace_hex}", "spanId": "{span_hex}"}
 ATTRIBUTES = [
@@ -39,5 +39,8 @@ ENDPOINTS = beyond_contract(
         )
         for prefix in ("", "/otel", "/api/public/otel")
         for signal, body in BODIES.items()
-    )
+    ),
+    EndpointSpec(
+        "GET /ingest/rejections", READ, 200, query=f"{PAGE}&reason=invalid_id", shows_more=True
+    ),
 )

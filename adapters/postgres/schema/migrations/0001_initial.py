@@ -315,6 +315,20 @@ CREATE TABLE IF NOT EXISTS span_fragments (
 -- Across projects: records whose span never comes.
 CREATE INDEX IF NOT EXISTS span_fragments_waiting
     ON span_fragments (stored_at, project_id, trace_id) WHERE is_waiting;
+
+-- The last rejected spans and log records of each project, or several by `count`. Ids are hex, as
+-- they were sent.
+CREATE TABLE IF NOT EXISTS otlp_rejections (
+    project_id uuid NOT NULL, id uuid NOT NULL,
+    rejected_at timestamptz NOT NULL,
+    signal text COLLATE "C" NOT NULL, reason text COLLATE "C" NOT NULL, message text NOT NULL,
+    count bigint NOT NULL,
+    scope text, service text, trace_id text COLLATE "C", span_id text COLLATE "C",
+    PRIMARY KEY (project_id, id)
+);
+CREATE INDEX IF NOT EXISTS otlp_rejections_time ON otlp_rejections (project_id, rejected_at, id);
+CREATE INDEX IF NOT EXISTS otlp_rejections_trace ON otlp_rejections (project_id, trace_id)
+    WHERE trace_id IS NOT NULL;
 """
 
 # Every write of a trace updates these rows in place, so a part of each page stays free.
@@ -878,7 +892,7 @@ _TENANT_COLUMNS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("removals", "traces", "trace_payloads", "span_fragments"),
+            *("removals", "traces", "trace_payloads", "span_fragments", "otlp_rejections"),
             *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions"),
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
@@ -987,7 +1001,7 @@ BACKWARDS: Final = (
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
         login_codes, audit_log, audit_chains, access_refusals,
         removals,
-        traces, trace_payloads, span_rows, span_fragments,
+        traces, trace_payloads, span_rows, span_fragments, otlp_rejections,
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,
         eval_runs, eval_jobs, replies,

@@ -9,6 +9,17 @@ _RESOURCE: Final = {
 }
 _SCOPE: Final = {"name": "opentelemetry.instrumentation.openai_v2"}
 
+REJECTION: Final = {
+    "rejected_at": "2026-03-01T09:00:00+00:00",
+    "signal": "traces",
+    "reason": "no_start_time",
+    "message": "the span has no start time",
+    "count": 1,
+    "scope": "opentelemetry.instrumentation.openai_v2",
+    "service": "checkout-bot",
+    "trace_id": _TRACE_ID,
+    "span_id": _SPAN_ID,
+}
 TRACES: Final = {
     "resourceSpans": [
         {

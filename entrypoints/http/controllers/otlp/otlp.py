@@ -13,6 +13,7 @@ from domain.tracing.otel.requests import DecodedRequest, Encoding, Signal
 from entrypoints.http.authentication import CAN_EXPORT_OTLP
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.otlp import examples, schemas
+from entrypoints.http.controllers.otlp.reports import METRICS_SIGNAL, report, report_refused
 from entrypoints.http.endpoint import post
 from entrypoints.http.middleware.otlp_errors import encoding_of
 from entrypoints.http.middleware.rate_limits import RouteClass, rate_limit_principal
@@ -114,12 +115,21 @@ def _export(prefix: str, export: Export) -> HTTPRouteHandler:
         binary_media_types=(Encoding.PROTOBUF,),
         response_type=export.response,
         error_type=schemas.RpcStatus,
+        on_refused=report_refused(signal),
     )
     async def export_(
         request: HttpRequest, caller: Caller, content: DecodedRequest, use_cases: UseCases
     ) -> Response[bytes]:
         tracing = use_cases.tracing
         outcome = await tracing.store_otlp_request(caller.project_id, content)
+        report(
+            request,
+            signal,
+            stored=outcome.stored,
+            ignored=outcome.ignored,
+            rejections=outcome.rejections,
+            rejected_by=outcome.rejected_by,
+        )
         encoding = encoding_of(request.scope["headers"])
         answer = tracing.otlp_codec.encode_answer(
             signal, encoding, outcome.rejections, outcome.rejected
@@ -151,12 +161,14 @@ def _ignore_metrics(prefix: str) -> HTTPRouteHandler:
         binary_media_types=(Encoding.PROTOBUF,),
         response_type=schemas.ExportMetricsServiceResponse,
         error_type=schemas.RpcStatus,
+        on_refused=report_refused(METRICS_SIGNAL),
     )
     async def export_metrics(
         request: HttpRequest,
         caller: Caller,  # noqa: ARG001 - reading them checks the request
         content: None,  # noqa: ARG001 - see above
     ) -> Response[bytes]:
+        report(request, METRICS_SIGNAL, ignored=1)  # a request: nothing in it is counted
         encoding = encoding_of(request.scope["headers"])
         return Response(b"{}" if encoding is Encoding.JSON else b"", media_type=encoding)
 

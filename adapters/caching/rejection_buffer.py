@@ -1,0 +1,62 @@
+"""Keeps rejections of OTLP requests in memory, and writes them outside of any request."""
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from adapters.caching.periodic_flush import flush_periodically
+from application.tracing.otlp.rejections import Rejections
+from domain.tracing.otel.requests import RecordedRejection
+
+FLUSH_EVERY_S: Final = 1.0
+FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
+BUFFERED_REJECTIONS_MAX: Final = 5_000  # beyond it the oldest are dropped
+WRITTEN_AT_ONCE_MAX: Final = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+class RejectionBuffer:
+    """Implements RejectionLog. If the database is unavailable, they are written later."""
+
+    def __init__(self, rejections: Rejections) -> None:
+        self._rejections = rejections
+        self._pending = deque[RecordedRejection](maxlen=BUFFERED_REJECTIONS_MAX)
+
+    @classmethod
+    @asynccontextmanager
+    async def flushing_to(
+        cls, rejections: Rejections, every_s: float = FLUSH_EVERY_S
+    ) -> AsyncIterator["RejectionBuffer"]:
+        """Writes to `rejections` periodically while the block runs, and once more at its end."""
+        buffer = cls(rejections)
+        async with flush_periodically(
+            buffer._flush, every_s, FINAL_FLUSH_TIMEOUT_S, buffer._warn_lost
+        ):
+            yield buffer
+
+    def record(self, rejections: Sequence[RecordedRejection]) -> None:
+        self._pending.extend(rejections)
+
+    def _warn_lost(self) -> None:
+        _log.warning("the last rejections of OTLP requests were not written")
+
+    async def _flush(self) -> None:
+        while self._pending:
+            some = [self._pending.popleft() for _ in self._next()]
+            is_written = False
+            try:
+                await self._rejections.add(some)
+                is_written = True
+            except Exception:  # noqa: BLE001 - whatever the cause, the next flush tries again
+                _log.warning("rejections could not be written yet", exc_info=True)
+                return
+            finally:
+                if not is_written:
+                    room = BUFFERED_REJECTIONS_MAX - len(self._pending)
+                    self._pending.extendleft(reversed(some[-room:] if room else []))
+
+    def _next(self) -> range:
+        return range(min(len(self._pending), WRITTEN_AT_ONCE_MAX))

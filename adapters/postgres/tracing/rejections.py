@@ -1,0 +1,119 @@
+"""Rejections of OTLP requests."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from adapters.postgres.database.columns import Column, Table, arrays, columns
+from adapters.postgres.database.keyset_pages import KeysetQuery
+from adapters.postgres.database.pool import affected_rows
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
+from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.tenants import ALL_TENANTS
+from adapters.postgres.database.transactions import transaction
+from application.tracing.otlp.rejections import REJECTIONS_KEPT_MAX
+from domain.ids import ProjectId
+from domain.page import Page, PageRequest, Position
+from domain.tracing.otel.requests import (
+    RecordedRejection,
+    Rejection,
+    RejectionReason,
+    Signal,
+)
+
+DELETED_REJECTIONS_MAX: Final = 1_000  # rows of one statement
+
+REJECTIONS: Final = Table(
+    "otlp_rejections",
+    (
+        *columns("project_id uuid, id uuid, rejected_at timestamptz"),
+        Column("signal", "text", read=Signal),
+        Column("reason", "text", "rejection.reason", read=RejectionReason),
+        *columns("message text, count bigint, scope text, service text", at="rejection"),
+        *columns("trace_id text, span_id text", at="rejection"),
+    ),
+)
+_row: Final = REJECTIONS.compile_row()
+_from_row: Final = REJECTIONS.compile_reader(
+    RecordedRejection, rejection=REJECTIONS.compile_reader(Rejection, at="rejection")
+)
+# The trace as its id is sent: 32 hex digits.
+HEX_TRACE_ID: Final = "translate({}::text, '-', '')"
+INSERT_REJECTIONS: Final = f"""
+INSERT INTO otlp_rejections ({REJECTIONS.select()})
+SELECT {REJECTIONS.select("sent")} FROM {REJECTIONS.unnest("sent")}
+WHERE sent.trace_id IS NULL OR NOT EXISTS (
+  SELECT FROM erased_traces AS e WHERE e.project_id = sent.project_id
+    AND {HEX_TRACE_ID.format("e.trace_id")} = sent.trace_id
+)
+"""
+# Of the projects that got some. Concurrent calls may delete the same rows, in the same order.
+DELETE_SURPLUS_REJECTIONS: Final = f"""
+DELETE FROM otlp_rejections AS old USING (
+  SELECT project_id, id FROM otlp_rejections WHERE (project_id, id) IN (
+    SELECT project_id, id FROM (
+      SELECT project_id, id,
+             row_number() OVER (PARTITION BY project_id ORDER BY rejected_at DESC, id DESC) AS place
+      FROM otlp_rejections WHERE project_id = ANY($1::uuid[])
+    ) AS ranked WHERE place > {REJECTIONS_KEPT_MAX}
+  ) ORDER BY project_id, id FOR UPDATE
+) AS surplus
+WHERE old.project_id = surplus.project_id AND old.id = surplus.id
+"""
+# OFFSET 0 makes it a look-up for each project, as for expired traces.
+DELETE_EXPIRED_REJECTIONS: Final = f"""
+DELETE FROM otlp_rejections AS old USING (
+  SELECT r.project_id, r.id FROM projects CROSS JOIN LATERAL (
+    SELECT project_id, id FROM otlp_rejections WHERE project_id = projects.id
+      AND rejected_at < $1::timestamptz - make_interval(days => retention_days)
+    OFFSET 0
+  ) AS r
+  WHERE retention_days IS NOT NULL LIMIT {DELETED_REJECTIONS_MAX}
+) AS expired
+WHERE old.project_id = expired.project_id AND old.id = expired.id
+"""
+
+
+class PostgresRejections(PoolReader):
+    async def add(self, rejections: Sequence[RecordedRejection]) -> None:
+        rows = [_row(_with_storable_texts(one)) for one in rejections]
+        projects = sorted({one.project_id for one in rejections})
+        async with transaction(self.pool, ALL_TENANTS) as connection:
+            await connection.execute(INSERT_REJECTIONS, *arrays(rows))
+            await connection.execute(DELETE_SURPLUS_REJECTIONS, projects)
+
+    async def page(
+        self, project: ProjectId, reason: RejectionReason | None, window: PageRequest
+    ) -> Page[RecordedRejection]:
+        query = KeysetQuery.newest_first(project, REJECTIONS, window, by="rejected_at")
+        where = [] if reason is None else [Sql("reason = {}", (reason.value,))]
+        async with self._snapshot(RETRY_LATER, project) as connection:
+            page = await query.fetch_served(connection, where)
+        return page.to_page(window.limit, _from_row, lambda one: Position(one.rejected_at, one.id))
+
+    async def delete_expired(self, now: datetime) -> int:
+        async with transaction(self.pool, ALL_TENANTS) as connection:
+            return affected_rows(await connection.execute(DELETE_EXPIRED_REJECTIONS, now))
+
+
+def _with_storable_texts(one: RecordedRejection) -> RecordedRejection:
+    """Senders' texts may contain what PostgreSQL refuses, and may be why there is a rejection."""
+    said = one.rejection
+    return replace(
+        one,
+        rejection=replace(
+            said,
+            message=_storable(said.message) or "",
+            scope=_storable(said.scope),
+            service=_storable(said.service),
+            trace_id=_storable(said.trace_id),
+            span_id=_storable(said.span_id),
+        ),
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -1,0 +1,115 @@
+"""Rejections of OTLP requests, which can be read afterwards: exporters don't show them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from application.deletion import delete_in_batches
+from application.ports import Clock, NewId
+from application.tracing.otlp.ports import OrphanedRecord
+from domain.ids import ProjectId, RejectionId
+from domain.page import Page, PageRequest
+from domain.tracing.otel.requests import (
+    NAMES_SHOWN_CHARS,
+    RecordedRejection,
+    Rejection,
+    RejectionReason,
+    Signal,
+    first_rejections,
+)
+
+REJECTIONS_KEPT_MAX: Final = 1_000  # of a project
+
+
+class Rejections(Protocol):
+    """The last REJECTIONS_KEPT_MAX rejections of each project.
+
+    Those that name a trace are deleted with it. Contract of Rejections:
+    tests/contracts/tracing/test_rejections.py. All raise Unavailable.
+    """
+
+    async def add(self, rejections: Sequence[RecordedRejection]) -> None:
+        """Stores rejections of any projects, and deletes what exceeds the maximum.
+
+        Those of an erased trace are left out.
+        """
+        ...
+
+    async def page(
+        self, project: ProjectId, reason: RejectionReason | None, window: PageRequest
+    ) -> Page[RecordedRejection]:
+        """Newest first, with the reason if it is given. Positions: instant, id."""
+        ...
+
+    async def delete_expired(self, now: datetime) -> int:
+        """Deletes a batch of those older than the retention of their project; how many."""
+        ...
+
+
+class RejectionLog(Protocol):
+    """Stores rejections some moments later, so that no request waits for it or fails by it.
+
+    Contract of RejectionLog: tests/contracts/tracing/test_rejections.py.
+    """
+
+    def record(self, rejections: Sequence[RecordedRejection]) -> None:
+        """Never raises. Those of a process that is killed may be lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRejections:
+    """Records the rejections of one request: at most REJECTIONS_LISTED_MAX, and one of the rest."""
+
+    log: RejectionLog
+    clock: Clock
+    new_id: NewId
+
+    def __call__(self, project: ProjectId, signal: Signal, rejections: Sequence[Rejection]) -> None:
+        now = self.clock()
+        self.log.record(
+            [
+                RecordedRejection(
+                    project_id=project,
+                    id=RejectionId(self.new_id()),
+                    rejected_at=now,
+                    signal=signal,
+                    rejection=one,
+                )
+                for one in first_rejections(rejections)
+            ]
+        )
+
+    async def of_orphans(self, records: Sequence[OrphanedRecord]) -> None:
+        """Records that log records were dropped because their span never came."""
+        by_project: dict[ProjectId, list[Rejection]] = {}
+        for one in records:
+            by_project.setdefault(one.project, []).append(_of_orphan(one))
+        for project, rejections in by_project.items():
+            self(project, Signal.LOGS, rejections)
+
+
+def _of_orphan(orphan: OrphanedRecord) -> Rejection:
+    service = orphan.record.resource.get("service.name")
+    return Rejection(
+        reason=RejectionReason.SPAN_NEVER_CAME,
+        message=f"the span of a record {orphan.record.name} didn't come within 24 hours",
+        trace_id=orphan.trace.hex,
+        span_id=orphan.record.span_id,
+        scope=orphan.record.scope.name[:NAMES_SHOWN_CHARS] or None,
+        service=service[:NAMES_SHOWN_CHARS] if isinstance(service, str) else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteExpiredRejections:
+    """Deletes rejections that are older than their project keeps traces."""
+
+    rejections: Rejections
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """The number of deleted rejections. Raises Unavailable; earlier batches stay deleted."""
+        now = self.clock()
+        return await delete_in_batches(lambda: self.rejections.delete_expired(now))
