@@ -102,13 +102,13 @@ class CrashingPort:
         await self.process.reaches("edge")
         return await self.inner.readable_until()
 
-    async def targets(self, *asked: Any) -> Any:
+    async def targets(self, *asked: Any, **options: Any) -> Any:
         await self.process.reaches("changed")
-        return await self.inner.targets(*asked)
+        return await self.inner.targets(*asked, **options)
 
-    async def traces(self, *asked: Any) -> Any:
+    async def traces(self, *asked: Any, **options: Any) -> Any:
         await self.process.reaches("targets")
-        return await self.inner.traces(*asked)
+        return await self.inner.traces(*asked, **options)
 
     async def send(self, *jobs: Any) -> None:
         await self.process.reaches("sent")
