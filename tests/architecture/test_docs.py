@@ -31,6 +31,7 @@ from domain.evaluation.runs.selection import BATCH_MAX
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.language import Language
+from domain.tracing.otel.requests import RejectionReason
 from domain.tracing.otel.trace_state import TraceFlag
 from domain.tracing.usage import UsageRole
 from entrypoints.settings import Settings, read_settings
@@ -152,11 +153,12 @@ def test_documented_bounds_of_agreement_match_code():
     assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{2}\b", page)] == [*bounds]
 
 
-def test_opentelemetry_flags_and_roles_are_documented():
+def test_opentelemetry_flags_roles_and_reasons_are_documented():
     page = (ROOT / "docs/opentelemetry.md").read_text()
     for title, documented in (
         ("Traces from spans", {*Flag, *TraceFlag}),
         ("Tokens and cost", set(UsageRole)),
+        ("Rejections", set(RejectionReason)),
     ):
         rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section(page, title), re.MULTILINE)
         assert {one for row in rows for one in re.findall(r"\w+", row)} == documented, title

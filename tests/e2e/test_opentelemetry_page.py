@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from tests.support.fakes.chat_models import (
     Usage,
     chat_models,
 )
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 
 pytestmark = pytest.mark.e2e
 
@@ -223,6 +224,22 @@ def test_program_without_framework_works(dev_server: DevServer) -> None:
     trace = stored_trace(PYTHON, dev_server)
     assert_stored(trace, STORED_PYTHON)
     assert trace["metadata"]["otel"]["service"] == "support-bot"
+
+
+def test_rejections_are_read_as_written(dev_server: DevServer) -> None:
+    program = Program("Rejections")
+    head = {**dev_server.headers, "X-Project-Name": program.project}
+    with dev_server.client(**head) as http:
+        bad = {"traceId": "1" * 32, "spanId": "1" * 16, "name": "without a start"}
+        good = {**bad, "spanId": "2" * 16, "startTimeUnixNano": "1772355600000000000"}
+        spans = {"resourceSpans": [{"scopeSpans": [{"spans": [bad, good]}]}]}
+        assert http.post("/v1/traces", json=spans).status_code == 200
+        deadline = time.monotonic() + WAIT_MAX_S
+        while not http.get("/ingest/rejections").json()["items"]:
+            assert time.monotonic() < deadline
+            wait_a_moment(dev_server.process)
+    done = run(program, ["true"], dev_server)
+    assert '"reason":"no_start_time"' in done.stdout
 
 
 @pytest.mark.exhaustive
