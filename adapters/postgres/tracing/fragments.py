@@ -70,27 +70,30 @@ FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])
 WHERE known.project_id = merged.project_id AND known.trace_id = merged.trace_id
   AND known.span = merged.span AND known.digest = merged.digest
 """
-SELECT_OUTLINES: Final = f"""
+# The constant `ASSIGNED` comes with each key: in a condition of its own, PostgreSQL would take it
+# for rare and search all of the index for it.
+SELECT_OUTLINES: Final = """
 SELECT known.project_id, known.trace_id, known.digest, known.outline, known.assigned
-FROM unnest($1::uuid[], $2::uuid[]) AS wanted (project_id, trace_id)
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS wanted (project_id, trace_id, span)
 JOIN span_fragments AS known ON known.project_id = wanted.project_id
-  AND known.trace_id = wanted.trace_id AND known.span = '{ASSIGNED}'
+  AND known.trace_id = wanted.trace_id AND known.span = wanted.span
 """
-SELECT_ASSIGNED: Final = f"""
+SELECT_ASSIGNED: Final = """
 SELECT known.digest, known.data
-FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS wanted (project_id, trace_id, digest)
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])
+  AS wanted (project_id, trace_id, span, digest)
 JOIN span_fragments AS known ON known.project_id = wanted.project_id
-  AND known.trace_id = wanted.trace_id AND known.span = '{ASSIGNED}'
+  AND known.trace_id = wanted.trace_id AND known.span = wanted.span
   AND known.digest = wanted.digest
 """
 # An array of arrays can't be unnested, so the ids come as text.
-UPDATE_ASSIGNED: Final = f"""
+UPDATE_ASSIGNED: Final = """
 UPDATE span_fragments AS known
 SET assigned = found.assigned::uuid[], is_waiting = found.assigned IS NULL
-FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[])
-  AS found (project_id, trace_id, digest, assigned)
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[])
+  AS found (project_id, trace_id, span, digest, assigned)
 WHERE known.project_id = found.project_id AND known.trace_id = found.trace_id
-  AND known.span = '{ASSIGNED}' AND known.digest = found.digest
+  AND known.span = found.span AND known.digest = found.digest
 """
 
 
@@ -231,7 +234,8 @@ async def fetch_outlines(
 ) -> dict[TraceKey, list[RecordOutline]]:
     """The records of traces that are assigned to spans."""
     found: dict[TraceKey, list[RecordOutline]] = {}
-    for row in await connection.fetch(SELECT_OUTLINES, *arrays(keys)) if keys else ():
+    wanted = arrays((*key, ASSIGNED) for key in keys)
+    for row in await connection.fetch(SELECT_OUTLINES, *wanted) if keys else ():
         outline = RecordOutline(row["digest"], row["outline"], tuple(row["assigned"] or ()))
         found.setdefault((row["project_id"], row["trace_id"]), []).append(outline)
     return found
@@ -241,7 +245,8 @@ async def fetch_assigned(
     connection: Connection, records: Collection[tuple[ProjectId, TraceId, bytes]]
 ) -> dict[bytes, bytes]:
     """The data of records that are assigned to spans, by digest."""
-    rows = await connection.fetch(SELECT_ASSIGNED, *arrays(records)) if records else ()
+    wanted = arrays((*trace, ASSIGNED, digest) for *trace, digest in records)
+    rows = await connection.fetch(SELECT_ASSIGNED, *wanted) if records else ()
     return {row["digest"]: row["data"] for row in rows}
 
 
@@ -251,7 +256,7 @@ async def update_assigned(
     """Sets the spans that take records."""
     if changed:
         rows = [
-            (*key, digest, f"{{{','.join(map(str, spans))}}}" if spans else None)
+            (*key, ASSIGNED, digest, f"{{{','.join(map(str, spans))}}}" if spans else None)
             for key, digest, spans in changed
         ]
         await connection.execute(UPDATE_ASSIGNED, *arrays(rows))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -26,8 +26,17 @@ from adapters.postgres.privacy.retention import (
     SELECT_PROJECTS_WITH_EXPIRED_TRACES,
 )
 from adapters.postgres.tracing.batch_writer import HAS_ERASED_TRACE, TraceWriter
+from adapters.postgres.tracing.otlp_rows import SELECT_NODES
+from adapters.postgres.tracing.otlp_settling import (
+    DELETE_ORPHANED_RECORDS,
+    LOCK_OPEN_TRACES,
+    settle_open_traces,
+)
+from adapters.postgres.tracing.otlp_writer import OtlpWriter
+from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
+from application.tracing.otlp.ports import CHUNK_BYTES
 from domain.evaluation.scores.score import (
     CreatedWithin,
     ScoreChange,
@@ -40,13 +49,16 @@ from domain.ids import ProjectId, RunId, SpanId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.erasure import DataSubjectKind
+from domain.tracing.otel.fragments import Sent
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import TraceChange, TraceStatus
+from entrypoints.composition.tracing import fragment_rules
 from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
+from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.scores import session_score, trace_score
-from tests.support.builders.values import at, project_prices, span, trace
+from tests.support.builders.values import at, project_prices, span, trace, trace_id
 from tests.support.fixtures.seeded_database import (
     END,
     HOUR,
@@ -65,7 +77,14 @@ pytestmark = pytest.mark.service
 
 type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
-LARGE: Final = {"traces", "span_rows", "sessions", "trace_scores", "session_scores"}
+LARGE: Final = {
+    "traces",
+    "span_rows",
+    "span_fragments",
+    "sessions",
+    "trace_scores",
+    "session_scores",
+}
 PAGE: Final = 51  # one more than is shown
 HIDE: Final = """
 INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
@@ -369,6 +388,7 @@ EXACT: Final = {
 
 OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "unknown"])
 KEYS: Final = {
+    "span_fragments": ("trace_id",),
     "traces": ("trace_id", "session_id", "user_id"),
     "trace_payloads": ("trace_id",),
     "span_rows": ("trace_id",),
@@ -470,17 +490,84 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
     await evaluation.session_scores.add(score := session_score(of, "conv-new"))
     await evaluation.session_scores.delete(of, score.id)
     assert await seeded.sessions.delete(of, "conv-new") == 1
+    asked = [(one.query, one.args) for one in seeded.statements]
+    assert (await tables_entered_by_key(seeded, asked)).keys() == KEYS.keys()
+
+
+async def tables_entered_by_key(seeded: Seeded, asked: Sequence[tuple[str, Any]]) -> Counter[str]:
+    """The tables that statements find rows of. Each is searched by its key."""
     entered = Counter[str]()
-    for asked in list(seeded.statements):
-        if asked.query.startswith("COPY") or not asked.args:
+    for query, args in asked:
+        if query.startswith("COPY") or not args:
             continue
-        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {asked.query}", *asked.args)
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args)
         for node in nodes(json.loads(text)[0]["Plan"]):
             if (table := node.get("Relation Name")) in KEYS and node["Node Type"] != "ModifyTable":
                 condition = node.get("Index Cond", "") or node.get("Recheck Cond", "")
-                assert any(key in condition for key in KEYS[table]), (asked.query, node)
+                assert any(key in condition for key in KEYS[table]), (query, node)
                 entered[table] += 1
-    assert entered.keys() == KEYS.keys()
+    return entered
+
+
+@OF_BOTH
+async def test_fragments_find_rows_by_key(seeded, of):
+    id_, other, native = trace_id(), trace_id(), trace()
+    write = OtlpWriter(seeded.pool, project_prices(), fragment_rules()).write
+
+    async def put(trace: TraceId, *sent: Sent, size: int = 1_000) -> None:
+        await write([(of, trace, fragments(trace, *sent, size=size))])
+
+    inner = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 1,
+             "gen_ai.input.messages": '[{"role":"user","content":"hi"}]'}  # fmt: skip
+    record = sent_record("gen_ai.choice", span_id="f" * 16)
+    answered = sent_record("claude_code.assistant_response", {"response": "ho"}, span_id="f" * 16)
+    await TraceWriter(seeded.pool, project_prices()).write([(of, native)])
+    seeded.statements.clear()
+    await put(id_, record, answered)
+    await put(id_, sent_span(inner, parent_span_id="e" * 16))
+    await put(id_, sent_span(span_id="f" * 16), sent_span(span_id="d" * 16), size=CHUNK_BYTES)
+    await put(id_, sent_span({"gen_ai.usage.input_tokens": 1}, span_id="e" * 16, end_ns=0))
+    await put(id_, sent_span({"gen_ai.usage.input_tokens": 1, "user.id": "u"}, span_id="e" * 16))
+    await put(native.id, sent_span())
+    await put(other, sent_span(parent_span_id="e" * 16))
+    await settle_open_traces(seeded.edits, fragment_rules(), datetime.now(UTC))
+    assert await seeded.edits.delete(of, [id_, other]) == 2
+    asked = [(one.query, one.args) for one in seeded.statements]
+    asked += [(SELECT_NODES, ([of], [id_])), (DELETE_SPANS_BY_KEY, ([of], [id_], [id_]))]
+    asked = [one for one in asked if one[0] != LOCK_OPEN_TRACES]  # by age, see below
+    entered = await tables_entered_by_key(seeded, asked)
+    assert {"traces", "trace_payloads", "span_rows", "span_fragments"} <= entered.keys()
+
+
+OPEN: Final = (
+    # Twelve of twenty thousand, in each project.
+    """
+    UPDATE traces SET otlp_stored_at = started_at, otlp_phase = 'open', otlp_detail = '{}'
+    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T06:30Z'
+    """,
+    """
+    UPDATE span_fragments SET is_waiting = true
+    WHERE project_id = $1 AND stored_at < '2026-01-01T00:36Z'
+    """,
+)
+
+
+@OF_BOTH
+async def test_open_traces_and_waiting_records_are_found_by_age(seeded, of):
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        for statement in OPEN:
+            await connection.execute(statement, of)
+        found = []
+        for sql in (LOCK_OPEN_TRACES, DELETE_ORPHANED_RECORDS):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", END)
+            found += nodes(json.loads(text)[0]["Plan"])
+        await transaction.rollback()
+    assert scanned_whole(found) == set()
+    rows = read_rows(found)
+    assert 12 <= rows["traces"] <= 3 * 12
+    assert 12 <= rows["span_fragments"] <= 3 * 15
 
 
 OF_AGE: Final = (
