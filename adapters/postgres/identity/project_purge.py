@@ -1,5 +1,6 @@
 """Deletes the rows of removed projects, a bounded number in each transaction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -30,18 +31,27 @@ LOCK_NEXT_REMOVAL: Final = """
 SELECT project_id, removed_at FROM removals WHERE due_at <= $1
 ORDER BY due_at, project_id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-# By key: `spans` is a view, which has no ctid.
-DELETE_PROJECT_SPANS: Final = f"""
-DELETE FROM spans USING (
-  SELECT project_id, trace_id, span_id FROM spans WHERE project_id = (SELECT $1::uuid)
-  LIMIT {ROWS_PER_TRANSACTION}
-) AS batch
-WHERE (spans.project_id, spans.trace_id, spans.span_id)
-  = (batch.project_id, batch.trace_id, batch.span_id)
-"""
+# By key: these are views, which have no ctid.
+KEYS_OF_VIEWS: Final = {
+    "spans": ("project_id", "trace_id", "span_id"),
+    "span_fragments": ("project_id", "trace_id", "span", "digest"),
+}
+
+
+def _delete_by_key(view: str, key: Sequence[str]) -> str:
+    return f"""
+    DELETE FROM {view} USING (
+      SELECT {", ".join(key)} FROM {view} WHERE project_id = (SELECT $1::uuid)
+      LIMIT {ROWS_PER_TRANSACTION}
+    ) AS batch
+    WHERE ({", ".join(f"{view}.{column}" for column in key)})
+      = ({", ".join(f"batch.{column}" for column in key)})
+    """
+
+
 DELETE_PROJECT_ROWS: Final = [
-    DELETE_PROJECT_SPANS
-    if table == "spans"
+    _delete_by_key(table, KEYS_OF_VIEWS[table])
+    if table in KEYS_OF_VIEWS
     else delete_some(table, "project_id = (SELECT $1::uuid)", ROWS_PER_TRANSACTION)
     for table in PROJECT_TABLES
 ]

@@ -25,7 +25,7 @@ SELECT format(
   'GRANT USAGE ON SCHEMA %2$I, searchable, veiled TO %1$I;
    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %2$I, searchable, veiled TO %1$I;
    REVOKE INSERT, UPDATE, DELETE ON migration FROM %1$I;
-   REVOKE SELECT, UPDATE, DELETE ON span_rows FROM %1$I;
+   REVOKE SELECT, UPDATE, DELETE ON span_rows, span_fragment_rows FROM %1$I;
    ALTER DEFAULT PRIVILEGES IN SCHEMA %2$I, searchable, veiled
      GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %1$I', $1::text, current_schema())
 """

@@ -30,32 +30,33 @@ NO_SPANS: Final = frozenset({TRACE_ONLY, ASSIGNED})
 _DIGEST_BYTES: Final = 16
 ROWS_PER_STATEMENT: Final = 500  # sending as many takes the event loop 5 ms
 
-# A record waits if its span is in neither this request nor the database. The second part finds new
-# traces that have fragments already: records that came before any span. It doesn't see the rows of
-# the first part.
-INSERT_FRAGMENTS: Final = """
-WITH stored AS (
-  INSERT INTO span_fragments
-    (project_id, trace_id, span, digest, rank, data, outline, stored_at, is_waiting)
-  SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data,
-    sent.outline, $10, sent.may_wait AND NOT EXISTS (
-      SELECT FROM spans WHERE spans.project_id = sent.project_id
-        AND spans.trace_id = sent.trace_id AND spans.span_id = sent.awaited
-    )
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bytea[],
-              $7::bytea[], $8::uuid[], $9::boolean[])
-    AS sent (project_id, trace_id, span, digest, rank, data, outline, awaited, may_wait)
-  ON CONFLICT DO NOTHING RETURNING digest
-)
-SELECT digest, NULL::uuid AS project_id, NULL::uuid AS trace_id FROM stored
-UNION ALL
-SELECT NULL, new.project_id, new.trace_id
-FROM unnest($11::uuid[], $12::uuid[]) AS new (project_id, trace_id)
+# Of new traces, those that have fragments already: records that came before any span.
+SELECT_WITH_FRAGMENTS: Final = """
+SELECT new.project_id, new.trace_id
+FROM unnest($1::uuid[], $2::uuid[]) AS new (project_id, trace_id)
 WHERE EXISTS (
   SELECT FROM span_fragments AS known
   WHERE known.project_id = new.project_id AND known.trace_id = new.trace_id
 )
 """
+# A record waits if its span is in neither this request nor the database.
+INSERT_FRAGMENTS: Final = """
+INSERT INTO span_fragments
+  (project_id, trace_id, span, digest, rank, data, outline, stored_at, is_waiting)
+SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data,
+  sent.outline, sent.stored_at, sent.may_wait AND NOT EXISTS (
+    SELECT FROM spans WHERE spans.project_id = sent.project_id
+      AND spans.trace_id = sent.trace_id AND spans.span_id = sent.awaited
+  )
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bytea[],
+            $7::bytea[], $8::timestamptz[], $9::boolean[], $10::uuid[])
+  AS sent (project_id, trace_id, span, digest, rank, data, outline, stored_at, may_wait, awaited)
+ON CONFLICT DO NOTHING RETURNING digest
+"""
+COPIED_COLUMNS: Final = (
+    *("project_id", "trace_id", "span", "digest", "rank", "data", "outline", "stored_at"),
+    "is_waiting",
+)
 SELECT_FRAGMENTS: Final = """
 SELECT known.project_id, known.trace_id, known.span, known.digest, known.is_waiting, known.data
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS wanted (project_id, trace_id, span)
@@ -125,6 +126,9 @@ class TraceFragments:
     def has_assigned(self) -> bool:
         return ASSIGNED in self.by_span
 
+    def digests(self) -> set[bytes]:
+        return {digest for of_span in self.by_span.values() for digest in of_span}
+
     def has_new(self, new: Collection[bytes]) -> bool:
         """Whether one of the fragments is among the new digests."""
         return any(digest in new for of_span in self.by_span.values() for digest in of_span)
@@ -133,14 +137,6 @@ class TraceFragments:
 def has_span(fragments: Mapping[bytes, SentFragment]) -> bool:
     """Whether one of the fragments is a span: records alone make none."""
     return any(isinstance(one.sent, SentSpan) for one in fragments.values())
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFragments:
-    """What an INSERT of fragments found: the new ones, and new traces that had some before."""
-
-    new: frozenset[bytes]
-    had_some: frozenset[TraceKey]
 
 
 def read_fragment(trace: TraceId, fragment: Fragment, rules: FragmentRules) -> SentFragment:
@@ -155,41 +151,53 @@ def read_fragment(trace: TraceId, fragment: Fragment, rules: FragmentRules) -> S
     return SentFragment(fragment.span_id or TRACE_ONLY, digest.digest(), sent, data)
 
 
+async def list_with_fragments(connection: Connection, new: Collection[TraceKey]) -> set[TraceKey]:
+    """The traces that have fragments, of those that this transaction created."""
+    rows = await connection.fetch(SELECT_WITH_FRAGMENTS, *arrays(new)) if new else ()
+    return {(row["project_id"], row["trace_id"]) for row in rows}
+
+
+async def copy_fragments(
+    connection: Connection, traces: Mapping[TraceKey, TraceFragments], stored_at: datetime
+) -> None:
+    """Inserts the fragments of traces that this transaction created, and that have none yet."""
+    rows = (row[:-1] for row in _rows(traces, traces.keys(), stored_at))
+    for some in batched(rows, ROWS_PER_STATEMENT):
+        await connection.copy_records_to_table(
+            "span_fragment_rows", records=some, columns=COPIED_COLUMNS
+        )
+
+
 async def insert_fragments(
     connection: Connection,
     traces: Mapping[TraceKey, TraceFragments],
     new: Collection[TraceKey],
     stored_at: datetime,
-) -> StoredFragments:
-    """Inserts those that aren't stored yet. `new` are the traces that this transaction created."""
-    rows = (
-        row for key, fragments in traces.items() for row in _rows(key, fragments, is_new=key in new)
-    )
+) -> set[bytes]:
+    """Inserts those that aren't stored yet, and returns their digests.
+
+    `new` are traces that this transaction created.
+    """
     digests: set[bytes] = set()
-    had_some: set[TraceKey] = set()
-    keys = arrays(new) or [[], []]
-    for some in batched(rows, ROWS_PER_STATEMENT):
-        for row in await connection.fetch(INSERT_FRAGMENTS, *arrays(some), stored_at, *keys):
-            if row["digest"] is None:
-                had_some.add((row["project_id"], row["trace_id"]))
-            else:
-                digests.add(row["digest"])
-        keys = [[], []]  # from now on they have rows of this transaction
-    return StoredFragments(frozenset(digests), frozenset(had_some))
+    for some in batched(_rows(traces, new, stored_at), ROWS_PER_STATEMENT):
+        digests.update(row[0] for row in await connection.fetch(INSERT_FRAGMENTS, *arrays(some)))
+    return digests
 
 
 def _rows(
-    key: TraceKey, fragments: TraceFragments, *, is_new: bool
+    traces: Mapping[TraceKey, TraceFragments], new: Collection[TraceKey], stored_at: datetime
 ) -> Iterable[tuple[object, ...]]:
-    makes_no_trace = is_new and not fragments.has_span
-    for hex_id, of_span in fragments.by_span.items():
-        awaited: SpanId | None = None
-        may_wait = makes_no_trace or hex_id == ASSIGNED
-        if hex_id not in NO_SPANS and not has_span(of_span):
-            may_wait, awaited = True, otel_span_id(key[1], hex_id)
-        for one in of_span.values():
-            row = (one.digest, one.sent.rank, one.data, one.outline)
-            yield (*key, hex_id, *row, awaited, may_wait)
+    """The columns of INSERT_FRAGMENTS; the last is the span that a record may wait for."""
+    for key, fragments in traces.items():
+        makes_no_trace = key in new and not fragments.has_span
+        for hex_id, of_span in fragments.by_span.items():
+            awaited: SpanId | None = None
+            may_wait = makes_no_trace or hex_id == ASSIGNED
+            if hex_id not in NO_SPANS and not has_span(of_span):
+                may_wait, awaited = True, otel_span_id(key[1], hex_id)
+            for one in of_span.values():
+                row = (one.digest, one.sent.rank, one.data, one.outline)
+                yield (*key, hex_id, *row, stored_at, may_wait, awaited)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,10 @@ from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.fragments import (
     TRACE_ONLY,
     TraceFragments,
+    copy_fragments,
     has_span,
     insert_fragments,
+    list_with_fragments,
     read_fragment,
 )
 from adapters.postgres.tracing.otlp_merge import EPOCH, OtlpMerge
@@ -183,8 +185,8 @@ class OtlpWriter:
             if number:
                 await merge.flush()
             fragments = await compute(self._decode, chunk, is_long=True)
-            stored = await insert_fragments(connection, fragments, new, stored_at)
-            await merge.add(fragments, stored.new, {})
+            digests = await insert_fragments(connection, fragments, new, stored_at)
+            await merge.add(fragments, digests, {})
         await merge.finish(deltas)
         await _delete_placeholders(connection, merge.without_spans())
         await rollups.write(connection, deltas)
@@ -214,19 +216,25 @@ async def _store(
         new = {(row[0], row[1]) for row in made}
         here = await lock_traces(connection, [key for key in read if key not in new])
     fragments = {key: one.fragments for key, one in read.items() if key in new or key in here}
-    stored = await insert_fragments(connection, fragments, new, merge.stored_at)
-    changed = {key: row for key, row in here.items() if fragments[key].has_new(stored.new)}
+    had_some = await list_with_fragments(connection, new)
+    only = {key: one for key, one in fragments.items() if key in new and key not in had_some}
+    await copy_fragments(connection, only, merge.stored_at)
+    others = {key: one for key, one in fragments.items() if key not in only}
+    digests = await insert_fragments(connection, others, new, merge.stored_at)
+    changed = {key: row for key, row in here.items() if fragments[key].has_new(digests)}
     # Those that had records before their spans, or have records that belong to other spans.
     late = {
         key: ready.traces[key].otlp
         for key in new
-        if read[key].spans and (key in stored.had_some or fragments[key].has_assigned)
+        if read[key].spans and (key in had_some or fragments[key].has_assigned)
     }
+    for key in late:
+        digests |= fragments[key].digests()
     if changed or late:
         await merge.open(changed, late)
         mapped = {(*key, hex_id): one for key in merge.traces
                   for hex_id, one in read[key].spans.items()}  # fmt: skip
-        await merge.add(fragments, stored.new, mapped)
+        await merge.add(fragments, digests, mapped)
         await merge.finish(deltas)
     fresh = [one for key, one in ready.traces.items() if key in new and key not in late]
     await insert_otlp_spans(connection, [row for one in fresh for row in one.span_rows])

@@ -201,7 +201,7 @@ async def test_rows_of_removed_project_are_deleted_from_every_table(database):
     columns = await database.fetch(COLUMNS)
     of_projects = {row["relname"] for row in columns if row["attname"] == "project_id"}
     assert len(PROJECT_TABLES) == len(set(PROJECT_TABLES))
-    below_a_view = {"spans": "span_rows"}
+    below_a_view = {"spans": "span_rows", "span_fragments": "span_fragment_rows"}
     deleted = {below_a_view.get(table, table) for table in PROJECT_TABLES}
     assert deleted == of_projects - {"removals"}
 

@@ -388,7 +388,7 @@ EXACT: Final = {
 
 OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "unknown"])
 KEYS: Final = {
-    "span_fragments": ("trace_id",),
+    "span_fragment_rows": ("trace_id",),
     "traces": ("trace_id", "session_id", "user_id"),
     "trace_payloads": ("trace_id",),
     "span_rows": ("trace_id",),
@@ -536,7 +536,7 @@ async def test_fragments_find_rows_by_key(seeded, of):
     asked += [(SELECT_NODES, ([of], [id_])), (DELETE_SPANS_BY_KEY, ([of], [id_], [id_]))]
     asked = [one for one in asked if one[0] != LOCK_OPEN_TRACES]  # by age, see below
     entered = await tables_entered_by_key(seeded, asked)
-    assert {"traces", "trace_payloads", "span_rows", "span_fragments"} <= entered.keys()
+    assert {"traces", "trace_payloads", "span_rows", "span_fragment_rows"} <= entered.keys()
 
 
 OPEN: Final = (
@@ -567,7 +567,7 @@ async def test_open_traces_and_waiting_records_are_found_by_age(seeded, of):
     assert scanned_whole(found) == set()
     rows = read_rows(found)
     assert 12 <= rows["traces"] <= 3 * 12
-    assert 12 <= rows["span_fragments"] <= 3 * 15
+    assert 12 <= rows["span_fragment_rows"] <= 3 * 15
 
 
 OF_AGE: Final = (

@@ -41,7 +41,7 @@ MARKER: Final = "mk7f3c90d1"
 USER, SESSION = f"{MARKER}-user", f"{MARKER}-session"
 # Every table that may hold text of a trace; each must have been planted.
 PLANTED: Final = {
-    *("traces", "trace_payloads", "span_rows", "span_fragments", "trace_facets"),
+    *("traces", "trace_payloads", "span_rows", "span_fragment_rows", "trace_facets"),
     *(
         "usage_hours",
         "sessions",
@@ -227,7 +227,7 @@ async def test_erasure_leaves_no_text_in_any_table(
 
 
 def test_every_table_of_a_project_is_planted_or_holds_no_text() -> None:
-    below_a_view = {"spans": "span_rows"}
+    below_a_view = {"spans": "span_rows", "span_fragments": "span_fragment_rows"}
     tables = {below_a_view.get(table, table) for table in PROJECT_TABLES}
     assert PLANTED | WITHOUT_TEXT.keys() == tables
     assert PLANTED.isdisjoint(WITHOUT_TEXT)

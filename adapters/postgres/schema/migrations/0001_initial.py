@@ -303,7 +303,8 @@ FRAGMENTS: Final = """
 -- Records that belong to other spans than they name have the `span` 'assigned', in `outline` what
 -- decides, and in `assigned` the spans that take them.
 -- Rows are written and deleted under the lock of the trace's row, but for waiting records.
-CREATE TABLE IF NOT EXISTS span_fragments (
+-- Statements use the view `span_fragments`, as for spans.
+CREATE TABLE IF NOT EXISTS span_fragment_rows (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
     span text COLLATE "C" NOT NULL, digest bytea NOT NULL,
     rank smallint NOT NULL, is_waiting boolean NOT NULL,
@@ -314,7 +315,7 @@ CREATE TABLE IF NOT EXISTS span_fragments (
 );
 -- Across projects: records whose span never comes.
 CREATE INDEX IF NOT EXISTS span_fragments_waiting
-    ON span_fragments (stored_at, project_id, trace_id) WHERE is_waiting;
+    ON span_fragment_rows (stored_at, project_id, trace_id) WHERE is_waiting;
 
 -- The last rejected spans and log records of each project, or several by `count`. Ids are hex, as
 -- they were sent.
@@ -892,7 +893,7 @@ _TENANT_COLUMNS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("removals", "traces", "trace_payloads", "span_fragments", "otlp_rejections"),
+            *("removals", "traces", "trace_payloads", "otlp_rejections"),
             *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions"),
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
@@ -952,6 +953,9 @@ SEARCHABLE: Final = _SCHEMA.format("searchable") + "".join(
 SPANS_IN_SCOPE: Final = f"""
 CREATE OR REPLACE VIEW spans AS SELECT * FROM span_rows WHERE {_in_scope("project_id")}
 WITH CHECK OPTION;
+CREATE OR REPLACE VIEW span_fragments AS
+SELECT * FROM span_fragment_rows WHERE {_in_scope("project_id")}
+WITH CHECK OPTION;
 """
 # Views of the same names as their tables, without the data that is being erased (docs/adr/0035).
 _VEILED: Final = {
@@ -997,7 +1001,7 @@ DO $$
             SELECT * FROM (VALUES
                 ('span_rows', 'input'), ('span_rows', 'output'), ('span_rows', 'metadata'),
                 ('trace_payloads', 'input'), ('trace_payloads', 'output'),
-                ('span_fragments', 'data')
+                ('span_fragment_rows', 'data')
             ) AS large (relation, name)
         LOOP
             EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET COMPRESSION lz4',
@@ -1017,13 +1021,13 @@ BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS chain_audit_entry()",
     "DROP SCHEMA IF EXISTS veiled CASCADE",
     "DROP SCHEMA IF EXISTS searchable CASCADE",
-    "DROP VIEW IF EXISTS spans",
+    "DROP VIEW IF EXISTS spans, span_fragments",
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
         login_codes, audit_log, audit_chains, access_refusals,
         removals,
-        traces, trace_payloads, span_rows, span_fragments, otlp_rejections,
+        traces, trace_payloads, span_rows, span_fragment_rows, otlp_rejections,
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,
         eval_runs, eval_jobs, replies,
