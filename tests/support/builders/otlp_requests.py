@@ -120,6 +120,18 @@ def with_hex_ids(value: Any) -> Any:
     return [with_hex_ids(each) for each in value] if isinstance(value, list) else value
 
 
+def with_base64_ids(value: Any) -> Any:
+    """The inverse of `with_hex_ids`."""
+    if isinstance(value, dict):
+        return {
+            key: base64.b64encode(bytes.fromhex(member)).decode()
+            if key in ID_KEYS
+            else with_base64_ids(member)
+            for key, member in value.items()
+        }
+    return [with_base64_ids(each) for each in value] if isinstance(value, list) else value
+
+
 def length_delimited(number: int, *parts: bytes) -> bytes:
     """A field of a protobuf message, made by hand."""
     content = b"".join(parts)
