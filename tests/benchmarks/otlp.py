@@ -146,14 +146,14 @@ async def copies_per_s(url: str, bodies: Sequence[bytes]) -> float:
                 async with pool.acquire() as c, c.transaction():
                     for table, rows, columns in (
                         (OTLP_SPANS.name, spans, OTLP_SPANS.names),
-                        ("span_fragments", fragments, FRAGMENT_COLUMNS),
+                        ("span_fragment_rows", fragments, FRAGMENT_COLUMNS),
                     ):
                         await c.copy_records_to_table(table, records=rows, columns=columns)
 
         begin = time.perf_counter()
         await asyncio.gather(writer(), writer())
         took = time.perf_counter() - begin
-        await pool.execute("TRUNCATE span_rows, span_fragments")
+        await pool.execute("TRUNCATE span_rows, span_fragment_rows")
     return len(bodies) * SPANS / took
 
 

@@ -80,7 +80,7 @@ type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 LARGE: Final = {
     "traces",
     "span_rows",
-    "span_fragments",
+    "span_fragment_rows",
     "sessions",
     "trace_scores",
     "session_scores",
