@@ -93,6 +93,7 @@ class MemoryOtlpTraces:
 
         def map_span(hex_id: str, records: Iterable[Sent] = ()) -> None:
             sent = [*by_span[hex_id].values(), *records]
+            self.rules.check_fragments(len(sent))
             if any(isinstance(one, SentSpan) for one in sent):
                 span = self.rules.map_span(trace, sent)
                 stored = self._spans(project, trace).get(span.span.id)
@@ -105,6 +106,7 @@ class MemoryOtlpTraces:
         known = self.store.otlp.get((project, trace))
         before: Assigned = {} if known is None else known.assigned
         nodes = self._nodes(project, trace, mapped)
+        self.rules.check_spans(len(nodes))
         after = assign_claude_records(
             trace,
             [(data, one) for data, one in records.items() if isinstance(one, SentRecord)],

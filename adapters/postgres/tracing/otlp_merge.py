@@ -276,10 +276,13 @@ class OtlpMerge:
                 self._put_mapped((project, trace), mapped[span_key])
                 continue
             sent = [one.sent for one in fragments[project, trace].by_span[hex_id].values()]
+            self.rules.check_fragments(len(sent) + len(earlier))
             sent += [self.rules.decode(one.data) for one in earlier]
             if any(isinstance(one, SentSpan) for one in sent):  # else the span isn't known yet
                 self._map_span((project, trace), sent)
                 waited += waiting
+        for merge in self.traces.values():
+            self.rules.check_spans(len(merge.nodes))
         return waited
 
     async def _assign_records(self) -> None:

@@ -149,9 +149,11 @@ class OtlpWriter:
             for fragment in fragments:
                 trace.fragments.add(read_fragment(key[1], fragment, self.rules))
             for hex_id, of_span in trace.fragments.by_span.items():
+                self.rules.check_fragments(len(of_span))
                 if has_span(of_span):
                     sent = [one.sent for one in of_span.values()]
                     trace.spans[hex_id] = self.rules.map_span(key[1], sent)
+            self.rules.check_spans(len(trace.spans))
         return read
 
     # --- large requests ---

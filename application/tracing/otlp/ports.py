@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from domain.errors import Invalid
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment, MapSpan, Sent, SentRecord
 
 CHUNK_BYTES: Final = 4 << 20  # of fragments that are decoded and mapped at a time
+SPANS_PER_TRACE_MAX: Final = 50_000  # all are read when one comes: as many take seconds
+FRAGMENTS_PER_SPAN_MAX: Final = 10_000  # all are read when one comes
 SETTLED_TRACES_MAX: Final = 200  # of one call
 DELETED_RECORDS_MAX: Final = 500  # of one call
 
 
 @dataclass(frozen=True, slots=True)
 class FragmentRules:
-    """How fragments become spans, and how they are stored. Implemented by adapters/otlp.
+    """How fragments become spans, how they are stored, and how many. Implemented by adapters/otlp.
 
     `encode` gives equal bytes for equal content; `decode` is its inverse.
     """
@@ -23,6 +26,20 @@ class FragmentRules:
     map_span: MapSpan
     encode: Callable[[Sent], bytes]
     decode: Callable[[bytes], Sent]
+    spans_max: int = SPANS_PER_TRACE_MAX
+    fragments_max: int = FRAGMENTS_PER_SPAN_MAX
+
+    def check_spans(self, count: int) -> None:
+        """Raises Invalid if a trace would have too many spans."""
+        if count > self.spans_max:
+            message = f"a trace has at most {self.spans_max:,} OpenTelemetry spans"
+            raise Invalid.field("spans", message)
+
+    def check_fragments(self, count: int) -> None:
+        """Raises Invalid if a span would have too many fragments."""
+        if count > self.fragments_max:
+            message = f"a span has at most {self.fragments_max:,} fragments, log records included"
+            raise Invalid.field("spans", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,8 @@ class OtlpTraces(Protocol):
 
         Durable on return. A fragment that is stored already changes nothing. A log record whose
         span isn't known waits for it, and makes neither trace nor span. Decodes and maps about
-        CHUNK_BYTES of fragments at a time. Raises Invalid and Unavailable as `Traces.put`.
+        CHUNK_BYTES of fragments at a time. Raises Invalid and Unavailable as `Traces.put`, Invalid
+        also beyond SPANS_PER_TRACE_MAX and FRAGMENTS_PER_SPAN_MAX.
         """
         ...
 
