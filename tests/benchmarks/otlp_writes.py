@@ -133,17 +133,22 @@ async def main(servers: Servers) -> None:
         await migrating.migrate(pool)
         native = TraceWriter(pool, project_prices())
         otlp = OtlpWriter(pool, project_prices(), fragment_rules())
+        late = [[sent_trace(random_) for _ in range(BATCH)] for _ in range(BATCHES)]
+        leaves = [[(of, trace, some[SPANS // 2 :]) for of, trace, some in one] for one in late]
+        rest = [[(of, trace, some[: SPANS // 2]) for of, trace, some in one] for one in late]
         sent = [[sent_trace(random_) for _ in range(BATCH)] for _ in range(BATCHES)]
         pricing = {PROJECT: prices().price}
 
         async def mapped(items: Sequence[OtlpItem]) -> None:
             read = otlp.read({(project, trace): some for project, trace, some in items})
-            new_traces(read, pricing, NOON)
+            new_traces(read, (), pricing, NOON)
 
         paths: dict[str, tuple[Write, Sequence[Sequence[Any]]]] = {
             "native": (native.write, batches(SPANS, 0.0, BATCHES)),
             "OTLP": (otlp.write, sent),
             "OTLP, sent again": (otlp.write, sent),
+            "OTLP, leaves first": (otlp.write, leaves),
+            "OTLP, then the rest": (otlp.write, rest),
             "mapped": (mapped, sent),
         }
         print(f"{BATCH} traces × {SPANS} spans | wall ms | Python CPU ms | PostgreSQL CPU ms")

@@ -6,7 +6,7 @@ request that is too large for that is merged chunk by chunk into traces that are
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -59,6 +59,7 @@ from domain.tracing.usage import NO_USAGE, Pricing
 type OtlpItem = tuple[ProjectId, TraceId, Sequence[Fragment]]
 
 CHUNK_FRAGMENTS: Final = 1_000  # of one chunk, which may have CHUNK_BYTES
+RECENT_TRACES_MAX: Final = 10_000
 DECODED_ON_LOOP_MAX: Final = 64 << 10  # bytes of fragments; decoding and mapping takes 5 ms
 # Makes the price cache load the price book, which spans of a large request will need.
 _ANY_PRICED_SPAN: Final = Span(
@@ -76,7 +77,7 @@ class ReadTrace:
 
 @dataclass(frozen=True, slots=True)
 class NewTrace:
-    """A trace as its fragments in the request make it; a placeholder if they are records alone.
+    """A trace as its fragments in the request make it, or a placeholder, without spans.
 
     `payloads` has its input and output, and no other fields of it.
     """
@@ -97,6 +98,24 @@ class NewTraces:
     payloads: Sequence[Sequence[object]]
 
 
+@dataclass(slots=True)
+class RecentTraces:
+    """The traces that this process wrote last. Each has a row, unless it was deleted since."""
+
+    most: int = RECENT_TRACES_MAX
+    _keys: dict[TraceKey, None] = field(default_factory=dict)
+
+    def __contains__(self, key: TraceKey) -> bool:
+        return key in self._keys
+
+    def add(self, keys: Iterable[TraceKey]) -> None:
+        for key in keys:
+            self._keys.pop(key, None)
+            self._keys[key] = None
+        while len(self._keys) > self.most:
+            del self._keys[next(iter(self._keys))]
+
+
 @dataclass(frozen=True, slots=True)
 class OtlpWriter:
     """Stores batches of fragments."""
@@ -105,6 +124,7 @@ class OtlpWriter:
     prices: ProjectPriceCache
     rules: FragmentRules
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    recent: RecentTraces = field(default_factory=RecentTraces)
 
     async def write(self, items: Sequence[OtlpItem]) -> None:
         """Stores all items. If it raises, some may be stored."""
@@ -119,6 +139,7 @@ class OtlpWriter:
                 await self._write_large(by_key)
             else:
                 await self._write_batch(by_key, is_long=size > DECODED_ON_LOOP_MAX)
+        self.recent.add(by_key)
 
     # --- ordinary batches ---
 
@@ -131,7 +152,8 @@ class OtlpWriter:
         pricing = await self.prices.get(projects, spans)
         for _ in range(ROUNDS_MAX):
             stored_at = self.clock()
-            new = await compute(new_traces, left, pricing, stored_at, is_long=is_long)
+            args = (left, self.recent, pricing, stored_at)
+            new = await compute(new_traces, *args, is_long=is_long)
             async with within(self.pool, projects).transaction() as connection:
                 merge = OtlpMerge(connection, self.rules, pricing, stored_at)
                 left = await _store(merge, left, new)
@@ -177,7 +199,7 @@ class OtlpWriter:
     ) -> set[TraceKey]:
         """Returns the traces whose rows were deleted before they could be locked."""
         connection, deltas, stored_at = merge.connection, new_deltas(), self.clock()
-        rows = arrays(trace_row(placeholder(key, stored_at)) for key in by_key)
+        rows = arrays(trace_row(_placeholder(key, stored_at).counted) for key in by_key)
         made = await connection.fetch(INSERT_NEW_TRACES, *rows, *NO_PAYLOADS)
         new = {(row[0], row[1]) for row in made}
         here = await lock_traces(connection, [key for key in by_key if key not in new])
@@ -224,11 +246,13 @@ async def _store(
     others = {key: one for key, one in fragments.items() if key not in only}
     digests = await insert_fragments(connection, others, new, merge.stored_at)
     changed = {key: row for key, row in here.items() if fragments[key].has_new(digests)}
-    # Those that had records before their spans, or have records that belong to other spans.
+    # Those that had records before their spans, that have records which belong to other spans, or
+    # that weren't computed because they were known.
     late = {
         key: ready.traces[key].otlp
         for key in new
-        if read[key].spans and (key in had_some or fragments[key].has_assigned)
+        if read[key].spans
+        and (key in had_some or fragments[key].has_assigned or not ready.traces[key].spans)
     }
     for key in late:
         digests |= fragments[key].digests()
@@ -249,27 +273,30 @@ async def _store(
 
 def new_traces(
     read: Mapping[TraceKey, ReadTrace],
+    known: Container[TraceKey],
     pricing: Mapping[ProjectId, Pricing],
     stored_at: datetime,
 ) -> NewTraces:
-    traces = {key: _new_trace(key, one, pricing[key[0]], stored_at) for key, one in read.items()}
+    """What to insert for each trace: a placeholder if it probably exists."""
+    traces = {
+        key: _placeholder(key, stored_at)
+        if key in known or not one.spans
+        else _new_trace(key, one, pricing[key[0]], stored_at)
+        for key, one in read.items()
+    }
     rows = arrays(trace_row(one.counted) for one in traces.values())
     payloads = payload_rows((key, one.payloads) for key, one in traces.items())
     return NewTraces(traces, rows, arrays(payloads) or NO_PAYLOADS)
 
 
 def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: datetime) -> NewTrace:
-    counted = placeholder(key, stored_at)
-    otlp = OtlpState(stored_at=stored_at)
-    if not read.spans:
-        return NewTrace(counted, otlp, counted.trace)
     mapped = list(read.spans.values())
     settled = [one.span.settled(pricing) for one in mapped]
     nodes = [SpanNode.from_mapped(*one) for one in zip(mapped, settled, strict=True)]
     computed, roles = compute_trace(key[1], nodes), usage_roles(nodes)
     spans = [replace(one, usage_role=roles[one.id]) if one.id in roles else one for one in settled]
     by_id = {one.id: one for one in spans}
-    otlp = otlp.after_computing(computed, stored_at)
+    otlp = OtlpState(stored_at=stored_at).after_computing(computed, stored_at)
     trace = otlp.row(computed, None)
     asked, answered = source_span(computed.input), source_span(computed.output)
     span_input = None if asked is None else by_id[asked].input
@@ -291,14 +318,15 @@ def _count_new(fresh: Iterable[NewTrace], deltas: ProjectDeltas) -> None:
             deltas[one.counted.project].add_spans(one.spans)
 
 
-def placeholder(key: TraceKey, stored_at: datetime) -> CountedTrace:
-    """The row of a trace that isn't computed yet.
+def _placeholder(key: TraceKey, stored_at: datetime) -> NewTrace:
+    """The row of a trace that isn't computed yet, or that exists.
 
     It makes other writers of the trace wait, as any row that isn't committed. Without spans it is
     deleted in the same transaction.
     """
     trace = Trace(id=key[1], name="", started_at=EPOCH, status=TraceStatus.RUNNING)
-    return CountedTrace(key[0], trace, Totals(), (), OtlpState(stored_at=stored_at))
+    otlp = OtlpState(stored_at=stored_at)
+    return NewTrace(CountedTrace(key[0], trace, Totals(), (), otlp), otlp, trace)
 
 
 async def _delete_placeholders(connection: Connection, keys: Collection[TraceKey]) -> None:
