@@ -471,3 +471,24 @@ async def test_erased_trace_is_refused(plane):
 async def pytest_raises(refused: Any) -> None:
     with pytest.raises(Invalid):
         await refused
+
+
+# --- together --------------------------------------------------------------------------------
+
+
+async def test_native_and_otlp_writers_of_the_same_traces_do_not_block_each_other(plane):
+    """Many batches of either kind, in every order of traces: none fails, and no span is lost."""
+    ours, ids = project(), [trace_id() for _ in range(6)]
+
+    async def write(n: int) -> None:
+        order = ids[n % 6 :] + ids[: n % 6]
+        hex_id = f"{n + 1:016x}"
+        if n % 3:
+            puts = [put(plane, ours, id_, llm(hex_id, name=f"{n}")) for id_ in order]
+        else:
+            puts = [plane.traces.put(ours, trace(span(name=f"{n}"), id=id_)) for id_ in order]
+        await asyncio.gather(*puts)
+
+    await asyncio.gather(*map(write, range(30)))
+    found = await assert_summaries_match(plane, ours)
+    assert [len(one.spans) for one in found] == [30] * 6
