@@ -30,7 +30,7 @@ NO_SPANS: Final = frozenset({TRACE_ONLY, ASSIGNED})
 _DIGEST_BYTES: Final = 16
 ROWS_PER_STATEMENT: Final = 500  # sending as many takes the event loop 5 ms
 
-# Of new traces, those that have fragments already: records that came before any span.
+# Finds the new traces that have fragments already: records that came before any span.
 SELECT_WITH_FRAGMENTS: Final = """
 SELECT new.project_id, new.trace_id
 FROM unnest($1::uuid[], $2::uuid[]) AS new (project_id, trace_id)

@@ -32,7 +32,7 @@ NODES_ON_LOOP_MAX: Final = 100  # making nodes of as many rows takes 2 ms
 
 type SpanRowKey = tuple[ProjectId, TraceId, SpanId]
 
-# What a trace is computed and counted from: no payloads, and nothing that is stored out of line.
+# The columns that a trace is computed and counted from. None of them is stored out of line.
 _LIGHT: Final = (
     *("span_id", "parent_span_id", "name", "kind", "status", "started_at", "ended_at"),
     *("model", "provider", "request_model", "prompt_tokens", "completion_tokens"),

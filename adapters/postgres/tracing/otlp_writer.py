@@ -277,7 +277,7 @@ def new_traces(
     pricing: Mapping[ProjectId, Pricing],
     stored_at: datetime,
 ) -> NewTraces:
-    """What to insert for each trace: a placeholder if it probably exists."""
+    """The rows to insert: for a trace that probably exists, a placeholder."""
     traces = {
         key: _placeholder(key, stored_at)
         if key in known or not one.spans

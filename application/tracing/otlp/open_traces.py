@@ -1,4 +1,4 @@
-"""What workers do for OpenTelemetry traces that don't become complete."""
+"""Tasks of workers for OpenTelemetry traces that don't become complete."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
