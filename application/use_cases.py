@@ -6,9 +6,10 @@ decides which adapter fills a port.
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from application.audit import AuditTrail
 from application.costs.use_cases import CostUseCases
@@ -32,6 +33,8 @@ from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.tracing.use_cases import TracingPorts, TracingUseCases
 from application.workers import Workers
+from domain.ids import ProjectId
+from domain.tracing.otel.requests import Rejection, Signal
 
 
 def utc_now() -> datetime:
@@ -73,7 +76,9 @@ class UseCases:
         self.audit = AuditTrail(identity.administration, clock, new_id, random)
         self.tracing = TracingUseCases(tracing, clock, new_id)
         self.identity = IdentityUseCases(identity, editor, random)
-        self.evaluation = EvaluationUseCases(evaluation, clock, new_id, random)
+        self.evaluation = EvaluationUseCases(
+            evaluation, clock, new_id, random, partial(self._record_rejections, Signal.LOGS)
+        )
         self.costs = CostUseCases(evaluation.judging, identity, editor)
         self.pricing = PricingUseCases(ports.pricing, clock)
         self.exporting = ExportUseCases(
@@ -86,3 +91,8 @@ class UseCases:
         self.delete_expired_responses = DeleteExpiredResponses(ports.idempotency, clock)
         self.check_readiness = CheckReadiness(ports.health_checks)
         self.clock = clock
+
+    def _record_rejections(
+        self, signal: Signal, project: ProjectId, rejections: Sequence[Rejection]
+    ) -> None:
+        self.tracing.record_rejections(project, signal, rejections)

@@ -10,6 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from application.evaluation.ports.judging import Verdict
+from application.evaluation.ports.sent_evaluations import WaitingEvaluation
 from application.ports import IdempotencyLock, StoredResponse
 from domain import ids
 from domain.errors import NotFound, Unavailable
@@ -116,6 +117,14 @@ class StoredFragment:
     sent: Sent
     stored_at: datetime
     is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvaluation:
+    """An evaluation that waits, and since when."""
+
+    waiting: WaitingEvaluation
+    stored_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +251,7 @@ class MemoryStore:
         self.traces = TimestampedTable[ids.TraceId, Trace]("Trace", removed)
         self.fragments = ProjectTable[ids.TraceId, str, bytes, StoredFragment]("Fragment", removed)
         self.otlp = ProjectTable[ids.TraceId, OtlpTrace]("Trace", removed)
+        self.waiting_evaluations = ProjectTable[UUID, StoredEvaluation]("Evaluation", removed)
         self.rejections = ProjectTable[ids.RejectionId, RecordedRejection]("Rejection", removed)
         self.organizations: dict[ids.OrganizationId, Organization] = {}
         self.projects: dict[ids.ProjectId, Project] = {}
@@ -354,6 +364,10 @@ class MemoryStore:
         del self.traces[project, trace]
         self.otlp.discard(project, trace)
         delete_rows(self.fragments, lambda key, _: key[:2] == (project, trace))
+        delete_rows(
+            self.waiting_evaluations,
+            lambda key, one: key[0] == project and one.waiting.received.trace == trace,
+        )
         delete_rows(
             self.rejections,
             lambda key, one: key[0] == project and one.rejection.trace_id == trace.hex,

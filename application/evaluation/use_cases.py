@@ -40,11 +40,12 @@ from application.evaluation.ports.evaluation import (
 )
 from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
+from application.evaluation.ports.sent_evaluations import WaitingEvaluations
 from application.evaluation.ports.work_queue import WorkQueue
 from application.evaluation.runs import requests
 from application.evaluation.runs.planning import PlanRun, RequeueOverdue
 from application.evaluation.runs.run_rules import ReadRunUsage, RunRules
-from application.evaluation.scores import agreement, scores
+from application.evaluation.scores import agreement, scores, sent_evaluations
 from application.jobs import Jobs
 from application.ports import Clock, NewId, RandomBytes
 from domain.evaluation.judging.models import JudgeModels, ProviderState
@@ -69,6 +70,7 @@ class EvaluationPorts:
 
     trace_scores: TraceScores
     session_scores: SessionScores
+    waiting_evaluations: WaitingEvaluations
     score_analytics: ScoreAnalytics
     labels: HumanLabels
     runs: Runs
@@ -120,11 +122,33 @@ class AlertUseCases:
         )
 
 
-class EvaluationUseCases:
-    """Scores, runs, monitors, metrics, and what workers do; those of alerts are a group in it."""
+class SentEvaluationUseCases:
+    """Evaluations that instrumentations send, as scores."""
 
     def __init__(
-        self, ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
+        self, ports: EvaluationPorts, clock: Clock, report: sent_evaluations.ReportRejections
+    ) -> None:
+        waiting = ports.waiting_evaluations
+        writer = sent_evaluations.EvaluationWriter(ports.trace_scores, ports.session_scores, clock)
+        self.record = sent_evaluations.RecordSentEvaluations(writer, waiting, clock)
+        self.record_waiting = sent_evaluations.RecordWaitingEvaluations(writer, waiting, report)
+        self.delete_expired = sent_evaluations.DeleteExpiredEvaluations(waiting, clock, report)
+
+
+class EvaluationUseCases:
+    """Scores, runs, monitors, metrics, and what workers do.
+
+    Those of alerts, and of evaluations that are sent, are groups in it. What can't be recorded of
+    these is reported by `report`.
+    """
+
+    def __init__(
+        self,
+        ports: EvaluationPorts,
+        clock: Clock,
+        new_id: NewId,
+        random: RandomBytes,
+        report: sent_evaluations.ReportRejections = sent_evaluations.ignore_rejections,
     ) -> None:
         jobs, models, targets = ports.jobs, ports.models, ports.targets
         judging, regex = ports.judging, ports.regex
@@ -179,6 +203,7 @@ class EvaluationUseCases:
         self.try_custom_metric = DryRunCustomMetric(
             own, regex, targets, run_factory, ports.policy, random
         )
+        self.sent_evaluations = SentEvaluationUseCases(ports, clock, report)
         self.alerting = AlertUseCases(ports.alerting, ports.monitors, own, clock, random)
 
 

@@ -17,7 +17,12 @@ from adapters.postgres.evaluation.custom_metrics import custom_metrics
 from adapters.postgres.evaluation.judging import budgets, judge_ledger, verdict_cache
 from adapters.postgres.evaluation.monitors import change_feed, monitors
 from adapters.postgres.evaluation.runs import runs, targets
-from adapters.postgres.evaluation.scores import agreement, score_analytics, scores
+from adapters.postgres.evaluation.scores import (
+    agreement,
+    score_analytics,
+    scores,
+    waiting_evaluations,
+)
 from adapters.postgres.evaluation.work_queue import work_queue
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.re2_patterns import Re2Engine
@@ -62,6 +67,7 @@ def evaluation_ports(
     return EvaluationPorts(
         trace_scores=scores.PostgresTraceScores(pool),
         session_scores=scores.PostgresSessionScores(pool),
+        waiting_evaluations=waiting_evaluations.PostgresWaitingEvaluations(pool),
         score_analytics=score_analytics.PostgresScoreAnalytics(pool),
         labels=agreement.PostgresHumanLabels(pool),
         runs=runs.PostgresRuns(pool),

@@ -226,6 +226,7 @@ def periodic_tasks(
     evaluation, exporting, tracing = (
         use_cases.evaluation, use_cases.exporting, use_cases.tracing
     )  # fmt: skip
+    sent = evaluation.sent_evaluations
     alerts, forget = evaluation.alerting, use_cases.delete_expired_responses
     tasks: tuple[tuple[str, float, Callable[[], Awaitable[int]], str], ...] = (
         ("sweeping", 10, identity.purge_removed_projects, "purged %d rows of removed projects"),
@@ -233,6 +234,8 @@ def periodic_tasks(
         ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
         ("settling", 10, tracing.settle_open_traces, "settled %d open traces"),
         ("dropping", 600, tracing.delete_orphaned_records, "dropped %d records without a span"),
+        ("scoring", 5, sent.record_waiting, "recorded %d evaluations that waited"),
+        ("outdating", 600, sent.delete_expired, "dropped %d evaluations without a trace"),
         ("trimming", 600, tracing.delete_expired_rejections, "removed %d expired rejections"),
         ("forgetting", 10, forget, "deleted %d idempotent responses"),
         ("exporting", 1, exporting.write_export, "wrote %d exports"),

@@ -136,6 +136,10 @@ class MemoryErasures:
             otlp_rejections=sum(
                 one.rejection.trace_id in hex_ids for one in self.store.rejections.of(project)
             ),
+            waiting_evaluations=sum(
+                key[0] == project and one.waiting.received.trace in traces
+                for key, one in self.store.waiting_evaluations.items()
+            ),
             judge_verdicts=sum(of == project and one.trace in traces for (of, _), one in verdicts),
         )
 

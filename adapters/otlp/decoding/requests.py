@@ -16,8 +16,12 @@ from adapters.otlp.decoding.fragments import (
 from adapters.otlp.decoding.item_decoder import ItemDecoder
 from adapters.otlp.decoding.json_values import JsonDecoder
 from adapters.otlp.decoding.outline import Encoded, Group
-from domain.tracing.otel.fragments import Fragment, Scope, Sent, SentRecord
+from adapters.otlp.mapping.evaluations import evaluations_of
+from domain.ids import TraceId
+from domain.tracing.otel.evaluations import ReceivedEvaluation
+from domain.tracing.otel.fragments import Fragment, Scope, Sent
 from domain.tracing.otel.requests import (
+    EVALUATIONS_MAX,
     NAMES_SHOWN_CHARS,
     REJECTIONS_LISTED_MAX,
     DecodedRequest,
@@ -109,7 +113,8 @@ class _Decoding:
     keeps_decoded: bool
     contexts_kept: int = 0
     fragments: list[Fragment] = field(default_factory=list)
-    without_trace: list[SentRecord] = field(default_factory=list)
+    without_trace: int = 0
+    evaluations: list[ReceivedEvaluation] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     rejected_by: Counter[tuple[RejectionReason, str]] = field(default_factory=Counter)
     ignored: int = 0
@@ -141,6 +146,7 @@ class _Decoding:
 
     def _add_span(self, item: Encoded, context: Context, group_context: _GroupContext) -> None:
         trace_id, span = self.decoder.span(item, context)
+        self._add_evaluations(trace_id, span)
         if self.keeps_decoded:
             self.fragments.append(DecodedFragment(trace_id, span.span_id, len(item), span))
         else:
@@ -153,13 +159,19 @@ class _Decoding:
             self.ignored += 1
             return
         trace_id, record = found
+        self._add_evaluations(trace_id, record)
         if trace_id is None:
-            self.without_trace.append(record)
+            self.without_trace += 1
         elif self.keeps_decoded:
             self.fragments.append(DecodedFragment(trace_id, record.span_id, len(item), record))
         else:
             again = _DecodeAgain(self.decoder, self.signal, item, group_context)
             self.fragments.append(EncodedFragment(trace_id, record.span_id, len(item), again))
+
+    def _add_evaluations(self, trace_id: TraceId | None, sent: Sent) -> None:
+        for one in evaluations_of(sent):
+            if len(self.evaluations) < EVALUATIONS_MAX:
+                self.evaluations.append(ReceivedEvaluation(trace_id, one))
 
     def _reject(self, item: Encoded, rejected: Rejected, context: Context) -> None:
         scope = context.scope.name[:NAMES_SHOWN_CHARS]
@@ -182,6 +194,7 @@ class _Decoding:
         request = DecodedRequest(
             fragments=self.fragments,
             without_trace=self.without_trace,
+            evaluations=self.evaluations,
             rejections=self.rejections,
             rejected_by=self.rejected_by,
             ignored=self.ignored,

@@ -10,6 +10,7 @@ from domain.tracing.indexed_attributes import indexed_items
 from domain.tracing.otel.evaluations import EVALUATION, SentEvaluation
 from domain.tracing.otel.fragments import Attributes, Sent, SentRecord, SentSpan
 
+REASON_CHARS_MAX: Final = 1_000  # scores keep less
 _LISTS: Final[Mapping[str, str]] = {
     f"{scope}{plural}": singular
     for plural, singular in (("annotations", "annotation"), ("evaluations", "evaluation"))
@@ -100,7 +101,7 @@ def _evaluation(
 ) -> SentEvaluation | None:
     known_name, known_label, known_error = _short(name), _short(label), _short(error)
     figure = number(score)
-    text = _short(reason, None)
+    text = _short(reason, REASON_CHARS_MAX)
     if known_name is None or (figure is None and known_label is None and known_error is None):
         return None
     value, is_numeric = known_label, False
@@ -135,7 +136,7 @@ def _digits(figure: float) -> str:
     return f"{Decimal(repr(figure)).normalize():f}"
 
 
-def _short(value: object, chars_max: int | None = ID_CHARS_MAX) -> str | None:
+def _short(value: object, chars_max: int = ID_CHARS_MAX) -> str | None:
     """A text, cut to what a score can hold; a number as text; None for anything else."""
     inner = parsed(value)
     if isinstance(inner, bool | float) or not isinstance(inner, str | int):

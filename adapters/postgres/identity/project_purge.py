@@ -17,7 +17,8 @@ REMOVAL_RETENTION: Final = timedelta(hours=1)
 # Every table with rows of projects, except `removals` itself. A test compares the list with the
 # schema.
 PROJECT_TABLES: Final = (
-    *("traces", "trace_payloads", "spans", "span_fragments", "otlp_rejections"),
+    *("traces", "trace_payloads", "spans", "span_fragments"),
+    *("otlp_rejections", "waiting_evaluations"),
     *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions", "trace_users"),
     *("model_prices", "repricings"),
     *("trace_scores", "session_scores", "eval_runs", "eval_jobs"),

@@ -62,6 +62,9 @@ DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 DELETE_FRAGMENTS: Final = f"""
 DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
+DELETE_WAITING_EVALUATIONS: Final = f"""
+DELETE FROM waiting_evaluations WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
 # Ids of rejections are text, as they were sent.
 DELETE_REJECTIONS: Final = f"""
 DELETE FROM otlp_rejections WHERE {OF_PROJECT}
@@ -133,6 +136,7 @@ async def delete_traces(
         ("trace_payloads", DELETE_PAYLOADS),
         ("span_fragments", DELETE_FRAGMENTS),
         ("otlp_rejections", DELETE_REJECTIONS),
+        ("waiting_evaluations", DELETE_WAITING_EVALUATIONS),
         ("trace_scores", DELETE_TRACE_SCORES),
         ("judge_verdicts", DELETE_VERDICTS),
     ):

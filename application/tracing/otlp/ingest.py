@@ -1,7 +1,7 @@
 """Ingestion of OTLP requests. An outcome means that everything is stored, rejected or ignored."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -38,6 +38,7 @@ class IngestOutcome:
     ignored: int
     rejections: Sequence[Rejection]
     rejected_by: Mapping[tuple[RejectionReason, str], int]
+    refused_traces: Collection[TraceId] = ()  # which can't be stored
 
     @property
     def rejected(self) -> int:
@@ -78,7 +79,8 @@ class StoreOtlpRequest:
         for fragment in request.fragments:
             by_trace.setdefault(fragment.trace_id, []).append(fragment)
         puts = [partial(self._put, project, *one) for one in by_trace.items()]
-        refused = [one for one in await gather_limited(CONCURRENT_PUTS_MAX, puts) if one]
+        results = await gather_limited(CONCURRENT_PUTS_MAX, puts)
+        refused = [one for one in results if one is not None]
         rejected_by = Counter(request.rejected_by)
         for one in refused:
             rejected_by[one.reason, ""] += one.count
@@ -91,6 +93,9 @@ class StoreOtlpRequest:
             ignored=request.ignored,
             rejections=rejections,
             rejected_by=rejected_by,
+            refused_traces={
+                trace for trace, one in zip(by_trace, results, strict=True) if one is not None
+            },
         )
 
     async def _put(

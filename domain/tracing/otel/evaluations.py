@@ -47,3 +47,11 @@ class SentEvaluation:
         if self.identifier is not None:
             parts.append(self.identifier)
         return ScoreId(uuid5(trace, ", ".join(parts)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvaluation:
+    """An evaluation and the trace it came with; None if it only names a response."""
+
+    trace: TraceId | None
+    evaluation: SentEvaluation

@@ -8,9 +8,11 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from domain.ids import ProjectId, RejectionId
-from domain.tracing.otel.fragments import Fragment, SentRecord
+from domain.tracing.otel.evaluations import ReceivedEvaluation
+from domain.tracing.otel.fragments import Fragment
 
 REJECTIONS_LISTED_MAX: Final = 100  # of a request; the rest is counted
+EVALUATIONS_MAX: Final = 10_000  # of a request; others are ignored
 _REJECTIONS_SHOWN_MAX: Final = 10  # in an answer
 NAMES_SHOWN_CHARS: Final = 200  # of a scope or service in a rejection
 
@@ -129,14 +131,16 @@ class NothingStored(UnacceptableRequest):
 class DecodedRequest:
     """The spans or records of a request.
 
-    `without_trace` are evaluation results that name neither trace nor span, but the response they
-    evaluate. `rejections` lists the first REJECTIONS_LISTED_MAX; if there are more, one without ids
-    counts the rest. `rejected_by` counts all of them by reason and name of the scope, which is cut
-    to NAMES_SHOWN_CHARS. `ignored` counts log records that aren't kept.
+    `evaluations` are what they state of scores, at most EVALUATIONS_MAX. `without_trace` counts
+    records of evaluations that name no trace, but the response that they evaluate. `rejections`
+    lists the first REJECTIONS_LISTED_MAX; if there are more, one without ids counts the rest.
+    `rejected_by` counts all of them by reason and name of the scope, which is cut to
+    NAMES_SHOWN_CHARS. `ignored` counts log records that aren't kept.
     """
 
     fragments: Sequence[Fragment] = ()
-    without_trace: Sequence[SentRecord] = ()
+    without_trace: int = 0
+    evaluations: Sequence[ReceivedEvaluation] = ()
     rejections: Sequence[Rejection] = ()
     rejected_by: Mapping[tuple[RejectionReason, str], int]
     ignored: int = 0
@@ -147,7 +151,7 @@ class DecodedRequest:
 
     @property
     def accepted(self) -> int:
-        return len(self.fragments) + len(self.without_trace)
+        return len(self.fragments) + self.without_trace
 
     @property
     def items(self) -> int:

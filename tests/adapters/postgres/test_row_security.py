@@ -136,7 +136,7 @@ async def test_serving_role_owns_nothing_and_passes_no_policy(serving_pool: Pool
     assert not any(role.values())
 
 
-@pytest.mark.parametrize("table", TABLES_BELOW_VIEWS)
+@pytest.mark.parametrize("table", sorted(TABLES_BELOW_VIEWS))
 @pytest.mark.parametrize("sql", ["SELECT count(*) FROM {}", "DELETE FROM {}", "TRUNCATE {}"])
 async def test_serving_role_may_not_read_or_change_tables_below_views(
     serving_pool: Pool, table: str, sql: str

@@ -26,6 +26,7 @@ from domain.evaluation.runs.run import TargetType, WorkItem
 from domain.evaluation.runs.selection import batch_as_given
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import ProjectId, RunId, TraceId
+from domain.tracing.otel.evaluations import ReceivedEvaluation, SentEvaluation
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import a_verdict
 from tests.http.conftest import Site, a_span, a_trace
@@ -41,7 +42,14 @@ MARKER: Final = "mk7f3c90d1"
 USER, SESSION = f"{MARKER}-user", f"{MARKER}-session"
 # Every table that may hold text of a trace; each must have been planted.
 PLANTED: Final = {
-    *("traces", "trace_payloads", "span_rows", "span_fragment_rows", "trace_facets"),
+    *(
+        "waiting_evaluations",
+        "traces",
+        "trace_payloads",
+        "span_rows",
+        "span_fragment_rows",
+        "trace_facets",
+    ),
     *(
         "usage_hours",
         "sessions",
@@ -194,6 +202,9 @@ async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> Non
     await store_export(ports.exporting, marked.id, str(uuid.uuid4()), text=MARKER)
     sent = sent_span({"input.value": MARKER, "gen_ai.response.model": MARKER}, name=MARKER)
     await ports.tracing.otlp.put(marked.id, trace, fragments(trace, sent))
+    evaluation = SentEvaluation(name="n", time_ns=1, value=MARKER, reason=MARKER)
+    waiting = ports.evaluation.waiting_evaluations
+    await waiting.add(marked.id, [ReceivedEvaluation(trace, evaluation)], NOON)
 
 
 def key() -> dict[str, str]:

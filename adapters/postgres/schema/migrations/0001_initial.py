@@ -290,6 +290,9 @@ CREATE INDEX IF NOT EXISTS spans_unpriced
     ON span_rows (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)
     WHERE cost_source = 'unpriced' AND model <> '' AND prompt_tokens + completion_tokens > 0
       AND usage_role IS NULL;
+-- Spans by the response of their model call, which evaluations may name.
+CREATE INDEX IF NOT EXISTS spans_response ON span_rows (project_id, (facts ->> 'response_id'))
+    WHERE facts ->> 'response_id' IS NOT NULL;
 -- Spans that repricing may change, in the order in which it reads them.
 CREATE INDEX IF NOT EXISTS spans_priced ON span_rows (project_id, started_at, trace_id, span_id)
     WHERE model <> '' AND cost_source <> 'client' AND prompt_tokens + completion_tokens > 0
@@ -330,6 +333,17 @@ CREATE TABLE IF NOT EXISTS otlp_rejections (
 CREATE INDEX IF NOT EXISTS otlp_rejections_time ON otlp_rejections (project_id, rejected_at, id);
 CREATE INDEX IF NOT EXISTS otlp_rejections_trace ON otlp_rejections (project_id, trace_id)
     WHERE trace_id IS NOT NULL;
+
+-- Evaluations that came before their trace, or before the span with their response.
+CREATE TABLE IF NOT EXISTS waiting_evaluations (
+    project_id uuid NOT NULL, id uuid NOT NULL,
+    trace_id uuid, response_id text COLLATE "C", data bytea NOT NULL,
+    stored_at timestamptz NOT NULL,
+    PRIMARY KEY (project_id, id)
+);
+CREATE INDEX IF NOT EXISTS waiting_evaluations_age
+    ON waiting_evaluations (stored_at, project_id, id);
+CREATE INDEX IF NOT EXISTS waiting_evaluations_trace ON waiting_evaluations (project_id, trace_id);
 """
 
 # Every write of a trace updates these rows in place, so a part of each page stays free.
@@ -894,6 +908,7 @@ _TENANT_COLUMNS: Final = {
     **dict.fromkeys(
         (
             *("removals", "traces", "trace_payloads", "otlp_rejections"),
+            "waiting_evaluations",
             *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions"),
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
@@ -1028,6 +1043,7 @@ BACKWARDS: Final = (
         login_codes, audit_log, audit_chains, access_refusals,
         removals,
         traces, trace_payloads, span_rows, span_fragment_rows, otlp_rejections,
+        waiting_evaluations,
         trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
         trace_scores, session_scores,
         eval_runs, eval_jobs, replies,

@@ -1,15 +1,16 @@
 """OpenTelemetry over HTTP: spans, log records and metrics, in protobuf and in JSON."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from litestar import Response, Router
 from litestar.handlers import HTTPRouteHandler
 
+from application.tracing.otlp.ingest import IngestOutcome
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.tracing.otel.requests import DecodedRequest, Encoding, Signal
+from domain.tracing.otel.requests import DecodedRequest, Encoding, Rejection, Signal
 from entrypoints.http.authentication import CAN_EXPORT_OTLP
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.otlp import examples, schemas
@@ -122,12 +123,13 @@ def _export(prefix: str, export: Export) -> HTTPRouteHandler:
     ) -> Response[bytes]:
         tracing = use_cases.tracing
         outcome = await tracing.store_otlp_request(caller.project_id, content)
+        unrecorded = await _record_evaluations(request, caller, content, outcome)
         report(
             request,
             signal,
             stored=outcome.stored,
             ignored=outcome.ignored,
-            rejections=outcome.rejections,
+            rejections=[*outcome.rejections, *unrecorded],
             rejected_by=outcome.rejected_by,
         )
         encoding = encoding_of(request.scope["headers"])
@@ -137,6 +139,17 @@ def _export(prefix: str, export: Export) -> HTTPRouteHandler:
         return Response(answer, media_type=encoding)
 
     return export_
+
+
+async def _record_evaluations(
+    request: HttpRequest, caller: Caller, content: DecodedRequest, outcome: IngestOutcome
+) -> Sequence[Rejection]:
+    """Records the evaluations among what was stored; returns why some can't be recorded."""
+    stored = [one for one in content.evaluations if one.trace not in outcome.refused_traces]
+    if not stored:
+        return ()
+    record = http_context(request).use_cases.evaluation.sent_evaluations.record
+    return await record(caller.project_id, stored)
 
 
 def _ignore_metrics(prefix: str) -> HTTPRouteHandler:

@@ -1,0 +1,124 @@
+"""Evaluations that wait for what they evaluate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from asyncpg import Record
+
+from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.tenants import ALL_TENANTS, within
+from adapters.postgres.database.transactions import transaction
+from application.evaluation.ports.sent_evaluations import (
+    DUE_MAX,
+    WAITING_MAX,
+    WaitingEvaluation,
+)
+from domain.ids import ProjectId, TraceId
+from domain.tracing.otel.evaluations import ReceivedEvaluation, SentEvaluation
+
+_decoder: Final = msgspec.json.Decoder(SentEvaluation)
+
+COUNT_WAITING: Final = f"""
+SELECT count(*) FROM (
+  SELECT FROM waiting_evaluations WHERE {OF_PROJECT} LIMIT {WAITING_MAX}
+) AS counted
+"""
+INSERT_WAITING: Final = """
+INSERT INTO waiting_evaluations (project_id, id, trace_id, response_id, data, stored_at)
+SELECT $1::uuid, sent.id, sent.trace_id, sent.response_id, sent.data, $2::timestamptz
+FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
+  AS sent (id, trace_id, response_id, data)
+ON CONFLICT (project_id, id) DO NOTHING
+"""
+# Of the spans with the response, the one whose usage counts.
+SELECT_DUE: Final = f"""
+SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
+  SELECT waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data,
+         waiting.stored_at
+  FROM waiting_evaluations AS waiting
+  WHERE waiting.trace_id IS NOT NULL AND {not_removed("waiting")} AND EXISTS (
+    SELECT FROM traces
+    WHERE traces.project_id = waiting.project_id AND traces.trace_id = waiting.trace_id
+  )
+  UNION ALL
+  SELECT waiting.project_id, waiting.id, found.trace_id, found.hex_id, waiting.data,
+         waiting.stored_at
+  FROM waiting_evaluations AS waiting CROSS JOIN LATERAL (
+    SELECT spans.trace_id, spans.facts ->> 'hex_id' AS hex_id FROM spans
+    WHERE spans.project_id = waiting.project_id
+      AND spans.facts ->> 'response_id' = waiting.response_id
+    ORDER BY spans.usage_role IS NOT NULL, spans.trace_id, spans.span_id LIMIT 1
+  ) AS found
+  WHERE waiting.trace_id IS NULL AND {not_removed("waiting")}
+) AS one
+ORDER BY one.stored_at, one.project_id, one.id LIMIT {DUE_MAX}
+"""
+DELETE_DONE: Final = """
+DELETE FROM waiting_evaluations AS waiting
+USING unnest($1::uuid[], $2::uuid[]) AS done (project_id, id)
+WHERE waiting.project_id = done.project_id AND waiting.id = done.id
+"""
+# Skips locked rows, so that concurrent workers take different ones.
+DELETE_EXPIRED_EVALUATIONS: Final = f"""
+DELETE FROM waiting_evaluations AS waiting USING (
+  SELECT project_id, id FROM waiting_evaluations WHERE stored_at < $1
+  ORDER BY stored_at, project_id, id LIMIT {DUE_MAX} FOR UPDATE SKIP LOCKED
+) AS old
+WHERE waiting.project_id = old.project_id AND waiting.id = old.id
+RETURNING waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresWaitingEvaluations:
+    pool: Pool
+
+    async def add(
+        self, project: ProjectId, received: Sequence[ReceivedEvaluation], now: datetime
+    ) -> int:
+        waiting = {one.id: one for one in (_waiting(project, each) for each in received)}
+        async with transaction(self.pool, project) as connection:
+            await check_not_removed(connection, project)
+            room = WAITING_MAX - await connection.fetchval(COUNT_WAITING, project)
+            added = list(waiting.values())[:room]
+            if added:
+                rows = [_row(one) for one in added]
+                await connection.execute(INSERT_WAITING, project, now, *arrays(rows))
+        return len(waiting) - len(added)
+
+    async def list_due(self) -> Sequence[WaitingEvaluation]:
+        async with translate_errors():
+            rows = await within(self.pool, ALL_TENANTS).fetch(SELECT_DUE)
+        return [_from_row(row) for row in rows]
+
+    async def delete(self, done: Sequence[WaitingEvaluation]) -> None:
+        keys = arrays((one.project, one.id) for one in done)
+        async with translate_errors():
+            await within(self.pool, ALL_TENANTS).execute(DELETE_DONE, *keys)
+
+    async def delete_expired(self, before: datetime) -> Sequence[WaitingEvaluation]:
+        async with translate_errors():
+            rows = await within(self.pool, ALL_TENANTS).fetch(DELETE_EXPIRED_EVALUATIONS, before)
+        return [_from_row(row) for row in rows]
+
+
+def _waiting(project: ProjectId, received: ReceivedEvaluation) -> WaitingEvaluation:
+    return WaitingEvaluation.from_received(project, received)
+
+
+def _row(one: WaitingEvaluation) -> tuple[object, ...]:
+    sent = one.received.evaluation
+    return one.id, one.received.trace, sent.response_id, msgspec.json.encode(sent)
+
+
+def _from_row(row: Record) -> WaitingEvaluation:
+    sent, trace = _decoder.decode(row["data"]), row["trace_id"]
+    if row["hex_id"] is not None:
+        sent = replace(sent, span_id=row["hex_id"])
+    received = ReceivedEvaluation(None if trace is None else TraceId(trace), sent)
+    return WaitingEvaluation(ProjectId(row["project_id"]), row["id"], received)

@@ -1,0 +1,57 @@
+"""The port of evaluations that senders sent before what they evaluate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol, Self
+from uuid import UUID, uuid5
+
+from domain.ids import ProjectId
+from domain.tracing.otel.evaluations import ReceivedEvaluation
+
+WAITING_MAX: Final = 10_000  # of a project
+DUE_MAX: Final = 500  # of one call
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEvaluation:
+    """An evaluation that waits, or whose trace is stored by now."""
+
+    project: ProjectId
+    id: UUID
+    received: ReceivedEvaluation
+
+    @classmethod
+    def from_received(cls, project: ProjectId, received: ReceivedEvaluation) -> Self:
+        """Its id is the same each time it is received."""
+        return cls(project, uuid5(project, repr(received)), received)
+
+
+class WaitingEvaluations(Protocol):
+    """Evaluations whose trace, or whose response, isn't stored yet.
+
+    Those of a trace are deleted with it. Contract of WaitingEvaluations:
+    tests/contracts/evaluation/scores/test_waiting_evaluations.py. All raise Unavailable.
+    """
+
+    async def add(
+        self, project: ProjectId, received: Sequence[ReceivedEvaluation], now: datetime
+    ) -> int:
+        """Stores evaluations, of which one that is stored changes nothing; how many are left out.
+
+        A project has at most WAITING_MAX.
+        """
+        ...
+
+    async def list_due(self) -> Sequence[WaitingEvaluation]:
+        """Those, of all projects, whose trace is stored; the oldest first, at most DUE_MAX.
+
+        An evaluation of a response gets the trace and the span with the response.
+        """
+        ...
+
+    async def delete(self, done: Sequence[WaitingEvaluation]) -> None: ...
+
+    async def delete_expired(self, before: datetime) -> Sequence[WaitingEvaluation]:
+        """Deletes the oldest that were stored before then, of all projects, at most DUE_MAX."""
+        ...

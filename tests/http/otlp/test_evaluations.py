@@ -1,0 +1,196 @@
+"""Evaluations that senders send with their spans become scores."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from application.evaluation.scores.sent_evaluations import EVALUATION_WAIT
+from application.use_cases import UseCases, utc_now
+from domain.ids import TraceId
+from domain.tracing.otel.fragments import otel_span_id
+from domain.tracing.otel.requests import Encoding
+from tests.http.conftest import Site
+from tests.support.builders.otlp_requests import (
+    SPAN_ID,
+    START_NS,
+    TRACE_ID,
+    key_values,
+    logs_request,
+    record,
+    span,
+    traces_request,
+)
+from tests.support.clients.otlp_exporter import OtlpExporter
+from tests.support.fixtures.in_memory_app import replace_ports
+from tests.support.waiting import in_time
+
+TRACE = TraceId(uuid.UUID(bytes=TRACE_ID))
+SPAN = str(otel_span_id(TRACE, SPAN_ID.hex()))
+RESULT = "gen_ai.evaluation.result"
+FAITHFUL = {
+    "gen_ai.evaluation.name": "faithful",
+    "gen_ai.evaluation.score.value": 0.75,
+    "gen_ai.evaluation.score.label": "good",
+    "gen_ai.evaluation.explanation": "It says so",
+}
+
+
+@pytest.fixture(params=Encoding)
+def exporter(request: pytest.FixtureRequest, either: Site) -> OtlpExporter:
+    return OtlpExporter(either.http, either.headers(), request.param)
+
+
+def worker(site: Site) -> UseCases:
+    return UseCases(replace_ports(site.ports, site.swapped))
+
+
+async def scores(exporter: OtlpExporter, query: str = "") -> list[Any]:
+    path = f"/evaluations/trace-scores?{query}"
+    answer = await exporter.http.get(path, headers=dict(exporter.headers))
+    assert answer.status_code == 200, answer.text
+    found: list[Any] = answer.json()["items"]
+    return found
+
+
+async def session_scores(exporter: OtlpExporter) -> list[Any]:
+    path = "/evaluations/session-scores"
+    answer = await exporter.http.get(path, headers=dict(exporter.headers))
+    found: list[Any] = answer.json()["items"]
+    return found
+
+
+def with_event(attributes: dict[str, Any], **fields: Any) -> Any:
+    made = span(**fields)
+    event = made.events.add(name=RESULT, time_unix_nano=START_NS + 5)
+    event.attributes.extend(key_values(attributes))
+    return made
+
+
+def evaluation(attributes: dict[str, Any], **fields: Any) -> Any:
+    return logs_request(record(attributes, event_name=RESULT, **fields))
+
+
+async def test_event_scores_its_span(exporter: OtlpExporter) -> None:
+    for _ in range(2):
+        assert (await exporter.export(traces_request(with_event(FAITHFUL)))).status_code == 200
+        [score] = await scores(exporter, "of_spans=true")
+        assert score["id"] == str(uuid.uuid5(TRACE, f"{SPAN_ID.hex()}, faithful, {START_NS + 5}"))
+        assert (score["trace_id"], score["span_id"]) == (str(TRACE), SPAN)
+        assert (score["name"], score["value"], score["data_type"]) == (
+            "faithful",
+            "0.75",
+            "NUMERIC",
+        )
+        assert (score["source"], score["status"]) == ("PROGRAMMATIC", "SUCCESS")
+        assert (score["reason"], score["metadata"]) == ("It says so", {"label": "good"})
+    assert await scores(exporter) == []
+
+
+async def test_record_scores_span_or_trace(exporter: OtlpExporter) -> None:
+    await exporter.export(traces_request(span()))
+    await exporter.export(evaluation(FAITHFUL), "logs")
+    of_trace = FAITHFUL | {"gen_ai.evaluation.name": "helpful"}
+    await exporter.export(evaluation(of_trace, span_id=b""), "logs")
+    assert [one["span_id"] for one in await scores(exporter, "of_spans=true")] == [SPAN]
+    assert [(one["name"], one["span_id"]) for one in await scores(exporter)] == [("helpful", None)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"gen_ai.evaluation.score.label": "polite"}, ("polite", "CATEGORICAL", "SUCCESS")),
+        ({"gen_ai.evaluation.score.value": 7}, ("7", "CATEGORICAL", "SUCCESS")),
+        ({"gen_ai.evaluation.score.value": 1}, ("1", "NUMERIC", "SUCCESS")),
+        ({"error.type": "timeout"}, (None, "CATEGORICAL", "FAILED")),
+    ],
+)
+async def test_values(exporter: OtlpExporter, given: Any, expected: Any) -> None:
+    await exporter.export(traces_request(with_event({"gen_ai.evaluation.name": "n"} | given)))
+    [score] = await scores(exporter, "of_spans=true")
+    assert (score["value"], score["data_type"], score["status"]) == expected
+    if "error.type" in given:
+        assert score["metadata"]["error_type"] == "timeout"
+
+
+async def test_openinference_annotations_score_span_trace_and_session(
+    exporter: OtlpExporter,
+) -> None:
+    attributes: dict[str, Any] = {"session.id": "s-1"}
+    for family, name in (("annotations", "a"), ("trace.annotations", "b")):
+        attributes |= {f"{family}.0.annotation.name": name, f"{family}.0.annotation.score": 0.5}
+    session = "session.evaluations.0.evaluation"
+    attributes |= {f"{session}.name": "c", f"{session}.label": "calm"}
+    await exporter.export(traces_request(span(attributes)))
+    assert [one["name"] for one in await scores(exporter, "of_spans=true")] == ["a"]
+    assert [one["name"] for one in await scores(exporter)] == ["b"]
+    [of_session] = await session_scores(exporter)
+    assert (of_session["session_id"], of_session["name"], of_session["value"]) == (
+        "s-1",
+        "c",
+        "calm",
+    )
+
+
+async def test_evaluation_waits_for_its_trace(exporter: OtlpExporter, either: Site) -> None:
+    assert (await exporter.export(evaluation(FAITHFUL), "logs")).status_code == 200
+    assert await scores(exporter, "of_spans=true") == []
+    record_waiting = worker(either).evaluation.sent_evaluations.record_waiting
+    assert await record_waiting() == 0
+    await exporter.export(traces_request(span()))
+    assert await record_waiting() == 1
+    [score] = await scores(exporter, "of_spans=true")
+    assert (score["span_id"], score["value"]) == (SPAN, "0.75")
+    assert await record_waiting() == 0
+    await exporter.export(evaluation(FAITHFUL), "logs")
+    assert len(await scores(exporter, "of_spans=true")) == 1
+
+
+async def test_evaluation_by_response_waits_for_its_span(
+    exporter: OtlpExporter, either: Site
+) -> None:
+    response = f"resp-{uuid.uuid4()}"
+    named = FAITHFUL | {"gen_ai.response.id": response}
+    sent = evaluation(named, trace_id=b"", span_id=b"")
+    assert (await exporter.export(sent, "logs")).status_code == 200
+    record_waiting = worker(either).evaluation.sent_evaluations.record_waiting
+    assert await record_waiting() == 0
+    call = {"gen_ai.operation.name": "chat", "gen_ai.response.id": response}
+    await exporter.export(traces_request(span(call)))
+    assert await record_waiting() == 1
+    assert [one["span_id"] for one in await scores(exporter, "of_spans=true")] == [SPAN]
+
+
+async def test_response_that_never_comes_is_rejected(exporter: OtlpExporter, either: Site) -> None:
+    named = FAITHFUL | {"gen_ai.response.id": f"resp-{uuid.uuid4()}"}
+    await exporter.export(evaluation(named, trace_id=b"", span_id=b""), "logs")
+    await exporter.export(evaluation(FAITHFUL, trace_id=b"\x77" * 16), "logs")
+    either.now = utc_now() + EVALUATION_WAIT
+    ports = replace_ports(either.ports, either.swapped | {"clock": lambda: either.now})
+    sent = UseCases(ports).evaluation.sent_evaluations
+    assert await sent.delete_expired() >= 2
+    head = dict(exporter.headers)
+    found: list[Any] = []
+    async with in_time():
+        while not found:
+            await asyncio.sleep(0.01)
+            answer = await exporter.http.get("/ingest/rejections", headers=head)
+            found = answer.json()["items"]
+    assert [(one["reason"], one["count"]) for one in found] == [("unknown_response_id", 1)]
+
+
+async def test_many_evaluations_of_one_request(exporter: OtlpExporter) -> None:
+    made = span()
+    for number in range(60):
+        event = made.events.add(name=RESULT, time_unix_nano=START_NS + number)
+        event.attributes.extend(key_values(FAITHFUL))
+    await exporter.export(traces_request(made))
+    assert len(await scores(exporter, "of_spans=true&limit=100")) == 60
+
+
+async def test_evaluations_of_other_tenants_are_apart(exporter: OtlpExporter) -> None:
+    await exporter.export(traces_request(span()))
+    other = OtlpExporter(exporter.http, dict(exporter.headers) | {"x-project-name": "other"})
+    await other.export(evaluation(FAITHFUL), "logs")
+    assert await scores(exporter, "of_spans=true") == []
