@@ -182,6 +182,14 @@ class TraceAnalytics(Protocol):
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[SessionBucket]: ...
 
+    async def are_sources_mixed(self, project: ProjectId, period: Period) -> bool:
+        """Whether some spans came natively and others by OpenTelemetry.
+
+        Of those that started in the period, the last NEWEST_SPANS_MAX: reports of the same call
+        start at about the same time.
+        """
+        ...
+
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         """By `last_seen`, newest first, then by id, as `paginate` does it."""
         ...

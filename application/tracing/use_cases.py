@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from application.ports import Clock, NewId
 from application.tracing import edit, ingest
+from application.tracing.ingestion_warnings import ReadIngestionWarnings
 from application.tracing.otlp import open_traces
 from application.tracing.otlp.ingest import DecodeOtlpRequest, StoreOtlpRequest
 from application.tracing.otlp.ports import OtlpTraces
@@ -47,6 +48,8 @@ class TracingUseCases:
         self.rejections = ports.rejections
         self.record_rejections = RecordRejections(ports.rejection_log, clock, new_id)
         self.delete_expired_rejections = DeleteExpiredRejections(ports.rejections, clock)
+
+        self.read_ingestion_warnings = ReadIngestionWarnings(ports.analytics, clock)
         self.ingest_batch = ingest.IngestBatch(traces)
         self.tag_traces = edit.TagTraces(traces)
         self.delete_trace = edit.DeleteTrace(traces)

@@ -14,6 +14,7 @@ from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing import analytics
 from domain.tracing.change import retagged, said
 from domain.tracing.model_price import Rate, Tariff, pricing_of
+from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.span import Span, SpanChange
@@ -163,6 +164,16 @@ class MemoryTraceAnalytics:
         return analytics.check_bucket_count(
             analytics.usage_buckets(self._spans(project), period, granularity)
         )
+
+    async def are_sources_mixed(self, project: ProjectId, period: analytics.Period) -> bool:
+        spans = [
+            (span.started_at, span.id in (otlp.facts if otlp is not None else {}))
+            for one in self.store.traces.of(project)
+            for otlp in [self.store.otlp.find(project, one.id)]
+            for span in one.spans
+            if period.includes(span.started_at)
+        ]
+        return len({is_otlp for _, is_otlp in sorted(spans)[-NEWEST_SPANS_MAX:]}) > 1
 
     async def models(
         self, project: ProjectId, period: analytics.Period

@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
 from adapters.postgres.database.pool import OF_PROJECT
-from adapters.postgres.database.read_transactions import PoolReader
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.percentiles import VolumeReader
@@ -28,6 +28,7 @@ from domain.tracing.analytics import (
     check_bucket_count,
     mean_ms,
 )
+from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 
 NARROW_PERIOD: Final = "narrow started_after and started_before"
 READ_BY_CURSOR: Final = "ask for the first pages, or follow next_cursor"
@@ -53,6 +54,14 @@ FROM (
   ) AS summed
 ) AS counted
 GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+"""
+# Only OpenTelemetry spans have facts.
+SELECT_SOURCES: Final = f"""
+SELECT DISTINCT is_native FROM (
+  SELECT facts IS NULL AS is_native FROM spans
+  WHERE {OF_PROJECT} AND started_at >= $2 AND started_at < $3
+  ORDER BY started_at DESC LIMIT {NEWEST_SPANS_MAX}
+) AS newest
 """
 SELECT_MODEL_USAGE: Final = f"""
 SELECT model, sum(calls)::bigint AS calls, sum(tokens) AS tokens, sum(cost) AS cost
@@ -113,6 +122,11 @@ class PostgresTraceAnalytics(PoolReader):
         async with self._snapshot(NARROW_PERIOD, project) as connection:
             rows = await connection.fetch(SELECT_USAGE, project, *_hour_bounds(period), granularity)
         return check_bucket_count([_usage_bucket_from_row(row) for row in rows])
+
+    async def are_sources_mixed(self, project: ProjectId, period: Period) -> bool:
+        bounds = (period.after, period.before)
+        rows = await self._fetch(RETRY_LATER, project, SELECT_SOURCES, project, *bounds)
+        return {row["is_native"] for row in rows} == {True, False}
 
     async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
         async with self._snapshot(NARROW_PERIOD, project) as connection:

@@ -50,6 +50,7 @@ from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.erasure import DataSubjectKind
 from domain.tracing.otel.fragments import Sent
+from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
@@ -280,6 +281,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"sessions": 2 * SESSIONS, "traces": 16},
     ),
     "users": (figures("users", PageRequest()), {}),
+    "sources": (figures("are_sources_mixed", PERIOD), {"span_rows": NEWEST_SPANS_MAX}),
     # Totals are counted by an index, so are figures.
     "scores": (scores(), {"trace_scores": SCORES + SHOWN}),
     "scores at an offset": (

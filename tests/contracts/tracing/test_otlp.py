@@ -13,8 +13,10 @@ import pytest
 from application.tracing.otlp.ports import CHUNK_BYTES
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, TraceId
+from domain.tracing.analytics import Period
 from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_id
+from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import UsageRole
@@ -492,3 +494,38 @@ async def test_native_and_otlp_writers_of_the_same_traces_do_not_block_each_othe
     await asyncio.gather(*map(write, range(30)))
     found = await assert_summaries_match(plane, ours)
     assert [len(one.spans) for one in found] == [30] * 6
+
+
+# --- native and OpenTelemetry spans --------------------------------------------------------------
+
+STARTED: Final = datetime.fromtimestamp(START_NS / SECOND, UTC)
+ITS_DAY: Final = Period(STARTED - timedelta(hours=12), STARTED + timedelta(hours=12))
+
+
+async def test_sources_are_mixed_if_spans_came_both_ways(plane):
+    ours, id_, ask = project(), trace_id(), plane.analytics
+    assert not await ask.are_sources_mixed(ours, ITS_DAY)
+    await put(plane, ours, id_, root(), llm())
+    await plane.traces.put(project(), trace(span(started_at=STARTED)))
+    assert not await ask.are_sources_mixed(ours, ITS_DAY)
+    await plane.traces.put(ours, trace(span(started_at=ITS_DAY.before), started_at=STARTED))
+    assert not await ask.are_sources_mixed(ours, ITS_DAY)
+    await plane.traces.put(ours, trace(span(started_at=STARTED)))
+    assert await ask.are_sources_mixed(ours, ITS_DAY)
+
+
+async def test_native_spans_that_join_a_trace_mix_its_sources(plane):
+    ours, id_, ask = project(), trace_id(), plane.analytics
+    await put(plane, ours, id_, root())
+    await plane.traces.add_spans(ours, id_, [span(started_at=STARTED)])
+    assert await ask.are_sources_mixed(ours, ITS_DAY)
+
+
+async def test_only_the_newest_spans_tell_the_sources(plane):
+    ours, ask = project(), plane.analytics
+    await put(plane, ours, trace_id(), root())
+    later = [span(started_at=STARTED + timedelta(seconds=1)) for _ in range(NEWEST_SPANS_MAX)]
+    await plane.traces.put(ours, trace(*later[1:]))
+    assert await ask.are_sources_mixed(ours, ITS_DAY)
+    await plane.traces.put(ours, trace(later[0]))
+    assert not await ask.are_sources_mixed(ours, ITS_DAY)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import Site, a_trace, field_errors
+from tests.http.conftest import Site, a_span, a_trace, field_errors
 from tests.http.organizations.test_organizations import NAMES, NO_NAMES
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import PersonClient, new_person
@@ -36,7 +36,7 @@ async def test_fields_of_a_project(ada: PersonClient, ours: str) -> None:
         "created_at": "2026-03-01T12:00:00+00:00",
         "retention_days": None,
     }
-    assert await ada.read(f"{ours}/{made['id']}") == made
+    assert await ada.read(f"{ours}/{made['id']}") == made | {"warnings": []}
     assert made in await ada.read(ours)
     assert (await ada.call("POST", ours, {"name": "bare"}))["description"] == ""
 
@@ -111,7 +111,7 @@ async def test_null_or_missing_fields_change_nothing(
     path = f"{ours}/{made['id']}"
     site.now = NOON + timedelta(seconds=1)
     assert await ada.call("PATCH", path, body) == made | changed
-    assert await ada.read(path) == made | changed
+    assert await ada.read(path) == made | changed | {"warnings": []}
     log = await ada.read(ours.replace("projects", "audit-log"))
     assert (log["items"][0]["action"] == "project.changed") is bool(changed)
 
@@ -122,7 +122,7 @@ async def test_taken_name_is_409(ada: PersonClient, ours: str) -> None:
     other = await ada.call("POST", ours, {"name": "Shop"})  # case counts
     taken = await ada("PATCH", f"{ours}/{other['id']}", {"name": "shop", "description": "lost"})
     assert taken.status_code == 409
-    assert await ada.read(f"{ours}/{other['id']}") == other
+    assert await ada.read(f"{ours}/{other['id']}") == other | {"warnings": []}
     elsewhere = await ada.call("POST", "/organizations", {"name": "Other"})
     await ada.call("POST", f"/organizations/{elsewhere['id']}/projects", {"name": "shop"})
 
@@ -170,6 +170,23 @@ async def test_project_created_by_a_key_is_listed(site: Site, ada: PersonClient,
     assert (await ada("GET", f"{ours}/{uuid.uuid4()}")).status_code == 404
 
 
+async def test_spans_that_came_both_ways_are_a_warning(
+    site: Site, ada: PersonClient, ours: str
+) -> None:
+    made = await ada.call("POST", ours, {"name": "shop"})
+    key = await ada.call("POST", ours.replace("projects", "api-keys"), {"name": "k"})
+    data = {"x-api-key": key["raw_key"], "x-project-name": "shop"}
+    start_ns = int(NOON.timestamp()) * 1_000_000_000
+    span = {"traceId": "1" * 32, "spanId": "1" * 16, "startTimeUnixNano": str(start_ns)}
+    sent = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    assert (await site.http.post("/v1/traces", headers=data, json=sent)).status_code == 200
+    assert (await ada.read(f"{ours}/{made['id']}"))["warnings"] == []
+    native = a_trace(spans=[a_span(started_at=NOON.isoformat())])
+    assert (await site.http.post("/traces", headers=data, json=native)).status_code == 202
+    [warning] = (await ada.read(f"{ours}/{made['id']}"))["warnings"]
+    assert (warning["code"], "counts twice" in warning["message"]) == ("native_and_otlp", True)
+
+
 async def test_retention_is_set_and_removed(site: Site, ada: PersonClient, ours: str) -> None:
     made = await ada.call("POST", ours, {"name": "shop"})
     path, log = f"{ours}/{made['id']}", ours.replace("projects", "audit-log")
@@ -177,7 +194,7 @@ async def test_retention_is_set_and_removed(site: Site, ada: PersonClient, ours:
         site.now = site.now + timedelta(seconds=1)
         kept = await ada.call("PUT", f"{path}/retention", {"days": days})
         assert kept == made | {"retention_days": days}
-        assert await ada.read(path) == kept
+        assert await ada.read(path) == kept | {"warnings": []}
         entry = (await ada.read(log))["items"][0]
         assert entry["action"] == "project.retention_changed"
         assert entry["detail"].items() >= told.items()

@@ -48,6 +48,7 @@ PROJECT: Final[dict[str, Any]] = {
     "created_at": _CREATED_AT,
     "retention_days": None,
 }
+PROJECT_DETAIL: Final[dict[str, Any]] = PROJECT | {"warnings": []}
 KEY: Final[dict[str, Any]] = {
     "id": KEY_ID,
     "org_id": ORGANIZATION_ID,

@@ -15,6 +15,7 @@ from domain.identity.organization import (
     validate_description,
 )
 from domain.ids import ProjectId
+from domain.tracing.otel.ingestion_warnings import IngestionWarning
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
@@ -22,7 +23,7 @@ from entrypoints.http.controllers.organizations.schemas import CONFLICT, Name, O
 from entrypoints.http.endpoint import delete, get, patch, post, put
 from entrypoints.http.requests.scalar_types import domain_check
 from entrypoints.http.requests.wire_types import ResponseInstant
-from entrypoints.http.response_structs import ResponseStruct, Source
+from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
 
 type Description = Annotated[
     str,
@@ -71,6 +72,19 @@ class ProjectResponse(ResponseStruct[Project], frozen=True, kw_only=True):
     retention_days: int | None
 
 
+class ProjectWarningResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be wrong with the spans that a project receives."""
+
+    code: IngestionWarning
+    message: str
+
+
+class ProjectDetailResponse(ProjectResponse, frozen=True, kw_only=True):
+    """A project, and warnings about the spans that it received within the last day."""
+
+    warnings: Annotated[list[ProjectWarningResponse], GIVEN]
+
+
 class ProjectController(Controller):
     path = "/organizations/{org_id:str}/projects"
 
@@ -108,16 +122,20 @@ class ProjectController(Controller):
         projects = await use_cases.identity.directory.projects(caller.organization)
         return [ProjectResponse.from_domain(project) for project in projects]
 
-    @get("/{project_id:str}", ORGANIZATION_MEMBER, example=examples.PROJECT)
+    @get("/{project_id:str}", ORGANIZATION_MEMBER, example=examples.PROJECT_DETAIL)
     async def read_project(
         self, caller: OrganizationCaller, path: ProjectPath, use_cases: UseCases
-    ) -> ProjectResponse:
+    ) -> ProjectDetailResponse:
         """Read a project.
 
-        One project of the organization.
+        One project of the organization. `warnings` has `native_and_otlp` if spans of the last day
+        came both through `POST /traces` and by OpenTelemetry: a call that is sent both ways counts
+        twice.
         """
         project = await use_cases.identity.projects.get(caller.organization, path.project_id)
-        return ProjectResponse.from_domain(project)
+        found = await use_cases.tracing.read_ingestion_warnings(project.id)
+        warnings = [ProjectWarningResponse(code=one, message=one.message) for one in found]
+        return ProjectDetailResponse.from_domain(project, warnings=warnings)
 
     @patch(
         "/{project_id:str}",
