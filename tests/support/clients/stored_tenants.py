@@ -53,6 +53,8 @@ class StoredTenants(TwoTenants):
         return await super().send(method, path, head, body)
 
     async def _furnish(self) -> None:
+        self.copied.clear()
+        await self.owner.execute("DELETE FROM login_codes")  # the next tenants have the same codes
         with self.pool.forgetting(()):
             await super()._furnish()
 

@@ -59,6 +59,11 @@ class ForgetfulPool:
         async with self.inner.acquire(**options) as connection:
             yield _Forgetful(connection, self)
 
+    @asynccontextmanager
+    async def acquire_with_last_scope(self) -> AsyncIterator[Any]:
+        async with self.inner.acquire_with_last_scope() as connection:
+            yield _Forgetful(connection, self)
+
     def __getattr__(self, name: str) -> Any:
         return _changing(getattr(self.inner, name), name, self)
 
