@@ -1,5 +1,6 @@
 """Cursors: consecutive pages, and text that no list has returned."""
 
+import asyncio
 import base64
 import json
 import sys
@@ -303,6 +304,10 @@ async def test_cursor_excludes_an_offset(site: Site, filled: dict[str, str]) -> 
     assert set(field_errors(refused)) == {"query.cursor"}
 
 
+# A request of OpenTelemetry of which nothing can be stored.
+REJECTED = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "0", "spanId": "1"}]}]}]}
+
+
 async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
     site = Site()
     async with site.http:
@@ -321,6 +326,11 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             await ours("POST", f"/evaluations/monitors/{monitor}/trigger")
         await ours.run_jobs()
         await ours.do.alerting.evaluate_runs()
+        for _ in range(2):
+            await ours("POST", "/v1/traces", REJECTED)
+        async with asyncio.timeout(10):
+            while (await ours.read("/ingest/rejections"))["total"] < 2:  # written after the answer
+                await asyncio.sleep(0)
         document = (await site.http.get("/openapi.json")).json()
         for (method, path), told in operations(document).items():
             names = {one["name"] for one in told["parameters"]}
