@@ -533,7 +533,7 @@ async def test_fragments_find_rows_by_key(seeded, of):
     await put(native.id, sent_span())
     await put(other, sent_span(parent_span_id="e" * 16))
     await settle_open_traces(seeded.edits, fragment_rules(), datetime.now(UTC))
-    assert await seeded.edits.delete(of, [id_, other]) == 2
+    assert await seeded.edits.delete(of, [id_, other, native.id]) == 3
     asked = [(one.query, one.args) for one in seeded.statements]
     asked += [(SELECT_NODES, ([of], [id_])), (DELETE_SPANS_BY_KEY, ([of], [id_], [id_]))]
     asked = [one for one in asked if one[0] != LOCK_OPEN_TRACES]  # by age, see below

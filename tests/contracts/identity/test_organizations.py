@@ -215,7 +215,7 @@ async def test_cut_idle_connections_fail_at_most_once_each(pool):
     await pool.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        " AND application_name = 'pandaprobe'"
+        " AND usename = current_user AND application_name = 'pandaprobe'"
     )
     # A pool may return each dead connection once; every such failure is Unavailable.
     for _ in range(pool.get_max_size() + 1):

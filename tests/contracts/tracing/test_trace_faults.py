@@ -69,7 +69,7 @@ async def test_lost_connections_do_not_fail_writes(pool):
             gone = await other.fetch(
                 "SELECT pg_terminate_backend(pid, 10_000) AS is_gone FROM pg_stat_activity "
                 "WHERE pid <> pg_backend_pid() AND datname = current_database() "
-                "AND backend_type = 'client backend'"
+                "AND usename = current_user AND backend_type = 'client backend'"
             )
         assert gone
         assert all(one["is_gone"] for one in gone)
