@@ -475,7 +475,7 @@ async def test_refused_connection_counts_as_no_request(setup):
 
 async def test_silent_provider_times_out_at_deadline(setup):
     setup.server.reply_with(NO_REPLY)
-    unavailable = await setup.expect_unavailable(setup.question(deadline_s=0.2))
+    unavailable = await setup.expect_unavailable(setup.question(deadline_s=0.1))
     assert unavailable.code is FailCode.JUDGE_TIMEOUT
     assert [call.code for call in unavailable.calls] == [FailCode.JUDGE_TIMEOUT]
 
@@ -586,7 +586,7 @@ async def test_invalid_base_url_is_misconfigured_and_not_logged(
 
 async def test_answer_that_trickles_times_out(setup: JudgeSetup) -> None:
     setup.server.reply_with(SLOW_BODY)
-    unavailable = await setup.expect_unavailable(setup.question(deadline_s=0.3))
+    unavailable = await setup.expect_unavailable(setup.question(deadline_s=0.1))
     assert unavailable.code is FailCode.JUDGE_TIMEOUT
 
 

@@ -19,11 +19,12 @@ from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.registry import BY_OPERATION, ENDPOINTS
 from tests.support.endpoints.spec import NO_ROLE
 from tests.support.endpoints.templates import Words, filled, filled_path
+from tests.support.hypothesis_scale import scaled
 from tests.support.loop_blocks import watched_loop
 
 SEED: Final = 16
 BODIES: Final = 100_000
-QUICK_BODIES: Final = 1_000
+FULL_BODIES: Final = 4_000  # without the figures
 BODIES_PER_STORE: Final = 1_000  # then the store is as at first
 CHUNK_BYTES: Final = 64 << 10
 BLOCK_MAX_MS: Final = 100.0  # loosely: a busy machine delays everything
@@ -104,7 +105,7 @@ async def send_all(world: TwoTenants, count: int) -> Answers:
 
 
 async def test_hostile_bodies_are_answered(world: TwoTenants) -> None:
-    answers = await send_all(world, QUICK_BODIES)
+    answers = await send_all(world, scaled(FULL_BODIES))
     assert {200, 202, 400, 422} <= answers.statuses.keys()
 
 

@@ -34,7 +34,7 @@ from tests.support.fixtures.alerts import a_delivery, a_webhook
 from tests.support.fixtures.data_plane import project
 from tests.support.waiting import WAIT_MAX_S
 
-SOON_S = 0.5  # where the time is to run out
+SOON_S = 0.2  # where the time is to run out
 BODY = '{"type": "alert.changed", "data": {"metric": "ü"}}'.encode()
 
 

@@ -129,6 +129,7 @@ async def test_those_of_a_deleted_trace_are_deleted(plane, waiting):
     assert [found.trace for found in await due(waiting, ours)] == [other.id]
 
 
+@pytest.mark.slow
 async def test_project_has_a_maximum(plane, waiting):
     ours, one = project(), trace()
     many = [of_trace(uuid.uuid4(), name=f"n{n}") for n in range(WAITING_MAX)]
