@@ -128,7 +128,7 @@ async def test_bodies_share_memory_and_a_single_body_always_fits():
 
 
 async def test_health_checks_are_exempt(site: Site):
-    shedding = LoadShedding(site.app, requests_max=0)
+    shedding = LoadShedding(site.app, requests_max=0, refusal_delay_s=0)
     async with client(shedding) as http:
         assert (await http.get("/health")).status_code == 200
         assert (await http.get("/health/ready")).status_code == 200
