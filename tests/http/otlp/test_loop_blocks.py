@@ -1,0 +1,59 @@
+"""No OTLP request blocks the event loop, however large it is."""
+
+import gzip
+import uuid
+from typing import Any
+
+import pytest
+
+from domain.tracing.otel.requests import Encoding
+from tests.http.conftest import Site
+from tests.support.builders.otlp_requests import encoded, logs_request, record, span, traces_request
+from tests.support.clients.otlp_exporter import OtlpExporter
+from tests.support.loop_blocks import watched_loop
+
+pytestmark = [pytest.mark.service, pytest.mark.exhaustive]
+
+BLOCK_MAX_MS = 50
+HISTORY = '[{"role": "user", "content": "' + "word " * 20_000 + '"}]'
+
+
+def span_ids(count: int) -> list[bytes]:
+    return [number.to_bytes(8) for number in range(1, count + 1)]
+
+
+REQUESTS: dict[str, Any] = {
+    "512 spans of 100 kB": lambda: traces_request(
+        *(span({"gen_ai.prompt": HISTORY}, span_id=one) for one in span_ids(512))
+    ),
+    "50,000 spans of a trace": lambda: traces_request(
+        *(span(span_id=one) for one in span_ids(50_000))
+    ),
+    "10,000 traces": lambda: traces_request(
+        *(span(trace_id=uuid.uuid4().bytes) for _ in range(10_000))
+    ),
+    "50,000 rejected spans": lambda: traces_request(
+        *(span(start_time_unix_nano=0) for _ in range(49_999)), span()
+    ),
+    "50,000 ignored records": lambda: logs_request(
+        *(record(event_name="other") for _ in range(50_000))
+    ),
+}
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_large_request_leaves_others_their_turn(
+    postgres_site: Site, name: str, encoding: Encoding
+) -> None:
+    postgres_site.begin()
+    async with postgres_site.http:
+        exporter = OtlpExporter(postgres_site.http, postgres_site.headers(), encoding)
+        request = REQUESTS[name]()
+        signal = "logs" if "records" in name else "traces"
+        body = gzip.compress(encoded(request, encoding), 1)
+        assert (await exporter.post(b"", headers={"content-type": Encoding.PROTOBUF})).is_success
+        async with watched_loop() as blocks:
+            answer = await exporter.post(body, signal, {"content-encoding": "gzip"})
+        assert answer.status_code == 200
+    assert blocks.longest_ms < BLOCK_MAX_MS
