@@ -8,8 +8,12 @@ from typing import Any, Final, cast
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from adapters.otlp.decoding.answers import encode_error
+from entrypoints.http.middleware.otlp_errors import PATHS as OTLP_PATHS
+from entrypoints.http.middleware.otlp_errors import encoding_of
 from entrypoints.http.middleware.request_ids import HEADER
 from entrypoints.http.middleware.security_headers import DEFAULT_HEADERS
+from entrypoints.http.requests.body_io import JSON
 
 CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
 HEADERS_TIMEOUT_S: Final = 10.0  # from the connection, or from a request's first byte
@@ -123,9 +127,12 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _send_error(self, status: bytes, detail: str) -> None:
         """Answers invalid HTTP in the format of other errors; the application isn't called."""
-        body = msgspec.json.encode({"detail": detail})
+        media_type, body = JSON, msgspec.json.encode({"detail": detail})
+        if self._is_otlp():
+            media_type = encoding_of(self.headers)
+            body = encode_error(media_type, int(status[:3]), detail)
         headers = (
-            (b"content-type", b"application/json"),
+            (b"content-type", media_type.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
             (HEADER, str(uuid.uuid4()).encode()),
@@ -134,6 +141,11 @@ class BoundedConnection(HttpToolsProtocol):
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, head, body))
         self.transport.close()
+
+    def _is_otlp(self) -> bool:
+        """Whether the request is for OTLP, as far as it was read."""
+        path = getattr(self, "url", b"").partition(b"?")[0]
+        return path.rstrip(b"/").decode("latin-1") in OTLP_PATHS
 
     def _cancel_unread_timer(self) -> None:
         if self._unread_timer is not None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import uvicorn
 
+from adapters.otlp.decoding.answers import encode_error
+from domain.tracing.otel.requests import Encoding
 from entrypoints.http.middleware.request_ids import HEADER
 from entrypoints.server.protocol_limits import CONNECTIONS_MAX, BoundedConnection, raise_file_limit
 from tests.support.waiting import WAIT_MAX_S
@@ -191,6 +193,20 @@ async def test_heads_up_to_64_kb_and_trailers_are_accepted_and_bodies_do_not_cou
             assert b"200 OK" in head
             assert b"x-names: host,transfer-encoding,x-a\r\n" in head
             assert await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+async def test_otlp_requests_are_refused_in_their_type(encoding: Encoding) -> None:
+    async with serving() as (_, port):
+        head = b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\n" % encoding.encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b"A: " + b"a" * (1 << 17) + b"\r\n\r\n")
+        answer, _, body = (await ended(reader)).partition(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert f"content-type: {encoding}".encode() in answer
+        detail = "The request line and headers are larger than 65536 bytes"
+        assert body == encode_error(encoding, 431, detail)
         writer.close()
 
 

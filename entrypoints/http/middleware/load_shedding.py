@@ -12,6 +12,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from domain.errors import RETRY_AFTER_S, Unavailable
 from entrypoints.http.middleware.asgi_messages import send_error
 from entrypoints.http.middleware.fair_queueing import FairQueue, Share, Ticket
+from entrypoints.http.middleware.work_limit import WorkLimit
 
 REQUESTS_MAX: Final = 512  # in progress in a process: some tenths of a second of work
 BODIES_MAX: Final = 1_024  # that a process receives; their requests don't count as in progress
@@ -48,6 +49,7 @@ class LoadShedding:
     bodies: int = field(default=0, init=False)
     bodies_bytes: int = field(default=0, init=False)
     queue: FairQueue = field(default_factory=FairQueue, init=False)
+    work: WorkLimit = field(default_factory=WorkLimit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         cast("dict[str, Any]", scope)[_SHEDDING_KEY] = self
@@ -109,6 +111,7 @@ class AdmissionTicket:
     _shedding: LoadShedding
     _ticket: Ticket | None = None
     body_bytes: int = 0
+    _work_bytes: int = 0
 
     def identify(self, shares: Mapping[str, Share]) -> None:
         """The caller is known: the request takes from `shares`, by the holder's name."""
@@ -160,11 +163,23 @@ class AdmissionTicket:
         if self._ticket is not None:
             await self._ticket.acquire_slot()
 
+    async def begin_work(self, size: int) -> None:
+        """Waits until so many bytes may be worked on, until the response. Raises Unavailable."""
+        try:
+            await self._shedding.work.acquire(size)
+        except Unavailable:
+            await self.delay_refusal()
+            raise
+        self._work_bytes += size
+
     def release_slot(self) -> None:
+        self._shedding.work.release(self._work_bytes)
+        self._work_bytes = 0
         if self._ticket is not None:
             self._ticket.release_slot()
 
     def leave(self) -> None:
+        self.release_slot()
         if self._ticket is not None:
             self._ticket.leave()
 

@@ -16,11 +16,15 @@ from entrypoints.http.config import http_context
 from entrypoints.http.controllers.otlp import examples, schemas
 from entrypoints.http.controllers.otlp.reports import METRICS_SIGNAL, report, report_refused
 from entrypoints.http.endpoint import post
+from entrypoints.http.middleware.load_shedding import admission_ticket
 from entrypoints.http.middleware.otlp_errors import encoding_of
 from entrypoints.http.middleware.rate_limits import RouteClass, rate_limit_principal
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.raw_body import RawBody
 
+# Small bodies are kept decoded until they are stored; of larger ones, a part at a time.
+KEPT_DECODED_BYTES: Final = 4 << 20
+DECODED_FACTOR: Final = 4
 _CREDENTIALS_AND_PATHS: Final = (
     "An API key may also be sent as a Bearer token, or as the password of Basic authentication, "
     "whose user is the project unless X-Project-Name names it. The same paths exist below `/otel` "
@@ -93,6 +97,9 @@ def _export(prefix: str, export: Export) -> HTTPRouteHandler:
     async def decode(request: HttpRequest, body: bytes) -> DecodedRequest:
         context, encoding = http_context(request), encoding_of(request.scope["headers"])
         decode_request = context.use_cases.tracing.decode_otlp_request
+        is_small = len(body) <= KEPT_DECODED_BYTES
+        weight = DECODED_FACTOR * len(body) if is_small else len(body)
+        await admission_ticket(request.scope).begin_work(weight)
         items = 0
         try:
             decoded = await decode_request(signal, encoding, body, context.config.otlp_max_spans)
