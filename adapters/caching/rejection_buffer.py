@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -15,29 +15,40 @@ FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a st
 BUFFERED_REJECTIONS_MAX: Final = 5_000  # beyond it the oldest are dropped
 WRITTEN_AT_ONCE_MAX: Final = 1_000
 
+type OnRecord = Callable[[Sequence[RecordedRejection]], None]
+
 _log = logging.getLogger(__name__)
 
 
 class RejectionBuffer:
     """Implements RejectionLog. If the database is unavailable, they are written later."""
 
-    def __init__(self, rejections: Rejections) -> None:
+    def __init__(self, rejections: Rejections, on_record: OnRecord | None = None) -> None:
         self._rejections = rejections
+        self._on_record = on_record
         self._pending = deque[RecordedRejection](maxlen=BUFFERED_REJECTIONS_MAX)
 
     @classmethod
     @asynccontextmanager
     async def flushing_to(
-        cls, rejections: Rejections, every_s: float = FLUSH_EVERY_S
+        cls,
+        rejections: Rejections,
+        every_s: float = FLUSH_EVERY_S,
+        on_record: OnRecord | None = None,
     ) -> AsyncIterator["RejectionBuffer"]:
-        """Writes to `rejections` periodically while the block runs, and once more at its end."""
-        buffer = cls(rejections)
+        """Writes to `rejections` periodically while the block runs, and once more at its end.
+
+        `on_record` is called with what is recorded.
+        """
+        buffer = cls(rejections, on_record)
         async with flush_periodically(
             buffer._flush, every_s, FINAL_FLUSH_TIMEOUT_S, buffer._warn_lost
         ):
             yield buffer
 
     def record(self, rejections: Sequence[RecordedRejection]) -> None:
+        if self._on_record is not None:
+            self._on_record(rejections)
         self._pending.extend(rejections)
 
     def _warn_lost(self) -> None:

@@ -163,8 +163,9 @@ async def ports(
         traces = await stack.enter_async_context(
             PostgresTraces.open(pool, book, projects.invalidate, observer)
         )
+        on_rejections = None if observer is None else observer.count_late_rejections
         tracing = await stack.enter_async_context(
-            tracing_ports(settings, pool, traces, projects.invalidate)
+            tracing_ports(settings, pool, traces, projects.invalidate, on_rejections=on_rejections)
         )
         uses = await stack.enter_async_context(KeyUsageBuffer.flushing_to(keys))
         refused = await stack.enter_async_context(RefusalBuffer.flushing_to(PostgresRefusals(pool)))

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from adapters.caching.rejection_buffer import FLUSH_EVERY_S, RejectionBuffer
+from adapters.caching.rejection_buffer import FLUSH_EVERY_S, OnRecord, RejectionBuffer
 from adapters.otlp.decoding.requests import Codec
 from adapters.otlp.decoding.stored import decode_sent, encode_sent
 from adapters.otlp.mapping.spans import map_span
@@ -31,16 +31,18 @@ async def tracing_ports(
     pool: Pool,
     traces: PostgresTraces,
     on_removed: Callable[[ProjectId], None],
+    *,
     flush_every_s: float = FLUSH_EVERY_S,
+    on_rejections: OnRecord | None = None,
 ) -> AsyncIterator[TracingPorts]:
     """All ports of tracing. At the end of the block, accepted fragments are written.
 
-    Rejections are written every `flush_every_s`.
+    Rejections are written every `flush_every_s`, after `on_rejections` was called with them.
     """
     rejections = PostgresRejections(pool)
     async with (
         PostgresOtlpTraces.open(traces.edits, fragment_rules(), on_removed) as otlp,
-        RejectionBuffer.flushing_to(rejections, flush_every_s) as rejection_log,
+        RejectionBuffer.flushing_to(rejections, flush_every_s, on_rejections) as rejection_log,
     ):
         yield TracingPorts(
             traces=traces,

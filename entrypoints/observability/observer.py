@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -18,12 +18,15 @@ from adapters.prometheus.process_slots import ProcessSlotError
 from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import Job, PlanRunJob, queue_of
 from domain.evaluation.costs.judge_costs import LedgerEntry
+from domain.tracing.otel.requests import RecordedRejection, RejectionReason
+from domain.tracing.otel.scope_families import family_of
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.settings import Settings, SettingsError, variable
 
 if TYPE_CHECKING:
     from adapters.otlp_spans import ActiveSpan, OtlpSpans  # the extra `otel`, which may be missing
 
+LATE_REASONS: Final = {RejectionReason.SPAN_NEVER_CAME, RejectionReason.UNKNOWN_RESPONSE_ID}
 SAMPLE_EVERY_S: Final = 5.0  # at least as often as common scrape intervals
 
 
@@ -53,6 +56,12 @@ class Observer:
 
     def otlp_rejected(self, reason: str, scope: str, count: int) -> None:
         self.metrics.count(definitions.OTLP_REJECTED, reason, scope, by=count)
+
+    def count_late_rejections(self, rejections: Sequence[RecordedRejection]) -> None:
+        """Counts those that no request has counted: what they waited for never came."""
+        for one in (each.rejection for each in rejections):
+            if one.reason in LATE_REASONS:
+                self.otlp_rejected(one.reason, family_of(one.scope or ""), one.count)
 
     def count_limiter_fallback(self) -> None:
         """Counts a decision that the rate limiter made without Redis."""

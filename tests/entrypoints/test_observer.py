@@ -24,7 +24,13 @@ from application.workers import Worker
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import FailCode
-from domain.ids import ProjectId, RunId
+from domain.ids import ProjectId, RejectionId, RunId
+from domain.tracing.otel.requests import (
+    RecordedRejection,
+    Rejection,
+    RejectionReason,
+    Signal,
+)
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.observability.metrics_text import MetricsText, read_database_metrics
 from entrypoints.observability.observer import (
@@ -116,6 +122,33 @@ def test_decisions_count_by_class(metrics):
         ("rate_limit_decisions_total", "ingest", "admitted"): 1,
         ("rate_limit_decisions_total", "ingest", "refused"): 1,
         ("rate_limit_fallbacks_total",): 1,
+    }
+
+
+def test_otlp_items_count_by_outcome_and_reason(metrics):
+    observer = Observer(metrics)
+    observer.otlp_received("traces", "stored", 3)
+    observer.otlp_rejected("too_deep", "langsmith", 2)
+    late = Rejection(
+        reason=RejectionReason.SPAN_NEVER_CAME, message="late", count=4, scope="langsmith"
+    )
+    counted_by_its_request = Rejection(reason=RejectionReason.TOO_DEEP, message="deep")
+    observer.count_late_rejections(
+        [
+            RecordedRejection(
+                project_id=PROJECT,
+                id=RejectionId(uuid.uuid4()),
+                rejected_at=NOON,
+                signal=Signal.LOGS,
+                rejection=one,
+            )
+            for one in (late, counted_by_its_request)
+        ]
+    )
+    assert samples(metrics) == {
+        ("otlp_received_total", "stored", "traces"): 3,
+        ("otlp_rejected_total", "too_deep", "langsmith"): 2,
+        ("otlp_rejected_total", "span_never_came", "langsmith"): 4,
     }
 
 

@@ -46,6 +46,13 @@ async def test_rejections_are_flushed_periodically_and_in_order(written):
     assert written.attempts == 2
 
 
+async def test_rejections_are_passed_on_when_they_are_recorded(written):
+    passed = []
+    log, one = RejectionBuffer(written, passed.extend), rejected(PROJECT)
+    log.record([one])
+    assert passed == [one]
+
+
 async def test_many_are_written_in_several_batches(written):
     rows = [rejected(PROJECT) for _ in range(2_500)]
     async with RejectionBuffer.flushing_to(written) as log:
