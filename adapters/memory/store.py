@@ -33,6 +33,7 @@ from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_s
 from domain.tracing.model_price import ModelPrice
 from domain.tracing.otel.facts import SpanFacts
 from domain.tracing.otel.fragments import Sent
+from domain.tracing.otel.native_fields import edited_facts
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.otel.requests import RecordedRejection
 from domain.tracing.repricing import Repricing
@@ -355,7 +356,12 @@ class MemoryStore:
         if before is not None and known is not None:
             bare, after = (replace(one, input=None, output=None) for one in (before, trace))
             state = known.state.after_native_write(bare, after, payloads)
-            self.otlp[project, trace.id] = replace(known, state=state)
+            old = {one.id: one for one in before.spans}
+            facts = dict(known.facts)
+            for span in trace.spans:
+                if span.id in facts and span != old[span.id]:
+                    facts[span.id] = edited_facts(facts[span.id], old[span.id], span)
+            self.otlp[project, trace.id] = replace(known, state=state, facts=facts)
         self.traces[project, trace.id] = trace
 
     def delete_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> None:

@@ -24,6 +24,7 @@ from domain.tracing.otel.claude_code import (
 )
 from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Fragment, Sent, SentRecord, SentSpan, otel_span_id
+from domain.tracing.otel.native_fields import remapped_span
 from domain.tracing.otel.otlp_state import (
     OtlpPhase,
     OtlpState,
@@ -90,6 +91,8 @@ class MemoryOtlpTraces:
         for key, sent in new.items():
             by_span[key[2]][key[3]] = sent
         mapped: dict[SpanId, MappedSpan] = {}
+        known = self.store.otlp.get((project, trace))
+        known_facts = {} if known is None else known.facts
 
         def map_span(hex_id: str, records: Iterable[Sent] = ()) -> None:
             sent = [*by_span[hex_id].values(), *records]
@@ -97,13 +100,14 @@ class MemoryOtlpTraces:
             if any(isinstance(one, SentSpan) for one in sent):
                 span = self.rules.map_span(trace, sent)
                 stored = self._spans(project, trace).get(span.span.id)
+                if stored is not None and (facts := known_facts.get(stored.id)) is not None:
+                    span = remapped_span(span, stored, facts)
                 settled = settled_span(span.span, stored, self._pricing(project))
                 mapped[settled.id] = replace(span, span=settled)
 
         for hex_id in {key[2] for key in new} - NO_SPANS:
             map_span(hex_id)
         records = by_span[ASSIGNED]
-        known = self.store.otlp.get((project, trace))
         before: Assigned = {} if known is None else known.assigned
         nodes = self._nodes(project, trace, mapped)
         self.rules.check_spans(len(nodes))

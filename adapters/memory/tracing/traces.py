@@ -44,7 +44,7 @@ class MemoryTraces:
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         known = await self.get(project, trace)
         more = replace(known, spans=(*known.spans, *spans))
-        self.store.traces[project, trace] = more.settled(self._pricing(project))
+        self.store.write_natively(project, more.settled(self._pricing(project)))
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         found = self.store.visible_trace(project, trace)
@@ -67,7 +67,7 @@ class MemoryTraces:
             raise NotFound("Span not found")
         changed = change.applied(stored[span], self._pricing(project))
         spans = tuple(changed if one.id == span else one for one in known.spans)
-        self.store.traces[project, trace] = replace(known, spans=spans)
+        self.store.write_natively(project, replace(known, spans=spans))
         return changed
 
     async def retag(

@@ -43,7 +43,12 @@ from adapters.postgres.tracing.otlp_rows import (
     write_payloads,
 )
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
-from adapters.postgres.tracing.row_updates import UPSERT_TRACES, TraceKey, fetch_models
+from adapters.postgres.tracing.row_updates import (
+    UPSERT_TRACES,
+    TraceKey,
+    fetch_models,
+    fetch_spans,
+)
 from adapters.postgres.tracing.trace_rows import trace_row
 from application.concurrency import compute
 from application.tracing.otlp.ports import FragmentRules
@@ -51,7 +56,8 @@ from domain.ids import ProjectId, SpanId
 from domain.tracing.erasure import data_subjects_of
 from domain.tracing.otel.claude_code import assign_claude_records, changed_owners
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
-from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan
+from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_id
+from domain.tracing.otel.native_fields import remapped_span
 from domain.tracing.otel.otlp_state import OtlpState, source_span, trace_input, trace_output
 from domain.tracing.otel.stored_spans import settled_span
 from domain.tracing.otel.trace_state import (
@@ -200,7 +206,8 @@ class TraceResult:
 class OtlpMerge:
     """The traces that fragments are merged into, in one transaction.
 
-    `stored_at` is None for a worker that settles traces.
+    `stored_at` is None for a worker that settles traces. `edited` are the stored rows of spans that
+    native writes changed, and that are mapped again.
     """
 
     connection: Connection
@@ -208,6 +215,7 @@ class OtlpMerge:
     pricing: Mapping[ProjectId, Pricing]
     stored_at: datetime | None
     traces: dict[TraceKey, TraceMerge] = field(default_factory=dict)
+    edited: dict[TraceKey, dict[SpanId, Span]] = field(default_factory=dict)
 
     async def open(
         self, known: Mapping[TraceKey, CountedTrace], new: Mapping[TraceKey, OtlpState]
@@ -252,9 +260,20 @@ class OtlpMerge:
                         wanted.append((*key, hex_id))
                         digests += of_span
         known = await fetch_fragments(self.connection, wanted, digests)
+        await self._fetch_edited(
+            ((project, trace), otel_span_id(trace, hex_id)) for project, trace, hex_id in wanted
+        )
         is_long = len(wanted) > COMPUTED_ON_LOOP_MAX
         records = await compute(self._map, fragments, mapped, wanted, known, is_long=is_long)
         await end_waiting(self.connection, records)
+
+    async def _fetch_edited(self, spans: Iterable[tuple[TraceKey, SpanId]]) -> None:
+        edited = [
+            (*key, span_id)
+            for key, span_id in spans
+            if (node := self.traces[key].nodes.get(span_id)) is not None and node.facts.is_edited
+        ]
+        self.edited = await fetch_spans(self.connection, edited)
 
     def _map(
         self,
@@ -344,6 +363,7 @@ class OtlpMerge:
             hex_id = self.traces[key].nodes[span_id].facts.hex_id
             spans.append((key, (*key, hex_id), digests))
         known = await fetch_fragments(self.connection, [one for _, one, _ in spans], ())
+        await self._fetch_edited((key, span_id) for key, span_id, _ in taking)
         wanted = {(*key, digest) for key, _, digests in spans for digest in digests}
         records = await fetch_assigned(self.connection, wanted)
 
@@ -361,6 +381,8 @@ class OtlpMerge:
         merge = self.traces[key]
         old = merge.nodes.get(mapped.span.id)
         stored = None if old is None else old.span
+        if old is not None and old.facts.is_edited:
+            mapped = remapped_span(mapped, self.edited[key][mapped.span.id], old.facts)
         merge.put_span(settled_span(mapped.span, stored, self.pricing[key[0]]), mapped)
 
     async def flush(self) -> None:

@@ -12,6 +12,7 @@ from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
+from adapters.postgres.tracing.span_facts import decode_facts, encode_facts
 from adapters.postgres.tracing.trace_rows import (
     PAYLOADS,
     SPANS,
@@ -28,6 +29,7 @@ from application.concurrency import compute
 from application.tracing.workload import takes_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.erasure import DataSubject, data_subjects_of
+from domain.tracing.otel.native_fields import edited_facts
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.otel.stored_spans import without_role
 from domain.tracing.span import Span, Totals
@@ -58,7 +60,7 @@ SELECT_SPANS_BY_KEY: Final = f"""
 SELECT {SPANS.select("spans")}
 FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
 """
-# Returns the facts of OpenTelemetry spans, which a native write keeps.
+# Returns the facts of OpenTelemetry spans, to which a native write adds what it changed.
 DELETE_SPANS_BY_KEY: Final = f"""
 WITH gone AS (
   DELETE FROM spans USING {SPANS.unnest_keys("replaced")} WHERE {SPANS.on_key("replaced")}
@@ -274,11 +276,26 @@ async def write_back(
         facts = await connection.fetch(DELETE_SPANS_BY_KEY, *arrays(replaced))
     await insert_spans(connection, await compute(_rows_of_spans, changed, is_long=is_long))
     if replaced and facts:
-        await connection.execute(UPDATE_FACTS, *arrays(facts))
+        edited = await compute(_edited_facts, changed, facts, is_long=is_long)
+        await connection.execute(UPDATE_FACTS, *arrays(edited))
     losing = [one.key for one in changed if one.loses_a_model]
     models = await fetch_models(connection, losing)
     if rows := await compute(_count_changes, changed, models, deltas, is_long=is_long):
         await connection.execute(UPSERT_TRACES, *rows)
+
+
+def _edited_facts(
+    changed: Iterable[TraceUpdate], known: Iterable[Record]
+) -> list[tuple[object, ...]]:
+    """The facts of replaced OpenTelemetry spans, with the fields that the write changed."""
+    updates = {one.key: one for one in changed}
+    rows: list[tuple[object, ...]] = []
+    for project, trace, span_id, facts in known:
+        update = updates[project, trace]
+        before, after = update.stored[span_id], update.spans[span_id]
+        edited = edited_facts(decode_facts(facts), before, after)
+        rows.append((project, trace, span_id, encode_facts(edited)))
+    return rows
 
 
 def _changed(updates: Iterable[TraceUpdate]) -> list[TraceUpdate]:

@@ -21,6 +21,8 @@ class SpanFacts:
     tokens. `is_setup`: it only creates an agent. `service` is `service.name`.
     `made_up_session`: the session is a conversation id that the library may have made up
     (pydantic-ai): it is ignored if it is a UUIDv7 of the time when the run began.
+    `native_names` are the fields of the span that native writes changed, and `native_metadata` the
+    members of its metadata: they stay when the span is mapped again.
     `is_claude_request`: a span that takes log records of Claude Code by time. `tool_use_id` is the
     id of the call by which a TOOL span takes a log record of its result. `won_keys` has the
     attribute that gave the value, per target of the mapping's rules.
@@ -52,8 +54,15 @@ class SpanFacts:
     has_stated_cost: bool = False
     has_user_message: bool = False
     has_assistant_message: bool = False
+    native_names: tuple[str, ...] = ()
+    native_metadata: tuple[str, ...] = ()
     mapping_version: int = 0
     won_keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a native write changed the span."""
+        return bool(self.native_names or self.native_metadata)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,17 @@
-"""Traces that OpenTelemetry spans and native requests report together.
+"""Traces and spans that OpenTelemetry fragments and native requests report together.
 
-A field that a native write changed is kept when the trace is computed again from its spans.
+A field that a native write changed is kept when the trace is computed again from its spans, or the
+span from its fragments.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final, Self
 
+from domain.tracing.otel.facts import MappedSpan, SpanFacts
 from domain.tracing.otel.trace_state import OTEL_KEY, ComputedTrace
 from domain.tracing.payload import JsonText, object_from_members, object_members
+from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 
 _NOT_COMPUTED: Final = frozenset({"id", "metadata", "spans", "new_status"})
@@ -16,11 +20,15 @@ _DEFAULTS: Final = {
     for one in fields(Trace)
     if one.name not in _NOT_COMPUTED
 }
+# Usage and charge follow from the other fields; the role follows from the tree.
+_SPAN_FIELDS: Final = frozenset(one.name for one in fields(Span)) - {
+    *("id", "metadata", "usage", "usage_role", "charge")
+}
 
 
 @dataclass(frozen=True, slots=True)
 class NativeFields:
-    """The fields of a trace, and the members of its metadata, that native writes changed."""
+    """The fields of a trace or span, and members of its metadata, that native writes changed."""
 
     names: frozenset[str] = frozenset()
     metadata_keys: frozenset[str] = frozenset()
@@ -34,9 +42,14 @@ class NativeFields:
             if getattr(after, name) != (default if before is None else getattr(before, name))
         }
         known = {} if before is None else object_members(before.metadata)
-        members = object_members(after.metadata).items()
-        keys = {key for key, text in members if known.get(key) != text}
-        return cls(frozenset(names), frozenset(keys - {OTEL_KEY}))
+        return cls(frozenset(names), _changed_keys(known, after.metadata))
+
+    @classmethod
+    def from_span_write(cls, before: Span, after: Span) -> Self:
+        """The fields of a span that a native write changed."""
+        names = {one for one in _SPAN_FIELDS if getattr(before, one) != getattr(after, one)}
+        known = object_members(before.metadata)
+        return cls(frozenset(names), _changed_keys(known, after.metadata))
 
     def __or__(self, other: Self) -> Self:
         return replace(
@@ -44,6 +57,44 @@ class NativeFields:
             names=self.names | other.names,
             metadata_keys=self.metadata_keys | other.metadata_keys,
         )
+
+
+def _changed_keys(known: Mapping[str, str], metadata: JsonText) -> frozenset[str]:
+    members = object_members(metadata).items()
+    return frozenset({key for key, text in members if known.get(key) != text} - {OTEL_KEY})
+
+
+def edited_facts(facts: SpanFacts, before: Span, after: Span) -> SpanFacts:
+    """The facts of a span after a native write changed it."""
+    changed = NativeFields.from_span_write(before, after)
+    return replace(
+        facts,
+        native_names=tuple(sorted(changed.names.union(facts.native_names))),
+        native_metadata=tuple(sorted(changed.metadata_keys.union(facts.native_metadata))),
+    )
+
+
+def remapped_span(mapped: MappedSpan, known: Span, facts: SpanFacts) -> MappedSpan:
+    """A span that was mapped again, with the fields of `known`, the stored one, that are native.
+
+    `facts` are those of `known`.
+    """
+    if not facts.is_edited:
+        return mapped
+    names = set(facts.native_names) & _SPAN_FIELDS
+    native = NativeFields(metadata_keys=frozenset(facts.native_metadata))
+    kept = {name: getattr(known, name) for name in names}
+    if "token_usage" in names:
+        kept["usage"] = known.usage
+    return replace(
+        mapped,
+        span=replace(
+            mapped.span, metadata=_with_native(mapped.span.metadata, known, native), **kept
+        ),
+        facts=replace(
+            mapped.facts, native_names=facts.native_names, native_metadata=facts.native_metadata
+        ),
+    )
 
 
 def recomputed_trace(
@@ -81,7 +132,7 @@ def recomputed_trace(
     )
 
 
-def _with_native(metadata: JsonText, known: Trace, native: NativeFields) -> JsonText:
+def _with_native(metadata: JsonText, known: Trace | Span, native: NativeFields) -> JsonText:
     if not native.metadata_keys:
         return metadata
     members = object_members(known.metadata).items()

@@ -19,7 +19,7 @@ from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
-from domain.tracing.usage import UsageRole
+from domain.tracing.usage import Usage, UsageRole
 from tests.support.builders.otel import END_NS, START_NS, fragments, sent_record, sent_span
 from tests.support.builders.values import span, trace, trace_id
 from tests.support.fixtures.data_plane import (
@@ -420,6 +420,55 @@ async def test_native_span_of_an_otlp_trace_is_counted(plane):
     await put(plane, ours, id_, llm(THIRD))
     [found] = await assert_summaries_match(plane, ours)
     assert Totals.from_spans(found.spans).prompt_tokens == 2010
+
+
+async def test_native_changes_of_a_span_stay(plane):
+    """Whatever fragments of it come later, and however often it changes."""
+    ours, id_, asked = project(), trace_id(), {"input.value": "asked"}
+    await put(plane, ours, id_, root(end_ns=0), llm(attributes=asked, end_ns=0))
+    call = otel_span_id(id_, CHILD)
+    change = SpanChange(
+        name="renamed", output=b'"fixed"', token_usage=b'{"prompt_tokens":7}',
+        metadata=b'{"note":"wrong tool"}', cost={"total": 0.5},
+    )  # fmt: skip
+    await plane.traces.change_span(ours, id_, call, change)
+    await plane.traces.change_span(ours, id_, call, SpanChange(input=None))
+    answered = {"output.value": "answered", "metadata": '{"note":"sent","other":1}'}
+    await put(plane, ours, id_, llm(attributes=asked | answered), root())
+    await put(plane, ours, id_, llm(attributes=answered, end_ns=END_NS), size=2 * CHUNK_BYTES)
+    [found] = await assert_summaries_match(plane, ours)
+    kept = found.spans[1]
+    assert (kept.name, kept.input, kept.output) == ("renamed", None, b'"fixed"')
+    assert (kept.usage, kept.cost) == (Usage(7), {"total": 0.5})
+    assert kept.ended_at == datetime.fromtimestamp(END_NS / SECOND, UTC)
+    metadata = json.loads(kept.metadata)
+    assert (metadata["note"], metadata["other"]) == ("wrong tool", 1)
+    assert (found.name, found.status) == ("run", TraceStatus.COMPLETED)
+
+
+async def test_native_report_of_an_otlp_span_stays(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root(), llm(end_ns=0))
+    report = span(id=otel_span_id(id_, CHILD), name="reported", model="gpt-4o-mini")
+    await plane.traces.add_spans(ours, id_, [report])
+    await put(plane, ours, id_, llm())
+    [found] = await assert_summaries_match(plane, ours)
+    assert [(one.name, one.model) for one in found.spans if one.id == report.id] == [
+        ("reported", "gpt-4o-mini")
+    ]
+
+
+async def test_record_that_a_changed_span_takes_changes_the_other_fields(plane):
+    ours, id_ = project(), trace_id()
+    turn = claude(ROOT, "interaction", 0, 10 * SECOND)
+    call = claude(CHILD, "llm_request", SECOND, 2 * SECOND)
+    await put(plane, ours, id_, turn, call)
+    name = SpanChange(name="renamed")
+    await plane.traces.change_span(ours, id_, otel_span_id(id_, CHILD), name)
+    await put(plane, ours, id_, answer("done", 3 * SECOND // 2))
+    assert await answers(plane, ours, id_) == {CHILD: "done", ROOT: "done"}
+    [found] = await assert_summaries_match(plane, ours)
+    assert [one.name for one in found.spans] == ["interaction", "renamed"]
 
 
 async def test_span_stays_part_of_the_tree_after_a_native_change(plane):

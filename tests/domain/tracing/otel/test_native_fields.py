@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from domain.tracing.otel.native_fields import NativeFields, recomputed_trace
+from domain.tracing.otel.facts import MappedSpan
+from domain.tracing.otel.native_fields import (
+    NativeFields,
+    edited_facts,
+    recomputed_trace,
+    remapped_span,
+)
 from domain.tracing.otel.trace_state import ComputedTrace, SpanNode, compute_trace
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.support.builders.otel_nodes import TRACE, node
 from tests.support.builders.values import NOON, prices, span, trace
@@ -129,3 +136,61 @@ def test_fields_changed_by_several_writes_are_kept() -> None:
 def test_unknown_names_from_a_store_are_passed_over() -> None:
     native = NativeFields(frozenset({"spans", "gone"}), frozenset({"gone"}))
     assert row(ENDED, known=row(OPEN), native=native) == row(ENDED)
+
+
+# --- spans ---------------------------------------------------------------------------------------
+
+STORED = replace(OPEN.span, metadata=b'{"k":1,"m":1}').settled(prices().price)
+MAPPED = MappedSpan(
+    replace(
+        ENDED.span, metadata=b'{"k":2,"otel":{}}', usage=None, charge=None, error="sent"
+    ),
+    ENDED.facts,
+)  # fmt: skip
+SPAN_CHANGES: list[tuple[str, SpanChange, Any]] = [
+    ("name", SpanChange(name="mine"), "mine"),
+    ("kind", SpanChange(kind=SpanKind.TOOL), SpanKind.TOOL),
+    ("status", SpanChange(status=SpanStatus.ERROR), SpanStatus.ERROR),
+    ("input", SpanChange(input=b"3"), b"3"),
+    ("ended_at", SpanChange(ended_at=NOON), NOON),
+    ("model", SpanChange(model="m"), "m"),
+    ("error", SpanChange(error="mine"), "mine"),
+    ("cost", SpanChange(cost={"total": 1.0}), {"total": 1.0}),
+    ("model_parameters", SpanChange(model_parameters=b"{}"), b"{}"),
+    ("completion_started_at", SpanChange(completion_started_at=NOON), NOON),
+]
+
+
+def again(*changes: SpanChange) -> Span:
+    """The span as it is mapped again after native changes of the stored one."""
+    known, facts = STORED, OPEN.facts
+    for one in changes:
+        before, known = known, one.applied(known, prices().price)
+        facts = edited_facts(facts, before, known)
+    found = remapped_span(MAPPED, known, facts)
+    assert remapped_span(found, known, found.facts) == found
+    return found.span
+
+
+@pytest.mark.parametrize(("name", "change", "value"), SPAN_CHANGES)
+def test_field_of_a_span_changed_by_native_write_is_kept(
+    name: str, change: SpanChange, value: object
+) -> None:
+    assert again(change) == replace(MAPPED.span, **{name: value})
+
+
+def test_span_without_native_change_is_as_mapped() -> None:
+    assert again() == again(SpanChange(name=STORED.name)) == MAPPED.span
+
+
+def test_changed_tokens_of_a_span_are_counted() -> None:
+    found = again(SpanChange(token_usage=b'{"prompt_tokens":7}'))
+    assert found.usage is not None
+    assert found.usage.prompt_tokens == 7
+
+
+def test_all_native_changes_of_a_span_are_kept() -> None:
+    other = SpanChange(metadata=b'{"m":2,"otel":{"flags":[]}}')
+    found = again(SpanChange(name="mine"), other, SpanChange(metadata=b'{"own":1.50}'))
+    assert found.name == "mine"
+    assert json.loads(found.metadata) == {"k": 2, "m": 2, "own": 1.5, "otel": {}}
