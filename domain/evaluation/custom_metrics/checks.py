@@ -344,11 +344,15 @@ def language_match(reader: ObjectReader) -> CheckFunction:
             return Skipped(SkipCode.STRUCTURED_OUTPUT, "the output is JSON, which has no language")
         found = detect_language(text)
         if wanted == SAME_AS_INPUT:
-            is_match = same_language(detect_language(subject.request.text), found)
+            asked = detect_language(subject.request.text)
+            is_match = same_language(asked, found)
         else:
+            asked = found
             is_match = is_language(found, Language(wanted))
-        if found is None or is_match is None:
+        if found is None or asked is None:
             return Skipped(SkipCode.TOO_SHORT, "too little to tell the language by, or mixed")
+        if is_match is None:
+            return Skipped(SkipCode.UNKNOWN_LANGUAGE)
         seems = found.language or found.script
         return Scored(float(is_match), f"the answer seems to be {seems}", {"language": seems})
 

@@ -10,6 +10,7 @@ from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped,
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
 from domain.evaluation.trace_content.messages import decode_embedded_json, decode_json, is_blank
+from domain.evaluation.trace_content.phrases import REFUSALS, AnswerText
 from domain.evaluation.trace_content.text import containment, has_words, ngrams, shingles, words
 from domain.evaluation.trace_content.tool_calls import (
     ToolCall,
@@ -36,20 +37,6 @@ COMPRESSED_BYTES_MIN: Final = 512  # shorter texts hardly deflate
 # sentence forty times to 0.04.
 COMPRESSION_RATIO_MIN: Final = 0.15
 REPETITION_WORDS_MIN: Final = 8  # shorter answers repeat by chance
-
-# Phrases in the form that `words` gives, so that "can't" with any apostrophe is "can t".
-REFUSALS: Final = (
-    *("i can t help with", "i cannot help with", "i can not help with", "i m unable to help"),
-    *("i can t assist", "i cannot assist", "i can not assist", "i m not able to assist"),
-    *("i am unable to assist", "i m unable to assist", "i am not able to help"),
-    *("i can t do that", "i cannot do that", "i won t be able to", "i will not be able to"),
-    *("i can t provide", "i cannot provide", "i m unable to provide", "i am unable to provide"),
-    *("i can t comply", "i cannot comply", "i can t fulfill", "i cannot fulfill", "i must decline"),
-    *("i have to decline", "i must refuse", "i refuse to", "i m not allowed to"),
-    *("i am not allowed to", "against my guidelines", "as an ai language model i can t"),
-    *("as an ai language model i cannot", "sorry i can t", "sorry i cannot"),
-    *("sorry but i can t", "sorry but i cannot"),
-)
 
 
 # --- tool calls ----------------------------------------------------------------------------------
@@ -215,12 +202,13 @@ def answer_repetition(subject: EvaluatedTrace) -> Outcome:
 
 
 def refusal(subject: EvaluatedTrace) -> Outcome:
-    """1 if the output declines in one of the usual phrases, else 0. Neutral."""
+    """1 if the output declines in one of the usual phrases of its language, else 0. Neutral."""
     text = subject.answer.text[:OUTPUT_MAX]
     if not text.strip():
         return Skipped(SkipCode.EMPTY_OUTPUT)
-    spaced = f" {' '.join(words(text))} "
-    declines = any(f" {phrase} " in spaced for phrase in REFUSALS)
+    declines = REFUSALS.occurs_in(AnswerText(text, subject.request.text))
+    if declines is None:
+        return Skipped(SkipCode.UNKNOWN_LANGUAGE)
     reason = "the output declines the request" if declines else "the output does not decline"
     return Scored(float(declines), reason)
 
@@ -293,7 +281,10 @@ def trace_hygiene(subject: EvaluatedTrace) -> Outcome:
 
 
 def _metric(
-    compute: MetricFunction, description: str, direction: Direction = Direction.HIGHER_IS_BETTER
+    compute: MetricFunction,
+    description: str,
+    direction: Direction = Direction.HIGHER_IS_BETTER,
+    version: int = 1,
 ) -> Metric:
     """The metric that has the name of its function."""
     return Metric(
@@ -301,6 +292,7 @@ def _metric(
         description=description,
         method=EvaluationMethod.COMPUTED,
         direction=direction,
+        version=version,
         compute=compute,
     )
 
@@ -313,7 +305,7 @@ COMPUTED_METRICS: Final = (
     _metric(tool_args_schema, "Share of calls whose arguments fit the declared schema"),
     _metric(output_degeneration, "Absence of repetition inside the final output"),
     _metric(answer_repetition, "How new the output is against the session's last three"),
-    _metric(refusal, "Whether the final output declines the request", Direction.NEUTRAL),
+    _metric(refusal, "Whether the final output declines the request", Direction.NEUTRAL, version=2),
     _metric(trace_success, "Whether the run ended without an error"),
     _metric(untruncated_rate, "Share of model answers not cut by a length limit"),
     _metric(retrieval_hit_rate, "Share of retrievals that found something"),

@@ -42,6 +42,7 @@ class SkipCode(Code):
     NO_FAILED_CALLS = "no_failed_calls", "no tool call failed"
     NO_SPANS = "no_spans", "the trace has no span"
     STRUCTURED_OUTPUT = "structured_output", "the output is JSON, where repetition is normal"
+    UNKNOWN_LANGUAGE = "unknown_language", "the language of the text is not known"
     NO_USAGE = "no_usage", "not every model call tells its tokens"
     NO_PRICES = "no_prices", "not every model call has a price"
     NOT_TIMED = "not_timed", "no model call tells when its answer began"

@@ -29,6 +29,9 @@ USED = {"token_usage": {"prompt_tokens": 900, "completion_tokens": 100}}
 SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
 
 
+SERBIAN = "Резервација лета за Осло успешна"
+
+
 def mistakes(kind, **parameters):
     with pytest.raises(Invalid) as refused:
         metric(DefinitionKind.MEASURED, {"type": kind, "parameters": parameters})
@@ -100,6 +103,13 @@ def test_limit_checks_fall_from_1_to_0(kind, parameters, of, value):
             {"language": "same_as_input"},
             answering("This is the answer that you wanted.", input="Oslo?"),
             SkipCode.TOO_SHORT,
+        ),
+        ("language_match", {"language": "ru"}, answering(SERBIAN), SkipCode.UNKNOWN_LANGUAGE),
+        (
+            "language_match",
+            {"language": "same_as_input"},
+            answering("Рейс в Осло забронирован, это так.", input=SERBIAN),
+            SkipCode.UNKNOWN_LANGUAGE,
         ),
         (
             "language_match",
@@ -206,6 +216,9 @@ ENGLISH, GERMAN = "This is what you have asked me for.", "Das ist es, was Sie ha
         ("de", None, ENGLISH, 0.0),
         ("ja", None, ENGLISH, 0.0),
         ("cyrillic", None, "Рейс в Осло забронирован", 1.0),
+        ("pl", None, "Lot do Oslo jest już zarezerwowany i opłacony.", 1.0),
+        ("ru", None, "Рейс до Осло заброньовано, і ви отримаєте лист.", 0.0),
+        ("same_as_input", "Забронируй мне рейс в Осло, и это всё.", "Рейс і лист для вас є.", 0.0),
         ("same_as_input", GERMAN, ENGLISH, 0.0),
         ("same_as_input", GERMAN, GERMAN, 1.0),
         ("same_as_input", "Рейс в Осло забронирован", ENGLISH, 0.0),
@@ -438,7 +451,7 @@ def test_invalid_limit_is_reported_once(parameters, told):
         ("trajectory_match", {"expected": ["a"] * 51}, {"parameters.expected"}),
         ("trajectory_match", {"expected": ["a"], "mode": "loose"}, {"parameters.mode"}),
         ("language_match", {}, {"parameters.language"}),
-        ("language_match", {"language": "pl"}, {"parameters.language"}),
+        ("language_match", {"language": "sw"}, {"parameters.language"}),
         ("language_match", {"language": "x" * 99}, {"parameters.language"}),
         ("language_match", {"language": 1}, {"parameters.language"}),
         ("topicality", {}, {"type"}),

@@ -171,6 +171,10 @@ def test_answer_repetition(earlier, value):
         ("As an AI language model I can help.", 0.0),
         ("I'm sorry for the delay: here is the list.", 0.0),
         ("Ali can't help with homework, but done.", 0.0),
+        ("Es tut mir leid, aber dabei kann ich Ihnen nicht helfen.", 1.0),
+        ("Lo siento, no puedo ayudarte con eso.", 1.0),
+        ("El pedido está cancelado, y el dinero está en su cuenta.", 0.0),
+        ("42", 0.0),
     ],
 )
 def test_refusal_is_neutral(output, value):
@@ -210,6 +214,10 @@ def test_refusal_is_neutral(output, value):
         ("tool_args_schema", [offering(DECLARED), tool("x", {"q": 1})], {}, "no_schemas"),
         ("retrieval_hit_rate", [tool()], {}, "no_retrievals"),
         *(("refusal", [], {"output": output}, "empty_output") for output in (None, "\n")),
+        *(
+            ("refusal", [], {"output": output}, "unknown_language")
+            for output in ("Siwezi kukusaidia na ombi hili.", "Zwölf.", {"total": 1})
+        ),
         ("trace_hygiene", [], {}, "no_spans"),
         *(
             ("trace_success", [], {"status": status}, "trace_running")
@@ -253,7 +261,7 @@ def test_score_of_any_trace_is_within_0_and_1(subject_):
         if isinstance(outcome, Scored):
             assert 0 <= outcome.value <= 1
             assert outcome.metadata["judge_kind"] == "measured"
-            assert outcome.metadata["fingerprint"] == "measured/1"
+            assert outcome.metadata["fingerprint"] == f"measured/{metric.version}"
             assert outcome.metadata.get("success", outcome.value >= 0.5) == (outcome.value >= 0.5)
 
 
