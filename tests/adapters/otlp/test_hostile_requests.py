@@ -31,6 +31,7 @@ from tests.support.builders.otlp_requests import (
     varint,
 )
 from tests.support.hypothesis_scale import scaled
+from tests.support.hypothesis_scale import scaled
 from tests.support.loop_blocks import watched_loop
 
 CODEC: Final = Codec()
@@ -216,7 +217,7 @@ def test_expensive_shapes_are_decoded_or_refused(encoding: Encoding):
 async def test_expensive_shapes_block_nothing(encoding: Encoding):
     CODEC.load()
     blocked: dict[str, float] = {}
-    for name, body in BODIES[encoding](8 << 20):
+    for name, body in BODIES[encoding](scaled(8 << 20)):
         async with watched_loop() as blocks:
             await asyncio.to_thread(decode, Signal.TRACES, encoding, body)
         if blocks.longest_ms > BLOCK_MAX_MS:

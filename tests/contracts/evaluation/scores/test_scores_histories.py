@@ -178,7 +178,7 @@ class Histories(ErasingHistories):
         self.run_on_both(read)
 
     @invariant()
-    def every_read_agrees(self) -> None:
+    def lists_agree(self) -> None:
         async def read(plane: DataPlane) -> list[Any]:
             found: list[Any] = []
             ports = plane.evaluation
@@ -194,6 +194,20 @@ class Histories(ErasingHistories):
                         for span_id in (None, *strategies.SPAN_IDS[:2])
                     ],
                     list(await ports.session_scores.of_session(project, "s")),
+                ]
+            return found
+
+        if hasattr(self, "model"):
+            self.run_on_both(read)
+
+    def teardown(self) -> None:
+        """All figures, once: they are hundreds of reads. The rules above read some in between."""
+
+        async def read(plane: DataPlane) -> list[Any]:
+            found: list[Any] = []
+            ports = plane.evaluation
+            for project in self.projects:
+                found += [
                     await scores.figures(ports.score_analytics, project, scores.EVER, 10),
                     *[
                         await scores.labelled(ports.labels, project, name, 0.5, scores.EVER)
