@@ -14,7 +14,6 @@ from tests.support.problems import Check, for_each
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("domain", "application", "adapters", "entrypoints")
-FUNCTION_LINES_MAX: Final = 70  # a screen
 # An import inside a function needs no reason: it is slow, or only that function needs it.
 CODES_WITHOUT_REASON: Final = {"PLC0415"}
 
@@ -188,12 +187,6 @@ def test_pages_that_ports_name_exist():
 
 
 # --- shape ---------------------------------------------------------------------------------
-
-
-@in_each([path for path in CODE + TESTS if "migrations" not in path.parts])
-def test_functions_fit_on_one_screen(path):
-    for node in functions(path):
-        assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
 
 
 @in_each([path for path in CODE if path.name != "__init__.py"])
