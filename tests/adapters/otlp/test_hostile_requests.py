@@ -31,7 +31,6 @@ from tests.support.builders.otlp_requests import (
     varint,
 )
 from tests.support.hypothesis_scale import scaled
-from tests.support.hypothesis_scale import scaled
 from tests.support.loop_blocks import watched_loop
 
 CODEC: Final = Codec()
