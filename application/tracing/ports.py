@@ -16,6 +16,9 @@ from domain.tracing.analytics import (
     UsageBucket,
     UserSummary,
 )
+from domain.tracing.outline import TraceOutline
+from domain.tracing.payload import JsonText
+from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.span import Span, SpanChange
@@ -101,6 +104,37 @@ class Traces(Protocol):
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         """The whole trace, settled, spans in order. Raises NotFound, Unavailable."""
+        ...
+
+    async def revision(self, project: ProjectId, trace: TraceId) -> str:
+        """A text that changes with every change of the trace and its spans, prices included.
+
+        It reads one row. Raises NotFound, Unavailable.
+        """
+        ...
+
+    async def outline(
+        self, project: ProjectId, trace: TraceId, first: int, limit: int
+    ) -> TraceOutline:
+        """`limit` spans from the place `first` on, without payloads, as `from_trace` does it.
+
+        Raises NotFound, Unavailable.
+        """
+        ...
+
+    async def span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, detail: PayloadDetail
+    ) -> SpanDetail:
+        """One span, with as much of its payloads as `detail` says. Raises NotFound, Unavailable."""
+        ...
+
+    async def payload(
+        self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName
+    ) -> JsonText | None:
+        """One payload of a span, or of the trace if `span` is None; None if it has none.
+
+        Raises NotFound if there is no such trace or span, and Unavailable.
+        """
         ...
 
     async def summaries(

@@ -1,5 +1,6 @@
 """Traces in memory."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -15,6 +16,9 @@ from domain.tracing import analytics
 from domain.tracing.change import retagged, said
 from domain.tracing.model_price import Rate, Tariff, pricing_of
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
+from domain.tracing.outline import TraceOutline
+from domain.tracing.payload import JsonText
+from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.span import Span, SpanChange
@@ -52,6 +56,35 @@ class MemoryTraces:
             raise NotFound("Trace not found")
         return found
 
+    async def revision(self, project: ProjectId, trace: TraceId) -> str:
+        return _revision(await self.get(project, trace))
+
+    async def outline(
+        self, project: ProjectId, trace: TraceId, first: int, limit: int
+    ) -> TraceOutline:
+        whole = await self.get(project, trace)
+        return TraceOutline.from_trace(whole, _revision(whole), first, limit)
+
+    async def span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, detail: PayloadDetail
+    ) -> SpanDetail:
+        return SpanDetail.from_span(self._span(project, trace, span), detail)
+
+    async def payload(
+        self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName
+    ) -> JsonText | None:
+        owner = await self.get(project, trace) if span is None else self._span(project, trace, span)
+        payload: JsonText | None = getattr(owner, name)
+        return payload
+
+    def _span(self, project: ProjectId, trace: TraceId, span: SpanId) -> Span:
+        """Raises NotFound."""
+        known = self.store.visible_trace(project, trace)
+        found = () if known is None else (one for one in known.spans if one.id == span)
+        if (one := next(iter(found), None)) is None:
+            raise NotFound("Span not found")
+        return one
+
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
         changed = change.applied(await self.get(project, trace))
         payloads = said(change).keys() & {"input", "output"}
@@ -61,11 +94,8 @@ class MemoryTraces:
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
-        known = self.store.visible_trace(project, trace)
-        stored = {} if known is None else {one.id: one for one in known.spans}
-        if known is None or span not in stored:
-            raise NotFound("Span not found")
-        changed = change.applied(stored[span], self._pricing(project))
+        changed = change.applied(self._span(project, trace, span), self._pricing(project))
+        known = await self.get(project, trace)
         spans = tuple(changed if one.id == span else one for one in known.spans)
         self.store.write_natively(project, replace(known, spans=spans))
         return changed
@@ -104,6 +134,10 @@ class MemoryTraces:
         if audit is not None and known:
             self.store.record(audit.with_detail(traces=len(known)))
         return len(known)
+
+
+def _revision(trace: Trace) -> str:
+    return hashlib.sha256(repr(trace).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.database.pool import UNSTORABLE_ERRORS, Pool, translate_errors
-from adapters.postgres.database.read_transactions import RETRY_LATER
+from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, RETRY_LATER
 from adapters.postgres.database.removed_projects import ProjectRemoved
 from adapters.postgres.tracing.batch_writer import (
     Item,
@@ -20,10 +20,19 @@ from adapters.postgres.tracing.group_commit import BatchObserver, GroupCommit, N
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.trace_loader import fetch_trace
+from adapters.postgres.tracing.trace_parts import (
+    fetch_outline,
+    fetch_payload,
+    fetch_revision,
+    fetch_span_detail,
+)
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.tracing.ports import PriceBook
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.outline import TraceOutline
+from domain.tracing.payload import JsonText
+from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 
@@ -104,6 +113,28 @@ class PostgresTraces(TraceLists):
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         async with self._visible_snapshot(RETRY_LATER, project) as connection:
             return await fetch_trace(connection, project, trace)
+
+    async def revision(self, project: ProjectId, trace: TraceId) -> str:
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+            return await fetch_revision(connection, project, trace)
+
+    async def outline(
+        self, project: ProjectId, trace: TraceId, first: int, limit: int
+    ) -> TraceOutline:
+        async with self._visible_snapshot(ASK_FOR_FEWER, project) as connection:
+            return await fetch_outline(connection, project, trace, first, limit)
+
+    async def span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, detail: PayloadDetail
+    ) -> SpanDetail:
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+            return await fetch_span_detail(connection, (project, trace, span), detail)
+
+    async def payload(
+        self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName
+    ) -> JsonText | None:
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+            return await fetch_payload(connection, project, trace, span, name)
 
 
 def _trace_bytes(trace: Trace) -> int:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,6 +36,7 @@ from adapters.postgres.tracing.otlp_settling import (
 from adapters.postgres.tracing.otlp_writer import OtlpWriter
 from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY
 from adapters.postgres.tracing.trace_loader import fetch_trace
+from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload, fetch_span_detail
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from application.tracing.otlp.ports import CHUNK_BYTES
 from domain.evaluation.scores.score import (
@@ -51,6 +53,7 @@ from domain.tracing.analytics import Granularity, Period
 from domain.tracing.erasure import DataSubjectKind
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
+from domain.tracing.payload_detail import PayloadDetail, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
@@ -484,6 +487,11 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
     await seeded.edits.retag(of, [one.id], ["b"], ["a"])
     async with read_snapshot(seeded.pool, "", OURS) as connection:
         await fetch_trace(connection, of, one.id)
+        await fetch_outline(connection, of, one.id, 1, 1)
+        for detail in PayloadDetail:
+            await fetch_span_detail(connection, (of, one.id, first.id), detail)
+        for name, step in product(PayloadName, (None, first.id)):
+            await fetch_payload(connection, of, one.id, step, name)
     evaluation, score = seeded.evaluation, trace_score(of, one.id)
     await evaluation.trace_scores.add(score)
     await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)

@@ -20,6 +20,7 @@ from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilt
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.tracing.payload_detail import PayloadDetail, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
@@ -251,6 +252,11 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
     await fixture.request(ours, owner)
     reads: list[Awaitable[Any]] = [
         plane.traces.get(ours, one.id),
+        plane.traces.revision(ours, one.id),
+        plane.traces.outline(ours, one.id, 0, 9),
+        plane.traces.span(ours, one.id, one.spans[0].id, PayloadDetail.FULL),
+        plane.traces.payload(ours, one.id, one.spans[0].id, PayloadName.INPUT),
+        *[plane.traces.payload(ours, one.id, None, name) for name in PayloadName],
         plane.traces.change(ours, one.id, TraceChange(name="named")),
         plane.traces.change_span(ours, one.id, one.spans[0].id, SpanChange(name="named")),
         plane.traces.add_spans(ours, one.id, [span()]),

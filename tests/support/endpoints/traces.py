@@ -12,6 +12,7 @@ from tests.support.endpoints.spec import (
     READ,
     Audit,
     EndpointSpec,
+    beyond_contract,
 )
 
 AUTHOR = "0e2d4a9c-1b7e-4c58-9f3a-6d5c4b3a2f10"  # of an imported score; not looked up
@@ -74,6 +75,10 @@ ENDPOINTS = (
         body={"trace_ids": ["{trace_id}"], "add_tags": ["new"]},
     ),
     EndpointSpec("GET /traces/{trace_id}", READ, 200, shows_more=True),
+    *beyond_contract(
+        EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
+        EndpointSpec("GET /traces/{trace_id}/spans/{span_id}", READ, 200, query="payloads=preview"),
+    ),
     EndpointSpec(
         "PATCH /traces/{trace_id}",
         INGEST,

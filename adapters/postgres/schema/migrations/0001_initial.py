@@ -281,6 +281,9 @@ CREATE TABLE IF NOT EXISTS span_rows (
     -- Of OpenTelemetry spans. Sums leave out the tokens and the cost of a span with a role.
     provider text COLLATE "C", request_model text COLLATE "C", usage_role text COLLATE "C",
     facts json,  -- what the trace is computed from, beyond these columns
+    -- Sizes, with which an outline needs no payload.
+    input_bytes int GENERATED ALWAYS AS (octet_length(input::text)) STORED,
+    output_bytes int GENERATED ALWAYS AS (octet_length(output::text)) STORED,
     PRIMARY KEY (project_id, trace_id, span_id)
 );
 -- Spans of partial hours, in which a period begins or ends.

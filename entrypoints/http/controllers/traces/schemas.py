@@ -59,6 +59,10 @@ class TracePath(msgspec.Struct, frozen=True):
     trace_id: Annotated[TraceId, Meta(description="The trace's id", examples=[examples.TRACE_ID])]
 
 
+class SpanPath(TracePath, frozen=True):
+    span_id: Annotated[SpanId, Meta(description="The span's id", examples=[examples.SPAN_ID])]
+
+
 class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
     """A span as clients send it. Unknown keys are ignored."""
 
@@ -571,16 +575,16 @@ USERS: Final = cursors.PagedList("users", {None: cursors.INSTANT}, cursors.TEXT)
 # --- examples of responses ----------------------------------------------------------------------
 
 
-def _example(response: msgspec.Struct) -> Any:
+def example(response: msgspec.Struct) -> Any:
     return msgspec.json.decode(msgspec.json.encode(response))
 
 
 # The responses for the trace of `examples`, with defaults for the fields that it omits.
-_TRACE: Final = (
+EXAMPLE_TRACE: Final = (
     msgspec.json.decode(msgspec.json.encode(examples.TRACE), type=TraceCreate)
     .to_domain(HttpConfig(version="", environment=""))
     .settled(lambda *_: None)
 )
-TRACE_RESPONSE: Final = _example(TraceResponse.from_trace(examples.PROJECT_ID, _TRACE))
+TRACE_RESPONSE: Final = example(TraceResponse.from_trace(examples.PROJECT_ID, EXAMPLE_TRACE))
 SPAN_RESPONSE: Final = TRACE_RESPONSE["spans"][0]
-TRACE_ITEM: Final = _example(TraceListItem.from_domain(TraceSummary.of(_TRACE)))
+TRACE_ITEM: Final = example(TraceListItem.from_domain(TraceSummary.of(EXAMPLE_TRACE)))

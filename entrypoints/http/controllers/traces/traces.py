@@ -14,13 +14,13 @@ from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
-from domain.ids import ProjectId, SpanId, TraceId
+from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import CAN_INGEST, CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.config import http_context
-from entrypoints.http.controllers.traces import examples, schemas
+from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
 from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.error_responses import FieldProblem
@@ -68,10 +68,6 @@ class BatchAccepted(msgspec.Struct, frozen=True):
 
     accepted: list[schemas.TraceAccepted]
     rejected: list[BatchRejected]
-
-
-class SpanPath(schemas.TracePath, frozen=True):
-    span_id: Annotated[SpanId, Meta(description="The span's id", examples=[examples.SPAN_ID])]
 
 
 NewTrace = Annotated[Trace, TRACE_BODY]
@@ -226,6 +222,23 @@ class TraceController(Controller):
             return schemas.ChangedTraceResponse.from_change(project, path.trace_id, content)
         return await _respond_trace(project, trace)
 
+    @get("/{trace_id:str}/spans/{span_id:str}", CAN_READ, example=part_schemas.SPAN_DETAIL)
+    async def read_span(
+        self,
+        caller: Caller,
+        path: schemas.SpanPath,
+        params: part_schemas.SpanQuery,
+        use_cases: UseCases,
+    ) -> part_schemas.SpanDetailResponse:
+        """Read a span.
+
+        One span of a trace, with its payloads whole, in part, or without them.
+        """
+        found = await use_cases.tracing.traces.span(
+            caller.project_id, path.trace_id, path.span_id, params.payloads
+        )
+        return part_schemas.SpanDetailResponse.from_detail(path.trace_id, found)
+
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
         CAN_INGEST,
@@ -233,7 +246,7 @@ class TraceController(Controller):
         body_example={"status": "ERROR", "error": "The tool did not answer"},
     )
     async def change_span(
-        self, caller: Caller, content: ChangedSpan, path: SpanPath, use_cases: UseCases
+        self, caller: Caller, content: ChangedSpan, path: schemas.SpanPath, use_cases: UseCases
     ) -> schemas.SpanResponse | schemas.ChangedSpanResponse:
         """Change a span.
 

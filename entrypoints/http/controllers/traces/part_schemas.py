@@ -1,0 +1,166 @@
+"""Wire schemas of parts of traces: outlines and single spans."""
+
+from typing import Annotated, Final, Literal, Self
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from domain.ids import TraceId
+from domain.page import OFFSET_MAX
+from domain.tracing import payload_detail
+from domain.tracing.outline import OUTLINE_SPANS_MAX, OutlineColumns, TraceOutline
+from domain.tracing.payload_detail import PREVIEW_BYTES_MAX, PayloadDetail, SpanDetail
+from domain.tracing.span import SpanKind, SpanStatus
+from entrypoints.http.controllers.traces import schemas
+from entrypoints.http.requests import wire_types as wire
+from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
+
+
+class OutlineQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Annotated[
+        int, Meta(ge=1, le=OUTLINE_SPANS_MAX, description="How many spans to return")
+    ] = OUTLINE_SPANS_MAX
+    after: Annotated[
+        int,
+        Meta(ge=0, le=OFFSET_MAX, description="How many spans to skip: `next` of the part before"),
+    ] = 0
+
+
+class OutlineTrace(schemas.TraceListItem, frozen=True, kw_only=True):
+    error_count: Annotated[int, Source("totals.errors"), Meta(description="Spans that failed")]
+
+
+class OutlineSpans(ResponseStruct[OutlineColumns], frozen=True, kw_only=True):
+    """Spans by column: all values with the same index belong to one span."""
+
+    span_id: list[UUID]
+    parent: Annotated[
+        list[int],
+        Meta(
+            description=(
+                "The place of the parent among all spans of the trace; -1 if the span has no "
+                "parent, -2 if its parent was not received"
+            )
+        ),
+    ]
+    parent_id: Annotated[
+        dict[str, UUID],
+        Source("parent_id", lambda ids: {str(place): id_ for place, id_ in ids.items()}),
+        Meta(description="The ids of parents that were not received, by the place of the child"),
+    ]
+    name: Annotated[list[int], Meta(description="Indexes of `names`")]
+    kind: Annotated[list[int], Meta(description="Indexes of `kinds`")]
+    status: Annotated[list[int], Meta(description="Indexes of `statuses`")]
+    start_us: Annotated[
+        list[int], Meta(description="Microseconds from the start of the trace; may be negative")
+    ]
+    latency_us: Annotated[
+        list[int | None], Meta(description="Null if the span has not ended, or clocks disagree")
+    ]
+    first_token_us: Annotated[
+        list[int | None], Meta(description="Microseconds from the start of the span")
+    ]
+    model: Annotated[list[int | None], Meta(description="Indexes of `models`")]
+    tokens: list[int]
+    cost: Annotated[list[float | None], Meta(description="USD; null if the span is unpriced")]
+    input_bytes: Annotated[list[int | None], Meta(description="Null if there is no input")]
+    output_bytes: Annotated[list[int | None], Meta(description="Null if there is no output")]
+    has_error: Annotated[
+        list[bool], Meta(description="Whether its status is ERROR or it has an error message")
+    ]
+    uncounted: Annotated[
+        list[int],
+        Meta(
+            description=(
+                "The places of spans whose tokens and cost the sums of the trace leave out, "
+                "because other spans report the same calls"
+            )
+        ),
+    ]
+
+
+class OutlineResponse(ResponseStruct[TraceOutline], frozen=True, kw_only=True):
+    """A trace and its spans without payloads, sorted by start and id.
+
+    The place of a span is its index among all spans of the trace. Places of parts with different
+    revisions can't be compared.
+    """
+
+    trace: Annotated[OutlineTrace, Source("summary")]
+    revision: Annotated[str, Meta(description="Changes with every change of the trace")]
+    total_spans: Annotated[int, Source("summary.totals.spans")]
+    first: Annotated[int, Meta(description="The place of the first span of this part")]
+    names: Annotated[list[str], Source("columns.names")]
+    kinds: Annotated[list[SpanKind], Source("columns.kinds")]
+    statuses: Annotated[list[SpanStatus], Source("columns.statuses")]
+    models: Annotated[list[str], Source("columns.models")]
+    columns: OutlineSpans
+    next: Annotated[
+        int | None, Meta(description="`after` of the next part; null if it is the last")
+    ]
+
+
+class PayloadPreview(ResponseStruct[payload_detail.PayloadPreview], frozen=True, kw_only=True):
+    """The beginning of a payload that is too large to be shown whole."""
+
+    truncated: Annotated[Literal[True], Source(WHOLE, lambda _: True)]
+    bytes: Annotated[int, Source("size"), Meta(description="The size of the whole payload")]
+    text: Annotated[
+        str,
+        Meta(description=f"Its first {PREVIEW_BYTES_MAX:,} bytes, which are no complete JSON"),
+    ]
+
+
+class SpanDetailResponse(schemas.SpanResponse, frozen=True, kw_only=True):
+    """A span. A payload that isn't shown whole is null."""
+
+    metadata: Annotated[wire.OptionalObject, GIVEN]
+    input_bytes: Annotated[int | None, GIVEN, Meta(description="Null if it has no input")]
+    output_bytes: Annotated[int | None, GIVEN, Meta(description="Null if it has no output")]
+    input_preview: Annotated[PayloadPreview | None, GIVEN]
+    output_preview: Annotated[PayloadPreview | None, GIVEN]
+    metadata_preview: Annotated[PayloadPreview | None, GIVEN]
+
+    @classmethod
+    def from_detail(cls, trace: TraceId, found: SpanDetail) -> Self:
+        return cls.from_domain(
+            found.span,
+            trace_id=trace,
+            metadata=wire.raw_json(found.span.metadata if found.has_metadata else None),
+            input_bytes=found.input_bytes,
+            output_bytes=found.output_bytes,
+            input_preview=_preview(found.input_preview),
+            output_preview=_preview(found.output_preview),
+            metadata_preview=_preview(found.metadata_preview),
+        )
+
+
+def _preview(found: payload_detail.PayloadPreview | None) -> PayloadPreview | None:
+    return None if found is None else PayloadPreview.from_domain(found)
+
+
+class SpanQuery(msgspec.Struct, frozen=True, kw_only=True):
+    payloads: Annotated[
+        PayloadDetail,
+        Meta(
+            description=(
+                "`full`: whole payloads; `preview`: of input, output and metadata, a payload of "
+                f"more than {PREVIEW_BYTES_MAX:,} bytes is null, with its beginning in the field "
+                "`…_preview`; `none`: all three are null"
+            )
+        ),
+    ] = PayloadDetail.FULL
+
+
+OUTLINE: Final = schemas.example(
+    OutlineResponse.from_domain(
+        TraceOutline.from_trace(schemas.EXAMPLE_TRACE, "9f86d081884c7d659a2feaa0c55ad015", 0, 1)
+    )
+)
+SPAN_DETAIL: Final = schemas.example(
+    SpanDetailResponse.from_detail(
+        schemas.EXAMPLE_TRACE.id,
+        SpanDetail.from_span(schemas.EXAMPLE_TRACE.spans[0], PayloadDetail.FULL),
+    )
+)

@@ -1,0 +1,209 @@
+"""Contract of Traces: revisions, outlines, single spans and single payloads."""
+
+from dataclasses import fields, replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.errors import NotFound
+from domain.tracing.outline import NO_PARENT, PARENT_NOT_RECEIVED, OutlineColumns, TraceOutline
+from domain.tracing.payload_detail import (
+    PREVIEW_BYTES_MAX,
+    PayloadDetail,
+    PayloadName,
+    PayloadPreview,
+    SpanDetail,
+)
+from domain.tracing.span import SpanChange, SpanKind, SpanStatus
+from domain.tracing.trace import TraceChange
+from tests.support.builders import strategies
+from tests.support.builders.values import at, span, span_id, trace, trace_id
+from tests.support.fixtures.data_plane import project
+from tests.support.hypothesis_scale import scaled
+
+LARGE = b'"' + "ä€𝄞x".encode() * 10_000 + b'"'
+
+
+def by_name(columns: OutlineColumns) -> dict[str, Any]:
+    """Comparable, whatever the type of the sequences."""
+    found = {one.name: getattr(columns, one.name) for one in fields(columns)}
+    return {
+        name: value if isinstance(value, dict) else list(value) for name, value in found.items()
+    }
+
+
+def comparable(outline: TraceOutline) -> Any:
+    return (outline.summary, outline.revision, outline.first, by_name(outline.columns))
+
+
+async def test_outline_has_all_spans_in_order(traces):
+    ours, root, lost = project(), span(name="agent", kind=SpanKind.AGENT, ended_at=at(4)), span_id()
+    llm = span(
+        name="chat", kind=SpanKind.LLM, parent_id=root.id, started_at=at(1), ended_at=at(2.5),
+        completion_started_at=at(1.25), model="gpt-4o", input='["ä"]'.encode(), output=b"12",
+        token_usage=b'{"prompt_tokens":1000,"completion_tokens":100}',
+    )  # fmt: skip
+    orphan = span(
+        name="chat", parent_id=lost, started_at=at(2), ended_at=at(1), status=SpanStatus.ERROR,
+        model="unlisted", token_usage=b'{"prompt_tokens":1}',
+    )  # fmt: skip
+    failed = span(name="tool", parent_id=llm.id, started_at=at(3), error="boom")
+    sent = trace(failed, orphan, llm, root, started_at=at(1), session_id="s")
+    await traces.put(ours, sent)
+    outline = await traces.outline(ours, sent.id, 0, 10)
+    assert (outline.summary.id, outline.summary.session_id) == (sent.id, "s")
+    assert (outline.summary.totals.spans, outline.summary.totals.errors) == (4, 1)
+    assert (outline.first, outline.next) == (0, None)
+    assert outline.revision == await traces.revision(ours, sent.id)
+    assert by_name(outline.columns) == {
+        "names": ["agent", "chat", "tool"],
+        "kinds": ["AGENT", "LLM", "OTHER"],
+        "statuses": ["UNSET", "ERROR"],
+        "models": ["gpt-4o", "unlisted"],
+        "span_id": [root.id, llm.id, orphan.id, failed.id],
+        "parent": [NO_PARENT, 0, PARENT_NOT_RECEIVED, 1],
+        "parent_id": {2: lost},
+        "name": [0, 1, 1, 2],
+        "kind": [0, 1, 2, 2],
+        "status": [0, 0, 1, 0],
+        "start_us": [-1_000_000, 0, 1_000_000, 2_000_000],
+        "latency_us": [4_000_000, 1_500_000, None, None],
+        "first_token_us": [None, 250_000, None, None],
+        "model": [None, 0, 1, None],
+        "tokens": [0, 1100, 1, 0],
+        "cost": [None, 0.0035, None, None],
+        "input_bytes": [None, 6, None, None],
+        "output_bytes": [None, 2, None, None],
+        "has_error": [False, False, True, True],
+        "uncounted": [],
+    }
+
+
+async def test_parts_of_an_outline_count_places_alike(traces):
+    ours, steps = project(), [span(started_at=at(n), name=f"s{n}") for n in range(7)]
+    # The parent starts after its child, and is in the last part.
+    steps = [replace(one, parent_id=steps[6 - n].id) for n, one in enumerate(steps)]
+    sent = trace(*steps)
+    await traces.put(ours, sent)
+    parts, first = [], 0
+    while first is not None:
+        part = await traces.outline(ours, sent.id, first, 3)
+        parts.append(part)
+        first = part.next
+    assert [list(one.columns.parent) for one in parts] == [[6, 5, 4], [3, 2, 1], [0]]
+    assert [id_ for one in parts for id_ in one.columns.span_id] == [one.id for one in steps]
+    beyond = await traces.outline(ours, sent.id, 7, 3)
+    assert (list(beyond.columns.span_id), beyond.next) == ([], None)
+
+
+async def test_outline_of_trace_without_spans_is_empty(traces):
+    ours, sent = project(), trace()
+    await traces.put(ours, sent)
+    outline = await traces.outline(ours, sent.id, 0, 10)
+    assert (outline.summary.totals.spans, list(outline.columns.span_id)) == (0, [])
+
+
+@settings(
+    max_examples=scaled(15), deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(
+    sent=strategies.traces(),
+    first=st.integers(0, 4),
+    limit=st.integers(1, 4),
+    detail=st.sampled_from(PayloadDetail),
+)
+async def test_parts_agree_with_the_whole_trace(traces, sent, first, limit, detail):
+    ours = project()
+    await traces.put(ours, sent)
+    whole, revision = await traces.get(ours, sent.id), await traces.revision(ours, sent.id)
+    outline = await traces.outline(ours, sent.id, first, limit)
+    assert comparable(outline) == comparable(TraceOutline.from_trace(whole, revision, first, limit))
+    for one in whole.spans[:3]:
+        found = await traces.span(ours, sent.id, one.id, detail)
+        assert found == SpanDetail.from_span(one, detail)
+        for name in PayloadName:
+            assert await traces.payload(ours, sent.id, one.id, name) == getattr(one, name)
+    for name in PayloadName:
+        assert await traces.payload(ours, sent.id, None, name) == getattr(whole, name)
+
+
+async def test_large_payloads_are_previewed(traces):
+    ours = project()
+    metadata = b'{"k":' + LARGE + b"}"
+    step = span(input=LARGE, output=b"1.0", metadata=metadata)
+    sent = trace(step)
+    await traces.put(ours, sent)
+    found = await traces.span(ours, sent.id, step.id, PayloadDetail.PREVIEW)
+    assert (found.span.input, found.span.output, found.span.metadata) == (None, b"1.0", b"{}")
+    assert (found.input_bytes, found.output_bytes) == (len(LARGE), 3)
+    assert found.output_preview is None
+    for preview, whole in ((found.input_preview, LARGE), (found.metadata_preview, metadata)):
+        assert preview == PayloadPreview(len(whole), preview.text)
+        beginning = preview.text.encode()
+        assert whole.startswith(beginning)
+        assert PREVIEW_BYTES_MAX - 3 <= len(beginning) <= PREVIEW_BYTES_MAX
+
+
+async def test_every_change_changes_the_revision(traces):
+    ours, step = project(), span(model="gpt-4o")
+    sent, other = trace(step), trace()
+    await traces.put(ours, sent)
+    await traces.put(ours, other)
+    unchanged = await traces.revision(ours, other.id)
+    seen = [await traces.revision(ours, sent.id)]
+    assert await traces.revision(ours, sent.id) == seen[0]
+    for change in (
+        lambda: traces.put(ours, trace(id=sent.id, input=b"1")),
+        lambda: traces.add_spans(ours, sent.id, [span()]),
+        lambda: traces.change(ours, sent.id, TraceChange(output=b"2")),
+        lambda: traces.change_span(ours, sent.id, step.id, SpanChange(input=b"3")),
+        lambda: traces.change_span(ours, sent.id, step.id, SpanChange(cost={"total": 2.0})),
+        lambda: traces.retag(ours, [sent.id], ["new"], []),
+    ):
+        await change()
+        seen.append(await traces.revision(ours, sent.id))
+    assert len(set(seen)) == len(seen)
+    assert await traces.revision(ours, other.id) == unchanged
+
+
+async def test_sizes_follow_changes_of_payloads(traces):
+    ours, step = project(), span(input=b"1", output=b"22")
+    sent = trace(step)
+    await traces.put(ours, sent)
+    await traces.put(ours, trace(replace(step, input=b"[1,2]", output=None), id=sent.id))
+    await traces.change_span(ours, sent.id, step.id, SpanChange(output=None))
+    columns = (await traces.outline(ours, sent.id, 0, 1)).columns
+    assert (list(columns.input_bytes), list(columns.output_bytes)) == ([5], [None])
+
+
+async def test_parts_of_unknown_traces_and_spans_are_not_found(traces):
+    ours, theirs, step = project(), project(), span(input=b"1")
+    sent = trace(step, input=b"1")
+    await traces.put(ours, sent)
+    for of, id_, span_ in (
+        (theirs, sent.id, step.id), (ours, trace_id(), step.id), (ours, sent.id, span_id()),
+    ):  # fmt: skip
+        with pytest.raises(NotFound, match="Span not found"):
+            await traces.span(of, id_, span_, PayloadDetail.FULL)
+        with pytest.raises(NotFound, match="Span not found"):
+            await traces.payload(of, id_, span_, PayloadName.INPUT)
+    for of, id_ in ((theirs, sent.id), (ours, trace_id())):
+        for ask in (
+            lambda of=of, id_=id_: traces.revision(of, id_),
+            lambda of=of, id_=id_: traces.outline(of, id_, 0, 1),
+            lambda of=of, id_=id_: traces.payload(of, id_, None, PayloadName.METADATA),
+        ):
+            with pytest.raises(NotFound, match="Trace not found"):
+                await ask()
+
+
+async def test_cost_is_the_nearest_float_to_the_exact_sum(traces):
+    ours, step = project(), span(cost={"a": 0.1, "b": 0.2})
+    sent = trace(step)
+    await traces.put(ours, sent)
+    outline = await traces.outline(ours, sent.id, 0, 1)
+    assert list(outline.columns.cost) == [float(Decimal("0.3"))]

@@ -1,0 +1,105 @@
+"""Outlines and single spans: the form of their answers and the limits of their queries."""
+
+import uuid
+
+import pytest
+
+from domain.tracing.outline import OUTLINE_SPANS_MAX
+from domain.tracing.payload_detail import PREVIEW_BYTES_MAX
+from tests.http.conftest import Site, a_span, a_trace, field_errors
+
+TRACE, SPAN, ORPHAN, LOST = (str(uuid.uuid4()) for _ in range(4))
+
+
+@pytest.fixture
+async def stored(site: Site, head: dict[str, str]) -> dict[str, str]:
+    """The headers of the project that has the trace."""
+    long = "x" * PREVIEW_BYTES_MAX
+    spans = [
+        a_span(
+            span_id=SPAN, name="chat", model="gpt-4o", input=[long], output={"n": 1.0},
+            metadata={"k": "v"}, started_at="2026-03-01T09:00:00.5Z",
+        ),
+        a_span(
+            span_id=ORPHAN, parent_span_id=LOST, name="tool", status="ERROR",
+            started_at="2026-03-01T09:00:01Z", ended_at="2026-03-01T09:00:03Z",
+        ),
+    ]  # fmt: skip
+    body = a_trace(trace_id=TRACE, name="run", started_at="2026-03-01T09:00:00Z", spans=spans)
+    assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    return head
+
+
+async def test_outline_is_in_columns(site: Site, stored: dict[str, str]) -> None:
+    answer = await site.http.get(f"/traces/{TRACE}/outline", headers=stored)
+    found = answer.json()
+    [item] = (await site.http.get("/traces", headers=stored)).json()["items"]
+    assert found["trace"] == item | {"error_count": 1}
+    assert (found["total_spans"], found["first"], found["next"]) == (2, 0, None)
+    assert (found["names"], found["models"]) == (["chat", "tool"], ["gpt-4o"])
+    columns = found["columns"]
+    assert columns["span_id"] == [SPAN, ORPHAN]
+    assert (columns["parent"], columns["parent_id"]) == ([-1, -2], {"1": LOST})
+    assert columns["start_us"] == [500_000, 1_000_000]
+    assert columns["latency_us"] == [None, 2_000_000]
+    assert columns["input_bytes"] == [PREVIEW_BYTES_MAX + 4, None]
+    sparse = {"parent_id", "uncounted"}
+    assert {len(columns[name]) for name in columns.keys() - sparse} == {2}
+
+
+async def test_outline_has_parts(site: Site, stored: dict[str, str]) -> None:
+    one = (await site.http.get(f"/traces/{TRACE}/outline?limit=1", headers=stored)).json()
+    other = (await site.http.get(f"/traces/{TRACE}/outline?after=1", headers=stored)).json()
+    assert (one["columns"]["span_id"], one["next"]) == ([SPAN], 1)
+    assert (other["columns"]["span_id"], other["first"], other["next"]) == ([ORPHAN], 1, None)
+    assert one["revision"] == other["revision"]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        (f"limit={OUTLINE_SPANS_MAX + 1}", "query.limit"),
+        ("limit=0", "query.limit"),
+        ("after=-1", "query.after"),
+    ],
+)
+async def test_outline_is_bounded(
+    site: Site, stored: dict[str, str], query: str, field: str
+) -> None:
+    answer = await site.http.get(f"/traces/{TRACE}/outline?{query}", headers=stored)
+    assert answer.status_code == 422
+    assert list(field_errors(answer)) == [field]
+
+
+async def test_span_is_that_of_the_trace(site: Site, stored: dict[str, str]) -> None:
+    [whole, _] = (await site.http.get(f"/traces/{TRACE}", headers=stored)).json()["spans"]
+    found = (await site.http.get(f"/traces/{TRACE}/spans/{SPAN}", headers=stored)).json()
+    assert found == whole | {
+        "input_bytes": PREVIEW_BYTES_MAX + 4, "output_bytes": 9,
+        "input_preview": None, "output_preview": None, "metadata_preview": None,
+    }  # fmt: skip
+
+
+async def test_large_payload_is_null_with_its_beginning_elsewhere(
+    site: Site, stored: dict[str, str]
+) -> None:
+    path = f"/traces/{TRACE}/spans/{SPAN}"
+    found = (await site.http.get(f"{path}?payloads=preview", headers=stored)).json()
+    assert (found["input"], found["output"], found["metadata"]) == (None, {"n": 1.0}, {"k": "v"})
+    text = '["' + "x" * (PREVIEW_BYTES_MAX - 2)
+    assert found["input_preview"] == {
+        "truncated": True, "bytes": PREVIEW_BYTES_MAX + 4, "text": text,
+    }  # fmt: skip
+
+
+async def test_span_without_payloads_has_their_sizes(site: Site, stored: dict[str, str]) -> None:
+    path = f"/traces/{TRACE}/spans/{SPAN}"
+    found = (await site.http.get(f"{path}?payloads=none", headers=stored)).json()
+    assert [found[name] for name in ("input", "output", "metadata", "input_preview")] == [None] * 4
+    assert (found["input_bytes"], found["output_bytes"]) == (PREVIEW_BYTES_MAX + 4, 9)
+
+
+async def test_unknown_detail_is_refused(site: Site, stored: dict[str, str]) -> None:
+    answer = await site.http.get(f"/traces/{TRACE}/spans/{SPAN}?payloads=some", headers=stored)
+    assert answer.status_code == 422
+    assert list(field_errors(answer)) == ["query.payloads"]
