@@ -15,6 +15,7 @@ from application.tracing.otlp.rejections import (
     RejectionLog,
     Rejections,
 )
+from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from domain.tracing.otel.requests import OtlpCodec
 
@@ -45,6 +46,7 @@ class TracingUseCases:
         self.otlp, self.otlp_codec = ports.otlp, ports.otlp_codec
         self.decode_otlp_request = DecodeOtlpRequest(ports.otlp_codec)
         self.store_otlp_request = StoreOtlpRequest(ports.otlp)
+        self.remap_traces = RemapTraces(ports.otlp)
         self.rejections = ports.rejections
         self.record_rejections = RecordRejections(ports.rejection_log, clock, new_id)
         self.delete_expired_rejections = DeleteExpiredRejections(ports.rejections, clock)

@@ -393,6 +393,30 @@ def _verify_audit_log(arguments: argparse.Namespace, settings: Settings) -> int:
     return audit_logs.verify(settings, arguments.organization, arguments.known)
 
 
+@command(
+    _commands,
+    "remap",
+    option("--project", metavar="ID", help="only this one; default: all"),
+    option(
+        "--dry-run",
+        action="store_true",
+        help="change nothing; print how much would change, and the first fields that would",
+    ),
+    summary="apply the current mapping of OpenTelemetry to what is stored",
+    description="Maps the stored fragments of spans again that an earlier version of the server "
+    "mapped, computes their traces, and counts what changed. Works in small batches; the service "
+    "keeps running. Stopped, it continues where it was when it is run again. Without the addresses "
+    "of servers it uses those of a running `dev`.",
+    example="pandaprobe-server remap --dry-run",
+    uses_dev_servers=True,
+)
+def _remap(arguments: argparse.Namespace, settings: Settings) -> int:
+    check_servers(settings, "database_url")
+    from entrypoints.cli import remapping  # noqa: PLC0415
+
+    return remapping.remap(settings, arguments.project, is_dry_run=arguments.dry_run)
+
+
 _SECRETS: Final = "keys that encrypt stored secrets, such as those of webhooks"
 _secret_commands: Final = _commands.add_parser(
     "secrets", help=_SECRETS, description=f"Manages the {_SECRETS}."

@@ -44,6 +44,7 @@ from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from adapters.postgres.tracing.edits import TraceEdits
+from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.traces import PostgresTraces
 from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
@@ -55,6 +56,7 @@ from application.identity.ports import Directory, KeyUsage, RefusalLog, Tokens
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
+from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
 from domain.identity.caller import SignInRules
@@ -62,12 +64,13 @@ from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.sign_in import tokens
-from entrypoints.composition.tracing import tracing_ports
+from entrypoints.composition.tracing import fragment_rules, tracing_ports
 from entrypoints.observability.observer import Observer, sample_gauges
 from entrypoints.settings import Settings
 
 type RunJob = Callable[[Job], Coroutine[Any, Any, None]]
 
+REMAPPING_CONNECTIONS: Final = 2
 MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and migrate
 
 if TYPE_CHECKING:
@@ -125,6 +128,17 @@ async def audit_logs(settings: Settings) -> AsyncIterator[tuple[Directory, Verif
     async with database(structs.replace(settings, database_pool_size=1)) as pool:
         directory = PostgresDirectory(pool)
         yield directory, VerifyAuditLog(directory)
+
+
+@asynccontextmanager
+async def remapping(settings: Settings) -> AsyncIterator[RemapTraces]:
+    """What applies the current mapping to stored OpenTelemetry fragments."""
+    async with (
+        database(structs.replace(settings, database_pool_size=REMAPPING_CONNECTIONS)) as pool,
+        PostgresTraces.open(pool, price_book(settings)) as traces,
+        PostgresOtlpTraces.open(traces.edits, fragment_rules()) as otlp,
+    ):
+        yield RemapTraces(otlp)
 
 
 async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:

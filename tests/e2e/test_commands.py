@@ -7,9 +7,9 @@ import re
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -20,9 +20,17 @@ import pytest
 
 from adapters.aes_gcm import AesGcmCipher
 from adapters.embedded.process import free_port
+from adapters.otlp.mapping.spans import map_span
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
-from domain.ids import ProjectId
+from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
+from adapters.postgres.tracing.traces import PostgresTraces
+from domain.ids import ProjectId, TraceId
+from domain.tracing.otel.facts import MappedSpan
+from domain.tracing.otel.fragments import Sent
+from entrypoints.composition.tracing import fragment_rules
+from tests.support.builders.otel import fragments, sent_span
+from tests.support.builders.values import prices, trace_id
 from tests.support.fixtures.alerts import a_webhook
 from tests.support.waiting import WAIT_MAX_S, in_time
 
@@ -275,6 +283,37 @@ async def test_keys_of_secrets_are_generated_rotated_and_removed(environ, tmp_pa
         assert (status, out) == (0, f"3 secrets encrypted again; the key {new_id} encrypts 3\n")
         of_new = PostgresWebhooks(pool, AesGcmCipher.parse([new]))
         assert [await of_new.create(one) for one in made] == made
+
+
+async def test_spans_that_an_earlier_mapping_stored_are_mapped_again(migrated):
+    def map_earlier(trace: TraceId, sent: Sequence[Sent]) -> MappedSpan:
+        found = map_span(trace, sent)
+        facts = replace(found.facts, mapping_version=0)
+        return MappedSpan(replace(found.span, model=None, name="\x1b[2Jold"), facts)
+
+    ours, id_, earlier = ProjectId(uuid4()), trace_id(), replace(fragment_rules(), version=0)
+    url = migrated["PANDAPROBE_DATABASE_URL"]
+    async with (
+        open_pool(Engine(config={}), PoolSettings(url=url, size=2)) as pool,
+        PostgresTraces.open(pool, prices()) as traces,
+        PostgresOtlpTraces.open(traces.edits, replace(earlier, map_span=map_earlier)) as otlp,
+    ):
+        sent = sent_span({"gen_ai.request.model": "gpt-4o"}, name="step")
+        await otlp.put(ours, id_, fragments(id_, sent))
+        status, out, err = await command(migrated, "remap", "--project", f"{ours}", "--dry-run")
+        assert (status, out.splitlines()) == (0, [
+            "1 OpenTelemetry traces read: 1 spans of 1 traces would change",
+            f"trace {id_} span {sent.span_id} model: null -> gpt-4o",
+            f"trace {id_} span {sent.span_id} name: \\x1b[2Jold -> step",
+        ]), err  # fmt: skip
+        assert (await traces.get(ours, id_)).spans[0].model is None
+        for changed in ("1 spans of 1", "0 spans of 0"):
+            status, out, err = await command(migrated, "remap")
+            expected = f"1 OpenTelemetry traces read: {changed} traces changed\n"
+            assert (status, out) == (0, expected), err
+        assert (await traces.get(ours, id_)).spans[0].model == "gpt-4o"
+    status, _, err = await command(migrated, "remap", "--project", "checkout-bot")
+    assert (status, "'checkout-bot' is not the id of a project" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

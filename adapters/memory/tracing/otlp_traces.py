@@ -9,10 +9,14 @@ from typing import Final
 from adapters.memory.store import MemoryStore, OtlpTrace, StoredFragment
 from application.privacy.ports import trace_was_erased
 from application.tracing.otlp.ports import (
+    CHANGES_SHOWN_MAX,
     DELETED_RECORDS_MAX,
+    REMAPPED_TRACES_MAX,
     SETTLED_TRACES_MAX,
     FragmentRules,
     OrphanedRecord,
+    RemappedTraces,
+    TracePosition,
 )
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
@@ -32,6 +36,7 @@ from domain.tracing.otel.otlp_state import (
     trace_input,
     trace_output,
 )
+from domain.tracing.otel.remapping import FieldChange, field_changes
 from domain.tracing.otel.stored_spans import settled_span, with_role, without_role
 from domain.tracing.otel.trace_state import SpanNode, compute_trace, settled_trace
 from domain.tracing.otel.usage_roles import usage_roles
@@ -68,7 +73,7 @@ class MemoryOtlpTraces:
         if not new:
             return
         now = self.store.traces.clock()
-        mapped, assigned = self._mapped(project, trace, new)
+        mapped, assigned = self._mapped(project, trace, new, {key[2] for key in new} - NO_SPANS)
         known = self.store.traces.get((project, trace))
         if mapped or (project, trace) in self.store.otlp:
             merged, otlp = self._computed(project, trace, mapped, assigned, now)
@@ -81,9 +86,13 @@ class MemoryOtlpTraces:
         self._end_waiting(project, trace)
 
     def _mapped(
-        self, project: ProjectId, trace: TraceId, new: Mapping[FragmentKey, Sent]
+        self,
+        project: ProjectId,
+        trace: TraceId,
+        new: Mapping[FragmentKey, Sent],
+        hex_ids: Iterable[str],
     ) -> tuple[dict[SpanId, MappedSpan], Assigned]:
-        """The spans that new fragments change, settled; and the spans that take records."""
+        """The spans of these ids, and those that take other records, settled; and the takers."""
         by_span = defaultdict[str, dict[bytes, Sent]](dict)
         for key, one in self.store.fragments.items():
             if key[:2] == (project, trace):
@@ -105,7 +114,7 @@ class MemoryOtlpTraces:
                 settled = settled_span(span.span, stored, self._pricing(project))
                 mapped[settled.id] = replace(span, span=settled)
 
-        for hex_id in {key[2] for key in new} - NO_SPANS:
+        for hex_id in hex_ids:
             map_span(hex_id)
         records = by_span[ASSIGNED]
         before: Assigned = {} if known is None else known.assigned
@@ -228,6 +237,54 @@ class MemoryOtlpTraces:
             for key, one in gone
             if isinstance(one.sent, SentRecord)
         ]
+
+    async def remap(
+        self, project: ProjectId | None, after: TracePosition | None, *, is_dry_run: bool
+    ) -> RemappedTraces:
+        keys = sorted(key for key, _ in self.store.otlp.live() if project in {None, key[0]})
+        keys = [key for key in keys if after is None or key > after][:REMAPPED_TRACES_MAX]
+        changes: list[FieldChange] = []
+        changed = [
+            count
+            for key in keys
+            if self.store.visible_trace(*key) is not None
+            and (count := self._remap(*key, changes, is_dry_run=is_dry_run))
+        ]
+        return RemappedTraces(
+            last=keys[-1] if keys else None,
+            traces=len(keys),
+            changed_traces=len(changed),
+            changed_spans=sum(changed),
+            changes=changes[:CHANGES_SHOWN_MAX],
+        )
+
+    def _remap(
+        self, project: ProjectId, trace: TraceId, changes: list[FieldChange], *, is_dry_run: bool
+    ) -> int:
+        """Maps the spans of other versions again; how many change."""
+        known = self.store.otlp[project, trace]
+        version = self.rules.version
+        old = [one.hex_id for one in known.facts.values() if one.mapping_version != version]
+        if not old:
+            return 0
+        mapped, assigned = self._mapped(project, trace, {}, old)
+        spans = self._spans(project, trace)
+        changed: dict[SpanId, MappedSpan] = {}
+        for id_, one in mapped.items():
+            before = (spans[id_], known.facts[id_])
+            if found := field_changes(project, trace, before, (one.span, one.facts)):
+                changed[id_] = one
+                changes += found
+        if is_dry_run:
+            return len(changed)
+        facts = dict(known.facts) | {id_: one.facts for id_, one in mapped.items()}
+        self.store.otlp[project, trace] = replace(known, facts=facts)
+        if changed:
+            at = known.state.recomputed_at
+            whole, otlp = self._computed(project, trace, changed, assigned, at)
+            self.store.traces[project, trace] = whole
+            self.store.otlp[project, trace] = otlp
+        return len(changed)
 
 
 def _span_of(sent: Sent) -> str:

@@ -90,15 +90,17 @@ type ChangedPayload = tuple[TraceMerge, str, PayloadSource | None]
 class TraceMerge:
     """One trace in the transaction.
 
-    `before` is None for a trace that the transaction created. `nodes` are its spans as they are
-    now. `stored` and `written` are the versions before and after of the spans that change.
-    `pending` are spans that aren't written yet, `flushed` those that are, without a role; `roles`
-    are the roles of spans that are written already. `is_touched` if a fragment is new.
+    `stored_at` is when its new fragment is stored; None if none came and it is settled. `before` is
+    None for a trace that the transaction created. `nodes` are its spans as they are now. `stored`
+    and `written` are the versions before and after of the spans that change. `pending` are spans
+    that aren't written yet, `flushed` those that are, without a role; `roles` are the roles of
+    spans that are written already. `is_touched` if a fragment is new, or a span was mapped again.
     """
 
     key: TraceKey
     before: CountedTrace | None
     otlp: OtlpState
+    stored_at: datetime | None
     nodes: dict[SpanId, SpanNode] = field(default_factory=dict)
     stored: dict[SpanId, Span] = field(default_factory=dict)
     written: dict[SpanId, Span] = field(default_factory=dict)
@@ -132,11 +134,8 @@ class TraceMerge:
             self.nodes[span_id] = replace(self.nodes[span_id], span=light)
         self.pending = {}
 
-    def compute(self, stored_at: datetime | None) -> "TraceResult":
-        """The trace of all its spans, at least one. Sets the roles of spans.
-
-        `stored_at` is None if a worker settles the trace.
-        """
+    def compute(self) -> "TraceResult":
+        """The trace of all its spans, at least one. Sets the roles of spans."""
         nodes = list(self.nodes.values())
         roles = usage_roles(nodes)
         for span_id, node in self.nodes.items():
@@ -151,9 +150,9 @@ class TraceMerge:
             else:
                 self.roles.append((span_id, role))
         computed = compute_trace(self.key[1], nodes)
-        if stored_at is None:
+        if self.stored_at is None:
             computed = settled_trace(computed, nodes)
-        otlp = self.otlp.after_computing(computed, stored_at)
+        otlp = self.otlp.after_computing(computed, self.stored_at)
         return TraceResult(self, computed, otlp)
 
     @property
@@ -206,14 +205,16 @@ class TraceResult:
 class OtlpMerge:
     """The traces that fragments are merged into, in one transaction.
 
-    `stored_at` is None for a worker that settles traces. `edited` are the stored rows of spans that
-    native writes changed, and that are mapped again.
+    `stored_at` is None if no fragment is new: for a worker that settles traces, and for
+    `keeps_phases`, which leaves them settled or open as they are. `edited` are the stored rows of
+    spans that native writes changed, and that are mapped again.
     """
 
     connection: Connection
     rules: FragmentRules
     pricing: Mapping[ProjectId, Pricing]
     stored_at: datetime | None
+    keeps_phases: bool = False
     traces: dict[TraceKey, TraceMerge] = field(default_factory=dict)
     edited: dict[TraceKey, dict[SpanId, Span]] = field(default_factory=dict)
 
@@ -229,8 +230,10 @@ class OtlpMerge:
             if otlp is None:
                 said = payloads.get(key, ())
                 otlp = OtlpState.from_native(row.trace, said, self.stored_at or EPOCH)
-            self.traces[key] = TraceMerge(key, row, otlp, nodes[key])
-        self.traces |= {key: TraceMerge(key, None, otlp) for key, otlp in new.items()}
+            stored_at = otlp.recomputed_at if self.keeps_phases else self.stored_at
+            self.traces[key] = TraceMerge(key, row, otlp, stored_at, nodes[key])
+        for key, otlp in new.items():
+            self.traces[key] = TraceMerge(key, None, otlp, self.stored_at)
 
     def without_spans(self) -> list[TraceKey]:
         """The traces that this transaction created, and that no span came for."""
@@ -358,32 +361,46 @@ class OtlpMerge:
 
     async def _map_taking(self, taking: Sequence[TakingSpan]) -> None:
         """Maps spans from all their stored fragments and the records that they take."""
+        await self._fetch_edited((key, span_id) for key, span_id, _ in taking)
+        spans = await self.fetch_data(taking)
+
+        def map_all() -> None:
+            for key, _, data in spans:
+                self._map_span(key, list(map(self.rules.decode, data)))
+
+        await compute(map_all, is_long=len(spans) > COMPUTED_ON_LOOP_MAX)
+
+    async def fetch_data(
+        self, taking: Sequence[TakingSpan]
+    ) -> list[tuple[TraceKey, SpanId, list[bytes]]]:
+        """The data of all fragments of spans, and of the records that they take."""
         spans: list[tuple[TraceKey, SpanKey, Sequence[bytes]]] = []
         for key, span_id, digests in taking:
             hex_id = self.traces[key].nodes[span_id].facts.hex_id
             spans.append((key, (*key, hex_id), digests))
         known = await fetch_fragments(self.connection, [one for _, one, _ in spans], ())
-        await self._fetch_edited((key, span_id) for key, span_id, _ in taking)
         wanted = {(*key, digest) for key, _, digests in spans for digest in digests}
         records = await fetch_assigned(self.connection, wanted)
-
-        def map_all() -> None:
-            for key, span_key, digests in spans:
-                data = [one.data for one in known[span_key]] + [records[one] for one in digests]
-                self._map_span(key, list(map(self.rules.decode, data)))
-
-        await compute(map_all, is_long=len(spans) > COMPUTED_ON_LOOP_MAX)
+        return [
+            (key, otel_span_id(key[1], span_key[2]),
+             [one.data for one in known.get(span_key, ())] + [records[one] for one in digests])
+            for key, span_key, digests in spans
+        ]  # fmt: skip
 
     def _map_span(self, key: TraceKey, sent: Sequence[Sent]) -> None:
         self._put_mapped(key, self.rules.map_span(key[1], sent))
 
     def _put_mapped(self, key: TraceKey, mapped: MappedSpan) -> None:
-        merge = self.traces[key]
-        old = merge.nodes.get(mapped.span.id)
+        span, mapped = self.settled(key, mapped)
+        self.traces[key].put_span(span, mapped)
+
+    def settled(self, key: TraceKey, mapped: MappedSpan) -> tuple[Span, MappedSpan]:
+        """The settled form of a mapped span, and the mapped one with native changes."""
+        old = self.traces[key].nodes.get(mapped.span.id)
         stored = None if old is None else old.span
         if old is not None and old.facts.is_edited:
             mapped = remapped_span(mapped, self.edited[key][mapped.span.id], old.facts)
-        merge.put_span(settled_span(mapped.span, stored, self.pricing[key[0]]), mapped)
+        return settled_span(mapped.span, stored, self.pricing[key[0]]), mapped
 
     async def flush(self) -> None:
         """Writes the pending spans, without roles, before other spans follow."""
@@ -402,7 +419,7 @@ class OtlpMerge:
         await self._assign_records()
         touched = [one for one in self.traces.values() if one.is_touched and one.nodes]
         is_long = sum(len(one.nodes) for one in touched) > COMPUTED_ON_LOOP_MAX
-        results = await compute(_compute, touched, self.stored_at, is_long=is_long)
+        results = await compute(_compute, touched, is_long=is_long)
         payloads = await self._payloads(results)
         await self._write_spans()
         await update_roles(
@@ -467,8 +484,8 @@ def _forget_payloads(merges: Iterable[TraceMerge]) -> None:
         merge.forget_payloads()
 
 
-def _compute(merges: Iterable[TraceMerge], stored_at: datetime | None) -> list[TraceResult]:
-    return [merge.compute(stored_at) for merge in merges]
+def _compute(merges: Iterable[TraceMerge]) -> list[TraceResult]:
+    return [merge.compute() for merge in merges]
 
 
 def _rows_of_spans(merges: Iterable[TraceMerge]) -> list[tuple[object, ...]]:

@@ -11,9 +11,16 @@ from adapters.postgres.database.removed_projects import ProjectRemoved
 from adapters.postgres.tracing.batch_writer import is_transient
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.group_commit import BatchObserver, GroupCommit, NoObserver
+from adapters.postgres.tracing.otlp_remapping import remap
 from adapters.postgres.tracing.otlp_settling import delete_orphaned_records, settle_open_traces
 from adapters.postgres.tracing.otlp_writer import OtlpItem, OtlpWriter
-from application.tracing.otlp.ports import CHUNK_BYTES, FragmentRules, OrphanedRecord
+from application.tracing.otlp.ports import (
+    CHUNK_BYTES,
+    FragmentRules,
+    OrphanedRecord,
+    RemappedTraces,
+    TracePosition,
+)
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment
 
@@ -65,3 +72,8 @@ class PostgresOtlpTraces:
 
     async def delete_orphaned_records(self, before: datetime) -> Sequence[OrphanedRecord]:
         return await delete_orphaned_records(self.edits.pool, self.rules, before)
+
+    async def remap(
+        self, project: ProjectId | None, after: TracePosition | None, *, is_dry_run: bool
+    ) -> RemappedTraces:
+        return await remap(self.edits, self.rules, project, after, is_dry_run=is_dry_run)

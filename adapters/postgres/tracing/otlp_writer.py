@@ -62,7 +62,7 @@ CHUNK_FRAGMENTS: Final = 1_000  # of one chunk, which may have CHUNK_BYTES
 RECENT_TRACES_MAX: Final = 10_000
 DECODED_ON_LOOP_MAX: Final = 64 << 10  # bytes of fragments; decoding and mapping takes 5 ms
 # Makes the price cache load the price book, which spans of a large request will need.
-_ANY_PRICED_SPAN: Final = Span(
+ANY_PRICED_SPAN: Final = Span(
     id=SpanId(UUID(int=0)), name="", started_at=EPOCH, model="any", usage=NO_USAGE
 )
 
@@ -182,7 +182,7 @@ class OtlpWriter:
 
     async def _write_large(self, by_key: Mapping[TraceKey, Sequence[Fragment]]) -> None:
         projects = {project for project, _ in by_key}
-        pricing = await self.prices.get(projects, [_ANY_PRICED_SPAN])
+        pricing = await self.prices.get(projects, [ANY_PRICED_SPAN])
         for _ in range(ROUNDS_MAX):
             async with within(self.pool, projects).transaction() as connection:
                 merge = OtlpMerge(connection, self.rules, pricing, self.clock())

@@ -45,17 +45,17 @@ UPSERT_TRACES: Final = f"""
 {INSERT_TRACES}
 ON CONFLICT (project_id, trace_id) DO UPDATE SET updated_at = now(), {TRACES.overwrite()}
 """
-# In the order of the key, as all writers do, so that they cannot deadlock.
-_LOCK_TRACES: Final = f"""
+_READ_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}
 FROM {{traces}} AS traces JOIN {TRACES.unnest_keys("wanted")} ON {TRACES.on_key("wanted")}
 WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = wanted.project_id)
 ORDER BY traces.project_id, traces.trace_id
-FOR UPDATE OF traces
 """
-LOCK_TRACES: Final = _LOCK_TRACES.format(traces="traces")
+# In the order of the key, as all writers do, so that they cannot deadlock.
+LOCK_TRACES: Final = _READ_TRACES.format(traces="traces") + "FOR UPDATE OF traces"
 # Traces under erasure are not found, as if they did not exist.
-LOCK_VISIBLE_TRACES: Final = _LOCK_TRACES.format(traces="veiled.traces")
+READ_VISIBLE_TRACES: Final = _READ_TRACES.format(traces="veiled.traces")
+LOCK_VISIBLE_TRACES: Final = READ_VISIBLE_TRACES + "FOR UPDATE OF traces"
 SELECT_SPANS_BY_KEY: Final = f"""
 SELECT {SPANS.select("spans")}
 FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}

@@ -8,24 +8,30 @@ from typing import Final, Protocol
 from domain.errors import Invalid
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment, MapSpan, Sent, SentRecord
+from domain.tracing.otel.remapping import FieldChange
 
 CHUNK_BYTES: Final = 4 << 20  # of fragments that are decoded and mapped at a time
 SPANS_PER_TRACE_MAX: Final = 50_000  # all are read when one comes: as many take seconds
 FRAGMENTS_PER_SPAN_MAX: Final = 10_000  # all are read when one comes
 SETTLED_TRACES_MAX: Final = 200  # of one call
 DELETED_RECORDS_MAX: Final = 500  # of one call
+REMAPPED_TRACES_MAX: Final = 1_000  # of one call
+REMAPPED_SPANS_MAX: Final = 2_000  # of one transaction: their traces are locked for a second
+CHANGES_SHOWN_MAX: Final = 20  # of one call
 
 
 @dataclass(frozen=True, slots=True)
 class FragmentRules:
     """How fragments become spans, how they are stored, and how many. Implemented by adapters/otlp.
 
-    `encode` gives equal bytes for equal content; `decode` is its inverse.
+    `encode` gives equal bytes for equal content; `decode` is its inverse. `version` is that of
+    `map_span`, which the facts of the spans have.
     """
 
     map_span: MapSpan
     encode: Callable[[Sent], bytes]
     decode: Callable[[bytes], Sent]
+    version: int
     spans_max: int = SPANS_PER_TRACE_MAX
     fragments_max: int = FRAGMENTS_PER_SPAN_MAX
 
@@ -49,6 +55,24 @@ class OrphanedRecord:
     project: ProjectId
     trace: TraceId
     record: SentRecord
+
+
+type TracePosition = tuple[ProjectId, TraceId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemappedTraces:
+    """What a call of `OtlpTraces.remap` changed, or would change.
+
+    It came to `last`, which is None if no trace follows. `traces` are those that it read;
+    `changed_traces` of them have `changed_spans`. `changes` are some of the changed fields.
+    """
+
+    last: TracePosition | None
+    traces: int = 0
+    changed_traces: int = 0
+    changed_spans: int = 0
+    changes: Sequence[FieldChange] = ()
 
 
 class OtlpTraces(Protocol):
@@ -83,5 +107,19 @@ class OtlpTraces(Protocol):
         """Deletes log records, of all projects, that have waited for their span since `before`.
 
         The oldest first, at most DELETED_RECORDS_MAX. Raises Unavailable.
+        """
+        ...
+
+    async def remap(
+        self, project: ProjectId | None, after: TracePosition | None, *, is_dry_run: bool
+    ) -> RemappedTraces:
+        """Maps the next spans again whose facts have another version than the rules.
+
+        Of the next traces after `after`, of one project or of all, in the order of their keys: at
+        most REMAPPED_TRACES_MAX, with REMAPPED_SPANS_MAX spans, or one that has more. A trace is
+        computed again if a span of it changed; whether it is settled stays as it was, and so do
+        native changes. Each transaction locks only traces of which spans are mapped, and maps at
+        most REMAPPED_SPANS_MAX. A dry run writes nothing. Leaves out traces that are being erased.
+        Raises Unavailable.
         """
         ...

@@ -2,7 +2,7 @@
 
 A span is known by its fragments, which arrive in any order and any number of times. Its row is a
 function of their set (`MapSpan`). Fragments are stored as they were sent, so that a later version
-of the mapping can be applied to them.
+of the mapping can be applied to them (`OtlpTraces.remap`).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -96,6 +96,12 @@ class OtlpState:
             output_from=_source_text(computed.output),
         )
 
+    @property
+    def recomputed_at(self) -> datetime | None:
+        """What `after_computing` takes if no fragment came, and the phase is to stay."""
+        was_settled = self.phase is OtlpPhase.SETTLED and not self.is_native
+        return None if was_settled else self.stored_at
+
     def settled_from(self, written_at: datetime, quiet: timedelta) -> datetime | None:
         """Since when the trace has been over in its present form; None while it is OPEN.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from application.tracing.otlp.ports import OrphanedRecord
+from application.tracing.otlp.ports import OrphanedRecord, RemappedTraces, TracePosition
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment, Sent
 
@@ -29,3 +29,8 @@ class RecordedOtlpTraces:
         before: datetime,
     ) -> Sequence[OrphanedRecord]:
         return ()
+
+    async def remap(
+        self, project: ProjectId | None, after: TracePosition | None, *, is_dry_run: bool
+    ) -> RemappedTraces:
+        return RemappedTraces(last=None)
