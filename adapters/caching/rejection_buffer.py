@@ -1,14 +1,15 @@
-"""Keeps rejections of OTLP requests in memory, and writes them outside of any request."""
+"""Keeps rejections of ingested data in memory, and writes them outside of any request."""
 
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Final
 
 from adapters.caching.periodic_flush import flush_periodically
 from application.tracing.otlp.rejections import Rejections
-from domain.tracing.otel.requests import RecordedRejection
+from domain.ids import ProjectId, RejectionId
+from domain.tracing.otel.requests import RecordedRejection, rejection_key, with_count_of
 
 FLUSH_EVERY_S: Final = 1.0
 FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
@@ -26,7 +27,7 @@ class RejectionBuffer:
     def __init__(self, rejections: Rejections, on_record: OnRecord | None = None) -> None:
         self._rejections = rejections
         self._on_record = on_record
-        self._pending = deque[RecordedRejection](maxlen=BUFFERED_REJECTIONS_MAX)
+        self._pending: dict[tuple[ProjectId, RejectionId], RecordedRejection] = {}
 
     @classmethod
     @asynccontextmanager
@@ -49,14 +50,22 @@ class RejectionBuffer:
     def record(self, rejections: Sequence[RecordedRejection]) -> None:
         if self._on_record is not None:
             self._on_record(rejections)
-        self._pending.extend(rejections)
+        for one in rejections:
+            self._keep(one)
+
+    def _keep(self, one: RecordedRejection) -> None:
+        key = rejection_key(one)
+        self._pending[key] = with_count_of(one, self._pending.get(key))
+        if len(self._pending) > BUFFERED_REJECTIONS_MAX:
+            del self._pending[next(iter(self._pending))]
 
     def _warn_lost(self) -> None:
-        _log.warning("the last rejections of OTLP requests were not written")
+        _log.warning("the last rejections of ingested data were not written")
 
     async def _flush(self) -> None:
         while self._pending:
-            some = [self._pending.popleft() for _ in self._next()]
+            keys = list(islice(self._pending, WRITTEN_AT_ONCE_MAX))
+            some = [self._pending.pop(key) for key in keys]
             is_written = False
             try:
                 await self._rejections.add(some)
@@ -66,8 +75,6 @@ class RejectionBuffer:
                 return
             finally:
                 if not is_written:
-                    room = BUFFERED_REJECTIONS_MAX - len(self._pending)
-                    self._pending.extendleft(reversed(some[-room:] if room else []))
-
-    def _next(self) -> range:
-        return range(min(len(self._pending), WRITTEN_AT_ONCE_MAX))
+                    newer, self._pending = self._pending, {}
+                    for one in (*some, *newer.values()):
+                        self._keep(one)

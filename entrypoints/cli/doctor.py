@@ -126,6 +126,7 @@ async def _report(checks: AsyncIterator[Finding], *, as_json: bool) -> int:
 async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
     for finding in check_settings(settings, environ):
         yield finding
+    yield describe_ingestion_limit(settings)
     folder = Path(settings.data_dir)
     yield _check_folder("data folder", folder)
     yield check_disk(f"disk of {folder}", folder)
@@ -180,6 +181,13 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
     if settings.app_env in DEPLOYED:
         findings += [*_unsafe_access(settings), *_unencrypted_servers(settings)]
     yield from findings or [ok(SETTINGS)]
+
+
+def describe_ingestion_limit(settings: Settings) -> Finding:
+    rate, field = "none", "rate_limit_enabled"
+    if settings.rate_limit_enabled:
+        rate, field = f"{settings.rate_limit_ingest} for each key", "rate_limit_ingest"
+    return ok("rate limit of ingestion", f"{rate}; {variable(field)} changes it")
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -53,7 +53,7 @@ from litestar.params import SkipValidation
 
 from application.concurrency import compute
 from application.use_cases import UseCases
-from domain.errors import Unauthenticated, Unavailable
+from domain.errors import LimitExceeded, Unauthenticated, Unavailable
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import (
     AccessPolicy,
@@ -254,11 +254,23 @@ async def _authenticate(
     principal = rate_limit_principal(caller)
     limits = context.rate_limits
     if not called.limited_by_volume:
-        await limits.admit(scope, called.route_class, principal, organization_of(caller))
+        try:
+            await limits.admit(scope, called.route_class, principal, organization_of(caller))
+        except LimitExceeded as refused:
+            if called.route_class is RouteClass.INGEST and isinstance(caller, Caller):
+                _record_refused_ingest(context, caller, refused)
+            raise
     elif limits.volumes is not None:
         await limits.volumes.admit(scope, principal)
     admission_ticket(scope).identify(shares_of(caller, auth.origin))
     return caller
+
+
+def _record_refused_ingest(context: HttpContext, caller: Caller, refused: LimitExceeded) -> None:
+    """SDKs drop what was refused for too long; their users see it in the project's rejections."""
+    if caller.new_project is None:  # else the project doesn't exist
+        message = f"requests were refused: {refused.message}"
+        context.use_cases.tracing.record_rejections.of_rate_limit(caller.project_id, message)
 
 
 async def _create_missing_project(request: HttpRequest) -> None:

@@ -35,6 +35,7 @@ from entrypoints.cli.doctor import (
     check_secrets,
     check_settings,
     check_workers,
+    describe_ingestion_limit,
 )
 from entrypoints.cli.main import main
 from entrypoints.settings import Settings
@@ -98,6 +99,17 @@ def test_keys_of_stored_secrets_are_checked(keys, counts, level, said):
 def test_variables_of_files_with_secrets_are_known():
     [found] = check_settings(Settings(), {"PANDAPROBE_REDIS_URL_FILE": "/run/secrets/redis"})
     assert found.level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({}, "100/minute for each key; PANDAPROBE_RATE_LIMIT_INGEST changes it"),
+        ({"rate_limit_enabled": False}, "none; PANDAPROBE_RATE_LIMIT_ENABLED changes it"),
+    ],
+)
+def test_limit_of_ingestion_is_shown(limits, said):
+    assert describe_ingestion_limit(Settings(**limits)).detail == said
 
 
 def test_safe_settings_pass():

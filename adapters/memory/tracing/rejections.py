@@ -1,4 +1,4 @@
-"""Rejections of OTLP requests in memory."""
+"""Rejections of ingested data in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,12 @@ from adapters.memory.store import MemoryStore, delete_rows
 from application.tracing.otlp.rejections import REJECTIONS_KEPT_MAX
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
-from domain.tracing.otel.requests import RecordedRejection, RejectionReason
+from domain.tracing.otel.requests import (
+    RecordedRejection,
+    RejectionReason,
+    rejection_key,
+    with_count_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class MemoryRejections:
         erased = {(project, trace.hex) for project, trace in self.store.erased}
         for one in rejections:
             if (one.project_id, one.rejection.trace_id) not in erased:
-                self.store.rejections[one.project_id, one.id] = one
+                key = rejection_key(one)
+                self.store.rejections[key] = with_count_of(one, self.store.rejections.get(key))
         for project in {one.project_id for one in rejections}:
             ours = sorted(self.store.rejections.of(project), key=_newness, reverse=True)
             for one in ours[REJECTIONS_KEPT_MAX:]:

@@ -1,4 +1,4 @@
-"""Rejections of OTLP requests."""
+"""Rejections of ingested data."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +20,7 @@ from domain.tracing.otel.requests import (
     Rejection,
     RejectionReason,
     Signal,
+    combined_rejections,
 )
 
 DELETED_REJECTIONS_MAX: Final = 1_000  # rows of one statement
@@ -47,6 +48,8 @@ WHERE sent.trace_id IS NULL OR NOT EXISTS (
   SELECT FROM erased_traces AS e WHERE e.project_id = sent.project_id
     AND {HEX_TRACE_ID.format("e.trace_id")} = sent.trace_id
 )
+ON CONFLICT (project_id, id) DO UPDATE SET rejected_at = excluded.rejected_at,
+  message = excluded.message, count = otlp_rejections.count + excluded.count
 """
 # Of the projects that got some. Concurrent calls may delete the same rows, in the same order.
 DELETE_SURPLUS_REJECTIONS: Final = f"""
@@ -77,7 +80,7 @@ WHERE old.project_id = expired.project_id AND old.id = expired.id
 
 class PostgresRejections(PoolReader):
     async def add(self, rejections: Sequence[RecordedRejection]) -> None:
-        rows = [_row(_with_storable_texts(one)) for one in rejections]
+        rows = [_row(_with_storable_texts(one)) for one in combined_rejections(rejections)]
         projects = sorted({one.project_id for one in rejections})
         async with transaction(self.pool, ALL_TENANTS) as connection:
             await connection.execute(INSERT_REJECTIONS, *arrays(rows))

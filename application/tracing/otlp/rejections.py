@@ -1,9 +1,10 @@
-"""Rejections of OTLP requests, which can be read afterwards: exporters don't show them."""
+"""Rejections of ingested data, which can be read afterwards: senders often don't show them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
+from uuid import uuid5
 
 from application.deletion import delete_in_batches
 from application.ports import Clock, NewId
@@ -32,6 +33,7 @@ class Rejections(Protocol):
     async def add(self, rejections: Sequence[RecordedRejection]) -> None:
         """Stores rejections of any projects, and deletes what exceeds the maximum.
 
+        A rejection with the id of a stored one replaces it; its count is added.
         Those of an erased trace are left out.
         """
         ...
@@ -80,6 +82,20 @@ class RecordRejections:
                 for one in first_rejections(rejections)
             ]
         )
+
+    def of_rate_limit(self, project: ProjectId, message: str) -> None:
+        """Counts a request that was refused whole: one rejection an hour counts all of them."""
+        now = self.clock()
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        reason = RejectionReason.RATE_LIMITED
+        hourly = RecordedRejection(
+            project_id=project,
+            id=RejectionId(uuid5(project, f"{reason} {hour.isoformat()}")),
+            rejected_at=now,
+            signal=Signal.TRACES,
+            rejection=Rejection(reason=reason, message=message),
+        )
+        self.log.record([hourly])
 
     async def of_orphans(self, records: Sequence[OrphanedRecord]) -> None:
         """Records that log records were dropped because their span never came."""

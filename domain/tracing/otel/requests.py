@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -40,6 +40,7 @@ class RejectionReason(StrEnum):
     UNSUPPORTED_TYPE = "unsupported_type"
     SPAN_NEVER_CAME = "span_never_came"
     UNKNOWN_RESPONSE_ID = "unknown_response_id"
+    RATE_LIMITED = "rate_limited"  # requests that were refused whole; `count` is their number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,27 @@ class RecordedRejection:
     rejected_at: datetime
     signal: Signal
     rejection: Rejection
+
+
+def rejection_key(one: RecordedRejection) -> tuple[ProjectId, RejectionId]:
+    return one.project_id, one.id
+
+
+def with_count_of(one: RecordedRejection, earlier: RecordedRejection | None) -> RecordedRejection:
+    """The rejection, with the count of one that has the same id added."""
+    if earlier is None:
+        return one
+    count = earlier.rejection.count + one.rejection.count
+    return replace(one, rejection=replace(one.rejection, count=count))
+
+
+def combined_rejections(rejections: Sequence[RecordedRejection]) -> Sequence[RecordedRejection]:
+    """One for each id: the last of it, with the sum of the counts."""
+    by_key: dict[tuple[ProjectId, RejectionId], RecordedRejection] = {}
+    for one in rejections:
+        key = rejection_key(one)
+        by_key[key] = with_count_of(one, by_key.get(key))
+    return list(by_key.values())
 
 
 def first_rejections(rejections: Sequence[Rejection]) -> Sequence[Rejection]:

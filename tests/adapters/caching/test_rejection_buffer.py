@@ -53,6 +53,14 @@ async def test_rejections_are_passed_on_when_they_are_recorded(written):
     assert passed == [one]
 
 
+async def test_equal_ids_are_written_once_with_the_sum_of_their_counts(written):
+    one = rejected(PROJECT, count=2)
+    async with RejectionBuffer.flushing_to(written) as log:
+        log.record([one])
+        log.record([rejected(PROJECT), one])
+    assert sorted(row.rejection.count for row in written.rows) == [1, 4]
+
+
 async def test_many_are_written_in_several_batches(written):
     rows = [rejected(PROJECT) for _ in range(2_500)]
     async with RejectionBuffer.flushing_to(written) as log:

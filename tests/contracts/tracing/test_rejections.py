@@ -61,6 +61,17 @@ async def test_everything_is_read_back(rejections):
     assert await page(rejections, ours) == [full, bare]
 
 
+async def test_equal_ids_add_their_counts(rejections):
+    ours, theirs = project(), project()
+    first = rejected(ours, count=2)
+    later = replace(first, rejected_at=NOON + timedelta(seconds=1))
+    await rejections.add([first, rejected(theirs), later])
+    await rejections.add([later])
+    total = replace(later, rejection=replace(first.rejection, count=6))
+    assert await page(rejections, ours) == [total]
+    assert await page(rejections, theirs) != []
+
+
 async def test_texts_of_senders_are_stored_whatever_they_contain(rejections):
     ours = project()
     await rejections.add([rejected(ours, scope="a\0b", service="\ud800", message="\0")])

@@ -36,6 +36,22 @@ async def test_refusal_has_limit_and_retry_after(limited: LimitedSite) -> None:
     assert limited.site.trace_count() == 2
 
 
+async def test_refused_ingests_are_counted_by_project_and_hour(limited: LimitedSite) -> None:
+    limited.set_limit(RouteClass.INGEST, 1)
+    head, other = limited.site.headers(), limited.site.headers(project="elsewhere")
+    for sent in (head, other):
+        await limited.request("POST", "/traces", sent, json=a_trace())
+    for path in ("/traces", "/traces/batch", "/traces"):
+        refused = await limited.request("POST", path, head, json=a_trace())
+        assert refused.status_code == 429
+    answer = await limited.request("GET", "/ingest/rejections?reason=rate_limited", head)
+    [one] = answer.json()["items"]
+    assert (one["count"], one["reason"]) == (3, "rate_limited")
+    assert one["message"] == "requests were refused: Rate limit exceeded: 1 per minute"
+    answer = await limited.request("GET", "/ingest/rejections", other)
+    assert answer.json()["items"] == []
+
+
 async def test_keys_of_one_organization_share_ten_times_the_limit(limited: LimitedSite) -> None:
     limited.set_limit(RouteClass.INGEST, 2)
     keys = [limited.site.headers() for _ in range(11)]

@@ -1,4 +1,4 @@
-"""What was rejected of the spans and log records that a project was sent."""
+"""What was rejected of the traces, spans and log records that a project was sent."""
 
 from typing import Annotated, Final
 
@@ -29,6 +29,9 @@ class RejectionQuery(PageQuery, frozen=True, kw_only=True):
 class RejectionResponse(ResponseStruct[RecordedRejection], frozen=True, kw_only=True):
     """A rejected span or log record, several of them by `count`, or a whole request.
 
+    With the reason `rate_limited`, `count` is the number of requests to `/traces` and its
+    subresources that were refused within one hour.
+
     `scope` and `service` are as the sender names them, ids are in hex as they were sent.
     """
 
@@ -50,12 +53,13 @@ class RejectionController(Controller):
     async def list_rejections(
         self, caller: Caller, params: RejectionQuery, use_cases: UseCases
     ) -> PaginatedResponse[RejectionResponse]:
-        """List rejected OpenTelemetry data.
+        """List rejected data.
 
         A page of what was rejected of the project's spans and log records, the newest first:
-        exporters don't show it. The last 1,000 are kept, at most 101 of a request, the last of
-        which counts the rest. Requests beyond a rate limit, and those that met an overload, are not
-        among them.
+        exporters don't show it. Requests to `/traces` beyond the rate limit are counted by the
+        hour. The last 1,000 rejections are kept, at most 101 of a request, the last of which counts
+        the rest. Requests that met an overload, and OpenTelemetry requests beyond a budget of bytes
+        or spans, are not among them: exporters send them again.
         """
         project, reason = caller.project_id, params.reason
         requested = REJECTIONS.parse_page(params, project, reason, None, SortOrder.DESC)
