@@ -64,7 +64,7 @@ from entrypoints.http.authentication import (
 )
 from entrypoints.http.config import HttpConfig, HttpContext, http_context
 from entrypoints.http.middleware.access_log import annotate
-from entrypoints.http.middleware.load_shedding import admission_ticket
+from entrypoints.http.middleware.load_shedding import AdmissionTicket, admission_ticket
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.http.middleware.path_segments import decode_segment
 from entrypoints.http.middleware.project_created import note_created_project
@@ -79,7 +79,11 @@ from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.refusals import AUTH_CONTEXT
 from entrypoints.http.requests.body_io import (
     BODY_TOO_SLOW,
+    GZIP_MAGIC,
     JSON,
+    MESSAGE_EXTENSION,
+    MESSAGE_TIMEOUT_S,
+    MESSAGE_TOO_SLOW,
     REQUEST_CODINGS,
     BodyTimeout,
     BodyTooLarge,
@@ -540,9 +544,14 @@ def _declared_coding(
 async def _read_body(request: HttpRequest, coding: str | None, size_max: int) -> bytes:
     ticket = admission_ticket(request.scope)
     reserve = ticket.reserve_body_bytes
+    is_message = MESSAGE_EXTENSION in (request.scope.get("extensions") or {})
     try:
         with ticket.receive_body():
-            data = await read_body(request.receive, size_max, reserve)
+            if is_message:
+                data = await _read_message(request, ticket, size_max)
+                coding = "gzip" if data is not None and data.startswith(GZIP_MAGIC) else None
+            else:
+                data = await read_body(request.receive, size_max, reserve)
         if data is None:
             raise ClientDisconnected
         if coding and data:
@@ -552,11 +561,25 @@ async def _read_body(request: HttpRequest, coding: str | None, size_max: int) ->
         await ticket.delay_refusal()
         raise
     except BodyTimeout as error:
-        raise HttpProblem(HTTPStatus.BAD_REQUEST, BODY_TOO_SLOW) from error
+        raise HttpProblem(
+            HTTPStatus.BAD_REQUEST, MESSAGE_TOO_SLOW if is_message else BODY_TOO_SLOW
+        ) from error
     except BodyTooLarge as error:
         raise _too_large(size_max) from error
     except InvalidCoding as error:
         raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not valid {coding}") from error
+    return data
+
+
+async def _read_message(
+    request: HttpRequest, ticket: AdmissionTicket, size_max: int
+) -> bytes | None:
+    """As `read_body`, for a body that comes as one message: any of them may have `size_max`."""
+    await ticket.acquire_body_bytes(size_max)
+    data = await read_body(
+        request.receive, size_max, lambda _: None, MESSAGE_TIMEOUT_S, MESSAGE_TIMEOUT_S
+    )
+    ticket.release_body_bytes(size_max - len(data or b""))
     return data
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.errors import Unavailable
+from entrypoints.http.middleware.byte_limit import ByteLimit
 
 SLOT_TIMEOUT_S: Final = 10.0
 TOO_MANY_REQUESTS: Final = "Too many requests of this {} are in progress; try again"
@@ -42,10 +43,10 @@ class _Use:
 
     share: Share
     slots: asyncio.Semaphore
+    memory: ByteLimit  # of bodies
     tickets: int = 0
     requests: int = 0
     bodies: int = 0
-    body_bytes: int = 0
 
 
 class FairQueue:
@@ -63,7 +64,9 @@ class FairQueue:
         for name, share in shares.items():
             use = self._uses.get(name)
             if use is None:
-                use = self._uses[name] = _Use(share, asyncio.Semaphore(share.slots))
+                use = self._uses[name] = _Use(
+                    share, asyncio.Semaphore(share.slots), ByteLimit(share.body_bytes)
+                )
             use.tickets += 1
             uses.append(use)
         return Ticket(self, tuple(shares), uses)
@@ -107,12 +110,29 @@ class Ticket:
         A request whose holder has no others always gets them: its own size is bounded elsewhere.
         """
         for use in self._uses:
-            has_others = use.body_bytes > self._body_bytes
-            if has_others and use.body_bytes + size > use.share.body_bytes:
+            if not use.memory.fits(size, self._body_bytes):
                 raise Unavailable(TOO_MANY_BODIES.format(use.share.holder))
         self._body_bytes += size
         for use in self._uses:
-            use.body_bytes += size
+            use.memory.take(size)
+
+    async def acquire_body_bytes(self, size: int) -> None:
+        """Waits for `size` bytes of each share. Raises Unavailable."""
+        acquired: list[ByteLimit] = []
+        try:
+            for use in self._uses:
+                await use.memory.acquire(size)
+                acquired.append(use.memory)
+        except BaseException:
+            for memory in acquired:
+                memory.release(size)
+            raise
+        self._body_bytes += size
+
+    def release_body_bytes(self, size: int) -> None:
+        self._body_bytes -= size
+        for use in self._uses:
+            use.memory.release(size)
 
     def enter(self) -> None:
         """Counts the request as in progress. Raises Unavailable if a share is used up."""
@@ -151,7 +171,7 @@ class Ticket:
 
     def leave(self) -> None:
         self.release_slot()
+        self.release_body_bytes(self._body_bytes)
         for use in self._uses:
             use.requests -= self._is_in_progress
-            use.body_bytes -= self._body_bytes
         self._queue.close(self._names)

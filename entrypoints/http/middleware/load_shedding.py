@@ -11,8 +11,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RETRY_AFTER_S, Unavailable
 from entrypoints.http.middleware.asgi_messages import send_error
+from entrypoints.http.middleware.byte_limit import WORK_WAIT_S, ByteLimit
 from entrypoints.http.middleware.fair_queueing import FairQueue, Share, Ticket
-from entrypoints.http.middleware.work_limit import WorkLimit
 
 REQUESTS_MAX: Final = 512  # in progress in a process: some tenths of a second of work
 BODIES_MAX: Final = 1_024  # that a process receives; their requests don't count as in progress
@@ -47,9 +47,12 @@ class LoadShedding:
     delayed_refusals: int = field(default=0, init=False)
     requests: int = field(default=0, init=False)
     bodies: int = field(default=0, init=False)
-    bodies_bytes: int = field(default=0, init=False)
+    memory: ByteLimit = field(init=False)  # of bodies
     queue: FairQueue = field(default_factory=FairQueue, init=False)
-    work: WorkLimit = field(default_factory=WorkLimit)
+    work: ByteLimit = field(default_factory=ByteLimit)
+
+    def __post_init__(self) -> None:
+        self.memory = ByteLimit(self.bodies_max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         cast("dict[str, Any]", scope)[_SHEDDING_KEY] = self
@@ -79,7 +82,6 @@ class LoadShedding:
             raise
         finally:
             self.requests -= 1
-            self.bodies_bytes -= ticket.body_bytes
             ticket.leave()
 
     @property
@@ -110,7 +112,7 @@ class AdmissionTicket:
 
     _shedding: LoadShedding
     _ticket: Ticket | None = None
-    body_bytes: int = 0
+    _body_bytes: int = 0
     _work_bytes: int = 0
 
     def identify(self, shares: Mapping[str, Share]) -> None:
@@ -180,6 +182,7 @@ class AdmissionTicket:
 
     def leave(self) -> None:
         self.release_slot()
+        self._shedding.memory.release(self._body_bytes)
         if self._ticket is not None:
             self._ticket.leave()
 
@@ -188,14 +191,39 @@ class AdmissionTicket:
 
         A request without others always gets what it needs: its own size is bounded elsewhere.
         """
-        pool = self._shedding
-        has_others = pool.bodies_bytes > self.body_bytes
-        if pool.bodies_bytes + size > pool.bodies_max_bytes and has_others:
+        memory = self._shedding.memory
+        if not memory.fits(size, self._body_bytes):
             raise Unavailable(OVERLOADED)
         if self._ticket is not None:
             self._ticket.reserve_body_bytes(size)
-        pool.bodies_bytes += size
-        self.body_bytes += size
+        memory.take(size)
+        self._body_bytes += size
+
+    async def acquire_body_bytes(self, size: int) -> None:
+        """Waits until `size` more bytes are there for a body of a caller. Raises Unavailable.
+
+        The caller's shares come first, so that a caller that exceeds its own holds nothing that
+        others need.
+        """
+        assert self._ticket is not None, "only endpoints with credentials take such bodies"
+        try:
+            async with asyncio.timeout(WORK_WAIT_S):  # for both together
+                await self._ticket.acquire_body_bytes(size)
+                try:
+                    await self._shedding.memory.acquire(size)
+                except BaseException:
+                    self._ticket.release_body_bytes(size)
+                    raise
+        except TimeoutError as error:
+            raise Unavailable(OVERLOADED) from error
+        self._body_bytes += size
+
+    def release_body_bytes(self, size: int) -> None:
+        """Gives back what turned out not to be needed."""
+        assert self._ticket is not None, "as above"
+        self._ticket.release_body_bytes(size)
+        self._shedding.memory.release(size)
+        self._body_bytes -= size
 
 
 def admission_ticket(scope: Mapping[str, Any]) -> AdmissionTicket:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,10 +14,11 @@ from domain.errors import Unavailable
 from domain.identity.organization import Organization
 from domain.ids import OrganizationId
 from entrypoints.http.endpoint import UNAUTHENTICATED_BODY_MAX_BYTES
-from entrypoints.http.middleware.fair_queueing import ORGANIZATION, UNAUTHENTICATED
+from entrypoints.http.middleware.fair_queueing import CALLER, ORGANIZATION, UNAUTHENTICATED
 from entrypoints.http.middleware.load_shedding import (
     OVERLOADED,
     SHUTTING_DOWN,
+    AdmissionTicket,
     LoadShedding,
     admission_ticket,
 )
@@ -65,7 +67,7 @@ async def test_requests_beyond_the_maximum_are_refused_and_accepted_ones_finish(
         blocked.free.set()
         assert [one.status_code for one in await asyncio.gather(*inside)] == [204] * 3
         assert (await http.get("/traces")).status_code == 204
-    assert (shedding.requests, shedding.bodies_bytes) == (0, 0)
+    assert (shedding.requests, shedding.memory.held) == (0, 0)
 
 
 async def test_request_cancelled_at_shutdown_gets_503():
@@ -92,7 +94,7 @@ class ReservedBytes:
         self.seen = []
 
     async def put(self, *_: object) -> None:
-        self.seen.append(self.shedding.bodies_bytes)
+        self.seen.append(self.shedding.memory.held)
 
 
 async def test_decompressed_bodies_are_counted_too():
@@ -108,7 +110,7 @@ async def test_decompressed_bodies_are_counted_too():
         head = site.headers() | {"content-encoding": "gzip"}
         assert (await site.http.post("/traces", headers=head, content=sent)).status_code == 202
     assert reserved.seen == [len(sent) + len(body)]
-    assert app.bodies_bytes == 0
+    assert app.memory.held == 0
 
 
 async def test_bodies_share_memory_and_a_single_body_always_fits():
@@ -121,10 +123,10 @@ async def test_bodies_share_memory_and_a_single_body_always_fits():
             await http.get("/b")
         blocked.free.set()
         assert (await first).status_code == 204
-        assert shedding.bodies_bytes == 0
+        assert shedding.memory.held == 0
         blocked.size = 1_000
         assert (await http.get("/c")).status_code == 204
-    assert (shedding.requests, shedding.bodies_bytes) == (0, 0)
+    assert (shedding.requests, shedding.memory.held) == (0, 0)
 
 
 async def test_health_checks_are_exempt(site: Site):
@@ -197,7 +199,7 @@ async def test_slow_bodies_of_one_organization_leave_places_for_others(site: Sit
     for task in held:
         task.cancel()
     await asyncio.wait(held)
-    assert (shedding.bodies, shedding.bodies_bytes, len(shedding.queue)) == (0, 0, 0)
+    assert (shedding.bodies, shedding.memory.held, len(shedding.queue)) == (0, 0, 0)
 
 
 async def test_readiness_says_that_requests_are_refused() -> None:
@@ -275,3 +277,59 @@ async def test_large_body_is_parsed_in_a_thread(site: Site):
     assert stored.json()["input"] == trace["input"]
     broken = await site.http.post("/traces", json={**trace, "name": 1}, headers=headers)
     assert broken.status_code == 422
+
+
+def identified_ticket(shedding: LoadShedding, caller: str, most: int) -> AdmissionTicket:
+    ticket = AdmissionTicket(shedding)
+    ticket.identify({caller: replace(CALLER, body_bytes=most)})
+    return ticket
+
+
+async def test_body_of_unknown_size_waits_for_room_and_gives_back_what_it_does_not_need():
+    shedding = LoadShedding(BlockedApp(), bodies_max_bytes=100)
+    first, second = (identified_ticket(shedding, caller, 100) for caller in ("a", "b"))
+    await first.acquire_body_bytes(60)
+    waiting = asyncio.create_task(second.acquire_body_bytes(60))
+    await asyncio.sleep(0)
+    first.release_body_bytes(10)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    first.release_body_bytes(20)
+    async with in_time():
+        await waiting
+    assert shedding.memory.held == 90
+    with pytest.raises(Unavailable):
+        first.reserve_body_bytes(20)
+    first.leave()
+    second.leave()
+    assert shedding.memory.held == 0
+
+
+async def test_caller_that_waits_for_its_own_share_holds_nothing_of_others():
+    shedding = LoadShedding(BlockedApp(), bodies_max_bytes=100)
+    first, second = (identified_ticket(shedding, "a", 50) for _ in range(2))
+    await first.acquire_body_bytes(40)
+    waiting = asyncio.create_task(second.acquire_body_bytes(40))
+    await asyncio.sleep(0)
+    assert shedding.memory.held == 40
+    await identified_ticket(shedding, "b", 50).acquire_body_bytes(40)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    first.leave()
+    async with in_time():
+        await identified_ticket(shedding, "a", 50).acquire_body_bytes(50)
+    assert shedding.memory.held == 90
+
+
+async def test_wait_for_the_process_that_is_given_up_holds_nothing_of_the_caller():
+    shedding = LoadShedding(BlockedApp(), bodies_max_bytes=100)
+    full = identified_ticket(shedding, "a", 100)
+    await full.acquire_body_bytes(100)
+    waiting = asyncio.create_task(identified_ticket(shedding, "b", 50).acquire_body_bytes(50))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    full.leave()
+    ticket = identified_ticket(shedding, "b", 50)
+    ticket.reserve_body_bytes(50)  # raises if the share is held
+    assert shedding.memory.held == 50

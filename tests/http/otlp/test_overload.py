@@ -14,9 +14,9 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment
 from domain.tracing.otel.requests import Encoding
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.middleware.byte_limit import WORK_MAX_BYTES, WORK_WAIT_S
 from entrypoints.http.middleware.load_shedding import OVERLOADED, LoadShedding
 from entrypoints.http.middleware.otlp_errors import OtlpErrors
-from entrypoints.http.middleware.work_limit import WORK_MAX_BYTES, WORK_WAIT_S
 from tests.http.conftest import Site
 from tests.support.builders.otlp_requests import encoded, span, traces_request
 from tests.support.clients.otlp_exporter import OtlpExporter, error_of

@@ -5,19 +5,19 @@ import asyncio
 import pytest
 
 from domain.errors import Unavailable
-from entrypoints.http.middleware.work_limit import WorkLimit
+from entrypoints.http.middleware.byte_limit import ByteLimit
 from tests.support.waiting import in_time
 
 
 async def test_bodies_within_the_limit_wait_for_none():
-    limit = WorkLimit(100)
+    limit = ByteLimit(100)
     for size in (60, 40):
         await limit.acquire(size, 0)
     assert limit.held == 100
 
 
 async def test_larger_body_has_its_turn_alone():
-    limit = WorkLimit(100)
+    limit = ByteLimit(100)
     await limit.acquire(500, 0)
     with pytest.raises(Unavailable):
         await limit.acquire(1, 0)
@@ -27,7 +27,7 @@ async def test_larger_body_has_its_turn_alone():
 
 
 async def test_turns_are_in_the_order_of_arrival():
-    limit, order = WorkLimit(100), []
+    limit, order = ByteLimit(100), []
     await limit.acquire(100, 0)
 
     async def work(name: str, size: int) -> None:
@@ -49,7 +49,7 @@ async def test_turns_are_in_the_order_of_arrival():
 
 
 async def test_one_that_gives_up_leaves_no_trace_and_delays_none():
-    limit = WorkLimit(100)
+    limit = ByteLimit(100)
     await limit.acquire(60, 0)
     with pytest.raises(Unavailable):
         await limit.acquire(90, 0.001)
@@ -58,7 +58,7 @@ async def test_one_that_gives_up_leaves_no_trace_and_delays_none():
 
 
 async def test_small_body_goes_on_once_the_large_one_before_it_gave_up():
-    limit = WorkLimit(100)
+    limit = ByteLimit(100)
     await limit.acquire(60, 0)
     large = asyncio.create_task(limit.acquire(90))
     await asyncio.sleep(0)
@@ -72,7 +72,7 @@ async def test_small_body_goes_on_once_the_large_one_before_it_gave_up():
 
 
 async def test_cancelled_one_gives_back_the_turn_it_got_at_the_same_moment():
-    limit = WorkLimit(100)
+    limit = ByteLimit(100)
     await limit.acquire(100, 0)
     task = asyncio.create_task(limit.acquire(50))
     await asyncio.sleep(0)

@@ -1,7 +1,7 @@
-"""Bounds the bodies that a process works on at a time: decoded ones take several times their size.
+"""Bounds bytes that are held at a time: those of bodies that are received, and of decoded ones.
 
-Load shedding bounds the bodies that are received. Those that need more memory wait here, in the
-order in which they come.
+Decoded bodies take several times their size, and the size of a message of gRPC isn't known before
+it has arrived. Such requests wait for room, in the order in which they come.
 """
 
 import asyncio
@@ -17,16 +17,24 @@ NO_ROOM: Final = "The service is overloaded; try again"
 
 
 @dataclass(slots=True, eq=False)
-class WorkLimit:
+class ByteLimit:
     """At most `most` bytes at a time; a single one may have more if there is no other."""
 
     most: int = WORK_MAX_BYTES
     held: int = field(default=0, init=False)
     _waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque, init=False)
 
+    def fits(self, size: int, own: int) -> bool:
+        """Whether there is room for `size` more bytes of one that holds `own` bytes already."""
+        return self.held <= own or self.held + size <= self.most
+
+    def take(self, size: int) -> None:
+        """Takes bytes that fit, before those that wait."""
+        self.held += size
+
     async def acquire(self, size: int, wait_s: float = WORK_WAIT_S) -> None:
         """Waits for room. Raises Unavailable after `wait_s`."""
-        if not self._waiting and self._has_room(size):
+        if not self._waiting and self.fits(size, own=0):
             self.held += size
             return
         turn = asyncio.get_running_loop().create_future()
@@ -48,15 +56,12 @@ class WorkLimit:
         self.held -= size
         self._wake()
 
-    def _has_room(self, size: int) -> bool:
-        return not self.held or self.held + size <= self.most
-
     def _wake(self) -> None:
         while self._waiting:
             size, turn = self._waiting[0]
             if turn.done():
                 self._waiting.popleft()
-            elif self._has_room(size):
+            elif self.fits(size, own=0):
                 self._waiting.popleft()
                 self.held += size
                 turn.set_result(None)
