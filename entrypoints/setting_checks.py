@@ -25,6 +25,7 @@ DEFAULT_PASSWORDS: Final = frozenset(
 )
 # Modules of the extra `otel` in pyproject.toml.
 OTEL_MODULES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
+GRPC_MODULE: Final = "grpc"  # of the extra `grpc`
 
 
 def default_password_problems(
@@ -76,11 +77,16 @@ def missing_extras(settings: Settings, _wrong: frozenset[str]) -> Iterator[str]:
     if settings.otel_exporter_otlp_endpoint is not None and not all(
         map(_is_installed, OTEL_MODULES)
     ):
-        yield (
-            f"{variable('otel_exporter_otlp_endpoint')} needs the extra `otel`, which isn't "
-            "installed: install pandaprobe-server[otel], or the packages of "
-            "requirements-extras.lock"
-        )
+        yield _missing("otel_exporter_otlp_endpoint", "otel")
+    if settings.otlp_grpc_port is not None and not _is_installed(GRPC_MODULE):
+        yield _missing("otlp_grpc_port", "grpc")
+
+
+def _missing(field: str, extra: str) -> str:
+    return (
+        f"{variable(field)} needs the extra `{extra}`, which isn't installed: install "
+        f"pandaprobe-server[{extra}], or the packages of requirements-extras.lock"
+    )
 
 
 def _is_installed(module: str) -> bool:

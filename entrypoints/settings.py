@@ -142,6 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_ttl_hours: Annotated[int, _range(1, 720, "whole hours")] = 24
     otlp_settle_seconds: Seconds = 900
     otlp_quiet_seconds: Seconds = 30
+    otlp_grpc_port: Port | None = None
 
     openai_api_key: ProviderKey | None = None
     openai_base_url: HttpUrl | None = None

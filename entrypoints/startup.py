@@ -74,7 +74,12 @@ def listen(settings: Settings, field: str = "port") -> socket.socket:
 def base_url(settings: Settings) -> str:
     """The URL of the service for clients on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    return f"http://{host_and_port(host, settings.port)}"
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Both as a URL has them: an IPv6 address is in brackets."""
+    return f"{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _bind_problem(host: str, port: int, name: str, error: OSError) -> str:

@@ -2,9 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
 
 from application.ports import TokenBuckets
 from application.use_cases import UseCases
@@ -20,11 +25,18 @@ from entrypoints.http.middleware.volume_limits import VolumeLimits
 from entrypoints.observability.metrics_text import MetricsText
 from entrypoints.observability.observer import create_registry, observe_process
 from entrypoints.settings import Settings
+from entrypoints.startup import host_and_port
+
+if TYPE_CHECKING:
+    from entrypoints.server.grpc_server import GrpcServer
 
 type Message = dict[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
+# For running requests at a stop. A database that doesn't answer delays the steps after it by up to
+# 3.5 s; supervisors wait for ten seconds or more.
+DRAIN_TIMEOUT_S: Final = 4
 _log: Final = logging.getLogger(__name__)
 
 
@@ -71,12 +83,18 @@ class App:
             metrics_token=settings.metrics_token,
         )
         self._http: Any = None
+        self._grpc: GrpcServer | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         else:
             await self._http(scope, receive, send)
+
+    def begin_stop(self) -> None:
+        """Stops taking calls over gRPC. Requests over HTTP are the server's own matter."""
+        if self._grpc is not None:
+            self._grpc.begin_stop(DRAIN_TIMEOUT_S)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
@@ -98,8 +116,40 @@ class App:
                 volume_limits(self._settings, open_ports.token_buckets, observer),
             )
             self._http = create_app(UseCases(open_ports), config, limits)
-            await send({"type": "lifespan.startup.complete"})
-            loading = asyncio.create_task(asyncio.to_thread(open_ports.tracing.otlp_codec.load))
-            await receive()  # lifespan.shutdown
+            async with self._running_grpc():
+                await send({"type": "lifespan.startup.complete"})
+                loading = asyncio.create_task(asyncio.to_thread(open_ports.tracing.otlp_codec.load))
+                await receive()  # lifespan.shutdown
             await loading
         await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def _running_grpc(self) -> AsyncIterator[None]:
+        """Also takes OTLP over gRPC, if a port is set."""
+        port = self._settings.otlp_grpc_port
+        if port is None:
+            yield
+            return
+        # The library writes to standard error by itself, also about single calls of clients.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from entrypoints.server.grpc_server import GrpcServer  # noqa: PLC0415 - an extra
+
+        server = GrpcServer(self._http, self._settings.otlp_max_body_bytes)
+        await server.start(host_and_port(self._settings.host, port))
+        self._grpc = server
+        try:
+            yield
+        finally:
+            await server.close(DRAIN_TIMEOUT_S)
+
+
+class Server(uvicorn.Server):
+    """Stops taking requests over HTTP and calls over gRPC at the same time."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.begin_stop()
+        await super().shutdown(sockets)

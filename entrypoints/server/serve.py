@@ -5,13 +5,12 @@ import gc
 import signal
 from typing import Final, NoReturn
 
+from msgspec import structs
+
 from entrypoints.observability import logs
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers, listen
 
-# For running requests at a stop. A database that doesn't answer delays the steps after it by up to
-# 3.5 s; supervisors wait for ten seconds or more.
-DRAIN_TIMEOUT_S: Final = 4
 BACKLOG: Final = 2048  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers disconnect
 # A batch lives until its COMMIT, so that a collection before it finds nothing.
@@ -24,6 +23,7 @@ def serve(settings: Settings) -> int:
     check_servers(settings)
     logs.configure(settings)
     with listen(settings) as bound:
+        _check_grpc_port(settings)
         # Slow imports come after the quick checks. Imported objects are never garbage: collecting
         # would take a tenth of the import time now, and more at each later collection.
         gc.disable()
@@ -46,8 +46,9 @@ def serve(settings: Settings) -> int:
                 "run `pandaprobe-server migrate` first"
             )
         BoundedConnection.connections_max = raise_file_limit()
+        app = asgi.App(settings)
         config = uvicorn.Config(
-            asgi.App(settings),
+            app,
             loop="uvloop",
             http=BoundedConnection,
             ws="none",
@@ -59,13 +60,20 @@ def serve(settings: Settings) -> int:
             server_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
+            timeout_graceful_shutdown=asgi.DRAIN_TIMEOUT_S,
         )
-        server = uvicorn.Server(config)
+        server = asgi.Server(config, app)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _exit)
         server.run(sockets=[bound])
         return 0 if server.started else 1
+
+
+def _check_grpc_port(settings: Settings) -> None:
+    """Raises CommandError if it can't be bound. The library that binds it doesn't say why."""
+    port = settings.otlp_grpc_port
+    if port is not None:
+        listen(structs.replace(settings, port=port), "otlp_grpc_port").close()
 
 
 def _exit(*_: object) -> NoReturn:

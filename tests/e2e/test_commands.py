@@ -203,7 +203,8 @@ async def test_killed_worker_process_ends_the_others(migrated):
 async def test_serve_starts_on_given_servers_and_stops_on_signal(migrated, number):
     server = await start_process(migrated, "serve")
     await wait_for_output(server, "Application startup complete")
-    url = f"http://127.0.0.1:{migrated['PANDAPROBE_PORT']}"
+    port = migrated["PANDAPROBE_PORT"]
+    url = f"http://127.0.0.1:{port}"
     patient = httpx.AsyncHTTPTransport(retries=5)  # it listens shortly after the log line
     async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
         ready = await client.get("/health/ready")
@@ -211,6 +212,9 @@ async def test_serve_starts_on_given_servers_and_stops_on_signal(migrated, numbe
         assert (await client.get("/health")).json()["environment"] == "production"
         status, _, err = await command(migrated, "serve")
         assert (status, "is in use: set PANDAPROBE_PORT" in err) == (1, True)
+        busy = {"PANDAPROBE_PORT": str(free_port()), "PANDAPROBE_OTLP_GRPC_PORT": port}
+        status, _, err = await command(migrated | busy, "serve")
+        assert (status, "is in use: set PANDAPROBE_OTLP_GRPC_PORT" in err) == (1, True)
     assert await stop(server, number) == 0
 
 

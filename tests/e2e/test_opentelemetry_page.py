@@ -271,7 +271,7 @@ def test_every_program_is_run_or_named() -> None:
 
 
 def test_collector_configuration_is_complete() -> None:
-    [text] = blocks("Collector and gRPC", "yaml")
+    [text] = blocks("Collector", "yaml")
     config = yaml.safe_load(text)
     used = set()
     for pipeline in config["service"]["pipelines"].values():

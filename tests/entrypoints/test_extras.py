@@ -10,26 +10,38 @@ from entrypoints.setting_checks import missing_extras
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-TRACED = Settings(otel_exporter_otlp_endpoint="http://127.0.0.1:4318")
+COMPLETE = Settings(otel_exporter_otlp_endpoint="http://127.0.0.1:4318", otlp_grpc_port=4317)
 
-# As in an environment without the package that is the first argument.
+# As in an environment without the package that is the first argument. The next two are a setting.
 WITHOUT = """
 import sys
-sys.modules[sys.argv.pop(1)] = None
+_, module, name, value, *arguments = sys.argv
+sys.modules[module] = None
 from entrypoints.cli.main import main
-sys.exit(main(sys.argv[1:], {"PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}))
+sys.exit(main(arguments, {name: value}))
 """
+OTEL = ("PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "otel")
+GRPC = ("PANDAPROBE_OTLP_GRPC_PORT", "4317", "grpc")
 
 
 def test_installed_extra_is_not_reported():
-    assert list(missing_extras(TRACED, frozenset())) == []
+    assert list(missing_extras(COMPLETE, frozenset())) == []
 
 
-@pytest.mark.parametrize("module", ["opentelemetry.sdk", "opentelemetry.exporter"])
-@pytest.mark.parametrize("command", ["serve", "worker"])
-def test_exporting_spans_without_the_otel_packages_is_refused_at_start(module, command):
+@pytest.mark.parametrize(
+    ("command", "module", "setting"),
+    [
+        ("serve", "opentelemetry.sdk", OTEL),
+        ("serve", "opentelemetry.exporter", OTEL),
+        ("worker", "opentelemetry.sdk", OTEL),
+        ("worker", "opentelemetry.exporter", OTEL),
+        ("serve", "grpc", GRPC),
+    ],
+)
+def test_setting_without_the_packages_of_its_extra_is_refused_at_start(command, module, setting):
+    name, value, extra = setting
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, module, command],
+        [sys.executable, "-c", WITHOUT, module, name, value, command],
         check=False,
         cwd=ROOT,
         capture_output=True,
@@ -38,5 +50,5 @@ def test_exporting_spans_without_the_otel_packages_is_refused_at_start(module, c
     )
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
-    assert "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT" in line
-    assert "install pandaprobe-server[otel]" in line
+    assert name in line
+    assert f"install pandaprobe-server[{extra}]" in line

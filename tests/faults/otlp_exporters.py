@@ -8,16 +8,19 @@ import subprocess
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
+    OTLPSpanExporter as GrpcSpanExporter,
+)
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.e2e.conftest import ROOT
@@ -98,11 +101,28 @@ def python_load(
     url: str, headers: Headers, exporters: int, pace_s: float = PACE_S
 ) -> Iterator[Load]:
     """Sends during the block, and waits for the last answers after it."""
+
+    def create() -> SpanExporter:
+        return OTLPSpanExporter(f"{url}/v1/traces", headers=dict(headers))
+
+    with _load_by(create, exporters, pace_s) as load:
+        yield load
+
+
+@contextmanager
+def grpc_load(url: str, headers: Headers, exporters: int, pace_s: float = PACE_S) -> Iterator[Load]:
+    """Like `python_load`, over gRPC, whose metadata is in lower case."""
+    metadata = tuple((name.lower(), value) for name, value in headers.items())
+    with _load_by(lambda: GrpcSpanExporter(url, headers=metadata), exporters, pace_s) as load:
+        yield load
+
+
+@contextmanager
+def _load_by(create: Callable[[], SpanExporter], exporters: int, pace_s: float) -> Iterator[Load]:
     load = Load()
 
     def send() -> None:
-        source = SpanSource()
-        exporter = OTLPSpanExporter(f"{url}/v1/traces", headers=dict(headers))
+        source, exporter = SpanSource(), create()
         while not load.stopped.wait(pace_s):
             spans, traces = source.next_batch()
             is_stored = exporter.export(spans) is SpanExportResult.SUCCESS
