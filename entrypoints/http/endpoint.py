@@ -56,6 +56,7 @@ from application.use_cases import UseCases
 from domain.errors import LimitExceeded, Unauthenticated, Unavailable
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import (
+    CAN_READ,
     AccessPolicy,
     AuthContext,
     Headers,
@@ -96,7 +97,7 @@ from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idem
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.parameters import Parameters, parse_query
 from entrypoints.http.requests.raw_body import RawBody
-from entrypoints.http.responses import respond_idempotently
+from entrypoints.http.responses import HAS_ETAG, respond_idempotently
 
 UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credentials
 SAFE_METHODS: Final = ("GET", "HEAD")
@@ -175,6 +176,11 @@ class Endpoint:
 
     def __deepcopy__(self, _: object) -> Self:
         return self  # Litestar copies the handlers of a controller, and all that they refer to
+
+    @property
+    def has_etag(self) -> bool:
+        """Whether responses to GET have an ETag: reads of a project, which clients poll."""
+        return self.access is CAN_READ and tuple(self.media_types) == (JSON,)
 
     def signature(self, handler: BaseRouteHandler) -> HandlerSignature:
         if self._signature is None:
@@ -368,12 +374,13 @@ def _route[**P](
 
     def at(path: str, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         endpoint = make(*args, **kwargs)
+        has_etag = method is HttpMethod.GET and endpoint.has_etag
         route = EndpointHandler(
             path,
             http_method=method,
             status_code=endpoint.status_code,
             operation_id=endpoint.operation_id,
-            opt={_ENDPOINT: endpoint},
+            opt={_ENDPOINT: endpoint, HAS_ETAG: has_etag},
         )
 
         def decorate(fn: Callable[..., Any]) -> HTTPRouteHandler:

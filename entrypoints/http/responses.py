@@ -1,9 +1,9 @@
-"""JSON responses, and the replay of a response for a repeated write."""
+"""JSON responses with their ETags, and the replay of a response for a repeated write."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import msgspec
@@ -11,13 +11,18 @@ from litestar import Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
+from application.concurrency import compute
 from application.ports import StoredResponse
 from domain.identity.caller import Caller
 from entrypoints.http.config import http_context
 from entrypoints.http.middleware.load_shedding import admission_ticket
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.body_io import JSON, compress_off_loop
+from entrypoints.http.requests.body_io import JSON, THREAD_MIN_BYTES, compress_off_loop
+from entrypoints.http.requests.etags import is_known, weak_etag
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
+
+HAS_ETAG: Final = "has_etag"
+"""The option of a handler whose responses have an ETag."""
 
 
 class JsonResponse[T](Response[T]):
@@ -25,7 +30,8 @@ class JsonResponse[T](Response[T]):
 
     Litestar makes one of whatever a handler returns. A handler returns one itself to set the
     status or headers. Large bodies are compressed in a thread, so that they delay no other
-    request.
+    request. If the handler `HAS_ETAG`, the response has a weak ETag, and is 304 without a body if
+    the request knows it.
     """
 
     def __init__(
@@ -45,20 +51,42 @@ class JsonResponse[T](Response[T]):
             body = msgspec.json.encode(body)
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            sent, coding = await compress_off_loop(body, scope["headers"])
+            sent_headers, code = dict(headers), status
+            if status == HTTPStatus.OK and cast("Any", scope)["route_handler"].opt.get(HAS_ETAG):
+                is_long = len(body) >= THREAD_MIN_BYTES
+                etag = (
+                    headers["etag"]
+                    if "etag" in headers
+                    else await compute(weak_etag, body, is_long=is_long)
+                )
+                sent_headers["etag"] = etag
+                if is_known(etag, scope["headers"]):
+                    code, sent_headers["vary"] = HTTPStatus.NOT_MODIFIED, "Accept-Encoding"
+            sent = b""
+            if code != HTTPStatus.NOT_MODIFIED:
+                sent, coding = await compress_off_loop(body, scope["headers"])
+                sent_headers.update(coding)
             response = ASGIResponse(
-                body=sent, status_code=status, media_type=JSON, headers={**headers, **coding}
+                body=sent, status_code=code, media_type=JSON, headers=sent_headers
             )
             await response(scope, receive, send)
 
         return respond
 
 
-async def respond_with[T](make: Callable[[], T], *, is_long: bool) -> T | JsonResponse[T]:
+async def respond_with[T](
+    make: Callable[[], T], *, is_long: bool, headers: Mapping[str, str] | None = None
+) -> T | JsonResponse[T]:
     """The response that `make` makes. If it `is_long`, a thread makes it and writes its JSON."""
-    if not is_long:
-        return make()
-    return JsonResponse(await asyncio.to_thread(lambda: msgspec.json.encode(make())))
+    if is_long:
+        body = await asyncio.to_thread(lambda: msgspec.json.encode(make()))
+        return JsonResponse(body, headers=headers)
+    return make() if headers is None else JsonResponse(make(), headers=headers)
+
+
+def not_modified(etag: str) -> JsonResponse[Any]:
+    """The response to a request that knows what it asks for."""
+    return JsonResponse(b"", status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": etag})
 
 
 async def respond_idempotently[T](

@@ -86,6 +86,34 @@ async def test_valid_request_succeeds_and_is_audited(
             }
 
 
+@pytest.mark.parametrize("spec", [one for one in ENDPOINTS if one.has_etag], ids=operation_of)
+async def test_known_response_is_not_sent_again(tenants: TwoTenants, spec: EndpointSpec) -> None:
+    words, head = tenants.own_words(spec), tenants.credentials(spec)[0]
+    await tenants.begin()
+    first = await tenants.request(spec, head, words)
+    etag = first.headers["etag"]
+    assert etag.startswith('W/"')
+    for known in (etag, f'"other", {etag.removeprefix("W/")}', "*"):
+        again = await tenants.request(spec, head | {"if-none-match": known}, words)
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == etag
+        assert again.headers["cache-control"] == "no-store"
+    other = await tenants.request(spec, head | {"if-none-match": 'W/"other"'}, words)
+    assert (other.status_code, other.headers["etag"]) == (200, etag)
+    assert other.json() == first.json()
+
+
+async def test_changed_response_has_another_etag(tenants: TwoTenants) -> None:
+    await tenants.begin()
+    trace = f"/traces/{tenants.ours['trace_id']}"
+    reads = [trace, f"{trace}/outline", "/traces", "/sessions"]
+    etags = [(await tenants.send("GET", one, tenants.key)).headers["etag"] for one in reads]
+    await tenants.send("PATCH", trace, tenants.key, {"tags": ["changed"]})
+    for read, etag in zip(reads, etags, strict=True):
+        answer = await tenants.send("GET", read, tenants.key | {"if-none-match": etag})
+        assert (answer.status_code, answer.headers["etag"] == etag) == (200, False)
+
+
 # Writes of the data plane without an entry: what programs send all the time, and what each object
 # shows by itself, such as its author, its revisions or its status.
 UNAUDITED = {

@@ -15,11 +15,12 @@ from entrypoints.http.middleware.asgi_messages import (
 ALLOWED_METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS: Final = (
     "Accept, Accept-Encoding, Authorization, Content-Encoding, Content-Type, Idempotency-Key, "
-    "X-API-Key, X-Organization-ID, X-Project-ID, X-Project-Name, X-Request-ID"
+    "If-None-Match, If-Range, Range, X-API-Key, X-Organization-ID, X-Project-ID, X-Project-Name, "
+    "X-Request-ID"
 )
 EXPOSED_HEADERS: Final = (
-    "X-Request-ID, X-Project-Created, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
-    "RateLimit-Reset"
+    "Accept-Ranges, Content-Range, ETag, X-Request-ID, X-Project-Created, Retry-After, "
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 PREFLIGHT_MAX_AGE_S: Final = 600
 

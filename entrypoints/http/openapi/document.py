@@ -13,10 +13,12 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.otlp_errors import PATHS, RETRY_AFTER_MAX_S
+from entrypoints.http.requests import etags
 from entrypoints.http.requests.body_io import JSON
 from entrypoints.http.requests.idempotency_key import KEY_PARAMETER
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.raw_body import RawBody
+from entrypoints.http.responses import HAS_ETAG
 
 _REF: Final = "#/components/schemas/{name}"
 # Types that are published under another name than ours.
@@ -77,6 +79,13 @@ _REQUEST_ID: Final = {
         "schema": {"type": "string"},
     }
 }
+_ETAG: Final = {
+    "ETag": {
+        "description": "Identifies the content of the response, for If-None-Match.",
+        "schema": {"type": "string"},
+    }
+}
+_NOT_MODIFIED: Final = "If-None-Match has the ETag of what would be sent, and nothing is sent"
 _BINARY: Final = {"type": "string", "format": "binary"}
 _ERROR_DESCRIPTIONS: Final = {
     400: "The body is not JSON",
@@ -253,7 +262,10 @@ def _describe(operation: _Operation, schemas: _Schemas) -> dict[str, Any]:
         "description": description,
         "tags": [_tag(operation.path)],
         "security": endpoint.access.security,
-        "parameters": list(_parameters(signature, schemas)),
+        "parameters": [
+            *_parameters(signature, schemas),
+            *([etags.PARAMETER] if _has_etag(operation) else []),
+        ],
         "responses": _responses(operation, schemas),
     }
     if signature.content is not None:
@@ -333,6 +345,12 @@ def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, 
     if endpoint.route_class is not None and not endpoint.limited_by_volume:
         success["headers"] = _REQUEST_ID | _RATE_LIMIT
     found = {str(status): success}
+    if _has_etag(operation):
+        success["headers"] = success["headers"] | _ETAG
+        found["304"] = {
+            "description": _NOT_MODIFIED,
+            "headers": _REQUEST_ID | _ETAG | _RATE_LIMIT,
+        }
     headers = _ERROR_HEADERS
     if endpoint.limited_by_volume:
         headers = dict.fromkeys(_ERROR_HEADERS, _SHORT_RETRY_AFTER)
@@ -347,6 +365,10 @@ def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, 
             "content": {JSON: shown} | binary,
         }
     return found
+
+
+def _has_etag(operation: _Operation) -> bool:
+    return bool(operation.handler.opt.get(HAS_ETAG))
 
 
 def _error_statuses(endpoint: Endpoint, signature: HandlerSignature) -> set[int]:

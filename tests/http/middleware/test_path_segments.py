@@ -136,7 +136,7 @@ async def test_routes_are_matched_by_segments(
         ("/sessions/a%2Fb", {"GET", "DELETE"}),
         ("/sessions", {"GET"}),
         ("/traces/x%2F", {"GET", "PATCH", "DELETE"}),
-        ("/traces/x/spans/y", {"PATCH"}),
+        ("/traces/x/spans/y", {"GET", "PATCH"}),
         ("/traces", {"GET", "POST"}),
         ("/traces/users", {"GET"}),
         ("/traces/analytics", {"GET"}),

@@ -103,3 +103,13 @@ async def test_unknown_detail_is_refused(site: Site, stored: dict[str, str]) -> 
     answer = await site.http.get(f"/traces/{TRACE}/spans/{SPAN}?payloads=some", headers=stored)
     assert answer.status_code == 422
     assert list(field_errors(answer)) == ["query.payloads"]
+
+
+async def test_known_outline_is_not_sent_again(site: Site, stored: dict[str, str]) -> None:
+    path = f"/traces/{TRACE}/outline"
+    etag = (await site.http.get(path, headers=stored)).headers["etag"]
+    again = await site.http.get(path, headers=stored | {"if-none-match": etag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    missing = f"/traces/{uuid.uuid4()}/outline"
+    answer = await site.http.get(missing, headers=stored | {"if-none-match": etag})
+    assert answer.status_code == 404

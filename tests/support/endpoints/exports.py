@@ -11,6 +11,7 @@ ENDPOINTS = beyond_contract(
         200,
         query="session_id={session_id}&user_id={reader}&name={text}",
         audit=Audit("export.streamed", "project_id"),
+        is_file=True,
     ),
     EndpointSpec(
         "POST /traces/exports",
@@ -28,6 +29,7 @@ ENDPOINTS = beyond_contract(
         200,
         other_statuses={409, 416},
         audit=Audit("export.downloaded", "export_id"),
+        is_file=True,
     ),
     EndpointSpec(f"DELETE {FILE}", READ, 204, audit=Audit("export.deleted", "export_id")),
 )

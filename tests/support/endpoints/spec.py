@@ -106,6 +106,7 @@ class EndpointSpec:
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: not limited
     limited_by_volume: bool = False  # by bytes and spans, not by requests
     audit: Audit | None = None
+    is_file: bool = False  # a GET that sends a file or stream, and not JSON with an ETag
     # The tests of isolation read all lists with pages after each write, and this read as well: it
     # shows stored values that those lists don't show.
     shows_more: bool = False
@@ -135,6 +136,10 @@ class EndpointSpec:
         return self.method == "GET" and (self.shows_more or PAGE in self.query)
 
     @property
+    def has_etag(self) -> bool:
+        return self.method == "GET" and self.access == READ and not self.is_file
+
+    @property
     def placeholders(self) -> set[str]:
         return named(self.operation, self.query, self.body)
 
@@ -147,6 +152,8 @@ class EndpointSpec:
             found |= {400, 413, 415, 422}
         if self.takes_key:
             found |= {409}
+        if self.has_etag:
+            found |= {304}
         if self.route_class is not None:
             found |= {429, 503}  # a 503 also means that too many requests wait
         return found
