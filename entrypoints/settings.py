@@ -119,6 +119,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     auth_sign_up: bool = True
     auth_leeway_seconds: Annotated[int, _range(0, 300, "whole seconds")] = 30
+    public_url: HttpUrl | None = None
+    session_hours: Annotated[int, _range(1, 720, "whole hours")] = 12
+    session_max_days: Annotated[int, _range(1, 90, "whole days")] = 7
 
     secret_keys: Annotated[
         tuple[SecretKey, ...],
@@ -133,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_monitor_trigger: Rate = "10/minute"
     rate_limit_invitations: Rate = "10/hour"
     rate_limit_cli_exchange: Rate = "20/minute"
+    rate_limit_sign_in: Rate = "20/minute"
     rate_limit_default: Rate = "600/minute"
 
     otlp_bytes_per_second: Annotated[int, _range(1_024, 1 << 40, "bytes")] = 32 << 20

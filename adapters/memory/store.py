@@ -24,6 +24,7 @@ from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead, chain_hash
+from domain.identity.browser_session import BrowserSession
 from domain.identity.caller import User
 from domain.identity.invitation import Invitation
 from domain.identity.login_code import LoginCode
@@ -262,6 +263,7 @@ class MemoryStore:
         self.used_networks: dict[ids.ApiKeyId, set[str]] = defaultdict(set)
         self.invitations: dict[ids.InvitationId, Invitation] = {}
         self.login_codes: dict[bytes, LoginCode] = {}
+        self.browser_sessions: dict[ids.BrowserSessionId, BrowserSession] = {}
         self.audit_heads: dict[ids.OrganizationId, ChainHead] = {}
         self.audit_log = AuditTable(self.audit_heads)
         self.trace_scores = ProjectTable[ids.ScoreId, TraceScore]("Score", removed)

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -195,7 +195,17 @@ def _claims(payload: Mapping[str, Any], *, is_verified: bool) -> Claims:
         email=email,
         display_name=made_plain(next(filter(None, map(_text, names)), ""))[:DISPLAY_NAME_MAX],
         email_verified=is_verified,
+        expires_at=_instant(payload["exp"]),
+        nonce=_text(payload.get("nonce")) or None,
     )
+
+
+def _instant(seconds: float) -> datetime | None:
+    """None for a time that no datetime can hold: some tokens are valid for ever."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
 
 
 def _text(value: object) -> str:

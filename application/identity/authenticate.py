@@ -154,7 +154,7 @@ class AuthenticateToken:
             raise Forbidden(SIGN_UP_IS_CLOSED)
         new = UserId(self.new_id())
         user = await self.users.record_sign_in(claims, new=new, at=self.clock())
-        return Person(user, claims.email_verified, origin)
+        return Person(user, claims.email_verified, origin, claims.expires_at)
 
     async def _is_expected(self, claims: Claims) -> bool:
         """Whether the person signed in before, or is invited."""

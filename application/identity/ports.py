@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, ChainHead, Origin
+from domain.identity.browser_session import BrowserSession
 from domain.identity.caller import Claims, User
 from domain.identity.invitation import Invitation, SentInvitation
 from domain.identity.login_code import LoginCode
@@ -22,7 +23,15 @@ from domain.identity.organization import (
     Role,
 )
 from domain.identity.refusal import CountedRefusal, Refusal
-from domain.ids import ApiKeyId, AuditEntryId, InvitationId, OrganizationId, ProjectId, UserId
+from domain.ids import (
+    ApiKeyId,
+    AuditEntryId,
+    BrowserSessionId,
+    InvitationId,
+    OrganizationId,
+    ProjectId,
+    UserId,
+)
 from domain.page import Page, PageRequest
 
 USED_NETWORKS_MAX: Final = 100  # of one key in the audit log: a thief may use any number
@@ -142,6 +151,40 @@ class Users(Protocol):
         The email follows the claims; the display name is set only while it is empty;
         `last_sign_in_at` moves to `at` if it is older than a minute. Concurrent calls create one
         user.
+        """
+        ...
+
+
+class BrowserSessions(Protocol):
+    """The sessions of browsers.
+
+    Contract of BrowserSessions: tests/contracts/identity/test_browser_sessions.py.
+    """
+
+    async def start(self, session: BrowserSession, entries: Sequence[AuditEntry]) -> None:
+        """Stores a new session, and writes the entries to the audit log.
+
+        If its user or key has SESSIONS_PER_HOLDER_MAX others, those that were used longest ago are
+        deleted. Raises NotFound if the user or the key is gone.
+        """
+        ...
+
+    async def by_digest(self, digest: bytes) -> tuple[BrowserSession, User | None] | None:
+        """The session with this digest and its user, also if it ended; None if there is none."""
+        ...
+
+    async def mark_used(self, session: BrowserSessionId, at: datetime) -> None:
+        """Moves `last_used_at` forward, never back. Ignores an unknown session."""
+        ...
+
+    async def of_user(self, user: UserId) -> Sequence[BrowserSession]:
+        """All of the user that are stored, the newest first."""
+        ...
+
+    async def end(self, session: BrowserSession, entries: Sequence[AuditEntry]) -> None:
+        """Deletes the session of this id and holder, and writes the entries to the audit log.
+
+        Raises NotFound without such a session.
         """
         ...
 
@@ -411,7 +454,9 @@ class RemovedProjects(Protocol):
     """
 
     async def purge(self, now: datetime) -> int:
-        """Deletes some rows of a removed project, or expired login codes; 0 if none is due.
+        """Deletes some rows of a removed project, or what expired; 0 if none is due.
+
+        Login codes and sessions of browsers expire.
 
         Each call is a few transactions at most; a crash between two loses nothing.
         """

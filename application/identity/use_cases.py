@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from application.identity import (
     audit_chain,
     authenticate,
+    browser_sessions,
     invitations,
     keys,
     login,
@@ -16,6 +17,7 @@ from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import (
     Administration,
     ApiKeys,
+    BrowserSessions,
     Directory,
     KeyUsage,
     Organizations,
@@ -27,6 +29,7 @@ from application.identity.ports import (
     Users,
 )
 from application.ports import RandomBytes
+from domain.identity.browser_session import SessionLifetime
 from domain.identity.caller import SignInRules
 
 
@@ -45,6 +48,8 @@ class IdentityPorts:
     removed_projects: RemovedProjects
     refusals: Refusals
     refusal_log: RefusalLog
+    browser_sessions: BrowserSessions
+    session_lifetime: SessionLifetime = field(default_factory=SessionLifetime)
     owned_organizations_max: int | None = None  # of one user
     projects_max: int | None = None  # of one organization
     active_keys_max: int | None = None  # of one organization
@@ -103,4 +108,26 @@ class IdentityUseCases:
         self.delete_key = keys.DeleteKey(editor)
         self.issue_login_code = login.IssueLoginCode(stored, editor, random)
         self.exchange_login_code = login.ExchangeLoginCode(directory, administration, key_factory)
+        self._connect_sessions(ports, editor, random)
         self.purge_removed_projects = projects.PurgeRemovedProjects(ports.removed_projects, clock)
+
+    def _connect_sessions(
+        self, ports: IdentityPorts, editor: OrganizationEditor, random: RandomBytes
+    ) -> None:
+        sessions, lifetime, clock = ports.browser_sessions, ports.session_lifetime, editor.clock
+        audit = browser_sessions.SessionAudit(ports.organizations, clock, editor.new_id)
+        self.session_lifetime = lifetime
+        self.admit_key_to_browser = browser_sessions.AdmitKeyToBrowser(ports.keys, clock)
+        self.start_browser_session = browser_sessions.StartBrowserSession(
+            sessions, audit, lifetime, random
+        )
+        self.authenticate_session = browser_sessions.AuthenticateSession(
+            sessions, ports.keys, ports.sign_in_rules, lifetime, clock
+        )
+        self.resolve_project_of_key = browser_sessions.ResolveProjectOfKey(
+            ports.projects, ports.key_usage, clock
+        )
+        self.read_session_reach = browser_sessions.ReadSessionReach(ports.directory)
+        self.list_my_sessions = browser_sessions.ListMySessions(sessions, lifetime, clock)
+        self.end_browser_session = browser_sessions.EndBrowserSession(sessions, audit)
+        self.end_my_session = browser_sessions.EndMySession(sessions, audit)

@@ -44,6 +44,8 @@ class AuditAction(StrEnum):
     API_KEY_REVOKED = "api_key.revoked"
     API_KEY_DELETED = "api_key.deleted"
     API_KEY_USED = "api_key.used"  # first use from a network
+    BROWSER_SESSION_STARTED = "browser_session.started"
+    BROWSER_SESSION_ENDED = "browser_session.ended"
     LOGIN_CODE_ISSUED = "login_code.issued"
     SCORE_CHANGED = "score.changed"
     SCORE_DELETED = "score.deleted"

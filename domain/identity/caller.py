@@ -8,7 +8,7 @@ from domain.errors import Forbidden
 from domain.identity.api_key import Scope
 from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
 from domain.identity.organization import Action, NewProject, Role, check_right
-from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+from domain.ids import ApiKeyId, BrowserSessionId, OrganizationId, ProjectId, UserId
 
 # `last_sign_in_at` is updated at most this often, to avoid a write with every request.
 SIGN_IN_STEP: Final = timedelta(minutes=1)
@@ -16,13 +16,18 @@ SIGN_IN_STEP: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """The claims of a verified token. (`issuer`, `subject`) identifies the user."""
+    """The claims of a verified token. (`issuer`, `subject`) identifies the user.
+
+    `nonce` is that of the request for the token, if it had one.
+    """
 
     issuer: str
     subject: str
     email: str
     display_name: str = ""
     email_verified: bool = True
+    expires_at: datetime | None = field(default=None, compare=False)
+    nonce: str | None = field(default=None, compare=False)
 
 
 NOT_AN_ALLOWED_ADDRESS: Final = (
@@ -44,9 +49,12 @@ class SignInRules:
 
     def check_address(self, claims: Claims) -> None:
         """Raises Forbidden. An unverified address could be anyone's, so it has no domain."""
-        domain = claims.email.rpartition("@")[2].lower()
-        if self.email_domains and not (claims.email_verified and domain in self.email_domains):
+        if not self.allows_address(claims.email, is_verified=claims.email_verified):
             raise Forbidden(NOT_AN_ALLOWED_ADDRESS)
+
+    def allows_address(self, email: str, *, is_verified: bool) -> bool:
+        domain = email.rpartition("@")[2].lower()
+        return not self.email_domains or (is_verified and domain in self.email_domains)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +139,17 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A signed-in user. `email_verified` is the claim of the identity provider."""
+    """A signed-in user. `email_verified` is the claim of the identity provider.
+
+    `token_expires_at` is the end of the token, if the request had one; `session_id` is that of the
+    browser that sent it.
+    """
 
     user: User
     email_verified: bool = True
     origin: Origin = UNKNOWN_ORIGIN
+    token_expires_at: datetime | None = field(default=None, compare=False)
+    session_id: BrowserSessionId | None = field(default=None, compare=False)
 
     @property
     def actor(self) -> Actor:

@@ -30,6 +30,7 @@ from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
+from adapters.postgres.identity.browser_sessions import PostgresBrowserSessions
 from adapters.postgres.identity.directory import PostgresDirectory
 from adapters.postgres.identity.identity import (
     PostgresApiKeys,
@@ -59,6 +60,7 @@ from application.privacy.use_cases import PrivacyPorts
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
+from domain.identity.browser_session import SessionLifetime
 from domain.identity.caller import SignInRules
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
@@ -263,6 +265,11 @@ def identity_ports(
         removed_projects=PostgresRemovedProjects(pool),
         refusals=PostgresRefusals(pool),
         refusal_log=refusal_log,
+        browser_sessions=PostgresBrowserSessions(pool),
+        session_lifetime=SessionLifetime(
+            idle=timedelta(hours=settings.session_hours),
+            total=timedelta(days=settings.session_max_days),
+        ),
         owned_organizations_max=settings.max_owned_organizations or None,
         projects_max=settings.max_projects_per_organization,
         active_keys_max=settings.max_keys_per_organization,

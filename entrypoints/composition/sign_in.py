@@ -14,6 +14,7 @@ from adapters.oidc.jwks import JwksClient, JwksError
 from application.identity.ports import Tokens
 from application.ports import HealthStatus
 from application.use_cases import utc_now
+from domain.identity.browser_session import SignInMethod
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
 
@@ -64,6 +65,16 @@ async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
                 audiences=[oidc.DevelopmentIssuer.AUDIENCE],
             )
         yield oidc.TokensByIssuer(by_issuer)
+
+
+def sign_in_methods(settings: Settings) -> frozenset[SignInMethod]:
+    """The ways in which browsers may sign in."""
+    methods = {SignInMethod.KEY}
+    if identity_provider(settings) is not None or settings.auth_dev_issuer:
+        methods.add(SignInMethod.TOKEN)
+    if settings.auth_dev_issuer:
+        methods.add(SignInMethod.DEVELOPMENT)
+    return frozenset(methods)
 
 
 async def sign_in_state(settings: Settings) -> HealthStatus:

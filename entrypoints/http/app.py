@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 from application.use_cases import UseCases
 from domain.evaluation.scores.score import ScoreTarget
 from entrypoints.http.config import HttpConfig, HttpContext, RequestContext
+from entrypoints.http.controllers.browser_sessions import browser_sessions
 from entrypoints.http.controllers.cli_login import cli_login, page
 from entrypoints.http.controllers.costs import usage
 from entrypoints.http.controllers.erasures import erasures
@@ -81,6 +82,8 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     usage.UsageController,
     api_keys.ApiKeyController,
     audit_log.AuditLogController,
+    browser_sessions.SignInController,
+    browser_sessions.MySessionController,
     cli_login.CliLoginController,
     health.ServiceController,
 )

@@ -7,19 +7,24 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final, Protocol, Self, cast
 
 from application.use_cases import UseCases
-from domain.errors import Unauthenticated
-from domain.identity.api_key import KEY_PREFIX, Scope
+from domain.errors import Forbidden, Unauthenticated
+from domain.identity.api_key import KEY_PREFIX, ApiKey, Scope
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Origin
+from domain.identity.browser_session import SignedIn
 from domain.identity.caller import Caller, Person
 from domain.identity.organization import Action
 from domain.ids import OrganizationId, ProjectId
-from entrypoints.http.callers import OrganizationCaller
+from entrypoints.http.browser_requests import (
+    VERIFIER_HEADER,
+    Headers,
+    is_same_origin,
+    session_cookie,
+)
+from entrypoints.http.callers import BrowserCaller, OrganizationCaller
 from entrypoints.http.middleware.client_address import Network, client_address
 from entrypoints.http.requests.errors import FieldErrors, HttpProblem
 from entrypoints.http.requests.scalar_types import InvalidValue, parse_uuid
 
-type Headers = Mapping[bytes, bytes]
-"""The request's headers by their names in lower case."""
 type Security = list[dict[str, list[str]]]
 """The OpenAPI security requirements: each entry is one alternative."""
 
@@ -27,7 +32,7 @@ FORWARDED_FOR: Final = b"x-forwarded-for"
 SINGLE_HEADERS: Final = frozenset(
     {
         *(b"authorization", b"x-api-key", b"x-project-name", b"x-project-id"),
-        *(b"x-organization-id", b"idempotency-key"),
+        *(b"x-organization-id", b"idempotency-key", VERIFIER_HEADER),
     }
 )
 ORGANIZATION_FIELD: Final = "header.X-Organization-ID"
@@ -36,6 +41,7 @@ CREDENTIALS_REQUIRED: Final = (
     "Send an X-API-Key with an X-Project-Name, or a Bearer token with an X-Project-ID"
 )
 BEARER_REQUIRED: Final = "Send a Bearer token"
+PERSON_REQUIRED: Final = "You are signed in with an API key: this needs a person"
 _SCHEMES: Final = (b"basic", b"bearer")
 
 
@@ -46,6 +52,7 @@ class AuthContext:
     headers: Headers
     path: Mapping[str, str]
     origin: Origin
+    method: str = "GET"
     known: list[object] = field(default_factory=list, compare=False)  # who was recognized, in order
 
     @classmethod
@@ -65,7 +72,7 @@ class AuthContext:
             ]
             address = client_address(address, forwarded, trusted_proxies)
         origin = Origin(address, None if agent is None else _printable(agent, AGENT_MAX))
-        return cls(headers, scope["path_params"], origin)
+        return cls(headers, scope["path_params"], origin, scope["method"])
 
 
 class AccessPolicy[C](Protocol):
@@ -97,20 +104,35 @@ PUBLIC: Final = PublicAccess([])
 
 
 @dataclass(frozen=True, slots=True)
+class BrowserAccess:
+    """Any client; the caller has the session of a browser that is signed in."""
+
+    security: ClassVar[Security] = [{}, {"Session": [], "SessionVerifier": []}]
+    refusals: ClassVar = (503,)
+
+    async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> BrowserCaller:
+        return BrowserCaller(request.origin, await _authenticate_session(request, use_cases))
+
+
+BROWSER: Final = BrowserAccess()
+
+
+@dataclass(frozen=True, slots=True)
 class DataPlane:
-    """A caller in a project, with all of `scopes`: an API key, or a person with a token.
+    """A caller in a project, with all of `scopes`: an API key, a person, or a browser's session.
 
     If the request has a key, a token is ignored.
     """
 
     scopes: tuple[Scope, ...]
+    accepts_sessions: bool = True
 
-    security: ClassVar[Security] = [
-        {"ApiKey": [], "ProjectName": []},
-        {"HTTPBearer": [], "ProjectID": []},
-        {"HTTPBearer": [], "ProjectID": [], "OrganizationID": []},
-    ]
     refusals: ClassVar = (401, 403, 404, 422, 503)
+
+    @property
+    def security(self) -> Security:
+        without: Security = [{"ApiKey": [], "ProjectName": []}, *_IN_PROJECT_BY_TOKEN]
+        return [*without, *_IN_PROJECT_BY_SESSION] if self.accepts_sessions else without
 
     async def __call__(self, request: AuthContext, use_cases: UseCases) -> Caller:
         headers = request.headers
@@ -121,10 +143,22 @@ class DataPlane:
                 key, project_name, request.origin, request.known.append
             )
         else:
-            caller = await _authenticate_in_project(request, use_cases)
+            caller = await _authenticate_in_project(
+                request, use_cases, accepts_sessions=self.accepts_sessions
+            )
         request.known.append(caller)
         caller.require(*self.scopes)
         return caller
+
+
+_IN_PROJECT_BY_TOKEN: Final[Security] = [
+    {"HTTPBearer": [], "ProjectID": []},
+    {"HTTPBearer": [], "ProjectID": [], "OrganizationID": []},
+]
+_IN_PROJECT_BY_SESSION: Final[Security] = [
+    {"Session": [], "SessionVerifier": [], "ProjectID": []},
+    {"Session": [], "SessionVerifier": [], "ProjectID": [], "OrganizationID": []},
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +220,9 @@ def _key_in_authorization(headers: Headers) -> _SentKey | None:
     return None
 
 
-CAN_INGEST: Final = DataPlane((Scope.INGEST,))
+# No page sends traces: a session can't either.
+CAN_INGEST: Final = DataPlane((Scope.INGEST,), accepts_sessions=False)
+CAN_CHANGE_TRACES: Final = DataPlane((Scope.INGEST,))
 CAN_EXPORT_OTLP: Final = OtlpSender()
 CAN_READ: Final = DataPlane((Scope.READ,))
 CAN_INGEST_AND_READ: Final = DataPlane((Scope.INGEST, Scope.READ))
@@ -200,10 +236,7 @@ class ProjectAdminAccess:
 
     action: Action
 
-    security: ClassVar[Security] = [
-        {"HTTPBearer": [], "ProjectID": []},
-        {"HTTPBearer": [], "ProjectID": [], "OrganizationID": []},
-    ]
+    security: ClassVar[Security] = [*_IN_PROJECT_BY_TOKEN, *_IN_PROJECT_BY_SESSION]
     refusals: ClassVar = DataPlane.refusals
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Caller:
@@ -217,13 +250,20 @@ CAN_CHANGE_PRICES: Final = ProjectAdminAccess(Action.CHANGE_PRICES)
 
 @dataclass(frozen=True, slots=True)
 class SignedInAccess:
-    """A person with a token, in any organization."""
+    """A person with a token or a browser's session, in any organization."""
 
-    security: ClassVar[Security] = [{"HTTPBearer": []}, {"HTTPBearer": [], "OrganizationID": []}]
+    accepts_sessions: bool = True
+
     refusals: ClassVar = (401, 403, 422, 503)
 
+    @property
+    def security(self) -> Security:
+        return [*_BY_TOKEN, *_BY_SESSION] if self.accepts_sessions else _BY_TOKEN
+
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Person:
-        person = await _authenticate_person(request, use_cases, BEARER_REQUIRED)
+        person = await _authenticate_person(
+            request, use_cases, BEARER_REQUIRED, accepts_sessions=self.accepts_sessions
+        )
         errors = FieldErrors()
         organization = _organization_header(request.headers, errors)
         errors.check()
@@ -231,17 +271,24 @@ class SignedInAccess:
         return person
 
 
+_BY_TOKEN: Final[Security] = [{"HTTPBearer": []}, {"HTTPBearer": [], "OrganizationID": []}]
+_BY_SESSION: Final[Security] = [
+    {"Session": [], "SessionVerifier": []},
+    {"Session": [], "SessionVerifier": [], "OrganizationID": []},
+]
 SIGNED_IN: Final = SignedInAccess()
+# A session can't get a key that outlives it without the person's token.
+SIGNED_IN_WITH_TOKEN: Final = SignedInAccess(accepts_sessions=False)
 
 
 @dataclass(frozen=True, slots=True)
 class OrganizationAccess:
-    """A person with a token who is a member of the organization in the path, as `org_id`.
+    """A person who is a member of the organization in the path, as `org_id`.
 
     An X-Organization-ID header has no effect, but its form is checked.
     """
 
-    security: ClassVar[Security] = SignedInAccess.security
+    security: ClassVar[Security] = [*_BY_TOKEN, *_BY_SESSION]
     refusals: ClassVar = SignedInAccess.refusals
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> OrganizationCaller:
@@ -261,7 +308,40 @@ class OrganizationAccess:
 ORGANIZATION_MEMBER: Final = OrganizationAccess()
 
 
+async def _authenticate_session(request: AuthContext, use_cases: UseCases) -> SignedIn | None:
+    """The session of a browser, if this request may use one.
+
+    None if the request has other credentials, if a page of another origin sent it, and if cookie
+    and verifier don't open a session: then the request counts as one without the cookie.
+    """
+    headers = request.headers
+    if b"x-api-key" in headers or b"authorization" in headers:
+        return None
+    cookie, verifier = session_cookie(headers), header(headers, VERIFIER_HEADER)
+    if cookie is None or verifier is None or not is_same_origin(headers, request.method):
+        return None
+    signed_in = await use_cases.identity.authenticate_session(cookie, verifier, request.origin)
+    if signed_in is not None:
+        request.known.append(signed_in.holder)
+    return signed_in
+
+
 async def _authenticate_person(
+    request: AuthContext,
+    use_cases: UseCases,
+    message_without_token: str,
+    *,
+    accepts_sessions: bool = True,
+) -> Person:
+    signed_in = await _authenticate_session(request, use_cases) if accepts_sessions else None
+    if signed_in is None:
+        return await _authenticate_token(request, use_cases, message_without_token)
+    if isinstance(signed_in.holder, ApiKey):
+        raise Forbidden(PERSON_REQUIRED)
+    return signed_in.holder
+
+
+async def _authenticate_token(
     request: AuthContext, use_cases: UseCases, message_without_token: str
 ) -> Person:
     scheme, _, token = (header(request.headers, b"authorization") or "").partition(" ")
@@ -273,11 +353,30 @@ async def _authenticate_person(
     return person
 
 
-async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) -> Caller:
-    person = await _authenticate_person(request, use_cases, CREDENTIALS_REQUIRED)
+async def _authenticate_in_project(
+    request: AuthContext, use_cases: UseCases, *, accepts_sessions: bool
+) -> Caller:
+    """A person, or the key with which a browser is signed in, in the project of X-Project-ID."""
+    signed_in = await _authenticate_session(request, use_cases) if accepts_sessions else None
+    if signed_in is None:
+        holder: Person | ApiKey = await _authenticate_token(
+            request, use_cases, CREDENTIALS_REQUIRED
+        )
+    else:
+        holder = signed_in.holder
+    organization, project = _tenant_headers(request.headers)
+    if isinstance(holder, ApiKey):
+        return await use_cases.identity.resolve_project_of_key(holder, project, request.origin)
+    membership = await use_cases.identity.resolve_membership(holder, organization)
+    request.known.append(membership)
+    return await use_cases.identity.resolve_project(holder, membership, project)
+
+
+def _tenant_headers(headers: Headers) -> tuple[OrganizationId | None, ProjectId]:
+    """The organization, if one is named, and the project. Raises Invalid with all errors."""
     errors, project = FieldErrors(), None
-    organization = _organization_header(request.headers, errors)
-    if (project_text := header(request.headers, b"x-project-id")) is None:
+    organization = _organization_header(headers, errors)
+    if (project_text := header(headers, b"x-project-id")) is None:
         errors.add(PROJECT_FIELD, "is required")
     else:
         try:
@@ -286,9 +385,7 @@ async def _authenticate_in_project(request: AuthContext, use_cases: UseCases) ->
             errors.add(PROJECT_FIELD, str(error))
     errors.check()
     assert project is not None
-    membership = await use_cases.identity.resolve_membership(person, organization)
-    request.known.append(membership)
-    return await use_cases.identity.resolve_project(person, membership, project)
+    return organization, project
 
 
 def _organization_header(headers: Headers, errors: FieldErrors) -> OrganizationId | None:

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.use_cases import UseCases
+from domain.identity.browser_session import SignInMethod
 from entrypoints.http.middleware.client_address import Network
 from entrypoints.http.middleware.load_shedding import REFUSAL_DELAY_S
 from entrypoints.http.middleware.observer_ports import RequestObserver, Tracer
@@ -24,7 +25,8 @@ class HttpConfig:
     `development_token` makes a token for the developer. It is set with the development issuer
     only, and served only to browsers on this machine. `metrics_text` gives the text of /metrics
     to clients with `metrics_token`, or, without a token, to clients on this machine. If it is
-    None, there is no /metrics.
+    None, there is no /metrics. `public_url` is the address of this service as browsers see it, and
+    `sign_in_methods` are the ways to sign in one.
     """
 
     version: str
@@ -39,6 +41,8 @@ class HttpConfig:
     development_token: Callable[[], str] | None = None
     metrics_text: Callable[[], Awaitable[bytes]] | None = None
     metrics_token: str | None = None
+    public_url: str | None = None
+    sign_in_methods: frozenset[SignInMethod] = frozenset({SignInMethod.KEY, SignInMethod.TOKEN})
     observer: RequestObserver | None = None
     tracer: Tracer | None = None
 

@@ -59,10 +59,10 @@ from entrypoints.http.authentication import (
     CAN_READ,
     AccessPolicy,
     AuthContext,
-    Headers,
     PublicAccess,
     header,
 )
+from entrypoints.http.browser_requests import Headers
 from entrypoints.http.config import HttpConfig, HttpContext, http_context
 from entrypoints.http.middleware.access_log import annotate
 from entrypoints.http.middleware.load_shedding import AdmissionTicket, admission_ticket
@@ -489,13 +489,15 @@ async def _parse_content(
     return await compute(content.parse, data, config, errors, is_long=is_long)
 
 
-async def limit_by_address(request: HttpRequest) -> None:
+async def limit_by_address(
+    request: HttpRequest, route_class: RouteClass = RouteClass.DEFAULT
+) -> None:
     """The rate limit of pages and files, which aren't endpoints. Raises LimitExceeded."""
     annotate(request.scope)
     context = http_context(request)
     origin = AuthContext.from_scope(request.scope, context.config.trusted_proxies).origin
     scope = cast("dict[str, Any]", request.scope)
-    await context.rate_limits.admit(scope, RouteClass.DEFAULT, address_principal(origin))
+    await context.rate_limits.admit(scope, route_class, address_principal(origin))
 
 
 def _bare(hint: Any) -> Any:

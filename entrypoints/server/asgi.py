@@ -81,6 +81,8 @@ class App:
             trusted_proxies=tuple(map(parse_network, settings.trusted_proxies)),
             development_token=sign_in.development_token_factory(settings),
             metrics_token=settings.metrics_token,
+            public_url=settings.public_url,
+            sign_in_methods=sign_in.sign_in_methods(settings),
         )
         self._http: Any = None
         self._grpc: GrpcServer | None = None

@@ -79,7 +79,7 @@ class TestKeys:
 
 HEADERS_OF_ONE_VALUE = (
     *("authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"),
-    "idempotency-key",
+    *("idempotency-key", "x-session-verifier"),
 )
 
 
@@ -91,6 +91,7 @@ async def test_two_values_of_a_credential_are_400_before_anything_else(
     """A proxy may have checked the other one."""
     known = [*site.headers().items(), ("authorization", f"Bearer {TOKEN}")]
     known += [("x-project-id", SOME_ID), ("x-organization-id", SOME_ID), ("idempotency-key", "k")]
+    known += [("x-session-verifier", "v")]
     body = {"content": b"{", "headers": [*known, (name, "another"), ("content-type", "text/plain")]}
     refused = await site.http.post(path, **body)
     assert refused.status_code == 400, refused.text

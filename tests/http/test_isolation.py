@@ -35,6 +35,7 @@ from tests.support.hypothesis_scale import sampled
 
 # Names whose value can be the other tenant's, while all others are the caller's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
+    "browser_session_id",
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
     *("monitor_id", "alert_id", "webhook_id", "export_id", "metric_name", "erasure_id", "erased"),
     *("price_id", "repricing_id", "trace_hex", "span_hex"),

@@ -402,9 +402,16 @@ class MemoryRemovedProjects:
     async def purge(self, now: datetime) -> int:
         store = self.store
         codes = delete_rows(store.login_codes, lambda _, one: one.expires_at <= now)
+        sessions = delete_rows(store.browser_sessions, lambda _, one: one.ends_at <= now)
         traces = store.traces.purge(ROWS_PER_PURGE)
         scores = store.trace_scores.purge(ROWS_PER_PURGE)
-        return len(codes) + traces + scores + store.session_scores.purge(ROWS_PER_PURGE)
+        return (
+            len(codes)
+            + len(sessions)
+            + traces
+            + scores
+            + store.session_scores.purge(ROWS_PER_PURGE)
+        )
 
 
 @dataclass(frozen=True, slots=True)

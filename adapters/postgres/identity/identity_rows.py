@@ -10,6 +10,7 @@ from asyncpg import Record
 from adapters.postgres.database.columns import Column, Table, columns, object_text
 from domain.identity.api_key import ApiKey, KeyLimits, Scope
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
+from domain.identity.browser_session import BrowserSession, SignInMethod
 from domain.identity.caller import User
 from domain.identity.invitation import Invitation, InvitationStatus
 from domain.identity.login_code import LoginCode
@@ -98,6 +99,17 @@ LOGIN_CODES: Final = Table(
     key=("digest",),
     given=_LOCKED_ORGANIZATION,
 )
+BROWSER_SESSIONS: Final = Table(
+    "browser_sessions",
+    (
+        *columns("id uuid, digest bytea, verifier_hash bytea"),
+        Column("method", "text", read=SignInMethod),
+        *columns("user_id uuid, address_verified boolean, key_id uuid, key_digest bytea"),
+        *columns("created_at timestamptz, last_used_at timestamptz, ends_at timestamptz"),
+        *columns("address text, agent text"),
+    ),
+    key=_BY_ID,
+)
 AUDIT_LOG: Final = Table(
     "audit_log",
     (
@@ -131,6 +143,8 @@ invitation_row: Final = INVITATIONS.compile_row()
 invitation_from_row: Final = INVITATIONS.compile_reader(Invitation)
 login_code_row: Final = LOGIN_CODES.compile_row()
 login_code_from_row: Final = LOGIN_CODES.compile_reader(LoginCode)
+session_row: Final = BROWSER_SESSIONS.compile_row()
+session_from_row: Final = BROWSER_SESSIONS.compile_reader(BrowserSession)
 audit_row: Final = AUDIT_LOG.compile_row()
 audit_entry_from_row: Final = AUDIT_LOG.compile_reader(
     AuditEntry,

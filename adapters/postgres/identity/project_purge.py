@@ -63,6 +63,9 @@ DELETE_REMOVAL: Final = "DELETE FROM removals WHERE project_id = $1"
 DELETE_EXPIRED_LOGIN_CODES: Final = delete_some(
     "login_codes", "expires_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
 )
+DELETE_ENDED_SESSIONS: Final = delete_some(
+    "browser_sessions", "ends_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,13 @@ class PostgresRemovedProjects:
 
     async def purge(self, now: datetime) -> int:
         async with translate_errors():
-            codes = affected_rows(
-                await within(self.pool, ALL_TENANTS).execute(DELETE_EXPIRED_LOGIN_CODES, now)
+            expired = sum(
+                [
+                    affected_rows(await within(self.pool, ALL_TENANTS).execute(sql, now))
+                    for sql in (DELETE_EXPIRED_LOGIN_CODES, DELETE_ENDED_SESSIONS)
+                ]
             )
-            while codes == 0:
+            while expired == 0:
                 async with within(self.pool, ALL_TENANTS).transaction() as connection:
                     removal = await connection.fetchrow(LOCK_NEXT_REMOVAL, now)
                     if removal is None:
@@ -87,4 +93,4 @@ class PostgresRemovedProjects:
                         await connection.execute(DELETE_REMOVAL, project)
                     else:
                         await connection.execute(POSTPONE_REMOVAL, project, end)
-            return codes
+            return expired

@@ -10,11 +10,12 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.ports import RateLimiter
 from domain.errors import LimitExceeded
+from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
 from domain.ids import OrganizationId
 from domain.limits import Decision, Limit
-from entrypoints.http.callers import OrganizationCaller
+from entrypoints.http.callers import BrowserCaller, OrganizationCaller
 from entrypoints.http.middleware.asgi_messages import RawHeaders, change_headers
 from entrypoints.http.middleware.fair_queueing import (
     ADDRESS,
@@ -41,6 +42,7 @@ class RouteClass(StrEnum):
     MONITOR_TRIGGER = "monitor_trigger"
     INVITATIONS = "invitations"
     CLI_EXCHANGE = "cli_exchange"
+    SIGN_IN = "sign_in"
     DEFAULT = "default"
 
 
@@ -95,6 +97,10 @@ def rate_limit_principal(caller: object) -> str:
             return f"user:{caller.user.id}"
         case OrganizationCaller():
             return f"user:{caller.person.user.id}"
+        case ApiKey():
+            return f"key:{caller.id}"
+        case BrowserCaller():
+            return rate_limit_principal(_holder_of(caller))
         case Origin():
             return address_principal(caller)
     raise TypeError(f"{type(caller).__name__} has no principal")
@@ -102,6 +108,8 @@ def rate_limit_principal(caller: object) -> str:
 
 def shares_of(caller: object, origin: Origin) -> dict[str, Share]:
     """What a request of the caller takes from, by the name of the holder."""
+    if isinstance(caller, BrowserCaller):
+        caller = _holder_of(caller)
     if isinstance(caller, Origin):
         return {address_principal(origin): ADDRESS, "unauthenticated": UNAUTHENTICATED}
     shares = {rate_limit_principal(caller): CALLER}
@@ -118,7 +126,16 @@ def organization_of(caller: object) -> OrganizationId | None:
             return caller.organization_id
         case OrganizationCaller():
             return caller.organization
+        case ApiKey():
+            return caller.organization_id
+        case BrowserCaller():
+            return organization_of(_holder_of(caller))
     return None
+
+
+def _holder_of(caller: BrowserCaller) -> Person | ApiKey | Origin:
+    """The person or the key that is signed in; else the origin of the request."""
+    return caller.origin if caller.signed_in is None else caller.signed_in.holder
 
 
 def address_principal(origin: Origin) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
+from entrypoints.http.browser_requests import HOST_PREFIX, SESSION_COOKIE
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.error_responses import ErrorResponse
@@ -57,6 +58,7 @@ _TAGS: Final = {
     "invitations": "Invitations of people to an organization",
     "audit-log": "The log of all changes in an organization",
     "me": "The signed-in person",
+    "session": "Sign-in of browsers, for the dashboard",
     "cli": "Login of the command line",
     "service": "Health and version of the service",
 }
@@ -72,6 +74,9 @@ _SCHEMES: Final = {
     "ProjectName": {"type": "apiKey", "in": "header", "name": "X-Project-Name"},
     "ProjectID": {"type": "apiKey", "in": "header", "name": "X-Project-ID"},
     "OrganizationID": {"type": "apiKey", "in": "header", "name": "X-Organization-ID"},
+    # Only a page of the service can use these two, with the headers that its browser adds.
+    "Session": {"type": "apiKey", "in": "cookie", "name": f"{HOST_PREFIX}{SESSION_COOKIE}"},
+    "SessionVerifier": {"type": "apiKey", "in": "header", "name": "X-Session-Verifier"},
 }
 _REQUEST_ID: Final = {
     "X-Request-ID": {

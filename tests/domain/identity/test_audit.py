@@ -17,6 +17,7 @@ ACTIONS = {
     "project": {"created", "changed", "deleted", "retention_changed", "budget_changed"},
     "api_key": {"created", "rotated", "revoked", "deleted", "used"},
     "login_code": {"issued"},
+    "browser_session": {"started", "ended"},
     "erasure": {"requested", "finished"},
     "trace": {"deleted", "batch_deleted", "imported"},
     "session": {"deleted"},

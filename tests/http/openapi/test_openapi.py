@@ -164,6 +164,8 @@ async def test_document_has_every_served_route(document: Any) -> None:
         "ProjectID",
         "ProjectName",
         "OrganizationID",
+        "Session",
+        "SessionVerifier",
     }
 
 

@@ -14,6 +14,7 @@ from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.administration import PostgresAdministration
+from adapters.postgres.identity.browser_sessions import PostgresBrowserSessions
 from adapters.postgres.identity.identity import INSERT_ORGANIZATION
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
@@ -35,7 +36,7 @@ ORDER BY 1, 2
 """
 IDENTITY_PORTS: Final = (
     *("keys", "projects", "users", "organizations", "directory", "administration"),
-    "removed_projects",
+    *("removed_projects", "browser_sessions"),
 )
 
 
@@ -88,6 +89,9 @@ class StoredTenants(TwoTenants):
                 administration = PostgresAdministration(self.owner)
                 async with administration.lock(one.organization_id) as locked:
                     await getattr(locked, put)(one)
+
+        for session in self._new(store.browser_sessions):
+            await PostgresBrowserSessions(self.owner).start(session, [])
 
     def _new(self, table: Mapping[Any, Any]) -> list[Any]:
         new = [key for key in table if key not in self.copied]

@@ -27,6 +27,7 @@ from domain.tracing.otel.requests import (
     Signal,
 )
 from tests.http.conftest import Site, State, a_span, a_trace
+from tests.support.builders.sessions import a_session
 from tests.support.builders.values import NOON
 from tests.support.clients.asgi_client import chunk, exchange
 from tests.support.clients.organization_members import (
@@ -129,6 +130,7 @@ class TwoTenants:
     nobody: dict[str, str] = field(default_factory=dict)
     people: dict[Role, PersonClient] = field(default_factory=dict)  # our callers
     invited: dict[Role, str] = field(default_factory=dict)  # an invitation to each of them
+    sessions: dict[Role, str] = field(default_factory=dict)  # a browser session of each of them
     bearer: dict[str, str] = field(default_factory=dict)  # of the owner among them
     key: dict[str, str] = field(default_factory=dict)
     their_key: dict[str, str] = field(default_factory=dict)
@@ -169,6 +171,7 @@ class TwoTenants:
             for role in Role
         }
         self.invited = {role: self._invitation_to(one) for role, one in self.people.items()}
+        self.sessions = {role: self._session_of(one.id) for role, one in self.people.items()}
         self.bearer = self.people[Role.OWNER].bearer
         self.key, self.their_key = self._key(self.ours), self._key(self.theirs)
         # The first request of a credential stores rows, which the tests must not count.
@@ -195,10 +198,19 @@ class TwoTenants:
         )
         store.keys[key] = replace(store.keys[key], name=name)
         self._store_login_code(project, words)
+        words["secret"] = self._key(words)["x-api-key"]
+        owner = UserId(uuid.UUID(words["owner"]))
+        words["browser_session_id"] = self._session_of(owner)
         stored = await self.send("POST", "/traces", self._key(words), a_full_trace(words))
         assert stored.status_code == 202
         await self._store_objects(project, words)
         return words
+
+    def _session_of(self, user: UserId) -> str:
+        """The id of a new browser session of the user."""
+        session = a_session(user_id=user, created_at=utc_now(), last_used_at=utc_now())
+        self.site.store.browser_sessions[session.id] = session
+        return str(session.id)
 
     def _store_login_code(self, project: ProjectId, words: Words) -> None:
         now, digest = utc_now(), code_digest(words["code"])
@@ -253,6 +265,7 @@ class TwoTenants:
     def words(self, whose: Words, role: Role = Role.OWNER) -> dict[str, str]:
         """The values of all placeholders in a request of our caller with this role."""
         callers = {"me": str(self.people[role].id), "invitation_to_me": self.invited[role]}
+        callers["my_session"] = self.sessions[role]
         return {**whose, **callers} | {f"ours.{word}": value for word, value in self.ours.items()}
 
     def own_words(self, spec: EndpointSpec, role: Role = Role.OWNER) -> dict[str, str]:
@@ -306,6 +319,8 @@ class TwoTenants:
         said = dict(answer.headers)
         for name in ("x-request-id", "content-length", "etag"):  # the ETag is a hash of the text
             said.pop(name, None)
+        if "set-cookie" in said:
+            said["set-cookie"] = re.sub(r"=[\w-]{43};", "={random};", said["set-cookie"])
         text = answer.text
         if "trace_hex" in sent:
             sent = {**sent, "trace_id": str(uuid.UUID(sent["trace_hex"]))}

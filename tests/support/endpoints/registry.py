@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Final
 
 from tests.support.endpoints import (
+    browser_sessions,
     cli_login,
     costs,
     erasures,
@@ -22,7 +23,7 @@ from tests.support.endpoints import (
 from tests.support.endpoints.spec import EndpointSpec, MemberRoles, SignedIn
 
 CHAPTERS: Final = (
-    *(cli_login, costs, erasures, exports, metrics, monitors, organizations),
+    *(browser_sessions, cli_login, costs, erasures, exports, metrics, monitors, organizations),
     *(otlp, pricing, runs, scores, service, sessions, traces),
 )
 ENDPOINTS: Final[tuple[EndpointSpec, ...]] = tuple(

@@ -114,6 +114,23 @@ CREATE TABLE IF NOT EXISTS login_codes (
 );
 CREATE INDEX IF NOT EXISTS login_codes_expiry ON login_codes (expires_at);
 
+-- Sessions of browsers. Like users they belong to no organization. Only hashes of the cookie and of
+-- the verifier are stored. `key_digest` finds the key in the cache of keys.
+CREATE TABLE IF NOT EXISTS browser_sessions (
+    id uuid PRIMARY KEY,
+    digest bytea NOT NULL UNIQUE, verifier_hash bytea NOT NULL,
+    method text COLLATE "C" NOT NULL,
+    user_id uuid REFERENCES users ON DELETE CASCADE, address_verified boolean NOT NULL,
+    key_id uuid REFERENCES api_keys ON DELETE CASCADE, key_digest bytea,
+    created_at timestamptz NOT NULL, last_used_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,
+    address text COLLATE "C", agent text COLLATE "C",
+    CHECK ((user_id IS NULL) <> (key_id IS NULL))
+);
+CREATE INDEX IF NOT EXISTS browser_sessions_user ON browser_sessions (user_id, created_at, id);
+CREATE INDEX IF NOT EXISTS browser_sessions_key ON browser_sessions (key_id);
+CREATE INDEX IF NOT EXISTS browser_sessions_end ON browser_sessions (ends_at);
+
 -- No reference to the organization: entries remain after it is deleted.
 CREATE TABLE IF NOT EXISTS audit_log (
     id uuid PRIMARY KEY,
@@ -1043,7 +1060,7 @@ BACKWARDS: Final = (
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
-        login_codes, audit_log, audit_chains, access_refusals,
+        login_codes, browser_sessions, audit_log, audit_chains, access_refusals,
         removals,
         traces, trace_payloads, span_rows, span_fragment_rows, otlp_rejections,
         waiting_evaluations,

@@ -12,7 +12,7 @@ from domain.identity.audit import Origin
 from domain.identity.caller import Person
 from domain.identity.login_code import CODE_LIFETIME
 from domain.ids import OrganizationId, ProjectId
-from entrypoints.http.authentication import SIGNED_IN, PublicAccess
+from entrypoints.http.authentication import SIGNED_IN_WITH_TOKEN, PublicAccess
 from entrypoints.http.endpoint import post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
@@ -102,7 +102,7 @@ class CliLoginController(Controller):
 
     @post(
         "/codes",
-        SIGNED_IN,
+        SIGNED_IN_WITH_TOKEN,
         description=(
             "A code for a command line that waits for it. The page on which its user signed in "
             f"sends this request. The code is valid for {CODE_LIFETIME.seconds} seconds, for one "

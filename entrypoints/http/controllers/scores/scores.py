@@ -10,7 +10,7 @@ from domain.evaluation.scores.score import ScoreChange
 from domain.identity.caller import Caller
 from domain.ids import ScoreId
 from domain.page import SortOrder
-from entrypoints.http.authentication import CAN_EVALUATE, CAN_INGEST, CAN_READ
+from entrypoints.http.authentication import CAN_CHANGE_TRACES, CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.scores import examples, schemas
 from entrypoints.http.controllers.sessions.sessions import SessionPath
 from entrypoints.http.controllers.traces.examples import page_of
@@ -33,7 +33,7 @@ class TraceScoreController(Controller):
 
     @post(
         "/",
-        CAN_INGEST,
+        CAN_CHANGE_TRACES,
         status_code=201,
         example=examples.TRACE_SCORE,
         body_example=examples.GIVEN_TO_TRACE,
@@ -152,7 +152,7 @@ class SessionScoreController(Controller):
 
     @post(
         "/",
-        CAN_INGEST,
+        CAN_CHANGE_TRACES,
         status_code=201,
         example=examples.SESSION_SCORE,
         body_example=examples.GIVEN_TO_SESSION,

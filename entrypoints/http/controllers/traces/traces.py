@@ -18,7 +18,12 @@ from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
-from entrypoints.http.authentication import CAN_INGEST, CAN_INGEST_AND_READ, CAN_READ
+from entrypoints.http.authentication import (
+    CAN_CHANGE_TRACES,
+    CAN_INGEST,
+    CAN_INGEST_AND_READ,
+    CAN_READ,
+)
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
@@ -202,7 +207,7 @@ class TraceController(Controller):
 
     @patch(
         "/{trace_id:str}",
-        CAN_INGEST,
+        CAN_CHANGE_TRACES,
         example=schemas.TRACE_RESPONSE,
         body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
     )
@@ -241,7 +246,7 @@ class TraceController(Controller):
 
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
-        CAN_INGEST,
+        CAN_CHANGE_TRACES,
         example=schemas.SPAN_RESPONSE,
         body_example={"status": "ERROR", "error": "The tool did not answer"},
     )
@@ -300,7 +305,7 @@ class TraceController(Controller):
 
     @post(
         "/batch/tags",
-        CAN_INGEST,
+        CAN_CHANGE_TRACES,
         status_code=200,
         description=(
             f"Removes tags from 1 to {EDITED_TRACES_MAX} traces, then adds others. If tags were "
